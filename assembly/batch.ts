@@ -1,0 +1,56 @@
+/** Where a batch begins and ends: which tables it searches, and how its packets are counted. */
+import {
+  BATCH_SEQUENCE,
+  COPY_IN_USE,
+  COPY_SIZE,
+  COUNTER_ANSWERED,
+  COUNTER_DELIVERED,
+  COUNTER_DROPPED,
+  COUNTER_RECEIVED,
+  COUNTERS,
+  COUNTERS_SIZE,
+  LIVE_COPY,
+  SEARCHED,
+  TABLES,
+  TRAFFIC,
+  TRAFFIC_SIZE,
+} from "./memory";
+import { packetAt } from "./packet";
+import { ANSWERED } from "./reason";
+
+/** Takes hold of the live copy of the tables. Whoever fills the other copy first sees it let go. */
+export function begin(): void {
+  let copy: i32;
+  do {
+    copy = atomic.load<i32>(LIVE_COPY);
+    atomic.store<i32>(COPY_IN_USE, copy + 1);
+    // Swapped in between? Then the filler may not have seen our claim: claim the new one.
+  } while (atomic.load<i32>(LIVE_COPY) != copy);
+  store<usize>(SEARCHED, TABLES + copy * COPY_SIZE);
+  atomic.add<i32>(BATCH_SEQUENCE, 1);
+}
+
+/** Counts how each packet of the batch ended, once, and lets the tables go. */
+export function settle(direction: u32, count: u32): void {
+  const counters = COUNTERS + direction * COUNTERS_SIZE;
+  for (let i: u32 = 0; i < count; i++) {
+    const p = packetAt(i);
+    if (p.verdict == 0) {
+      add(counters + COUNTER_DELIVERED, 1);
+      const traffic = TRAFFIC + p.peer * TRAFFIC_SIZE + direction * 16;
+      add(traffic, 1);
+      add(traffic + 8, p.length);
+    } else if (p.verdict & ANSWERED) {
+      add(counters + COUNTER_ANSWERED, 1);
+    } else {
+      add(counters + COUNTER_DROPPED + p.verdict * 8, 1);
+    }
+  }
+  add(counters + COUNTER_RECEIVED, count);
+  atomic.add<i32>(BATCH_SEQUENCE, 1);
+  atomic.store<i32>(COPY_IN_USE, 0);
+}
+
+function add(counter: usize, n: u64): void {
+  store<u64>(counter, load<u64>(counter) + n);
+}

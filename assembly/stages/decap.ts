@@ -1,0 +1,16 @@
+import { ENCAP_SIZE, OWN_VNI } from "../memory";
+import { Packet } from "../packet";
+import { NOT_IPV4, NOT_VXLAN, TRUNCATED, WRONG_VNI } from "../reason";
+import * as ethernet from "../wire/ethernet";
+import * as vxlan from "../wire/vxlan";
+
+/** Takes the VXLAN and Ethernet headers off a datagram. */
+export function decap(p: Packet): i32 {
+  // `length` counts from the inner IP header on; a shorter datagram wrapped below zero.
+  if (<i32>p.length < 0) return TRUNCATED;
+  const start = p.ip - ENCAP_SIZE;
+  if (!vxlan.hasVni(start)) return NOT_VXLAN;
+  if (vxlan.vni(start) != load<u32>(OWN_VNI)) return WRONG_VNI;
+  if (ethernet.etherType(start + vxlan.VXLAN_SIZE) != ethernet.TYPE_IPV4) return NOT_IPV4;
+  return 0;
+}

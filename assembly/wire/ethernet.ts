@@ -1,0 +1,16 @@
+/**
+ * The inner Ethernet header (IEEE 802.3; RFC 894), 14 bytes.
+ *
+ *   0             6        12     14
+ *   +-------------+--------+------+
+ *   | destination | source | type |
+ *   +-------------+--------+------+
+ */
+const TYPE: usize = 12;
+
+/** As read by the machine: 0x0800 in network order. */
+export const TYPE_IPV4: u32 = 0x0008;
+
+export function etherType(p: usize): u32 {
+  return load<u16>(p, TYPE);
+}

@@ -1,0 +1,52 @@
+/**
+ * ICMP (RFC 792), 8 bytes before what it quotes.
+ *
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |     Type      |     Code      |          Checksum             |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |           unused, or the next-hop MTU (RFC 1191, 4)           |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |    the header and first bytes of the packet it is about       |
+ */
+import { TRUNCATED } from "../reason";
+import { checksum, sum } from "./checksum";
+
+const TYPE: usize = 0;
+const CODE: usize = 1;
+const CHECKSUM: usize = 2;
+const REST: usize = 4;
+const NEXT_HOP_MTU: usize = 6;
+
+export const ICMP_SIZE: u32 = 8;
+
+const ECHO_REPLY: u32 = 0;
+export const DESTINATION_UNREACHABLE: u32 = 3;
+export const NET_UNREACHABLE: u32 = 0;
+export const HOST_UNREACHABLE: u32 = 1;
+export const FRAGMENTATION_NEEDED: u32 = 4;
+const ECHO: u32 = 8;
+export const TIME_EXCEEDED: u32 = 11;
+export const TTL_IN_TRANSIT: u32 = 0;
+const TIMESTAMP: u32 = 13;
+const TIMESTAMP_REPLY: u32 = 14;
+
+/** 0 when a whole header lies in `length` bytes. */
+export function checkIcmp(length: u32): i32 {
+  return length < ICMP_SIZE ? TRUNCATED : 0;
+}
+
+/** A question or its reply. Everything else counts as an error, which is never answered by one. */
+export function isQuery(p: usize): bool {
+  const type: u32 = load<u8>(p, TYPE);
+  return type == ECHO || type == ECHO_REPLY || type == TIMESTAMP || type == TIMESTAMP_REPLY;
+}
+
+/** Header and checksum of an error whose quote, up to `length` bytes in all, is already in place. */
+export function writeError(p: usize, type: u32, code: u32, mtu: u32, length: u32): void {
+  store<u8>(p, <u8>type, TYPE);
+  store<u8>(p, <u8>code, CODE);
+  store<u16>(p, 0, CHECKSUM);
+  store<u32>(p, 0, REST);
+  store<u16>(p, bswap<u16>(<u16>mtu), NEXT_HOP_MTU);
+  store<u16>(p, checksum(sum(p, length)), CHECKSUM);
+}

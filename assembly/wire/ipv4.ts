@@ -1,0 +1,151 @@
+/**
+ * IPv4 (RFC 791, 3.1).
+ *
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |Version|  IHL  |Type of Service|          Total Length         |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |         Identification        |Flags|     Fragment Offset     |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |  Time to Live |    Protocol   |        Header Checksum        |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |                         Source Address                        |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |                      Destination Address                      |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |                    Options                    |    Padding    |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ */
+import { BAD_CHECKSUM, BAD_HEADER, NOT_IPV4, TRUNCATED } from "../reason";
+import { checksum, fold, sum } from "./checksum";
+
+const VERSION_IHL: usize = 0;
+const TOS: usize = 1;
+const TOTAL_LENGTH: usize = 2;
+const ID: usize = 4;
+const FRAGMENT: usize = 6;
+const TTL: usize = 8;
+const PROTOCOL: usize = 9;
+const CHECKSUM: usize = 10;
+const SOURCE: usize = 12;
+const DESTINATION: usize = 16;
+const OPTIONS: usize = 20;
+
+export const IPV4_SIZE: u32 = 20;
+export const DONT_FRAGMENT: u32 = 0x4000;
+export const MORE_FRAGMENTS: u32 = 0x2000;
+export const OFFSET_MASK: u32 = 0x1fff;
+
+export const ICMP: u32 = 1;
+export const TCP: u32 = 6;
+export const UDP: u32 = 17;
+
+/** 0 when a whole, sound IPv4 packet lies in `length` bytes at `p`: then no getter leaves it. */
+export function checkIPv4(p: usize, length: u32): i32 {
+  if (length < 1) return TRUNCATED;
+  if (load<u8>(p, VERSION_IHL) >> 4 != 4) return NOT_IPV4;
+  if (length < IPV4_SIZE) return TRUNCATED;
+  const header = headerLength(p);
+  const total = totalLength(p);
+  if (header < IPV4_SIZE || total < header) return BAD_HEADER;
+  if (total > length) return TRUNCATED;
+  if (fold(sum(p, header)) != 0xffff) return BAD_CHECKSUM;
+  // A fragment that would end past the largest packet there can be.
+  if ((fragment(p) & OFFSET_MASK) * 8 + (total - header) > 65535) return BAD_HEADER;
+  return 0;
+}
+
+export function headerLength(p: usize): u32 {
+  return (load<u8>(p, VERSION_IHL) & 15) << 2;
+}
+export function totalLength(p: usize): u32 {
+  return bswap<u16>(load<u16>(p, TOTAL_LENGTH));
+}
+/** Flags and fragment offset, host order. */
+export function fragment(p: usize): u32 {
+  return bswap<u16>(load<u16>(p, FRAGMENT));
+}
+export function ttl(p: usize): u32 {
+  return load<u8>(p, TTL);
+}
+export function protocol(p: usize): u32 {
+  return load<u8>(p, PROTOCOL);
+}
+/** Network order. */
+export function source(p: usize): u32 {
+  return load<u32>(p, SOURCE);
+}
+/** Network order. */
+export function destination(p: usize): u32 {
+  return load<u32>(p, DESTINATION);
+}
+
+/**
+ * One hop less. The word holding the TTL falls by 0x0001 as the machine reads
+ * it (little-endian: TTL is its low byte), so the checksum's word rises by as
+ * much, the carry added back in (RFC 1624, equation 3).
+ */
+export function decrementTtl(p: usize): void {
+  store<u8>(p, <u8>(ttl(p) - 1), TTL);
+  const raised = <u32>load<u16>(p, CHECKSUM) + 1;
+  store<u16>(p, <u16>(raised + u32(raised >= 0xffff)), CHECKSUM);
+}
+
+export function setTotalLength(p: usize, length: u32): void {
+  store<u16>(p, bswap<u16>(<u16>length), TOTAL_LENGTH);
+}
+export function setFragment(p: usize, flagsAndOffset: u32): void {
+  store<u16>(p, bswap<u16>(<u16>flagsAndOffset), FRAGMENT);
+}
+
+/** Computes the header checksum; call it last. */
+export function setChecksum(p: usize): void {
+  store<u16>(p, 0, CHECKSUM);
+  store<u16>(p, checksum(sum(p, headerLength(p))), CHECKSUM);
+}
+
+/** A header without options, DF set, of a packet we make ourselves. Addresses in network order. */
+export function writeIPv4(
+  p: usize,
+  tos: u32,
+  length: u32,
+  ttl: u32,
+  protocol: u32,
+  source: u32,
+  destination: u32,
+): void {
+  store<u8>(p, 0x45, VERSION_IHL);
+  store<u8>(p, <u8>tos, TOS);
+  setTotalLength(p, length);
+  store<u16>(p, 0, ID);
+  setFragment(p, DONT_FRAGMENT);
+  store<u8>(p, <u8>ttl, TTL);
+  store<u8>(p, <u8>protocol, PROTOCOL);
+  store<u32>(p, source, SOURCE);
+  store<u32>(p, destination, DESTINATION);
+  setChecksum(p);
+}
+
+/**
+ * Blanks the options that only a first fragment carries (RFC 791, 3.1: those
+ * without the copied flag) with no-operations. An option whose length lies ends the walk.
+ */
+export function blankUncopiedOptions(p: usize): void {
+  const COPIED: u32 = 0x80;
+  const END_OF_OPTIONS: u32 = 0;
+  const NO_OPERATION: u32 = 1;
+  const end = p + headerLength(p);
+  let at = p + OPTIONS;
+  while (at < end) {
+    const kind: u32 = load<u8>(at);
+    if (kind == END_OF_OPTIONS) return;
+    if (kind == NO_OPERATION) {
+      at += 1;
+      continue;
+    }
+    if (at + 1 >= end) return;
+    const length: u32 = load<u8>(at, 1);
+    if (length < 2 || at + length > end) return;
+    if ((kind & COPIED) == 0) memory.fill(at, <u8>NO_OPERATION, length);
+    at += length;
+  }
+}

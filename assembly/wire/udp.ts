@@ -1,0 +1,28 @@
+/**
+ * UDP (RFC 768), 8 bytes.
+ *
+ *   0      7 8     15 16    23 24    31
+ *   +--------+--------+--------+--------+
+ *   |     Source      |   Destination   |
+ *   +--------+--------+--------+--------+
+ *   |     Length      |    Checksum     |
+ *   +--------+--------+--------+--------+
+ */
+import { BAD_HEADER, TRUNCATED } from "../reason";
+
+const LENGTH: usize = 4;
+
+export const UDP_SIZE: u32 = 8;
+export const UDP_CHECKSUM: u32 = 6;
+
+/** 0 when a whole datagram lies in `length` bytes at `p`. */
+export function checkUdp(p: usize, length: u32): i32 {
+  if (length < UDP_SIZE) return TRUNCATED;
+  const said = udpLength(p);
+  return said < UDP_SIZE || said > length ? BAD_HEADER : 0;
+}
+
+/** Header and data. */
+export function udpLength(p: usize): u32 {
+  return bswap<u16>(load<u16>(p, LENGTH));
+}

@@ -1,0 +1,157 @@
+/**
+ * Addresses, prefixes, endpoints and MAC addresses, read strictly.
+ *
+ * An address that two programs read differently is a hole: `010.0.0.1` is
+ * 10.0.0.1 to one and 8.0.0.1 to another. So only the canonical spelling is
+ * taken, and the library parser runs behind these checks.
+ */
+import ipaddr from "ipaddr.js";
+import { WeftError } from "./error.js";
+
+export type Family = 4 | 6;
+
+export interface Address {
+  readonly family: Family;
+  /** The address as one number, first octet most significant. */
+  readonly value: bigint;
+}
+
+/** All addresses that share their first `length` bits with `base`; its other bits are zero. */
+export interface Prefix {
+  readonly family: Family;
+  readonly base: bigint;
+  readonly length: number;
+}
+
+export interface Endpoint {
+  readonly address: Address;
+  readonly port: number;
+}
+
+const IPV4 = /^(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}$/;
+const IPV6 = /^[0-9a-fA-F:]{2,39}$/;
+const LENGTH = /^(0|[1-9]\d{0,2})$/;
+const PORT = /^[1-9]\d{0,4}$/;
+const MAC = /^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i;
+
+const bad = (what: string, remedy: string) => new WeftError("ADDRESS", what, remedy);
+
+export const bits = (family: Family): number => (family === 4 ? 32 : 128);
+
+export function parseAddress(text: string): Address {
+  const family: Family | undefined = IPV4.test(text) ? 4 : IPV6.test(text) ? 6 : undefined;
+  if (family === undefined || !ipaddr.isValid(text)) {
+    throw bad(
+      `"${printable(text)}" is not an IP address`,
+      /^0\d|\.0\d/.test(text)
+        ? "write each octet without leading zeros"
+        : "write it like 192.0.2.1 or 2001:db8::1",
+    );
+  }
+  return { family, value: fromBytes(ipaddr.parse(text).toByteArray()) };
+}
+
+export function formatAddress({ family, value }: Address): string {
+  if (family === 4) return octets(value, 4).join(".");
+  return new ipaddr.IPv6(octets(value, 16)).toRFC5952String();
+}
+
+/** Reads `ADDRESS/LENGTH`. Bits set beyond the length are an error: they hide a typing mistake. */
+export function parsePrefix(text: string): Prefix {
+  const [address = "", length = "", ...rest] = text.split("/");
+  if (rest.length > 0 || !LENGTH.test(length)) {
+    throw bad(
+      `"${printable(text)}" is not a network prefix`,
+      "write it as ADDRESS/LENGTH, like 10.244.0.0/16",
+    );
+  }
+  const { family, value } = parseAddress(address);
+  if (Number(length) > bits(family)) {
+    throw bad(
+      `"${text}" has a prefix length over ${bits(family)}`,
+      `use a length from 0 to ${bits(family)}`,
+    );
+  }
+  const prefix = prefixOf({ family, value }, Number(length));
+  if (prefix.base !== value) {
+    throw bad(
+      `"${text}" has address bits set beyond its length`,
+      `did you mean ${formatPrefix(prefix)}?`,
+    );
+  }
+  return prefix;
+}
+
+export const formatPrefix = ({ family, base, length }: Prefix): string =>
+  `${formatAddress({ family, value: base })}/${length}`;
+
+/** The prefix of the given length that `address` lies in. */
+export function prefixOf({ family, value }: Address, length: number): Prefix {
+  const host = BigInt(bits(family) - length);
+  return { family, base: (value >> host) << host, length };
+}
+
+export const contains = (prefix: Prefix, { family, value }: Address): boolean =>
+  family === prefix.family && prefixOf({ family, value }, prefix.length).base === prefix.base;
+
+/** True when every address of `inner` is one of `outer`. */
+export const covers = (outer: Prefix, inner: Prefix): boolean =>
+  outer.length <= inner.length && contains(outer, { family: inner.family, value: inner.base });
+
+export const overlaps = (a: Prefix, b: Prefix): boolean => covers(a, b) || covers(b, a);
+
+/** The first address a host may carry: base + 1, or the base itself where that is all there is. */
+export function firstHost({ family, base, length }: Prefix): Address {
+  return { family, value: length === bits(family) ? base : base + 1n };
+}
+
+/** Reads `192.0.2.1:4789` or `[2001:db8::1]:4789`. */
+export function parseEndpoint(text: string): Endpoint {
+  const match = /^(?:\[([^\]]*)\]|([^:]*)):([^:]*)$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || !PORT.test(match[3] ?? "") || port > 65535) {
+    throw bad(
+      `"${printable(text)}" is not an endpoint`,
+      "write it as ADDRESS:PORT, like 192.0.2.1:4789",
+    );
+  }
+  return { address: parseAddress(match[1] ?? match[2] ?? ""), port };
+}
+
+export const formatEndpoint = ({ address, port }: Endpoint): string =>
+  address.family === 6
+    ? `[${formatAddress(address)}]:${port}`
+    : `${formatAddress(address)}:${port}`;
+
+export function parseMac(text: string): Uint8Array {
+  if (!MAC.test(text)) {
+    throw bad(`"${printable(text)}" is not a MAC address`, "write it like 02:00:00:00:00:01");
+  }
+  const bytes = Uint8Array.from(text.split(":"), (pair) => Number.parseInt(pair, 16));
+  if ((bytes[0]! & 1) === 1) {
+    throw bad(`"${text}" is a multicast MAC address`, "a VTEP needs a unicast one");
+  }
+  return bytes;
+}
+
+export const formatMac = (bytes: Uint8Array): string =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+
+/** The address in network order: 4 or 16 bytes. */
+export const toBytes = ({ family, value }: Address): Uint8Array =>
+  Uint8Array.from(octets(value, family === 4 ? 4 : 16));
+
+function octets(value: bigint, count: number): number[] {
+  return Array.from({ length: count }, (_, i) =>
+    Number((value >> BigInt(8 * (count - 1 - i))) & 0xffn),
+  );
+}
+
+const fromBytes = (bytes: number[]): bigint =>
+  bytes.reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
+
+/** Text from outside, fit for one line of an error message. */
+export function printable(text: string): string {
+  const safe = text.replace(/[^\x20-\x7e]/g, "?");
+  return safe.length > 64 ? `${safe.slice(0, 61)}...` : safe;
+}

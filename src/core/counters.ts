@@ -1,0 +1,82 @@
+/** Reads how packets ended, between batches, so that every total adds up. */
+import type { Core } from "./instance.js";
+import { type Reason, reasonNames } from "./reasons.js";
+
+/** received = delivered + answered + the sum of dropped. */
+export interface DirectionCounters {
+  received: number;
+  delivered: number;
+  /** Refused with an ICMP error to the sender. */
+  answered: number;
+  /** By reason; reasons that never occurred are left out. */
+  dropped: Partial<Record<Reason, number>>;
+}
+
+export interface Counters {
+  out: DirectionCounters;
+  in: DirectionCounters;
+}
+
+/** Packets and bytes of inner packets. */
+export interface PeerTraffic {
+  sentPackets: number;
+  sentBytes: number;
+  receivedPackets: number;
+  receivedBytes: number;
+}
+
+export function readCounters(core: Core): Counters {
+  return betweenBatches(core, () => ({
+    out: readDirection(core, core.layout.OUT),
+    in: readDirection(core, core.layout.IN),
+  }));
+}
+
+export function readTraffic(core: Core, peer: number): PeerTraffic {
+  const at = core.layout.TRAFFIC + peer * core.layout.TRAFFIC_SIZE;
+  return betweenBatches(core, () => ({
+    sentPackets: readCounter(core, at),
+    sentBytes: readCounter(core, at + 8),
+    receivedPackets: readCounter(core, at + 16),
+    receivedBytes: readCounter(core, at + 24),
+  }));
+}
+
+function readDirection(core: Core, direction: number): DirectionCounters {
+  const { layout } = core;
+  const at = layout.COUNTERS + direction * layout.COUNTERS_SIZE;
+  const dropped: Partial<Record<Reason, number>> = {};
+  reasonNames.forEach((name, i) => {
+    const count = readCounter(core, at + layout.COUNTER_DROPPED + i * 8);
+    if (count > 0) dropped[name] = count;
+  });
+  return {
+    received: readCounter(core, at + layout.COUNTER_RECEIVED),
+    delivered: readCounter(core, at + layout.COUNTER_DELIVERED),
+    answered: readCounter(core, at + layout.COUNTER_ANSWERED),
+    dropped,
+  };
+}
+
+const readCounter = (core: Core, at: number) => Number(core.view.getBigUint64(at, true));
+
+/** More than any batch takes; a worker that died inside one must not hang its observer. */
+const TRIES = 100;
+
+/**
+ * BATCH_SEQUENCE is odd while a batch runs. A read that saw the same even
+ * number before and after saw no batch.
+ */
+function betweenBatches<T>(core: Core, read: () => T): T {
+  const word = core.layout.BATCH_SEQUENCE >> 2;
+  for (let i = 0; i < TRIES; i++) {
+    const before = Atomics.load(core.words, word);
+    if ((before & 1) === 1) {
+      Atomics.wait(core.words, word, before, 1);
+      continue;
+    }
+    const result = read();
+    if (Atomics.load(core.words, word) === before) return result;
+  }
+  return read();
+}

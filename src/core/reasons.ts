@@ -1,0 +1,45 @@
+/**
+ * Why packets were dropped: the name that counters and tests use, and the
+ * sentence a person reads. The position is the core's number
+ * (`assembly/reason.ts`).
+ */
+const REASONS = [
+  ["delivered", "not dropped"],
+  ["truncated", "the packet is shorter than its headers say"],
+  ["not-ipv4", "the packet is not IPv4, and this network carries nothing else"],
+  ["bad-header", "a header contradicts itself"],
+  ["bad-checksum", "the IPv4 header checksum is wrong"],
+  ["martian-source", "the source is no host's address (zero, loopback, multicast, broadcast)"],
+  ["martian-destination", "the destination is no single host's address"],
+  ["bad-offload", "the device's virtio-net header does not fit the packet"],
+  ["no-route", "no peer's lease holds the destination"],
+  ["no-host", "the destination is in this node's own lease, but no device of this host has it"],
+  ["ttl-exceeded", "the packet's time to live ran out here"],
+  ["too-big", "the packet is bigger than the way to the peer allows, and must not be fragmented"],
+  ["not-vxlan", "the datagram has no VXLAN header with a network identifier"],
+  ["wrong-vni", "the datagram belongs to another VXLAN network"],
+  ["unknown-peer", "the datagram comes from an underlay address that is no peer's"],
+  ["spoofed-source", "a peer sent an inner source that is not in its leases"],
+  ["not-local", "a peer sent a packet for an address that is not in this node's leases"],
+  ["send-buffer-full", "the UDP socket took no more, for longer than waiting helps"],
+  ["send-failed", "the kernel refused to send the datagram"],
+  ["device-buffer-full", "the device took no more, for longer than waiting helps"],
+  ["device-failed", "the kernel refused to take the packet from the device"],
+] as const;
+
+export type Reason = (typeof REASONS)[number][0];
+
+/** Set beside the reason when its sender got an ICMP answer. */
+export const ANSWERED = 0x100;
+
+export const reasonNames: readonly Reason[] = REASONS.map(([name]) => name);
+
+export const reasonNumber = (name: Reason): number => reasonNames.indexOf(name);
+
+export const explainReason = (name: Reason): string =>
+  REASONS[reasonNumber(name)]?.[1] ?? "unknown";
+
+export const SEND_BUFFER_FULL = reasonNumber("send-buffer-full");
+export const SEND_FAILED = reasonNumber("send-failed");
+export const DEVICE_BUFFER_FULL = reasonNumber("device-buffer-full");
+export const DEVICE_FAILED = reasonNumber("device-failed");

@@ -1,0 +1,216 @@
+/**
+ * The dataplane to embed: the very core the agent runs, synchronous and in
+ * memory. No root, no device, no timer: time moves by `advance`.
+ */
+import {
+  type Endpoint,
+  formatEndpoint,
+  type Prefix,
+  parseAddress,
+  parseEndpoint,
+  parseMac,
+  parsePrefix,
+} from "./address.js";
+import type { Own } from "./compile/compile.js";
+import { networkOrder } from "./compile/peers.js";
+import { type Counters, type PeerTraffic, readCounters } from "./core/counters.js";
+import { Core } from "./core/instance.js";
+import { Publisher } from "./core/publish.js";
+import { ANSWERED, type Reason, reasonNames } from "./core/reasons.js";
+import { WeftError } from "./error.js";
+import type { Peer } from "./peer.js";
+
+export interface DataplaneOptions {
+  /** VXLAN network identifier, 1 to 16,777,215. */
+  vni: number;
+  /** This node's VTEP MAC address. */
+  mac: string;
+  /** The largest inner packet, bytes, 576 to 65,485. */
+  mtu: number;
+  /** This node's overlay address: ICMP answers come from it. */
+  address: string;
+  /** The prefixes this node may receive for. */
+  leases: readonly string[];
+  /** Where peers reach this node, `ip:port`. */
+  underlay: string;
+}
+
+export type Verdict = "sent" | "delivered" | "answered" | "dropped";
+
+/** What became of one packet. */
+export interface Outcome {
+  verdict: Verdict;
+  /** Why it was dropped or answered. */
+  reason?: Reason;
+  /** VXLAN datagrams for the wire. */
+  datagrams: { to: string; bytes: Uint8Array }[];
+  /** IP packets for the device. */
+  packets: Uint8Array[];
+}
+
+const MAX_VNI = 0xffffff;
+/** What RFC 791 asks every host to take, and what is left of 65,535 with all headers around it. */
+const MIN_MTU = 576;
+const MAX_MTU = 65485;
+
+export class Dataplane {
+  readonly #core: Core;
+  readonly #publisher: Publisher;
+  readonly #own: Own;
+  #now = 0;
+
+  private constructor(core: Core, own: Own, options: DataplaneOptions) {
+    this.#core = core;
+    this.#own = own;
+    this.#publisher = new Publisher(core);
+    this.#publisher.setAddress(parseAddress(options.address));
+    this.#publisher.publish(own, []);
+    core.exports.prepareReceive();
+  }
+
+  /** @throws WeftError when an option cannot be */
+  static async create(options: DataplaneOptions): Promise<Dataplane> {
+    checkRange("vni", options.vni, 1, MAX_VNI);
+    checkRange("mtu", options.mtu, MIN_MTU, MAX_MTU);
+    parseEndpoint(options.underlay);
+    const leases: Prefix[] = options.leases.map(parsePrefix);
+    const own = { vni: options.vni, mac: parseMac(options.mac), mtu: options.mtu, leases };
+    return new Dataplane(await Core.create(), own, options);
+  }
+
+  /**
+   * The peers from now on; those not named are forgotten.
+   * @throws WeftError when they contradict each other; then nothing has changed
+   */
+  setPeers(peers: readonly Peer[]): void {
+    this.#publisher.publish(this.#own, peers);
+  }
+
+  /** Takes an IP packet, as this host would send it into the overlay. */
+  fromDevice(packet: Uint8Array): Outcome {
+    const { bytes, view, layout, exports } = this.#core;
+    checkSize("packet", packet, layout.MAX_PACKET);
+    const ip = layout.SLOTS + layout.HEADROOM;
+    bytes.fill(0, ip - layout.VIRTIO_SIZE, ip);
+    bytes.set(packet, ip);
+    view.setUint32(layout.LENGTHS, layout.VIRTIO_SIZE + packet.length, true);
+    exports.outbound(0, 1);
+    return this.outcome(layout.OUT, "sent");
+  }
+
+  /** Takes a datagram that came in on the VXLAN port, `from` an `ip:port`. */
+  fromWire(datagram: Uint8Array, from: string): Outcome {
+    const { bytes, view, layout, exports } = this.#core;
+    checkSize("datagram", datagram, layout.ENCAP_SIZE + layout.MAX_PACKET);
+    this.writeSender(parseEndpoint(from));
+    bytes.set(datagram, layout.SLOTS + layout.HEADROOM - layout.ENCAP_SIZE);
+    view.setUint32(layout.RECEIVE + layout.MMSGHDR_LEN, datagram.length, true);
+    exports.inbound(0, 1);
+    return this.outcome(layout.IN, "delivered");
+  }
+
+  /** How packets ended, by direction. */
+  counters(): Counters {
+    return readCounters(this.#core);
+  }
+
+  /** What went to and came from a peer, by name. */
+  traffic(peer: string): PeerTraffic | undefined {
+    return this.#publisher.traffic(peer);
+  }
+
+  /** Lets time pass. */
+  advance(milliseconds: number): void {
+    checkRange("milliseconds", milliseconds, 0, Number.MAX_SAFE_INTEGER);
+    this.#now += milliseconds;
+    this.#core.setClock(this.#now);
+  }
+
+  private writeSender({ address, port }: Endpoint): void {
+    const { bytes, view, layout } = this.#core;
+    const name = layout.RECEIVE_NAMES;
+    bytes.fill(0, name, name + layout.NAME_SIZE);
+    if (address.family !== 4) return;
+    view.setUint16(name, 2, true);
+    view.setUint16(name + layout.SOCKADDR_PORT, port);
+    view.setUint32(name + layout.SOCKADDR_IPV4, networkOrder(address), true);
+  }
+
+  /** Takes what the core left in its vectors, and counts the packet. */
+  private outcome(direction: number, passed: Verdict): Outcome {
+    const { view, layout, exports } = this.#core;
+    const number = view.getInt32(layout.PACKETS + layout.PACKET_VERDICT, true);
+    const outcome: Outcome = {
+      verdict: number === 0 ? passed : number & ANSWERED ? "answered" : "dropped",
+      datagrams: this.takeDatagrams(),
+      packets: this.takePackets(),
+    };
+    const reason = reasonNames[number & ~ANSWERED];
+    if (number !== 0 && reason) outcome.reason = reason;
+    exports.settle(direction, 1);
+    return outcome;
+  }
+
+  private takeDatagrams(): Outcome["datagrams"] {
+    const { view, layout } = this.#core;
+    const count = view.getUint32(layout.WIRE_COUNT, true);
+    return Array.from({ length: count }, (_, i) => {
+      const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
+      const name = this.pointer(message + layout.MMSGHDR_NAME);
+      const value = BigInt(view.getUint32(name + layout.SOCKADDR_IPV4));
+      const port = view.getUint16(name + layout.SOCKADDR_PORT);
+      return {
+        to: formatEndpoint({ address: { family: 4, value }, port }),
+        bytes: this.gather(message),
+      };
+    });
+  }
+
+  /** The bytes that a message's iovecs name, one after the other. */
+  private gather(message: number): Uint8Array {
+    const { view, layout, bytes } = this.#core;
+    const iovecs = this.pointer(message + layout.MMSGHDR_IOV);
+    const count = Number(view.getBigUint64(message + layout.MMSGHDR_IOVLEN, true));
+    const parts = Array.from({ length: count }, (_, i) => {
+      const start = this.pointer(iovecs + i * layout.IOVEC_SIZE);
+      const length = Number(
+        view.getBigUint64(iovecs + i * layout.IOVEC_SIZE + layout.IOVEC_LEN, true),
+      );
+      return bytes.subarray(start, start + length);
+    });
+    return new Uint8Array(Buffer.concat(parts));
+  }
+
+  private takePackets(): Uint8Array[] {
+    const { view, layout, bytes, exports } = this.#core;
+    const count = view.getUint32(layout.DEVICE_COUNT, true);
+    return Array.from({ length: count }, (_, i) => {
+      const entry = layout.DEVICE + i * layout.DEVICE_SIZE;
+      const start = view.getUint32(entry, true);
+      const length = view.getUint32(entry + 4, true);
+      exports.finishWrite(start, length);
+      return bytes.slice(start + layout.VIRTIO_SIZE, start + length);
+    });
+  }
+
+  /** No kernel looks into this memory (HOST_BASE is 0), so a pointer is an offset. */
+  private pointer(at: number): number {
+    return Number(this.#core.view.getBigUint64(at, true));
+  }
+}
+
+function checkRange(name: string, value: number, least: number, most: number): void {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new WeftError(
+      "OPTION",
+      `${name} is ${value}`,
+      `give a whole number from ${least} to ${most}`,
+    );
+  }
+}
+
+function checkSize(what: string, bytes: Uint8Array, most: number): void {
+  if (bytes.length > most) {
+    throw new RangeError(`a ${what} of ${bytes.length} bytes cannot be: the most is ${most}`);
+  }
+}

@@ -1,0 +1,16 @@
+/**
+ * An error a person will read. The message says what is wrong and why; the
+ * remedy says what to do about it. The code is stable: tests and scripts may
+ * rely on it.
+ */
+export class WeftError extends Error {
+  override readonly name = "WeftError";
+
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly remedy: string,
+  ) {
+    super(message);
+  }
+}

@@ -1,0 +1,10 @@
+/** A VTEP this node may send to and receive from. */
+export interface Peer {
+  readonly name: string;
+  /** Underlay address and UDP port, like `192.0.2.2:4789`. */
+  readonly endpoint: string;
+  /** The MAC address its inner frames carry. */
+  readonly mac: string;
+  /** The prefixes behind it, and the only inner sources accepted from it. */
+  readonly leases: readonly string[];
+}
