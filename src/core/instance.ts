@@ -23,6 +23,8 @@ export interface CoreFunctions {
   lookup(address: number): number;
   sum(address: number, length: number): bigint;
   fold(sum: bigint): number;
+  /** memory.copy, the yardstick of the benchmarks. */
+  copy(to: number, from: number, length: number): void;
 }
 
 /** As in asconfig.json. The memory never grows: that would detach every view of it. */
