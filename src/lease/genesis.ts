@@ -1,0 +1,59 @@
+/** The cluster's birth certificate: made once by the founder, never changed. */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { bits, covers, formatPrefix, overlaps, type Prefix, parsePrefix } from "../address.js";
+import { canonical } from "../mesh/canonical.js";
+import * as field from "../mesh/fields.js";
+
+export const MAX_NETWORKS = 4;
+
+/** A network, and the length of the leases it is cut into. */
+const network = z
+  .strictObject({ prefix: field.prefix, leaseLength: z.int().min(0).max(128) })
+  .refine(({ prefix, leaseLength }) => {
+    const { family, length } = parsePrefix(prefix);
+    return length <= leaseLength && leaseLength <= bits(family);
+  }, "the lease length does not fit the network");
+
+export const genesisSchema = z.strictObject({
+  network: z
+    .array(network)
+    .min(1)
+    .max(MAX_NETWORKS)
+    .refine((all) => disjoint(all.map(({ prefix }) => parsePrefix(prefix))), "networks overlap"),
+  founder: field.publicKey,
+});
+
+export type Genesis = z.infer<typeof genesisSchema>;
+export type Network = Genesis["network"][number];
+
+/** A genesis and the id by which its cluster is known: 16 bytes in hex. */
+export interface Cluster {
+  readonly id: string;
+  readonly genesis: Genesis;
+}
+
+export function clusterOf(genesis: Genesis): Cluster {
+  const hash = createHash("sha256").update(`weft genesis 1\n${canonical(genesis)}`);
+  return { id: hash.digest("hex").slice(0, 32), genesis };
+}
+
+/** For people: `10.244.0.0/16 in /24s`. */
+export const describe = ({ network }: Genesis): string =>
+  network.map(({ prefix, leaseLength }) => `${prefix} in /${leaseLength}s`).join(", ");
+
+/** Every subnet of a network in the order they are handed out: the first one last. */
+export function* subnets({ prefix, leaseLength }: Network): Generator<string> {
+  const { family, base, length } = parsePrefix(prefix);
+  const count = 1n << BigInt(leaseLength - length);
+  const size = 1n << BigInt(bits(family) - leaseLength);
+  for (let n = 1n; n <= count; n++) {
+    yield formatPrefix({ family, base: base + (n % count) * size, length: leaseLength });
+  }
+}
+
+export const inside = (outer: string, inner: string): boolean =>
+  covers(parsePrefix(outer), parsePrefix(inner));
+
+const disjoint = (prefixes: Prefix[]): boolean =>
+  prefixes.every((a, i) => prefixes.slice(i + 1).every((b) => !overlaps(a, b)));

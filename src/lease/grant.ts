@@ -1,0 +1,68 @@
+/**
+ * A grant moves space from its owner to another node. A proof is the chain of
+ * grants from the founder to a holder; it needs nothing else to be checked.
+ */
+import { z } from "zod";
+import { parsePrefix } from "../address.js";
+import { canonical } from "../mesh/canonical.js";
+import * as field from "../mesh/fields.js";
+import { type Identity, verified } from "../mesh/identity.js";
+import { type Cluster, inside } from "./genesis.js";
+
+/** More than the halvings between the largest network and the smallest lease in use. */
+export const MAX_CHAIN = 32;
+export const MAX_SEQUENCE = 2 ** 31 - 1;
+
+export const grantSchema = z.strictObject({
+  prefix: field.prefix,
+  /** Public keys of the giver and the receiver. */
+  from: field.publicKey,
+  to: field.publicKey,
+  /** The giver's own count of its grants. */
+  sequence: z.int().min(1).max(MAX_SEQUENCE),
+  signature: field.signature,
+});
+
+export const proofSchema = z.array(grantSchema).min(1).max(MAX_CHAIN);
+
+export type Grant = z.infer<typeof grantSchema>;
+export type Proof = readonly Grant[];
+
+export function signGrant(
+  giver: Identity,
+  cluster: Cluster,
+  { prefix, to, sequence }: Pick<Grant, "prefix" | "to" | "sequence">,
+): Grant {
+  const grant = { prefix, from: giver.publicKey, to, sequence };
+  return { ...grant, signature: giver.sign(signedText(cluster, grant)) };
+}
+
+/** What is wrong with `holder`'s proof, or nothing. The five points are those of docs/leases.md. */
+export function flaw({ id, genesis }: Cluster, holder: string, proof: Proof): string | undefined {
+  const last = proof.at(-1);
+  const network = genesis.network.find(({ prefix }) => last && inside(prefix, last.prefix));
+  if (!last || !network) return "the subnet is not in the cluster's network";
+  if (last.to !== holder) return "the subnet was granted to somebody else";
+
+  let owner = genesis.founder;
+  let space = network.prefix;
+  for (const grant of proof) {
+    if (grant.from !== owner) return "the giver did not own what it gave";
+    if (!inside(space, grant.prefix)) return "more was given than was owned";
+    const isLease = parsePrefix(grant.prefix).length === network.leaseLength;
+    if (isLease !== (grant === last)) return "a lease ends the chain, and nothing else does";
+    if (!verified(grant.from, signedText({ id }, grant), grant.signature)) {
+      return "a signature is wrong";
+    }
+    owner = grant.to;
+    space = grant.prefix;
+  }
+  return undefined;
+}
+
+export const subnetOf = (proof: Proof): string => proof.at(-1)!.prefix;
+
+function signedText({ id }: Pick<Cluster, "id">, grant: Omit<Grant, "signature">): string {
+  const { prefix, from, to, sequence } = grant;
+  return `weft grant 1\n${canonical({ cluster: id, prefix, from, to, sequence })}`;
+}

@@ -1,0 +1,77 @@
+/**
+ * What a node must still know after a crash, and its form on disk: one line
+ * with a checksum of the rest, then JSON.
+ */
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { WeftError } from "../error.js";
+import { genesisSchema } from "./genesis.js";
+import { grantSchema, proofSchema } from "./grant.js";
+
+const clusterState = z.strictObject({
+  genesis: genesisSchema,
+  /** Every grant this node made, in order. */
+  journal: z.array(grantSchema),
+  /** Proofs of the leases this node holds. */
+  leases: z.array(proofSchema),
+  /** The version of the own record that was published last. */
+  version: z.int().min(0),
+});
+
+const stateSchema = z.strictObject({
+  /** The identity's private key. */
+  seed: z.string().regex(/^[0-9a-f]{64}$/),
+  cluster: clusterState.optional(),
+  /** Mesh addresses to dial when the join addresses are dead, last learned first. */
+  remembered: z.array(z.string().max(300)),
+});
+
+export type ClusterState = z.infer<typeof clusterState>;
+export type State = z.infer<typeof stateSchema>;
+
+export interface Store {
+  /** Nothing when this node never ran. Throws `STATE_CORRUPT` rather than start afresh. */
+  load(): State | undefined;
+  /** When this returns, the state survives a power cut. Throws `STATE_WRITE`. */
+  save(state: State): void;
+}
+
+const HEADER = /^weft state 1 ([0-9a-f]{64})$/;
+
+export function encodeState(state: State): string {
+  const body = `${JSON.stringify(state, null, 1)}\n`;
+  return `weft state 1 ${checksum(body)}\n${body}`;
+}
+
+/** `where` names the file in the error. */
+export function decodeState(text: string, where: string): State {
+  const end = text.indexOf("\n");
+  const body = text.slice(end + 1);
+  const sum = HEADER.exec(text.slice(0, Math.max(end, 0)))?.[1];
+  if (sum !== checksum(body)) throw corrupt(where, "its checksum is wrong");
+  const state = stateSchema.safeParse(JSON.parse(body));
+  if (!state.success) throw corrupt(where, "another version of weft wrote it");
+  return state.data;
+}
+
+/** A store that forgets with the process: for tests and for nodes that need no memory. */
+export class MemoryStore implements Store {
+  #text: string | undefined;
+
+  load(): State | undefined {
+    return this.#text === undefined ? undefined : decodeState(this.#text, "memory");
+  }
+
+  save(state: State): void {
+    this.#text = encodeState(state);
+  }
+}
+
+const checksum = (body: string): string => createHash("sha256").update(body).digest("hex");
+
+const corrupt = (where: string, why: string): WeftError =>
+  new WeftError(
+    "STATE_CORRUPT",
+    `the state file ${where} cannot be used: ${why}`,
+    "restore it from a backup; or move it away, and this node joins as a new one with another lease",
+  );

@@ -1,0 +1,22 @@
+/** Time and chance, handed in, so that a test can own both. */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  now(): number;
+  /** Calls `fn` once, `ms` milliseconds from now. Returns what cancels it. */
+  after(ms: number, fn: () => void): () => void;
+  /** From 0 up to, not including, 1. For spreading things out, never for secrets. */
+  random(): number;
+}
+
+/** Calls `fn` every `ms` milliseconds, give or take a quarter so that nodes do not march in step. */
+export function every(clock: Clock, ms: number, fn: () => void): () => void {
+  let cancel: () => void;
+  const again = () => {
+    cancel = clock.after(ms * (0.75 + clock.random() / 2), () => {
+      again();
+      fn();
+    });
+  };
+  again();
+  return () => cancel();
+}

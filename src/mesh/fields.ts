@@ -1,0 +1,42 @@
+/**
+ * The kinds of text that a message or a record is made of. One value has one
+ * spelling; what is spelled otherwise is refused, not mended.
+ */
+import { z } from "zod";
+import {
+  formatEndpoint,
+  formatMac,
+  formatPrefix,
+  parseEndpoint,
+  parseMac,
+  parsePrefix,
+} from "../address.js";
+
+const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${2 * bytes}}$`));
+
+export const publicKey = hex(32);
+export const signature = hex(64);
+export const id = hex(16);
+
+/** 1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit. */
+export const name = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
+
+const spelled = (most: number, respell: (text: string) => string) =>
+  z
+    .string()
+    .max(most)
+    .refine((text) => {
+      try {
+        return respell(text) === text;
+      } catch {
+        return false;
+      }
+    });
+
+export const prefix = spelled(43, (text) => formatPrefix(parsePrefix(text)));
+export const endpoint = spelled(47, (text) => formatEndpoint(parseEndpoint(text)));
+export const mac = spelled(17, (text) => formatMac(parseMac(text)));
+
+/** One line of plain text for a person. */
+export const sentence = z.string().regex(/^[\x20-\x7e]{0,400}$/);
+export const code = z.string().regex(/^[A-Z_]{1,40}$/);

@@ -1,0 +1,69 @@
+/**
+ * Who a node is: an Ed25519 key pair (RFC 8032). The public key is its full
+ * name; the id and the VTEP MAC are derived from it.
+ */
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  randomBytes,
+  sign,
+  verify,
+} from "node:crypto";
+import { formatMac } from "../address.js";
+
+const SEED_BYTES = 32;
+/** ASN.1 headers that turn a raw key into the DER form node:crypto reads (RFC 8410). */
+const PRIVATE_DER = Buffer.from("302e020100300506032b657004220420", "hex");
+const PUBLIC_DER = Buffer.from("302a300506032b6570032100", "hex");
+
+export class Identity {
+  /** 32 bytes in hex. */
+  readonly publicKey: string;
+  readonly id: string;
+  readonly #key: KeyObject;
+
+  /** `seed` is the private key: 32 bytes in hex. */
+  constructor(readonly seed: string) {
+    const bytes = Buffer.from(seed, "hex");
+    if (bytes.length !== SEED_BYTES) throw new Error("an identity's seed is 32 bytes");
+    this.#key = createPrivateKey({
+      key: Buffer.concat([PRIVATE_DER, bytes]),
+      format: "der",
+      type: "pkcs8",
+    });
+    const der = createPublicKey(this.#key).export({ format: "der", type: "spki" });
+    this.publicKey = der.subarray(PUBLIC_DER.length).toString("hex");
+    this.id = nodeId(this.publicKey);
+  }
+
+  static generate(): Identity {
+    return new Identity(randomBytes(SEED_BYTES).toString("hex"));
+  }
+
+  /** 64 bytes in hex. */
+  sign(text: string): string {
+    return sign(null, Buffer.from(text), this.#key).toString("hex");
+  }
+}
+
+/** False for a bad signature and for a key that is none. */
+export function verified(publicKey: string, text: string, signature: string): boolean {
+  try {
+    const der = Buffer.concat([PUBLIC_DER, Buffer.from(publicKey, "hex")]);
+    const key = createPublicKey({ key: der, format: "der", type: "spki" });
+    return verify(null, Buffer.from(text), key, Buffer.from(signature, "hex"));
+  } catch {
+    return false;
+  }
+}
+
+export const nodeId = (publicKey: string): string =>
+  createHash("sha256").update(Buffer.from(publicKey, "hex")).digest("hex").slice(0, 32);
+
+/** The VTEP MAC of a node: locally administered and unicast (the two low bits of the first octet). */
+export function macOf(id: string): string {
+  const bytes = Buffer.from(id, "hex").subarray(0, 6);
+  return formatMac(Uint8Array.of(0x02, ...bytes.subarray(1)));
+}

@@ -1,0 +1,65 @@
+/** What two nodes say to each other. JSON, one message a frame; every field is checked, no field is extra. */
+import { z } from "zod";
+import { genesisSchema, MAX_NETWORKS } from "../lease/genesis.js";
+import { proofSchema } from "../lease/grant.js";
+import * as field from "./fields.js";
+import { MAX_VERSION, recordSchema } from "./record.js";
+
+export const PROTOCOL = 1;
+export const MAX_MESSAGE_BYTES = 64 * 1024;
+/** Of ids in an `ask`, of pairs in a `versions`. */
+export const MAX_IDS = 256;
+export const MAX_RECORDS_IN_MESSAGE = 64;
+
+const count = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
+/** An end of a range of ids: nothing means it is open. */
+const bound = z.union([field.id, z.literal("")]);
+
+const messageSchema = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("hello"),
+    protocol: count,
+    key: field.publicKey,
+    instance: field.id,
+    signature: field.signature,
+  }),
+  z.strictObject({ type: z.literal("cluster"), genesis: genesisSchema }),
+  z.strictObject({ type: z.literal("digest"), digest: z.string().regex(/^[0-9a-f]{64}$/) }),
+  z.strictObject({
+    type: z.literal("versions"),
+    /** The range of ids this page speaks for: from `after`, not included, to `until`, included. */
+    after: bound,
+    until: bound,
+    versions: z.array(z.tuple([field.id, z.int().min(1).max(MAX_VERSION)])).max(MAX_IDS),
+  }),
+  z.strictObject({ type: z.literal("ask"), ids: z.array(field.id).max(MAX_IDS) }),
+  z.strictObject({
+    type: z.literal("records"),
+    records: z.array(recordSchema).max(MAX_RECORDS_IN_MESSAGE),
+  }),
+  z.strictObject({ type: z.literal("lease-request"), name: field.name }),
+  z.strictObject({
+    type: z.literal("lease-grant"),
+    proofs: z.array(proofSchema).min(1).max(MAX_NETWORKS),
+  }),
+  z.strictObject({ type: z.literal("lease-refusal"), reason: field.sentence }),
+  z.strictObject({ type: z.literal("ping"), n: count }),
+  z.strictObject({ type: z.literal("pong"), n: count }),
+  z.strictObject({ type: z.literal("bye"), code: field.code, reason: field.sentence }),
+]);
+
+export type Message = z.infer<typeof messageSchema>;
+export type MessageOf<T extends Message["type"]> = Extract<Message, { type: T }>;
+
+/** Nothing when the text is not a message of ours. */
+export function parseMessage(text: string): Message | undefined {
+  if (text.length > MAX_MESSAGE_BYTES) return undefined;
+  try {
+    return messageSchema.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * From the cluster secret to a TLS pre-shared key and the name by which the
+ * other end finds it. Both come from HKDF (RFC 5869) with different labels.
+ */
+import { hkdfSync } from "node:crypto";
+import { WeftError } from "../error.js";
+
+export const MIN_SECRET = 16;
+
+export interface Psk {
+  /** Names the secret, without telling it. */
+  readonly identity: string;
+  readonly key: Buffer;
+}
+
+export function pskOf(secret: string): Psk {
+  if (secret.length < MIN_SECRET) {
+    throw new WeftError(
+      "SECRET_SHORT",
+      `the cluster secret has ${secret.length} characters, fewer than ${MIN_SECRET}`,
+      "make one with: openssl rand -base64 24",
+    );
+  }
+  return {
+    identity: `weft-${derive(secret, "weft psk identity 1", 8).toString("hex")}`,
+    key: derive(secret, "weft psk key 1", 32),
+  };
+}
+
+const derive = (secret: string, label: string, length: number): Buffer =>
+  Buffer.from(hkdfSync("sha256", secret, "", label, length));

@@ -1,0 +1,117 @@
+/**
+ * Connections inside one process, for tests: same order, same bytes, no
+ * socket. Everything arrives through the clock, so a test decides when.
+ */
+import { createHash } from "node:crypto";
+import { WeftError } from "../error.js";
+import type { Clock } from "./clock.js";
+import type { Connection, ConnectionEvents, ListenAddress, Transport } from "./transport.js";
+
+/** What the in-memory transports of one test share. */
+export class MemoryNetwork {
+  readonly listeners = new Map<string, MemoryTransport>();
+  #connections = 0;
+
+  constructor(
+    readonly clock: Clock,
+    /** One way, in milliseconds. */
+    readonly delay = 1,
+  ) {}
+
+  /** A transport for the host with this address. */
+  host(address: string): MemoryTransport {
+    return new MemoryTransport(this, address);
+  }
+
+  binding(): Uint8Array {
+    return createHash("sha256")
+      .update(`connection ${++this.#connections}`)
+      .digest();
+  }
+}
+
+export class MemoryTransport implements Transport {
+  readonly #ends = new Set<MemoryEnd>();
+  readonly #listening: string[] = [];
+  #accept: ((connection: Connection) => void) | undefined;
+
+  constructor(
+    readonly network: MemoryNetwork,
+    readonly host: string,
+  ) {}
+
+  async listen({ port }: ListenAddress, accept: (connection: Connection) => void): Promise<number> {
+    const address = `${this.host}:${port}`;
+    if (this.network.listeners.has(address)) {
+      throw new WeftError("MESH_PORT", `${address} is in use`, "choose another --mesh-port");
+    }
+    this.#accept = accept;
+    this.#listening.push(address);
+    this.network.listeners.set(address, this);
+    return port;
+  }
+
+  dial(address: string, done: (result: Connection | WeftError) => void): void {
+    const { clock, delay } = this.network;
+    clock.after(2 * delay, () => {
+      const other = this.network.listeners.get(address);
+      if (!other) return done(new WeftError("UNREACHABLE", "nothing listens there", "start it"));
+      const binding = this.network.binding();
+      const near = new MemoryEnd(this.network, address, binding, this.#ends);
+      const far = new MemoryEnd(this.network, this.host, binding, other.#ends);
+      near.other = far;
+      far.other = near;
+      other.#accept?.(far);
+      done(near);
+    });
+  }
+
+  async close(): Promise<void> {
+    for (const address of this.#listening) this.network.listeners.delete(address);
+    for (const end of [...this.#ends]) end.close();
+  }
+}
+
+class MemoryEnd implements Connection {
+  other!: MemoryEnd;
+  #events: ConnectionEvents | undefined;
+  #closed = false;
+
+  constructor(
+    readonly network: MemoryNetwork,
+    readonly remote: string,
+    readonly binding: Uint8Array,
+    readonly all: Set<MemoryEnd>,
+  ) {
+    all.add(this);
+  }
+
+  open(events: ConnectionEvents): void {
+    this.#events = events;
+  }
+
+  send(text: string): void {
+    if (!this.#closed) this.#later(() => this.other.#arrived(text));
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#end();
+    this.#later(() => this.other.#end());
+  }
+
+  #arrived(text: string): void {
+    if (!this.#closed) this.#events?.message(text);
+  }
+
+  #end(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.all.delete(this);
+    this.#events?.closed();
+  }
+
+  #later(act: () => void): void {
+    this.network.clock.after(this.network.delay, act);
+  }
+}

@@ -1,0 +1,268 @@
+/**
+ * The real transport: WebSockets over TLS 1.3 with an external pre-shared key
+ * (RFC 8446 section 2.2). There are no certificates: who does not know the
+ * cluster secret gets no further than the handshake, and neither end has said
+ * a word by then.
+ */
+import { constants } from "node:crypto";
+import { createServer, type Server } from "node:https";
+import type { Socket, TcpNetConnectOpts } from "node:net";
+import { connect, type TLSSocket } from "node:tls";
+import { WebSocket, WebSocketServer } from "ws";
+import { WeftError } from "../error.js";
+import type { Clock } from "./clock.js";
+import type { Log } from "./log.js";
+import { MAX_MESSAGE_BYTES } from "./message.js";
+import { type Psk, pskOf } from "./secret.js";
+import type { Connection, ConnectionEvents, ListenAddress, Transport } from "./transport.js";
+
+const CIPHERS = "TLS_AES_128_GCM_SHA256:PSK";
+const EXPORTER = "EXPORTER-weft-mesh";
+/** Milliseconds. */
+export const HANDSHAKE_WITHIN = 5_000;
+const CLOSE_WITHIN = 1_000;
+/** Connections taken at once, handshakes included. */
+export const MAX_CONNECTIONS = 2048;
+/** Bytes that may wait for a peer that reads too slowly. */
+export const MAX_BACKLOG = 32 * 1024 * 1024;
+/** A refused host is named in the log once in this many milliseconds. */
+const SAY_AGAIN = 60_000;
+const MAX_SAID = 1024;
+
+/** TLS alerts by which an OpenSSL server refuses a pre-shared key: RFC 8446 section 6. */
+const SECRET_ALERTS = /SSL alert number (40|47|51|115)\b/;
+
+export interface WsTransportParts {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export class WsTransport implements Transport {
+  readonly #parts: WsTransportParts;
+  readonly #psks: readonly Psk[];
+  readonly #sockets = new Set<WebSocket>();
+  /** Everything that is connected to the port, also while it shakes hands. */
+  readonly #callers = new Set<Socket>();
+  readonly #said = new Map<string, number>();
+  #server: Server | undefined;
+
+  /** Dials with the first secret and accepts all. */
+  constructor(parts: WsTransportParts, { secrets }: { secrets: readonly string[] }) {
+    this.#parts = parts;
+    this.#psks = secrets.map(pskOf);
+    if (this.#psks.length === 0) {
+      throw new WeftError(
+        "SECRET_MISSING",
+        "no cluster secret was given",
+        "pass --secret-file FILE",
+      );
+    }
+  }
+
+  listen(at: ListenAddress, accept: (connection: Connection) => void): Promise<number> {
+    const server = createServer(
+      {
+        minVersion: "TLSv1.3",
+        ciphers: CIPHERS,
+        // No session tickets: a secret that is taken away must stop working at once.
+        secureOptions: constants.SSL_OP_NO_TICKET,
+        handshakeTimeout: HANDSHAKE_WITHIN,
+        headersTimeout: HANDSHAKE_WITHIN,
+        requestTimeout: HANDSHAKE_WITHIN,
+        pskCallback: (_, identity) =>
+          this.#psks.find((psk) => psk.identity === identity)?.key ?? null,
+      },
+      (_, response) => response.writeHead(426, { connection: "close" }).end(),
+    );
+    server.maxConnections = MAX_CONNECTIONS;
+    server.on("connection", (caller: Socket) => {
+      this.#callers.add(caller);
+      caller.once("close", () => this.#callers.delete(caller));
+    });
+    server.on("tlsClientError", (error, socket) => this.#refused(error, socket));
+    const upgrades = new WebSocketServer({
+      server,
+      perMessageDeflate: false,
+      maxPayload: MAX_MESSAGE_BYTES,
+    });
+    // ws repeats the server's errors; they are handled once, below.
+    upgrades.on("error", () => {});
+    upgrades.on("connection", (socket, request) => {
+      accept(new WsConnection(this.#track(socket), request.socket as TLSSocket));
+    });
+    this.#server = server;
+    return new Promise((resolve, reject) => {
+      server.once("error", (error) => reject(cannotListen(at, error)));
+      server.listen(at.port, at.address, () => {
+        server.removeAllListeners("error");
+        server.on("error", (error) => this.#parts.log.error(`mesh port: ${error.message}`));
+        resolve((server.address() as { port: number }).port);
+      });
+    });
+  }
+
+  dial(address: string, done: (result: Connection | WeftError) => void): void {
+    let stream: TLSSocket | undefined;
+    let failure: Error | undefined;
+    const createConnection = (to: unknown): TLSSocket => {
+      stream = this.#connect(to as TcpNetConnectOpts);
+      return stream;
+    };
+    const socket = new WebSocket(`wss://${address}/`, {
+      perMessageDeflate: false,
+      maxPayload: MAX_MESSAGE_BYTES,
+      handshakeTimeout: HANDSHAKE_WITHIN,
+      createConnection,
+    });
+    this.#track(socket);
+    const failed = () => done(cannotDial(address, failure));
+    socket.once("close", failed);
+    socket.once("error", (error) => {
+      failure = error;
+    });
+    socket.once("open", () => {
+      socket.off("close", failed);
+      done(new WsConnection(socket, stream!));
+    });
+  }
+
+  async close(): Promise<void> {
+    const server = this.#server;
+    const closed = new Promise<void>((resolve) =>
+      server ? server.close(() => resolve()) : resolve(),
+    );
+    await Promise.all([...this.#sockets].map((socket) => this.#closeSocket(socket)));
+    for (const caller of this.#callers) caller.destroy();
+    await closed;
+  }
+
+  #connect({ host, port }: TcpNetConnectOpts): TLSSocket {
+    const { identity, key } = this.#psks[0]!;
+    return connect({
+      host,
+      port,
+      minVersion: "TLSv1.3",
+      ciphers: CIPHERS,
+      pskCallback: () => ({ identity, psk: key }),
+      // With the pre-shared key no certificate is shown; whoever shows one is not a node.
+      ca: [],
+      checkServerIdentity: (_, certificate) =>
+        Object.keys(certificate).length > 0 ? new Error("it shows a certificate") : undefined,
+    });
+  }
+
+  #track(socket: WebSocket): WebSocket {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    return socket;
+  }
+
+  #closeSocket(socket: WebSocket): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#parts.clock.after(CLOSE_WITHIN, () => socket.terminate());
+      socket.once("close", () => {
+        cancel();
+        resolve();
+      });
+      socket.close();
+    });
+  }
+
+  #refused(error: Error & { code?: string }, socket: TLSSocket): void {
+    const code = error.code ?? "";
+    if (!code.startsWith("ERR_SSL")) return;
+    const host = plainAddress(socket.remoteAddress);
+    const now = this.#parts.clock.now();
+    if (now - (this.#said.get(host) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN) return;
+    if (this.#said.size >= MAX_SAID) this.#said.clear();
+    this.#said.set(host, now);
+    const why = REFUSALS[code] ?? "it does not speak the mesh's TLS";
+    this.#parts.log.warn(`refused ${host}: ${why}`);
+  }
+}
+
+const WRONG_SECRET = "the secret does not match (it has another cluster secret, or none)";
+const REFUSALS: { readonly [code: string]: string } = {
+  // An identity that names no secret of ours: OpenSSL then looks for a certificate, and has none.
+  ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM: WRONG_SECRET,
+  ERR_SSL_BINDER_DOES_NOT_VERIFY: WRONG_SECRET,
+};
+
+class WsConnection implements Connection {
+  readonly remote: string;
+  readonly binding: Uint8Array;
+  readonly #socket: WebSocket;
+
+  constructor(socket: WebSocket, stream: TLSSocket) {
+    this.#socket = socket;
+    this.remote = `${plainAddress(stream.remoteAddress)}:${stream.remotePort}`;
+    this.binding = stream.exportKeyingMaterial(32, EXPORTER, Buffer.alloc(0));
+  }
+
+  open(events: ConnectionEvents): void {
+    // No message is binary; an empty one is none either, and ends the session.
+    this.#socket.on("message", (data, isBinary) => events.message(isBinary ? "" : data.toString()));
+    this.#socket.on("error", () => this.#socket.terminate());
+    this.#socket.once("close", () => events.closed());
+  }
+
+  send(text: string): void {
+    if (this.#socket.bufferedAmount > MAX_BACKLOG) this.#socket.terminate();
+    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+  }
+
+  close(): void {
+    this.#socket.close();
+  }
+}
+
+function cannotListen({ address, port }: ListenAddress, error: NodeJS.ErrnoException): WeftError {
+  if (error.code === "EADDRINUSE") {
+    return new WeftError(
+      "MESH_PORT",
+      `the mesh port ${address}:${port} is in use`,
+      "stop the program that holds it, or choose another --mesh-port",
+    );
+  }
+  return new WeftError(
+    "MESH_LISTEN",
+    `cannot listen on ${address}:${port} (${error.code})`,
+    "choose an --underlay address of this host and a free --mesh-port",
+  );
+}
+
+function cannotDial(address: string, error: NodeJS.ErrnoException | undefined): WeftError {
+  const message = error?.message ?? "";
+  if (SECRET_ALERTS.test(message)) {
+    return new WeftError(
+      "SECRET",
+      "the secret does not match: it was refused in the handshake",
+      "give all nodes of a cluster the same secret",
+    );
+  }
+  const why = DIAL_ERRORS[error?.code ?? ""];
+  if (why)
+    return new WeftError(
+      "UNREACHABLE",
+      why,
+      `check that weft runs at ${address} and no firewall is between`,
+    );
+  return new WeftError(
+    "NOT_A_NODE",
+    `what answers there is no weft node (${error?.code ?? message.slice(0, 100)})`,
+    "check the address and the mesh port",
+  );
+}
+
+const DIAL_ERRORS: { readonly [code: string]: string } = {
+  ECONNREFUSED: "nothing listens there",
+  ECONNRESET: "the connection was reset",
+  EHOSTUNREACH: "no route to the host",
+  ENETUNREACH: "no route to the network",
+  ETIMEDOUT: "no answer",
+  ENOTFOUND: "the name is not known",
+  EAI_AGAIN: "the name service does not answer",
+};
+
+const plainAddress = (address: string | undefined): string =>
+  (address ?? "unknown").replace(/^::ffff:/, "");

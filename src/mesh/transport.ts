@@ -1,0 +1,33 @@
+import type { WeftError } from "../error.js";
+
+/** A protected, ordered connection to another node that knows the cluster secret. */
+export interface Connection {
+  /** Address of the other end, for people. */
+  readonly remote: string;
+  /** A value known to the two ends of this connection and to nobody else. */
+  readonly binding: Uint8Array;
+  /** Called once, at once. `closed` comes last, also after our own `close`. */
+  open(events: ConnectionEvents): void;
+  send(text: string): void;
+  /** Ends it, after what was sent is out. */
+  close(): void;
+}
+
+export interface ConnectionEvents {
+  message(text: string): void;
+  closed(): void;
+}
+
+export interface Transport {
+  /** Answers with the port, which differs from `port` when that is 0. Rejects with a WeftError. */
+  listen(at: ListenAddress, accept: (connection: Connection) => void): Promise<number>;
+  /** `address` is `HOST:PORT`. Calls `done` once, with a connection or with why there is none. */
+  dial(address: string, done: (result: Connection | WeftError) => void): void;
+  /** Stops listening and ends every connection, after what was sent is out. */
+  close(): Promise<void>;
+}
+
+export interface ListenAddress {
+  readonly address: string;
+  readonly port: number;
+}

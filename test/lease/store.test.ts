@@ -1,0 +1,103 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
+import type { State } from "../../src/lease/store.js";
+import { FileStore, STATE_FILE } from "../../src/lease/store-file.js";
+import { cluster, founder, proofFor } from "../mesh/cluster.js";
+
+const root = mkdtempSync(join(tmpdir(), `weft-store-${process.pid}-`));
+afterAll(() => rmSync(root, { recursive: true }));
+
+let count = 0;
+let directory: string;
+let file: string;
+beforeEach(() => {
+  directory = join(root, `${count++}`);
+  file = join(directory, STATE_FILE);
+});
+
+const fresh: State = { seed: founder.seed, remembered: ["192.0.2.1:6783"] };
+const full: State = {
+  ...fresh,
+  cluster: {
+    genesis: cluster.genesis,
+    journal: [...proofFor(founder, 1)],
+    leases: [[...proofFor(founder, 1)]],
+    version: 7,
+  },
+};
+
+describe("the state on disk", () => {
+  it("is read as it was written, by its owner alone", () => {
+    const store = new FileStore(directory);
+    expect(store.load()).toBeUndefined();
+    store.save(full);
+    expect(store.load()).toEqual(full);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(statSync(directory).mode & 0o777).toBe(0o700);
+    expect(existsSync(`${file}.new`)).toBe(false);
+  });
+
+  it("is the old one when the power goes while the new one is written, at any byte", () => {
+    const store = new FileStore(directory);
+    store.save(full);
+    const written = readFileSync(file);
+    store.save(fresh);
+    for (let length = 0; length <= written.length; length++) {
+      writeFileSync(`${file}.new`, written.subarray(0, length));
+      expect(store.load()).toEqual(fresh);
+    }
+    store.save(full);
+    expect(store.load()).toEqual(full);
+  });
+
+  it("cut short anywhere is an error, never a fresh start", () => {
+    const store = new FileStore(directory);
+    store.save(full);
+    const written = readFileSync(file);
+    for (let length = 0; length < written.length; length++) {
+      writeFileSync(file, written.subarray(0, length));
+      expect(() => store.load(), `${length} bytes`).toThrow(
+        expect.objectContaining({ code: "STATE_CORRUPT" }),
+      );
+    }
+  });
+
+  it("with any byte changed is an error", () => {
+    const store = new FileStore(directory);
+    store.save(fresh);
+    const written = readFileSync(file);
+    for (let at = 0; at < written.length; at++) {
+      const changed = Buffer.from(written);
+      changed[at] = changed[at]! ^ 1;
+      writeFileSync(file, changed);
+      expect(() => store.load(), `byte ${at}`).toThrow(
+        expect.objectContaining({ code: "STATE_CORRUPT" }),
+      );
+    }
+  });
+
+  it("open to others is refused with the command that closes it", () => {
+    const store = new FileStore(directory);
+    store.save(full);
+    chmodSync(file, 0o640);
+    expect(() => store.load()).toThrow(
+      expect.objectContaining({ code: "STATE_OPEN", remedy: `chmod 600 ${file}` }),
+    );
+  });
+
+  it("that cannot be written is said", () => {
+    writeFileSync(join(root, "in-the-way"), "");
+    const store = new FileStore(join(root, "in-the-way"));
+    expect(() => store.save(full)).toThrow(expect.objectContaining({ code: "STATE_WRITE" }));
+  });
+});

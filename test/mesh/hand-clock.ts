@@ -1,0 +1,41 @@
+import type { Clock } from "../../src/mesh/clock.js";
+import { randomFrom } from "./seed.js";
+
+/** A clock that a test moves by hand. What is due at one moment runs in the order it was asked for. */
+export class HandClock implements Clock {
+  readonly random: () => number;
+  #now = 1_700_000_000_000;
+  #count = 0;
+  #due: { at: number; order: number; fn: () => void }[] = [];
+
+  constructor(seed = 1) {
+    this.random = randomFrom(seed);
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(ms: number, fn: () => void): () => void {
+    const entry = { at: this.#now + ms, order: this.#count++, fn };
+    this.#due.push(entry);
+    return () => {
+      this.#due = this.#due.filter((one) => one !== entry);
+    };
+  }
+
+  run(ms: number): void {
+    const end = this.#now + ms;
+    for (;;) {
+      const next = this.#due.reduce<(typeof this.#due)[number] | undefined>(
+        (a, b) => (!a || b.at < a.at || (b.at === a.at && b.order < a.order) ? b : a),
+        undefined,
+      );
+      if (!next || next.at > end) break;
+      this.#due = this.#due.filter((one) => one !== next);
+      this.#now = Math.max(this.#now, next.at);
+      next.fn();
+    }
+    this.#now = end;
+  }
+}

@@ -1,0 +1,152 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { WeftError } from "../../src/error.js";
+import { signGrant } from "../../src/lease/grant.js";
+import { Members } from "../../src/mesh/members.js";
+import { LEASE_TTL, type NodeRecord } from "../../src/mesh/record.js";
+import { cluster, founder, identity, proofFor, recordOf } from "./cluster.js";
+import { seed } from "./seed.js";
+
+const NOW = 1_700_000_000_000;
+
+const merged = (records: readonly NodeRecord[]): Members => {
+  const members = new Members(cluster);
+  for (const record of records) members.merge(record);
+  return members;
+};
+
+const names = (members: Members, now = NOW): string[] =>
+  [...members.view(now, 1).members.values()].map(({ name }) => name).sort();
+
+describe("merge", () => {
+  it("answers with what is new, or with nothing", () => {
+    const members = new Members(cluster);
+    const [v1, v2] = [recordOf(2), recordOf(2, { version: 2 })];
+    expect(members.merge(v2)).toBe(v2);
+    expect(members.merge(v2)).toBeUndefined();
+    expect(members.merge(v1)).toBeUndefined();
+    expect(members.get(identity(2).id)).toBe(v2);
+  });
+
+  it("answers with an error to a lie, and holds what it held", () => {
+    const members = merged([recordOf(2)]);
+    const before = members.digest;
+    expect(members.merge({ ...recordOf(2, { version: 9 }), name: "x" })).toBeInstanceOf(WeftError);
+    expect(members.merge(recordOf(4, { leases: [[...proofFor(identity(5), 5)]] }))).toBeInstanceOf(
+      WeftError,
+    );
+    expect(members.digest).toBe(before);
+  });
+
+  // Right records, old ones, equal versions with different words, colliding names, forgeries.
+  const pool: NodeRecord[] = [];
+  for (const n of [2, 3, 4, 5]) {
+    for (const version of [1, 2, 3]) {
+      pool.push(recordOf(n, { version }));
+      pool.push(recordOf(n, { version, name: `h${2 + (n % 2)}` }));
+      pool.push(recordOf(n, { version, withdrawn: true }));
+      pool.push({ ...recordOf(n, { version }), vni: 7 });
+    }
+  }
+  pool.push(recordOf(6, { leases: [[...proofFor(identity(5), 5)]] }));
+  const twice = signGrant(founder, cluster, {
+    prefix: "10.244.2.0/24",
+    to: identity(7).publicKey,
+    sequence: 9,
+  });
+  pool.push(recordOf(7, { leases: [[twice]] }));
+
+  /** Slow and obvious: of each owner's true records, the one that sorts last. */
+  const model = (records: readonly NodeRecord[]): NodeRecord[] => {
+    const truths = records.filter((record) => merged([record]).sorted().length === 1);
+    const owners = [...new Set(truths.map(({ owner }) => owner))];
+    return owners.map(
+      (owner) =>
+        truths
+          .filter((record) => record.owner === owner)
+          .sort((a, b) => a.version - b.version || (a.signature < b.signature ? -1 : 1))
+          .at(-1)!,
+    );
+  };
+
+  it("gives the same state for any order, repetition and batching of the same records", () => {
+    fc.assert(
+      fc.property(
+        fc
+          .subarray(pool)
+          .chain((some) =>
+            fc.tuple(
+              fc.constant(some),
+              fc.shuffledSubarray(some, { minLength: some.length }),
+              fc.array(fc.nat({ max: Math.max(0, some.length - 1) }), {
+                maxLength: some.length === 0 ? 0 : 20,
+              }),
+            ),
+          ),
+        ([records, shuffled, again]) => {
+          const one = merged(records);
+          const other = merged([...shuffled, ...again.map((i) => records[i]!)]);
+          expect(other.digest).toBe(one.digest);
+          expect(other.sorted()).toEqual(one.sorted());
+          expect(new Set(one.sorted().map(([, record]) => record))).toEqual(
+            new Set(model(records)),
+          );
+          const view = one.view(NOW, 1);
+          expect(other.view(NOW, 1).members).toEqual(view.members);
+          expect([...other.view(NOW, 1).problems].sort()).toEqual([...view.problems].sort());
+          const subnets = [...view.members.values()].flatMap(({ leases }) =>
+            leases.map((proof) => proof.at(-1)!.prefix),
+          );
+          expect(new Set(subnets).size).toBe(subnets.length);
+        },
+      ),
+      { seed, numRuns: 60 },
+    );
+  });
+});
+
+describe("the members made of the records", () => {
+  it("leave out who has withdrawn", () => {
+    expect(names(merged([recordOf(2), recordOf(3, { withdrawn: true })]))).toEqual(["h2"]);
+  });
+
+  it.each([
+    ["name", { name: "h2" }],
+    ["VTEP", { vtep: "192.0.2.2:4789" }],
+    ["MAC", { mac: recordOf(2).mac }],
+  ])("let the one with the older lease keep a %s, and say so", (what, change) => {
+    for (const records of [
+      [recordOf(2), recordOf(3, change)],
+      [recordOf(3, change), recordOf(2)],
+    ]) {
+      const view = merged(records).view(NOW, 1);
+      expect([...view.members.keys()]).toEqual([identity(2).id]);
+      expect(view.problems).toHaveLength(1);
+      expect(view.problems[0]).toMatch(`two nodes claim the ${what}`);
+    }
+  });
+
+  it("let the living come before the expired", () => {
+    const records = [recordOf(2, { renewed: NOW - LEASE_TTL - 1 }), recordOf(3, { name: "h2" })];
+    expect([...merged(records).view(NOW, 1).members.keys()]).toEqual([identity(3).id]);
+  });
+
+  it("leave out another VNI, and say so", () => {
+    const view = merged([recordOf(2), recordOf(3, { vni: 2 })]).view(NOW, 1);
+    expect(view.members.size).toBe(1);
+    expect(view.problems.join()).toMatch(/h3 uses VNI 2, this node 1/);
+  });
+
+  it("give a subnet that was granted twice to the first, and say so", () => {
+    const late = signGrant(founder, cluster, {
+      prefix: "10.244.2.0/24",
+      to: identity(9).publicKey,
+      sequence: 40,
+    });
+    const view = merged([recordOf(9, { leases: [[late]] }), recordOf(2)]).view(NOW, 1);
+    expect([...view.members.keys()]).toEqual([identity(2).id]);
+    expect(view.problems.join()).toMatch(
+      /10\.244\.2\.0\/24 was granted twice: h2 .* keeps it, h9 /,
+    );
+  });
+});

@@ -1,0 +1,256 @@
+import { readFileSync, statSync } from "node:fs";
+import { connect, createServer } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
+import { afterEach, describe, expect, it } from "vitest";
+import { parsePrefix } from "../../src/address.js";
+import { systemClock } from "../../src/clock.js";
+import { WeftError } from "../../src/error.js";
+import { STATE_FILE } from "../../src/lease/store-file.js";
+import { WsTransport } from "../../src/mesh/transport-ws.js";
+import { freePort, type Node, node, SECRET, sees, stopAll, until } from "./nodes.js";
+
+afterEach(stopAll);
+
+const lease = ({ mesh }: Node) => mesh.self().leases;
+
+async function three() {
+  const a = await node("a");
+  const b = await node("b", { joins: [a] });
+  const c = await node("c", { joins: [b] });
+  await until(() => sees(a, "b", "c") && sees(b, "a", "c") && sees(c, "a", "b"));
+  return { a, b, c };
+}
+
+describe("three nodes on loopback, the last joins through the second", () => {
+  it("all see all, each with its own lease, and nobody has a problem", async () => {
+    const { a, b, c } = await three();
+    expect([a, b, c].map(lease)).toEqual([["10.244.1.0/24"], ["10.244.2.0/24"], ["10.244.3.0/24"]]);
+    expect([a, b, c].flatMap(({ mesh }) => mesh.problems())).toEqual([]);
+    const seen = c.mesh.members().find(({ name }) => name === "a")!;
+    expect(seen.mac).toBe(a.mesh.self().mac);
+    expect(seen.endpoint).toBe(`127.0.0.1:${a.port}`);
+    expect(seen.leases.map(({ subnet }) => subnet)).toEqual(["10.244.1.0/24"]);
+    await until(() => c.mesh.members().every(({ rttMs }) => rttMs !== undefined));
+    expect(statSync(`${a.state}/${STATE_FILE}`).mode & 0o777).toBe(0o600);
+  });
+
+  it("a node that stops is dropped; it comes back with the same lease, the founder too", async () => {
+    const { a, b, c } = await three();
+    const nodes = { a, b, c };
+    for (const name of ["b", "a"] as const) {
+      const gone = nodes[name];
+      const rest = Object.values(nodes).filter((other) => other !== gone);
+      const before = gone.mesh.self();
+      await gone.mesh.stop();
+      await until(() => rest.every(({ mesh }) => mesh.members().length === 1));
+      const back = await node(name, { again: gone });
+      nodes[name] = back;
+      await until(() => sees(back, ...rest.map(({ mesh }) => mesh.self().name)));
+      expect(back.mesh.self()).toMatchObject({ id: before.id, leases: before.leases });
+      await until(() => rest.every(({ mesh }) => mesh.members().length === 2));
+    }
+    const late = await node("d", { joins: [c] });
+    await until(() => lease(late).length > 0);
+    expect(lease(late)).toEqual(["10.244.4.0/24"]);
+  });
+});
+
+describe("a wrong secret", () => {
+  it("is refused in the handshake, said on both sides, and nothing is learned", async () => {
+    const a = await node("a");
+    const stranger = await node("b", { joins: [a], secrets: ["another secret, as long"] });
+    await until(() =>
+      a.said.some((line) => /warn refused 127\.0\.0\.1: the secret does not match/.test(line)),
+    );
+    await until(() =>
+      stranger.said.some((line) => /warn no session with .*: the secret does not match/.test(line)),
+    );
+    expect(stranger.mesh.problems().join()).toMatch(/the secret does not match/);
+    expect(stranger.mesh.self()).toMatchObject({ leases: [], network: [] });
+    expect(stranger.mesh.members()).toEqual([]);
+    expect(a.mesh.members()).toEqual([]);
+    const saved = readFileSync(`${stranger.state}/${STATE_FILE}`, "utf8");
+    expect(saved).not.toMatch(a.mesh.self().id);
+    expect([...a.said, ...stranger.said].join()).not.toContain(SECRET);
+  });
+
+  it("is said once, not with every attempt", async () => {
+    const a = await node("a");
+    const stranger = await node("b", { joins: [a], secrets: ["another secret, as long"] });
+    await until(() => stranger.said.some((line) => line.includes("secret")));
+    await new Promise((resolve) => setTimeout(resolve, 2500));
+    expect(stranger.said.filter((line) => line.includes("secret"))).toHaveLength(1);
+    expect(a.said.filter((line) => line.includes("secret"))).toHaveLength(1);
+  });
+
+  it("may be the old one while a node accepts both", async () => {
+    const a = await node("a", { secrets: ["the new secret of all", SECRET] });
+    const b = await node("b", { joins: [a] });
+    await until(() => sees(b, "a"));
+  });
+});
+
+describe("what answers at a join address may be", () => {
+  const failureAt = (port: number) =>
+    new Promise<unknown>((resolve) => {
+      const log = { info() {}, warn() {}, error() {} };
+      const transport = new WsTransport({ clock: systemClock, log }, { secrets: [SECRET] });
+      transport.dial(`127.0.0.1:${port}`, resolve);
+    });
+
+  it("nothing", async () => {
+    expect(await failureAt(1)).toMatchObject({ code: "UNREACHABLE" });
+  });
+
+  it("a program that is no TLS server", async () => {
+    const server = createServer((socket) => socket.on("error", () => {}).end("SSH-2.0\r\n"));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const result = await failureAt((server.address() as { port: number }).port);
+    expect(result).toMatchObject({ code: "NOT_A_NODE" });
+    server.close();
+  });
+
+  it("a TLS server with a certificate", async () => {
+    const server = createTlsServer({ key: KEY, cert: CERTIFICATE }, (socket) =>
+      socket.on("error", () => {}),
+    );
+    server.on("tlsClientError", () => {});
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const result = await failureAt((server.address() as { port: number }).port);
+    expect(result).toBeInstanceOf(WeftError);
+    server.close();
+  });
+
+  it("this node itself, which is noticed and harms nothing", async () => {
+    const a = await node("a");
+    const port = await freePort();
+    const both = [port, a.port].map((port) => ({ host: "127.0.0.1", port }));
+    const b = await node("b", { join: both, port, network: undefined });
+    await until(() => sees(b, "a") && lease(b).length > 0);
+    expect(b.mesh.problems()).toEqual([]);
+  });
+
+  it("only this node itself, which is said", async () => {
+    const port = await freePort();
+    const alone = await node("a", { join: [{ host: "127.0.0.1", port }], port });
+    await until(() => alone.mesh.problems().join().includes("the address is this node's own"));
+  });
+});
+
+describe("a start that cannot work", () => {
+  it("says that the mesh port is in use", async () => {
+    const a = await node("a");
+    await expect(
+      node("b", { listen: { address: "127.0.0.1", port: a.port } }),
+    ).rejects.toMatchObject({
+      code: "MESH_PORT",
+      message: expect.stringContaining("in use"),
+    });
+  });
+
+  it("says that the state belongs to another network", async () => {
+    const a = await node("a");
+    await a.mesh.stop();
+    await expect(
+      node("a", { again: a, network: [parsePrefix("10.9.0.0/16")] }),
+    ).rejects.toMatchObject({
+      code: "OTHER_NETWORK",
+    });
+    await expect(node("a", { again: a, leaseLength: 25 })).rejects.toMatchObject({
+      code: "OTHER_NETWORK",
+    });
+  });
+
+  it("says that the lease length does not fit the network", async () => {
+    await expect(node("a", { leaseLength: 15 })).rejects.toMatchObject({ code: "NETWORK" });
+    await expect(node("a", { leaseLength: 33 })).rejects.toMatchObject({ code: "NETWORK" });
+  });
+});
+
+describe("a joiner that cannot be given a lease", () => {
+  it("is told that the network is full, and both sides say so", async () => {
+    const a = await node("a", { network: [parsePrefix("10.7.0.0/24")], leaseLength: 25 });
+    const b = await node("b", { joins: [a] });
+    await until(() => lease(b).length > 0);
+    expect([lease(a), lease(b)]).toEqual([["10.7.0.128/25"], ["10.7.0.0/25"]]);
+    const c = await node("c", { joins: [b] });
+    await until(() =>
+      c.mesh
+        .problems()
+        .some((line) => line.includes("every subnet of the cluster network is given away")),
+    );
+    expect(a.said.join("\n")).toMatch(/refused a lease to c .*given away/);
+    expect(lease(c)).toEqual([]);
+  });
+
+  it("is told that another identity has its name", async () => {
+    const a = await node("a");
+    const twin = await node("a", { joins: [a] });
+    await until(() =>
+      twin.mesh.problems().some((line) => line.includes("the name a belongs to another identity")),
+    );
+    expect(a.said.join("\n")).toMatch(/refused a lease to a .*belongs to another identity/);
+  });
+
+  it("is told that its network is not the cluster's, and so is the other end", async () => {
+    const a = await node("a");
+    const b = await node("b", { joins: [a], network: [parsePrefix("10.9.0.0/16")] });
+    await until(() =>
+      b.mesh.problems().some((line) => line.includes("this node was started with 10.9.0.0/16")),
+    );
+    await until(() =>
+      a.said.some((line) => line.includes("this node was started with 10.9.0.0/16")),
+    );
+    expect(b.mesh.self().leases).toEqual([]);
+  });
+});
+
+describe("two clusters", () => {
+  it("that meet are not merged; both say why", async () => {
+    const a = await node("a");
+    const other = await node("z", { network: [parsePrefix("10.9.0.0/16")] });
+    await other.mesh.stop();
+    const z = await node("z", {
+      again: other,
+      join: [{ host: "127.0.0.1", port: a.port }],
+      network: undefined,
+    });
+    await until(() => z.mesh.problems().some((line) => line.includes("two clusters meet")));
+    await until(() => a.said.some((line) => line.includes("two clusters meet")));
+    expect(a.mesh.members()).toEqual([]);
+    expect(z.mesh.members()).toEqual([]);
+  });
+});
+
+describe("the mesh port", () => {
+  it("answers a web browser with nothing but 426, and garbage with a closed door", async () => {
+    const a = await node("a");
+    const answer = await new Promise<string>((resolve) => {
+      const socket = connect(a.port, "127.0.0.1", () => socket.write("GET / HTTP/1.1\r\n\r\n"));
+      let text = "";
+      socket.on("data", (data) => {
+        text += data.toString("latin1");
+      });
+      socket.on("error", () => {});
+      socket.on("close", () => resolve(text));
+    });
+    expect(answer).not.toMatch(/weft|10\.244|HTTP/);
+    const b = await node("b", { joins: [a] });
+    await until(() => sees(b, "a"));
+  });
+});
+
+/** A self-signed certificate for 127.0.0.1, good for a hundred years and for nothing else. */
+const KEY = `-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINc+MRg/DXTxCwTsE8imNf90luM00/IVq991KLecVM1J
+-----END PRIVATE KEY-----`;
+const CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBUDCCAQKgAwIBAgIULaon3VyFxTufncS93qC/+9AuDigwBQYDK2VwMBQxEjAQ
+BgNVBAMMCWxvY2FsaG9zdDAgFw0yNjExMjAyMjQ3MDdaGA8yMTI2MTAyNzIyNDcw
+N1owFDESMBAGA1UEAwwJbG9jYWxob3N0MCowBQYDK2VwAyEASMRGSs+5E23sjo6B
+MWVsawIEmL2RyvRv2AnsgjUMP0SjZDBiMB0GA1UdDgQWBBSU83WTNfNYafkI9sO2
+rsHbUNetDTAfBgNVHSMEGDAWgBSU83WTNfNYafkI9sO2rsHbUNetDTAPBgNVHRMB
+Af8EBTADAQH/MA8GA1UdEQQIMAaHBH8AAAEwBQYDK2VwA0EAABFjb15MJZUFY+xU
+q3+V112jbFwqiUjAlyB7SEdxJrRv2sipi1XYihscdFDR02CWOwmmY+p8pcrVksmS
+a6SWDw==
+-----END CERTIFICATE-----`;
