@@ -1,0 +1,31 @@
+/** What to say when a UDP socket cannot have its address. */
+import { formatEndpoint, parseAddress } from "../address.js";
+import { WeftError } from "../error.js";
+import { EACCES, EADDRINUSE, EADDRNOTAVAIL, SystemError } from "./errno.js";
+
+/** Codes: UDP_IN_USE, UDP_ADDRESS, UDP_PERMISSION; anything else is a SystemError. */
+export function bindError(errno: number, address: string, port: number): Error {
+  const endpoint = formatEndpoint({ address: parseAddress(address), port });
+  switch (errno) {
+    case EADDRINUSE:
+      return new WeftError(
+        "UDP_IN_USE",
+        `UDP ${endpoint} is in use, by another program or by a kernel vxlan device`,
+        "find it (ss -ulpn, ip -d link show type vxlan), or choose another port with --port",
+      );
+    case EADDRNOTAVAIL:
+      return new WeftError(
+        "UDP_ADDRESS",
+        `this host does not have the address ${address}`,
+        "give one of its own addresses with --underlay (ip address shows them)",
+      );
+    case EACCES:
+      return new WeftError(
+        "UDP_PERMISSION",
+        `this process may not use UDP port ${port}`,
+        "choose a port above 1023 with --port, or run it as root",
+      );
+    default:
+      return new SystemError(`bind UDP ${endpoint}`, errno);
+  }
+}

@@ -1,0 +1,68 @@
+/**
+ * Any object-mode stream.Duplex as the device: each chunk is one IP packet. The
+ * `Tun` of node-tuntap2 is such a stream.
+ */
+import type { Duplex } from "node:stream";
+import type { Device } from "./device.js";
+
+export interface DuplexOptions {
+  /**
+   * Four bytes before each packet, as a Linux TUN device without IFF_NO_PI has them:
+   * flags (2), protocol (2). They are taken off and put on.
+   */
+  readonly packetInformation?: boolean;
+}
+
+/** Packets that wait in a stream whose reader is slow; one more is lost. */
+export const MAX_QUEUED = 1024;
+
+const INFORMATION_SIZE = 4;
+const ETHERTYPE_IPV4 = 0x0800;
+const ETHERTYPE_IPV6 = 0x86dd;
+
+export class DuplexDevice implements Device {
+  lost = 0;
+  readonly #stream: Duplex;
+  readonly #informed: boolean;
+
+  constructor(stream: Duplex, options: DuplexOptions = {}) {
+    this.#stream = stream;
+    this.#informed = options.packetInformation ?? false;
+  }
+
+  onPacket(listener: (packet: Uint8Array) => void): void {
+    this.#stream.on("data", (chunk: unknown) => {
+      // A stream of text is the caller's mistake; nothing in it can be a packet.
+      if (!(chunk instanceof Uint8Array)) this.#stream.destroy(new TypeError(NOT_BYTES));
+      else listener(this.#informed ? chunk.subarray(INFORMATION_SIZE) : chunk);
+    });
+  }
+
+  onEnd(listener: (error?: Error) => void): void {
+    let cause: Error | undefined;
+    this.#stream.once("error", (error) => {
+      cause = error;
+    });
+    this.#stream.once("close", () => listener(cause));
+  }
+
+  send(packet: Uint8Array): void {
+    const { writable, writableLength } = this.#stream;
+    if (!writable || writableLength >= MAX_QUEUED) this.lost++;
+    else this.#stream.write(this.#informed ? inform(packet) : packet);
+  }
+
+  close(): void {
+    this.#stream.destroy();
+  }
+}
+
+const NOT_BYTES = "a packet device gave a chunk that is not bytes: is the stream decoding text?";
+
+function inform(packet: Uint8Array): Uint8Array {
+  const chunk = new Uint8Array(INFORMATION_SIZE + packet.length);
+  const version = (packet[0] ?? 0) >> 4;
+  new DataView(chunk.buffer).setUint16(2, version === 6 ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+  chunk.set(packet, INFORMATION_SIZE);
+  return chunk;
+}

@@ -1,0 +1,47 @@
+/** Waits for several descriptors at once. */
+import { check, close, epollCreate, epollCtl, epollWait } from "./libc.js";
+
+const EPOLL_CLOEXEC = 0o2000000;
+const EPOLL_CTL_ADD = 1;
+const EPOLLIN = 0x001;
+
+/** struct epoll_event is packed on x86-64 alone: u32 events, then u64 data. */
+const DATA = process.arch === "x64" ? 4 : 8;
+const EVENT_SIZE = DATA + 8;
+
+export class Epoll {
+  readonly #fd = check(epollCreate(EPOLL_CLOEXEC), "epoll_create1");
+  readonly #events: DataView;
+  readonly #capacity: number;
+  #count = 0;
+
+  constructor(descriptors: readonly number[]) {
+    this.#capacity = descriptors.length;
+    this.#events = new DataView(new ArrayBuffer(EVENT_SIZE * descriptors.length));
+    for (const fd of descriptors) this.#watch(fd);
+  }
+
+  #watch(fd: number): void {
+    const event = new DataView(new ArrayBuffer(EVENT_SIZE));
+    event.setUint32(0, EPOLLIN, true);
+    event.setInt32(DATA, fd, true);
+    check(epollCtl(this.#fd, EPOLL_CTL_ADD, fd, event), "epoll_ctl");
+  }
+
+  /** Blocks until one is readable or failed, a signal came, or the milliseconds are over. */
+  wait(milliseconds: number): void {
+    this.#count = epollWait(this.#fd, this.#events, this.#capacity, milliseconds);
+  }
+
+  /** True when the last wait found `fd` readable or failed. */
+  has(fd: number): boolean {
+    for (let i = 0; i < this.#count; i++) {
+      if (this.#events.getInt32(i * EVENT_SIZE + DATA, true) === fd) return true;
+    }
+    return false;
+  }
+
+  close(): void {
+    close(this.#fd);
+  }
+}

@@ -1,0 +1,60 @@
+/**
+ * The portable path: pumps any device and any underlay through a dataplane in this
+ * process. No root, no FFI; slower than the kernel path, and the same core.
+ */
+import { EventEmitter } from "node:events";
+import type { Dataplane } from "../dataplane.js";
+import type { Device } from "./device.js";
+import type { Underlay } from "./underlay.js";
+
+export interface PortableParts {
+  readonly dataplane: Pick<Dataplane, "fromDevice" | "fromWire">;
+  readonly device: Device;
+  readonly underlay: Underlay;
+}
+
+type Result = ReturnType<Dataplane["fromDevice"]>;
+
+/**
+ * Moves packets from `start` to `stop`. Emits `error` when an end fails by itself,
+ * and `end` when one closes; nothing moves then, and `stop` is still due.
+ */
+export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> {
+  readonly #parts: PortableParts;
+  #running = false;
+
+  constructor(parts: PortableParts) {
+    super();
+    this.#parts = parts;
+  }
+
+  start(): void {
+    const { dataplane, device, underlay } = this.#parts;
+    this.#running = true;
+    device.onPacket((packet) => this.#pump(() => dataplane.fromDevice(packet)));
+    underlay.onDatagram((datagram, from) => this.#pump(() => dataplane.fromWire(datagram, from)));
+    device.onEnd((error) => this.#ended(error));
+    underlay.onEnd((error) => this.#ended(error));
+  }
+
+  /** Closes both ends. */
+  async stop(): Promise<void> {
+    this.#running = false;
+    this.#parts.device.close();
+    await this.#parts.underlay.close();
+  }
+
+  #pump(decide: () => Result): void {
+    if (!this.#running) return;
+    const { datagrams, packets } = decide();
+    for (const { to, bytes } of datagrams) this.#parts.underlay.send(to, bytes);
+    for (const packet of packets) this.#parts.device.send(packet);
+  }
+
+  #ended(error?: Error): void {
+    if (!this.#running) return;
+    this.#running = false;
+    if (error) this.emit("error", error);
+    else this.emit("end");
+  }
+}

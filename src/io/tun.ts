@@ -1,0 +1,108 @@
+/**
+ * The TUN device: whole IP packets in and out of the kernel, each behind a
+ * virtio-net header (10 bytes) that says what is unfinished about it.
+ *
+ * The device lives as long as its descriptor: when the process ends in any way,
+ * the kernel removes it with its addresses and routes.
+ */
+import { constants } from "node:fs";
+import { printable } from "../address.js";
+import { WeftError } from "../error.js";
+import { EACCES, EBUSY, ENODEV, ENOENT, ENXIO, EPERM, SystemError } from "./errno.js";
+import { check, close, errno, ioctl, ioctlNumber, open } from "./libc.js";
+
+const DEVICE_FILE = "/dev/net/tun";
+const O_CLOEXEC = 0o2000000;
+
+// linux/if_tun.h
+const TUNSETIFF = 0x400454ca;
+const TUNSETOFFLOAD = 0x400454d0;
+const TUNSETVNETHDRSZ = 0x400454d8;
+const IFF_TUN = 0x0001;
+const IFF_NO_PI = 0x1000;
+const IFF_VNET_HDR = 0x4000;
+/** Fail where the device exists already: one made by another hand is not ours to change. */
+const IFF_TUN_EXCL = 0x8000;
+/** We take packets whose transport checksum is unfinished. */
+const TUN_F_CSUM = 0x01;
+
+/** struct ifreq: the name (15 characters and a zero), then the flags. */
+const IFREQ_SIZE = 40;
+const IFREQ_FLAGS = 16;
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/;
+
+const VNET_HEADER_SIZE = 10;
+
+/**
+ * Makes the device `name` and returns its non-blocking descriptor.
+ * Throws a WeftError: TUN_NAME, TUN_MISSING, TUN_PERMISSION, TUN_BUSY.
+ */
+export function openTun(name: string): number {
+  if (!NAME.test(name)) {
+    throw new WeftError(
+      "TUN_NAME",
+      `"${printable(name)}" cannot be the name of a network device`,
+      "use at most 15 letters, digits, dots, dashes and underscores, like weft0",
+    );
+  }
+  const fd = open(DEVICE_FILE, constants.O_RDWR | constants.O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) throw openError(errno());
+  try {
+    create(fd, name);
+    const size = Uint32Array.of(VNET_HEADER_SIZE);
+    check(ioctl(fd, TUNSETVNETHDRSZ, size), `set the header size of ${name}`);
+    check(ioctlNumber(fd, TUNSETOFFLOAD, TUN_F_CSUM), `set the offloads of ${name}`);
+    return fd;
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+function create(fd: number, name: string): void {
+  const request = Buffer.alloc(IFREQ_SIZE);
+  request.write(name, "latin1");
+  const flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | IFF_TUN_EXCL;
+  new DataView(request.buffer, request.byteOffset).setInt16(IFREQ_FLAGS, flags, true);
+  if (ioctl(fd, TUNSETIFF, request) < 0) throw createError(errno(), name);
+}
+
+function openError(code: number): Error {
+  switch (code) {
+    case ENOENT:
+    case ENODEV:
+    case ENXIO:
+      return new WeftError(
+        "TUN_MISSING",
+        `there is no ${DEVICE_FILE}: this kernel or container has no TUN devices`,
+        "load the module (modprobe tun), or give the container the device (--device /dev/net/tun)",
+      );
+    case EACCES:
+    case EPERM:
+      return permissionError(`may not open ${DEVICE_FILE}`);
+    default:
+      return new SystemError(`open ${DEVICE_FILE}`, code);
+  }
+}
+
+function createError(code: number, name: string): Error {
+  switch (code) {
+    case EBUSY:
+      return new WeftError(
+        "TUN_BUSY",
+        `a network device named ${name} exists already`,
+        `stop the agent that made it, remove it (ip link del ${name}), or choose another name with --tun`,
+      );
+    case EPERM:
+      return permissionError(`may not create the network device ${name}`);
+    default:
+      return new SystemError(`create the network device ${name}`, code);
+  }
+}
+
+const permissionError = (what: string): WeftError =>
+  new WeftError(
+    "TUN_PERMISSION",
+    `this process ${what}`,
+    "run it as root, or give it the capability CAP_NET_ADMIN",
+  );

@@ -1,0 +1,93 @@
+import { execFileSync } from "node:child_process";
+import { createSocket, type Socket } from "node:dgram";
+import { constants } from "node:os";
+import { afterEach, expect, it } from "vitest";
+import { close } from "../../src/io/libc.js";
+import { openTun } from "../../src/io/tun.js";
+import { openUdp, SOCKET_BUFFER } from "../../src/io/udp.js";
+import { inOwnNetwork, ip } from "./own-network.js";
+import { icmp, ipv4, octets } from "./packets.js";
+import { readUntil, sendNow, writeNow } from "./system.js";
+
+inOwnNetwork("the UDP socket", () => {
+  const open: number[] = [];
+  const keep = (fd: number): number => {
+    open.push(fd);
+    return fd;
+  };
+  afterEach(() => {
+    for (const fd of open.splice(0)) close(fd);
+  });
+
+  const refused = (code: string) => expect.objectContaining({ code });
+
+  it("says so when the address and port are taken", () => {
+    keep(openUdp("127.0.0.1", 4789));
+    expect(() => openUdp("127.0.0.1", 4789)).toThrow(refused("UDP_IN_USE"));
+    keep(openUdp("127.0.0.2", 4789));
+  });
+
+  it("says so when a kernel vxlan device has the port", () => {
+    ip("link", "add", "vx0", "type", "vxlan", "id", "1", "dstport", "4789", "dev", "lo");
+    ip("link", "set", "vx0", "up");
+    expect(() => openUdp("127.0.0.1", 4789)).toThrow(refused("UDP_IN_USE"));
+    ip("link", "del", "vx0");
+  });
+
+  it("says so when this host has no such address, or it is IPv6", () => {
+    expect(() => openUdp("192.0.2.77", 4789)).toThrow(refused("UDP_ADDRESS"));
+    expect(() => openUdp("::1", 4789)).toThrow(refused("UDP_FAMILY"));
+  });
+
+  it("has room for a burst", () => {
+    keep(openUdp("127.0.0.1", 4790));
+    const sockets = execFileSync("ss", ["-Huanm", "sport", "=", "4790"], { encoding: "utf8" });
+    expect(sockets).toContain(`rb${2 * SOCKET_BUFFER}`); // the kernel doubles it for its own needs
+    expect(sockets).toContain(`tb${2 * SOCKET_BUFFER}`);
+  });
+
+  it("is not told of an unreachable port by its next send", async () => {
+    const fd = keep(openUdp("127.0.0.1", 4789));
+    for (let i = 0; i < 5; i++) {
+      expect(sendNow(fd, octets("127.0.0.1"), 9, Buffer.from("nobody"))).toBe(0);
+    }
+    const { socket, heard } = await listener("127.0.0.1", 4791);
+    expect(sendNow(fd, octets("127.0.0.1"), 4791, Buffer.from("somebody"))).toBe(0);
+    expect(await heard).toBe("somebody");
+    socket.close();
+  });
+
+  it("sends with DF, whole or not at all, and no forged ICMP makes it send less", async () => {
+    const tun = keep(openTun("wu0"));
+    ip("addr", "add", "198.51.100.1/24", "dev", "wu0");
+    ip("link", "set", "wu0", "mtu", "1500", "up");
+    const fd = keep(openUdp("198.51.100.1", 4789));
+    const peer = octets("198.51.100.2");
+    const send = (size: number) => sendNow(fd, peer, 4789, Buffer.alloc(size));
+    const sent = async (size: number) =>
+      (await readUntil(tun, (bytes) => bytes.length === 10 + 28 + size)).subarray(10);
+
+    expect(send(1472)).toBe(0);
+    const packet = await sent(1472);
+    expect(packet.readUInt16BE(6)).toBe(0x4000); // DF, and no fragment
+    expect(send(1473)).toBe(constants.errno.EMSGSIZE);
+
+    const forged = icmp(3, 4, 576, packet.subarray(0, 28));
+    const answer = ipv4("198.51.100.2", "198.51.100.1", 1, forged);
+    expect(writeNow(tun, Buffer.concat([Buffer.alloc(10), answer]))).toBe(0);
+    expect(send(1471)).toBe(0);
+    expect((await sent(1471)).readUInt16BE(6)).toBe(0x4000);
+  });
+
+  async function listener(
+    address: string,
+    port: number,
+  ): Promise<{ socket: Socket; heard: Promise<string> }> {
+    const socket = createSocket("udp4");
+    await new Promise<void>((resolve) => socket.bind(port, address, resolve));
+    const heard = new Promise<string>((resolve) =>
+      socket.once("message", (text) => resolve(String(text))),
+    );
+    return { socket, heard };
+  }
+});
