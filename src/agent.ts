@@ -1,0 +1,323 @@
+/**
+ * The agent: the only place that knows all parts. It makes them, starts them in
+ * order, carries what the mesh learns to the dataplane and the host, and undoes
+ * everything in reverse.
+ *
+ *   mesh -> members -> peers -> tables of the core
+ *        -> own lease -> address and routes of the device
+ */
+import {
+  type Address,
+  covers,
+  firstHost,
+  formatAddress,
+  formatEndpoint,
+  formatPrefix,
+  overlaps,
+  parseMac,
+  parsePrefix,
+} from "./address.js";
+import type { Logger } from "./cli/log.js";
+import { systemClock } from "./clock.js";
+import type { Own } from "./compile/compile.js";
+import { type Config, underlayOutside } from "./config.js";
+import { readCounters } from "./core/counters.js";
+import { Core } from "./core/instance.js";
+import { Publisher } from "./core/publish.js";
+import { WeftError } from "./error.js";
+import { type Claim, claimHost } from "./host/claim.js";
+import { Link } from "./host/link.js";
+import { ControlServer } from "./http/server.js";
+import type { Counters, LeaseRow, PeerRow, RouteRow, Status, View } from "./http/view.js";
+import { KernelIo } from "./io/kernel.js";
+import { FileStore } from "./lease/store-file.js";
+import { every } from "./mesh/clock.js";
+import type { Log } from "./mesh/log.js";
+import { type Member, Mesh } from "./mesh/mesh.js";
+import { WsTransport } from "./mesh/transport-ws.js";
+import type { Peer } from "./peer.js";
+
+/** Outer IPv4, UDP and VXLAN headers and the inner Ethernet header, bytes. */
+const OVERHEAD = 50;
+/** What a flapping interface took away comes back within this many milliseconds. */
+const MEND_EVERY = 5_000;
+
+type Undo = () => void | Promise<void>;
+
+/** What exists while the agent runs. */
+interface Running {
+  readonly claim: Claim;
+  readonly core: Core;
+  readonly publisher: Publisher;
+  readonly mesh: Mesh;
+  /** Of the overlay device. */
+  readonly mtu: number;
+}
+
+export class Agent implements View {
+  /** Settles when the agent cannot go on by itself. `stop` is still due. */
+  readonly failed: Promise<WeftError>;
+
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #undo: Undo[] = [];
+  #fail!: (error: WeftError) => void;
+  #starting: Promise<void> = Promise.resolve();
+  #running!: Running;
+  #link: Link | undefined;
+  #address: Address | undefined;
+  /** Peers the core knows, as last published. */
+  #peers: readonly Peer[] = [];
+  #trouble: string[] = [];
+  #applying: Promise<void> = Promise.resolve();
+  #stopped = false;
+
+  constructor(config: Config, log: Logger) {
+    this.#config = config;
+    this.#log = log;
+    this.failed = new Promise((resolve) => {
+      this.#fail = resolve;
+    });
+  }
+
+  /** @throws WeftError; then nothing is left behind */
+  start(): Promise<void> {
+    this.#starting = this.#start().catch(async (error) => {
+      await this.#unwind();
+      throw error;
+    });
+    return this.#starting;
+  }
+
+  /** Withdraws from the cluster and takes everything away again. The lease stays this node's. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#starting.catch(() => {});
+    await this.#unwind();
+  }
+
+  async #start(): Promise<void> {
+    const config = this.#config;
+    const claim = await claimHost(config);
+    this.#undo.push(() => claim.release());
+    for (const mended of claim.mended) this.#log.warn(mended);
+
+    const core = await Core.create();
+    const address = formatAddress(claim.underlay.address);
+    const io = new KernelIo(core, { tun: config.tun, address, port: config.port }, this.#log);
+    io.on("error", (error) => this.#fail(error));
+    await io.start();
+    this.#undo.push(() => io.stop());
+
+    const mesh = this.#makeMesh(claim);
+    const mtu = (config.mtu ?? claim.underlay.mtu) - OVERHEAD;
+    this.#running = { claim, core, publisher: new Publisher(core), mesh, mtu };
+    this.#undo.push(() => this.#link?.remove());
+    mesh.on("change", () => this.#follow());
+    await mesh.start();
+    this.#undo.push(() => mesh.stop());
+    this.#follow();
+
+    const control = new ControlServer(this, {
+      socket: config.socket,
+      ...(config.http && { http: config.http }),
+    });
+    await control.start();
+    this.#undo.push(() => control.stop());
+    this.#undo.push(every(systemClock, MEND_EVERY, () => this.#follow()));
+    await this.#applying;
+  }
+
+  #makeMesh({ underlay }: Claim): Mesh {
+    const config = this.#config;
+    const log = meshLog(this.#log);
+    const transport = new WsTransport({ clock: systemClock, log }, { secrets: config.secrets });
+    const founds = config.join.length === 0;
+    return new Mesh(
+      { clock: systemClock, transport, store: new FileStore(config.state), log },
+      {
+        name: config.name,
+        vtep: formatEndpoint({ address: underlay.address, port: config.port }),
+        vni: config.vni,
+        listen: { address: formatAddress(underlay.address), port: config.meshPort },
+        join: config.join,
+        reserved: config.staticPeers.flatMap(({ leases }) => leases.map(parsePrefix)),
+        ...((founds || config.networkGiven) && { network: config.network }),
+        ...(founds && { leaseLength: config.subnetLen }),
+      },
+    );
+  }
+
+  async #unwind(): Promise<void> {
+    this.#stopped = true;
+    await this.#applying;
+    for (const undo of this.#undo.splice(0).reverse()) {
+      try {
+        await undo();
+      } catch (error) {
+        // One thing that will not go away must not keep the others.
+        this.#log.error(error instanceof Error ? error.message : String(error));
+      }
+    }
+  }
+
+  // ---- following the mesh
+
+  /** Brings dataplane and host to what the mesh says now; one at a time, in order. */
+  #follow(): void {
+    this.#applying = this.#applying.then(async () => {
+      if (this.#stopped) return;
+      const trouble: string[] = [];
+      try {
+        await this.#apply(trouble);
+      } catch (error) {
+        if (!(error instanceof WeftError)) throw error;
+        trouble.push(`${error.message}: ${error.remedy}`);
+      }
+      this.#report(trouble);
+    });
+    this.#applying.catch((error: Error) =>
+      this.#fail(new WeftError("AGENT", error.message, "please report this")),
+    );
+  }
+
+  async #apply(trouble: string[]): Promise<void> {
+    const { publisher, mesh, mtu } = this.#running;
+    const self = mesh.self();
+    const own: Own = {
+      vni: this.#config.vni,
+      mac: parseMac(self.mac),
+      mtu,
+      leases: self.leases.map(parsePrefix),
+    };
+    if (!this.#link && own.leases[0]) await this.#configure(firstHost(own.leases[0]));
+
+    const peers = [...this.#config.staticPeers, ...this.#membersAsPeers(trouble)];
+    publisher.publish(own, peers);
+    this.#peers = peers;
+    await this.#link?.setRoutes(this.#beyondTheNetwork());
+  }
+
+  /** Gives the device its address: once, when the lease is known. */
+  async #configure(address: Address): Promise<void> {
+    const { claim, publisher, mesh, mtu } = this.#running;
+    const network = mesh.self().network.map(parsePrefix);
+    const { prefix } = claim.underlay;
+    underlayOutside({ ...this.#config, network, networkGiven: true }, prefix);
+
+    publisher.setAddress(address);
+    const link = new Link({ device: this.#config.tun, address, mtu, network });
+    for (const warning of await link.configure()) this.#log.warn(warning);
+    this.#link = link;
+    this.#address = address;
+    this.#log.info(`this node is ${formatAddress(address)} on ${this.#config.tun}, MTU ${mtu}`);
+  }
+
+  /** A static peer was put there by this node's operator: it comes before what others claim. */
+  #membersAsPeers(trouble: string[]): Peer[] {
+    const { staticPeers } = this.#config;
+    const statics = staticPeers.flatMap(({ leases }) => leases.map(parsePrefix));
+    const peers: Peer[] = [];
+    for (const { name, endpoint, mac, leases } of this.#running.mesh.members()) {
+      const subnets = leases.map(({ subnet }) => parsePrefix(subnet));
+      const clash = subnets.find((subnet) => statics.some((fixed) => overlaps(fixed, subnet)));
+      if (clash) {
+        trouble.push(`${name} holds ${formatPrefix(clash)}, which a static peer has: give that one other subnets`);
+      } else if (staticPeers.some((fixed) => fixed.name === name || fixed.mac === mac)) {
+        trouble.push(`${name} has the name or MAC address of a static peer: rename that one`);
+      } else {
+        peers.push({ name, endpoint, mac, leases: subnets.map(formatPrefix) });
+      }
+    }
+    return peers;
+  }
+
+  /** Subnets of static peers that the route to the cluster network does not cover. */
+  #beyondTheNetwork() {
+    const network = this.#running.mesh.self().network.map(parsePrefix);
+    return this.#config.staticPeers
+      .flatMap(({ leases }) => leases.map(parsePrefix))
+      .filter((prefix) => !network.some((whole) => covers(whole, prefix)));
+  }
+
+  /** Trouble is said once in the log, and in `weft status` for as long as it lasts. */
+  #report(trouble: string[]): void {
+    for (const problem of trouble) if (!this.#trouble.includes(problem)) this.#log.warn(problem);
+    this.#trouble = trouble;
+  }
+
+  // ---- what the control socket shows
+
+  status(): Status {
+    const { claim, mesh, mtu } = this.#running;
+    const { name, leases, network, mac } = mesh.self();
+    const problems = [...mesh.problems(), ...this.#trouble];
+    return {
+      name,
+      healthy: problems.length === 0,
+      problems,
+      network,
+      address: this.#address ? formatAddress(this.#address) : null,
+      leases,
+      mac,
+      vni: this.#config.vni,
+      mtu,
+      underlay: formatAddress(claim.underlay.address),
+      peers: this.#peers.length,
+    };
+  }
+
+  peers(): PeerRow[] {
+    const members = new Map(this.#running.mesh.members().map((member) => [member.name, member]));
+    return this.#peers.map((peer) => ({ ...peer, ...pathOf(members.get(peer.name)) }));
+  }
+
+  routes(): RouteRow[] {
+    const own = this.#running.mesh.self();
+    return [
+      ...own.leases.map((prefix) => ({ prefix, peer: own.name, via: this.#config.tun })),
+      ...this.#peers.flatMap(({ name, endpoint, leases }) =>
+        leases.map((prefix) => ({ prefix, peer: name, via: endpoint })),
+      ),
+    ];
+  }
+
+  leases(): LeaseRow[] {
+    const { mesh } = this.#running;
+    const { name, leases, expires } = mesh.self();
+    const row = (subnet: string, owner: string, at: number | undefined): LeaseRow => ({
+      subnet,
+      owner,
+      expires: at === undefined ? null : new Date(at).toISOString(),
+    });
+    return [
+      ...leases.map((subnet) => row(subnet, name, expires)),
+      ...mesh
+        .members()
+        .flatMap((member) =>
+          member.leases.map((lease) => row(lease.subnet, member.name, lease.expires)),
+        ),
+      ...this.#config.staticPeers.flatMap((peer) =>
+        peer.leases.map((subnet) => row(subnet, peer.name, undefined)),
+      ),
+    ];
+  }
+
+  counters(): Counters {
+    return readCounters(this.#running.core);
+  }
+}
+
+/** A static peer says nothing about itself, so nothing is known but that it is there. */
+const pathOf = (member: Member | undefined): Pick<PeerRow, "state" | "path" | "rttMs"> => ({
+  state: member?.state ?? "static",
+  path: "direct",
+  rttMs: member?.rttMs ?? null,
+});
+
+/** pino wants the fields before the sentence. */
+const meshLog = (log: Logger): Log => ({
+  info: (message, fields) => log.info(fields ?? {}, message),
+  warn: (message, fields) => log.warn(fields ?? {}, message),
+  error: (message, fields) => log.error(fields ?? {}, message),
+});

@@ -1,0 +1,30 @@
+import { exit } from "./exit.js";
+import { readingVerb } from "./reading.js";
+import { pairs } from "./table.js";
+
+export const status = () =>
+  readingVerb("status", {
+    summary: "show whether this node is healthy, and what it is",
+    help: `Exit code: 0 healthy, 1 degraded, 3 no agent answers.
+
+Examples:
+  weft status
+  until weft status; do sleep 1; done     wait until the node is healthy
+  weft status -o json | jq -r .address    its own overlay address
+`,
+    print: (node) =>
+      pairs([
+        ["node", node.name],
+        ["health", node.healthy ? "healthy" : "degraded"],
+        ...node.problems.map((problem) => ["problem", problem] as const),
+        ["address", node.address],
+        ["leases", node.leases],
+        ["network", node.network],
+        ["underlay", node.underlay],
+        ["vni", node.vni],
+        ["mtu", node.mtu],
+        ["mac", node.mac],
+        ["peers", node.peers],
+      ]),
+    exitCode: ({ healthy }) => (healthy ? exit.ok : exit.failed),
+  });

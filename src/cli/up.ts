@@ -1,0 +1,74 @@
+/** `weft up`: runs the agent in the foreground until it is told to stop. */
+import { hostname } from "node:os";
+import { Command, Option } from "commander";
+import { flags, settings } from "../config/settings.js";
+import { DEFAULT_CONFIG_FILE, loadConfig } from "../config.js";
+import { exit } from "./exit.js";
+import { makeLogger } from "./log.js";
+
+const HELP = `
+The first node owns the cluster network; every other joins any node that is up.
+All flags may stand in the configuration file instead, under the same names.
+
+Examples:
+  openssl rand -base64 32 > secret && chmod 600 secret
+
+  weft up --secret-file secret                        the first node
+  weft up --secret-file secret --join 192.0.2.1       every other one
+
+  weft up --secret-file secret --port 8472 --static-peer \\
+    name=f,endpoint=192.0.2.9:8472,mac=02:00:00:00:00:09,subnets=10.244.9.0/24
+                                                      beside a plain Linux vxlan device
+
+SIGTERM or Ctrl-C takes the device and its routes away and ends it.
+`;
+
+export function up(): Command {
+  const command = new Command("up").description("run the agent in the foreground");
+  for (const [name, setting] of Object.entries(settings.shape)) {
+    const { value, help, group, repeats = false } = flags.get(setting)!;
+    const option = new Option(`--${name} <${value}${repeats ? "..." : ""}>`, help);
+    option.variadic = repeats;
+    command.addOption(option.helpGroup(`${group}:`));
+  }
+  return command
+    .addOption(
+      new Option(
+        "--config <FILE>",
+        `configuration file (default: ${DEFAULT_CONFIG_FILE})`,
+      ).helpGroup("Files and control:"),
+    )
+    .addHelpText("after", HELP)
+    .action(async () => {
+      const { config: file, ...given } = byName(command);
+      await run(given, file === undefined ? undefined : String(file));
+    });
+}
+
+async function run(given: object, file: string | undefined): Promise<void> {
+  const secret = process.env.WEFT_SECRET;
+  const config = loadConfig(given, file, { hostname: hostname(), secret });
+  const log = makeLogger();
+  const told = toldToStop();
+
+  const { Agent } = await import("../agent.js");
+  const agent = new Agent(config, log);
+  await Promise.race([agent.start(), told]);
+  log.info(`${await told}: stopping`);
+  await agent.stop();
+  process.exit(exit.ok);
+}
+
+/** What was given, by the names as they were written: `subnet-len`, not `subnetLen`. */
+function byName(command: Command): Record<string, unknown> {
+  const given = command.options
+    .map((option) => [option.long!.slice(2), command.getOptionValue(option.attributeName())])
+    .filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given);
+}
+
+const toldToStop = (): Promise<NodeJS.Signals> =>
+  new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const)
+      process.once(signal, () => resolve(signal));
+  });

@@ -1,0 +1,150 @@
+/**
+ * The configuration: read from flags and a file, checked whole, before anything
+ * on the machine is touched. A flag wins over the same key in the file.
+ */
+import { existsSync } from "node:fs";
+import { type Address, type Endpoint, type Prefix, parsePrefix, printable } from "./address.js";
+import { didYouMean } from "./config/nearest.js";
+import { bad, type HostPort, MESH_PORT, nodeName } from "./config/read.js";
+import { secretsFromFile, split } from "./config/secret.js";
+import { knownKeys, type Setting, type Settings, settings } from "./config/settings.js";
+import { commandLine, type Source, yamlFile } from "./config/source.js";
+import { checkTogether } from "./config/together.js";
+import type { Peer } from "./peer.js";
+
+export type { HostPort } from "./config/read.js";
+export { underlayOutside } from "./config/together.js";
+
+export interface Config {
+  /** This node: 1-63 of [a-z0-9-]. */
+  readonly name: string;
+  /** The cluster network. It binds the first node only; a joiner learns it. */
+  readonly network: readonly Prefix[];
+  readonly networkGiven: boolean;
+  /** Prefix length of every lease. */
+  readonly subnetLen: number;
+  /** Mesh addresses to dial. None: this is the first node. */
+  readonly join: readonly HostPort[];
+  /** Where peers reach this node. Absent: the default route's address. */
+  readonly underlay?: Address;
+  readonly vni: number;
+  /** UDP port of the tunnel. */
+  readonly port: number;
+  /** TCP port of the mesh. */
+  readonly meshPort: number;
+  /** Name of the TUN device. */
+  readonly tun: string;
+  /** MTU of the underlay, in bytes. Absent: the interface's. */
+  readonly mtu?: number;
+  /** At least one. The first is offered, all are accepted. Never logged. */
+  readonly secrets: readonly string[];
+  readonly staticPeers: readonly Peer[];
+  /** Directory of what outlives the process. */
+  readonly state: string;
+  /** Path of the control socket. */
+  readonly socket: string;
+  /** Loopback address to serve the API on as well. */
+  readonly http?: Endpoint;
+}
+
+export const DEFAULT_CONFIG_FILE = "/etc/weft/weft.yaml";
+export const DEFAULT_SOCKET = "/run/weft/weft.sock";
+
+const DEFAULTS = {
+  network: [parsePrefix("10.244.0.0/16")],
+  "subnet-len": 24,
+  join: [],
+  vni: 1,
+  port: 4789,
+  "mesh-port": MESH_PORT,
+  tun: "weft0",
+  "static-peer": [],
+  state: "/var/lib/weft",
+  socket: DEFAULT_SOCKET,
+} satisfies Settings;
+
+/** What surrounds the command line. */
+export interface Surroundings {
+  readonly hostname: string;
+  /** The value of WEFT_SECRET. */
+  readonly secret: string | undefined;
+}
+
+/**
+ * @param flags what was given on the command line, by the names of the settings
+ * @param file the configuration file, or undefined for the default one if it exists
+ * @throws WeftError CONFIG, naming the flag, or the file, line and key
+ */
+export function loadConfig(
+  flags: object,
+  file: string | undefined,
+  { hostname, secret }: Surroundings,
+): Config {
+  const sources = [commandLine(flags)];
+  if (file !== undefined) sources.push(yamlFile(file));
+  else if (existsSync(DEFAULT_CONFIG_FILE)) sources.push(yamlFile(DEFAULT_CONFIG_FILE));
+
+  const where = (setting: Setting): string =>
+    sources.find(({ values }) => setting in values)?.where([setting]) ?? `${setting} (the default)`;
+  const given: Settings = Object.assign({}, ...sources.map(check).reverse());
+  const all = { ...DEFAULTS, ...given };
+
+  const config: Config = {
+    name: given.name ?? nameFrom(hostname),
+    network: all.network,
+    networkGiven: given.network !== undefined,
+    subnetLen: all["subnet-len"],
+    join: all.join,
+    vni: all.vni,
+    port: all.port,
+    meshPort: all["mesh-port"],
+    tun: all.tun,
+    secrets: secretsFrom(given["secret-file"], where("secret-file"), secret),
+    staticPeers: all["static-peer"],
+    state: all.state,
+    socket: all.socket,
+    ...(given.underlay && { underlay: given.underlay }),
+    ...(given.mtu && { mtu: given.mtu }),
+    ...(given.http && { http: given.http }),
+  };
+  checkTogether(config, where);
+  return config;
+}
+
+/** Reads each setting of one source. One wrong thing is reported, a misspelt name before others. */
+function check({ values, where }: Source): Settings {
+  const result = settings.partial().safeParse(values);
+  if (result.success) return result.data as Settings;
+  const { issues } = result.error;
+  const issue = issues.find(({ code }) => code === "unrecognized_keys") ?? issues[0]!;
+  if (issue.code === "unrecognized_keys") {
+    const key = issue.keys[0] ?? "";
+    throw bad(
+      `${where([...issue.path, key])}: "${printable(key)}" is not a known name`,
+      didYouMean(key, knownKeys(issue.path)) ?? `use one of: ${knownKeys(issue.path).join(", ")}`,
+    );
+  }
+  const remedy = issue.code === "custom" ? String(issue.params?.remedy) : "see: weft up --help";
+  throw bad(`${where(issue.path)}: ${issue.message}`, remedy);
+}
+
+function nameFrom(hostname: string): string {
+  const label = hostname.toLowerCase().split(".")[0] ?? "";
+  try {
+    return nodeName(label);
+  } catch {
+    throw bad(
+      `the host name "${printable(hostname)}" cannot be a node name`,
+      "pass --name with 1 to 63 lower-case letters, digits and hyphens",
+    );
+  }
+}
+
+function secretsFrom(file: string | undefined, where: string, variable: string | undefined) {
+  if (file !== undefined) return secretsFromFile(file, where);
+  if (variable) return split(variable, "WEFT_SECRET");
+  throw bad(
+    "no cluster secret is given",
+    "put one in a file and pass --secret-file FILE, or set WEFT_SECRET",
+  );
+}

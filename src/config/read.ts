@@ -1,0 +1,184 @@
+/**
+ * One setting at a time: from the text a person wrote to the value it means.
+ * Each reader takes exactly one spelling and says what it wanted otherwise.
+ */
+import { resolve } from "node:path";
+import {
+  type Address,
+  contains,
+  type Endpoint,
+  formatAddress,
+  formatEndpoint,
+  formatMac,
+  formatPrefix,
+  overlaps,
+  type Prefix,
+  parseAddress,
+  parseEndpoint,
+  parseMac,
+  parsePrefix,
+  printable,
+} from "../address.js";
+import { WeftError } from "../error.js";
+
+/** A mesh address to dial. The host is an IPv4 address or a DNS name. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+export const MESH_PORT = 6783;
+
+/** The longest path a Unix socket address holds (`sun_path`, unix(7)), in bytes. */
+const MAX_SOCKET_PATH = 107;
+/** IFNAMSIZ less its closing zero, in bytes. */
+const MAX_DEVICE_NAME = 15;
+const MAX_DNS_NAME = 253;
+
+const NODE_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const DNS_LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
+const NUMERIC_LABEL = /^(\d+|0x[0-9a-f]*)$/i;
+const WHOLE_NUMBER = /^(0|[1-9]\d{0,9})$/;
+/** Linux also takes stranger names; these need no quoting anywhere. */
+const DEVICE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
+/** Names that are taken: `all` and `default` by sysctl, `lo` by the loopback device. */
+const RESERVED_DEVICES = ["all", "default", "lo"];
+/** "This network", and multicast with everything above it (RFC 6890). */
+const NO_HOST = ["0.0.0.0/8", "224.0.0.0/3"].map(parsePrefix);
+const LOOPBACK = parsePrefix("127.0.0.0/8");
+
+export const bad = (what: string, remedy: string) => new WeftError("CONFIG", what, remedy);
+
+export function nodeName(text: string): string {
+  if (NODE_NAME.test(text)) return text;
+  throw bad(
+    `"${printable(text)}" is not a node name`,
+    "use 1 to 63 lower-case letters, digits and hyphens, with a letter or digit at each end",
+  );
+}
+
+export const wholeNumber =
+  (least: number, most: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (WHOLE_NUMBER.test(text) && value >= least && value <= most) return value;
+    throw bad(
+      `"${printable(text)}" is not a whole number from ${least} to ${most}`,
+      `give a number from ${least} to ${most}`,
+    );
+  };
+
+export const port = wholeNumber(1, 65535);
+
+export function address(text: string): Address {
+  const value = parseAddress(text);
+  if (value.family === 6) throw noIpv6(text);
+  if (NO_HOST.some((range) => contains(range, value))) {
+    throw bad(`${text} is not an address of a host`, "give a unicast address like 192.0.2.1");
+  }
+  return value;
+}
+
+/** A prefix that hosts can be numbered from. */
+export function prefix(text: string): Prefix {
+  const value = parsePrefix(text);
+  if (value.family === 6) throw noIpv6(text);
+  const unusable = [LOOPBACK, ...NO_HOST].find((range) => overlaps(range, value));
+  if (unusable) {
+    throw bad(
+      `${text} overlaps ${formatPrefix(unusable)}, which no host may use`,
+      "use a private range, like 10.244.0.0/16",
+    );
+  }
+  return value;
+}
+
+/** `CIDR[,CIDR6]`: at most one prefix of each family. */
+export function network(text: string): Prefix[] {
+  const prefixes = text.split(",").map(prefix);
+  if (prefixes.length === 1) return prefixes;
+  throw bad(
+    `"${printable(text)}" names ${prefixes.length} IPv4 networks`,
+    "give one prefix; a wider one has room for more leases",
+  );
+}
+
+/** `HOST` or `HOST:PORT`. */
+export function hostPort(text: string): HostPort {
+  if (text.startsWith("[") || text.split(":").length > 2) throw noIpv6(text);
+  const [host = "", after] = text.split(":");
+  return { host: hostName(host), port: after === undefined ? MESH_PORT : port(after) };
+}
+
+/** A name whose last label is a number would be read as an address by some: it must be one. */
+function hostName(text: string): string {
+  const labels = text.split(".");
+  if (NUMERIC_LABEL.test(labels.at(-1) ?? "")) return formatAddress(address(text));
+  if (text.length <= MAX_DNS_NAME && labels.every((label) => DNS_LABEL.test(label))) return text;
+  throw bad(
+    `"${printable(text)}" is neither an IPv4 address nor a host name`,
+    "write HOST or HOST:PORT, like 192.0.2.1 or node1.example.org:6783",
+  );
+}
+
+export function deviceName(text: string): string {
+  if (!DEVICE_NAME.test(text) || text.length > MAX_DEVICE_NAME) {
+    throw bad(
+      `"${printable(text)}" is not a device name`,
+      `use 1 to ${MAX_DEVICE_NAME} letters, digits, ".", "_" and "-", beginning with a letter or digit`,
+    );
+  }
+  if (!RESERVED_DEVICES.includes(text)) return text;
+  throw bad(`"${text}" is a device name Linux keeps for itself`, "choose another, like weft0");
+}
+
+export function path(text: string): string {
+  if (text !== "" && !text.includes("\0")) return resolve(text);
+  throw bad("the path is empty", "give the path of a file or directory");
+}
+
+export function socketPath(text: string): string {
+  const value = path(text);
+  if (Buffer.byteLength(value) <= MAX_SOCKET_PATH) return value;
+  throw bad(
+    `the path is longer than the ${MAX_SOCKET_PATH} bytes a Unix socket may have`,
+    "choose a shorter path, like /run/weft/weft.sock",
+  );
+}
+
+/** The API has no login, so it stays on this host. */
+export function loopback(text: string): Endpoint {
+  const value = parseEndpoint(text);
+  if (contains(LOOPBACK, value.address) || formatAddress(value.address) === "::1") return value;
+  throw bad(
+    `${text} can be reached from other hosts, and the HTTP interface has no login`,
+    "use a loopback address, like 127.0.0.1:6784",
+  );
+}
+
+/** An underlay address and UDP port, spelt the one way. */
+export function endpoint(text: string): string {
+  const { address: host, port } = parseEndpoint(text);
+  return formatEndpoint({ address: address(formatAddress(host)), port });
+}
+
+export const mac = (text: string): string => formatMac(parseMac(text));
+
+/** `name=..,endpoint=IP:PORT,mac=..,subnets=CIDR[+CIDR]`, taken apart and not read further. */
+export function fields(text: string): Record<string, string> {
+  const found = new Map<string, string>();
+  for (const field of text.split(",")) {
+    const [key = "", ...value] = field.split("=");
+    if (value.length === 0 || found.has(key)) {
+      throw bad(
+        `"${printable(field)}" is ${value.length ? "given twice" : "not KEY=VALUE"}`,
+        "write name=NAME,endpoint=IP:PORT,mac=MAC,subnets=CIDR[+CIDR]",
+      );
+    }
+    found.set(key, value.join("="));
+  }
+  return Object.fromEntries(found);
+}
+
+const noIpv6 = (text: string) =>
+  bad(`"${printable(text)}": IPv6 is not supported yet`, "use an IPv4 one, like 10.244.0.0/16");

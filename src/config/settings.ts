@@ -1,0 +1,163 @@
+/**
+ * Every setting, once: how its text is read, and what `weft up --help` says
+ * about it. The flags and the keys of the configuration file both come from
+ * here, so they cannot differ.
+ */
+import { z } from "zod";
+import { formatPrefix } from "../address.js";
+import { WeftError } from "../error.js";
+import type { Peer } from "../peer.js";
+import * as read from "./read.js";
+
+/** What `weft up --help` prints for a setting. */
+interface Flag {
+  readonly value: string;
+  readonly help: string;
+  readonly group: "Cluster" | "This node" | "Files and control";
+  readonly repeats?: true;
+}
+
+export const flags = z.registry<Flag>();
+
+const peerFields = z.strictObject({
+  name: one(read.nodeName),
+  endpoint: one(read.endpoint),
+  mac: one(read.mac),
+  subnets: z.preprocess(
+    (value) => (typeof value === "string" ? value.split("+") : value),
+    many(one((text) => formatPrefix(read.prefix(text)))),
+  ),
+});
+
+export const settings = z.strictObject({
+  network: z.preprocess(commaSeparated, one(read.network)).register(flags, {
+    group: "Cluster",
+    value: "CIDR",
+    help: "cluster network; first node only (default: 10.244.0.0/16)",
+  }),
+  "subnet-len": one(read.wholeNumber(1, 30)).register(flags, {
+    group: "Cluster",
+    value: "N",
+    help: "prefix length of each node's lease (default: 24)",
+  }),
+  join: many(one(read.hostPort)).register(flags, {
+    group: "Cluster",
+    value: "HOST[:PORT]",
+    help: "mesh addresses to dial; none: this is the first node",
+    repeats: true,
+  }),
+  "secret-file": one(read.path).register(flags, {
+    group: "Cluster",
+    value: "FILE",
+    help: "cluster secret, one a line, mode 0600 (default: $WEFT_SECRET)",
+  }),
+  vni: one(read.wholeNumber(1, 16_777_215)).register(flags, {
+    group: "Cluster",
+    value: "N",
+    help: "VXLAN network identifier (default: 1)",
+  }),
+  "static-peer": many(staticPeer()).register(flags, {
+    group: "Cluster",
+    value: "SPEC",
+    help: "a VTEP that runs no agent: name=..,endpoint=IP:PORT,mac=..,subnets=CIDR[+CIDR]",
+    repeats: true,
+  }),
+  name: one(read.nodeName).register(flags, {
+    group: "This node",
+    value: "NAME",
+    help: "this node (default: the host name)",
+  }),
+  underlay: one(read.address).register(flags, {
+    group: "This node",
+    value: "ADDR",
+    help: "where peers reach this node (default: the default route's address)",
+  }),
+  port: one(read.port).register(flags, {
+    group: "This node",
+    value: "N",
+    help: "UDP port for VXLAN (default: 4789)",
+  }),
+  "mesh-port": one(read.port).register(flags, {
+    group: "This node",
+    value: "N",
+    help: `TCP port for the mesh (default: ${read.MESH_PORT})`,
+  }),
+  tun: one(read.deviceName).register(flags, {
+    group: "This node",
+    value: "NAME",
+    help: "network device to make (default: weft0)",
+  }),
+  mtu: one(read.wholeNumber(576, 65_535)).register(flags, {
+    group: "This node",
+    value: "N",
+    help: "underlay MTU (default: read from the interface)",
+  }),
+  state: one(read.path).register(flags, {
+    group: "Files and control",
+    value: "DIR",
+    help: "identity and lease are kept here (default: /var/lib/weft)",
+  }),
+  socket: one(read.socketPath).register(flags, {
+    group: "Files and control",
+    value: "PATH",
+    help: "control socket (default: /run/weft/weft.sock)",
+  }),
+  http: one(read.loopback).register(flags, {
+    group: "Files and control",
+    value: "ADDR:PORT",
+    help: "serve the API on this loopback address as well (default: off)",
+  }),
+});
+
+export type Setting = keyof typeof settings.shape;
+export type Settings = Partial<z.output<typeof settings>>;
+
+/** The names that may stand at a place of the input: the settings, or what a static peer has. */
+export const knownKeys = (path: readonly PropertyKey[]): string[] =>
+  Object.keys(path.length === 0 ? settings.shape : peerFields.shape);
+
+/** A list in the file is what commas are in a flag. */
+function commaSeparated(value: unknown): unknown {
+  return Array.isArray(value) ? value.join(",") : value;
+}
+
+/** A setting with one value. */
+function one<T>(parse: (text: string) => T) {
+  return z.unknown().transform((value, context) => attempt(context, () => parse(text(value))));
+}
+
+/** A setting that may be given again and again: one value or a list of them. */
+function many<T extends z.ZodType>(item: T) {
+  return z.preprocess((value) => (Array.isArray(value) ? value : [value]), z.array(item));
+}
+
+/** A peer as one text, as a flag has it, or as a map in the file. */
+function staticPeer() {
+  const apart = (value: unknown, context: z.RefinementCtx) =>
+    typeof value === "string" ? attempt(context, () => read.fields(value)) : value;
+  return z.preprocess(
+    apart,
+    peerFields.transform(({ subnets, ...peer }): Peer => ({ ...peer, leases: subnets })),
+  );
+}
+
+function text(value: unknown): string {
+  if (typeof value === "string" && value !== "") return value;
+  const what = value === undefined || value === "" ? "it has no value" : "it takes a single value";
+  throw read.bad(what, "see: weft up --help");
+}
+
+/** What a reader throws becomes an issue with its place in the input. */
+function attempt<T>(context: z.RefinementCtx, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!(error instanceof WeftError)) throw error;
+    context.addIssue({
+      code: "custom",
+      message: error.message,
+      params: { remedy: error.remedy },
+    });
+    return z.NEVER;
+  }
+}

@@ -1,0 +1,111 @@
+/** What settings must be to one another, each being right by itself. */
+import {
+  type Address,
+  contains,
+  covers,
+  formatAddress,
+  formatPrefix,
+  overlaps,
+  type Prefix,
+  parseEndpoint,
+  parsePrefix,
+} from "../address.js";
+import type { Config } from "../config.js";
+import type { Peer } from "../peer.js";
+import { bad } from "./read.js";
+import type { Setting } from "./settings.js";
+
+type Where = (setting: Setting) => string;
+
+export function checkTogether(config: Config, where: Where): void {
+  if (foundsNetwork(config)) leasesFit(config, where);
+  peersDiffer(config, where);
+  subnetsApart(config, where);
+  if (config.underlay) underlayOutside(config, whole(config.underlay));
+}
+
+/**
+ * The overlay must not take over the addresses its own packets travel on.
+ * @param underlay the subnet of the underlay interface, or one address
+ */
+export function underlayOutside(
+  config: Pick<Config, "network" | "networkGiven" | "join" | "staticPeers">,
+  underlay: Prefix,
+): void {
+  const networks = foundsNetwork(config) ? config.network : [];
+  const subnets = config.staticPeers.flatMap((peer) => peer.leases.map(parsePrefix));
+  const taken = [...networks, ...subnets].find((prefix) => overlaps(prefix, underlay));
+  if (!taken) return;
+  throw bad(
+    `${formatPrefix(taken)} overlaps the underlay ${formatPrefix(underlay)}, so packets between the hosts would go into the overlay`,
+    "choose a range that no host is in, with --network or in the static peer's subnets",
+  );
+}
+
+/** A node that joins without naming a network learns it; the default means nothing to it. */
+const foundsNetwork = ({ join, networkGiven }: Pick<Config, "join" | "networkGiven">): boolean =>
+  networkGiven || join.length === 0;
+
+function leasesFit({ network, subnetLen }: Config, where: Where): void {
+  for (const prefix of network) {
+    if (subnetLen > prefix.length) continue;
+    throw bad(
+      `${where("network")}: ${formatPrefix(prefix)} has no room for two leases of /${subnetLen}`,
+      `give a wider network, or a --subnet-len from ${prefix.length + 1} to 30`,
+    );
+  }
+}
+
+function peersDiffer({ name, staticPeers }: Config, where: Where): void {
+  const seen = new Set([name]);
+  for (const peer of staticPeers) {
+    for (const mark of [peer.name, peer.endpoint, peer.mac]) {
+      if (seen.has(mark)) {
+        throw bad(
+          `${where("static-peer")}: ${mark} belongs to more than one node`,
+          "give each node its own name, endpoint and MAC address",
+        );
+      }
+      seen.add(mark);
+    }
+  }
+}
+
+function subnetsApart({ network, staticPeers }: Config, where: Where): void {
+  const endpoints = staticPeers.map((peer) => parseEndpoint(peer.endpoint).address);
+  const subnets = staticPeers.flatMap(subnetsOf).sort(byBase);
+  for (const [i, { peer, prefix }] of subnets.entries()) {
+    // Two prefixes are apart or nested, so in this order an overlap is between neighbours.
+    const before = subnets[i - 1];
+    if (before && overlaps(before.prefix, prefix)) {
+      throw bad(
+        `${where("static-peer")}: ${formatPrefix(prefix)} of ${peer.name} overlaps ${formatPrefix(before.prefix)} of ${before.peer.name}`,
+        "give each static peer subnets of its own",
+      );
+    }
+    const swallowed = endpoints.find((endpoint) => contains(prefix, endpoint));
+    if (swallowed) {
+      throw bad(
+        `${where("static-peer")}: ${formatPrefix(prefix)} of ${peer.name} holds the endpoint address ${formatAddress(swallowed)}`,
+        "subnets are inside the overlay, endpoints outside it",
+      );
+    }
+    if (network.some((whole) => covers(prefix, whole))) {
+      throw bad(
+        `${where("static-peer")}: ${formatPrefix(prefix)} of ${peer.name} covers the whole cluster network`,
+        "give the peer a part of it, like one lease",
+      );
+    }
+  }
+}
+
+const subnetsOf = (peer: Peer) => peer.leases.map((text) => ({ peer, prefix: parsePrefix(text) }));
+
+const byBase = (a: { prefix: Prefix }, b: { prefix: Prefix }): number =>
+  a.prefix.base === b.prefix.base
+    ? a.prefix.length - b.prefix.length
+    : a.prefix.base < b.prefix.base
+      ? -1
+      : 1;
+
+const whole = ({ family, value }: Address): Prefix => ({ family, base: value, length: 32 });

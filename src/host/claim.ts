@@ -1,0 +1,34 @@
+/**
+ * Takes this host for one agent: everything that can be known to be wrong is
+ * found here, while there is nothing yet to undo but the lock.
+ */
+import { type Config, underlayOutside } from "../config.js";
+import { mendLeftovers } from "./leftovers.js";
+import { StateLock } from "./lock.js";
+import { checkMeans, checkRoom } from "./preflight.js";
+import { findUnderlay, type Underlay } from "./underlay.js";
+
+export interface Claim {
+  readonly underlay: Underlay;
+  /** What an earlier agent had left and was put right: one sentence each. */
+  readonly mended: readonly string[];
+  release(): void;
+}
+
+/** @throws WeftError, with nothing left behind */
+export async function claimHost(config: Config): Promise<Claim> {
+  await checkMeans();
+  const underlay = await findUnderlay(config.underlay);
+  underlayOutside(config, underlay.prefix);
+
+  const lock = new StateLock(config.state);
+  lock.take();
+  try {
+    const mended = await mendLeftovers(config);
+    await checkRoom(config, underlay);
+    return { underlay, mended, release: () => lock.release() };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}

@@ -1,0 +1,56 @@
+/** The `ip` command of iproute2: questions answered in JSON, changes made in batches. */
+import { execFile } from "node:child_process";
+import { WeftError } from "../error.js";
+
+const TIMEOUT_MS = 10_000;
+/** `ip -j` about some hundred thousand routes. */
+const MAX_OUTPUT = 64 * 1024 * 1024;
+
+/** Asks for IPv4 objects: `ask("route", "show")` is `ip -4 -j route show`. */
+export async function ask<T>(...words: string[]): Promise<T[]> {
+  return JSON.parse((await ip(["-4", "-j", ...words])) || "[]") as T[];
+}
+
+/**
+ * Makes the changes in order, in one process; the first that fails ends it.
+ * @throws WeftError IP, naming the change that failed
+ */
+export async function change(commands: readonly string[]): Promise<void> {
+  if (commands.length === 0) return;
+  try {
+    await ip(["-4", "-batch", "-"], commands.map((command) => `${command}\n`).join(""));
+  } catch (error) {
+    const line = error instanceof WeftError && /Command failed -:(\d+)/.exec(error.message);
+    if (!line) throw error;
+    const why = error.message.split("\n", 1)[0]?.replace(/^.*RTNETLINK answers: /, "");
+    throw new WeftError(
+      "IP",
+      `"ip ${commands[Number(line[1]) - 1]}" failed: ${why}`,
+      "see what is in the way with: ip address; ip route",
+    );
+  }
+}
+
+const ip = (args: string[], input = ""): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const options = {
+      // Not ours: the environment may hold the cluster secret.
+      env: { PATH: process.env.PATH, LC_ALL: "C" },
+      timeout: TIMEOUT_MS,
+      maxBuffer: MAX_OUTPUT,
+    };
+    const child = execFile("ip", args, options, (error, stdout, stderr) => {
+      if (!error) return resolve(stdout);
+      if (error.code === "ENOENT") return reject(NO_IP());
+      reject(new WeftError("IP", stderr.trim() || error.message, "see: ip address; ip route"));
+    });
+    // A child that is gone before it has read its input is reported above.
+    child.stdin?.on("error", () => {}).end(input);
+  });
+
+const NO_IP = () =>
+  new WeftError(
+    "NO_IP",
+    "the ip command is not installed, or not in PATH",
+    "install it with: apt install iproute2",
+  );

@@ -1,0 +1,104 @@
+/** What must be so before anything is touched. Each check changes nothing. */
+import { createSocket } from "node:dgram";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { type Address, formatAddress } from "../address.js";
+import type { Config } from "../config.js";
+import { WeftError } from "../error.js";
+import { ask } from "./ip.js";
+import { deviceExists } from "./link.js";
+import type { Underlay } from "./underlay.js";
+
+/** <linux/capability.h> */
+const CAP_NET_ADMIN = 12n;
+const TUN = "/dev/net/tun";
+
+/** Have we the right and the tools? @throws WeftError ROOT, TUN or NO_IP */
+export async function checkMeans(): Promise<void> {
+  mayConfigureNetwork();
+  tunOpens();
+  await ask("link", "show", "lo");
+}
+
+/** Is there room for us? @throws WeftError MTU, DEVICE or PORT */
+export async function checkRoom(config: Config, underlay: Underlay): Promise<void> {
+  const { tun, mtu, port, meshPort } = config;
+  if (mtu !== undefined && mtu > underlay.mtu) {
+    throw new WeftError(
+      "MTU",
+      `an underlay MTU of ${mtu} is more than the ${underlay.mtu} of ${underlay.device}`,
+      "leave --mtu out, or raise the MTU of the interface first",
+    );
+  }
+  if (await deviceExists(tun)) {
+    throw new WeftError(
+      "DEVICE",
+      `a network device named ${tun} exists already, and this agent did not make it`,
+      `choose another name with --tun, or remove it with: ip link delete ${tun}`,
+    );
+  }
+  await udpPortFree(underlay.address, port);
+  await tcpPortFree(underlay.address, meshPort);
+}
+
+function mayConfigureNetwork(): void {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
+  if ((BigInt(`0x${effective ?? "0"}`) >> CAP_NET_ADMIN) & 1n) return;
+  throw new WeftError(
+    "ROOT",
+    "making a network device needs root, or the capability CAP_NET_ADMIN",
+    "run it as root: sudo weft up ...",
+  );
+}
+
+function tunOpens(): void {
+  try {
+    closeSync(openSync(TUN, "r+"));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw code === "ENOENT" || code === "ENODEV" || code === "ENXIO"
+      ? new WeftError(
+          "TUN",
+          `${TUN} does not exist, so no network device can be made`,
+          "load the driver with: modprobe tun (in a container: start it with --device /dev/net/tun)",
+        )
+      : new WeftError(
+          "TUN",
+          `${TUN} cannot be opened (${code}), so no network device can be made`,
+          "allow this process to read and write it (in a container: --device /dev/net/tun)",
+        );
+  }
+}
+
+const udpPortFree = (address: Address, port: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const socket = createSocket("udp4");
+    socket.once("error", (error) => reject(portTaken("UDP", port, "--port", address, error)));
+    socket.bind({ address: formatAddress(address), port, exclusive: true }, () =>
+      socket.close(() => resolve()),
+    );
+  });
+
+const tcpPortFree = (address: Address, port: number): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", (error) => reject(portTaken("TCP", port, "--mesh-port", address, error)));
+    server.listen({ host: formatAddress(address), port, exclusive: true }, () =>
+      server.close(() => resolve()),
+    );
+  });
+
+function portTaken(
+  protocol: string,
+  port: number,
+  flag: string,
+  address: Address,
+  { code, message }: NodeJS.ErrnoException,
+): WeftError {
+  const why = code === "EADDRINUSE" ? "is already in use" : `cannot be had: ${message}`;
+  return new WeftError(
+    "PORT",
+    `${protocol} port ${port} of ${formatAddress(address)} ${why}`,
+    `choose another with ${flag}, or find what has it with: ss -lnp sport = :${port}`,
+  );
+}

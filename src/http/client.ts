@@ -1,0 +1,76 @@
+/** Asks the agent on this host, through its control socket. */
+import { request } from "node:http";
+import { WeftError } from "../error.js";
+import type { Reading } from "./api.js";
+import type { View } from "./view.js";
+
+const TIMEOUT_MS = 5_000;
+/** Some hundred thousand routes. */
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
+
+/** @throws WeftError NO_AGENT when nobody answers, ANSWER when the answer is none of ours */
+export async function ask<R extends Reading>(
+  socketPath: string,
+  reading: R,
+): Promise<ReturnType<View[R]>> {
+  const { status, body } = await get(socketPath, `/v1/${reading}`);
+  try {
+    if (status === 200) return JSON.parse(body);
+  } catch {
+    // Not JSON: the same as any other answer we cannot use.
+  }
+  throw new WeftError(
+    "ANSWER",
+    `what answers on ${socketPath} does not speak as a weft agent (HTTP ${status})`,
+    "check --socket, and that the agent is of the same version",
+  );
+}
+
+function get(socketPath: string, path: string): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath, path, headers: { host: "localhost" }, agent: false });
+    const fail = (error: NodeJS.ErrnoException) => {
+      call.destroy();
+      reject(noAgent(socketPath, error));
+    };
+    const deadline = setTimeout(
+      () => fail(new Error(`no answer within ${TIMEOUT_MS / 1000} seconds`)),
+      TIMEOUT_MS,
+    );
+    call.once("close", () => clearTimeout(deadline)).on("error", fail);
+    call.once("response", (response) => {
+      const chunks: Buffer[] = [];
+      let size = 0;
+      response.on("error", fail).on("data", (chunk: Buffer) => {
+        size += chunk.length;
+        if (size > MAX_ANSWER_BYTES) fail(new Error("the answer is too long"));
+        else chunks.push(chunk);
+      });
+      response.once("end", () =>
+        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
+      );
+    });
+    call.end();
+  });
+}
+
+function noAgent(socketPath: string, { code, message }: NodeJS.ErrnoException): WeftError {
+  if (code === "EACCES") {
+    return new WeftError(
+      "NO_AGENT",
+      `${socketPath} may not be opened by this user`,
+      "run the command as root, or as a member of the socket's group",
+    );
+  }
+  const why =
+    code === "ENOENT"
+      ? "there is no such socket"
+      : code === "ECONNREFUSED"
+        ? "it stopped"
+        : message;
+  return new WeftError(
+    "NO_AGENT",
+    `no agent answers on ${socketPath}: ${why}`,
+    "start one with: weft up, or name its socket with --socket",
+  );
+}

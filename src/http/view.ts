@@ -1,0 +1,67 @@
+/** What an agent tells about itself. These shapes are the JSON of the API: others rely on them. */
+
+export interface Status {
+  readonly name: string;
+  readonly healthy: boolean;
+  /** What keeps the node from being healthy: one sentence each. */
+  readonly problems: readonly string[];
+  readonly network: readonly string[];
+  /** The node's own overlay address; null until it has a lease. */
+  readonly address: string | null;
+  readonly leases: readonly string[];
+  readonly mac: string;
+  readonly vni: number;
+  /** MTU of the overlay device, in bytes. */
+  readonly mtu: number;
+  readonly underlay: string;
+  readonly peers: number;
+}
+
+export interface PeerRow {
+  readonly name: string;
+  /** `ip:port` */
+  readonly endpoint: string;
+  readonly mac: string;
+  readonly leases: readonly string[];
+  readonly state: string;
+  /** `direct`, or `via NAME`. */
+  readonly path: string;
+  /** Milliseconds; null while unmeasured. */
+  readonly rttMs: number | null;
+}
+
+export interface RouteRow {
+  readonly prefix: string;
+  readonly peer: string;
+  readonly via: string;
+}
+
+export interface LeaseRow {
+  readonly subnet: string;
+  readonly owner: string;
+  /** ISO 8601; null when it does not expire. */
+  readonly expires: string | null;
+}
+
+/** Packets in one direction. received = delivered + answered + the sum of dropped. */
+export interface DirectionCounters {
+  readonly received: number;
+  readonly delivered: number;
+  readonly answered: number;
+  readonly dropped: Readonly<Record<string, number>>;
+}
+
+export interface Counters {
+  /** From the device to the wire. */
+  readonly out: DirectionCounters;
+  /** From the wire to the device. */
+  readonly in: DirectionCounters;
+}
+
+export interface View {
+  status(): Status;
+  peers(): readonly PeerRow[];
+  routes(): readonly RouteRow[];
+  leases(): readonly LeaseRow[];
+  counters(): Counters;
+}

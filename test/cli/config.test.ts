@@ -1,0 +1,282 @@
+import { chmodSync } from "node:fs";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Document } from "yaml";
+import { formatAddress, formatPrefix, parsePrefix } from "../../src/address.js";
+import { flags as help, settings } from "../../src/config/settings.js";
+import { loadConfig, underlayOutside } from "../../src/config.js";
+import { WeftError } from "../../src/error.js";
+import { file, folder } from "./weft.js";
+
+const seed = Number(process.env.WEFT_SEED ?? Date.now() % 2 ** 31);
+console.log(`config: WEFT_SEED=${seed}`);
+
+const AROUND = { hostname: "Host-1.example.org", secret: "0123456789abcdef" };
+const load = (flags: object, yaml?: string, around = AROUND) =>
+  loadConfig(flags, yaml === undefined ? undefined : file("weft.yaml", yaml), around);
+
+/** The error as a person sees it, without the directory of this test's file. */
+function wrong(flags: object, yaml?: string, around = AROUND): string {
+  try {
+    load(flags, yaml, around);
+  } catch (error) {
+    if (!(error instanceof WeftError)) throw error;
+    expect(error.code).toBe("CONFIG");
+    return `${error.message} -> ${error.remedy}`.replace(/\S*\/weft\.yaml/g, "weft.yaml");
+  }
+  return "it was taken";
+}
+
+const peer = (fields: Record<string, string> = {}) =>
+  Object.entries({
+    name: "f",
+    endpoint: "192.0.2.9:4789",
+    mac: "02:00:00:00:00:09",
+    subnets: "10.9.0.0/24",
+    ...fields,
+  })
+    .map((pair) => pair.join("="))
+    .join(",");
+
+describe("what is not given has a default", () => {
+  it("of every setting", () => {
+    const { network, ...rest } = load({});
+    expect(network.map(formatPrefix)).toEqual(["10.244.0.0/16"]);
+    expect(rest).toEqual({
+      name: "host-1",
+      networkGiven: false,
+      subnetLen: 24,
+      join: [],
+      vni: 1,
+      port: 4789,
+      meshPort: 6783,
+      tun: "weft0",
+      secrets: ["0123456789abcdef"],
+      staticPeers: [],
+      state: "/var/lib/weft",
+      socket: "/run/weft/weft.sock",
+    });
+  });
+
+  it("and an empty file changes nothing", () => expect(load({}, "")).toEqual(load({})));
+});
+
+describe("a value is read strictly", () => {
+  it.each<[string, string | string[], string]>([
+    ["name", "", "it has no value"],
+    ["name", "-rf", '"-rf" is not a node name'],
+    ["name", "../x", '"../x" is not a node name'],
+    ["name", "a".repeat(64), "is not a node name"],
+    ["network", "10.244.0.0", "is not a network prefix"],
+    ["network", "10.244.0.0/08", "is not a network prefix"],
+    ["network", "10.244.0.1/16", "did you mean 10.244.0.0/16?"],
+    ["network", "fd00::/64", "IPv6 is not supported yet"],
+    ["network", "10.1.0.0/16,10.2.0.0/16", "names 2 IPv4 networks"],
+    ["network", "224.0.0.0/8", "which no host may use"],
+    ["network", "0.0.0.0/0", "which no host may use"],
+    ["subnet-len", "31", "is not a whole number from 1 to 30"],
+    ["subnet-len", "24.0", "is not a whole number"],
+    ["subnet-len", "16", "10.244.0.0/16 has no room for two leases of /16"],
+    ["join", ["010.0.0.1"], "write each octet without leading zeros"],
+    ["join", ["1.2.3"], '"1.2.3" is not an IP address'],
+    ["join", ["0x7f.0x1"], "is not an IP address"],
+    ["join", ["a b"], "neither an IPv4 address nor a host name"],
+    ["join", ["h1:0"], '"0" is not a whole number from 1 to 65535'],
+    ["join", ["h1:6783:1"], "IPv6 is not supported yet"],
+    ["join", ["[::1]:6783"], "IPv6 is not supported yet"],
+    ["underlay", "010.0.0.1", "write each octet without leading zeros"],
+    ["underlay", "::1", "IPv6 is not supported yet"],
+    ["underlay", "0.0.0.0", "is not an address of a host"],
+    ["underlay", "10.244.3.1", "10.244.0.0/16 overlaps the underlay 10.244.3.1/32"],
+    ["vni", "0", "is not a whole number from 1 to 16777215"],
+    ["vni", "16777216", "is not a whole number from 1 to 16777215"],
+    ["vni", "0x10", "is not a whole number"],
+    ["port", "65536", "is not a whole number from 1 to 65535"],
+    ["mesh-port", "-1", "is not a whole number from 1 to 65535"],
+    ["mtu", "575", "is not a whole number from 576 to 65535"],
+    ["tun", "a/b", "is not a device name"],
+    ["tun", "..", "is not a device name"],
+    ["tun", "weft%d", "is not a device name"],
+    ["tun", "sixteen-letters-", "is not a device name"],
+    ["tun", "all", "a device name Linux keeps for itself"],
+    ["socket", `/${"s".repeat(107)}`, "longer than the 107 bytes"],
+    ["http", "0.0.0.0:80", "can be reached from other hosts"],
+    ["http", "192.0.2.1:80", "can be reached from other hosts"],
+    ["http", "localhost:80", "is not an IP address"],
+    ["static-peer", [peer({ mac: "02:00" })], 'mac: "02:00" is not a MAC address'],
+    ["static-peer", [peer({ mac: "ff:ff:ff:ff:ff:ff" })], "multicast MAC"],
+    ["static-peer", [peer({ endpoint: "192.0.2.9" })], "is not an endpoint"],
+    ["static-peer", [peer({ subnets: "" })], "subnets: it has no value"],
+    ["static-peer", [peer({ subnets: "192.0.2.0/24" })], "holds the endpoint address 192.0.2.9"],
+    ["static-peer", [peer({ subnets: "10.0.0.0/8" })], "covers the whole cluster network"],
+    ["static-peer", [peer({ subnets: "10.9.0.0/24+10.9.0.128/25" })], "overlaps 10.9.0.0/24 of f"],
+    ["static-peer", [peer({ name: "host-1" })], "host-1 belongs to more than one node"],
+    ["static-peer", [peer(), peer({ name: "g" })], "192.0.2.9:4789 belongs to more than one node"],
+    [
+      "static-peer",
+      [peer(), peer({ name: "g", endpoint: "192.0.2.8:1", mac: "02:00:00:00:00:08" })],
+      "10.9.0.0/24 of g overlaps 10.9.0.0/24 of f",
+    ],
+    ["static-peer", [`${peer()},mac=x`], '"mac=x" is given twice'],
+    ["static-peer", ["f"], '"f" is not KEY=VALUE'],
+    ["static-peer", [peer().replace("subnets", "subnet")], 'did you mean "subnets"?'],
+    ["secret-file", "/nonexistent/secret", "does not exist"],
+  ])("%s: %j", (key, value, words) => expect(wrong({ [key]: value })).toContain(words));
+
+  it("and said with the flag it came from", () => {
+    expect(wrong({ mtu: "08" })).toMatch(/^--mtu: /);
+    expect(wrong({ "static-peer": [peer({ mac: "x" })] })).toMatch(/^--static-peer mac: /);
+  });
+});
+
+describe("a joiner learns the network", () => {
+  it("so the default network is not held against its settings", () => {
+    expect(wrong({ join: ["h1"], "subnet-len": "16" })).toBe("it was taken");
+    expect(wrong({ join: ["h1"], underlay: "10.244.3.1" })).toBe("it was taken");
+  });
+
+  it("unless it names one", () =>
+    expect(wrong({ join: ["h1"], network: "10.244.0.0/16", underlay: "10.244.3.1" })).toContain(
+      "overlaps the underlay",
+    ));
+});
+
+it("the network may not overlap the subnet of the underlay interface", () => {
+  const config = load({ underlay: "10.1.2.3", "static-peer": [peer()] });
+  underlayOutside(config, parsePrefix("10.1.0.0/16"));
+  for (const subnet of ["10.0.0.0/8", "10.244.1.0/24", "10.9.0.0/24"]) {
+    expect(() => underlayOutside(config, parsePrefix(subnet))).toThrow(`underlay ${subnet}`);
+  }
+});
+
+describe("the file", () => {
+  it.each<[string, string, string]>([
+    [
+      "an unknown key",
+      "name: a\nnetwrok: 10.1.0.0/16\n",
+      'weft.yaml:2: netwrok: "netwrok" is not a known name -> did you mean "network"?',
+    ],
+    ["a number YAML would change", "vni: 010\n", 'weft.yaml:1: vni: "010" is not a whole number'],
+    ["an address in a list", "join:\n  - h1\n  - 010.0.0.1\n", "weft.yaml:3: join[1]: "],
+    ["a key without a value", "\nmtu:\n", "weft.yaml:2: mtu: it has no value"],
+    ["a key given twice", "name: a\nname: b\n", "weft.yaml:2: Map keys must be unique"],
+    ["a tag", "name: !!int 5\n", "weft.yaml:1: Unresolved tag"],
+    ["no settings", "- a\n", "weft.yaml:1: this is not a list of settings"],
+    ["broken YAML", "join: [a\nname: b\n", "weft.yaml:"],
+    [
+      "a peer's missing field",
+      `static-peer:\n  - name: f\n`,
+      "weft.yaml:2: static-peer[0].endpoint: it has no value",
+    ],
+    [
+      "a peer's wrong field",
+      `static-peer:\n  - name: f\n    mac: x\n    endpoint: 192.0.2.9:1\n    subnets: 10.9.0.0/24\n`,
+      "weft.yaml:3: static-peer[0].mac: ",
+    ],
+    ["an alias bomb", `join: &a [x,x]\nname: ${"[".repeat(2000)}`, "weft.yaml:2: "],
+    [
+      "settings that contradict one another",
+      "subnet-len: 20\nnetwork: 10.1.0.0/20\n",
+      "weft.yaml:2: network: 10.1.0.0/20 has no room",
+    ],
+  ])("with %s is refused by line", (_, yaml, words) =>
+    expect(wrong({}, yaml).replace(/\s+/g, " ")).toContain(words),
+  );
+
+  it("names the same place for a key whose value begins on the next line", () =>
+    expect(wrong({}, "network:\n  a: b\n")).toContain(
+      "weft.yaml:1: network: it takes a single value",
+    ));
+
+  it("holds peers as maps, meaning what the flag means", () => {
+    const yaml = `static-peer:
+  - name: f
+    endpoint: 192.0.2.9:4789
+    mac: 02:00:00:00:00:09
+    subnets: [10.9.0.0/24, 10.10.0.0/24]
+`;
+    const flag = peer({ subnets: "10.9.0.0/24+10.10.0.0/24" });
+    expect(load({}, yaml).staticPeers).toEqual(load({ "static-peer": [flag] }).staticPeers);
+  });
+
+  it("yields to the same flag, and is checked all the same", () => {
+    expect(load({ vni: "7" }, "vni: 5\nmtu: 1400\n")).toMatchObject({ vni: 7, mtu: 1400 });
+    expect(wrong({ vni: "7" }, "vni: x\n")).toContain("weft.yaml:1: vni");
+  });
+
+  it("means what the same flags mean, for any text", () => {
+    const keys = fc.constantFrom(
+      ...Object.keys(settings.shape).filter((key) => key !== "secret-file"),
+    );
+    const likely = fc.constantFrom(
+      "1",
+      "24",
+      "010",
+      "10.1.0.0/16",
+      "192.0.2.1",
+      "h1:99",
+      "null",
+      "~",
+      "1e3",
+      "true",
+      peer(),
+    );
+    const text = fc.oneof(likely, fc.string({ unit: "binary", minLength: 1, maxLength: 40 }));
+    const outcome = (flags: object, yaml?: string) => {
+      try {
+        return load(flags, yaml);
+      } catch (error) {
+        if (!(error instanceof WeftError)) throw error;
+        return "refused";
+      }
+    };
+    const property = fc.property(keys, text, (key, value) => {
+      const yaml = new Document({ [key]: value }, { schema: "failsafe" }).toString();
+      expect(outcome({}, yaml)).toEqual(outcome({ [key]: value }));
+    });
+    fc.assert(property, { seed, numRuns: 200 });
+  });
+});
+
+describe("secrets", () => {
+  it("come from a file, one a line", () =>
+    expect(
+      load({ "secret-file": file("s", "sixteen letters!\nanother sixteen!\n") }).secrets,
+    ).toEqual(["sixteen letters!", "another sixteen!"]));
+
+  it.each([0o640, 0o604, 0o660])("are refused from a file of mode %o", (mode) => {
+    const path = file("s", "sixteen letters!\n");
+    chmodSync(path, mode);
+    expect(wrong({ "secret-file": path })).toMatch(/can be read by others.*chmod 600/);
+  });
+
+  it("are refused from a directory, and an empty file", () => {
+    expect(wrong({ "secret-file": folder() })).toContain("is not a file of secrets");
+    expect(wrong({ "secret-file": file("s", "\n") })).toContain("holds no secret");
+  });
+
+  it("have at least 16 characters, which the error does not repeat", () => {
+    const message = wrong({}, undefined, { ...AROUND, secret: "fifteen letters" });
+    expect(message).toContain("WEFT_SECRET holds a secret shorter than 16 characters");
+    expect(message).not.toContain("fifteen letters");
+  });
+});
+
+it("a host name that is no node name asks for --name", () => {
+  const around = { ...AROUND, hostname: "my_host" };
+  expect(wrong({}, undefined, around)).toContain("pass --name");
+  expect(load({ name: "h1" }, undefined, around).name).toBe("h1");
+});
+
+it("every setting has help", () => {
+  for (const setting of Object.values(settings.shape)) expect(help.get(setting)?.help).toBeTruthy();
+});
+
+it("addresses to dial keep their host and port", () => {
+  const { join, underlay } = load({ join: ["h1", "192.0.2.1:99"], underlay: "192.0.2.7" });
+  expect(join).toEqual([
+    { host: "h1", port: 6783 },
+    { host: "192.0.2.1", port: 99 },
+  ]);
+  expect(underlay && formatAddress(underlay)).toBe("192.0.2.7");
+});

@@ -1,0 +1,244 @@
+/** The control socket and the verbs that read it, both real. */
+
+import { spawnSync } from "node:child_process";
+import { existsSync, statSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { parseEndpoint } from "../../src/address.js";
+import { ask } from "../../src/http/client.js";
+import { ControlServer } from "../../src/http/server.js";
+import type { View } from "../../src/http/view.js";
+import { COUNTERS, folder, view, weft } from "./weft.js";
+
+const HTTP_PORT = 20_000 + (process.pid % 10_000);
+
+async function serve(from: View = view(), http?: string): Promise<string> {
+  const socket = join(folder(), "run/weft.sock");
+  const server = new ControlServer(from, { socket, ...(http && { http: parseEndpoint(http) }) });
+  await server.start();
+  onTestFinished(() => server.stop());
+  return socket;
+}
+
+interface Reply {
+  status: number;
+  type: string | undefined;
+  body: string;
+}
+
+const call = (
+  where: { socketPath: string } | { host: string; port: number },
+  path: string,
+  { method = "GET", headers = {} } = {},
+): Promise<Reply> =>
+  new Promise((resolve, reject) => {
+    const sent = request({ ...where, path, method, headers, agent: false }, (response) => {
+      let body = "";
+      response.setEncoding("utf8").on("data", (text) => {
+        body += text;
+      });
+      response.on("end", () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          type: response.headers["content-type"],
+          body,
+        }),
+      );
+    });
+    sent.on("error", reject).end();
+  });
+
+describe("the control socket", () => {
+  it("answers every reading with its JSON", async () => {
+    const socketPath = await serve();
+    const agent = view();
+    for (const name of ["status", "peers", "routes", "leases", "counters"] as const) {
+      const { status, type, body } = await call({ socketPath }, `/v1/${name}?x=1`);
+      expect([status, type]).toEqual([200, "application/json"]);
+      expect(JSON.parse(body)).toEqual(agent[name]());
+    }
+  });
+
+  it("is open to its owner and group only", async () => {
+    expect(statSync(await serve()).mode & 0o777).toBe(0o660);
+  });
+
+  it.each([
+    ["GET", "/", 404],
+    ["GET", "/v1/status/", 404],
+    ["GET", "/v1/__proto__", 404],
+    ["POST", "/v1/status", 405],
+    ["DELETE", "/metrics", 405],
+  ])("%s %s is %i, in JSON", async (method, path, status) => {
+    const reply = await call({ socketPath: await serve() }, path, { method });
+    expect(reply.status).toBe(status);
+    expect(JSON.parse(reply.body)).toEqual({ error: expect.any(String) });
+  });
+
+  it.each([
+    { origin: "https://example.org" },
+    { origin: "null" },
+    { host: "example.org" },
+    { host: "127.0.0.1.example.org" },
+    { host: "localhost@example.org" },
+  ])("refuses what a web page could send: %j", async (headers) => {
+    const { status, body } = await call({ socketPath: await serve() }, "/v1/status", { headers });
+    expect(status).toBe(403);
+    expect(body).not.toContain("10.244");
+  });
+
+  it("outlives a reading that breaks", async () => {
+    const broken = {
+      ...view(),
+      peers: () => {
+        throw new Error("no peers today");
+      },
+    };
+    const socketPath = await serve(broken);
+    expect((await call({ socketPath }, "/v1/peers")).status).toBe(500);
+    expect((await call({ socketPath }, "/v1/status")).status).toBe(200);
+  });
+
+  it("shows the counters to Prometheus", async () => {
+    const { type, body } = await call({ socketPath: await serve() }, "/metrics");
+    expect(type).toContain("version=0.0.4");
+    expect(body).toContain('weft_packets_received_total{direction="out"} 107\n');
+    expect(body).toContain('weft_packets_dropped_total{direction="in",reason="wrong VNI"} 1\n');
+    for (const line of body.trimEnd().split("\n")) {
+      expect(line).toMatch(/^(# TYPE \w+ (counter|gauge)|\w+(\{(\w+="[^"]*",?)+\})? \d+)$/);
+    }
+  });
+
+  it("is the same on the loopback address", async () => {
+    await serve(view(), `127.0.0.1:${HTTP_PORT}`);
+    const here = { host: "127.0.0.1", port: HTTP_PORT };
+    expect((await call(here, "/v1/status")).status).toBe(200);
+    expect((await call(here, "/v1/status", { headers: { host: "evil.example" } })).status).toBe(
+      403,
+    );
+  });
+});
+
+describe("the place of the socket", () => {
+  it("is empty again after a stop, its directory included", async () => {
+    const root = folder();
+    const server = new ControlServer(view(), { socket: join(root, "a/b/weft.sock") });
+    await server.start();
+    await server.stop();
+    expect(existsSync(join(root, "a"))).toBe(false);
+  });
+
+  it("is taken over from an agent that was killed", async () => {
+    const socket = join(folder(), "weft.sock");
+    const left = `require("net").createServer().listen(${JSON.stringify(socket)}, () => process.kill(process.pid, "SIGKILL"))`;
+    spawnSync(process.execPath, ["-e", left]);
+    expect(statSync(socket).isSocket()).toBe(true);
+    const server = new ControlServer(view(), { socket });
+    await server.start();
+    onTestFinished(() => server.stop());
+    expect((await ask(socket, "status")).name).toBe("h1");
+  });
+
+  it("is left to an agent that answers", async () => {
+    const socket = await serve();
+    const second = new ControlServer(view(), { socket });
+    await expect(second.start()).rejects.toMatchObject({
+      code: "SOCKET",
+      message: `another agent answers on ${socket}`,
+    });
+    expect((await ask(socket, "status")).name).toBe("h1");
+  });
+
+  it("is not taken from a file that is something else", async () => {
+    const path = join(folder(), "weft.sock");
+    writeFileSync(path, "precious");
+    await expect(new ControlServer(view(), { socket: path }).start()).rejects.toMatchObject({
+      message: `${path} exists and is not a socket`,
+    });
+    expect(existsSync(path)).toBe(true);
+  });
+
+  it("is given back when the HTTP address is taken", async () => {
+    const holder = createServer();
+    await new Promise<void>((done) => holder.listen(HTTP_PORT, "127.0.0.1", done));
+    onTestFinished(() => void holder.close());
+    const root = folder();
+    const http = parseEndpoint(`127.0.0.1:${HTTP_PORT}`);
+    const server = new ControlServer(view(), { socket: join(root, "run/weft.sock"), http });
+    await expect(server.start()).rejects.toMatchObject({
+      message: `the HTTP address 127.0.0.1:${HTTP_PORT} is already in use`,
+    });
+    expect(existsSync(join(root, "run"))).toBe(false);
+  });
+});
+
+describe("the verbs", () => {
+  it("print aligned tables", async () => {
+    const socket = await serve();
+    const printed = async (verb: string) => {
+      const { code, stdout, stderr } = await weft([verb, "--socket", socket]);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      return stdout;
+    };
+    expect(await printed("peers")).toBe(
+      `NAME      ENDPOINT         LEASES                        STATE        PATH    RTT ms  MAC
+h2        192.0.2.2:4789   10.244.8.0/24, 10.244.9.0/24  established  direct     0.4  02:00:00:00:00:02
+evil?[2J  192.0.2.33:4789                                connecting   via h2       -  02:00:00:00:00:03
+`,
+    );
+    expect(await printed("routes")).toBe(
+      "PREFIX         PEER  VIA\n10.244.8.0/24  h2    192.0.2.2:4789\n",
+    );
+    expect(await printed("leases")).toBe(`SUBNET         OWNER    EXPIRES
+10.244.7.0/24  h1       2030-01-01T00:00:00.000Z
+10.244.9.0/24  flannel  -
+`);
+    expect(await printed("counters")).toBe(`PACKETS             OUT    IN
+received            107  1000
+delivered           100   999
+answered              2     0
+dropped: no route     5     0
+dropped: wrong VNI    0     1
+`);
+    expect(await printed("status")).toMatch(
+      /^node {6}h1\nhealth {4}healthy\naddress {3}10\.244\.7\.1\n/,
+    );
+  });
+
+  it("print the API's JSON with -o json", async () => {
+    const { stdout } = await weft(["counters", "-o", "json", "--socket", await serve()]);
+    expect(JSON.parse(stdout)).toEqual(COUNTERS);
+  });
+
+  it("status exits 1 when degraded, and says why", async () => {
+    const { code, stdout } = await weft(["status", "--socket", await serve(view(false))]);
+    expect(stdout).toContain("problem   no peer answers\n");
+    expect(code).toBe(1);
+  });
+
+  it.each(["status", "peers", "routes", "leases", "counters"])(
+    "%s exits 3 when no agent answers",
+    async (verb) => {
+      const socket = join(folder(), "weft.sock");
+      expect(await weft([verb, "--socket", socket])).toEqual({
+        code: 3,
+        stdout: "",
+        stderr: `weft: no agent answers on ${socket}: there is no such socket\n  start one with: weft up, or name its socket with --socket\n`,
+      });
+    },
+  );
+
+  it("exit 1 when something else answers", async () => {
+    const socket = join(folder(), "other.sock");
+    const other = createServer((peer) =>
+      peer.end("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"),
+    );
+    await new Promise<void>((done) => other.listen(socket, done));
+    onTestFinished(() => void other.close());
+    const { code, stderr } = await weft(["status", "--socket", socket]);
+    expect(stderr).toContain("does not speak as a weft agent");
+    expect(code).toBe(1);
+  });
+});

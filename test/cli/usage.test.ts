@@ -1,0 +1,117 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { file, folder, weft } from "./weft.js";
+
+const SECRET = { WEFT_SECRET: "sixteen letters!" };
+const two = (what: string, remedy: string) => `weft: ${what}\n  ${remedy}\n`;
+
+describe("a wrong command line is one sentence, one remedy and exit code 2", () => {
+  it.each<[string[], string, string]>([
+    [["statsu"], "unknown command 'statsu'", "did you mean status?"],
+    [["--verison"], "unknown option '--verison'", "did you mean --version?"],
+    [["up", "--nmae", "x"], "unknown option '--nmae'", "did you mean --name?"],
+    [
+      ["up", "now"],
+      "too many arguments for 'up'. Expected 0 arguments but got 1.",
+      "see: weft --help",
+    ],
+    [["up", "--mtu"], "option '--mtu <N>' argument missing", "see: weft --help"],
+    [
+      ["status", "-o", "xml"],
+      "option '-o, --output <format>' argument 'xml' is invalid. Allowed choices are table, json.",
+      "see: weft --help",
+    ],
+    [
+      ["up", "--underlay", "010.0.0.1"],
+      '--underlay: "010.0.0.1" is not an IP address',
+      "write each octet without leading zeros",
+    ],
+    [
+      ["up", "--name", "a\n$(reboot)"],
+      '--name: "a?$(reboot)" is not a node name',
+      "use 1 to 63 lower-case letters, digits and hyphens, with a letter or digit at each end",
+    ],
+    [
+      ["up", "--config", "/nonexistent/weft.yaml"],
+      "the configuration file /nonexistent/weft.yaml does not exist",
+      "give the path of a readable YAML file with --config",
+    ],
+  ])("%j", async (args, what, remedy) => {
+    const { code, stdout, stderr } = await weft(args, SECRET);
+    expect(stderr).toBe(two(what, remedy));
+    expect(stdout).toBe("");
+    expect(code).toBe(2);
+  });
+
+  it("no secret", async () => {
+    const { code, stderr } = await weft(["up"]);
+    expect(stderr).toBe(
+      two(
+        "no cluster secret is given",
+        "put one in a file and pass --secret-file FILE, or set WEFT_SECRET",
+      ),
+    );
+    expect(code).toBe(2);
+  });
+
+  it("a setting in a file, by file and line", async () => {
+    const path = file("weft.yaml", "name: h1\nnetwork: 10.244.0.1/16\n");
+    const { code, stderr } = await weft(["up", "--config", path], SECRET);
+    expect(stderr).toBe(
+      two(
+        `${path}:2: network: "10.244.0.1/16" has address bits set beyond its length`,
+        "did you mean 10.244.0.0/16?",
+      ),
+    );
+    expect(code).toBe(2);
+  });
+
+  it("never shows the secret", async () => {
+    const path = file("secret", "short secret\n");
+    const { stderr } = await weft(["up", "--secret-file", path]);
+    expect(stderr).toContain("shorter than 16 characters");
+    expect(stderr).not.toContain("short secret");
+  });
+});
+
+describe("help", () => {
+  it("is what `weft` alone shows, as misuse", async () => {
+    const asked = await weft(["--help"]);
+    const alone = await weft([]);
+    expect(asked).toMatchObject({ code: 0, stderr: "" });
+    expect(alone).toMatchObject({ code: 2, stdout: "", stderr: asked.stdout });
+  });
+
+  it("of a verb shows its defaults and an example", async () => {
+    const { code, stdout } = await weft(["up", "--help"]);
+    const words = stdout.replace(/\s+/g, " ");
+    for (const text of ["(default: 10.244.0.0/16)", "(default: 4789)", "weft up --secret-file"]) {
+      expect(words).toContain(text);
+    }
+    expect(code).toBe(0);
+  });
+
+  it("--version prints the version of the package", async () => {
+    const { version } = JSON.parse(
+      readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+    );
+    expect(await weft(["--version"])).toEqual({ code: 0, stdout: `${version}\n`, stderr: "" });
+  });
+});
+
+describe("a start that is refused", () => {
+  it("leaves no state directory and no socket directory", async () => {
+    const root = folder();
+    const state = join(root, "state/deep");
+    const socket = join(root, "run/weft.sock");
+    const { code, stderr } = await weft(
+      ["up", "--underlay", "192.0.2.77", "--state", state, "--socket", socket],
+      SECRET,
+    );
+    expect(stderr.split("\n")).toHaveLength(3);
+    expect(code).toBe(1);
+    expect(existsSync(join(root, "state"))).toBe(false);
+    expect(existsSync(join(root, "run"))).toBe(false);
+  });
+});
