@@ -1,0 +1,23 @@
+#!/usr/bin/env node
+/**
+ * `npm run demo`: three hosts, three agents, one overlay, on this machine.
+ *
+ * With root and /dev/net/tun the hosts are network namespaces and everything is
+ * real; otherwise, or with --rootless, they are three nodes in this process.
+ */
+import { onHosts } from "./demo/hosts.js";
+import { rootless } from "./demo/rootless.js";
+import { say } from "./demo/say.js";
+import { whyNoLab } from "./lab/able.js";
+
+const asked = process.argv.includes("--rootless");
+const why = whyNoLab();
+if (!asked && why !== undefined)
+  say("rootless", `${why}: no real hosts here, so all in one process`);
+
+try {
+  await (asked || why !== undefined ? rootless() : onHosts());
+} catch (error) {
+  console.error(`\nThe demo failed: ${error instanceof Error ? error.message : error}`);
+  process.exitCode = 1;
+}

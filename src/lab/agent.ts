@@ -1,0 +1,126 @@
+/** A real agent in a host of the lab: `weft up`, run as a person would run it. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Host } from "./namespace.js";
+import { ROOT } from "./root.js";
+import type { Finished, Running } from "./running.js";
+
+export interface AgentOptions {
+  /** Hosts whose agents it dials; none founds a new network. */
+  readonly join?: readonly Host[];
+  readonly secret?: string;
+  /** A command that runs its arguments somewhere special, put before all others. */
+  readonly inside?: readonly string[];
+  /** More of the command line, given last. */
+  readonly flags?: readonly string[];
+}
+
+/** What `GET /v1/status` answers, as far as the lab reads it. */
+export interface AgentStatus {
+  readonly name: string;
+  readonly healthy: boolean;
+  readonly problems: readonly string[];
+  readonly network: readonly string[];
+  readonly address: string;
+  readonly leases: readonly string[];
+  readonly mac: string;
+  readonly vni: number;
+  readonly mtu: number;
+  readonly underlay: string;
+  readonly peers: number;
+}
+
+export const LAB_SECRET = "a secret only this lab knows";
+
+const WEFT = [process.execPath, join(ROOT, "dist/cli/weft.js")];
+const POLL_MS = 50;
+const ANSWER_LIMIT = 1024 * 1024;
+
+export class Agent {
+  private constructor(
+    readonly host: Host,
+    readonly process: Running,
+    readonly socket: string,
+    readonly state: string,
+  ) {}
+
+  static start(host: Host, folder: string, options: AgentOptions): Agent {
+    const own = join(folder, host.name);
+    const [socket, state, secret] = ["weft.sock", "state", "secret"].map((it) => join(own, it)) as [
+      string,
+      string,
+      string,
+    ];
+    mkdirSync(own, { recursive: true });
+    writeFileSync(secret, `${options.secret ?? LAB_SECRET}\n`, { mode: 0o600 });
+    const argv = [
+      ...(options.inside ?? []),
+      ...WEFT,
+      "up",
+      "--name",
+      host.name,
+      "--underlay",
+      host.address,
+    ];
+    argv.push("--secret-file", secret, "--state", state, "--socket", socket);
+    for (const other of options.join ?? []) argv.push("--join", other.address);
+    argv.push(...(options.flags ?? []));
+    return new Agent(host, host.spawn(argv), socket, state);
+  }
+
+  /** A verb of the command, asked of this agent. */
+  weft(...argv: string[]): Promise<Finished> {
+    return this.host.run([...WEFT, ...argv, "--socket", this.socket]);
+  }
+
+  /** One document of the control socket, or undefined while nobody answers there. */
+  get<T>(path: string): Promise<T | undefined> {
+    return new Promise((resolve) => {
+      const nothing = () => resolve(undefined);
+      const asked = request({ socketPath: this.socket, path, timeout: 2_000 }, (response) => {
+        let text = "";
+        response.setEncoding("utf8").on("data", (chunk: string) => {
+          text += chunk;
+          if (text.length > ANSWER_LIMIT) asked.destroy();
+        });
+        response.on("error", nothing);
+        response.on("end", () =>
+          response.statusCode === 200 ? resolve(JSON.parse(text)) : nothing(),
+        );
+      });
+      asked.on("timeout", () => asked.destroy());
+      asked.on("error", nothing);
+      asked.end();
+    });
+  }
+
+  status(): Promise<AgentStatus | undefined> {
+    return this.get<AgentStatus>("/v1/status");
+  }
+
+  /** Waits until it says it is healthy and knows at least that many peers. */
+  async waitHealthy({ peers = 0, limitMs = 20_000 } = {}): Promise<AgentStatus> {
+    const deadline = Date.now() + limitMs;
+    for (;;) {
+      const status = await this.status();
+      if (status?.healthy && status.peers >= peers) return status;
+      if (this.process.ended) throw this.#failed("ended before it was healthy");
+      if (Date.now() > deadline) {
+        throw this.#failed(`is not healthy after ${limitMs} ms: ${JSON.stringify(status)}`);
+      }
+      await sleep(POLL_MS);
+    }
+  }
+
+  /** Ends it with this signal and waits until it is gone. */
+  async kill(signal: NodeJS.Signals = "SIGTERM"): Promise<Finished> {
+    this.process.kill(signal);
+    return await this.process.finish(10_000);
+  }
+
+  #failed(why: string): Error {
+    return new Error(`the agent on ${this.host.name} ${why}\n${this.process.output.slice(-4_000)}`);
+  }
+}

@@ -1,0 +1,70 @@
+/** What is really on the wire: captured on the bridge, decoded by Wireshark's tshark. */
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Lab } from "./lab.js";
+import type { Host } from "./namespace.js";
+import type { Running } from "./running.js";
+
+/** One VXLAN packet; `outer` and `inner` are [source, destination] addresses. */
+export interface CapturedVxlan {
+  readonly vni: number;
+  readonly outer: readonly [string, string];
+  readonly inner: readonly [string, string];
+  /** Of the inner Ethernet header. */
+  readonly macs: readonly [string, string];
+  /** IPv4 protocol number of the inner packet. */
+  readonly protocol: number;
+}
+
+/** The kernel hands captured packets over in blocks, up to a quarter of a second late. */
+const DELIVERY_MS = 600;
+
+const FIELDS = ["vxlan.vni", "ip.src", "ip.dst", "eth.src", "eth.dst", "ip.proto"];
+
+export class Capture {
+  private constructor(
+    private readonly lab: Lab,
+    private readonly running: Running,
+    private readonly file: string,
+    private readonly port: number,
+  ) {}
+
+  /** Captures the UDP datagrams of this port that enter or leave a host's bridge port. */
+  static async start(lab: Lab, host: Host, port = 4789): Promise<Capture> {
+    const file = join(lab.folder, `${host.name}-${Date.now()}.pcapng`);
+    const argv = ["tshark", "-i", host.name, "-f", `udp port ${port}`, "-w", file];
+    const running = lab.wire.spawn(argv);
+    await running.says(/Capture started/);
+    return new Capture(lab, running, file, port);
+  }
+
+  /** Ends the capture and gives the packets that tshark calls VXLAN. */
+  async stop(): Promise<CapturedVxlan[]> {
+    await sleep(DELIVERY_MS);
+    await this.running.stop("SIGINT");
+    const argv = ["tshark", "-n", "-r", this.file, "-d", `udp.port==${this.port},vxlan`];
+    argv.push("-Y", "vxlan", "-T", "fields", ...FIELDS.flatMap((field) => ["-e", field]));
+    return (await this.lab.wire.exec(argv)).trim().split("\n").filter(Boolean).map(parse);
+  }
+}
+
+/** A field that occurs in both headers is written `outer,inner`. */
+function parse(line: string): CapturedVxlan {
+  const [
+    vni = "",
+    sources = "",
+    destinations = "",
+    macSources = "",
+    macDestinations = "",
+    protocols = "",
+  ] = line.split("\t");
+  const [outerSource = "", innerSource = ""] = sources.split(",");
+  const [outerDestination = "", innerDestination = ""] = destinations.split(",");
+  return {
+    vni: Number(vni),
+    outer: [outerSource, outerDestination],
+    inner: [innerSource, innerDestination],
+    macs: [macSources.split(",")[1] ?? "", macDestinations.split(",")[1] ?? ""],
+    protocol: Number(protocols.split(",")[1]),
+  };
+}

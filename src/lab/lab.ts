@@ -1,0 +1,146 @@
+/**
+ * Real hosts on one machine: network namespaces, each joined by a veth pair to
+ * one bridge. The bridge has a namespace of its own, so the machine's own
+ * network is neither used nor changed.
+ *
+ *     h1            h2            h3
+ *     eth0          eth0          eth0        192.0.2.1, .2, .3 /24
+ *      |             |             |
+ *     h1            h2            h3          ports, named after their hosts
+ *     -+-------------+-------------+-  wire   the bridge
+ */
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Agent, type AgentOptions } from "./agent.js";
+import { Host, Namespace } from "./namespace.js";
+import { Running } from "./running.js";
+
+/** 192.0.2.0/24 is set aside for documentation (RFC 5737): nobody's real network is shadowed. */
+const UNDERLAY = "192.0.2";
+const MOST_HOSTS = 254;
+const NAME = /^[a-z][a-z0-9-]{0,11}$/;
+const OURS = /^weftlab-(\d+)-/;
+const NAMESPACES = "/run/netns";
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+let opened = 0;
+
+export class Lab {
+  /** Where the bridge is: capture here, on the port named after a host. */
+  readonly wire: Namespace;
+  /** Secrets, state, sockets and captures; removed with the lab. */
+  readonly folder: string;
+  readonly #prefix = `weftlab-${process.pid}-${++opened}-`;
+  readonly #started = new Set<Running>();
+  readonly #hosts: Host[] = [];
+
+  private constructor() {
+    this.folder = mkdtempSync(join(tmpdir(), this.#prefix));
+    this.wire = new Namespace(`${this.#prefix}wire`, this.#started);
+  }
+
+  static async open(): Promise<Lab> {
+    removeLeftovers();
+    const lab = new Lab();
+    for (const signal of SIGNALS) process.on(signal, lab.#onSignal);
+    process.on("exit", lab.#sweep);
+    try {
+      await lab.#add(lab.wire);
+      await lab.wire.ip("link add wire type bridge mcast_snooping 0", "link set wire up");
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+    return lab;
+  }
+
+  /** Adds a host with the next free underlay address. `mtu` is that of its eth0. */
+  async host(name: string, { mtu = 1500 } = {}): Promise<Host> {
+    if (!NAME.test(name) || name === "wire" || this.#hosts.some((host) => host.name === name)) {
+      throw new Error(`"${name}" cannot be the name of another host`);
+    }
+    const number = this.#hosts.length + 1;
+    if (number > MOST_HOSTS) throw new Error(`a lab has at most ${MOST_HOSTS} hosts`);
+    const host = new Host(name, `${UNDERLAY}.${number}`, this.#prefix + name, this.#started);
+    this.#hosts.push(host);
+    await this.#add(host);
+    await this.wire.ip(
+      `link add name ${name} mtu ${mtu} type veth peer name eth0 netns ${host.namespace}`,
+      `link set dev ${name} master wire up`,
+    );
+    await host.ip(
+      "link set lo up",
+      `link set eth0 mtu ${mtu} addrgenmode none`,
+      `addr add ${host.address}/24 dev eth0`,
+      "link set eth0 up",
+    );
+    return host;
+  }
+
+  /** Starts `weft up` on a host. Its state stays in the lab: the next agent there finds it again. */
+  agent(host: Host, options: AgentOptions = {}): Agent {
+    return Agent.start(host, this.folder, options);
+  }
+
+  /** Ends every process, removes every namespace. */
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.#started].map((running) => running.stop()));
+    this.#sweep();
+  }
+
+  async #add(namespace: Namespace): Promise<void> {
+    const finished = await Running.start(["ip", "netns", "add", namespace.namespace]).finish(
+      10_000,
+    );
+    if (finished.code !== 0) throw new Error(`no namespace: ${finished.stderr.trim()}`);
+  }
+
+  /** The same without waiting for anyone: all that an exit handler may do. */
+  readonly #sweep = (): void => {
+    for (const running of this.#started) running.kill("SIGKILL");
+    for (const { namespace } of [this.wire, ...this.#hosts]) removeNamespace(namespace);
+    removeFolder(this.folder);
+    for (const signal of SIGNALS) process.off(signal, this.#onSignal);
+    process.off("exit", this.#sweep);
+  };
+
+  /** Cleans up, then lets the signal do what it would have done without us. */
+  readonly #onSignal = (signal: NodeJS.Signals): void => {
+    this.#sweep();
+    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+  };
+}
+
+/** Removes what is left of labs whose process was killed before it could. */
+function removeLeftovers(): void {
+  const orphaned = (name: string) => {
+    const pid = OURS.exec(name)?.[1];
+    return pid !== undefined && !isAlive(Number(pid));
+  };
+  for (const name of namespaces().filter(orphaned)) removeNamespace(name);
+  for (const name of readdirSync(tmpdir()).filter(orphaned)) removeFolder(join(tmpdir(), name));
+}
+
+function removeNamespace(name: string): void {
+  if (namespaces().includes(name)) spawnSync("ip", ["netns", "del", name]);
+}
+
+function removeFolder(path: string): void {
+  rmSync(path, { recursive: true, force: true });
+}
+
+function namespaces(): string[] {
+  // the directory itself appears with the first namespace
+  return existsSync(NAMESPACES) ? readdirSync(NAMESPACES) : [];
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

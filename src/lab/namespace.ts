@@ -1,0 +1,60 @@
+/** One network namespace, and what runs in it. */
+import { CommandFailed, type Finished, Running } from "./running.js";
+
+export interface RunOptions {
+  readonly limitMs?: number;
+  readonly input?: string;
+}
+
+const RUN_LIMIT_MS = 30_000;
+
+export class Namespace {
+  constructor(
+    /** As `ip netns` knows it. */
+    readonly namespace: string,
+    /** Everything started in this lab, so that closing it ends everything. */
+    private readonly started: Set<Running>,
+  ) {}
+
+  /** Starts a program and returns at once. */
+  spawn(argv: readonly string[], input?: string): Running {
+    const running = Running.start(["ip", "netns", "exec", this.namespace, ...argv], input);
+    this.started.add(running);
+    const forget = () => this.started.delete(running);
+    running.exited.then(forget, forget);
+    return running;
+  }
+
+  /** Runs a program to its end, however it ends. */
+  run(
+    argv: readonly string[],
+    { limitMs = RUN_LIMIT_MS, input }: RunOptions = {},
+  ): Promise<Finished> {
+    return this.spawn(argv, input).finish(limitMs);
+  }
+
+  /** Runs a program that must succeed; gives what it wrote to stdout. */
+  async exec(argv: readonly string[], options: RunOptions = {}): Promise<string> {
+    const finished = await this.run(argv, options);
+    if (finished.code !== 0) throw new CommandFailed(argv, finished);
+    return finished.stdout;
+  }
+
+  /** Lines of `ip`, as one batch: all of them, or an error naming the one that failed. */
+  async ip(...lines: string[]): Promise<void> {
+    await this.exec(["ip", "-batch", "-"], { input: `${lines.join("\n")}\n` });
+  }
+}
+
+/** A host of the lab: one address on the bridge. */
+export class Host extends Namespace {
+  constructor(
+    readonly name: string,
+    /** Its underlay address. */
+    readonly address: string,
+    namespace: string,
+    started: Set<Running>,
+  ) {
+    super(namespace, started);
+  }
+}

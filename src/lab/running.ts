@@ -1,0 +1,142 @@
+/**
+ * One child process: its output, its end, and a bound on both. There is no
+ * shell: an argument is an argument, whatever is in it.
+ */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export interface Finished {
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export class CommandFailed extends Error {
+  override readonly name = "CommandFailed";
+
+  constructor(
+    readonly argv: readonly string[],
+    readonly finished: Finished,
+    why = ended(finished),
+  ) {
+    super(`\`${argv.join(" ")}\` ${why}${said(finished)}`);
+  }
+}
+
+/** Characters kept of each stream; what came before them is forgotten. */
+const OUTPUT_LIMIT = 16 * 1024 * 1024;
+
+const POLL_MS = 20;
+
+/** A child dies with the process that started it, even when that one is killed with SIGKILL. */
+const DIE_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"];
+
+/** Debian keeps `ip`, `bridge` and `ethtool` where `su` without a dash does not look. */
+const PATH = `${process.env.PATH ?? ""}:/usr/sbin:/sbin`;
+
+export class Running {
+  /** Settles when the child has ended and all it wrote has been read. */
+  readonly exited: Promise<Finished>;
+  #stdout = "";
+  #stderr = "";
+  #ended = false;
+
+  private constructor(
+    readonly argv: readonly string[],
+    private readonly child: ChildProcessWithoutNullStreams,
+  ) {
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      this.#stdout = (this.#stdout + text).slice(-OUTPUT_LIMIT);
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-OUTPUT_LIMIT);
+    });
+    this.exited = new Promise((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", (code, signal) => {
+        this.#ended = true;
+        resolve({ stdout: this.#stdout, stderr: this.#stderr, code, signal });
+      });
+    });
+    this.exited.catch(() => {
+      this.#ended = true;
+    });
+  }
+
+  static start(argv: readonly string[], input = ""): Running {
+    const [command = "", ...args] = [...DIE_WITH_PARENT, ...argv];
+    const child = spawn(command, args, { env: { ...process.env, PATH } });
+    child.stdin.on("error", () => {}); // a child may end without reading what it was given
+    child.stdin.end(input);
+    return new Running(argv, child);
+  }
+
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** What it has written so far, both streams. */
+  get output(): string {
+    return this.#stdout + this.#stderr;
+  }
+
+  kill(signal: NodeJS.Signals = "SIGTERM"): void {
+    if (!this.#ended) this.child.kill(signal);
+  }
+
+  /** Waits for its end; a child that takes longer than the limit is killed, and that is an error. */
+  async finish(limitMs: number): Promise<Finished> {
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      this.kill("SIGKILL");
+    }, limitMs);
+    try {
+      const finished = await this.exited;
+      if (late) throw new CommandFailed(this.argv, finished, `took longer than ${limitMs} ms`);
+      return finished;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Asks it to end, and after `graceMs` makes it. */
+  async stop(signal: NodeJS.Signals = "SIGTERM", graceMs = 5_000): Promise<Finished> {
+    this.kill(signal);
+    const timer = setTimeout(() => this.kill("SIGKILL"), graceMs);
+    try {
+      return await this.exited;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Waits until it has said `what`. */
+  async says(what: RegExp, limitMs = 10_000): Promise<void> {
+    const deadline = Date.now() + limitMs;
+    while (this.output.search(what) === -1) {
+      if (this.#ended) throw this.#silent(`ended without saying ${what}`);
+      if (Date.now() > deadline) throw this.#silent(`has not said ${what} in ${limitMs} ms`);
+      await sleep(POLL_MS);
+    }
+  }
+
+  #silent(why: string): CommandFailed {
+    const soFar = { stdout: this.#stdout, stderr: this.#stderr, code: null, signal: null };
+    return new CommandFailed(this.argv, soFar, why);
+  }
+}
+
+const ended = ({ code, signal }: Finished): string =>
+  signal === null ? `ended with ${code}` : `was ended by ${signal}`;
+
+/** The last lines of what it said, for an error message. */
+function said({ stdout, stderr }: Finished): string {
+  const lines = `${stdout}\n${stderr}`.trim().split("\n").slice(-20).join("\n");
+  return lines === "" ? "" : `:\n${lines}`;
+}

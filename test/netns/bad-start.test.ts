@@ -1,0 +1,92 @@
+import { existsSync } from "node:fs";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import type { Agent } from "../../src/lab/agent.js";
+import { Lab } from "../../src/lab/lab.js";
+import type { Host } from "../../src/lab/namespace.js";
+import type { Running } from "../../src/lab/running.js";
+import { traces } from "./cluster.js";
+import { story } from "./story.js";
+
+const UDP_HOLDER = `require("node:dgram").createSocket("udp4").bind(4789, () => console.log("bound"))`;
+const WAIT = `console.log("waiting"); setTimeout(() => {}, 60_000)`;
+
+story("an agent that cannot start says why and leaves nothing behind", () => {
+  let lab: Lab;
+  let host: Host;
+  let number = 0;
+  const helpers: Running[] = [];
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+  });
+  beforeEach(async () => {
+    host = await lab.host(`h${++number}`);
+  });
+  afterEach(async () => {
+    for (const running of helpers.splice(0)) await running.stop("SIGKILL");
+  });
+  afterAll(() => lab?.close());
+
+  const help = async (argv: readonly string[], ready: RegExp): Promise<Running> => {
+    const running = host.spawn(argv);
+    helpers.push(running);
+    await running.says(ready);
+    return running;
+  };
+
+  /** Starts an agent that must refuse, naming these; the host must then be as it was. */
+  const refuses = async (start: () => Agent, ...words: RegExp[]): Promise<Agent> => {
+    const before = await traces(host);
+    const agent = start();
+    const { code, stderr } = await agent.process.finish(15_000);
+    for (const word of words) expect(stderr).toMatch(word);
+    expect(code).toBeGreaterThan(0);
+    expect(stderr).not.toMatch(/^\s+at /m); // a sentence, not a stack
+    expect(await traces(host)).toBe(before);
+    return agent;
+  };
+
+  it("when the VXLAN port is in use", async () => {
+    await help([process.execPath, "-e", UDP_HOLDER], /bound/);
+    const { socket } = await refuses(() => lab.agent(host), /4789/);
+    expect(existsSync(socket)).toBe(false);
+  });
+
+  it("when the mesh port is in use", async () => {
+    await help(["iperf3", "-s", "-p", "6783", "--forceflush"], /Server listening/);
+    await refuses(() => lab.agent(host), /6783/);
+  });
+
+  it("when a device of that name exists", async () => {
+    await host.ip("link add weft0 type dummy");
+    await refuses(() => lab.agent(host), /weft0/);
+  });
+
+  it("when there is no /dev/net/tun", async () => {
+    const { pid } = await help(["unshare", "--mount", process.execPath, "-e", WAIT], /waiting/);
+    const inside = ["nsenter", "--target", `${pid}`, "--mount", "--"];
+    await host.exec([...inside, "mount", "-t", "tmpfs", "none", "/dev/net"]);
+    await refuses(() => lab.agent(host, { inside }), /\/dev\/net\/tun/);
+  });
+
+  it("when another agent has the same state directory; that one goes on", async () => {
+    const first = lab.agent(host);
+    await first.waitHealthy();
+    const elsewhere = ["--tun", "weft1", "--port", "4790", "--mesh-port", "6784"];
+    const flags = [...elsewhere, "--socket", `${first.socket}.2`];
+    await refuses(() => lab.agent(host, { flags }), /state/, new RegExp(`${first.process.pid}`));
+    expect(existsSync(`${first.socket}.2`)).toBe(false);
+    await first.waitHealthy();
+    await first.kill();
+  });
+
+  it("when another agent answers on the same socket; that one goes on", async () => {
+    const first = lab.agent(host);
+    await first.waitHealthy();
+    const elsewhere = ["--tun", "weft1", "--port", "4790", "--mesh-port", "6784"];
+    const flags = [...elsewhere, "--state", `${first.state}.2`];
+    await refuses(() => lab.agent(host, { flags }), new RegExp(first.socket));
+    await first.waitHealthy();
+    await first.kill();
+  });
+});

@@ -1,0 +1,62 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { Capture } from "../../src/lab/capture.js";
+import { Lab } from "../../src/lab/lab.js";
+import { iperf, ping } from "../../src/lab/measure.js";
+import { kernelVtep, teach, type Vtep } from "../../src/lab/vtep.js";
+import { story } from "./story.js";
+
+story("the lab itself: two kernel VTEPs, as flannel sets them up, are joined by its bridge", () => {
+  let lab: Lab;
+  let [a, b]: Vtep[] = [];
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    a = await kernelVtep(await lab.host("a"), { subnet: "10.244.1.0/24" });
+    b = await kernelVtep(await lab.host("b"), { subnet: "10.244.2.0/24", offloads: "off" });
+    await teach(a, b);
+    await teach(b, a);
+  });
+  afterAll(() => lab?.close());
+
+  it("they answer each other", async () => {
+    const { sent, rttMs, output } = await ping(a!.host, b!.address);
+    expect(rttMs, output).toHaveLength(sent);
+  });
+
+  it("tshark decodes what they send", async () => {
+    const capture = await Capture.start(lab, a!.host);
+    await ping(b!.host, a!.address, { count: 1 });
+    const question = {
+      vni: 1,
+      outer: [b!.endpoint, a!.endpoint],
+      macs: [b!.mac, a!.mac],
+      inner: [b!.address, a!.address],
+      protocol: 1,
+    };
+    const swap = <T>([x, y]: T[]) => [y, x];
+    const answer = {
+      ...question,
+      outer: swap(question.outer),
+      macs: swap(question.macs),
+      inner: swap(question.inner),
+    };
+    expect(await capture.stop()).toEqual([question, answer]);
+  });
+
+  it("bytes arrive over TCP and UDP", async () => {
+    const tcp = await iperf(a!.host, b!.host, b!.address, { seconds: 1 });
+    expect(tcp.bytes).toBeGreaterThan(0);
+    const udp = await iperf(b!.host, a!.host, a!.address, {
+      udp: true,
+      seconds: 1,
+      bitsPerSecond: 1e6,
+    });
+    expect(udp.datagrams).toBeGreaterThan(0);
+  });
+
+  it("a packet bigger than the overlay's MTU may not pass whole", async () => {
+    const whole = { count: 1, whole: true };
+    expect((await ping(a!.host, b!.address, { ...whole, size: 1422 })).rttMs).toHaveLength(1);
+    expect((await ping(a!.host, b!.address, { ...whole, size: 1423 })).rttMs).toHaveLength(0);
+  });
+});
