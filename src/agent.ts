@@ -222,7 +222,9 @@ export class Agent implements View {
       const subnets = leases.map(({ subnet }) => parsePrefix(subnet));
       const clash = subnets.find((subnet) => statics.some((fixed) => overlaps(fixed, subnet)));
       if (clash) {
-        trouble.push(`${name} holds ${formatPrefix(clash)}, which a static peer has: give that one other subnets`);
+        trouble.push(
+          `${name} holds ${formatPrefix(clash)}, which a static peer has: give that one other subnets`,
+        );
       } else if (staticPeers.some((fixed) => fixed.name === name || fixed.mac === mac)) {
         trouble.push(`${name} has the name or MAC address of a static peer: rename that one`);
       } else {
@@ -252,6 +254,7 @@ export class Agent implements View {
     const { claim, mesh, mtu } = this.#running;
     const { name, leases, network, mac } = mesh.self();
     const problems = [...mesh.problems(), ...this.#trouble];
+    if (!this.#address) problems.push(`${this.#config.tun} has no address yet`);
     return {
       name,
       healthy: problems.length === 0,

@@ -54,8 +54,10 @@ async function run(given: object, file: string | undefined): Promise<void> {
   const { Agent } = await import("../agent.js");
   const agent = new Agent(config, log);
   await Promise.race([agent.start(), told]);
-  log.info(`${await told}: stopping`);
+  const end = await Promise.race([told, agent.failed]);
+  if (typeof end === "string") log.info(`${end}: stopping`);
   await agent.stop();
+  if (typeof end !== "string") throw end;
   process.exit(exit.ok);
 }
 

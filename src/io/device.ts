@@ -6,7 +6,7 @@ export interface Device {
   onPacket(listener: (packet: Uint8Array) => void): void;
   /** Hears once that the device ended by itself, and the error that ended it, if any. */
   onEnd(listener: (error?: Error) => void): void;
-  /** Never throws and never waits: what cannot be handed over is counted in `lost`. */
+  /** Never waits: what cannot be handed over is counted in `lost`. */
   send(packet: Uint8Array): void;
   close(): void;
 }

@@ -1,7 +1,13 @@
 /** Node's own UDP socket as the underlay: portable, no FFI, one system call a datagram. */
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
-import { formatAddress, formatEndpoint, parseAddress, parseEndpoint } from "../address.js";
+import {
+  type Address,
+  formatAddress,
+  formatEndpoint,
+  parseAddress,
+  parseEndpoint,
+} from "../address.js";
 import { bindError } from "./bind.js";
 import type { Underlay } from "./underlay.js";
 
@@ -39,9 +45,11 @@ export class DgramUnderlay implements Underlay {
   }
 
   onDatagram(listener: (datagram: Uint8Array, from: string) => void): void {
-    this.#socket.on("message", (datagram, { address, family, port }) =>
-      listener(datagram, family === "IPv4" ? `${address}:${port}` : `[${address}]:${port}`),
-    );
+    this.#socket.on("message", (datagram, { address, port }) => {
+      // Port 0 is reserved (RFC 768): whoever forges it has no endpoint to be known by.
+      if (port === 0) this.lost++;
+      else listener(datagram, formatEndpoint({ address: sender(address), port }));
+    });
   }
 
   onEnd(listener: (error?: Error) => void): void {
@@ -78,3 +86,6 @@ export class DgramUnderlay implements Underlay {
     this.#socket.close();
   }
 }
+
+/** A link-local address comes with its interface: `fe80::1%eth0`. */
+const sender = (address: string): Address => parseAddress(address.replace(/%.*$/, ""));

@@ -16,6 +16,9 @@ export interface DuplexOptions {
 /** Packets that wait in a stream whose reader is slow; one more is lost. */
 export const MAX_QUEUED = 1024;
 
+/** Bytes an IP packet can have. A longer chunk is something else. */
+const MAX_PACKET = 65535;
+
 const INFORMATION_SIZE = 4;
 const ETHERTYPE_IPV4 = 0x0800;
 const ETHERTYPE_IPV6 = 0x86dd;
@@ -31,10 +34,13 @@ export class DuplexDevice implements Device {
   }
 
   onPacket(listener: (packet: Uint8Array) => void): void {
+    const skip = this.#informed ? INFORMATION_SIZE : 0;
     this.#stream.on("data", (chunk: unknown) => {
-      // A stream of text is the caller's mistake; nothing in it can be a packet.
-      if (!(chunk instanceof Uint8Array)) this.#stream.destroy(new TypeError(NOT_BYTES));
-      else listener(this.#informed ? chunk.subarray(INFORMATION_SIZE) : chunk);
+      if (chunk instanceof Uint8Array && chunk.length <= skip + MAX_PACKET) {
+        listener(chunk.subarray(skip));
+      } else {
+        this.#stream.destroy(new TypeError(NO_PACKET));
+      }
     });
   }
 
@@ -57,7 +63,8 @@ export class DuplexDevice implements Device {
   }
 }
 
-const NOT_BYTES = "a packet device gave a chunk that is not bytes: is the stream decoding text?";
+const NO_PACKET =
+  "a packet device gave a chunk that is no IP packet: is it a stream of text, or of bytes without bounds?";
 
 function inform(packet: Uint8Array): Uint8Array {
   const chunk = new Uint8Array(INFORMATION_SIZE + packet.length);

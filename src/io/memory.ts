@@ -4,6 +4,8 @@
  */
 import type { Device } from "./device.js";
 
+const MAX_PACKET = 65535;
+
 /** Makes both ends; what one sends, the other hears, in order. */
 export function memoryPair(): [MemoryDevice, MemoryDevice] {
   const a = new MemoryDevice();
@@ -34,6 +36,9 @@ export class MemoryDevice implements Device {
 
   /** The other end hears a copy, later: two ends that answer each other never recurse. */
   send(packet: Uint8Array): void {
+    if (packet.length > MAX_PACKET) {
+      throw new RangeError(`an IP packet of ${packet.length} bytes cannot be`);
+    }
     const other = this.#other;
     if (other === undefined) {
       this.lost++;

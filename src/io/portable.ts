@@ -3,17 +3,15 @@
  * process. No root, no FFI; slower than the kernel path, and the same core.
  */
 import { EventEmitter } from "node:events";
-import type { Dataplane } from "../dataplane.js";
+import type { Dataplane, Outcome } from "../dataplane.js";
 import type { Device } from "./device.js";
 import type { Underlay } from "./underlay.js";
 
 export interface PortableParts {
-  readonly dataplane: Pick<Dataplane, "fromDevice" | "fromWire">;
+  readonly dataplane: Pick<Dataplane, "fromDevice" | "fromWire" | "advance">;
   readonly device: Device;
   readonly underlay: Underlay;
 }
-
-type Result = ReturnType<Dataplane["fromDevice"]>;
 
 /**
  * Moves packets from `start` to `stop`. Emits `error` when an end fails by itself,
@@ -22,6 +20,8 @@ type Result = ReturnType<Dataplane["fromDevice"]>;
 export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> {
   readonly #parts: PortableParts;
   #running = false;
+  /** Milliseconds, whole ones: how far the dataplane's own time has come. */
+  #clock = 0;
 
   constructor(parts: PortableParts) {
     super();
@@ -31,6 +31,7 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> {
   start(): void {
     const { dataplane, device, underlay } = this.#parts;
     this.#running = true;
+    this.#clock = Math.floor(performance.now());
     device.onPacket((packet) => this.#pump(() => dataplane.fromDevice(packet)));
     underlay.onDatagram((datagram, from) => this.#pump(() => dataplane.fromWire(datagram, from)));
     device.onEnd((error) => this.#ended(error));
@@ -44,11 +45,18 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> {
     await this.#parts.underlay.close();
   }
 
-  #pump(decide: () => Result): void {
+  #pump(decide: () => Outcome): void {
     if (!this.#running) return;
+    this.#advance();
     const { datagrams, packets } = decide();
     for (const { to, bytes } of datagrams) this.#parts.underlay.send(to, bytes);
     for (const packet of packets) this.#parts.device.send(packet);
+  }
+
+  #advance(): void {
+    const now = Math.floor(performance.now());
+    this.#parts.dataplane.advance(now - this.#clock);
+    this.#clock = now;
   }
 
   #ended(error?: Error): void {

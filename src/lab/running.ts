@@ -117,9 +117,11 @@ export class Running {
   }
 
   /** Waits until it has said `what`. */
-  async says(what: RegExp, limitMs = 10_000): Promise<void> {
+  async says(what: string | RegExp, limitMs = 10_000): Promise<void> {
     const deadline = Date.now() + limitMs;
-    while (this.output.search(what) === -1) {
+    const said = (): boolean =>
+      typeof what === "string" ? this.output.includes(what) : what.test(this.output);
+    while (!said()) {
       if (this.#ended) throw this.#silent(`ended without saying ${what}`);
       if (Date.now() > deadline) throw this.#silent(`has not said ${what} in ${limitMs} ms`);
       await sleep(POLL_MS);

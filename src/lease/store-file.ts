@@ -6,6 +6,7 @@ import {
   openSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
@@ -48,7 +49,8 @@ export class FileStore implements Store {
     try {
       mkdirSync(this.directory, { recursive: true, mode: 0o700 });
       const next = `${this.#file}.new`;
-      flushed(openSync(next, "w", 0o600), (file) => writeFileSync(file, encodeState(state)));
+      rmSync(next, { force: true }); // What a crash left may be open to others.
+      flushed(openSync(next, "wx", 0o600), (file) => writeFileSync(file, encodeState(state)));
       renameSync(next, this.#file);
       flushed(openSync(this.directory, "r"));
     } catch (error) {

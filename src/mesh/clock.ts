@@ -1,6 +1,6 @@
 /** Time and chance, handed in, so that a test can own both. */
 export interface Clock {
-  /** Milliseconds since the epoch. */
+  /** Whole milliseconds since the epoch. */
   now(): number;
   /** Calls `fn` once, `ms` milliseconds from now. Returns what cancels it. */
   after(ms: number, fn: () => void): () => void;

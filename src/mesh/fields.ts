@@ -25,13 +25,17 @@ const spelled = (most: number, respell: (text: string) => string) =>
   z
     .string()
     .max(most)
-    .refine((text) => {
-      try {
-        return respell(text) === text;
-      } catch {
-        return false;
-      }
-    });
+    .refine(
+      (text) => {
+        try {
+          return respell(text) === text;
+        } catch {
+          return false;
+        }
+      },
+      // What is checked after this may take the spelling for granted.
+      { abort: true },
+    );
 
 export const prefix = spelled(43, (text) => formatPrefix(parsePrefix(text)));
 export const endpoint = spelled(47, (text) => formatEndpoint(parseEndpoint(text)));

@@ -7,7 +7,6 @@ import { EventEmitter } from "node:events";
 import { formatEndpoint, formatPrefix, type Prefix, parseEndpoint } from "../address.js";
 import { WeftError } from "../error.js";
 import { Allocator } from "../lease/allocator.js";
-import { Asker } from "../lease/asker.js";
 import {
   type Cluster,
   clusterOf,
@@ -15,11 +14,12 @@ import {
   type Genesis,
   genesisSchema,
 } from "../lease/genesis.js";
-import { flaw, type Proof, subnetOf } from "../lease/grant.js";
+import { type Proof, subnetOf } from "../lease/grant.js";
 import type { ClusterState, State, Store } from "../lease/store.js";
 import { type Clock, every } from "./clock.js";
 import { Gossip } from "./gossip.js";
-import { Identity, macOf, nodeId } from "./identity.js";
+import { Identity, macOf } from "./identity.js";
+import { Leasing } from "./leasing.js";
 import { Links } from "./links.js";
 import type { Log } from "./log.js";
 import { Members, type View } from "./members.js";
@@ -91,13 +91,12 @@ interface Inside {
   readonly cluster: Cluster;
   readonly members: Members;
   readonly gossip: Gossip;
-  readonly allocator: Allocator;
+  readonly leasing: Leasing;
 }
 
 export class Mesh extends EventEmitter<{ change: [] }> {
   readonly #parts: MeshParts;
   readonly #options: MeshOptions;
-  readonly #asker: Asker;
   #identity!: Identity;
   #state!: State;
   #links!: Links;
@@ -113,7 +112,6 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     super();
     this.#parts = parts;
     this.#options = options;
-    this.#asker = new Asker({ clock: parts.clock, request: () => this.#requestLease() });
   }
 
   /** Throws a WeftError when the port is taken, or the state on disk is torn or of another network. */
@@ -185,8 +183,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   /** Sentences about what is not as it should be. */
   problems(): string[] {
     const problems: string[] = [];
-    if (!this.#inside) problems.push(NOT_JOINED);
-    else if (this.#leases.length === 0) problems.push(this.#asker.problem);
+    const first = this.#inside ? this.#inside.leasing.problem : NOT_JOINED;
+    if (first) problems.push(first);
     for (const address of this.#joins()) {
       const failure = this.#links.failure(address);
       if (failure && !this.#isSettled(address)) {
@@ -209,7 +207,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   }
 
   async #halt(): Promise<void> {
-    this.#asker.stop();
+    this.#inside?.leasing.stop();
     this.#cancelEcho?.();
     this.#cancelRenew?.();
     this.#inside?.gossip.stop();
@@ -261,8 +259,9 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     this.#enter(cluster);
   }
 
-  #enter({ genesis, journal, leases }: ClusterState): void {
+  #enter({ genesis, journal }: ClusterState): void {
     const { clock, log } = this.#parts;
+    const identity = this.#identity;
     const cluster = clusterOf(genesis);
     const members = new Members(cluster);
     const gossip = new Gossip({
@@ -273,24 +272,32 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       news: (records) => this.#news(records),
     });
     const allocator = new Allocator({
-      identity: this.#identity,
+      identity,
       cluster,
       journal,
       reserved: this.#options.reserved ?? [],
       save: (grants) => this.#saveCluster({ journal: [...grants] }),
     });
-    this.#inside = { cluster, members, gossip, allocator };
+    const leasing = new Leasing(
+      {
+        clock,
+        log,
+        identity,
+        cluster,
+        allocator,
+        sessionTo: (id) => this.#links.to(id),
+        bearer: (name) => this.#bearer(name),
+        held: () => this.#leases,
+        hold: (proofs) => this.#hold(proofs),
+        changed: () => this.emit("change"),
+      },
+      this.#options,
+    );
+    this.#inside = { cluster, members, gossip, leasing };
     gossip.start();
     for (const session of this.#links.open()) this.#introduce(session);
-    if (leases.length > 0) this.#publish();
-    else if (genesis.founder === this.#identity.publicKey) this.#takeOwn(allocator);
-    else this.#asker.start();
-  }
-
-  #takeOwn(allocator: Allocator): void {
-    const own = allocator.give(this.#identity.publicKey);
-    if (own instanceof WeftError) throw own;
-    this.#hold(own);
+    this.#publish();
+    leasing.start();
   }
 
   #learn(session: Session, genesis: Genesis) {
@@ -311,64 +318,13 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     this.emit("change");
   }
 
-  // ---- leases
-
-  #requestLease(): boolean {
-    const founder = this.#inside && this.#links.to(nodeId(this.#inside.cluster.genesis.founder));
-    founder?.send({ type: "lease-request", name: this.#options.name });
-    return founder !== undefined;
-  }
-
-  #asked(session: Session, name: string) {
-    const answer = this.#answer(session, name);
-    if (answer instanceof WeftError) {
-      this.#parts.log.warn(`refused a lease to ${name} at ${session.remote}: ${answer.message}`);
-      const reason = `${answer.message}; ${answer.remedy}`;
-      return session.send({ type: "lease-refusal", reason: reason.slice(0, 400) });
-    }
-    this.#parts.log.info(`${name} holds ${answer.map(subnetOf).join(", ")}`, {
-      id: session.peer.id,
-    });
-    session.send({ type: "lease-grant", proofs: answer.map((proof) => [...proof]) });
-  }
-
-  #answer(session: Session, name: string): Proof[] | WeftError {
-    const bearer = this.#bearer(name);
-    if (bearer !== undefined && bearer !== session.peer.id) return nameTaken(name, bearer);
-    try {
-      return this.#inside?.allocator.give(session.peer.publicKey) ?? NO_CLUSTER;
-    } catch (error) {
-      if (!(error instanceof WeftError)) throw error;
-      this.#parts.log.error(error.message, { remedy: error.remedy });
-      return new WeftError(
-        error.code,
-        "the owner of the network cannot write to its disk",
-        "see its log",
-      );
-    }
-  }
-
-  #granted(session: Session, proofs: Proof[]) {
-    if (this.#leases.length > 0 || !this.#inside) return;
-    const { cluster } = this.#inside;
-    const why = proofs.map((proof) => flaw(cluster, this.#identity.publicKey, proof)).find(Boolean);
-    if (why) {
-      return session.close(
-        new WeftError("GRANT_FORGED", `a lease came that proves nothing: ${why}`, "see its log"),
-      );
-    }
-    this.#hold(proofs);
+  get #leases(): readonly Proof[] {
+    return this.#state.cluster?.leases ?? [];
   }
 
   #hold(proofs: readonly Proof[]): void {
     this.#saveCluster({ leases: proofs.map((proof) => [...proof]) });
-    this.#asker.stop();
-    this.#parts.log.info(`this node holds ${proofs.map(subnetOf).join(", ")}`);
     this.#publish();
-  }
-
-  get #leases(): readonly Proof[] {
-    return this.#state.cluster?.leases ?? [];
   }
 
   /** Id of the node that has this name, and whose lease has not expired. */
@@ -381,7 +337,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 
   // ---- records
 
-  /** Says who this node is, with a new version, which is on disk before it is said. */
+  /** Says who this node is, once it has a lease, with a new version, which is on disk before it is said. */
   #publish({ withdrawn } = { withdrawn: false }): void {
     if (!this.#inside || !this.#state.cluster || this.#leases.length === 0) return;
     const { cluster, members, gossip } = this.#inside;
@@ -435,7 +391,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 
   #opened(session: Session) {
     this.#introduce(session);
-    if (this.#inside && this.#leases.length === 0) this.#asker.start();
+    this.#inside?.leasing.start();
     this.emit("change");
   }
 
@@ -450,25 +406,15 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       case "cluster":
         return this.#learn(session, message.genesis);
       case "lease-request":
-        return this.#asked(session, message.name);
       case "lease-grant":
-        return this.#granted(session, message.proofs);
       case "lease-refusal":
-        return this.#refused(session, message.reason);
+        return this.#inside?.leasing.received(session, message);
       case "digest":
       case "versions":
       case "ask":
       case "records":
         return this.#inside?.gossip.received(session, message);
     }
-  }
-
-  #refused(session: Session, reason: string): void {
-    const { founder } = this.#inside?.cluster.genesis ?? {};
-    if (session.peer.publicKey !== founder || this.#leases.length > 0) return;
-    this.#parts.log.warn(`no lease was given: ${reason}`);
-    this.#asker.refused(reason);
-    this.emit("change");
   }
 
   #closed(session: Session): void {
@@ -561,12 +507,3 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 const expiry = ({ renewed }: NodeRecord): number => renewed + LEASE_TTL;
 
 const NOT_JOINED = "the cluster is not known yet: no join address has answered for one";
-
-const NO_CLUSTER = new WeftError("NO_CLUSTER", "this node is in no cluster yet", "ask again");
-
-const nameTaken = (name: string, id: string): WeftError =>
-  new WeftError(
-    "NAME_TAKEN",
-    `the name ${name} belongs to another identity (${id})`,
-    "choose another --name, or start with the state directory that the name had before",
-  );

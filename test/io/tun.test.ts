@@ -1,11 +1,11 @@
 import { createSocket } from "node:dgram";
 import { constants } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
-import { close, errno, read } from "../../src/io/libc.js";
+import { close, errno } from "../../src/io/libc.js";
 import { openTun } from "../../src/io/tun.js";
 import { inOwnNetwork, ip } from "./own-network.js";
 import { ipv4, octets, udp } from "./packets.js";
-import { readUntil, writeNow } from "./system.js";
+import { readNow, readUntil, writeNow } from "./system.js";
 
 describe("openTun", () => {
   const names = ["", "a/b", "..", "-rf", "tun%d", "sixteen-letters-", "a b", "é", "x\n", "a:1"];
@@ -45,7 +45,7 @@ inOwnNetwork("a TUN device", () => {
   });
 
   it("is refused where a device of another kind, or a lasting TUN device, has the name", () => {
-    ip("link", "add", "wt2", "type", "dummy");
+    ip("link", "add", "wt2", "type", "bridge");
     ip("tuntap", "add", "dev", "wt3", "mode", "tun");
     for (const name of ["wt2", "wt3"]) {
       expect(() => openTun(name)).toThrow(expect.objectContaining({ code: "TUN_BUSY" }));
@@ -59,11 +59,7 @@ inOwnNetwork("a TUN device", () => {
     socket.send("hello", 7, "10.9.0.2");
     const bytes = await readUntil(fd, (packet) => packet[VIRTIO] === IPV4);
     socket.close();
-    const [flags, csumStart, csumOffset] = [
-      bytes[0],
-      bytes.readUInt16LE(6),
-      bytes.readUInt16LE(8),
-    ];
+    const [flags, csumStart, csumOffset] = [bytes[0], bytes.readUInt16LE(6), bytes.readUInt16LE(8)];
     expect({ flags, csumStart, csumOffset }).toEqual({
       flags: NEEDS_CSUM,
       csumStart: 20,
@@ -91,7 +87,7 @@ inOwnNetwork("a TUN device", () => {
     nothing[VIRTIO] = IPV4;
     ip("link", "set", "wt6", "down");
     expect(writeNow(fd, nothing)).toBe(constants.errno.EIO);
-    while (read(fd, 0, 0) >= 0);
+    while (readNow(fd) !== undefined);
     expect(errno()).toBe(constants.errno.EAGAIN);
     ip("link", "del", "wt6");
     expect(writeNow(fd, nothing)).toBe(77);

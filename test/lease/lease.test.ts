@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { parsePrefix } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
 import { Allocator } from "../../src/lease/allocator.js";
 import { clusterOf, genesisSchema, subnets } from "../../src/lease/genesis.js";
@@ -86,7 +87,13 @@ describe("the owner of the network", () => {
     });
     const saved: number[] = [];
     const save = (journal: readonly Grant[]) => void saved.push(journal.length);
-    const owner = new Allocator({ identity: founder, cluster: two, journal: [], save });
+    const owner = new Allocator({
+      identity: founder,
+      cluster: two,
+      journal: [],
+      reserved: [],
+      save,
+    });
     expect(given(owner.give(identity(1).publicKey)).map(subnetOf)).toEqual([
       "10.0.1.0/24",
       "fd00:0:0:1::/64",
@@ -96,8 +103,27 @@ describe("the owner of the network", () => {
     expect(saved).toEqual([2, 4]);
   });
 
+  it("gives nothing that overlaps what is reserved", () => {
+    const reserved = ["10.244.1.0/24", "10.244.2.128/25", "10.244.4.0/22"].map(parsePrefix);
+    const owner = new Allocator({
+      identity: founder,
+      cluster,
+      journal: [],
+      reserved,
+      save: () => {},
+    });
+    const all = [1, 2].map((n) => given(owner.give(identity(n).publicKey)));
+    expect(all.map(([proof]) => subnetOf(proof!))).toEqual(["10.244.3.0/24", "10.244.8.0/24"]);
+  });
+
   it("is the only one who gives", () => {
-    const impostor = new Allocator({ identity: identity(1), cluster, journal: [], save: () => {} });
+    const impostor = new Allocator({
+      identity: identity(1),
+      cluster,
+      journal: [],
+      reserved: [],
+      save: () => {},
+    });
     expect(impostor.give(identity(2).publicKey)).toMatchObject({ code: "NOT_AN_OWNER" });
   });
 
@@ -118,6 +144,7 @@ describe("the owner of the network", () => {
               identity: founder,
               cluster: small,
               journal: disk,
+              reserved: [],
               save: (journal) => {
                 disk = journal;
               },

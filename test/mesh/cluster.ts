@@ -12,7 +12,7 @@ export const network = [{ prefix: "10.244.0.0/16", leaseLength: 24 }];
 export const cluster = clusterOf({ network, founder: founder.publicKey });
 
 export const allocator = (journal: Grant[] = [], save = (_: readonly Grant[]) => {}): Allocator =>
-  new Allocator({ identity: founder, cluster, journal, save });
+  new Allocator({ identity: founder, cluster, journal, reserved: [], save });
 
 /** The founder's grant of 10.244.N.0/24 as its N-th. */
 export const proofFor = (to: Identity, n: number): Proof => [

@@ -1,19 +1,25 @@
 import type { Clock } from "../../src/mesh/clock.js";
 import { randomFrom } from "./seed.js";
 
+interface Due {
+  readonly at: number;
+  readonly order: number;
+  readonly fn: () => void;
+}
+
 /** A clock that a test moves by hand. What is due at one moment runs in the order it was asked for. */
 export class HandClock implements Clock {
   readonly random: () => number;
   #now = 1_700_000_000_000;
   #count = 0;
-  #due: { at: number; order: number; fn: () => void }[] = [];
+  #due: Due[] = [];
 
   constructor(seed = 1) {
     this.random = randomFrom(seed);
   }
 
   now(): number {
-    return this.#now;
+    return Math.floor(this.#now);
   }
 
   after(ms: number, fn: () => void): () => void {
@@ -27,7 +33,7 @@ export class HandClock implements Clock {
   run(ms: number): void {
     const end = this.#now + ms;
     for (;;) {
-      const next = this.#due.reduce<(typeof this.#due)[number] | undefined>(
+      const next = this.#due.reduce<Due | undefined>(
         (a, b) => (!a || b.at < a.at || (b.at === a.at && b.order < a.order) ? b : a),
         undefined,
       );
@@ -37,5 +43,28 @@ export class HandClock implements Clock {
       next.fn();
     }
     this.#now = end;
+  }
+}
+
+/** The clock of one node, which can be killed: then nothing it asked for happens any more. */
+export class NodeClock implements Clock {
+  #dead = false;
+
+  constructor(readonly clock: HandClock) {}
+
+  now(): number {
+    return this.clock.now();
+  }
+
+  random(): number {
+    return this.clock.random();
+  }
+
+  after(ms: number, fn: () => void): () => void {
+    return this.clock.after(ms, () => this.#dead || fn());
+  }
+
+  kill(): void {
+    this.#dead = true;
   }
 }

@@ -72,17 +72,15 @@ describe("merge", () => {
   it("gives the same state for any order, repetition and batching of the same records", () => {
     fc.assert(
       fc.property(
-        fc
-          .subarray(pool)
-          .chain((some) =>
-            fc.tuple(
-              fc.constant(some),
-              fc.shuffledSubarray(some, { minLength: some.length }),
-              fc.array(fc.nat({ max: Math.max(0, some.length - 1) }), {
-                maxLength: some.length === 0 ? 0 : 20,
-              }),
-            ),
+        fc.subarray(pool).chain((some) =>
+          fc.tuple(
+            fc.constant(some),
+            fc.shuffledSubarray(some, { minLength: some.length }),
+            fc.array(fc.nat({ max: Math.max(0, some.length - 1) }), {
+              maxLength: some.length === 0 ? 0 : 20,
+            }),
           ),
+        ),
         ([records, shuffled, again]) => {
           const one = merged(records);
           const other = merged([...shuffled, ...again.map((i) => records[i]!)]);

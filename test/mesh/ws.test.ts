@@ -1,11 +1,13 @@
 import { readFileSync, statSync } from "node:fs";
 import { connect, createServer } from "node:net";
-import { createServer as createTlsServer } from "node:tls";
+import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
 import { parsePrefix } from "../../src/address.js";
 import { systemClock } from "../../src/clock.js";
 import { WeftError } from "../../src/error.js";
 import { STATE_FILE } from "../../src/lease/store-file.js";
+import { pskOf } from "../../src/mesh/secret.js";
 import { WsTransport } from "../../src/mesh/transport-ws.js";
 import { freePort, type Node, node, SECRET, sees, stopAll, until } from "./nodes.js";
 
@@ -117,7 +119,7 @@ describe("what answers at a join address may be", () => {
     server.on("tlsClientError", () => {});
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const result = await failureAt((server.address() as { port: number }).port);
-    expect(result).toBeInstanceOf(WeftError);
+    expect(result).toMatchObject({ code: "NOT_A_NODE" });
     server.close();
   });
 
@@ -223,7 +225,43 @@ describe("two clusters", () => {
 });
 
 describe("the mesh port", () => {
-  it("answers a web browser with nothing but 426, and garbage with a closed door", async () => {
+  it("drops a peer that sends a frame over the limit, or a binary one, and goes on", async () => {
+    const a = await node("a");
+    for (const send of [
+      (s: WebSocket) => s.send("x".repeat(1 << 20)),
+      (s: WebSocket) => s.send(Buffer.alloc(8)),
+    ]) {
+      const { identity, key } = pskOf(SECRET);
+      const pskCallback = () => ({ identity, psk: key });
+      const createConnection = () =>
+        connectTls({
+          host: "127.0.0.1",
+          port: a.port,
+          minVersion: "TLSv1.3",
+          ciphers: "TLS_AES_128_GCM_SHA256:PSK",
+          pskCallback,
+          checkServerIdentity: () => undefined,
+        });
+      const socket = new WebSocket(`wss://127.0.0.1:${a.port}`, { createConnection });
+      socket.on("error", () => {});
+      socket.on("open", () => send(socket));
+      await new Promise((resolve) => socket.on("close", resolve));
+    }
+    const b = await node("b", { joins: [a] });
+    await until(() => sees(b, "a"));
+  });
+
+  it("closes though somebody began a handshake and says no more", async () => {
+    const a = await node("a");
+    const caller = connect(a.port, "127.0.0.1");
+    caller.on("error", () => {});
+    await new Promise((resolve) => caller.on("connect", resolve));
+    const closed = new Promise((resolve) => caller.on("close", resolve));
+    await a.mesh.stop();
+    await closed;
+  });
+
+  it("tells nothing to who speaks no TLS, and goes on", async () => {
     const a = await node("a");
     const answer = await new Promise<string>((resolve) => {
       const socket = connect(a.port, "127.0.0.1", () => socket.write("GET / HTTP/1.1\r\n\r\n"));

@@ -14,7 +14,7 @@ story("an agent that cannot start says why and leaves nothing behind", () => {
   let lab: Lab;
   let host: Host;
   let number = 0;
-  const helpers: Running[] = [];
+  const beside: Running[] = [];
 
   beforeAll(async () => {
     lab = await Lab.open();
@@ -23,13 +23,13 @@ story("an agent that cannot start says why and leaves nothing behind", () => {
     host = await lab.host(`h${++number}`);
   });
   afterEach(async () => {
-    for (const running of helpers.splice(0)) await running.stop("SIGKILL");
+    for (const running of beside.splice(0)) await running.stop("SIGKILL");
   });
   afterAll(() => lab?.close());
 
-  const help = async (argv: readonly string[], ready: RegExp): Promise<Running> => {
+  const runBeside = async (argv: readonly string[], ready: RegExp): Promise<Running> => {
     const running = host.spawn(argv);
-    helpers.push(running);
+    beside.push(running);
     await running.says(ready);
     return running;
   };
@@ -47,23 +47,26 @@ story("an agent that cannot start says why and leaves nothing behind", () => {
   };
 
   it("when the VXLAN port is in use", async () => {
-    await help([process.execPath, "-e", UDP_HOLDER], /bound/);
+    await runBeside([process.execPath, "-e", UDP_HOLDER], /bound/);
     const { socket } = await refuses(() => lab.agent(host), /4789/);
     expect(existsSync(socket)).toBe(false);
   });
 
   it("when the mesh port is in use", async () => {
-    await help(["iperf3", "-s", "-p", "6783", "--forceflush"], /Server listening/);
+    await runBeside(["iperf3", "-s", "-p", "6783", "--forceflush"], /Server listening/);
     await refuses(() => lab.agent(host), /6783/);
   });
 
   it("when a device of that name exists", async () => {
-    await host.ip("link add weft0 type dummy");
+    await host.ip("link add weft0 type bridge");
     await refuses(() => lab.agent(host), /weft0/);
   });
 
   it("when there is no /dev/net/tun", async () => {
-    const { pid } = await help(["unshare", "--mount", process.execPath, "-e", WAIT], /waiting/);
+    const { pid } = await runBeside(
+      ["unshare", "--mount", process.execPath, "-e", WAIT],
+      /waiting/,
+    );
     const inside = ["nsenter", "--target", `${pid}`, "--mount", "--"];
     await host.exec([...inside, "mount", "-t", "tmpfs", "none", "/dev/net"]);
     await refuses(() => lab.agent(host, { inside }), /\/dev\/net\/tun/);

@@ -70,9 +70,8 @@ story("three agents, each joining the one before", () => {
 
   it("show their hops to traceroute", async () => {
     const argv = ["traceroute", "-n", "-q", "1", "-w", "2", "-m", "5", b!.status.address];
-    const hops = (await a!.host.exec(argv)).trim().split("\n").slice(1);
-    expect(hops.at(-1)).toContain(b!.status.address);
-    for (const hop of hops) expect(hop).not.toContain("*");
+    const hops = (await a!.host.exec(argv)).matchAll(/^ *\d+ {2}(\S+)/gm);
+    expect([...hops].map(([, hop]) => hop)).toEqual([a!.status.address, b!.status.address]);
   });
 
   it("carry a large stream unchanged", async () => {

@@ -1,0 +1,301 @@
+/** Whole nodes on a hand-moved clock and an in-memory network: no socket, no waiting. */
+import { describe, expect, it } from "vitest";
+import { parsePrefix } from "../../src/address.js";
+import { WeftError } from "../../src/error.js";
+import { clusterOf, type Genesis } from "../../src/lease/genesis.js";
+import { MemoryStore, type State } from "../../src/lease/store.js";
+import type { Identity } from "../../src/mesh/identity.js";
+import { Mesh, type MeshOptions } from "../../src/mesh/mesh.js";
+import { type Message, parseMessage } from "../../src/mesh/message.js";
+import { LEASE_TTL, recordSchema, signRecord } from "../../src/mesh/record.js";
+import type { Connection } from "../../src/mesh/transport.js";
+import { MemoryNetwork, type MemoryTransport } from "../../src/mesh/transport-memory.js";
+import { identity } from "./cluster.js";
+import { HandClock, NodeClock } from "./hand-clock.js";
+import { seed } from "./seed.js";
+
+class Disk extends MemoryStore {
+  full = false;
+
+  override save(state: State): void {
+    if (this.full) throw new WeftError("STATE_WRITE", "the disk is full", "make room");
+    super.save(state);
+  }
+}
+
+class World {
+  readonly clock = new HandClock(seed);
+  readonly network = new MemoryNetwork(this.clock);
+  readonly said: string[] = [];
+
+  async node(n: number, joins: number[], disk = new Disk(), options: Partial<MeshOptions> = {}) {
+    const say = (message: string) => void this.said.push(`h${n} ${message}`);
+    const transport: MemoryTransport = this.network.host(`192.0.2.${n}`);
+    const clock = new NodeClock(this.clock);
+    const mesh = new Mesh(
+      { clock, transport, store: disk, log: { info: say, warn: say, error: say } },
+      {
+        name: `h${n}`,
+        vtep: `192.0.2.${n}:4789`,
+        vni: 1,
+        listen: { address: `192.0.2.${n}`, port: 6783 },
+        join: joins.map((other) => ({ host: `192.0.2.${other}`, port: 6783 })),
+        network: joins.length === 0 ? [parsePrefix("10.244.0.0/16")] : undefined,
+        ...options,
+      },
+    );
+    await mesh.start();
+    return { mesh, disk, transport, clock };
+  }
+
+  /** As SIGKILL: nothing is said, the connections break. */
+  async kill({ transport, clock }: { transport: MemoryTransport; clock: NodeClock }) {
+    clock.kill();
+    await transport.close();
+  }
+}
+
+const leases = (nodes: { mesh: Mesh }[]) => nodes.flatMap(({ mesh }) => mesh.self().leases);
+const agree = (nodes: { mesh: Mesh }[]) =>
+  nodes.every(
+    ({ mesh }) => mesh.members().length === nodes.length - 1 && mesh.problems().length === 0,
+  );
+
+describe("twelve nodes, each joined through the one before", () => {
+  it("all know all, and no two have one lease", async () => {
+    const world = new World();
+    const nodes = [];
+    for (let n = 1; n <= 12; n++) nodes.push(await world.node(n, n === 1 ? [] : [n - 1]));
+    world.clock.run(20_000);
+    expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
+    expect(agree(nodes)).toBe(true);
+    expect(new Set(leases(nodes)).size).toBe(12);
+    for (const { mesh } of nodes) {
+      expect(mesh.members().every(({ state }) => state === "established")).toBe(true);
+    }
+  });
+});
+
+describe("a node that is killed", () => {
+  it("stays a member, unreachable; comes back with its lease though its join address is dead", async () => {
+    const world = new World();
+    const [a, b] = [await world.node(1, []), await world.node(2, [1])];
+    const c = await world.node(3, [2]);
+    world.clock.run(10_000);
+    const before = c.mesh.self();
+    await world.kill(c);
+    await world.kill(b);
+    world.clock.run(5_000);
+    const lost = a.mesh.members().find(({ name }) => name === "h3")!;
+    expect(lost).toMatchObject({ state: "unreachable", leases: [{ subnet: before.leases[0] }] });
+    expect(a.mesh.problems().join()).toMatch(/h3 cannot be reached at 192\.0\.2\.3:6783/);
+
+    const back = await world.node(3, [2], c.disk);
+    world.clock.run(60_000);
+    expect(back.mesh.self()).toMatchObject({ id: before.id, leases: before.leases });
+    expect(a.mesh.members().find(({ name }) => name === "h3")?.state).toBe("established");
+  });
+});
+
+describe("two nodes that dial each other at once", () => {
+  it("agree on one session and keep it", async () => {
+    const world = new World();
+    const [a, b] = [await world.node(1, []), await world.node(2, [1])];
+    world.clock.run(5_000);
+    await world.kill(a);
+    await world.kill(b);
+    const both = [await world.node(1, [2], a.disk), await world.node(2, [1], b.disk)];
+    world.clock.run(5_000);
+    expect(agree(both)).toBe(true);
+    const quiet = world.said.length;
+    world.clock.run(600_000);
+    expect(world.said.slice(quiet)).toEqual([]);
+    expect(both.every(({ mesh }) => mesh.members()[0]!.state === "established")).toBe(true);
+  });
+});
+
+describe("leases", () => {
+  it("are renewed long before they expire", async () => {
+    const world = new World();
+    const [a, b] = [await world.node(1, []), await world.node(2, [1])];
+    world.clock.run(3 * LEASE_TTL);
+    for (const { mesh } of [a, b]) {
+      const [other] = mesh.members();
+      expect(other!.leases[0]!.expires).toBeGreaterThan(world.clock.now() + LEASE_TTL / 2);
+    }
+  });
+
+  it("are asked for until the founder is there", async () => {
+    const world = new World();
+    const [a, b] = [await world.node(1, []), await world.node(2, [1])];
+    world.clock.run(5_000);
+    await world.kill(a);
+    const c = await world.node(3, [2]);
+    world.clock.run(20_000);
+    expect(c.mesh.self()).toMatchObject({ leases: [], network: ["10.244.0.0/16"] });
+    expect(c.mesh.problems().join()).toMatch(
+      /no lease: the node that founded the cluster cannot be reached/,
+    );
+    const again = await world.node(1, [], a.disk);
+    world.clock.run(60_000);
+    expect(leases([again, b, c])).toEqual(["10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]);
+  });
+
+  it("are not given when they cannot be written down; both sides say so, and it heals", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    a.disk.full = true;
+    const b = await world.node(2, [1]);
+    world.clock.run(5_000);
+    expect(b.mesh.problems().join()).toMatch(/cannot write to its disk/);
+    expect(world.said.join("\n")).toMatch(/h1 the disk is full/);
+    a.disk.full = false;
+    world.clock.run(10_000);
+    expect(leases([a, b])).toEqual(["10.244.1.0/24", "10.244.2.0/24"]);
+  });
+});
+
+describe("a state from the past", () => {
+  it("does not hold a node back: it goes on above its newest version", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    const b = await world.node(2, [1]);
+    world.clock.run(5_000);
+    const backup = new Disk();
+    backup.save(b.disk.load()!);
+    world.clock.run(LEASE_TTL);
+    await world.kill(b);
+    const restored = await world.node(2, [1], backup);
+    world.clock.run(60_000);
+    expect(restored.mesh.problems()).toEqual([]);
+    const published = a.mesh.members()[0]!.leases[0]!.expires;
+    expect(published).toBeGreaterThan(world.clock.now() + LEASE_TTL - 60_000);
+  });
+});
+
+describe("a copied state directory", () => {
+  it("is noticed on both sides", async () => {
+    const world = new World();
+    await world.node(1, []);
+    const b = await world.node(2, [1]);
+    world.clock.run(5_000);
+    const copy = new Disk();
+    copy.save(b.disk.load()!);
+    const twin = await world.node(3, [1], copy, { name: "h2" });
+    world.clock.run(30_000);
+    for (const { mesh } of [b, twin]) {
+      expect(mesh.problems().join()).toMatch(/another node runs with this node's identity/);
+    }
+  });
+});
+
+describe("a member that lies", () => {
+  /** Joins as a real node does, and then says what it likes. */
+  async function liar() {
+    const world = new World();
+    const a = await world.node(1, []);
+    const b = await world.node(2, [1]);
+    world.clock.run(5_000);
+    const me = identity(66);
+    const heard: Message[] = [];
+    let connection!: Connection;
+    const connect = () => {
+      world.network.host("192.0.2.66").dial("192.0.2.1:6783", (result) => {
+        connection = result as Connection;
+        connection.open({ message: (text) => void heard.push(parseMessage(text)!), closed() {} });
+        const instance = "66".repeat(16);
+        const binding = Buffer.from(connection.binding).toString("hex");
+        const signature = me.sign(`weft hello 1\ndialer\n${me.publicKey}\n${instance}\n${binding}`);
+        connection.send(
+          JSON.stringify({ type: "hello", protocol: 1, key: me.publicKey, instance, signature }),
+        );
+      });
+      world.clock.run(100);
+    };
+    const say = (message: object) => {
+      connection.send(JSON.stringify(message));
+      world.clock.run(100);
+    };
+    connect();
+    say({ type: "lease-request", name: "h66" });
+    const grant = heard.find((message) => message.type === "lease-grant");
+    const learned = heard.find((message) => message.type === "cluster");
+    if (grant?.type !== "lease-grant" || learned?.type !== "cluster")
+      throw new Error("the liar was not let in");
+    const { genesis } = learned;
+    say({ type: "ask", ids: [a.mesh.self().id, b.mesh.self().id] });
+    const records = heard.flatMap((message) => (message.type === "records" ? message.records : []));
+    return { world, a, b, me, heard, say, connect, genesis, proof: grant.proofs[0]!, records };
+  }
+
+  const said = (me: Identity, genesis: Genesis, change: object) =>
+    signRecord(me, clusterOf(genesis), {
+      owner: me.publicKey,
+      version: 1,
+      name: "h66",
+      mesh: "192.0.2.66:6783",
+      vtep: "192.0.2.66:4789",
+      mac: "02:66:66:66:66:66",
+      vni: 1,
+      leases: [],
+      renewed: 1_700_000_000_000,
+      withdrawn: false,
+      ...change,
+    });
+
+  it("may speak for itself", async () => {
+    const { a, b, me, say, genesis, proof } = await liar();
+    say({ type: "records", records: [said(me, genesis, { leases: [proof] })] });
+    for (const { mesh } of [a, b]) {
+      expect(mesh.members().find(({ name }) => name === "h66")?.leases[0]?.subnet).toBe(
+        "10.244.3.0/24",
+      );
+    }
+  });
+
+  it("changes nothing but its own", async () => {
+    const { a, b, me, heard, say, connect, genesis, proof, records } = await liar();
+    const [ofB] = records.filter(({ name }) => name === "h2");
+    const before = [a, b].map(({ mesh }) => [
+      mesh.self(),
+      mesh.members().map(({ rttMs: _, ...rest }) => rest),
+    ]);
+    const lies: object[] = [
+      { type: "records", records: [{ ...ofB!, version: ofB!.version + 1 }] },
+      { type: "records", records: [{ ...ofB!, version: ofB!.version + 1, withdrawn: true }] },
+      { type: "records", records: [{ ...ofB!, version: 2 ** 31 - 1, vtep: "192.0.2.66:4789" }] },
+      { type: "records", records: [said(me, genesis, { leases: ofB!.leases })] },
+      { type: "records", records: [said(me, genesis, { leases: [proof, ...ofB!.leases] })] },
+      { type: "records", records: [{ ...said(me, genesis, { leases: [proof] }), extra: 1 }] },
+      { type: "lease-grant", proofs: ofB!.leases },
+      { type: "lease-refusal", reason: "go away" },
+      { type: "cluster", genesis: { ...genesis, founder: me.publicKey } },
+    ];
+    for (const lie of lies) {
+      say(lie);
+      connect();
+    }
+    const after = [a, b].map(({ mesh }) => [
+      mesh.self(),
+      mesh.members().map(({ rttMs: _, ...rest }) => rest),
+    ]);
+    expect(after).toEqual(before);
+    expect(heard.filter(({ type }) => type === "bye").length).toBeGreaterThanOrEqual(7);
+    expect([a, b].flatMap(({ mesh }) => mesh.problems())).toEqual([]);
+  });
+
+  it("cannot take a name, an endpoint or a MAC that another has", async () => {
+    const { a, b, me, say, genesis, proof, records } = await liar();
+    const [ofB] = records.filter(({ name }) => name === "h2");
+    for (const [version, key] of (["name", "vtep", "mac"] as const).entries()) {
+      say({
+        type: "records",
+        records: [said(me, genesis, { version: version + 1, leases: [proof], [key]: ofB![key] })],
+      });
+      expect(a.mesh.members().map(({ name }) => name)).toEqual(["h2"]);
+      expect(b.mesh.members().map(({ name }) => name)).toEqual(["h1"]);
+      expect(a.mesh.problems().join()).toMatch("two nodes claim the");
+    }
+    expect(recordSchema.safeParse(ofB).success).toBe(true);
+  });
+});

@@ -1,0 +1,201 @@
+/** One session against an end that lies. The hostile end is a bare connection that sends what it likes. */
+import { beforeEach, describe, expect, it } from "vitest";
+import type { WeftError } from "../../src/error.js";
+import { MAX_MESSAGE_BYTES, type Message, parseMessage } from "../../src/mesh/message.js";
+import { BURST, HELLO_WITHIN, PING_EVERY, Session, SILENCE } from "../../src/mesh/session.js";
+import type { Connection } from "../../src/mesh/transport.js";
+import { MemoryNetwork } from "../../src/mesh/transport-memory.js";
+import { identity, recordOf } from "./cluster.js";
+import { HandClock } from "./hand-clock.js";
+
+const [us, them] = [identity(1), identity(2)];
+const INSTANCE = "11".repeat(16);
+
+let clock: HandClock;
+let session: Session;
+let ended: WeftError | undefined;
+let opened: boolean;
+let got: Message[];
+/** The hostile end, and what it heard. */
+let far: Connection;
+let heard: Message[];
+
+const start = async () => {
+  clock = new HandClock();
+  [ended, opened, got, heard] = [undefined, false, [], []];
+  const network = new MemoryNetwork(clock);
+  await network.host("a").listen({ address: "", port: 1 }, (connection) => {
+    session = new Session(
+      connection,
+      "listener",
+      { clock, identity: us, instance: INSTANCE },
+      {
+        opened: () => {
+          opened = true;
+        },
+        message: (_, message) => void got.push(message),
+        closed: (_, reason) => {
+          ended = reason;
+        },
+      },
+    );
+    session.start();
+  });
+  network.host("b").dial("a:1", (result) => {
+    far = result as Connection;
+    far.open({ message: (text) => void heard.push(parseMessage(text)!), closed() {} });
+  });
+  clock.run(10);
+};
+
+const say = (message: unknown) => {
+  far.send(typeof message === "string" ? message : JSON.stringify(message));
+  clock.run(2);
+};
+
+const hello = ({
+  by = them,
+  role = "dialer",
+  binding = far.binding,
+  instance = "22".repeat(16),
+} = {}) => ({
+  type: "hello",
+  protocol: 1,
+  key: by.publicKey,
+  instance,
+  signature: by.sign(
+    `weft hello 1\n${role}\n${by.publicKey}\n${instance}\n${Buffer.from(binding).toString("hex")}`,
+  ),
+});
+
+beforeEach(start);
+
+describe("hello", () => {
+  it("that is right opens the session", () => {
+    say(hello());
+    expect(opened).toBe(true);
+    expect(session.peer).toMatchObject({ id: them.id, publicKey: them.publicKey });
+  });
+
+  it.each<[string, () => unknown, string]>([
+    ["signed for another connection", () => hello({ binding: new Uint8Array(32) }), "IDENTITY"],
+    ["that reflects our own role", () => hello({ role: "listener" }), "IDENTITY"],
+    ["with another's key", () => ({ ...hello(), key: identity(3).publicKey }), "IDENTITY"],
+    [
+      "of another instance than was signed",
+      () => ({ ...hello(), instance: "33".repeat(16) }),
+      "IDENTITY",
+    ],
+    ["of another protocol", () => ({ ...hello(), protocol: 2 }), "VERSION"],
+    ["from this node itself", () => hello({ by: us, instance: INSTANCE }), "SELF"],
+    ["from a copy of this node", () => hello({ by: us }), "CLONE"],
+    ["replaced by something else", () => ({ type: "ping", n: 1 }), "PROTOCOL"],
+  ])("%s ends it, and the other end is told", (_, message, code) => {
+    say(message());
+    expect(opened).toBe(false);
+    expect(ended?.code).toBe(code);
+    expect(heard.at(-1)).toMatchObject({ type: "bye", code });
+  });
+
+  it("that echoes our own does not open it", () => {
+    say({ ...heard[0], key: us.publicKey });
+    expect(opened).toBe(false);
+    expect(ended).toBeDefined();
+  });
+
+  it("that does not come in time ends it", () => {
+    clock.run(HELLO_WITHIN);
+    expect(ended?.code).toBe("SILENT");
+  });
+});
+
+describe("an open session", () => {
+  beforeEach(() => say(hello()));
+
+  const record = recordOf(2);
+  it.each<[string, unknown]>([
+    ["what is no JSON", "{"],
+    ["an empty frame", ""],
+    ["an unknown type", { type: "teleport" }],
+    ["a field too much", { type: "ping", n: 1, extra: true }],
+    ["a field of the prototype", '{"type":"ping","n":1,"__proto__":{"a":1}}'],
+    ["depth", "[".repeat(30_000) + "]".repeat(30_000)],
+    ["a message over the limit", { type: "bye", code: "A", reason: "x".repeat(MAX_MESSAGE_BYTES) }],
+    [
+      "a second hello",
+      {
+        type: "hello",
+        protocol: 1,
+        key: "00".repeat(32),
+        instance: INSTANCE,
+        signature: "00".repeat(64),
+      },
+    ],
+    ...[
+      "2147483648",
+      "4294967295",
+      "9007199254740992",
+      "9223372036854775808",
+      "1e400",
+      "-1",
+      "0",
+      "1.5",
+      "null",
+      '"1"',
+    ].map((version): [string, unknown] => [
+      `a record of version ${version}`,
+      JSON.stringify({ type: "records", records: [record] }).replace(
+        '"version":1',
+        `"version":${version}`,
+      ),
+    ]),
+    ["NaN", '{"type":"ping","n":NaN}'],
+    ["65 records at once", { type: "records", records: Array.from({ length: 65 }, () => record) }],
+    [
+      "a genesis that does not fit",
+      {
+        type: "cluster",
+        genesis: { founder: us.publicKey, network: [{ prefix: "010.0.0.0/8", leaseLength: 24 }] },
+      },
+    ],
+    ["a newline in a sentence", { type: "lease-refusal", reason: "a\nb" }],
+  ])("ends at %s, with nothing handed on", (_, message) => {
+    say(message);
+    expect(ended?.code).toBe("PROTOCOL");
+    expect(got).toEqual([]);
+  });
+
+  it("answers pings and measures its own", () => {
+    say({ type: "ping", n: 7 });
+    expect(heard).toContainEqual({ type: "pong", n: 7 });
+    const ping = heard.filter((message) => message.type === "ping").at(-1)!;
+    clock.run(30);
+    say({ type: "pong", n: ping.n });
+    expect(session.rttMs).toBeGreaterThanOrEqual(30);
+    expect(ended).toBeUndefined();
+  });
+
+  it("is not fooled by a pong that was not asked for", () => {
+    say({ type: "pong", n: 99 });
+    expect(session.rttMs).toBeUndefined();
+  });
+
+  it("ends when nothing is heard", () => {
+    clock.run(SILENCE + 2 * PING_EVERY);
+    expect(ended?.code).toBe("SILENT");
+  });
+
+  it("ends when too much comes at once", () => {
+    for (let i = 0; i <= BURST.messages; i++) far.send('{"type":"ping","n":1}');
+    clock.run(2);
+    expect(ended?.code).toBe("FLOOD");
+  });
+
+  it("hears why the other end closes", () => {
+    say({ type: "bye", code: "OTHER_CLUSTER", reason: "two clusters meet" });
+    expect(ended).toMatchObject({
+      code: "OTHER_CLUSTER",
+      message: expect.stringContaining("two clusters meet"),
+    });
+  });
+});
