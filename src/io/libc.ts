@@ -13,76 +13,56 @@ import { SystemError } from "./errno.js";
 
 const libc = koffi.load("libc.so.6");
 
-type FileCall = (fd: number, address: number, size: number) => number;
-type VectorCall = (fd: number, vectors: number, count: number, flags: number) => number;
+type Bytes = NodeJS.ArrayBufferView;
+type Open = (path: string, flags: number) => number;
+type Transfer = (fd: number, address: number, size: number) => number;
+type TransferMany = (fd: number, vectors: number, count: number, flags: number) => number;
+type Request<Argument> = (fd: number, request: number, argument: Argument) => number;
+type SetOption = (fd: number, level: number, option: number, value: Bytes, size: number) => number;
 
-export const open: (path: string, flags: number) => number = libc.func("open", "int", [
-  "str",
-  "int",
-]);
-export const close: (fd: number) => number = libc.func("close", "int", ["int"]);
-export const read: FileCall = libc.func("read", "long", ["int", "uintptr_t", "size_t"]);
-export const write: FileCall = libc.func("write", "long", ["int", "uintptr_t", "size_t"]);
-export const ioctl: (fd: number, request: number, argument: Uint8Array | Uint32Array) => number =
-  libc.func("ioctl", "int", ["int", "ulong", "void *"]);
+export const open: Open = libc.func("int open(const char *path, int flags)");
+export const close: (fd: number) => number = libc.func("int close(int fd)");
+export const read: Transfer = libc.func("long read(int fd, uintptr_t buffer, size_t size)");
+export const write: Transfer = libc.func("long write(int fd, uintptr_t buffer, size_t size)");
+export const ioctl: Request<Bytes> = libc.func("int ioctl(int fd, ulong request, void *argument)");
 /** For the few requests whose argument is a number and not an address. */
-export const ioctlNumber: (fd: number, request: number, argument: number) => number = libc.func(
-  "ioctl",
-  "int",
-  ["int", "ulong", "ulong"],
+export const ioctlNumber: Request<number> = libc.func(
+  "int ioctl(int fd, ulong request, ulong argument)",
 );
 
 export const socket: (domain: number, type: number, protocol: number) => number = libc.func(
-  "socket",
-  "int",
-  ["int", "int", "int"],
+  "int socket(int domain, int type, int protocol)",
 );
-export const bind: (fd: number, address: Uint8Array, size: number) => number = libc.func(
-  "bind",
-  "int",
-  ["int", "void *", "uint"],
+export const bind: (fd: number, address: Bytes, size: number) => number = libc.func(
+  "int bind(int fd, void *address, uint size)",
 );
-export const setsockopt: (
-  fd: number,
-  level: number,
-  option: number,
-  value: Int32Array,
-  size: number,
-) => number = libc.func("setsockopt", "int", ["int", "int", "int", "void *", "uint"]);
+export const setsockopt: SetOption = libc.func(
+  "int setsockopt(int fd, int level, int option, void *value, uint size)",
+);
 
-/** `struct mmsghdr` vectors lie in the core's memory. */
-export const sendmmsg: VectorCall = libc.func("sendmmsg", "int", [
-  "int",
-  "uintptr_t",
-  "uint",
-  "int",
-]);
-const recvmmsg5 = libc.func("recvmmsg", "int", ["int", "uintptr_t", "uint", "int", "uintptr_t"]);
-export const recvmmsg: VectorCall = (fd, vectors, count, flags) =>
-  recvmmsg5(fd, vectors, count, flags, 0);
-
-const poll: (fds: Int32Array, count: number, milliseconds: number) => number = libc.func(
-  "poll",
-  "int",
-  ["void *", "ulong", "int"],
+/** The vectors, of `struct mmsghdr`, lie in the core's memory. */
+export const sendmmsg: TransferMany = libc.func(
+  "int sendmmsg(int fd, uintptr_t vectors, uint count, int flags)",
 );
-export const epollCreate: (flags: number) => number = libc.func("epoll_create1", "int", ["int"]);
-export const epollCtl: (epoll: number, action: number, fd: number, event: DataView) => number =
-  libc.func("epoll_ctl", "int", ["int", "int", "int", "void *"]);
-export const epollWait: (
-  epoll: number,
-  events: DataView,
-  count: number,
-  milliseconds: number,
-) => number = libc.func("epoll_wait", "int", ["int", "void *", "int", "int"]);
-export const eventfd: (initial: number, flags: number) => number = libc.func("eventfd", "int", [
-  "uint",
-  "int",
-]);
+const recvmmsgTimed = libc.func(
+  "int recvmmsg(int fd, uintptr_t vectors, uint count, int flags, uintptr_t timeout)",
+);
+export const recvmmsg: TransferMany = (fd, vectors, count, flags) =>
+  recvmmsgTimed(fd, vectors, count, flags, 0);
+
+const poll: (fds: Bytes, count: number, milliseconds: number) => number = libc.func(
+  "int poll(void *fds, ulong count, int milliseconds)",
+);
+export const epollCreate: (flags: number) => number = libc.func("int epoll_create1(int flags)");
+export const epollCtl: (epoll: number, action: number, fd: number, event: Bytes) => number =
+  libc.func("int epoll_ctl(int epoll, int action, int fd, void *event)");
+export const epollWait: (epoll: number, events: Bytes, count: number, ms: number) => number =
+  libc.func("int epoll_wait(int epoll, void *events, int count, int ms)");
+export const eventfd: (initial: number, flags: number) => number = libc.func(
+  "int eventfd(uint initial, int flags)",
+);
 export const eventfdWrite: (fd: number, value: number) => number = libc.func(
-  "eventfd_write",
-  "int",
-  ["int", "uint64_t"],
+  "int eventfd_write(int fd, uint64_t value)",
 );
 
 /** Why the last call of this thread failed. */

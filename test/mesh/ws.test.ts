@@ -5,7 +5,6 @@ import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { parsePrefix } from "../../src/address.js";
 import { systemClock } from "../../src/clock.js";
-import { WeftError } from "../../src/error.js";
 import { STATE_FILE } from "../../src/lease/store-file.js";
 import { pskOf } from "../../src/mesh/secret.js";
 import { WsTransport } from "../../src/mesh/transport-ws.js";
