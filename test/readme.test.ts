@@ -1,0 +1,153 @@
+/** The pages tell the truth: the example runs as a user runs it, and what they name is there. */
+import { execFile } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { beforeAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { settings } from "../src/config/settings.js";
+import { explainReason, reasonNames } from "../src/core/reasons.js";
+import { folder, weft } from "./cli/weft.js";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("..", import.meta.url));
+const read = (path: string) => readFileSync(join(root, path), "utf8");
+
+const pages = [
+  "README.md",
+  ...readdirSync(join(root, "docs"))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
+].map((path) => ({ path, text: read(path) }));
+
+/** Every match of the pattern's first group. */
+const all = (text: string, pattern: RegExp): string[] =>
+  [...text.matchAll(pattern)].map((match) => match[1] ?? "");
+
+/** The fenced blocks of these languages, in order. */
+const fenced = (text: string, ...languages: string[]): string[] =>
+  languages.flatMap((language) =>
+    all(text, new RegExp(`^\`\`\`${language}\n(.*?)^\`\`\`$`, "gms")),
+  );
+
+describe("the embedding example of README.md", () => {
+  const [code = ""] = fenced(read("README.md"), "ts");
+  const [output = ""] = fenced(read("README.md"), "text");
+
+  /** A project of somebody else's, with weft installed into it and the example saved as `name`. */
+  function project(name: string): string {
+    const path = folder();
+    mkdirSync(join(path, "node_modules"));
+    symlinkSync(root, join(path, "node_modules/weft"));
+    writeFileSync(join(path, name), code);
+    return path;
+  }
+
+  it("prints what the page says it prints", async () => {
+    const cwd = project("overlay.mjs");
+    const { stdout } = await run(process.execPath, ["overlay.mjs"], { cwd });
+    expect(output).not.toBe("");
+    expect(stdout).toBe(output);
+  });
+
+  it("satisfies the compiler of a TypeScript user", async () => {
+    const cwd = project("overlay.mts");
+    const flags = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext"];
+    const types = ["--typeRoots", join(root, "node_modules/@types"), "--types", "node"];
+    const tsc = join(root, "node_modules/typescript/bin/tsc");
+    const { stdout } = await run(process.execPath, [tsc, ...flags, ...types, "overlay.mts"], {
+      cwd,
+    });
+    expect(stdout).toBe("");
+  });
+});
+
+/** What `weft help VERB` prints, by verb. */
+const help = new Map<string, string>();
+
+beforeAll(async () => {
+  const { stdout: menu } = await weft(["--help"]);
+  const verbs = all(menu, /^ {2}([a-z]+) \[options\]/gm);
+  expect(verbs).toContain("up");
+  for (const verb of verbs) help.set(verb, (await weft(["help", verb])).stdout);
+});
+
+describe.each(pages)("$path", ({ path, text }) => {
+  it("names npm scripts that exist", () => {
+    const { scripts } = JSON.parse(read("package.json"));
+    for (const name of all(text, /npm run ([a-z][\w:-]*)/g)) expect(scripts).toHaveProperty([name]);
+  });
+
+  it("links to pages and headings that exist", () => {
+    for (const link of all(text, /\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(link)) continue;
+      const [file = "", heading] = link.split("#");
+      const target = file === "" ? path : relative(root, join(root, dirname(path), file));
+      expect(existsSync(join(root, target)), link).toBe(true);
+      if (heading !== undefined) expect(headings(read(target)), link).toContain(heading);
+    }
+  });
+
+  it("names files that exist", () => {
+    const ours = /`((?:\.ci|assembly|bench|docs|src|test)\/[\w./-]*)`/g;
+    for (const file of all(text, ours)) expect(existsSync(join(root, file)), file).toBe(true);
+  });
+
+  it("gives weft verbs and flags that it knows", () => {
+    for (const command of commands(text)) {
+      const [verb = "", ...rest] = command.split(/\s+/).slice(1);
+      if (verb.startsWith("-")) continue;
+      expect([...help.keys()], command).toContain(verb);
+      for (const flag of rest.filter((word) => word.startsWith("-"))) {
+        expect(flagsOf(help.get(verb)!), command).toContain(flag);
+      }
+    }
+    const known = [...help.values()].flatMap(flagsOf);
+    for (const flag of all(text, /`(--[a-z-]+)[^`]*`/g)) expect(known).toContain(flag);
+  });
+
+  it("shows settings that the configuration file knows", () => {
+    for (const block of fenced(text, "yaml")) {
+      expect(Object.keys(settings.shape)).toEqual(
+        expect.arrayContaining(Object.keys(parse(block))),
+      );
+    }
+  });
+});
+
+describe("docs/dataplane.md", () => {
+  const refusals = reasonNames.filter((name) => name !== "delivered");
+
+  it.each(refusals)("lists %s with its sentence", (name) => {
+    expect(read("docs/dataplane.md")).toContain(`| \`${name}\` | ${explainReason(name)} |`);
+  });
+});
+
+/** Command lines that begin with `weft`: in shell blocks, units, transcripts and code spans. */
+function commands(text: string): string[] {
+  const blocks = fenced(text, "sh", "ini").join("\n").replaceAll("\\\n", "");
+  return [
+    ...all(blocks, /^(?:ExecStart=)?(weft [^#\n]*)/gm),
+    ...all(text, /^ {4}\$ (weft .*)$/gm),
+    ...all(text, /`(weft [^`]*)`/g),
+  ];
+}
+
+const flagsOf = (help: string): string[] => all(help, /(?<=\s)(--?[a-z][a-z-]*)/g);
+
+/** Headings as links name them: lower case, hyphens for spaces, no punctuation. */
+const headings = (text: string): string[] =>
+  all(text, /^#+ (.*)$/gm).map((it) =>
+    it
+      .toLowerCase()
+      .replace(/[^\w\s-]/g, "")
+      .replace(/\s/g, "-"),
+  );
