@@ -10,6 +10,7 @@ import {
   COUNTERS,
   COUNTERS_SIZE,
   LIVE_COPY,
+  PACKET_COUNT,
   SEARCHED,
   TABLES,
   TRAFFIC,
@@ -27,11 +28,13 @@ export function begin(): void {
     // Swapped in between? Then the filler may not have seen our claim: claim the new one.
   } while (atomic.load<i32>(LIVE_COPY) != copy);
   store<usize>(SEARCHED, TABLES + copy * COPY_SIZE);
+  store<u32>(PACKET_COUNT, 0);
   atomic.add<i32>(BATCH_SEQUENCE, 1);
 }
 
 /** Counts how each packet of the batch ended, once, and lets the tables go. */
-export function settle(direction: u32, count: u32): void {
+export function settle(direction: u32): void {
+  const count = load<u32>(PACKET_COUNT);
   const counters = COUNTERS + direction * COUNTERS_SIZE;
   for (let i: u32 = 0; i < count; i++) {
     const p = packetAt(i);

@@ -28,6 +28,8 @@
  * Guard bands lie between the regions; nothing ever writes them.
  */
 
+import { LPM4_SIZE, LPM6_SIZE } from "./tables/lpm";
+
 const PAGE: usize = 65536;
 const GUARD: u32 = 256;
 
@@ -47,16 +49,29 @@ export const HOST_BASE: usize = CONTROL + 16;
 export const CLOCK: usize = CONTROL + 24;
 /** u32: the VNI as it stands in a VXLAN header, network order, low 8 bits zero. */
 export const OWN_VNI: usize = CONTROL + 32;
-/** u32, network order: this node's overlay address, the source of ICMP answers. */
+/** u32, network order: this node's overlay address, the source of ICMP answers; 0 if it has none. */
 export const OWN_ADDRESS: usize = CONTROL + 36;
+/** 16 bytes: the same for IPv6. */
+export const OWN_ADDRESS_6: usize = CONTROL + 80;
 /** f64: ICMP answers sent of late, a level that sinks with time, and when it was reckoned (CLOCK). */
 export const ANSWER_LEVEL: usize = CONTROL + 40;
 export const ANSWER_CLOCK: usize = CONTROL + 48;
-/** u32: lengths of the lists WIRE and DEVICE after a pass. */
+/** u32: after a pass, the messages of WIRE, their segments, and the writes of DEVICE. */
 export const WIRE_COUNT: usize = CONTROL + 56;
-export const DEVICE_COUNT: usize = CONTROL + 60;
+export const SEGMENT_COUNT: usize = CONTROL + 60;
+export const DEVICE_COUNT: usize = CONTROL + 64;
+/** u32: the packets of the batch so far. */
+export const PACKET_COUNT: usize = CONTROL + 68;
 /** u32: the copy of the tables that the running batch searches. */
-export const SEARCHED: usize = CONTROL + 64;
+export const SEARCHED: usize = CONTROL + 72;
+/** u32: what kernel and device can do for us, a sum of the CAN_ bits. */
+export const OFFLOADS: usize = CONTROL + 76;
+/** One sendmsg may carry a train of datagrams (UDP_SEGMENT). */
+export const CAN_TRAIN: u32 = 1;
+/** The device takes coalesced TCP (TUN_F_TSO4, TUN_F_TSO6). */
+export const CAN_JOIN_TCP: u32 = 2;
+/** The device takes coalesced UDP (TUN_F_USO4, TUN_F_USO6). */
+export const CAN_JOIN_UDP: u32 = 4;
 
 const CONTROL_END: usize = CONTROL + 128;
 
@@ -79,7 +94,11 @@ export const MAX_PEERS: u32 = 8192;
 export const TRAFFIC: usize = COUNTERS + 2 * COUNTERS_SIZE;
 export const TRAFFIC_SIZE: u32 = 32;
 
-const TRAFFIC_END: usize = TRAFFIC + MAX_PEERS * TRAFFIC_SIZE;
+/** By peer: u32 the largest inner packet that the way there takes (0: unknown), and f64 until when. */
+export const PATH_MTU: usize = TRAFFIC + MAX_PEERS * TRAFFIC_SIZE;
+export const PATH_MTU_SIZE: u32 = 16;
+
+const TRAFFIC_END: usize = PATH_MTU + MAX_PEERS * PATH_MTU_SIZE;
 
 // ----------------------------------------------------------------- tables
 // Layout and search of each table: assembly/tables/.
@@ -90,30 +109,41 @@ export const PEER_SIZE: u32 = 64;
 export const ENDPOINT_SIZE: u32 = 8;
 /** A power of two, twice MAX_PEERS: at most half full, so that a probe ends soon. */
 export const ENDPOINT_BITS: u32 = 14;
-export const ROUTE_ROOT_SIZE: u32 = 65536 * 4;
-export const ROUTE_NODE_SIZE: u32 = 256 * 4;
-export const MAX_ROUTE_NODES: u32 = 8192;
 
 export const PEERS_AT: u32 = 0;
 export const ENDPOINTS_AT: u32 = PEERS_AT + MAX_PEERS * PEER_SIZE;
-export const ROUTES_AT: u32 = ENDPOINTS_AT + (1 << ENDPOINT_BITS) * ENDPOINT_SIZE;
-export const ROUTE_NODES_AT: u32 = ROUTES_AT + ROUTE_ROOT_SIZE;
-export const COPY_SIZE: u32 = ROUTE_NODES_AT + MAX_ROUTE_NODES * ROUTE_NODE_SIZE;
+/** Routes: a table of its own for each family. */
+export const LPM4_AT: u32 = ENDPOINTS_AT + (1 << ENDPOINT_BITS) * ENDPOINT_SIZE;
+export const LPM6_AT: u32 = LPM4_AT + LPM4_SIZE;
+export const COPY_SIZE: u32 = LPM6_AT + LPM6_SIZE;
 
 const TABLES_END: usize = TABLES + 2 * COPY_SIZE;
 
 // ------------------------------------------------------------------ batch
 
-/** Packets in one batch. */
+/** Reads from the device, or messages from the wire, in one batch. */
 export const BATCH: u32 = 64;
+/** Datagrams in one message at most: what every kernel takes (UDP_SEGMENT), what a newer one may bring. */
+export const MAX_TRAIN: u32 = 64;
+export const MAX_GATHERED: u32 = 128;
+/** Packets in one batch: what all messages together can hold. */
+export const MAX_PACKETS: u32 = BATCH * MAX_GATHERED;
 
 export const PACKETS: usize = TABLES_END + GUARD;
-export const PACKET_SIZE: u32 = 64;
+export const PACKET_SIZE: u32 = 48;
 /** Where in a packet's record its verdict stands (assembly/packet.ts). */
-export const PACKET_VERDICT: u32 = 32;
-
+export const PACKET_VERDICT: u32 = 28;
+/** Packets that take each step together: so many, and the rest of the message that reached it. */
+export const VECTOR: u32 = 64;
+export const MAX_VECTOR: u32 = VECTOR + MAX_GATHERED;
+/** Keys of a vector's lookups, their packets and what was found; IPv4 and IPv6 by themselves. */
+export const KEYS4: usize = PACKETS + MAX_PACKETS * PACKET_SIZE;
+export const KEYS6: usize = KEYS4 + MAX_VECTOR * 4;
+export const KEY_PACKETS4: usize = KEYS6 + MAX_VECTOR * 16;
+export const KEY_PACKETS6: usize = KEY_PACKETS4 + MAX_VECTOR * 4;
+export const FOUND: usize = KEY_PACKETS6 + MAX_VECTOR * 4;
 /** u32 for each slot: the bytes read from the device into it, virtio-net header included. */
-export const LENGTHS: usize = PACKETS + BATCH * PACKET_SIZE;
+export const LENGTHS: usize = FOUND + MAX_VECTOR * 4;
 
 const PACKETS_END: usize = LENGTHS + BATCH * 4;
 
@@ -123,43 +153,66 @@ export const MMSGHDR_NAME: u32 = 0;
 export const MMSGHDR_NAMELEN: u32 = 8;
 export const MMSGHDR_IOV: u32 = 16;
 export const MMSGHDR_IOVLEN: u32 = 24;
+export const MMSGHDR_CONTROL: u32 = 32;
+export const MMSGHDR_CONTROLLEN: u32 = 40;
 export const MMSGHDR_LEN: u32 = 56;
 export const IOVEC_SIZE: u32 = 16;
 export const IOVEC_LEN: u32 = 8;
+/** struct cmsghdr: length (8), level (4), type (4), then the data. */
+export const CMSG_LEVEL: u32 = 8;
+export const CMSG_TYPE: u32 = 12;
+export const CMSG_DATA: u32 = 16;
+export const CONTROL_SIZE: u32 = 32;
 /** struct sockaddr_in6, which a sockaddr_in fits into. */
 export const SOCKADDR_SIZE: u32 = 28;
 export const SOCKADDR_PORT: u32 = 2;
 export const SOCKADDR_IPV4: u32 = 4;
+export const SOCKADDR_IPV6: u32 = 8;
 
 export const RECEIVE: usize = PACKETS_END + GUARD;
 export const RECEIVE_IOVECS: usize = RECEIVE + BATCH * MMSGHDR_SIZE;
 export const RECEIVE_NAMES: usize = RECEIVE_IOVECS + BATCH * IOVEC_SIZE;
 export const NAME_SIZE: u32 = 32;
+export const RECEIVE_CONTROLS: usize = RECEIVE_NAMES + BATCH * NAME_SIZE;
 
-const RECEIVE_END: usize = RECEIVE_NAMES + BATCH * NAME_SIZE;
+/** The one message of recvmsg(MSG_ERRQUEUE): header, name, control data. */
+export const ERROR_MESSAGE: usize = RECEIVE_CONTROLS + BATCH * CONTROL_SIZE;
+export const ERROR_NAME: usize = ERROR_MESSAGE + MMSGHDR_SIZE;
+export const ERROR_CONTROL: usize = ERROR_NAME + NAME_SIZE;
+export const ERROR_CONTROL_SIZE: u32 = 256;
 
-/** Datagrams in one pass, and the most that one packet can become. */
-export const MAX_WIRE: u32 = 1024;
-export const MAX_FRAGMENTS: u32 = 128;
+const RECEIVE_END: usize = ERROR_CONTROL + ERROR_CONTROL_SIZE;
 
+/** Datagrams in one pass, and the most that one packet from the device can become. */
+export const MAX_SEGMENTS: u32 = 2048;
+export const MAX_PIECES: u32 = 1024;
+
+/** The messages of sendmmsg; each carries one datagram, or a train of them of equal size. */
 export const WIRE: usize = RECEIVE_END + GUARD;
 /** Two iovecs for a datagram: what was made for it, and a slice of the packet (or nothing). */
-export const WIRE_IOVECS: usize = WIRE + MAX_WIRE * MMSGHDR_SIZE;
-export const WIRE_HEADERS: usize = WIRE_IOVECS + MAX_WIRE * 2 * IOVEC_SIZE;
-/** VXLAN (8), Ethernet (14) and an IPv4 header with all its options (60), for a fragment. */
-export const WIRE_HEADER_SIZE: u32 = 96;
-/** u32: the packet of the batch that a datagram carries. */
-export const WIRE_PACKETS: usize = WIRE_HEADERS + MAX_WIRE * WIRE_HEADER_SIZE;
+export const WIRE_IOVECS: usize = WIRE + MAX_SEGMENTS * MMSGHDR_SIZE;
+export const WIRE_CONTROLS: usize = WIRE_IOVECS + MAX_SEGMENTS * 2 * IOVEC_SIZE;
+/** What we know of each message (assembly/wire-list.ts). */
+export const TRAINS: usize = WIRE_CONTROLS + MAX_SEGMENTS * CONTROL_SIZE;
+export const TRAIN_SIZE: u32 = 32;
+export const WIRE_HEADERS: usize = TRAINS + MAX_SEGMENTS * TRAIN_SIZE;
+/** VXLAN (8), Ethernet (14), and an IP and a TCP header with all their options (60 + 60). */
+export const WIRE_HEADER_SIZE: u32 = 144;
 
-const WIRE_END: usize = WIRE_PACKETS + MAX_WIRE * 4;
+const WIRE_END: usize = WIRE_HEADERS + MAX_SEGMENTS * WIRE_HEADER_SIZE;
 
-/** For each device write three u32: address (of the virtio-net header), length, packet of the batch. */
+/** The writes to the device (assembly/device-list.ts), each with iovecs of its own. */
 export const DEVICE: usize = WIRE_END + GUARD;
-export const DEVICE_SIZE: u32 = 12;
-export const MAX_DEVICE: u32 = BATCH;
-export const ANSWERS: usize = DEVICE + MAX_DEVICE * DEVICE_SIZE;
-/** A virtio-net header and the 576 bytes an ICMP error may have (RFC 1812, 4.3.2.3), rounded up. */
-export const ANSWER_SIZE: u32 = 640;
+export const WRITE_SIZE: u32 = 48;
+export const DEVICE_IOVECS: usize = DEVICE + MAX_PACKETS * WRITE_SIZE;
+/** Each write has room for as many slices as UDP may gather, and TCP fills 64 KiB with. */
+export const MAX_SLICES: u32 = 64;
+/** The writes that a packet of the same flow may still join: the last few flows, by hash. */
+export const OPEN_WRITES: usize = DEVICE_IOVECS + MAX_PACKETS * MAX_SLICES * IOVEC_SIZE;
+export const OPEN_BITS: u32 = 6;
+export const ANSWERS: usize = OPEN_WRITES + (1 << OPEN_BITS) * 4;
+/** A virtio-net header and the 1280 bytes an ICMPv6 error may have (RFC 4443, 2.4), rounded up. */
+export const ANSWER_SIZE: u32 = 1344;
 
 const DEVICE_END: usize = ANSWERS + BATCH * ANSWER_SIZE;
 
@@ -174,7 +227,8 @@ export const HEADROOM: u32 = 64;
 export const VIRTIO_SIZE: u32 = 10;
 /** VXLAN header and inner Ethernet header. */
 export const ENCAP_SIZE: u32 = 22;
-export const MAX_PACKET: u32 = 65535;
+/** An IPv6 header and the longest payload it can announce. */
+export const MAX_PACKET: u32 = 65535 + 40;
 /** Not a multiple of 4096: headers of neighbouring slots fall into different cache sets. */
 export const SLOT_SIZE: u32 = 65536 + HEADROOM + 1088;
 

@@ -1,34 +1,52 @@
-import { ipAt, PACKET_SIZE, PACKETS } from "./memory";
+import { PACKET_COUNT, PACKET_SIZE, PACKETS } from "./memory";
 
-/** What the stages know of one packet of the batch. Addresses stay in network order. */
+/** Goes to no device write. */
+export const NO_WRITE: u32 = 0xffffffff;
+
+/** What the stages know of one packet of the batch. */
 @unmanaged
 export class Packet {
   /** Where the inner IP header stands. */
   ip: usize;
   /** Bytes from there to the end of the packet; padding is cut off by `parse`. */
   length: u32;
-  headerLength: u32;
+  /** Where, from the IP header, the transport header begins. */
+  transport: u32;
+  /** Of the transport header. */
   protocol: u32;
-  source: u32;
-  destination: u32;
-  /** Flags and fragment offset, host order (wire/ipv4). */
+  /** 4 or 6. */
+  family: u32;
+  /** Flags and fragment offset as IPv4 has them, host order; 0 when it is no fragment. */
   fragment: u32;
   /** The peer it goes to or comes from. */
   peer: u32;
   /** 0 delivered, or a reason, perhaps with ANSWERED. */
   verdict: i32;
+  /** Whose the destination is: a peer, THIS_NODE or NO_PEER. */
+  owner: u32;
+  /** Payload bytes of each of the many packets that this is in one; 0 when it is just one. */
+  step: u32;
+  /** The sockaddr it came from, if it came from the wire. */
+  sender: usize;
+  /** The device write that carries it, or NO_WRITE. */
+  write: u32;
 }
 
 export function packetAt(i: u32): Packet {
   return changetype<Packet>(PACKETS + i * PACKET_SIZE);
 }
 
-/** The packet in slot `i`, `length` bytes from its IP header on. */
-export function packetOf(i: u32, length: u32): Packet {
+/** The next packet of the batch: `length` bytes from its IP header on. */
+export function nextPacket(ip: usize, length: u32): Packet {
+  const i = load<u32>(PACKET_COUNT);
+  store<u32>(PACKET_COUNT, i + 1);
   const p = packetAt(i);
-  p.ip = ipAt(i);
+  p.ip = ip;
   p.length = length;
   p.peer = 0;
+  p.verdict = 0;
+  p.step = 0;
+  p.write = NO_WRITE;
   return p;
 }
 

@@ -1,72 +1,147 @@
 /**
  * THE STORY of a packet.
  *
- *   outbound:  device -> parse -> finish -> route -> encap -> wire
- *   inbound:   wire -> decap -> parse -> admit -> deliver -> device
+ *   outbound:  device -> parse -> offload -> lookup -> route -> clamp -> encap -> wire
+ *   inbound:   wire -> decap -> parse -> lookup -> admit -> clamp -> coalesce -> device
  *
  * A stage returns 0 to go on, or the reason why not. The host reads a batch
- * into the slots, calls outbound() or inbound() until every packet went
- * through, writing out what each pass leaves in the vectors, then settle().
+ * into the slots and calls outbound() until every packet went through, or
+ * inbound() once; it writes out what each pass leaves in the lists, then calls
+ * settle(). One read from the device may be many packets in one, which `encap`
+ * segments; one message from the wire may be a train of datagrams, which
+ * `coalesce` puts together again. Lookups are done for a vector of packets at
+ * once, because each waits for memory.
  */
 
 import { begin } from "./batch";
-import { ENCAP_SIZE, LENGTHS, VIRTIO_SIZE } from "./memory";
-import { Packet, packetOf } from "./packet";
+import {
+  DEVICE_COUNT,
+  ENCAP_SIZE,
+  HEADROOM,
+  LENGTHS,
+  MAX_GATHERED,
+  OPEN_BITS,
+  OPEN_WRITES,
+  PACKET_COUNT,
+  SEGMENT_COUNT,
+  SLOT_SIZE,
+  SLOTS,
+  VECTOR,
+  VIRTIO_SIZE,
+  WIRE_COUNT,
+} from "./memory";
+import { nextPacket, Packet, packetAt } from "./packet";
 import { TRUNCATED } from "./reason";
+import { datagramSize, rearm, received, receivedLength, senderOf } from "./receive-list";
 import { admit } from "./stages/admit";
 import { answer } from "./stages/answer";
+import { clamp } from "./stages/clamp";
+import { coalesce, finishJoined } from "./stages/coalesce";
 import { decap } from "./stages/decap";
-import { deliver } from "./stages/deliver";
 import { encap } from "./stages/encap";
-import { finish } from "./stages/finish";
+import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
 import { route } from "./stages/route";
-import { clear, hasRoom, receivedFrom, receivedLength } from "./vectors";
+import { lookupDestinations, lookupSources } from "./tables/route";
+import { hasRoom } from "./wire-list";
 
-/** Takes packets `from`..`count`-1 from device to wire; gives the first for which room ran out. */
+// --------------------------------------------------------------- outbound
+
+/** Takes reads `from`..`count`-1 from device to wire; gives the first for which room ran out. */
 export function outbound(from: u32, count: u32): u32 {
-  if (from == 0) begin();
-  clear();
+  if (from == 0) {
+    begin();
+    takeReads(count);
+    lookupDestinations(0, count);
+  }
+  clearLists();
   let i = from;
   for (; i < count && hasRoom(); i++) {
-    const p = packetOf(i, load<u32>(LENGTHS + i * 4) - VIRTIO_SIZE);
-    const reason = toWire(p);
-    p.verdict = reason ? answer(p, reason) : 0;
+    const p = packetAt(i);
+    if (p.verdict == 0) p.verdict = toWire(p);
+    if (p.verdict) p.verdict = answer(p, p.verdict);
   }
   return i;
+}
+
+function takeReads(count: u32): void {
+  for (let i: u32 = 0; i < count; i++) {
+    const ip = SLOTS + i * SLOT_SIZE + HEADROOM;
+    const p = nextPacket(ip, load<u32>(LENGTHS + i * 4) - VIRTIO_SIZE);
+    p.verdict = fromDevice(p);
+  }
+}
+
+function fromDevice(p: Packet): i32 {
+  if (<i32>p.length < 0) return TRUNCATED;
+  const r = parse(p);
+  if (r) return r;
+  return offload(p);
 }
 
 function toWire(p: Packet): i32 {
-  let r: i32;
-  if (<i32>p.length < 0) return TRUNCATED;
-  r = parse(p);
+  const r = route(p);
   if (r) return r;
-  r = finish(p);
-  if (r) return r;
-  r = route(p);
-  if (r) return r;
+  clamp(p);
   return encap(p);
 }
 
-/** Takes datagrams `from`..`count`-1 from wire to device; gives the first for which room ran out. */
-export function inbound(from: u32, count: u32): u32 {
-  if (from == 0) begin();
-  clear();
-  let i = from;
-  for (; i < count && hasRoom(); i++) {
-    const p = packetOf(i, receivedLength(i) - ENCAP_SIZE);
-    p.verdict = toDevice(p, receivedFrom(i));
+// ---------------------------------------------------------------- inbound
+
+/** Takes messages 0..`count`-1 from wire to device. */
+export function inbound(count: u32): void {
+  begin();
+  clearLists();
+  for (let i: u32 = 0; i < count; ) {
+    const from = load<u32>(PACKET_COUNT);
+    while (i < count && load<u32>(PACKET_COUNT) - from < VECTOR) takeMessage(i++);
+    const to = load<u32>(PACKET_COUNT);
+    lookupSources(from, to);
+    lookupDestinations(from, to);
+    for (let k = from; k < to; k++) {
+      const p = packetAt(k);
+      if (p.verdict == 0) p.verdict = toDevice(p);
+    }
   }
-  return i;
+  finishJoined();
 }
 
-function toDevice(p: Packet, from: u32): i32 {
-  let r: i32;
-  r = decap(p);
+/** A datagram, or a train of them, each of which is a packet. */
+function takeMessage(i: u32): void {
+  const start = received(i) + ENCAP_SIZE;
+  const length = receivedLength(i);
+  const size = datagramSize(i);
+  let at: u32 = 0;
+  // The last may be shorter. More than a train can have: the rest is taken as one, and fails.
+  for (let n: u32 = 1; at + size < length && n < MAX_GATHERED; n++, at += size) {
+    takeDatagram(start + at, size - ENCAP_SIZE, i);
+  }
+  takeDatagram(start + at, length - at - ENCAP_SIZE, i);
+  rearm(i);
+}
+
+function takeDatagram(ip: usize, length: u32, message: u32): void {
+  const p = nextPacket(ip, length);
+  p.sender = senderOf(message);
+  p.verdict = fromWire(p);
+}
+
+function fromWire(p: Packet): i32 {
+  const r = decap(p);
   if (r) return r;
-  r = parse(p);
+  return parse(p);
+}
+
+function toDevice(p: Packet): i32 {
+  const r = admit(p);
   if (r) return r;
-  r = admit(p, from);
-  if (r) return r;
-  return deliver(p);
+  clamp(p);
+  return coalesce(p);
+}
+
+function clearLists(): void {
+  store<u32>(WIRE_COUNT, 0);
+  store<u32>(SEGMENT_COUNT, 0);
+  store<u32>(DEVICE_COUNT, 0);
+  memory.fill(OPEN_WRITES, 0, (1 << OPEN_BITS) * 4);
 }

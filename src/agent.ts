@@ -20,12 +20,13 @@ import {
 import type { Logger } from "./cli/log.js";
 import { systemClock } from "./clock.js";
 import type { Own } from "./compile/compile.js";
-import { type Config, underlayOutside } from "./config.js";
+import { type Config, foundedNetwork, underlayOutside } from "./config.js";
 import { readCounters } from "./core/counters.js";
 import { Core } from "./core/instance.js";
 import { Publisher } from "./core/publish.js";
 import { WeftError } from "./error.js";
 import { type Claim, claimHost } from "./host/claim.js";
+import { checkIpv6 } from "./host/ipv6.js";
 import { Link } from "./host/link.js";
 import { ControlServer } from "./http/server.js";
 import type { Counters, LeaseRow, PeerRow, RouteRow, Status, View } from "./http/view.js";
@@ -37,8 +38,8 @@ import { type Member, Mesh } from "./mesh/mesh.js";
 import { WsTransport } from "./mesh/transport-ws.js";
 import type { Peer } from "./peer.js";
 
-/** Outer IPv4, UDP and VXLAN headers and the inner Ethernet header, bytes. */
-const OVERHEAD = 50;
+/** Outer IP, UDP and VXLAN headers and the inner Ethernet header, bytes, by underlay. */
+const OVERHEAD = { 4: 50, 6: 70 } as const;
 /** What a flapping interface took away comes back within this many milliseconds. */
 const MEND_EVERY = 5_000;
 
@@ -50,6 +51,7 @@ interface Running {
   readonly core: Core;
   readonly publisher: Publisher;
   readonly mesh: Mesh;
+  readonly io: KernelIo;
   /** Of the overlay device. */
   readonly mtu: number;
 }
@@ -65,7 +67,7 @@ export class Agent implements View {
   #starting: Promise<void> = Promise.resolve();
   #running!: Running;
   #link: Link | undefined;
-  #address: Address | undefined;
+  #addresses: readonly Address[] = [];
   /** Peers the core knows, as last published. */
   #peers: readonly Peer[] = [];
   #trouble: string[] = [];
@@ -101,17 +103,19 @@ export class Agent implements View {
     const claim = await claimHost(config);
     this.#undo.push(() => claim.release());
     for (const mended of claim.mended) this.#log.warn(mended);
+    const mtu = (config.mtu ?? claim.underlay.mtu) - OVERHEAD[claim.underlay.address.family];
+    checkIpv6(foundedNetwork(config), mtu);
 
     const core = await Core.create();
     const address = formatAddress(claim.underlay.address);
-    const io = new KernelIo(core, { tun: config.tun, address, port: config.port }, this.#log);
+    const { tun, port, offloads, busyPoll } = config;
+    const io = new KernelIo(core, { tun, address, port, offloads, busyPoll }, this.#log);
     io.on("error", (error) => this.#fail(error));
     await io.start();
     this.#undo.push(() => io.stop());
 
     const mesh = this.#makeMesh(claim);
-    const mtu = (config.mtu ?? claim.underlay.mtu) - OVERHEAD;
-    this.#running = { claim, core, publisher: new Publisher(core), mesh, mtu };
+    this.#running = { claim, core, publisher: new Publisher(core), mesh, io, mtu };
     this.#undo.push(() => this.#link?.remove());
     mesh.on("change", () => this.#follow());
     await mesh.start();
@@ -143,7 +147,7 @@ export class Agent implements View {
         join: config.join,
         reserved: config.staticPeers.flatMap(({ leases }) => leases.map(parsePrefix)),
         ...((founds || config.networkGiven) && { network: config.network }),
-        ...(founds && { leaseLength: config.subnetLen }),
+        ...(founds && { leaseLength: config.subnetLen, leaseLength6: config.subnetLen6 }),
       },
     );
   }
@@ -190,27 +194,28 @@ export class Agent implements View {
       mtu,
       leases: self.leases.map(parsePrefix),
     };
-    if (!this.#link && own.leases[0]) await this.#configure(firstHost(own.leases[0]));
+    if (!this.#link && own.leases.length > 0) await this.#configure(own.leases.map(firstHost));
 
     const peers = [...this.#config.staticPeers, ...this.#membersAsPeers(trouble)];
     publisher.publish(own, peers);
     this.#peers = peers;
-    await this.#link?.setRoutes(this.#beyondTheNetwork());
+    trouble.push(...((await this.#link?.setRoutes(this.#beyondTheNetwork())) ?? []));
   }
 
-  /** Gives the device its address: once, when the lease is known. */
-  async #configure(address: Address): Promise<void> {
+  /** Gives the device its addresses: once, when the leases are known. */
+  async #configure(addresses: readonly Address[]): Promise<void> {
     const { claim, publisher, mesh, mtu } = this.#running;
     const network = mesh.self().network.map(parsePrefix);
     const { prefix } = claim.underlay;
     underlayOutside({ ...this.#config, network, networkGiven: true }, prefix);
 
-    publisher.setAddress(address);
-    const link = new Link({ device: this.#config.tun, address, mtu, network });
+    for (const address of addresses) publisher.setAddress(address);
+    const link = new Link({ device: this.#config.tun, addresses, mtu, network });
     for (const warning of await link.configure()) this.#log.warn(warning);
     this.#link = link;
-    this.#address = address;
-    this.#log.info(`this node is ${formatAddress(address)} on ${this.#config.tun}, MTU ${mtu}`);
+    this.#addresses = addresses;
+    const all = addresses.map(formatAddress).join(" and ");
+    this.#log.info(`this node is ${all} on ${this.#config.tun}, MTU ${mtu}`);
   }
 
   /** A static peer was put there by this node's operator: it comes before what others claim. */
@@ -251,28 +256,36 @@ export class Agent implements View {
   // ---- what the control socket shows
 
   status(): Status {
-    const { claim, mesh, mtu } = this.#running;
+    const { claim, mesh, io, mtu } = this.#running;
     const { name, leases, network, mac } = mesh.self();
     const problems = [...mesh.problems(), ...this.#trouble];
-    if (!this.#address) problems.push(`${this.#config.tun} has no address yet`);
+    if (this.#addresses.length === 0) problems.push(`${this.#config.tun} has no address yet`);
+    const first = this.#addresses.find(({ family }) => family === 4) ?? this.#addresses[0];
     return {
       name,
       healthy: problems.length === 0,
       problems,
       network,
-      address: this.#address ? formatAddress(this.#address) : null,
+      address: first ? formatAddress(first) : null,
+      addresses: this.#addresses.map(formatAddress),
       leases,
       mac,
       vni: this.#config.vni,
       mtu,
       underlay: formatAddress(claim.underlay.address),
       peers: this.#peers.length,
+      offloads: io.offloads(),
     };
   }
 
   peers(): PeerRow[] {
     const members = new Map(this.#running.mesh.members().map((member) => [member.name, member]));
-    return this.#peers.map((peer) => ({ ...peer, ...pathOf(members.get(peer.name)) }));
+    const { publisher, mtu } = this.#running;
+    return this.#peers.map((peer) => ({
+      ...peer,
+      ...pathOf(members.get(peer.name)),
+      mtu: publisher.pathMtu(peer.name, mtu),
+    }));
   }
 
   routes(): RouteRow[] {

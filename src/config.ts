@@ -13,16 +13,18 @@ import { checkTogether } from "./config/together.js";
 import type { Peer } from "./peer.js";
 
 export type { HostPort } from "./config/read.js";
-export { underlayOutside } from "./config/together.js";
+export { foundedNetwork, underlayFits, underlayOutside } from "./config/together.js";
 
 export interface Config {
   /** This node: 1-63 of [a-z0-9-]. */
   readonly name: string;
-  /** The cluster network. It binds the first node only; a joiner learns it. */
+  /** At most one of each family, IPv4 first. It binds the first node only; a joiner learns it. */
   readonly network: readonly Prefix[];
   readonly networkGiven: boolean;
-  /** Prefix length of every lease. */
+  /** Prefix length of every lease in the IPv4 network. */
   readonly subnetLen: number;
+  /** Prefix length of every lease in the IPv6 network. */
+  readonly subnetLen6: number;
   /** Mesh addresses to dial. None: this is the first node. */
   readonly join: readonly HostPort[];
   /** Where peers reach this node. Absent: the default route's address. */
@@ -36,6 +38,10 @@ export interface Config {
   readonly tun: string;
   /** MTU of the underlay, in bytes. Absent: the interface's. */
   readonly mtu?: number;
+  /** What may be used where the kernel has it. */
+  readonly offloads: Offloads;
+  /** How long to look for packets before sleeping, in microseconds. */
+  readonly busyPoll: number;
   /** At least one. The first is offered, all are accepted. Never logged. */
   readonly secrets: readonly string[];
   readonly staticPeers: readonly Peer[];
@@ -47,17 +53,35 @@ export interface Config {
   readonly http?: Endpoint;
 }
 
+/** Ways to move many packets in one system call. True: allowed, or in use. */
+export interface Offloads {
+  /** TCP super-packets at the device. */
+  readonly tso: boolean;
+  /** UDP super-packets at the device. */
+  readonly uso: boolean;
+  /** Several datagrams sent in one call (UDP_SEGMENT). */
+  readonly gso: boolean;
+  /** Several datagrams received in one call (UDP_GRO). */
+  readonly gro: boolean;
+}
+
 export const DEFAULT_CONFIG_FILE = "/etc/weft/weft.yaml";
 export const DEFAULT_SOCKET = "/run/weft/weft.sock";
 
 const DEFAULTS = {
   network: [parsePrefix("10.244.0.0/16")],
   "subnet-len": 24,
+  "subnet-len-6": 64,
   join: [],
   vni: 1,
   port: 4789,
   "mesh-port": MESH_PORT,
   tun: "weft0",
+  "no-tso": false,
+  "no-uso": false,
+  "no-gso": false,
+  "no-gro": false,
+  "busy-poll": 0,
   "static-peer": [],
   state: "/var/lib/weft",
   socket: DEFAULT_SOCKET,
@@ -94,11 +118,19 @@ export function loadConfig(
     network: all.network,
     networkGiven: given.network !== undefined,
     subnetLen: all["subnet-len"],
+    subnetLen6: all["subnet-len-6"],
     join: all.join,
     vni: all.vni,
     port: all.port,
     meshPort: all["mesh-port"],
     tun: all.tun,
+    offloads: {
+      tso: !all["no-tso"],
+      uso: !all["no-uso"],
+      gso: !all["no-gso"],
+      gro: !all["no-gro"],
+    },
+    busyPoll: all["busy-poll"],
     secrets: secretsFrom(given["secret-file"], where("secret-file"), secret),
     staticPeers: all["static-peer"],
     state: all.state,

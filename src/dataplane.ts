@@ -4,6 +4,7 @@
  */
 import {
   type Endpoint,
+  firstHost,
   formatEndpoint,
   type Prefix,
   parseAddress,
@@ -12,7 +13,7 @@ import {
   parsePrefix,
 } from "./address.js";
 import type { Own } from "./compile/compile.js";
-import { networkOrder } from "./compile/peers.js";
+import { readSockaddr, writeSockaddr } from "./compile/peers.js";
 import { type Counters, type PeerTraffic, readCounters } from "./core/counters.js";
 import { Core } from "./core/instance.js";
 import { Publisher } from "./core/publish.js";
@@ -25,11 +26,14 @@ export interface DataplaneOptions {
   vni: number;
   /** This node's VTEP MAC address. */
   mac: string;
-  /** The largest inner packet, bytes, 576 to 65,485. */
+  /** The largest inner packet, bytes, 576 (1280 with IPv6 leases) to 65,465. */
   mtu: number;
   /** This node's overlay address: ICMP answers come from it. */
   address: string;
-  /** The prefixes this node may receive for. */
+  /**
+   * The prefixes this node may receive for. ICMP answers of the family that
+   * `address` is not of come from the first host of the first such prefix.
+   */
   leases: readonly string[];
   /** Where peers reach this node, `ip:port`. */
   underlay: string;
@@ -51,7 +55,7 @@ export interface Outcome {
 const MAX_VNI = 0xffffff;
 /** What RFC 791 asks every host to take, and what is left of 65,535 with all headers around it. */
 const MIN_MTU = 576;
-const MAX_MTU = 65485;
+const MAX_MTU = 65_465;
 
 export class Dataplane {
   readonly #core: Core;
@@ -63,7 +67,10 @@ export class Dataplane {
     this.#core = core;
     this.#own = own;
     this.#publisher = new Publisher(core);
-    this.#publisher.setAddress(parseAddress(options.address));
+    const address = parseAddress(options.address);
+    const other = own.leases.find(({ family }) => family !== address.family);
+    this.#publisher.setAddress(address);
+    if (other) this.#publisher.setAddress(firstHost(other));
     this.#publisher.publish(own, []);
     core.exports.prepareReceive();
   }
@@ -105,7 +112,7 @@ export class Dataplane {
     this.writeSender(parseEndpoint(from));
     bytes.set(datagram, layout.SLOTS + layout.HEADROOM - layout.ENCAP_SIZE);
     view.setUint32(layout.RECEIVE + layout.MMSGHDR_LEN, datagram.length, true);
-    exports.inbound(0, 1);
+    exports.inbound(1);
     return this.outcome(layout.IN, "delivered");
   }
 
@@ -126,14 +133,12 @@ export class Dataplane {
     this.#core.setClock(this.#now);
   }
 
-  private writeSender({ address, port }: Endpoint): void {
-    const { bytes, view, layout } = this.#core;
-    const name = layout.RECEIVE_NAMES;
-    bytes.fill(0, name, name + layout.NAME_SIZE);
-    if (address.family !== 4) return;
-    view.setUint16(name, 2, true);
-    view.setUint16(name + layout.SOCKADDR_PORT, port);
-    view.setUint32(name + layout.SOCKADDR_IPV4, networkOrder(address), true);
+  /** As recvmmsg would: who sent it, and that it is a datagram by itself. */
+  private writeSender(from: Endpoint): void {
+    const { bytes, view, layout, memory } = this.#core;
+    bytes.fill(0, layout.RECEIVE_NAMES, layout.RECEIVE_NAMES + layout.NAME_SIZE);
+    writeSockaddr(new DataView(memory.buffer, layout.RECEIVE_NAMES, layout.NAME_SIZE), from);
+    view.setBigUint64(layout.RECEIVE + layout.MMSGHDR_CONTROLLEN, 0n, true);
   }
 
   /** Takes what the core left in its vectors, and counts the packet. */
@@ -147,53 +152,48 @@ export class Dataplane {
     };
     const reason = reasonNames[number & ~ANSWERED];
     if (number !== 0 && reason) outcome.reason = reason;
-    exports.settle(direction, 1);
+    exports.settle(direction);
     return outcome;
   }
 
   private takeDatagrams(): Outcome["datagrams"] {
-    const { view, layout } = this.#core;
+    const { view, layout, memory } = this.#core;
     const count = view.getUint32(layout.WIRE_COUNT, true);
     return Array.from({ length: count }, (_, i) => {
       const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
       const name = this.pointer(message + layout.MMSGHDR_NAME);
-      const value = BigInt(view.getUint32(name + layout.SOCKADDR_IPV4));
-      const port = view.getUint16(name + layout.SOCKADDR_PORT);
+      const iovecs = this.pointer(message + layout.MMSGHDR_IOV);
+      const slices = this.pointer(message + layout.MMSGHDR_IOVLEN);
       return {
-        to: formatEndpoint({ address: { family: 4, value }, port }),
-        bytes: this.gather(message),
+        to: formatEndpoint(readSockaddr(new DataView(memory.buffer, name, layout.NAME_SIZE))),
+        bytes: this.gather(iovecs, slices),
       };
     });
   }
 
-  /** The bytes that a message's iovecs name, one after the other. */
-  private gather(message: number): Uint8Array {
-    const { view, layout, bytes } = this.#core;
-    const iovecs = this.pointer(message + layout.MMSGHDR_IOV);
-    const count = Number(view.getBigUint64(message + layout.MMSGHDR_IOVLEN, true));
+  private takePackets(): Uint8Array[] {
+    const { view, layout, exports } = this.#core;
+    const count = view.getUint32(layout.DEVICE_COUNT, true);
+    return Array.from({ length: count }, (_, i) => {
+      const slices = view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true);
+      const iovecs = layout.DEVICE_IOVECS + i * layout.MAX_SLICES * layout.IOVEC_SIZE;
+      exports.finishWrite(this.pointer(iovecs), this.pointer(iovecs + layout.IOVEC_LEN));
+      return this.gather(iovecs, slices).subarray(layout.VIRTIO_SIZE);
+    });
+  }
+
+  /** A copy of the bytes that iovecs name, one after the other. */
+  private gather(iovecs: number, count: number): Uint8Array {
+    const { layout, bytes } = this.#core;
     const parts = Array.from({ length: count }, (_, i) => {
       const start = this.pointer(iovecs + i * layout.IOVEC_SIZE);
-      const length = Number(
-        view.getBigUint64(iovecs + i * layout.IOVEC_SIZE + layout.IOVEC_LEN, true),
-      );
+      const length = this.pointer(iovecs + i * layout.IOVEC_SIZE + layout.IOVEC_LEN);
       return bytes.subarray(start, start + length);
     });
     return new Uint8Array(Buffer.concat(parts));
   }
 
-  private takePackets(): Uint8Array[] {
-    const { view, layout, bytes, exports } = this.#core;
-    const count = view.getUint32(layout.DEVICE_COUNT, true);
-    return Array.from({ length: count }, (_, i) => {
-      const entry = layout.DEVICE + i * layout.DEVICE_SIZE;
-      const start = view.getUint32(entry, true);
-      const length = view.getUint32(entry + 4, true);
-      exports.finishWrite(start, length);
-      return bytes.slice(start + layout.VIRTIO_SIZE, start + length);
-    });
-  }
-
-  /** No kernel looks into this memory (HOST_BASE is 0), so a pointer is an offset. */
+  /** A u64; no kernel looks into this memory (HOST_BASE is 0), so an address is an offset. */
   private pointer(at: number): number {
     return Number(this.#core.view.getBigUint64(at, true));
   }

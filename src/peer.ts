@@ -1,7 +1,7 @@
 /** A VTEP this node may send to and receive from. */
 export interface Peer {
   readonly name: string;
-  /** Underlay address and UDP port, like `192.0.2.2:4789`. */
+  /** Underlay address and UDP port, like `192.0.2.2:4789` or `[2001:db8::2]:4789`. */
   readonly endpoint: string;
   /** The MAC address its inner frames carry. */
   readonly mac: string;

@@ -1,7 +1,7 @@
 /**
  * Makes this checkout ready for a purpose: npm packages, Debian packages, build.
  *
- *     node src/setup.mjs [demo | test | bench]
+ *     node src/setup.mjs [demo | test | bench | profile]
  *
  * It runs before anything is installed, so it is plain JavaScript and needs
  * nothing but Node. When there is nothing to do it says nothing, touches no
@@ -25,13 +25,15 @@ const PACKAGES = {
   unshare: "util-linux",
   nsenter: "util-linux",
   mount: "mount",
+  perf: "linux-perf",
 };
 
 /** What each purpose runs. */
 const PROGRAMS = {
   demo: ["ip", "ping", "iperf3", "setpriv"],
   bench: ["ip", "bridge", "ping", "iperf3", "setpriv", "ethtool"],
-  test: Object.keys(PACKAGES),
+  profile: ["ip", "bridge", "ping", "iperf3", "setpriv", "ethtool", "perf"],
+  test: Object.keys(PACKAGES).filter((program) => program !== "perf"),
 };
 
 /** What is built, and the youngest of what it is built from. */

@@ -1,69 +1,114 @@
-import { ANSWER_CLOCK, ANSWER_LEVEL, CLOCK, OWN_ADDRESS, VIRTIO_SIZE } from "../memory";
+import { answerBuffer, pushWrite } from "../device-list";
+import {
+  ANSWER_CLOCK,
+  ANSWER_LEVEL,
+  CLOCK,
+  OWN_ADDRESS,
+  OWN_ADDRESS_6,
+  VIRTIO_SIZE,
+} from "../memory";
 import { Packet } from "../packet";
 import { ANSWERED, NO_HOST, NO_ROUTE, TOO_BIG, TTL_EXCEEDED } from "../reason";
-import { mtu, peerAt } from "../tables/peer";
-import { answerBuffer, pushWrite } from "../vectors";
+import { pathMtu } from "../tables/peer";
 import * as icmp from "../wire/icmp";
+import * as icmpv6 from "../wire/icmpv6";
 import * as ipv4 from "../wire/ipv4";
+import * as ipv6 from "../wire/ipv6";
+import { ICMP, ICMPV6 } from "../wire/protocol";
 import * as virtio from "../wire/virtio";
+import { isLaterFragment } from "./parse";
 
-/** An error with its headers has at most 576 bytes (RFC 1812, 4.3.2.3). */
+/** An error with its headers has at most so many bytes (RFC 1812, 4.3.2.3; RFC 4443, 2.4). */
 const MAX_ERROR: u32 = 576;
+const MAX_ERROR_6: u32 = 1280;
 /** Errors are sent with precedence "internetwork control" (RFC 1812, 4.3.2.5). */
 const TOS: u32 = 0xc0;
-const TTL: u32 = 64;
-/** At most BURST errors at once and RATE a second (RFC 1812, 4.3.2.8). */
+const HOPS: u32 = 64;
+/** At most BURST errors at once and RATE a second (RFC 1812, 4.3.2.8; RFC 4443, 2.4). */
 const BURST: f64 = 100;
 const RATE: f64 = 1000;
 
 /** Tells the sender on this host why its packet cannot go on, as a router does. */
 export function answer(p: Packet, reason: i32): i32 {
+  if (!isAnswerable(reason) || !mayAnswer(p) || !withinRate()) return reason;
+  if (p.family == 4) answer4(p, reason);
+  else answer6(p, reason);
+  return reason | ANSWERED;
+}
+
+function isAnswerable(reason: i32): bool {
+  return reason == NO_ROUTE || reason == NO_HOST || reason == TTL_EXCEEDED || reason == TOO_BIG;
+}
+
+function answer4(p: Packet, reason: i32): void {
   switch (reason) {
     case NO_ROUTE:
-      return error(p, reason, icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE, 0);
+      return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE, 0);
     case NO_HOST:
-      return error(p, reason, icmp.DESTINATION_UNREACHABLE, icmp.HOST_UNREACHABLE, 0);
+      return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.HOST_UNREACHABLE, 0);
     case TTL_EXCEEDED:
-      return error(p, reason, icmp.TIME_EXCEEDED, icmp.TTL_IN_TRANSIT, 0);
-    case TOO_BIG: {
-      const largest = mtu(peerAt(p.peer));
-      return error(p, reason, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, largest);
-    }
-    default:
-      return reason;
+      return error4(p, icmp.TIME_EXCEEDED, icmp.TTL_IN_TRANSIT, 0);
+    case TOO_BIG:
+      return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, pathMtu(p.peer));
   }
 }
 
-function error(p: Packet, reason: i32, type: u32, code: u32, mtu: u32): i32 {
-  if (!mayAnswer(p) || !withinRate()) return reason;
+function answer6(p: Packet, reason: i32): void {
+  switch (reason) {
+    case NO_ROUTE:
+      return error6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.NO_ROUTE_TO_DESTINATION, 0);
+    case NO_HOST:
+      return error6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.ADDRESS_UNREACHABLE, 0);
+    case TTL_EXCEEDED:
+      return error6(p, icmpv6.TIME_EXCEEDED, icmpv6.HOP_LIMIT_IN_TRANSIT, 0);
+    case TOO_BIG:
+      return error6(p, icmpv6.PACKET_TOO_BIG, 0, pathMtu(p.peer));
+  }
+}
 
+function error4(p: Packet, type: u32, code: u32, mtu: u32): void {
   const header = answerBuffer();
   const ip = header + VIRTIO_SIZE;
   const message = ip + ipv4.IPV4_SIZE;
   const quoted = min<u32>(p.length, MAX_ERROR - ipv4.IPV4_SIZE - icmp.ICMP_SIZE);
   const length = icmp.ICMP_SIZE + quoted;
+  const whole = ipv4.IPV4_SIZE + length;
 
   memory.copy(message + icmp.ICMP_SIZE, p.ip, quoted);
   icmp.writeError(message, type, code, mtu, length);
-  ipv4.writeIPv4(
-    ip,
-    TOS,
-    ipv4.IPV4_SIZE + length,
-    TTL,
-    ipv4.ICMP,
-    load<u32>(OWN_ADDRESS),
-    p.source,
-  );
+  ipv4.writeIPv4(ip, TOS, whole, HOPS, ICMP, load<u32>(OWN_ADDRESS), ipv4.source(p.ip));
   virtio.writePlain(header);
-  pushWrite(p, header, VIRTIO_SIZE + ipv4.IPV4_SIZE + length);
-  return reason | ANSWERED;
+  pushWrite(p, header, VIRTIO_SIZE + whole);
 }
 
-/** Never about an error, nor about any fragment but the first (RFC 1812, 4.3.2.7). */
+function error6(p: Packet, type: u32, code: u32, mtu: u32): void {
+  const header = answerBuffer();
+  const ip = header + VIRTIO_SIZE;
+  const message = ip + ipv6.IPV6_SIZE;
+  const quoted = min<u32>(p.length, MAX_ERROR_6 - ipv6.IPV6_SIZE - icmpv6.ICMPV6_SIZE);
+  const length = icmpv6.ICMPV6_SIZE + quoted;
+  const whole = ipv6.IPV6_SIZE + length;
+
+  memory.copy(message + icmpv6.ICMPV6_SIZE, p.ip, quoted);
+  ipv6.writeIPv6(ip, 0, whole, HOPS, ICMPV6, OWN_ADDRESS_6, ipv6.source(p.ip));
+  icmpv6.writeError(message, type, code, mtu, length, ipv6.source(ip));
+  virtio.writePlain(header);
+  pushWrite(p, header, VIRTIO_SIZE + whole);
+}
+
+/**
+ * Never about an error, nor about any fragment but the first (RFC 1812, 4.3.2.7;
+ * RFC 4443, 2.4), nor from a node that has no address of that family.
+ */
 function mayAnswer(p: Packet): bool {
-  if (p.fragment & ipv4.OFFSET_MASK) return false;
-  if (p.protocol != ipv4.ICMP) return true;
-  return p.length > p.headerLength && icmp.isQuery(p.ip + p.headerLength);
+  if (isLaterFragment(p)) return false;
+  const hasType = p.length > p.transport;
+  if (p.family == 4) {
+    if (load<u32>(OWN_ADDRESS) == 0) return false;
+    return p.protocol != ICMP || (hasType && icmp.isQuery(p.ip + p.transport));
+  }
+  if (load<u64>(OWN_ADDRESS_6) == 0) return false;
+  return p.protocol != ICMPV6 || (hasType && icmpv6.isAnswerable(p.ip + p.transport));
 }
 
 /** A leaky bucket: each answer raises the level, time lowers it. */

@@ -1,6 +1,6 @@
 import { ENCAP_SIZE, OWN_VNI } from "../memory";
 import { Packet } from "../packet";
-import { NOT_IPV4, NOT_VXLAN, TRUNCATED, WRONG_VNI } from "../reason";
+import { NOT_IP, NOT_VXLAN, TRUNCATED, WRONG_VNI } from "../reason";
 import * as ethernet from "../wire/ethernet";
 import * as vxlan from "../wire/vxlan";
 
@@ -11,6 +11,6 @@ export function decap(p: Packet): i32 {
   const start = p.ip - ENCAP_SIZE;
   if (!vxlan.hasVni(start)) return NOT_VXLAN;
   if (vxlan.vni(start) != load<u32>(OWN_VNI)) return WRONG_VNI;
-  if (ethernet.etherType(start + vxlan.VXLAN_SIZE) != ethernet.TYPE_IPV4) return NOT_IPV4;
-  return 0;
+  const type = ethernet.etherType(start + vxlan.VXLAN_SIZE);
+  return type == ethernet.TYPE_IPV4 || type == ethernet.TYPE_IPV6 ? 0 : NOT_IP;
 }

@@ -1,16 +1,17 @@
-import { ENCAP_SIZE, MAX_FRAGMENTS } from "../memory";
+import { ENCAP_SIZE, MAX_PIECES } from "../memory";
 import { Packet } from "../packet";
 import { TOO_BIG } from "../reason";
-import { mtu, peerAt, prependHeaders } from "../tables/peer";
-import { madeHeader, pushDatagram } from "../vectors";
+import { pathMtu, prependHeaders } from "../tables/peer";
 import * as ipv4 from "../wire/ipv4";
+import { madeHeader, pushDatagram } from "../wire-list";
+import { segment } from "./segment";
 
-/** Puts the peer's headers before the packet; one too big for the way goes in fragments. */
+/** Puts the peer's headers before the packet; what is too big for one datagram becomes several. */
 export function encap(p: Packet): i32 {
-  const peer = peerAt(p.peer);
-  if (p.length > mtu(peer)) return encapFragments(p, peer);
-  const start = prependHeaders(peer, p.ip);
-  pushDatagram(p, peer, start, p.length + ENCAP_SIZE, 0, 0);
+  if (p.step) return segment(p);
+  if (p.length > pathMtu(p.peer)) return fragment(p);
+  const start = prependHeaders(p, p.ip);
+  pushDatagram(p, start, p.length + ENCAP_SIZE, start, 0);
   return 0;
 }
 
@@ -18,11 +19,11 @@ export function encap(p: Packet): i32 {
  * RFC 791, 3.2: every fragment but the last carries a multiple of 8 bytes. Each
  * gets a made header of its own; its data is a slice of the packet where it lies.
  */
-function encapFragments(p: Packet, peer: usize): i32 {
-  const header = p.headerLength;
+function fragment(p: Packet): i32 {
+  const header = p.transport;
   const data = p.length - header;
-  const step = (mtu(peer) - header) & ~7;
-  if ((data + step - 1) / step > MAX_FRAGMENTS) return TOO_BIG;
+  const step = (pathMtu(p.peer) - header) & ~7;
+  if ((data + step - 1) / step > MAX_PIECES) return TOO_BIG;
 
   const firstOffset = p.fragment & ipv4.OFFSET_MASK;
   const moreAfterThis = p.fragment & ipv4.MORE_FRAGMENTS;
@@ -40,8 +41,8 @@ function encapFragments(p: Packet, peer: usize): i32 {
     );
     ipv4.setChecksum(ip);
 
-    const start = prependHeaders(peer, ip);
-    pushDatagram(p, peer, start, ENCAP_SIZE + header, p.ip + header + at, size);
+    const start = prependHeaders(p, ip);
+    pushDatagram(p, start, ENCAP_SIZE + header, p.ip + header + at, size);
   }
   return 0;
 }

@@ -1,25 +1,24 @@
 import { Packet } from "../packet";
-import { MARTIAN_DESTINATION, MARTIAN_SOURCE } from "../reason";
+import { HEADER_CHAIN, MARTIAN_DESTINATION, MARTIAN_SOURCE, NOT_IP, TRUNCATED } from "../reason";
 import * as icmp from "../wire/icmp";
 import * as ipv4 from "../wire/ipv4";
+import * as ipv6 from "../wire/ipv6";
+import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
 import * as tcp from "../wire/tcp";
 import * as udp from "../wire/udp";
 
 /** Checks every header once and notes what later stages ask for. */
 export function parse(p: Packet): i32 {
-  const r = ipv4.checkIPv4(p.ip, p.length);
-  if (r) return r;
-
-  p.length = ipv4.totalLength(p.ip);
-  p.headerLength = ipv4.headerLength(p.ip);
-  p.protocol = ipv4.protocol(p.ip);
-  p.source = ipv4.source(p.ip);
-  p.destination = ipv4.destination(p.ip);
-  p.fragment = ipv4.fragment(p.ip);
-
-  if (!isHost(p.source)) return MARTIAN_SOURCE;
-  if (!isHost(p.destination)) return MARTIAN_DESTINATION;
-  return isFragment(p) ? 0 : checkTransport(p);
+  if (p.length < 1) return TRUNCATED;
+  p.family = load<u8>(p.ip) >> 4;
+  switch (p.family) {
+    case 4:
+      return parseIPv4(p);
+    case 6:
+      return parseIPv6(p);
+    default:
+      return NOT_IP;
+  }
 }
 
 /** A fragment's transport header may be cut short, or not be there at all. */
@@ -27,15 +26,67 @@ export function isFragment(p: Packet): bool {
   return (p.fragment & (ipv4.MORE_FRAGMENTS | ipv4.OFFSET_MASK)) != 0;
 }
 
+export function isLaterFragment(p: Packet): bool {
+  return (p.fragment & ipv4.OFFSET_MASK) != 0;
+}
+
+function parseIPv4(p: Packet): i32 {
+  const r = ipv4.checkIPv4(p.ip, p.length);
+  if (r) return r;
+  p.length = ipv4.totalLength(p.ip);
+  p.transport = ipv4.headerLength(p.ip);
+  p.protocol = ipv4.protocol(p.ip);
+  p.fragment = ipv4.fragment(p.ip);
+  if (!isHost4(ipv4.source(p.ip))) return MARTIAN_SOURCE;
+  if (!isHost4(ipv4.destination(p.ip))) return MARTIAN_DESTINATION;
+  return isFragment(p) ? 0 : checkTransport(p);
+}
+
+function parseIPv6(p: Packet): i32 {
+  let r = ipv6.checkIPv6(p.ip, p.length);
+  if (r) return r;
+  p.length = ipv6.totalLength(p.ip);
+  r = walkExtensions(p);
+  if (r) return r;
+  if (!isHost6(ipv6.source(p.ip))) return MARTIAN_SOURCE;
+  if (!isHost6(ipv6.destination(p.ip))) return MARTIAN_DESTINATION;
+  return isFragment(p) ? 0 : checkTransport(p);
+}
+
+/** Finds the transport header behind the extension headers, of which there may be so many. */
+function walkExtensions(p: Packet): i32 {
+  p.fragment = 0;
+  p.transport = ipv6.IPV6_SIZE;
+  p.protocol = ipv6.nextHeader(p.ip);
+  for (let i: u32 = 0; ipv6.isExtension(p.protocol); i++) {
+    if (i == ipv6.MAX_EXTENSIONS) return HEADER_CHAIN;
+    if (p.transport + 8 > p.length) return TRUNCATED;
+    const at = p.ip + p.transport;
+    const type = p.protocol;
+    p.protocol = ipv6.extensionNext(at);
+    p.transport += ipv6.extensionLength(at, type);
+    if (p.transport > p.length) return TRUNCATED;
+    if (type == ipv6.FRAGMENT) {
+      // A fragment of a fragment: the inner header would hide what the outer one says.
+      if (isFragment(p)) return HEADER_CHAIN;
+      p.fragment = ipv6.extensionFragment(at);
+      // What follows is the middle of something.
+      if (isLaterFragment(p)) return 0;
+    }
+  }
+  return 0;
+}
+
 function checkTransport(p: Packet): i32 {
-  const at = p.ip + p.headerLength;
-  const length = p.length - p.headerLength;
+  const at = p.ip + p.transport;
+  const length = p.length - p.transport;
   switch (p.protocol) {
-    case ipv4.TCP:
+    case TCP:
       return tcp.checkTcp(at, length);
-    case ipv4.UDP:
+    case UDP:
       return udp.checkUdp(at, length);
-    case ipv4.ICMP:
+    case ICMP:
+    case ICMPV6:
       return icmp.checkIcmp(length);
     default:
       return 0;
@@ -43,7 +94,20 @@ function checkTransport(p: Packet): i32 {
 }
 
 /** False for addresses no single host has: 0/8, 127/8, multicast, 240/4 and broadcast (RFC 6890). */
-function isHost(address: u32): bool {
+function isHost4(address: u32): bool {
   const firstOctet = address & 0xff;
   return firstOctet != 0 && firstOctet != 127 && firstOctet < 224;
+}
+
+/**
+ * False for what no router forwards: ::/96 (unspecified, loopback, IPv4-compatible),
+ * IPv4-mapped, link-local and multicast (RFC 6890, RFC 4291).
+ */
+function isHost6(address: usize): bool {
+  const firstOctet: u32 = load<u8>(address);
+  if (firstOctet == 0xff) return false;
+  if (firstOctet == 0xfe && (load<u8>(address, 1) & 0xc0) == 0x80) return false;
+  if (load<u64>(address) != 0) return true;
+  const third = load<u32>(address, 8);
+  return third != 0 && third != 0xffff0000;
 }

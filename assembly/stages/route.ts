@@ -1,18 +1,34 @@
 import { Packet } from "../packet";
 import { NO_HOST, NO_ROUTE, TOO_BIG, TTL_EXCEEDED } from "../reason";
-import { mtu, NO_PEER, peerAt, THIS_NODE } from "../tables/peer";
-import { lookup } from "../tables/route";
+import { NO_PEER, pathMtu, THIS_NODE } from "../tables/peer";
 import * as ipv4 from "../wire/ipv4";
+import * as ipv6 from "../wire/ipv6";
+import { gsoHeaders } from "./segment";
 
-/** Finds the peer, and takes the hop a router takes (RFC 1812, 5.2.1 and 5.3.1). */
+/** Takes the hop a router takes, towards the owner of the destination (RFC 1812, 5.2.1 and 5.3.1). */
 export function route(p: Packet): i32 {
-  p.peer = lookup(p.destination);
+  p.peer = p.owner;
   if (p.peer == NO_PEER) return NO_ROUTE;
   // The host handed us an address of its own lease: nothing on this host carries it.
   if (p.peer == THIS_NODE) return NO_HOST;
-  if (ipv4.ttl(p.ip) <= 1) return TTL_EXCEEDED;
-  if (p.length > mtu(peerAt(p.peer)) && p.fragment & ipv4.DONT_FRAGMENT) return TOO_BIG;
+  if (hopsLeft(p) <= 1) return TTL_EXCEEDED;
+  if (onWire(p) > pathMtu(p.peer) && !mayFragment(p)) return TOO_BIG;
 
-  ipv4.decrementTtl(p.ip);
+  if (p.family == 4) ipv4.decrementTtl(p.ip);
+  else ipv6.decrementHopLimit(p.ip);
   return 0;
+}
+
+function hopsLeft(p: Packet): u32 {
+  return p.family == 4 ? ipv4.ttl(p.ip) : ipv6.hopLimit(p.ip);
+}
+
+/** Only the source fragments IPv6 (RFC 8200, 4.5), and what is many in one is segmented instead. */
+function mayFragment(p: Packet): bool {
+  return p.family == 4 && (p.fragment & ipv4.DONT_FRAGMENT) == 0 && p.step == 0;
+}
+
+/** Bytes of the largest packet that this becomes. */
+function onWire(p: Packet): u32 {
+  return p.step ? min(p.length, gsoHeaders(p) + p.step) : p.length;
 }

@@ -1,26 +1,83 @@
 /**
  * The underlay addresses that peers send from: a hash table with linear
- * probing, at most half full. A free place has peer NO_PEER.
+ * probing, at most half full, one entry for each peer. A free place has peer
+ * NO_PEER.
  *
- *   +---------+------+
- *   | address | peer |   address in network order
- *   +---------+------+
+ *   +------+------+
+ *   | hash | peer |
+ *   +------+------+
  */
-import { ENDPOINT_BITS, ENDPOINT_SIZE, ENDPOINTS_AT, SEARCHED } from "../memory";
-import { NO_PEER } from "./peer";
+import {
+  CLOCK,
+  ENDPOINT_BITS,
+  ENDPOINT_SIZE,
+  ENDPOINTS_AT,
+  SEARCHED,
+  SOCKADDR_IPV4,
+  SOCKADDR_IPV6,
+} from "../memory";
+import { hasAddress, learnPathMtu, NO_PEER } from "./peer";
 
-const ADDRESS: usize = 0;
+const HASH: usize = 0;
 const PEER: usize = 4;
+const AF_INET: u32 = 2;
 /** 2^32 divided by the golden ratio: spreads neighbouring addresses (Knuth, 6.4). */
 const SPREAD: u32 = 0x9e3779b1;
+const MASK: u32 = (1 << ENDPOINT_BITS) - 1;
 
-export function isKnown(address: u32): bool {
-  const table = load<usize>(SEARCHED) + ENDPOINTS_AT;
-  let place = (address * SPREAD) >> (32 - ENDPOINT_BITS);
-  while (true) {
-    const entry = table + place * ENDPOINT_SIZE;
-    if (load<u32>(entry, PEER) == NO_PEER) return false;
-    if (load<u32>(entry, ADDRESS) == address) return true;
-    place = (place + 1) & ((1 << ENDPOINT_BITS) - 1);
+/** A path MTU is believed for ten minutes (RFC 1191, 6.3). */
+const BELIEVED: f64 = 600_000;
+/** Every host takes so much (RFC 791, 3.1; RFC 8200, 5); a path that says less is mistaken, or an attack. */
+const LEAST_MTU: u32 = 576;
+const LEAST_MTU_6: u32 = 1280;
+const OVERHEAD_4: u32 = 50;
+const OVERHEAD_6: u32 = 70;
+
+export function isKnown(sockaddr: usize): bool {
+  return find(sockaddr, start(sockaddr)) != NOWHERE;
+}
+
+/**
+ * The underlay says that packets to this address must not be longer than `mtu`,
+ * outer IP header included. Every peer there gets the word.
+ */
+export function lowerPathMtu(sockaddr: usize, mtu: u32): void {
+  const isIPv4 = load<u16>(sockaddr) == AF_INET;
+  const inner = max(mtu, isIPv4 ? LEAST_MTU : LEAST_MTU_6) - (isIPv4 ? OVERHEAD_4 : OVERHEAD_6);
+  const until = load<f64>(CLOCK) + BELIEVED;
+  let place = find(sockaddr, start(sockaddr));
+  while (place != NOWHERE) {
+    learnPathMtu(load<u32>(entryAt(place), PEER), inner, until);
+    place = find(sockaddr, (place + 1) & MASK);
   }
+}
+
+const NOWHERE: u32 = 0xffffffff;
+
+/** The first place from `place` on where a peer with this address is. */
+function find(sockaddr: usize, place: u32): u32 {
+  const wanted = hash(sockaddr);
+  while (true) {
+    const entry = entryAt(place);
+    const peer = load<u32>(entry, PEER);
+    if (peer == NO_PEER) return NOWHERE;
+    if (load<u32>(entry, HASH) == wanted && hasAddress(peer, sockaddr)) return place;
+    place = (place + 1) & MASK;
+  }
+}
+
+function entryAt(place: u32): usize {
+  return load<usize>(SEARCHED) + ENDPOINTS_AT + place * ENDPOINT_SIZE;
+}
+
+function start(sockaddr: usize): u32 {
+  return hash(sockaddr) >> (32 - ENDPOINT_BITS);
+}
+
+/** Of the address alone; `src/compile/peers.ts` reckons the same. */
+function hash(sockaddr: usize): u32 {
+  if (load<u16>(sockaddr) == AF_INET) return load<u32>(sockaddr, SOCKADDR_IPV4) * SPREAD;
+  let h: u32 = 0;
+  for (let i: u32 = 0; i < 16; i += 4) h = (h ^ load<u32>(sockaddr + SOCKADDR_IPV6 + i)) * SPREAD;
+  return h;
 }

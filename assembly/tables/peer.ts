@@ -8,11 +8,28 @@
  *   |          | length  | header| header         |     |     |      |
  *   +----------+---------+-------+----------------+-----+-----+------+
  */
-import { ENCAP_SIZE, PEER_SIZE, PEERS_AT, SEARCHED, SOCKADDR_IPV4 } from "../memory";
+import {
+  CLOCK,
+  ENCAP_SIZE,
+  PATH_MTU,
+  PATH_MTU_SIZE,
+  PEER_SIZE,
+  PEERS_AT,
+  SEARCHED,
+  SOCKADDR_IPV4,
+  SOCKADDR_IPV6,
+} from "../memory";
+import { Packet } from "../packet";
+import * as ethernet from "../wire/ethernet";
+import { VXLAN_SIZE } from "../wire/vxlan";
 
 const SOCKADDR_LENGTH: usize = 28;
 const HEADERS: usize = 32;
 const MTU: usize = 56;
+const PATH_MTU_UNTIL: usize = 8;
+
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
 
 /** What `lookup` says where no prefix matches, and for this node's own leases. */
 export const NO_PEER: u32 = 0;
@@ -27,20 +44,46 @@ export function peerAt(index: u32): usize {
 export function sockaddrLength(peer: usize): u32 {
   return load<u32>(peer, SOCKADDR_LENGTH);
 }
-/** The underlay address, network order. */
-export function underlayAddress(peer: usize): u32 {
-  return load<u32>(peer, SOCKADDR_IPV4);
-}
-/** The largest inner packet that fits into one datagram on the way there. */
-export function mtu(peer: usize): u32 {
-  return load<u32>(peer, MTU);
+
+/** Is this sockaddr's address the peer's? The port does not matter. */
+export function hasAddress(index: u32, sockaddr: usize): bool {
+  const peer = peerAt(index);
+  const family: u32 = load<u16>(sockaddr);
+  if (family != load<u16>(peer)) return false;
+  if (family == AF_INET)
+    return load<u32>(peer, SOCKADDR_IPV4) == load<u32>(sockaddr, SOCKADDR_IPV4);
+  return (
+    family == AF_INET6 &&
+    load<u64>(peer, SOCKADDR_IPV6) == load<u64>(sockaddr, SOCKADDR_IPV6) &&
+    load<u64>(peer, SOCKADDR_IPV6 + 8) == load<u64>(sockaddr, SOCKADDR_IPV6 + 8)
+  );
 }
 
-/** Puts the VXLAN and Ethernet headers before the packet at `ip`; gives where they begin. */
-export function prependHeaders(peer: usize, ip: usize): usize {
+/** The largest inner packet that the way there takes in one datagram, as far as is known now. */
+export function pathMtu(index: u32): u32 {
+  const mtu = load<u32>(peerAt(index), MTU);
+  const learned = PATH_MTU + index * PATH_MTU_SIZE;
+  const lower = load<u32>(learned);
+  if (lower == 0 || lower >= mtu) return mtu;
+  return load<f64>(CLOCK) < load<f64>(learned, PATH_MTU_UNTIL) ? lower : mtu;
+}
+
+/** A router on the way to the peer said what it can take; believed until `until` (CLOCK). */
+export function learnPathMtu(index: u32, mtu: u32, until: f64): void {
+  // Never raised on somebody's word (RFC 8201, 4).
+  if (mtu > pathMtu(index)) return;
+  const learned = PATH_MTU + index * PATH_MTU_SIZE;
+  store<u32>(learned, mtu);
+  store<f64>(learned, until, PATH_MTU_UNTIL);
+}
+
+/** Puts the VXLAN and Ethernet headers before the IP header at `ip`; gives where they begin. */
+export function prependHeaders(p: Packet, ip: usize): usize {
+  const peer = peerAt(p.peer);
   const start = ip - ENCAP_SIZE;
   // 22 bytes in two overlapping moves.
   v128.store(start, v128.load(peer, HEADERS));
   store<u64>(start, load<u64>(peer, HEADERS + ENCAP_SIZE - 8), ENCAP_SIZE - 8);
+  if (p.family == 6) ethernet.setEtherType(start + VXLAN_SIZE, ethernet.TYPE_IPV6);
   return start;
 }

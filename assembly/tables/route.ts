@@ -1,30 +1,66 @@
 /**
- * Longest-prefix match for IPv4: a trie of three steps, 16, 8 and 8 bits, whose
- * shorter prefixes were painted over the longer ones' gaps when it was built
- * (src/compile/routes.ts), so that a search never turns back.
- *
- *   root: 65,536 entries      node: 256 entries
- *   +-----------------+       +-----------------+
- *   | peer, or ->node |------>| peer, or ->node |------> ...
- *   +-----------------+       +-----------------+
- *
- * An entry is the index of a peer, or IS_NODE and the number of the next node.
- * Addresses are compared as they stand in the packet: the low half of a word as
- * read here holds the first two octets, and the root is laid out to match.
+ * Whose addresses are these? The longest-prefix match for a vector of packets:
+ * many lookups wait for memory together.
  */
-import { ROUTE_NODE_SIZE, ROUTE_NODES_AT, ROUTES_AT, SEARCHED } from "../memory";
+import {
+  FOUND,
+  KEY_PACKETS4,
+  KEY_PACKETS6,
+  KEYS4,
+  KEYS6,
+  LPM4_AT,
+  LPM6_AT,
+  SEARCHED,
+} from "../memory";
+import { Packet, packetAt } from "../packet";
+import * as ipv4 from "../wire/ipv4";
+import * as ipv6 from "../wire/ipv6";
+import { lookupMany } from "./lpm";
 
-const IS_NODE: u32 = 0x80000000;
-
-/** The peer whose prefix matches longest; NO_PEER when none does. `address` in network order. */
-export function lookup(address: u32): u32 {
-  const tables = load<usize>(SEARCHED);
-  let entry = load<u32>(tables + ROUTES_AT + ((address & 0xffff) << 2));
-  if (entry & IS_NODE) entry = load<u32>(node(tables, entry) + (((address >> 16) & 0xff) << 2));
-  if (entry & IS_NODE) entry = load<u32>(node(tables, entry) + ((address >> 24) << 2));
-  return entry;
+/** Finds whose the destinations of packets `from`..`to`-1 are, at most a MAX_VECTOR of them. */
+export function lookupDestinations(from: u32, to: u32): void {
+  lookupAll(from, to, false);
 }
 
-function node(tables: usize, entry: u32): usize {
-  return tables + ROUTE_NODES_AT + (entry & ~IS_NODE) * ROUTE_NODE_SIZE;
+/** Finds the peers that their sources belong to. */
+export function lookupSources(from: u32, to: u32): void {
+  lookupAll(from, to, true);
+}
+
+function lookupAll(from: u32, to: u32, ofSource: bool): void {
+  let fours: u32 = 0;
+  let sixes: u32 = 0;
+  for (let i = from; i < to; i++) {
+    const p = packetAt(i);
+    if (p.verdict) continue;
+    if (p.family == 4) {
+      noteKey4(fours++, i, ofSource ? ipv4.source(p.ip) : ipv4.destination(p.ip));
+    } else {
+      noteKey6(sixes++, i, ofSource ? ipv6.source(p.ip) : ipv6.destination(p.ip));
+    }
+  }
+  const tables = load<usize>(SEARCHED);
+  lookupMany(tables + LPM4_AT, KEYS4, 4, fours, FOUND);
+  takeFound(KEY_PACKETS4, fours, ofSource);
+  lookupMany(tables + LPM6_AT, KEYS6, 16, sixes, FOUND);
+  takeFound(KEY_PACKETS6, sixes, ofSource);
+}
+
+function noteKey4(k: u32, packet: u32, address: u32): void {
+  store<u32>(KEYS4 + k * 4, address);
+  store<u32>(KEY_PACKETS4 + k * 4, packet);
+}
+
+function noteKey6(k: u32, packet: u32, address: usize): void {
+  v128.store(KEYS6 + k * 16, v128.load(address));
+  store<u32>(KEY_PACKETS6 + k * 4, packet);
+}
+
+function takeFound(keyPackets: usize, count: u32, ofSource: bool): void {
+  for (let k: u32 = 0; k < count; k++) {
+    const p = packetAt(load<u32>(keyPackets + k * 4));
+    const found = load<u32>(FOUND + k * 4);
+    if (ofSource) p.peer = found;
+    else p.owner = found;
+  }
 }

@@ -7,20 +7,26 @@
  * lanes and folded once, at the end.
  */
 
-/** The unfolded sum of `length` bytes at `p`, at most 65,535 of them. */
+/** The unfolded sum of `length` bytes at `p`. */
 export function sum(p: usize, length: u32): u64 {
   const end = p + length;
-  let lanes = i32x4.splat(0);
-  // A lane gains at most 2 * 65535 from 16 bytes, 2^29 from 64 KiB: it cannot overflow.
-  for (; p + 16 <= end; p += 16) {
-    lanes = i32x4.add(lanes, i32x4.extadd_pairwise_i16x8_u(v128.load(p)));
+  // 32-bit words are added in 64-bit lanes, low and high half each: nothing can overflow.
+  const lowHalf = i64x2.splat(0xffffffff);
+  let a = i64x2.splat(0);
+  let b = i64x2.splat(0);
+  for (; p + 32 <= end; p += 32) {
+    const v = v128.load(p);
+    const w = v128.load(p, 16);
+    a = i64x2.add(a, i64x2.add(v128.and(v, lowHalf), i64x2.shr_u(v, 32)));
+    b = i64x2.add(b, i64x2.add(v128.and(w, lowHalf), i64x2.shr_u(w, 32)));
   }
-  let total =
-    <u64>(<u32>i32x4.extract_lane(lanes, 0)) +
-    <u64>(<u32>i32x4.extract_lane(lanes, 1)) +
-    <u64>(<u32>i32x4.extract_lane(lanes, 2)) +
-    <u64>(<u32>i32x4.extract_lane(lanes, 3));
-  for (; p + 2 <= end; p += 2) total += load<u16>(p);
+  const lanes = i64x2.add(a, b);
+  let total = i64x2.extract_lane(lanes, 0) + i64x2.extract_lane(lanes, 1);
+  for (; p + 4 <= end; p += 4) total += load<u32>(p);
+  if (p + 2 <= end) {
+    total += load<u16>(p);
+    p += 2;
+  }
   // An odd last byte is the high half of a word that ends in zero: the low half as read here.
   if (p < end) total += load<u8>(p);
   return total;
@@ -44,6 +50,11 @@ export function pseudoSum(source: u32, destination: u32, protocol: u32, length: 
     (protocol << 8) +
     <u64>bswap<u16>(<u16>length)
   );
+}
+
+/** The same for IPv6 (RFC 8200, 8.1); `addresses`: where source and destination stand, 32 bytes. */
+export function pseudoSum6(addresses: usize, protocol: u32, length: u32): u64 {
+  return sum(addresses, 32) + (protocol << 8) + bswap<u16>(<u16>length);
 }
 
 /** The checksum field for a sum of everything but itself. */

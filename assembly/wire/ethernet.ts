@@ -8,9 +8,14 @@
  */
 const TYPE: usize = 12;
 
-/** As read by the machine: 0x0800 in network order. */
+/** As read by the machine: 0x0800 and 0x86dd in network order. */
 export const TYPE_IPV4: u32 = 0x0008;
+export const TYPE_IPV6: u32 = 0xdd86;
 
 export function etherType(p: usize): u32 {
   return load<u16>(p, TYPE);
+}
+
+export function setEtherType(p: usize, type: u32): void {
+  store<u16>(p, <u16>type, TYPE);
 }

@@ -15,7 +15,7 @@
  *   |                    Options                    |    Padding    |
  *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  */
-import { BAD_CHECKSUM, BAD_HEADER, NOT_IPV4, TRUNCATED } from "../reason";
+import { BAD_CHECKSUM, BAD_HEADER, TRUNCATED } from "../reason";
 import { checksum, fold, sum } from "./checksum";
 
 const VERSION_IHL: usize = 0;
@@ -35,14 +35,8 @@ export const DONT_FRAGMENT: u32 = 0x4000;
 export const MORE_FRAGMENTS: u32 = 0x2000;
 export const OFFSET_MASK: u32 = 0x1fff;
 
-export const ICMP: u32 = 1;
-export const TCP: u32 = 6;
-export const UDP: u32 = 17;
-
 /** 0 when a whole, sound IPv4 packet lies in `length` bytes at `p`: then no getter leaves it. */
 export function checkIPv4(p: usize, length: u32): i32 {
-  if (length < 1) return TRUNCATED;
-  if (load<u8>(p, VERSION_IHL) >> 4 != 4) return NOT_IPV4;
   if (length < IPV4_SIZE) return TRUNCATED;
   const header = headerLength(p);
   const total = totalLength(p);
@@ -63,6 +57,12 @@ export function totalLength(p: usize): u32 {
 /** Flags and fragment offset, host order. */
 export function fragment(p: usize): u32 {
   return bswap<u16>(load<u16>(p, FRAGMENT));
+}
+export function tos(p: usize): u32 {
+  return load<u8>(p, TOS);
+}
+export function identification(p: usize): u32 {
+  return bswap<u16>(load<u16>(p, ID));
 }
 export function ttl(p: usize): u32 {
   return load<u8>(p, TTL);
@@ -92,6 +92,9 @@ export function decrementTtl(p: usize): void {
 
 export function setTotalLength(p: usize, length: u32): void {
   store<u16>(p, bswap<u16>(<u16>length), TOTAL_LENGTH);
+}
+export function setIdentification(p: usize, id: u32): void {
+  store<u16>(p, bswap<u16>(<u16>id), ID);
 }
 export function setFragment(p: usize, flagsAndOffset: u32): void {
   store<u16>(p, bswap<u16>(<u16>flagsAndOffset), FRAGMENT);

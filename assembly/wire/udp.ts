@@ -11,6 +11,7 @@
 import { BAD_HEADER, TRUNCATED } from "../reason";
 
 const LENGTH: usize = 4;
+const CHECKSUM: usize = 6;
 
 export const UDP_SIZE: u32 = 8;
 export const UDP_CHECKSUM: u32 = 6;
@@ -25,4 +26,18 @@ export function checkUdp(p: usize, length: u32): i32 {
 /** Header and data. */
 export function udpLength(p: usize): u32 {
   return bswap<u16>(load<u16>(p, LENGTH));
+}
+
+export function ports(p: usize): u32 {
+  return load<u32>(p);
+}
+/** As stored; 0 means that the sender made none. */
+export function storedChecksum(p: usize): u32 {
+  return load<u16>(p, CHECKSUM);
+}
+export function setUdpLength(p: usize, length: u32): void {
+  store<u16>(p, bswap<u16>(<u16>length), LENGTH);
+}
+export function setUdpChecksum(p: usize, checksum: u16): void {
+  store<u16>(p, checksum, CHECKSUM);
 }

@@ -8,21 +8,33 @@
  *   +------+----------+---------+----------+------------+-------------+
  *
  * With NEEDS_CSUM the checksum at csum_start + csum_offset holds the sum of the
- * pseudo-header only; it is to be finished over csum_start up to the end.
+ * pseudo-header only; it is to be finished over csum_start up to the end. With a
+ * gso_type the packet is one of many in one: gso_size bytes of payload in each.
+ * hdr_len is a hint that can be wrong: it is written, never read.
  */
 const FLAGS: usize = 0;
 const GSO_TYPE: usize = 1;
+const HDR_LEN: usize = 2;
+const GSO_SIZE: usize = 4;
 const CSUM_START: usize = 6;
 const CSUM_OFFSET: usize = 8;
 
 export const NEEDS_CSUM: u32 = 1;
 export const GSO_NONE: u32 = 0;
+export const GSO_TCPV4: u32 = 1;
+export const GSO_TCPV6: u32 = 4;
+export const GSO_UDP_L4: u32 = 5;
+/** A bit beside the type: the first segment alone has CWR set. Segmenting keeps to that anyway. */
+export const GSO_ECN: u32 = 0x80;
 
 export function flags(p: usize): u32 {
   return load<u8>(p, FLAGS);
 }
 export function gsoType(p: usize): u32 {
-  return load<u8>(p, GSO_TYPE);
+  return load<u8>(p, GSO_TYPE) & ~GSO_ECN;
+}
+export function gsoSize(p: usize): u32 {
+  return load<u16>(p, GSO_SIZE);
 }
 export function csumStart(p: usize): u32 {
   return load<u16>(p, CSUM_START);
@@ -43,4 +55,11 @@ export function writeNeedsCsum(p: usize, start: u32, offset: u32): void {
   store<u8>(p, NEEDS_CSUM, FLAGS);
   store<u16>(p, <u16>start, CSUM_START);
   store<u16>(p, <u16>offset, CSUM_OFFSET);
+}
+
+/** Many packets in one; what NEEDS_CSUM asks for is already written. */
+export function writeGso(p: usize, type: u32, headers: u32, size: u32): void {
+  store<u8>(p, <u8>type, GSO_TYPE);
+  store<u16>(p, <u16>headers, HDR_LEN);
+  store<u16>(p, <u16>size, GSO_SIZE);
 }

@@ -10,14 +10,15 @@ export const peers = () =>
 `,
     print: (rows) =>
       table(
-        ["NAME", "ENDPOINT", "LEASES", "STATE", "PATH", "RTT ms", "MAC"],
-        rows.map(({ name, endpoint, leases, state, path, rttMs, mac }) => [
+        ["NAME", "ENDPOINT", "LEASES", "STATE", "PATH", "RTT ms", "MTU", "MAC"],
+        rows.map(({ name, endpoint, leases, state, path, rttMs, mtu, mac }) => [
           name,
           endpoint,
           leases,
           state,
           path,
           rttMs,
+          mtu,
           mac,
         ]),
       ),

@@ -1,6 +1,14 @@
+import type { Offloads } from "../config.js";
 import { exit } from "./exit.js";
 import { readingVerb } from "./reading.js";
 import { pairs } from "./table.js";
+
+/** `tso gso`, or `none`. */
+const inUse = (offloads: Offloads): string =>
+  Object.entries(offloads)
+    .filter(([, used]) => used)
+    .map(([name]) => name)
+    .join(" ") || "none";
 
 export const status = () =>
   readingVerb("status", {
@@ -17,13 +25,14 @@ Examples:
         ["node", node.name],
         ["health", node.healthy ? "healthy" : "degraded"],
         ...node.problems.map((problem) => ["problem", problem] as const),
-        ["address", node.address],
+        ["address", node.address && node.addresses],
         ["leases", node.leases],
         ["network", node.network],
         ["underlay", node.underlay],
         ["vni", node.vni],
         ["mtu", node.mtu],
         ["mac", node.mac],
+        ["offloads", inUse(node.offloads)],
         ["peers", node.peers],
       ]),
     exitCode: ({ healthy }) => (healthy ? exit.ok : exit.failed),

@@ -16,6 +16,9 @@ Examples:
   weft up --secret-file secret                        the first node
   weft up --secret-file secret --join 192.0.2.1       every other one
 
+  weft up --secret-file secret --network 10.244.0.0/16,fd00:244::/48
+                                                      IPv4 and IPv6 in the overlay
+
   weft up --secret-file secret --port 8472 --static-peer \\
     name=f,endpoint=192.0.2.9:8472,mac=02:00:00:00:00:09,subnets=10.244.9.0/24
                                                       beside a plain Linux vxlan device
@@ -27,7 +30,8 @@ export function up(): Command {
   const command = new Command("up").description("run the agent in the foreground");
   for (const [name, setting] of Object.entries(settings.shape)) {
     const { value, help, group, repeats = false } = flags.get(setting)!;
-    const option = new Option(`--${name} <${value}${repeats ? "..." : ""}>`, help);
+    const taking = value === undefined ? "" : ` <${value}${repeats ? "..." : ""}>`;
+    const option = new Option(`--${name}${taking}`, help);
     option.variadic = repeats;
     command.addOption(option.helpGroup(`${group}:`));
   }
@@ -61,11 +65,19 @@ async function run(given: object, file: string | undefined): Promise<void> {
   process.exit(exit.ok);
 }
 
-/** What was given, by the names as they were written: `subnet-len`, not `subnetLen`. */
+/**
+ * What was given, by the names as they were written: `subnet-len`, not
+ * `subnetLen`. To commander `--no-tso` is `tso` turned false; here it is
+ * `no-tso: true`, as in the file.
+ */
 function byName(command: Command): Record<string, unknown> {
   const given = command.options
-    .map((option) => [option.long!.slice(2), command.getOptionValue(option.attributeName())])
-    .filter(([, value]) => value !== undefined);
+    .map((option) => [option, option.attributeName()] as const)
+    .filter(([, name]) => command.getOptionValueSource(name) === "cli")
+    .map(([option, name]) => [
+      option.long!.slice(2),
+      option.negate ? "true" : command.getOptionValue(name),
+    ]);
   return Object.fromEntries(given);
 }
 

@@ -10,7 +10,6 @@ import {
 import { WeftError } from "../error.js";
 import type { Peer } from "../peer.js";
 import type { PeerEntry } from "./peers.js";
-import type { Route } from "./routes.js";
 
 /** This node, as its own dataplane sees it. */
 export interface Own {
@@ -19,6 +18,12 @@ export interface Own {
   /** The largest inner packet, bytes. */
   readonly mtu: number;
   readonly leases: readonly Prefix[];
+}
+
+export interface Route {
+  readonly prefix: Prefix;
+  /** Index in the table of peers. */
+  readonly peer: number;
 }
 
 export interface Compiled {
@@ -45,23 +50,9 @@ export function compile(
   for (const peer of peers) {
     const index = indexOf(peer.name);
     const endpoint = parseEndpoint(peer.endpoint);
-    if (endpoint.address.family !== 4) {
-      throw new WeftError(
-        "PEER",
-        `peer "${peer.name}" has the IPv6 endpoint ${peer.endpoint}`,
-        "give its IPv4 underlay address: IPv6 underlays are not supported yet",
-      );
-    }
     entries.push({ index, endpoint, mac: parseMac(peer.mac), mtu: own.mtu });
     for (const lease of peer.leases) {
       const prefix = parsePrefix(lease);
-      if (prefix.family !== 4) {
-        throw new WeftError(
-          "PEER",
-          `peer "${peer.name}" has the IPv6 lease ${lease}`,
-          "leave it out: IPv6 is not supported yet",
-        );
-      }
       routes.push({ prefix, peer: index });
       claims.push({ prefix, by: `peer "${peer.name}"` });
     }
@@ -77,7 +68,7 @@ interface Claim {
 
 /** Sorted by base, shorter first, a prefix overlaps another only if it overlaps the last wide one. */
 function refuseOverlap(claims: Claim[]): void {
-  claims.sort((a, b) => Number(a.prefix.base - b.prefix.base) || a.prefix.length - b.prefix.length);
+  claims.sort((a, b) => inOrder(a.prefix, b.prefix));
   let wide: Claim | undefined;
   for (const claim of claims) {
     if (wide && overlaps(wide.prefix, claim.prefix)) {
@@ -90,3 +81,6 @@ function refuseOverlap(claims: Claim[]): void {
     wide = claim;
   }
 }
+
+const inOrder = (a: Prefix, b: Prefix): number =>
+  a.family - b.family || Number(a.base > b.base) - Number(a.base < b.base) || a.length - b.length;

@@ -14,7 +14,12 @@ export interface PeerEntry {
 }
 
 const AF_INET = 2;
+const AF_INET6 = 10;
 const SOCKADDR_IN_SIZE = 16;
+const SOCKADDR_IN6_SIZE = 28;
+const PORT = 2;
+const ADDRESS_4 = 4;
+const ADDRESS_6 = 8;
 const SOCKADDR_LENGTH = 28;
 const VXLAN = 32;
 const ETHERNET = VXLAN + 8;
@@ -30,10 +35,7 @@ export function writePeer(
 ): void {
   const bytes = new Uint8Array(record.buffer, record.byteOffset, record.byteLength);
   bytes.fill(0);
-  record.setUint16(0, AF_INET, true);
-  record.setUint16(2, endpoint.port);
-  bytes.set(toBytes(endpoint.address), 4);
-  record.setUint32(SOCKADDR_LENGTH, SOCKADDR_IN_SIZE, true);
+  record.setUint32(SOCKADDR_LENGTH, writeSockaddr(record, endpoint), true);
   record.setUint8(VXLAN, HAS_VNI);
   record.setUint32(VXLAN + 4, own.vni << 8);
   bytes.set(mac, ETHERNET);
@@ -42,19 +44,49 @@ export function writePeer(
   record.setUint32(MTU, mtu, true);
 }
 
-const SPREAD = 0x9e3779b1;
+/** struct sockaddr_in or sockaddr_in6; gives its length. */
+export function writeSockaddr(view: DataView, { address, port }: Endpoint): number {
+  const isIPv4 = address.family === 4;
+  view.setUint16(0, isIPv4 ? AF_INET : AF_INET6, true);
+  view.setUint16(PORT, port);
+  toBytes(address).forEach((byte, i) => {
+    view.setUint8((isIPv4 ? ADDRESS_4 : ADDRESS_6) + i, byte);
+  });
+  return isIPv4 ? SOCKADDR_IN_SIZE : SOCKADDR_IN6_SIZE;
+}
 
-/** The hash table of underlay addresses: 2^bits places of two words, address and peer. */
+/** Reads back what `writeSockaddr` wrote. */
+export function readSockaddr(view: DataView): Endpoint {
+  const family = view.getUint16(0, true) === AF_INET ? 4 : 6;
+  let value = 0n;
+  for (let i = 0; i < (family === 4 ? 4 : 16); i++) {
+    value = (value << 8n) | BigInt(view.getUint8((family === 4 ? ADDRESS_4 : ADDRESS_6) + i));
+  }
+  return { address: { family, value }, port: view.getUint16(PORT) };
+}
+
+/** The hash table of underlay addresses: 2^bits places of two words, hash and peer. */
 export function writeEndpoints(table: Uint32Array, bits: number, peers: Iterable<PeerEntry>): void {
   table.fill(0);
   const mask = (1 << bits) - 1;
   for (const { endpoint, index } of peers) {
-    const address = networkOrder(endpoint.address);
-    let place = Math.imul(address, SPREAD) >>> (32 - bits);
-    while (table[place * 2 + 1] !== 0 && table[place * 2] !== address) place = (place + 1) & mask;
-    table[place * 2] = address;
+    const hash = hashOf(endpoint.address);
+    let place = hash >>> (32 - bits);
+    while (table[place * 2 + 1] !== 0) place = (place + 1) & mask;
+    table[place * 2] = hash;
     table[place * 2 + 1] = index;
   }
+}
+
+/** As the core reckons it from a sockaddr: `assembly/tables/endpoint.ts`. */
+function hashOf(address: Address): number {
+  const SPREAD = 0x9e3779b1;
+  const bytes = new DataView(toBytes(address).buffer);
+  let hash = 0;
+  for (let i = 0; i < bytes.byteLength; i += 4) {
+    hash = Math.imul(hash ^ bytes.getUint32(i, true), SPREAD);
+  }
+  return hash >>> 0;
 }
 
 /** An IPv4 address as the core loads it from a packet. */

@@ -6,6 +6,7 @@ import { resolve } from "node:path";
 import {
   type Address,
   contains,
+  covers,
   type Endpoint,
   formatAddress,
   formatEndpoint,
@@ -21,7 +22,7 @@ import {
 } from "../address.js";
 import { WeftError } from "../error.js";
 
-/** A mesh address to dial. The host is an IPv4 address or a DNS name. */
+/** A mesh address to dial. The host is an IP address, without brackets, or a DNS name. */
 export interface HostPort {
   readonly host: string;
   readonly port: number;
@@ -39,13 +40,15 @@ const NODE_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const DNS_LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 const NUMERIC_LABEL = /^(\d+|0x[0-9a-f]*)$/i;
 const WHOLE_NUMBER = /^(0|[1-9]\d{0,9})$/;
+const HOST_PORT = /^(?:\[(?<ipv6>[^\]]*:[^\]]*)\]|(?<host>[^:]*))(?::(?<port>[^:]*))?$/;
 /** Linux also takes stranger names; these need no quoting anywhere. */
 const DEVICE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
 /** Names that are taken: `all` and `default` by sysctl, `lo` by the loopback device. */
 const RESERVED_DEVICES = ["all", "default", "lo"];
-/** "This network", and multicast with everything above it (RFC 6890). */
-const NO_HOST = ["0.0.0.0/8", "224.0.0.0/3"].map(parsePrefix);
-const LOOPBACK = parsePrefix("127.0.0.0/8");
+/** "This network", what IPv6 made of IPv4 addresses, and multicast with all above it (RFC 6890). */
+const NO_HOST = ["0.0.0.0/8", "224.0.0.0/3", "::/8", "ff00::/8"].map(parsePrefix);
+const LOOPBACK = ["127.0.0.0/8", "::1/128"].map(parsePrefix);
+const LINK_LOCAL = parsePrefix("fe80::/10");
 
 export const bad = (what: string, remedy: string) => new WeftError("CONFIG", what, remedy);
 
@@ -70,44 +73,70 @@ export const wholeNumber =
 
 export const port = wholeNumber(1, 65535);
 
-export function address(text: string): Address {
-  const value = parseAddress(text);
-  if (value.family === 6) throw noIpv6(text);
-  if (NO_HOST.some((range) => contains(range, value))) {
-    throw bad(`${text} is not an address of a host`, "give a unicast address like 192.0.2.1");
-  }
-  return value;
+/** A switch: YAML's other spellings of true and false mean different things to different readers. */
+export function yes(text: string): boolean {
+  if (text === "true" || text === "false") return text === "true";
+  throw bad(`"${printable(text)}" is neither true nor false`, "write true or false");
 }
 
-/** A prefix that hosts can be numbered from. */
-export function prefix(text: string): Prefix {
-  const value = parsePrefix(text);
-  if (value.family === 6) throw noIpv6(text);
-  const unusable = [LOOPBACK, ...NO_HOST].find((range) => overlaps(range, value));
-  if (unusable) {
+export function address(text: string): Address {
+  if (text.includes("%")) throw linkLocal(text);
+  const value = parseAddress(text);
+  if (contains(LINK_LOCAL, value)) throw linkLocal(text);
+  if (isIn(NO_HOST, value) && !isIn(LOOPBACK, value)) {
     throw bad(
-      `${text} overlaps ${formatPrefix(unusable)}, which no host may use`,
-      "use a private range, like 10.244.0.0/16",
+      `${text} is not an address of a host`,
+      "give a unicast address like 192.0.2.1 or 2001:db8::1",
     );
   }
   return value;
 }
 
-/** `CIDR[,CIDR6]`: at most one prefix of each family. */
-export function network(text: string): Prefix[] {
-  const prefixes = text.split(",").map(prefix);
-  if (prefixes.length === 1) return prefixes;
-  throw bad(
-    `"${printable(text)}" names ${prefixes.length} IPv4 networks`,
-    "give one prefix; a wider one has room for more leases",
+const isIn = (ranges: readonly Prefix[], value: Address): boolean =>
+  ranges.some((range) => contains(range, value));
+
+const linkLocal = (text: string) =>
+  bad(
+    `${printable(text)} is link-local: on every link it can be another host`,
+    "give a global or unique local address, like 2001:db8::1 or fd00::1",
   );
+
+/** A prefix that hosts can be numbered from. */
+export function prefix(text: string): Prefix {
+  const value = parsePrefix(text);
+  if (covers(LINK_LOCAL, value)) throw linkLocal(text);
+  const unusable = [...LOOPBACK, ...NO_HOST, LINK_LOCAL].find((range) => overlaps(range, value));
+  if (unusable) {
+    throw bad(
+      `${text} overlaps ${formatPrefix(unusable)}, which no host may use`,
+      "use a private range, like 10.244.0.0/16 or fd00:244::/48",
+    );
+  }
+  return value;
 }
 
-/** `HOST` or `HOST:PORT`. */
+/** `CIDR[,CIDR]`: at most one prefix of each family. The IPv4 one comes first. */
+export function network(text: string): Prefix[] {
+  const prefixes = text.split(",").map(prefix);
+  for (const family of [4, 6] as const) {
+    const count = prefixes.filter((one) => one.family === family).length;
+    if (count <= 1) continue;
+    throw bad(
+      `"${printable(text)}" names ${count} IPv${family} networks`,
+      "give one prefix of each family; a wider one has room for more leases",
+    );
+  }
+  return prefixes.sort((a, b) => a.family - b.family);
+}
+
+/** `HOST`, `HOST:PORT` or `[IPV6]:PORT`. An IPv6 address without a port needs no brackets. */
 export function hostPort(text: string): HostPort {
-  if (text.startsWith("[") || text.split(":").length > 2) throw noIpv6(text);
-  const [host = "", after] = text.split(":");
-  return { host: hostName(host), port: after === undefined ? MESH_PORT : port(after) };
+  const parts = HOST_PORT.exec(text)?.groups ?? { ipv6: text };
+  return {
+    host:
+      parts.ipv6 === undefined ? hostName(parts.host ?? "") : formatAddress(address(parts.ipv6)),
+    port: parts.port === undefined ? MESH_PORT : port(parts.port),
+  };
 }
 
 /** A name whose last label is a number would be read as an address by some: it must be one. */
@@ -115,11 +144,14 @@ function hostName(text: string): string {
   const labels = text.split(".");
   if (NUMERIC_LABEL.test(labels.at(-1) ?? "")) return formatAddress(address(text));
   if (text.length <= MAX_DNS_NAME && labels.every((label) => DNS_LABEL.test(label))) return text;
-  throw bad(
-    `"${printable(text)}" is neither an IPv4 address nor a host name`,
-    "write HOST or HOST:PORT, like 192.0.2.1 or node1.example.org:6783",
-  );
+  throw noHost(text);
 }
+
+const noHost = (text: string) =>
+  bad(
+    `"${printable(text)}" is neither an IP address nor a host name`,
+    "write HOST or HOST:PORT, like 192.0.2.1, [2001:db8::1]:6783 or node1.example.org:6783",
+  );
 
 export function deviceName(text: string): string {
   if (!DEVICE_NAME.test(text) || text.length > MAX_DEVICE_NAME) {
@@ -149,7 +181,7 @@ export function socketPath(text: string): string {
 /** The API has no login, so it stays on this host. */
 export function loopback(text: string): Endpoint {
   const value = parseEndpoint(text);
-  if (contains(LOOPBACK, value.address) || formatAddress(value.address) === "::1") return value;
+  if (isIn(LOOPBACK, value.address)) return value;
   throw bad(
     `${text} can be reached from other hosts, and the HTTP interface has no login`,
     "use a loopback address, like 127.0.0.1:6784",
@@ -179,6 +211,3 @@ export function fields(text: string): Record<string, string> {
   }
   return Object.fromEntries(found);
 }
-
-const noIpv6 = (text: string) =>
-  bad(`"${printable(text)}": IPv6 is not supported yet`, "use an IPv4 one, like 10.244.0.0/16");

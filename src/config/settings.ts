@@ -11,13 +11,17 @@ import * as read from "./read.js";
 
 /** What `weft up --help` prints for a setting. */
 interface Flag {
-  readonly value: string;
+  /** What stands for its value. A setting without one is off until it is named. */
+  readonly value?: string;
   readonly help: string;
-  readonly group: "Cluster" | "This node" | "Files and control";
+  readonly group: "Cluster" | "This node" | "Speed" | "Files and control";
   readonly repeats?: true;
 }
 
 export const flags = z.registry<Flag>();
+
+/** Two addresses for hosts, beside the first and the last. */
+export const LONGEST_LEASE = { 4: 30, 6: 126 } as const;
 
 const peerFields = z.strictObject({
   name: one(read.nodeName),
@@ -32,13 +36,18 @@ const peerFields = z.strictObject({
 export const settings = z.strictObject({
   network: z.preprocess(commaSeparated, one(read.network)).register(flags, {
     group: "Cluster",
-    value: "CIDR",
-    help: "cluster network; first node only (default: 10.244.0.0/16)",
+    value: "CIDR[,CIDR]",
+    help: "cluster network, IPv4, IPv6 or one of each; first node only (default: 10.244.0.0/16)",
   }),
-  "subnet-len": one(read.wholeNumber(1, 30)).register(flags, {
+  "subnet-len": one(read.wholeNumber(1, LONGEST_LEASE[4])).register(flags, {
     group: "Cluster",
     value: "N",
-    help: "prefix length of each node's lease (default: 24)",
+    help: "prefix length of each node's IPv4 lease (default: 24)",
+  }),
+  "subnet-len-6": one(read.wholeNumber(1, LONGEST_LEASE[6])).register(flags, {
+    group: "Cluster",
+    value: "N",
+    help: "prefix length of each node's IPv6 lease (default: 64)",
   }),
   join: many(one(read.hostPort)).register(flags, {
     group: "Cluster",
@@ -91,6 +100,27 @@ export const settings = z.strictObject({
     group: "This node",
     value: "N",
     help: "underlay MTU (default: read from the interface)",
+  }),
+  "no-tso": one(read.yes).register(flags, {
+    group: "Speed",
+    help: "do not take or give TCP super-packets at the device",
+  }),
+  "no-uso": one(read.yes).register(flags, {
+    group: "Speed",
+    help: "do not take or give UDP super-packets at the device",
+  }),
+  "no-gso": one(read.yes).register(flags, {
+    group: "Speed",
+    help: "do not send several datagrams in one call (UDP_SEGMENT)",
+  }),
+  "no-gro": one(read.yes).register(flags, {
+    group: "Speed",
+    help: "do not receive several datagrams in one call (UDP_GRO)",
+  }),
+  "busy-poll": one(read.wholeNumber(0, 1_000_000)).register(flags, {
+    group: "Speed",
+    value: "MICROSECONDS",
+    help: "keep looking for packets this long before sleeping: less delay, more CPU (default: 0)",
   }),
   state: one(read.path).register(flags, {
     group: "Files and control",

@@ -33,7 +33,10 @@ export function yamlFile(file: string): Source {
 
   const [problem] = [...document.errors, ...document.warnings];
   if (problem) {
-    throw bad(`${at(problem.pos[0])}: ${printable(problem.message)}`, "mend the YAML on that line");
+    throw bad(
+      `${at(problem.pos[0])}: ${printable(problem.message)}`,
+      'mend the YAML on that line; an address in brackets needs quotes: "[2001:db8::1]:4789"',
+    );
   }
   const values: unknown = document.toJS() ?? {};
   if (typeof values !== "object" || values === null || Array.isArray(values)) {

@@ -1,6 +1,7 @@
 /** What settings must be to one another, each being right by itself. */
 import {
   type Address,
+  bits,
   contains,
   covers,
   formatAddress,
@@ -13,7 +14,7 @@ import {
 import type { Config } from "../config.js";
 import type { Peer } from "../peer.js";
 import { bad } from "./read.js";
-import type { Setting } from "./settings.js";
+import { LONGEST_LEASE, type Setting } from "./settings.js";
 
 type Where = (setting: Setting) => string;
 
@@ -21,7 +22,23 @@ export function checkTogether(config: Config, where: Where): void {
   if (foundsNetwork(config)) leasesFit(config, where);
   peersDiffer(config, where);
   subnetsApart(config, where);
-  if (config.underlay) underlayOutside(config, whole(config.underlay));
+  if (config.underlay) underlayFits(config, whole(config.underlay));
+}
+
+/**
+ * What the underlay must be to the other settings.
+ * @param underlay the subnet of the underlay interface, or one address
+ */
+export function underlayFits(config: Config, underlay: Prefix): void {
+  underlayOutside(config, underlay);
+  for (const { name, endpoint } of config.staticPeers) {
+    const { family } = parseEndpoint(endpoint).address;
+    if (family === underlay.family) continue;
+    throw bad(
+      `the static peer ${name} is at the IPv${family} endpoint ${endpoint}, and the underlay is IPv${underlay.family}`,
+      `give the peer an IPv${underlay.family} endpoint, or choose an IPv${family} --underlay`,
+    );
+  }
 }
 
 /**
@@ -32,7 +49,7 @@ export function underlayOutside(
   config: Pick<Config, "network" | "networkGiven" | "join" | "staticPeers">,
   underlay: Prefix,
 ): void {
-  const networks = foundsNetwork(config) ? config.network : [];
+  const networks = foundedNetwork(config);
   const subnets = config.staticPeers.flatMap((peer) => peer.leases.map(parsePrefix));
   const taken = [...networks, ...subnets].find((prefix) => overlaps(prefix, underlay));
   if (!taken) return;
@@ -46,12 +63,22 @@ export function underlayOutside(
 const foundsNetwork = ({ join, networkGiven }: Pick<Config, "join" | "networkGiven">): boolean =>
   networkGiven || join.length === 0;
 
-function leasesFit({ network, subnetLen }: Config, where: Where): void {
+/** The network, as far as it is known before the cluster is. */
+export const foundedNetwork = (
+  config: Pick<Config, "network" | "networkGiven" | "join">,
+): readonly Prefix[] => (foundsNetwork(config) ? config.network : []);
+
+function leasesFit({ network, subnetLen, subnetLen6 }: Config, where: Where): void {
   for (const prefix of network) {
-    if (subnetLen > prefix.length) continue;
+    const [flag, length] =
+      prefix.family === 4 ? ["--subnet-len", subnetLen] : ["--subnet-len-6", subnetLen6];
+    if (length > prefix.length) continue;
+    const longest = LONGEST_LEASE[prefix.family];
     throw bad(
-      `${where("network")}: ${formatPrefix(prefix)} has no room for two leases of /${subnetLen}`,
-      `give a wider network, or a --subnet-len from ${prefix.length + 1} to 30`,
+      `${where("network")}: ${formatPrefix(prefix)} has no room for two leases of /${length}`,
+      prefix.length < longest
+        ? `give a wider network, or a ${flag} from ${prefix.length + 1} to ${longest}`
+        : "give a wider network",
     );
   }
 }
@@ -71,7 +98,9 @@ function peersDiffer({ name, staticPeers }: Config, where: Where): void {
   }
 }
 
-function subnetsApart({ network, staticPeers }: Config, where: Where): void {
+function subnetsApart(config: Config, where: Where): void {
+  const { network, staticPeers } = config;
+  const families = foundedNetwork(config).map(({ family }) => family);
   const endpoints = staticPeers.map((peer) => parseEndpoint(peer.endpoint).address);
   const subnets = staticPeers.flatMap(subnetsOf).sort(byBase);
   for (const [i, { peer, prefix }] of subnets.entries()) {
@@ -81,6 +110,12 @@ function subnetsApart({ network, staticPeers }: Config, where: Where): void {
       throw bad(
         `${where("static-peer")}: ${formatPrefix(prefix)} of ${peer.name} overlaps ${formatPrefix(before.prefix)} of ${before.peer.name}`,
         "give each static peer subnets of its own",
+      );
+    }
+    if (families.length > 0 && !families.includes(prefix.family)) {
+      throw bad(
+        `${where("static-peer")}: ${formatPrefix(prefix)} of ${peer.name} is IPv${prefix.family}, and the cluster network has no IPv${prefix.family}`,
+        `add an IPv${prefix.family} prefix to --network, or leave the subnet out`,
       );
     }
     const swallowed = endpoints.find((endpoint) => contains(prefix, endpoint));
@@ -102,10 +137,15 @@ function subnetsApart({ network, staticPeers }: Config, where: Where): void {
 const subnetsOf = (peer: Peer) => peer.leases.map((text) => ({ peer, prefix: parsePrefix(text) }));
 
 const byBase = (a: { prefix: Prefix }, b: { prefix: Prefix }): number =>
-  a.prefix.base === b.prefix.base
+  a.prefix.family - b.prefix.family ||
+  (a.prefix.base === b.prefix.base
     ? a.prefix.length - b.prefix.length
     : a.prefix.base < b.prefix.base
       ? -1
-      : 1;
+      : 1);
 
-const whole = ({ family, value }: Address): Prefix => ({ family, base: value, length: 32 });
+const whole = ({ family, value }: Address): Prefix => ({
+  family,
+  base: value,
+  length: bits(family),
+});

@@ -6,29 +6,42 @@ import { type Layout, readLayout } from "./layout.js";
 export interface CoreFunctions {
   /** Points the vectors of recvmmsg at the slots. HOST_BASE must be set. */
   prepareReceive(): void;
-  /** Runs packets `from`..`count`-1 read from the device; gives the first not reached. */
+  /** Runs reads `from`..`count`-1 from the device; gives the first not reached. */
   outbound(from: number, count: number): number;
-  /** Runs datagrams `from`..`count`-1 received from the wire; gives the first not reached. */
-  inbound(from: number, count: number): number;
-  /** The kernel refused a datagram: its packet is lost. Gives the next datagram to try. */
-  sendFailed(datagram: number, reason: number): number;
-  /** The device refused a write. */
+  /** Runs messages 0..`count`-1 received from the wire. */
+  inbound(count: number): void;
+  /** Is the message a train of datagrams, for the kernel to cut (UDP_SEGMENT)? */
+  isTrain(message: number): number;
+  /** From this message on every datagram goes by itself. */
+  splitTrains(message: number): void;
+  /** The kernel refused a message: the packets in it are lost. */
+  sendFailed(message: number, reason: number): void;
+  /** The device refused a write: the packets in it are lost. */
   writeFailed(write: number, reason: number): void;
+  /** The batch is over: counts each of its packets, lets the tables go. */
+  settle(direction: number): void;
   /** For devices without a virtio-net header: finishes the checksum of the write at `address`. */
   finishWrite(address: number, length: number): void;
-  /** The batch is over: counts each of its packets, lets the tables go. */
-  settle(direction: number, count: number): void;
+  /** Readies ERROR_MESSAGE for recvmsg(MSG_ERRQUEUE). */
+  prepareError(): void;
+  /** Takes what it received: a path that takes less than we sent lowers its peers' MTU. */
+  noteError(): void;
 
   begin(): void;
-  lookup(address: number): number;
+  /** Longest-prefix match in the table at `table` (assembly/tables/lpm.ts). */
+  lookup4(table: number, address: number): number;
+  lookup6(table: number, address: number): number;
+  lookupMany(table: number, keys: number, stride: number, count: number, results: number): void;
   sum(address: number, length: number): bigint;
   fold(sum: bigint): number;
-  /** memory.copy, the yardstick of the benchmarks. */
+  /** One stage over the packets of the last batch, and memory.copy, for benchmarks. */
+  encapAll(count: number): void;
+  decapAll(count: number): number;
   copy(to: number, from: number, length: number): void;
 }
 
 /** As in asconfig.json. The memory never grows: that would detach every view of it. */
-const PAGES = 512;
+const PAGES = 1536;
 const WASM = new URL("../../build/core.wasm", import.meta.url);
 
 let compiled: Promise<WebAssembly.Module> | undefined;

@@ -2,14 +2,17 @@
  * Brings new tables before the core without stopping it: the spare copy is
  * filled, then one atomic store makes it the live one.
  */
-import type { Address } from "../address.js";
-import { compile, FIRST_PEER, type Own } from "../compile/compile.js";
+import { type Address, type Family, formatPrefix, toBytes } from "../address.js";
+import { compile, FIRST_PEER, type Own, type Route } from "../compile/compile.js";
+import { LpmTable, updateAll } from "../compile/lpm.js";
 import { networkOrder, writeEndpoints, writePeer } from "../compile/peers.js";
-import { paintRoutes } from "../compile/routes.js";
+import { NO_ROUTE, Rib, routeList } from "../compile/rib.js";
 import { WeftError } from "../error.js";
 import type { Peer } from "../peer.js";
 import { type PeerTraffic, readTraffic } from "./counters.js";
 import type { Core } from "./instance.js";
+
+type RouteMap = ReadonlyMap<string, Route>;
 
 /** Longer than any batch: a worker that holds the tables for this long is dead. */
 const LET_GO_MS = 1000;
@@ -17,15 +20,29 @@ const LET_GO_MS = 1000;
 export class Publisher {
   readonly #core: Core;
   #indexes = new Map<string, number>();
+  /** What both copies of the tables are painted from, and by prefix what stands in it. */
+  readonly #ribs = { 4: new Rib(4), 6: new Rib(6) };
+  #routes: RouteMap = new Map();
+  /** By copy and family. */
+  readonly #tables: readonly Readonly<Record<Family, LpmTable>>[];
 
   constructor(core: Core) {
     this.#core = core;
+    const { memory, layout } = core;
+    this.#tables = [0, 1].map((copy) => {
+      const at = layout.TABLES + copy * layout.COPY_SIZE;
+      return {
+        4: new LpmTable(memory.buffer, at + layout.LPM4_AT, layout.LPM4_SIZE),
+        6: new LpmTable(memory.buffer, at + layout.LPM6_AT, layout.LPM6_SIZE),
+      };
+    });
   }
 
   /** The address ICMP answers come from. */
   setAddress(address: Address): void {
-    const { view, layout } = this.#core;
-    view.setUint32(layout.OWN_ADDRESS, networkOrder(address), true);
+    const { view, bytes, layout } = this.#core;
+    if (address.family === 4) view.setUint32(layout.OWN_ADDRESS, networkOrder(address), true);
+    else bytes.set(toBytes(address), layout.OWN_ADDRESS_6);
   }
 
   /**
@@ -43,11 +60,8 @@ export class Publisher {
     const copy = layout.TABLES + spare * layout.COPY_SIZE;
     const wordsAt = (at: number, count: number) => new Uint32Array(memory.buffer, copy + at, count);
 
-    paintRoutes(
-      compiled.routes,
-      wordsAt(layout.ROUTES_AT, 65536),
-      wordsAt(layout.ROUTE_NODES_AT, (layout.MAX_ROUTE_NODES * layout.ROUTE_NODE_SIZE) / 4),
-    );
+    // The only step that can fail, for want of room, comes first.
+    const routes = this.paintRoutes(compiled.routes, spare);
     writeEndpoints(
       wordsAt(layout.ENDPOINTS_AT, 2 << layout.ENDPOINT_BITS),
       layout.ENDPOINT_BITS,
@@ -58,8 +72,9 @@ export class Publisher {
       writePeer(new DataView(memory.buffer, at, layout.PEER_SIZE), peer, own);
     }
 
-    for (const [name, index] of indexes) if (!this.#indexes.has(name)) this.clearTraffic(index);
+    for (const [name, index] of indexes) if (!this.#indexes.has(name)) this.forget(index);
     this.#indexes = indexes;
+    this.#routes = routes;
     // As it stands in a VXLAN header: three octets and a zero, in network order.
     view.setUint32(layout.OWN_VNI, own.vni << 8, false);
     Atomics.store(words, layout.LIVE_COPY >> 2, spare);
@@ -69,6 +84,40 @@ export class Publisher {
   traffic(name: string): PeerTraffic | undefined {
     const index = this.#indexes.get(name);
     return index === undefined ? undefined : readTraffic(this.#core, index);
+  }
+
+  /** The largest inner packet that the way to a peer is now known to take, bytes; at most `mtu`. */
+  pathMtu(name: string, mtu: number): number {
+    const index = this.#indexes.get(name);
+    if (index === undefined) return mtu;
+    const { view, layout } = this.#core;
+    const at = layout.PATH_MTU + index * layout.PATH_MTU_SIZE;
+    const lower = view.getUint32(at, true);
+    const isStale = view.getFloat64(layout.CLOCK, true) >= view.getFloat64(at + 8, true);
+    return lower === 0 || isStale ? mtu : Math.min(lower, mtu);
+  }
+
+  /** Brings the routes of a copy up to date by what changed since the last ones. */
+  private paintRoutes(routes: readonly Route[], copy: number): RouteMap {
+    const wanted: RouteMap = new Map(routes.map((route) => [formatPrefix(route.prefix), route]));
+    const changed = routes
+      .filter(({ prefix, peer }) => this.#routes.get(formatPrefix(prefix))?.peer !== peer)
+      .map(({ prefix, peer }) => ({ prefix, value: peer }));
+    const gone = [...this.#routes]
+      .filter(([text]) => !wanted.has(text))
+      .map(([, { prefix }]) => ({ prefix, value: NO_ROUTE }));
+    const changes = [...gone, ...changed];
+    updateAll(
+      ([4, 6] as const).map((family) => ({
+        routes: this.#ribs[family],
+        changes: routeList(
+          family,
+          changes.filter(({ prefix }) => prefix.family === family),
+        ),
+        table: this.#tables[copy]![family],
+      })),
+    );
+    return wanted;
   }
 
   /** A peer keeps its place for as long as it stays; a newcomer takes the lowest free one. */
@@ -121,12 +170,12 @@ export class Publisher {
     }
   }
 
-  private clearTraffic(index: number): void {
+  /** A place that another peer had: what was counted and learned there is not the newcomer's. */
+  private forget(index: number): void {
     const { bytes, layout } = this.#core;
-    bytes.fill(
-      0,
-      layout.TRAFFIC + index * layout.TRAFFIC_SIZE,
-      layout.TRAFFIC + (index + 1) * layout.TRAFFIC_SIZE,
-    );
+    const clear = (at: number, size: number) =>
+      bytes.fill(0, at + index * size, at + (index + 1) * size);
+    clear(layout.TRAFFIC, layout.TRAFFIC_SIZE);
+    clear(layout.PATH_MTU, layout.PATH_MTU_SIZE);
   }
 }

@@ -6,10 +6,14 @@
 const REASONS = [
   ["delivered", "not dropped"],
   ["truncated", "the packet is shorter than its headers say"],
-  ["not-ipv4", "the packet is not IPv4, and this network carries nothing else"],
+  ["not-ip", "the packet is neither IPv4 nor IPv6"],
   ["bad-header", "a header contradicts itself"],
   ["bad-checksum", "the IPv4 header checksum is wrong"],
-  ["martian-source", "the source is no host's address (zero, loopback, multicast, broadcast)"],
+  ["header-chain", "the packet has more IPv6 extension headers than any use of them needs"],
+  [
+    "martian-source",
+    "the source is no host's address (zero, loopback, link-local IPv6, multicast)",
+  ],
   ["martian-destination", "the destination is no single host's address"],
   ["bad-offload", "the device's virtio-net header does not fit the packet"],
   ["no-route", "no peer's lease holds the destination"],

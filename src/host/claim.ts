@@ -2,7 +2,7 @@
  * Takes this host for one agent: everything that can be known to be wrong is
  * found here, while there is nothing yet to undo but the lock.
  */
-import { type Config, underlayOutside } from "../config.js";
+import { type Config, underlayFits } from "../config.js";
 import { mendLeftovers } from "./leftovers.js";
 import { StateLock } from "./lock.js";
 import { checkMeans, checkRoom } from "./preflight.js";
@@ -19,7 +19,7 @@ export interface Claim {
 export async function claimHost(config: Config): Promise<Claim> {
   await checkMeans();
   const underlay = await findUnderlay(config.underlay);
-  underlayOutside(config, underlay.prefix);
+  underlayFits(config, underlay.prefix);
 
   const lock = new StateLock(config.state);
   lock.take();

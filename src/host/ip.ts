@@ -6,19 +6,20 @@ const TIMEOUT_MS = 10_000;
 /** `ip -j` about some hundred thousand routes. */
 const MAX_OUTPUT = 64 * 1024 * 1024;
 
-/** Asks for IPv4 objects: `ask("route", "show")` is `ip -4 -j route show`. */
+/** `ask("-6", "route", "show")` is `ip -j -6 route show`. */
 export async function ask<T>(...words: string[]): Promise<T[]> {
-  return JSON.parse((await ip(["-4", "-j", ...words])) || "[]") as T[];
+  return JSON.parse((await ip(["-j", ...words])) || "[]") as T[];
 }
 
 /**
- * Makes the changes in order, in one process; the first that fails ends it.
+ * Makes the changes in order, in one process; the first that fails ends it. Each
+ * is of the family of the address in it.
  * @throws WeftError IP, naming the change that failed
  */
 export async function change(commands: readonly string[]): Promise<void> {
   if (commands.length === 0) return;
   try {
-    await ip(["-4", "-batch", "-"], commands.map((command) => `${command}\n`).join(""));
+    await ip(["-batch", "-"], commands.map((command) => `${command}\n`).join(""));
   } catch (error) {
     const line = error instanceof WeftError && /Command failed -:(\d+)/.exec(error.message);
     if (!line) throw error;

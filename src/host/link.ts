@@ -1,12 +1,22 @@
 /**
- * The overlay device as the host sees it: its address, MTU and routes.
+ * The overlay device as the host sees it: its addresses, MTU and routes.
  *
  * The device itself is made elsewhere and vanishes with the process that made
- * it, and its address and routes vanish with it.
+ * it, and its addresses and routes vanish with it.
  */
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { type Address, formatAddress, formatPrefix, type Prefix } from "../address.js";
+import {
+  type Address,
+  bits,
+  type Family,
+  formatAddress,
+  formatPrefix,
+  type Prefix,
+  parsePrefix,
+} from "../address.js";
 import { ask, change } from "./ip.js";
+import { checkIpv6, IPV6_SETTINGS } from "./ipv6.js";
 
 /** Packets the device holds for us; Linux gives a TUN device 500, too few for a burst. */
 const QUEUE_LENGTH = 1000;
@@ -14,8 +24,8 @@ const QUEUE_LENGTH = 1000;
 export interface LinkOptions {
   /** Name of a device that exists. */
   readonly device: string;
-  /** The node's own overlay address. */
-  readonly address: Address;
+  /** The node's own overlay addresses: one of each family the cluster network has. */
+  readonly addresses: readonly Address[];
   /** MTU of the overlay, in bytes. */
   readonly mtu: number;
   /** The cluster network: routed to the device. */
@@ -26,51 +36,88 @@ export class Link {
   constructor(private readonly options: LinkOptions) {}
 
   /**
-   * Gives the device its address, MTU and routes, and brings it up.
+   * Gives the device its addresses, MTU and routes, and brings it up.
    * @returns what could not be done and the node can live without: one sentence each
-   * @throws WeftError IP when the host refuses
+   * @throws WeftError IP when the host refuses; IPV6 or MTU when it cannot carry the IPv6 network
    */
   async configure(): Promise<string[]> {
-    const { device, address, mtu, network } = this.options;
+    const { device, addresses, mtu, network } = this.options;
+    checkIpv6(network, mtu, device);
     await change([
-      `link set dev ${device} addrgenmode none`,
+      ...(existsSync(IPV6_SETTINGS) ? [`link set dev ${device} addrgenmode none`] : []),
       `link set dev ${device} mtu ${mtu} txqueuelen ${QUEUE_LENGTH}`,
-      `address add ${formatAddress(address)}/32 dev ${device}`,
+      ...addresses.map((address) => this.#addAddress(address)),
       `link set dev ${device} up`,
-      ...network.map((prefix) => this.#add(formatPrefix(prefix))),
+      ...network.map((prefix) => this.#addRoute(prefix)),
     ]);
     return this.#acceptOwnSource();
   }
 
   /**
    * Routes the cluster network and these prefixes to the device, and nothing
-   * else. Routes that someone took away come back.
+   * else. Routes and addresses that were taken away come back; Linux itself
+   * takes the IPv6 ones when the device goes down.
+   * @returns what cannot be routed: one sentence each
    */
-  async setRoutes(beyond: readonly Prefix[]): Promise<void> {
-    const { device, network } = this.options;
-    const wanted = new Set([...network, ...beyond].map(formatPrefix));
-    const shown = await ask<{ dst: string }>("route", "show", "dev", device);
-    const present = new Set(shown.map(({ dst }) => (dst.includes("/") ? dst : `${dst}/32`)));
-    await change([
-      ...[...present].filter((prefix) => !wanted.has(prefix)).map((prefix) => this.#delete(prefix)),
-      ...[...wanted].filter((prefix) => !present.has(prefix)).map((prefix) => this.#add(prefix)),
-    ]);
+  async setRoutes(beyond: readonly Prefix[]): Promise<string[]> {
+    const { addresses, network } = this.options;
+    const changes = await this.#missingAddresses();
+    const wanted = [...network, ...beyond];
+    for (const { family } of addresses) changes.push(...(await this.#differing(family, wanted)));
+    await change(changes);
+    return wanted
+      .filter(({ family }) => !this.#source(family))
+      .map((it) => `${formatPrefix(it)} is not routed: this node has no IPv${it.family} address`);
   }
 
-  /** Takes the address and the routes away. A device that is gone already is fine. */
+  /** Takes the addresses and the routes away. A device that is gone already is fine. */
   async remove(): Promise<void> {
     const { device } = this.options;
     if (!(await deviceExists(device))) return;
     await change([`link set dev ${device} down`, `address flush dev ${device}`]);
   }
 
-  #add(prefix: string): string {
-    const { device, address } = this.options;
-    return `route add ${prefix} dev ${device} src ${formatAddress(address)}`;
+  async #missingAddresses(): Promise<string[]> {
+    const { device, addresses } = this.options;
+    const shown = await ask<{ addr_info: { local?: string }[] }>("address", "show", "dev", device);
+    const present = shown.flatMap(({ addr_info }) => addr_info.map(({ local }) => local));
+    return addresses
+      .filter((address) => !present.includes(formatAddress(address)))
+      .map((address) => this.#addAddress(address));
   }
 
-  #delete(prefix: string): string {
-    return `route del ${prefix} dev ${this.options.device}`;
+  /** The changes to the routes of one family. The kernel's own, for addresses and links, are let be. */
+  async #differing(family: Family, prefixes: readonly Prefix[]): Promise<string[]> {
+    const { device } = this.options;
+    const wanted = new Map(
+      prefixes.filter((it) => it.family === family).map((it) => [formatPrefix(it), it]),
+    );
+    const question = [`-${family}`, "route", "show", "dev", device];
+    const shown = await ask<{ dst: string; protocol?: string }>(...question);
+    const present = new Set(
+      shown.filter(({ protocol }) => protocol !== "kernel").map(({ dst }) => inFull(family, dst)),
+    );
+    return [
+      ...[...present].filter((it) => !wanted.has(it)).map((it) => `route del ${it} dev ${device}`),
+      ...[...wanted].filter(([it]) => !present.has(it)).map(([, it]) => this.#addRoute(it)),
+    ];
+  }
+
+  /** `nodad`: nobody else can have it, so there is nobody to ask before it may be used. */
+  #addAddress(address: Address): string {
+    const { family } = address;
+    const whole = `${formatAddress(address)}/${bits(family)}`;
+    return `address add ${whole} dev ${this.options.device}${family === 6 ? " nodad" : ""}`;
+  }
+
+  #addRoute(prefix: Prefix): string {
+    const source = this.#source(prefix.family);
+    const from = source ? ` src ${formatAddress(source)}` : "";
+    return `route add ${formatPrefix(prefix)} dev ${this.options.device}${from}`;
+  }
+
+  #source(family: Family): Address | undefined {
+    return this.options.addresses.find((address) => address.family === family);
   }
 
   /**
@@ -90,6 +137,12 @@ export class Link {
       ];
     }
   }
+}
+
+/** `ip` leaves out the length of a single address, and calls a whole family "default". */
+function inFull(family: Family, dst: string): string {
+  if (dst === "default") return family === 4 ? "0.0.0.0/0" : "::/0";
+  return formatPrefix(parsePrefix(dst.includes("/") ? dst : `${dst}/${bits(family)}`));
 }
 
 export async function deviceExists(name: string): Promise<boolean> {

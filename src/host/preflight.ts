@@ -72,7 +72,7 @@ function tunOpens(): void {
 
 const udpPortFree = (address: Address, port: number): Promise<void> =>
   new Promise((resolve, reject) => {
-    const socket = createSocket("udp4");
+    const socket = createSocket(address.family === 4 ? "udp4" : "udp6");
     socket.once("error", (error) => reject(portTaken("UDP", port, "--port", address, error)));
     socket.bind({ address: formatAddress(address), port, exclusive: true }, () =>
       socket.close(() => resolve()),

@@ -1,4 +1,5 @@
 /** What an agent tells about itself. These shapes are the JSON of the API: others rely on them. */
+import type { Offloads } from "../config.js";
 
 export interface Status {
   readonly name: string;
@@ -6,14 +7,18 @@ export interface Status {
   /** What keeps the node from being healthy: one sentence each. */
   readonly problems: readonly string[];
   readonly network: readonly string[];
-  /** The node's own overlay address; null until it has a lease. */
+  /** The node's own overlay address, the IPv4 one where it has both; null until it has a lease. */
   readonly address: string | null;
+  /** Every overlay address of the node: one of each family the cluster network has. */
+  readonly addresses: readonly string[];
   readonly leases: readonly string[];
   readonly mac: string;
   readonly vni: number;
   /** MTU of the overlay device, in bytes. */
   readonly mtu: number;
   readonly underlay: string;
+  /** What is in use. */
+  readonly offloads: Offloads;
   readonly peers: number;
 }
 
@@ -28,6 +33,8 @@ export interface PeerRow {
   readonly path: string;
   /** Milliseconds; null while unmeasured. */
   readonly rttMs: number | null;
+  /** The largest packet that reaches it through the overlay, in bytes. */
+  readonly mtu: number;
 }
 
 export interface RouteRow {

@@ -4,6 +4,7 @@ import { check, close, epollCreate, epollCtl, epollWait } from "./libc.js";
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLLIN = 0x001;
+const EPOLLERR = 0x008;
 
 /** struct epoll_event is packed on x86-64 alone: u32 events, then u64 data. */
 const DATA = process.arch === "x64" ? 4 : 8;
@@ -35,10 +36,21 @@ export class Epoll {
 
   /** True when the last wait found `fd` readable or failed. */
   has(fd: number): boolean {
+    return this.#eventsOf(fd) !== 0;
+  }
+
+  /** True when the last wait found an error waiting at `fd`. */
+  failed(fd: number): boolean {
+    return (this.#eventsOf(fd) & EPOLLERR) !== 0;
+  }
+
+  #eventsOf(fd: number): number {
     for (let i = 0; i < this.#count; i++) {
-      if (this.#events.getInt32(i * EVENT_SIZE + DATA, true) === fd) return true;
+      if (this.#events.getInt32(i * EVENT_SIZE + DATA, true) === fd) {
+        return this.#events.getUint32(i * EVENT_SIZE, true);
+      }
     }
-    return false;
+    return 0;
   }
 
   close(): void {

@@ -2,8 +2,8 @@
 import { constants } from "node:os";
 import { getSystemErrorMap } from "node:util";
 
-export const { EAGAIN, EINTR, ENOBUFS, ENOENT, ENODEV, ENXIO, EACCES, EPERM, EBUSY } =
-  constants.errno;
+export const { EAGAIN, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS } = constants.errno;
+export const { ENOENT, ENODEV, ENXIO, EACCES, EPERM, EBUSY } = constants.errno;
 export const { EADDRINUSE, EADDRNOTAVAIL } = constants.errno;
 /** "File descriptor in bad state": a TUN descriptor whose device was removed. */
 export const EBADFD = 77;

@@ -7,12 +7,14 @@
 import { EventEmitter, once } from "node:events";
 import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
+import type { Offloads } from "../config.js";
 import type { Core } from "../core/instance.js";
 import { WeftError } from "../error.js";
 import { check, close, eventfd, eventfdWrite, hostAddress } from "./libc.js";
 import type { LoopParts } from "./loop.js";
+import { tryTrains } from "./probe.js";
 import { openTun } from "./tun.js";
-import { openUdp } from "./udp.js";
+import { gather, openUdp } from "./udp.js";
 
 export interface KernelOptions {
   /** Name of the device to make. */
@@ -20,6 +22,10 @@ export interface KernelOptions {
   /** Address and UDP port of this node on the underlay. */
   readonly address: string;
   readonly port: number;
+  /** What may be used of what this host can do. */
+  readonly offloads: Offloads;
+  /** Microseconds to keep looking for packets before sleeping; 0: sleep at once. */
+  readonly busyPoll: number;
 }
 
 const EFD_CLOEXEC = 0o2000000;
@@ -37,6 +43,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> {
   readonly #options: KernelOptions;
   readonly #log: Logger;
   readonly #descriptors: number[] = [];
+  #offloads: Offloads = { tso: false, uso: false, gso: false, gro: false };
   #ended: Promise<void> | undefined;
   #wake = -1;
 
@@ -50,8 +57,10 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> {
   async start(): Promise<void> {
     const { tun, address, port } = this.#options;
     try {
-      const device = this.#keep(openTun(tun));
+      const { fd: device, tso, uso } = openTun(tun, this.#options.offloads);
+      this.#keep(device);
       const wire = this.#keep(openUdp(address, port));
+      this.#use({ tso, uso, ...this.#tryTrains(wire) });
       this.#wake = this.#keep(check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"));
       await this.#work({ tun: device, udp: wire, wake: this.#wake });
     } catch (error) {
@@ -59,6 +68,13 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> {
       throw error;
     }
     this.#log.info({ device: tun, underlay: `${address}:${port}` }, "dataplane started");
+  }
+
+  /** What is in use now. */
+  offloads(): Offloads {
+    const { view, layout } = this.#core;
+    const gso = (view.getUint32(layout.OFFLOADS, true) & layout.CAN_TRAIN) !== 0;
+    return { ...this.#offloads, gso };
   }
 
   async stop(): Promise<void> {
@@ -69,15 +85,43 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> {
     this.#wake = -1;
   }
 
+  /** Each is tried on this very host; what does not work is said once and left off. */
+  #tryTrains(wire: number): Pick<Offloads, "gso" | "gro"> {
+    const { address, offloads } = this.#options;
+    if (!offloads.gso && !offloads.gro) return { gso: false, gro: false };
+    const trial = tryTrains(address);
+    if (offloads.gso && !trial.gso) this.#log.warn("UDP_SEGMENT does not work here: gso is off");
+    if (offloads.gro && !trial.gro) this.#log.warn("UDP_GRO does not work here: gro is off");
+    return { gso: offloads.gso && trial.gso, gro: offloads.gro && trial.gro && gather(wire) };
+  }
+
+  #use(offloads: Offloads): void {
+    const { view, layout } = this.#core;
+    const { tso, uso, gso } = offloads;
+    const bits =
+      (gso ? layout.CAN_TRAIN : 0) |
+      (tso ? layout.CAN_JOIN_TCP : 0) |
+      (uso ? layout.CAN_JOIN_UDP : 0);
+    view.setUint32(layout.OFFLOADS, bits, true);
+    this.#offloads = offloads;
+    const missing = (["tso", "uso"] as const).filter(
+      (name) => this.#options.offloads[name] && !offloads[name],
+    );
+    if (missing.length > 0)
+      this.#log.warn(`the device has no ${missing.join(", ")} on this kernel`);
+  }
+
   async #work(descriptors: Pick<LoopParts, "tun" | "udp" | "wake">): Promise<void> {
     const { bytes, view, layout, module, memory } = this.#core;
     view.setBigUint64(layout.HOST_BASE, BigInt(hostAddress(bytes)), true);
     // A process that exits waits for its workers, and this one blocks in the kernel.
     process.on("exit", this.#wakeWorker);
-    const workerData: LoopParts = { module, memory, ...descriptors };
+    const busyPoll = this.#options.busyPoll / 1000;
+    const workerData: LoopParts = { module, memory, busyPoll, ...descriptors };
     const worker = new Worker(new URL("./loop.js", import.meta.url), { workerData });
     this.#ended = new Promise((resolve) => worker.once("exit", () => resolve()));
     await once(worker, "message");
+    worker.on("message", (warning: string) => this.#log.warn(warning));
     worker.on("error", (cause) => this.emit("error", stopped(cause)));
   }
 

@@ -23,7 +23,8 @@ type SetOption = (fd: number, level: number, option: number, value: Bytes, size:
 export const open: Open = libc.func("int open(const char *path, int flags)");
 export const close: (fd: number) => number = libc.func("int close(int fd)");
 export const read: Transfer = libc.func("long read(int fd, uintptr_t buffer, size_t size)");
-export const write: Transfer = libc.func("long write(int fd, uintptr_t buffer, size_t size)");
+/** Takes a vector of `struct iovec` in the core's memory. */
+export const writev: Transfer = libc.func("long writev(int fd, uintptr_t vector, int count)");
 export const ioctl: Request<Bytes> = libc.func("int ioctl(int fd, ulong request, void *argument)");
 /** For the few requests whose argument is a number and not an address. */
 export const ioctlNumber: Request<number> = libc.func(
@@ -35,6 +36,9 @@ export const socket: (domain: number, type: number, protocol: number) => number 
 );
 export const bind: (fd: number, address: Bytes, size: number) => number = libc.func(
   "int bind(int fd, void *address, uint size)",
+);
+export const getsockname: (fd: number, address: Bytes, size: Bytes) => number = libc.func(
+  "int getsockname(int fd, void *address, void *size)",
 );
 export const setsockopt: SetOption = libc.func(
   "int setsockopt(int fd, int level, int option, void *value, uint size)",
@@ -49,6 +53,9 @@ const recvmmsgTimed = libc.func(
 );
 export const recvmmsg: TransferMany = (fd, vectors, count, flags) =>
   recvmmsgTimed(fd, vectors, count, flags, 0);
+
+/** One `struct msghdr`; with MSG_ERRQUEUE, what the network said of an earlier datagram. */
+export const recvmsg: Transfer = libc.func("long recvmsg(int fd, uintptr_t message, int flags)");
 
 const poll: (fds: Bytes, count: number, milliseconds: number) => number = libc.func(
   "int poll(void *fds, ulong count, int milliseconds)",
@@ -68,7 +75,13 @@ export const eventfdWrite: (fd: number, value: number) => number = libc.func(
 /** Why the last call of this thread failed. */
 export const errno: () => number = koffi.errno;
 
+const POLLIN = 0x001;
 const POLLOUT = 0x004;
+
+/** Blocks until `fd` has something to read, or the milliseconds are over. */
+export function waitReadable(fd: number, milliseconds: number): void {
+  poll(Int32Array.of(fd, POLLIN), 1, milliseconds);
+}
 
 /** Blocks until `fd` takes more, or the milliseconds are over. */
 export function waitWritable(fd: number, milliseconds: number): void {

@@ -5,8 +5,8 @@
  *     wait -+- the device: read ----> core.outbound -+-> send what waits for the wire
  *           +- the wire: receive ---> core.inbound  -+-> write what waits for the device
  *
- * It blocks in the kernel and nowhere else: no timers, no promises, no messages. The
- * main thread ends it by making `wake` readable.
+ * It blocks in the kernel and nowhere else: no timers, no promises. The main
+ * thread ends it by making `wake` readable.
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { Core } from "../core/instance.js";
@@ -17,16 +17,17 @@ import {
   SEND_FAILED,
 } from "../core/reasons.js";
 import { Epoll } from "./epoll.js";
-import { EAGAIN, EBADFD, EINTR, ENOBUFS } from "./errno.js";
+import { EAGAIN, EBADFD, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "./errno.js";
 import {
   errno,
   hostAddress,
   pause,
   read,
   recvmmsg,
+  recvmsg,
   sendmmsg,
   waitWritable,
-  write,
+  writev,
 } from "./libc.js";
 
 /** What the main thread hands over: the core's code and memory, and three descriptors. */
@@ -36,6 +37,8 @@ export interface LoopParts {
   readonly tun: number;
   readonly udp: number;
   readonly wake: number;
+  /** Milliseconds to keep looking before sleeping; 0: sleep at once. */
+  readonly busyPoll: number;
 }
 
 /** Milliseconds. Should a wake-up ever be lost, ending this worker takes no longer. */
@@ -44,15 +47,26 @@ const IDLE = 1000;
 const SEND_PATIENCE = 100;
 /** Milliseconds to leave a failing descriptor alone, so that a lasting fault does not spin. */
 const FAULT_PAUSE = 100;
+/** Bytes after which a batch is big enough: more would only fall out of the cache. */
+const BATCH_BYTES = 256 * 1024;
+/** Messages a look when the last ones were long trains, for the same reason. */
+const LONG_MESSAGES = 8;
+const LONG = 16 * 1024;
+/** A kernel that refuses so many trains will refuse them all. */
+const TRAINS_TO_REFUSE = 16;
+const MSG_ERRQUEUE = 0x2000;
 
-type Pass = (from: number, count: number) => number;
-
-const { module, memory, tun, udp, wake } = workerData as LoopParts;
+const { module, memory, tun, udp, wake, busyPoll } = workerData as LoopParts;
 const core = await Core.create({ module, memory });
 const { view, layout } = core;
-const { outbound, inbound, settle, sendFailed, writeFailed } = core.exports;
+const { outbound, inbound, settle, isTrain, splitTrains, sendFailed, writeFailed } = core.exports;
 const base = hostAddress(core.bytes);
 const slots = base + layout.SLOTS + layout.HEADROOM - layout.VIRTIO_SIZE;
+const slices = base + layout.DEVICE_IOVECS;
+const SLICES_SIZE = layout.MAX_SLICES * layout.IOVEC_SIZE;
+
+let messages = layout.BATCH;
+let refusedTrains = 0;
 
 core.exports.prepareReceive();
 const ready = new Epoll([tun, udp, wake]);
@@ -61,46 +75,75 @@ run();
 ready.close();
 
 function run(): void {
+  let awakeUntil = 0;
   for (;;) {
-    ready.wait(IDLE);
+    ready.wait(busyPoll > 0 && performance.now() < awakeUntil ? 0 : IDLE);
     if (ready.has(wake)) return;
-    if (ready.has(tun)) turn(layout.OUT, readDevice(), outbound);
-    if (ready.has(udp)) turn(layout.IN, receiveWire(), inbound);
+    const worked = turnOut() + turnIn();
+    if (worked > 0 && busyPoll > 0) awakeUntil = performance.now() + busyPoll;
   }
 }
 
-/** One batch from end to end. The core stops early when its lists are full: flush, go on. */
-function turn(direction: number, count: number, pass: Pass): void {
-  if (count === 0) return;
-  const now = performance.now();
-  view.setFloat64(layout.CLOCK, now, true);
+/** One batch from the device. The core stops early when its lists are full: flush, go on. */
+function turnOut(): number {
+  if (!ready.has(tun)) return 0;
+  const count = readDevice();
+  if (count === 0) return 0;
+  const now = tick();
   for (let at = 0; at < count; ) {
-    at = pass(at, count);
+    at = outbound(at, count);
     sendToWire(now + SEND_PATIENCE);
     writeToDevice();
   }
-  settle(direction, count);
+  settle(layout.OUT);
+  return count;
 }
 
-/** The kernel hands over one packet a read. */
+/** One batch from the wire. */
+function turnIn(): number {
+  if (ready.failed(udp)) takeErrors();
+  if (!ready.has(udp)) return 0;
+  const count = receiveWire();
+  if (count === 0) return 0;
+  tick();
+  inbound(count);
+  writeToDevice();
+  settle(layout.IN);
+  return count;
+}
+
+function tick(): number {
+  const now = performance.now();
+  view.setFloat64(layout.CLOCK, now, true);
+  return now;
+}
+
+/** The kernel hands over one packet, or super-packet, a read. */
 function readDevice(): number {
+  const room = layout.VIRTIO_SIZE + layout.MAX_PACKET;
+  let bytes = 0;
   for (let i = 0; i < layout.BATCH; i++) {
-    const room = layout.VIRTIO_SIZE + layout.MAX_PACKET;
     const length = read(tun, slots + i * layout.SLOT_SIZE, room);
     if (length < 0) {
       noMore();
       return i;
     }
     view.setUint32(layout.LENGTHS + 4 * i, length, true);
+    bytes += length;
+    if (bytes > BATCH_BYTES) return i + 1;
   }
   return layout.BATCH;
 }
 
 function receiveWire(): number {
-  const count = recvmmsg(udp, base + layout.RECEIVE, layout.BATCH, 0);
-  if (count >= 0) return count;
-  noMore();
-  return 0;
+  const count = recvmmsg(udp, base + layout.RECEIVE, messages, 0);
+  if (count <= 0) {
+    noMore();
+    return 0;
+  }
+  const last = layout.RECEIVE + (count - 1) * layout.MMSGHDR_SIZE + layout.MMSGHDR_LEN;
+  messages = view.getUint32(last, true) > LONG ? LONG_MESSAGES : layout.BATCH;
+  return count;
 }
 
 /** A read that failed: mostly there is nothing left to read. */
@@ -108,39 +151,81 @@ function noMore(): void {
   const why = errno();
   if (why === EAGAIN || why === EINTR) return;
   if (why === EBADFD) throw new Error("the device was removed");
-  pause(FAULT_PAUSE);
+  // An ICMP error makes one receive fail; it is gone with that.
+  if (!ready.failed(udp)) pause(FAULT_PAUSE);
 }
 
 function sendToWire(deadline: number): void {
-  const count = view.getUint32(layout.WIRE_COUNT, true);
-  for (let at = 0; at < count; ) {
-    const sent = sendmmsg(udp, base + layout.WIRE + at * layout.MMSGHDR_SIZE, count - at, 0);
+  let tried = -1;
+  for (let at = 0; at < view.getUint32(layout.WIRE_COUNT, true); ) {
+    const count = view.getUint32(layout.WIRE_COUNT, true) - at;
+    const sent = sendmmsg(udp, base + layout.WIRE + at * layout.MMSGHDR_SIZE, count, 0);
     if (sent > 0) at += sent;
-    else at = refused(at, errno(), deadline);
+    else if (!again(at, errno(), deadline, tried === at)) at++;
+    else tried = at;
   }
 }
 
 /**
- * The kernel did not take this datagram; returns the one to try next. Backpressure
+ * The kernel did not take this message: is it worth another try? Backpressure
  * before loss: a full buffer is waited for, and the device's own queue fills meanwhile.
  */
-function refused(datagram: number, why: number, deadline: number): number {
-  if (why !== EAGAIN && why !== ENOBUFS) return sendFailed(datagram, SEND_FAILED);
+function again(message: number, why: number, deadline: number, wasTried: boolean): boolean {
+  if (why === EAGAIN || why === ENOBUFS) return waitForRoom(message, why, deadline);
+  if (isTrain(message) && (why === EIO || why === EINVAL || why === EMSGSIZE)) {
+    splitTrains(message);
+    if (why === EIO || ++refusedTrains === TRAINS_TO_REFUSE) giveUpTrains(why);
+    return true;
+  }
+  // An error of an earlier datagram is told to the next one sent; that one is sent again.
+  const told = readErrors();
+  if (told > 0 && !wasTried) return true;
+  sendFailed(message, SEND_FAILED);
+  return false;
+}
+
+function waitForRoom(message: number, why: number, deadline: number): boolean {
   const patience = Math.ceil(deadline - performance.now());
-  if (patience <= 0) return sendFailed(datagram, SEND_BUFFER_FULL);
+  if (patience <= 0) {
+    sendFailed(message, SEND_BUFFER_FULL);
+    return false;
+  }
   // ENOBUFS is about the kernel's memory, not this socket's buffer: there is no event to wait for.
   if (why === ENOBUFS) pause(1);
   else waitWritable(udp, patience);
-  return datagram;
+  return true;
+}
+
+function giveUpTrains(why: number): void {
+  const offloads = view.getUint32(layout.OFFLOADS, true);
+  view.setUint32(layout.OFFLOADS, offloads & ~layout.CAN_TRAIN, true);
+  parentPort?.postMessage(
+    `the kernel refuses to send trains (errno ${why}): gso is off from now on`,
+  );
+}
+
+/** What the underlay said, between batches: the core reads it as one of no packets. */
+function takeErrors(): void {
+  tick();
+  core.exports.begin();
+  readErrors();
+  settle(layout.OUT);
+}
+
+/** Empties the socket's queue of errors; within a batch. Gives how many there were. */
+function readErrors(): number {
+  for (let count = 0; ; count++) {
+    core.exports.prepareError();
+    if (recvmsg(udp, base + layout.ERROR_MESSAGE, MSG_ERRQUEUE) < 0) return count;
+    core.exports.noteError();
+  }
 }
 
 function writeToDevice(): void {
   const count = view.getUint32(layout.DEVICE_COUNT, true);
   for (let i = 0; i < count; i++) {
-    const entry = layout.DEVICE + i * layout.DEVICE_SIZE;
-    const address = view.getUint32(entry, true);
-    const length = view.getUint32(entry + 4, true);
-    if (write(tun, base + address, length) < 0) {
+    const pieces = view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true);
+    if (writev(tun, slices + i * SLICES_SIZE, pieces) < 0) {
       writeFailed(i, errno() === EAGAIN ? DEVICE_BUFFER_FULL : DEVICE_FAILED);
     }
   }

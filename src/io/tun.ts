@@ -23,8 +23,12 @@ const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
 /** Fail where the device exists already: one made by another hand is not ours to change. */
 const IFF_TUN_EXCL = 0x8000;
-/** We take packets whose transport checksum is unfinished. */
+/** We take packets whose transport checksum is unfinished, */
 const TUN_F_CSUM = 0x01;
+/** TCP super-packets of both families, ECN among them, */
+const TUN_F_TSO = 0x02 | 0x04 | 0x08;
+/** and UDP super-packets of both families (Linux 6.2). */
+const TUN_F_USO = 0x20 | 0x40;
 
 /** struct ifreq: the name (15 characters and a zero), then the flags. */
 const IFREQ_SIZE = 40;
@@ -33,11 +37,19 @@ const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/;
 
 const VNET_HEADER_SIZE = 10;
 
+export interface Tun {
+  /** Non-blocking. */
+  readonly fd: number;
+  /** Does it give and take super-packets: many packets of one stream in one? */
+  readonly tso: boolean;
+  readonly uso: boolean;
+}
+
 /**
- * Makes the device `name` and returns its non-blocking descriptor.
+ * Makes the device `name`, with those of the wanted offloads that the kernel has.
  * Throws a WeftError: TUN_NAME, TUN_MISSING, TUN_PERMISSION, TUN_BUSY.
  */
-export function openTun(name: string): number {
+export function openTun(name: string, wanted = { tso: true, uso: true }): Tun {
   if (!NAME.test(name)) {
     throw new WeftError(
       "TUN_NAME",
@@ -51,12 +63,22 @@ export function openTun(name: string): number {
     create(fd, name);
     const size = Uint32Array.of(VNET_HEADER_SIZE);
     check(ioctl(fd, TUNSETVNETHDRSZ, size), `set the header size of ${name}`);
-    check(ioctlNumber(fd, TUNSETOFFLOAD, TUN_F_CSUM), `set the offloads of ${name}`);
-    return fd;
+    return { fd, ...setOffloads(fd, name, wanted) };
   } catch (error) {
     close(fd);
     throw error;
   }
+}
+
+/** A kernel that lacks one of them is asked for less. */
+function setOffloads(fd: number, name: string, wanted: { tso: boolean; uso: boolean }) {
+  for (const uso of new Set([wanted.uso, false])) {
+    for (const tso of new Set([wanted.tso, false])) {
+      const bits = TUN_F_CSUM | (tso ? TUN_F_TSO : 0) | (uso ? TUN_F_USO : 0);
+      if (ioctlNumber(fd, TUNSETOFFLOAD, bits) >= 0) return { tso, uso };
+    }
+  }
+  throw new SystemError(`set the offloads of ${name}`, errno());
 }
 
 function create(fd: number, name: string): void {

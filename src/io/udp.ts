@@ -2,12 +2,13 @@
  * The UDP socket on the underlay: one, bound to this node's own address, so that
  * peers see datagrams come from the endpoint they know.
  */
-import { parseAddress, toBytes } from "../address.js";
-import { WeftError } from "../error.js";
+import { parseAddress } from "../address.js";
+import { writeSockaddr } from "../compile/peers.js";
 import { bindError } from "./bind.js";
-import { bind, check, close, errno, setsockopt, socket } from "./libc.js";
+import { bind, check, close, errno, getsockname, setsockopt, socket } from "./libc.js";
 
 const AF_INET = 2;
+const AF_INET6 = 10;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
@@ -20,25 +21,37 @@ const SO_RCVBUFFORCE = 33;
 
 const IPPROTO_IP = 0;
 const IP_MTU_DISCOVER = 10;
-const IP_PMTUDISC_PROBE = 3;
+const IP_RECVERR = 11;
+const IPPROTO_IPV6 = 41;
+const IPV6_MTU_DISCOVER = 23;
+const IPV6_RECVERR = 25;
+const IPV6_V6ONLY = 26;
+const PMTUDISC_PROBE = 3;
+
+const SOL_UDP = 17;
+const UDP_GRO = 104;
 
 /** Room for a burst while the worker is busy with the other direction. */
 export const SOCKET_BUFFER = 7 * 1024 * 1024;
 
-const SOCKADDR_IN_SIZE = 16;
+const SOCKADDR_IN6_SIZE = 28;
 
 /**
  * Opens the socket and returns its non-blocking descriptor.
- * Throws a WeftError: UDP_FAMILY, UDP_IN_USE, UDP_ADDRESS, UDP_PERMISSION.
+ * Throws a WeftError: UDP_IN_USE, UDP_ADDRESS, UDP_PERMISSION.
  */
 export function openUdp(address: string, port: number): number {
-  const sockaddr = socketAddress(address, port);
-  const fd = check(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "UDP socket");
+  const parsed = parseAddress(address);
+  const sockaddr = new Uint8Array(SOCKADDR_IN6_SIZE);
+  const length = writeSockaddr(new DataView(sockaddr.buffer), { address: parsed, port });
+  const family = parsed.family === 4 ? AF_INET : AF_INET6;
+  const fd = check(socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "UDP socket");
   try {
     enlarge(fd, SO_RCVBUFFORCE, SO_RCVBUF);
     enlarge(fd, SO_SNDBUFFORCE, SO_SNDBUF);
-    forbidFragments(fd);
-    if (bind(fd, sockaddr, sockaddr.length) < 0) throw bindError(errno(), address, port);
+    if (family === AF_INET6) check(setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1), "IPV6_V6ONLY");
+    watchPath(fd, family);
+    if (bind(fd, sockaddr, length) < 0) throw bindError(errno(), address, port);
     return fd;
   } catch (error) {
     close(fd);
@@ -46,23 +59,15 @@ export function openUdp(address: string, port: number): number {
   }
 }
 
-/** struct sockaddr_in: family (host order), port and address (network order). */
-function socketAddress(address: string, port: number): Uint8Array {
-  const parsed = parseAddress(address);
-  if (parsed.family !== 4) {
-    throw new WeftError(
-      "UDP_FAMILY",
-      `the underlay address ${address} is IPv6, which is not supported`,
-      "give this node's IPv4 address with --underlay",
-    );
-  }
-  const bytes = new Uint8Array(SOCKADDR_IN_SIZE);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, AF_INET, true);
-  view.setUint16(2, port);
-  bytes.set(toBytes(parsed), 4);
-  return bytes;
+/** The port that the kernel chose for a socket opened on port 0. */
+export function boundPort(fd: number): number {
+  const sockaddr = new Uint8Array(SOCKADDR_IN6_SIZE);
+  check(getsockname(fd, sockaddr, Uint32Array.of(sockaddr.length)), "getsockname");
+  return new DataView(sockaddr.buffer).getUint16(2);
 }
+
+/** Lets the kernel gather datagrams of one sender into trains; false where it cannot. */
+export const gather = (fd: number): boolean => setOption(fd, SOL_UDP, UDP_GRO, 1) === 0;
 
 /** The forcing option may pass the system's limit and needs CAP_NET_ADMIN; the plain one is capped. */
 function enlarge(fd: number, force: number, plain: number): void {
@@ -73,12 +78,17 @@ function enlarge(fd: number, force: number, plain: number): void {
 
 /**
  * Outer packets carry DF: a fragmented outer packet would hide a wrong MTU and
- * cost the receiver reassembly. PROBE rather than DO, because DO believes any
- * ICMP "fragmentation needed" that reaches this host, so that one forged packet
- * could stop everything we send to a peer.
+ * cost the receiver reassembly. PROBE rather than DO, because DO refuses to send
+ * by what any ICMP said; we are told of it instead (RECVERR), and the core lowers
+ * the MTU of that peer alone, for a while, and never below what every path takes.
  */
-function forbidFragments(fd: number): void {
-  check(setOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE), "set DF on the UDP socket");
+function watchPath(fd: number, family: number): void {
+  const [level, discover, errors] =
+    family === AF_INET
+      ? [IPPROTO_IP, IP_MTU_DISCOVER, IP_RECVERR]
+      : [IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_RECVERR];
+  check(setOption(fd, level, discover, PMTUDISC_PROBE), "set DF on the UDP socket");
+  check(setOption(fd, level, errors, 1), "watch the UDP socket for ICMP errors");
 }
 
 const setOption = (fd: number, level: number, option: number, value: number): number =>

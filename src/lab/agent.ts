@@ -11,8 +11,12 @@ export interface AgentOptions {
   /** Hosts whose agents it dials; none founds a new network. */
   readonly join?: readonly Host[];
   readonly secret?: string;
+  /** Which of the host's addresses is its underlay; 4 when left out. */
+  readonly underlay?: 4 | 6;
   /** A command that runs its arguments somewhere special, put before all others. */
   readonly inside?: readonly string[];
+  /** Flags of Node itself. */
+  readonly node?: readonly string[];
   /** More of the command line, given last. */
   readonly flags?: readonly string[];
 }
@@ -24,17 +28,21 @@ export interface AgentStatus {
   readonly problems: readonly string[];
   readonly network: readonly string[];
   readonly address: string;
+  /** One of each family the network has. */
+  readonly addresses: readonly string[];
   readonly leases: readonly string[];
   readonly mac: string;
   readonly vni: number;
   readonly mtu: number;
   readonly underlay: string;
   readonly peers: number;
+  /** Which offloads are in use. */
+  readonly offloads: Readonly<Record<"tso" | "uso" | "gso" | "gro", boolean>>;
 }
 
 export const LAB_SECRET = "a secret only this lab knows";
 
-const WEFT = [process.execPath, join(ROOT, "dist/cli/weft.js")];
+const PROGRAM = join(ROOT, "dist/cli/weft.js");
 const POLL_MS = 50;
 const ANSWER_LIMIT = 1024 * 1024;
 
@@ -55,24 +63,27 @@ export class Agent {
     ];
     mkdirSync(own, { recursive: true });
     writeFileSync(secret, `${options.secret ?? LAB_SECRET}\n`, { mode: 0o600 });
+    const underlay = ({ address, address6 }: Host) => (options.underlay === 6 ? address6 : address);
     const argv = [
       ...(options.inside ?? []),
-      ...WEFT,
+      process.execPath,
+      ...(options.node ?? []),
+      PROGRAM,
       "up",
       "--name",
       host.name,
       "--underlay",
-      host.address,
+      underlay(host),
     ];
     argv.push("--secret-file", secret, "--state", state, "--socket", socket);
-    for (const other of options.join ?? []) argv.push("--join", other.address);
+    for (const other of options.join ?? []) argv.push("--join", bracketed(underlay(other)));
     argv.push(...(options.flags ?? []));
     return new Agent(host, host.spawn(argv), socket, state);
   }
 
   /** A verb of the command, asked of this agent. */
   weft(...argv: string[]): Promise<Finished> {
-    return this.host.run([...WEFT, ...argv, "--socket", this.socket]);
+    return this.host.run([process.execPath, PROGRAM, ...argv, "--socket", this.socket]);
   }
 
   /** One document of the control socket, or undefined while nobody answers there. */
@@ -124,3 +135,6 @@ export class Agent {
     return new Error(`the agent on ${this.host.name} ${why}\n${this.process.output.slice(-4_000)}`);
   }
 }
+
+/** An IPv6 address as it stands where a port may follow. */
+const bracketed = (address: string): string => (address.includes(":") ? `[${address}]` : address);

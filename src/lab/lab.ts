@@ -1,13 +1,15 @@
 /**
  * Real hosts on one machine: network namespaces, each joined by a veth pair to
- * one bridge. The bridge has a namespace of its own, so the machine's own
+ * a bridge. The bridges have a namespace of their own, so the machine's own
  * network is neither used nor changed.
  *
  *     h1            h2            h3
- *     eth0          eth0          eth0        192.0.2.1, .2, .3 /24
+ *     eth0          eth0          eth0        192.0.2.1, .2, .3 /24, 2001:db8:1::1, ::2, ::3 /64
  *      |             |             |
  *     h1            h2            h3          ports, named after their hosts
- *     -+-------------+-------------+-  wire   the bridge
+ *     -+-------------+-------------+-  near   the bridge
+ *
+ * Hosts of the far segment have a bridge of their own; road.ts joins the two.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
@@ -17,18 +19,25 @@ import { Agent, type AgentOptions } from "./agent.js";
 import { Host, Namespace } from "./namespace.js";
 import { Running } from "./running.js";
 
-/** 192.0.2.0/24 is set aside for documentation (RFC 5737): nobody's real network is shadowed. */
-const UNDERLAY = "192.0.2";
+/** Addresses set aside for documentation (RFC 5737, RFC 3849): nobody's real network is shadowed. */
+export const SEGMENTS = {
+  near: { ipv4: "192.0.2.", ipv6: "2001:db8:1::" },
+  far: { ipv4: "198.51.100.", ipv6: "2001:db8:2::" },
+} as const;
+export type Segment = keyof typeof SEGMENTS;
+
 const MOST_HOSTS = 254;
 const NAME = /^[a-z][a-z0-9-]{0,11}$/;
 const OURS = /^weftlab-(\d+)-/;
 const NAMESPACES = "/run/netns";
+/** A bridge hands what it carries to the firewall as well, where that is loaded. A cable does not. */
+const BRIDGE_FIREWALLS = ["arptables", "iptables", "ip6tables"];
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 let opened = 0;
 
 export class Lab {
-  /** Where the bridge is: capture here, on the port named after a host. */
+  /** Where the bridges are: capture here, on the port named after a host. */
   readonly wire: Namespace;
   /** Secrets, state, sockets and captures; removed with the lab. */
   readonly folder: string;
@@ -48,7 +57,16 @@ export class Lab {
     process.on("exit", lab.#sweep);
     try {
       await lab.#add(lab.wire);
-      await lab.wire.ip("link add wire type bridge mcast_snooping 0", "link set wire up");
+      for (const segment of Object.keys(SEGMENTS)) {
+        await lab.wire.ip(
+          `link add ${segment} type bridge mcast_snooping 0`,
+          `link set ${segment} addrgenmode none up`,
+        );
+      }
+      if (existsSync("/proc/sys/net/bridge")) {
+        for (const it of BRIDGE_FIREWALLS)
+          await lab.wire.sysctl(`net/bridge/bridge-nf-call-${it}`, 0);
+      }
     } catch (error) {
       await lab.close();
       throw error;
@@ -56,27 +74,38 @@ export class Lab {
     return lab;
   }
 
-  /** Adds a host with the next free underlay address. `mtu` is that of its eth0. */
-  async host(name: string, { mtu = 1500 } = {}): Promise<Host> {
-    if (!NAME.test(name) || name === "wire" || this.#hosts.some((host) => host.name === name)) {
+  /** Adds a host with the next free underlay addresses. `mtu` is that of its eth0. */
+  async host(
+    name: string,
+    { mtu = 1500, segment = "near" }: { mtu?: number; segment?: Segment } = {},
+  ): Promise<Host> {
+    if (!NAME.test(name) || name in SEGMENTS || this.#hosts.some((host) => host.name === name)) {
       throw new Error(`"${name}" cannot be the name of another host`);
     }
     const number = this.#hosts.length + 1;
     if (number > MOST_HOSTS) throw new Error(`a lab has at most ${MOST_HOSTS} hosts`);
-    const host = new Host(name, `${UNDERLAY}.${number}`, this.#prefix + name, this.#started);
+    const { ipv4, ipv6 } = SEGMENTS[segment];
+    const addresses = { segment, address: ipv4 + number, address6: ipv6 + number.toString(16) };
+    const host = new Host(name, addresses, this.#prefix + name, this.#started);
     this.#hosts.push(host);
     await this.#add(host);
     await this.wire.ip(
       `link add name ${name} mtu ${mtu} type veth peer name eth0 netns ${host.namespace}`,
-      `link set dev ${name} master wire up`,
+      `link set dev ${name} master ${segment} addrgenmode none up`,
     );
     await host.ip(
       "link set lo up",
       `link set eth0 mtu ${mtu} addrgenmode none`,
       `addr add ${host.address}/24 dev eth0`,
+      `addr add ${host.address6}/64 dev eth0 nodad`,
+      `addr add fe80::${number.toString(16)}/64 dev eth0 nodad`,
       "link set eth0 up",
     );
     return host;
+  }
+
+  get hosts(): readonly Host[] {
+    return this.#hosts;
   }
 
   /** Starts `weft up` on a host. Its state stays in the lab: the next agent there finds it again. */

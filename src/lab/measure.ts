@@ -5,9 +5,9 @@ import { CommandFailed } from "./running.js";
 export interface PingOptions {
   readonly count?: number;
   readonly intervalSeconds?: number;
-  /** ICMP payload bytes: the IPv4 packet is 28 bytes longer. */
+  /** ICMP payload bytes: the packet is 28 bytes longer, 48 with IPv6. */
   readonly size?: number;
-  /** Forbid fragmenting on the way. */
+  /** Forbid fragmenting on the way; or, when false, ask for no path MTU to be found either. */
   readonly whole?: boolean;
 }
 
@@ -19,13 +19,11 @@ export interface Pinged {
 }
 
 export async function ping(from: Host, to: string, options: PingOptions = {}): Promise<Pinged> {
-  const { count = 3, intervalSeconds = 0.2, size = 56, whole = false } = options;
+  const { count = 3, intervalSeconds = 0.2, size = 56, whole } = options;
   const argv = ["ping", "-n", "-c", `${count}`, "-i", `${intervalSeconds}`, "-s", `${size}`];
+  const fragmenting = whole === undefined ? [] : ["-M", whole ? "do" : "dont"];
   const limitMs = 10_000 + 2_000 * count * intervalSeconds;
-  const { stdout, stderr } = await from.run(
-    [...argv, "-W", "2", ...(whole ? ["-M", "do"] : []), to],
-    { limitMs },
-  );
+  const { stdout, stderr } = await from.run([...argv, "-W", "2", ...fragmenting, to], { limitMs });
   const rttMs = [...stdout.matchAll(/ time=([\d.]+) ms$/gm)].map((match) => Number(match[1]));
   return { sent: count, rttMs, output: stdout + stderr };
 }
@@ -33,6 +31,8 @@ export async function ping(from: Host, to: string, options: PingOptions = {}): P
 export interface FlowOptions {
   readonly udp?: boolean;
   readonly seconds?: number;
+  /** Flows at once, between the same two addresses. */
+  readonly flows?: number;
   /** Payload bytes of one UDP datagram. */
   readonly length?: number;
   /** Bits per second to send; 0 means as fast as it goes. TCP always does. */
@@ -46,45 +46,41 @@ export interface Flow {
   readonly bitsPerSecond: number;
   /** UDP only: datagrams that arrived. */
   readonly datagrams: number;
+  /** UDP only: the part of what was sent that did not arrive, 0 to 1. */
+  readonly lost: number;
+  /** CPU time of iperf3 itself, both ends: with what the kernel did on its behalf. */
+  readonly iperfCpuSeconds: number;
 }
 
-/** One flow from one host to another, through `address` of the other. Counts what arrived. */
+/** From one host to another, through `address` of the other. Counts what arrived. */
 export async function iperf(
   from: Host,
   to: Host,
   address: string,
   options: FlowOptions = {},
 ): Promise<Flow> {
-  const { udp = false, seconds = 2, length, bitsPerSecond = 0 } = options;
+  const { udp = false, seconds = 2, flows = 1, length, bitsPerSecond = 0 } = options;
   const server = to.spawn(["iperf3", "-s", "-1", "--forceflush", "-B", address]);
   try {
     await server.says(/Server listening/);
-    const kind = udp ? ["-u", "-b", `${bitsPerSecond}`] : [];
-    const size = length === undefined ? [] : ["-l", `${length}`];
-    const argv = [
-      "iperf3",
-      "-c",
-      address,
-      "-J",
-      "--connect-timeout",
-      "5000",
-      "-t",
-      `${seconds}`,
-      ...kind,
-      ...size,
-    ];
+    const argv = ["iperf3", "-c", address, "-J", "--connect-timeout", "5000"];
+    argv.push("-t", `${seconds}`, "-P", `${flows}`);
+    if (udp) argv.push("-u", "-b", `${bitsPerSecond}`);
+    if (length !== undefined) argv.push("-l", `${length}`);
     const client = await from.run(argv, { limitMs: 1_000 * seconds + 30_000 });
-    const { end, error } = JSON.parse(client.stdout || "{}");
+    const { start, end, error } = JSON.parse(client.stdout || "{}");
     if (client.code !== 0 || error !== undefined) throw new CommandFailed(argv, client);
-    if (!udp) {
-      const { seconds: took, bytes: arrived, bits_per_second: rate } = end.sum_received;
-      return { seconds: took, bytes: arrived, bitsPerSecond: rate, datagrams: 0 };
-    }
-    // iperf3 3.12 puts the receiver's losses beside the sender's counts
-    const { seconds: took, packets, lost_packets: lost, bytes: sent } = end.sum;
-    const datagrams = packets - lost;
-    const arrived = packets === 0 ? 0 : (sent / packets) * datagrams;
-    return { seconds: took, bytes: arrived, bitsPerSecond: (arrived * 8) / took, datagrams };
+    const { seconds: took, bytes } = end.sum_received;
+    const datagrams = udp ? Math.round(bytes / start.test_start.blksize) : 0;
+    const cpu = end.cpu_utilization_percent;
+    return {
+      seconds: took,
+      bytes,
+      bitsPerSecond: (8 * bytes) / took,
+      datagrams,
+      lost: udp ? 1 - datagrams / end.sum_sent.packets : 0,
+      iperfCpuSeconds: (took * (cpu.host_total + cpu.remote_total)) / 100,
+    };
   } finally {
     await server.stop("SIGKILL");
   }

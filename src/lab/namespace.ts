@@ -1,4 +1,5 @@
 /** One network namespace, and what runs in it. */
+import type { Segment } from "./lab.js";
 import { CommandFailed, type Finished, Running } from "./running.js";
 
 export interface RunOptions {
@@ -44,17 +45,35 @@ export class Namespace {
   async ip(...lines: string[]): Promise<void> {
     await this.exec(["ip", "-batch", "-"], { input: `${lines.join("\n")}\n` });
   }
+
+  /** Changes a kernel setting, named as below /proc/sys. */
+  async sysctl(name: string, value: number): Promise<void> {
+    await this.exec(["tee", `/proc/sys/${name}`], { input: `${value}` });
+  }
 }
 
-/** A host of the lab: one address on the bridge. */
-export class Host extends Namespace {
+/** Where a host is on the underlay. */
+export interface Place {
+  readonly segment: Segment;
+  readonly address: string;
+  readonly address6: string;
+}
+
+/** A host of the lab. */
+export class Host extends Namespace implements Place {
+  readonly segment: Segment;
+  readonly address: string;
+  readonly address6: string;
+
   constructor(
     readonly name: string,
-    /** Its underlay address. */
-    readonly address: string,
+    place: Place,
     namespace: string,
     started: Set<Running>,
   ) {
     super(namespace, started);
+    this.segment = place.segment;
+    this.address = place.address;
+    this.address6 = place.address6;
   }
 }

@@ -8,6 +8,10 @@ import type { Host } from "./namespace.js";
 export interface VtepOptions {
   /** The subnet behind it. */
   readonly subnet: string;
+  /** And its IPv6 subnet, where it has one. */
+  readonly subnet6?: string;
+  /** Which of the host's addresses is its underlay; 4 when left out. */
+  readonly underlay?: 4 | 6;
   readonly vni?: number;
   readonly port?: number;
   /** "default" leaves checksums of inner packets to hardware that is not there; "off" finishes them. */
@@ -20,59 +24,57 @@ export interface Neighbour {
   readonly endpoint: string;
   readonly mac: string;
   readonly subnet: string;
+  readonly subnet6?: string | undefined;
 }
 
-export interface Vtep {
+export interface Vtep extends Neighbour {
   readonly host: Host;
   readonly device: string;
-  readonly subnet: string;
-  readonly endpoint: string;
   readonly port: number;
-  readonly mac: string;
   /** Its overlay address. */
   readonly address: string;
+  readonly address6: string | undefined;
 }
 
 const OFFLOADS = ["tx", "rx", "tso", "gso", "gro", "tx-udp-segmentation"];
 
 export async function kernelVtep(host: Host, options: VtepOptions): Promise<Vtep> {
-  const { subnet, vni = 1, port = 4789, offloads = "default" } = options;
+  const { subnet, subnet6, underlay = 4, vni = 1, port = 4789, offloads = "default" } = options;
   const device = `flannel.${vni}`;
-  const address = base(subnet);
+  const endpoint = underlay === 6 ? host.address6 : host.address;
+  const [address, address6] = [base(subnet), subnet6 && base(subnet6)];
   await host.ip(
-    `link add ${device} type vxlan id ${vni} dev eth0 local ${host.address} dstport ${port} nolearning`,
+    `link add ${device} type vxlan id ${vni} dev eth0 local ${endpoint} dstport ${port} nolearning`,
     `link set ${device} addrgenmode none`,
     `addr add ${address}/32 dev ${device}`,
+    ...(address6 ? [`addr add ${address6}/128 dev ${device} nodad`] : []),
     `link set ${device} up`,
   );
   if (offloads === "off") await turnOffloadsOff(host, [device, "eth0"]);
-  const [link] = JSON.parse(await host.exec(["ip", "-j", "link", "show", device]));
-  return { host, device, subnet, endpoint: host.address, port, mac: link.address, address };
+  const [{ address: mac }] = JSON.parse(await host.exec(["ip", "-j", "link", "show", device]));
+  return { host, device, subnet, subnet6, endpoint, port, mac, address, address6 };
 }
 
-/** Teaches a VTEP where a subnet is. The same again changes nothing. */
+/** Teaches a VTEP where the subnets of another are. The same again changes nothing. */
 export async function teach({ host, device }: Vtep, peer: Neighbour): Promise<void> {
-  const hop = base(peer.subnet);
-  await host.ip(
-    `neigh replace ${hop} lladdr ${peer.mac} dev ${device} nud permanent`,
-    `route replace ${peer.subnet} via ${hop} dev ${device} onlink`,
-  );
-  await host.exec([
-    "bridge",
-    "fdb",
-    "replace",
-    peer.mac,
-    "dev",
-    device,
-    "dst",
-    peer.endpoint,
-    "self",
-  ]);
+  for (const subnet of [peer.subnet, peer.subnet6]) {
+    if (subnet === undefined) continue;
+    const hop = base(subnet);
+    await host.ip(
+      `neigh replace ${hop} lladdr ${peer.mac} dev ${device} nud permanent`,
+      `route replace ${subnet} via ${hop} dev ${device} onlink`,
+    );
+  }
+  const entry = ["bridge", "fdb", "replace", peer.mac, "dev", device];
+  await host.exec([...entry, "dst", peer.endpoint, "self"]);
 }
 
 /** The `--static-peer` that makes a weft node know this VTEP. */
-export const staticPeer = ({ host, endpoint, port, mac, subnet }: Vtep): string =>
-  `name=${host.name},endpoint=${endpoint}:${port},mac=${mac},subnets=${subnet}`;
+export function staticPeer({ host, endpoint, port, mac, subnet, subnet6 }: Vtep): string {
+  const at = endpoint.includes(":") ? `[${endpoint}]` : endpoint;
+  const subnets = [subnet, subnet6].filter((it) => it !== undefined).join("+");
+  return `name=${host.name},endpoint=${at}:${port},mac=${mac},subnets=${subnets}`;
+}
 
 /** Every packet complete and on its own, as between machines without such hardware. */
 export async function turnOffloadsOff(host: Host, devices: readonly string[]): Promise<void> {

@@ -2,7 +2,7 @@
  * What an owner of free space does when it is asked for some. The journal of
  * grants made is on disk before a grant leaves the node: see docs/leases.md.
  */
-import { overlaps, type Prefix, parsePrefix } from "../address.js";
+import type { Prefix } from "../address.js";
 import { WeftError } from "../error.js";
 import type { Identity } from "../mesh/identity.js";
 import { type Cluster, describe, inside, type Network, subnets } from "./genesis.js";
@@ -63,11 +63,7 @@ function free(
   reserved: readonly Prefix[],
 ): string | undefined {
   const taken = new Set(journal.map(({ prefix }) => prefix));
-  const isReserved = (subnet: string) =>
-    reserved.some((prefix) => overlaps(prefix, parsePrefix(subnet)));
-  for (const subnet of subnets(network)) {
-    if (!taken.has(subnet) && !isReserved(subnet)) return subnet;
-  }
+  for (const subnet of subnets(network, reserved)) if (!taken.has(subnet)) return subnet;
   return undefined;
 }
 
@@ -81,5 +77,5 @@ const full = ({ genesis }: Cluster): WeftError =>
   new WeftError(
     "NETWORK_FULL",
     `every subnet of the cluster network is given away (${describe(genesis)})`,
-    "found a cluster with a larger --network or a longer --subnet-len",
+    "found a cluster with a larger --network or a longer --subnet-len or --subnet-len-6",
   );

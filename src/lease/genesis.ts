@@ -38,19 +38,40 @@ export function clusterOf(genesis: Genesis): Cluster {
   return { id: hash.digest("hex").slice(0, 32), genesis };
 }
 
-/** For people: `10.244.0.0/16 in /24s`. */
-export const describe = ({ network }: Genesis): string =>
-  network.map(({ prefix, leaseLength }) => `${prefix} in /${leaseLength}s`).join(", ");
+/** For people: `10.244.0.0/16 in /24s`, or the prefix alone where no length is asked for. */
+export const describe = ({ network }: { readonly network: readonly Asked[] }): string =>
+  network
+    .map(({ prefix, leaseLength }) => (leaseLength ? `${prefix} in /${leaseLength}s` : prefix))
+    .join(", ");
 
-/** Every subnet of a network in the order they are handed out: the first one last. */
-export function* subnets({ prefix, leaseLength }: Network): Generator<string> {
+type Asked = Pick<Network, "prefix"> & { readonly leaseLength: number | undefined };
+
+/**
+ * Every subnet of a network with nothing reserved in it, in the order they are
+ * handed out: the first one last. What is reserved is passed in one step: an
+ * IPv6 prefix may hold more subnets than could ever be looked at.
+ */
+export function* subnets(
+  { prefix, leaseLength }: Network,
+  reserved: readonly Prefix[] = [],
+): Generator<string> {
   const { family, base, length } = parsePrefix(prefix);
   const count = 1n << BigInt(leaseLength - length);
-  const size = 1n << BigInt(bits(family) - leaseLength);
-  for (let n = 1n; n <= count; n++) {
-    yield formatPrefix({ family, base: base + (n % count) * size, length: leaseLength });
+  const size = sizeOf({ family, length: leaseLength });
+  let n = 1n;
+  while (n <= count) {
+    const subnet = { family, base: base + (n % count) * size, length: leaseLength };
+    const inTheWay = reserved.find((other) => overlaps(other, subnet));
+    n++;
+    if (!inTheWay) yield formatPrefix(subnet);
+    else if (covers(inTheWay, subnet)) n = max(n, (inTheWay.base + sizeOf(inTheWay) - base) / size);
   }
 }
+
+const sizeOf = ({ family, length }: Pick<Prefix, "family" | "length">): bigint =>
+  1n << BigInt(bits(family) - length);
+
+const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
 export const inside = (outer: string, inner: string): boolean =>
   covers(parsePrefix(outer), parsePrefix(inner));

@@ -23,7 +23,7 @@ export interface Ring {
   readonly overlaps: readonly Overlap[];
 }
 
-/** All claims must have passed `flaw`. Leases have one length, so they overlap only if they are equal. */
+/** All claims must have passed `flaw`. The leases of a network have one length, so they overlap only if they are equal. */
 export function settle(claims: Iterable<Claim>): Ring {
   const holders = new Map<string, string>();
   const overlaps: Overlap[] = [];

@@ -3,6 +3,7 @@
  * a function of the records alone: order, repetition and batching do not matter.
  */
 import { createHash } from "node:crypto";
+import { type Family, parseEndpoint } from "../address.js";
 import { WeftError } from "../error.js";
 import type { Cluster } from "../lease/genesis.js";
 import { subnetOf } from "../lease/grant.js";
@@ -10,6 +11,13 @@ import { order, type Ring, settle } from "../lease/ring.js";
 import { disbelief, LEASE_TTL, type NodeRecord, ownerId } from "./record.js";
 
 export const MAX_RECORDS = 8192;
+
+/** What all members must have in common to reach each other. */
+export interface Tunnel {
+  readonly vni: number;
+  /** Of the underlay. */
+  readonly family: Family;
+}
 
 export interface View {
   /** The records that count, by node id: in service, and in nobody's way. */
@@ -62,8 +70,8 @@ export class Members {
     return this.#digest;
   }
 
-  /** `now` decides what has expired; `vni` is this node's own. */
-  view(now: number, vni: number): View {
+  /** `now` decides what has expired; `own` is this node's tunnel, which a member's must fit. */
+  view(now: number, own: Tunnel): View {
     const members = new Map<string, NodeRecord>();
     const problems: string[] = [];
     const ring = settle(this.#claims());
@@ -82,8 +90,12 @@ export class Members {
         problems.push(
           `two nodes claim the ${inTheWay}: ${ownerId(other)} keeps it, ${id} (${record.mesh}) is left out`,
         );
-      } else if (record.vni !== vni) {
-        problems.push(`${name} uses VNI ${record.vni}, this node ${vni}: ${name} is left out`);
+      } else if (record.vni !== own.vni) {
+        problems.push(`${name} uses VNI ${record.vni}, this node ${own.vni}: ${name} is left out`);
+      } else if (familyOf(vtep) !== own.family) {
+        problems.push(
+          `${name} has an IPv${familyOf(vtep)} underlay (${vtep}), this node an IPv${own.family} one: ${name} is left out`,
+        );
       } else if (
         record.leases.every((proof) => ring.holders.get(subnetOf(proof)) === record.owner)
       ) {
@@ -116,6 +128,8 @@ export class Members {
     return found ? `${found[1].name} (${found[0]})` : publicKey;
   }
 }
+
+const familyOf = (vtep: string): Family => parseEndpoint(vtep).address.family;
 
 /** The higher signature decides between two records of one version, which only a liar makes. */
 const newer = (a: NodeRecord, b: NodeRecord): boolean =>

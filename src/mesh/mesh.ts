@@ -4,7 +4,13 @@
  * docs/leases.md tell the rules.
  */
 import { EventEmitter } from "node:events";
-import { formatEndpoint, formatPrefix, type Prefix, parseEndpoint } from "../address.js";
+import {
+  formatEndpoint,
+  formatPrefix,
+  type Prefix,
+  parseEndpoint,
+  parsePrefix,
+} from "../address.js";
 import { WeftError } from "../error.js";
 import { Allocator } from "../lease/allocator.js";
 import {
@@ -22,11 +28,11 @@ import { Identity, macOf } from "./identity.js";
 import { Leasing } from "./leasing.js";
 import { Links } from "./links.js";
 import type { Log } from "./log.js";
-import { Members, type View } from "./members.js";
+import { Members, type Tunnel, type View } from "./members.js";
 import type { Message } from "./message.js";
 import { LEASE_TTL, type NodeRecord, ownerId, signRecord } from "./record.js";
 import type { Session } from "./session.js";
-import type { ListenAddress, Transport } from "./transport.js";
+import { hostPort, type ListenAddress, type Transport } from "./transport.js";
 
 /** Milliseconds. */
 export const RENEW_EVERY = 3600_000;
@@ -34,6 +40,8 @@ export const RENEW_EVERY = 3600_000;
 export const ECHO_WAIT = 5_000;
 /** How long a copy of this node is spoken of after it was last heard, in milliseconds. */
 export const COPY_SPOKEN_OF = 60_000;
+/** Of leases, where none is asked for. */
+export const LEASE_LENGTH = { 4: 24, 6: 64 } as const;
 /** Addresses kept on disk. */
 export const MAX_REMEMBERED = 256;
 
@@ -46,7 +54,10 @@ export interface MeshParts {
 
 export interface MeshOptions {
   readonly name: string;
-  /** Where peers send VXLAN to this node, like `192.0.2.1:4789`. Its address is also the mesh's. */
+  /**
+   * Where peers send VXLAN to this node, like `192.0.2.1:4789` or `[fd00::1]:4789`. Its address is
+   * also the mesh's, and members of the other family are left out.
+   */
   readonly vtep: string;
   readonly vni: number;
   readonly listen: ListenAddress;
@@ -54,7 +65,10 @@ export interface MeshOptions {
   readonly join: readonly { readonly host: string; readonly port: number }[];
   /** The cluster's networks. The founder needs them; to others they must be what the cluster has. */
   readonly network?: readonly Prefix[] | undefined;
+  /** Of the leases in the IPv4 network; 24 if it is not given. */
   readonly leaseLength?: number | undefined;
+  /** Of the leases in the IPv6 network; 64 if it is not given. */
+  readonly leaseLength6?: number | undefined;
   /** Subnets this node never gives away: they belong to peers that run no agent. */
   readonly reserved?: readonly Prefix[] | undefined;
   /** The VTEP MAC, if it is not to be derived from the identity. */
@@ -101,6 +115,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   #state!: State;
   #links!: Links;
   #meshEndpoint = "";
+  #tunnel!: Tunnel;
   #inside: Inside | undefined;
   #view: View | undefined;
   #cancelEcho: (() => void) | undefined;
@@ -137,6 +152,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     const port = await this.#links.listen(this.#options.listen);
     const { address } = parseEndpoint(this.#options.vtep);
     this.#meshEndpoint = formatEndpoint({ address, port });
+    this.#tunnel = { vni: this.#options.vni, family: address.family };
 
     try {
       this.#state = found ?? { seed: this.#identity.seed, remembered: [] };
@@ -217,35 +233,38 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   // ---- becoming part of a cluster
 
   #genesis(): Genesis {
-    const { network = [], leaseLength = 24 } = this.#options;
-    const genesis = genesisSchema.safeParse({
-      network: network.map((prefix) => ({ prefix: formatPrefix(prefix), leaseLength })),
-      founder: this.#identity.publicKey,
-    });
-    if (genesis.success) return genesis.data;
-    const given = network.map(formatPrefix).join(", ") || "nothing";
+    const network = (this.#options.network ?? []).map((prefix) => ({
+      prefix: formatPrefix(prefix),
+      leaseLength: this.#leaseLength(prefix) ?? LEASE_LENGTH[prefix.family],
+    }));
+    const genesis = { network, founder: this.#identity.publicKey };
+    const checked = genesisSchema.safeParse(genesis);
+    if (checked.success) return checked.data;
     throw new WeftError(
       "NETWORK",
-      `a cluster cannot be founded on ${given} with leases of length ${leaseLength}`,
+      `a cluster cannot be founded on ${describe(genesis) || "nothing"}`,
       "the lease length must be at least the network's, and networks must not overlap",
     );
   }
 
+  #leaseLength({ family }: Prefix): number | undefined {
+    return family === 4 ? this.#options.leaseLength : this.#options.leaseLength6;
+  }
+
   #contradiction(genesis: Genesis): WeftError | undefined {
-    const { network, leaseLength } = this.#options;
-    const has = genesis.network
-      .map(({ prefix }) => prefix)
-      .sort()
-      .join(", ");
-    const wants = network?.map(formatPrefix).sort().join(", ") ?? has;
-    const fits = genesis.network.every(
-      (one) => one.leaseLength === (leaseLength ?? one.leaseLength),
-    );
-    if (wants === has && fits) return undefined;
+    const given = this.#options.network?.map(formatPrefix);
+    const length = new Map(genesis.network.map(({ prefix, leaseLength }) => [prefix, leaseLength]));
+    const wanted = (given ?? [...length.keys()]).map((prefix) => ({
+      prefix,
+      leaseLength: this.#leaseLength(parsePrefix(prefix)) ?? length.get(prefix),
+    }));
+    const fits = ({ prefix, leaseLength }: (typeof wanted)[number]) =>
+      length.has(prefix) && length.get(prefix) === leaseLength;
+    if (wanted.length === length.size && wanted.every(fits)) return undefined;
     return new WeftError(
       "OTHER_NETWORK",
-      `the cluster's network is ${describe(genesis)}, this node was started with ${wants}${leaseLength ? ` in /${leaseLength}s` : ""}`,
-      "leave out --network and --subnet-len; or use another --state directory for another cluster",
+      `the cluster's network is ${describe(genesis)}, this node was started with ${describe({ network: wanted })}`,
+      "leave out --network, --subnet-len and --subnet-len-6; or use another --state directory for another cluster",
     );
   }
 
@@ -431,9 +450,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   }
 
   #joins(): string[] {
-    return this.#options.join.map(({ host, port }) =>
-      host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`,
-    );
+    return this.#options.join.map(({ host, port }) => hostPort(host, port));
   }
 
   /** A join address needs no word of its own when a member answers there, itself included. */
@@ -470,7 +487,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   }
 
   #current(): View | undefined {
-    this.#view ??= this.#inside?.members.view(this.#parts.clock.now(), this.#options.vni);
+    this.#view ??= this.#inside?.members.view(this.#parts.clock.now(), this.#tunnel);
     return this.#view;
   }
 

@@ -5,7 +5,13 @@
 import { createHash } from "node:crypto";
 import { WeftError } from "../error.js";
 import type { Clock } from "./clock.js";
-import type { Connection, ConnectionEvents, ListenAddress, Transport } from "./transport.js";
+import {
+  type Connection,
+  type ConnectionEvents,
+  hostPort,
+  type ListenAddress,
+  type Transport,
+} from "./transport.js";
 
 /** What the in-memory transports of one test share. */
 export class MemoryNetwork {
@@ -41,7 +47,7 @@ export class MemoryTransport implements Transport {
   ) {}
 
   async listen({ port }: ListenAddress, accept: (connection: Connection) => void): Promise<number> {
-    const address = `${this.host}:${port}`;
+    const address = hostPort(this.host, port);
     if (this.network.listeners.has(address)) {
       throw new WeftError("MESH_PORT", `${address} is in use`, "choose another --mesh-port");
     }

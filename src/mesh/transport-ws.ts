@@ -14,7 +14,13 @@ import type { Clock } from "./clock.js";
 import type { Log } from "./log.js";
 import { MAX_MESSAGE_BYTES } from "./message.js";
 import { type Psk, pskOf } from "./secret.js";
-import type { Connection, ConnectionEvents, ListenAddress, Transport } from "./transport.js";
+import {
+  type Connection,
+  type ConnectionEvents,
+  hostPort,
+  type ListenAddress,
+  type Transport,
+} from "./transport.js";
 
 const CIPHERS = "TLS_AES_128_GCM_SHA256:PSK";
 const EXPORTER = "EXPORTER-weft-mesh";
@@ -195,7 +201,7 @@ class WsConnection implements Connection {
 
   constructor(socket: WebSocket, stream: TLSSocket) {
     this.#socket = socket;
-    this.remote = `${plainAddress(stream.remoteAddress)}:${stream.remotePort}`;
+    this.remote = hostPort(plainAddress(stream.remoteAddress), stream.remotePort ?? 0);
     this.binding = stream.exportKeyingMaterial(32, EXPORTER, Buffer.alloc(0));
   }
 
@@ -220,13 +226,13 @@ function cannotListen({ address, port }: ListenAddress, error: NodeJS.ErrnoExcep
   if (error.code === "EADDRINUSE") {
     return new WeftError(
       "MESH_PORT",
-      `the mesh port ${address}:${port} is in use`,
+      `the mesh port ${hostPort(address, port)} is in use`,
       "stop the program that holds it, or choose another --mesh-port",
     );
   }
   return new WeftError(
     "MESH_LISTEN",
-    `cannot listen on ${address}:${port} (${error.code})`,
+    `cannot listen on ${hostPort(address, port)} (${error.code})`,
     "choose an --underlay address of this host and a free --mesh-port",
   );
 }
@@ -257,6 +263,7 @@ function cannotDial(address: string, error: NodeJS.ErrnoException | undefined): 
 const DIAL_ERRORS: { readonly [code: string]: string } = {
   ECONNREFUSED: "nothing listens there",
   ECONNRESET: "the connection was reset",
+  EADDRNOTAVAIL: "this host has no address of that family",
   EHOSTUNREACH: "no route to the host",
   ENETUNREACH: "no route to the network",
   ETIMEDOUT: "no answer",

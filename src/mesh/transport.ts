@@ -21,11 +21,15 @@ export interface ConnectionEvents {
 export interface Transport {
   /** Answers with the port, which differs from `port` when that is 0. Rejects with a WeftError. */
   listen(at: ListenAddress, accept: (connection: Connection) => void): Promise<number>;
-  /** `address` is `HOST:PORT`. Calls `done` once, with a connection or with why there is none. */
+  /** `address` is `HOST:PORT` or `[IPV6]:PORT`. Calls `done` once, with a connection or with why there is none. */
   dial(address: string, done: (result: Connection | WeftError) => void): void;
   /** Stops listening and ends every connection, after what was sent is out. */
   close(): Promise<void>;
 }
+
+/** `HOST:PORT`, with brackets around an IPv6 address. */
+export const hostPort = (host: string, port: number): string =>
+  host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 
 export interface ListenAddress {
   readonly address: string;

@@ -46,11 +46,14 @@ describe("what is not given has a default", () => {
       name: "host-1",
       networkGiven: false,
       subnetLen: 24,
+      subnetLen6: 64,
       join: [],
       vni: 1,
       port: 4789,
       meshPort: 6783,
       tun: "weft0",
+      offloads: { tso: true, uso: true, gso: true, gro: true },
+      busyPoll: 0,
       secrets: ["0123456789abcdef"],
       staticPeers: [],
       state: "/var/lib/weft",
@@ -70,22 +73,42 @@ describe("a value is read strictly", () => {
     ["network", "10.244.0.0", "is not a network prefix"],
     ["network", "10.244.0.0/08", "is not a network prefix"],
     ["network", "10.244.0.1/16", "did you mean 10.244.0.0/16?"],
-    ["network", "fd00::/64", "IPv6 is not supported yet"],
     ["network", "10.1.0.0/16,10.2.0.0/16", "names 2 IPv4 networks"],
+    ["network", "fd01::/48,10.1.0.0/16,fd02::/48", "names 2 IPv6 networks"],
+    ["network", "fd00:244::/48,", '"" is not a network prefix'],
+    ["network", "fd00:244::1/48", "did you mean fd00:244::/48?"],
+    ["network", "fd00:244::/129", "has a prefix length over 128"],
+    ["network", "fd00:244::/064", "is not a network prefix"],
     ["network", "224.0.0.0/8", "which no host may use"],
     ["network", "0.0.0.0/0", "which no host may use"],
+    ["network", "::/0", "which no host may use"],
+    ["network", "::/8", "which no host may use"],
+    ["network", "ff00::/8", "which no host may use"],
+    ["network", "fe80::/64", "is link-local"],
+    ["network", "fe00::/8", "overlaps fe80::/10, which no host may use"],
     ["subnet-len", "31", "is not a whole number from 1 to 30"],
     ["subnet-len", "24.0", "is not a whole number"],
     ["subnet-len", "16", "10.244.0.0/16 has no room for two leases of /16"],
+    ["subnet-len-6", "127", "is not a whole number from 1 to 126"],
     ["join", ["010.0.0.1"], "write each octet without leading zeros"],
     ["join", ["1.2.3"], '"1.2.3" is not an IP address'],
     ["join", ["0x7f.0x1"], "is not an IP address"],
-    ["join", ["a b"], "neither an IPv4 address nor a host name"],
+    ["join", ["a b"], "neither an IP address nor a host name"],
     ["join", ["h1:0"], '"0" is not a whole number from 1 to 65535'],
-    ["join", ["h1:6783:1"], "IPv6 is not supported yet"],
-    ["join", ["[::1]:6783"], "IPv6 is not supported yet"],
+    ["join", ["h1:6783:1"], '"h1:6783:1" is not an IP address'],
+    ["join", ["[::1"], '"[::1" is not an IP address'],
+    ["join", ["[::1]6783"], '"[::1]6783" is not an IP address'],
+    ["join", ["[fd00::1]:"], '"" is not a whole number'],
+    ["join", ["[192.0.2.1]:6783"], "neither an IP address nor a host name"],
+    ["join", ["[fd00::1%eth0]:6783"], "fd00::1%eth0 is link-local"],
+    ["join", ["fe80::1"], "fe80::1 is link-local"],
     ["underlay", "010.0.0.1", "write each octet without leading zeros"],
-    ["underlay", "::1", "IPv6 is not supported yet"],
+    ["underlay", "fe80::1", "give a global or unique local address"],
+    ["underlay", "fe80::1%eth0", "fe80::1%eth0 is link-local"],
+    ["underlay", "::ffff:c000:201", "is not an address of a host"],
+    ["underlay", "::", "is not an address of a host"],
+    ["underlay", "ff02::1", "is not an address of a host"],
+    ["underlay", "fd00:0:0:0:0:0:0:0:1", "is not an IP address"],
     ["underlay", "0.0.0.0", "is not an address of a host"],
     ["underlay", "10.244.3.1", "10.244.0.0/16 overlaps the underlay 10.244.3.1/32"],
     ["vni", "0", "is not a whole number from 1 to 16777215"],
@@ -94,6 +117,10 @@ describe("a value is read strictly", () => {
     ["port", "65536", "is not a whole number from 1 to 65535"],
     ["mesh-port", "-1", "is not a whole number from 1 to 65535"],
     ["mtu", "575", "is not a whole number from 576 to 65535"],
+    ["no-tso", "yes", '"yes" is neither true nor false'],
+    ["no-gro", "1", '"1" is neither true nor false'],
+    ["busy-poll", "1000001", "is not a whole number from 0 to 1000000"],
+    ["busy-poll", "-1", "is not a whole number from 0 to 1000000"],
     ["tun", "a/b", "is not a device name"],
     ["tun", "..", "is not a device name"],
     ["tun", "weft%d", "is not a device name"],
@@ -102,6 +129,7 @@ describe("a value is read strictly", () => {
     ["socket", `/${"s".repeat(107)}`, "longer than the 107 bytes"],
     ["http", "0.0.0.0:80", "can be reached from other hosts"],
     ["http", "192.0.2.1:80", "can be reached from other hosts"],
+    ["http", "[fd00::1]:80", "can be reached from other hosts"],
     ["http", "localhost:80", "is not an IP address"],
     ["static-peer", [peer({ mac: "02:00" })], 'mac: "02:00" is not a MAC address'],
     ["static-peer", [peer({ mac: "ff:ff:ff:ff:ff:ff" })], "multicast MAC"],
@@ -110,6 +138,14 @@ describe("a value is read strictly", () => {
     ["static-peer", [peer({ subnets: "192.0.2.0/24" })], "holds the endpoint address 192.0.2.9"],
     ["static-peer", [peer({ subnets: "10.0.0.0/8" })], "covers the whole cluster network"],
     ["static-peer", [peer({ subnets: "10.9.0.0/24+10.9.0.128/25" })], "overlaps 10.9.0.0/24 of f"],
+    ["static-peer", [peer({ endpoint: "2001:db8::9:4789" })], "is not an endpoint"],
+    ["static-peer", [peer({ endpoint: "[fe80::9]:4789" })], "fe80::9 is link-local"],
+    ["static-peer", [peer({ subnets: "10.9.0.0/24+fd00:9::1/64" })], "did you mean fd00:9::/64?"],
+    [
+      "static-peer",
+      [peer({ subnets: "fd00:9::/64" })],
+      "fd00:9::/64 of f is IPv6, and the cluster network has no IPv6 -> add an IPv6 prefix to --network",
+    ],
     ["static-peer", [peer({ name: "host-1" })], "host-1 belongs to more than one node"],
     ["static-peer", [peer(), peer({ name: "g" })], "192.0.2.9:4789 belongs to more than one node"],
     [
@@ -127,6 +163,78 @@ describe("a value is read strictly", () => {
     expect(wrong({ mtu: "08" })).toMatch(/^--mtu: /);
     expect(wrong({ "static-peer": [peer({ mac: "x" })] })).toMatch(/^--static-peer mac: /);
   });
+});
+
+const DUAL = "10.244.0.0/16,fd00:244::/48";
+const AT_6 = "[2001:db8::9]:4789";
+
+describe("settings of both families are held against one another", () => {
+  it.each<[object, string]>([
+    [
+      { network: "fd00:244::/64" },
+      "fd00:244::/64 has no room for two leases of /64 -> give a wider network, or a --subnet-len-6 from 65 to 126",
+    ],
+    [{ network: "fd00::/127" }, "has no room for two leases of /64 -> give a wider network"],
+    [{ network: DUAL, "subnet-len-6": "48" }, "no room for two leases of /48"],
+    [{ network: DUAL, "subnet-len": "16" }, "10.244.0.0/16 has no room for two leases of /16"],
+    [
+      { network: DUAL, underlay: "fd00:244:0:9::1" },
+      "fd00:244::/48 overlaps the underlay fd00:244:0:9::1/128",
+    ],
+    [
+      { network: DUAL, "static-peer": [peer({ subnets: "fd00::/16" })] },
+      "fd00::/16 of f covers the whole cluster network",
+    ],
+    [
+      {
+        network: DUAL,
+        "static-peer": [peer({ subnets: "fd00:9::/48+10.9.0.0/24+fd00:9:0:1::/64" })],
+      },
+      "fd00:9:0:1::/64 of f overlaps fd00:9::/48 of f",
+    ],
+    [
+      { network: DUAL, "static-peer": [peer({ subnets: "2001:db8::/64", endpoint: AT_6 })] },
+      "2001:db8::/64 of f holds the endpoint address 2001:db8::9",
+    ],
+    [
+      { network: "fd00:244::/48", "static-peer": [peer()] },
+      "10.9.0.0/24 of f is IPv4, and the cluster network has no IPv4",
+    ],
+    [
+      { underlay: "192.0.2.1", "static-peer": [peer({ endpoint: AT_6 })] },
+      "the static peer f is at the IPv6 endpoint [2001:db8::9]:4789, and the underlay is IPv4",
+    ],
+    [
+      { underlay: "2001:db8::1", "static-peer": [peer()] },
+      "the static peer f is at the IPv4 endpoint 192.0.2.9:4789, and the underlay is IPv6",
+    ],
+  ])("%j", (flags, words) => expect(wrong(flags)).toContain(words));
+
+  it.each<[object]>([
+    [{ network: DUAL, "static-peer": [peer({ subnets: "10.9.0.0/24+fd00:9::/64" })] }],
+    [{ network: DUAL, underlay: "fd00:245::1" }],
+    [{ network: "fd00:244::/48", "subnet-len": "16" }],
+    [{ join: ["fd00::1"], "static-peer": [peer({ subnets: "fd00:9::/64" })] }],
+  ])("and %j is taken", (flags) => expect(wrong(flags)).toBe("it was taken"));
+});
+
+it("the network is one prefix of each family, IPv4 first, however it is written", () => {
+  const shown = (network: string) => load({ network }).network.map(formatPrefix);
+  expect(shown(DUAL)).toEqual(["10.244.0.0/16", "fd00:244::/48"]);
+  expect(shown("FD00:0244:0::/48,10.244.0.0/16")).toEqual(["10.244.0.0/16", "fd00:244::/48"]);
+  expect(shown("fd00:244::/48")).toEqual(["fd00:244::/48"]);
+  const listed = load({}, "network: [fd00:244::/48, 10.244.0.0/16]\n").network;
+  expect(listed.map(formatPrefix)).toEqual(["10.244.0.0/16", "fd00:244::/48"]);
+});
+
+it("a switch is off in what may be used, and a file can name it without meaning it", () => {
+  expect(load({ "no-tso": "true" }, "no-gro: true\nno-gso: false\n").offloads).toEqual({
+    tso: false,
+    uso: true,
+    gso: true,
+    gro: false,
+  });
+  expect(load({ "busy-poll": "50" }).busyPoll).toBe(50);
 });
 
 describe("a joiner learns the network", () => {
@@ -173,6 +281,11 @@ describe("the file", () => {
       `static-peer:\n  - name: f\n    mac: x\n    endpoint: 192.0.2.9:1\n    subnets: 10.9.0.0/24\n`,
       "weft.yaml:3: static-peer[0].mac: ",
     ],
+    [
+      "an IPv6 endpoint without quotes",
+      "static-peer:\n  - name: f\n    endpoint: [2001:db8::9]:4789\n",
+      'an address in brackets needs quotes: "[2001:db8::1]:4789"',
+    ],
     ["an alias bomb", `join: &a [x,x]\nname: ${"[".repeat(2000)}`, "weft.yaml:2: "],
     [
       "settings that contradict one another",
@@ -215,6 +328,8 @@ describe("the file", () => {
       "10.1.0.0/16",
       "192.0.2.1",
       "h1:99",
+      "fd00::/48",
+      "[fd00::1]:99",
       "null",
       "~",
       "1e3",
@@ -273,10 +388,15 @@ it("every setting has help", () => {
 });
 
 it("addresses to dial keep their host and port", () => {
-  const { join, underlay } = load({ join: ["h1", "192.0.2.1:99"], underlay: "192.0.2.7" });
+  const dialled = ["h1", "192.0.2.1:99", "fd00::1", "[FD00:0::2]", "[fd00::3]:99", "::1"];
+  const { join, underlay } = load({ join: dialled, underlay: "192.0.2.7" });
   expect(join).toEqual([
     { host: "h1", port: 6783 },
     { host: "192.0.2.1", port: 99 },
+    { host: "fd00::1", port: 6783 },
+    { host: "fd00::2", port: 6783 },
+    { host: "fd00::3", port: 99 },
+    { host: "::1", port: 6783 },
   ]);
   expect(underlay && formatAddress(underlay)).toBe("192.0.2.7");
 });

@@ -183,9 +183,9 @@ describe("the verbs", () => {
       return stdout;
     };
     expect(await printed("peers")).toBe(
-      `NAME      ENDPOINT         LEASES                        STATE        PATH    RTT ms  MAC
-h2        192.0.2.2:4789   10.244.8.0/24, 10.244.9.0/24  established  direct     0.4  02:00:00:00:00:02
-evil?[2J  192.0.2.33:4789                                connecting   via h2       -  02:00:00:00:00:03
+      `NAME      ENDPOINT         LEASES                        STATE        PATH    RTT ms   MTU  MAC
+h2        192.0.2.2:4789   10.244.8.0/24, 10.244.9.0/24  established  direct     0.4  1450  02:00:00:00:00:02
+evil?[2J  192.0.2.33:4789                                connecting   via h2       -  1280  02:00:00:00:00:03
 `,
     );
     expect(await printed("routes")).toBe(
@@ -203,7 +203,7 @@ dropped: no route     5     0
 dropped: wrong VNI    0     1
 `);
     expect(await printed("status")).toMatch(
-      /^node {6}h1\nhealth {4}healthy\naddress {3}10\.244\.7\.1\n/,
+      /^node {6}h1\nhealth {4}healthy\naddress {3}10\.244\.7\.1, fd00:244:0:7::1\n(.*\n)*offloads {2}tso gso\n/,
     );
   });
 
@@ -215,6 +215,7 @@ dropped: wrong VNI    0     1
   it("status exits 1 when degraded, and says why", async () => {
     const { code, stdout } = await weft(["status", "--socket", await serve(view(false))]);
     expect(stdout).toContain("problem   no peer answers\n");
+    expect(stdout).toContain("offloads  none\n");
     expect(code).toBe(1);
   });
 

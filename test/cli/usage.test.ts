@@ -44,6 +44,12 @@ describe("a wrong command line is one sentence, one remedy and exit code 2", () 
     expect(code).toBe(2);
   });
 
+  it("a switch with a value", async () => {
+    const { code, stderr } = await weft(["up", "--no-tso=false"], SECRET);
+    expect(stderr).toContain("unknown option '--no-tso=false'");
+    expect(code).toBe(2);
+  });
+
   it("no secret", async () => {
     const { code, stderr } = await weft(["up"]);
     expect(stderr).toBe(
@@ -86,7 +92,12 @@ describe("help", () => {
   it("of a verb shows its defaults and an example", async () => {
     const { code, stdout } = await weft(["up", "--help"]);
     const words = stdout.replace(/\s+/g, " ");
-    for (const text of ["(default: 10.244.0.0/16)", "(default: 4789)", "weft up --secret-file"]) {
+    for (const text of [
+      "(default: 10.244.0.0/16)",
+      "(default: 4789)",
+      "--no-gro do not receive several datagrams in one call",
+      "weft up --secret-file",
+    ]) {
       expect(words).toContain(text);
     }
     expect(code).toBe(0);
@@ -106,7 +117,7 @@ describe("a start that is refused", () => {
     const state = join(root, "state/deep");
     const socket = join(root, "run/weft.sock");
     const { code, stderr } = await weft(
-      ["up", "--underlay", "192.0.2.77", "--state", state, "--socket", socket],
+      ["up", "--no-tso", "--underlay", "192.0.2.77", "--state", state, "--socket", socket],
       SECRET,
     );
     expect(stderr.split("\n")).toHaveLength(3);

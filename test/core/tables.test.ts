@@ -1,102 +1,12 @@
-/** The clever searches beside their slow, obvious twins. */
+/** The core's sums and small tables beside their slow, obvious twins; its map and its reasons beside the host's. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { contains, type Prefix, prefixOf } from "../../src/address.js";
-import { networkOrder } from "../../src/compile/peers.js";
-import { paintRoutes, type Route } from "../../src/compile/routes.js";
 import { Core } from "../../src/core/instance.js";
 import { reasonNames } from "../../src/core/reasons.js";
-import { checksum, random, seedOfRun } from "../packets.js";
+import { checksum, ipv4, seedOfRun, vxlan } from "../packets.js";
+import { A, B, Host, hostOf } from "./host.js";
 
 const seed = seedOfRun("tables");
-const address = (value: number) => ({ family: 4 as const, value: BigInt(value >>> 0) });
-
-/** Tries every route, keeps the longest that holds the address. */
-function slowLookup(routes: readonly Route[], value: number): number {
-  let best: Route | undefined;
-  for (const route of routes) {
-    if (
-      contains(route.prefix, address(value)) &&
-      route.prefix.length >= (best?.prefix.length ?? 0)
-    ) {
-      best = route;
-    }
-  }
-  return best?.peer ?? 0;
-}
-
-async function paintedCore(routes: readonly Route[]): Promise<Core> {
-  const core = await Core.create();
-  paint(core, routes);
-  core.exports.begin();
-  return core;
-}
-
-function paint(core: Core, routes: readonly Route[], nodes = core.layout.MAX_ROUTE_NODES): void {
-  const at = core.layout.TABLES;
-  paintRoutes(
-    routes,
-    new Uint32Array(core.memory.buffer, at + core.layout.ROUTES_AT, 65536),
-    new Uint32Array(core.memory.buffer, at + core.layout.ROUTE_NODES_AT, nodes * 256),
-  );
-}
-
-const lookup = (core: Core, value: number) => core.exports.lookup(networkOrder(address(value)));
-
-/** Prefixes that like to nest: few first octets, all lengths. */
-const prefix: fc.Arbitrary<Prefix> = fc
-  .tuple(fc.constantFrom(10, 11, 192), fc.nat(0xffffff), fc.nat(32))
-  .map(([first, rest, length]) => prefixOf(address(first * 2 ** 24 + rest), length));
-
-const distinctRoutes = fc
-  .uniqueArray(prefix, { maxLength: 60, selector: (p) => `${p.base}/${p.length}` })
-  .map((prefixes) => prefixes.map((p, i): Route => ({ prefix: p, peer: i + 1 })));
-
-describe("longest-prefix match", () => {
-  it("agrees with a linear search, at every edge of every prefix and anywhere else", async () => {
-    const core = await Core.create();
-    core.exports.begin();
-    fc.assert(
-      fc.property(distinctRoutes, fc.array(fc.integer(), { maxLength: 20 }), (routes, values) => {
-        paint(core, routes);
-        const edges = routes.flatMap(({ prefix: { base, length } }) => {
-          const last = base + 2n ** BigInt(32 - length) - 1n;
-          return [base - 1n, base, last, last + 1n].map(Number);
-        });
-        for (const value of [...edges, ...values]) {
-          expect(lookup(core, value)).toBe(slowLookup(routes, value));
-        }
-      }),
-      { seed, numRuns: 300 },
-    );
-  });
-
-  it("holds thousands of routes of the lengths that are met", async () => {
-    const rnd = random(seed);
-    const taken = new Map<string, Route>();
-    for (let i = 0; taken.size < 8000; i++) {
-      const length = [8, 12, 16, 20, 22, 24, 24, 24, 24, 28, 32][Math.floor(rnd() * 11)]!;
-      const p = prefixOf(address(Math.floor(0x0a000000 + rnd() * 0x400000)), length);
-      taken.set(`${p.base}/${p.length}`, { prefix: p, peer: (i % 8000) + 1 });
-      if (i > 1e6) break;
-    }
-    const routes = [...taken.values()];
-    const core = await paintedCore(routes);
-    for (let i = 0; i < 3000; i++) {
-      const value = Math.floor(0x0a000000 + rnd() * 0x400000);
-      expect(lookup(core, value)).toBe(slowLookup(routes, value));
-    }
-  });
-
-  it("says so when the prefixes need more nodes than there are", async () => {
-    const core = await Core.create();
-    const routes = [0x0a000000, 0x0a010000, 0x0a020000].map((value, i) => ({
-      prefix: prefixOf(address(value), 24),
-      peer: i + 1,
-    }));
-    expect(() => paint(core, routes, 2)).toThrow(/no room for the route to 10\.2\.0\.0\/24/);
-  });
-});
 
 describe("checksum", () => {
   it("agrees with RFC 1071 added up word by word, wherever the bytes lie and however many", async () => {
@@ -123,10 +33,71 @@ describe("checksum", () => {
   });
 });
 
+describe("the table of underlay addresses", () => {
+  /** Few addresses that lie close together, of both families: many peers at one, many neighbours. */
+  const underlay = fc.tuple(fc.constantFrom(4, 6), fc.nat(40)).map(([family, n]) => {
+    return family === 4 ? `192.0.2.${n}` : `[2001:db8::${n.toString(16)}]`;
+  });
+
+  it("knows exactly the addresses of the peers", async () => {
+    const host = await Host.create({ peers: [] });
+    const ofNobody = vxlan(
+      ipv4({ src: "10.99.0.1", dst: hostOf(A), protocol: 99, payload: new Uint8Array(9) }),
+    );
+    fc.assert(
+      fc.property(fc.array(underlay, { maxLength: 60 }), (addresses) => {
+        host.setPeers(
+          addresses.map((address, i) => ({
+            name: `peer${i}`,
+            endpoint: `${address}:${4000 + i}`,
+            mac: `02:00:00:00:01:${(16 + i).toString(16)}`,
+            leases: [],
+          })),
+        );
+        for (let n = 0; n <= 41; n++) {
+          for (const address of [`192.0.2.${n}`, `[2001:db8::${n.toString(16)}]`]) {
+            const { verdicts } = host.receive([{ from: `${address}:1`, bytes: ofNobody }]);
+            const isKnown = addresses.includes(address);
+            expect(verdicts).toEqual([isKnown ? "spoofed-source" : "unknown-peer"]);
+          }
+        }
+      }),
+      { seed, numRuns: 30 },
+    );
+  });
+
+  it("is full with as many peers as there can be, and still finds each and no other", async () => {
+    const host = await Host.create({ peers: [] });
+    const count = host.layout.MAX_PEERS - 2;
+    const mac = (i: number) => `02:00:00:00:${[i >> 8, i & 255].map(hex).join(":")}`;
+    const peers = Array.from({ length: count }, (_, i) => ({
+      name: `peer${i}`,
+      endpoint: `10.${i >> 8}.${i & 255}.1:4789`,
+      mac: mac(i),
+      leases: [],
+    }));
+    host.setPeers(peers);
+    const bytes = vxlan(
+      ipv4({ src: "10.99.0.1", dst: hostOf(A), protocol: 99, payload: new Uint8Array(9) }),
+    );
+    const verdictOf = (from: string) => host.receive([{ from, bytes }]).verdicts[0];
+    expect(new Set(peers.map(({ endpoint }) => verdictOf(endpoint)))).toEqual(
+      new Set(["spoofed-source"]),
+    );
+    expect(new Set(peers.map(({ endpoint }) => verdictOf(endpoint.replace(".1:", ".2:"))))).toEqual(
+      new Set(["unknown-peer"]),
+    );
+    expect(() => host.setPeers([...peers, { ...B, mac: "02:00:00:00:ff:ff", leases: [] }])).toThrow(
+      /more than this node can hold/,
+    );
+  });
+
+  const hex = (n: number) => n.toString(16).padStart(2, "0");
+});
+
 describe("the map and the reasons", () => {
   it("name every reason of the core in its order", async () => {
-    const { module } = await Core.create();
-    const memory = new WebAssembly.Memory({ initial: 512, maximum: 512, shared: true });
+    const { module, memory } = await Core.create();
     const { exports } = new WebAssembly.Instance(module, { env: { memory } });
     const numberOf = (name: string) => (exports[name] as { value: number } | undefined)?.value;
     expect(numberOf("REASONS")).toBe(reasonNames.length);
@@ -142,16 +113,25 @@ describe("the map and the reasons", () => {
       layout.GUARD_0,
       layout.COUNTERS,
       layout.TRAFFIC,
+      layout.PATH_MTU,
       layout.GUARD_1,
       layout.TABLES,
       layout.GUARD_2,
       layout.PACKETS,
+      layout.LENGTHS,
       layout.GUARD_3,
       layout.RECEIVE,
+      layout.RECEIVE_NAMES,
+      layout.RECEIVE_CONTROLS,
+      layout.ERROR_MESSAGE,
+      layout.ERROR_NAME,
+      layout.ERROR_CONTROL,
       layout.GUARD_4,
       layout.WIRE,
+      layout.WIRE_IOVECS,
       layout.GUARD_5,
       layout.DEVICE,
+      layout.DEVICE_IOVECS,
       layout.GUARD_6,
       layout.SLOTS,
       layout.END,

@@ -22,7 +22,7 @@ onHosts("claiming a host", () => {
   afterAll(() => lab?.close());
 
   /** Takes the host, and does `then` while it is ours. */
-  const claim = (then = "", flags: Record<string, string> = {}) => {
+  const claim = (then = "", flags: Record<string, string | undefined> = {}) => {
     const all = {
       underlay: host.address,
       state: join(folder, "state/deep"),
@@ -40,7 +40,10 @@ onHosts("claiming a host", () => {
   };
 
   /** The one sentence of a refusal, after seeing that it left nothing. */
-  const refusal = async (flags: Record<string, string> = {}, wrapper: string[] = []) => {
+  const refusal = async (
+    flags: Record<string, string | undefined> = {},
+    wrapper: string[] = [],
+  ) => {
     const { error } = await inside(host, claim("", flags), wrapper);
     expect(existsSync(join(folder, "state"))).toBe(false);
     expect(error?.remedy).toBeTruthy();
@@ -88,6 +91,34 @@ onHosts("claiming a host", () => {
     expect(await refusal({ underlay: "10.50.0.1" })).toContain(
       "10.244.0.0/16 overlaps the underlay 10.0.0.0/8",
     );
+  });
+
+  it("needs static peers of the underlay's family", async () => {
+    const peer = "name=f,endpoint=192.0.2.9:4789,mac=02:00:00:00:00:09,subnets=10.9.0.0/24";
+    await host.ip(
+      `addr del ${host.address}/24 dev eth0`,
+      "route add default dev eth0 via 2001:db8:1::99",
+    );
+    expect(await refusal({ underlay: undefined, "static-peer": peer })).toBe(
+      "the static peer f is at the IPv4 endpoint 192.0.2.9:4789, and the underlay is IPv6",
+    );
+  });
+
+  it("needs its ports on an IPv6 underlay too, and can be had there", async () => {
+    const underlay = host.address6;
+    expect(await inside(host, claim("", { underlay }))).toEqual({ value: [] });
+    const holder = host.spawn([
+      process.execPath,
+      "--eval",
+      `require("net").createServer().listen(6783, "${underlay}", () => console.log("bound"));
+       require("dgram").createSocket("udp6").bind(4790, "${underlay}");`,
+    ]);
+    await holder.says(/bound/);
+    expect(await refusal({ underlay })).toBe(`TCP port 6783 of ${underlay} is already in use`);
+    expect(await refusal({ underlay, port: "4790" })).toBe(
+      `UDP port 4790 of ${underlay} is already in use`,
+    );
+    await holder.stop();
   });
 
   it("needs an MTU the underlay has", async () => {

@@ -69,7 +69,7 @@ describe("Node's UDP socket as the underlay", () => {
 
 inOwnNetwork("the same, against datagrams nobody sends by mistake", () => {
   it("a datagram from port 0 is counted and goes no further", async () => {
-    const tun = openTun("wd0");
+    const { fd: tun } = openTun("wd0");
     ip("addr", "add", "10.9.0.1/24", "dev", "wd0");
     ip("link", "set", "wd0", "up");
     const a = await underlay("10.9.0.1", 4789);

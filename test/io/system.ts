@@ -1,6 +1,6 @@
 /** The system calls of the tests: bytes in and out of one descriptor. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { errno, hostAddress, read, sendmmsg, write } from "../../src/io/libc.js";
+import { errno, hostAddress, read, sendmmsg, writev } from "../../src/io/libc.js";
 
 const POLL_MS = 2;
 
@@ -21,7 +21,8 @@ export function readNow(fd: number): Buffer | undefined {
 
 /** Gives 0, or the errno that refused it. */
 export function writeNow(fd: number, bytes: Uint8Array): number {
-  return write(fd, hostAddress(bytes), bytes.length) < 0 ? errno() : 0;
+  const iovec = BigUint64Array.of(BigInt(hostAddress(bytes)), BigInt(bytes.length));
+  return writev(fd, hostAddress(new Uint8Array(iovec.buffer)), 1) < 0 ? errno() : 0;
 }
 
 /** Sends one datagram as the core has it sent: mmsghdr, iovec, sockaddr. Gives 0 or the errno. */

@@ -22,7 +22,7 @@ inOwnNetwork("a TUN device", () => {
 
   /** A device that is up, 10.9.0.1, with 10.9.0.0/24 behind it. */
   function device(name: string): number {
-    const fd = openTun(name);
+    const { fd } = openTun(name);
     open.push(fd);
     ip("addr", "add", "10.9.0.1/24", "dev", name);
     ip("link", "set", name, "up");
@@ -33,7 +33,7 @@ inOwnNetwork("a TUN device", () => {
   });
 
   it("exists while its descriptor is open, and no longer", () => {
-    const fd = openTun("wt0");
+    const { fd } = openTun("wt0");
     expect(ip("-o", "link", "show", "wt0")).toContain("wt0");
     close(fd);
     expect(() => ip("link", "show", "wt0")).toThrow("does not exist");

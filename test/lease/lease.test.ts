@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { parsePrefix } from "../../src/address.js";
+import { overlaps, parsePrefix, prefixOf } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
 import { Allocator } from "../../src/lease/allocator.js";
 import { clusterOf, genesisSchema, subnets } from "../../src/lease/genesis.js";
@@ -114,6 +114,30 @@ describe("the owner of the network", () => {
     });
     const all = [1, 2].map((n) => given(owner.give(identity(n).publicKey)));
     expect(all.map(([proof]) => subnetOf(proof!))).toEqual(["10.244.3.0/24", "10.244.8.0/24"]);
+  });
+
+  it("passes what is reserved as a slow look at every subnet would, and in an instant", () => {
+    const bit = (length: number) => fc.integer({ min: 0, max: 2 ** (length - 58) - 1 });
+    const reservation = fc
+      .integer({ min: 56, max: 68 })
+      .chain((length) => fc.tuple(fc.constant(length), length > 58 ? bit(length) : fc.constant(0)))
+      .map(([length, n]) => {
+        const base = parsePrefix("fd00::/58").base + (BigInt(n) << BigInt(128 - length));
+        return prefixOf({ family: 6, value: base }, length);
+      });
+    const network = { prefix: "fd00::/58", leaseLength: 64 };
+    fc.assert(
+      fc.property(fc.array(reservation, { maxLength: 6 }), (reserved) => {
+        const isFree = (subnet: string) =>
+          !reserved.some((prefix) => overlaps(prefix, parsePrefix(subnet)));
+        expect([...subnets(network, reserved)]).toEqual([...subnets(network)].filter(isFree));
+      }),
+      { seed },
+    );
+
+    const most = ["fd00::/17", "fd00:8000::/18"].map(parsePrefix);
+    const [first] = subnets({ prefix: "fd00::/16", leaseLength: 126 }, most);
+    expect(first).toBe("fd00:c000::/126");
   });
 
   it("is the only one who gives", () => {

@@ -8,6 +8,7 @@ import { cluster, founder, identity, proofFor, recordOf } from "./cluster.js";
 import { seed } from "./seed.js";
 
 const NOW = 1_700_000_000_000;
+const OWN = { vni: 1, family: 4 } as const;
 
 const merged = (records: readonly NodeRecord[]): Members => {
   const members = new Members(cluster);
@@ -16,7 +17,7 @@ const merged = (records: readonly NodeRecord[]): Members => {
 };
 
 const names = (members: Members, now = NOW): string[] =>
-  [...members.view(now, 1).members.values()].map(({ name }) => name).sort();
+  [...members.view(now, OWN).members.values()].map(({ name }) => name).sort();
 
 describe("merge", () => {
   it("answers with what is new, or with nothing", () => {
@@ -89,9 +90,9 @@ describe("merge", () => {
           expect(new Set(one.sorted().map(([, record]) => record))).toEqual(
             new Set(model(records)),
           );
-          const view = one.view(NOW, 1);
-          expect(other.view(NOW, 1).members).toEqual(view.members);
-          expect([...other.view(NOW, 1).problems].sort()).toEqual([...view.problems].sort());
+          const view = one.view(NOW, OWN);
+          expect(other.view(NOW, OWN).members).toEqual(view.members);
+          expect([...other.view(NOW, OWN).problems].sort()).toEqual([...view.problems].sort());
           const subnets = [...view.members.values()].flatMap(({ leases }) =>
             leases.map((proof) => proof.at(-1)!.prefix),
           );
@@ -117,7 +118,7 @@ describe("the members made of the records", () => {
       [recordOf(2), recordOf(3, change)],
       [recordOf(3, change), recordOf(2)],
     ]) {
-      const view = merged(records).view(NOW, 1);
+      const view = merged(records).view(NOW, OWN);
       expect([...view.members.keys()]).toEqual([identity(2).id]);
       expect(view.problems).toHaveLength(1);
       expect(view.problems[0]).toMatch(`two nodes claim the ${what}`);
@@ -126,13 +127,26 @@ describe("the members made of the records", () => {
 
   it("let the living come before the expired", () => {
     const records = [recordOf(2, { renewed: NOW - LEASE_TTL - 1 }), recordOf(3, { name: "h2" })];
-    expect([...merged(records).view(NOW, 1).members.keys()]).toEqual([identity(3).id]);
+    expect([...merged(records).view(NOW, OWN).members.keys()]).toEqual([identity(3).id]);
   });
 
   it("leave out another VNI, and say so", () => {
-    const view = merged([recordOf(2), recordOf(3, { vni: 2 })]).view(NOW, 1);
+    const view = merged([recordOf(2), recordOf(3, { vni: 2 })]).view(NOW, OWN);
     expect(view.members.size).toBe(1);
     expect(view.problems.join()).toMatch(/h3 uses VNI 2, this node 1/);
+  });
+
+  it("leave out an underlay of the other family, and say so, whichever is this node's", () => {
+    const members = merged([recordOf(2), recordOf(3, { vtep: "[2001:db8::3]:4789" })]);
+    const seen = ([4, 6] as const).map((family) => members.view(NOW, { vni: 1, family }));
+    expect(seen.map((view) => [...view.members.keys()])).toEqual([
+      [identity(2).id],
+      [identity(3).id],
+    ]);
+    expect(seen.map(({ problems }) => problems)).toEqual([
+      ["h3 has an IPv6 underlay ([2001:db8::3]:4789), this node an IPv4 one: h3 is left out"],
+      ["h2 has an IPv4 underlay (192.0.2.2:4789), this node an IPv6 one: h2 is left out"],
+    ]);
   });
 
   it("give a subnet that was granted twice to the first, and say so", () => {
@@ -141,7 +155,7 @@ describe("the members made of the records", () => {
       to: identity(9).publicKey,
       sequence: 40,
     });
-    const view = merged([recordOf(9, { leases: [[late]] }), recordOf(2)]).view(NOW, 1);
+    const view = merged([recordOf(9, { leases: [[late]] }), recordOf(2)]).view(NOW, OWN);
     expect([...view.members.keys()]).toEqual([identity(2).id]);
     expect(view.problems.join()).toMatch(
       /10\.244\.2\.0\/24 was granted twice: h2 .* keeps it, h9 /,

@@ -32,7 +32,7 @@ class World {
 
   async node(n: number, joins: number[], disk = new Disk(), options: Partial<MeshOptions> = {}) {
     const say = (message: string) => void this.said.push(`h${n} ${message}`);
-    const transport: MemoryTransport = this.network.host(`192.0.2.${n}`);
+    const transport = this.network.host(options.listen?.address ?? `192.0.2.${n}`);
     const clock = new NodeClock(this.clock);
     const mesh = new Mesh(
       { clock, transport, store: disk, log: { info: say, warn: say, error: say } },
@@ -155,6 +155,93 @@ describe("leases", () => {
     a.disk.full = false;
     world.clock.run(10_000);
     expect(leases([a, b])).toEqual(["10.244.1.0/24", "10.244.2.0/24"]);
+  });
+});
+
+describe("a cluster of both families", () => {
+  const DUAL = ["10.244.0.0/16", "fd00:244::/48"].map(parsePrefix);
+
+  it("gives each node one lease in each network, and the same ones after a restart", async () => {
+    const world = new World();
+    const a = await world.node(1, [], new Disk(), { network: DUAL });
+    const [b, c] = [await world.node(2, [1]), await world.node(3, [2])];
+    world.clock.run(20_000);
+    expect(agree([a, b, c])).toBe(true);
+    expect([a, b, c].map(({ mesh }) => mesh.self().leases)).toEqual([
+      ["10.244.1.0/24", "fd00:244:0:1::/64"],
+      ["10.244.2.0/24", "fd00:244:0:2::/64"],
+      ["10.244.3.0/24", "fd00:244:0:3::/64"],
+    ]);
+    expect(c.mesh.self().network).toEqual(["10.244.0.0/16", "fd00:244::/48"]);
+    const seen = c.mesh.members().find(({ name }) => name === "h1")!;
+    expect(seen.leases.map(({ subnet }) => subnet)).toEqual(a.mesh.self().leases);
+
+    await world.kill(b);
+    const again = await world.node(2, [1], b.disk, { network: [...DUAL].reverse() });
+    world.clock.run(60_000);
+    expect(again.mesh.self().leases).toEqual(["10.244.2.0/24", "fd00:244:0:2::/64"]);
+  });
+
+  it("has the lease length of each family, and gives nothing of what is reserved", async () => {
+    const world = new World();
+    const reserved = ["10.244.0.0/17", "fd00:244::/49"].map(parsePrefix);
+    const options = { network: DUAL, leaseLength: 20, leaseLength6: 56, reserved };
+    const a = await world.node(1, [], new Disk(), options);
+    expect(a.mesh.self().leases).toEqual(["10.244.128.0/20", "fd00:244:0:8000::/56"]);
+  });
+
+  it("is not joined by who was started with another network or another length", async () => {
+    const world = new World();
+    await world.node(1, [], new Disk(), { network: DUAL });
+    const has = "the cluster's network is 10.244.0.0/16 in /24s, fd00:244::/48 in /64s";
+    for (const [options, words] of [
+      [{ network: DUAL.slice(0, 1) }, "10.244.0.0/16 in /24s"],
+      [{ network: DUAL.slice(1) }, "fd00:244::/48 in /64s"],
+      [{ network: [DUAL[0]!, parsePrefix("fd00:9::/48")] }, "10.244.0.0/16 in /24s, fd00:9::/48"],
+      [{ leaseLength6: 60 }, "10.244.0.0/16 in /24s, fd00:244::/48 in /60s"],
+      [{ network: [parsePrefix("fd00:9::/48")] }, "fd00:9::/48"],
+    ] as const) {
+      const other = await world.node(2, [1], new Disk(), options);
+      world.clock.run(5_000);
+      expect(other.mesh.self().leases).toEqual([]);
+      expect(other.mesh.problems().join()).toContain(`${has}, this node was started with ${words}`);
+      await world.kill(other);
+    }
+  });
+
+  it("of IPv6 alone works over an IPv6 underlay", async () => {
+    const world = new World();
+    const nodes = [];
+    for (const n of [1, 2, 3]) {
+      const options = {
+        vtep: `[fd00::${n}]:4789`,
+        listen: { address: `fd00::${n}`, port: 6783 },
+        network: n === 1 ? DUAL.slice(1) : undefined,
+        join: n === 1 ? [] : [{ host: "fd00::1", port: 6783 }],
+      };
+      nodes.push(await world.node(n, [], new Disk(), options));
+    }
+    world.clock.run(20_000);
+    expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
+    expect(agree(nodes)).toBe(true);
+    expect(leases(nodes)).toEqual(["fd00:244:0:1::/64", "fd00:244:0:2::/64", "fd00:244:0:3::/64"]);
+    expect(
+      nodes[2]!.mesh.members().map(({ endpoint, meshEndpoint }) => [endpoint, meshEndpoint]),
+    ).toContainEqual(["[fd00::1]:4789", "[fd00::1]:6783"]);
+  });
+
+  it("leaves out who has an underlay of the other family, on both sides, and says so", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    const b = await world.node(2, [1], new Disk(), { vtep: "[fd00::2]:4789" });
+    world.clock.run(10_000);
+    expect([a, b].map(({ mesh }) => mesh.members())).toEqual([[], []]);
+    expect(a.mesh.problems().join()).toMatch(
+      /h2 has an IPv6 underlay .* an IPv4 one: h2 is left out/,
+    );
+    expect(b.mesh.problems().join()).toMatch(
+      /h1 has an IPv4 underlay .* an IPv6 one: h1 is left out/,
+    );
   });
 });
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Prefix, parsePrefix } from "../../src/address.js";
+import { formatEndpoint, type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
 import { systemClock } from "../../src/clock.js";
 import { FileStore } from "../../src/lease/store-file.js";
 import { Mesh, type MeshOptions } from "../../src/mesh/mesh.js";
@@ -24,6 +24,8 @@ export interface Node {
 export interface NodeOptions extends Partial<MeshOptions> {
   readonly secrets?: string[];
   readonly joins?: Node[];
+  /** The loopback address it listens on and the others dial. */
+  readonly address?: "127.0.0.1" | "::1";
   readonly port?: number;
   /** State directory and port of an earlier run. */
   readonly again?: Node;
@@ -37,6 +39,7 @@ export async function node(name: string, options: NodeOptions = {}): Promise<Nod
     secrets = [SECRET],
     joins = [],
     again,
+    address = "127.0.0.1",
     port = again?.port ?? (await freePort()),
     ...rest
   } = options;
@@ -55,10 +58,10 @@ export async function node(name: string, options: NodeOptions = {}): Promise<Nod
     },
     {
       name,
-      vtep: `127.0.0.1:${port}`,
+      vtep: formatEndpoint({ address: parseAddress(address), port }),
       vni: 1,
-      listen: { address: "127.0.0.1", port },
-      join: joins.map((other) => ({ host: "127.0.0.1", port: other.port })),
+      listen: { address, port },
+      join: joins.map((other) => ({ host: address, port: other.port })),
       network: joins.length > 0 ? undefined : NETWORK,
       ...rest,
     },

@@ -91,6 +91,44 @@ describe("a wrong secret", () => {
   });
 });
 
+describe("over IPv6", () => {
+  const here = { address: "::1" } as const;
+
+  it("all see all, by addresses in brackets, and nobody has a problem", async () => {
+    const a = await node("a", { ...here, network: ["fd00:244::/48"].map(parsePrefix) });
+    const b = await node("b", { ...here, joins: [a] });
+    const c = await node("c", { ...here, joins: [b] });
+    await until(() => sees(a, "b", "c") && sees(b, "a", "c") && sees(c, "a", "b"));
+    expect([a, b, c].flatMap(({ mesh }) => mesh.problems())).toEqual([]);
+    expect([a, b, c].map(lease)).toEqual([
+      ["fd00:244:0:1::/64"],
+      ["fd00:244:0:2::/64"],
+      ["fd00:244:0:3::/64"],
+    ]);
+    expect(c.mesh.members().find(({ name }) => name === "a")).toMatchObject({
+      endpoint: `[::1]:${a.port}`,
+      meshEndpoint: `[::1]:${a.port}`,
+    });
+  });
+
+  it("a taken port, a wrong secret and a dead address are said with the address", async () => {
+    const a = await node("a", here);
+    await expect(node("b", { listen: { address: "::1", port: a.port } })).rejects.toMatchObject({
+      message: `the mesh port [::1]:${a.port} is in use`,
+    });
+
+    const secrets = ["another secret, as long"];
+    const stranger = await node("b", { ...here, joins: [a], secrets });
+    await until(() => a.said.some((line) => line.startsWith("warn refused ::1: the secret")));
+    await until(() =>
+      stranger.mesh.problems().join().includes(`join address [::1]:${a.port}: the`),
+    );
+
+    const lost = await node("c", { ...here, join: [{ host: "::1", port: 1 }] });
+    await until(() => lost.mesh.problems().includes("join address [::1]:1: nothing listens there"));
+  });
+});
+
 describe("what answers at a join address may be", () => {
   const failureAt = (port: number) =>
     new Promise<unknown>((resolve) => {

@@ -1,6 +1,9 @@
-import type { Agent, AgentStatus } from "../../src/lab/agent.js";
+import type { Agent, AgentOptions, AgentStatus } from "../../src/lab/agent.js";
 import type { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
+
+/** Both families: every node leases an IPv4 and an IPv6 subnet. */
+export const DUAL_STACK = ["--network", "10.244.0.0/16,fd00:244::/48"];
 
 /** A host with a healthy agent on it. */
 export interface Node {
@@ -9,22 +12,48 @@ export interface Node {
   readonly status: AgentStatus;
 }
 
-/** Agents on `names`, each joining the one before it, all healthy and all knowing all. */
-export async function cluster(lab: Lab, names: readonly string[]): Promise<Node[]> {
-  const agents: Agent[] = [];
+/** Agents on hosts of these names, made if need be; each joins the one before it. */
+export async function cluster(
+  lab: Lab,
+  names: readonly string[],
+  options: Omit<AgentOptions, "join"> = {},
+): Promise<Node[]> {
+  const hosts: Host[] = [];
   for (const name of names) {
+    hosts.push(lab.hosts.find((host) => host.name === name) ?? (await lab.host(name)));
+  }
+  return await agentsOn(lab, hosts, () => options);
+}
+
+/** The same, on hosts that are there; all healthy and all knowing all. */
+export async function agentsOn(
+  lab: Lab,
+  hosts: readonly Host[],
+  optionsOf: (host: Host) => Omit<AgentOptions, "join">,
+): Promise<Node[]> {
+  const agents: Agent[] = [];
+  for (const host of hosts) {
     const previous = agents.at(-1);
-    const host = await lab.host(name);
-    const agent = lab.agent(host, previous ? { join: [previous.host] } : {});
+    const agent = lab.agent(host, {
+      ...optionsOf(host),
+      ...(previous && { join: [previous.host] }),
+    });
     await agent.waitHealthy();
     agents.push(agent);
   }
   return await Promise.all(
     agents.map(async (agent) => {
-      const status = await agent.waitHealthy({ peers: names.length - 1 });
+      const status = await agent.waitHealthy({ peers: hosts.length - 1 });
       return { host: agent.host, agent, status };
     }),
   );
+}
+
+/** The node's overlay address of that family. */
+export function addressOf({ status }: Node, family: 4 | 6): string {
+  const address = status.addresses.find((it) => it.includes(":") === (family === 6));
+  if (address === undefined) throw new Error(`${status.name} has no IPv${family} address`);
+  return address;
 }
 
 /** All that an agent could leave on a host: devices, addresses, routes, rules, listening sockets. */

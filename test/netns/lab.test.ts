@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { Capture } from "../../src/lab/capture.js";
 import { Lab } from "../../src/lab/lab.js";
 import { iperf, ping } from "../../src/lab/measure.js";
+import { road } from "../../src/lab/road.js";
 import { kernelVtep, teach, type Vtep } from "../../src/lab/vtep.js";
 import { story } from "./story.js";
 
@@ -58,5 +59,31 @@ story("the lab itself: two kernel VTEPs, as flannel sets them up, are joined by 
     const whole = { count: 1, whole: true };
     expect((await ping(a!.host, b!.address, { ...whole, size: 1422 })).rttMs).toHaveLength(1);
     expect((await ping(a!.host, b!.address, { ...whole, size: 1423 })).rttMs).toHaveLength(0);
+  });
+});
+
+story("the road between the two segments of a lab", () => {
+  const NARROW = 1400;
+  let lab: Lab;
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+  });
+  afterAll(() => lab?.close());
+
+  it("carries both families, and says how much fits", async () => {
+    const near = await lab.host("near-host");
+    const far = await lab.host("far-host", { segment: "far" });
+    await road(lab, { mtu: NARROW });
+    for (const [address, header] of [
+      [far.address, 28],
+      [far.address6, 48],
+    ] as const) {
+      const fits = { count: 1, whole: true, size: NARROW - header };
+      expect((await ping(near, address, fits)).rttMs).toHaveLength(1);
+      const { rttMs, output } = await ping(near, address, { ...fits, size: fits.size + 1 });
+      expect(rttMs).toHaveLength(0);
+      expect(output).toMatch(new RegExp(`mtu ?[=:] ?${NARROW}\\b`));
+    }
   });
 });

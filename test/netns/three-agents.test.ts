@@ -1,12 +1,11 @@
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { pairsOf } from "../../src/demo/pairs.js";
 import { Lab } from "../../src/lab/lab.js";
 import { iperf, ping } from "../../src/lab/measure.js";
 import { cluster, type Node } from "./cluster.js";
 import { story } from "./story.js";
+import { transfer } from "./transfer.js";
 
-const TRANSFER = fileURLToPath(new URL("transfer.mjs", import.meta.url));
 const TRANSFER_BYTES = 200_000_000;
 
 story("three agents, each joining the one before", () => {
@@ -75,14 +74,6 @@ story("three agents, each joining the one before", () => {
   });
 
   it("carry a large stream unchanged", async () => {
-    const seed = process.env.WEFT_SEED ?? String(Date.now());
-    console.log(`WEFT_SEED=${seed}`);
-    const { address } = c!.status;
-    const receiver = c!.host.spawn([process.execPath, TRANSFER, "receive", address]);
-    await receiver.says(/listening/);
-    const send = [process.execPath, TRANSFER, "send", address, String(TRANSFER_BYTES), seed];
-    const sent = (await a!.host.exec(send)).trim();
-    const { stdout } = await receiver.finish(30_000);
-    expect(stdout.trim().split("\n")).toEqual(["listening", sent]);
+    await transfer(a!.host, c!.host, c!.status.address, TRANSFER_BYTES);
   }, 60_000);
 });

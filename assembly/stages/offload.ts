@@ -2,19 +2,37 @@ import { VIRTIO_SIZE } from "../memory";
 import { Packet } from "../packet";
 import { BAD_OFFLOAD } from "../reason";
 import { sum, transportChecksum } from "../wire/checksum";
+import { TCP, UDP } from "../wire/protocol";
 import * as virtio from "../wire/virtio";
+import { isFragment } from "./parse";
 
-/** Does what the kernel left to its device: the checksum over the payload. */
-export function finish(p: Packet): i32 {
+/** Checks what the kernel left to its device, and does it: the checksum, unless `segment` will. */
+export function offload(p: Packet): i32 {
   const header = p.ip - VIRTIO_SIZE;
-  if (virtio.gsoType(header) != virtio.GSO_NONE) return BAD_OFFLOAD;
+  if (virtio.gsoType(header) != virtio.GSO_NONE) return checkGso(p, header);
   if ((virtio.flags(header) & virtio.NEEDS_CSUM) == 0) return 0;
 
   const start = virtio.csumStart(header);
   const field = start + virtio.csumOffset(header);
-  if (start < p.headerLength || field + 2 > p.length) return BAD_OFFLOAD;
+  if (start < p.transport || field + 2 > p.length) return BAD_OFFLOAD;
   finishChecksum(p.ip + start, p.ip + field, p.ip + p.length);
   return 0;
+}
+
+/** The checksum is made for each segment anew, whatever the header says of it. */
+function checkGso(p: Packet, header: usize): i32 {
+  p.step = virtio.gsoSize(header);
+  if (p.step == 0 || isFragment(p)) return BAD_OFFLOAD;
+  switch (virtio.gsoType(header)) {
+    case virtio.GSO_TCPV4:
+      return p.family == 4 && p.protocol == TCP ? 0 : BAD_OFFLOAD;
+    case virtio.GSO_TCPV6:
+      return p.family == 6 && p.protocol == TCP ? 0 : BAD_OFFLOAD;
+    case virtio.GSO_UDP_L4:
+      return p.protocol == UDP ? 0 : BAD_OFFLOAD;
+    default:
+      return BAD_OFFLOAD;
+  }
 }
 
 /** The field holds the pseudo-header's sum, so summing it with the rest completes the checksum. */

@@ -1,0 +1,82 @@
+/** The messages of recvmmsg: each a datagram, or a train of them that the kernel gathered (UDP_GRO). */
+import {
+  BATCH,
+  CMSG_DATA,
+  CMSG_LEVEL,
+  CMSG_TYPE,
+  CONTROL_SIZE,
+  ENCAP_SIZE,
+  HEADROOM,
+  hostAddress,
+  IOVEC_LEN,
+  IOVEC_SIZE,
+  MAX_PACKET,
+  MMSGHDR_CONTROL,
+  MMSGHDR_CONTROLLEN,
+  MMSGHDR_IOV,
+  MMSGHDR_IOVLEN,
+  MMSGHDR_LEN,
+  MMSGHDR_NAME,
+  MMSGHDR_NAMELEN,
+  MMSGHDR_SIZE,
+  NAME_SIZE,
+  RECEIVE,
+  RECEIVE_CONTROLS,
+  RECEIVE_IOVECS,
+  RECEIVE_NAMES,
+  SLOT_SIZE,
+  SLOTS,
+  SOCKADDR_SIZE,
+} from "./memory";
+
+const SOL_UDP: u32 = 17;
+const UDP_GRO: u32 = 104;
+
+/** Points each message at its slot: once, when the host's address is known. */
+export function prepareReceive(): void {
+  for (let i: u32 = 0; i < BATCH; i++) {
+    const message = RECEIVE + i * MMSGHDR_SIZE;
+    const iovec = RECEIVE_IOVECS + i * IOVEC_SIZE;
+    store<u64>(message, hostAddress(senderOf(i)), MMSGHDR_NAME);
+    store<u64>(message, hostAddress(iovec), MMSGHDR_IOV);
+    store<u64>(message, 1, MMSGHDR_IOVLEN);
+    store<u64>(message, hostAddress(RECEIVE_CONTROLS + i * CONTROL_SIZE), MMSGHDR_CONTROL);
+    store<u64>(iovec, hostAddress(received(i)));
+    store<u64>(iovec, ENCAP_SIZE + MAX_PACKET, IOVEC_LEN);
+    rearm(i);
+  }
+}
+
+/** recvmmsg shortens both lengths; they are set again before it is called again. */
+export function rearm(i: u32): void {
+  const message = RECEIVE + i * MMSGHDR_SIZE;
+  store<u32>(message, SOCKADDR_SIZE, MMSGHDR_NAMELEN);
+  store<u64>(message, CONTROL_SIZE, MMSGHDR_CONTROLLEN);
+}
+
+/** Where message `i` begins: its first inner IP header then stands at HEADROOM of its slot. */
+export function received(i: u32): usize {
+  return SLOTS + i * SLOT_SIZE + HEADROOM - ENCAP_SIZE;
+}
+
+export function receivedLength(i: u32): u32 {
+  return load<u32>(RECEIVE + i * MMSGHDR_SIZE, MMSGHDR_LEN);
+}
+
+/** The sockaddr that message `i` came from. */
+export function senderOf(i: u32): usize {
+  return RECEIVE_NAMES + i * NAME_SIZE;
+}
+
+/** Bytes of each datagram of message `i` but the last, which may be shorter. */
+export function datagramSize(i: u32): u32 {
+  const whole = receivedLength(i);
+  const message = RECEIVE + i * MMSGHDR_SIZE;
+  if (load<u64>(message, MMSGHDR_CONTROLLEN) < CMSG_DATA + 4) return whole;
+  const control = RECEIVE_CONTROLS + i * CONTROL_SIZE;
+  if (load<u32>(control, CMSG_LEVEL) != SOL_UDP || load<u32>(control, CMSG_TYPE) != UDP_GRO) {
+    return whole;
+  }
+  const size = load<u32>(control, CMSG_DATA);
+  return size == 0 ? whole : size;
+}

@@ -1,0 +1,46 @@
+import { Packet } from "../packet";
+import { pathMtu } from "../tables/peer";
+import { isSound, isUnfinished } from "../transport";
+import { checksum } from "../wire/checksum";
+import * as ipv4 from "../wire/ipv4";
+import { IPV6_SIZE } from "../wire/ipv6";
+import { TCP } from "../wire/protocol";
+import * as tcp from "../wire/tcp";
+import { isFragment } from "./parse";
+
+/**
+ * Lowers the segment size that a SYN announces to what the tunnel takes, so
+ * that connections do not depend on ICMP getting through (RFC 9293, 3.7.1:
+ * the MTU less fixed IP and TCP headers).
+ */
+export function clamp(p: Packet): void {
+  if (p.protocol != TCP || isFragment(p)) return;
+  const segment = p.ip + p.transport;
+  if ((tcp.flags(segment) & tcp.SYN) == 0) return;
+  const at = tcp.findMss(segment);
+  if (at == 0) return;
+
+  const fixed = (p.family == 4 ? ipv4.IPV4_SIZE : IPV6_SIZE) + tcp.TCP_SIZE;
+  const largest = pathMtu(p.peer) - fixed;
+  const announced: u32 = bswap<u16>(load<u16>(at));
+  if (announced <= largest) return;
+  const value = bswap<u16>(<u16>largest);
+  // An unfinished checksum does not hold the options yet. A finished one may look like it by chance.
+  if (isUnfinished(p) && !isSound(p)) store<u16>(at, value);
+  else replace(segment, at, value);
+}
+
+/**
+ * Puts a 16-bit value in place and mends the checksum (RFC 1624, equation 3).
+ * At an odd address the value lies across two words of the sum, which turns
+ * its bytes round there.
+ */
+function replace(segment: usize, at: usize, value: u16): void {
+  const old = load<u16>(at);
+  store<u16>(at, value);
+  const isOdd = ((at - segment) & 1) != 0;
+  const from: u32 = isOdd ? bswap<u16>(old) : old;
+  const to: u32 = isOdd ? bswap<u16>(value) : value;
+  const sum: u64 = <u64>(~(<u32>tcp.storedChecksum(segment)) & 0xffff) + (~from & 0xffff) + to;
+  tcp.setChecksum(segment, checksum(sum));
+}

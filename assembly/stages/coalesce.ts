@@ -1,0 +1,190 @@
+import { pushSlice, pushWrite, Write, writeAt } from "../device-list";
+import {
+  CAN_JOIN_TCP,
+  CAN_JOIN_UDP,
+  DEVICE_COUNT,
+  MAX_SLICES,
+  OFFLOADS,
+  OPEN_BITS,
+  OPEN_WRITES,
+  VIRTIO_SIZE,
+} from "../memory";
+import { Packet } from "../packet";
+import { checksumOffset, isUnfinished, isVerified, pseudoSumOf } from "../transport";
+import { fold } from "../wire/checksum";
+import * as ipv4 from "../wire/ipv4";
+import * as ipv6 from "../wire/ipv6";
+import { TCP, UDP } from "../wire/protocol";
+import * as tcp from "../wire/tcp";
+import * as udp from "../wire/udp";
+import * as virtio from "../wire/virtio";
+import { isFragment } from "./parse";
+
+/** The longest IPv4 packet there is; IPv6 keeps to it as well. */
+const MAX_JOINED: u32 = 65535;
+
+/**
+ * Hands the packet to the device: joined to the one before it in its stream, if
+ * the two are what one sender cut from one whole, else by itself. The order
+ * within a stream is kept: who cannot join closes what stands open.
+ */
+export function coalesce(p: Packet): i32 {
+  if (isFragment(p)) {
+    // It may have no ports to find its stream by: nothing may overtake it, so all is closed.
+    closeAll();
+    write(p);
+    return 0;
+  }
+  if (p.protocol != TCP && p.protocol != UDP) {
+    write(p);
+    return 0;
+  }
+  const place = OPEN_WRITES + hash(p) * 4;
+  const open = load<u32>(place);
+  if (open && join(p, open - 1)) return 0;
+
+  const w = write(p);
+  if (isUnfinished(p)) virtio.writeNeedsCsum(p.ip - VIRTIO_SIZE, p.transport, checksumOffset(p));
+  store<u32>(place, isJoinable(p) ? openFor(p, w) : 0);
+  return 0;
+}
+
+/** Nothing more joins the writes there are so far. */
+function closeAll(): void {
+  memory.fill(OPEN_WRITES, 0, (1 << OPEN_BITS) * 4);
+}
+
+function write(p: Packet): Write {
+  const header = p.ip - VIRTIO_SIZE;
+  virtio.writePlain(header);
+  return pushWrite(p, header, VIRTIO_SIZE + p.length);
+}
+
+/** Lets others join; gives what OPEN_WRITES remembers: 1 + the number of the write. */
+function openFor(p: Packet, w: Write): u32 {
+  const at = p.ip + p.transport;
+  w.length = p.length;
+  w.size = p.length - headersOf(p);
+  w.closed = 0;
+  w.verified = 0;
+  if (p.protocol == TCP) {
+    w.nextSequence = tcp.sequence(at) + w.size;
+    w.closed = tcp.flags(at) & tcp.PSH;
+  }
+  return p.write + 1;
+}
+
+/** A plain packet with payload, whose like can follow: no options of IP, no special flags of TCP. */
+function isJoinable(p: Packet): bool {
+  if (p.transport != (p.family == 4 ? ipv4.IPV4_SIZE : ipv6.IPV6_SIZE)) return false;
+  const at = p.ip + p.transport;
+  const can = load<u32>(OFFLOADS);
+  if (p.protocol == TCP) {
+    if ((can & CAN_JOIN_TCP) == 0 || (tcp.flags(at) & ~tcp.PSH) != tcp.ACK) return false;
+  } else {
+    if ((can & CAN_JOIN_UDP) == 0 || udp.storedChecksum(at) == 0) return false;
+    if (udp.udpLength(at) != p.length - p.transport) return false;
+  }
+  return p.length > headersOf(p);
+}
+
+/** Puts the payload of `p` behind what write `i` holds, if it belongs there. */
+function join(p: Packet, i: u32): bool {
+  const w = writeAt(i);
+  if (w.closed || !isSameStream(p, w.head) || !isJoinable(p)) return false;
+  const headers = headersOf(p);
+  const payload = p.length - headers;
+  if (payload > w.size || w.slices == MAX_SLICES || w.length + payload > MAX_JOINED) return false;
+
+  const at = p.ip + p.transport;
+  if (p.protocol == TCP) {
+    if (tcp.sequence(at) != w.nextSequence) return false;
+    if (!tcp.isAlike(w.head.ip + w.head.transport, at)) return false;
+  }
+  // A corrupt payload must not be laundered by the checksum made for the whole.
+  if (!w.verified) w.verified = u32(isVerified(w.head));
+  if (!w.verified || !isVerified(p)) return false;
+
+  pushSlice(i, w, p.ip + headers, payload);
+  w.length += payload;
+  w.nextSequence += payload;
+  if (payload < w.size) w.closed = 1;
+  if (p.protocol == TCP && tcp.flags(at) & tcp.PSH) {
+    const head = w.head.ip + w.head.transport;
+    tcp.setFlags(head, tcp.flags(head) | tcp.PSH);
+    w.closed = 1;
+  }
+  p.write = i;
+  return true;
+}
+
+/** Completes the heads of all that was joined: lengths, checksums, and how to cut it again. */
+export function finishJoined(): void {
+  const count = load<u32>(DEVICE_COUNT);
+  for (let i: u32 = 0; i < count; i++) {
+    const w = writeAt(i);
+    if (w.slices > 1) finishHead(w);
+  }
+}
+
+function finishHead(w: Write): void {
+  const p = w.head;
+  const at = p.ip + p.transport;
+  const length = w.length - p.transport;
+  if (p.family == 4) {
+    ipv4.setTotalLength(p.ip, w.length);
+    ipv4.setChecksum(p.ip);
+  } else {
+    ipv6.setTotalLength(p.ip, w.length);
+  }
+  if (p.protocol == UDP) udp.setUdpLength(at, length);
+  store<u16>(at + checksumOffset(p), <u16>fold(pseudoSumOf(p, p.ip, length)));
+
+  const header = p.ip - VIRTIO_SIZE;
+  virtio.writeNeedsCsum(header, p.transport, checksumOffset(p));
+  virtio.writeGso(header, gsoTypeOf(p), headersOf(p), w.size);
+}
+
+function gsoTypeOf(p: Packet): u32 {
+  if (p.protocol == UDP) return virtio.GSO_UDP_L4;
+  return p.family == 4 ? virtio.GSO_TCPV4 : virtio.GSO_TCPV6;
+}
+
+function headersOf(p: Packet): u32 {
+  return p.transport + (p.protocol == TCP ? tcp.headerLength(p.ip + p.transport) : udp.UDP_SIZE);
+}
+
+/** Same addresses and ports, and the same word on how to treat them. */
+function isSameStream(a: Packet, b: Packet): bool {
+  if (a.family != b.family || a.protocol != b.protocol || a.transport != b.transport) return false;
+  if (load<u32>(a.ip + a.transport) != load<u32>(b.ip + b.transport)) return false;
+  return a.family == 4 ? isSame4(a.ip, b.ip) : isSame6(a.ip, b.ip);
+}
+
+function isSame4(a: usize, b: usize): bool {
+  return (
+    ipv4.source(a) == ipv4.source(b) &&
+    ipv4.destination(a) == ipv4.destination(b) &&
+    ipv4.tos(a) == ipv4.tos(b) &&
+    ipv4.ttl(a) == ipv4.ttl(b) &&
+    ipv4.fragment(a) == ipv4.fragment(b)
+  );
+}
+
+function isSame6(a: usize, b: usize): bool {
+  if (ipv6.classAndLabel(a) != ipv6.classAndLabel(b) || ipv6.hopLimit(a) != ipv6.hopLimit(b)) {
+    return false;
+  }
+  const addresses = v128.eq<u64>(v128.load(ipv6.source(a)), v128.load(ipv6.source(b)));
+  const others = v128.eq<u64>(v128.load(ipv6.destination(a)), v128.load(ipv6.destination(b)));
+  return v128.all_true<u64>(v128.and(addresses, others));
+}
+
+/** Of addresses and ports: streams that share a place only close each other's writes early. */
+function hash(p: Packet): u32 {
+  const SPREAD: u32 = 0x9e3779b1;
+  let h = load<u32>(p.ip + p.transport) * SPREAD;
+  if (p.family == 4) h ^= ipv4.source(p.ip) ^ bswap<u32>(ipv4.destination(p.ip));
+  else h ^= load<u32>(ipv6.source(p.ip), 12) ^ bswap<u32>(load<u32>(ipv6.destination(p.ip), 12));
+  return (h * SPREAD) >> (32 - OPEN_BITS);
+}

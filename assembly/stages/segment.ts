@@ -1,0 +1,73 @@
+import { ENCAP_SIZE, MAX_PIECES, WIRE_HEADER_SIZE } from "../memory";
+import { Packet } from "../packet";
+import { BAD_OFFLOAD } from "../reason";
+import { prependHeaders } from "../tables/peer";
+import { checksumOffset, pseudoSumOf } from "../transport";
+import { sum, transportChecksum } from "../wire/checksum";
+import * as ipv4 from "../wire/ipv4";
+import * as ipv6 from "../wire/ipv6";
+import { TCP } from "../wire/protocol";
+import * as tcp from "../wire/tcp";
+import * as udp from "../wire/udp";
+import { madeHeader, pushDatagram } from "../wire-list";
+
+/**
+ * Cuts a packet that is many in one: each segment gets made headers and a slice
+ * of the payload where it lies. What differs between segments: lengths, the
+ * IPv4 identification, TCP's sequence; FIN and PSH go on the last alone, CWR on
+ * the first (RFC 3168, 6.1.2).
+ */
+export function segment(p: Packet): i32 {
+  const headers = gsoHeaders(p);
+  const payload = p.length - headers;
+  const step = p.step;
+  const count = max<u32>(1, (payload + step - 1) / step);
+  if (count > MAX_PIECES || ENCAP_SIZE + headers > WIRE_HEADER_SIZE) return BAD_OFFLOAD;
+
+  for (let i: u32 = 0; i < count; i++) {
+    const at = i * step;
+    const size = min(step, payload - at);
+    const data = p.ip + headers + at;
+
+    const ip = madeHeader() + ENCAP_SIZE;
+    memory.copy(ip, p.ip, headers);
+    adaptIp(p, ip, i, headers + size);
+    if (p.protocol == TCP) adaptTcp(ip + p.transport, at, i == 0, i == count - 1);
+    else udp.setUdpLength(ip + p.transport, udp.UDP_SIZE + size);
+    writeChecksum(p, ip, headers, data, size);
+
+    const start = prependHeaders(p, ip);
+    pushDatagram(p, start, ENCAP_SIZE + headers, data, size);
+  }
+  return 0;
+}
+
+/** Bytes of the headers that each segment gets its own copy of. */
+export function gsoHeaders(p: Packet): u32 {
+  return p.transport + (p.protocol == TCP ? tcp.headerLength(p.ip + p.transport) : udp.UDP_SIZE);
+}
+
+function adaptIp(p: Packet, ip: usize, i: u32, length: u32): void {
+  if (p.family == 6) return ipv6.setTotalLength(ip, length);
+  ipv4.setTotalLength(ip, length);
+  ipv4.setIdentification(ip, ipv4.identification(p.ip) + i);
+  ipv4.setChecksum(ip);
+}
+
+function adaptTcp(header: usize, offset: u32, isFirst: bool, isLast: bool): void {
+  tcp.setSequence(header, tcp.sequence(header) + offset);
+  let flags = tcp.flags(header);
+  if (!isFirst) flags &= ~tcp.CWR;
+  if (!isLast) flags &= ~(tcp.FIN | tcp.PSH);
+  tcp.setFlags(header, flags);
+}
+
+function writeChecksum(p: Packet, ip: usize, headers: u32, data: usize, size: u32): void {
+  const at = ip + p.transport;
+  const field = at + checksumOffset(p);
+  const header = headers - p.transport;
+  store<u16>(field, 0);
+  // The transport header has an even length, so the payload's words stay aligned.
+  const total = pseudoSumOf(p, ip, header + size) + sum(at, header) + sum(data, size);
+  store<u16>(field, transportChecksum(total));
+}

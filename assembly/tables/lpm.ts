@@ -1,0 +1,165 @@
+/**
+ * Longest-prefix match for a full table, IPv4 and IPv6: a Poptrie (Asai and
+ * Ohara, SIGCOMM 2015) whose root is an array of nodes. The first 18 bits of
+ * an address choose a node of the root; every node decides 6 more.
+ *
+ *   0        +---------------------------------------------------+
+ *            | u16 for every value: itself                       |
+ *   HEAP     +---------------------------------------------------+
+ *            | bytes of blocks in use; a list of free blocks for |
+ *            | each size (src/compile/lpm.ts)                    |
+ *   ROOT     +---------------------------------------------------+
+ *            | 2^18 nodes                                        |
+ *   BLOCKS   +---------------------------------------------------+
+ *            | what the nodes point to                           |
+ *            +---------------------------------------------------+
+ *
+ *   node:  0            8            16     20          24
+ *          +------------+------------+------+-----------+
+ *          | children   | runs       | base | inherited |
+ *          +------------+------------+------+-----------+
+ *
+ *   block:      child 2 | child 1 | leaf 0 | leaf 1 | leaf 2
+ *                                 ^ base
+ *
+ * A node stands for 64 slots. Bit i of `children` says that longer prefixes lie
+ * in slot i: the search goes on in the node so many places before the base as
+ * there are bits up to i. If not, the value is the leaf so many places after it
+ * as there are bits up to i in `runs`, where bit i says that slot i has another
+ * value than the slot before it. Shorter prefixes were painted over the gaps
+ * between the longer ones when the table was built, so a search never turns back.
+ * `inherited` is what they give the node; only the painter reads it.
+ *
+ * `base` counts from the start of the table: a table can be copied whole. A
+ * node of one value v and no children has the base 2v, where that value stands.
+ * So a table of zeros is an empty table: no route, everywhere.
+ */
+
+export const LPM_ROOT_BITS: u32 = 18;
+export const LPM_STRIDE: u32 = 6;
+export const LPM_NODE_SIZE: u32 = 24;
+/** Values are less than this; 0 is "no route". */
+export const LPM_VALUES: u32 = 16384;
+
+export const LPM_HEAP: u32 = LPM_VALUES * 2;
+export const LPM_HEAP_SIZE: u32 = 1024;
+export const LPM_ROOT: u32 = LPM_HEAP + LPM_HEAP_SIZE;
+export const LPM_BLOCKS: u32 = LPM_ROOT + (LPM_NODE_SIZE << LPM_ROOT_BITS);
+
+/** One table, root and blocks: room for 1,000,000 IPv4 routes, for 250,000 IPv6 routes (docs/tables.md). */
+export const LPM4_SIZE: u32 = 16 << 20;
+export const LPM6_SIZE: u32 = 24 << 20;
+
+const CHILDREN: usize = 0;
+const RUNS: usize = 8;
+const BASE: usize = 16;
+
+/** Marks a place as that of a leaf: all places are even. */
+const LEAF: usize = 1;
+/** Bits that the root and its nodes decide. */
+const FIRST_DEPTH: u32 = LPM_ROOT_BITS + LPM_STRIDE;
+/** Lookups that walk the trie together, one bit each in a word. */
+const GROUP: u32 = 64;
+
+/** The value of the longest prefix that `address` lies in, 0 if none; in network order, as loaded. */
+export function lookup4(table: usize, address: u32): u32 {
+  const key = bswap(address);
+  let place = firstStep(table, key);
+  for (let depth = FIRST_DEPTH; !(place & LEAF); depth += LPM_STRIDE) {
+    place = step(table, place, (key << depth) >> (32 - LPM_STRIDE));
+  }
+  return load<u16>(place ^ LEAF);
+}
+
+/** The same for the 16 bytes at `address`. */
+export function lookup6(table: usize, address: usize): u32 {
+  let place = firstStep(table, bswap(load<u32>(address)));
+  for (let depth = FIRST_DEPTH; !(place & LEAF); depth += LPM_STRIDE) {
+    place = step(table, place, slotAt(address + octet(depth), shift(depth)));
+  }
+  return load<u16>(place ^ LEAF);
+}
+
+/**
+ * Looks up `count` addresses of either family, in network order, the first at
+ * `keys` and the others `stride` bytes apart, into as many u32 at `results`.
+ *
+ * One lookup waits for memory at every step, so a group of them takes each step
+ * together: the processor then waits for many at once. No branch depends on a
+ * single address, since guessing it wrong would throw the others' work away.
+ */
+export function lookupMany(table: usize, keys: usize, stride: u32, count: u32, results: usize): void {
+  while (count) {
+    const group = min(count, GROUP);
+    lookupGroup(table, keys, stride, group, results);
+    keys += group * stride;
+    results += group << 2;
+    count -= group;
+  }
+}
+
+/** While a lookup walks, its result says where it is. */
+function lookupGroup(table: usize, keys: usize, stride: u32, count: u32, results: usize): void {
+  let walking: u64 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const place = firstStep(table, bswap(load<u32>(keys + i * stride)));
+    store<u32>(results + (i << 2), place);
+    walking |= <u64>(~place & LEAF) << i;
+  }
+  for (let depth = FIRST_DEPTH; walking; depth += LPM_STRIDE) {
+    const octets = keys + octet(depth);
+    const toSlot = shift(depth);
+    for (let left = walking; left; left &= left - 1) {
+      const i = <u32>ctz(left);
+      const place = step(table, load<u32>(results + (i << 2)), slotAt(octets + i * stride, toSlot));
+      store<u32>(results + (i << 2), place);
+      walking ^= <u64>(place & LEAF) << i;
+    }
+  }
+  for (const end = results + (count << 2); results < end; results += 4) {
+    store<u32>(results, load<u16>(<usize>load<u32>(results) ^ LEAF));
+  }
+}
+
+/** From the root through the first 24 bits of a key in host order. */
+@inline
+function firstStep(table: usize, key: u32): usize {
+  const node = table + LPM_ROOT + (key >> (32 - LPM_ROOT_BITS)) * LPM_NODE_SIZE;
+  return step(table, node, key >> (32 - FIRST_DEPTH));
+}
+
+/** From a node through the slot in the low 6 bits of `slot`: to the next node or, marked, to a leaf. */
+@inline
+function step(table: usize, node: usize, slot: u64): usize {
+  // The slot's own bit comes first, those after it fall out: 63 - slot places, shifts being modulo 64.
+  const children = load<u64>(node, CHILDREN) << ~slot;
+  const runs = load<u64>(node, RUNS) << ~slot;
+  const base = table + load<u32>(node, BASE);
+  return select<usize>(
+    base - <usize>popcnt(children) * LPM_NODE_SIZE,
+    (base + (<usize>popcnt(runs) << 1)) | LEAF,
+    <i64>children < 0,
+  );
+}
+
+/**
+ * Bits `depth` to depth + 5 of an address, in the low bits: of the 16 bits that
+ * begin at octet(depth), moved by shift(depth). An address ends after two of the
+ * last such bits. What follows it is read, and does not matter: no prefix is
+ * longer, so the slots that share these two bits share their value.
+ */
+@inline
+function slotAt(octets: usize, shift: u32): u64 {
+  const two: u32 = load<u16>(octets);
+  return <u64>(((two << 8) | (two >> 8)) >> shift);
+}
+
+@inline
+function octet(depth: u32): u32 {
+  return depth >> 3;
+}
+
+@inline
+function shift(depth: u32): u32 {
+  return 16 - LPM_STRIDE - (depth & 7);
+}

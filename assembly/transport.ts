@@ -1,0 +1,42 @@
+/** What TCP and UDP share: a checksum over a pseudo-header, the transport header and the payload. */
+import { Packet } from "./packet";
+import { fold, pseudoSum, pseudoSum6, sum } from "./wire/checksum";
+import * as ipv4 from "./wire/ipv4";
+import * as ipv6 from "./wire/ipv6";
+import { TCP } from "./wire/protocol";
+import { TCP_CHECKSUM } from "./wire/tcp";
+import { UDP_CHECKSUM } from "./wire/udp";
+
+/** Where in the transport header the checksum stands. */
+export function checksumOffset(p: Packet): u32 {
+  return p.protocol == TCP ? TCP_CHECKSUM : UDP_CHECKSUM;
+}
+
+/** The pseudo-header's sum for `length` bytes of transport in a packet like `p` at `ip`. */
+export function pseudoSumOf(p: Packet, ip: usize, length: u32): u64 {
+  return p.family == 4
+    ? pseudoSum(ipv4.source(ip), ipv4.destination(ip), p.protocol, length)
+    : pseudoSum6(ipv6.source(ip), p.protocol, length);
+}
+
+/**
+ * A Linux VXLAN device on a path with checksum offload sends inner packets whose
+ * checksum holds the pseudo-header's sum alone. Passed on as it is, the packet
+ * would be thrown away; marked, the receiving kernel takes it as sound.
+ */
+export function isUnfinished(p: Packet): bool {
+  const length = p.length - p.transport;
+  const field: u32 = load<u16>(p.ip + p.transport + checksumOffset(p));
+  return field == fold(pseudoSumOf(p, p.ip, length));
+}
+
+/** Is the checksum finished, and right? */
+export function isSound(p: Packet): bool {
+  const length = p.length - p.transport;
+  return fold(pseudoSumOf(p, p.ip, length) + sum(p.ip + p.transport, length)) == 0xffff;
+}
+
+/** Sound, or unfinished by a sender that vouches for it. */
+export function isVerified(p: Packet): bool {
+  return isUnfinished(p) || isSound(p);
+}

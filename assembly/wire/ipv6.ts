@@ -1,0 +1,118 @@
+/**
+ * IPv6 (RFC 8200, 3), 40 bytes.
+ *
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |Version| Traffic Class |           Flow Label                  |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |         Payload Length        |  Next Header  |   Hop Limit   |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |                   Source Address (16 bytes)                   |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ *   |                 Destination Address (16 bytes)                |
+ *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+ */
+import { TRUNCATED } from "../reason";
+
+const VERSION_CLASS_LABEL: usize = 0;
+const PAYLOAD_LENGTH: usize = 4;
+const NEXT_HEADER: usize = 6;
+const HOP_LIMIT: usize = 7;
+const SOURCE: usize = 8;
+const DESTINATION: usize = 24;
+
+export const IPV6_SIZE: u32 = 40;
+
+// Extension headers (RFC 8200, 4; RFC 4302).
+export const HOP_BY_HOP: u32 = 0;
+export const ROUTING: u32 = 43;
+export const FRAGMENT: u32 = 44;
+export const AUTHENTICATION: u32 = 51;
+export const DESTINATION_OPTIONS: u32 = 60;
+/** A longer chain is refused: it has no use but to hide what follows it. */
+export const MAX_EXTENSIONS: u32 = 8;
+
+/** 0 when a whole IPv6 packet lies in `length` bytes at `p`: then no getter leaves it. */
+export function checkIPv6(p: usize, length: u32): i32 {
+  if (length < IPV6_SIZE) return TRUNCATED;
+  return totalLength(p) > length ? TRUNCATED : 0;
+}
+
+/** Header and payload. */
+export function totalLength(p: usize): u32 {
+  return IPV6_SIZE + bswap<u16>(load<u16>(p, PAYLOAD_LENGTH));
+}
+export function nextHeader(p: usize): u32 {
+  return load<u8>(p, NEXT_HEADER);
+}
+export function hopLimit(p: usize): u32 {
+  return load<u8>(p, HOP_LIMIT);
+}
+/** Where the 16 bytes stand. */
+export function source(p: usize): usize {
+  return p + SOURCE;
+}
+export function destination(p: usize): usize {
+  return p + DESTINATION;
+}
+/** Version, traffic class and flow label, as loaded. */
+export function classAndLabel(p: usize): u32 {
+  return load<u32>(p, VERSION_CLASS_LABEL);
+}
+
+export function decrementHopLimit(p: usize): void {
+  store<u8>(p, <u8>(hopLimit(p) - 1), HOP_LIMIT);
+}
+export function setTotalLength(p: usize, length: u32): void {
+  store<u16>(p, bswap<u16>(<u16>(length - IPV6_SIZE)), PAYLOAD_LENGTH);
+}
+
+// An extension header: next header, length, and for a fragment its place (RFC 8200, 4.5).
+
+export function isExtension(type: u32): bool {
+  switch (type) {
+    case HOP_BY_HOP:
+    case ROUTING:
+    case FRAGMENT:
+    case AUTHENTICATION:
+    case DESTINATION_OPTIONS:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/** The next header after the extension header at `p`; its first 8 bytes are in the packet. */
+export function extensionNext(p: usize): u32 {
+  return load<u8>(p);
+}
+
+export function extensionLength(p: usize, type: u32): u32 {
+  if (type == FRAGMENT) return 8;
+  const units: u32 = load<u8>(p, 1);
+  return type == AUTHENTICATION ? (units + 2) << 2 : (units + 1) << 3;
+}
+
+/** Offset in units of 8 bytes, and whether more follow, in the form IPv4 has them. */
+export function extensionFragment(p: usize): u32 {
+  const field: u32 = bswap<u16>(load<u16>(p, 2));
+  const MORE_FRAGMENTS: u32 = 0x2000;
+  return (field >> 3) | (field & 1 ? MORE_FRAGMENTS : 0);
+}
+
+/** A header of a packet we make ourselves. Addresses: where their 16 bytes stand. */
+export function writeIPv6(
+  p: usize,
+  trafficClass: u32,
+  length: u32,
+  hopLimit: u32,
+  nextHeader: u32,
+  source: usize,
+  destination: usize,
+): void {
+  store<u32>(p, bswap<u32>(0x60000000 | (trafficClass << 20)), VERSION_CLASS_LABEL);
+  setTotalLength(p, length);
+  store<u8>(p, <u8>nextHeader, NEXT_HEADER);
+  store<u8>(p, <u8>hopLimit, HOP_LIMIT);
+  v128.store(p + SOURCE, v128.load(source));
+  v128.store(p + DESTINATION, v128.load(destination));
+}

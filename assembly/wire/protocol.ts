@@ -1,0 +1,5 @@
+/** Protocol numbers (IANA), the same for IPv4's protocol and IPv6's next header. */
+export const ICMP: u32 = 1;
+export const TCP: u32 = 6;
+export const UDP: u32 = 17;
+export const ICMPV6: u32 = 58;

@@ -1,0 +1,300 @@
+/**
+ * Paints the table that `assembly/tables/lpm.ts` searches, and draws, from the
+ * routes of a Rib. A table is brought up to date: only nodes whose routes
+ * changed, or whose shorter prefixes did, are painted again.
+ */
+import { WeftError } from "../error.js";
+import { NO_NODE, type Rib, ROOT_SLOTS, type RouteList, SLOTS, VALUES } from "./rib.js";
+
+const NODE_SIZE = 24;
+const HEAP = VALUES * 2;
+const ROOT = HEAP + 1024;
+const BLOCKS = ROOT + ROOT_SLOTS * NODE_SIZE;
+
+// A node and the heap, in words.
+const NODE_WORDS = NODE_SIZE / 4;
+const CHILDREN = 0;
+const RUNS = 2;
+const BASE = 4;
+const INHERITED = 5;
+/** Blocks are of whole units; the heap's first word counts those in use, the list of free ones of a size follows. */
+const UNIT = 8;
+const NODE_UNITS = NODE_SIZE / UNIT;
+const USED = HEAP / 4;
+const FREE = USED;
+
+/** The nodes on the way to an IPv6 address: 18 + 19 * 6 bits reach past its end. */
+const LEVELS = 19;
+
+/** One copy of the table of one family. */
+export class LpmTable {
+  readonly #words: Uint32Array;
+  readonly #leaves: Uint16Array;
+  readonly #units: number;
+  /** The version of the routes that stands in this copy. */
+  #version = 0;
+  /** Left half painted when its room ended. */
+  #isVoid = false;
+
+  // One of each for every level: painting a node goes on with its children.
+  readonly #places = Array.from({ length: LEVELS }, () => new Uint16Array(2 * SLOTS));
+  readonly #slots = Array.from({ length: LEVELS }, () => new Uint8Array(SLOTS));
+  readonly #runs = new Uint32Array(2);
+  readonly #runValues = new Uint16Array(SLOTS);
+  readonly #childSlots = new Uint8Array(SLOTS);
+  readonly #formerChildren = new Uint32Array(SLOTS * NODE_WORDS);
+
+  /**
+   * @param at where the table begins in `memory`, a multiple of 64; there must be zeros there
+   * @param size bytes it may take: LPM4_SIZE or LPM6_SIZE of the core
+   */
+  constructor(memory: ArrayBufferLike, at: number, size: number) {
+    this.#words = new Uint32Array(memory, at, size / 4);
+    this.#leaves = new Uint16Array(memory, at, size / 2);
+    this.#units = Math.floor((size - BLOCKS) / UNIT);
+  }
+
+  /** Bytes taken, free blocks between them included. */
+  get used(): number {
+    return BLOCKS + this.#words[USED]! * UNIT;
+  }
+
+  /**
+   * Makes this copy say what the routes say. No reader may be in it.
+   * @throws WeftError ROUTES_FULL when they do not fit; the copy is void then, until an update succeeds
+   */
+  update(routes: Rib): void {
+    // Blocks freed one by one may be of the wrong sizes: painted anew, all lie close together.
+    if (!this.#isVoid && this.#paintChanges(routes)) return;
+    this.#clear();
+    if (!this.#paintChanges(routes)) throw tooMany(routes);
+  }
+
+  #clear(): void {
+    this.#words.fill(0, USED, this.used / 4);
+    this.#version = 0;
+    this.#isVoid = false;
+  }
+
+  /** @returns false when the room ended */
+  #paintChanges(routes: Rib): boolean {
+    try {
+      routes.forEachChanged(this.#version, (slot) => {
+        const node = (ROOT + slot * NODE_SIZE) / 4;
+        const id = routes.rootNode(slot);
+        const inherited = routes.inherited(slot);
+        // A short prefix paints many slots, most of them without longer ones, then and now.
+        if (id === NO_NODE && this.#unitsOf(node) === 0) this.#pointToValue(node, inherited);
+        else this.#paint(routes, node, id, inherited, 0);
+      });
+    } catch (error) {
+      if (!(error instanceof Full)) throw error;
+      this.#isVoid = true;
+      return false;
+    }
+    this.#version = routes.version;
+    return true;
+  }
+
+  /** Paints the node at a word from node `id` of the routes, and what must follow below it. */
+  #paint(routes: Rib, node: number, id: number, inherited: number, level: number): void {
+    const words = this.#words;
+    const places = this.#places[level]!;
+    routes.paint(id, inherited, places);
+    const low = routes.childrenLow(id);
+    const high = routes.childrenHigh(id);
+    this.#rewrite(node, low, high, this.#findRuns(places));
+    words[node + INHERITED] = inherited;
+
+    const slots = this.#slots[level]!;
+    const count = slotsIn(low, high, slots);
+    let child = words[node + BASE]! / 4;
+    for (let i = 0; i < count; i++) {
+      const slot = slots[i]!;
+      child -= NODE_WORDS;
+      const childId = routes.child(id, slot);
+      const value = places[SLOTS + slot]!;
+      if (routes.changedAfter(childId, this.#version) || words[child + INHERITED] !== value) {
+        this.#paint(routes, child, childId, value, level + 1);
+      }
+    }
+  }
+
+  /** Where the value changes from slot to slot, and the value of each run; gives their number. */
+  #findRuns(places: Uint16Array): number {
+    let count = 0;
+    let last = -1;
+    this.#runs.fill(0);
+    for (let slot = 0; slot < SLOTS; slot++) {
+      const value = places[SLOTS + slot]!;
+      if (value === last) continue;
+      if (slot > 0) this.#runs[slot >> 5]! |= 1 << (slot & 31);
+      this.#runValues[count++] = last = value;
+    }
+    return count;
+  }
+
+  /** Gives a node these children and the runs just found; children that stay are kept as they are. */
+  #rewrite(node: number, low: number, high: number, runs: number): void {
+    const words = this.#words;
+    const children = ones(low) + ones(high);
+    const units = blockUnits(children, runs);
+    const formerUnits = this.#unitsOf(node);
+    const childrenStay = words[node + CHILDREN] === low && words[node + CHILDREN + 1] === high;
+
+    if (!childrenStay || units !== formerUnits) {
+      const formerLow = words[node + CHILDREN]!;
+      const formerHigh = words[node + CHILDREN + 1]!;
+      this.#takeOutChildren(node, low, high);
+      if (formerUnits > 0) this.#free(this.#blockOf(node), formerUnits);
+      const base = units > 0 ? this.#allocate(units) + children * NODE_WORDS : 0;
+      words[node + CHILDREN] = low;
+      words[node + CHILDREN + 1] = high;
+      words[node + BASE] = base * 4;
+      this.#putInChildren(node, formerLow, formerHigh);
+    }
+    words[node + RUNS] = this.#runs[0]!;
+    words[node + RUNS + 1] = this.#runs[1]!;
+    if (units === 0) this.#pointToValue(node, this.#runValues[0]!);
+    else {
+      const first = words[node + BASE]! / 2;
+      for (let i = 0; i < runs; i++) this.#leaves[first + i] = this.#runValues[i]!;
+    }
+  }
+
+  /** A node of one value needs no block: that value stands among the values. */
+  #pointToValue(node: number, value: number): void {
+    this.#leaves[value] = value;
+    this.#words[node + BASE] = 2 * value;
+  }
+
+  /** Sets a node's children aside; those that do not stay are released with all below them. */
+  #takeOutChildren(node: number, stayLow: number, stayHigh: number): void {
+    const words = this.#words;
+    const count = slotsIn(words[node + CHILDREN]!, words[node + CHILDREN + 1]!, this.#childSlots);
+    let child = words[node + BASE]! / 4;
+    for (let k = 0; k < count; k++) {
+      const slot = this.#childSlots[k]!;
+      child -= NODE_WORDS;
+      if (!has(stayLow, stayHigh, slot)) this.#release(child);
+      for (let i = 0; i < NODE_WORDS; i++) {
+        this.#formerChildren[slot * NODE_WORDS + i] = words[child + i]!;
+      }
+    }
+  }
+
+  /** Puts each child into the block: one set aside or, where there was none, an empty one. */
+  #putInChildren(node: number, formerLow: number, formerHigh: number): void {
+    const words = this.#words;
+    const count = slotsIn(words[node + CHILDREN]!, words[node + CHILDREN + 1]!, this.#childSlots);
+    let child = words[node + BASE]! / 4;
+    for (let k = 0; k < count; k++) {
+      const slot = this.#childSlots[k]!;
+      child -= NODE_WORDS;
+      const isFormer = has(formerLow, formerHigh, slot);
+      for (let i = 0; i < NODE_WORDS; i++) {
+        words[child + i] = isFormer ? this.#formerChildren[slot * NODE_WORDS + i]! : 0;
+      }
+    }
+  }
+
+  /** Frees the block of a node, and those of all nodes below it. */
+  #release(node: number): void {
+    const units = this.#unitsOf(node);
+    if (units === 0) return;
+    const end = this.#words[node + BASE]! / 4;
+    for (let child = this.#blockOf(node); child < end; child += NODE_WORDS) this.#release(child);
+    this.#free(this.#blockOf(node), units);
+  }
+
+  // ------------------------------------------------------------------- heap
+
+  #unitsOf(node: number): number {
+    const words = this.#words;
+    const runs = 1 + ones(words[node + RUNS]!) + ones(words[node + RUNS + 1]!);
+    return blockUnits(this.#childrenOf(node), runs);
+  }
+
+  #childrenOf(node: number): number {
+    return ones(this.#words[node + CHILDREN]!) + ones(this.#words[node + CHILDREN + 1]!);
+  }
+
+  #blockOf(node: number): number {
+    return this.#words[node + BASE]! / 4 - this.#childrenOf(node) * NODE_WORDS;
+  }
+
+  #allocate(units: number): number {
+    const words = this.#words;
+    const free = words[FREE + units]!;
+    if (free !== 0) {
+      words[FREE + units] = words[free]!;
+      return free;
+    }
+    const used = words[USED]!;
+    if (used + units > this.#units) throw new Full();
+    words[USED] = used + units;
+    return (BLOCKS + used * UNIT) / 4;
+  }
+
+  /** A free block's first word leads to the next one of its size. */
+  #free(block: number, units: number): void {
+    this.#words[block] = this.#words[FREE + units]!;
+    this.#words[FREE + units] = block;
+  }
+}
+
+/** What is to become of one family's routes, and the copy that is to show it. */
+export interface Update {
+  readonly routes: Rib;
+  readonly changes: RouteList;
+  readonly table: LpmTable;
+}
+
+/**
+ * Makes all these changes, or none.
+ * @throws WeftError ROUTES_FULL when one of the tables cannot hold its routes; then the routes are as they were
+ */
+export function updateAll(updates: readonly Update[]): void {
+  const undo = updates.map(({ routes, changes }) => routes.apply(changes));
+  try {
+    for (const { table, routes } of updates) table.update(routes);
+  } catch (error) {
+    updates.forEach(({ routes }, i) => {
+      routes.apply(undo[i]!);
+    });
+    throw error;
+  }
+}
+
+/** Where the room ends, in the middle of painting. */
+class Full extends Error {}
+
+const tooMany = (routes: Rib): WeftError =>
+  new WeftError(
+    "ROUTES_FULL",
+    `no room for ${routes.size} IPv${routes.family} routes: their table is full`,
+    "use fewer prefixes, or ones that lie closer together",
+  );
+
+const blockUnits = (children: number, runs: number): number =>
+  children === 0 && runs === 1 ? 0 : children * NODE_UNITS + Math.ceil((runs * 2) / UNIT);
+
+/** Lists the bits set in two words. */
+function slotsIn(low: number, high: number, slots: Uint8Array): number {
+  let count = 0;
+  for (let rest = low; rest !== 0; rest &= rest - 1) slots[count++] = lowestBit(rest);
+  for (let rest = high; rest !== 0; rest &= rest - 1) slots[count++] = 32 + lowestBit(rest);
+  return count;
+}
+
+const lowestBit = (word: number): number => 31 - Math.clz32(word & -word);
+
+const has = (low: number, high: number, slot: number): boolean =>
+  (((slot < 32 ? low : high) >>> (slot & 31)) & 1) === 1;
+
+/** The bits set in a word (Warren, Hacker's Delight, 5-1). */
+function ones(word: number): number {
+  let n = word - ((word >>> 1) & 0x55555555);
+  n = (n & 0x33333333) + ((n >>> 2) & 0x33333333);
+  return Math.imul((n + (n >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}

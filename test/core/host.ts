@@ -1,0 +1,295 @@
+/**
+ * The host's part without a kernel: writes batches into the core's memory as
+ * read and recvmmsg would, and reads back the lists that sendmmsg and writev
+ * would be given. Strict where the kernel is.
+ */
+import {
+  formatEndpoint,
+  parseAddress,
+  parseEndpoint,
+  parseMac,
+  parsePrefix,
+} from "../../src/address.js";
+import { readSockaddr, writeSockaddr } from "../../src/compile/peers.js";
+import { type Counters, readCounters } from "../../src/core/counters.js";
+import { Core } from "../../src/core/instance.js";
+import type { Layout } from "../../src/core/layout.js";
+import { Publisher } from "../../src/core/publish.js";
+import { ANSWERED, reasonNames } from "../../src/core/reasons.js";
+import type { Peer } from "../../src/peer.js";
+
+export const A: Peer = {
+  name: "a",
+  endpoint: "192.0.2.1:4789",
+  mac: "02:00:00:00:00:01",
+  leases: ["10.244.1.0/24", "fd00:0:0:1::/64"],
+};
+export const B: Peer = {
+  name: "b",
+  endpoint: "192.0.2.2:4789",
+  mac: "02:00:00:00:00:02",
+  leases: ["10.244.2.0/24", "fd00:0:0:2::/64"],
+};
+/** Reached over IPv6. */
+export const C: Peer = {
+  name: "c",
+  endpoint: "[2001:db8::3]:4789",
+  mac: "02:00:00:00:00:03",
+  leases: ["10.244.3.0/24", "fd00:0:0:3::/64"],
+};
+export const MTU = 1450;
+
+/** The first address of each lease. */
+export const hostOf = ({ leases }: Peer, family: 4 | 6 = 4): string =>
+  family === 4 ? leases[0]!.replace(".0/24", ".1") : leases[1]!.replace("::/64", "::1");
+
+export const GSO = { NONE: 0, TCPV4: 1, UDP: 3, TCPV6: 4, UDP_L4: 5, ECN: 0x80 };
+export const NEEDS_CSUM = 1;
+
+export interface VirtioFields {
+  flags?: number;
+  gsoType?: number;
+  headers?: number;
+  gsoSize?: number;
+  start?: number;
+  offset?: number;
+}
+
+export function virtio(fields: VirtioFields = {}): Uint8Array {
+  const header = Buffer.alloc(10);
+  header[0] = fields.flags ?? 0;
+  header[1] = fields.gsoType ?? 0;
+  header.writeUInt16LE(fields.headers ?? 0, 2);
+  header.writeUInt16LE(fields.gsoSize ?? 0, 4);
+  header.writeUInt16LE(fields.start ?? 0, 6);
+  header.writeUInt16LE(fields.offset ?? 0, 8);
+  return new Uint8Array(header);
+}
+
+/** What one read from the device gives. */
+export const read = (packet: Uint8Array, fields: VirtioFields = {}): Uint8Array =>
+  new Uint8Array(Buffer.concat([virtio(fields), packet]));
+
+/** What one message of recvmmsg is; `size` when the kernel gathered datagrams of that size. */
+export interface Received {
+  from: string;
+  bytes: Uint8Array;
+  size?: number;
+}
+
+/** What one message of sendmmsg is; `size` when the kernel is to cut it. */
+export interface Sent {
+  to: string;
+  bytes: Uint8Array;
+  size?: number;
+}
+
+/** The datagrams that a message is on the wire. */
+export function datagramsOf({ bytes, size }: { bytes: Uint8Array; size?: number }): Uint8Array[] {
+  if (size === undefined) return [bytes];
+  const count = Math.ceil(bytes.length / size);
+  return Array.from({ length: count }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
+}
+
+export interface HostOptions {
+  own?: Peer;
+  peers?: readonly Peer[];
+  mtu?: number;
+  trains?: boolean;
+  join?: boolean;
+}
+
+export class Host {
+  readonly layout: Layout;
+  readonly publisher: Publisher;
+
+  private constructor(
+    readonly core: Core,
+    private readonly own: Peer,
+    private readonly mtu: number,
+  ) {
+    this.layout = core.layout;
+    this.publisher = new Publisher(core);
+  }
+
+  static async create(options: HostOptions = {}): Promise<Host> {
+    const { own = A, peers = [B, C], mtu = MTU, trains = true, join = true } = options;
+    const host = new Host(await Core.create(), own, mtu);
+    host.setPeers(peers);
+    host.setOffloads(trains, join);
+    for (const family of [4, 6] as const) {
+      host.publisher.setAddress(parseAddress(hostOf(own, family)));
+    }
+    host.core.exports.prepareReceive();
+    return host;
+  }
+
+  setPeers(peers: readonly Peer[]): void {
+    const { mac, leases } = this.own;
+    const own = { vni: 1, mac: parseMac(mac), mtu: this.mtu, leases: leases.map(parsePrefix) };
+    this.publisher.publish(own, peers);
+  }
+
+  setOffloads(trains: boolean, join: boolean): void {
+    const { CAN_TRAIN, CAN_JOIN_TCP, CAN_JOIN_UDP, OFFLOADS } = this.layout;
+    const can = (trains ? CAN_TRAIN : 0) | (join ? CAN_JOIN_TCP | CAN_JOIN_UDP : 0);
+    this.core.view.setUint32(OFFLOADS, can, true);
+  }
+
+  /** One batch from the device. `afterPass` does to the lists what the kernel would, before they are read. */
+  send(reads: readonly Uint8Array[], afterPass: () => void = () => {}) {
+    const { exports } = this.core;
+    reads.forEach((bytes, i) => {
+      this.writeRead(i, bytes);
+    });
+    const sent: Sent[] = [];
+    const written: Uint8Array[] = [];
+    for (let at = 0; at < reads.length; ) {
+      at = exports.outbound(at, reads.length);
+      afterPass();
+      sent.push(...this.messages());
+      written.push(...this.writes());
+    }
+    return { sent, written, verdicts: this.settle(this.layout.OUT) };
+  }
+
+  /** One batch from the wire. */
+  receive(messages: readonly Received[], afterPass: () => void = () => {}) {
+    messages.forEach((message, i) => {
+      this.writeMessage(i, message);
+    });
+    this.core.exports.inbound(messages.length);
+    afterPass();
+    return { written: this.writes(), verdicts: this.settle(this.layout.IN) };
+  }
+
+  counters(): Counters {
+    return readCounters(this.core);
+  }
+
+  /** Where in memory a read from the device, or a message from the wire, begins. */
+  readStart(i: number): number {
+    const { SLOTS, SLOT_SIZE, HEADROOM, VIRTIO_SIZE } = this.layout;
+    return SLOTS + i * SLOT_SIZE + HEADROOM - VIRTIO_SIZE;
+  }
+  messageStart(i: number): number {
+    const { SLOTS, SLOT_SIZE, HEADROOM, ENCAP_SIZE } = this.layout;
+    return SLOTS + i * SLOT_SIZE + HEADROOM - ENCAP_SIZE;
+  }
+
+  writeRead(i: number, bytes: Uint8Array): void {
+    this.core.bytes.set(bytes, this.readStart(i));
+    this.core.view.setUint32(this.layout.LENGTHS + i * 4, bytes.length, true);
+  }
+
+  writeMessage(i: number, { from, bytes, size }: Received): void {
+    const { layout, core } = this;
+    core.bytes.set(bytes, this.messageStart(i));
+    this.writeName(layout.RECEIVE_NAMES + i * layout.NAME_SIZE, from);
+    this.announce(i, bytes.length, size);
+  }
+
+  /** msg_len, and the control message of UDP_GRO if there is a `size`. */
+  announce(i: number, length: number, size?: number): void {
+    const { layout } = this;
+    const { view } = this.core;
+    const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
+    view.setUint32(message + layout.MMSGHDR_LEN, length, true);
+    const controlLength = size === undefined ? 0 : layout.CMSG_DATA + 8;
+    view.setBigUint64(message + layout.MMSGHDR_CONTROLLEN, BigInt(controlLength), true);
+    if (size === undefined) return;
+    const control = layout.RECEIVE_CONTROLS + i * layout.CONTROL_SIZE;
+    view.setBigUint64(control, BigInt(layout.CMSG_DATA + 4), true);
+    view.setUint32(control + layout.CMSG_LEVEL, SOL_UDP, true);
+    view.setUint32(control + layout.CMSG_TYPE, UDP_GRO, true);
+    view.setUint32(control + layout.CMSG_DATA, size, true);
+  }
+
+  writeName(at: number, from: string): void {
+    const { NAME_SIZE } = this.layout;
+    this.core.bytes.fill(0, at, at + NAME_SIZE);
+    writeSockaddr(new DataView(this.core.memory.buffer, at, NAME_SIZE), parseEndpoint(from));
+  }
+
+  messages(): Sent[] {
+    const count = this.core.view.getUint32(this.layout.WIRE_COUNT, true);
+    return Array.from({ length: count }, (_, i) => this.message(i));
+  }
+
+  private message(i: number): Sent {
+    const { layout } = this;
+    const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
+    const name = new DataView(
+      this.core.memory.buffer,
+      this.pointer(message + layout.MMSGHDR_NAME),
+      layout.NAME_SIZE,
+    );
+    const to = formatEndpoint(readSockaddr(name));
+    const bytes = this.gather(
+      this.pointer(message + layout.MMSGHDR_IOV),
+      this.pointer(message + layout.MMSGHDR_IOVLEN),
+    );
+    const controlLength = this.pointer(message + layout.MMSGHDR_CONTROLLEN);
+    if (controlLength === 0) return { to, bytes };
+    const control = this.pointer(message + layout.MMSGHDR_CONTROL);
+    return { to, bytes, size: this.trainSize(control, controlLength) };
+  }
+
+  private trainSize(control: number, length: number): number {
+    const { CMSG_LEVEL, CMSG_TYPE, CMSG_DATA } = this.layout;
+    const { view } = this.core;
+    const header = [
+      this.pointer(control),
+      view.getUint32(control + CMSG_LEVEL, true),
+      view.getUint32(control + CMSG_TYPE, true),
+    ];
+    if (header.join() !== [CMSG_DATA + 2, SOL_UDP, UDP_SEGMENT].join() || length < CMSG_DATA + 2) {
+      throw new Error(`the control message ${header} in ${length} bytes is not UDP_SEGMENT`);
+    }
+    return view.getUint16(control + CMSG_DATA, true);
+  }
+
+  /** Each device write as one run of bytes, virtio-net header first. */
+  writes(): Uint8Array[] {
+    const { layout } = this;
+    const { view } = this.core;
+    const count = view.getUint32(layout.DEVICE_COUNT, true);
+    return Array.from({ length: count }, (_, i) =>
+      this.gather(
+        layout.DEVICE_IOVECS + i * layout.MAX_SLICES * layout.IOVEC_SIZE,
+        view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true),
+      ),
+    );
+  }
+
+  private gather(iovecs: number, count: number): Uint8Array {
+    const parts = Array.from({ length: count }, (_, i) => {
+      const iovec = iovecs + i * this.layout.IOVEC_SIZE;
+      const start = this.pointer(iovec);
+      return this.core.bytes.subarray(start, start + this.pointer(iovec + this.layout.IOVEC_LEN));
+    });
+    return new Uint8Array(Buffer.concat(parts));
+  }
+
+  /** HOST_BASE is 0: an address is an offset. */
+  private pointer(at: number): number {
+    return Number(this.core.view.getBigUint64(at, true));
+  }
+
+  private settle(direction: number): string[] {
+    const { layout } = this;
+    const { view, exports } = this.core;
+    const count = view.getUint32(layout.PACKET_COUNT, true);
+    const verdicts = Array.from({ length: count }, (_, i) => {
+      const at = layout.PACKETS + i * layout.PACKET_SIZE + layout.PACKET_VERDICT;
+      const verdict = view.getInt32(at, true);
+      return `${verdict & ANSWERED ? "answered " : ""}${reasonNames[verdict & ~ANSWERED]}`;
+    });
+    exports.settle(direction);
+    return verdicts;
+  }
+}
+
+const SOL_UDP = 17;
+const UDP_SEGMENT = 103;
+const UDP_GRO = 104;
