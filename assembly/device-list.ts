@@ -31,6 +31,8 @@ export class Write {
   nextSequence: u32;
   /** No more may join. */
   closed: u32;
+  /** Did anybody? */
+  joined: u32;
   /** Was the head's checksum found good? Asked only when somebody wants to join it. */
   verified: u32;
 }
@@ -45,6 +47,7 @@ export function pushWrite(p: Packet, start: usize, length: u32): Write {
   store<u32>(DEVICE_COUNT, i + 1);
   const w = writeAt(i);
   w.slices = 0;
+  w.joined = 0;
   w.head = p;
   p.write = i;
   pushSlice(i, w, start, length);

@@ -42,6 +42,7 @@ import { encap } from "./stages/encap";
 import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
 import { route } from "./stages/route";
+import { deliverWhole, isWhole } from "./stages/whole";
 import { lookupDestinations, lookupSources } from "./tables/route";
 import { hasRoom } from "./wire-list";
 
@@ -111,6 +112,10 @@ function takeMessage(i: u32): void {
   const start = received(i) + ENCAP_SIZE;
   const length = receivedLength(i);
   const size = datagramSize(i);
+  if (size < length && isWhole(start, length - ENCAP_SIZE)) {
+    takeDatagram(start, length - ENCAP_SIZE, i).step = size;
+    return rearm(i);
+  }
   let at: u32 = 0;
   // The last may be shorter. More than a train can have: the rest is taken as one, and fails.
   for (let n: u32 = 1; at + size < length && n < MAX_GATHERED; n++, at += size) {
@@ -120,10 +125,11 @@ function takeMessage(i: u32): void {
   rearm(i);
 }
 
-function takeDatagram(ip: usize, length: u32, message: u32): void {
+function takeDatagram(ip: usize, length: u32, message: u32): Packet {
   const p = nextPacket(ip, length);
   p.sender = senderOf(message);
   p.verdict = fromWire(p);
+  return p;
 }
 
 function fromWire(p: Packet): i32 {
@@ -136,7 +142,7 @@ function toDevice(p: Packet): i32 {
   const r = admit(p);
   if (r) return r;
   clamp(p);
-  return coalesce(p);
+  return p.step ? deliverWhole(p) : coalesce(p);
 }
 
 function clearLists(): void {

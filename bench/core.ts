@@ -2,31 +2,108 @@
  * What one packet costs in the core alone: nanoseconds, with memory.copy of the
  * same bytes beside it. No system call is in these numbers.
  *
- *     npm run bench            a table
- *     npm run bench -- -o json the same as JSON
+ *     npm run bench              a table, kept in bench/results/core.md and core.json
+ *     npm run bench -- -o json   the same as JSON
  */
-
-import { cpus } from "node:os";
-import Benchmark from "benchmark";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
 import { parseAddress, parseMac, parsePrefix } from "../src/address.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
-import { ipv4, UDP, udp, vxlan } from "../test/packets.js";
+import { ipv4, TCP, tcp, UDP, udp, vxlan } from "../test/packets.js";
+import { lpmRows } from "./lpm.js";
+import { describeMachine, machine } from "./machine.js";
+import { nanoseconds } from "./nanoseconds.js";
+import { table } from "./table.js";
 
-const SIZES = [64, 512, 1400];
 const PEERS = 1000;
+const SIZES = [64, 512, 1400];
+const VIRTIO_TCPV4 = 1;
+/** A TCP super-packet as the kernel hands it over: 64 KiB less what does not fill a segment. */
+const MSS = 1398;
+const SEGMENTS = 44;
 
 interface Row {
-  work: string;
-  bytes: number;
-  /** Nanoseconds for one packet: the median of the samples, and how far they spread around it. */
-  ns: number;
-  spread: string;
+  readonly work: string;
+  readonly bytes: number;
+  /** Nanoseconds for one packet: the median of the samples, and how far they lie apart. */
+  readonly ns: number;
+  readonly spread: string;
 }
 
+const { values: given } = parseArgs({
+  options: { output: { type: "string", short: "o", default: "table" } },
+});
 const core = await Core.create();
 const { layout, view, exports, bytes } = core;
-const asJson = process.argv.includes("json");
+const rows: Row[] = [];
+
+publishPeers();
+for (const size of SIZES) {
+  progress(`packets of ${size} bytes`);
+  fillDevice(size);
+  exports.outbound(0, layout.BATCH);
+  measure("encap", size, layout.BATCH, () => exports.encapAll(layout.BATCH));
+  exports.settle(layout.OUT);
+
+  fillWire(size);
+  exports.inbound(layout.BATCH);
+  exports.settle(layout.IN);
+  const restoreDatagrams = fillWire(size);
+  restoreDatagrams();
+  measure("decap", size, layout.BATCH, () => exports.decapAll(layout.BATCH));
+
+  const restorePackets = fillDevice(size);
+  measure("whole way out", size, layout.BATCH, runOut, restorePackets);
+  const restore = fillWire(size);
+  measure("whole way in", size, layout.BATCH, runIn, restore);
+  measure("checksum", size, 1, () => exports.sum(slot(0), size));
+  measure("memory.copy", size, layout.BATCH, () => copyBatch(size));
+}
+mustAllPass(layout.OUT);
+mustAllPass(layout.IN);
+
+progress("64 KiB at once");
+const whole = 40 + SEGMENTS * MSS;
+measure("segment", whole, 1, runSuperPacket, fillSuperPacket());
+measure("coalesce", whole, 1, runTrain, fillTrain());
+measure("memory.copy", whole, 1, () => exports.copy(slot(1), slot(0), whole));
+
+progress("a full table of routes");
+rows.push(...lpmRows());
+
+report();
+
+// ------------------------------------------------------------------- the work
+
+function runOut(): void {
+  exports.outbound(0, layout.BATCH);
+  exports.settle(layout.OUT);
+}
+
+function runIn(): void {
+  exports.inbound(layout.BATCH);
+  exports.settle(layout.IN);
+}
+
+function runSuperPacket(): void {
+  exports.outbound(0, 1);
+  exports.settle(layout.OUT);
+}
+
+function runTrain(): void {
+  exports.inbound(1);
+  exports.settle(layout.IN);
+}
+
+/** Each packet to another place: what moving its bytes alone would cost. */
+function copyBatch(size: number): void {
+  for (let i = 0; i < layout.BATCH; i++) {
+    exports.copy(slot((i + 1) % layout.BATCH) + 32768, slot(i), size);
+  }
+}
+
+// ---------------------------------------------------------------- what it is done to
 
 /** A thousand peers with a /24 each; packets go to and come from all of them. */
 function publishPeers(): void {
@@ -44,104 +121,134 @@ function publishPeers(): void {
       name: `n${i}`,
       endpoint: `192.0.${2 + (i >> 8)}.${i & 255}:4789`,
       mac: `02:00:00:00:${(0x10 + (i >> 8)).toString(16)}:${(i & 255).toString(16).padStart(2, "0")}`,
-      leases: [lease(i, 0)],
+      leases: [`10.${1 + (i >> 8)}.${i & 255}.0/24`],
     })),
   );
   exports.prepareReceive();
+  const can = layout.CAN_TRAIN | layout.CAN_JOIN_TCP | layout.CAN_JOIN_UDP;
+  view.setUint32(layout.OFFLOADS, can, true);
 }
 
-const lease = (i: number, host: number) =>
-  host === 0 ? `10.${1 + (i >> 8)}.${i & 255}.0/24` : `10.${1 + (i >> 8)}.${i & 255}.${host}`;
-
-/** Batches of packets as the device gives them; encap spoils them, so each run writes them anew. */
-function fillOutbound(size: number): () => void {
-  const packets = Array.from({ length: layout.BATCH }, (_, i) =>
-    packet("10.0.1.1", peerHost(i), size),
-  );
-  const length = layout.VIRTIO_SIZE + size;
+/** Packets as the device gives them. Gives what puts back the few bytes that the way out changes. */
+function fillDevice(size: number): () => void {
   for (let i = 0; i < layout.BATCH; i++) {
-    const ip = slotOf(i) + layout.HEADROOM;
-    bytes.fill(0, ip - layout.VIRTIO_SIZE, ip);
-    bytes.set(packets[i]!, ip);
-    view.setUint32(layout.LENGTHS + 4 * i, length, true);
+    bytes.fill(0, slot(i) - layout.VIRTIO_SIZE, slot(i));
+    bytes.set(packet("10.0.1.1", peerHost(i), size), slot(i));
+    view.setUint32(layout.LENGTHS + 4 * i, layout.VIRTIO_SIZE + size, true);
   }
-  // Only what encap changes is put back: the virtio-net header, TTL and header checksum.
+  const ttlAndChecksum = Array.from({ length: layout.BATCH }, (_, i) =>
+    view.getUint32(slot(i) + 8, true),
+  );
   return () => {
     for (let i = 0; i < layout.BATCH; i++) {
-      const ip = slotOf(i) + layout.HEADROOM;
-      view.setFloat64(ip - layout.VIRTIO_SIZE, 0);
-      view.setUint16(ip - 2, 0);
-      view.setUint32(
-        ip + 8,
-        packets[i]![8]! * 2 ** 24 +
-          packets[i]![9]! * 2 ** 16 +
-          packets[i]![10]! * 256 +
-          packets[i]![11]!,
-      );
+      view.setFloat64(slot(i) - layout.VIRTIO_SIZE, 0);
+      view.setUint16(slot(i) - 2, 0);
+      view.setUint32(slot(i) + 8, ttlAndChecksum[i]!, true);
     }
   };
 }
 
-/** Batches of datagrams from all peers; decap overwrites the Ethernet header, which is written anew. */
-function fillInbound(size: number): () => void {
-  const datagrams = Array.from({ length: layout.BATCH }, (_, i) =>
-    vxlan(packet(peerHost(i), "10.0.1.1", size)),
-  );
+/** Datagrams from all peers. Gives what puts back the EtherType that the way in writes over. */
+function fillWire(size: number): () => void {
   for (let i = 0; i < layout.BATCH; i++) {
-    const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
-    const name = layout.RECEIVE_NAMES + i * layout.NAME_SIZE;
-    bytes.set(datagrams[i]!, slotOf(i) + layout.HEADROOM - layout.ENCAP_SIZE);
-    view.setUint32(message + layout.MMSGHDR_LEN, layout.ENCAP_SIZE + size, true);
-    view.setUint16(name, 2, true);
-    bytes.set([192, 0, 2 + (peerOf(i) >> 8), peerOf(i) & 255], name + layout.SOCKADDR_IPV4);
+    bytes.set(vxlan(packet(peerHost(i), "10.0.1.1", size)), slot(i) - layout.ENCAP_SIZE);
+    receive(i, layout.ENCAP_SIZE + size, peerOf(i));
   }
   return () => {
-    for (let i = 0; i < layout.BATCH; i++) {
-      const ip = slotOf(i) + layout.HEADROOM;
-      view.setUint16(ip - 2, 0x0800);
-    }
+    for (let i = 0; i < layout.BATCH; i++) view.setUint16(slot(i) - 2, 0x0800);
   };
 }
 
-const slotOf = (i: number) => layout.SLOTS + i * layout.SLOT_SIZE;
-const peerOf = (i: number) => (i * 149) % PEERS;
-const peerHost = (i: number) => lease(peerOf(i), 9);
+/** What recvmmsg leaves for message `i`. */
+function receive(i: number, length: number, peer: number): void {
+  const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
+  const name = layout.RECEIVE_NAMES + i * layout.NAME_SIZE;
+  view.setUint32(message + layout.MMSGHDR_LEN, length, true);
+  bytes.fill(
+    0,
+    layout.RECEIVE_CONTROLS + i * layout.CONTROL_SIZE,
+    layout.RECEIVE_CONTROLS + (i + 1) * layout.CONTROL_SIZE,
+  );
+  view.setUint16(name, 2, true);
+  bytes.set([192, 0, 2 + (peer >> 8), peer & 255], name + layout.SOCKADDR_IPV4);
+}
+
+/** One TCP super-packet. */
+function fillSuperPacket(): () => void {
+  const data = new Uint8Array(SEGMENTS * MSS);
+  const dst = peerHost(0);
+  const super_ = ipv4({ src: "10.0.1.1", dst, protocol: TCP, payload: tcp("10.0.1.1", dst, data) });
+  bytes.set(super_, slot(0));
+  view.setUint32(layout.LENGTHS, layout.VIRTIO_SIZE + super_.length, true);
+  const header = slot(0) - layout.VIRTIO_SIZE;
+  const ttlAndChecksum = view.getUint32(slot(0) + 8, true);
+  return () => {
+    view.setUint8(header, 1);
+    view.setUint8(header + 1, VIRTIO_TCPV4);
+    view.setUint16(header + 4, MSS, true);
+    view.setUint32(slot(0) + 8, ttlAndChecksum, true);
+  };
+}
+
+/** The same as a train of datagrams. Gives what puts back the head, whose headers stand for all. */
+function fillTrain(): () => void {
+  const src = peerHost(0);
+  const parts = Array.from({ length: SEGMENTS }, (_, i) => {
+    const segment = tcp(src, "10.0.1.1", new Uint8Array(MSS), { sequence: i * MSS });
+    return vxlan(ipv4({ src, dst: "10.0.1.1", protocol: TCP, payload: segment }));
+  });
+  const train = Buffer.concat(parts);
+  const start = slot(0) - layout.ENCAP_SIZE;
+  const size = parts[0]!.length;
+  bytes.set(train, start);
+  const control = layout.RECEIVE_CONTROLS;
+  return () => {
+    receive(0, train.length, peerOf(0));
+    view.setUint32(control + layout.CMSG_LEVEL, 17, true);
+    view.setUint32(control + layout.CMSG_TYPE, 104, true);
+    view.setUint32(control + layout.CMSG_DATA, size, true);
+    bytes.set(train.subarray(0, 64), start);
+    for (let i = 1; i < SEGMENTS; i++) view.setUint16(start + i * size + 20, 0x0800);
+  };
+}
+
+function slot(i: number): number {
+  return layout.SLOTS + i * layout.SLOT_SIZE + layout.HEADROOM;
+}
+
+function peerOf(i: number): number {
+  return (i * 149) % PEERS;
+}
+
+function peerHost(i: number): string {
+  return `10.${1 + (peerOf(i) >> 8)}.${peerOf(i) & 255}.9`;
+}
 
 function packet(src: string, dst: string, size: number): Uint8Array {
   return ipv4({ src, dst, protocol: UDP, payload: udp(src, dst, new Uint8Array(size - 28)) });
 }
 
-/** memory.copy of each packet to another place: what moving the bytes alone would cost. */
-function copyBatch(size: number): void {
-  for (let i = 0; i < layout.BATCH; i++) {
-    const from = slotOf(i) + layout.HEADROOM;
-    exports.copy(slotOf((i + 1) % layout.BATCH) + 32768, from, size);
-  }
-}
+// -------------------------------------------------------------------- measuring
 
-const rows: Row[] = [];
-
-function measure(work: string, size: number, batch: () => void, upkeep?: () => void): void {
-  // What the upkeep between batches costs is measured too, and taken off.
-  const own = upkeep ? nanoseconds(upkeep) : { median: 0, spread: 0 };
-  const whole = nanoseconds(() => {
+/** The upkeep between two runs is measured by itself too, and taken off. */
+function measure(
+  work: string,
+  size: number,
+  packets: number,
+  run: () => void,
+  upkeep?: () => void,
+) {
+  const own = upkeep ? nanoseconds(upkeep).median : 0;
+  const { median, spread } = nanoseconds(() => {
     upkeep?.();
-    batch();
+    run();
   });
   rows.push({
     work,
     bytes: size,
-    ns: Number(((whole.median - own.median) / layout.BATCH).toFixed(1)),
-    spread: `±${((100 * whole.spread) / whole.median).toFixed(0)} %`,
+    ns: Number(((median - own) / packets).toFixed(1)),
+    spread: `±${((100 * spread) / median).toFixed(0)} %`,
   });
-}
-
-function nanoseconds(run: () => void): { median: number; spread: number } {
-  const bench = new Benchmark(run, { maxTime: 0.6, minSamples: 20 });
-  bench.run({ async: false });
-  const sample = [...bench.stats.sample].sort((a, b) => a - b);
-  const at = (q: number) => sample[Math.floor((sample.length - 1) * q)]! * 1e9;
-  return { median: at(0.5), spread: (at(0.9) - at(0.1)) / 2 };
 }
 
 /** A benchmark of packets that were dropped would be a fast one. */
@@ -149,46 +256,35 @@ function mustAllPass(direction: number): void {
   const at = layout.COUNTERS + direction * layout.COUNTERS_SIZE;
   const received = view.getBigUint64(at + layout.COUNTER_RECEIVED, true);
   const delivered = view.getBigUint64(at + layout.COUNTER_DELIVERED, true);
-  if (received === 0n || received !== delivered)
-    throw new Error(`${delivered} of ${received} passed`);
-}
-
-publishPeers();
-for (const size of SIZES) {
-  if (!asJson) process.stderr.write(`measuring ${size} B ...\n`);
-  measure(
-    "encap",
-    size,
-    () => {
-      exports.outbound(0, layout.BATCH);
-      exports.settle(layout.OUT, layout.BATCH);
-    },
-    fillOutbound(size),
-  );
-  measure(
-    "decap",
-    size,
-    () => {
-      exports.inbound(0, layout.BATCH);
-      exports.settle(layout.IN, layout.BATCH);
-    },
-    fillInbound(size),
-  );
-  measure("memory.copy", size, () => copyBatch(size));
-}
-mustAllPass(layout.OUT);
-mustAllPass(layout.IN);
-
-if (asJson)
-  console.log(JSON.stringify({ cpu: cpus()[0]?.model, node: process.version, rows }, null, 2));
-else {
-  console.log(
-    `core alone, ns per packet, ${PEERS} peers, batches of ${layout.BATCH} (${cpus()[0]?.model}, Node ${process.version})\n`,
-  );
-  console.log(`${"work".padEnd(12)} ${"bytes".padStart(6)} ${"ns".padStart(8)}  spread`);
-  for (const { work, bytes: size, ns, spread } of rows) {
-    console.log(
-      `${work.padEnd(12)} ${String(size).padStart(6)} ${ns.toFixed(1).padStart(8)}  ${spread}`,
-    );
+  if (received === 0n || received !== delivered) {
+    throw new Error(`only ${delivered} of ${received} packets passed`);
   }
+}
+
+function progress(line: string): void {
+  process.stderr.write(`bench: ${line}\n`);
+}
+
+function report(): void {
+  const about = machine();
+  const result = { date: new Date().toISOString(), ...about, peers: PEERS, rows };
+  const json = `${JSON.stringify(result, null, 2)}\n`;
+  const page = [
+    "# The core alone",
+    "",
+    "Made by `npm run bench`; do not edit. Nanoseconds for one packet or lookup, median of the",
+    `samples; ${PEERS} peers, batches of ${layout.BATCH}. No system call is in these numbers.`,
+    "",
+    `- ${result.date.slice(0, 10)}, ${describeMachine(about)}`,
+    "",
+    ...table([
+      ["work", "bytes", "ns", "spread"],
+      ...rows.map((row) => [row.work, `${row.bytes || ""}`, row.ns.toFixed(1), row.spread]),
+    ]),
+    "",
+  ].join("\n");
+  mkdirSync(new URL("results/", import.meta.url), { recursive: true });
+  writeFileSync(new URL("results/core.json", import.meta.url), json);
+  writeFileSync(new URL("results/core.md", import.meta.url), page);
+  process.stdout.write(given.output === "json" ? json : page);
 }

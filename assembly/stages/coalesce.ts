@@ -50,7 +50,7 @@ export function coalesce(p: Packet): i32 {
 }
 
 /** Nothing more joins the writes there are so far. */
-function closeAll(): void {
+export function closeAll(): void {
   memory.fill(OPEN_WRITES, 0, (1 << OPEN_BITS) * 4);
 }
 
@@ -106,6 +106,7 @@ function join(p: Packet, i: u32): bool {
   if (!w.verified || !isVerified(p)) return false;
 
   pushSlice(i, w, p.ip + headers, payload);
+  w.joined = 1;
   w.length += payload;
   w.nextSequence += payload;
   if (payload < w.size) w.closed = 1;
@@ -123,7 +124,7 @@ export function finishJoined(): void {
   const count = load<u32>(DEVICE_COUNT);
   for (let i: u32 = 0; i < count; i++) {
     const w = writeAt(i);
-    if (w.slices > 1) finishHead(w);
+    if (w.joined) finishHead(w);
   }
 }
 

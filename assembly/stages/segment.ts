@@ -19,27 +19,35 @@ import { madeHeader, pushDatagram } from "../wire-list";
  */
 export function segment(p: Packet): i32 {
   const headers = gsoHeaders(p);
-  const payload = p.length - headers;
-  const step = p.step;
-  const count = max<u32>(1, (payload + step - 1) / step);
+  const count = segmentsOf(p);
   if (count > MAX_PIECES || ENCAP_SIZE + headers > WIRE_HEADER_SIZE) return BAD_OFFLOAD;
 
   for (let i: u32 = 0; i < count; i++) {
-    const at = i * step;
-    const size = min(step, payload - at);
-    const data = p.ip + headers + at;
-
     const ip = madeHeader() + ENCAP_SIZE;
-    memory.copy(ip, p.ip, headers);
-    adaptIp(p, ip, i, headers + size);
-    if (p.protocol == TCP) adaptTcp(ip + p.transport, at, i == 0, i == count - 1);
-    else udp.setUdpLength(ip + p.transport, udp.UDP_SIZE + size);
-    writeChecksum(p, ip, headers, data, size);
-
+    const size = makeHeaders(p, ip, i);
     const start = prependHeaders(p, ip);
-    pushDatagram(p, start, ENCAP_SIZE + headers, data, size);
+    pushDatagram(p, start, ENCAP_SIZE + headers, p.ip + headers + i * p.step, size);
   }
   return 0;
+}
+
+/** How many packets it is in one. */
+export function segmentsOf(p: Packet): u32 {
+  return max<u32>(1, (p.length - gsoHeaders(p) + p.step - 1) / p.step);
+}
+
+/** Makes the headers of segment `i` at `ip`; gives the bytes of its payload. */
+export function makeHeaders(p: Packet, ip: usize, i: u32): u32 {
+  const headers = gsoHeaders(p);
+  const at = i * p.step;
+  const left = p.length - headers - at;
+  const size = min(p.step, left);
+  memory.copy(ip, p.ip, headers);
+  adaptIp(p, ip, i, headers + size);
+  if (p.protocol == TCP) adaptTcp(ip + p.transport, at, i == 0, left <= p.step);
+  else udp.setUdpLength(ip + p.transport, udp.UDP_SIZE + size);
+  writeChecksum(p, ip, headers, p.ip + headers + at, size);
+  return size;
 }
 
 /** Bytes of the headers that each segment gets its own copy of. */

@@ -88,7 +88,13 @@ export function lookup6(table: usize, address: usize): u32 {
  * together: the processor then waits for many at once. No branch depends on a
  * single address, since guessing it wrong would throw the others' work away.
  */
-export function lookupMany(table: usize, keys: usize, stride: u32, count: u32, results: usize): void {
+export function lookupMany(
+  table: usize,
+  keys: usize,
+  stride: u32,
+  count: u32,
+  results: usize,
+): void {
   while (count) {
     const group = min(count, GROUP);
     lookupGroup(table, keys, stride, group, results);
@@ -104,7 +110,7 @@ function lookupGroup(table: usize, keys: usize, stride: u32, count: u32, results
   for (let i: u32 = 0; i < count; i++) {
     const place = firstStep(table, bswap(load<u32>(keys + i * stride)));
     store<u32>(results + (i << 2), place);
-    walking |= <u64>(~place & LEAF) << i;
+    walking |= (<u64>(~place & LEAF)) << i;
   }
   for (let depth = FIRST_DEPTH; walking; depth += LPM_STRIDE) {
     const octets = keys + octet(depth);
@@ -113,7 +119,7 @@ function lookupGroup(table: usize, keys: usize, stride: u32, count: u32, results
       const i = <u32>ctz(left);
       const place = step(table, load<u32>(results + (i << 2)), slotAt(octets + i * stride, toSlot));
       store<u32>(results + (i << 2), place);
-      walking ^= <u64>(place & LEAF) << i;
+      walking ^= (<u64>(place & LEAF)) << i;
     }
   }
   for (const end = results + (count << 2); results < end; results += 4) {
@@ -122,14 +128,12 @@ function lookupGroup(table: usize, keys: usize, stride: u32, count: u32, results
 }
 
 /** From the root through the first 24 bits of a key in host order. */
-@inline
 function firstStep(table: usize, key: u32): usize {
   const node = table + LPM_ROOT + (key >> (32 - LPM_ROOT_BITS)) * LPM_NODE_SIZE;
   return step(table, node, key >> (32 - FIRST_DEPTH));
 }
 
 /** From a node through the slot in the low 6 bits of `slot`: to the next node or, marked, to a leaf. */
-@inline
 function step(table: usize, node: usize, slot: u64): usize {
   // The slot's own bit comes first, those after it fall out: 63 - slot places, shifts being modulo 64.
   const children = load<u64>(node, CHILDREN) << ~slot;
@@ -137,7 +141,7 @@ function step(table: usize, node: usize, slot: u64): usize {
   const base = table + load<u32>(node, BASE);
   return select<usize>(
     base - <usize>popcnt(children) * LPM_NODE_SIZE,
-    (base + (<usize>popcnt(runs) << 1)) | LEAF,
+    (base + ((<usize>popcnt(runs)) << 1)) | LEAF,
     <i64>children < 0,
   );
 }
@@ -148,18 +152,15 @@ function step(table: usize, node: usize, slot: u64): usize {
  * last such bits. What follows it is read, and does not matter: no prefix is
  * longer, so the slots that share these two bits share their value.
  */
-@inline
 function slotAt(octets: usize, shift: u32): u64 {
   const two: u32 = load<u16>(octets);
   return <u64>(((two << 8) | (two >> 8)) >> shift);
 }
 
-@inline
 function octet(depth: u32): u32 {
   return depth >> 3;
 }
 
-@inline
 function shift(depth: u32): u32 {
   return 16 - LPM_STRIDE - (depth & 7);
 }

@@ -8,7 +8,7 @@ const REASONS = [
   ["truncated", "the packet is shorter than its headers say"],
   ["not-ip", "the packet is neither IPv4 nor IPv6"],
   ["bad-header", "a header contradicts itself"],
-  ["bad-checksum", "the IPv4 header checksum is wrong"],
+  ["bad-checksum", "the IPv4 header checksum is wrong, or that of a UDP super-packet"],
   ["header-chain", "the packet has more IPv6 extension headers than any use of them needs"],
   [
     "martian-source",

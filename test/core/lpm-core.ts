@@ -1,62 +1,33 @@
-/** The search of assembly/tables/lpm.ts with a memory of its own, loaded for tests and benchmarks. */
-import { fileURLToPath } from "node:url";
-import asc from "assemblyscript/asc";
+/** The core's longest-prefix match by itself: its tables, and addresses put before it. */
 import { type Address, type Family, toBytes } from "../../src/address.js";
 import { LpmTable } from "../../src/compile/lpm.js";
+import { Core } from "../../src/core/instance.js";
 
-interface LpmFunctions {
-  lookup4(table: number, address: number): number;
-  lookup6(table: number, address: number): number;
-  lookupMany(table: number, keys: number, stride: number, count: number, results: number): void;
-}
+const { layout } = await Core.create();
 
-const PAGES = 2048;
-const ASSEMBLY = fileURLToPath(new URL("../../assembly", import.meta.url));
-
-async function compiledSearch(): Promise<WebAssembly.Module> {
-  let wasm: string | Uint8Array | undefined;
-  const options =
-    "--outFile lpm.wasm -O3 --noAssert --runtime stub --importMemory --sharedMemory " +
-    `--enable simd,threads,bulk-memory --initialMemory ${PAGES} --maximumMemory ${PAGES}`;
-  const { error, stderr } = await asc.main(
-    ["tables/lpm.ts", "--baseDir", ASSEMBLY, ...options.split(" ")],
-    {
-      writeFile: (_name, contents) => {
-        wasm = contents;
-      },
-    },
-  );
-  if (error || !wasm) throw new Error(`${error?.message}: ${stderr.toString()}`);
-  return WebAssembly.compile(wasm as Uint8Array<ArrayBuffer>);
-}
-
-let compiled: Promise<WebAssembly.Module> | undefined;
-
-/** What lies where in the memory: two copies of each family's table, keys, results. */
-const COPIES = { 4: [1 << 20, 18 << 20], 6: [36 << 20, 62 << 20] } as const;
-export const KEYS = 90 << 20;
-export const RESULTS = 112 << 20;
+/** Where keys and results stand: in the room of packets and of device writes. */
+export const KEYS = layout.SLOTS;
+export const RESULTS = layout.DEVICE_IOVECS;
 
 export class LpmCore {
-  readonly memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
-  readonly bytes = new Uint8Array(this.memory.buffer);
-  readonly functions: LpmFunctions;
-  readonly sizes: Readonly<Record<Family, number>>;
+  readonly memory;
+  readonly bytes;
+  readonly functions;
+  readonly sizes: Readonly<Record<Family, number>> = { 4: layout.LPM4_SIZE, 6: layout.LPM6_SIZE };
 
-  private constructor(module: WebAssembly.Module) {
-    const { exports } = new WebAssembly.Instance(module, { env: { memory: this.memory } });
-    const size = (name: string) => (exports[name] as { value: number }).value;
-    this.functions = exports as unknown as LpmFunctions;
-    this.sizes = { 4: size("LPM4_SIZE"), 6: size("LPM6_SIZE") };
+  private constructor(core: Core) {
+    this.memory = core.memory;
+    this.bytes = core.bytes;
+    this.functions = core.exports;
   }
 
   static async create(): Promise<LpmCore> {
-    compiled ??= compiledSearch();
-    return new LpmCore(await compiled);
+    return new LpmCore(await Core.create());
   }
 
   addressOf(family: Family, copy: 0 | 1): number {
-    return COPIES[family][copy];
+    const at = family === 4 ? layout.LPM4_AT : layout.LPM6_AT;
+    return layout.TABLES + copy * layout.COPY_SIZE + at;
   }
 
   /** A table in a memory that may hold another test's; it is emptied. */

@@ -1,0 +1,80 @@
+import { pushSlice, pushWrite } from "../device-list";
+import {
+  CAN_JOIN_UDP,
+  ENCAP_SIZE,
+  MAX_GATHERED,
+  OFFLOADS,
+  SEGMENT_COUNT,
+  VIRTIO_SIZE,
+  WIRE_HEADER_SIZE,
+} from "../memory";
+import { Packet } from "../packet";
+import { BAD_CHECKSUM, BAD_HEADER, DEVICE_BUFFER_FULL } from "../reason";
+import { checksumOffset, isVerified, pseudoSumOf } from "../transport";
+import { fold } from "../wire/checksum";
+import * as ipv4 from "../wire/ipv4";
+import * as ipv6 from "../wire/ipv6";
+import { UDP } from "../wire/protocol";
+import * as udp from "../wire/udp";
+import * as virtio from "../wire/virtio";
+import { hasRoom, madeHeader } from "../wire-list";
+import { closeAll } from "./coalesce";
+import { isFragment } from "./parse";
+import { gsoHeaders, makeHeaders, segmentsOf } from "./segment";
+
+/**
+ * Is this message not a train, but one datagram around a UDP super-packet? A
+ * Linux VXLAN peer over veth has nobody to cut it, and the size that the
+ * receiving kernel tells (UDP_GRO) is then that of the inner datagrams.
+ *
+ * @param length bytes of the message from its first inner IP header on
+ */
+export function isWhole(ip: usize, length: u32): bool {
+  if (<i32>length < <i32>ipv6.IPV6_SIZE) return false;
+  switch (load<u8>(ip) >> 4) {
+    case 4:
+      return ipv4.totalLength(ip) == length;
+    case 6:
+      return ipv6.totalLength(ip) == length;
+    default:
+      return false;
+  }
+}
+
+/** Hands such a packet to the device: as it is, or cut where the device takes no UDP super-packets. */
+export function deliverWhole(p: Packet): i32 {
+  if (p.protocol != UDP || isFragment(p) || segmentsOf(p) > MAX_GATHERED) return BAD_HEADER;
+  if (udp.udpLength(p.ip + p.transport) != p.length - p.transport) return BAD_HEADER;
+  if (!isVerified(p)) return BAD_CHECKSUM;
+  // No later datagram of its stream may join what was written before it.
+  closeAll();
+  return load<u32>(OFFLOADS) & CAN_JOIN_UDP ? writeWhole(p) : writeCut(p);
+}
+
+function writeWhole(p: Packet): i32 {
+  const length = p.length - p.transport;
+  const pseudo = fold(pseudoSumOf(p, p.ip, length));
+  udp.setUdpChecksum(p.ip + p.transport, <u16>pseudo);
+  const header = p.ip - VIRTIO_SIZE;
+  virtio.writeNeedsCsum(header, p.transport, checksumOffset(p));
+  virtio.writeGso(header, virtio.GSO_UDP_L4, gsoHeaders(p), p.step);
+  pushWrite(p, header, VIRTIO_SIZE + p.length);
+  return 0;
+}
+
+/** Made headers and slices of the payload, as on the way out; the room for headers is that of the wire. */
+function writeCut(p: Packet): i32 {
+  const headers = gsoHeaders(p);
+  const count = segmentsOf(p);
+  if (!hasRoom() || ENCAP_SIZE + headers > WIRE_HEADER_SIZE) return DEVICE_BUFFER_FULL;
+  for (let i: u32 = 0; i < count; i++) {
+    const ip = madeHeader() + ENCAP_SIZE;
+    store<u32>(SEGMENT_COUNT, load<u32>(SEGMENT_COUNT) + 1);
+    const size = makeHeaders(p, ip, i);
+    const header = ip - VIRTIO_SIZE;
+    virtio.writePlain(header);
+    const w = pushWrite(p, header, VIRTIO_SIZE + headers);
+    pushSlice(p.write, w, p.ip + headers + i * p.step, size);
+  }
+  return 0;
+}

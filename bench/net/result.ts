@@ -1,0 +1,89 @@
+/** What a run gives: bench/results/net.json has this shape, and README.md's table is made from it. */
+import { describeMachine, type Machine } from "../machine.js";
+import type { Spread } from "../statistics.js";
+import { table } from "../table.js";
+import { type OverlayName, overlays } from "./overlays.js";
+import { type QuantityName, quantities } from "./works.js";
+
+export interface NetResult {
+  /** ISO 8601, UTC. */
+  readonly date: string;
+  readonly machine: Machine;
+  /** How long one flow ran. */
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly overlays: typeof overlays;
+  readonly quantities: readonly QuantityResult[];
+}
+
+export interface QuantityResult {
+  readonly name: QuantityName;
+  readonly title: string;
+  readonly unit: string;
+  readonly overlays: Readonly<Record<OverlayName, Spread>>;
+  /** weft beside the kernel; ratios of medians, or what weft adds, in the same unit. */
+  readonly compared: readonly Compared[];
+}
+
+export interface Compared {
+  readonly overlay: OverlayName;
+  readonly to: OverlayName;
+  readonly ratio?: number;
+  readonly difference?: number;
+}
+
+/** What stands beside what: like with like, and weft as it is beside a kernel that has no offloads. */
+const PAIRS = [
+  ["weft", "vxlan"],
+  ["weftOff", "vxlanOff"],
+  ["weft", "vxlanOff"],
+] as const;
+
+export function quantityResult(
+  name: QuantityName,
+  measured: Readonly<Record<OverlayName, Spread>>,
+): QuantityResult {
+  const { title, unit, compare } = quantities[name];
+  const compared = PAIRS.map(([overlay, to]): Compared => {
+    const [one, other] = [measured[overlay].median, measured[to].median];
+    if (compare === "ratio") return { overlay, to, ratio: one / other };
+    return { overlay, to, difference: one - other };
+  });
+  return { name, title, unit, overlays: measured, compared: compare === "none" ? [] : compared };
+}
+
+/** The whole run as one Markdown page. */
+export function markdown({ date, machine, seconds, rounds, quantities: rows }: NetResult): string {
+  const names = Object.keys(overlays) as OverlayName[];
+  return [
+    "# weft beside the kernel's own VXLAN",
+    "",
+    "Made by `npm run bench:net`; do not edit. Two hosts on one machine, joined by veth and a bridge.",
+    "",
+    `- ${date.slice(0, 10)}, ${describeMachine(machine)}`,
+    `- median (lowest - highest) of ${rounds} interleaved rounds, ${seconds} s a flow`,
+    ...names.map((name) => `- **${name}**: ${overlays[name]}`),
+    "",
+    ...table([
+      ["", "unit", ...names, ...PAIRS.map(([one, other]) => `${one} : ${other}`)],
+      ...rows.map((row) => [
+        row.title,
+        row.unit,
+        ...names.map((name) => cell(row, row.overlays[name])),
+        ...PAIRS.map((_, i) => comparison(row.compared[i])),
+      ]),
+    ]),
+    "",
+  ].join("\n");
+}
+
+function cell({ name }: QuantityResult, { median, min, max }: Spread): string {
+  const text = (value: number) => value.toFixed(quantities[name].digits);
+  return `${text(median)} (${text(min)} - ${text(max)})`;
+}
+
+export function comparison(compared: Compared | undefined): string {
+  if (compared?.ratio !== undefined) return compared.ratio.toFixed(2);
+  if (compared?.difference === undefined) return "";
+  return `${compared.difference < 0 ? "" : "+"}${compared.difference.toFixed(0)} us`;
+}
