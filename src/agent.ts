@@ -29,7 +29,7 @@ import { type Claim, claimHost } from "./host/claim.js";
 import { checkIpv6 } from "./host/ipv6.js";
 import { Link } from "./host/link.js";
 import { ControlServer } from "./http/server.js";
-import type { Counters, LeaseRow, PeerRow, RouteRow, Status, View } from "./http/view.js";
+import type { Control, Counters, LeaseRow, PeerRow, RouteRow, Status } from "./http/view.js";
 import { KernelIo } from "./io/kernel.js";
 import { FileStore } from "./lease/store-file.js";
 import { every } from "./mesh/clock.js";
@@ -56,7 +56,7 @@ interface Running {
   readonly mtu: number;
 }
 
-export class Agent implements View {
+export class Agent implements Control {
   /** Settles when the agent cannot go on by itself. `stop` is still due. */
   readonly failed: Promise<WeftError>;
 
@@ -91,7 +91,7 @@ export class Agent implements View {
     return this.#starting;
   }
 
-  /** Withdraws from the cluster and takes everything away again. The lease stays this node's. */
+  /** Withdraws from the cluster and takes everything away again. The lease stays this node's, unless `release` is set. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#starting.catch(() => {});
@@ -119,7 +119,7 @@ export class Agent implements View {
     this.#undo.push(() => this.#link?.remove());
     mesh.on("change", () => this.#follow());
     await mesh.start();
-    this.#undo.push(() => mesh.stop());
+    this.#undo.push(() => mesh.stop({ release: this.#config.release }));
     this.#follow();
 
     const control = new ControlServer(this, {
@@ -194,6 +194,7 @@ export class Agent implements View {
       mtu,
       leases: self.leases.map(parsePrefix),
     };
+    if (own.leases.length === 0) await this.#unconfigure();
     if (!this.#link && own.leases.length > 0) await this.#configure(own.leases.map(firstHost));
 
     const peers = [...this.#config.staticPeers, ...this.#membersAsPeers(trouble)];
@@ -216,6 +217,14 @@ export class Agent implements View {
     this.#addresses = addresses;
     const all = addresses.map(formatAddress).join(" and ");
     this.#log.info(`this node is ${all} on ${this.#config.tun}, MTU ${mtu}`);
+  }
+
+  /** Takes the addresses off the device: the lease may be another node's by now. */
+  async #unconfigure(): Promise<void> {
+    if (!this.#link) return;
+    await this.#link.remove();
+    this.#link = undefined;
+    this.#addresses = [];
   }
 
   /** A static peer was put there by this node's operator: it comes before what others claim. */
@@ -317,6 +326,10 @@ export class Agent implements View {
         peer.leases.map((subnet) => row(subnet, peer.name, undefined)),
       ),
     ];
+  }
+
+  forget(name: string, options: { readonly certain: boolean }): string[] {
+    return this.#running.mesh.forget(name, options);
   }
 
   counters(): Counters {

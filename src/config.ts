@@ -40,6 +40,8 @@ export interface Config {
   readonly mtu?: number;
   /** What may be used where the kernel has it. */
   readonly offloads: Offloads;
+  /** Whether the lease goes back to its giver when the agent stops. */
+  readonly release: boolean;
   /** How long to look for packets before sleeping, in microseconds. */
   readonly busyPoll: number;
   /** At least one. The first is offered, all are accepted. Never logged. */
@@ -77,6 +79,7 @@ const DEFAULTS = {
   port: 4789,
   "mesh-port": MESH_PORT,
   tun: "weft0",
+  release: false,
   "no-tso": false,
   "no-uso": false,
   "no-gso": false,
@@ -130,6 +133,7 @@ export function loadConfig(
       gso: !all["no-gso"],
       gro: !all["no-gro"],
     },
+    release: all.release,
     busyPoll: all["busy-poll"],
     secrets: secretsFrom(given["secret-file"], where("secret-file"), secret),
     staticPeers: all["static-peer"],

@@ -5,6 +5,7 @@ import { Command, CommanderError } from "commander";
 import { WeftError } from "../error.js";
 import { counters } from "./counters.js";
 import { complain, exit } from "./exit.js";
+import { forget } from "./forget.js";
 import { leases } from "./leases.js";
 import { peers } from "./peers.js";
 import { routes } from "./routes.js";
@@ -31,6 +32,8 @@ const weft = new Command("weft")
 weft.commandsGroup("Run:").addCommand(up());
 weft.commandsGroup("Look:");
 for (const verb of [status(), peers(), routes(), leases(), counters()]) weft.addCommand(verb);
+
+weft.commandsGroup("Change:").addCommand(forget());
 
 for (const command of [weft, ...weft.commands]) {
   command

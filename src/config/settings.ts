@@ -101,6 +101,10 @@ export const settings = z.strictObject({
     value: "N",
     help: "underlay MTU (default: read from the interface)",
   }),
+  release: one(read.yes).register(flags, {
+    group: "This node",
+    help: "give the lease back when the agent is stopped (default: it is kept)",
+  }),
   "no-tso": one(read.yes).register(flags, {
     group: "Speed",
     help: "do not take or give TCP super-packets at the device",

@@ -1,6 +1,7 @@
-/** The API: a request in, an answer out. It only reads; nothing here changes the agent. */
+/** The API: a request in, an answer out. It reads; one path, on the control socket alone, changes something. */
+import { WeftError } from "../error.js";
 import { METRICS_TYPE, metrics } from "./metrics.js";
-import type { View } from "./view.js";
+import type { Control } from "./view.js";
 
 export interface Question {
   readonly method: string;
@@ -8,6 +9,8 @@ export interface Question {
   readonly url: string;
   readonly host: string | undefined;
   readonly origin: string | undefined;
+  /** It came through the control socket, which not every user of the host may open. */
+  readonly trusted: boolean;
 }
 
 export interface Answer {
@@ -23,13 +26,15 @@ export type Reading = (typeof READINGS)[number];
 /** `localhost`, `127.x.y.z` or `[::1]`, with or without a port. */
 const LOCAL_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
 
-export function answer(view: View, { method, url, host, origin }: Question): Answer {
+export function answer(view: Control, question: Question): Answer {
+  const { method, url, host, origin, trusted } = question;
   // A page in this host's browser can make it send requests here. They carry an
   // Origin, or, when a name was rebound to a loopback address, a foreign Host.
   if (origin !== undefined) return refuse(403, "web pages may not use this interface");
   if (!LOCAL_HOST.test(host ?? "")) return refuse(403, "the Host header must be localhost");
 
-  const path = url.split("?", 1)[0];
+  const [path, query] = url.split("?", 2);
+  if (path === "/v1/forget" && trusted) return forget(view, method, new URLSearchParams(query));
   const reading = READINGS.find((name) => path === `/v1/${name}`);
   if (!reading && path !== "/metrics") {
     return refuse(404, `there is: ${READINGS.map((name) => `/v1/${name}`).join(", ")}, /metrics`);
@@ -38,6 +43,18 @@ export function answer(view: View, { method, url, host, origin }: Question): Ans
   return reading
     ? json(200, view[reading]())
     : { status: 200, type: METRICS_TYPE, body: metrics(view) };
+}
+
+function forget(view: Control, method: string, query: URLSearchParams): Answer {
+  if (method !== "POST") return refuse(405, "this path takes POST only");
+  try {
+    const certain = query.get("certain") === "true";
+    return json(200, { subnets: view.forget(query.get("name") ?? "", { certain }) });
+  } catch (error) {
+    if (!(error instanceof WeftError)) throw error;
+    const { code, message, remedy } = error;
+    return json(409, { error: message, code, remedy });
+  }
 }
 
 export const refuse = (status: number, error: string): Answer => json(status, { error });

@@ -13,22 +13,41 @@ export async function ask<R extends Reading>(
   socketPath: string,
   reading: R,
 ): Promise<ReturnType<View[R]>> {
-  const { status, body } = await get(socketPath, `/v1/${reading}`);
+  const { status, body } = await call(socketPath, "GET", `/v1/${reading}`);
   try {
     if (status === 200) return JSON.parse(body);
   } catch {
     // Not JSON: the same as any other answer we cannot use.
   }
-  throw new WeftError(
-    "ANSWER",
-    `what answers on ${socketPath} does not speak as a weft agent (HTTP ${status})`,
-    "check --socket, and that the agent is of the same version",
-  );
+  throw notAnAgent(socketPath, status);
 }
 
-function get(socketPath: string, path: string): Promise<{ status: number; body: string }> {
+/** Has the agent forget a node. @returns its subnets @throws WeftError with what is in the way */
+export async function forget(
+  socketPath: string,
+  name: string,
+  certain: boolean,
+): Promise<readonly string[]> {
+  const query = new URLSearchParams({ name, certain: String(certain) });
+  const { status, body } = await call(socketPath, "POST", `/v1/forget?${query}`);
+  try {
+    const answer = JSON.parse(body);
+    if (status === 200) return answer.subnets;
+    if (status === 409) throw new WeftError(answer.code, answer.error, answer.remedy);
+  } catch (error) {
+    if (error instanceof WeftError) throw error;
+  }
+  throw notAnAgent(socketPath, status);
+}
+
+function call(
+  socketPath: string,
+  method: "GET" | "POST",
+  path: string,
+): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
-    const call = request({ socketPath, path, headers: { host: "localhost" }, agent: false });
+    const headers = { host: "localhost" };
+    const call = request({ socketPath, method, path, headers, agent: false });
     const fail = (error: NodeJS.ErrnoException) => {
       call.destroy();
       reject(noAgent(socketPath, error));
@@ -53,6 +72,13 @@ function get(socketPath: string, path: string): Promise<{ status: number; body: 
     call.end();
   });
 }
+
+const notAnAgent = (socketPath: string, status: number): WeftError =>
+  new WeftError(
+    "ANSWER",
+    `what answers on ${socketPath} does not speak as a weft agent (HTTP ${status})`,
+    "check --socket, and that the agent is of the same version",
+  );
 
 function noAgent(socketPath: string, { code, message }: NodeJS.ErrnoException): WeftError {
   if (code === "EACCES") {

@@ -7,7 +7,7 @@ import { WeftError } from "../error.js";
 import { makeDirectory } from "../host/directory.js";
 import { clearSocket } from "../host/socket.js";
 import { type Answer, answer, type Question, refuse } from "./api.js";
-import type { View } from "./view.js";
+import type { Control } from "./view.js";
 
 const MAX_CONNECTIONS = 64;
 const MAX_HEADER_BYTES = 8 * 1024;
@@ -27,7 +27,7 @@ export class ControlServer {
   #removeDirectory = () => {};
 
   constructor(
-    private readonly view: View,
+    private readonly view: Control,
     private readonly options: ControlOptions,
   ) {}
 
@@ -66,7 +66,7 @@ export class ControlServer {
   async #listen(where: ListenOptions, what: string): Promise<void> {
     const server = createServer(
       { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS },
-      (request, response) => this.#respond(request, response),
+      (request, response) => this.#respond(request, response, "path" in where),
     );
     server.maxConnections = MAX_CONNECTIONS;
     await new Promise<void>((resolve, reject) => {
@@ -79,14 +79,18 @@ export class ControlServer {
     this.#servers.push(server);
   }
 
-  #respond({ method = "", url = "", headers }: IncomingMessage, response: ServerResponse): void {
+  #respond(
+    { method = "", url = "", headers }: IncomingMessage,
+    response: ServerResponse,
+    trusted: boolean,
+  ): void {
     const { host, origin } = headers;
-    const { status, type, body } = this.#answer({ method, url, host, origin });
+    const { status, type, body } = this.#answer({ method, url, host, origin, trusted });
     response.writeHead(status, {
       "content-type": type,
       "cache-control": "no-store",
       "x-content-type-options": "nosniff",
-      ...(status === 405 && { allow: "GET" }),
+      ...(status === 405 && { allow: url.startsWith("/v1/forget") ? "POST" : "GET" }),
     });
     response.end(body);
   }

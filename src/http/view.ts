@@ -72,3 +72,13 @@ export interface View {
   leases(): readonly LeaseRow[];
   counters(): Counters;
 }
+
+/** What an agent can be told to do. */
+export interface Control extends View {
+  /**
+   * Takes back the subnets of a node that is gone for good.
+   * @returns the subnets
+   * @throws WeftError with what is in the way
+   */
+  forget(name: string, options: { readonly certain: boolean }): readonly string[];
+}

@@ -1,16 +1,16 @@
 /**
- * What a node without a lease does: ask an owner of free space, wait, ask
+ * What a node without a lease does: ask a neighbour for space, wait, ask
  * again, and be able to say why it still has none.
  */
 import type { Clock } from "../mesh/clock.js";
 
-/** An answer includes one write to the owner's disk. */
+/** A request may pass through many hands, and an answer includes one write to a disk. */
 export const ANSWER_WITHIN = 10_000;
 export const ASK_AGAIN = 5_000;
 
 export interface AskerParts {
   readonly clock: Clock;
-  /** Sends the request. False when no owner of free space can be reached. */
+  /** Sends the request. False when there is nobody to send it to. */
   request(): boolean;
 }
 
@@ -21,6 +21,11 @@ export class Asker {
 
   constructor(parts: AskerParts) {
     this.#parts = parts;
+  }
+
+  /** How the asking goes, in words. */
+  get state(): string {
+    return this.#state;
   }
 
   get problem(): string {
@@ -34,12 +39,12 @@ export class Asker {
       this.#state = "asked, waiting for the answer";
       this.#again(ANSWER_WITHIN);
     } else {
-      this.#state = "the node that founded the cluster cannot be reached";
+      this.#state = "no other node can be reached";
       this.#again(ASK_AGAIN);
     }
   }
 
-  /** The owner said no, for this reason. It may say yes later. */
+  /** Everybody said no, for this reason. They may say yes later. */
   refused(reason: string): void {
     this.stop();
     this.#state = reason;

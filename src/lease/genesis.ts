@@ -1,7 +1,7 @@
 /** The cluster's birth certificate: made once by the founder, never changed. */
 import { createHash } from "node:crypto";
 import { z } from "zod";
-import { bits, covers, formatPrefix, overlaps, type Prefix, parsePrefix } from "../address.js";
+import { bits, covers, overlaps, type Prefix, parsePrefix } from "../address.js";
 import { canonical } from "../mesh/canonical.js";
 import * as field from "../mesh/fields.js";
 
@@ -45,33 +45,6 @@ export const describe = ({ network }: { readonly network: readonly Asked[] }): s
     .join(", ");
 
 type Asked = Pick<Network, "prefix"> & { readonly leaseLength: number | undefined };
-
-/**
- * Every subnet of a network with nothing reserved in it, in the order they are
- * handed out: the first one last. What is reserved is passed in one step: an
- * IPv6 prefix may hold more subnets than could ever be looked at.
- */
-export function* subnets(
-  { prefix, leaseLength }: Network,
-  reserved: readonly Prefix[] = [],
-): Generator<string> {
-  const { family, base, length } = parsePrefix(prefix);
-  const count = 1n << BigInt(leaseLength - length);
-  const size = sizeOf({ family, length: leaseLength });
-  let n = 1n;
-  while (n <= count) {
-    const subnet = { family, base: base + (n % count) * size, length: leaseLength };
-    const inTheWay = reserved.find((other) => overlaps(other, subnet));
-    n++;
-    if (!inTheWay) yield formatPrefix(subnet);
-    else if (covers(inTheWay, subnet)) n = max(n, (inTheWay.base + sizeOf(inTheWay) - base) / size);
-  }
-}
-
-const sizeOf = ({ family, length }: Pick<Prefix, "family" | "length">): bigint =>
-  1n << BigInt(bits(family) - length);
-
-const max = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
 export const inside = (outer: string, inner: string): boolean =>
   covers(parsePrefix(outer), parsePrefix(inner));

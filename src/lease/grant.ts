@@ -20,6 +20,8 @@ export const grantSchema = z.strictObject({
   to: field.publicKey,
   /** The giver's own count of its grants. */
   sequence: z.int().min(1).max(MAX_SEQUENCE),
+  /** How often the giver has taken this space back before. */
+  round: z.int().min(0).max(MAX_SEQUENCE),
   signature: field.signature,
 });
 
@@ -31,14 +33,31 @@ export type Proof = readonly Grant[];
 export function signGrant(
   giver: Identity,
   cluster: Cluster,
-  { prefix, to, sequence }: Pick<Grant, "prefix" | "to" | "sequence">,
+  {
+    prefix,
+    to,
+    sequence,
+    round = 0,
+  }: Pick<Grant, "prefix" | "to" | "sequence"> & {
+    readonly round?: number;
+  },
 ): Grant {
-  const grant = { prefix, from: giver.publicKey, to, sequence };
+  const grant = { prefix, from: giver.publicKey, to, sequence, round };
   return { ...grant, signature: giver.sign(signedText(cluster, grant)) };
 }
 
-/** What is wrong with `holder`'s proof, or nothing. The five points are those of docs/leases.md. */
-export function flaw({ id, genesis }: Cluster, holder: string, proof: Proof): string | undefined {
+/** What is wrong with `holder`'s proof of a lease, or nothing. The five points are those of docs/leases.md. */
+export function flaw(cluster: Cluster, holder: string, proof: Proof): string | undefined {
+  const last = proof.at(-1);
+  return flawOfGift(cluster, holder, proof) ?? (last && !isLease(cluster, last) ? ENDS : undefined);
+}
+
+/** What is wrong with `holder`'s proof of what it was given, be it a lease or space, or nothing. */
+export function flawOfGift(
+  { id, genesis }: Cluster,
+  holder: string,
+  proof: Proof,
+): string | undefined {
   const last = proof.at(-1);
   const network = genesis.network.find(({ prefix }) => last && inside(prefix, last.prefix));
   if (!last || !network) return "the subnet is not in the cluster's network";
@@ -49,8 +68,9 @@ export function flaw({ id, genesis }: Cluster, holder: string, proof: Proof): st
   for (const grant of proof) {
     if (grant.from !== owner) return "the giver did not own what it gave";
     if (!inside(space, grant.prefix)) return "more was given than was owned";
-    const isLease = parsePrefix(grant.prefix).length === network.leaseLength;
-    if (isLease !== (grant === last)) return "a lease ends the chain, and nothing else does";
+    const { length } = parsePrefix(grant.prefix);
+    if (length > network.leaseLength) return "less than a lease was given";
+    if (length === network.leaseLength && grant !== last) return ENDS;
     if (!verified(grant.from, signedText({ id }, grant), grant.signature)) {
       return "a signature is wrong";
     }
@@ -60,9 +80,16 @@ export function flaw({ id, genesis }: Cluster, holder: string, proof: Proof): st
   return undefined;
 }
 
+const ENDS = "a lease ends the chain, and nothing else does";
+
+function isLease({ genesis }: Cluster, { prefix }: Grant): boolean {
+  const network = genesis.network.find((whole) => inside(whole.prefix, prefix));
+  return parsePrefix(prefix).length === network?.leaseLength;
+}
+
 export const subnetOf = (proof: Proof): string => proof.at(-1)!.prefix;
 
 function signedText({ id }: Pick<Cluster, "id">, grant: Omit<Grant, "signature">): string {
-  const { prefix, from, to, sequence } = grant;
-  return `weft grant 1\n${canonical({ cluster: id, prefix, from, to, sequence })}`;
+  const { prefix, from, to, sequence, round } = grant;
+  return `weft grant 1\n${canonical({ cluster: id, prefix, from, to, sequence, round })}`;
 }

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { WeftError } from "../error.js";
+import { signature } from "../mesh/fields.js";
 import { genesisSchema } from "./genesis.js";
 import { grantSchema, proofSchema } from "./grant.js";
 
@@ -12,8 +13,14 @@ const clusterState = z.strictObject({
   genesis: genesisSchema,
   /** Every grant this node made, in order. */
   journal: z.array(grantSchema),
+  /** Proofs of the space that was given to this node. */
+  spaces: z.array(proofSchema).default([]),
   /** Proofs of the leases this node holds. */
   leases: z.array(proofSchema),
+  /** Signatures of the grants below this node that count no more. */
+  void: z.array(signature).default([]),
+  /** When another node last heard this one, in milliseconds since the epoch. */
+  heard: z.int().min(0).default(0),
   /** The version of the own record that was published last. */
   version: z.int().min(0),
 });

@@ -6,29 +6,52 @@ import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
 import { type Clock, every } from "./clock.js";
 import type { Log } from "./log.js";
-import type { Members } from "./members.js";
+import { MAX_RECORDS, type Members } from "./members.js";
 import { MAX_IDS, MAX_MESSAGE_BYTES, MAX_RECORDS_IN_MESSAGE, type MessageOf } from "./message.js";
-import type { NodeRecord } from "./record.js";
+import { isRenewal, type NodeRecord, ownerId } from "./record.js";
 import type { Session } from "./session.js";
+import type { Range } from "./summary.js";
 
 /** Milliseconds between two comparisons. */
 export const COMPARE_EVERY = 10_000;
+/** How often what nobody renewed is looked for, in milliseconds. */
+export const EXPIRE_EVERY = 60_000;
+/** How long a node waits for what it asked for before it asks another, in milliseconds. */
+export const ASK_AGAIN = 600;
+/** A set of so many records is listed rather than summed up: that takes no more bytes. */
+export const FEW_RECORDS = 24;
+/** Neighbours that get news in full; the others hear that there is some, and ask who lack it. */
+export const PUSHED = 6;
+/** What one peer may make this node send, at once and per second after that. */
+export const SERVED = {
+  records: { burst: 2 * MAX_RECORDS, rate: 64 },
+  comparisons: { burst: 32, rate: 2 },
+};
 
-export type GossipMessage = MessageOf<"digest" | "versions" | "ask" | "records">;
+export type GossipMessage = MessageOf<
+  "digest" | "branches" | "versions" | "heard" | "ask" | "records"
+>;
 
 export interface GossipParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly members: Members;
+  /** The node id of this node. */
+  readonly own: string;
   sessions(): readonly Session[];
   /** Called with what changed the set. */
   news(records: readonly NodeRecord[]): void;
+  /** Called when records were dropped that nobody renewed. */
+  expired(): void;
 }
 
 export class Gossip {
   readonly #parts: GossipParts;
   readonly #complaints: Budget;
-  #cancel: (() => void) | undefined;
+  readonly #served = new WeakMap<Session, { records: Budget; comparisons: Budget }>();
+  /** Which version of whom was asked for, and when. */
+  readonly #asked = new Map<string, number>();
+  #cancels: (() => void)[] = [];
 
   constructor(parts: GossipParts) {
     this.#parts = parts;
@@ -36,11 +59,15 @@ export class Gossip {
   }
 
   start(): void {
-    this.#cancel = every(this.#parts.clock, COMPARE_EVERY, () => this.#compareWithOne());
+    const { clock } = this.#parts;
+    this.#cancels = [
+      every(clock, COMPARE_EVERY, () => this.#compareWithOne()),
+      every(clock, EXPIRE_EVERY, () => this.#expire()),
+    ];
   }
 
   stop(): void {
-    this.#cancel?.();
+    for (const cancel of this.#cancels) cancel();
   }
 
   /** Begins a comparison. */
@@ -48,28 +75,46 @@ export class Gossip {
     session.send({ type: "digest", digest: this.#parts.members.digest });
   }
 
-  /** Sends news on, to everyone but the one it came from. */
+  /** Sends news on, to some in full, to everyone at least word of it; not to whom it came from. */
   spread(records: readonly NodeRecord[], from?: Session) {
-    for (const session of this.#parts.sessions())
-      if (session !== from) sendRecords(session, records);
+    const others = this.#parts.sessions().filter((session) => session !== from);
+    const first = Math.floor(this.#parts.clock.random() * others.length);
+    for (let n = 0; n < others.length; n++) {
+      const session = others[(first + n) % others.length]!;
+      if (n < PUSHED) sendRecords(session, records);
+      else sendWord(session, records);
+    }
+  }
+
+  /**
+   * Says that there are newer records, but not to whom they came from. Who lacks them asks for them,
+   * so a renewal, which nobody waits for, is carried to each node once.
+   */
+  announce(records: readonly NodeRecord[], from?: Session) {
+    for (const session of this.#parts.sessions()) if (session !== from) sendWord(session, records);
   }
 
   received(session: Session, message: GossipMessage) {
     switch (message.type) {
       case "digest":
-        if (message.digest !== this.#parts.members.digest) this.#sendVersions(session);
-        return;
+        return this.#compared(session, message.digest);
+      case "branches":
+        return this.#branched(session, message.branches);
       case "versions":
         return this.#fillGaps(session, message);
+      case "heard":
+        return this.#heard(session, message.versions, { again: true });
       case "ask":
-        return sendRecords(
+        return this.#send(
           session,
-          message.ids.flatMap((id) => this.#parts.members.get(id) ?? []),
+          [...new Set(message.ids)].flatMap((id) => this.#parts.members.get(id) ?? []),
         );
       case "records":
         return this.#merge(session, message.records);
     }
   }
+
+  // ---- comparing
 
   #compareWithOne(): void {
     const sessions = this.#parts.sessions();
@@ -77,54 +122,143 @@ export class Gossip {
     if (one) this.compare(one);
   }
 
-  /** Pages that follow each other without a gap, from the open beginning to the open end. */
-  #sendVersions(session: Session): void {
-    const all = this.#parts.members
-      .sorted()
-      .map(([id, { version }]) => [id, version] as [string, number]);
-    let after = "";
+  #compared(session: Session, digest: string) {
+    const { members } = this.#parts;
+    if (digest === members.digest || !this.#budgets(session).comparisons.spend(1)) return;
+    if (members.size <= FEW_RECORDS) this.#sendVersions(session, { after: "", until: "" });
+    else session.send({ type: "branches", branches: members.branches });
+  }
+
+  #branched(session: Session, branches: string): void {
+    if (!this.#budgets(session).comparisons.spend(1)) return;
+    for (const range of this.#parts.members.differences(branches)) {
+      this.#sendVersions(session, range);
+    }
+  }
+
+  /** Pages that follow each other without a gap, from one end of the range to the other. */
+  #sendVersions(session: Session, range: Range): void {
+    const all = this.#parts.members.within(range).map(([id, { version }]): Pair => [id, version]);
+    let { after } = range;
     do {
       const versions = all.splice(0, MAX_IDS);
-      const until = all.length > 0 ? versions.at(-1)![0] : "";
+      const until = all.length > 0 ? versions.at(-1)![0] : range.until;
       session.send({ type: "versions", after, until, versions });
       after = until;
-    } while (after !== "");
+    } while (all.length > 0);
   }
 
   #fillGaps(session: Session, { after, until, versions }: MessageOf<"versions">): void {
     const { members } = this.#parts;
     const theirs = new Map(versions);
-    const inPage = members.sorted().filter(([id]) => id > after && (until === "" || id <= until));
-    const newerHere = inPage.filter(([id, { version }]) => version > (theirs.get(id) ?? 0));
-    sendRecords(
+    const newerHere = members
+      .within({ after, until })
+      .filter(([id, { version }]) => version > (theirs.get(id) ?? 0));
+    this.#send(
       session,
       newerHere.map(([, record]) => record),
     );
-    const ids = versions
-      .filter(([id, version]) => version > (members.get(id)?.version ?? 0))
-      .map(([id]) => id);
-    if (ids.length > 0) session.send({ type: "ask", ids });
+    this.#ask(
+      session,
+      versions.filter(([id, version]) => members.lacks(id, version)),
+    );
   }
 
+  /** Asks for what nobody was asked for yet; for the rest, once more, if it has not come by then. */
+  #heard(session: Session, versions: readonly Pair[], { again }: { again: boolean }): void {
+    const { members, clock } = this.#parts;
+    const now = clock.now();
+    const lacked = versions.filter(([id, version]) => members.lacks(id, version));
+    const waits = ([id, version]: Pair) =>
+      now - (this.#asked.get(`${id} ${version}`) ?? Number.NEGATIVE_INFINITY) < ASK_AGAIN;
+    const later = lacked.filter(waits);
+    this.#ask(
+      session,
+      lacked.filter((pair) => !waits(pair)),
+    );
+    if (!again || later.length === 0) return;
+    clock.after(ASK_AGAIN, () => this.#heard(session, later, { again: false }));
+  }
+
+  #ask(session: Session, wanted: readonly Pair[]) {
+    if (wanted.length === 0) return;
+    const now = this.#parts.clock.now();
+    for (const [key, at] of this.#asked) {
+      if (now - at <= ASK_AGAIN && this.#asked.size < MAX_RECORDS) break;
+      this.#asked.delete(key);
+    }
+    for (const [id, version] of wanted) this.#asked.set(`${id} ${version}`, now);
+    session.send({ type: "ask", ids: wanted.map(([id]) => id) });
+  }
+
+  /** What a peer asked for, as far as it may still ask. */
+  #send(session: Session, records: readonly NodeRecord[]): void {
+    const budget = this.#budgets(session).records;
+    sendRecords(
+      session,
+      records.filter(() => budget.spend(1)),
+    );
+  }
+
+  #budgets(session: Session) {
+    const known = this.#served.get(session);
+    if (known) return known;
+    const { clock } = this.#parts;
+    const budget = ({ burst, rate }: { burst: number; rate: number }) =>
+      new Budget(clock, burst, rate);
+    const made = {
+      records: budget(SERVED.records),
+      comparisons: budget(SERVED.comparisons),
+    };
+    this.#served.set(session, made);
+    return made;
+  }
+
+  // ---- merging
+
   #merge(session: Session, records: readonly NodeRecord[]): void {
-    const news: NodeRecord[] = [];
+    const { members } = this.#parts;
+    const changed: NodeRecord[] = [];
+    const renewed: NodeRecord[] = [];
     let lie: WeftError | undefined;
     for (const record of records) {
-      const result = this.#parts.members.merge(record);
-      if (result instanceof WeftError) lie = result;
-      else if (result) news.push(result);
-      if (lie) break;
+      const held = members.get(ownerId(record));
+      const result = members.merge(record);
+      if (result instanceof WeftError) {
+        lie = result;
+        break;
+      }
+      if (result) (held && isRenewal(held, result) ? renewed : changed).push(result);
+      else this.#remind(session, record);
     }
-    if (news.length > 0) {
-      this.spread(news, session);
-      this.#parts.news(news);
-    }
+    this.spread(changed, session);
+    this.announce(renewed, session);
+    const news = [...changed, ...renewed];
+    if (news.length > 0) this.#parts.news(news);
     if (!lie) return;
     if (this.#complaints.spend(1)) {
       this.#parts.log.warn(`from ${session.remote}: ${lie.message}`, { remedy: lie.remedy });
     }
     if (lie.code !== "MEMBERS_FULL") session.close(lie);
   }
+
+  /** An owner that comes back with less than was dropped of it must know, to go on above that. */
+  #remind(session: Session, record: NodeRecord): void {
+    const dropped = this.#parts.members.dropped(ownerId(record));
+    if (dropped && session.peer.id === ownerId(record)) this.#send(session, [dropped]);
+  }
+
+  #expire(): void {
+    const { members, clock, own } = this.#parts;
+    if (members.expire(clock.now(), own).length > 0) this.#parts.expired();
+  }
+}
+
+type Pair = [id: string, version: number];
+
+function sendWord(session: Session, records: readonly NodeRecord[]): void {
+  const versions = records.map((record): Pair => [ownerId(record), record.version]);
+  if (versions.length > 0) session.send({ type: "heard", versions });
 }
 
 /** In as many messages as their size needs. */

@@ -12,6 +12,13 @@ import type { Connection, ListenAddress, Transport } from "./transport.js";
 export const MAX_SESSIONS = 1024;
 /** First wait in milliseconds, its growth with each failure, and where the growth ends. */
 export const BACKOFF = { first: 500, factor: 1.5, most: 30_000 };
+/** Addresses that do not answer and are dialled again and again; others get their turn. */
+export const MAX_FAILING = 32;
+/** How long an address rests that failed while there were too many, in milliseconds. */
+export const REST = 300_000;
+/** A session that is not needed stays open this long, in milliseconds: the other end may learn from it. */
+export const LINGER = 10_000;
+const MAX_KNOWN = 1024;
 /** A session that lasted this long, in milliseconds, was worth dialling: the next wait is short again. */
 const WORTHWHILE = 10_000;
 
@@ -23,9 +30,27 @@ export interface LinksParts extends SessionParts {
 export interface LinksEvents {
   opened(session: Session): void;
   message(session: Session, message: Message): void;
-  closed(session: Session): void;
+  closed(session: Session, reason: WeftError): void;
   /** An address was dialled in vain, or its session ended. */
   failed(address: string, reason: WeftError): void;
+}
+
+/** A node to hold a session with, and where to dial it. */
+export interface Candidate {
+  readonly id: string;
+  readonly address: string;
+}
+
+export interface Wish {
+  /** Addresses to keep a session to, whoever answers. */
+  readonly addresses: readonly string[];
+  /** Nodes to keep a session with, or to find out that there can be none. */
+  readonly nodes: readonly Candidate[];
+  /** Of these a session is held with the first `count` that can be reached. */
+  readonly choice: readonly Candidate[];
+  readonly count: number;
+  /** Whether sessions that this node opened and needs no more are to be closed. */
+  readonly thrifty: boolean;
 }
 
 /** One address that is kept, and how dialling it goes. */
@@ -47,6 +72,10 @@ export class Links {
   readonly #dials = new Map<string, Dial>();
   readonly #sessions = new Set<Session>();
   readonly #byPeer = new Map<string, Session>();
+  /** Who answered at an address last. */
+  readonly #answered = new Map<string, string>();
+  /** Addresses that rest, until when, and why. */
+  readonly #resting = new Map<string, { readonly until: number; readonly failure: WeftError }>();
   readonly #complaints: Budget;
   #stopped = false;
 
@@ -56,26 +85,76 @@ export class Links {
     this.#complaints = new Budget(parts.clock, 10, 0.2);
   }
 
-  /** Takes connections from now on. Answers with the port; rejects with a WeftError. */
+  /**
+   * Takes connections from now on, there and nowhere else. Answers with the port; rejects with a
+   * WeftError, and then nothing has changed.
+   */
   listen(at: ListenAddress): Promise<number> {
     return this.#parts.transport.listen(at, (connection) => this.#accept(connection));
   }
 
-  /** From now on keeps a session to each of these addresses, and dials no others. */
-  keep(addresses: Iterable<string>): void {
+  /** From now on dials what is wished, and nothing else. To be called again when anything changed. */
+  keep(wish: Wish): void {
     if (this.#stopped) return;
-    const wanted = new Set(whom(addresses));
+    const wanted = this.#wanted(wish);
     for (const dial of this.#dials.values()) {
-      if (wanted.has(dial.address)) continue;
+      if (wanted.has(dial.address) || !this.#mayGo(dial, wish)) continue;
       dial.cancel?.();
       this.#dials.delete(dial.address);
+      dial.session?.close(NOT_NEEDED);
     }
-    for (const address of wanted) {
+    for (const [address, id] of wanted) {
       if (this.#dials.has(address)) continue;
-      const dial: Dial = { address, failures: 0 };
+      const dial: Dial = { address, failures: 0, ...(id && { id }) };
       this.#dials.set(address, dial);
       this.#dial(dial);
     }
+  }
+
+  /** The addresses to dial, with whom to find there, where that is known. */
+  #wanted({ addresses, nodes, choice, count }: Wish): Map<string, string | undefined> {
+    const wanted = new Map<string, string | undefined>();
+    for (const address of addresses) wanted.set(address, undefined);
+    for (const { address, id } of nodes) wanted.set(address, id);
+    let held = 0;
+    let failing = 0;
+    for (const { id, address } of choice) {
+      if (held >= count || wanted.size >= MAX_SESSIONS) break;
+      if (this.#rests(address)) continue;
+      const fails = !this.#byPeer.has(id) && this.#fails(id, this.#dials.get(address));
+      if (fails && ++failing > MAX_FAILING) this.#rest(address);
+      else wanted.set(address, id);
+      if (!fails) held++;
+    }
+    return wanted;
+  }
+
+  /** Also when somebody else answers at the address. */
+  #fails(id: string, dial: Dial | undefined): boolean {
+    if (!dial) return false;
+    const other = dial.id !== undefined && dial.id !== id && this.#byPeer.has(dial.id);
+    return dial.failures > 0 || other;
+  }
+
+  /** A session is closed only when it is no loss: long enough open, and enough others are. */
+  #mayGo({ session, since }: Dial, { thrifty, choice, count }: Wish): boolean {
+    if (!session) return true;
+    if (!session.isOpen) return false;
+    const isOld = since !== undefined && this.#parts.clock.now() - since >= LINGER;
+    const open = choice.filter(({ id }) => this.#byPeer.has(id) && id !== session.peer.id).length;
+    return thrifty && isOld && open >= count;
+  }
+
+  #rests(address: string): boolean {
+    const rest = this.#resting.get(address);
+    return rest !== undefined && rest.until > this.#parts.clock.now();
+  }
+
+  #rest(address: string): void {
+    const failure = this.#dials.get(address)?.failure;
+    if (!failure) return;
+    if (this.#resting.size >= MAX_KNOWN) this.#resting.clear();
+    this.#resting.set(address, { until: this.#parts.clock.now() + REST, failure });
   }
 
   /** The open sessions, one for each peer. */
@@ -89,12 +168,22 @@ export class Links {
 
   /** Why there is no session through this address; nothing while the first attempt goes on. */
   failure(address: string): WeftError | undefined {
-    return this.#dials.get(address)?.failure;
+    return this.#dials.get(address)?.failure ?? this.#resting.get(address)?.failure;
   }
 
-  /** Who answered at this address. */
+  /** Whether this address is being dialled, or waits for its turn to be dialled again. */
+  tries(address: string): boolean {
+    return this.#dials.has(address);
+  }
+
+  /** Who answered at this address last. */
   peerAt(address: string): string | undefined {
-    return this.#dials.get(address)?.id;
+    return this.#answered.get(address);
+  }
+
+  /** Ends all sessions, to open them again from another address. */
+  move(): void {
+    for (const session of this.#sessions) session.close(MOVED);
   }
 
   async stop(): Promise<void> {
@@ -114,6 +203,7 @@ export class Links {
     this.#parts.transport.dial(dial.address, (result) => {
       dial.dialling = false;
       if (result instanceof WeftError) return this.#missed(dial, result);
+      if (!this.#kept(dial)) return result.close();
       dial.session = this.#session(result, "dialer");
     });
   }
@@ -138,10 +228,21 @@ export class Links {
   #opened(session: Session) {
     const { id } = session.peer;
     const dial = this.#dialOf(session);
-    if (dial) Object.assign(dial, { id, failure: undefined, since: this.#parts.clock.now() });
+    if (dial) {
+      Object.assign(dial, { id, failure: undefined, since: this.#parts.clock.now() });
+      if (this.#answered.size >= MAX_KNOWN) this.#answered.clear();
+      this.#answered.set(dial.address, id);
+      this.#resting.delete(dial.address);
+      if (dial.failures > 1) this.#hurry();
+    }
     const other = this.#byPeer.get(id);
     if (other && this.#prefers(other, session)) return session.close(DUPLICATE);
     this.#byPeer.set(id, session);
+    for (const other of this.#dials.values()) {
+      // It has come by itself: should it go, it is worth dialling at once.
+      if (other.id === id && other !== dial)
+        Object.assign(other, { failures: 0, failure: undefined });
+    }
     other?.close(DUPLICATE);
     this.#events.opened(session);
   }
@@ -158,7 +259,7 @@ export class Links {
     const id = session.hasPeer ? session.peer.id : undefined;
     if (id && this.#byPeer.get(id) === session) {
       this.#byPeer.delete(id);
-      this.#events.closed(session);
+      this.#events.closed(session, reason);
       for (const dial of this.#dials.values()) if (dial.id === id) this.#again(dial);
     }
     const dial = this.#dialOf(session);
@@ -194,6 +295,15 @@ export class Links {
     );
   }
 
+  /** What was out of reach answers again: so may others. */
+  #hurry(): void {
+    for (const dial of this.#dials.values()) {
+      if (dial.failures <= 1 || dial.session || dial.dialling) continue;
+      dial.failures = 1;
+      this.#again(dial);
+    }
+  }
+
   #kept(dial: Dial): boolean {
     return this.#dials.get(dial.address) === dial;
   }
@@ -204,10 +314,13 @@ export class Links {
   }
 }
 
-/** Which of the known addresses to keep a session to: all of them, up to what a node can hold. */
-const whom = (addresses: Iterable<string>): string[] => [...addresses].slice(0, MAX_SESSIONS);
-
 const DUPLICATE = new WeftError("DUPLICATE", "another session stays", "nothing is to be done");
+const MOVED = new WeftError("MOVED", "the node moves to another address", "nothing is to be done");
+const NOT_NEEDED = new WeftError(
+  "NOT_NEEDED",
+  "sessions with others are enough",
+  "nothing is to be done",
+);
 const STOPPING = new WeftError("STOPPING", "the node stops", "nothing is to be done");
 /** Ends of a session that need no word in the log. */
-const QUIET = new Set(["DUPLICATE", "STOPPING", "SELF", "LOST"]);
+const QUIET = new Set(["DUPLICATE", "MOVED", "NOT_NEEDED", "STOPPING", "SELF", "LOST"]);

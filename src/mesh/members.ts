@@ -2,15 +2,18 @@
  * The set of records a node holds, and the members it makes of them. Both are
  * a function of the records alone: order, repetition and batching do not matter.
  */
-import { createHash } from "node:crypto";
 import { type Family, parseEndpoint } from "../address.js";
 import { WeftError } from "../error.js";
 import type { Cluster } from "../lease/genesis.js";
 import { subnetOf } from "../lease/grant.js";
 import { order, type Ring, settle } from "../lease/ring.js";
+import { nodeId } from "./identity.js";
 import { disbelief, LEASE_TTL, type NodeRecord, ownerId } from "./record.js";
+import { type Range, Summary } from "./summary.js";
 
 export const MAX_RECORDS = 8192;
+/** A record that was not renewed for this long, in milliseconds, is dropped: of a stopped node, or a lost one. */
+export const KEEP = 7 * LEASE_TTL;
 
 /** What all members must have in common to reach each other. */
 export interface Tunnel {
@@ -21,7 +24,7 @@ export interface Tunnel {
 
 export interface View {
   /** The records that count, by node id: in service, and in nobody's way. */
-  readonly members: ReadonlyMap<string, NodeRecord>;
+  readonly members: Map<string, NodeRecord>;
   readonly ring: Ring;
   /** What was held back, and why, in words. */
   readonly problems: readonly string[];
@@ -30,7 +33,11 @@ export interface View {
 export class Members {
   readonly #cluster: Cluster;
   readonly #records = new Map<string, NodeRecord>();
-  #digest: string | undefined;
+  readonly #summary = new Summary();
+  /** Since when a version is known here, by this node's clock: another's may be years off. */
+  readonly #since = new Map<string, { readonly version: number; readonly at: number }>();
+  /** What was dropped last, so that a node that still has it does not bring it back. */
+  readonly #dropped = new Map<string, { readonly record: NodeRecord; readonly at: number }>();
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster;
@@ -41,12 +48,67 @@ export class Members {
     const id = ownerId(record);
     const held = this.#records.get(id);
     if (held && !newer(record, held)) return undefined;
+    if (record.version <= (this.dropped(id)?.version ?? 0)) return undefined;
     const lie = disbelief(this.#cluster, record);
     if (lie) return lie;
     if (!held && this.#records.size >= MAX_RECORDS) return tooMany();
     this.#records.set(id, record);
-    this.#digest = undefined;
+    this.#summary.set(id, record);
+    this.#dropped.delete(id);
     return record;
+  }
+
+  /**
+   * Drops what was not renewed for too long, all but `own`, and answers with the ids. To be called
+   * now and then. What is dropped may come back with a higher version only, for as long again.
+   */
+  expire(now: number, own: string): string[] {
+    const late: string[] = [];
+    for (const [id, { version }] of this.#records) {
+      const since = this.#since.get(id);
+      if (since?.version !== version) this.#since.set(id, { version, at: now });
+      else if (id !== own && now - since.at > KEEP) late.push(id);
+    }
+    for (const [id, { at }] of this.#dropped) if (now - at > KEEP) this.#dropped.delete(id);
+    for (const id of late) {
+      this.#dropped.set(id, { record: this.#records.get(id)!, at: now });
+      this.#records.delete(id);
+      this.#since.delete(id);
+      this.#summary.delete(id);
+    }
+    for (const id of this.#dropped.keys()) {
+      if (this.#dropped.size <= MAX_RECORDS) break;
+      this.#dropped.delete(id);
+    }
+    return late;
+  }
+
+  /** The record of this owner that was dropped: its owner must go on above its version. */
+  dropped(id: string): NodeRecord | undefined {
+    return this.#dropped.get(id)?.record;
+  }
+
+  /** The records of this name; if there is none, those that were dropped. */
+  named(name: string): [string, NodeRecord][] {
+    const found = this.sorted().filter(([, record]) => record.name === name);
+    if (found.length > 0) return found;
+    const dropped = [...this.#dropped].map(([id, { record }]): [string, NodeRecord] => [
+      id,
+      record,
+    ]);
+    return dropped.filter(([, record]) => record.name === name);
+  }
+
+  /** Milliseconds since this version was heard first, as far as `expire` has seen it. */
+  age(id: string, now: number): number {
+    const since = this.#since.get(id);
+    return since && since.version === this.#records.get(id)?.version ? now - since.at : 0;
+  }
+
+  /** Whether it is worth asking for this version. */
+  lacks(id: string, version: number): boolean {
+    const known = Math.max(this.#records.get(id)?.version ?? 0, this.dropped(id)?.version ?? 0);
+    return version > known;
   }
 
   get(id: string): NodeRecord | undefined {
@@ -55,19 +117,33 @@ export class Members {
 
   /** Every record with its owner's id, in the order of the ids. */
   sorted(): [string, NodeRecord][] {
-    return [...this.#records].sort(([a], [b]) => (a < b ? -1 : 1));
+    return this.within({ after: "", until: "" });
+  }
+
+  get size(): number {
+    return this.#records.size;
+  }
+
+  /** The part of `sorted` that lies in a range. */
+  within({ after, until }: Range): [string, NodeRecord][] {
+    return [...this.#records]
+      .filter(([id]) => id > after && (until === "" || id <= until))
+      .sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
   /** One hash over the whole set: equal sets, equal digests. */
   get digest(): string {
-    this.#digest ??= createHash("sha256")
-      .update(
-        this.sorted()
-          .map(([, { signature }]) => signature)
-          .join("\n"),
-      )
-      .digest("hex");
-    return this.#digest;
+    return this.#summary.root;
+  }
+
+  /** One hash for each branch of the set. */
+  get branches(): string {
+    return this.#summary.branches;
+  }
+
+  /** Where a set with these branches differs from this one. */
+  differences(branches: string): Range[] {
+    return this.#summary.differences(branches);
   }
 
   /** `now` decides what has expired; `own` is this node's tunnel, which a member's must fit. */
@@ -76,6 +152,8 @@ export class Members {
     const problems: string[] = [];
     const ring = settle(this.#claims());
     for (const { subnet, kept, refused } of ring.overlaps) {
+      const loser = this.#records.get(nodeId(refused));
+      if (!loser || loser.withdrawn || loser.renewed + LEASE_TTL < now) continue;
       problems.push(
         `${subnet} was granted twice: ${this.#who(kept)} keeps it, ${this.#who(refused)} must not use it`,
       );

@@ -5,6 +5,7 @@
  */
 import { EventEmitter } from "node:events";
 import {
+  formatAddress,
   formatEndpoint,
   formatPrefix,
   type Prefix,
@@ -13,6 +14,7 @@ import {
 } from "../address.js";
 import { WeftError } from "../error.js";
 import { Allocator } from "../lease/allocator.js";
+import { Fence, TAKE_BACK_AFTER } from "../lease/fence.js";
 import {
   type Cluster,
   clusterOf,
@@ -24,13 +26,14 @@ import { type Proof, subnetOf } from "../lease/grant.js";
 import type { ClusterState, State, Store } from "../lease/store.js";
 import { type Clock, every } from "./clock.js";
 import { Gossip } from "./gossip.js";
-import { Identity, macOf } from "./identity.js";
+import { Identity, macOf, nodeId } from "./identity.js";
 import { Leasing } from "./leasing.js";
-import { Links } from "./links.js";
+import { type Candidate, Links } from "./links.js";
 import type { Log } from "./log.js";
 import { Members, type Tunnel, type View } from "./members.js";
 import type { Message } from "./message.js";
-import { LEASE_TTL, type NodeRecord, ownerId, signRecord } from "./record.js";
+import { fanout, preference } from "./neighbours.js";
+import { isRenewal, LEASE_TTL, type NodeRecord, ownerId, signRecord } from "./record.js";
 import type { Session } from "./session.js";
 import { hostPort, type ListenAddress, type Transport } from "./transport.js";
 
@@ -43,7 +46,15 @@ export const COPY_SPOKEN_OF = 60_000;
 /** Of leases, where none is asked for. */
 export const LEASE_LENGTH = { 4: 24, 6: 64 } as const;
 /** Addresses kept on disk. */
-export const MAX_REMEMBERED = 256;
+export const MAX_REMEMBERED = 64;
+/** How long a node waits for more of what happens before it acts on it, in milliseconds. */
+export const GATHER = 50;
+/** How often a node looks over its sessions, in milliseconds. */
+export const TEND_EVERY = 5_000;
+/** A member without a session, of whom nothing was heard for this long, counts as unreachable. Milliseconds. */
+export const HEARD_WITHIN = 3 * RENEW_EVERY;
+/** Members whose session broke and which are dialled to see whether they are there. */
+export const MAX_DOUBTED = 64;
 
 export interface MeshParts {
   readonly clock: Clock;
@@ -73,6 +84,8 @@ export interface MeshOptions {
   readonly reserved?: readonly Prefix[] | undefined;
   /** The VTEP MAC, if it is not to be derived from the identity. */
   readonly mac?: string | undefined;
+  /** Sessions this node opens by itself, where there are so many members; others open as many to it. */
+  readonly sessions?: number | undefined;
 }
 
 export interface Self {
@@ -105,12 +118,13 @@ interface Inside {
   readonly cluster: Cluster;
   readonly members: Members;
   readonly gossip: Gossip;
+  readonly fence: Fence;
   readonly leasing: Leasing;
 }
 
 export class Mesh extends EventEmitter<{ change: [] }> {
   readonly #parts: MeshParts;
-  readonly #options: MeshOptions;
+  #options: MeshOptions;
   #identity!: Identity;
   #state!: State;
   #links!: Links;
@@ -122,16 +136,29 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   #copy: { readonly mesh: string; readonly heard: number } | undefined;
   #trouble: string | undefined;
   #cancelRenew: (() => void) | undefined;
+  #cancelTend: (() => void) | undefined;
+  #cancelGather: (() => void) | undefined;
+  /** Names of the members of which the log has said that they are here. */
+  #present: ReadonlySet<string> = new Set();
+  /** Members whose session broke: to be dialled, to see whether they are there. */
+  readonly #doubted = new Set<string>();
+  /** When something new was last learned of a node, by its id. */
+  readonly #learned = new Map<string, number>();
+  #started = 0;
+  /** Makes this node's choice of neighbours its own. */
+  readonly #salt: number;
 
   constructor(parts: MeshParts, options: MeshOptions) {
     super();
     this.#parts = parts;
     this.#options = options;
+    this.#salt = Math.floor(parts.clock.random() * 2 ** 32);
   }
 
   /** Throws a WeftError when the port is taken, or the state on disk is torn or of another network. */
   async start(): Promise<void> {
     const { clock, store } = this.#parts;
+    this.#started = clock.now();
     const found = store.load();
     const contradiction = found?.cluster && this.#contradiction(found.cluster.genesis);
     if (contradiction) throw contradiction;
@@ -145,8 +172,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       {
         opened: (session) => this.#opened(session),
         message: (session, message) => this.#safely(() => this.#received(session, message)),
-        closed: (session) => this.#closed(session),
-        failed: () => this.emit("change"),
+        closed: (session, reason) => this.#closed(session, reason),
+        failed: () => this.#soon(),
       },
     );
     const port = await this.#links.listen(this.#options.listen);
@@ -164,19 +191,38 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       throw error;
     }
     this.#cancelRenew = every(clock, RENEW_EVERY, () => this.#safely(() => this.#publish()));
+    this.#cancelTend = every(clock, TEND_EVERY, () => this.#keep());
     this.#keep();
   }
 
-  /** Tells the neighbours that this node stops, and closes everything. The lease stays its own. */
-  async stop(): Promise<void> {
+  /**
+   * Takes up another underlay address without a restart: listens there, tells everyone, and opens
+   * its sessions anew. `vtep` as in the options. Rejects with a WeftError when it cannot listen
+   * there; then everything stays as it was.
+   */
+  async setEndpoint(vtep: string): Promise<void> {
+    const { address } = parseEndpoint(vtep);
+    const listen = { address: formatAddress(address), port: this.#options.listen.port };
+    const port = await this.#links.listen(listen);
+    this.#options = { ...this.#options, vtep, listen };
+    this.#meshEndpoint = formatEndpoint({ address, port });
+    this.#tunnel = { vni: this.#options.vni, family: address.family };
+    this.#safely(() => this.#publish());
+    this.#links.move();
+    this.#changed();
+  }
+
+  /** Tells the neighbours that this node stops, and closes everything. The lease stays its own, unless it is to be given back: `release`. */
+  async stop({ release = false } = {}): Promise<void> {
     this.#safely(() => this.#publish({ withdrawn: true }));
+    if (release) this.#safely(() => this.#inside?.leasing.release());
     await this.#halt();
   }
 
   self(): Self {
     const { name, mac } = this.#options;
     const { id, publicKey } = this.#identity;
-    const holders = this.#current()?.ring.holders;
+    const holders = this.#inside?.fence.isClosed ? undefined : this.#current()?.ring.holders;
     const own = this.#inside?.members.get(id);
     return {
       id,
@@ -192,8 +238,33 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   members(): Member[] {
     const all = [...(this.#current()?.members ?? [])];
     return all
-      .filter(([id]) => id !== this.#identity.id)
+      .filter(([id, record]) => id !== this.#identity.id && !this.#isForgotten(record))
       .map(([id, record]) => this.#member(id, record));
+  }
+
+  /**
+   * Takes back the subnets of a node that is gone for good, so that they can be
+   * given again. `certain`: the operator knows that it is gone, so there is no
+   * need to wait until it must have stopped by itself.
+   * @returns the subnets
+   * @throws WeftError with what is in the way
+   */
+  forget(name: string, { certain = false } = {}): string[] {
+    const { clock, log } = this.#parts;
+    const { members, leasing } = this.#inside ?? notJoined();
+    const [found, ...more] = members.named(name);
+    if (!found) throw nobody(name);
+    if (more.length > 0) throw several(name);
+    const [id, { owner, leases, withdrawn }] = found;
+    if (id === this.#identity.id || this.#links.to(id)) throw alive(name);
+    const safe = (this.#learned.get(id) ?? this.#started) + TAKE_BACK_AFTER;
+    if (!certain && clock.now() < safe) throw tooEarly(name, safe, withdrawn);
+    const other = leasing.takeBack(owner, leases);
+    if (other) throw notTheGiver(name, members.get(nodeId(other))?.name ?? nodeId(other));
+    const subnets = leases.map(subnetOf);
+    log.warn(`${name} (${id}) is forgotten: ${subnets.join(", ")} can be given again`);
+    this.#changed();
+    return subnets;
   }
 
   /** Sentences about what is not as it should be. */
@@ -210,7 +281,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     problems.push(...(this.#current()?.problems ?? []));
     for (const { name, meshEndpoint, state } of this.members()) {
       if (state !== "unreachable") continue;
-      const why = this.#links.failure(meshEndpoint)?.message;
+      const why = this.#links.failure(meshEndpoint)?.message ?? "nothing was heard of it for hours";
       problems.push(`${name} cannot be reached at ${meshEndpoint}: ${why}`);
     }
     if (this.#copy && this.#parts.clock.now() - this.#copy.heard < COPY_SPOKEN_OF) {
@@ -224,8 +295,11 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 
   async #halt(): Promise<void> {
     this.#inside?.leasing.stop();
+    this.#inside?.fence.stop();
     this.#cancelEcho?.();
     this.#cancelRenew?.();
+    this.#cancelTend?.();
+    this.#cancelGather?.();
     this.#inside?.gossip.stop();
     await this.#links.stop();
   }
@@ -270,7 +344,15 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 
   /** From now on this node belongs to this cluster, and its disk knows. */
   #settleIn(genesis: Genesis, how: string): void {
-    const cluster: ClusterState = { genesis, journal: [], leases: [], version: 0 };
+    const cluster: ClusterState = {
+      genesis,
+      journal: [],
+      spaces: [],
+      leases: [],
+      void: [],
+      heard: 0,
+      version: 0,
+    };
     this.#save({ cluster });
     this.#parts.log.info(`${how}: network ${describe(genesis)}`, {
       cluster: clusterOf(genesis).id,
@@ -278,7 +360,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     this.#enter(cluster);
   }
 
-  #enter({ genesis, journal }: ClusterState): void {
+  #enter({ genesis }: ClusterState): void {
     const { clock, log } = this.#parts;
     const identity = this.#identity;
     const cluster = clusterOf(genesis);
@@ -287,15 +369,26 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       clock,
       log,
       members,
+      own: identity.id,
       sessions: () => this.#links.open(),
       news: (records) => this.#news(records),
+      expired: () => this.#changed(),
     });
     const allocator = new Allocator({
       identity,
       cluster,
-      journal,
       reserved: this.#options.reserved ?? [],
-      save: (grants) => this.#saveCluster({ journal: [...grants] }),
+      ledger: () => this.#state.cluster!,
+      claims: () => members.sorted().flatMap(([, { leases }]) => leases),
+      save: (change) => this.#saveCluster(change as Partial<ClusterState>),
+    });
+    const fence = new Fence({
+      clock,
+      heard: () => this.#state.cluster!.heard,
+      save: (heard) => this.#safely(() => this.#saveCluster({ heard })),
+      matters: () => allocator.givers.size > 0,
+      sessions: () => this.#links.open(),
+      closed: () => this.#fenced(),
     });
     const leasing = new Leasing(
       {
@@ -304,15 +397,18 @@ export class Mesh extends EventEmitter<{ change: [] }> {
         identity,
         cluster,
         allocator,
-        sessionTo: (id) => this.#links.to(id),
+        fence,
+        sessions: () => this.#links.open(),
         bearer: (name) => this.#bearer(name),
+        shown: (id) => members.get(id)?.leases ?? [],
         held: () => this.#leases,
-        hold: (proofs) => this.#hold(proofs),
+        publish: () => this.#publish(),
         changed: () => this.emit("change"),
       },
       this.#options,
     );
-    this.#inside = { cluster, members, gossip, leasing };
+    this.#inside = { cluster, members, gossip, fence, leasing };
+    fence.start();
     gossip.start();
     for (const session of this.#links.open()) this.#introduce(session);
     this.#publish();
@@ -341,9 +437,16 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     return this.#state.cluster?.leases ?? [];
   }
 
-  #hold(proofs: readonly Proof[]): void {
-    this.#saveCluster({ leases: proofs.map((proof) => [...proof]) });
-    this.#publish();
+  #isForgotten({ leases }: NodeRecord): boolean {
+    const gone = this.#state.cluster?.void ?? [];
+    return gone.length > 0 && leases.every((proof) => gone.includes(proof.at(-1)!.signature));
+  }
+
+  /** This node was cut off for so long that its lease may be another's by now. */
+  #fenced(): void {
+    this.#parts.log.error("cut off for longer than the lease lasts: it is not used any more");
+    this.#inside?.leasing.start();
+    this.emit("change");
   }
 
   /** Id of the node that has this name, and whose lease has not expired. */
@@ -359,7 +462,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   /** Says who this node is, once it has a lease, with a new version, which is on disk before it is said. */
   #publish({ withdrawn } = { withdrawn: false }): void {
     if (!this.#inside || !this.#state.cluster || this.#leases.length === 0) return;
-    const { cluster, members, gossip } = this.#inside;
+    const { cluster, members, gossip, fence } = this.#inside;
+    if (fence.isClosed) return;
     const version = this.#state.cluster.version + 1;
     this.#saveCluster({ version });
     const { name, vtep, vni } = this.#options;
@@ -375,22 +479,51 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       renewed: this.#parts.clock.now(),
       withdrawn,
     });
+    const before = members.get(this.#identity.id);
     const refused = members.merge(record);
     if (refused instanceof WeftError) throw refused;
-    gossip.spread([record]);
+    if (before && isRenewal(before, record)) gossip.announce([record]);
+    else gossip.spread([record]);
+    fence.said();
     this.#changed();
   }
 
   #news(records: readonly NodeRecord[]): void {
     const others = records.filter((record) => ownerId(record) !== this.#identity.id);
     for (const record of records) if (!others.includes(record)) this.#heardMyself(record);
-    this.#remember(others.map(({ mesh }) => mesh));
-    const before = new Set(this.members().map(({ name }) => name));
-    this.#changed();
+    for (const record of others) {
+      this.#learned.set(ownerId(record), this.#parts.clock.now());
+      this.#doubted.delete(ownerId(record));
+      this.#show(record);
+    }
+    this.#soon();
+  }
+
+  /** A record that was only renewed changes nothing but itself. */
+  #show(record: NodeRecord): void {
+    const id = ownerId(record);
+    const shown = this.#view?.members.get(id);
+    if (shown && isRenewal(shown, record)) this.#view?.members.set(id, record);
+    else this.#view = undefined;
+  }
+
+  /** Acts on what happened, once for all that happens within a moment. */
+  #soon(): void {
+    this.#cancelGather ??= this.#parts.clock.after(GATHER, () => {
+      this.#cancelGather = undefined;
+      this.#safely(() => this.#act());
+    });
+  }
+
+  #act(): void {
+    const before = this.#present;
     const after = new Set(this.members().map(({ name }) => name));
+    this.#present = after;
     for (const name of after) if (!before.has(name)) this.#parts.log.info(`${name} is here`);
     for (const name of before) if (!after.has(name)) this.#parts.log.info(`${name} has left`);
     this.#keep();
+    this.#remember();
+    this.emit("change");
   }
 
   /**
@@ -411,6 +544,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   #opened(session: Session) {
     this.#introduce(session);
     this.#inside?.leasing.start();
+    this.#doubted.delete(session.peer.id);
+    this.#soon();
     this.emit("change");
   }
 
@@ -427,26 +562,60 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       case "lease-request":
       case "lease-grant":
       case "lease-refusal":
+      case "lease-return":
         return this.#inside?.leasing.received(session, message);
       case "digest":
+      case "branches":
       case "versions":
+      case "heard":
       case "ask":
       case "records":
         return this.#inside?.gossip.received(session, message);
     }
   }
 
-  #closed(session: Session): void {
-    const name = this.#inside?.members.get(session.peer.id)?.name ?? session.remote;
-    this.#parts.log.info(`the session with ${name} ended`);
+  #closed(session: Session, reason: WeftError): void {
+    const { id } = session.peer;
+    const name = this.#inside?.members.get(id)?.name ?? session.remote;
+    if (reason.code !== "NOT_NEEDED") this.#parts.log.info(`the session with ${name} ended`);
+    if (BROKEN.has(reason.code) && this.#doubted.size < MAX_DOUBTED) this.#doubted.add(id);
+    this.#soon();
     this.emit("change");
   }
 
-  /** Dials the join addresses and the members; before any is known, those remembered. */
+  /**
+   * Says whom to hold sessions with: some of the members, and those in doubt; a join address until
+   * a member answers there. Without any session, also what is remembered.
+   */
   #keep(): void {
-    const others = this.#inside?.members.sorted().filter(([id]) => id !== this.#identity.id) ?? [];
-    const living = others.filter(([, { withdrawn }]) => !withdrawn).map(([, { mesh }]) => mesh);
-    this.#links.keep([...this.#joins(), ...(others.length > 0 ? living : this.#state.remembered)]);
+    const members = this.#others();
+    const candidate = (id: string): Candidate[] => {
+      const record = members.get(id);
+      return record ? [{ id, address: record.mesh }] : [];
+    };
+    const alone = this.#links.open().length === 0;
+    this.#links.keep({
+      addresses: alone
+        ? [...this.#joins(), ...this.#state.remembered]
+        : this.#joins().filter((address) => !this.#isMember(address, members)),
+      nodes: [...this.#doubted].flatMap(candidate),
+      choice: preference(this.#identity.id, this.#salt, [...members.keys()]).flatMap(candidate),
+      count: this.#options.sessions ?? fanout(members.size),
+      thrifty: this.#leases.length > 0,
+    });
+  }
+
+  /** The records of all others that have not withdrawn, whether they count as members or not. */
+  #others(): Map<string, NodeRecord> {
+    const all = this.#inside?.members.sorted() ?? [];
+    return new Map(all.filter(([id, { withdrawn }]) => id !== this.#identity.id && !withdrawn));
+  }
+
+  /** Whether this is the address of a member, as far as is known. */
+  #isMember(address: string, members: ReadonlyMap<string, NodeRecord>): boolean {
+    const peer = this.#links.peerAt(address);
+    if (peer !== undefined) return members.has(peer);
+    return [...members.values()].some(({ mesh }) => mesh === address);
   }
 
   #joins(): string[] {
@@ -460,18 +629,21 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     return peer !== undefined && this.#inside?.members.get(peer) !== undefined;
   }
 
-  #remember(addresses: readonly string[]): void {
+  /** Keeps addresses on disk: first of those there is a session with. Written when one of these is new. */
+  #remember(): void {
+    const members = this.#others();
+    const open = this.#links.open().flatMap(({ peer }) => members.get(peer.id)?.mesh ?? []);
     const known = this.#state.remembered;
-    if (addresses.every((address) => known.includes(address))) return;
-    const remembered = [...new Set([...addresses, ...known])].slice(0, MAX_REMEMBERED);
-    this.#save({ remembered });
+    const most = Math.min(MAX_REMEMBERED, members.size);
+    if (known.length >= most && open.every((address) => known.includes(address))) return;
+    const all = new Set([...open, ...known, ...[...members.values()].map(({ mesh }) => mesh)]);
+    this.#save({ remembered: [...all].slice(0, MAX_REMEMBERED) });
   }
 
   // ---- small things
 
   #member(id: string, record: NodeRecord): Member {
     const session = this.#links.to(id);
-    const failed = this.#links.failure(record.mesh) !== undefined;
     const rtt = session?.rttMs;
     const expires = expiry(record);
     return {
@@ -481,9 +653,18 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       endpoint: record.vtep,
       meshEndpoint: record.mesh,
       leases: record.leases.map((proof) => ({ subnet: subnetOf(proof), expires })),
-      state: session ? "established" : failed ? "unreachable" : "connecting",
+      state: this.#stateOf(id, record),
       ...(rtt === undefined ? {} : { rttMs: rtt }),
     };
+  }
+
+  /** Without a session, a member that was not dialled in vain and is heard of counts as there. */
+  #stateOf(id: string, { mesh }: NodeRecord): Member["state"] {
+    if (this.#links.to(id)) return "established";
+    if (this.#links.failure(mesh)) return "unreachable";
+    if (this.#links.tries(mesh)) return "connecting";
+    const age = this.#inside?.members.age(id, this.#parts.clock.now()) ?? 0;
+    return age > HEARD_WITHIN ? "unreachable" : "established";
   }
 
   #current(): View | undefined {
@@ -524,3 +705,36 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 const expiry = ({ renewed }: NodeRecord): number => renewed + LEASE_TTL;
 
 const NOT_JOINED = "the cluster is not known yet: no join address has answered for one";
+/** Ends of a session after which the other end may be gone. */
+const BROKEN = new Set(["LOST", "SILENT"]);
+
+const notJoined = (): never => {
+  throw new WeftError("NOT_JOINED", NOT_JOINED, "wait until weft status shows a network");
+};
+
+const nobody = (name: string): WeftError =>
+  new WeftError("UNKNOWN_NODE", `no node ${name} is known here`, "see: weft leases");
+
+const several = (name: string): WeftError =>
+  new WeftError(
+    "TWO_NODES",
+    `two nodes are called ${name}`,
+    "rename the one that lives, and again",
+  );
+
+const alive = (name: string): WeftError =>
+  new WeftError("ALIVE", `${name} lives: this node has a session with it`, "stop it first");
+
+const tooEarly = (name: string, safe: number, withdrawn: boolean): WeftError =>
+  new WeftError(
+    "TOO_EARLY",
+    `${name} ${withdrawn ? "has stopped" : "may be cut off only"} and may use its subnets again until ${new Date(safe).toISOString()}`,
+    `wait; or, if its machine or its state directory is gone for good: weft forget ${name} --certain`,
+  );
+
+const notTheGiver = (name: string, giver: string): WeftError =>
+  new WeftError(
+    "NOT_THE_GIVER",
+    `${giver} alone can take back what ${name} holds`,
+    `run there: weft forget ${name}; if ${giver} is gone as well, forget it first`,
+  );

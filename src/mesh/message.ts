@@ -4,12 +4,17 @@ import { genesisSchema, MAX_NETWORKS } from "../lease/genesis.js";
 import { proofSchema } from "../lease/grant.js";
 import * as field from "./fields.js";
 import { MAX_VERSION, recordSchema } from "./record.js";
+import { BRANCH_DIGITS, BRANCHES } from "./summary.js";
 
 export const PROTOCOL = 1;
 export const MAX_MESSAGE_BYTES = 64 * 1024;
-/** Of ids in an `ask`, of pairs in a `versions`. */
+/** Of ids in an `ask`, of pairs in a `versions` or `heard`. */
 export const MAX_IDS = 256;
 export const MAX_RECORDS_IN_MESSAGE = 64;
+/** Of grants that are let go of at once. */
+export const MAX_GIFTS = 64;
+/** How many nodes one request for a lease may visit. */
+export const MAX_SEEN = 64;
 
 const count = z
   .int()
@@ -17,6 +22,8 @@ const count = z
   .max(2 ** 31 - 1);
 /** An end of a range of ids: nothing means it is open. */
 const bound = z.union([field.id, z.literal("")]);
+
+const version = z.tuple([field.id, z.int().min(1).max(MAX_VERSION)]);
 
 const messageSchema = z.discriminatedUnion("type", [
   z.strictObject({
@@ -29,23 +36,49 @@ const messageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("cluster"), genesis: genesisSchema }),
   z.strictObject({ type: z.literal("digest"), digest: z.string().regex(/^[0-9a-f]{64}$/) }),
   z.strictObject({
+    type: z.literal("branches"),
+    branches: z.string().regex(new RegExp(`^[0-9a-f]{${BRANCHES * BRANCH_DIGITS}}$`)),
+  }),
+  z.strictObject({
     type: z.literal("versions"),
     /** The range of ids this page speaks for: from `after`, not included, to `until`, included. */
     after: bound,
     until: bound,
-    versions: z.array(z.tuple([field.id, z.int().min(1).max(MAX_VERSION)])).max(MAX_IDS),
+    versions: z.array(version).max(MAX_IDS),
   }),
+  z.strictObject({ type: z.literal("heard"), versions: z.array(version).max(MAX_IDS) }),
   z.strictObject({ type: z.literal("ask"), ids: z.array(field.id).max(MAX_IDS) }),
   z.strictObject({
     type: z.literal("records"),
     records: z.array(recordSchema).max(MAX_RECORDS_IN_MESSAGE),
   }),
-  z.strictObject({ type: z.literal("lease-request"), name: field.name }),
+  z.strictObject({
+    type: z.literal("lease-request"),
+    name: field.name,
+    /** Public key of the node that wants space. Others carry its request on. */
+    for: field.publicKey,
+    /** The networks in which it has none. */
+    networks: z.array(field.prefix).min(1).max(MAX_NETWORKS),
+    /** The only node that shall answer: the giver of what the asking node has. */
+    of: field.publicKey.exactOptional(),
+    /** Ids of the nodes that need not be asked any more. */
+    seen: z.array(field.id).max(MAX_SEEN),
+  }),
   z.strictObject({
     type: z.literal("lease-grant"),
     proofs: z.array(proofSchema).min(1).max(MAX_NETWORKS),
   }),
-  z.strictObject({ type: z.literal("lease-refusal"), reason: field.sentence }),
+  z.strictObject({
+    type: z.literal("lease-return"),
+    /** Signatures of the grants that this node has let go of. */
+    gifts: z.array(field.signature).min(1).max(MAX_GIFTS),
+  }),
+  z.strictObject({
+    type: z.literal("lease-refusal"),
+    for: field.publicKey,
+    reason: field.sentence,
+    seen: z.array(field.id).max(MAX_SEEN),
+  }),
   z.strictObject({ type: z.literal("ping"), n: count }),
   z.strictObject({ type: z.literal("pong"), n: count }),
   z.strictObject({ type: z.literal("bye"), code: field.code, reason: field.sentence }),

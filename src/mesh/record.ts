@@ -15,8 +15,7 @@ export const MAX_VERSION = 2 ** 31 - 1;
 export const MAX_LEASES = 16;
 export const MAX_RECORD_BYTES = 16 * 1024;
 export const MAX_VNI = 2 ** 24 - 1;
-/** Milliseconds from `renewed` until the leases of a record expire. */
-export const LEASE_TTL = 24 * 3600_000;
+export { LEASE_TTL } from "../lease/fence.js";
 
 const saidSchema = z.strictObject({
   /** The owner's public key. */
@@ -63,6 +62,13 @@ export function disbelief(cluster: Cluster, record: NodeRecord): WeftError | und
 }
 
 export const ownerId = ({ owner }: NodeRecord): string => nodeId(owner);
+
+/** Whether all that changed from one record of an owner to the next is that it was renewed. */
+export const isRenewal = (old: NodeRecord, young: NodeRecord): boolean =>
+  unrenewed(old) === unrenewed(young);
+
+const unrenewed = ({ version: _, renewed: __, signature: ___, ...rest }: NodeRecord): string =>
+  canonical(rest);
 
 const signedText = ({ id }: Cluster, said: Said): string =>
   `weft record 1\n${canonical({ ...said, cluster: id })}`;

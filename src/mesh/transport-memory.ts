@@ -16,6 +16,10 @@ import {
 /** What the in-memory transports of one test share. */
 export class MemoryNetwork {
   readonly listeners = new Map<string, MemoryTransport>();
+  /** Who can open a connection to whom, by host. */
+  mayDial: (from: string, to: string) => boolean = () => true;
+  /** Between whom packets get through. Where they do not, nothing is heard any more. */
+  carries: (from: string, to: string) => boolean = () => true;
   #connections = 0;
 
   constructor(
@@ -38,21 +42,25 @@ export class MemoryNetwork {
 
 export class MemoryTransport implements Transport {
   readonly #ends = new Set<MemoryEnd>();
-  readonly #listening: string[] = [];
+  #listening: string | undefined;
   #accept: ((connection: Connection) => void) | undefined;
 
   constructor(
     readonly network: MemoryNetwork,
-    readonly host: string,
+    public host: string,
   ) {}
 
-  async listen({ port }: ListenAddress, accept: (connection: Connection) => void): Promise<number> {
-    const address = hostPort(this.host, port);
+  async listen(at: ListenAddress, accept: (connection: Connection) => void): Promise<number> {
+    const host = at.address || this.host;
+    const { port } = at;
+    const address = hostPort(host, port);
     if (this.network.listeners.has(address)) {
       throw new WeftError("MESH_PORT", `${address} is in use`, "choose another --mesh-port");
     }
+    this.#leave();
+    this.host = host;
     this.#accept = accept;
-    this.#listening.push(address);
+    this.#listening = address;
     this.network.listeners.set(address, this);
     return port;
   }
@@ -62,9 +70,13 @@ export class MemoryTransport implements Transport {
     clock.after(2 * delay, () => {
       const other = this.network.listeners.get(address);
       if (!other) return done(new WeftError("UNREACHABLE", "nothing listens there", "start it"));
+      const { mayDial, carries } = this.network;
+      if (!mayDial(this.host, other.host) || !carries(this.host, other.host)) {
+        return done(new WeftError("UNREACHABLE", "no answer", "mend the network"));
+      }
       const binding = this.network.binding();
-      const near = new MemoryEnd(this.network, address, binding, this.#ends);
-      const far = new MemoryEnd(this.network, this.host, binding, other.#ends);
+      const near = new MemoryEnd(this.network, this.host, address, binding, this.#ends);
+      const far = new MemoryEnd(this.network, other.host, this.host, binding, other.#ends);
       near.other = far;
       far.other = near;
       other.#accept?.(far);
@@ -73,8 +85,17 @@ export class MemoryTransport implements Transport {
   }
 
   async close(): Promise<void> {
-    for (const address of this.#listening) this.network.listeners.delete(address);
+    this.#leave();
     for (const end of [...this.#ends]) end.close();
+  }
+
+  /** How many are open now. */
+  get connections(): number {
+    return this.#ends.size;
+  }
+
+  #leave(): void {
+    if (this.#listening !== undefined) this.network.listeners.delete(this.#listening);
   }
 }
 
@@ -85,6 +106,7 @@ class MemoryEnd implements Connection {
 
   constructor(
     readonly network: MemoryNetwork,
+    readonly host: string,
     readonly remote: string,
     readonly binding: Uint8Array,
     readonly all: Set<MemoryEnd>,
@@ -97,13 +119,13 @@ class MemoryEnd implements Connection {
   }
 
   send(text: string): void {
-    if (!this.#closed) this.#later(() => this.other.#arrived(text));
+    if (!this.#closed) this.#toOther(() => this.other.#arrived(text));
   }
 
   close(): void {
     if (this.#closed) return;
     this.#end();
-    this.#later(() => this.other.#end());
+    this.#toOther(() => this.other.#end());
   }
 
   #arrived(text: string): void {
@@ -117,7 +139,8 @@ class MemoryEnd implements Connection {
     this.#events?.closed();
   }
 
-  #later(act: () => void): void {
-    this.network.clock.after(this.network.delay, act);
+  #toOther(act: () => void): void {
+    const { clock, delay, carries } = this.network;
+    if (carries(this.host, this.other.host)) clock.after(delay, act);
   }
 }

@@ -96,12 +96,13 @@ export class WsTransport implements Transport {
     upgrades.on("connection", (socket, request) => {
       accept(new WsConnection(this.#track(socket), request.socket as TLSSocket));
     });
-    this.#server = server;
     return new Promise((resolve, reject) => {
       server.once("error", (error) => reject(cannotListen(at, error)));
       server.listen(at.port, at.address, () => {
         server.removeAllListeners("error");
         server.on("error", (error) => this.#parts.log.error(`mesh port: ${error.message}`));
+        this.#server?.close();
+        this.#server = server;
         resolve((server.address() as { port: number }).port);
       });
     });

@@ -19,7 +19,10 @@ export interface ConnectionEvents {
 }
 
 export interface Transport {
-  /** Answers with the port, which differs from `port` when that is 0. Rejects with a WeftError. */
+  /**
+   * Answers with the port, which differs from `port` when that is 0. Rejects with a WeftError.
+   * Called again it moves: it listens there first, and then no longer at the address before.
+   */
   listen(at: ListenAddress, accept: (connection: Connection) => void): Promise<number>;
   /** `address` is `HOST:PORT` or `[IPV6]:PORT`. Calls `done` once, with a connection or with why there is none. */
   dial(address: string, done: (result: Connection | WeftError) => void): void;

@@ -9,12 +9,12 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
 import { ask } from "../../src/http/client.js";
 import { ControlServer } from "../../src/http/server.js";
-import type { View } from "../../src/http/view.js";
+import type { Control } from "../../src/http/view.js";
 import { COUNTERS, folder, view, weft } from "./weft.js";
 
 const HTTP_PORT = 20_000 + (process.pid % 10_000);
 
-async function serve(from: View = view(), http?: string): Promise<string> {
+async function serve(from: Control = view(), http?: string): Promise<string> {
   const socket = join(folder(), "run/weft.sock");
   const server = new ControlServer(from, { socket, ...(http && { http: parseEndpoint(http) }) });
   await server.start();
@@ -71,10 +71,12 @@ describe("the control socket", () => {
     ["GET", "/v1/__proto__", 404],
     ["POST", "/v1/status", 405],
     ["DELETE", "/metrics", 405],
+    ["GET", "/v1/forget?name=h2&certain=true", 405],
+    ["POST", "/v1/forget?name=h2", 409],
   ])("%s %s is %i, in JSON", async (method, path, status) => {
     const reply = await call({ socketPath: await serve() }, path, { method });
     expect(reply.status).toBe(status);
-    expect(JSON.parse(reply.body)).toEqual({ error: expect.any(String) });
+    expect(JSON.parse(reply.body)).toMatchObject({ error: expect.any(String) });
   });
 
   it.each([
@@ -118,6 +120,28 @@ describe("the control socket", () => {
     expect((await call(here, "/v1/status", { headers: { host: "evil.example" } })).status).toBe(
       403,
     );
+  });
+});
+
+describe("weft forget", () => {
+  it("prints the subnets that were taken back", async () => {
+    const { code, stdout } = await weft(["forget", "h2", "--certain", "--socket", await serve()]);
+    expect([code, stdout]).toEqual([0, "10.244.8.0/24\n"]);
+  });
+
+  it("says what is in the way, and what to do", async () => {
+    const { code, stdout, stderr } = await weft(["forget", "h2", "--socket", await serve()]);
+    expect([code, stdout, stderr]).toEqual([1, "", "weft: h2 may be cut off only\n  wait\n"]);
+  });
+
+  it("works through the control socket alone, and from no web page", async () => {
+    const socketPath = await serve(view(), `127.0.0.1:${HTTP_PORT}`);
+    const path = "/v1/forget?name=h2&certain=true";
+    const post = { method: "POST" };
+    expect((await call({ host: "127.0.0.1", port: HTTP_PORT }, path, post)).status).toBe(404);
+    const headers = { origin: "https://example.org" };
+    expect((await call({ socketPath }, path, { ...post, headers })).status).toBe(403);
+    expect((await call({ socketPath }, path, post)).status).toBe(200);
   });
 });
 

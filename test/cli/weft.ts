@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
-import type { Counters, View } from "../../src/http/view.js";
+import { WeftError } from "../../src/error.js";
+import type { Control, Counters } from "../../src/http/view.js";
 
 const WEFT = fileURLToPath(new URL("../../dist/cli/weft.js", import.meta.url));
 
@@ -47,7 +48,11 @@ export const COUNTERS: Counters = {
 };
 
 /** An agent's answers, whatever they are made from. */
-export const view = (healthy = true): View => ({
+export const view = (healthy = true): Control => ({
+  forget: (name, { certain }) => {
+    if (name === "h2" && certain) return ["10.244.8.0/24"];
+    throw new WeftError("TOO_EARLY", `${name} may be cut off only`, "wait");
+  },
   status: () => ({
     name: "h1",
     healthy,

@@ -31,7 +31,10 @@ const full: State = {
   cluster: {
     genesis: cluster.genesis,
     journal: [...proofFor(founder, 1)],
+    spaces: [],
     leases: [[...proofFor(founder, 1)]],
+    void: [proofFor(founder, 2)[0]!.signature],
+    heard: 1_700_000_000_000,
     version: 7,
   },
 };

@@ -1,7 +1,9 @@
 /** A cluster on paper: identities, leases, and records, without a mesh. */
-import { Allocator } from "../../src/lease/allocator.js";
+import type { Prefix } from "../../src/address.js";
+import { WeftError } from "../../src/error.js";
+import { Allocator, type Ledger } from "../../src/lease/allocator.js";
 import { clusterOf } from "../../src/lease/genesis.js";
-import { type Grant, type Proof, signGrant } from "../../src/lease/grant.js";
+import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { Identity, macOf } from "../../src/mesh/identity.js";
 import { type NodeRecord, type Said, signRecord } from "../../src/mesh/record.js";
 
@@ -11,8 +13,47 @@ export const founder = identity(0xf0);
 export const network = [{ prefix: "10.244.0.0/16", leaseLength: 24 }];
 export const cluster = clusterOf({ network, founder: founder.publicKey });
 
-export const allocator = (journal: Grant[] = [], save = (_: readonly Grant[]) => {}): Allocator =>
-  new Allocator({ identity: founder, cluster, journal, reserved: [], save });
+/** A node on paper: its disk, and the allocator that a crash makes anew from it. */
+export class Owner {
+  disk: Ledger = { journal: [], spaces: [], leases: [], void: [] };
+  reserved: Prefix[] = [];
+  claims: Proof[] = [];
+  full = false;
+  allocator = this.#start();
+
+  constructor(
+    readonly identity: Identity = founder,
+    readonly of = cluster,
+  ) {
+    this.crash();
+  }
+
+  crash(): void {
+    this.allocator = this.#start();
+  }
+
+  #start(): Allocator {
+    return new Allocator({
+      identity: this.identity,
+      cluster: this.of,
+      reserved: this.reserved,
+      ledger: () => this.disk,
+      claims: () => this.claims,
+      save: (change) => {
+        if (this.full) throw new WeftError("STATE_WRITE", "disk full", "make room");
+        this.disk = { ...this.disk, ...change };
+      },
+    });
+  }
+
+  /** What it gives to who asks in every network; throws what it says when that is nothing. */
+  give(to: Identity): Proof[] {
+    const networks = this.of.genesis.network.map(({ prefix }) => prefix);
+    const answer = this.allocator.give(to.publicKey, networks);
+    if (answer instanceof WeftError) throw answer;
+    return answer;
+  }
+}
 
 /** The founder's grant of 10.244.N.0/24 as its N-th. */
 export const proofFor = (to: Identity, n: number): Proof => [

@@ -1,61 +1,16 @@
 /** Whole nodes on a hand-moved clock and an in-memory network: no socket, no waiting. */
 import { describe, expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
-import { WeftError } from "../../src/error.js";
+import { FENCE_AFTER, TAKE_BACK_AFTER } from "../../src/lease/fence.js";
 import { clusterOf, type Genesis } from "../../src/lease/genesis.js";
-import { MemoryStore, type State } from "../../src/lease/store.js";
+import { signGrant } from "../../src/lease/grant.js";
 import type { Identity } from "../../src/mesh/identity.js";
-import { Mesh, type MeshOptions } from "../../src/mesh/mesh.js";
+import { type Mesh, RENEW_EVERY } from "../../src/mesh/mesh.js";
 import { type Message, parseMessage } from "../../src/mesh/message.js";
 import { LEASE_TTL, recordSchema, signRecord } from "../../src/mesh/record.js";
 import type { Connection } from "../../src/mesh/transport.js";
-import { MemoryNetwork, type MemoryTransport } from "../../src/mesh/transport-memory.js";
 import { identity } from "./cluster.js";
-import { HandClock, NodeClock } from "./hand-clock.js";
-import { seed } from "./seed.js";
-
-class Disk extends MemoryStore {
-  full = false;
-
-  override save(state: State): void {
-    if (this.full) throw new WeftError("STATE_WRITE", "the disk is full", "make room");
-    super.save(state);
-  }
-}
-
-let worlds = 0;
-
-class World {
-  readonly clock = new HandClock(seed + worlds++);
-  readonly network = new MemoryNetwork(this.clock);
-  readonly said: string[] = [];
-
-  async node(n: number, joins: number[], disk = new Disk(), options: Partial<MeshOptions> = {}) {
-    const say = (message: string) => void this.said.push(`h${n} ${message}`);
-    const transport = this.network.host(options.listen?.address ?? `192.0.2.${n}`);
-    const clock = new NodeClock(this.clock);
-    const mesh = new Mesh(
-      { clock, transport, store: disk, log: { info: say, warn: say, error: say } },
-      {
-        name: `h${n}`,
-        vtep: `192.0.2.${n}:4789`,
-        vni: 1,
-        listen: { address: `192.0.2.${n}`, port: 6783 },
-        join: joins.map((other) => ({ host: `192.0.2.${other}`, port: 6783 })),
-        network: joins.length === 0 ? [parsePrefix("10.244.0.0/16")] : undefined,
-        ...options,
-      },
-    );
-    await mesh.start();
-    return { mesh, disk, transport, clock };
-  }
-
-  /** As SIGKILL: nothing is said, the connections break. */
-  async kill({ transport, clock }: { transport: MemoryTransport; clock: NodeClock }) {
-    clock.kill();
-    await transport.close();
-  }
-}
+import { Disk, World } from "./world.js";
 
 const leases = (nodes: { mesh: Mesh }[]) => nodes.flatMap(({ mesh }) => mesh.self().leases);
 const agree = (nodes: { mesh: Mesh }[]) =>
@@ -128,20 +83,43 @@ describe("leases", () => {
     }
   });
 
-  it("are asked for until the founder is there", async () => {
+  it("are given by any node: the founder is not needed", async () => {
     const world = new World();
     const [a, b] = [await world.node(1, []), await world.node(2, [1])];
     world.clock.run(5_000);
     await world.kill(a);
     const c = await world.node(3, [2]);
     world.clock.run(20_000);
-    expect(c.mesh.self()).toMatchObject({ leases: [], network: ["10.244.0.0/16"] });
-    expect(c.mesh.problems().join()).toMatch(
-      /no lease: the node that founded the cluster cannot be reached/,
-    );
+    expect(leases([a, b, c])).toEqual(["10.244.1.0/24", "10.244.128.0/24", "10.244.192.0/24"]);
     const again = await world.node(1, [], a.disk);
     world.clock.run(60_000);
-    expect(leases([again, b, c])).toEqual(["10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]);
+    expect(agree([again, b, c])).toBe(true);
+  });
+
+  it("are asked for until somebody is there", async () => {
+    const world = new World();
+    const c = await world.node(3, [1]);
+    world.clock.run(20_000);
+    expect(c.mesh.problems().join()).toMatch(/the cluster is not known yet/);
+    await world.node(1, []);
+    world.clock.run(60_000);
+    expect(leases([c])).toEqual(["10.244.128.0/24"]);
+  });
+
+  it("come from a node far away when the neighbour has none to give", async () => {
+    const world = new World();
+    const network = [parsePrefix("10.244.0.0/21")];
+    const nodes = [await world.node(1, [], new Disk(), { network })];
+    for (let n = 2; n <= 8; n++) {
+      nodes.push(await world.node(n, [n - 1]));
+      world.clock.run(20_000);
+    }
+    expect(new Set(leases(nodes)).size).toBe(8);
+    const late = await world.node(9, [8]);
+    world.clock.run(20_000);
+    expect(late.mesh.problems().join()).toMatch(
+      /no lease: no node that was asked has free space .*10\.244\.0\.0\/21/,
+    );
   });
 
   it("are not given when they cannot be written down; both sides say so, and it heals", async () => {
@@ -154,7 +132,120 @@ describe("leases", () => {
     expect(world.said.join("\n")).toMatch(/h1 the disk is full/);
     a.disk.full = false;
     world.clock.run(10_000);
-    expect(leases([a, b])).toEqual(["10.244.1.0/24", "10.244.2.0/24"]);
+    expect(leases([a, b])).toEqual(["10.244.1.0/24", "10.244.128.0/24"]);
+  });
+});
+
+describe("a node that was cut off for longer than its lease lasts", () => {
+  it("does not use it, says why, and has it back when its giver is heard again", async () => {
+    const world = new World();
+    const [a, b] = [await world.node(1, []), await world.node(2, [1])];
+    world.clock.run(5_000);
+    const { leases: before } = b.mesh.self();
+    await world.kill(a);
+    world.clock.run(FENCE_AFTER - RENEW_EVERY * 2);
+    expect(b.mesh.self().leases).toEqual(before);
+    world.clock.run(RENEW_EVERY * 4);
+    expect(b.mesh.self().leases).toEqual([]);
+    expect(b.mesh.problems().join()).toMatch(/cut off for longer than its lease lasts/);
+    const again = await world.node(1, [], a.disk);
+    world.clock.run(60_000);
+    expect(again.mesh.self().leases).toEqual(["10.244.1.0/24"]);
+    expect(b.mesh.self().leases).toEqual(before);
+    expect(agree([again, b])).toBe(true);
+  });
+
+  it("has it back also when all of them were off for days", async () => {
+    const world = new World();
+    const nodes = [await world.node(1, []), await world.node(2, [1]), await world.node(3, [2])];
+    world.clock.run(20_000);
+    const before = leases(nodes);
+    for (const node of nodes) await world.kill(node);
+    world.clock.run(3 * LEASE_TTL);
+    const again = [];
+    for (const [n, { disk }] of [...nodes.entries()].reverse()) {
+      again.unshift(await world.node(n + 1, n === 0 ? [] : [n], disk));
+    }
+    world.clock.run(120_000);
+    expect(leases(again)).toEqual(before);
+    expect(agree(again)).toBe(true);
+  });
+});
+
+describe("a node that stops and gives its lease back", () => {
+  const small = { network: [parsePrefix("10.244.0.0/23")] };
+
+  it("makes room for another, and is given one again when there is room", async () => {
+    const world = new World();
+    const a = await world.node(1, [], new Disk(), small);
+    const b = await world.node(2, [1]);
+    world.clock.run(10_000);
+    const { leases: before } = b.mesh.self();
+    const c = await world.node(3, [1]);
+    world.clock.run(10_000);
+    expect(c.mesh.self().leases).toEqual([]);
+    await b.mesh.stop({ release: true });
+    world.clock.run(20_000);
+    expect(c.mesh.self().leases).toEqual(before);
+    const back = await world.node(2, [1], b.disk);
+    world.clock.run(30_000);
+    expect(back.mesh.self().leases).toEqual([]);
+    await c.mesh.stop({ release: true });
+    world.clock.run(30_000);
+    expect(back.mesh.self().leases).toEqual(before);
+    expect(agree([a, back])).toBe(true);
+  });
+
+  it("keeps it when its giver is not there, or when it gave parts of it to others", async () => {
+    const world = new World();
+    const [a, b] = [await world.node(1, []), await world.node(2, [1])];
+    world.clock.run(10_000);
+    await world.kill(a);
+    const c = await world.node(3, [2]);
+    world.clock.run(20_000);
+    expect(c.mesh.self().leases).toHaveLength(1);
+    await world.node(1, [], a.disk);
+    world.clock.run(60_000);
+    await b.mesh.stop({ release: true });
+    world.clock.run(1_000);
+    expect(b.disk.load()!.cluster!.leases).toHaveLength(1);
+    expect(world.said.join("\n")).toMatch("h2 the lease is kept");
+  });
+});
+
+describe("forgetting a node", () => {
+  it("is refused while it lives, while it may only be cut off, and where it was not given its space", async () => {
+    const world = new World();
+    const [a, b] = [await world.node(1, []), await world.node(2, [1])];
+    world.clock.run(10_000);
+    expect(() => a.mesh.forget("h2", { certain: true })).toThrow("h2 lives");
+    expect(() => a.mesh.forget("h9")).toThrow("no node h9 is known here");
+    await world.kill(b);
+    world.clock.run(60_000);
+    expect(() => a.mesh.forget("h2")).toThrow(/h2 may be cut off only .* until/);
+    await world.kill(a);
+  });
+
+  it("lets others have its subnets; it is given another when it comes back", async () => {
+    const world = new World();
+    const network = [parsePrefix("10.244.0.0/23")];
+    const a = await world.node(1, [], new Disk(), { network });
+    const b = await world.node(2, [1]);
+    world.clock.run(10_000);
+    const { leases: before } = b.mesh.self();
+    await world.kill(b);
+    const c = await world.node(3, [1]);
+    world.clock.run(20_000);
+    expect(c.mesh.problems().join()).toMatch(/no node that was asked has free space/);
+    world.clock.run(TAKE_BACK_AFTER + 60_000);
+    expect(a.mesh.forget("h2")).toEqual(before);
+    world.clock.run(20_000);
+    expect(c.mesh.self().leases).toEqual(before);
+    const back = await world.node(2, [1], b.disk);
+    world.clock.run(60_000);
+    expect(back.mesh.self().leases).toEqual([]);
+    expect(c.mesh.self().leases).toEqual(before);
+    expect(back.mesh.problems().join()).toMatch(/no node that was asked has free space/);
   });
 });
 
@@ -167,11 +258,10 @@ describe("a cluster of both families", () => {
     const [b, c] = [await world.node(2, [1]), await world.node(3, [2])];
     world.clock.run(20_000);
     expect(agree([a, b, c])).toBe(true);
-    expect([a, b, c].map(({ mesh }) => mesh.self().leases)).toEqual([
-      ["10.244.1.0/24", "fd00:244:0:1::/64"],
-      ["10.244.2.0/24", "fd00:244:0:2::/64"],
-      ["10.244.3.0/24", "fd00:244:0:3::/64"],
-    ]);
+    const before = [a, b, c].map(({ mesh }) => mesh.self().leases);
+    expect(before[0]).toEqual(["10.244.1.0/24", "fd00:244:0:1::/64"]);
+    expect(before.every(([four, six]) => four?.endsWith("/24") && six?.endsWith("/64"))).toBe(true);
+    expect(new Set(before.flat()).size).toBe(6);
     expect(c.mesh.self().network).toEqual(["10.244.0.0/16", "fd00:244::/48"]);
     const seen = c.mesh.members().find(({ name }) => name === "h1")!;
     expect(seen.leases.map(({ subnet }) => subnet)).toEqual(a.mesh.self().leases);
@@ -179,7 +269,7 @@ describe("a cluster of both families", () => {
     await world.kill(b);
     const again = await world.node(2, [1], b.disk, { network: [...DUAL].reverse() });
     world.clock.run(60_000);
-    expect(again.mesh.self().leases).toEqual(["10.244.2.0/24", "fd00:244:0:2::/64"]);
+    expect(again.mesh.self().leases).toEqual(before[1]);
   });
 
   it("has the lease length of each family, and gives nothing of what is reserved", async () => {
@@ -224,7 +314,8 @@ describe("a cluster of both families", () => {
     world.clock.run(20_000);
     expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
     expect(agree(nodes)).toBe(true);
-    expect(leases(nodes)).toEqual(["fd00:244:0:1::/64", "fd00:244:0:2::/64", "fd00:244:0:3::/64"]);
+    expect(leases(nodes)[0]).toBe("fd00:244:0:1::/64");
+    expect(new Set(leases(nodes)).size).toBe(3);
     expect(
       nodes[2]!.mesh.members().map(({ endpoint, meshEndpoint }) => [endpoint, meshEndpoint]),
     ).toContainEqual(["[fd00::1]:4789", "[fd00::1]:6783"]);
@@ -307,7 +398,8 @@ describe("a member that lies", () => {
       world.clock.run(100);
     };
     connect();
-    say({ type: "lease-request", name: "h66" });
+    const networks = ["10.244.0.0/16"];
+    say({ type: "lease-request", name: "h66", for: me.publicKey, networks, seen: [] });
     const grant = heard.find((message) => message.type === "lease-grant");
     const learned = heard.find((message) => message.type === "cluster");
     if (grant?.type !== "lease-grant" || learned?.type !== "cluster")
@@ -315,7 +407,10 @@ describe("a member that lies", () => {
     const { genesis } = learned;
     say({ type: "ask", ids: [a.mesh.self().id, b.mesh.self().id] });
     const records = heard.flatMap((message) => (message.type === "records" ? message.records : []));
-    return { world, a, b, me, heard, say, connect, genesis, proof: grant.proofs[0]!, records };
+    const space = grant.proofs[0]!;
+    const taken = { prefix: "10.244.64.0/24", to: me.publicKey, sequence: 1 };
+    const proof = [...space, signGrant(me, clusterOf(genesis), taken)];
+    return { world, a, b, me, heard, say, connect, genesis, proof, records };
   }
 
   const said = (me: Identity, genesis: Genesis, change: object) =>
@@ -338,7 +433,7 @@ describe("a member that lies", () => {
     say({ type: "records", records: [said(me, genesis, { leases: [proof] })] });
     for (const { mesh } of [a, b]) {
       expect(mesh.members().find(({ name }) => name === "h66")?.leases[0]?.subnet).toBe(
-        "10.244.3.0/24",
+        "10.244.64.0/24",
       );
     }
   });
@@ -358,7 +453,7 @@ describe("a member that lies", () => {
       { type: "records", records: [said(me, genesis, { leases: [proof, ...ofB!.leases] })] },
       { type: "records", records: [{ ...said(me, genesis, { leases: [proof] }), extra: 1 }] },
       { type: "lease-grant", proofs: ofB!.leases },
-      { type: "lease-refusal", reason: "go away" },
+      { type: "lease-refusal", for: b.mesh.self().id.repeat(2), reason: "go away", seen: [] },
       { type: "cluster", genesis: { ...genesis, founder: me.publicKey } },
     ];
     for (const lie of lies) {

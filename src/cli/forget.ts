@@ -1,0 +1,40 @@
+/** `weft forget NAME`: has the agent take back the subnets of a node that is gone for good. */
+import { Command, Option } from "commander";
+import { DEFAULT_SOCKET } from "../config.js";
+import { forget as tellAgent } from "../http/client.js";
+
+const HELP = `
+The subnets of NAME can then be given to other nodes. Run it on the node that
+gave NAME its subnets; any other says which one that is.
+
+A node that was cut off stops using its subnets after a day, by itself, so this
+waits somewhat longer than a day after NAME was last heard. With --certain it does
+not wait. That is unsafe if NAME still runs somewhere, or is started again from
+its state directory: two nodes may then use one subnet. Look on both sides of a
+broken network before you say so.
+
+Examples:
+  weft forget h5
+  weft forget h5 --certain                the machine h5 is destroyed
+`;
+
+export const forget = (): Command =>
+  new Command("forget")
+    .argument("<NAME>", "the node that is gone for good")
+    .description("take back the subnets of a node that is gone for good")
+    .addOption(
+      new Option("--certain", "it is gone for good: do not wait until it must have stopped"),
+    )
+    .addOption(
+      new Option("--socket <path>", "control socket of the agent").default(
+        DEFAULT_SOCKET,
+        DEFAULT_SOCKET,
+      ),
+    )
+    .addHelpText("after", HELP)
+    .action(
+      async (name: string, { certain = false, socket }: { certain?: boolean; socket: string }) => {
+        const subnets = await tellAgent(socket, name, certain);
+        process.stdout.write(`${subnets.join("\n")}\n`);
+      },
+    );

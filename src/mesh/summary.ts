@@ -1,0 +1,82 @@
+/**
+ * A set of records in few bytes: one hash over it all, and one for each of 64
+ * branches, which are ranges of owner ids. A change touches one branch, and two
+ * sets that differ little are compared without listing what they share.
+ */
+import { createHash } from "node:crypto";
+import type { NodeRecord } from "./record.js";
+
+export const BRANCHES = 64;
+/** Hex digits that stand for one branch. */
+export const BRANCH_DIGITS = 16;
+
+/** A range of ids: from `after`, not included, to `until`, included. Nothing means an open end. */
+export interface Range {
+  readonly after: string;
+  readonly until: string;
+}
+
+export class Summary {
+  readonly #branches = Array.from({ length: BRANCHES }, () => new Map<string, NodeRecord>());
+  readonly #hashes: (string | undefined)[] = new Array(BRANCHES).fill(undefined);
+  #root: string | undefined;
+
+  set(id: string, record: NodeRecord): void {
+    this.#branches[branchOf(id)]!.set(id, record);
+    this.#forget(branchOf(id));
+  }
+
+  delete(id: string): void {
+    this.#branches[branchOf(id)]!.delete(id);
+    this.#forget(branchOf(id));
+  }
+
+  /** Equal sets, equal roots. */
+  get root(): string {
+    this.#root ??= sha256(this.branches);
+    return this.#root;
+  }
+
+  /** The hashes of all branches, one after the other. */
+  get branches(): string {
+    return this.#branches.map((records, n) => this.#hash(n, records)).join("");
+  }
+
+  /** The ranges in which the other set, of which these are the branches, differs from this one. */
+  differences(theirs: string): Range[] {
+    const ours = this.branches;
+    const at = (all: string, n: number) => all.slice(n * BRANCH_DIGITS, (n + 1) * BRANCH_DIGITS);
+    return this.#branches
+      .map((_, n) => n)
+      .filter((n) => at(ours, n) !== at(theirs, n))
+      .map(rangeOf);
+  }
+
+  #hash(n: number, records: ReadonlyMap<string, NodeRecord>): string {
+    this.#hashes[n] ??= sha256(
+      [...records.values()]
+        .map(({ signature }) => signature)
+        .sort()
+        .join("\n"),
+    ).slice(0, BRANCH_DIGITS);
+    return this.#hashes[n];
+  }
+
+  #forget(n: number): void {
+    this.#hashes[n] = undefined;
+    this.#root = undefined;
+  }
+}
+
+/** The first six bits of an id. */
+const branchOf = (id: string): number => Number.parseInt(id.slice(0, 2), 16) >> 2;
+
+const rangeOf = (n: number): Range => ({
+  after: n === 0 ? "" : lastId(n - 1),
+  until: n === BRANCHES - 1 ? "" : lastId(n),
+});
+
+const lastId = (branch: number): string =>
+  (branch * 4 + 3).toString(16).padStart(2, "0").padEnd(32, "f");
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");

@@ -1,0 +1,174 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import {
+  FENCE_AFTER,
+  Fence,
+  HEARD_IF_OPEN_AFTER,
+  LEASE_TTL,
+  TAKE_BACK_AFTER,
+} from "../../src/lease/fence.js";
+import type { Clock } from "../../src/mesh/clock.js";
+import { RENEW_EVERY } from "../../src/mesh/mesh.js";
+import { PING_EVERY, SILENCE } from "../../src/mesh/session.js";
+import { HandClock, NodeClock } from "../mesh/hand-clock.js";
+import { seed } from "../mesh/seed.js";
+
+/** A clock that runs fast or slow. */
+const skewed = (clock: Clock, rate: number): Clock => ({
+  now: () => Math.floor(clock.now() * rate),
+  after: (ms, fn) => clock.after(ms / rate, fn),
+  random: () => clock.random(),
+});
+
+/** A node on paper that renews its lease; its session with the giver comes and goes. */
+class Node {
+  readonly life: NodeClock;
+  readonly clock: Clock;
+  readonly fence: Fence;
+  session = { isOpen: true };
+  /** What the giver hears of it. */
+  connected = true;
+
+  constructor(
+    readonly world: HandClock,
+    rate: number,
+    readonly disk: { heard: number },
+    readonly learned: () => void,
+    matters = true,
+  ) {
+    this.life = new NodeClock(world);
+    this.clock = skewed(this.life, rate);
+    this.fence = new Fence({
+      clock: this.clock,
+      heard: () => disk.heard,
+      save: (heard) => {
+        disk.heard = heard;
+      },
+      matters: () => matters,
+      sessions: () => (this.session.isOpen ? [this.session] : []),
+      closed: () => {},
+    });
+    this.fence.start();
+    this.renew();
+  }
+
+  renew(): void {
+    if (!this.fence.isClosed) {
+      this.fence.said();
+      if (this.connected) this.learned();
+    }
+    this.clock.after(RENEW_EVERY, () => this.renew());
+  }
+
+  /** The end of a session is noticed by its silence. */
+  cut(): void {
+    this.connected = false;
+    const { session } = this;
+    this.life.after(SILENCE + PING_EVERY * 1.25, () => {
+      session.isOpen = false;
+    });
+  }
+
+  heal(): void {
+    this.connected = true;
+    this.session = { isOpen: true };
+  }
+}
+
+describe("the fence of a node", () => {
+  it("trusts a session longer than a dead one takes to be noticed", () => {
+    expect(HEARD_IF_OPEN_AFTER).toBeGreaterThan(SILENCE + PING_EVERY * 1.25);
+  });
+
+  it("is closed before anyone may take the lease back: cuts, restarts, clocks 1 % off either way", () => {
+    const hours = (most: number) => fc.integer({ min: 0, max: most * 3600 }).map((s) => s * 1000);
+    const step = fc.oneof(
+      fc.record({ kind: fc.constantFrom("cut" as const, "heal" as const), for: hours(30) }),
+      fc.record({ kind: fc.constant("restart" as const), for: hours(30) }),
+    );
+    const rate = fc.constantFrom(0.99, 1, 1.01);
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 8 }), rate, rate, (steps, own, givers) => {
+        const world = new HandClock(seed);
+        const giver = skewed(world, givers);
+        let learned = giver.now();
+        const disk = { heard: skewed(world, own).now() };
+        const start = () =>
+          new Node(world, own, disk, () => {
+            learned = giver.now();
+          });
+        let node = start();
+        const look = () => {
+          if (giver.now() - learned >= TAKE_BACK_AFTER) expect(node.fence.isClosed).toBe(true);
+        };
+        for (const { kind, for: ms } of [...steps, { kind: "cut" as const, for: 30 * 3600_000 }]) {
+          if (kind === "cut") node.cut();
+          else if (kind === "heal") node.heal();
+          else {
+            const { connected } = node;
+            node.life.kill();
+            world.run(ms);
+            node = start();
+            if (!connected) node.cut();
+          }
+          for (let left = ms; left > 0; left -= 600_000) {
+            world.run(Math.min(left, 600_000));
+            look();
+          }
+        }
+      }),
+      { seed, numRuns: 60 },
+    );
+  });
+
+  it("does not count what was said into a dead session", () => {
+    const world = new HandClock(seed);
+    const disk = { heard: world.now() };
+    const node = new Node(world, 1, disk, () => {});
+    world.run(RENEW_EVERY - 5_000);
+    const before = disk.heard;
+    node.cut();
+    world.run(RENEW_EVERY);
+    expect(disk.heard).toBe(before);
+  });
+
+  it("is closed from the first moment of a start that comes too late", () => {
+    const world = new HandClock(seed);
+    const node = new Node(world, 1, { heard: world.now() - FENCE_AFTER }, () => {});
+    expect(node.fence.isClosed).toBe(true);
+  });
+
+  it("stays open while the node is heard", () => {
+    const world = new HandClock(seed);
+    const node = new Node(world, 1, { heard: world.now() }, () => {});
+    world.run(10 * LEASE_TTL);
+    expect(node.fence.isClosed).toBe(false);
+  });
+
+  it("closes when nobody hears the node, opens by the giver's word alone", () => {
+    const world = new HandClock(seed);
+    const node = new Node(world, 1, { heard: world.now() }, () => {});
+    node.cut();
+    world.run(FENCE_AFTER + 60_000);
+    expect(node.fence.isClosed).toBe(true);
+    node.heal();
+    world.run(2 * RENEW_EVERY);
+    expect(node.fence.isClosed).toBe(true);
+    node.fence.open();
+    expect(node.fence.isClosed).toBe(false);
+  });
+
+  it("is closed at a start with a clock set back to before the disk was written", () => {
+    const world = new HandClock(seed);
+    const node = new Node(world, 1, { heard: world.now() + LEASE_TTL }, () => {});
+    expect(node.fence.isClosed).toBe(true);
+  });
+
+  it("never closes for who gave itself its lease: nobody can take that back", () => {
+    const world = new HandClock(seed);
+    const node = new Node(world, 1, { heard: 0 }, () => {}, false);
+    node.cut();
+    world.run(3 * LEASE_TTL);
+    expect(node.fence.isClosed).toBe(false);
+  });
+});

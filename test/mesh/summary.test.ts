@@ -1,0 +1,65 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { BRANCH_DIGITS, BRANCHES, Summary } from "../../src/mesh/summary.js";
+import { identity, recordOf } from "./cluster.js";
+import { seed } from "./seed.js";
+
+const pool = Array.from({ length: 120 }, (_, n) => ({
+  id: identity(n + 1).id,
+  // A summary looks at nothing but the signature.
+  versions: [0, 1].map((v) => ({ ...recordOf(1), signature: `${n}-${v}` })),
+}));
+
+const summed = (choice: readonly [number, number][]): Summary => {
+  const summary = new Summary();
+  for (const [n, v] of choice) summary.set(pool[n]!.id, pool[n]!.versions[v]!);
+  return summary;
+};
+
+const choices = fc.uniqueArray(fc.tuple(fc.nat(pool.length - 1), fc.nat(1)), {
+  selector: ([n]) => n,
+});
+
+describe("a summary", () => {
+  it("depends on the set alone: not on order, nor on what was there before", () => {
+    fc.assert(
+      fc.property(choices, fc.nat(pool.length - 1), (choice, other) => {
+        const again = summed([...choice].reverse());
+        again.set("00".repeat(16), pool[other]!.versions[0]!);
+        again.delete("00".repeat(16));
+        expect(again.root).toBe(summed(choice).root);
+        expect(again.branches).toMatch(new RegExp(`^[0-9a-f]{${BRANCHES * BRANCH_DIGITS}}$`));
+      }),
+      { seed, numRuns: 100 },
+    );
+  });
+
+  it("names the ranges of exactly the records that differ, and together they are all ids", () => {
+    fc.assert(
+      fc.property(choices, choices, (left, right) => {
+        const [a, b] = [summed(left), summed(right)];
+        const of = (choice: readonly [number, number][], n: number) =>
+          choice.find(([other]) => other === n)?.[1];
+        const differ = pool
+          .filter((_, n) => of(left, n) !== of(right, n))
+          .map(({ id }) => Number.parseInt(id.slice(0, 2), 16) >> 2);
+        const ranges = a.differences(b.branches);
+        const inside = (id: string) =>
+          ranges.filter(({ after, until }) => id > after && (until === "" || id <= until)).length;
+        for (const { id } of pool) {
+          expect(inside(id)).toBe(
+            Number(differ.includes(Number.parseInt(id.slice(0, 2), 16) >> 2)),
+          );
+        }
+        expect(a.root === b.root).toBe(ranges.length === 0);
+      }),
+      { seed, numRuns: 60 },
+    );
+    const all = new Summary().differences("f".repeat(BRANCHES * BRANCH_DIGITS));
+    expect(all.map(({ after }) => after)).toEqual([
+      "",
+      ...all.slice(0, -1).map(({ until }) => until),
+    ]);
+    expect(all.at(-1)!.until).toBe("");
+  });
+});

@@ -1,0 +1,53 @@
+/** Whole nodes on a hand-moved clock and an in-memory network: no socket, no waiting. */
+import { parsePrefix } from "../../src/address.js";
+import { WeftError } from "../../src/error.js";
+import { MemoryStore, type State } from "../../src/lease/store.js";
+import { Mesh, type MeshOptions } from "../../src/mesh/mesh.js";
+import { MemoryNetwork, type MemoryTransport } from "../../src/mesh/transport-memory.js";
+import { HandClock, NodeClock } from "./hand-clock.js";
+import { seed } from "./seed.js";
+
+export class Disk extends MemoryStore {
+  full = false;
+
+  override save(state: State): void {
+    if (this.full) throw new WeftError("STATE_WRITE", "the disk is full", "make room");
+    super.save(state);
+  }
+}
+
+let worlds = 0;
+
+/** Nodes h1, h2, ... at 192.0.2.1, 192.0.2.2, ... */
+export class World {
+  readonly clock = new HandClock(seed + worlds++);
+  readonly network = new MemoryNetwork(this.clock);
+  /** Every line that was logged. */
+  readonly said: string[] = [];
+
+  async node(n: number, joins: number[], disk = new Disk(), options: Partial<MeshOptions> = {}) {
+    const say = (message: string) => void this.said.push(`h${n} ${message}`);
+    const transport = this.network.host(options.listen?.address ?? `192.0.2.${n}`);
+    const clock = new NodeClock(this.clock);
+    const mesh = new Mesh(
+      { clock, transport, store: disk, log: { info: say, warn: say, error: say } },
+      {
+        name: `h${n}`,
+        vtep: `192.0.2.${n}:4789`,
+        vni: 1,
+        listen: { address: `192.0.2.${n}`, port: 6783 },
+        join: joins.map((other) => ({ host: `192.0.2.${other}`, port: 6783 })),
+        network: joins.length === 0 ? [parsePrefix("10.244.0.0/16")] : undefined,
+        ...options,
+      },
+    );
+    await mesh.start();
+    return { mesh, disk, transport, clock };
+  }
+
+  /** As SIGKILL: nothing is said, the connections break. */
+  async kill({ transport, clock }: { transport: MemoryTransport; clock: NodeClock }) {
+    clock.kill();
+    await transport.close();
+  }
+}
