@@ -35,6 +35,7 @@ const NAMES = [
   "PATH_MTU_SIZE",
   "TABLES",
   "COPY_SIZE",
+  "GENERATION_AT",
   "PEERS_AT",
   "PEER_SIZE",
   "ENDPOINTS_AT",
@@ -44,6 +45,9 @@ const NAMES = [
   "LPM4_SIZE",
   "LPM6_AT",
   "LPM6_SIZE",
+  "FLOWS",
+  "FLOW_SIZE",
+  "FLOW_BITS",
   "BATCH",
   "MAX_TRAIN",
   "MAX_GATHERED",
@@ -73,7 +77,7 @@ const NAMES = [
   "SOCKADDR_PORT",
   "SOCKADDR_IPV4",
   "SOCKADDR_IPV6",
-  "CONTROL_SIZE",
+  "CMSG_ROOM",
   "CMSG_LEVEL",
   "CMSG_TYPE",
   "CMSG_DATA",
@@ -99,6 +103,7 @@ const NAMES = [
   "GUARD_4",
   "GUARD_5",
   "GUARD_6",
+  "GUARD_7",
 ] as const;
 
 export type Layout = Readonly<Record<(typeof NAMES)[number], number>>;

@@ -227,6 +227,7 @@ describe("fuzz", () => {
       layout.GUARD_4,
       layout.GUARD_5,
       layout.GUARD_6,
+      layout.GUARD_7,
       layout.END,
     ].map((at) => [at, at + layout.GUARD_SIZE]);
     guards.push([0, layout.CONTROL]);
