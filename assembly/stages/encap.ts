@@ -1,8 +1,8 @@
 import { ENCAP_SIZE, MAX_PIECES } from "../memory";
 import { Packet } from "../packet";
 import { TOO_BIG } from "../reason";
-import { FLOW_HEADERS } from "../tables/flow";
-import { copyHeaders, mtuFor } from "../tables/peer";
+import { prependHeaders } from "../tables/flow";
+import { mtuFor } from "../tables/peer";
 import * as ipv4 from "../wire/ipv4";
 import { madeHeader, pushDatagram } from "../wire-list";
 import { segment } from "./segment";
@@ -46,11 +46,4 @@ function fragment(p: Packet): i32 {
     pushDatagram(p, start, ENCAP_SIZE + header, p.ip + header + at, size);
   }
   return 0;
-}
-
-/** Puts the flow's VXLAN and Ethernet headers before the IP header at `ip`; gives where they begin. */
-export function prependHeaders(p: Packet, ip: usize): usize {
-  const start = ip - ENCAP_SIZE;
-  copyHeaders(p.flow + FLOW_HEADERS, start);
-  return start;
 }

@@ -1,6 +1,7 @@
 import { ENCAP_SIZE, MAX_PIECES, WIRE_HEADER_SIZE } from "../memory";
 import { Packet } from "../packet";
 import { BAD_OFFLOAD } from "../reason";
+import { prependHeaders } from "../tables/flow";
 import { checksumOffset, headersOf, pseudoSumOf } from "../transport";
 import { sum, transportChecksum } from "../wire/checksum";
 import * as ipv4 from "../wire/ipv4";
@@ -9,7 +10,6 @@ import { TCP } from "../wire/protocol";
 import * as tcp from "../wire/tcp";
 import * as udp from "../wire/udp";
 import { madeHeader, pushDatagram } from "../wire-list";
-import { prependHeaders } from "./encap";
 
 /**
  * Cuts a packet that is many in one: each segment gets made headers and a slice

@@ -11,18 +11,18 @@
  *
  * A flow decided under an earlier generation of the tables is as good as none.
  */
-import { FLOW_BITS, FLOW_SIZE, FLOWS, GENERATION_AT, IN, SEARCHED } from "../memory";
+import { ENCAP_SIZE, FLOW_BITS, FLOW_SIZE, FLOWS, GENERATION_AT, IN, SEARCHED } from "../memory";
 import { Packet } from "../packet";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { TCP, UDP } from "../wire/protocol";
-import { makeHeaders, THIS_NODE } from "./peer";
+import { copyHeaders, makeHeaders, THIS_NODE } from "./peer";
 
 const KIND: usize = 0;
 const PORTS: usize = 4;
 const GENERATION: usize = 8;
 const PEER: usize = 12;
-export const FLOW_HEADERS: usize = 16;
+const HEADERS: usize = 16;
 const ADDRESSES: usize = 40;
 
 /** Takes what is known of the packet's flow, if anything is: its peer, its owner, its headers. */
@@ -54,8 +54,15 @@ export function remember(p: Packet, direction: u32): void {
   store<u32>(flow, generation(), GENERATION);
   store<u32>(flow, p.peer, PEER);
   memory.copy(flow + ADDRESSES, addresses, p.family == 4 ? 8 : 32);
-  makeHeaders(p, flow + FLOW_HEADERS);
+  makeHeaders(p, flow + HEADERS);
   p.flow = flow;
+}
+
+/** Puts the flow's VXLAN and Ethernet headers before the IP header at `ip`; gives where they begin. */
+export function prependHeaders(p: Packet, ip: usize): usize {
+  const start = ip - ENCAP_SIZE;
+  copyHeaders(p.flow + HEADERS, start);
+  return start;
 }
 
 function find(p: Packet, direction: u32): usize {
