@@ -111,6 +111,7 @@ interface Inside {
 export class Mesh extends EventEmitter<{ change: [] }> {
   readonly #parts: MeshParts;
   readonly #options: MeshOptions;
+  #vtep: string;
   #identity!: Identity;
   #state!: State;
   #links!: Links;
@@ -127,6 +128,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     super();
     this.#parts = parts;
     this.#options = options;
+    this.#vtep = options.vtep;
   }
 
   /** Throws a WeftError when the port is taken, or the state on disk is torn or of another network. */
@@ -171,6 +173,12 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   async stop(): Promise<void> {
     this.#safely(() => this.#publish({ withdrawn: true }));
     await this.#halt();
+  }
+
+  /** Where peers send VXLAN to this node from now on. */
+  setVtep(vtep: string): void {
+    this.#vtep = vtep;
+    this.#safely(() => this.#publish());
   }
 
   self(): Self {
@@ -362,13 +370,13 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     const { cluster, members, gossip } = this.#inside;
     const version = this.#state.cluster.version + 1;
     this.#saveCluster({ version });
-    const { name, vtep, vni } = this.#options;
+    const { name, vni } = this.#options;
     const record = signRecord(this.#identity, cluster, {
       owner: this.#identity.publicKey,
       version,
       name,
       mesh: this.#meshEndpoint,
-      vtep,
+      vtep: this.#vtep,
       mac: this.#options.mac ?? macOf(this.#identity.id),
       vni,
       leases: this.#leases.map((proof) => [...proof]),

@@ -1,0 +1,47 @@
+/**
+ * One node's disk. It holds the text the real store writes, replaced whole as
+ * the real store does: whenever the power goes, the old text or the new one.
+ */
+import { WeftError } from "../error.js";
+import { decodeState, encodeState, type State, type Store } from "../lease/store.js";
+import { PowerCut } from "./process.js";
+import type { Random } from "./random.js";
+
+export class Disk implements Store {
+  isFull = false;
+  /** The power goes during the next write: before the new text stands, or right after. */
+  cutAtNextWrite: "before" | "after" | undefined;
+  /** Called with what was written. */
+  written: (state: State) => void = () => {};
+  /** What was written last, whatever became of it. */
+  last: State;
+  #text: string;
+
+  constructor(state: State) {
+    this.last = state;
+    this.#text = encodeState(state);
+  }
+
+  load(): State {
+    return decodeState(this.#text, "the simulated disk");
+  }
+
+  save(state: State): void {
+    const cut = this.cutAtNextWrite;
+    this.cutAtNextWrite = undefined;
+    if (cut === "before") throw new PowerCut();
+    if (this.isFull) throw new WeftError("STATE_WRITE", "the disk is full", "make room on it");
+    this.#text = encodeState(state);
+    this.last = state;
+    this.written(state);
+    if (cut === "after") throw new PowerCut();
+  }
+
+  /** What a disk does that lied about having written: the end is missing, or a byte is wrong. */
+  tear(random: Random): void {
+    const text = this.#text;
+    const at = random.below(text.length);
+    const wrong = text[at] === "x" ? "y" : "x";
+    this.#text = text.slice(0, at) + (random.chance(0.5) ? "" : wrong + text.slice(at + 1));
+  }
+}

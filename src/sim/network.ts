@@ -1,0 +1,101 @@
+/**
+ * The underlay: machines with addresses, segments that are lost or late, and
+ * ways that are cut. What a connection makes of that is in connection.ts.
+ */
+import { createHash } from "node:crypto";
+import type { Random } from "./random.js";
+import type { Schedule } from "./schedule.js";
+import type { SimTransport } from "./transport.js";
+
+/** One way between the nearest and between the farthest two machines, milliseconds. */
+export const NEAREST = 1;
+export const FARTHEST = 25;
+/** Of the delay between two machines, what comes and goes: from none of it to this share. */
+const JITTER = 0.3;
+
+export interface Machine {
+  /** From 0, in the order they were built. Machines that are replaced are not numbered again. */
+  readonly number: number;
+  readonly address: string;
+  isOn: boolean;
+}
+
+/** Keeps what one machine sends from reaching another. */
+export type Cut = (from: Machine, to: Machine) => boolean;
+
+export interface Traffic {
+  sent(from: Machine, messageBytes: number, wireBytes: number): void;
+  delivered(from: Machine, to: Machine, text: string): void;
+}
+
+export interface NetworkOptions {
+  /** The probability that a segment is lost. */
+  readonly loss: number;
+  /** The probability that a message comes twice: which no connection does, but the mesh must bear. */
+  readonly duplicates: number;
+}
+
+export class Network {
+  /** By `ADDRESS:PORT`. */
+  readonly listeners = new Map<string, SimTransport>();
+  readonly #machines = new Map<string, Machine>();
+  readonly #cuts = new Set<Cut>();
+  #bindings = 0;
+
+  constructor(
+    readonly schedule: Schedule,
+    readonly random: Random,
+    readonly options: NetworkOptions,
+    readonly traffic: Traffic,
+  ) {}
+
+  /** A new machine, with an address of its own. */
+  machine(): Machine {
+    const number = this.#machines.size;
+    const address = `198.${18 + (number >> 16)}.${(number >> 8) & 0xff}.${number & 0xff}`;
+    const machine = { number, address, isOn: true };
+    this.#machines.set(address, machine);
+    return machine;
+  }
+
+  get size(): number {
+    return this.#machines.size;
+  }
+
+  machineAt(address: string): Machine | undefined {
+    return this.#machines.get(address);
+  }
+
+  /** What the two ends of a new connection know and nobody else. */
+  binding(): Uint8Array {
+    return createHash("sha256")
+      .update(`connection ${++this.#bindings}`)
+      .digest();
+  }
+
+  /** Returns what heals it. */
+  cut(cut: Cut): () => void {
+    this.#cuts.add(cut);
+    return () => void this.#cuts.delete(cut);
+  }
+
+  /** Whether a segment that is sent now gets there. */
+  carries(from: Machine, to: Machine): boolean {
+    if (!to.isOn) return false;
+    for (const cut of this.#cuts) if (cut(from, to)) return false;
+    return !this.random.chance(this.options.loss);
+  }
+
+  /** Milliseconds until a segment that is sent now arrives. */
+  delay(a: Machine, b: Machine): number {
+    return oneWay(a, b) * (1 + JITTER * this.random.next());
+  }
+}
+
+/** Two machines stay as far apart as they are, both ways. */
+export function oneWay(a: Machine, b: Machine): number {
+  const low = Math.min(a.number, b.number);
+  const high = Math.max(a.number, b.number);
+  const mixed = Math.imul(Math.imul(low + 1, 0x9e3779b1) ^ (high + 1), 0x85ebca6b) >>> 0;
+  return NEAREST + ((FARTHEST - NEAREST) * mixed) / 2 ** 32;
+}

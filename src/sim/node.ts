@@ -1,0 +1,168 @@
+/** One node of the simulation: the real mesh and compiler, on a simulated machine. */
+import { parseMac, parsePrefix } from "../address.js";
+import { compile, FIRST_PEER } from "../compile/compile.js";
+import { Identity } from "../mesh/identity.js";
+import { Mesh } from "../mesh/mesh.js";
+import { Disk } from "./disk.js";
+import type { Machine, Network } from "./network.js";
+import { PowerCut, Process, type Skew } from "./process.js";
+import type { Random } from "./random.js";
+import { SimTransport } from "./transport.js";
+
+export const MESH_PORT = 6783;
+export const VXLAN_PORT = 4789;
+/** Milliseconds, for each node there is, in which what changes is compiled together: a thousand nodes share one processor here. */
+const COMPILE_WITHIN = 100;
+const MTU = 1450;
+
+/** In how many ways a node ends: told to, killed by the kernel, or without power. */
+export type End = "stop" | "kill" | "power";
+
+export interface NodeEvents {
+  /** Its members, its leases or its problems may have changed. */
+  changed(node: SimNode): void;
+  ended(node: SimNode): void;
+  said(node: SimNode, message: string): void;
+}
+
+interface Run {
+  readonly mesh: Mesh;
+  readonly process: Process;
+  readonly transport: SimTransport;
+  isCompiling: boolean;
+}
+
+export class SimNode {
+  readonly disk: Disk;
+  readonly publicKey: string;
+  readonly #network: Network;
+  readonly #random: Random;
+  readonly #events: NodeEvents;
+  #port = VXLAN_PORT;
+  #run: Run | undefined;
+
+  constructor(
+    readonly name: string,
+    readonly machine: Machine,
+    readonly skew: Skew,
+    network: Network,
+    random: Random,
+    events: NodeEvents,
+  ) {
+    this.#network = network;
+    this.#random = random;
+    this.#events = events;
+    const seed = random.hex(32);
+    this.publicKey = new Identity(seed).publicKey;
+    this.disk = new Disk({ seed, remembered: [] });
+  }
+
+  get number(): number {
+    return this.machine.number;
+  }
+
+  get #vtep(): string {
+    return `${this.machine.address}:${this.#port}`;
+  }
+
+  /** While it runs. */
+  get mesh(): Mesh | undefined {
+    return this.#run?.mesh;
+  }
+
+  /** @throws WeftError what `weft up` would say and exit with */
+  async start(join: readonly SimNode[], network?: string): Promise<void> {
+    this.machine.isOn = true;
+    const process = new Process(this.#network.schedule, this.#random.fork(), this.skew, () =>
+      this.#ended("power"),
+    );
+    const transport = new SimTransport(this.#network, this.machine, process);
+    const { address } = this.machine;
+    const say = (message: string) => this.#events.said(this, message);
+    const mesh = new Mesh(
+      {
+        clock: process,
+        transport,
+        store: this.disk,
+        log: { info: say, warn: say, error: say },
+      },
+      {
+        name: this.name,
+        vtep: this.#vtep,
+        vni: 1,
+        listen: { address, port: MESH_PORT },
+        join: join.map(({ machine }) => ({ host: machine.address, port: MESH_PORT })),
+        ...(network && { network: [parsePrefix(network)] }),
+      },
+    );
+    const run: Run = { mesh, process, transport, isCompiling: false };
+    this.#run = run;
+    mesh.on("change", () => this.#changed(run));
+    try {
+      await mesh.start();
+    } catch (error) {
+      if (error instanceof PowerCut) return this.#ended("power");
+      this.#ended("kill");
+      throw error;
+    }
+  }
+
+  /** Ends it now, whatever it is doing. */
+  async end(how: End): Promise<void> {
+    try {
+      if (how === "stop") await this.mesh?.stop();
+      this.#ended(how);
+    } catch (error) {
+      if (!(error instanceof PowerCut)) throw error;
+      this.#ended("power");
+    }
+  }
+
+  /** Its VXLAN comes to another port: a new record goes to the others. */
+  move(): void {
+    this.#port = this.#port === VXLAN_PORT ? VXLAN_PORT + 1 : VXLAN_PORT;
+    this.mesh?.setVtep(this.#vtep);
+  }
+
+  pause(ms: number): void {
+    this.#run?.process.pause(ms);
+  }
+
+  #ended(how: End): void {
+    const run = this.#run;
+    if (!run) return;
+    this.#run = undefined;
+    run.process.end();
+    if (how === "kill") run.transport.killed();
+    if (how === "power") {
+      run.transport.vanished();
+      this.machine.isOn = false;
+    }
+    this.#events.ended(this);
+  }
+
+  #changed(run: Run): void {
+    if (this.#run !== run) return;
+    this.#events.changed(this);
+    if (run.isCompiling) return;
+    run.isCompiling = true;
+    run.process.after(COMPILE_WITHIN * this.#network.size, () => {
+      run.isCompiling = false;
+      this.#compile(run.mesh);
+    });
+  }
+
+  /** As the agent does for its core. It throws when two nodes hold the same addresses. */
+  #compile(mesh: Mesh): void {
+    const { leases, mac } = mesh.self();
+    const own = { vni: 1, mac: parseMac(mac), mtu: MTU, leases: leases.map(parsePrefix) };
+    const peers = mesh.members().map(({ name, endpoint, mac, leases }) => ({
+      name,
+      endpoint,
+      mac,
+      leases: leases.map(({ subnet }) => subnet),
+    }));
+    const indexes = new Map(peers.map(({ name }, i) => [name, FIRST_PEER + i]));
+    compile(own, peers, (name) => indexes.get(name)!);
+  }
+}

@@ -1,0 +1,55 @@
+/** Seeded schedules: each seed is a cluster of its own, with troubles of its own. */
+import { CHAOS } from "./chaos.js";
+import { Random } from "./random.js";
+import { type Options, type Result, simulate } from "./simulate.js";
+
+const FEWEST = 3;
+const MOST = 25;
+const LOSSES = [0, 0.01, 0.05, 0.2] as const;
+const MINUTES = 3;
+
+export function scheduleOf(seed: number): Options {
+  const random = new Random(seed);
+  return {
+    nodes: FEWEST + random.below(MOST - FEWEST + 1),
+    loss: random.pick(LOSSES)!,
+    seed,
+    minutes: MINUTES,
+    // Crashes are always there: without them little can go wrong.
+    chaos: CHAOS.filter((kind) => kind === "crashes" || random.chance(0.7)),
+    untilHealed: true,
+  };
+}
+
+/** What many schedules came to. */
+export interface Tally {
+  schedules: number;
+  nodes: number;
+  simulatedHours: number;
+  doubleLeases: number;
+  /** Seeds of the schedules with double leases, and of those that had not healed in time. */
+  readonly double: number[];
+  readonly unhealed: number[];
+}
+
+export const emptyTally = (): Tally => ({
+  schedules: 0,
+  nodes: 0,
+  simulatedHours: 0,
+  doubleLeases: 0,
+  double: [],
+  unhealed: [],
+});
+
+/** Runs one more schedule into the tally. */
+export async function runSchedule(seed: number, tally: Tally): Promise<Result> {
+  const options = scheduleOf(seed);
+  const result = await simulate(options);
+  tally.schedules++;
+  tally.nodes += options.nodes;
+  tally.simulatedHours += result.simulatedSeconds / 3600;
+  tally.doubleLeases += result.doubleLeases;
+  if (result.doubleLeases > 0) tally.double.push(seed);
+  if (!result.converged) tally.unhealed.push(seed);
+  return result;
+}

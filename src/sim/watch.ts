@@ -1,0 +1,181 @@
+/** Sees everything the nodes do, and finds what must not be: knows nothing of why. */
+import { createHash } from "node:crypto";
+import type { State } from "../lease/store.js";
+import type { Machine, Traffic } from "./network.js";
+import type { SimNode } from "./node.js";
+import type { Schedule } from "./schedule.js";
+
+/** A record that was published, and whom it has not reached yet. */
+interface Birth {
+  readonly version: number;
+  readonly at: number;
+  readonly missing: Set<SimNode>;
+  /** When it reached the last one it reached. */
+  last: number;
+}
+
+/** Finds owner and version of each record in a message of records. */
+const RECORD = /"owner":"([0-9a-f]{64})","version":(\d+)/g;
+
+export class Watch implements Traffic {
+  messages = 0;
+  bytes = 0;
+  wireBytes = 0;
+  /** What was found, in words. Must stay empty. */
+  readonly doubleLeases: string[] = [];
+  /** Milliseconds from a record's birth until the last node had it. */
+  readonly convergence: number[] = [];
+  readonly #schedule: Schedule;
+  readonly #nodes = new Map<Machine, SimNode>();
+  readonly #inUse = new Map<string, SimNode>();
+  readonly #uses = new Map<SimNode, readonly string[]>();
+  readonly #versions = new Map<string, number>();
+  readonly #births = new Map<string, Birth[]>();
+  /** Two rolling sums of everything that happened. */
+  #trace = [0x811c9dc5, 0x9747b28c] as [number, number];
+  #follows = false;
+
+  constructor(schedule: Schedule) {
+    this.#schedule = schedule;
+  }
+
+  /** Traffic counts from now on. */
+  countTraffic(): void {
+    this.messages = this.bytes = this.wireBytes = 0;
+  }
+
+  /** Records that are born from now on are followed. */
+  followRecords(): void {
+    this.#follows = true;
+  }
+
+  get traceHash(): string {
+    return createHash("sha256").update(Uint32Array.from(this.#trace)).digest("hex").slice(0, 16);
+  }
+
+  /** Subnets in use now. */
+  get leases(): number {
+    return this.#inUse.size;
+  }
+
+  /** Records that have not reached all they should. */
+  get underway(): number {
+    return [...this.#births.values()].reduce((sum, { length }) => sum + length, 0);
+  }
+
+  // ---- nodes
+
+  built(node: SimNode): void {
+    this.#nodes.set(node.machine, node);
+    node.disk.written = (state) => this.#written(node, state);
+  }
+
+  changed(node: SimNode): void {
+    const now = node.mesh?.self().leases ?? [];
+    const before = this.#uses.get(node) ?? [];
+    if (now.length === before.length && now.every((subnet, i) => subnet === before[i])) return;
+    for (const subnet of before) this.#released(node, subnet);
+    this.#uses.set(node, now);
+    for (const subnet of now) this.#taken(node, subnet);
+  }
+
+  ended(node: SimNode): void {
+    this.note(`${node.name} ends`);
+    for (const subnet of this.#uses.get(node) ?? []) this.#released(node, subnet);
+    this.#uses.delete(node);
+    // What it said last may never have left it.
+    this.#births.delete(node.publicKey);
+    for (const [owner, births] of this.#births) {
+      for (const birth of births) birth.missing.delete(node);
+      this.#settle(owner);
+    }
+  }
+
+  /** Something happened that the trace should tell. */
+  note(what: string): void {
+    this.#mix(Math.round(this.#schedule.now * 1000));
+    for (let i = 0; i < what.length; i++) this.#mix(what.charCodeAt(i));
+  }
+
+  #taken(node: SimNode, subnet: string): void {
+    this.note(`${node.name} uses ${subnet}`);
+    const other = this.#inUse.get(subnet);
+    if (other && other !== node) {
+      const at = (this.#schedule.now / 1000).toFixed(3);
+      this.doubleLeases.push(`at ${at} s ${subnet} is used by ${other.name} and ${node.name}`);
+    }
+    this.#inUse.set(subnet, node);
+  }
+
+  #released(node: SimNode, subnet: string): void {
+    if (this.#inUse.get(subnet) === node) this.#inUse.delete(subnet);
+  }
+
+  // ---- records
+
+  /** A version is on disk before it is said: that is when a record is born. */
+  #written(node: SimNode, state: State): void {
+    const version = state.cluster?.version ?? 0;
+    const owner = node.publicKey;
+    if (version <= (this.#versions.get(owner) ?? 0)) return;
+    this.#versions.set(owner, version);
+    if (!this.#follows) return;
+    const missing = new Set(this.#uses.keys());
+    missing.delete(node);
+    if (missing.size === 0) return;
+    const at = this.#schedule.now;
+    const births = this.#births.get(owner) ?? [];
+    births.push({ version, at, missing, last: at });
+    this.#births.set(owner, births);
+  }
+
+  #arrived(node: SimNode, owner: string, version: number): void {
+    const births = this.#births.get(owner);
+    if (!births) return;
+    for (const birth of births) {
+      if (birth.version > version || !birth.missing.delete(node)) continue;
+      birth.last = this.#schedule.now;
+    }
+    this.#settle(owner);
+  }
+
+  #settle(owner: string): void {
+    const births = this.#births.get(owner);
+    if (!births?.some(({ missing }) => missing.size === 0)) return;
+    for (const { missing, at, last } of births) {
+      if (missing.size === 0 && last > at) this.convergence.push(last - at);
+    }
+    const rest = births.filter(({ missing }) => missing.size > 0);
+    if (rest.length > 0) this.#births.set(owner, rest);
+    else this.#births.delete(owner);
+  }
+
+  // ---- traffic
+
+  sent(_: Machine, messageBytes: number, wireBytes: number): void {
+    this.messages++;
+    this.bytes += messageBytes;
+    this.wireBytes += wireBytes;
+  }
+
+  delivered(from: Machine, to: Machine, text: string): void {
+    this.#mix(Math.round(this.#schedule.now * 1000));
+    this.#mix(from.number);
+    this.#mix(to.number);
+    this.#mix(text.length);
+    // What kind of message it is stands here; keys drawn anew for each run stand behind.
+    for (let i = 9; i < 16 && i < text.length; i++) this.#mix(text.charCodeAt(i));
+    if (this.#births.size === 0 || !text.startsWith('{"type":"records"')) return;
+    const node = this.#nodes.get(to);
+    if (!node) return;
+    for (const [, owner, version] of text.matchAll(RECORD)) {
+      this.#arrived(node, owner!, Number(version));
+    }
+  }
+
+  #mix(word: number): void {
+    const [a, b] = this.#trace;
+    this.#trace[0] = Math.imul(a ^ word, 0x01000193);
+    this.#trace[1] = Math.imul(((b << 13) | (b >>> 19)) ^ word, 0x5bd1e995);
+  }
+}

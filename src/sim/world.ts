@@ -1,0 +1,155 @@
+/** The machines, what connects them, and the nodes on them; and what an operator does with nodes. */
+import { WeftError } from "../error.js";
+import type { ChaosKind } from "./chaos.js";
+import { Network } from "./network.js";
+import { SimNode } from "./node.js";
+import type { Skew } from "./process.js";
+import { Random } from "./random.js";
+import { Schedule } from "./schedule.js";
+import { Watch } from "./watch.js";
+
+/** Clocks run wrong by up to this share, and are set wrong by up to so many milliseconds. */
+export const SKEW = { rate: 0.01, offset: 60_000 };
+/** Of messages, when they come twice. */
+const DUPLICATES = 0.05;
+/** Nodes a starting one is told of. */
+const JOINS = 3;
+/** Milliseconds. */
+const RESTART_AFTER = 2_000;
+
+export interface WorldOptions {
+  readonly seed: number;
+  /** The probability that a segment is lost. */
+  readonly loss: number;
+  /** The cluster's network. */
+  readonly network: string;
+  readonly chaos: ReadonlySet<ChaosKind>;
+}
+
+export class World {
+  readonly schedule = new Schedule();
+  readonly random: Random;
+  readonly network: Network;
+  readonly watch: Watch;
+  /** One for each place in the cluster. */
+  readonly nodes: SimNode[] = [];
+  /** Whose disks were lost, and with them who they were. */
+  readonly lost: SimNode[] = [];
+  readonly #options: WorldOptions;
+
+  constructor(options: WorldOptions) {
+    this.#options = options;
+    this.random = new Random(options.seed);
+    this.watch = new Watch(this.schedule);
+    const { loss, chaos } = options;
+    const duplicates = chaos.has("duplicates") ? DUPLICATES : 0;
+    this.network = new Network(this.schedule, this.random.fork(), { loss, duplicates }, this.watch);
+  }
+
+  running(): SimNode[] {
+    return this.nodes.filter(({ mesh }) => mesh);
+  }
+
+  /** A new node, not started yet. */
+  add(): SimNode {
+    const node = this.#build();
+    this.nodes.push(node);
+    return node;
+  }
+
+  /**
+   * Unless it runs, or another took its place. As often as it takes while its disk is full: a service manager does so too.
+   *
+   * @throws WeftError when it cannot start for another reason
+   */
+  async start(node: SimNode): Promise<void> {
+    if (node.mesh || !this.nodes.includes(node)) return;
+    this.watch.note(`${node.name} starts`);
+    try {
+      if (this.#isBeginning(node)) await node.start([], this.#options.network);
+      else await node.start(this.#toldOf(node));
+    } catch (error) {
+      if (!(error instanceof WeftError) || error.code !== "STATE_WRITE") throw error;
+      this.schedule.after(RESTART_AFTER, () => this.start(node));
+    }
+  }
+
+  /** The state directory is lost: another machine, with another name, takes the place. */
+  async replace(old: SimNode): Promise<void> {
+    this.lost.push(old);
+    const node = this.#build();
+    this.nodes[this.nodes.indexOf(old)] = node;
+    this.watch.note(`${node.name} takes the place of ${old.name}`);
+    await this.start(node);
+  }
+
+  /** Who was told only of machines that are gone is told of others. */
+  async tellStrangers(): Promise<void> {
+    for (const node of this.running()) {
+      if (node.disk.last.cluster) continue;
+      await node.end("stop");
+      await this.start(node);
+    }
+  }
+
+  /** Whether every node has its lease, and knows every other as that one is. */
+  hasConverged(): boolean {
+    if (this.running().length < this.nodes.length) return false;
+    return this.disagreement() === undefined;
+  }
+
+  /** The first thing that keeps the running nodes from agreeing, in words. */
+  disagreement(): string | undefined {
+    const running = this.running();
+    const selves = running.map(({ mesh }) => mesh!.self());
+    for (const { name, leases } of selves) if (leases.length === 0) return `${name} has no lease`;
+    for (const [i, { mesh, name }] of running.entries()) {
+      const seen = new Map(mesh!.members().map((member) => [member.id, member]));
+      for (const [j, other] of selves.entries()) {
+        if (i === j) continue;
+        const member = seen.get(other.id);
+        if (!member) return `${name} does not know ${other.name}`;
+        const leases = member.leases.map(({ subnet }) => subnet).join();
+        if (leases !== other.leases.join()) return `${name} knows other leases of ${other.name}`;
+      }
+    }
+    return undefined;
+  }
+
+  /** The first node founds the cluster, once. */
+  #isBeginning(node: SimNode): boolean {
+    return node === this.nodes[0] && this.lost.length === 0 && !node.disk.last.cluster;
+  }
+
+  #toldOf(node: SimNode): SimNode[] {
+    const others = this.nodes.filter((other) => other !== node && other.disk.last.cluster);
+    const join = Array.from({ length: JOINS }, () => this.random.pick(others));
+    return [...new Set(join)].filter((other) => other !== undefined);
+  }
+
+  #build(): SimNode {
+    const machine = this.network.machine();
+    const node = new SimNode(
+      `h${machine.number}`,
+      machine,
+      this.#skew(),
+      this.network,
+      this.random.fork(),
+      {
+        changed: (changed) => this.watch.changed(changed),
+        ended: (ended) => this.watch.ended(ended),
+        said: () => {},
+      },
+    );
+    this.watch.built(node);
+    return node;
+  }
+
+  #skew(): Skew {
+    if (!this.#options.chaos.has("skew")) return { rate: 1, offset: 0 };
+    return {
+      rate: 1 + this.random.between(-SKEW.rate, SKEW.rate),
+      offset: this.random.between(-SKEW.offset, SKEW.offset),
+    };
+  }
+}

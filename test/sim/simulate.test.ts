@@ -1,0 +1,53 @@
+/** The simulation itself: it can be repeated, it notices what it must, and what it finds holds. */
+import { describe, expect, it } from "vitest";
+import { CHAOS } from "../../src/sim/chaos.js";
+import { emptyTally, runSchedule } from "../../src/sim/schedules.js";
+import { type Options, simulate } from "../../src/sim/simulate.js";
+import { seed } from "../mesh/seed.js";
+
+/** Milliseconds. No measure of anything: a busy machine takes its time. */
+const PATIENCE = 120_000;
+
+const rough: Options = { nodes: 7, loss: 0.05, seed, minutes: 2, chaos: CHAOS };
+
+describe("one seed", { timeout: PATIENCE }, () => {
+  it("gives the same trace and figures again, another seed another trace", async () => {
+    const first = await simulate(rough);
+    expect(await simulate(rough)).toEqual(first);
+    expect((await simulate({ ...rough, seed: seed + 1 })).trace).not.toBe(first.trace);
+  });
+});
+
+describe("a quiet cluster", { timeout: PATIENCE }, () => {
+  it("comes together, and every new record reaches all", async () => {
+    const result = await simulate({ nodes: 25, loss: 0, seed, minutes: 3, chaos: [] });
+    expect(result).toMatchObject({ converged: true, doubleLeases: 0, unowned: 0 });
+    expect(result.convergence.records).toBeGreaterThan(20);
+    expect(result.convergence.max).toBeGreaterThan(0);
+    expect(result.perNodePerSecond.messages).toBeGreaterThan(0);
+    expect(result.perNodePerSecond.wireBytes).toBeGreaterThan(result.perNodePerSecond.bytes);
+  });
+
+  it("takes longer over a lossy underlay, and comes together all the same", async () => {
+    const options: Options = { nodes: 12, loss: 0, seed, minutes: 3, chaos: [] };
+    const clean = await simulate(options);
+    const lossy = await simulate({ ...options, loss: 0.3 });
+    expect(lossy).toMatchObject({ converged: true, doubleLeases: 0 });
+    expect(lossy.convergence.p99).toBeGreaterThan(clean.convergence.p99);
+  });
+});
+
+/** Seconds of real time for seeded schedules: more of them is a longer `npm run sim:soak`. */
+const SECONDS = Number(process.env.WEFT_SIM_SECONDS ?? 30);
+
+describe("clusters of 3 to 25 in trouble", () => {
+  it("never use one lease twice, whatever the schedule", {
+    timeout: SECONDS * 1000 + PATIENCE,
+  }, async () => {
+    const tally = emptyTally();
+    const end = performance.now() + SECONDS * 1000;
+    while (performance.now() < end) await runSchedule(seed + tally.schedules, tally);
+    console.log(`${tally.schedules} schedules, ${tally.nodes} nodes, unhealed: ${tally.unhealed}`);
+    expect(tally.double).toEqual([]);
+  });
+});
