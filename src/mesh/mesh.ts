@@ -212,14 +212,14 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     for (const address of this.#joins()) {
       const failure = this.#links.failure(address);
       if (failure && !this.#isSettled(address)) {
-        problems.push(`join address ${address}: ${failure.message}`);
+        problems.push(`join address ${address}: ${failure.message}: ${failure.remedy}`);
       }
     }
     problems.push(...(this.#current()?.problems ?? []));
     for (const { name, meshEndpoint, state } of this.members()) {
       if (state !== "unreachable") continue;
-      const why = this.#links.failure(meshEndpoint)?.message;
-      problems.push(`${name} cannot be reached at ${meshEndpoint}: ${why}`);
+      const { message, remedy } = this.#links.failure(meshEndpoint)!;
+      problems.push(`${name} cannot be reached at ${meshEndpoint}: ${message}: ${remedy}`);
     }
     if (this.#copy && this.#parts.clock.now() - this.#copy.heard < COPY_SPOKEN_OF) {
       problems.push(
