@@ -63,6 +63,7 @@ export function outbound(from: u32, count: u32): u32 {
     if (p.verdict == 0) p.verdict = toWire(p);
     if (p.verdict) p.verdict = answer(p, p.verdict);
   }
+  if (i == count) rememberBatch(count);
   return i;
 }
 
@@ -85,9 +86,16 @@ function fromDevice(p: Packet): i32 {
 function toWire(p: Packet): i32 {
   const r = route(p);
   if (r) return r;
-  remember(p, OUT);
   clamp(p);
   return encap(p);
+}
+
+/** Last of all: a newcomer may displace a flow, whose headers a packet of the batch was still to use. */
+function rememberBatch(count: u32): void {
+  for (let i: u32 = 0; i < count; i++) {
+    const p = packetAt(i);
+    if (p.verdict == 0) remember(p, OUT);
+  }
 }
 
 // ---------------------------------------------------------------- inbound

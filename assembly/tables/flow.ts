@@ -38,7 +38,10 @@ export function recall(p: Packet, direction: u32): void {
   }
 }
 
-/** Keeps what was decided for this packet for those of its flow that follow. */
+/**
+ * Keeps what was decided for this packet for those of its flow that follow. Who
+ * is displaced by it must not be pointed at any more.
+ */
 export function remember(p: Packet, direction: u32): void {
   if (p.flow) return;
   // One before it in the same vector may have been of its flow.
@@ -58,10 +61,11 @@ export function remember(p: Packet, direction: u32): void {
   p.flow = flow;
 }
 
-/** Puts the flow's VXLAN and Ethernet headers before the IP header at `ip`; gives where they begin. */
+/** Puts the VXLAN and Ethernet headers before the IP header at `ip`; gives where they begin. */
 export function prependHeaders(p: Packet, ip: usize): usize {
   const start = ip - ENCAP_SIZE;
-  copyHeaders(p.flow + HEADERS, start);
+  if (p.flow) copyHeaders(p.flow + HEADERS, start);
+  else makeHeaders(p, start);
   return start;
 }
 
