@@ -69,8 +69,11 @@ export function answerBuffer(): usize {
 /** The device refused write `i`: every packet in it is lost. */
 export function writeFailed(i: u32, reason: i32): void {
   const count = load<u32>(PACKET_COUNT);
+  const head = writeAt(i).head;
+  // Of a packet that was cut into several writes, one lost is all lost.
+  head.verdict = reason;
   // Packets before its head belong to an earlier pass, with writes of the same numbers.
-  for (let k = indexOf(writeAt(i).head); k < count; k++) {
+  for (let k = indexOf(head); k < count; k++) {
     const p = packetAt(k);
     if (p.write == i) p.verdict = reason;
   }

@@ -11,6 +11,8 @@
  *   TABLES   +----------------------------------------------------------+
  *            | copy 0: peers | endpoints | routes                       |
  *            | copy 1: the same; one is searched, one is being filled   |
+ *   FLOWS    +----------------------------------------------------------+
+ *            | what was decided for each connection                     |
  *   PACKETS  +----------------------------------------------------------+
  *            | what the stages know of each packet of the batch         |
  *   RECEIVE  +----------------------------------------------------------+
@@ -110,7 +112,9 @@ export const ENDPOINT_SIZE: u32 = 8;
 /** A power of two, twice MAX_PEERS: at most half full, so that a probe ends soon. */
 export const ENDPOINT_BITS: u32 = 14;
 
-export const PEERS_AT: u32 = 0;
+/** u32: counts publications; what was decided for a flow under an earlier one is decided again. */
+export const GENERATION_AT: u32 = 0;
+export const PEERS_AT: u32 = 64;
 export const ENDPOINTS_AT: u32 = PEERS_AT + MAX_PEERS * PEER_SIZE;
 /** Routes: a table of its own for each family. */
 export const LPM4_AT: u32 = ENDPOINTS_AT + (1 << ENDPOINT_BITS) * ENDPOINT_SIZE;
@@ -118,6 +122,15 @@ export const LPM6_AT: u32 = LPM4_AT + LPM4_SIZE;
 export const COPY_SIZE: u32 = LPM6_AT + LPM6_SIZE;
 
 const TABLES_END: usize = TABLES + 2 * COPY_SIZE;
+
+// ------------------------------------------------------------------ flows
+
+/** Pairs of records begin at a multiple of their size. */
+export const FLOWS: usize = (TABLES_END + GUARD + 255) & ~255;
+export const FLOW_SIZE: u32 = 128;
+export const FLOW_BITS: u32 = 16;
+
+const FLOWS_END: usize = FLOWS + (FLOW_SIZE << FLOW_BITS);
 
 // ------------------------------------------------------------------ batch
 
@@ -129,8 +142,8 @@ export const MAX_GATHERED: u32 = 128;
 /** Packets in one batch: what all messages together can hold. */
 export const MAX_PACKETS: u32 = BATCH * MAX_GATHERED;
 
-export const PACKETS: usize = TABLES_END + GUARD;
-export const PACKET_SIZE: u32 = 48;
+export const PACKETS: usize = FLOWS_END + GUARD;
+export const PACKET_SIZE: u32 = 52;
 /** Where in a packet's record its verdict stands (assembly/packet.ts). */
 export const PACKET_VERDICT: u32 = 28;
 /** Packets that take each step together: so many, and the rest of the message that reached it. */
@@ -162,7 +175,7 @@ export const IOVEC_LEN: u32 = 8;
 export const CMSG_LEVEL: u32 = 8;
 export const CMSG_TYPE: u32 = 12;
 export const CMSG_DATA: u32 = 16;
-export const CONTROL_SIZE: u32 = 32;
+export const CMSG_ROOM: u32 = 32;
 /** struct sockaddr_in6, which a sockaddr_in fits into. */
 export const SOCKADDR_SIZE: u32 = 28;
 export const SOCKADDR_PORT: u32 = 2;
@@ -176,7 +189,7 @@ export const NAME_SIZE: u32 = 32;
 export const RECEIVE_CONTROLS: usize = RECEIVE_NAMES + BATCH * NAME_SIZE;
 
 /** The one message of recvmsg(MSG_ERRQUEUE): header, name, control data. */
-export const ERROR_MESSAGE: usize = RECEIVE_CONTROLS + BATCH * CONTROL_SIZE;
+export const ERROR_MESSAGE: usize = RECEIVE_CONTROLS + BATCH * CMSG_ROOM;
 export const ERROR_NAME: usize = ERROR_MESSAGE + MMSGHDR_SIZE;
 export const ERROR_CONTROL: usize = ERROR_NAME + NAME_SIZE;
 export const ERROR_CONTROL_SIZE: u32 = 256;
@@ -193,7 +206,7 @@ export const WIRE: usize = RECEIVE_END + GUARD;
 export const WIRE_IOVECS: usize = WIRE + MAX_SEGMENTS * MMSGHDR_SIZE;
 export const WIRE_CONTROLS: usize = WIRE_IOVECS + MAX_SEGMENTS * 2 * IOVEC_SIZE;
 /** What we know of each message (assembly/wire-list.ts). */
-export const TRAINS: usize = WIRE_CONTROLS + MAX_SEGMENTS * CONTROL_SIZE;
+export const TRAINS: usize = WIRE_CONTROLS + MAX_SEGMENTS * CMSG_ROOM;
 export const TRAIN_SIZE: u32 = 32;
 export const WIRE_HEADERS: usize = TRAINS + MAX_SEGMENTS * TRAIN_SIZE;
 /** VXLAN (8), Ethernet (14), and an IP and a TCP header with all their options (60 + 60). */
@@ -244,13 +257,9 @@ export const GUARD_3: usize = PACKETS_END;
 export const GUARD_4: usize = RECEIVE_END;
 export const GUARD_5: usize = WIRE_END;
 export const GUARD_6: usize = DEVICE_END;
+export const GUARD_7: usize = FLOWS_END;
 
 // ------------------------------------------------------------------ places
-
-/** Where the inner IP header of packet `i` of the batch stands. */
-export function ipAt(i: u32): usize {
-  return SLOTS + i * SLOT_SIZE + HEADROOM;
-}
 
 /** An address in this memory as the kernel sees it. */
 export function hostAddress(address: usize): u64 {

@@ -25,9 +25,11 @@ export class Packet {
   /** Whose the destination is: a peer, THIS_NODE or NO_PEER. */
   owner: u32;
   /** Payload bytes of each of the many packets that this is in one; 0 when it is just one. */
-  step: u32;
+  segmentSize: u32;
   /** The sockaddr it came from, if it came from the wire. */
   sender: usize;
+  /** What was decided for its connection before, or 0 (tables/flow). */
+  flow: usize;
   /** The device write that carries it, or NO_WRITE. */
   write: u32;
 }
@@ -45,7 +47,8 @@ export function nextPacket(ip: usize, length: u32): Packet {
   p.length = length;
   p.peer = 0;
   p.verdict = 0;
-  p.step = 0;
+  p.segmentSize = 0;
+  p.flow = 0;
   p.write = NO_WRITE;
   return p;
 }

@@ -1,8 +1,8 @@
 /**
  * THE STORY of a packet.
  *
- *   outbound:  device -> parse -> offload -> lookup -> route -> clamp -> encap -> wire
- *   inbound:   wire -> decap -> parse -> lookup -> admit -> clamp -> coalesce -> device
+ *   outbound:  device -> parse -> offload -> flow? -> lookup -> route -> clamp -> encap -> wire
+ *   inbound:   wire -> decap -> parse -> flow? -> lookup -> admit -> clamp -> coalesce -> device
  *
  * A stage returns 0 to go on, or the reason why not. The host reads a batch
  * into the slots and calls outbound() until every packet went through, or
@@ -10,7 +10,7 @@
  * settle(). One read from the device may be many packets in one, which `encap`
  * segments; one message from the wire may be a train of datagrams, which
  * `coalesce` puts together again. Lookups are done for a vector of packets at
- * once, because each waits for memory.
+ * once, because each waits for memory; a packet whose flow is remembered needs none.
  */
 
 import { begin } from "./batch";
@@ -18,10 +18,10 @@ import {
   DEVICE_COUNT,
   ENCAP_SIZE,
   HEADROOM,
+  IN,
   LENGTHS,
   MAX_GATHERED,
-  OPEN_BITS,
-  OPEN_WRITES,
+  OUT,
   PACKET_COUNT,
   SEGMENT_COUNT,
   SLOT_SIZE,
@@ -36,13 +36,14 @@ import { datagramSize, rearm, received, receivedLength, senderOf } from "./recei
 import { admit } from "./stages/admit";
 import { answer } from "./stages/answer";
 import { clamp } from "./stages/clamp";
-import { coalesce, finishJoined } from "./stages/coalesce";
+import { closeAll, coalesce, finishJoined } from "./stages/coalesce";
 import { decap } from "./stages/decap";
 import { encap } from "./stages/encap";
 import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
 import { route } from "./stages/route";
 import { deliverWhole, isWhole } from "./stages/whole";
+import { recall, remember } from "./tables/flow";
 import { lookupDestinations, lookupSources } from "./tables/route";
 import { hasRoom } from "./wire-list";
 
@@ -62,6 +63,7 @@ export function outbound(from: u32, count: u32): u32 {
     if (p.verdict == 0) p.verdict = toWire(p);
     if (p.verdict) p.verdict = answer(p, p.verdict);
   }
+  if (i == count) rememberBatch(count);
   return i;
 }
 
@@ -70,6 +72,7 @@ function takeReads(count: u32): void {
     const ip = SLOTS + i * SLOT_SIZE + HEADROOM;
     const p = nextPacket(ip, load<u32>(LENGTHS + i * 4) - VIRTIO_SIZE);
     p.verdict = fromDevice(p);
+    if (p.verdict == 0) recall(p, OUT);
   }
 }
 
@@ -85,6 +88,14 @@ function toWire(p: Packet): i32 {
   if (r) return r;
   clamp(p);
   return encap(p);
+}
+
+/** Last of all: a newcomer may displace a flow, whose headers a packet of the batch was still to use. */
+function rememberBatch(count: u32): void {
+  for (let i: u32 = 0; i < count; i++) {
+    const p = packetAt(i);
+    if (p.verdict == 0) remember(p, OUT);
+  }
 }
 
 // ---------------------------------------------------------------- inbound
@@ -113,7 +124,7 @@ function takeMessage(i: u32): void {
   const length = receivedLength(i);
   const size = datagramSize(i);
   if (size < length && isWhole(start, length - ENCAP_SIZE)) {
-    takeDatagram(start, length - ENCAP_SIZE, i).step = size;
+    takeDatagram(start, length - ENCAP_SIZE, i).segmentSize = size;
     return rearm(i);
   }
   let at: u32 = 0;
@@ -129,6 +140,7 @@ function takeDatagram(ip: usize, length: u32, message: u32): Packet {
   const p = nextPacket(ip, length);
   p.sender = senderOf(message);
   p.verdict = fromWire(p);
+  if (p.verdict == 0) recall(p, IN);
   return p;
 }
 
@@ -141,13 +153,14 @@ function fromWire(p: Packet): i32 {
 function toDevice(p: Packet): i32 {
   const r = admit(p);
   if (r) return r;
+  remember(p, IN);
   clamp(p);
-  return p.step ? deliverWhole(p) : coalesce(p);
+  return p.segmentSize ? deliverWhole(p) : coalesce(p);
 }
 
 function clearLists(): void {
   store<u32>(WIRE_COUNT, 0);
   store<u32>(SEGMENT_COUNT, 0);
   store<u32>(DEVICE_COUNT, 0);
-  memory.fill(OPEN_WRITES, 0, (1 << OPEN_BITS) * 4);
+  closeAll();
 }

@@ -3,8 +3,8 @@ import {
   BATCH,
   CMSG_DATA,
   CMSG_LEVEL,
+  CMSG_ROOM,
   CMSG_TYPE,
-  CONTROL_SIZE,
   ENCAP_SIZE,
   HEADROOM,
   hostAddress,
@@ -40,7 +40,7 @@ export function prepareReceive(): void {
     store<u64>(message, hostAddress(senderOf(i)), MMSGHDR_NAME);
     store<u64>(message, hostAddress(iovec), MMSGHDR_IOV);
     store<u64>(message, 1, MMSGHDR_IOVLEN);
-    store<u64>(message, hostAddress(RECEIVE_CONTROLS + i * CONTROL_SIZE), MMSGHDR_CONTROL);
+    store<u64>(message, hostAddress(RECEIVE_CONTROLS + i * CMSG_ROOM), MMSGHDR_CONTROL);
     store<u64>(iovec, hostAddress(received(i)));
     store<u64>(iovec, ENCAP_SIZE + MAX_PACKET, IOVEC_LEN);
     rearm(i);
@@ -51,7 +51,7 @@ export function prepareReceive(): void {
 export function rearm(i: u32): void {
   const message = RECEIVE + i * MMSGHDR_SIZE;
   store<u32>(message, SOCKADDR_SIZE, MMSGHDR_NAMELEN);
-  store<u64>(message, CONTROL_SIZE, MMSGHDR_CONTROLLEN);
+  store<u64>(message, CMSG_ROOM, MMSGHDR_CONTROLLEN);
 }
 
 /** Where message `i` begins: its first inner IP header then stands at HEADROOM of its slot. */
@@ -73,7 +73,7 @@ export function datagramSize(i: u32): u32 {
   const whole = receivedLength(i);
   const message = RECEIVE + i * MMSGHDR_SIZE;
   if (load<u64>(message, MMSGHDR_CONTROLLEN) < CMSG_DATA + 4) return whole;
-  const control = RECEIVE_CONTROLS + i * CONTROL_SIZE;
+  const control = RECEIVE_CONTROLS + i * CMSG_ROOM;
   if (load<u32>(control, CMSG_LEVEL) != SOL_UDP || load<u32>(control, CMSG_TYPE) != UDP_GRO) {
     return whole;
   }

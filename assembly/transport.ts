@@ -4,12 +4,17 @@ import { fold, pseudoSum, pseudoSum6, sum } from "./wire/checksum";
 import * as ipv4 from "./wire/ipv4";
 import * as ipv6 from "./wire/ipv6";
 import { TCP } from "./wire/protocol";
-import { TCP_CHECKSUM } from "./wire/tcp";
-import { UDP_CHECKSUM } from "./wire/udp";
+import { headerLength, TCP_CHECKSUM } from "./wire/tcp";
+import { UDP_CHECKSUM, UDP_SIZE } from "./wire/udp";
 
 /** Where in the transport header the checksum stands. */
 export function checksumOffset(p: Packet): u32 {
   return p.protocol == TCP ? TCP_CHECKSUM : UDP_CHECKSUM;
+}
+
+/** Bytes of all headers of a TCP or UDP packet: what each of its segments has a copy of. */
+export function headersOf(p: Packet): u32 {
+  return p.transport + (p.protocol == TCP ? headerLength(p.ip + p.transport) : UDP_SIZE);
 }
 
 /** The pseudo-header's sum for `length` bytes of transport in a packet like `p` at `ip`. */

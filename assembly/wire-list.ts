@@ -7,8 +7,8 @@ import {
   CAN_TRAIN,
   CMSG_DATA,
   CMSG_LEVEL,
+  CMSG_ROOM,
   CMSG_TYPE,
-  CONTROL_SIZE,
   hostAddress,
   IOVEC_LEN,
   IOVEC_SIZE,
@@ -132,7 +132,7 @@ function writeMessage(i: u32, peer: u32, segment: u32): void {
 /** Tells the kernel to cut message `i` into datagrams of `size` bytes; wrong for a single one. */
 function announceTrain(i: u32, size: u32): void {
   const message = WIRE + i * MMSGHDR_SIZE;
-  const control = WIRE_CONTROLS + i * CONTROL_SIZE;
+  const control = WIRE_CONTROLS + i * CMSG_ROOM;
   store<u64>(control, CMSG_DATA + 2);
   store<u32>(control, SOL_UDP, CMSG_LEVEL);
   store<u32>(control, UDP_SEGMENT, CMSG_TYPE);

@@ -166,8 +166,8 @@ function receive(i: number, length: number, peer: number): void {
   view.setUint32(message + layout.MMSGHDR_LEN, length, true);
   bytes.fill(
     0,
-    layout.RECEIVE_CONTROLS + i * layout.CONTROL_SIZE,
-    layout.RECEIVE_CONTROLS + (i + 1) * layout.CONTROL_SIZE,
+    layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM,
+    layout.RECEIVE_CONTROLS + (i + 1) * layout.CMSG_ROOM,
   );
   view.setUint16(name, 2, true);
   bytes.set([192, 0, 2 + (peer >> 8), peer & 255], name + layout.SOCKADDR_IPV4);

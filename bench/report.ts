@@ -52,12 +52,13 @@ function between(net: NetResult | undefined): string[] {
     `Between two hosts, medians of ${net.rounds} rounds (${net.date.slice(0, 10)}; ${describeMachine(net.machine)}):`,
     "",
     ...table([
-      ["", "unit", ...names, "weft : vxlan", "weftOff : vxlanOff"],
+      ["", "unit", ...names, "weft : vxlan", "weft : vxlanOff", "weftOff : vxlanOff"],
       ...net.quantities.map((row) => [
         row.title,
         row.unit,
         ...names.map((name) => medianOf(row, name)),
         comparison(row.compared[0]),
+        comparison(row.compared[2]),
         comparison(row.compared[1]),
       ]),
     ]),

@@ -72,6 +72,8 @@ export class Agent implements Control {
   #peers: readonly Peer[] = [];
   #trouble: string[] = [];
   #applying: Promise<void> = Promise.resolve();
+  /** Something changed since the mesh was last followed, and that will be seen to. */
+  #isWaiting = false;
   #stopped = false;
 
   constructor(config: Config, log: Logger) {
@@ -154,7 +156,7 @@ export class Agent implements Control {
 
   async #unwind(): Promise<void> {
     this.#stopped = true;
-    await this.#applying;
+    await this.#applying.catch(() => {});
     for (const undo of this.#undo.splice(0).reverse()) {
       try {
         await undo();
@@ -169,7 +171,10 @@ export class Agent implements Control {
 
   /** Brings dataplane and host to what the mesh says now; one at a time, in order. */
   #follow(): void {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
     this.#applying = this.#applying.then(async () => {
+      this.#isWaiting = false;
       if (this.#stopped) return;
       const trouble: string[] = [];
       try {

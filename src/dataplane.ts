@@ -53,8 +53,12 @@ export interface Outcome {
 }
 
 const MAX_VNI = 0xffffff;
-/** What RFC 791 asks every host to take, and what is left of 65,535 with all headers around it. */
+/**
+ * Bytes: what every host takes (RFC 791), what every IPv6 link takes (RFC 8200),
+ * and what is left of 65,535 with all headers around it.
+ */
 const MIN_MTU = 576;
+const MIN_MTU_6 = 1280;
 const MAX_MTU = 65_465;
 
 export class Dataplane {
@@ -78,9 +82,10 @@ export class Dataplane {
   /** @throws WeftError when an option cannot be */
   static async create(options: DataplaneOptions): Promise<Dataplane> {
     checkRange("vni", options.vni, 1, MAX_VNI);
-    checkRange("mtu", options.mtu, MIN_MTU, MAX_MTU);
-    parseEndpoint(options.underlay);
     const leases: Prefix[] = options.leases.map(parsePrefix);
+    const hasIPv6 = leases.some(({ family }) => family === 6);
+    checkRange("mtu", options.mtu, hasIPv6 ? MIN_MTU_6 : MIN_MTU, MAX_MTU);
+    parseEndpoint(options.underlay);
     const own = { vni: options.vni, mac: parseMac(options.mac), mtu: options.mtu, leases };
     return new Dataplane(await Core.create(), own, options);
   }

@@ -9,7 +9,7 @@ import {
 } from "../memory";
 import { Packet } from "../packet";
 import { ANSWERED, NO_HOST, NO_ROUTE, TOO_BIG, TTL_EXCEEDED } from "../reason";
-import { pathMtu } from "../tables/peer";
+import { mtuFor } from "../tables/peer";
 import * as icmp from "../wire/icmp";
 import * as icmpv6 from "../wire/icmpv6";
 import * as ipv4 from "../wire/ipv4";
@@ -49,7 +49,7 @@ function answer4(p: Packet, reason: i32): void {
     case TTL_EXCEEDED:
       return error4(p, icmp.TIME_EXCEEDED, icmp.TTL_IN_TRANSIT, 0);
     case TOO_BIG:
-      return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, pathMtu(p.peer));
+      return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtuFor(p));
   }
 }
 
@@ -62,7 +62,7 @@ function answer6(p: Packet, reason: i32): void {
     case TTL_EXCEEDED:
       return error6(p, icmpv6.TIME_EXCEEDED, icmpv6.HOP_LIMIT_IN_TRANSIT, 0);
     case TOO_BIG:
-      return error6(p, icmpv6.PACKET_TOO_BIG, 0, pathMtu(p.peer));
+      return error6(p, icmpv6.PACKET_TOO_BIG, 0, mtuFor(p));
   }
 }
 

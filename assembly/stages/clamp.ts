@@ -1,5 +1,5 @@
 import { Packet } from "../packet";
-import { pathMtu } from "../tables/peer";
+import { mtuFor } from "../tables/peer";
 import { isSound, isUnfinished } from "../transport";
 import { checksum } from "../wire/checksum";
 import * as ipv4 from "../wire/ipv4";
@@ -21,7 +21,7 @@ export function clamp(p: Packet): void {
   if (at == 0) return;
 
   const fixed = (p.family == 4 ? ipv4.IPV4_SIZE : IPV6_SIZE) + tcp.TCP_SIZE;
-  const largest = pathMtu(p.peer) - fixed;
+  const largest = mtuFor(p) - fixed;
   const announced: u32 = bswap<u16>(load<u16>(at));
   if (announced <= largest) return;
   const value = bswap<u16>(<u16>largest);

@@ -10,7 +10,7 @@ import {
   VIRTIO_SIZE,
 } from "../memory";
 import { Packet } from "../packet";
-import { checksumOffset, isUnfinished, isVerified, pseudoSumOf } from "../transport";
+import { checksumOffset, headersOf, isUnfinished, isVerified, pseudoSumOf } from "../transport";
 import { fold } from "../wire/checksum";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
@@ -149,10 +149,6 @@ function finishHead(w: Write): void {
 function gsoTypeOf(p: Packet): u32 {
   if (p.protocol == UDP) return virtio.GSO_UDP_L4;
   return p.family == 4 ? virtio.GSO_TCPV4 : virtio.GSO_TCPV6;
-}
-
-function headersOf(p: Packet): u32 {
-  return p.transport + (p.protocol == TCP ? tcp.headerLength(p.ip + p.transport) : udp.UDP_SIZE);
 }
 
 /** Same addresses and ports, and the same word on how to treat them. */

@@ -1,15 +1,16 @@
 import { ENCAP_SIZE, MAX_PIECES } from "../memory";
 import { Packet } from "../packet";
 import { TOO_BIG } from "../reason";
-import { pathMtu, prependHeaders } from "../tables/peer";
+import { prependHeaders } from "../tables/flow";
+import { mtuFor } from "../tables/peer";
 import * as ipv4 from "../wire/ipv4";
 import { madeHeader, pushDatagram } from "../wire-list";
 import { segment } from "./segment";
 
 /** Puts the peer's headers before the packet; what is too big for one datagram becomes several. */
 export function encap(p: Packet): i32 {
-  if (p.step) return segment(p);
-  if (p.length > pathMtu(p.peer)) return fragment(p);
+  if (p.segmentSize) return segment(p);
+  if (p.length > mtuFor(p)) return fragment(p);
   const start = prependHeaders(p, p.ip);
   pushDatagram(p, start, p.length + ENCAP_SIZE, start, 0);
   return 0;
@@ -22,7 +23,7 @@ export function encap(p: Packet): i32 {
 function fragment(p: Packet): i32 {
   const header = p.transport;
   const data = p.length - header;
-  const step = (pathMtu(p.peer) - header) & ~7;
+  const step = (mtuFor(p) - header) & ~7;
   if ((data + step - 1) / step > MAX_PIECES) return TOO_BIG;
 
   const firstOffset = p.fragment & ipv4.OFFSET_MASK;

@@ -21,8 +21,8 @@ export function offload(p: Packet): i32 {
 
 /** The checksum is made for each segment anew, whatever the header says of it. */
 function checkGso(p: Packet, header: usize): i32 {
-  p.step = virtio.gsoSize(header);
-  if (p.step == 0 || isFragment(p)) return BAD_OFFLOAD;
+  p.segmentSize = virtio.gsoSize(header);
+  if (p.segmentSize == 0 || isFragment(p)) return BAD_OFFLOAD;
   switch (virtio.gsoType(header)) {
     case virtio.GSO_TCPV4:
       return p.family == 4 && p.protocol == TCP ? 0 : BAD_OFFLOAD;

@@ -1,9 +1,9 @@
 import { Packet } from "../packet";
 import { NO_HOST, NO_ROUTE, TOO_BIG, TTL_EXCEEDED } from "../reason";
-import { NO_PEER, pathMtu, THIS_NODE } from "../tables/peer";
+import { mtuFor, NO_PEER, THIS_NODE } from "../tables/peer";
+import { headersOf } from "../transport";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
-import { gsoHeaders } from "./segment";
 
 /** Takes the hop a router takes, towards the owner of the destination (RFC 1812, 5.2.1 and 5.3.1). */
 export function route(p: Packet): i32 {
@@ -12,7 +12,7 @@ export function route(p: Packet): i32 {
   // The host handed us an address of its own lease: nothing on this host carries it.
   if (p.peer == THIS_NODE) return NO_HOST;
   if (hopsLeft(p) <= 1) return TTL_EXCEEDED;
-  if (onWire(p) > pathMtu(p.peer) && !mayFragment(p)) return TOO_BIG;
+  if (onWire(p) > mtuFor(p) && !mayFragment(p)) return TOO_BIG;
 
   if (p.family == 4) ipv4.decrementTtl(p.ip);
   else ipv6.decrementHopLimit(p.ip);
@@ -25,10 +25,10 @@ function hopsLeft(p: Packet): u32 {
 
 /** Only the source fragments IPv6 (RFC 8200, 4.5), and what is many in one is segmented instead. */
 function mayFragment(p: Packet): bool {
-  return p.family == 4 && (p.fragment & ipv4.DONT_FRAGMENT) == 0 && p.step == 0;
+  return p.family == 4 && (p.fragment & ipv4.DONT_FRAGMENT) == 0 && p.segmentSize == 0;
 }
 
 /** Bytes of the largest packet that this becomes. */
 function onWire(p: Packet): u32 {
-  return p.step ? min(p.length, gsoHeaders(p) + p.step) : p.length;
+  return p.segmentSize ? min(p.length, headersOf(p) + p.segmentSize) : p.length;
 }

@@ -1,8 +1,8 @@
 import { ENCAP_SIZE, MAX_PIECES, WIRE_HEADER_SIZE } from "../memory";
 import { Packet } from "../packet";
 import { BAD_OFFLOAD } from "../reason";
-import { prependHeaders } from "../tables/peer";
-import { checksumOffset, pseudoSumOf } from "../transport";
+import { prependHeaders } from "../tables/flow";
+import { checksumOffset, headersOf, pseudoSumOf } from "../transport";
 import { sum, transportChecksum } from "../wire/checksum";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
@@ -18,7 +18,7 @@ import { madeHeader, pushDatagram } from "../wire-list";
  * the first (RFC 3168, 6.1.2).
  */
 export function segment(p: Packet): i32 {
-  const headers = gsoHeaders(p);
+  const headers = headersOf(p);
   const count = segmentsOf(p);
   if (count > MAX_PIECES || ENCAP_SIZE + headers > WIRE_HEADER_SIZE) return BAD_OFFLOAD;
 
@@ -26,33 +26,28 @@ export function segment(p: Packet): i32 {
     const ip = madeHeader() + ENCAP_SIZE;
     const size = makeHeaders(p, ip, i);
     const start = prependHeaders(p, ip);
-    pushDatagram(p, start, ENCAP_SIZE + headers, p.ip + headers + i * p.step, size);
+    pushDatagram(p, start, ENCAP_SIZE + headers, p.ip + headers + i * p.segmentSize, size);
   }
   return 0;
 }
 
 /** How many packets it is in one. */
 export function segmentsOf(p: Packet): u32 {
-  return max<u32>(1, (p.length - gsoHeaders(p) + p.step - 1) / p.step);
+  return max<u32>(1, (p.length - headersOf(p) + p.segmentSize - 1) / p.segmentSize);
 }
 
 /** Makes the headers of segment `i` at `ip`; gives the bytes of its payload. */
 export function makeHeaders(p: Packet, ip: usize, i: u32): u32 {
-  const headers = gsoHeaders(p);
-  const at = i * p.step;
+  const headers = headersOf(p);
+  const at = i * p.segmentSize;
   const left = p.length - headers - at;
-  const size = min(p.step, left);
+  const size = min(p.segmentSize, left);
   memory.copy(ip, p.ip, headers);
   adaptIp(p, ip, i, headers + size);
-  if (p.protocol == TCP) adaptTcp(ip + p.transport, at, i == 0, left <= p.step);
+  if (p.protocol == TCP) adaptTcp(ip + p.transport, at, i == 0, left <= p.segmentSize);
   else udp.setUdpLength(ip + p.transport, udp.UDP_SIZE + size);
   writeChecksum(p, ip, headers, p.ip + headers + at, size);
   return size;
-}
-
-/** Bytes of the headers that each segment gets its own copy of. */
-export function gsoHeaders(p: Packet): u32 {
-  return p.transport + (p.protocol == TCP ? tcp.headerLength(p.ip + p.transport) : udp.UDP_SIZE);
 }
 
 function adaptIp(p: Packet, ip: usize, i: u32, length: u32): void {

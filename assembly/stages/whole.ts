@@ -10,7 +10,7 @@ import {
 } from "../memory";
 import { Packet } from "../packet";
 import { BAD_CHECKSUM, BAD_HEADER, DEVICE_BUFFER_FULL } from "../reason";
-import { checksumOffset, isVerified, pseudoSumOf } from "../transport";
+import { checksumOffset, headersOf, isVerified, pseudoSumOf } from "../transport";
 import { fold } from "../wire/checksum";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
@@ -20,7 +20,7 @@ import * as virtio from "../wire/virtio";
 import { hasRoom, madeHeader } from "../wire-list";
 import { closeAll } from "./coalesce";
 import { isFragment } from "./parse";
-import { gsoHeaders, makeHeaders, segmentsOf } from "./segment";
+import { makeHeaders, segmentsOf } from "./segment";
 
 /**
  * Is this message not a train, but one datagram around a UDP super-packet? A
@@ -57,14 +57,14 @@ function writeWhole(p: Packet): i32 {
   udp.setUdpChecksum(p.ip + p.transport, <u16>pseudo);
   const header = p.ip - VIRTIO_SIZE;
   virtio.writeNeedsCsum(header, p.transport, checksumOffset(p));
-  virtio.writeGso(header, virtio.GSO_UDP_L4, gsoHeaders(p), p.step);
+  virtio.writeGso(header, virtio.GSO_UDP_L4, headersOf(p), p.segmentSize);
   pushWrite(p, header, VIRTIO_SIZE + p.length);
   return 0;
 }
 
 /** Made headers and slices of the payload, as on the way out; the room for headers is that of the wire. */
 function writeCut(p: Packet): i32 {
-  const headers = gsoHeaders(p);
+  const headers = headersOf(p);
   const count = segmentsOf(p);
   if (!hasRoom() || ENCAP_SIZE + headers > WIRE_HEADER_SIZE) return DEVICE_BUFFER_FULL;
   for (let i: u32 = 0; i < count; i++) {
@@ -74,7 +74,7 @@ function writeCut(p: Packet): i32 {
     const header = ip - VIRTIO_SIZE;
     virtio.writePlain(header);
     const w = pushWrite(p, header, VIRTIO_SIZE + headers);
-    pushSlice(p.write, w, p.ip + headers + i * p.step, size);
+    pushSlice(p.write, w, p.ip + headers + i * p.segmentSize, size);
   }
   return 0;
 }

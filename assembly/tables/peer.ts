@@ -68,6 +68,16 @@ export function pathMtu(index: u32): u32 {
   return load<f64>(CLOCK) < load<f64>(learned, PATH_MTU_UNTIL) ? lower : mtu;
 }
 
+/**
+ * The same for this packet. Every link under IPv6 takes 1280 bytes (RFC 8200, 5),
+ * and no IPv6 sender goes below, whatever it is told.
+ */
+export function mtuFor(p: Packet): u32 {
+  const LEAST_MTU_6: u32 = 1280;
+  const mtu = pathMtu(p.peer);
+  return p.family == 6 ? max(mtu, LEAST_MTU_6) : mtu;
+}
+
 /** A router on the way to the peer said what it can take; believed until `until` (CLOCK). */
 export function learnPathMtu(index: u32, mtu: u32, until: f64): void {
   // Never raised on somebody's word (RFC 8201, 4).
@@ -77,13 +87,14 @@ export function learnPathMtu(index: u32, mtu: u32, until: f64): void {
   store<f64>(learned, until, PATH_MTU_UNTIL);
 }
 
-/** Puts the VXLAN and Ethernet headers before the IP header at `ip`; gives where they begin. */
-export function prependHeaders(p: Packet, ip: usize): usize {
-  const peer = peerAt(p.peer);
-  const start = ip - ENCAP_SIZE;
-  // 22 bytes in two overlapping moves.
-  v128.store(start, v128.load(peer, HEADERS));
-  store<u64>(start, load<u64>(peer, HEADERS + ENCAP_SIZE - 8), ENCAP_SIZE - 8);
-  if (p.family == 6) ethernet.setEtherType(start + VXLAN_SIZE, ethernet.TYPE_IPV6);
-  return start;
+/** Copies the VXLAN and Ethernet headers of the packet's peer to `to`. */
+export function makeHeaders(p: Packet, to: usize): void {
+  copyHeaders(peerAt(p.peer) + HEADERS, to);
+  if (p.family == 6) ethernet.setEtherType(to + VXLAN_SIZE, ethernet.TYPE_IPV6);
+}
+
+/** 22 bytes in two overlapping moves. */
+export function copyHeaders(from: usize, to: usize): void {
+  v128.store(to, v128.load(from));
+  store<u64>(to, load<u64>(from, ENCAP_SIZE - 8), ENCAP_SIZE - 8);
 }

@@ -32,7 +32,7 @@ function lookupAll(from: u32, to: u32, ofSource: bool): void {
   let sixes: u32 = 0;
   for (let i = from; i < to; i++) {
     const p = packetAt(i);
-    if (p.verdict) continue;
+    if (p.verdict || p.flow) continue;
     if (p.family == 4) {
       noteKey4(fours++, i, ofSource ? ipv4.source(p.ip) : ipv4.destination(p.ip));
     } else {

@@ -70,6 +70,10 @@ export function ttl(p: usize): u32 {
 export function protocol(p: usize): u32 {
   return load<u8>(p, PROTOCOL);
 }
+/** Where source and destination stand, side by side. */
+export function addresses(p: usize): usize {
+  return p + SOURCE;
+}
 /** Network order. */
 export function source(p: usize): u32 {
   return load<u32>(p, SOURCE);

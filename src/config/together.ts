@@ -68,16 +68,19 @@ export const foundedNetwork = (
   config: Pick<Config, "network" | "networkGiven" | "join">,
 ): readonly Prefix[] => (foundsNetwork(config) ? config.network : []);
 
-function leasesFit({ network, subnetLen, subnetLen6 }: Config, where: Where): void {
+function leasesFit(config: Config, where: Where): void {
+  const { network, networkGiven, subnetLen, subnetLen6 } = config;
   for (const prefix of network) {
-    const [flag, length] =
-      prefix.family === 4 ? ["--subnet-len", subnetLen] : ["--subnet-len-6", subnetLen6];
+    const [setting, length] =
+      prefix.family === 4
+        ? (["subnet-len", subnetLen] as const)
+        : (["subnet-len-6", subnetLen6] as const);
     if (length > prefix.length) continue;
     const longest = LONGEST_LEASE[prefix.family];
     throw bad(
-      `${where("network")}: ${formatPrefix(prefix)} has no room for two leases of /${length}`,
+      `${where(networkGiven ? "network" : setting)}: ${formatPrefix(prefix)} has no room for two leases of /${length}`,
       prefix.length < longest
-        ? `give a wider network, or a ${flag} from ${prefix.length + 1} to ${longest}`
+        ? `give a wider network, or a --${setting} from ${prefix.length + 1} to ${longest}`
         : "give a wider network",
     );
   }

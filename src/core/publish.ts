@@ -20,6 +20,8 @@ const LET_GO_MS = 1000;
 export class Publisher {
   readonly #core: Core;
   #indexes = new Map<string, number>();
+  /** Of the tables; flows remembered under another one are decided again. */
+  #generation = 0;
   /** What both copies of the tables are painted from, and by prefix what stands in it. */
   readonly #ribs = { 4: new Rib(4), 6: new Rib(6) };
   #routes: RouteMap = new Map();
@@ -74,6 +76,7 @@ export class Publisher {
 
     for (const [name, index] of indexes) if (!this.#indexes.has(name)) this.forget(index);
     this.#indexes = indexes;
+    view.setUint32(copy + layout.GENERATION_AT, ++this.#generation, true);
     this.#routes = routes;
     // As it stands in a VXLAN header: three octets and a zero, in network order.
     view.setUint32(layout.OWN_VNI, own.vni << 8, false);

@@ -8,7 +8,16 @@ const MAX_OUTPUT = 64 * 1024 * 1024;
 
 /** `ask("-6", "route", "show")` is `ip -j -6 route show`. */
 export async function ask<T>(...words: string[]): Promise<T[]> {
-  return JSON.parse((await ip(["-j", ...words])) || "[]") as T[];
+  const answer = await ip(["-j", ...words]);
+  try {
+    return JSON.parse(answer || "[]") as T[];
+  } catch {
+    throw new WeftError(
+      "IP",
+      `"ip -j ${words.join(" ")}" did not answer in JSON`,
+      "install Debian's iproute2; another ip on the PATH does not do",
+    );
+  }
 }
 
 /**

@@ -52,7 +52,7 @@ const BATCH_BYTES = 256 * 1024;
 /** Messages a look when the last ones were long trains, for the same reason. */
 const LONG_MESSAGES = 8;
 const LONG = 16 * 1024;
-/** A kernel that refuses so many trains will refuse them all. */
+/** A kernel that refuses so many trains in a row will refuse them all. */
 const TRAINS_TO_REFUSE = 16;
 const MSG_ERRQUEUE = 0x2000;
 
@@ -67,6 +67,8 @@ const SLICES_SIZE = layout.MAX_SLICES * layout.IOVEC_SIZE;
 
 let messages = layout.BATCH;
 let refusedTrains = 0;
+/** The message that was last sent again because an error was not its own. */
+let toldAt = -1;
 
 core.exports.prepareReceive();
 const ready = new Epoll([tun, udp, wake]);
@@ -125,7 +127,7 @@ function readDevice(): number {
   for (let i = 0; i < layout.BATCH; i++) {
     const length = read(tun, slots + i * layout.SLOT_SIZE, room);
     if (length < 0) {
-      noMore();
+      noMore(errno());
       return i;
     }
     view.setUint32(layout.LENGTHS + 4 * i, length, true);
@@ -138,7 +140,9 @@ function readDevice(): number {
 function receiveWire(): number {
   const count = recvmmsg(udp, base + layout.RECEIVE, messages, 0);
   if (count <= 0) {
-    noMore();
+    const why = errno();
+    // An ICMP error makes one receive fail, and is gone with that.
+    if (!isNothing(why) && takeErrors() === 0) pause(FAULT_PAUSE);
     return 0;
   }
   const last = layout.RECEIVE + (count - 1) * layout.MMSGHDR_SIZE + layout.MMSGHDR_LEN;
@@ -146,23 +150,26 @@ function receiveWire(): number {
   return count;
 }
 
-/** A read that failed: mostly there is nothing left to read. */
-function noMore(): void {
-  const why = errno();
-  if (why === EAGAIN || why === EINTR) return;
+/** A read from the device that failed: mostly there is nothing left to read. */
+function noMore(why: number): void {
+  if (isNothing(why)) return;
   if (why === EBADFD) throw new Error("the device was removed");
-  // An ICMP error makes one receive fail; it is gone with that.
-  if (!ready.failed(udp)) pause(FAULT_PAUSE);
+  pause(FAULT_PAUSE);
+}
+
+function isNothing(why: number): boolean {
+  return why === EAGAIN || why === EINTR;
 }
 
 function sendToWire(deadline: number): void {
-  let tried = -1;
+  toldAt = -1;
   for (let at = 0; at < view.getUint32(layout.WIRE_COUNT, true); ) {
     const count = view.getUint32(layout.WIRE_COUNT, true) - at;
     const sent = sendmmsg(udp, base + layout.WIRE + at * layout.MMSGHDR_SIZE, count, 0);
-    if (sent > 0) at += sent;
-    else if (!again(at, errno(), deadline, tried === at)) at++;
-    else tried = at;
+    if (sent > 0) {
+      if (isTrain(at)) refusedTrains = 0;
+      at += sent;
+    } else if (!again(at, errno(), deadline)) at++;
   }
 }
 
@@ -170,7 +177,7 @@ function sendToWire(deadline: number): void {
  * The kernel did not take this message: is it worth another try? Backpressure
  * before loss: a full buffer is waited for, and the device's own queue fills meanwhile.
  */
-function again(message: number, why: number, deadline: number, wasTried: boolean): boolean {
+function again(message: number, why: number, deadline: number): boolean {
   if (why === EAGAIN || why === ENOBUFS) return waitForRoom(message, why, deadline);
   if (isTrain(message) && (why === EIO || why === EINVAL || why === EMSGSIZE)) {
     splitTrains(message);
@@ -178,8 +185,10 @@ function again(message: number, why: number, deadline: number, wasTried: boolean
     return true;
   }
   // An error of an earlier datagram is told to the next one sent; that one is sent again.
-  const told = readErrors();
-  if (told > 0 && !wasTried) return true;
+  if (readErrors() > 0 && toldAt !== message) {
+    toldAt = message;
+    return true;
+  }
   sendFailed(message, SEND_FAILED);
   return false;
 }
@@ -205,11 +214,12 @@ function giveUpTrains(why: number): void {
 }
 
 /** What the underlay said, between batches: the core reads it as one of no packets. */
-function takeErrors(): void {
+function takeErrors(): number {
   tick();
   core.exports.begin();
-  readErrors();
+  const count = readErrors();
   settle(layout.OUT);
+  return count;
 }
 
 /** Empties the socket's queue of errors; within a batch. Gives how many there were. */

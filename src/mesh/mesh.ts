@@ -275,13 +275,16 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     for (const address of this.#joins()) {
       const failure = this.#links.failure(address);
       if (failure && !this.#isSettled(address)) {
-        problems.push(`join address ${address}: ${failure.message}`);
+        problems.push(`join address ${address}: ${failure.message}: ${failure.remedy}`);
       }
     }
     problems.push(...(this.#current()?.problems ?? []));
     for (const { name, meshEndpoint, state } of this.members()) {
       if (state !== "unreachable") continue;
-      const why = this.#links.failure(meshEndpoint)?.message ?? "nothing was heard of it for hours";
+      const failure = this.#links.failure(meshEndpoint);
+      const why = failure
+        ? `${failure.message}: ${failure.remedy}`
+        : "nothing was heard of it for hours";
       problems.push(`${name} cannot be reached at ${meshEndpoint}: ${why}`);
     }
     if (this.#copy && this.#parts.clock.now() - this.#copy.heard < COPY_SPOKEN_OF) {

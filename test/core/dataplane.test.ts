@@ -273,6 +273,7 @@ describe("peers and options", () => {
     [{ vni: 0 }],
     [{ vni: 2 ** 24 }],
     [{ mtu: 575 }],
+    [{ mtu: 1279, leases: ["fd00::/64"] }],
     [{ mtu: 1e9 }],
     [{ mac: "nonsense" }],
     [{ address: "10.244.1.256" }],

@@ -198,7 +198,7 @@ export class Host {
     const controlLength = size === undefined ? 0 : layout.CMSG_DATA + 8;
     view.setBigUint64(message + layout.MMSGHDR_CONTROLLEN, BigInt(controlLength), true);
     if (size === undefined) return;
-    const control = layout.RECEIVE_CONTROLS + i * layout.CONTROL_SIZE;
+    const control = layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM;
     view.setBigUint64(control, BigInt(layout.CMSG_DATA + 4), true);
     view.setUint32(control + layout.CMSG_LEVEL, SOL_UDP, true);
     view.setUint32(control + layout.CMSG_TYPE, UDP_GRO, true);

@@ -1,4 +1,5 @@
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
@@ -57,5 +58,25 @@ story("agents that end", () => {
     expect(await traces(host)).toBe(before);
     expect(existsSync(agent.socket)).toBe(false);
     await a!.agent.waitHealthy({ peers: 2 });
+  });
+
+  it("takes itself away even where the host has begun to answer nonsense", async () => {
+    const host = await lab.host("e");
+    const before = await traces(host);
+    const programs = mkdtempSync(join(lab.folder, "programs-"));
+    const nonsense = join(programs, "nonsense");
+    const real = (await host.exec(["which", "ip"])).trim();
+    const script = `#!/bin/sh\n[ -e ${nonsense} ] && [ "$1" = -j ] && echo nonsense && exit 0\nexec ${real} "$@"\n`;
+    writeFileSync(join(programs, "ip"), script, { mode: 0o755 });
+
+    const inside = ["env", `PATH=${programs}:${process.env.PATH}`];
+    const agent = lab.agent(host, { join: [a!.host], inside });
+    await agent.waitHealthy({ peers: 3 });
+    writeFileSync(nonsense, "");
+    await agent.process.says("did not answer in JSON");
+
+    expect((await agent.kill("SIGTERM")).code).toBe(0);
+    expect(existsSync(agent.socket)).toBe(false);
+    expect(await traces(host)).toBe(before);
   });
 });

@@ -45,8 +45,9 @@ story("three agents, each joining the one before", () => {
   it("carry UDP, in small datagrams and in ones that must be fragmented", async () => {
     for (const length of [64, 1_400, 8_000]) {
       const flow = { udp: true, seconds: 1, length, bitsPerSecond: 5e6 };
-      const { datagrams } = await iperf(a!.host, b!.host, b!.status.address, flow);
+      const { datagrams, lost } = await iperf(a!.host, b!.host, b!.status.address, flow);
       expect(datagrams).toBeGreaterThan(0);
+      expect(lost).toBeLessThan(0.1);
     }
   });
 
