@@ -21,6 +21,7 @@ const PACKAGES = {
   ethtool: "ethtool",
   tshark: "tshark",
   traceroute: "traceroute",
+  nft: "nftables",
   setpriv: "util-linux",
   unshare: "util-linux",
   nsenter: "util-linux",

@@ -11,8 +11,8 @@ export interface AgentOptions {
   /** Hosts whose agents it dials; none founds a new network. */
   readonly join?: readonly Host[];
   readonly secret?: string;
-  /** Which of the host's addresses is its underlay; 4 when left out. */
-  readonly underlay?: 4 | 6;
+  /** Which of the host's addresses is its underlay; 4 when left out. `found`: the agent is not told. */
+  readonly underlay?: 4 | 6 | "found";
   /** A command that runs its arguments somewhere special, put before all others. */
   readonly inside?: readonly string[];
   /** Flags of Node itself. */
@@ -72,9 +72,8 @@ export class Agent {
       "up",
       "--name",
       host.name,
-      "--underlay",
-      underlay(host),
     ];
+    if (options.underlay !== "found") argv.push("--underlay", underlay(host));
     argv.push("--secret-file", secret, "--state", state, "--socket", socket);
     for (const other of options.join ?? []) argv.push("--join", bracketed(underlay(other)));
     argv.push(...(options.flags ?? []));

@@ -1,0 +1,55 @@
+/** Walls between the hosts of a lab: what the bridges do not carry from one to another. */
+import type { Lab } from "./lab.js";
+import type { Host } from "./namespace.js";
+
+/** `all`: not a frame. `vxlan`: the mesh's sessions pass, the data path does not. */
+export type Wall = "all" | "vxlan";
+/** From one host to another; the way back is another pair. */
+export type Pair = readonly [from: Host, to: Host];
+
+const RULES = `
+table bridge walls {
+  set all { type ifname . ifname; }
+  set vxlan { type ifname . ifname; }
+  chain forward {
+    type filter hook forward priority 0
+    iifname . oifname @all drop
+    iifname . oifname @vxlan udp dport 4789 drop
+  }
+}
+`;
+
+/** What is dropped is dropped silently, as behind a firewall or a dead switch. */
+export class Walls {
+  private constructor(private readonly lab: Lab) {}
+
+  static async build(lab: Lab): Promise<Walls> {
+    await lab.wire.exec(["nft", "-f", "-"], { input: RULES });
+    return new Walls(lab);
+  }
+
+  cut(pairs: readonly Pair[], wall: Wall = "all"): Promise<void> {
+    return this.#change("add", pairs, wall);
+  }
+
+  heal(pairs: readonly Pair[], wall: Wall = "all"): Promise<void> {
+    return this.#change("delete", pairs, wall);
+  }
+
+  async #change(verb: "add" | "delete", pairs: readonly Pair[], wall: Wall): Promise<void> {
+    const elements = pairs.map(([from, to]) => `"${from.name}" . "${to.name}"`).join(", ");
+    const input = `${verb} element bridge walls ${wall} { ${elements} }\n`;
+    await this.lab.wire.exec(["nft", "-f", "-"], { input });
+  }
+}
+
+export const bothWays = (a: Host, b: Host): Pair[] => [
+  [a, b],
+  [b, a],
+];
+
+/** Of hosts in a row, all pairs that are not next to each other: with these cut it is a line. */
+export const notNeighbours = (hosts: readonly Host[]): Pair[] =>
+  hosts.flatMap((from, i) =>
+    hosts.filter((_, j) => Math.abs(i - j) > 1).map((to): Pair => [from, to]),
+  );
