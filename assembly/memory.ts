@@ -107,10 +107,12 @@ const TRAFFIC_END: usize = PATH_MTU + MAX_PEERS * PATH_MTU_SIZE;
 
 export const TABLES: usize = TRAFFIC_END + GUARD;
 
-export const PEER_SIZE: u32 = 64;
+export const PEER_SIZE: u32 = 128;
+/** Underlay addresses, beside its own, that a peer's packets may come from. */
+export const MAX_SENDERS: u32 = 4;
 export const ENDPOINT_SIZE: u32 = 8;
-/** A power of two, twice MAX_PEERS: at most half full, so that a probe ends soon. */
-export const ENDPOINT_BITS: u32 = 14;
+/** 2^17 places: with every address of every peer little more than a quarter full, so that a probe ends soon. */
+export const ENDPOINT_BITS: u32 = 17;
 
 /** u32: counts publications; what was decided for a flow under an earlier one is decided again. */
 export const GENERATION_AT: u32 = 0;

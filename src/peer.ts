@@ -7,4 +7,6 @@ export interface Peer {
   readonly mac: string;
   /** The prefixes behind it, and the only inner sources accepted from it. */
   readonly leases: readonly string[];
+  /** Other underlay IP addresses its packets may come from, at most 4: a NAT's before it, a relay's. */
+  readonly senders?: readonly string[];
 }

@@ -1,6 +1,6 @@
 /**
  * The underlay addresses that peers send from: a hash table with linear
- * probing, at most half full, one entry for each peer. A free place has peer
+ * probing, one entry for each address of each peer. A free place has peer
  * NO_PEER.
  *
  *   +------+------+
@@ -16,7 +16,7 @@ import {
   SOCKADDR_IPV4,
   SOCKADDR_IPV6,
 } from "../memory";
-import { hasAddress, learnPathMtu, NO_PEER } from "./peer";
+import { hasAddress, learnPathMtu, maySendFrom, NO_PEER } from "./peer";
 
 const HASH: usize = 0;
 const PEER: usize = 4;
@@ -39,7 +39,7 @@ export function isKnown(sockaddr: usize): bool {
 
 /**
  * The underlay says that packets to this address must not be longer than `mtu`,
- * outer IP header included. Every peer there gets the word.
+ * outer IP header included. Every peer that is sent to there gets the word.
  */
 export function lowerPathMtu(sockaddr: usize, mtu: u32): void {
   const isIPv4 = load<u16>(sockaddr) == AF_INET;
@@ -47,21 +47,22 @@ export function lowerPathMtu(sockaddr: usize, mtu: u32): void {
   const until = load<f64>(CLOCK) + BELIEVED;
   let place = find(sockaddr, start(sockaddr));
   while (place != NOWHERE) {
-    learnPathMtu(load<u32>(entryAt(place), PEER), inner, until);
+    const peer = load<u32>(entryAt(place), PEER);
+    if (hasAddress(peer, sockaddr)) learnPathMtu(peer, inner, until);
     place = find(sockaddr, (place + 1) & MASK);
   }
 }
 
 const NOWHERE: u32 = 0xffffffff;
 
-/** The first place from `place` on where a peer with this address is. */
+/** The first place from `place` on where a peer is that sends from this address. */
 function find(sockaddr: usize, place: u32): u32 {
   const wanted = hash(sockaddr);
   while (true) {
     const entry = entryAt(place);
     const peer = load<u32>(entry, PEER);
     if (peer == NO_PEER) return NOWHERE;
-    if (load<u32>(entry, HASH) == wanted && hasAddress(peer, sockaddr)) return place;
+    if (load<u32>(entry, HASH) == wanted && maySendFrom(peer, sockaddr)) return place;
     place = (place + 1) & MASK;
   }
 }

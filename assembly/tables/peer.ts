@@ -2,15 +2,20 @@
  * The peers: where a tunnel leads, and the headers of every frame sent into it,
  * made once (src/compile/peers.ts) and copied for each packet.
  *
- *   0          28        32                        54    56    60
- *   +----------+---------+-------+----------------+-----+-----+------+
- *   | sockaddr | its     | VXLAN | inner Ethernet | 0   | MTU | 0    |
- *   |          | length  | header| header         |     |     |      |
- *   +----------+---------+-------+----------------+-----+-----+------+
+ *   0          28        32                        54    56    60  64        128
+ *   +----------+---------+-------+----------------+-----+-----+---+---------+
+ *   | sockaddr | its     | VXLAN | inner Ethernet | 0   | MTU | 0 | senders |
+ *   |          | length  | header| header         |     |     |   |         |
+ *   +----------+---------+-------+----------------+-----+-----+---+---------+
+ *
+ * Senders are the other underlay addresses that its packets may come from: a
+ * NAT's in front of it, a relay's. Each takes 16 bytes, an IPv4 address as an
+ * IPv6 one maps it (RFC 4291, 2.5.5.2); zeros where there is none.
  */
 import {
   CLOCK,
   ENCAP_SIZE,
+  MAX_SENDERS,
   PATH_MTU,
   PATH_MTU_SIZE,
   PEER_SIZE,
@@ -26,10 +31,14 @@ import { VXLAN_SIZE } from "../wire/vxlan";
 const SOCKADDR_LENGTH: usize = 28;
 const HEADERS: usize = 32;
 const MTU: usize = 56;
+const SENDERS: usize = 64;
+const SENDER_SIZE: u32 = 16;
 const PATH_MTU_UNTIL: usize = 8;
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
+/** ::ffff:0:0, its last 8 bytes as loaded; the IPv4 address follows. */
+const MAPPED: u64 = 0xffff0000;
 
 /** What `lookup` says where no prefix matches, and for this node's own leases. */
 export const NO_PEER: u32 = 0;
@@ -45,7 +54,12 @@ export function sockaddrLength(peer: usize): u32 {
   return load<u32>(peer, SOCKADDR_LENGTH);
 }
 
-/** Is this sockaddr's address the peer's? The port does not matter. */
+/** May packets of the peer come from this sockaddr's address? */
+export function maySendFrom(index: u32, sockaddr: usize): bool {
+  return hasAddress(index, sockaddr) || hasSender(index, sockaddr);
+}
+
+/** Is this sockaddr's address where the peer is sent to? The port does not matter. */
 export function hasAddress(index: u32, sockaddr: usize): bool {
   const peer = peerAt(index);
   const family: u32 = load<u16>(sockaddr);
@@ -57,6 +71,20 @@ export function hasAddress(index: u32, sockaddr: usize): bool {
     load<u64>(peer, SOCKADDR_IPV6) == load<u64>(sockaddr, SOCKADDR_IPV6) &&
     load<u64>(peer, SOCKADDR_IPV6 + 8) == load<u64>(sockaddr, SOCKADDR_IPV6 + 8)
   );
+}
+
+function hasSender(index: u32, sockaddr: usize): bool {
+  const isIPv4 = load<u16>(sockaddr) == AF_INET;
+  const high: u64 = isIPv4 ? 0 : load<u64>(sockaddr, SOCKADDR_IPV6);
+  const low: u64 = isIPv4
+    ? MAPPED | ((<u64>load<u32>(sockaddr, SOCKADDR_IPV4)) << 32)
+    : load<u64>(sockaddr, SOCKADDR_IPV6 + 8);
+  const senders = peerAt(index) + SENDERS;
+  for (let at: u32 = 0; at < MAX_SENDERS * SENDER_SIZE; at += SENDER_SIZE) {
+    if (load<u64>(senders + at) == high && load<u64>(senders + at, 8) == low)
+      return (high | low) != 0;
+  }
+  return false;
 }
 
 /** The largest inner packet that the way there takes in one datagram, as far as is known now. */

@@ -1,15 +1,17 @@
 /** From what the cluster says to what the core searches: peers and routes. */
 import {
+  type Address,
   formatPrefix,
   overlaps,
   type Prefix,
+  parseAddress,
   parseEndpoint,
   parseMac,
   parsePrefix,
 } from "../address.js";
 import { WeftError } from "../error.js";
 import type { Peer } from "../peer.js";
-import type { PeerEntry } from "./peers.js";
+import { MAX_SENDERS, type PeerEntry } from "./peers.js";
 
 /** This node, as its own dataplane sees it. */
 export interface Own {
@@ -50,7 +52,8 @@ export function compile(
   for (const peer of peers) {
     const index = indexOf(peer.name);
     const endpoint = parseEndpoint(peer.endpoint);
-    entries.push({ index, endpoint, mac: parseMac(peer.mac), mtu: own.mtu });
+    const senders = sendersOf(peer);
+    entries.push({ index, endpoint, mac: parseMac(peer.mac), senders, mtu: own.mtu });
     for (const lease of peer.leases) {
       const prefix = parsePrefix(lease);
       routes.push({ prefix, peer: index });
@@ -59,6 +62,17 @@ export function compile(
   }
   refuseOverlap(claims);
   return { peers: entries, routes };
+}
+
+function sendersOf({ name, senders = [] }: Peer): Address[] {
+  if (senders.length > MAX_SENDERS) {
+    throw new WeftError(
+      "PEER",
+      `peer "${name}" has ${senders.length} senders`,
+      `name at most ${MAX_SENDERS} other addresses that its packets may come from`,
+    );
+  }
+  return senders.map(parseAddress);
 }
 
 interface Claim {

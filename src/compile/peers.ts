@@ -9,6 +9,8 @@ export interface PeerEntry {
   readonly index: number;
   readonly endpoint: Endpoint;
   readonly mac: Uint8Array;
+  /** Other underlay addresses its packets may come from, at most MAX_SENDERS. */
+  readonly senders: readonly Address[];
   /** The largest inner packet, bytes. */
   readonly mtu: number;
 }
@@ -24,13 +26,17 @@ const SOCKADDR_LENGTH = 28;
 const VXLAN = 32;
 const ETHERNET = VXLAN + 8;
 const MTU = 56;
+const SENDERS = 64;
+const SENDER_SIZE = 16;
+/** The core's record has room for so many (assembly/memory.ts). */
+export const MAX_SENDERS = 4;
 const HAS_VNI = 0x08;
 const TYPE_IPV4 = 0x0800;
 
-/** Fills one record: sockaddr, ready-made VXLAN and Ethernet headers, MTU. */
+/** Fills one record: sockaddr, ready-made VXLAN and Ethernet headers, MTU, senders. */
 export function writePeer(
   record: DataView,
-  { endpoint, mac, mtu }: PeerEntry,
+  { endpoint, mac, senders, mtu }: PeerEntry,
   own: { vni: number; mac: Uint8Array },
 ): void {
   const bytes = new Uint8Array(record.buffer, record.byteOffset, record.byteLength);
@@ -42,7 +48,12 @@ export function writePeer(
   bytes.set(own.mac, ETHERNET + 6);
   record.setUint16(ETHERNET + 12, TYPE_IPV4);
   record.setUint32(MTU, mtu, true);
+  for (const [i, sender] of senders.entries()) bytes.set(mapped(sender), SENDERS + i * SENDER_SIZE);
 }
+
+/** 16 bytes: an IPv4 address as an IPv6 one maps it, ::ffff:192.0.2.1. */
+const mapped = ({ family, value }: Address): Uint8Array =>
+  toBytes({ family: 6, value: family === 4 ? 0xffff_0000_0000n | value : value });
 
 /** struct sockaddr_in or sockaddr_in6; gives its length. */
 export function writeSockaddr(view: DataView, { address, port }: Endpoint): number {
@@ -69,12 +80,14 @@ export function readSockaddr(view: DataView): Endpoint {
 export function writeEndpoints(table: Uint32Array, bits: number, peers: Iterable<PeerEntry>): void {
   table.fill(0);
   const mask = (1 << bits) - 1;
-  for (const { endpoint, index } of peers) {
-    const hash = hashOf(endpoint.address);
-    let place = hash >>> (32 - bits);
-    while (table[place * 2 + 1] !== 0) place = (place + 1) & mask;
-    table[place * 2] = hash;
-    table[place * 2 + 1] = index;
+  for (const { endpoint, senders, index } of peers) {
+    for (const address of [endpoint.address, ...senders]) {
+      const hash = hashOf(address);
+      let place = hash >>> (32 - bits);
+      while (table[place * 2 + 1] !== 0) place = (place + 1) & mask;
+      table[place * 2] = hash;
+      table[place * 2 + 1] = index;
+    }
   }
 }
 

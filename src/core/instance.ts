@@ -41,7 +41,7 @@ export interface CoreFunctions {
 }
 
 /** As in asconfig.json. The memory never grows: that would detach every view of it. */
-const PAGES = 1664;
+const PAGES = 1728;
 const WASM = new URL("../../build/core.wasm", import.meta.url);
 
 let compiled: Promise<WebAssembly.Module> | undefined;

@@ -37,6 +37,7 @@ const NAMES = [
   "GENERATION_AT",
   "PEERS_AT",
   "PEER_SIZE",
+  "MAX_SENDERS",
   "ENDPOINTS_AT",
   "ENDPOINT_BITS",
   "LPM4_AT",

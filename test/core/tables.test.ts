@@ -1,6 +1,7 @@
 /** The core's sums and small tables beside their slow, obvious twins; its map and its reasons beside the host's. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { MAX_SENDERS } from "../../src/compile/peers.js";
 import { Core } from "../../src/core/instance.js";
 import { reasonNames } from "../../src/core/reasons.js";
 import { checksum, ipv4, seedOfRun, vxlan } from "../packets.js";
@@ -39,31 +40,86 @@ describe("the table of underlay addresses", () => {
     return family === 4 ? `192.0.2.${n}` : `[2001:db8::${n.toString(16)}]`;
   });
 
-  it("knows exactly the addresses of the peers", async () => {
+  /** Where a peer is sent to, and where else its packets may come from. */
+  const addressesOfPeer = fc.tuple(underlay, fc.array(underlay, { maxLength: MAX_SENDERS }));
+  const everyAddress = Array.from({ length: 42 }, (_, n) => [
+    `192.0.2.${n}`,
+    `[2001:db8::${n.toString(16)}]`,
+  ]).flat();
+
+  it("knows exactly the addresses that the peers send from", async () => {
     const host = await Host.create({ peers: [] });
     const ofNobody = vxlan(
       ipv4({ src: "10.99.0.1", dst: hostOf(A), protocol: 99, payload: new Uint8Array(9) }),
     );
     fc.assert(
-      fc.property(fc.array(underlay, { maxLength: 60 }), (addresses) => {
+      fc.property(fc.array(addressesOfPeer, { maxLength: 30 }), (given) => {
         host.setPeers(
-          addresses.map((address, i) => ({
+          given.map(([address, senders], i) => ({
             name: `peer${i}`,
             endpoint: `${address}:${4000 + i}`,
             mac: `02:00:00:00:01:${(16 + i).toString(16)}`,
             leases: [],
+            senders: senders.map(bare),
           })),
         );
-        for (let n = 0; n <= 41; n++) {
-          for (const address of [`192.0.2.${n}`, `[2001:db8::${n.toString(16)}]`]) {
-            const { verdicts } = host.receive([{ from: `${address}:1`, bytes: ofNobody }]);
-            const isKnown = addresses.includes(address);
-            expect(verdicts).toEqual([isKnown ? "spoofed-source" : "unknown-peer"]);
-          }
+        const known = given.flatMap(([address, senders]) => [address, ...senders]);
+        for (const address of everyAddress) {
+          const { verdicts } = host.receive([{ from: `${address}:1`, bytes: ofNobody }]);
+          const isKnown = known.includes(address);
+          expect(verdicts).toEqual([isKnown ? "spoofed-source" : "unknown-peer"]);
         }
       }),
       { seed, numRuns: 30 },
     );
+  });
+
+  it("lets a peer's packets come from its own address and its senders', and no other", async () => {
+    const host = await Host.create({ peers: [] });
+    const ofB = vxlan(
+      ipv4({ src: hostOf(B), dst: hostOf(A), protocol: 99, payload: new Uint8Array(9) }),
+    );
+    fc.assert(
+      fc.property(addressesOfPeer, ([address, senders]) => {
+        // Somebody else sends from everywhere: that must not help B.
+        const elsewhere = everyAddress.map((from, i) => ({
+          name: `peer${i}`,
+          endpoint: `${from}:4789`,
+          mac: `02:00:00:00:01:${hex(i)}`,
+          leases: [],
+        }));
+        host.setPeers([
+          { ...B, endpoint: `${address}:4789`, senders: senders.map(bare) },
+          ...elsewhere,
+        ]);
+        for (const from of everyAddress) {
+          const { verdicts } = host.receive([{ from: `${from}:1`, bytes: ofB }]);
+          const may = [address, ...senders].includes(from);
+          expect([from, ...verdicts]).toEqual([from, may ? "delivered" : "spoofed-source"]);
+        }
+      }),
+      { seed, numRuns: 30 },
+    );
+  });
+
+  it("does not take an IPv6 sender for the IPv4 address its first bytes spell, nor nobody for ::", async () => {
+    const host = await Host.create({ peers: [{ ...B, senders: ["2001:db8::", "192.0.2.9"] }] });
+    const ofB = vxlan(
+      ipv4({ src: hostOf(B), dst: hostOf(A), protocol: 99, payload: new Uint8Array(9) }),
+    );
+    const verdictOf = (from: string) => host.receive([{ from, bytes: ofB }]).verdicts[0];
+    expect(verdictOf("[2001:db8::]:1")).toBe("delivered");
+    expect(verdictOf("192.0.2.9:1")).toBe("delivered");
+    for (const from of ["32.1.13.184:1", "[c000:209::]:1", "[::]:1", "0.0.0.0:1"]) {
+      expect([from, verdictOf(from)]).toEqual([from, "unknown-peer"]);
+    }
+  });
+
+  it("refuses more senders than the record holds", async () => {
+    const host = await Host.create();
+    expect(host.layout.MAX_SENDERS).toBe(MAX_SENDERS);
+    const senders = Array.from({ length: MAX_SENDERS + 1 }, (_, i) => `192.0.2.${10 + i}`);
+    expect(() => host.setPeers([{ ...B, senders }])).toThrow(/senders/);
   });
 
   it("is full with as many peers as there can be, and still finds each and no other", async () => {
@@ -75,6 +131,7 @@ describe("the table of underlay addresses", () => {
       endpoint: `10.${i >> 8}.${i & 255}.1:4789`,
       mac: mac(i),
       leases: [],
+      senders: [3, 4, 5, 6].map((last) => `10.${i >> 8}.${i & 255}.${last}`),
     }));
     host.setPeers(peers);
     const bytes = vxlan(
@@ -82,6 +139,9 @@ describe("the table of underlay addresses", () => {
     );
     const verdictOf = (from: string) => host.receive([{ from, bytes }]).verdicts[0];
     expect(new Set(peers.map(({ endpoint }) => verdictOf(endpoint)))).toEqual(
+      new Set(["spoofed-source"]),
+    );
+    expect(new Set(peers.map(({ endpoint }) => verdictOf(endpoint.replace(".1:", ".6:"))))).toEqual(
       new Set(["spoofed-source"]),
     );
     expect(new Set(peers.map(({ endpoint }) => verdictOf(endpoint.replace(".1:", ".2:"))))).toEqual(
@@ -93,6 +153,7 @@ describe("the table of underlay addresses", () => {
   });
 
   const hex = (n: number) => n.toString(16).padStart(2, "0");
+  const bare = (address: string) => address.replace(/[[\]]/g, "");
 });
 
 describe("the map and the reasons", () => {
