@@ -51,6 +51,7 @@ interface Running {
   readonly core: Core;
   readonly publisher: Publisher;
   readonly mesh: Mesh;
+  readonly transport: WsTransport;
   readonly io: KernelIo;
   /** Of the overlay device. */
   readonly mtu: number;
@@ -100,6 +101,13 @@ export class Agent implements Control {
     await this.#unwind();
   }
 
+  /** Takes up the secrets of a configuration that was read again; everything else needs a restart. */
+  async reload({ secrets }: Config): Promise<void> {
+    await this.#starting;
+    this.#running.transport.use(secrets);
+    this.#log.info(`the secrets are read again: dials with the first, accepts ${secrets.length}`);
+  }
+
   async #start(): Promise<void> {
     const config = this.#config;
     const claim = await claimHost(config);
@@ -116,8 +124,10 @@ export class Agent implements Control {
     await io.start();
     this.#undo.push(() => io.stop());
 
-    const mesh = this.#makeMesh(claim);
-    this.#running = { claim, core, publisher: new Publisher(core), mesh, io, mtu };
+    const log = meshLog(this.#log);
+    const transport = new WsTransport({ clock: systemClock, log }, { secrets: config.secrets });
+    const mesh = this.#makeMesh(claim, transport);
+    this.#running = { claim, core, publisher: new Publisher(core), mesh, transport, io, mtu };
     this.#undo.push(() => this.#link?.remove());
     mesh.on("change", () => this.#follow());
     await mesh.start();
@@ -134,10 +144,9 @@ export class Agent implements Control {
     await this.#applying;
   }
 
-  #makeMesh({ underlay }: Claim): Mesh {
+  #makeMesh({ underlay }: Claim, transport: WsTransport): Mesh {
     const config = this.#config;
     const log = meshLog(this.#log);
-    const transport = new WsTransport({ clock: systemClock, log }, { secrets: config.secrets });
     const founds = config.join.length === 0;
     return new Mesh(
       { clock: systemClock, transport, store: new FileStore(config.state), log },

@@ -1,10 +1,12 @@
 /** `weft up`: runs the agent in the foreground until it is told to stop. */
 import { hostname } from "node:os";
 import { Command, Option } from "commander";
+import type { Agent } from "../agent.js";
 import { flags, settings } from "../config/settings.js";
-import { DEFAULT_CONFIG_FILE, loadConfig } from "../config.js";
+import { type Config, DEFAULT_CONFIG_FILE, loadConfig } from "../config.js";
+import { WeftError } from "../error.js";
 import { exit } from "./exit.js";
-import { makeLogger } from "./log.js";
+import { type Logger, makeLogger } from "./log.js";
 
 const HELP = `
 The first node owns the cluster network; every other joins any node that is up.
@@ -24,6 +26,7 @@ Examples:
                                                       beside a plain Linux vxlan device
 
 SIGTERM or Ctrl-C takes the device and its routes away and ends it.
+SIGHUP reads the secret file again, and no packet is lost by it.
 `;
 
 export function up(): Command {
@@ -51,18 +54,30 @@ export function up(): Command {
 
 async function run(given: object, file: string | undefined): Promise<void> {
   const secret = process.env.WEFT_SECRET;
-  const config = loadConfig(given, file, { hostname: hostname(), secret });
+  const read = () => loadConfig(given, file, { hostname: hostname(), secret });
+  const config = read();
   const log = makeLogger();
   const told = toldToStop();
 
   const { Agent } = await import("../agent.js");
   const agent = new Agent(config, log);
+  process.on("SIGHUP", () => void reload(agent, read, log));
   await Promise.race([agent.start(), told]);
   const end = await Promise.race([told, agent.failed]);
   if (typeof end === "string") log.info(`${end}: stopping`);
   await agent.stop();
   if (typeof end !== "string") throw end;
   process.exit(exit.ok);
+}
+
+/** A configuration that is wrong by now changes nothing. */
+async function reload(agent: Agent, read: () => Config, log: Logger): Promise<void> {
+  try {
+    await agent.reload(read());
+  } catch (error) {
+    if (!(error instanceof WeftError)) throw error;
+    log.error(`SIGHUP: ${error.message}: ${error.remedy}; all stays as it was`);
+  }
 }
 
 /**

@@ -52,6 +52,7 @@ export class Agent {
     readonly process: Running,
     readonly socket: string,
     readonly state: string,
+    private readonly secretFile: string,
   ) {}
 
   static start(host: Host, folder: string, options: AgentOptions): Agent {
@@ -77,7 +78,7 @@ export class Agent {
     argv.push("--secret-file", secret, "--state", state, "--socket", socket);
     for (const other of options.join ?? []) argv.push("--join", bracketed(underlay(other)));
     argv.push(...(options.flags ?? []));
-    return new Agent(host, host.spawn(argv), socket, state);
+    return new Agent(host, host.spawn(argv), socket, state, secret);
   }
 
   /** A verb of the command, asked of this agent. */
@@ -122,6 +123,22 @@ export class Agent {
       }
       await sleep(POLL_MS);
     }
+  }
+
+  /** Writes these into its secret file and waits for what it says to SIGHUP. */
+  async changeSecrets(secrets: readonly string[]): Promise<void> {
+    const answers = () => [
+      ...this.process.output.matchAll(/the secrets are read again|SIGHUP: .*/g),
+    ];
+    const before = answers().length;
+    writeFileSync(this.secretFile, `${secrets.join("\n")}\n`);
+    this.process.kill("SIGHUP");
+    while (answers().length === before) {
+      if (this.process.ended) throw this.#failed("ended on SIGHUP");
+      await sleep(POLL_MS);
+    }
+    const [answer = ""] = answers().at(-1) ?? [];
+    if (answer.startsWith("SIGHUP")) throw new Error(answer);
   }
 
   /** Ends it with this signal and waits until it is gone. */

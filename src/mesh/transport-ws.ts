@@ -45,8 +45,11 @@ export interface WsTransportParts {
 
 export class WsTransport implements Transport {
   readonly #parts: WsTransportParts;
-  readonly #psks: readonly Psk[];
-  readonly #sockets = new Set<WebSocket>();
+  #psks: readonly Psk[] = [];
+  /** Every WebSocket, and the secret it was opened with. */
+  readonly #sockets = new Map<WebSocket, Psk>();
+  /** The secret that a caller named in its handshake. */
+  readonly #named = new WeakMap<Socket, Psk>();
   /** Everything that is connected to the port, also while it shakes hands. */
   readonly #callers = new Set<Socket>();
   readonly #said = new Map<string, number>();
@@ -55,14 +58,20 @@ export class WsTransport implements Transport {
   /** Dials with the first secret and accepts all. */
   constructor(parts: WsTransportParts, { secrets }: { secrets: readonly string[] }) {
     this.#parts = parts;
-    this.#psks = secrets.map(pskOf);
-    if (this.#psks.length === 0) {
+    this.use(secrets);
+  }
+
+  /** From now on dials with the first of these and accepts all. What was opened with another one ends. */
+  use(secrets: readonly string[]): void {
+    if (secrets.length === 0) {
       throw new WeftError(
         "SECRET_MISSING",
         "no cluster secret was given",
         "pass --secret-file FILE",
       );
     }
+    this.#psks = secrets.map(pskOf);
+    for (const [socket, psk] of this.#sockets) if (!this.#accepts(psk)) socket.terminate();
   }
 
   listen(at: ListenAddress, accept: (connection: Connection) => void): Promise<number> {
@@ -75,8 +84,7 @@ export class WsTransport implements Transport {
         handshakeTimeout: HANDSHAKE_WITHIN,
         headersTimeout: HANDSHAKE_WITHIN,
         requestTimeout: HANDSHAKE_WITHIN,
-        pskCallback: (_, identity) =>
-          this.#psks.find((psk) => psk.identity === identity)?.key ?? null,
+        pskCallback: (caller, identity) => this.#recognise(caller as TLSSocket, identity),
       },
       (_, response) => response.writeHead(426, { connection: "close" }).end(),
     );
@@ -93,8 +101,12 @@ export class WsTransport implements Transport {
     });
     // ws repeats the server's errors; they are handled once, below.
     upgrades.on("error", () => {});
-    upgrades.on("connection", (socket, request) => {
-      accept(new WsConnection(this.#track(socket), request.socket as TLSSocket));
+    upgrades.on("connection", (socket, { socket: caller }) => {
+      const psk = this.#named.get(caller);
+      // The secret may have been taken away while they shook hands.
+      if (!psk || !this.#accepts(psk)) return socket.terminate();
+      this.#track(socket, psk);
+      accept(new WsConnection(socket, caller as TLSSocket));
     });
     return new Promise((resolve, reject) => {
       server.once("error", (error) => reject(cannotListen(at, error)));
@@ -111,8 +123,9 @@ export class WsTransport implements Transport {
   dial(address: string, done: (result: Connection | WeftError) => void): void {
     let stream: TLSSocket | undefined;
     let failure: Error | undefined;
+    const psk = this.#psks[0]!;
     const createConnection = (to: unknown): TLSSocket => {
-      stream = this.#connect(to as TcpNetConnectOpts);
+      stream = connectWith(psk, to as TcpNetConnectOpts);
       return stream;
     };
     const socket = new WebSocket(`wss://${address}/`, {
@@ -121,7 +134,7 @@ export class WsTransport implements Transport {
       handshakeTimeout: HANDSHAKE_WITHIN,
       createConnection,
     });
-    this.#track(socket);
+    this.#track(socket, psk);
     const failed = () => done(cannotDial(address, failure));
     socket.once("close", failed);
     socket.once("error", (error) => {
@@ -138,30 +151,24 @@ export class WsTransport implements Transport {
     const closed = new Promise<void>((resolve) =>
       server ? server.close(() => resolve()) : resolve(),
     );
-    await Promise.all([...this.#sockets].map((socket) => this.#closeSocket(socket)));
+    await Promise.all([...this.#sockets.keys()].map((socket) => this.#closeSocket(socket)));
     for (const caller of this.#callers) caller.destroy();
     await closed;
   }
 
-  #connect({ host, port }: TcpNetConnectOpts): TLSSocket {
-    const { identity, key } = this.#psks[0]!;
-    return connect({
-      host,
-      port,
-      minVersion: "TLSv1.3",
-      ciphers: CIPHERS,
-      pskCallback: () => ({ identity, psk: key }),
-      // With the pre-shared key no certificate is shown; whoever shows one is not a node.
-      ca: [],
-      checkServerIdentity: (_, certificate) =>
-        Object.keys(certificate).length > 0 ? new Error("it shows a certificate") : undefined,
-    });
+  #accepts({ identity }: Psk): boolean {
+    return this.#psks.some((psk) => psk.identity === identity);
   }
 
-  #track(socket: WebSocket): WebSocket {
-    this.#sockets.add(socket);
+  #recognise(caller: TLSSocket, identity: string): Buffer | null {
+    const psk = this.#psks.find((it) => it.identity === identity);
+    if (psk) this.#named.set(caller, psk);
+    return psk?.key ?? null;
+  }
+
+  #track(socket: WebSocket, psk: Psk): void {
+    this.#sockets.set(socket, psk);
     socket.once("close", () => this.#sockets.delete(socket));
-    return socket;
   }
 
   #closeSocket(socket: WebSocket): Promise<void> {
@@ -187,6 +194,19 @@ export class WsTransport implements Transport {
     this.#parts.log.warn(`refused ${host}: ${why}`);
   }
 }
+
+const connectWith = ({ identity, key }: Psk, { host, port }: TcpNetConnectOpts): TLSSocket =>
+  connect({
+    host,
+    port,
+    minVersion: "TLSv1.3",
+    ciphers: CIPHERS,
+    pskCallback: () => ({ identity, psk: key }),
+    // With the pre-shared key no certificate is shown; whoever shows one is not a node.
+    ca: [],
+    checkServerIdentity: (_, certificate) =>
+      Object.keys(certificate).length > 0 ? new Error("it shows a certificate") : undefined,
+  });
 
 const WRONG_SECRET = "the secret does not match (it has another cluster secret, or none)";
 const REFUSALS: { readonly [code: string]: string } = {

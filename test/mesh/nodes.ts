@@ -15,6 +15,7 @@ export const NETWORK: Prefix[] = [parsePrefix("10.244.0.0/16")];
 
 export interface Node {
   readonly mesh: Mesh;
+  readonly transport: WsTransport;
   readonly port: number;
   readonly state: string;
   /** Every line that was logged. */
@@ -49,13 +50,9 @@ export async function node(name: string, options: NodeOptions = {}): Promise<Nod
   const say = (level: string) => (message: string) => void said.push(`${level} ${message}`);
   const log = { info: say("info"), warn: say("warn"), error: say("error") };
   const clock = systemClock;
+  const transport = new WsTransport({ clock, log }, { secrets });
   const mesh = new Mesh(
-    {
-      clock,
-      log,
-      store: new FileStore(state),
-      transport: new WsTransport({ clock, log }, { secrets }),
-    },
+    { clock, log, store: new FileStore(state), transport },
     {
       name,
       vtep: formatEndpoint({ address: parseAddress(address), port }),
@@ -68,7 +65,7 @@ export async function node(name: string, options: NodeOptions = {}): Promise<Nod
   );
   await mesh.start();
   started.push(mesh);
-  return { mesh, port, state, said };
+  return { mesh, transport, port, state, said };
 }
 
 export async function stopAll(): Promise<void> {

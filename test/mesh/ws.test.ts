@@ -117,6 +117,36 @@ describe("a new secret", () => {
     await until(() => lost.mesh.problems().join().includes("the secret does not match"));
     expect(lost.mesh.members()).toEqual([]);
   });
+
+  it("can be taken up while the nodes run: sessions of the old one end with it", async () => {
+    const NEW = "the new secret of all";
+    const { a, b, c } = await three();
+    const lost = await node("lost", { joins: [a] });
+    const all = () =>
+      sees(a, "b", "c", "lost") && sees(b, "a", "c", "lost") && sees(c, "a", "b", "lost");
+    await until(all);
+    for (const secrets of [[SECRET, NEW], [NEW, SECRET], [NEW]]) {
+      for (const { transport } of [a, b, c]) transport.use(secrets);
+    }
+    await until(() => lost.mesh.problems().join().includes("the secret does not match"));
+    const hasSession = (one: Node, id: string) =>
+      one.mesh.members().some((member) => member.id === id && member.state === "established");
+    const rest = [a, b, c];
+    await until(() =>
+      rest.every((one) =>
+        rest.every((other) => other === one || hasSession(one, other.mesh.self().id)),
+      ),
+    );
+    await until(() => rest.every((one) => !hasSession(one, lost.mesh.self().id)));
+    expect([a, b, c, lost].flatMap(({ said }) => said).join()).not.toContain(NEW);
+  });
+
+  it("must be one: nothing changes when none is given", async () => {
+    const a = await node("a");
+    expect(() => a.transport.use([])).toThrow(/no cluster secret/);
+    const b = await node("b", { joins: [a] });
+    await until(() => sees(b, "a"));
+  });
 });
 
 describe("a changed underlay address", () => {

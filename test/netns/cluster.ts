@@ -1,5 +1,8 @@
+import { pairsOf } from "../../src/demo/pairs.js";
+import type { PeerRow } from "../../src/http/view.js";
 import type { Agent, AgentOptions, AgentStatus } from "../../src/lab/agent.js";
 import type { Lab } from "../../src/lab/lab.js";
+import { ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
 
 /** Both families: every node leases an IPv4 and an IPv6 subnet. */
@@ -66,4 +69,25 @@ export async function traces(host: Host): Promise<string> {
     ["ss", "-Hlntu"],
   ];
   return (await Promise.all(asked.map((argv) => host.exec(argv)))).join("\n");
+}
+
+/** Every node can ping every other, now or within the limit; each pair until it was answered once. */
+export async function allAnswer(nodes: readonly Node[], limitMs = 20_000): Promise<void> {
+  const deadline = Date.now() + limitMs;
+  const answered = async ([from, to]: readonly [Node, Node]) => {
+    for (;;) {
+      const { rttMs, output } = await ping(from.host, to.status.address, { count: 1 });
+      if (rttMs.length > 0) return;
+      if (Date.now() > deadline) {
+        throw new Error(`${from.host.name} gets no answer from ${to.host.name}\n${output}`);
+      }
+    }
+  };
+  await Promise.all(pairsOf(nodes).map(answered));
+}
+
+/** What this node says of each other one, by name. */
+export async function peersOf({ agent }: Pick<Node, "agent">): Promise<Map<string, PeerRow>> {
+  const rows = (await agent.get<PeerRow[]>("/v1/peers")) ?? [];
+  return new Map(rows.map((row) => [row.name, row]));
 }
