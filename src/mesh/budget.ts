@@ -11,12 +11,12 @@ export class Budget {
     readonly perSecond: number,
   ) {
     this.#left = burst;
-    this.#at = clock.now();
+    this.#at = clock.elapsed();
   }
 
   /** False when there is not that much left; then nothing is spent. */
   spend(amount: number): boolean {
-    const now = this.clock.now();
+    const now = this.clock.elapsed();
     const earned = (Math.max(0, now - this.#at) / 1000) * this.perSecond;
     this.#left = Math.min(this.burst, this.#left + earned);
     this.#at = now;

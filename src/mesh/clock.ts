@@ -1,7 +1,9 @@
-/** Time and chance, handed in, so that a test can own both. */
+/** Time and chance, handed in, so that a test can own both. What lasts is measured by `elapsed`, what is written down is dated by `now`. */
 export interface Clock {
-  /** Whole milliseconds since the epoch. */
+  /** The time of day: whole milliseconds since the epoch. It can be set, so it says nothing of how long something takes. */
   now(): number;
+  /** Milliseconds since some moment before; they only ever grow, at one pace. */
+  elapsed(): number;
   /** Calls `fn` once, `ms` milliseconds from now. Returns what cancels it. */
   after(ms: number, fn: () => void): () => void;
   /** From 0 up to, not including, 1. For spreading things out, never for secrets. */

@@ -167,7 +167,7 @@ export class Gossip {
   /** Asks for what nobody was asked for yet; for the rest, once more, if it has not come by then. */
   #heard(session: Session, versions: readonly Pair[], { again }: { again: boolean }): void {
     const { members, clock } = this.#parts;
-    const now = clock.now();
+    const now = clock.elapsed();
     const lacked = versions.filter(([id, version]) => members.lacks(id, version));
     const waits = ([id, version]: Pair) =>
       now - (this.#asked.get(`${id} ${version}`) ?? Number.NEGATIVE_INFINITY) < ASK_AGAIN;
@@ -182,7 +182,7 @@ export class Gossip {
 
   #ask(session: Session, wanted: readonly Pair[]) {
     if (wanted.length === 0) return;
-    const now = this.#parts.clock.now();
+    const now = this.#parts.clock.elapsed();
     for (const [key, at] of this.#asked) {
       if (now - at <= ASK_AGAIN && this.#asked.size < MAX_RECORDS) break;
       this.#asked.delete(key);
@@ -250,7 +250,7 @@ export class Gossip {
 
   #expire(): void {
     const { members, clock, own } = this.#parts;
-    if (members.expire(clock.now(), own).length > 0) this.#parts.expired();
+    if (members.expire(clock.elapsed(), own).length > 0) this.#parts.expired();
   }
 }
 

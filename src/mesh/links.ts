@@ -140,21 +140,21 @@ export class Links {
   #mayGo({ session, since }: Dial, { thrifty, choice, count }: Wish): boolean {
     if (!session) return true;
     if (!session.isOpen) return false;
-    const isOld = since !== undefined && this.#parts.clock.now() - since >= LINGER;
+    const isOld = since !== undefined && this.#parts.clock.elapsed() - since >= LINGER;
     const open = choice.filter(({ id }) => this.#byPeer.has(id) && id !== session.peer.id).length;
     return thrifty && isOld && open >= count;
   }
 
   #rests(address: string): boolean {
     const rest = this.#resting.get(address);
-    return rest !== undefined && rest.until > this.#parts.clock.now();
+    return rest !== undefined && rest.until > this.#parts.clock.elapsed();
   }
 
   #rest(address: string): void {
     const failure = this.#dials.get(address)?.failure;
     if (!failure) return;
     if (this.#resting.size >= MAX_KNOWN) this.#resting.clear();
-    this.#resting.set(address, { until: this.#parts.clock.now() + REST, failure });
+    this.#resting.set(address, { until: this.#parts.clock.elapsed() + REST, failure });
   }
 
   /** The open sessions, one for each peer. */
@@ -229,7 +229,7 @@ export class Links {
     const { id } = session.peer;
     const dial = this.#dialOf(session);
     if (dial) {
-      Object.assign(dial, { id, failure: undefined, since: this.#parts.clock.now() });
+      Object.assign(dial, { id, failure: undefined, since: this.#parts.clock.elapsed() });
       if (this.#answered.size >= MAX_KNOWN) this.#answered.clear();
       this.#answered.set(dial.address, id);
       this.#resting.delete(dial.address);
@@ -273,7 +273,7 @@ export class Links {
 
   #missed(dial: Dial, reason: WeftError): void {
     if (!this.#kept(dial) || this.#stopped) return;
-    const lasted = dial.since === undefined ? 0 : this.#parts.clock.now() - dial.since;
+    const lasted = dial.since === undefined ? 0 : this.#parts.clock.elapsed() - dial.since;
     dial.failures = lasted > WORTHWHILE ? 1 : dial.failures + 1;
     delete dial.since;
     if (dial.failure?.code !== reason.code && !QUIET.has(reason.code)) {

@@ -158,7 +158,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   /** Throws a WeftError when the port is taken, or the state on disk is torn or of another network. */
   async start(): Promise<void> {
     const { clock, store } = this.#parts;
-    this.#started = clock.now();
+    this.#started = clock.elapsed();
     const found = store.load();
     const contradiction = found?.cluster && this.#contradiction(found.cluster.genesis);
     if (contradiction) throw contradiction;
@@ -257,8 +257,9 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     if (more.length > 0) throw several(name);
     const [id, { owner, leases, withdrawn }] = found;
     if (id === this.#identity.id || this.#links.to(id)) throw alive(name);
-    const safe = (this.#learned.get(id) ?? this.#started) + TAKE_BACK_AFTER;
-    if (!certain && clock.now() < safe) throw tooEarly(name, safe, withdrawn);
+    const waited = clock.elapsed() - (this.#learned.get(id) ?? this.#started);
+    const safe = clock.now() + TAKE_BACK_AFTER - waited;
+    if (!certain && waited < TAKE_BACK_AFTER) throw tooEarly(name, safe, withdrawn);
     const other = leasing.takeBack(owner, leases);
     if (other) throw notTheGiver(name, members.get(nodeId(other))?.name ?? nodeId(other));
     const subnets = leases.map(subnetOf);
@@ -287,7 +288,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
         : "nothing was heard of it for hours";
       problems.push(`${name} cannot be reached at ${meshEndpoint}: ${why}`);
     }
-    if (this.#copy && this.#parts.clock.now() - this.#copy.heard < COPY_SPOKEN_OF) {
+    if (this.#copy && this.#parts.clock.elapsed() - this.#copy.heard < COPY_SPOKEN_OF) {
       problems.push(
         `another node runs with this node's identity at ${this.#copy.mesh}: its state directory is a copy, remove it there`,
       );
@@ -495,7 +496,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     const others = records.filter((record) => ownerId(record) !== this.#identity.id);
     for (const record of records) if (!others.includes(record)) this.#heardMyself(record);
     for (const record of others) {
-      this.#learned.set(ownerId(record), this.#parts.clock.now());
+      this.#learned.set(ownerId(record), this.#parts.clock.elapsed());
       this.#doubted.delete(ownerId(record));
       this.#show(record);
     }
@@ -537,7 +538,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     const { clock, log } = this.#parts;
     this.#saveCluster({ version });
     log.warn(`heard a newer record of this node, for ${mesh}: going on from version ${version}`);
-    if (mesh !== this.#meshEndpoint) this.#copy = { mesh, heard: clock.now() };
+    if (mesh !== this.#meshEndpoint) this.#copy = { mesh, heard: clock.elapsed() };
     this.#cancelEcho?.();
     this.#cancelEcho = clock.after(ECHO_WAIT, () => this.#safely(() => this.#publish()));
   }
@@ -666,7 +667,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     if (this.#links.to(id)) return "established";
     if (this.#links.failure(mesh)) return "unreachable";
     if (this.#links.tries(mesh)) return "connecting";
-    const age = this.#inside?.members.age(id, this.#parts.clock.now()) ?? 0;
+    const age = this.#inside?.members.age(id, this.#parts.clock.elapsed()) ?? 0;
     return age > HEARD_WITHIN ? "unreachable" : "established";
   }
 

@@ -69,7 +69,7 @@ export class Session {
     this.#events = events;
     this.#messages = new Budget(parts.clock, BURST.messages, RATE.messages);
     this.#bytes = new Budget(parts.clock, BURST.bytes, RATE.bytes);
-    this.#heard = parts.clock.now();
+    this.#heard = parts.clock.elapsed();
   }
 
   /** Who the other end has proved to be. Known from `opened` on. */
@@ -131,7 +131,7 @@ export class Session {
     }
     const message = parseMessage(text);
     if (!message) return this.#fail("PROTOCOL", "the other end sent something that is no message");
-    this.#heard = this.#parts.clock.now();
+    this.#heard = this.#parts.clock.elapsed();
     if (message.type === "bye") return this.#bye(message);
     if (this.#state === "hello") this.#inHello(message);
     else this.#inOpen(message);
@@ -170,7 +170,8 @@ export class Session {
       case "ping":
         return this.send({ type: "pong", n: message.n });
       case "pong":
-        if (message.n === this.#ping.n) this.#rtt = this.#parts.clock.now() - this.#ping.at;
+        if (message.n === this.#ping.n)
+          this.#rtt = tenths(this.#parts.clock.elapsed() - this.#ping.at);
         return;
       default:
         return this.#events.message(this, message);
@@ -188,7 +189,7 @@ export class Session {
   }
 
   #beat() {
-    const now = this.#parts.clock.now();
+    const now = this.#parts.clock.elapsed();
     if (now - this.#heard > SILENCE)
       return this.#fail("SILENT", "nothing was heard from the other end");
     this.#ping = { n: (this.#ping.n + 1) % 2 ** 31, at: now };
@@ -219,5 +220,7 @@ const REMEDIES: { readonly [code: string]: string } = {
   CLONE: "its state directory is a copy: stop it there, remove the copy, start it again",
   FLOOD: "find out what runs at that address",
 };
+
+const tenths = (ms: number): number => Math.round(10 * ms) / 10;
 
 const plain = (text: string): string => text.replace(/[^\x20-\x7e]/g, "?").slice(0, 400);

@@ -186,7 +186,7 @@ export class WsTransport implements Transport {
     const code = error.code ?? "";
     if (!code.startsWith("ERR_SSL")) return;
     const host = plainAddress(socket.remoteAddress);
-    const now = this.#parts.clock.now();
+    const now = this.#parts.clock.elapsed();
     if (now - (this.#said.get(host) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN) return;
     if (this.#said.size >= MAX_SAID) this.#said.clear();
     this.#said.set(host, now);

@@ -40,6 +40,10 @@ export class Process implements Clock {
     return Math.floor(EPOCH + offset + this.schedule.now * rate);
   }
 
+  elapsed(): number {
+    return this.schedule.now * this.skew.rate;
+  }
+
   after(ms: number, fn: () => void): () => void {
     return this.schedule.after(ms / this.skew.rate, () => this.act(fn));
   }

@@ -16,6 +16,7 @@ import { seed } from "../mesh/seed.js";
 /** A clock that runs fast or slow. */
 const skewed = (clock: Clock, rate: number): Clock => ({
   now: () => Math.floor(clock.now() * rate),
+  elapsed: () => clock.elapsed() * rate,
   after: (ms, fn) => clock.after(ms / rate, fn),
   random: () => clock.random(),
 });

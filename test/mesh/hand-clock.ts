@@ -10,7 +10,8 @@ interface Due {
 /** A clock that a test moves by hand. What is due at one moment runs in the order it was asked for. */
 export class HandClock implements Clock {
   readonly random: () => number;
-  #now = 1_700_000_000_000;
+  #now = 0;
+  #day = 1_700_000_000_000;
   #count = 0;
   #due: Due[] = [];
 
@@ -19,7 +20,16 @@ export class HandClock implements Clock {
   }
 
   now(): number {
-    return Math.floor(this.#now);
+    return Math.floor(this.#day + this.#now);
+  }
+
+  elapsed(): number {
+    return this.#now;
+  }
+
+  /** Somebody sets the time of day. */
+  set(ms: number): void {
+    this.#day += ms;
   }
 
   after(ms: number, fn: () => void): () => void {
@@ -54,6 +64,10 @@ export class NodeClock implements Clock {
 
   now(): number {
     return this.clock.now();
+  }
+
+  elapsed(): number {
+    return this.clock.elapsed();
   }
 
   random(): number {

@@ -185,6 +185,16 @@ describe("an open session", () => {
     expect(ended?.code).toBe("SILENT");
   });
 
+  it.each([3600_000, -3600_000])("outlives a time of day that is set by %i ms", (ms) => {
+    clock.set(ms);
+    say({ type: "pong", n: 0 });
+    clock.run(2 * PING_EVERY);
+    expect(ended).toBeUndefined();
+    expect(heard.at(-1)).toMatchObject({ type: "ping" });
+    clock.run(SILENCE);
+    expect(ended?.code).toBe("SILENT");
+  });
+
   it("ends when too much comes at once", () => {
     for (let i = 0; i <= BURST.messages; i++) far.send('{"type":"ping","n":1}');
     clock.run(2);
