@@ -47,17 +47,28 @@ export function signGrant(
 }
 
 /** What is wrong with `holder`'s proof of a lease, or nothing. The five points are those of docs/leases.md. */
-export function flaw(cluster: Cluster, holder: string, proof: Proof): string | undefined {
-  const last = proof.at(-1);
-  return flawOfGift(cluster, holder, proof) ?? (last && !isLease(cluster, last) ? ENDS : undefined);
-}
-
-/** What is wrong with `holder`'s proof of what it was given, be it a lease or space, or nothing. */
-export function flawOfGift(
-  { id, genesis }: Cluster,
+export function flaw(
+  cluster: Cluster,
   holder: string,
   proof: Proof,
+  signed?: (grant: Grant) => boolean,
 ): string | undefined {
+  const last = proof.at(-1);
+  const why = flawOfGift(cluster, holder, proof, signed);
+  return why ?? (last && !isLease(cluster, last) ? ENDS : undefined);
+}
+
+/**
+ * What is wrong with `holder`'s proof of what it was given, be it a lease or space, or nothing.
+ * `signed` says whether a grant's signature is right; who remembers need not reckon again.
+ */
+export function flawOfGift(
+  cluster: Cluster,
+  holder: string,
+  proof: Proof,
+  signed = (grant: Grant): boolean => isSigned(cluster, grant),
+): string | undefined {
+  const { genesis } = cluster;
   const last = proof.at(-1);
   const network = genesis.network.find(({ prefix }) => last && inside(prefix, last.prefix));
   if (!last || !network) return "the subnet is not in the cluster's network";
@@ -71,9 +82,7 @@ export function flawOfGift(
     const { length } = parsePrefix(grant.prefix);
     if (length > network.leaseLength) return "less than a lease was given";
     if (length === network.leaseLength && grant !== last) return ENDS;
-    if (!verified(grant.from, signedText({ id }, grant), grant.signature)) {
-      return "a signature is wrong";
-    }
+    if (!signed(grant)) return "a signature is wrong";
     owner = grant.to;
     space = grant.prefix;
   }
@@ -81,6 +90,9 @@ export function flawOfGift(
 }
 
 const ENDS = "a lease ends the chain, and nothing else does";
+
+export const isSigned = (cluster: Cluster, grant: Grant): boolean =>
+  verified(grant.from, signedText(cluster, grant), grant.signature);
 
 function isLease({ genesis }: Cluster, { prefix }: Grant): boolean {
   const network = genesis.network.find((whole) => inside(whole.prefix, prefix));

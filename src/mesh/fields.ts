@@ -41,6 +41,13 @@ export const prefix = spelled(43, (text) => formatPrefix(parsePrefix(text)));
 export const endpoint = spelled(47, (text) => formatEndpoint(parseEndpoint(text)));
 export const mac = spelled(17, (text) => formatMac(parseMac(text)));
 
-/** One line of plain text for a person. */
-export const sentence = z.string().regex(/^[\x20-\x7e]{0,400}$/);
+/** One line of plain text: each character is one byte, and has one spelling. */
+export const line = (most: number) =>
+  z
+    .string()
+    .max(most)
+    .regex(/^[\x20-\x7e]*$/);
+
+/** For a person. */
+export const sentence = line(400);
 export const code = z.string().regex(/^[A-Z_]{1,40}$/);

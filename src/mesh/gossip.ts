@@ -5,10 +5,11 @@
 import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
 import { type Clock, every } from "./clock.js";
+import { nodeId } from "./identity.js";
 import type { Log } from "./log.js";
 import { MAX_RECORDS, type Members } from "./members.js";
 import { MAX_IDS, MAX_MESSAGE_BYTES, MAX_RECORDS_IN_MESSAGE, type MessageOf } from "./message.js";
-import { isRenewal, type NodeRecord, ownerId } from "./record.js";
+import { type Envelope, isRenewal, type NodeRecord } from "./record.js";
 import type { Session } from "./session.js";
 import type { Range } from "./summary.js";
 
@@ -216,20 +217,20 @@ export class Gossip {
 
   // ---- merging
 
-  #merge(session: Session, records: readonly NodeRecord[]): void {
+  #merge(session: Session, envelopes: readonly Envelope[]): void {
     const { members } = this.#parts;
     const changed: NodeRecord[] = [];
     const renewed: NodeRecord[] = [];
     let lie: WeftError | undefined;
-    for (const record of records) {
-      const held = members.get(ownerId(record));
-      const result = members.merge(record);
+    for (const envelope of envelopes) {
+      const held = members.get(nodeId(envelope.owner));
+      const result = members.merge(envelope);
       if (result instanceof WeftError) {
         lie = result;
         break;
       }
       if (result) (held && isRenewal(held, result) ? renewed : changed).push(result);
-      else this.#remind(session, record);
+      else this.#remind(session, envelope);
     }
     this.spread(changed, session);
     this.announce(renewed, session);
@@ -243,9 +244,10 @@ export class Gossip {
   }
 
   /** An owner that comes back with less than was dropped of it must know, to go on above that. */
-  #remind(session: Session, record: NodeRecord): void {
-    const dropped = this.#parts.members.dropped(ownerId(record));
-    if (dropped && session.peer.id === ownerId(record)) this.#send(session, [dropped]);
+  #remind(session: Session, { owner }: Envelope): void {
+    if (session.peer.publicKey !== owner) return;
+    const dropped = this.#parts.members.dropped(session.peer.id);
+    if (dropped) this.#send(session, [dropped]);
   }
 
   #expire(): void {
@@ -257,24 +259,24 @@ export class Gossip {
 type Pair = [id: string, version: number];
 
 function sendWord(session: Session, records: readonly NodeRecord[]): void {
-  const versions = records.map((record): Pair => [ownerId(record), record.version]);
+  const versions = records.map(({ id, version }): Pair => [id, version]);
   if (versions.length > 0) session.send({ type: "heard", versions });
 }
 
 /** In as many messages as their size needs. */
 function sendRecords(session: Session, records: readonly NodeRecord[]): void {
   const room = MAX_MESSAGE_BYTES - 100;
-  let batch: NodeRecord[] = [];
+  let batch: Envelope[] = [];
   let bytes = 0;
   const flush = () => {
     if (batch.length > 0) session.send({ type: "records", records: batch });
     batch = [];
     bytes = 0;
   };
-  for (const record of records) {
-    const size = JSON.stringify(record).length + 1;
+  for (const { envelope } of records) {
+    const size = JSON.stringify(envelope).length + 1;
     if (bytes + size > room || batch.length === MAX_RECORDS_IN_MESSAGE) flush();
-    batch.push(record);
+    batch.push(envelope);
     bytes += size;
   }
   flush();

@@ -4,11 +4,11 @@
  */
 import { type Family, parseEndpoint } from "../address.js";
 import { WeftError } from "../error.js";
-import type { Cluster } from "../lease/genesis.js";
 import { subnetOf } from "../lease/grant.js";
 import { order, type Ring, settle } from "../lease/ring.js";
 import { nodeId } from "./identity.js";
-import { disbelief, LEASE_TTL, type NodeRecord, ownerId } from "./record.js";
+import type { Notary } from "./notary.js";
+import { type Envelope, LEASE_TTL, type NodeRecord } from "./record.js";
 import { type Range, Summary } from "./summary.js";
 
 export const MAX_RECORDS = 8192;
@@ -31,7 +31,7 @@ export interface View {
 }
 
 export class Members {
-  readonly #cluster: Cluster;
+  readonly #notary: Notary;
   readonly #records = new Map<string, NodeRecord>();
   readonly #summary = new Summary();
   /** Since when a version is known here, by this node's clock: another's may be years off. */
@@ -39,18 +39,21 @@ export class Members {
   /** What was dropped last, so that a node that still has it does not bring it back. */
   readonly #dropped = new Map<string, { readonly record: NodeRecord; readonly at: number }>();
 
-  constructor(cluster: Cluster) {
-    this.#cluster = cluster;
+  constructor(notary: Notary) {
+    this.#notary = notary;
   }
 
-  /** Answers with the record if it was news, with nothing if not, with an error if it is a lie. */
-  merge(record: NodeRecord): NodeRecord | WeftError | undefined {
-    const id = ownerId(record);
+  /**
+   * Answers with the record if it was news, with nothing if not, with an error if it is a lie. What
+   * is not newer than what is held is not opened.
+   */
+  merge(envelope: Envelope): NodeRecord | WeftError | undefined {
+    const id = nodeId(envelope.owner);
     const held = this.#records.get(id);
-    if (held && !newer(record, held)) return undefined;
-    if (record.version <= (this.dropped(id)?.version ?? 0)) return undefined;
-    const lie = disbelief(this.#cluster, record);
-    if (lie) return lie;
+    if (held && !newer(envelope, held.envelope)) return undefined;
+    if (envelope.version <= (this.dropped(id)?.version ?? 0)) return undefined;
+    const record = this.#notary.open(envelope);
+    if (record instanceof WeftError) return record;
     if (!held && this.#records.size >= MAX_RECORDS) return tooMany();
     this.#records.set(id, record);
     this.#summary.set(id, record);
@@ -166,7 +169,7 @@ export class Members {
       if (inTheWay) {
         const other = taken.get(inTheWay)!;
         problems.push(
-          `two nodes claim the ${inTheWay}: ${ownerId(other)} keeps it, ${id} (${record.mesh}) is left out`,
+          `two nodes claim the ${inTheWay}: ${other.id} keeps it, ${id} (${record.mesh}) is left out`,
         );
       } else if (record.vni !== own.vni) {
         problems.push(`${name} uses VNI ${record.vni}, this node ${own.vni}: ${name} is left out`);
@@ -210,7 +213,7 @@ export class Members {
 const familyOf = (vtep: string): Family => parseEndpoint(vtep).address.family;
 
 /** The higher signature decides between two records of one version, which only a liar makes. */
-const newer = (a: NodeRecord, b: NodeRecord): boolean =>
+const newer = (a: Envelope, b: Envelope): boolean =>
   a.version > b.version || (a.version === b.version && a.signature > b.signature);
 
 const tooMany = (): WeftError =>

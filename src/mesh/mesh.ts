@@ -33,7 +33,8 @@ import type { Log } from "./log.js";
 import { Members, type Tunnel, type View } from "./members.js";
 import type { Message } from "./message.js";
 import { fanout, preference } from "./neighbours.js";
-import { isRenewal, LEASE_TTL, type NodeRecord, ownerId, signRecord } from "./record.js";
+import { Notary } from "./notary.js";
+import { isRenewal, LEASE_TTL, type NodeRecord, seal } from "./record.js";
 import type { Session } from "./session.js";
 import { hostPort, type ListenAddress, type Transport } from "./transport.js";
 
@@ -61,6 +62,8 @@ export interface MeshParts {
   readonly transport: Transport;
   readonly store: Store;
   readonly log: Log;
+  /** Who opens the records of a cluster; nodes of one process may share one. */
+  readonly notary?: ((cluster: Cluster) => Notary) | undefined;
 }
 
 export interface MeshOptions {
@@ -368,7 +371,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     const { clock, log } = this.#parts;
     const identity = this.#identity;
     const cluster = clusterOf(genesis);
-    const members = new Members(cluster);
+    const members = new Members(this.#parts.notary?.(cluster) ?? new Notary(cluster));
     const gossip = new Gossip({
       clock,
       log,
@@ -468,24 +471,23 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     if (!this.#inside || !this.#state.cluster || this.#leases.length === 0) return;
     const { cluster, members, gossip, fence } = this.#inside;
     if (fence.isClosed) return;
-    const version = this.#state.cluster.version + 1;
+    const before = members.get(this.#identity.id);
+    const version = Math.max(this.#state.cluster.version, before?.version ?? 0) + 1;
     this.#saveCluster({ version });
     const { name, vtep, vni } = this.#options;
-    const record = signRecord(this.#identity, cluster, {
-      owner: this.#identity.publicKey,
-      version,
+    const envelope = seal(this.#identity, cluster, version, {
       name,
       mesh: this.#meshEndpoint,
       vtep,
       mac: this.#options.mac ?? macOf(this.#identity.id),
       vni,
-      leases: this.#leases.map((proof) => [...proof]),
+      leases: this.#leases,
       renewed: this.#parts.clock.now(),
       withdrawn,
     });
-    const before = members.get(this.#identity.id);
-    const refused = members.merge(record);
-    if (refused instanceof WeftError) throw refused;
+    const record = members.merge(envelope);
+    if (record instanceof WeftError) throw record;
+    if (!record) throw new Error("this node's own record is not the newest");
     if (before && isRenewal(before, record)) gossip.announce([record]);
     else gossip.spread([record]);
     fence.said();
@@ -493,11 +495,11 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   }
 
   #news(records: readonly NodeRecord[]): void {
-    const others = records.filter((record) => ownerId(record) !== this.#identity.id);
+    const others = records.filter(({ id }) => id !== this.#identity.id);
     for (const record of records) if (!others.includes(record)) this.#heardMyself(record);
     for (const record of others) {
-      this.#learned.set(ownerId(record), this.#parts.clock.elapsed());
-      this.#doubted.delete(ownerId(record));
+      this.#learned.set(record.id, this.#parts.clock.elapsed());
+      this.#doubted.delete(record.id);
       this.#show(record);
     }
     this.#soon();
@@ -505,7 +507,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 
   /** A record that was only renewed changes nothing but itself. */
   #show(record: NodeRecord): void {
-    const id = ownerId(record);
+    const { id } = record;
     const shown = this.#view?.members.get(id);
     if (shown && isRenewal(shown, record)) this.#view?.members.set(id, record);
     else this.#view = undefined;

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { genesisSchema, MAX_NETWORKS } from "../lease/genesis.js";
 import { proofSchema } from "../lease/grant.js";
 import * as field from "./fields.js";
-import { MAX_VERSION, recordSchema } from "./record.js";
+import { envelopeSchema, MAX_VERSION } from "./record.js";
 import { BRANCH_DIGITS, BRANCHES } from "./summary.js";
 
 export const PROTOCOL = 1;
@@ -50,7 +50,7 @@ const messageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("ask"), ids: z.array(field.id).max(MAX_IDS) }),
   z.strictObject({
     type: z.literal("records"),
-    records: z.array(recordSchema).max(MAX_RECORDS_IN_MESSAGE),
+    records: z.array(envelopeSchema).max(MAX_RECORDS_IN_MESSAGE),
   }),
   z.strictObject({
     type: z.literal("lease-request"),

@@ -1,26 +1,32 @@
 /**
- * A record: what one node says of itself. Signed by its owner, so anybody can
- * carry it and nobody can change it.
+ * A record: what one node says of itself. It travels sealed: signed by its
+ * owner, so anybody can carry it and nobody can change it, with owner and
+ * version outside, so that what is not news need not be opened.
  */
 import { z } from "zod";
-import { WeftError } from "../error.js";
+import { bundle, bundleSchema, MAX_PROOFS } from "../lease/bundle.js";
 import type { Cluster } from "../lease/genesis.js";
-import { flaw, proofSchema } from "../lease/grant.js";
-import { canonical } from "./canonical.js";
+import type { Proof } from "../lease/grant.js";
 import * as field from "./fields.js";
-import { type Identity, nodeId, verified } from "./identity.js";
+import { type Identity, verified } from "./identity.js";
 
 /** A version every second for 68 years. */
 export const MAX_VERSION = 2 ** 31 - 1;
-export const MAX_LEASES = 16;
-export const MAX_RECORD_BYTES = 16 * 1024;
+export const MAX_LEASES = MAX_PROOFS;
+export const MAX_BODY_BYTES = 8 * 1024;
 export const MAX_VNI = 2 ** 24 - 1;
 export { LEASE_TTL } from "../lease/fence.js";
 
-const saidSchema = z.strictObject({
+export const envelopeSchema = z.strictObject({
   /** The owner's public key. */
   owner: field.publicKey,
   version: z.int().min(1).max(MAX_VERSION),
+  /** The JSON text of a body. */
+  body: field.line(MAX_BODY_BYTES),
+  signature: field.signature,
+});
+
+export const bodySchema = z.strictObject({
   name: field.name,
   /** Where to dial the owner's mesh port. */
   mesh: field.endpoint,
@@ -29,53 +35,48 @@ const saidSchema = z.strictObject({
   mac: field.mac,
   vni: z.int().min(1).max(MAX_VNI),
   /** The proof of each lease. */
-  leases: z.array(proofSchema).min(1).max(MAX_LEASES),
+  leases: bundleSchema,
   /** When this was said, in milliseconds since the epoch, by the owner's clock. */
   renewed: z.int().min(0),
   /** The owner has stopped. Its leases stay its own. */
   withdrawn: z.boolean(),
 });
 
-export const recordSchema = saidSchema.extend({ signature: field.signature });
+export type Envelope = z.infer<typeof envelopeSchema>;
+export type Body = z.infer<typeof bodySchema>;
 
-/** A record before it is signed. */
-export type Said = z.infer<typeof saidSchema>;
-export type NodeRecord = z.infer<typeof recordSchema>;
+/** What a node says of itself. */
+export type Said = Readonly<Omit<Body, "leases">> & { readonly leases: readonly Proof[] };
 
-export const signRecord = (owner: Identity, cluster: Cluster, said: Said): NodeRecord => ({
-  ...said,
-  signature: owner.sign(signedText(cluster, said)),
-});
+/** A record that was opened and is believed. */
+export type NodeRecord = Said & {
+  /** The owner's node id. */
+  readonly id: string;
+  /** The owner's public key. */
+  readonly owner: string;
+  readonly version: number;
+  /** As it came, to be sent on. */
+  readonly envelope: Envelope;
+};
 
-/** The reason why a well-formed record must not be believed, or nothing. */
-export function disbelief(cluster: Cluster, record: NodeRecord): WeftError | undefined {
-  const { signature, ...said } = record;
-  if (JSON.stringify(record).length > MAX_RECORD_BYTES) return bad(record, "it is too large");
-  if (!verified(said.owner, signedText(cluster, said), signature)) {
-    return bad(record, "its signature is wrong");
-  }
-  for (const proof of said.leases) {
-    const why = flaw(cluster, said.owner, proof);
-    if (why) return bad(record, `it claims ${proof.at(-1)?.prefix}, but ${why}`);
-  }
-  return undefined;
+export function seal(owner: Identity, cluster: Cluster, version: number, said: Said): Envelope {
+  const body: Body = { ...said, leases: bundle(said.leases) };
+  const sealed = { owner: owner.publicKey, version, body: JSON.stringify(body) };
+  return { ...sealed, signature: owner.sign(signedText(cluster, sealed)) };
 }
 
-export const ownerId = ({ owner }: NodeRecord): string => nodeId(owner);
+/** Whether its owner has sealed it, for this cluster. */
+export const isSealed = (cluster: Cluster, envelope: Envelope): boolean =>
+  verified(envelope.owner, signedText(cluster, envelope), envelope.signature);
 
 /** Whether all that changed from one record of an owner to the next is that it was renewed. */
 export const isRenewal = (old: NodeRecord, young: NodeRecord): boolean =>
-  unrenewed(old) === unrenewed(young);
+  lasting(old) === lasting(young);
 
-const unrenewed = ({ version: _, renewed: __, signature: ___, ...rest }: NodeRecord): string =>
-  canonical(rest);
+const lasting = ({ id, owner, version, envelope, renewed, ...rest }: NodeRecord): string =>
+  JSON.stringify(rest);
 
-const signedText = ({ id }: Cluster, said: Said): string =>
-  `weft record 1\n${canonical({ ...said, cluster: id })}`;
-
-const bad = (record: NodeRecord, why: string): WeftError =>
-  new WeftError(
-    "RECORD_FORGED",
-    `the record of ${record.name} (${ownerId(record)}) is not to be believed: ${why}`,
-    "find out what runs at the address it came from; if it is not yours, change the cluster secret",
-  );
+const signedText = (
+  { id }: Cluster,
+  { owner, version, body }: Omit<Envelope, "signature">,
+): string => `weft record 2\n${id}\n${owner}\n${version}\n${body}`;

@@ -55,7 +55,7 @@ export class Summary {
   #hash(n: number, records: ReadonlyMap<string, NodeRecord>): string {
     this.#hashes[n] ??= sha256(
       [...records.values()]
-        .map(({ signature }) => signature)
+        .map(({ envelope }) => envelope.signature)
         .sort()
         .join("\n"),
     ).slice(0, BRANCH_DIGITS);

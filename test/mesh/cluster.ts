@@ -5,7 +5,8 @@ import { Allocator, type Ledger } from "../../src/lease/allocator.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { Identity, macOf } from "../../src/mesh/identity.js";
-import { type NodeRecord, type Said, signRecord } from "../../src/mesh/record.js";
+import { Notary } from "../../src/mesh/notary.js";
+import { type Envelope, type NodeRecord, type Said, seal } from "../../src/mesh/record.js";
 
 export const identity = (n: number): Identity => new Identity(n.toString(16).padStart(64, "0"));
 
@@ -60,20 +61,38 @@ export const proofFor = (to: Identity, n: number): Proof => [
   signGrant(founder, cluster, { prefix: `10.244.${n}.0/24`, to: to.publicKey, sequence: n }),
 ];
 
-/** A right record of the N-th node, but for what is asked otherwise. */
-export function recordOf(n: number, change: Partial<Said> = {}): NodeRecord {
+export type Change = Partial<Said> & { readonly version?: number };
+
+/** A right record of the N-th node, but for what is asked otherwise, as its owner seals it. */
+export function envelopeOf(n: number, { version = 1, ...change }: Change = {}): Envelope {
   const owner = identity(n);
-  return signRecord(owner, cluster, {
-    owner: owner.publicKey,
-    version: 1,
+  return seal(owner, cluster, version, {
     name: `h${n}`,
     mesh: `192.0.2.${n}:6783`,
     vtep: `192.0.2.${n}:4789`,
     mac: macOf(owner.id),
     vni: 1,
-    leases: [[...proofFor(owner, n)]],
+    leases: [proofFor(owner, n)],
     renewed: 1_700_000_000_000,
     withdrawn: false,
     ...change,
   });
+}
+
+/** Any text as a body, sealed rightly: what only its owner can do. */
+export function sealedText(
+  owner: Identity,
+  body: string,
+  { version = 1, of = cluster } = {},
+): Envelope {
+  const { publicKey } = owner;
+  const signature = owner.sign(`weft record 2\n${of.id}\n${publicKey}\n${version}\n${body}`);
+  return { owner: publicKey, version, body, signature };
+}
+
+/** A right record, opened. */
+export function recordOf(n: number, change: Change = {}): NodeRecord {
+  const record = new Notary(cluster).open(envelopeOf(n, change));
+  if (record instanceof WeftError) throw record;
+  return record;
 }

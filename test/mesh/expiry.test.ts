@@ -1,16 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { KEEP, Members } from "../../src/mesh/members.js";
-import { MAX_VERSION } from "../../src/mesh/record.js";
-import { cluster, identity, recordOf } from "./cluster.js";
+import { Notary } from "../../src/mesh/notary.js";
+import { type Envelope, MAX_VERSION } from "../../src/mesh/record.js";
+import { cluster, envelopeOf, identity } from "./cluster.js";
 
 const NOW = 1_700_000_000_000;
 const YEARS = 10 * 365 * 24 * 3600_000;
 const OWN = identity(1).id;
 const id = (n: number): string => identity(n).id;
 
-const holding = (...records: ReturnType<typeof recordOf>[]): Members => {
-  const members = new Members(cluster);
-  for (const record of records) members.merge(record);
+const holding = (...envelopes: Envelope[]): Members => {
+  const members = new Members(new Notary(cluster));
+  for (const envelope of envelopes) members.merge(envelope);
   members.expire(NOW, OWN);
   return members;
 };
@@ -18,39 +19,39 @@ const holding = (...records: ReturnType<typeof recordOf>[]): Members => {
 describe("a record that nobody renews", () => {
   it("is dropped after its time, withdrawn or not; the own one and the renewed stay", () => {
     const members = holding(
-      recordOf(1),
-      recordOf(2),
-      recordOf(3, { withdrawn: true }),
-      recordOf(4),
+      envelopeOf(1),
+      envelopeOf(2),
+      envelopeOf(3, { withdrawn: true }),
+      envelopeOf(4),
     );
     expect(members.expire(NOW + KEEP, OWN)).toEqual([]);
-    members.merge(recordOf(4, { version: 2 }));
+    members.merge(envelopeOf(4, { version: 2 }));
     expect(members.expire(NOW + KEEP + 1, OWN).sort()).toEqual([id(2), id(3)].sort());
     expect(members.sorted().map(([held]) => held)).toEqual([id(1), id(4)].sort());
-    expect(members.digest).toBe(holding(recordOf(1), recordOf(4, { version: 2 })).digest);
+    expect(members.digest).toBe(holding(envelopeOf(1), envelopeOf(4, { version: 2 })).digest);
   });
 
   it("does not come back from who still has it, but does when its owner speaks again", () => {
-    const members = holding(recordOf(2, { version: 5 }));
+    const members = holding(envelopeOf(2, { version: 5 }));
     members.expire(NOW + KEEP + 1, OWN);
     for (const version of [4, 5]) {
       expect(members.lacks(id(2), version)).toBe(false);
-      expect(members.merge(recordOf(2, { version }))).toBeUndefined();
+      expect(members.merge(envelopeOf(2, { version }))).toBeUndefined();
     }
     expect(members.dropped(id(2))).toMatchObject({ version: 5 });
     expect(members.named("h2").map(([held]) => held)).toEqual([id(2)]);
-    const young = recordOf(2, { version: 6 });
+    const young = envelopeOf(2, { version: 6 });
     expect(members.lacks(id(2), 6)).toBe(true);
-    expect(members.merge(young)).toBe(young);
+    expect(members.merge(young)).toMatchObject({ version: 6, envelope: young });
     expect(members.dropped(id(2))).toBeUndefined();
   });
 
   it("is forgotten altogether after as long again", () => {
-    const members = holding(recordOf(2));
+    const members = holding(envelopeOf(2));
     members.expire(NOW + KEEP + 1, OWN);
     members.expire(NOW + 2 * KEEP + 2, OWN);
-    const again = recordOf(2);
-    expect(members.merge(again)).toBe(again);
+    const again = envelopeOf(2);
+    expect(members.merge(again)).toMatchObject({ envelope: again });
   });
 
   it.each([
@@ -61,15 +62,15 @@ describe("a record that nobody renews", () => {
   ])(
     "is timed by this node's clock: an owner's clock %s neither shortens nor prolongs it",
     (_, renewed) => {
-      const members = holding(recordOf(2, { renewed }));
+      const members = holding(envelopeOf(2, { renewed }));
       expect(members.expire(NOW + KEEP, OWN)).toEqual([]);
       expect(members.expire(NOW + KEEP + 1, OWN)).toEqual([id(2)]);
     },
   );
 
   it("cannot lock its owner out for others: the highest version is dropped like any", () => {
-    const members = holding(recordOf(2, { version: MAX_VERSION }), recordOf(3));
-    members.merge(recordOf(3, { version: 2 }));
+    const members = holding(envelopeOf(2, { version: MAX_VERSION }), envelopeOf(3));
+    members.merge(envelopeOf(3, { version: 2 }));
     members.expire(NOW + 1, OWN);
     expect(members.expire(NOW + KEEP + 1, OWN)).toEqual([id(2)]);
     expect(members.get(id(3))).toBeDefined();

@@ -3,16 +3,17 @@ import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { Members } from "../../src/mesh/members.js";
-import { LEASE_TTL, type NodeRecord } from "../../src/mesh/record.js";
-import { cluster, founder, identity, proofFor, recordOf } from "./cluster.js";
+import { Notary } from "../../src/mesh/notary.js";
+import { type Envelope, LEASE_TTL } from "../../src/mesh/record.js";
+import { cluster, envelopeOf, founder, identity, proofFor, recordOf } from "./cluster.js";
 import { seed } from "./seed.js";
 
 const NOW = 1_700_000_000_000;
 const OWN = { vni: 1, family: 4 } as const;
 
-const merged = (records: readonly NodeRecord[]): Members => {
-  const members = new Members(cluster);
-  for (const record of records) members.merge(record);
+const merged = (envelopes: readonly Envelope[]): Members => {
+  const members = new Members(new Notary(cluster));
+  for (const envelope of envelopes) members.merge(envelope);
   return members;
 };
 
@@ -21,44 +22,44 @@ const names = (members: Members, now = NOW): string[] =>
 
 describe("merge", () => {
   it("answers with what is new, or with nothing", () => {
-    const members = new Members(cluster);
-    const [v1, v2] = [recordOf(2), recordOf(2, { version: 2 })];
-    expect(members.merge(v2)).toBe(v2);
+    const members = new Members(new Notary(cluster));
+    const [v1, v2] = [envelopeOf(2), envelopeOf(2, { version: 2 })];
+    expect(members.merge(v2)).toMatchObject({ name: "h2", version: 2, envelope: v2 });
     expect(members.merge(v2)).toBeUndefined();
     expect(members.merge(v1)).toBeUndefined();
-    expect(members.get(identity(2).id)).toBe(v2);
+    expect(members.get(identity(2).id)?.envelope).toBe(v2);
   });
 
   it("answers with an error to a lie, and holds what it held", () => {
-    const members = merged([recordOf(2)]);
+    const members = merged([envelopeOf(2)]);
     const before = members.digest;
-    expect(members.merge({ ...recordOf(2, { version: 9 }), name: "x" })).toBeInstanceOf(WeftError);
-    expect(members.merge(recordOf(4, { leases: [[...proofFor(identity(5), 5)]] }))).toBeInstanceOf(
+    expect(members.merge({ ...envelopeOf(2), version: 9 })).toBeInstanceOf(WeftError);
+    expect(members.merge(envelopeOf(4, { leases: [proofFor(identity(5), 5)] }))).toBeInstanceOf(
       WeftError,
     );
     expect(members.digest).toBe(before);
   });
 
   // Right records, old ones, equal versions with different words, colliding names, forgeries.
-  const pool: NodeRecord[] = [];
+  const pool: Envelope[] = [];
   for (const n of [2, 3, 4, 5]) {
     for (const version of [1, 2, 3]) {
-      pool.push(recordOf(n, { version }));
-      pool.push(recordOf(n, { version, name: `h${2 + (n % 2)}` }));
-      pool.push(recordOf(n, { version, withdrawn: true }));
-      pool.push({ ...recordOf(n, { version }), vni: 7 });
+      pool.push(envelopeOf(n, { version }));
+      pool.push(envelopeOf(n, { version, name: `h${2 + (n % 2)}` }));
+      pool.push(envelopeOf(n, { version, withdrawn: true }));
+      pool.push({ ...envelopeOf(n, { version }), version: version + 1 });
     }
   }
-  pool.push(recordOf(6, { leases: [[...proofFor(identity(5), 5)]] }));
+  pool.push(envelopeOf(6, { leases: [proofFor(identity(5), 5)] }));
   const twice = signGrant(founder, cluster, {
     prefix: "10.244.2.0/24",
     to: identity(7).publicKey,
     sequence: 9,
   });
-  pool.push(recordOf(7, { leases: [[twice]] }));
+  pool.push(envelopeOf(7, { leases: [[twice]] }));
 
   /** Slow and obvious: of each owner's true records, the one that sorts last. */
-  const model = (records: readonly NodeRecord[]): NodeRecord[] => {
+  const model = (records: readonly Envelope[]): Envelope[] => {
     const truths = records.filter((record) => merged([record]).sorted().length === 1);
     const owners = [...new Set(truths.map(({ owner }) => owner))];
     return owners.map(
@@ -87,7 +88,7 @@ describe("merge", () => {
           const other = merged([...shuffled, ...again.map((i) => records[i]!)]);
           expect(other.digest).toBe(one.digest);
           expect(other.sorted()).toEqual(one.sorted());
-          expect(new Set(one.sorted().map(([, record]) => record))).toEqual(
+          expect(new Set(one.sorted().map(([, { envelope }]) => envelope))).toEqual(
             new Set(model(records)),
           );
           const view = one.view(NOW, OWN);
@@ -106,7 +107,7 @@ describe("merge", () => {
 
 describe("the members made of the records", () => {
   it("leave out who has withdrawn", () => {
-    expect(names(merged([recordOf(2), recordOf(3, { withdrawn: true })]))).toEqual(["h2"]);
+    expect(names(merged([envelopeOf(2), envelopeOf(3, { withdrawn: true })]))).toEqual(["h2"]);
   });
 
   it.each([
@@ -115,8 +116,8 @@ describe("the members made of the records", () => {
     ["MAC", { mac: recordOf(2).mac }],
   ])("let the one with the older lease keep a %s, and say so", (what, change) => {
     for (const records of [
-      [recordOf(2), recordOf(3, change)],
-      [recordOf(3, change), recordOf(2)],
+      [envelopeOf(2), envelopeOf(3, change)],
+      [envelopeOf(3, change), envelopeOf(2)],
     ]) {
       const view = merged(records).view(NOW, OWN);
       expect([...view.members.keys()]).toEqual([identity(2).id]);
@@ -126,18 +127,21 @@ describe("the members made of the records", () => {
   });
 
   it("let the living come before the expired", () => {
-    const records = [recordOf(2, { renewed: NOW - LEASE_TTL - 1 }), recordOf(3, { name: "h2" })];
+    const records = [
+      envelopeOf(2, { renewed: NOW - LEASE_TTL - 1 }),
+      envelopeOf(3, { name: "h2" }),
+    ];
     expect([...merged(records).view(NOW, OWN).members.keys()]).toEqual([identity(3).id]);
   });
 
   it("leave out another VNI, and say so", () => {
-    const view = merged([recordOf(2), recordOf(3, { vni: 2 })]).view(NOW, OWN);
+    const view = merged([envelopeOf(2), envelopeOf(3, { vni: 2 })]).view(NOW, OWN);
     expect(view.members.size).toBe(1);
     expect(view.problems.join()).toMatch(/h3 uses VNI 2, this node 1/);
   });
 
   it("leave out an underlay of the other family, and say so, whichever is this node's", () => {
-    const members = merged([recordOf(2), recordOf(3, { vtep: "[2001:db8::3]:4789" })]);
+    const members = merged([envelopeOf(2), envelopeOf(3, { vtep: "[2001:db8::3]:4789" })]);
     const seen = ([4, 6] as const).map((family) => members.view(NOW, { vni: 1, family }));
     expect(seen.map((view) => [...view.members.keys()])).toEqual([
       [identity(2).id],
@@ -155,7 +159,7 @@ describe("the members made of the records", () => {
       to: identity(9).publicKey,
       sequence: 40,
     });
-    const view = merged([recordOf(9, { leases: [[late]] }), recordOf(2)]).view(NOW, OWN);
+    const view = merged([envelopeOf(9, { leases: [[late]] }), envelopeOf(2)]).view(NOW, OWN);
     expect([...view.members.keys()]).toEqual([identity(2).id]);
     expect(view.problems.join()).toMatch(
       /10\.244\.2\.0\/24 was granted twice: h2 .* keeps it, h9 /,

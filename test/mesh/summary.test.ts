@@ -4,10 +4,11 @@ import { BRANCH_DIGITS, BRANCHES, Summary } from "../../src/mesh/summary.js";
 import { identity, recordOf } from "./cluster.js";
 import { seed } from "./seed.js";
 
+const one = recordOf(1);
 const pool = Array.from({ length: 120 }, (_, n) => ({
   id: identity(n + 1).id,
   // A summary looks at nothing but the signature.
-  versions: [0, 1].map((v) => ({ ...recordOf(1), signature: `${n}-${v}` })),
+  versions: [0, 1].map((v) => ({ ...one, envelope: { ...one.envelope, signature: `${n}-${v}` } })),
 }));
 
 const summed = (choice: readonly [number, number][]): Summary => {
