@@ -17,6 +17,8 @@ const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${2 * byte
 export const publicKey = hex(32);
 export const signature = hex(64);
 export const id = hex(16);
+/** The first bytes of a signature, to name a grant by. */
+export const mark = hex(8);
 
 /** 1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit. */
 export const name = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);

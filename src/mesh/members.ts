@@ -73,17 +73,22 @@ export class Members {
       else if (id !== own && now - since.at > KEEP) late.push(id);
     }
     for (const [id, { at }] of this.#dropped) if (now - at > KEEP) this.#dropped.delete(id);
-    for (const id of late) {
-      this.#dropped.set(id, { record: this.#records.get(id)!, at: now });
-      this.#records.delete(id);
-      this.#since.delete(id);
-      this.#summary.delete(id);
-    }
+    for (const id of late) this.drop(id, now);
     for (const id of this.#dropped.keys()) {
       if (this.#dropped.size <= MAX_RECORDS) break;
       this.#dropped.delete(id);
     }
     return late;
+  }
+
+  /** Puts a record aside, as one that nobody renewed. */
+  drop(id: string, now: number): void {
+    const record = this.#records.get(id);
+    if (!record) return;
+    this.#dropped.set(id, { record, at: now });
+    this.#records.delete(id);
+    this.#since.delete(id);
+    this.#summary.delete(id);
   }
 
   /** The record of this owner that was dropped: its owner must go on above its version. */

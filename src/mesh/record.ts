@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { bundle, bundleSchema, MAX_PROOFS } from "../lease/bundle.js";
-import type { Cluster } from "../lease/genesis.js";
+import { type Cluster, MAX_NETWORKS } from "../lease/genesis.js";
 import type { Proof } from "../lease/grant.js";
 import * as field from "./fields.js";
 import { type Identity, verified } from "./identity.js";
@@ -15,6 +15,8 @@ export const MAX_VERSION = 2 ** 31 - 1;
 export const MAX_LEASES = MAX_PROOFS;
 export const MAX_BODY_BYTES = 8 * 1024;
 export const MAX_VNI = 2 ** 24 - 1;
+/** Grants taken back that a record names: the last ones. */
+export const MAX_TAKEN = 64;
 export { LEASE_TTL } from "../lease/fence.js";
 
 export const envelopeSchema = z.strictObject({
@@ -40,6 +42,10 @@ export const bodySchema = z.strictObject({
   renewed: z.int().min(0),
   /** The owner has stopped. Its leases stay its own. */
   withdrawn: z.boolean(),
+  /** Free space of the owner in each network of the genesis, in that order: log2 of the leases in its largest block. Absent: none. */
+  free: z.array(z.int().min(0).max(128).nullable()).max(MAX_NETWORKS).exactOptional(),
+  /** Marks of the grants, the owner's or below one of its own, that it took back. Absent: none. */
+  taken: z.array(field.mark).max(MAX_TAKEN).exactOptional(),
 });
 
 export type Envelope = z.infer<typeof envelopeSchema>;
@@ -69,11 +75,11 @@ export function seal(owner: Identity, cluster: Cluster, version: number, said: S
 export const isSealed = (cluster: Cluster, envelope: Envelope): boolean =>
   verified(envelope.owner, signedText(cluster, envelope), envelope.signature);
 
-/** Whether all that changed from one record of an owner to the next is that it was renewed. */
+/** Whether nothing changed from one record of an owner to the next that anybody waits for. */
 export const isRenewal = (old: NodeRecord, young: NodeRecord): boolean =>
   lasting(old) === lasting(young);
 
-const lasting = ({ id, owner, version, envelope, renewed, ...rest }: NodeRecord): string =>
+const lasting = ({ id, owner, version, envelope, renewed, free, ...rest }: NodeRecord): string =>
   JSON.stringify(rest);
 
 const signedText = (
