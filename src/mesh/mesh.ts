@@ -25,6 +25,7 @@ import {
 import { type Proof, subnetOf } from "../lease/grant.js";
 import type { ClusterState, State, Store } from "../lease/store.js";
 import { type Clock, every } from "./clock.js";
+import type { DataPath } from "./datapath.js";
 import { Gossip } from "./gossip.js";
 import { Identity, macOf, nodeId } from "./identity.js";
 import { Leasing } from "./leasing.js";
@@ -62,6 +63,8 @@ export interface MeshParts {
   readonly transport: Transport;
   readonly store: Store;
   readonly log: Log;
+  /** Without one, nothing is probed, and packets for a member go to the VTEP in its record. */
+  readonly datapath?: DataPath | undefined;
   /** Who opens the records of a cluster; nodes of one process may share one. */
   readonly notary?: ((cluster: Cluster) => Notary) | undefined;
 }
@@ -106,14 +109,20 @@ export interface Self {
 export interface Member {
   readonly id: string;
   readonly name: string;
+  /** That of the VTEP its packets are sent to. */
   readonly mac: string;
-  /** The VTEP. */
+  /** Where packets for it go: its VTEP, or that of the member they go through. */
   readonly endpoint: string;
   readonly meshEndpoint: string;
   /** `expires` in milliseconds since the epoch. */
   readonly leases: readonly { readonly subnet: string; readonly expires: number }[];
   readonly state: "established" | "connecting" | "unreachable";
+  readonly path: "direct" | `via ${string}`;
   readonly rttMs?: number;
+  /** Of the probes sent of late, the share that was not answered: 0 to 1. */
+  readonly loss?: number;
+  /** Other underlay IP addresses its packets may come from, at most 4. */
+  readonly senders: readonly string[];
 }
 
 /** What exists once the cluster is known. */
@@ -660,6 +669,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       meshEndpoint: record.mesh,
       leases: record.leases.map((proof) => ({ subnet: subnetOf(proof), expires })),
       state: this.#stateOf(id, record),
+      path: "direct",
+      senders: [],
       ...(rtt === undefined ? {} : { rttMs: rtt }),
     };
   }
