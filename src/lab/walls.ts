@@ -2,19 +2,19 @@
 import type { Lab } from "./lab.js";
 import type { Host } from "./namespace.js";
 
-/** `all`: not a frame. `vxlan`: the mesh's sessions pass, the data path does not. */
-export type Wall = "all" | "vxlan";
+/** `everything`: not a frame passes. `packets`: the mesh's sessions do, the data path does not. */
+export type Wall = "everything" | "packets";
 /** From one host to another; the way back is another pair. */
 export type Pair = readonly [from: Host, to: Host];
 
 const RULES = `
 table bridge walls {
-  set all { type ifname . ifname; }
-  set vxlan { type ifname . ifname; }
+  set everything { type ifname . ifname; }
+  set packets { type ifname . ifname; }
   chain forward {
     type filter hook forward priority 0
-    iifname . oifname @all drop
-    iifname . oifname @vxlan udp dport 4789 drop
+    iifname . oifname @everything drop
+    iifname . oifname @packets udp dport 4789 drop
   }
 }
 `;
@@ -28,11 +28,11 @@ export class Walls {
     return new Walls(lab);
   }
 
-  cut(pairs: readonly Pair[], wall: Wall = "all"): Promise<void> {
+  cut(pairs: readonly Pair[], wall: Wall = "everything"): Promise<void> {
     return this.#change("add", pairs, wall);
   }
 
-  heal(pairs: readonly Pair[], wall: Wall = "all"): Promise<void> {
+  heal(pairs: readonly Pair[], wall: Wall = "everything"): Promise<void> {
     return this.#change("delete", pairs, wall);
   }
 
