@@ -352,11 +352,17 @@ export class Agent implements Control {
 }
 
 /** A static peer says nothing about itself, so nothing is known but that it is there. */
-const pathOf = (member: Member | undefined): Pick<PeerRow, "state" | "path" | "rttMs"> => ({
+const pathOf = (
+  member: Member | undefined,
+): Pick<PeerRow, "state" | "path" | "rttMs" | "loss"> => ({
   state: member?.state ?? "static",
-  path: "direct",
-  rttMs: member?.rttMs ?? null,
+  path: member?.path ?? "direct",
+  rttMs: rounded(member?.rttMs),
+  loss: rounded(member?.loss),
 });
+
+const rounded = (value: number | undefined): number | null =>
+  value === undefined ? null : Math.round(value * 1000) / 1000;
 
 /** pino wants the fields before the sentence. */
 const meshLog = (log: Logger): Log => ({

@@ -7,17 +7,19 @@ export const peers = () =>
     help: `Examples:
   weft peers
   weft peers -o json | jq -r '.[] | select(.state != "established") | .name'
+  weft peers -o json | jq -r '.[] | select(.path != "direct") | .name + " " + .path'
 `,
     print: (rows) =>
       table(
-        ["NAME", "ENDPOINT", "LEASES", "STATE", "PATH", "RTT ms", "MTU", "MAC"],
-        rows.map(({ name, endpoint, leases, state, path, rttMs, mtu, mac }) => [
+        ["NAME", "ENDPOINT", "LEASES", "STATE", "PATH", "RTT ms", "LOSS %", "MTU", "MAC"],
+        rows.map(({ name, endpoint, leases, state, path, rttMs, loss, mtu, mac }) => [
           name,
           endpoint,
           leases,
           state,
           path,
           rttMs,
+          loss === null ? null : Math.round(loss * 100),
           mtu,
           mac,
         ]),

@@ -24,7 +24,7 @@ export interface Status {
 
 export interface PeerRow {
   readonly name: string;
-  /** `ip:port` */
+  /** `ip:port` that packets for it are sent to: where its own come from, or that of the peer they go through. */
   readonly endpoint: string;
   readonly mac: string;
   readonly leases: readonly string[];
@@ -33,6 +33,8 @@ export interface PeerRow {
   readonly path: string;
   /** Milliseconds; null while unmeasured. */
   readonly rttMs: number | null;
+  /** The part of the probes sent of late that was not answered, 0 to 1; null where none was sent. */
+  readonly loss: number | null;
   /** The largest packet that reaches it through the overlay, in bytes. */
   readonly mtu: number;
 }

@@ -77,6 +77,7 @@ export const view = (healthy = true): Control => ({
       state: "established",
       path: "direct",
       rttMs: 0.4,
+      loss: 0.25,
       mtu: 1450,
     },
     {
@@ -87,6 +88,7 @@ export const view = (healthy = true): Control => ({
       state: "connecting",
       path: "via h2",
       rttMs: null,
+      loss: null,
       mtu: 1280,
     },
   ],
