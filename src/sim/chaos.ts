@@ -5,13 +5,27 @@ import type { End, SimNode } from "./node.js";
 import type { Random } from "./random.js";
 import type { World } from "./world.js";
 
-export const CHAOS = ["partitions", "crashes", "disks", "skew", "pauses", "duplicates"] as const;
-export type ChaosKind = (typeof CHAOS)[number];
+/** The kinds, in the words of `npm run sim -- --help`. */
+export const CHAOS = {
+  partitions: "every 10 to 40 s the machines fall into two sides, for 2 to 40 s",
+  oneway: "the same, but only from one side to the other nothing gets through",
+  crashes: "every 4 to 20 s a node stops, is killed, or loses its power, for up to 20 s",
+  disks: "of the crashes 8 % lose the disk, 8 % tear it; and every 10 to 60 s a disk is full",
+  deaths: "every 10 to 40 s a node loses its power, for one to two minutes",
+  splits: "one at a time: 60 to 90 % are parted from the rest, and a node joins them",
+  pauses: "every 30 to 90 s each node stands still, for 5 s",
+  skew: "clocks run up to 1 % fast or slow, and are up to a minute wrong",
+  duplicates: "one message in twenty comes twice",
+} as const;
+export type ChaosKind = keyof typeof CHAOS;
+export const KINDS = Object.keys(CHAOS) as readonly ChaosKind[];
 
 /** Seconds: between two of a kind, and how long one lasts; from, to. */
 const PARTITION = { every: [10, 40], lasts: [2, 40] } as const;
 const CRASH = { every: [4, 20], lasts: [0.2, 20] } as const;
-const PAUSE = { every: [2, 10], lasts: [0.1, 5] } as const;
+const DEATH = { every: [10, 40], lasts: [60, 120] } as const;
+/** Of each node. */
+const PAUSE = { every: [30, 90], lasts: [5, 5] } as const;
 const FULL_DISK = { every: [10, 60], lasts: [1, 20] } as const;
 /** Of the crashes, when disks fail as well: the disk is gone, or torn. */
 const DISK_GONE = 0.08;
@@ -31,25 +45,34 @@ export class Chaos {
   }
 
   start(kinds: ReadonlySet<ChaosKind>): void {
-    if (kinds.has("partitions")) this.#again(PARTITION.every, () => this.#partition());
+    if (kinds.has("partitions")) this.#again(PARTITION.every, () => this.#part());
+    if (kinds.has("oneway")) this.#again(PARTITION.every, () => this.#part({ oneWay: true }));
     if (kinds.has("crashes")) this.#again(CRASH.every, () => this.#crash(kinds.has("disks")));
-    if (kinds.has("pauses")) this.#again(PAUSE.every, () => this.#pause());
+    if (kinds.has("deaths")) this.#again(DEATH.every, () => this.#die());
+    if (kinds.has("pauses")) this.#everyNode(PAUSE.every, (node) => this.#pause(node));
     if (kinds.has("disks")) this.#again(FULL_DISK.every, () => this.#fillDisk());
   }
 
   /** Nothing more goes wrong, and what can be mended is. */
-  async end(): Promise<void> {
+  end(): void {
     this.#isOver = true;
     for (const heal of [...this.#heal]) heal();
-    await this.#world.tellStrangers();
+    // Last of all, when it stands which machines are gone.
+    this.#world.schedule.after(0, () => this.#world.tellStrangers());
   }
 
-  #again(every: Range, act: () => void | Promise<void>): void {
-    this.#world.schedule.after(this.#within(every), async () => {
+  #again(every: Range, act: () => void | Promise<void>, share = 1): void {
+    this.#world.schedule.after(this.#within(every) / share, async () => {
       if (this.#isOver) return;
-      this.#again(every, act);
+      this.#again(every, act, share);
       await act();
     });
+  }
+
+  /** As often as that for each node there is. */
+  #everyNode(every: Range, act: (node: SimNode) => void): void {
+    const { nodes } = this.#world;
+    this.#again(every, () => act(this.#random.pick(nodes)!), nodes.length);
   }
 
   /** Lasts for a while, or until the chaos is over. */
@@ -61,17 +84,25 @@ export class Chaos {
     this.#world.schedule.after(this.#within(lasts), once);
   }
 
-  /** Some on one side, the rest on the other; one time in three only one way is cut. */
-  #partition(): void {
+  /** Some on one side, the rest on the other. */
+  #part({ oneWay } = { oneWay: false }): void {
     const share = this.#random.between(0.1, 0.9);
     const side = new Map<Machine, boolean>();
     for (const { machine } of this.#world.nodes) side.set(machine, this.#random.chance(share));
-    const isOneWay = this.#random.chance(1 / 3);
     const heal = this.#world.network.cut((from, to) =>
-      isOneWay ? !side.get(from) && !!side.get(to) : side.get(from) !== side.get(to),
+      oneWay ? !side.get(from) && !!side.get(to) : side.get(from) !== side.get(to),
     );
-    this.#world.watch.note(isOneWay ? "one way is cut" : "parted");
+    this.#world.watch.note(oneWay ? "one way is cut" : "parted");
     this.#meanwhile(PARTITION.lasts, heal);
+  }
+
+  async #die(): Promise<void> {
+    const node = this.#running();
+    if (!node) return;
+    await node.end("power");
+    this.#meanwhile(DEATH.lasts, () => {
+      this.#world.schedule.after(0, () => this.#world.start(node));
+    });
   }
 
   async #crash(withDisks: boolean): Promise<void> {
@@ -104,8 +135,8 @@ export class Chaos {
     throw new Error(`${node.name} started with a torn state`);
   }
 
-  #pause(): void {
-    this.#running()?.pause(this.#within(PAUSE.lasts));
+  #pause(node: SimNode): void {
+    node.pause(this.#within(PAUSE.lasts));
   }
 
   #fillDisk(): void {

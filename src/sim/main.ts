@@ -1,22 +1,24 @@
-/**
- * `npm run sim -- --nodes N --loss P --seed S --minutes M --chaos partitions,crashes,skew`:
- * one simulated cluster. Progress on stderr, then one line of JSON on stdout.
- */
+/** `npm run sim`: one simulated cluster. Progress on stderr, then one line of JSON on stdout. */
 import { WeftError } from "../error.js";
-import { readOptions } from "./options.js";
-import { simulate } from "./simulate.js";
+import { HELP, readOptions } from "./options.js";
+import { type Options, simulate } from "./simulate.js";
 
 try {
   const options = readOptions(process.argv.slice(2));
+  if (options) await run(options);
+  else console.log(HELP);
+} catch (error) {
+  console.error(error instanceof WeftError ? `${error.message}: ${error.remedy}` : error);
+  process.exitCode = 2;
+}
+
+async function run(options: Options): Promise<void> {
   const began = process.cpuUsage();
   const result = await simulate(options, (line) => console.error(line));
   const { user, system } = process.cpuUsage(began);
   const cpuSeconds = (user + system) / 1e6;
   const timesRealTime = Math.round(result.simulatedSeconds / cpuSeconds);
-  const heapMb = Math.round(process.memoryUsage().heapUsed / 2 ** 20);
-  console.log(JSON.stringify({ ...options, ...result, cpuSeconds, timesRealTime, heapMb }));
+  const memoryMb = Math.round(process.resourceUsage().maxRSS / 1024);
+  console.log(JSON.stringify({ ...options, ...result, cpuSeconds, timesRealTime, memoryMb }));
   process.exitCode = result.converged && result.doubleLeases === 0 ? 0 : 1;
-} catch (error) {
-  console.error(error instanceof WeftError ? `${error.message}: ${error.remedy}` : error);
-  process.exitCode = 2;
 }

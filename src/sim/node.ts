@@ -1,8 +1,10 @@
 /** One node of the simulation: the real mesh and compiler, on a simulated machine. */
 import { parseMac, parsePrefix } from "../address.js";
 import { compile, FIRST_PEER } from "../compile/compile.js";
+import type { Cluster } from "../lease/genesis.js";
 import { Identity } from "../mesh/identity.js";
 import { Mesh } from "../mesh/mesh.js";
+import type { Notary } from "../mesh/notary.js";
 import { Disk } from "./disk.js";
 import type { Machine, Network } from "./network.js";
 import { PowerCut, Process, type Skew } from "./process.js";
@@ -38,6 +40,7 @@ export class SimNode {
   readonly #network: Network;
   readonly #random: Random;
   readonly #events: NodeEvents;
+  readonly #notary: (cluster: Cluster) => Notary;
   #port = VXLAN_PORT;
   #run: Run | undefined;
 
@@ -48,10 +51,12 @@ export class SimNode {
     network: Network,
     random: Random,
     events: NodeEvents,
+    notary: (cluster: Cluster) => Notary,
   ) {
     this.#network = network;
     this.#random = random;
     this.#events = events;
+    this.#notary = notary;
     const seed = random.hex(32);
     this.publicKey = new Identity(seed).publicKey;
     this.disk = new Disk({ seed, remembered: [] });
@@ -84,6 +89,7 @@ export class SimNode {
         clock: process,
         transport,
         store: this.disk,
+        notary: this.#notary,
         log: { info: say, warn: say, error: say },
       },
       {

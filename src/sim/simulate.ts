@@ -2,6 +2,7 @@
 import { rememberSignatures } from "../mesh/identity.js";
 import { Chaos, type ChaosKind } from "./chaos.js";
 import { Signatures } from "./signatures.js";
+import { Splits } from "./splits.js";
 import { World } from "./world.js";
 
 /** Milliseconds between the starts of two nodes, and within which all are started. */
@@ -9,14 +10,16 @@ const START_EVERY = 100;
 const START_WITHIN = 10_000;
 /** Milliseconds between two looks at whether all agree. */
 const LOOK_EVERY = 1_000;
-/** Milliseconds a quiet cluster may take to come together, for each node and at least. */
+/** Milliseconds a cluster may take to come together, for each node and at least. */
 const SETTLE = { each: 1_000, least: 120_000 };
+/** With these there is trouble from the first node's start; with others once all have come together. */
+const FROM_THE_START: readonly ChaosKind[] = ["partitions", "oneway", "crashes", "disks"];
+/** With these alone nothing happens that a cluster would have to come together after. */
+const CALM: readonly ChaosKind[] = ["skew", "duplicates"];
 /** Records that are published to be followed, after the quiet minutes; milliseconds between two, and for the last. */
-const PROBES = 60;
+const PROBES = 100;
 const PROBE_EVERY = 5_000;
 const LAST_PROBE = 30_000;
-/** Of the time, what is chaos; the rest is for healing. */
-const CHAOS_SHARE = 0.6;
 /** 4,096 leases. */
 export const NETWORK = "10.64.0.0/12";
 
@@ -25,23 +28,31 @@ export interface Options {
   /** The probability that a segment is lost, from 0. */
   readonly loss: number;
   readonly seed: number;
-  /** Simulated. Without chaos they begin when all nodes have come together. */
+  /** Simulated: of quiet, or of chaos. */
   readonly minutes: number;
   readonly chaos: readonly ChaosKind[];
-  /** Ends a run with chaos as soon as it has healed. */
-  readonly untilHealed?: boolean;
   readonly network?: string;
+}
+
+/** Of what was measured several times, in seconds. */
+export interface Spread {
+  readonly count: number;
+  readonly p50: number;
+  readonly p99: number;
+  readonly max: number;
 }
 
 export interface Result {
   readonly converged: boolean;
   /** What keeps it from that. */
   readonly disagreement?: string;
-  /** Seconds from a new record until the last node has it. */
-  readonly convergence: { records: number; p50: number; p99: number; max: number };
+  /** From a new record until the last node has it. */
+  readonly convergence: Spread;
   /** Seconds until all nodes have come together, or again after the chaos. Missing if they have not. */
   readonly togetherAfter?: number;
   readonly perNodePerSecond: { messages: number; bytes: number; wireBytes: number };
+  /** With splits: from a newcomer's start on the larger side to its lease; from a healing until all agree. */
+  readonly splits?: { readonly allocation: Spread; readonly heal: Spread; readonly open: number };
   readonly doubleLeases: number;
   readonly doubles: readonly string[];
   /** Leases that are lost with the disks of their owners. */
@@ -66,6 +77,7 @@ export async function simulate(
 interface Course {
   readonly togetherAfter: number | undefined;
   readonly traffic: Result["perNodePerSecond"];
+  readonly splits?: Splits | undefined;
 }
 
 class Simulation {
@@ -80,7 +92,7 @@ class Simulation {
     const { seed, loss, network = NETWORK } = options;
     const chaos = new Set(options.chaos);
     this.#world = new World({ seed, loss, network, chaos });
-    this.#isCalm = [...chaos].every((kind) => kind === "skew" || kind === "duplicates");
+    this.#isCalm = options.chaos.every((kind) => CALM.includes(kind));
   }
 
   async run(): Promise<Result> {
@@ -98,18 +110,14 @@ class Simulation {
     }
   }
 
-  /** Until all know all. Gives the seconds it took. */
+  /** Until all know all. Gives the seconds it took; nothing when it takes too long. */
   async #settle(): Promise<number | undefined> {
     const { nodes } = this.#options;
     const most = Math.max(SETTLE.least, nodes * SETTLE.each);
-    return this.#untilConverged(most, 10 * LOOK_EVERY);
-  }
-
-  async #untilConverged(within: number, lookEvery = LOOK_EVERY): Promise<number | undefined> {
     const { schedule } = this.#world;
     const from = schedule.now;
-    while (schedule.now - from < within) {
-      await schedule.run(schedule.now + Math.min(lookEvery, from + within - schedule.now));
+    while (schedule.now - from < most) {
+      await schedule.run(schedule.now + LOOK_EVERY);
       if (this.#world.hasConverged()) return (schedule.now - from) / 1000;
       this.#say("coming together");
     }
@@ -133,20 +141,24 @@ class Simulation {
     return { togetherAfter, traffic };
   }
 
+  /** Things go wrong for some minutes; then they are mended, until all have come together again. */
   async #rough(): Promise<Course> {
     const { schedule, random, watch } = this.#world;
+    const kinds = new Set(this.#options.chaos);
+    if (!FROM_THE_START.some((kind) => kinds.has(kind))) await this.#settle();
+    const began = schedule.now;
     watch.countTraffic();
     watch.followRecords();
     const chaos = new Chaos(this.#world, random.fork());
-    const all = this.#options.minutes * 60_000;
-    chaos.start(new Set(this.#options.chaos));
-    await this.#runTo(schedule.now + all * CHAOS_SHARE);
-    await chaos.end();
-    const rest = all * (1 - CHAOS_SHARE);
-    const end = schedule.now + rest;
-    const togetherAfter = await this.#untilConverged(rest);
-    if (!this.#options.untilHealed) await this.#runTo(end);
-    return { togetherAfter, traffic: this.#traffic(0) };
+    const splits = kinds.has("splits") ? new Splits(this.#world, random.fork()) : undefined;
+    chaos.start(kinds);
+    splits?.start();
+    await this.#runTo(began + this.#options.minutes * 60_000);
+    const traffic = this.#traffic(began);
+    splits?.end();
+    chaos.end();
+    const togetherAfter = await this.#settle();
+    return { togetherAfter, traffic, splits };
   }
 
   async #runTo(end: number): Promise<void> {
@@ -176,15 +188,22 @@ class Simulation {
     };
   }
 
-  #result({ togetherAfter, traffic }: Course): Result {
+  #result({ togetherAfter, traffic, splits }: Course): Result {
     const { watch, schedule, lost } = this.#world;
     const disagreement = this.#world.disagreement();
     return {
       converged: this.#world.hasConverged(),
       ...(disagreement !== undefined && { disagreement }),
-      convergence: spread(watch.convergence.map((ms) => ms / 1000)),
+      convergence: spread(watch.convergence),
       ...(togetherAfter !== undefined && { togetherAfter }),
       perNodePerSecond: traffic,
+      ...(splits && {
+        splits: {
+          allocation: spread(splits.allocations),
+          heal: spread(splits.heals),
+          open: splits.open,
+        },
+      }),
       doubleLeases: watch.doubleLeases.length,
       doubles: watch.doubleLeases.slice(0, 10),
       unowned: lost.reduce((sum, { disk }) => sum + (disk.last.cluster?.leases.length ?? 0), 0),
@@ -194,11 +213,12 @@ class Simulation {
   }
 }
 
-function spread(values: readonly number[]): Result["convergence"] {
-  const sorted = [...values].sort((a, b) => a - b);
+/** Of milliseconds. */
+function spread(values: readonly number[]): Spread {
+  const sorted = values.map((ms) => ms / 1000).sort((a, b) => a - b);
   const at = (share: number) =>
     round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0);
-  return { records: sorted.length, p50: at(0.5), p99: at(0.99), max: at(1) };
+  return { count: sorted.length, p50: at(0.5), p99: at(0.99), max: at(1) };
 }
 
 const round = (value: number): number => Math.round(value * 1000) / 1000;

@@ -1,8 +1,10 @@
 /** The machines, what connects them, and the nodes on them; and what an operator does with nodes. */
 import { WeftError } from "../error.js";
+import type { Cluster } from "../lease/genesis.js";
 import type { ChaosKind } from "./chaos.js";
 import { Network } from "./network.js";
 import { SimNode } from "./node.js";
+import { SharedNotary } from "./notary.js";
 import type { Skew } from "./process.js";
 import { Random } from "./random.js";
 import { Schedule } from "./schedule.js";
@@ -36,6 +38,7 @@ export class World {
   /** Whose disks were lost, and with them who they were. */
   readonly lost: SimNode[] = [];
   readonly #options: WorldOptions;
+  readonly #notaries = new Map<string, SharedNotary>();
 
   constructor(options: WorldOptions) {
     this.#options = options;
@@ -62,12 +65,12 @@ export class World {
    *
    * @throws WeftError when it cannot start for another reason
    */
-  async start(node: SimNode): Promise<void> {
+  async start(node: SimNode, told = this.#toldOf(node)): Promise<void> {
     if (node.mesh || !this.nodes.includes(node)) return;
     this.watch.note(`${node.name} starts`);
     try {
       if (this.#isBeginning(node)) await node.start([], this.#options.network);
-      else await node.start(this.#toldOf(node));
+      else await node.start(told);
     } catch (error) {
       if (!(error instanceof WeftError) || error.code !== "STATE_WRITE") throw error;
       this.schedule.after(RESTART_AFTER, () => this.start(node));
@@ -140,9 +143,17 @@ export class World {
         ended: (ended) => this.watch.ended(ended),
         said: () => {},
       },
+      (cluster) => this.#notary(cluster),
     );
     this.watch.built(node);
     return node;
+  }
+
+  /** One for all nodes: what one has opened and believed, the others need not open again. */
+  #notary(cluster: Cluster): SharedNotary {
+    const known = this.#notaries.get(cluster.id) ?? new SharedNotary(cluster);
+    this.#notaries.set(cluster.id, known);
+    return known;
   }
 
   #skew(): Skew {

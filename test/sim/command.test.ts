@@ -1,0 +1,62 @@
+/** `npm run sim` as people run it: its own process each time. */
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { KINDS } from "../../src/sim/chaos.js";
+import { seed } from "../mesh/seed.js";
+
+/** Milliseconds. No measure of anything: a busy machine takes its time. */
+const PATIENCE = 120_000;
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const sim = (...args: readonly string[]): Promise<Ended> =>
+  new Promise((resolve) => {
+    const child = execFile(
+      process.execPath,
+      ["--import", "tsx", "src/sim/main.ts", ...args],
+      { cwd: ROOT },
+      (_, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
+    );
+  });
+
+describe("npm run sim", { timeout: PATIENCE }, () => {
+  it("gives one line of JSON, the same in another process but for what speaks of the machine", async () => {
+    const args = `--nodes 6 --loss 0.05 --minutes 1 --seed ${seed} --chaos ${KINDS.join()}`;
+    const runs = await Promise.all([sim(...args.split(" ")), sim(...args.split(" "))]);
+    const [first, second] = runs.map(({ stdout }) => {
+      expect(stdout.trim().split("\n")).toHaveLength(1);
+      const { cpuSeconds, timesRealTime, memoryMb, ...rest } = JSON.parse(stdout);
+      expect([cpuSeconds, timesRealTime, memoryMb].every((n) => n > 0)).toBe(true);
+      return rest;
+    });
+    expect(first).toEqual(second);
+    expect(first).toMatchObject({ nodes: 6, loss: 0.05, seed, chaos: KINDS, doubleLeases: 0 });
+    expect(first.trace).toMatch(/^[0-9a-f]{16}$/);
+    expect(runs[0]!.stderr).toMatch(/10 s running: \d+ of \d+ nodes run/);
+    expect(runs[0]!.code).toBe(first.converged ? 0 : 1);
+  });
+
+  it("teaches what it can be told", async () => {
+    const { code, stdout } = await sim("--help");
+    expect(code).toBe(0);
+    for (const kind of KINDS) expect(stdout).toContain(`\n    ${kind} `);
+  });
+
+  it.each([
+    ["--chaos storms", 'knows no "storms"'],
+    ["--loss 2", "--loss 2 is not a number from 0 to 0.9"],
+    ["--nodes many", "--nodes many is not a whole number"],
+    ["--speed 3", "'--speed'"],
+  ])("says what is wrong with %s", async (args, words) => {
+    const { code, stdout, stderr } = await sim(...args.split(" "));
+    expect([code, stdout]).toEqual([2, ""]);
+    expect(stderr).toContain(words);
+    expect(stderr).toContain("--help");
+  });
+});
