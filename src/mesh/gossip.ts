@@ -5,13 +5,12 @@
 import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
 import { type Clock, every } from "./clock.js";
-import { nodeId } from "./identity.js";
 import type { Log } from "./log.js";
 import { MAX_RECORDS, type Members } from "./members.js";
 import { MAX_IDS, MAX_MESSAGE_BYTES, MAX_RECORDS_IN_MESSAGE, type MessageOf } from "./message.js";
 import { type Envelope, isRenewal, type NodeRecord } from "./record.js";
 import type { Session } from "./session.js";
-import type { Range } from "./summary.js";
+import { ALL, type Range } from "./summary.js";
 
 /** Milliseconds between two comparisons. */
 export const COMPARE_EVERY = 10_000;
@@ -42,7 +41,7 @@ export interface GossipParts {
   sessions(): readonly Session[];
   /** Called with what changed the set. */
   news(records: readonly NodeRecord[]): void;
-  /** Called when records were dropped that nobody renewed. */
+  /** Called when records lapsed or were dropped, because nobody renewed them. */
   expired(): void;
 }
 
@@ -126,7 +125,7 @@ export class Gossip {
   #compared(session: Session, digest: string) {
     const { members } = this.#parts;
     if (digest === members.digest || !this.#budgets(session).comparisons.spend(1)) return;
-    if (members.size <= FEW_RECORDS) this.#sendVersions(session, { after: "", until: "" });
+    if (members.size <= FEW_RECORDS) this.#sendVersions(session, ALL);
     else session.send({ type: "branches", branches: members.branches });
   }
 
@@ -139,7 +138,7 @@ export class Gossip {
 
   /** Pages that follow each other without a gap, from one end of the range to the other. */
   #sendVersions(session: Session, range: Range): void {
-    const all = this.#parts.members.within(range).map(([id, { version }]): Pair => [id, version]);
+    const all = this.#parts.members.within(range).map(({ id, version }): Pair => [id, version]);
     let { after } = range;
     do {
       const versions = all.splice(0, MAX_IDS);
@@ -154,11 +153,8 @@ export class Gossip {
     const theirs = new Map(versions);
     const newerHere = members
       .within({ after, until })
-      .filter(([id, { version }]) => version > (theirs.get(id) ?? 0));
-    this.#send(
-      session,
-      newerHere.map(([, record]) => record),
-    );
+      .filter(({ id, version }) => version > (theirs.get(id) ?? 0));
+    this.#send(session, newerHere);
     this.#ask(
       session,
       versions.filter(([id, version]) => members.lacks(id, version)),
@@ -223,7 +219,7 @@ export class Gossip {
     const renewed: NodeRecord[] = [];
     let lie: WeftError | undefined;
     for (const envelope of envelopes) {
-      const held = members.get(nodeId(envelope.owner));
+      const held = members.of(envelope.owner);
       const result = members.merge(envelope);
       if (result instanceof WeftError) {
         lie = result;
@@ -252,7 +248,8 @@ export class Gossip {
 
   #expire(): void {
     const { members, clock, own } = this.#parts;
-    if (members.expire(clock.elapsed(), own).length > 0) this.#parts.expired();
+    const { lapsed, dropped } = members.expire(clock.elapsed(), own);
+    if (lapsed.length + dropped.length > 0) this.#parts.expired();
   }
 }
 

@@ -31,11 +31,12 @@ import { Identity, macOf, nodeId } from "./identity.js";
 import { Leasing } from "./leasing.js";
 import { type Candidate, Links } from "./links.js";
 import type { Log } from "./log.js";
-import { Members, type Tunnel, type View } from "./members.js";
+import { Members } from "./members.js";
 import type { Message } from "./message.js";
 import { fanout, preference } from "./neighbours.js";
 import { Notary } from "./notary.js";
 import { isRenewal, LEASE_TTL, type NodeRecord, seal } from "./record.js";
+import type { Tunnel, View } from "./roll.js";
 import type { Session } from "./session.js";
 import { hostPort, type ListenAddress, type Transport } from "./transport.js";
 
@@ -143,15 +144,14 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   #meshEndpoint = "";
   #tunnel!: Tunnel;
   #inside: Inside | undefined;
-  #view: View | undefined;
   #cancelEcho: (() => void) | undefined;
   #copy: { readonly mesh: string; readonly heard: number } | undefined;
   #trouble: string | undefined;
   #cancelRenew: (() => void) | undefined;
   #cancelTend: (() => void) | undefined;
   #cancelGather: (() => void) | undefined;
-  /** Names of the members of which the log has said that they are here. */
-  #present: ReadonlySet<string> = new Set();
+  /** Names of the members of which the log has said that they are here, by id. */
+  readonly #present = new Map<string, string>();
   /** Members whose session broke: to be dialled, to see whether they are there. */
   readonly #doubted = new Set<string>();
   /** When something new was last learned of a node, by its id. */
@@ -219,9 +219,10 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     this.#options = { ...this.#options, vtep, listen };
     this.#meshEndpoint = formatEndpoint({ address, port });
     this.#tunnel = { vni: this.#options.vni, family: address.family };
+    this.#inside?.members.refit(this.#tunnel);
     this.#safely(() => this.#publish());
     this.#links.move();
-    this.#changed();
+    this.emit("change");
   }
 
   /** Tells the neighbours that this node stops, and closes everything. The lease stays its own, unless it is to be given back: `release`. */
@@ -233,14 +234,14 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 
   self(): Self {
     const { name, mac } = this.#options;
-    const { id, publicKey } = this.#identity;
-    const holders = this.#inside?.fence.isClosed ? undefined : this.#current()?.ring.holders;
+    const { id } = this.#identity;
+    const holds = (subnet: string) => this.#view?.holder(subnet)?.id === id;
     const own = this.#inside?.members.get(id);
     return {
       id,
       name,
       mac: mac ?? macOf(id),
-      leases: this.#leases.map(subnetOf).filter((subnet) => holders?.get(subnet) === publicKey),
+      leases: this.#inside?.fence.isClosed ? [] : this.#leases.map(subnetOf).filter(holds),
       network: this.#inside?.cluster.genesis.network.map(({ prefix }) => prefix) ?? [],
       ...(own ? { expires: expiry(own) } : {}),
     };
@@ -248,10 +249,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 
   /** Everyone but this node. A member stays when its session breaks; only its state changes. */
   members(): Member[] {
-    const all = [...(this.#current()?.members ?? [])];
-    return all
-      .filter(([id, record]) => id !== this.#identity.id && !this.#isForgotten(record))
-      .map(([id, record]) => this.#member(id, record));
+    const all = [...(this.#view?.members.values() ?? [])];
+    return all.filter((record) => this.#isShown(record)).map((record) => this.#member(record));
   }
 
   /**
@@ -267,7 +266,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     const [found, ...more] = members.named(name);
     if (!found) throw nobody(name);
     if (more.length > 0) throw several(name);
-    const [id, { owner, leases, withdrawn }] = found;
+    const { id, owner, leases, withdrawn } = found;
     if (id === this.#identity.id || this.#links.to(id)) throw alive(name);
     const waited = clock.elapsed() - (this.#learned.get(id) ?? this.#started);
     const safe = clock.now() + TAKE_BACK_AFTER - waited;
@@ -276,7 +275,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     if (other) throw notTheGiver(name, members.get(nodeId(other))?.name ?? nodeId(other));
     const subnets = leases.map(subnetOf);
     log.warn(`${name} (${id}) is forgotten: ${subnets.join(", ")} can be given again`);
-    this.#changed();
+    this.#tell(id);
+    this.emit("change");
     return subnets;
   }
 
@@ -291,7 +291,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
         problems.push(`join address ${address}: ${failure.message}: ${failure.remedy}`);
       }
     }
-    problems.push(...(this.#current()?.problems ?? []));
+    problems.push(...(this.#view?.problems() ?? []));
     for (const { name, meshEndpoint, state } of this.members()) {
       if (state !== "unreachable") continue;
       const failure = this.#links.failure(meshEndpoint);
@@ -380,7 +380,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     const { clock, log } = this.#parts;
     const identity = this.#identity;
     const cluster = clusterOf(genesis);
-    const members = new Members(this.#parts.notary?.(cluster) ?? new Notary(cluster));
+    const members = new Members(this.#parts.notary?.(cluster) ?? new Notary(cluster), this.#tunnel);
     const gossip = new Gossip({
       clock,
       log,
@@ -388,14 +388,14 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       own: identity.id,
       sessions: () => this.#links.open(),
       news: (records) => this.#news(records),
-      expired: () => this.#changed(),
+      expired: () => this.#soon(),
     });
     const allocator = new Allocator({
       identity,
       cluster,
       reserved: this.#options.reserved ?? [],
       ledger: () => this.#state.cluster!,
-      claims: () => members.sorted().flatMap(([, { leases }]) => leases),
+      claims: () => members.sorted().flatMap(({ leases }) => leases),
       save: (change) => this.#saveCluster(change as Partial<ClusterState>),
     });
     const fence = new Fence({
@@ -453,9 +453,15 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     return this.#state.cluster?.leases ?? [];
   }
 
-  #isForgotten({ leases }: NodeRecord): boolean {
+  get #view(): View | undefined {
+    return this.#inside?.members.view;
+  }
+
+  /** Whether it is another's, and that one was not forgotten. */
+  #isShown({ id, leases }: NodeRecord): boolean {
+    if (id === this.#identity.id) return false;
     const gone = this.#state.cluster?.void ?? [];
-    return gone.length > 0 && leases.every((proof) => gone.includes(proof.at(-1)!.signature));
+    return gone.length === 0 || !leases.every((proof) => gone.includes(proof.at(-1)!.signature));
   }
 
   /** This node was cut off for so long that its lease may be another's by now. */
@@ -468,9 +474,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   /** Id of the node that has this name, and whose lease has not expired. */
   #bearer(name: string): string | undefined {
     if (name === this.#options.name) return this.#identity.id;
-    const now = this.#parts.clock.now();
-    const all = [...(this.#current()?.members ?? [])];
-    return all.find(([, record]) => record.name === name && expiry(record) > now)?.[0];
+    const bearer = this.#view?.bearer(name);
+    return bearer && !this.#view?.isLapsed(bearer.id) ? bearer.id : undefined;
   }
 
   // ---- records
@@ -500,7 +505,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     if (before && isRenewal(before, record)) gossip.announce([record]);
     else gossip.spread([record]);
     fence.said();
-    this.#changed();
+    this.emit("change");
   }
 
   #news(records: readonly NodeRecord[]): void {
@@ -509,17 +514,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     for (const record of others) {
       this.#learned.set(record.id, this.#parts.clock.elapsed());
       this.#doubted.delete(record.id);
-      this.#show(record);
     }
     this.#soon();
-  }
-
-  /** A record that was only renewed changes nothing but itself. */
-  #show(record: NodeRecord): void {
-    const { id } = record;
-    const shown = this.#view?.members.get(id);
-    if (shown && isRenewal(shown, record)) this.#view?.members.set(id, record);
-    else this.#view = undefined;
   }
 
   /** Acts on what happened, once for all that happens within a moment. */
@@ -531,14 +527,21 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   }
 
   #act(): void {
-    const before = this.#present;
-    const after = new Set(this.members().map(({ name }) => name));
-    this.#present = after;
-    for (const name of after) if (!before.has(name)) this.#parts.log.info(`${name} is here`);
-    for (const name of before) if (!after.has(name)) this.#parts.log.info(`${name} has left`);
+    for (const id of this.#inside?.members.takeTouched() ?? []) this.#tell(id);
     this.#keep();
     this.#remember();
     this.emit("change");
+  }
+
+  /** Says in the log who came and who left. */
+  #tell(id: string): void {
+    const record = this.#view?.members.get(id);
+    const [before, now] = [this.#present.get(id), record && this.#isShown(record) && record.name];
+    if (before === now) return;
+    if (before) this.#parts.log.info(`${before} has left`);
+    if (now) this.#parts.log.info(`${now} is here`);
+    if (now) this.#present.set(id, now);
+    else this.#present.delete(id);
   }
 
   /**
@@ -623,7 +626,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   /** The records of all others that have not withdrawn, whether they count as members or not. */
   #others(): Map<string, NodeRecord> {
     const all = this.#inside?.members.sorted() ?? [];
-    return new Map(all.filter(([id, { withdrawn }]) => id !== this.#identity.id && !withdrawn));
+    const others = all.filter(({ id, withdrawn }) => id !== this.#identity.id && !withdrawn);
+    return new Map(others.map((record) => [record.id, record]));
   }
 
   /** Whether this is the address of a member, as far as is known. */
@@ -657,7 +661,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 
   // ---- small things
 
-  #member(id: string, record: NodeRecord): Member {
+  #member(record: NodeRecord): Member {
+    const { id } = record;
     const session = this.#links.to(id);
     const rtt = session?.rttMs;
     const expires = expiry(record);
@@ -682,16 +687,6 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     if (this.#links.tries(mesh)) return "connecting";
     const age = this.#inside?.members.age(id, this.#parts.clock.elapsed()) ?? 0;
     return age > HEARD_WITHIN ? "unreachable" : "established";
-  }
-
-  #current(): View | undefined {
-    this.#view ??= this.#inside?.members.view(this.#parts.clock.now(), this.#tunnel);
-    return this.#view;
-  }
-
-  #changed(): void {
-    this.#view = undefined;
-    this.emit("change");
   }
 
   #saveCluster(change: Partial<ClusterState>): void {

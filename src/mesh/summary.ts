@@ -1,7 +1,8 @@
 /**
- * A set of records in few bytes: one hash over it all, and one for each of 64
- * branches, which are ranges of owner ids. A change touches one branch, and two
- * sets that differ little are compared without listing what they share.
+ * A set of records, and what it comes to in few bytes: one hash over it all, and
+ * one for each of 64 branches, which are ranges of owner ids. A change touches
+ * one branch, and two sets that differ little are compared without listing what
+ * they share.
  */
 import { createHash } from "node:crypto";
 import type { NodeRecord } from "./record.js";
@@ -16,19 +17,45 @@ export interface Range {
   readonly until: string;
 }
 
+export const ALL: Range = { after: "", until: "" };
+
 export class Summary {
   readonly #branches = Array.from({ length: BRANCHES }, () => new Map<string, NodeRecord>());
   readonly #hashes: (string | undefined)[] = new Array(BRANCHES).fill(undefined);
   #root: string | undefined;
+  #size = 0;
 
-  set(id: string, record: NodeRecord): void {
-    this.#branches[branchOf(id)]!.set(id, record);
-    this.#forget(branchOf(id));
+  get(id: string): NodeRecord | undefined {
+    return this.#branches[branchOf(id)]!.get(id);
+  }
+
+  set(record: NodeRecord): void {
+    this.#change(record.id, (branch) => branch.set(record.id, record));
   }
 
   delete(id: string): void {
-    this.#branches[branchOf(id)]!.delete(id);
-    this.#forget(branchOf(id));
+    this.#change(id, (branch) => branch.delete(id));
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  *values(): Generator<NodeRecord> {
+    for (const branch of this.#branches) yield* branch.values();
+  }
+
+  /** The records in a range, in the order of their ids. */
+  within({ after, until }: Range): NodeRecord[] {
+    const first = after === "" ? 0 : branchOf(after);
+    const last = until === "" ? BRANCHES - 1 : branchOf(until);
+    return this.#branches
+      .slice(first, last + 1)
+      .flatMap((branch) =>
+        [...branch.values()]
+          .filter(({ id }) => id > after && (until === "" || id <= until))
+          .sort((a, b) => (a.id < b.id ? -1 : 1)),
+      );
   }
 
   /** Equal sets, equal roots. */
@@ -62,7 +89,12 @@ export class Summary {
     return this.#hashes[n];
   }
 
-  #forget(n: number): void {
+  #change(id: string, change: (branch: Map<string, NodeRecord>) => void): void {
+    const n = branchOf(id);
+    const branch = this.#branches[n]!;
+    this.#size -= branch.size;
+    change(branch);
+    this.#size += branch.size;
     this.#hashes[n] = undefined;
     this.#root = undefined;
   }

@@ -19,10 +19,11 @@ import {
   signGrant,
   subnetOf,
 } from "../../src/lease/grant.js";
-import { order, settle } from "../../src/lease/ring.js";
+import { order } from "../../src/lease/ring.js";
 import { blockToGive, firstLease, freeBlocks, sizeOf } from "../../src/lease/space.js";
 import { cluster, founder, identity, network, Owner, proofFor } from "../mesh/cluster.js";
 import { seed } from "../mesh/seed.js";
+import { settle } from "./slow-ring.js";
 
 describe("a genesis", () => {
   it.each([

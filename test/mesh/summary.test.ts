@@ -1,19 +1,25 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { NodeRecord } from "../../src/mesh/record.js";
 import { BRANCH_DIGITS, BRANCHES, Summary } from "../../src/mesh/summary.js";
 import { identity, recordOf } from "./cluster.js";
 import { seed } from "./seed.js";
 
 const one = recordOf(1);
-const pool = Array.from({ length: 120 }, (_, n) => ({
-  id: identity(n + 1).id,
-  // A summary looks at nothing but the signature.
-  versions: [0, 1].map((v) => ({ ...one, envelope: { ...one.envelope, signature: `${n}-${v}` } })),
-}));
+const made = (id: string, signature: string): NodeRecord => ({
+  ...one,
+  id,
+  envelope: { ...one.envelope, signature },
+});
+/** Two versions of each of 120 records. A summary looks at nothing but id and signature. */
+const pool = Array.from({ length: 120 }, (_, n) =>
+  [0, 1].map((v) => made(identity(n + 1).id, `${n}-${v}`)),
+);
+const ids = pool.map(([record]) => record!.id);
 
 const summed = (choice: readonly [number, number][]): Summary => {
   const summary = new Summary();
-  for (const [n, v] of choice) summary.set(pool[n]!.id, pool[n]!.versions[v]!);
+  for (const [n, v] of choice) summary.set(pool[n]![v]!);
   return summary;
 };
 
@@ -26,8 +32,9 @@ describe("a summary", () => {
     fc.assert(
       fc.property(choices, fc.nat(pool.length - 1), (choice, other) => {
         const again = summed([...choice].reverse());
-        again.set("00".repeat(16), pool[other]!.versions[0]!);
+        again.set(made("00".repeat(16), `${other}`));
         again.delete("00".repeat(16));
+        expect(again.size).toBe(choice.length);
         expect(again.root).toBe(summed(choice).root);
         expect(again.branches).toMatch(new RegExp(`^[0-9a-f]{${BRANCHES * BRANCH_DIGITS}}$`));
       }),
@@ -41,13 +48,13 @@ describe("a summary", () => {
         const [a, b] = [summed(left), summed(right)];
         const of = (choice: readonly [number, number][], n: number) =>
           choice.find(([other]) => other === n)?.[1];
-        const differ = pool
+        const differ = ids
           .filter((_, n) => of(left, n) !== of(right, n))
-          .map(({ id }) => Number.parseInt(id.slice(0, 2), 16) >> 2);
+          .map((id) => Number.parseInt(id.slice(0, 2), 16) >> 2);
         const ranges = a.differences(b.branches);
         const inside = (id: string) =>
           ranges.filter(({ after, until }) => id > after && (until === "" || id <= until)).length;
-        for (const { id } of pool) {
+        for (const id of ids) {
           expect(inside(id)).toBe(
             Number(differ.includes(Number.parseInt(id.slice(0, 2), 16) >> 2)),
           );
@@ -62,5 +69,19 @@ describe("a summary", () => {
       ...all.slice(0, -1).map(({ until }) => until),
     ]);
     expect(all.at(-1)!.until).toBe("");
+  });
+
+  it("lists what lies in a range, in the order of the ids, as a search through all does", () => {
+    const bound = fc.oneof(fc.constant(""), fc.constantFrom(...ids), fc.constant("7f".repeat(16)));
+    fc.assert(
+      fc.property(choices, bound, bound, (choice, after, until) => {
+        const slow = choice
+          .map(([n, v]) => pool[n]![v]!)
+          .filter(({ id }) => id > after && (until === "" || id <= until))
+          .sort((a, b) => (a.id < b.id ? -1 : 1));
+        expect(summed(choice).within({ after, until })).toEqual(slow);
+      }),
+      { seed, numRuns: 100 },
+    );
   });
 });

@@ -1,0 +1,35 @@
+/** Who holds which subnet, made anew from all claims: the slow twin of what is kept claim by claim. */
+import { type Proof, subnetOf } from "../../src/lease/grant.js";
+import { order } from "../../src/lease/ring.js";
+
+export interface Claim {
+  /** Public key of the node that shows the proof. */
+  readonly holder: string;
+  readonly proof: Proof;
+}
+
+export interface Overlap {
+  readonly subnet: string;
+  readonly kept: string;
+  readonly refused: string;
+}
+
+export interface Ring {
+  /** Subnet to its one holder's public key. */
+  readonly holders: ReadonlyMap<string, string>;
+  /** Subnets that more than one node can prove: some owner signed twice. */
+  readonly overlaps: readonly Overlap[];
+}
+
+/** All claims must have passed `flaw`. The leases of a network have one length, so they overlap only if they are equal. */
+export function settle(claims: Iterable<Claim>): Ring {
+  const holders = new Map<string, string>();
+  const overlaps: Overlap[] = [];
+  for (const { holder, proof } of [...claims].sort((a, b) => order(a.proof, b.proof))) {
+    const subnet = subnetOf(proof);
+    const kept = holders.get(subnet);
+    if (kept === undefined) holders.set(subnet, holder);
+    else if (kept !== holder) overlaps.push({ subnet, kept, refused: holder });
+  }
+  return { holders, overlaps };
+}

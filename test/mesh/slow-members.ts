@@ -1,0 +1,75 @@
+/** The members made anew from all records: the slow twin of what is kept record by record. */
+import { parseEndpoint } from "../../src/address.js";
+import { subnetOf } from "../../src/lease/grant.js";
+import { order } from "../../src/lease/ring.js";
+import type { NodeRecord } from "../../src/mesh/record.js";
+import type { Tunnel } from "../../src/mesh/roll.js";
+import { settle } from "../lease/slow-ring.js";
+
+export interface SlowView {
+  readonly members: readonly NodeRecord[];
+  /** Subnet to the public key of its one holder. */
+  readonly holders: ReadonlyMap<string, string>;
+  readonly problems: readonly string[];
+}
+
+/** `lapsed` are ids. */
+export function slowView(
+  records: readonly NodeRecord[],
+  lapsed: ReadonlySet<string>,
+  own: Tunnel,
+): SlowView {
+  const ring = settle(
+    records.flatMap(({ owner, leases }) => leases.map((proof) => ({ holder: owner, proof }))),
+  );
+  const familyOf = ({ vtep }: NodeRecord) => parseEndpoint(vtep).address.family;
+  const serving = records.filter(
+    (record) => !record.withdrawn && record.vni === own.vni && familyOf(record) === own.family,
+  );
+  const rank = (a: NodeRecord, b: NodeRecord) =>
+    Number(lapsed.has(a.id)) - Number(lapsed.has(b.id)) ||
+    order(a.leases[0]!, b.leases[0]!) ||
+    (a.owner < b.owner ? -1 : 1);
+  const first = (key: "name" | "vtep" | "mac", value: string) =>
+    serving.filter((record) => record[key] === value).sort(rank)[0]!;
+
+  const problems: string[] = [];
+  const silent = ({ id, withdrawn }: NodeRecord) => withdrawn || lapsed.has(id);
+  const by = (owner: string) => records.find((record) => record.owner === owner)!;
+  for (const { subnet, kept, refused } of ring.overlaps) {
+    const [a, b] = [by(kept), by(refused)];
+    if (silent(b)) continue;
+    problems.push(
+      `${subnet} was granted twice: ${a.name} (${a.id}) keeps it, ${b.name} (${b.id}) must not use it`,
+    );
+  }
+  for (const record of records.filter((one) => !silent(one))) {
+    const { id, name, mesh, vtep, vni } = record;
+    if (vni !== own.vni) {
+      problems.push(`${name} uses VNI ${vni}, this node ${own.vni}: ${name} is left out`);
+    } else if (familyOf(record) !== own.family) {
+      problems.push(
+        `${name} has an IPv${familyOf(record)} underlay (${vtep}), this node an IPv${own.family} one: ${name} is left out`,
+      );
+    } else {
+      for (const [what, key] of [
+        ["name", "name"],
+        ["VTEP", "vtep"],
+        ["MAC", "mac"],
+      ] as const) {
+        const kept = first(key, record[key]);
+        if (kept === record) continue;
+        problems.push(
+          `two nodes claim the ${what} ${record[key]}: ${kept.id} keeps it, ${id} (${mesh}) is left out`,
+        );
+        break;
+      }
+    }
+  }
+  const members = serving.filter(
+    (record) =>
+      (["name", "vtep", "mac"] as const).every((key) => first(key, record[key]) === record) &&
+      record.leases.every((proof) => ring.holders.get(subnetOf(proof)) === record.owner),
+  );
+  return { members, holders: ring.holders, problems };
+}
