@@ -14,6 +14,11 @@ export class Budget {
     this.#at = clock.elapsed();
   }
 
+  /** Gives back what was spent. */
+  earn(amount: number): void {
+    this.#left = Math.min(this.burst, this.#left + amount);
+  }
+
   /** False when there is not that much left; then nothing is spent. */
   spend(amount: number): boolean {
     const now = this.clock.elapsed();

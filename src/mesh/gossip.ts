@@ -41,6 +41,8 @@ export interface GossipParts {
   sessions(): readonly Session[];
   /** Called with what changed the set. */
   news(records: readonly NodeRecord[]): void;
+  /** Whether a newer record of this node is waited for. */
+  isAwaited(id: string): boolean;
   /** Called when records lapsed or were dropped, because nobody renewed them. */
   expired(): void;
 }
@@ -105,13 +107,18 @@ export class Gossip {
       case "heard":
         return this.#heard(session, message.versions, { again: true });
       case "ask":
-        return this.#send(
-          session,
-          [...new Set(message.ids)].flatMap((id) => this.#parts.members.get(id) ?? []),
-        );
+        return this.give(session, message.ids);
       case "records":
         return this.#merge(session, message.records);
     }
+  }
+
+  /** What a peer lacks, as far as it may still be given. */
+  give(session: Session, ids: readonly string[]): void {
+    this.#send(
+      session,
+      [...new Set(ids)].flatMap((id) => this.#parts.members.get(id) ?? []),
+    );
   }
 
   // ---- comparing
@@ -225,7 +232,7 @@ export class Gossip {
         lie = result;
         break;
       }
-      if (result) (held && isRenewal(held, result) ? renewed : changed).push(result);
+      if (result) (this.#canWait(held, result) ? renewed : changed).push(result);
       else this.#remind(session, envelope);
     }
     this.spread(changed, session);
@@ -237,6 +244,10 @@ export class Gossip {
       this.#parts.log.warn(`from ${session.remote}: ${lie.message}`, { remedy: lie.remedy });
     }
     if (lie.code !== "MEMBERS_FULL") session.close(lie);
+  }
+
+  #canWait(held: NodeRecord | undefined, record: NodeRecord): boolean {
+    return held !== undefined && isRenewal(held, record) && !this.#parts.isAwaited(record.id);
   }
 
   /** An owner that comes back with less than was dropped of it must know, to go on above that. */

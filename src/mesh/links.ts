@@ -30,6 +30,10 @@ export interface LinksParts extends SessionParts {
 export interface LinksEvents {
   opened(session: Session): void;
   message(session: Session, message: Message): void;
+  /** The other end of a session is quiet: again and again while it is. */
+  missed(session: Session): void;
+  /** A node that answered here before was dialled in vain. */
+  unanswered(id: string): void;
   closed(session: Session, reason: WeftError): void;
   /** An address was dialled in vain, or its session ended. */
   failed(address: string, reason: WeftError): void;
@@ -217,6 +221,7 @@ export class Links {
     const session = new Session(connection, role, this.#parts, {
       opened: () => this.#opened(session),
       message: (_, message) => this.#events.message(session, message),
+      missed: () => this.#events.missed(session),
       closed: (_, reason) => this.#closed(session, reason),
     });
     this.#sessions.add(session);
@@ -273,6 +278,7 @@ export class Links {
 
   #missed(dial: Dial, reason: WeftError): void {
     if (!this.#kept(dial) || this.#stopped) return;
+    const wasOpen = dial.since !== undefined;
     const lasted = dial.since === undefined ? 0 : this.#parts.clock.elapsed() - dial.since;
     dial.failures = lasted > WORTHWHILE ? 1 : dial.failures + 1;
     delete dial.since;
@@ -283,6 +289,7 @@ export class Links {
     }
     dial.failure = reason.code === "LOST" ? undefined : reason;
     if (reason.code !== "SELF") this.#again(dial);
+    if (dial.id && !wasOpen) this.#events.unanswered(dial.id);
     this.#events.failed(dial.address, reason);
   }
 

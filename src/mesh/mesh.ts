@@ -30,6 +30,7 @@ import { Gossip } from "./gossip.js";
 import { Identity, macOf, nodeId } from "./identity.js";
 import { Leasing } from "./leasing.js";
 import { type Candidate, Links } from "./links.js";
+import { Liveness } from "./liveness.js";
 import type { Log } from "./log.js";
 import { Members } from "./members.js";
 import type { Message } from "./message.js";
@@ -57,7 +58,7 @@ export const TEND_EVERY = 5_000;
 /** A member without a session, of whom nothing was heard for this long, counts as unreachable. Milliseconds. */
 export const HEARD_WITHIN = 3 * RENEW_EVERY;
 /** Members whose session broke and which are dialled to see whether they are there. */
-export const MAX_DOUBTED = 64;
+export const MAX_BROKEN = 64;
 
 export interface MeshParts {
   readonly clock: Clock;
@@ -133,9 +134,16 @@ interface Inside {
   readonly gossip: Gossip;
   readonly fence: Fence;
   readonly leasing: Leasing;
+  readonly liveness: Liveness;
 }
 
-export class Mesh extends EventEmitter<{ change: [] }> {
+export interface MeshEvents {
+  change: [];
+  /** A member is held for dead from now on, or no more. */
+  verdict: [id: string, isDead: boolean];
+}
+
+export class Mesh extends EventEmitter<MeshEvents> {
   readonly #parts: MeshParts;
   #options: MeshOptions;
   #identity!: Identity;
@@ -153,7 +161,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   /** Names of the members of which the log has said that they are here, by id. */
   readonly #present = new Map<string, string>();
   /** Members whose session broke: to be dialled, to see whether they are there. */
-  readonly #doubted = new Set<string>();
+  readonly #broken = new Set<string>();
   /** When something new was last learned of a node, by its id. */
   readonly #learned = new Map<string, number>();
   #started = 0;
@@ -185,6 +193,10 @@ export class Mesh extends EventEmitter<{ change: [] }> {
         opened: (session) => this.#opened(session),
         message: (session, message) => this.#safely(() => this.#received(session, message)),
         closed: (session, reason) => this.#closed(session, reason),
+        missed: (session) => this.#inside?.liveness.missed(session),
+        unanswered: (id) => {
+          if (this.#broken.has(id)) this.#inside?.liveness.unanswered(id);
+        },
         failed: () => this.#soon(),
       },
     );
@@ -297,7 +309,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       const failure = this.#links.failure(meshEndpoint);
       const why = failure
         ? `${failure.message}: ${failure.remedy}`
-        : "nothing was heard of it for hours";
+        : "no node has heard it of late";
       problems.push(`${name} cannot be reached at ${meshEndpoint}: ${why}`);
     }
     if (this.#copy && this.#parts.clock.elapsed() - this.#copy.heard < COPY_SPOKEN_OF) {
@@ -317,6 +329,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     this.#cancelTend?.();
     this.#cancelGather?.();
     this.#inside?.gossip.stop();
+    this.#inside?.liveness.stop();
     await this.#links.stop();
   }
 
@@ -388,7 +401,22 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       own: identity.id,
       sessions: () => this.#links.open(),
       news: (records) => this.#news(records),
-      expired: () => this.#soon(),
+      isAwaited: (id) => liveness.isDoubted(id),
+      expired: () => {
+        liveness.expired();
+        this.#soon();
+      },
+    });
+    const liveness: Liveness = new Liveness({
+      clock,
+      own: identity.id,
+      members,
+      sessions: () => this.#links.open(),
+      learned: (id) => this.#learned.get(id),
+      renew: () => this.#safely(() => this.#publish({ isAwaited: true })),
+      give: (session, ids) => gossip.give(session, ids),
+      seek: (session, versions) => gossip.received(session, { type: "heard", versions }),
+      judged: (id, isDead) => this.#judged(id, isDead),
     });
     const allocator = new Allocator({
       identity,
@@ -423,7 +451,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       },
       this.#options,
     );
-    this.#inside = { cluster, members, gossip, fence, leasing };
+    this.#inside = { cluster, members, gossip, fence, leasing, liveness };
     fence.start();
     gossip.start();
     for (const session of this.#links.open()) this.#introduce(session);
@@ -481,7 +509,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   // ---- records
 
   /** Says who this node is, once it has a lease, with a new version, which is on disk before it is said. */
-  #publish({ withdrawn } = { withdrawn: false }): void {
+  #publish({ withdrawn = false, isAwaited = false } = {}): void {
     if (!this.#inside || !this.#state.cluster || this.#leases.length === 0) return;
     const { cluster, members, gossip, fence } = this.#inside;
     if (fence.isClosed) return;
@@ -502,7 +530,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     const record = members.merge(envelope);
     if (record instanceof WeftError) throw record;
     if (!record) throw new Error("this node's own record is not the newest");
-    if (before && isRenewal(before, record)) gossip.announce([record]);
+    if (before && isRenewal(before, record) && !isAwaited) gossip.announce([record]);
     else gossip.spread([record]);
     fence.said();
     this.emit("change");
@@ -513,7 +541,8 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     for (const record of records) if (!others.includes(record)) this.#heardMyself(record);
     for (const record of others) {
       this.#learned.set(record.id, this.#parts.clock.elapsed());
-      this.#doubted.delete(record.id);
+      this.#broken.delete(record.id);
+      this.#inside?.liveness.news(record);
     }
     this.#soon();
   }
@@ -562,7 +591,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
   #opened(session: Session) {
     this.#introduce(session);
     this.#inside?.leasing.start();
-    this.#doubted.delete(session.peer.id);
+    this.#broken.delete(session.peer.id);
     this.#soon();
     this.emit("change");
   }
@@ -571,6 +600,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
     if (!this.#inside) return;
     session.send({ type: "cluster", genesis: this.#inside.cluster.genesis });
     this.#inside.gossip.compare(session);
+    this.#inside.liveness.opened(session);
   }
 
   #received(session: Session, message: Message) {
@@ -589,14 +619,23 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       case "ask":
       case "records":
         return this.#inside?.gossip.received(session, message);
+      case "doubt":
+        return this.#inside?.liveness.received(session, message);
     }
+  }
+
+  #judged(id: string, isDead: boolean): void {
+    const name = this.#inside?.members.get(id)?.name ?? id;
+    this.#parts.log.info(isDead ? `${name} is held for dead` : `${name} lives`);
+    this.emit("verdict", id, isDead);
+    this.emit("change");
   }
 
   #closed(session: Session, reason: WeftError): void {
     const { id } = session.peer;
     const name = this.#inside?.members.get(id)?.name ?? session.remote;
     if (reason.code !== "NOT_NEEDED") this.#parts.log.info(`the session with ${name} ended`);
-    if (BROKEN.has(reason.code) && this.#doubted.size < MAX_DOUBTED) this.#doubted.add(id);
+    if (BROKEN.has(reason.code) && this.#broken.size < MAX_BROKEN) this.#broken.add(id);
     this.#soon();
     this.emit("change");
   }
@@ -616,7 +655,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
       addresses: alone
         ? [...this.#joins(), ...this.#state.remembered]
         : this.#joins().filter((address) => !this.#isMember(address, members)),
-      nodes: [...this.#doubted].flatMap(candidate),
+      nodes: [...this.#broken].flatMap(candidate),
       choice: preference(this.#identity.id, this.#salt, [...members.keys()]).flatMap(candidate),
       count: this.#options.sessions ?? fanout(members.size),
       thrifty: this.#leases.length > 0,
@@ -682,6 +721,7 @@ export class Mesh extends EventEmitter<{ change: [] }> {
 
   /** Without a session, a member that was not dialled in vain and is heard of counts as there. */
   #stateOf(id: string, { mesh }: NodeRecord): Member["state"] {
+    if (this.#inside?.liveness.isDead(id)) return "unreachable";
     if (this.#links.to(id)) return "established";
     if (this.#links.failure(mesh)) return "unreachable";
     if (this.#links.tries(mesh)) return "connecting";

@@ -8,7 +8,7 @@ import { BRANCH_DIGITS, BRANCHES } from "./summary.js";
 
 export const PROTOCOL = 1;
 export const MAX_MESSAGE_BYTES = 64 * 1024;
-/** Of ids in an `ask`, of pairs in a `versions` or `heard`. */
+/** Of ids in an `ask`, of pairs in a `versions`, `heard` or `doubt`. */
 export const MAX_IDS = 256;
 export const MAX_RECORDS_IN_MESSAGE = 64;
 /** Of grants that are let go of at once. */
@@ -79,6 +79,7 @@ const messageSchema = z.discriminatedUnion("type", [
     reason: field.sentence,
     seen: z.array(field.id).max(MAX_SEEN),
   }),
+  z.strictObject({ type: z.literal("doubt"), versions: z.array(version).max(MAX_IDS) }),
   z.strictObject({ type: z.literal("ping"), n: count }),
   z.strictObject({ type: z.literal("pong"), n: count }),
   z.strictObject({ type: z.literal("bye"), code: field.code, reason: field.sentence }),

@@ -4,7 +4,7 @@
  */
 import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
-import { type Clock, every } from "./clock.js";
+import type { Clock } from "./clock.js";
 import { type Identity, nodeId, verified } from "./identity.js";
 import {
   MAX_MESSAGE_BYTES,
@@ -17,7 +17,11 @@ import type { Connection } from "./transport.js";
 
 /** All in milliseconds. */
 export const HELLO_WITHIN = 5_000;
-export const PING_EVERY = 4_000;
+/** Who was quiet for so long is asked for a word. Which of the two asks is chance; both hear then. */
+export const PING_AFTER = { least: 1_100, most: 1_500 };
+/** Who was quiet for so long is missed: longer than a pause of 5 s and the quiet before it. */
+export const MISSED_AFTER = 7_000;
+/** Who was quiet for so long is given up. */
 export const SILENCE = 15_000;
 /** Messages and bytes a peer may send at once, and per second after that. */
 export const BURST = { messages: 2_000, bytes: 256 * MAX_MESSAGE_BYTES };
@@ -33,6 +37,8 @@ export interface SessionParts {
 export interface SessionEvents {
   opened(session: Session): void;
   message(session: Session, message: Message): void;
+  /** The other end is missed: again and again while it is. */
+  missed(session: Session): void;
   closed(session: Session, reason: WeftError): void;
 }
 
@@ -53,10 +59,10 @@ export class Session {
   #state: "new" | "hello" | "open" | "closed" = "new";
   #peer: Remote | undefined;
   #heard: number;
-  #ping = { n: 0, at: 0 };
+  #asked = { n: 0, at: 0 };
   #rtt: number | undefined;
   #reason: WeftError | undefined;
-  #cancels: (() => void)[] = [];
+  #cancel = () => {};
 
   constructor(
     connection: Connection,
@@ -90,6 +96,15 @@ export class Session {
     return this.#state === "open";
   }
 
+  /** Whether the other end is there, as far as can be told. */
+  get isHeard(): boolean {
+    return this.isOpen && this.#quiet < MISSED_AFTER;
+  }
+
+  get #quiet(): number {
+    return this.#parts.clock.elapsed() - this.#heard;
+  }
+
   /** Milliseconds, of the last ping that was answered. */
   get rttMs(): number | undefined {
     return this.#rtt;
@@ -98,10 +113,8 @@ export class Session {
   start() {
     const { clock, identity, instance } = this.#parts;
     this.#state = "hello";
-    this.#cancels.push(
-      clock.after(HELLO_WITHIN, () => {
-        if (this.#state === "hello") this.#fail("SILENT", "the other end did not say who it is");
-      }),
+    this.#cancel = clock.after(HELLO_WITHIN, () =>
+      this.#fail("SILENT", "the other end did not say who it is"),
     );
     this.#connection.open({
       message: (text) => this.#received(text),
@@ -158,8 +171,9 @@ export class Session {
     }
     this.#peer = { id: nodeId(message.key), publicKey: message.key, instance: message.instance };
     this.#state = "open";
-    this.#cancels.push(every(this.#parts.clock, PING_EVERY, () => this.#beat()));
-    this.#beat();
+    this.#cancel();
+    this.#ping();
+    this.#listen();
     this.#events.opened(this);
   }
 
@@ -170,8 +184,9 @@ export class Session {
       case "ping":
         return this.send({ type: "pong", n: message.n });
       case "pong":
-        if (message.n === this.#ping.n)
-          this.#rtt = tenths(this.#parts.clock.elapsed() - this.#ping.at);
+        if (message.n === this.#asked.n) {
+          this.#rtt = tenths(this.#parts.clock.elapsed() - this.#asked.at);
+        }
         return;
       default:
         return this.#events.message(this, message);
@@ -188,12 +203,28 @@ export class Session {
     this.#ended();
   }
 
-  #beat() {
-    const now = this.#parts.clock.elapsed();
-    if (now - this.#heard > SILENCE)
-      return this.#fail("SILENT", "nothing was heard from the other end");
-    this.#ping = { n: (this.#ping.n + 1) % 2 ** 31, at: now };
-    this.send({ type: "ping", n: this.#ping.n });
+  /** Looks now and then how long the other end has been quiet. */
+  #listen() {
+    const { clock } = this.#parts;
+    const { least, most } = PING_AFTER;
+    const patience = least + clock.random() * (most - least);
+    const wait = this.#quiet < patience ? patience - this.#quiet : patience;
+    const due = clock.elapsed() + wait;
+    this.#cancel = clock.after(wait, () => {
+      const now = clock.elapsed();
+      // A look that comes late: this process stood still, so the other end was not quiet, it went unheard.
+      this.#heard = Math.min(now, this.#heard + Math.max(0, now - due));
+      if (this.#quiet >= SILENCE)
+        return this.#fail("SILENT", "nothing was heard from the other end");
+      if (this.#quiet >= least) this.#ping();
+      this.#listen();
+      if (this.#quiet >= MISSED_AFTER) this.#events.missed(this);
+    });
+  }
+
+  #ping() {
+    this.#asked = { n: (this.#asked.n + 1) % 2 ** 31, at: this.#parts.clock.elapsed() };
+    this.send({ type: "ping", n: this.#asked.n });
   }
 
   #fail(code: string, message: string) {
@@ -203,7 +234,7 @@ export class Session {
   #ended() {
     if (this.#state === "closed") return;
     this.#state = "closed";
-    for (const cancel of this.#cancels) cancel();
+    this.#cancel();
     const lost = new WeftError("LOST", "the connection was lost", "it is dialled again");
     this.#events.closed(this, this.#reason ?? lost);
   }

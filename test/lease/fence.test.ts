@@ -9,7 +9,7 @@ import {
 } from "../../src/lease/fence.js";
 import type { Clock } from "../../src/mesh/clock.js";
 import { RENEW_EVERY } from "../../src/mesh/mesh.js";
-import { PING_EVERY, SILENCE } from "../../src/mesh/session.js";
+import { PING_AFTER, SILENCE } from "../../src/mesh/session.js";
 import { HandClock, NodeClock } from "../mesh/hand-clock.js";
 import { seed } from "../mesh/seed.js";
 
@@ -65,7 +65,7 @@ class Node {
   cut(): void {
     this.connected = false;
     const { session } = this;
-    this.life.after(SILENCE + PING_EVERY * 1.25, () => {
+    this.life.after(SILENCE + PING_AFTER.most, () => {
       session.isOpen = false;
     });
   }
@@ -78,7 +78,7 @@ class Node {
 
 describe("the fence of a node", () => {
   it("trusts a session longer than a dead one takes to be noticed", () => {
-    expect(HEARD_IF_OPEN_AFTER).toBeGreaterThan(SILENCE + PING_EVERY * 1.25);
+    expect(HEARD_IF_OPEN_AFTER).toBeGreaterThan(SILENCE + PING_AFTER.most);
   });
 
   it("is closed before anyone may take the lease back: cuts, restarts, clocks 1 % off either way", () => {

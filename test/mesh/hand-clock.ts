@@ -3,7 +3,6 @@ import { randomFrom } from "./seed.js";
 
 interface Due {
   readonly at: number;
-  readonly order: number;
   readonly fn: () => void;
 }
 
@@ -12,8 +11,8 @@ export class HandClock implements Clock {
   readonly random: () => number;
   #now = 0;
   #day = 1_700_000_000_000;
-  #count = 0;
-  #due: Due[] = [];
+  /** The last comes first. */
+  readonly #due: Due[] = [];
 
   constructor(seed = 1) {
     this.random = randomFrom(seed);
@@ -27,28 +26,35 @@ export class HandClock implements Clock {
     return this.#now;
   }
 
+  /** The process stands still: what came due meanwhile happens late. */
+  stall(ms: number): void {
+    this.#now += ms;
+  }
+
   /** Somebody sets the time of day. */
   set(ms: number): void {
     this.#day += ms;
   }
 
   after(ms: number, fn: () => void): () => void {
-    const entry = { at: this.#now + ms, order: this.#count++, fn };
-    this.#due.push(entry);
+    const entry = { at: this.#now + ms, fn };
+    let [from, to] = [0, this.#due.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (this.#due[middle]!.at > entry.at) from = middle + 1;
+      else to = middle;
+    }
+    this.#due.splice(from, 0, entry);
     return () => {
-      this.#due = this.#due.filter((one) => one !== entry);
+      const place = this.#due.indexOf(entry);
+      if (place >= 0) this.#due.splice(place, 1);
     };
   }
 
   run(ms: number): void {
     const end = this.#now + ms;
-    for (;;) {
-      const next = this.#due.reduce<Due | undefined>(
-        (a, b) => (!a || b.at < a.at || (b.at === a.at && b.order < a.order) ? b : a),
-        undefined,
-      );
-      if (!next || next.at > end) break;
-      this.#due = this.#due.filter((one) => one !== next);
+    for (let next = this.#due.at(-1); next && next.at <= end; next = this.#due.at(-1)) {
+      this.#due.pop();
       this.#now = Math.max(this.#now, next.at);
       next.fn();
     }

@@ -2,7 +2,14 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import { MAX_MESSAGE_BYTES, type Message, parseMessage } from "../../src/mesh/message.js";
-import { BURST, HELLO_WITHIN, PING_EVERY, Session, SILENCE } from "../../src/mesh/session.js";
+import {
+  BURST,
+  HELLO_WITHIN,
+  MISSED_AFTER,
+  PING_AFTER,
+  Session,
+  SILENCE,
+} from "../../src/mesh/session.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { MemoryNetwork } from "../../src/mesh/transport-memory.js";
 import { identity, recordOf } from "./cluster.js";
@@ -16,13 +23,15 @@ let session: Session;
 let ended: WeftError | undefined;
 let opened: boolean;
 let got: Message[];
+/** When the other end was missed. */
+let missed: number[];
 /** The hostile end, and what it heard. */
 let far: Connection;
 let heard: Message[];
 
 const start = async () => {
   clock = new HandClock();
-  [ended, opened, got, heard] = [undefined, false, [], []];
+  [ended, opened, got, missed, heard] = [undefined, false, [], [], []];
   const network = new MemoryNetwork(clock);
   await network.host("a").listen({ address: "", port: 1 }, (connection) => {
     session = new Session(
@@ -34,6 +43,7 @@ const start = async () => {
           opened = true;
         },
         message: (_, message) => void got.push(message),
+        missed: () => void missed.push(clock.elapsed()),
         closed: (_, reason) => {
           ended = reason;
         },
@@ -181,14 +191,50 @@ describe("an open session", () => {
   });
 
   it("ends when nothing is heard", () => {
-    clock.run(SILENCE + 2 * PING_EVERY);
+    clock.run(SILENCE + PING_AFTER.most);
+    expect(ended?.code).toBe("SILENT");
+  });
+
+  it("asks who is quiet, and not who speaks", () => {
+    const pings = () => heard.filter(({ type }) => type === "ping").length;
+    const before = pings();
+    for (let n = 0; n < 20; n++) {
+      clock.run(PING_AFTER.least / 2);
+      say({ type: "pong", n: 0 });
+    }
+    expect(pings()).toBe(before);
+    clock.run(PING_AFTER.most);
+    expect(pings()).toBe(before + 1);
+  });
+
+  it("is missed once it was quiet for long, and no more when it is heard", () => {
+    const began = clock.elapsed();
+    clock.run(SILENCE - PING_AFTER.most);
+    expect(missed[0]! - began).toBeGreaterThan(MISSED_AFTER - 10);
+    expect(missed[0]! - began).toBeLessThan(MISSED_AFTER + PING_AFTER.most);
+    expect(missed.length).toBeGreaterThan(3);
+    expect(session.isHeard).toBe(false);
+    say({ type: "pong", n: 0 });
+    const count = missed.length;
+    clock.run(MISSED_AFTER - 10);
+    expect(missed.length).toBe(count);
+    expect(session.isHeard).toBe(true);
+  });
+
+  it("is not missed for as long as this process stood still", () => {
+    clock.run(1_000);
+    clock.stall(60_000);
+    clock.run(MISSED_AFTER - PING_AFTER.most - 1_000);
+    expect(missed).toEqual([]);
+    expect(ended).toBeUndefined();
+    clock.run(SILENCE);
     expect(ended?.code).toBe("SILENT");
   });
 
   it.each([3600_000, -3600_000])("outlives a time of day that is set by %i ms", (ms) => {
     clock.set(ms);
     say({ type: "pong", n: 0 });
-    clock.run(2 * PING_EVERY);
+    clock.run(2 * PING_AFTER.most);
     expect(ended).toBeUndefined();
     expect(heard.at(-1)).toMatchObject({ type: "ping" });
     clock.run(SILENCE);

@@ -1,0 +1,236 @@
+/**
+ * Who is held for dead. A node that misses a member doubts it, and the doubt
+ * travels like news; a member that lives answers with a newer record. Of whom
+ * none comes is dead, until one comes. docs/mesh.md ("Who is alive") tells why.
+ */
+import { Budget } from "./budget.js";
+import type { Clock } from "./clock.js";
+import { MAX_RECORDS, type Members } from "./members.js";
+import { MAX_IDS, type MessageOf } from "./message.js";
+import type { NodeRecord } from "./record.js";
+import { MISSED_AFTER, type Session } from "./session.js";
+
+/** All in milliseconds. Who was doubted and did not answer within this is dead: longer than a pause of 5 s and the ways. */
+export const ANSWER_WITHIN = 6_000;
+/** A verdict that comes so late was slept through, and so was what speaks against it. */
+export const LATE = 500;
+/** A node answers doubts of itself no more often. */
+export const RENEW_AGAIN = 2_000;
+/** How long doubts wait for others, to travel together. */
+export const DOUBTS_GATHER = 50;
+/** Doubts of its own a node raises at once, and per second after that; those that prove right do not count. */
+export const RAISED = { burst: 32, rate: 1 / 60 };
+/** Doubts that are taken from one session at once, and per second after that. */
+export const TAKEN = { burst: MAX_RECORDS, rate: 8 };
+
+export interface LivenessParts {
+  readonly clock: Clock;
+  /** The node id of this node. */
+  readonly own: string;
+  readonly members: Members;
+  sessions(): readonly Session[];
+  /** When a node's record was last new here, by `clock.elapsed`. */
+  learned(id: string): number | undefined;
+  /** This node is doubted: publish a newer record, to be pushed to all. */
+  renew(): void;
+  /** Sends the records that are held here. */
+  give(session: Session, ids: readonly string[]): void;
+  /** There are versions of which nothing is known here: ask for them. */
+  seek(session: Session, versions: Version[]): void;
+  /** A member is held for dead from now on, or no more. */
+  judged(id: string, isDead: boolean): void;
+}
+
+type Version = [id: string, version: number];
+
+interface Doubt {
+  readonly version: number;
+  readonly isOwn: boolean;
+  isDead: boolean;
+  cancel: () => void;
+}
+
+export class Liveness {
+  readonly #parts: LivenessParts;
+  readonly #doubts = new Map<string, Doubt>();
+  /** Doubts of versions that have not come here yet. */
+  readonly #early = new Map<string, number>();
+  readonly #raised: Budget;
+  readonly #taken = new WeakMap<Session, Budget>();
+  #outbox: { readonly doubt: Version; readonly from: Session | undefined }[] = [];
+  #renewed = Number.NEGATIVE_INFINITY;
+  #cancelFlush: (() => void) | undefined;
+  #cancelRenew: (() => void) | undefined;
+
+  constructor(parts: LivenessParts) {
+    this.#parts = parts;
+    this.#raised = new Budget(parts.clock, RAISED.burst, RAISED.rate);
+  }
+
+  stop(): void {
+    for (const { cancel } of this.#doubts.values()) cancel();
+    this.#cancelFlush?.();
+    this.#cancelRenew?.();
+  }
+
+  isDead(id: string): boolean {
+    return this.#doubts.get(id)?.isDead ?? false;
+  }
+
+  /** Whether many wait for a newer record of this node. */
+  isDoubted(id: string): boolean {
+    return this.#doubts.has(id);
+  }
+
+  // ---- what gives rise to a doubt
+
+  /** The other end of a session is quiet. Not to be doubted if it made itself heard elsewhere meanwhile. */
+  missed({ peer }: Session): void {
+    const learned = this.#parts.learned(peer.id) ?? Number.NEGATIVE_INFINITY;
+    if (this.#parts.clock.elapsed() - learned >= MISSED_AFTER) this.unanswered(peer.id);
+  }
+
+  /** A node whose session broke does not answer when it is dialled. */
+  unanswered(id: string): void {
+    const record = this.#parts.members.get(id);
+    if (!record || record.withdrawn || this.#knows(id, record.version)) return;
+    if (this.#raised.spend(1)) this.#take(id, record.version, { isOwn: true });
+  }
+
+  /** A new neighbour is told whom this node doubts or holds for dead, itself included. */
+  opened(session: Session): void {
+    sendDoubts(
+      session,
+      [...this.#doubts].map(([id, { version }]) => [id, version]),
+    );
+    this.#clear(session.peer.id);
+  }
+
+  // ---- what others doubt
+
+  received(session: Session, { versions }: MessageOf<"doubt">): void {
+    const { members, own, give, seek } = this.#parts;
+    const refuted: string[] = [];
+    const ahead: Version[] = [];
+    for (const [id, version] of versions) {
+      const held = members.get(id);
+      if (held && version < held.version) refuted.push(id);
+      else if (held?.withdrawn || this.#knows(id, version)) continue;
+      else if (id === own) this.#answer(version);
+      else if (!this.#budget(session).spend(1)) continue;
+      else if (version === held?.version) this.#take(id, version, { from: session });
+      else if (this.#expect(id, version)) ahead.push([id, version]);
+    }
+    give(session, refuted);
+    seek(session, ahead);
+  }
+
+  /** A record came that is newer than the one before. */
+  news(record: NodeRecord): void {
+    const { id } = record;
+    this.#clear(id);
+    const early = this.#early.get(id) ?? Number.POSITIVE_INFINITY;
+    if (early > record.version) return;
+    this.#early.delete(id);
+    if (early === record.version && !record.withdrawn) this.#take(id, early);
+  }
+
+  /** Records were dropped: nothing is left to be doubted of their owners. */
+  expired(): void {
+    for (const id of this.#doubts.keys()) if (!this.#parts.members.get(id)) this.#clear(id);
+  }
+
+  // ---- from the doubt to the verdict
+
+  #take(
+    id: string,
+    version: number,
+    { from, isOwn = false }: { from?: Session; isOwn?: boolean } = {},
+  ): void {
+    const doubt = { version, isOwn, isDead: false, cancel: () => {} };
+    this.#doubts.set(id, doubt);
+    this.#await(id, doubt);
+    this.#outbox.push({ doubt: [id, version], from });
+    this.#cancelFlush ??= this.#parts.clock.after(DOUBTS_GATHER, () => this.#flush());
+  }
+
+  #await(id: string, doubt: Doubt): void {
+    const { clock } = this.#parts;
+    const due = clock.elapsed() + ANSWER_WITHIN;
+    doubt.cancel = clock.after(ANSWER_WITHIN, () => {
+      if (clock.elapsed() - due > LATE) this.#await(id, doubt);
+      else this.#judge(id, doubt);
+    });
+  }
+
+  #judge(id: string, doubt: Doubt): void {
+    const session = this.#parts.sessions().find(({ peer }) => peer.id === id);
+    if (session?.isHeard) {
+      this.#clear(id);
+    } else {
+      if (doubt.isOwn) this.#raised.earn(1);
+      doubt.isDead = true;
+      this.#parts.judged(id, true);
+    }
+  }
+
+  #clear(id: string): void {
+    const doubt = this.#doubts.get(id);
+    if (!doubt) return;
+    doubt.cancel();
+    this.#doubts.delete(id);
+    if (doubt.isDead) this.#parts.judged(id, false);
+  }
+
+  // ---- small things
+
+  /** This node is doubted itself. One answer is for all who doubt this version. */
+  #answer(version: number): void {
+    const { clock, members, own, renew } = this.#parts;
+    if (version !== members.get(own)?.version) return;
+    const wait = Math.max(0, this.#renewed + RENEW_AGAIN - clock.elapsed());
+    this.#cancelRenew ??= clock.after(wait, () => {
+      this.#cancelRenew = undefined;
+      this.#renewed = clock.elapsed();
+      renew();
+    });
+  }
+
+  #knows(id: string, version: number): boolean {
+    return this.#doubts.get(id)?.version === version;
+  }
+
+  /** Keeps a doubt until the version it speaks of comes; false if it is kept already. */
+  #expect(id: string, version: number): boolean {
+    if (this.#early.get(id) === version) return false;
+    if (this.#early.size >= MAX_RECORDS) this.#early.clear();
+    this.#early.set(id, version);
+    return true;
+  }
+
+  #flush(): void {
+    this.#cancelFlush = undefined;
+    const outbox = this.#outbox.splice(0);
+    for (const session of this.#parts.sessions()) {
+      const news = outbox.filter(({ from }) => from !== session);
+      sendDoubts(
+        session,
+        news.map(({ doubt }) => doubt),
+      );
+    }
+  }
+
+  #budget(session: Session): Budget {
+    const known = this.#taken.get(session);
+    if (known) return known;
+    const made = new Budget(this.#parts.clock, TAKEN.burst, TAKEN.rate);
+    this.#taken.set(session, made);
+    return made;
+  }
+}
+
+function sendDoubts(session: Session, doubts: readonly Version[]): void {
+  for (let n = 0; n < doubts.length; n += MAX_IDS) {
+    session.send({ type: "doubt", versions: doubts.slice(n, n + MAX_IDS) });
+  }
+}
