@@ -15,6 +15,8 @@ export const MAX_VERSION = 2 ** 31 - 1;
 export const MAX_LEASES = MAX_PROOFS;
 export const MAX_BODY_BYTES = 8 * 1024;
 export const MAX_VNI = 2 ** 24 - 1;
+/** The end of the year 9999: what is later, a Date may not be able to say. */
+export const MAX_TIME = 253_402_300_799_999;
 /** Grants taken back that a record names: the last ones. */
 export const MAX_TAKEN = 64;
 export { LEASE_TTL } from "../lease/fence.js";
@@ -39,7 +41,7 @@ export const bodySchema = z.strictObject({
   /** The proof of each lease. */
   leases: bundleSchema,
   /** When this was said, in milliseconds since the epoch, by the owner's clock. */
-  renewed: z.int().min(0),
+  renewed: z.int().min(0).max(MAX_TIME),
   /** The owner has stopped. Its leases stay its own. */
   withdrawn: z.boolean(),
   /** Free space of the owner in each network of the genesis, in that order: log2 of the leases in its largest block. Absent: none. */

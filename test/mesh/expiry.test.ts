@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { KEEP, Members } from "../../src/mesh/members.js";
 import { Notary } from "../../src/mesh/notary.js";
-import { type Envelope, MAX_VERSION } from "../../src/mesh/record.js";
+import { type Envelope, MAX_TIME, MAX_VERSION } from "../../src/mesh/record.js";
 import { cluster, envelopeOf, identity } from "./cluster.js";
 
 const NOW = 1_700_000_000_000;
@@ -65,7 +65,7 @@ describe("a record that nobody renews", () => {
     ["years ahead", NOW + YEARS],
     ["years behind", NOW - YEARS],
     ["at the beginning of time", 0],
-    ["at its end", Number.MAX_SAFE_INTEGER],
+    ["at its end", MAX_TIME],
   ])(
     "is timed by this node's clock: an owner's clock %s neither shortens nor prolongs it",
     (_, renewed) => {

@@ -4,7 +4,7 @@ import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { parseMessage } from "../../src/mesh/message.js";
 import { Notary } from "../../src/mesh/notary.js";
-import { type Envelope, envelopeSchema, MAX_BODY_BYTES } from "../../src/mesh/record.js";
+import { type Envelope, envelopeSchema, MAX_BODY_BYTES, MAX_TIME } from "../../src/mesh/record.js";
 import {
   cluster,
   envelopeOf,
@@ -175,7 +175,7 @@ describe("what is no body, though its owner has sealed it:", () => {
     ...["", "-rf", "a-", "../x", "$(x)", "A", "a b", "a\nb", "ä", "a".repeat(64), "a.b"].map(
       (name): [string, object] => [`name ${JSON.stringify(name)}`, { name }],
     ),
-    ...[-1, 0.5, 2 ** 53, "1", null].map((renewed): [string, object] => [
+    ...[-1, 0.5, MAX_TIME + 1, 2 ** 53, 2 ** 63, "1", null].map((renewed): [string, object] => [
       `renewed ${renewed}`,
       { renewed },
     ]),

@@ -1,0 +1,71 @@
+/** A cluster of any size on paper, grown as real ones are: each newcomer gets half of what somebody has. */
+import { type Cluster, clusterOf } from "../../src/lease/genesis.js";
+import { type Proof, signGrant } from "../../src/lease/grant.js";
+import type { Identity } from "../../src/mesh/identity.js";
+import { macOf } from "../../src/mesh/identity.js";
+import { type Envelope, seal } from "../../src/mesh/record.js";
+import { founder, identity } from "./cluster.js";
+
+const LEASE = 24;
+/** Number of the first identity: those of other tests lie below. */
+const FIRST = 0x10000;
+
+interface Owner {
+  readonly identity: Identity;
+  readonly proof: Proof;
+  /** What it has: 10.x.y.0, and how long a prefix. Half of it is given next. */
+  readonly base: number;
+  length: number;
+  sequence: number;
+}
+
+const octets = (base: number): string =>
+  [24, 16, 8, 0].map((shift) => (base >>> shift) & 255).join(".");
+
+export interface Grown {
+  readonly cluster: Cluster;
+  readonly envelopes: readonly Envelope[];
+}
+
+export function grown(size: number, random: () => number): Grown {
+  const genesis = {
+    network: [{ prefix: "10.0.0.0/8", leaseLength: LEASE }],
+    founder: founder.publicKey,
+  };
+  const cluster = clusterOf(genesis);
+  const owners: Owner[] = [
+    { identity: founder, proof: [], base: 10 << 24, length: 8, sequence: 0 },
+  ];
+  const envelopes = Array.from({ length: size }, (_, i) => {
+    const rich = owners.filter(({ length }) => length < LEASE - 1);
+    const giver = rich[Math.floor(random() * rich.length)]!;
+    const me = identity(FIRST + i);
+    giver.length += 1;
+    giver.sequence += 1;
+    const base = giver.base + 2 ** (32 - giver.length);
+    const gift = signGrant(giver.identity, cluster, {
+      prefix: `${octets(base)}/${giver.length}`,
+      to: me.publicKey,
+      sequence: giver.sequence,
+    });
+    const proof = [...giver.proof, gift];
+    owners.push({ identity: me, proof, base, length: giver.length, sequence: 1 });
+    const lease = signGrant(me, cluster, {
+      prefix: `${octets(base)}/${LEASE}`,
+      to: me.publicKey,
+      sequence: 1,
+    });
+    const address = `192.0.${2 + (i >> 8)}.${i & 255}`;
+    return seal(me, cluster, 1, {
+      name: `h${i + 1}`,
+      mesh: `${address}:6783`,
+      vtep: `${address}:4789`,
+      mac: macOf(me.id),
+      vni: 1,
+      leases: [[...proof, lease]],
+      renewed: 1_700_000_000_000,
+      withdrawn: false,
+    });
+  });
+  return { cluster, envelopes };
+}

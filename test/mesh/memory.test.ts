@@ -1,0 +1,52 @@
+/** What a node needs for a cluster of a thousand. */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { expect, it } from "vitest";
+import { parsePrefix } from "../../src/address.js";
+import { founder } from "./cluster.js";
+import { grown } from "./grown.js";
+import { randomFrom, seed } from "./seed.js";
+import { Stranger } from "./stranger.js";
+import { Disk, World } from "./world.js";
+
+setFlagsFromString("--expose-gc");
+const collect = runInNewContext("gc") as () => void;
+
+/** Megabytes in use, when what is used no more is gone. */
+const used = (): number => {
+  collect();
+  return process.memoryUsage().heapUsed / 2 ** 20;
+};
+
+it("a thousand records, their members and what is made of them take less than 40 MB", async () => {
+  const { envelopes } = grown(1000, randomFrom(seed));
+  const texts = envelopes.map((envelope) =>
+    JSON.stringify({ type: "records", records: [envelope] }),
+  );
+  const world = new World();
+  const disk = new Disk();
+  disk.save({ seed: founder.seed, remembered: [] });
+  const network = [parsePrefix("10.0.0.0/8")];
+  const { mesh } = await world.node(1, [], disk, {
+    network,
+    vtep: "192.0.9.1:4789",
+    name: "first",
+  });
+  const stranger = new Stranger(world);
+  stranger.connect();
+  const before = used();
+  for (const [n, text] of texts.entries()) {
+    stranger.sayText(text);
+    if (n % 100 === 99) world.clock.run(1000);
+    stranger.heard.splice(0);
+  }
+  world.clock.run(10_000);
+  stranger.heard.splice(0);
+  const members = mesh.members();
+  expect(members).toHaveLength(1000);
+  const more = used() - before;
+  console.log(`${more.toFixed(1)} MB for a thousand members`);
+  expect(more).toBeLessThan(40);
+  // Still there when it was measured.
+  expect(mesh.members().map(({ id }) => id)).toEqual(members.map(({ id }) => id));
+});

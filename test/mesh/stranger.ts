@@ -1,0 +1,50 @@
+/** A peer with the secret and an identity, that says what it likes. */
+import type { Identity } from "../../src/mesh/identity.js";
+import type { Connection } from "../../src/mesh/transport.js";
+import { identity } from "./cluster.js";
+import type { World } from "./world.js";
+
+export class Stranger {
+  /** What it was sent. */
+  readonly heard: string[] = [];
+  readonly identity: Identity = identity(0x66);
+  isClosed = true;
+  #connection!: Connection;
+
+  constructor(readonly world: World) {}
+
+  /** Opens a session with 192.0.2.1. */
+  connect(): void {
+    this.world.network.host("192.0.2.66").dial("192.0.2.1:6783", (result) => {
+      this.#connection = result as Connection;
+      this.isClosed = false;
+      this.#connection.open({
+        message: (text) => void this.heard.push(text),
+        closed: () => {
+          this.isClosed = true;
+        },
+      });
+      const { publicKey } = this.identity;
+      const instance = "66".repeat(16);
+      const binding = Buffer.from(this.#connection.binding).toString("hex");
+      const hello = `weft hello 1\ndialer\n${publicKey}\n${instance}\n${binding}`;
+      const signature = this.identity.sign(hello);
+      this.say({ type: "hello", protocol: 1, key: publicKey, instance, signature });
+    });
+    this.world.clock.run(100);
+    this.heard.splice(0);
+  }
+
+  say(message: object): void {
+    this.sayText(JSON.stringify(message));
+  }
+
+  sayText(text: string): void {
+    this.#connection.send(text);
+  }
+
+  /** How often a pattern stands in what it was sent. */
+  count(pattern: RegExp): number {
+    return this.heard.reduce((sum, text) => sum + (text.match(pattern)?.length ?? 0), 0);
+  }
+}
