@@ -85,6 +85,9 @@ const messageSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("bye"), code: field.code, reason: field.sentence }),
 ]);
 
+/** The kinds of message there are. */
+export const KINDS = messageSchema.options.map(({ shape }) => shape.type.value);
+
 export type Message = z.infer<typeof messageSchema>;
 export type MessageOf<T extends Message["type"]> = Extract<Message, { type: T }>;
 

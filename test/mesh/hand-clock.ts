@@ -66,10 +66,14 @@ export class HandClock implements Clock {
 export class NodeClock implements Clock {
   #dead = false;
 
-  constructor(readonly clock: HandClock) {}
+  /** `ahead`: milliseconds by which its time of day is wrong. */
+  constructor(
+    readonly clock: HandClock,
+    readonly ahead = 0,
+  ) {}
 
   now(): number {
-    return this.clock.now();
+    return this.clock.now() + this.ahead;
   }
 
   elapsed(): number {

@@ -1,86 +1,67 @@
 /** A peer with the secret and an identity that abuses the messages by which records travel. */
 import { describe, expect, it } from "vitest";
 import { SERVED } from "../../src/mesh/gossip.js";
-import type { Connection } from "../../src/mesh/transport.js";
-import { identity } from "./cluster.js";
-import { World } from "./world.js";
+import { LEASE_TTL } from "../../src/mesh/record.js";
+import { Stranger } from "./stranger.js";
+import { Disk, World } from "./world.js";
 
 const BRANCHES = "f".repeat(64 * 16);
 
 /** Three nodes, and a stranger with a session to the first. */
-async function stranger() {
+async function three() {
   const world = new World();
   const nodes = [await world.node(1, []), await world.node(2, [1]), await world.node(3, [1])];
   world.clock.run(10_000);
-  const me = identity(66);
-  const heard: string[] = [];
-  let connection!: Connection;
-  let closed = false;
-  world.network.host("192.0.2.66").dial("192.0.2.1:6783", (result) => {
-    connection = result as Connection;
-    connection.open({
-      message: (text) => void heard.push(text),
-      closed: () => {
-        closed = true;
-      },
-    });
-    const instance = "66".repeat(16);
-    const binding = Buffer.from(connection.binding).toString("hex");
-    const signature = me.sign(`weft hello 1\ndialer\n${me.publicKey}\n${instance}\n${binding}`);
-    say({ type: "hello", protocol: 1, key: me.publicKey, instance, signature });
-  });
-  const say = (message: object) => connection.send(JSON.stringify(message));
-  world.clock.run(100);
-  heard.splice(0);
-  const count = (pattern: RegExp) =>
-    heard.reduce((sum, text) => sum + (text.match(pattern)?.length ?? 0), 0);
-  return { world, nodes, heard, say, count, isClosed: () => closed };
+  const stranger = new Stranger(world);
+  stranger.connect();
+  return { world, nodes, stranger };
 }
 
 describe("a peer that", () => {
   it("asks for the same again and again gets so much and no more", async () => {
-    const { world, nodes, say, count } = await stranger();
+    const { world, nodes, stranger } = await three();
     const ids = nodes.map(({ mesh }) => mesh.self().id);
-    say({ type: "ask", ids: Array.from({ length: 256 }, (_, n) => ids[n % 3]) });
+    stranger.say({ type: "ask", ids: Array.from({ length: 256 }, (_, n) => ids[n % 3]) });
     world.clock.run(10);
-    expect(count(/"body"/g)).toBe(3);
+    expect(stranger.count(/"body"/g)).toBe(3);
     for (let second = 0; second < 40; second++) {
-      for (let n = 0; n < 190; n++) say({ type: "ask", ids });
+      for (let n = 0; n < 190; n++) stranger.say({ type: "ask", ids });
       world.clock.run(1_000);
     }
     const { burst, rate } = SERVED.records;
-    expect(count(/"body"/g)).toBeLessThanOrEqual(burst + 41 * rate);
+    expect(stranger.count(/"body"/g)).toBeLessThanOrEqual(burst + 41 * rate);
     expect(nodes[0]!.mesh.problems()).toEqual([]);
   });
 
   it("claims to have nothing again and again gets so much and no more", async () => {
-    const { world, say, count } = await stranger();
+    const { world, stranger } = await three();
     for (let second = 0; second < 40; second++) {
-      for (let n = 0; n < 190; n++) say({ type: "versions", after: "", until: "", versions: [] });
+      for (let n = 0; n < 190; n++)
+        stranger.say({ type: "versions", after: "", until: "", versions: [] });
       world.clock.run(1_000);
     }
     const { burst, rate } = SERVED.records;
-    expect(count(/"body"/g)).toBeLessThanOrEqual(burst + 41 * rate);
+    expect(stranger.count(/"body"/g)).toBeLessThanOrEqual(burst + 41 * rate);
   });
 
   it("compares without end is answered now and then", async () => {
-    const { world, say, count } = await stranger();
+    const { world, stranger } = await three();
     for (let n = 0; n < 500; n++) {
-      say({ type: "digest", digest: "00".repeat(32) });
-      say({ type: "branches", branches: BRANCHES });
+      stranger.say({ type: "digest", digest: "00".repeat(32) });
+      stranger.say({ type: "branches", branches: BRANCHES });
     }
     world.clock.run(1_000);
     // Each answer to `branches` is at most 64 pages.
     const { burst, rate } = SERVED.comparisons;
-    expect(count(/"type":"versions"/g)).toBeLessThanOrEqual(64 * (burst + 2 * rate));
+    expect(stranger.count(/"type":"versions"/g)).toBeLessThanOrEqual(64 * (burst + 2 * rate));
   });
 
   it("speaks of versions that do not exist is asked for them, and hinders nothing", async () => {
-    const { world, nodes, say, count } = await stranger();
+    const { world, nodes, stranger } = await three();
     const [a, b] = nodes;
     const id = b!.mesh.self().id;
     const lie = () =>
-      say({
+      stranger.say({
         type: "heard",
         versions: [
           [id, 2 ** 31 - 1],
@@ -89,7 +70,7 @@ describe("a peer that", () => {
       });
     for (let n = 0; n < 100; n++) lie();
     world.clock.run(100);
-    expect(count(/"type":"ask"/g)).toBe(1);
+    expect(stranger.count(/"type":"ask"/g)).toBe(1);
     await b!.mesh.setEndpoint("192.0.2.22:4789");
     for (let second = 0; second < 20; second++) {
       lie();
@@ -101,10 +82,15 @@ describe("a peer that", () => {
   });
 
   it("speaks of ranges that run backwards, and of ids out of order, changes nothing", async () => {
-    const { world, nodes, say, isClosed } = await stranger();
+    const { world, nodes, stranger } = await three();
     const before = nodes[0]!.mesh.members().map(({ name }) => name);
-    say({ type: "versions", after: "ff".repeat(16), until: "00".repeat(16), versions: [] });
-    say({
+    stranger.say({
+      type: "versions",
+      after: "ff".repeat(16),
+      until: "00".repeat(16),
+      versions: [],
+    });
+    stranger.say({
       type: "versions",
       after: "",
       until: "00".repeat(16),
@@ -115,8 +101,31 @@ describe("a peer that", () => {
       ],
     });
     world.clock.run(1_000);
-    expect(isClosed()).toBe(false);
+    expect(stranger.isClosed).toBe(false);
     expect(nodes[0]!.mesh.members().map(({ name }) => name)).toEqual(before);
+  });
+
+  it("replays true records, old and new and in any order, changes nothing", async () => {
+    const { world, nodes, stranger } = await three();
+    const [a, b] = nodes;
+    const records: string[] = [];
+    for (let n = 0; n < 5; n++) {
+      stranger.say({ type: "ask", ids: nodes.map(({ mesh }) => mesh.self().id) });
+      await b!.mesh.setEndpoint(`192.0.2.${30 + n}:4789`);
+      world.clock.run(10_000);
+      records.push(...stranger.heard.splice(0).filter((text) => text.startsWith('{"type":"rec')));
+    }
+    expect(records.length).toBeGreaterThan(5);
+    const state = () => nodes.map(({ mesh }) => mesh.members().map(({ rttMs: _, ...one }) => one));
+    const before = state();
+    expect(before[0]!.find(({ name }) => name === "h2")?.endpoint).toBe("192.0.2.34:4789");
+    for (let n = 0; n < 200; n++) {
+      stranger.sayText(records[Math.floor(world.clock.random() * records.length)]!);
+      world.clock.run(20);
+    }
+    expect(state()).toEqual(before);
+    expect(stranger.isClosed).toBe(false);
+    expect(a!.mesh.problems()).toEqual([]);
   });
 
   it.each([
@@ -128,10 +137,45 @@ describe("a peer that", () => {
     ["an id that is none", { type: "heard", versions: [["../../etc/passwd", 1]] }],
     ["word of 257 records", { type: "heard", versions: Array(257).fill(["ab".repeat(16), 1]) }],
   ])("sends %s is closed", async (_, message) => {
-    const { world, heard, say, isClosed } = await stranger();
-    say(message);
+    const { world, stranger } = await three();
+    stranger.say(message);
     world.clock.run(100);
-    expect(isClosed()).toBe(true);
-    expect(heard.at(-1)).toMatch(/"code":"PROTOCOL"/);
+    expect(stranger.isClosed).toBe(true);
+    expect(stranger.heard.at(-1)).toMatch(/"code":"PROTOCOL"/);
+  });
+});
+
+describe("a node whose clock is ten years", () => {
+  it.each([
+    ["ahead", 1],
+    ["behind", -1],
+  ])("%s is a member like others, and sees them as they are", async (_, sign) => {
+    const YEARS = 10 * 365 * 24 * 3600_000;
+    const world = new World();
+    const nodes = [
+      await world.node(1, []),
+      await world.node(2, [1], new Disk(), { ahead: sign * YEARS }),
+      await world.node(3, [2]),
+    ];
+    const names = () =>
+      nodes.map(({ mesh }) =>
+        mesh
+          .members()
+          .map(({ name, state }) => `${name} ${state}`)
+          .sort(),
+      );
+    const all = [1, 2, 3].map((own) =>
+      [1, 2, 3].filter((n) => n !== own).map((n) => `h${n} established`),
+    );
+    for (const wait of [20_000, LEASE_TTL + 3600_000]) {
+      world.clock.run(wait);
+      expect(names()).toEqual(all);
+      expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
+    }
+    // Nobody else gets its name, and it gets nobody's.
+    await world.node(4, [1], new Disk(), { name: "h2" });
+    await world.node(5, [2], new Disk(), { name: "h3" });
+    world.clock.run(20_000);
+    expect(names()).toEqual(all);
   });
 });

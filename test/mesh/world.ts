@@ -25,10 +25,15 @@ export class World {
   /** Every line that was logged. */
   readonly said: string[] = [];
 
-  async node(n: number, joins: number[], disk = new Disk(), options: Partial<MeshOptions> = {}) {
+  async node(
+    n: number,
+    joins: number[],
+    disk = new Disk(),
+    { ahead = 0, ...options }: Partial<MeshOptions> & { ahead?: number } = {},
+  ) {
     const say = (message: string) => void this.said.push(`h${n} ${message}`);
     const transport = this.network.host(options.listen?.address ?? `192.0.2.${n}`);
-    const clock = new NodeClock(this.clock);
+    const clock = new NodeClock(this.clock, ahead);
     const mesh = new Mesh(
       { clock, transport, store: disk, log: { info: say, warn: say, error: say } },
       {

@@ -1,0 +1,155 @@
+/** Every kind of message, with everything in it made wrong in turn, from a peer with a session. */
+import { describe, expect, it } from "vitest";
+import { KINDS, parseMessage } from "../../src/mesh/message.js";
+import { cluster, envelopeOf, identity, proofFor } from "./cluster.js";
+import { Stranger } from "./stranger.js";
+import { World } from "./world.js";
+
+type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+type Path = readonly (string | number)[];
+
+const key = identity(2).publicKey;
+const id = identity(2).id;
+const envelope = envelopeOf(2);
+const proof = proofFor(identity(2), 2).map((grant) => ({ ...grant }));
+
+/** One right message of each kind. */
+const right: { readonly [kind: string]: { [key: string]: Json } } = {
+  hello: { protocol: 1, key, instance: id, signature: "00".repeat(64) },
+  cluster: { genesis: structuredClone(cluster.genesis) },
+  digest: { digest: "00".repeat(32) },
+  branches: { branches: "f".repeat(64 * 16) },
+  versions: { after: "", until: id, versions: [[id, 1]] },
+  heard: { versions: [[id, 1]] },
+  ask: { ids: [id] },
+  records: { records: [{ ...envelope }] },
+  doubt: { versions: [[id, 1]] },
+  "lease-request": { name: "h2", for: key, networks: ["10.244.0.0/16"], of: key, seen: [id] },
+  "lease-grant": { proofs: [proof] },
+  "lease-return": { gifts: ["00".repeat(64)] },
+  "lease-refusal": { for: key, reason: "no", seen: [id] },
+  ping: { n: 1 },
+  pong: { n: 1 },
+  bye: { code: "LOST", reason: "no" },
+};
+
+const kinds = Object.keys(right);
+const message = (kind: string): { [key: string]: Json } => ({ type: kind, ...right[kind] });
+
+/** Every place in a message, its own included. */
+function* places(value: Json, path: Path = []): Generator<Path> {
+  yield path;
+  if (typeof value !== "object" || value === null) return;
+  for (const [name, inner] of Object.entries(value)) {
+    yield* places(inner, [...path, Array.isArray(value) ? Number(name) : name]);
+  }
+}
+
+const at = (value: Json, path: Path): Json =>
+  path.reduce<Json>((inner, name) => (inner as { [key: string]: Json })[name]!, value);
+
+/** The text of a message with another text in one place. */
+function replaced(value: Json, path: Path, text: string): string {
+  const mark = "\u0001here\u0001";
+  const copy = structuredClone(value);
+  if (path.length === 0) return text;
+  (at(copy, path.slice(0, -1)) as { [key: string]: Json })[path.at(-1)!] = mark;
+  return JSON.stringify(copy).replace(JSON.stringify(mark), () => text);
+}
+
+const NUMBERS = [
+  "-1",
+  "1.5",
+  "2147483648",
+  "4294967295",
+  "9007199254740992",
+  "9223372036854775808",
+  "1e400",
+  "NaN",
+  "Infinity",
+  '"1"',
+];
+const DEEP = "[".repeat(10_000) + "]".repeat(10_000);
+const ANYWHERE = ["null", "true", "0.5", '"\\u0000"', "{}", "[[]]", DEEP, '{"length":1}'];
+
+/** Wrong texts for the place where this value stands, each with what is wrong about it. */
+function* wrong(value: Json): Generator<string> {
+  yield* ANYWHERE;
+  if (typeof value === "number") yield* NUMBERS;
+  if (typeof value === "string") {
+    yield JSON.stringify(`${value}\n`);
+    yield JSON.stringify(`${value}\ud800`);
+    yield JSON.stringify(value + "0".repeat(9_000));
+  }
+  if (Array.isArray(value)) yield `[${Array(257).fill(JSON.stringify(value[0])).join()}]`;
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    for (const name of ["extra", "__proto__", "constructor", ""]) {
+      yield JSON.stringify(value).replace("{", `{${JSON.stringify(name)}:1,`);
+    }
+    for (const [name, inner] of Object.entries(value)) {
+      const { [name]: _, ...rest } = value;
+      if (name !== "of") yield JSON.stringify(rest);
+      yield JSON.stringify({ ...rest, [name]: [inner] });
+    }
+  }
+}
+
+it("there is a right one of each kind here", () => {
+  expect([...kinds].sort()).toEqual([...KINDS].sort());
+  for (const kind of kinds) expect(parseMessage(JSON.stringify(message(kind)))?.type).toBe(kind);
+});
+
+describe("with anything in it made wrong it is no message:", () => {
+  it.each(kinds)("%s", (kind) => {
+    const whole = message(kind);
+    const taken: string[] = [];
+    let tried = 0;
+    for (const path of places(whole)) {
+      for (const text of wrong(at(whole, path))) {
+        const changed = replaced(whole, path, text);
+        tried++;
+        if (parseMessage(changed)) taken.push(`${path.join(".")}: ${changed.slice(0, 300)}`);
+      }
+    }
+    expect(taken).toEqual([]);
+    expect(tried).toBeGreaterThan(20);
+  });
+
+  it.each([
+    ["nothing", ""],
+    ["no JSON", "{"],
+    ["a kind that there is not", '{"type":"obey"}'],
+    ["a kind of the prototype", '{"type":"toString"}'],
+    ["a list", "[]"],
+    ["depth", DEEP],
+    ["half a megabyte", `{"type":"ask","ids":[${'"00",'.repeat(100_000)}"00"]}`],
+  ])("%s", (_, text) => {
+    expect(parseMessage(text)).toBeUndefined();
+  });
+});
+
+describe("a peer that sends it is told so, and changes nothing:", () => {
+  it.each(kinds)("%s", async (kind) => {
+    const world = new World();
+    const nodes = [await world.node(1, []), await world.node(2, [1])];
+    world.clock.run(10_000);
+    const state = () => nodes.map(({ mesh }) => [mesh.self(), facts(mesh.members())]);
+    const facts = (members: readonly object[]) =>
+      members.map((member) => ({ ...member, rttMs: undefined }));
+    const before = state();
+    const stranger = new Stranger(world);
+    const whole = message(kind);
+    for (const path of places(whole)) {
+      const number = typeof at(whole, path) === "number";
+      for (const text of number ? NUMBERS : [DEEP, "{}"]) {
+        stranger.connect();
+        stranger.sayText(replaced(whole, path, text));
+        world.clock.run(50);
+        expect(stranger.isClosed, text).toBe(true);
+        expect(stranger.heard.join()).toMatch(/"type":"bye","code":"PROTOCOL"/);
+      }
+    }
+    expect(state()).toEqual(before);
+    expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
+  });
+});
