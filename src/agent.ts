@@ -19,7 +19,7 @@ import {
 } from "./address.js";
 import type { Logger } from "./cli/log.js";
 import { systemClock } from "./clock.js";
-import type { Own } from "./compile/compile.js";
+import type { Own } from "./compile/compiler.js";
 import { type Config, foundedNetwork, underlayOutside } from "./config.js";
 import { readCounters } from "./core/counters.js";
 import { Core } from "./core/instance.js";

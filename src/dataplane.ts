@@ -12,7 +12,7 @@ import {
   parseMac,
   parsePrefix,
 } from "./address.js";
-import type { Own } from "./compile/compile.js";
+import type { Own } from "./compile/compiler.js";
 import { readSockaddr, writeSockaddr } from "./compile/peers.js";
 import { type Counters, type PeerTraffic, readCounters } from "./core/counters.js";
 import { Core } from "./core/instance.js";

@@ -1,7 +1,4 @@
-/**
- * Writes the peers and their underlay addresses as the core searches them:
- * `assembly/tables/peer.ts` and `endpoint.ts` draw the layout.
- */
+/** Writes a peer as the core reads it: `assembly/tables/peer.ts` draws the layout. */
 import { type Address, type Endpoint, toBytes } from "../address.js";
 
 export interface PeerEntry {
@@ -39,8 +36,7 @@ export function writePeer(
   { endpoint, mac, senders, mtu }: PeerEntry,
   own: { vni: number; mac: Uint8Array },
 ): void {
-  const bytes = new Uint8Array(record.buffer, record.byteOffset, record.byteLength);
-  bytes.fill(0);
+  const bytes = clearPeer(record);
   record.setUint32(SOCKADDR_LENGTH, writeSockaddr(record, endpoint), true);
   record.setUint8(VXLAN, HAS_VNI);
   record.setUint32(VXLAN + 4, own.vni << 8);
@@ -50,6 +46,17 @@ export function writePeer(
   record.setUint32(MTU, mtu, true);
   for (const [i, sender] of senders.entries()) bytes.set(mapped(sender), SENDERS + i * SENDER_SIZE);
 }
+
+/** Where nobody is, nothing stands. */
+export function clearPeer(record: DataView): Uint8Array {
+  return new Uint8Array(record.buffer, record.byteOffset, record.byteLength).fill(0);
+}
+
+/** The underlay addresses that its packets may come from. */
+export const addressesOf = ({ endpoint, senders }: PeerEntry): Address[] => [
+  endpoint.address,
+  ...senders,
+];
 
 /** 16 bytes: an IPv4 address as an IPv6 one maps it, ::ffff:192.0.2.1. */
 const mapped = ({ family, value }: Address): Uint8Array =>
@@ -74,32 +81,6 @@ export function readSockaddr(view: DataView): Endpoint {
     value = (value << 8n) | BigInt(view.getUint8((family === 4 ? ADDRESS_4 : ADDRESS_6) + i));
   }
   return { address: { family, value }, port: view.getUint16(PORT) };
-}
-
-/** The hash table of underlay addresses: 2^bits places of two words, hash and peer. */
-export function writeEndpoints(table: Uint32Array, bits: number, peers: Iterable<PeerEntry>): void {
-  table.fill(0);
-  const mask = (1 << bits) - 1;
-  for (const { endpoint, senders, index } of peers) {
-    for (const address of [endpoint.address, ...senders]) {
-      const hash = hashOf(address);
-      let place = hash >>> (32 - bits);
-      while (table[place * 2 + 1] !== 0) place = (place + 1) & mask;
-      table[place * 2] = hash;
-      table[place * 2 + 1] = index;
-    }
-  }
-}
-
-/** As the core reckons it from a sockaddr: `assembly/tables/endpoint.ts`. */
-function hashOf(address: Address): number {
-  const SPREAD = 0x9e3779b1;
-  const bytes = new DataView(toBytes(address).buffer);
-  let hash = 0;
-  for (let i = 0; i < bytes.byteLength; i += 4) {
-    hash = Math.imul(hash ^ bytes.getUint32(i, true), SPREAD);
-  }
-  return hash >>> 0;
 }
 
 /** An IPv4 address as the core loads it from a packet. */

@@ -1,6 +1,6 @@
 /** One node of the simulation: the real mesh and compiler, on a simulated machine. */
 import { parseMac, parsePrefix } from "../address.js";
-import { compile, FIRST_PEER } from "../compile/compile.js";
+import { Compiler } from "../compile/compiler.js";
 import type { Cluster } from "../lease/genesis.js";
 import { Identity } from "../mesh/identity.js";
 import { Mesh } from "../mesh/mesh.js";
@@ -16,6 +16,8 @@ export const VXLAN_PORT = 4789;
 /** Milliseconds, for each node there is, in which what changes is compiled together: a thousand nodes share one processor here. */
 const COMPILE_WITHIN = 100;
 const MTU = 1450;
+/** In the core's table of peers. */
+const PLACES = 8192;
 
 /** In how many ways a node ends: told to, killed by the kernel, or without power. */
 export type End = "stop" | "kill" | "power";
@@ -31,6 +33,7 @@ interface Run {
   readonly mesh: Mesh;
   readonly process: Process;
   readonly transport: SimTransport;
+  readonly compiler: Compiler;
   isCompiling: boolean;
 }
 
@@ -101,7 +104,13 @@ export class SimNode {
         ...(network && { network: [parsePrefix(network)] }),
       },
     );
-    const run: Run = { mesh, process, transport, isCompiling: false };
+    const run: Run = {
+      mesh,
+      process,
+      transport,
+      compiler: new Compiler(PLACES),
+      isCompiling: false,
+    };
     this.#run = run;
     mesh.on("change", () => this.#changed(run));
     try {
@@ -154,12 +163,12 @@ export class SimNode {
     run.isCompiling = true;
     run.process.after(COMPILE_WITHIN * this.#network.size, () => {
       run.isCompiling = false;
-      this.#compile(run.mesh);
+      this.#compile(run);
     });
   }
 
   /** As the agent does for its core. It throws when two nodes hold the same addresses. */
-  #compile(mesh: Mesh): void {
+  #compile({ mesh, compiler }: Run): void {
     const { leases, mac } = mesh.self();
     const own = { vni: 1, mac: parseMac(mac), mtu: MTU, leases: leases.map(parsePrefix) };
     const peers = mesh.members().map(({ name, endpoint, mac, leases }) => ({
@@ -168,7 +177,6 @@ export class SimNode {
       mac,
       leases: leases.map(({ subnet }) => subnet),
     }));
-    const indexes = new Map(peers.map(({ name }, i) => [name, FIRST_PEER + i]));
-    compile(own, peers, (name) => indexes.get(name)!);
+    compiler.accept(compiler.compare(own, peers));
   }
 }

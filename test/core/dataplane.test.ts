@@ -251,7 +251,7 @@ describe("peers and options", () => {
 
   it.each<[RegExp, Peer[]]>([
     [/two peers are named "b"/, [peerB, { ...peerB, mac: "02:00:00:00:00:09", leases: [] }]],
-    [/same MAC/, [peerB, { ...peerB, name: "c", leases: [] }]],
+    [/same MAC/, [peerB, { ...peerB, name: "c", endpoint: "192.0.2.3:4789", leases: [] }]],
     [/overlaps 10.244.1.0\/24 of this node/, [{ ...peerB, leases: ["10.244.1.128/25"] }]],
     [/overlaps/, [{ ...peerB, leases: ["10.0.0.0/8"] }]],
     [/leading zeros/, [{ ...peerB, leases: ["010.0.0.0/24"] }]],

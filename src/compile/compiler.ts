@@ -1,0 +1,265 @@
+/**
+ * From what the cluster says to what the core searches, by differences. It
+ * remembers the peers it was given, so one that stays as it is costs one look.
+ *
+ *   all peers -> compare -> differences -> (the tables) -> accept
+ */
+import {
+  formatMac,
+  formatPrefix,
+  type Prefix,
+  parseAddress,
+  parseEndpoint,
+  parseMac,
+  parsePrefix,
+} from "../address.js";
+import { WeftError } from "../error.js";
+import type { Peer } from "../peer.js";
+import { type Claim, Claims } from "./claims.js";
+import { Macs } from "./macs.js";
+import { MAX_SENDERS, type PeerEntry } from "./peers.js";
+import { NO_ROUTE } from "./rib.js";
+
+/** This node, as its own dataplane sees it. */
+export interface Own {
+  readonly vni: number;
+  readonly mac: Uint8Array;
+  /** The largest inner packet, bytes. */
+  readonly mtu: number;
+  readonly leases: readonly Prefix[];
+}
+
+export interface Route {
+  readonly prefix: Prefix;
+  /** Index in the table of peers; NO_ROUTE takes the route away. */
+  readonly peer: number;
+}
+
+/** What `lookup` in the core answers for this node's own leases; peers come after it. */
+export const THIS_NODE = 1;
+export const FIRST_PEER = 2;
+
+/** What is to be done to tables that are as `accept` was told last. */
+export interface Differences {
+  readonly own: Own;
+  /** Nothing is to be done at all. */
+  readonly isNone: boolean;
+  /** Peers that went, and those that changed, as they were. */
+  readonly gone: readonly PeerEntry[];
+  /** Peers that came, and those that changed, as they are now. */
+  readonly come: readonly PeerEntry[];
+  /** Places of those that came: others may have had them before. */
+  readonly newcomers: readonly number[];
+  readonly routes: readonly Route[];
+  /** What the compiler is to forget, and what to remember instead. */
+  readonly before: Known;
+  readonly after: Known;
+}
+
+/** Some of the peers; the claims are theirs and this node's. */
+interface Known {
+  readonly peers: readonly KnownPeer[];
+  readonly claims: readonly Claim[];
+}
+
+interface KnownPeer {
+  /** A copy: what was given may change in the hands of its giver. */
+  readonly peer: Peer;
+  readonly index: number;
+  readonly claims: readonly Claim[];
+}
+
+export class Compiler {
+  readonly #places: number;
+  #own: Own | undefined;
+  #ownClaims: readonly Claim[] = [];
+  readonly #peers = new Map<string, KnownPeer>();
+  readonly #taken = new Set<number>();
+  readonly #macs = new Macs();
+  readonly #claims = new Claims();
+
+  /** @param places of the table of peers, those before FIRST_PEER included */
+  constructor(places: number) {
+    this.#places = places;
+  }
+
+  /**
+   * What must change so that exactly these are the peers. Nothing is remembered of it.
+   * @throws WeftError when a peer cannot be read, or two contradict each other
+   */
+  compare(own: Own, peers: readonly Peer[]): Differences {
+    this.#refuseTooMany(peers.length);
+    const isOther = this.#own === undefined || !sameTunnel(this.#own, own);
+    const { changed, names } = this.#changed(peers, isOther);
+    const former = changed.flatMap(({ name }) => this.#peers.get(name) ?? []);
+    const staying = peers.length - changed.length + former.length;
+    const leaving = staying === this.#peers.size ? [] : this.#allBut(names);
+
+    const before = known([...leaving, ...former], this.#ownClaims);
+    const after = known(this.#read(changed, leaving), claimsOf(own));
+    this.#refuseConflicts(before, after);
+    const routes = routesBetween(before.claims, after.claims);
+    const isNone = !isOther && before.peers.length + after.peers.length + routes.length === 0;
+    return {
+      own,
+      isNone,
+      gone: before.peers.map((known) => entryOf(known, this.#own!)),
+      come: after.peers.map((known) => entryOf(known, own)),
+      newcomers: after.peers.flatMap(({ peer, index }) =>
+        this.#peers.has(peer.name) ? [] : [index],
+      ),
+      routes,
+      before,
+      after,
+    };
+  }
+
+  /** The differences were carried out. */
+  accept({ own, before, after }: Differences): void {
+    for (const { peer, index } of before.peers) {
+      this.#peers.delete(peer.name);
+      this.#taken.delete(index);
+    }
+    for (const known of after.peers) {
+      this.#peers.set(known.peer.name, known);
+      this.#taken.add(known.index);
+    }
+    this.#macs.exchange(peersOf(before), peersOf(after));
+    this.#claims.exchange(before.claims, after.claims);
+    this.#own = own;
+    this.#ownClaims = after.claims.filter(({ index }) => index === THIS_NODE);
+  }
+
+  /** A peer's place in the table. */
+  indexOf(name: string): number | undefined {
+    return this.#peers.get(name)?.index;
+  }
+
+  /** Every route there is, with whose it is. */
+  claims(): Claim[] {
+    return [...this.#claims];
+  }
+
+  #refuseTooMany(count: number): void {
+    const most = this.#places - FIRST_PEER;
+    if (count <= most) return;
+    throw new WeftError(
+      "PEERS_FULL",
+      `${count} peers are more than this node can hold (${most})`,
+      "split the cluster",
+    );
+  }
+
+  #changed(peers: readonly Peer[], all: boolean): { changed: Peer[]; names: Set<string> } {
+    const names = new Set<string>();
+    const changed: Peer[] = [];
+    for (const peer of peers) {
+      const { name } = peer;
+      if (names.has(name)) throw wrong(`two peers are named "${name}"`, "give each its own name");
+      names.add(name);
+      const known = this.#peers.get(name);
+      if (all || !known || !samePeer(known.peer, peer)) changed.push(peer);
+    }
+    return { changed, names };
+  }
+
+  #allBut(names: ReadonlySet<string>): KnownPeer[] {
+    return [...this.#peers.values()].filter(({ peer }) => !names.has(peer.name));
+  }
+
+  /** A peer keeps its place for as long as it stays; a newcomer takes the lowest free one. */
+  #read(peers: readonly Peer[], leaving: readonly KnownPeer[]): KnownPeer[] {
+    const places = this.#freePlaces(new Set(leaving.map(({ index }) => index)));
+    return peers.map(({ name, endpoint, mac, leases, senders = [] }) => {
+      if (senders.length > MAX_SENDERS) {
+        throw wrong(
+          `peer "${name}" has ${senders.length} senders`,
+          `name at most ${MAX_SENDERS} other addresses that its packets may come from`,
+        );
+      }
+      const index = this.indexOf(name) ?? (places.next().value as number);
+      return {
+        peer: { name, endpoint, mac, leases: [...leases], senders: [...senders] },
+        index,
+        claims: leases.map((lease) => ({ prefix: parsePrefix(lease), index, name })),
+      };
+    });
+  }
+
+  *#freePlaces(left: ReadonlySet<number>): Generator<number, undefined> {
+    for (let index = FIRST_PEER; index < this.#places; index++) {
+      if (!this.#taken.has(index) || left.has(index)) yield index;
+    }
+  }
+
+  #refuseConflicts(before: Known, after: Known): void {
+    const twin = this.#macs.conflict(peersOf(before), peersOf(after));
+    if (twin) {
+      throw wrong(
+        `peer "${twin.name}" has the same MAC address ${twin.mac} as one at another endpoint`,
+        "every VTEP needs its own",
+      );
+    }
+    const [wide, narrow] = this.#claims.conflict(new Set(before.claims), after.claims) ?? [];
+    if (wide && narrow) {
+      throw new WeftError(
+        "OVERLAP",
+        `${formatPrefix(narrow.prefix)} of ${holder(narrow)} overlaps ${formatPrefix(wide.prefix)} of ${holder(wide)}`,
+        "every address belongs to one node: change one of the two",
+      );
+    }
+  }
+}
+
+const known = (peers: readonly KnownPeer[], own: readonly Claim[]): Known => ({
+  peers,
+  claims: [...own, ...peers.flatMap(({ claims }) => claims)],
+});
+
+const peersOf = ({ peers }: Known): Peer[] => peers.map(({ peer }) => peer);
+
+const claimsOf = ({ leases }: Own): Claim[] =>
+  leases.map((prefix) => ({ prefix, index: THIS_NODE }));
+
+function entryOf({ peer, index }: KnownPeer, { mtu }: Own): PeerEntry {
+  const { endpoint, mac, senders = [] } = peer;
+  return {
+    index,
+    endpoint: parseEndpoint(endpoint),
+    mac: parseMac(mac),
+    senders: senders.map(parseAddress),
+    mtu,
+  };
+}
+
+/** A prefix that goes from hand to hand is one change; one that stays in its hands is none. */
+function routesBetween(gone: readonly Claim[], come: readonly Claim[]): Route[] {
+  const left = new Map(gone.map((claim) => [formatPrefix(claim.prefix), claim]));
+  const changed = come.filter(({ prefix, index }) => {
+    const text = formatPrefix(prefix);
+    const former = left.get(text);
+    left.delete(text);
+    return former?.index !== index;
+  });
+  return [
+    ...Array.from(left.values(), ({ prefix }) => ({ prefix, peer: NO_ROUTE })),
+    ...changed.map(({ prefix, index }) => ({ prefix, peer: index })),
+  ];
+}
+
+/** Whether this node's part of every peer's record is the same. */
+const sameTunnel = (a: Own, b: Own): boolean =>
+  a.vni === b.vni && a.mtu === b.mtu && formatMac(a.mac) === formatMac(b.mac);
+
+const samePeer = (a: Peer, b: Peer): boolean =>
+  a.endpoint === b.endpoint &&
+  a.mac === b.mac &&
+  sameTexts(a.leases, b.leases) &&
+  sameTexts(a.senders ?? [], b.senders ?? []);
+
+const sameTexts = (a: readonly string[], b: readonly string[]): boolean =>
+  a.length === b.length && a.every((text, i) => text === b[i]);
+
+const holder = ({ name }: Claim): string => (name === undefined ? "this node" : `peer "${name}"`);
+
+const wrong = (what: string, remedy: string): WeftError => new WeftError("PEER", what, remedy);

@@ -1,0 +1,95 @@
+/**
+ * The underlay addresses that peers send from, in the hash table that
+ * `assembly/tables/endpoint.ts` searches: 2^bits places of two words, hash and
+ * peer; a place without a peer is free.
+ *
+ * Entries stand in order of hash, then peer, as far as the places they hash to
+ * allow (Amble and Knuth, "Ordered hash tables"). So the table depends on the
+ * entries alone, not on the order in which they came and went.
+ */
+import { type Address, toBytes } from "../address.js";
+
+const FREE = 0;
+
+export class EndpointTable {
+  readonly #words: Uint32Array;
+  readonly #bits: number;
+  readonly #mask: number;
+
+  constructor(words: Uint32Array, bits: number) {
+    this.#words = words;
+    this.#bits = bits;
+    this.#mask = (1 << bits) - 1;
+  }
+
+  add(address: Address, peer: number): void {
+    let hash = hashOf(address);
+    let index = peer;
+    let place = this.#home(hash);
+    for (; this.#peer(place) !== FREE; place = this.#after(place)) {
+      const [otherHash, otherIndex] = [this.#hash(place), this.#peer(place)];
+      if (!isBefore(hash, index, otherHash, otherIndex)) continue;
+      // The later one goes on to look for a place.
+      this.#put(place, hash, index);
+      [hash, index] = [otherHash, otherIndex];
+    }
+    this.#put(place, hash, index);
+  }
+
+  /** Those behind it that wanted its place, or one before, move up. */
+  remove(address: Address, peer: number): void {
+    let hole = this.#find(hashOf(address), peer);
+    for (let place = this.#after(hole); this.#peer(place) !== FREE; place = this.#after(place)) {
+      const fromHome = (place - this.#home(this.#hash(place))) & this.#mask;
+      const fromHole = (place - hole) & this.#mask;
+      if (fromHome < fromHole) continue;
+      this.#put(hole, this.#hash(place), this.#peer(place));
+      hole = place;
+    }
+    this.#put(hole, 0, FREE);
+  }
+
+  #find(hash: number, peer: number): number {
+    let place = this.#home(hash);
+    while (this.#hash(place) !== hash || this.#peer(place) !== peer) {
+      if (this.#peer(place) === FREE) throw new Error(`peer ${peer} never had this address`);
+      place = this.#after(place);
+    }
+    return place;
+  }
+
+  #home(hash: number): number {
+    return hash >>> (32 - this.#bits);
+  }
+
+  #after(place: number): number {
+    return (place + 1) & this.#mask;
+  }
+
+  #hash(place: number): number {
+    return this.#words[2 * place]!;
+  }
+
+  #peer(place: number): number {
+    return this.#words[2 * place + 1]!;
+  }
+
+  #put(place: number, hash: number, peer: number): void {
+    this.#words[2 * place] = hash;
+    this.#words[2 * place + 1] = peer;
+  }
+}
+
+const isBefore = (hash: number, peer: number, otherHash: number, otherPeer: number): boolean =>
+  hash < otherHash || (hash === otherHash && peer < otherPeer);
+
+/** As the core reckons it from a sockaddr: `assembly/tables/endpoint.ts`. */
+function hashOf(address: Address): number {
+  const SPREAD = 0x9e3779b1;
+  const bytes = new DataView(toBytes(address).buffer);
+  let hash = 0;
+  for (let i = 0; i < bytes.byteLength; i += 4) {
+    hash = Math.imul(hash ^ bytes.getUint32(i, true), SPREAD);
+  }
+  return hash >>> 0;
+}

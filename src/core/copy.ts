@@ -1,0 +1,55 @@
+/** One of the two copies of the tables. Nobody searches it while it is written. */
+import type { Family } from "../address.js";
+import type { Differences } from "../compile/compiler.js";
+import { EndpointTable } from "../compile/endpoints.js";
+import { LpmTable } from "../compile/lpm.js";
+import { addressesOf, clearPeer, writePeer } from "../compile/peers.js";
+import type { Core } from "./instance.js";
+
+export class TableCopy {
+  readonly routes: Readonly<Record<Family, LpmTable>>;
+  readonly #endpoints: EndpointTable;
+  readonly #core: Core;
+  readonly #at: number;
+
+  constructor(core: Core, number: number) {
+    const { memory, layout } = core;
+    const at = layout.TABLES + number * layout.COPY_SIZE;
+    const places = new Uint32Array(
+      memory.buffer,
+      at + layout.ENDPOINTS_AT,
+      2 << layout.ENDPOINT_BITS,
+    );
+    this.routes = {
+      4: new LpmTable(memory.buffer, at + layout.LPM4_AT, layout.LPM4_SIZE),
+      6: new LpmTable(memory.buffer, at + layout.LPM6_AT, layout.LPM6_SIZE),
+    };
+    this.#endpoints = new EndpointTable(places, layout.ENDPOINT_BITS);
+    this.#core = core;
+    this.#at = at;
+  }
+
+  /** Brings the peers and their underlay addresses up to date, if just these differences are missing. */
+  write({ own, gone, come }: Differences): void {
+    for (const peer of gone) {
+      for (const address of addressesOf(peer)) this.#endpoints.remove(address, peer.index);
+      clearPeer(this.#record(peer.index));
+    }
+    for (const peer of come) {
+      for (const address of addressesOf(peer)) this.#endpoints.add(address, peer.index);
+      writePeer(this.#record(peer.index), peer, own);
+    }
+  }
+
+  /** Flows that were remembered under another generation are decided again. */
+  setGeneration(generation: number): void {
+    const { view, layout } = this.#core;
+    view.setUint32(this.#at + layout.GENERATION_AT, generation, true);
+  }
+
+  #record(peer: number): DataView {
+    const { memory, layout } = this.#core;
+    const at = this.#at + layout.PEERS_AT + peer * layout.PEER_SIZE;
+    return new DataView(memory.buffer, at, layout.PEER_SIZE);
+  }
+}

@@ -1,0 +1,97 @@
+/** Random histories of a small cluster in which nearly everything gets in the way of something else. */
+import fc from "fast-check";
+import { parseMac, parsePrefix } from "../../src/address.js";
+import type { Own } from "../../src/compile/compiler.js";
+import type { Peer } from "../../src/peer.js";
+
+/** A peer to be set, a name whose peer goes, or another self. */
+export type Change = { readonly set: Peer } | { readonly remove: string } | { readonly own: Own };
+/** Changes that come together. */
+export type Step = readonly Change[];
+
+const NAMES = ["a", "b", "c", "d", "e", "f"];
+const ADDRESSES = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2"];
+const MACS = [2, 3, 4, 5, 0xa].map((n) => `02:00:00:00:00:0${n.toString(16)}`);
+export const PREFIXES = [
+  "10.1.0.0/16",
+  "10.1.2.0/24",
+  "10.1.2.128/25",
+  "10.2.0.0/24",
+  "10.2.1.0/24",
+  "10.2.1.5/32",
+  "10.4.0.0/14",
+  "fd00::/48",
+  "fd00:0:0:1::/64",
+  "fd00:0:0:2::/64",
+];
+
+const prefix = fc.constantFrom(...PREFIXES);
+const endpoint = fc
+  .tuple(fc.constantFrom(...ADDRESSES), fc.constantFrom(4789, 4790))
+  .map(([address, port]) => `${address.includes(":") ? `[${address}]` : address}:${port}`);
+
+const peer: fc.Arbitrary<Peer> = fc.record(
+  {
+    name: fc.constantFrom(...NAMES),
+    endpoint: often(endpoint, "192.0.2.1"),
+    mac: often(fc.constantFrom(...MACS, "02:00:00:00:00:0A"), "01:00:00:00:00:01"),
+    leases: fc.array(often(prefix, "10.2.0.1/24"), { maxLength: 3 }),
+    senders: fc.array(often(fc.constantFrom(...ADDRESSES), "192.0.2.01"), { maxLength: 5 }),
+  },
+  { requiredKeys: ["name", "endpoint", "mac", "leases"] },
+);
+
+const own: fc.Arbitrary<Own> = fc.record({
+  vni: fc.constantFrom(1, 2),
+  mac: fc.constantFrom("02:00:00:00:00:01", "02:00:00:00:00:0f").map(parseMac),
+  mtu: fc.constantFrom(1450, 8950),
+  leases: fc
+    .uniqueArray(fc.constantFrom("10.3.0.0/24", "10.2.0.0/24", "fd00:0:0:3::/64"), {
+      maxLength: 2,
+    })
+    .map((texts) => texts.map(parsePrefix)),
+});
+
+/** Now and then something that cannot be. */
+function often(good: fc.Arbitrary<string>, bad: string): fc.Arbitrary<string> {
+  return fc.oneof({ weight: 40, arbitrary: good }, { weight: 1, arbitrary: fc.constant(bad) });
+}
+
+const change: fc.Arbitrary<Change> = fc.oneof(
+  { weight: 8, arbitrary: peer.map((set) => ({ set })) },
+  { weight: 4, arbitrary: fc.constantFrom(...NAMES).map((remove) => ({ remove })) },
+  { weight: 1, arbitrary: own.map((own) => ({ own })) },
+);
+
+export const history: fc.Arbitrary<Step[]> = fc.array(
+  fc.array(change, { minLength: 1, maxLength: 4 }),
+  { minLength: 1, maxLength: 40 },
+);
+
+export const FIRST_SELF: Own = {
+  vni: 1,
+  mac: parseMac("02:00:00:00:00:01"),
+  mtu: 1450,
+  leases: [parsePrefix("10.3.0.0/24")],
+};
+
+export interface Cluster {
+  readonly own: Own;
+  readonly peers: readonly Peer[];
+}
+
+/** The cluster after a step. What is set twice at once stands there twice, which is a mistake. */
+export function after({ own, peers }: Cluster, step: Step): Cluster {
+  const replaced = new Set(
+    step.flatMap((change) =>
+      "remove" in change ? change.remove : "set" in change ? change.set.name : [],
+    ),
+  );
+  return {
+    own: step.reduce((last, change) => ("own" in change ? change.own : last), own),
+    peers: [
+      ...peers.filter(({ name }) => !replaced.has(name)),
+      ...step.flatMap((change) => ("set" in change ? change.set : [])),
+    ],
+  };
+}
