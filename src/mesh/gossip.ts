@@ -107,18 +107,15 @@ export class Gossip {
       case "heard":
         return this.#heard(session, message.versions, { again: true });
       case "ask":
-        return this.give(session, message.ids);
+        return this.#send(session, this.#held(message.ids));
       case "records":
         return this.#merge(session, message.records);
     }
   }
 
-  /** What a peer lacks, as far as it may still be given. */
-  give(session: Session, ids: readonly string[]): void {
-    this.#send(
-      session,
-      [...new Set(ids)].flatMap((id) => this.#parts.members.get(id) ?? []),
-    );
+  /** Says which versions of these nodes are held here. */
+  tell(session: Session, ids: readonly string[]): void {
+    sendWord(session, this.#held(ids));
   }
 
   // ---- comparing
@@ -193,6 +190,10 @@ export class Gossip {
     }
     for (const [id, version] of wanted) this.#asked.set(`${id} ${version}`, now);
     session.send({ type: "ask", ids: wanted.map(([id]) => id) });
+  }
+
+  #held(ids: readonly string[]): NodeRecord[] {
+    return [...new Set(ids)].flatMap((id) => this.#parts.members.get(id) ?? []);
   }
 
   /** What a peer asked for, as far as it may still ask. */

@@ -19,7 +19,7 @@ export const RENEW_AGAIN = 2_000;
 /** How long doubts wait for others, to travel together. */
 export const DOUBTS_GATHER = 50;
 /** Doubts of its own a node raises at once, and per second after that; those that prove right do not count. */
-export const RAISED = { burst: 32, rate: 1 / 60 };
+export const RAISED = { burst: 8, rate: 1 / 600 };
 /** Doubts that are taken from one session at once, and per second after that. */
 export const TAKEN = { burst: MAX_RECORDS, rate: 8 };
 
@@ -33,8 +33,8 @@ export interface LivenessParts {
   learned(id: string): number | undefined;
   /** This node is doubted: publish a newer record, to be pushed to all. */
   renew(): void;
-  /** Sends the records that are held here. */
-  give(session: Session, ids: readonly string[]): void;
+  /** Says which versions are held here: they are newer than those a peer doubts. */
+  tell(session: Session, ids: readonly string[]): void;
   /** There are versions of which nothing is known here: ask for them. */
   seek(session: Session, versions: Version[]): void;
   /** A member is held for dead from now on, or no more. */
@@ -109,19 +109,20 @@ export class Liveness {
   // ---- what others doubt
 
   received(session: Session, { versions }: MessageOf<"doubt">): void {
-    const { members, own, give, seek } = this.#parts;
+    const { members, own, tell, seek } = this.#parts;
+    const budget = this.#budget(session);
     const refuted: string[] = [];
     const ahead: Version[] = [];
     for (const [id, version] of versions) {
+      if (this.#knows(id, version) || !budget.spend(1)) continue;
       const held = members.get(id);
       if (held && version < held.version) refuted.push(id);
-      else if (held?.withdrawn || this.#knows(id, version)) continue;
+      else if (held?.withdrawn) continue;
       else if (id === own) this.#answer(version);
-      else if (!this.#budget(session).spend(1)) continue;
       else if (version === held?.version) this.#take(id, version, { from: session });
       else if (this.#expect(id, version)) ahead.push([id, version]);
     }
-    give(session, refuted);
+    tell(session, refuted);
     seek(session, ahead);
   }
 

@@ -414,7 +414,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       sessions: () => this.#links.open(),
       learned: (id) => this.#learned.get(id),
       renew: () => this.#safely(() => this.#publish({ isAwaited: true })),
-      give: (session, ids) => gossip.give(session, ids),
+      tell: (session, ids) => gossip.tell(session, ids),
       seek: (session, versions) => gossip.received(session, { type: "heard", versions }),
       judged: (id, isDead) => this.#judged(id, isDead),
     });

@@ -45,7 +45,12 @@ export class Process implements Clock {
   }
 
   after(ms: number, fn: () => void): () => void {
-    return this.schedule.after(ms / this.skew.rate, () => this.act(fn));
+    let isOff = false;
+    const cancel = this.schedule.after(ms / this.skew.rate, () => this.act(() => isOff || fn()));
+    return () => {
+      isOff = true;
+      cancel();
+    };
   }
 
   /** Lets the process do something: now, or when its pause is over, or never. */
