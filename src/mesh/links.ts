@@ -51,7 +51,9 @@ export interface Wish {
   /** Nodes to keep a session with, or to find out that there can be none. */
   readonly nodes: readonly Candidate[];
   /** Of these a session is held with the first `count` that can be reached. */
-  readonly choice: readonly Candidate[];
+  readonly choice: Iterable<Candidate>;
+  /** Whether a node is one of these. */
+  isChoice(id: string): boolean;
   readonly count: number;
   /** Whether sessions that this node opened and needs no more are to be closed. */
   readonly thrifty: boolean;
@@ -141,12 +143,13 @@ export class Links {
   }
 
   /** A session is closed only when it is no loss: long enough open, and enough others are. */
-  #mayGo({ session, since }: Dial, { thrifty, choice, count }: Wish): boolean {
+  #mayGo({ session, since }: Dial, { thrifty, isChoice, count }: Wish): boolean {
     if (!session) return true;
     if (!session.isOpen) return false;
     const isOld = since !== undefined && this.#parts.clock.elapsed() - since >= LINGER;
-    const open = choice.filter(({ id }) => this.#byPeer.has(id) && id !== session.peer.id).length;
-    return thrifty && isOld && open >= count;
+    if (!thrifty || !isOld) return false;
+    const others = [...this.#byPeer.keys()].filter((id) => id !== session.peer.id);
+    return others.filter(isChoice).length >= count;
   }
 
   #rests(address: string): boolean {

@@ -106,7 +106,7 @@ export class Members {
     return this.#roll;
   }
 
-  /** Ids of the members that came, changed or went since this was asked last. */
+  /** Ids of those whose record, or whether it counts, changed since this was asked last. */
   takeTouched(): ReadonlySet<string> {
     return this.#roll.takeTouched();
   }

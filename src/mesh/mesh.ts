@@ -34,7 +34,7 @@ import { Liveness } from "./liveness.js";
 import type { Log } from "./log.js";
 import { Members } from "./members.js";
 import type { Message } from "./message.js";
-import { fanout, preference } from "./neighbours.js";
+import { fanout, Neighbours } from "./neighbours.js";
 import { Notary } from "./notary.js";
 import { isRenewal, LEASE_TTL, type NodeRecord, seal } from "./record.js";
 import type { Tunnel, View } from "./roll.js";
@@ -149,6 +149,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #identity!: Identity;
   #state!: State;
   #links!: Links;
+  #neighbours!: Neighbours;
   #meshEndpoint = "";
   #tunnel!: Tunnel;
   #inside: Inside | undefined;
@@ -186,6 +187,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#identity = found ? new Identity(found.seed) : Identity.generate();
     const genesis = founds ? this.#genesis() : undefined;
 
+    this.#neighbours = new Neighbours(this.#identity.id, this.#salt);
     const instance = Identity.generate().id;
     this.#links = new Links(
       { ...this.#parts, identity: this.#identity, instance },
@@ -556,7 +558,10 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   #act(): void {
-    for (const id of this.#inside?.members.takeTouched() ?? []) this.#tell(id);
+    for (const id of this.#inside?.members.takeTouched() ?? []) {
+      this.#neighbours.set(id, this.#inside?.members.get(id));
+      this.#tell(id);
+    }
     this.#keep();
     this.#remember();
     this.emit("change");
@@ -645,35 +650,25 @@ export class Mesh extends EventEmitter<MeshEvents> {
    * a member answers there. Without any session, also what is remembered.
    */
   #keep(): void {
-    const members = this.#others();
-    const candidate = (id: string): Candidate[] => {
-      const record = members.get(id);
-      return record ? [{ id, address: record.mesh }] : [];
-    };
-    const alone = this.#links.open().length === 0;
+    const neighbours = this.#neighbours;
+    const isAlone = this.#links.open().length === 0;
     this.#links.keep({
-      addresses: alone
+      addresses: isAlone
         ? [...this.#joins(), ...this.#state.remembered]
-        : this.#joins().filter((address) => !this.#isMember(address, members)),
-      nodes: [...this.#broken].flatMap(candidate),
-      choice: preference(this.#identity.id, this.#salt, [...members.keys()]).flatMap(candidate),
-      count: this.#options.sessions ?? fanout(members.size),
+        : this.#joins().filter((address) => !this.#isMember(address)),
+      nodes: [...this.#broken].flatMap((id) => neighbours.get(id) ?? []).map(candidate),
+      choice: mapped(neighbours, candidate),
+      isChoice: (id) => neighbours.get(id) !== undefined,
+      count: this.#options.sessions ?? fanout(neighbours.size),
       thrifty: this.#leases.length > 0,
     });
   }
 
-  /** The records of all others that have not withdrawn, whether they count as members or not. */
-  #others(): Map<string, NodeRecord> {
-    const all = this.#inside?.members.sorted() ?? [];
-    const others = all.filter(({ id, withdrawn }) => id !== this.#identity.id && !withdrawn);
-    return new Map(others.map((record) => [record.id, record]));
-  }
-
   /** Whether this is the address of a member, as far as is known. */
-  #isMember(address: string, members: ReadonlyMap<string, NodeRecord>): boolean {
+  #isMember(address: string): boolean {
     const peer = this.#links.peerAt(address);
-    if (peer !== undefined) return members.has(peer);
-    return [...members.values()].some(({ mesh }) => mesh === address);
+    if (peer !== undefined) return this.#neighbours.get(peer) !== undefined;
+    return [...this.#neighbours.records()].some(({ mesh }) => mesh === address);
   }
 
   #joins(): string[] {
@@ -689,12 +684,12 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Keeps addresses on disk: first of those there is a session with. Written when one of these is new. */
   #remember(): void {
-    const members = this.#others();
-    const open = this.#links.open().flatMap(({ peer }) => members.get(peer.id)?.mesh ?? []);
+    const neighbours = this.#neighbours;
+    const open = this.#links.open().flatMap(({ peer }) => neighbours.get(peer.id)?.mesh ?? []);
     const known = this.#state.remembered;
-    const most = Math.min(MAX_REMEMBERED, members.size);
+    const most = Math.min(MAX_REMEMBERED, neighbours.size);
     if (known.length >= most && open.every((address) => known.includes(address))) return;
-    const all = new Set([...open, ...known, ...[...members.values()].map(({ mesh }) => mesh)]);
+    const all = new Set([...open, ...known, ...mapped(neighbours.records(), ({ mesh }) => mesh)]);
     this.#save({ remembered: [...all].slice(0, MAX_REMEMBERED) });
   }
 
@@ -752,6 +747,13 @@ export class Mesh extends EventEmitter<MeshEvents> {
       this.#trouble = error.message;
     }
   }
+}
+
+const candidate = ({ id, mesh }: NodeRecord): Candidate => ({ id, address: mesh });
+
+/** Each only when it is asked for. */
+function* mapped<A, B>(all: Iterable<A>, to: (one: A) => B): Generator<B> {
+  for (const one of all) yield to(one);
 }
 
 const expiry = ({ renewed }: NodeRecord): number => renewed + LEASE_TTL;

@@ -4,6 +4,7 @@
  * a random graph: a handful for each node joins them all, and stays joined when
  * many fail. The choice is stable: a new member displaces few.
  */
+import type { NodeRecord } from "./record.js";
 
 /** Sessions a node opens by itself; as many are opened to it. */
 export const FEWEST = 6;
@@ -12,12 +13,77 @@ export const FEWEST = 6;
 export const fanout = (members: number): number =>
   Math.max(FEWEST, Math.ceil(Math.log2(members + 1) / 2) + 2);
 
-/** Everyone, best first: the next on the ring, then an order that `salt` and nobody else knows. */
-export function preference(own: string, salt: number, ids: readonly string[]): string[] {
-  const others = ids.filter((id) => id !== own).sort();
-  const next = others.find((id) => id > own) ?? others[0];
-  const rank = new Map(others.map((id) => [id, id === next ? -1 : mixed(id, salt)]));
-  return others.sort((a, b) => rank.get(a)! - rank.get(b)!);
+/** All others that a session can be held with, and in which order this node would. */
+export class Neighbours {
+  readonly #own: string;
+  readonly #salt: number;
+  readonly #records = new Map<string, NodeRecord>();
+  /** The ids in an order that `salt` and nobody else knows. */
+  readonly #drawn: string[] = [];
+
+  constructor(own: string, salt: number) {
+    this.#own = own;
+    this.#salt = salt;
+  }
+
+  /** What is known of a node now: nothing, or a record that may say that it has withdrawn. */
+  set(id: string, record: NodeRecord | undefined): void {
+    const known = this.#records.has(id);
+    if (record && !record.withdrawn && id !== this.#own) {
+      this.#records.set(id, record);
+      if (!known) this.#drawn.splice(this.#place(id), 0, id);
+    } else if (known) {
+      this.#records.delete(id);
+      this.#drawn.splice(this.#place(id), 1);
+    }
+  }
+
+  get(id: string): NodeRecord | undefined {
+    return this.#records.get(id);
+  }
+
+  get size(): number {
+    return this.#records.size;
+  }
+
+  /** In no order that means anything. */
+  records(): Iterable<NodeRecord> {
+    return this.#records.values();
+  }
+
+  /** Best first: the next on the ring, then as drawn. */
+  *[Symbol.iterator](): Generator<NodeRecord> {
+    const next = this.#next();
+    if (next === undefined) return;
+    yield this.#records.get(next)!;
+    for (const id of this.#drawn) if (id !== next) yield this.#records.get(id)!;
+  }
+
+  #next(): string | undefined {
+    let lowest: string | undefined;
+    let above: string | undefined;
+    for (const id of this.#drawn) {
+      if (lowest === undefined || id < lowest) lowest = id;
+      if (id > this.#own && (above === undefined || id < above)) above = id;
+    }
+    return above ?? lowest;
+  }
+
+  /** Where an id stands among the drawn, or would. */
+  #place(id: string): number {
+    let [from, to] = [0, this.#drawn.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (this.#isBefore(this.#drawn[middle]!, id)) from = middle + 1;
+      else to = middle;
+    }
+    return from;
+  }
+
+  #isBefore(a: string, b: string): boolean {
+    const [x, y] = [mixed(a, this.#salt), mixed(b, this.#salt)];
+    return x < y || (x === y && a < b);
+  }
 }
 
 /** The finalizer of MurmurHash3 over the id's first 32 bits. */

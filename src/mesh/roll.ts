@@ -50,10 +50,12 @@ export class Roll implements View {
 
   /** Puts a record in the place of the one its owner had before, if it had one. */
   set(record: NodeRecord, before: NodeRecord | undefined): void {
+    this.#touched.add(record.id);
     this.#change(before, record, () => this.#lapsed.delete(record.id));
   }
 
   delete(record: NodeRecord): void {
+    this.#touched.add(record.id);
     this.#change(record, undefined, () => this.#lapsed.delete(record.id));
   }
 
@@ -88,7 +90,7 @@ export class Roll implements View {
     return this.#lapsed.has(id);
   }
 
-  /** Ids of those that came, changed or went since this was asked last. */
+  /** Ids of those whose record, or whether it counts, changed since this was asked last. */
   takeTouched(): ReadonlySet<string> {
     const touched = this.#touched;
     this.#touched = new Set();

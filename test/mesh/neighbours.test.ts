@@ -1,10 +1,21 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { fanout, preference } from "../../src/mesh/neighbours.js";
-import { identity } from "./cluster.js";
+import { fanout, Neighbours } from "../../src/mesh/neighbours.js";
+import type { NodeRecord } from "../../src/mesh/record.js";
+import { identity, recordOf } from "./cluster.js";
 import { randomFrom, seed } from "./seed.js";
 
 const ids = Array.from({ length: 400 }, (_, n) => identity(n + 1).id);
+
+const one = recordOf(1);
+const record = (id: string, withdrawn = false): NodeRecord => ({ ...one, id, withdrawn });
+
+/** Everyone in the order in which one node would hold sessions with them. */
+function preference(own: string, salt: number, all: readonly string[]): string[] {
+  const neighbours = new Neighbours(own, salt);
+  for (const id of all) neighbours.set(id, record(id));
+  return [...neighbours].map(({ id }) => id);
+}
 
 /** Who dials whom, where everybody reaches everybody. */
 function graph(nodes: readonly string[], salts: () => number): Map<string, Set<string>> {
@@ -59,5 +70,32 @@ describe("the sessions that all nodes choose", () => {
     const before = preference(own, seed, ids.slice(0, 300)).slice(0, 7);
     const after = new Set(preference(own, seed, ids.slice(0, 301)).slice(0, 7));
     expect(before.filter((id) => after.has(id)).length).toBeGreaterThanOrEqual(5);
+  });
+
+  it("begin with the next on the ring, and depend on who is there, not on who was", () => {
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(fc.constantFrom(...ids.slice(0, 60))),
+        fc.array(fc.tuple(fc.constantFrom(...ids.slice(0, 60)), fc.constantFrom(0, 1, 2))),
+        (some, changes) => {
+          const [own, ...others] = [ids[100]!, ...some];
+          const neighbours = new Neighbours(own, seed);
+          const there = new Set<string>();
+          for (const [id, what] of [...changes, ...others.map((id) => [id, 0] as const)]) {
+            neighbours.set(id, what === 0 ? record(id) : what === 1 ? record(id, true) : undefined);
+            if (what === 0) there.add(id);
+            else there.delete(id);
+          }
+          const order = [...neighbours].map(({ id }) => id);
+          expect(order).toEqual(preference(own, seed, [...there].sort()));
+          expect([...order].sort()).toEqual([...there].sort());
+          const ring = [...there, own].sort();
+          expect(order[0] ?? own).toBe(ring[(ring.indexOf(own) + 1) % ring.length]);
+          neighbours.set(own, record(own));
+          expect([...neighbours]).toHaveLength(there.size);
+        },
+      ),
+      { seed, numRuns: 100 },
+    );
   });
 });
