@@ -12,14 +12,13 @@ import {
   firstHost,
   formatAddress,
   formatEndpoint,
-  formatPrefix,
-  overlaps,
   parseMac,
   parsePrefix,
 } from "./address.js";
 import type { Logger } from "./cli/log.js";
 import { systemClock } from "./clock.js";
 import type { Own } from "./compile/compiler.js";
+import { Statics } from "./compile/statics.js";
 import { type Config, foundedNetwork, underlayOutside } from "./config.js";
 import { readCounters } from "./core/counters.js";
 import { Core } from "./core/instance.js";
@@ -69,6 +68,7 @@ export class Agent implements Control {
   #running!: Running;
   #link: Link | undefined;
   #addresses: readonly Address[] = [];
+  readonly #statics: Statics;
   /** Peers the core knows, as last published. */
   #peers: readonly Peer[] = [];
   #trouble: string[] = [];
@@ -80,6 +80,7 @@ export class Agent implements Control {
   constructor(config: Config, log: Logger) {
     this.#config = config;
     this.#log = log;
+    this.#statics = new Statics(config.staticPeers);
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
     });
@@ -211,7 +212,7 @@ export class Agent implements Control {
     if (own.leases.length === 0) await this.#unconfigure();
     if (!this.#link && own.leases.length > 0) await this.#configure(own.leases.map(firstHost));
 
-    const peers = [...this.#config.staticPeers, ...this.#membersAsPeers(trouble)];
+    const peers = this.#statics.join(mesh.peers(), trouble);
     publisher.publish(own, peers);
     this.#peers = peers;
     trouble.push(...((await this.#link?.setRoutes(this.#beyondTheNetwork())) ?? []));
@@ -239,27 +240,6 @@ export class Agent implements Control {
     await this.#link.remove();
     this.#link = undefined;
     this.#addresses = [];
-  }
-
-  /** A static peer was put there by this node's operator: it comes before what others claim. */
-  #membersAsPeers(trouble: string[]): Peer[] {
-    const { staticPeers } = this.#config;
-    const statics = staticPeers.flatMap(({ leases }) => leases.map(parsePrefix));
-    const peers: Peer[] = [];
-    for (const { name, endpoint, mac, leases } of this.#running.mesh.members()) {
-      const subnets = leases.map(({ subnet }) => parsePrefix(subnet));
-      const clash = subnets.find((subnet) => statics.some((fixed) => overlaps(fixed, subnet)));
-      if (clash) {
-        trouble.push(
-          `${name} holds ${formatPrefix(clash)}, which a static peer has: give that one other subnets`,
-        );
-      } else if (staticPeers.some((fixed) => fixed.name === name || fixed.mac === mac)) {
-        trouble.push(`${name} has the name or MAC address of a static peer: rename that one`);
-      } else {
-        peers.push({ name, endpoint, mac, leases: subnets.map(formatPrefix) });
-      }
-    }
-    return peers;
   }
 
   /** Subnets of static peers that the route to the cluster network does not cover. */

@@ -24,6 +24,7 @@ import {
 } from "../lease/genesis.js";
 import { type Proof, subnetOf } from "../lease/grant.js";
 import type { ClusterState, State, Store } from "../lease/store.js";
+import type { Peer } from "../peer.js";
 import { type Clock, every } from "./clock.js";
 import type { DataPath } from "./datapath.js";
 import { Gossip } from "./gossip.js";
@@ -265,6 +266,17 @@ export class Mesh extends EventEmitter<MeshEvents> {
   members(): Member[] {
     const all = [...(this.#view?.members.values() ?? [])];
     return all.filter((record) => this.#isShown(record)).map((record) => this.#member(record));
+  }
+
+  /** The members as the dataplane is to see them. */
+  peers(): Peer[] {
+    return this.members().map(({ name, endpoint, mac, leases, senders }) => ({
+      name,
+      endpoint,
+      mac,
+      leases: leases.map(({ subnet }) => subnet),
+      senders,
+    }));
   }
 
   /**

@@ -171,12 +171,6 @@ export class SimNode {
   #compile({ mesh, compiler }: Run): void {
     const { leases, mac } = mesh.self();
     const own = { vni: 1, mac: parseMac(mac), mtu: MTU, leases: leases.map(parsePrefix) };
-    const peers = mesh.members().map(({ name, endpoint, mac, leases }) => ({
-      name,
-      endpoint,
-      mac,
-      leases: leases.map(({ subnet }) => subnet),
-    }));
-    compiler.accept(compiler.compare(own, peers));
+    compiler.accept(compiler.compare(own, mesh.peers()));
   }
 }

@@ -31,6 +31,38 @@ describe("the tables", () => {
       { seed, numRuns: 20 },
     );
   });
+
+  it("stay as they were when there is no room for the routes, and take what fits afterwards", async () => {
+    const whole = await Core.create();
+    // A table of routes with room for little more than its root.
+    const layout = { ...whole.layout, LPM6_SIZE: 6.25 * 2 ** 20 };
+    const core: Core = Object.assign(Object.create(Core.prototype), whole, { layout });
+    const tables = new Tables(core);
+    const peer = (n: number, leases: string[] = []): Peer => ({
+      name: `p${n}`,
+      endpoint: `192.0.2.${n}:4789`,
+      mac: `02:00:00:00:00:0${n}`,
+      leases,
+    });
+    const few: Cluster = { own: FIRST_SELF, peers: [peer(2, [PREFIXES[0]!]), peer(3)] };
+    const scattered = Array.from({ length: 4000 }, (_, i) => `fd00:${i.toString(16)}::1/128`);
+    const many: Cluster = { own: FIRST_SELF, peers: [peer(4, scattered), peer(2), peer(5)] };
+    const fewer: Cluster = { own: FIRST_SELF, peers: [peer(5, PREFIXES.slice(-1)), peer(3)] };
+    let last = few;
+    for (const [cluster, fits] of [
+      [few, true],
+      [many, false],
+      [fewer, true],
+      [many, false],
+      [few, true],
+    ] as const) {
+      const live = tables.live;
+      expect(tables.publish(cluster)).toBe(fits);
+      expect(tables.live === live).toBe(!fits);
+      tables.expectToBe(fits ? cluster : last);
+      if (fits) last = cluster;
+    }
+  });
 });
 
 /** A publisher and its two copies, the live one beside one made at once. */
@@ -82,13 +114,14 @@ class Tables {
     }
   }
 
-  get #live(): number {
+  /** Where the copy that is searched begins. */
+  get live(): number {
     const { layout, words } = this.#core;
     return layout.TABLES + Atomics.load(words, layout.LIVE_COPY >> 2) * layout.COPY_SIZE;
   }
 
   #part(from: number, end: number): Uint8Array {
-    return this.#core.bytes.subarray(this.#live + from, this.#live + end);
+    return this.#core.bytes.subarray(this.live + from, this.live + end);
   }
 
   /** What the core finds for the first address of a prefix. */
@@ -96,8 +129,8 @@ class Tables {
     const { layout, bytes, view, exports } = this.#core;
     bytes.set(toBytes({ family, value: base }), layout.SLOTS);
     return family === 4
-      ? exports.lookup4(this.#live + layout.LPM4_AT, view.getUint32(layout.SLOTS, true))
-      : exports.lookup6(this.#live + layout.LPM6_AT, layout.SLOTS);
+      ? exports.lookup4(this.live + layout.LPM4_AT, view.getUint32(layout.SLOTS, true))
+      : exports.lookup6(this.live + layout.LPM6_AT, layout.SLOTS);
   }
 }
 
