@@ -1,4 +1,6 @@
 /** What the publisher leaves in the core's memory: beside tables made at once, and while one peer comes and goes. */
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { covers, type Prefix, parsePrefix, toBytes } from "../../src/address.js";
@@ -200,5 +202,29 @@ describe("a peer that comes and goes a thousand times", () => {
       });
     }
     expect(publisher.traffic(flapping.name)).toMatchObject({ sentPackets: 1, receivedPackets: 1 });
+  });
+
+  it("takes nothing from the others while another thread sends", async () => {
+    const host = await Host.create({ peers: all });
+    const { layout } = host;
+    const { module, memory } = host.core;
+    const shared = new Int32Array(new SharedArrayBuffer(8));
+    const [STOP, BATCHES] = [0, 1];
+    const worker = new Worker(new URL("batches.mjs", import.meta.url), {
+      workerData: { module, memory, layout, packets: toAll, shared },
+    });
+    for (let flap = 0; flap < FLAPS; flap++) {
+      // A batch ends at least between two flaps; where in it they fall is chance.
+      Atomics.wait(shared, BATCHES, Atomics.load(shared, BATCHES));
+      host.setPeers(flap % 2 === 0 ? others : all);
+    }
+    Atomics.store(shared, STOP, 1);
+    const [delivered] = (await once(worker, "message")) as [number[]];
+    const batches = shared[BATCHES]!;
+    expect(batches).toBeGreaterThanOrEqual(FLAPS);
+    expect(new Set(delivered.filter((_, i) => all[i] !== flapping))).toEqual(new Set([batches]));
+    for (const { name } of others) {
+      expect(host.publisher.traffic(name)).toMatchObject({ sentPackets: batches });
+    }
   });
 });
