@@ -1,4 +1,5 @@
 /** What the publisher leaves in the core's memory: beside tables made at once, and while one peer comes and goes. */
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import fc from "fast-check";
@@ -10,7 +11,7 @@ import { Core } from "../../src/core/instance.js";
 import { Publisher } from "../../src/core/publish.js";
 import { WeftError } from "../../src/error.js";
 import type { Peer } from "../../src/peer.js";
-import { A, Host, hostOf, read } from "../core/host.js";
+import { A, B, C, Host, hostOf, read } from "../core/host.js";
 import { ipv4, seedOfRun, UDP, udp, vxlan } from "../packets.js";
 import { after, type Cluster, FIRST_SELF, history, PREFIXES } from "./changes.js";
 import { compileSlowly, endpointsSlowly, type Whole } from "./slow.js";
@@ -65,6 +66,25 @@ describe("the tables", () => {
       if (fits) last = cluster;
     }
   });
+});
+
+it("nothing is written into tables that a batch still searches", async () => {
+  const { core, layout, publisher } = await Host.create({ peers: [B] });
+  const publish = (...peers: Peer[]) => publisher.publish(FIRST_SELF, peers);
+  core.exports.begin();
+  const searched = Atomics.load(core.words, layout.LIVE_COPY >> 2);
+  const at = layout.TABLES + searched * layout.COPY_SIZE;
+  const digest = () =>
+    createHash("sha1")
+      .update(core.bytes.subarray(at, at + layout.COPY_SIZE))
+      .digest("hex");
+  const before = digest();
+  publish(B, C);
+  expect(() => publish(C)).toThrow("it is dead");
+  expect(digest()).toBe(before);
+  core.exports.settle(layout.OUT);
+  publish(C);
+  expect(digest()).not.toBe(before);
 });
 
 /** A publisher and its two copies, the live one beside one made at once. */
