@@ -3,12 +3,13 @@
  * gives parts of it to those who ask. What it gave is on disk before the grant
  * leaves the node: see docs/leases.md.
  */
-import { formatPrefix, overlaps, type Prefix, parsePrefix } from "../address.js";
+import { covers, formatPrefix, overlaps, type Prefix, parsePrefix } from "../address.js";
 import { WeftError } from "../error.js";
 import type { Identity } from "../mesh/identity.js";
+import { MAX_PROOFS } from "./bundle.js";
 import { type Cluster, describe, inside, type Network } from "./genesis.js";
-import { type Grant, type Proof, signGrant, subnetOf } from "./grant.js";
-import { blockToGive, firstLease, freeBlocks } from "./space.js";
+import { type Grant, MAX_GIVEN, type Proof, prefixOf, signGrant, subnetOf } from "./grant.js";
+import { blockToGive, firstLeases, freeBlocks } from "./space.js";
 
 /**
  * Space that came through this many grants is given on as single leases only,
@@ -31,6 +32,8 @@ export interface Ledger {
 export interface AllocatorParts {
   readonly identity: Identity;
   readonly cluster: Cluster;
+  /** Leases that this node is to hold in each network. */
+  readonly wanted: number;
   /** Space that is never given. */
   readonly reserved: readonly Prefix[];
   ledger(): Ledger;
@@ -38,6 +41,14 @@ export interface AllocatorParts {
   claims(): Iterable<Proof>;
   /** Writes to disk, or throws. */
   save(change: Partial<Ledger>): void;
+}
+
+/** What a request says of who asks. */
+export interface Asked {
+  /** Signatures of the gifts it has. */
+  readonly have?: readonly string[];
+  /** Only a lease is to be given, however much is free. */
+  readonly sparing?: boolean;
 }
 
 /** A part of a network that this node owns. The founder's proof of it is empty. */
@@ -53,27 +64,48 @@ export class Allocator {
     this.#parts = parts;
   }
 
-  /** The networks in which this node holds no lease yet. */
+  /** The networks in which this node holds fewer leases than it is to hold. */
   get lacks(): Network[] {
-    const leases = this.#parts.ledger().leases.map(subnetOf);
+    return this.#networks.filter((network) => this.#missing(network) > 0);
+  }
+
+  /** The networks in which this node holds none. */
+  get needs(): Network[] {
+    const { ledger } = this.#parts;
+    const leases = ledger().leases.map(subnetOf);
     return this.#networks.filter(({ prefix }) => !leases.some((lease) => inside(prefix, lease)));
   }
 
-  /** Takes leases from this node's own space in the networks where it has none. */
+  /** Proofs of all that this node was given. */
+  get proofs(): Proof[] {
+    const { spaces, leases } = this.#parts.ledger();
+    return [...spaces, ...leases];
+  }
+
+  /** For each network, log2 of the leases in the largest free block; null when none is free. */
+  get free(): (number | null)[] {
+    return this.#networks.map((network) => {
+      const lengths = this.#freeIn(network).map(({ length }) => length);
+      return lengths.length > 0 ? network.leaseLength - Math.min(...lengths) : null;
+    });
+  }
+
+  /** Takes leases from this node's own space in the networks where it lacks some. */
   take(): void {
     const { identity, cluster, ledger, save } = this.#parts;
     const { journal, leases } = ledger();
     const grants: Grant[] = [];
     const taken: Proof[] = [];
     for (const network of this.lacks) {
-      const free = this.#spaces(network).flatMap((space) => this.#free(network, space));
+      const free = this.#freeIn(network);
       const last = parsePrefix(network.prefix).base;
-      const lease = firstLease(free, network.leaseLength, last);
-      if (!lease) continue;
-      const prefix = formatPrefix(lease);
-      const grant = this.#sign(prefix, identity.publicKey, [...journal, ...grants]);
-      grants.push(grant);
-      taken.push([...this.#owned(cluster, prefix)!.proof, grant]);
+      const missing = this.#missing(network);
+      for (const lease of firstLeases(free, network.leaseLength, { last, count: missing })) {
+        const prefix = formatPrefix(lease);
+        const grant = this.#sign(prefix, identity.publicKey, [...journal, ...grants]);
+        grants.push(grant);
+        taken.push([...this.#owned(cluster, prefix)!.proof, grant]);
+      }
     }
     if (grants.length > 0) {
       save({ journal: [...journal, ...grants], leases: [...leases, ...taken] });
@@ -81,19 +113,25 @@ export class Allocator {
   }
 
   /**
-   * Space, or where there is little left a lease, in each of these networks
-   * where this node can: what this receiver already has from it, or half of
-   * what is free. Answers with the reason when it can in none.
+   * Space, or where there is little left a lease, in each of these networks where this node can:
+   * what this receiver was given before and does not know of; else half of what is free, or a
+   * single lease to who has some. Answers with the reason when it can in none.
    */
-  give(to: string, networks: readonly string[]): Proof[] | WeftError {
+  give(
+    to: string,
+    networks: readonly string[],
+    { have = [], sparing = have.length > 0 }: Asked = {},
+  ): Proof[] | WeftError {
     const { cluster, ledger, save } = this.#parts;
     const { journal } = ledger();
     const grants: Grant[] = [];
     const proofs: Proof[] = [];
     for (const network of this.#networks.filter(({ prefix }) => networks.includes(prefix))) {
-      const had = this.#had(network, to);
-      if (had) proofs.push(had);
-      const share = had ? undefined : this.#share(network);
+      const gifts = this.#gifts(network, to);
+      const unknown = gifts.filter((proof) => !have.includes(proof.at(-1)!.signature));
+      proofs.push(...unknown);
+      if (unknown.length > 0 || gifts.length >= MAX_PROOFS) continue;
+      const share = this.#share(network, sparing);
       if (!share) continue;
       const prefix = formatPrefix(share);
       const grant = this.#sign(prefix, to, [...journal, ...grants]);
@@ -101,40 +139,44 @@ export class Allocator {
       proofs.push([...this.#owned(cluster, prefix)!.proof, grant]);
     }
     if (grants.length > 0) save({ journal: [...journal, ...grants] });
-    return proofs.length > 0 ? proofs : full(cluster);
+    return proofs.length > 0 ? proofs.slice(0, MAX_GIVEN) : full(cluster);
   }
 
-  /** Who gave this node its lease in each network, if another did: who can take it back. */
-  get givers(): Map<string, string> {
-    const { identity, ledger } = this.#parts;
-    const givers = new Map<string, string>();
-    for (const proof of ledger().leases) {
-      const network = this.#networks.find(({ prefix }) => inside(prefix, subnetOf(proof)));
-      const gift = proof.findLast(({ from, to }) => to === identity.publicKey && from !== to);
-      if (network && gift) givers.set(network.prefix, gift.from);
-    }
-    return givers;
+  /** Signatures of the gifts from which this node's space and leases come. */
+  get gifts(): string[] {
+    return this.#received.map(({ signature }) => signature);
   }
 
-  /**
-   * The giver has answered again. If it is what this node has, all is well;
-   * if not, the lease was taken back: it is dropped, with the space it is of.
-   */
-  replace(proof: Proof): void {
+  /** Who gave this node what it holds, if others did: who can take it back. */
+  get givers(): Set<string> {
+    return new Set(this.#received.map(({ from }) => from));
+  }
+
+  /** Signatures of the gifts of this node to another that count. */
+  counting(to: string): string[] {
+    return this.#networks
+      .flatMap((network) => this.#gifts(network, to))
+      .map((proof) => proof.at(-1)!.signature);
+  }
+
+  /** A giver has said which of its gifts count. The others are lost. Answers whether there were such. */
+  confirmed(giver: string, counting: readonly string[]): boolean {
+    const mine = this.#received.filter(({ from }) => from === giver);
+    return this.lose(
+      mine.map(({ signature }) => signature).filter((one) => !counting.includes(one)),
+    );
+  }
+
+  /** Drops for good what comes from these grants. Answers whether there was such. */
+  lose(gone: readonly string[]): boolean {
     const { ledger, save } = this.#parts;
-    const { spaces, leases, void: voided } = ledger();
-    const network = this.#networks.find(({ prefix }) => inside(prefix, subnetOf(proof)));
-    const gift = proof.at(-1)!;
-    const lease = leases.find((one) => network && inside(network.prefix, subnetOf(one)));
-    if (!lease || lease.some(({ signature }) => signature === gift.signature)) return;
-    const lost = lease.find(({ from, to }) => from === gift.from && to === gift.to)?.signature;
-    const stays = (one: Proof) => !one.some(({ signature }) => signature === lost);
-    save({
-      spaces: spaces.filter(stays),
-      leases: leases.filter(stays),
-      ...(lost && { void: [...voided, lost] }),
-    });
-    this.accept([proof]);
+    const { spaces, leases, void: before } = ledger();
+    const stays = (proof: Proof) => !proof.some(({ signature }) => gone.includes(signature));
+    const kept = { spaces: spaces.filter(stays), leases: leases.filter(stays) };
+    if (kept.spaces.length === spaces.length && kept.leases.length === leases.length) return false;
+    const lost = leases.filter((proof) => !stays(proof)).map((proof) => proof.at(-1)!.signature);
+    save({ ...kept, void: [...new Set([...before, ...gone, ...lost])] });
+    return true;
   }
 
   /**
@@ -144,16 +186,14 @@ export class Allocator {
    */
   letGo(): string[] | undefined {
     const { identity, ledger, save } = this.#parts;
-    const { journal, spaces, leases, void: before } = ledger();
+    const { journal, void: before } = ledger();
     const me = identity.publicKey;
     const isInUse = journal.some(({ to, signature }) => to !== me && !before.includes(signature));
-    const gifts = [...spaces, ...leases].flatMap(
-      (proof) => proof.findLast(({ from, to }) => to === me && from !== me)?.signature ?? [],
-    );
+    const { gifts } = this;
     if (isInUse || gifts.length === 0) return undefined;
     const own = journal.map(({ signature }) => signature);
     save({ spaces: [], leases: [], void: [...new Set([...before, ...gifts, ...own])] });
-    return [...new Set(gifts)];
+    return gifts;
   }
 
   /** `holder` has let go of these gifts. `leases` are what it last showed. */
@@ -181,48 +221,96 @@ export class Allocator {
   }
 
   /**
-   * Takes back what a dead node holds. Only its giver can; or, where that one
-   * was itself forgotten, the giver of that one. Answers with the public key of
-   * who can, if that is another.
+   * Takes back what a dead node holds, as far as this node can: what it gave itself, and what was
+   * given by one from which it has taken it back. Answers with the public keys of those who can
+   * take the rest.
    */
-  takeBack(holder: string, leases: readonly Proof[]): string | undefined {
-    const { identity, ledger, save } = this.#parts;
+  takeBack(holder: string, leases: readonly Proof[]): Set<string> {
+    const { ledger, save } = this.#parts;
     const { journal, void: before } = ledger();
     const gone = new Set(before);
+    const others = new Set<string>();
     for (const proof of leases) {
       const at = proof.findLastIndex(({ from, to }) => to === holder && from !== holder);
-      if (at < 0) return holder;
-      const mine = proof.findLastIndex(({ from }) => from === identity.publicKey);
-      const between = mine < 0 ? proof : proof.slice(mine, at);
-      const alive = between.findLast(({ signature }) => !before.includes(signature));
-      if (alive) return mine < 0 ? proof[at]!.from : alive.to;
-      for (const { signature } of proof.slice(at)) gone.add(signature);
+      const other = this.#whoCanTake(holder, proof, at);
+      if (other !== undefined) others.add(other);
+      else for (const { signature } of proof.slice(at)) gone.add(signature);
     }
     for (const { to, signature } of journal) if (to === holder) gone.add(signature);
-    save({ void: [...gone] });
-    return undefined;
+    if (gone.size > before.length) save({ void: [...gone] });
+    return others;
+  }
+
+  /** Nothing where it is this node; the proof's grant at `at` is the holder's gift. */
+  #whoCanTake(holder: string, proof: Proof, at: number): string | undefined {
+    const { identity, ledger } = this.#parts;
+    if (at < 0) return holder;
+    const mine = proof.findLastIndex(({ from }) => from === identity.publicKey);
+    if (mine < 0) return proof[at]!.from;
+    const gone = ledger().void;
+    return proof.slice(mine, at).findLast(({ signature }) => !gone.includes(signature))?.to;
   }
 
   /**
    * Adds what was given to this node. The proofs have been checked, but for
-   * this: what was taken back may be heard again, late or by a lie.
+   * this: what was taken back may be heard again, late or by a lie. Answers with
+   * the signatures of what this node does not need, and will never hold.
    */
-  accept(proofs: readonly Proof[]): void {
+  accept(proofs: readonly Proof[]): string[] {
     const { ledger, save } = this.#parts;
     const { spaces, leases, void: voided } = ledger();
-    const lacks = this.lacks.map(({ prefix }) => prefix);
-    const known = new Set([...voided, ...spaces.map((proof) => proof.at(-1)!.signature)]);
+    const known = new Set([...voided, ...this.gifts]);
     const fresh = proofs.filter((proof) => !proof.some(({ signature }) => known.has(signature)));
-    const isLease = (proof: Proof) => this.#isLease(subnetOf(proof));
-    const fills = (proof: Proof) => lacks.some((network) => inside(network, subnetOf(proof)));
-    save({
-      spaces: [...spaces, ...fresh.filter((proof) => !isLease(proof))],
-      leases: [...leases, ...fresh.filter((proof) => isLease(proof) && fills(proof))],
+    const taken = this.#networks.flatMap((network) => {
+      const here = fresh.filter((proof) => inside(network.prefix, subnetOf(proof)));
+      const missing = this.#missing(network);
+      const isLease = (proof: Proof) => this.#isLease(subnetOf(proof));
+      const space = missing > 0 ? here.filter((proof) => !isLease(proof)) : [];
+      return [...space, ...here.filter(isLease).slice(0, missing)];
     });
+    const surplus = fresh
+      .filter((proof) => !taken.includes(proof))
+      .map((proof) => proof.at(-1)!.signature);
+    if (fresh.length > 0) {
+      save({
+        spaces: [...spaces, ...taken.filter((proof) => !this.#isLease(subnetOf(proof)))],
+        leases: [...leases, ...taken.filter((proof) => this.#isLease(subnetOf(proof)))],
+        void: [...voided, ...surplus],
+      });
+    }
+    return surplus;
+  }
+
+  /** Writes down grants of this node's own that others show and it has forgotten: its disk is of an earlier time. */
+  recall(proofs: readonly Proof[]): boolean {
+    const { identity, ledger, save } = this.#parts;
+    const own = proofs.flat().filter(({ from }) => from === identity.publicKey);
+    if (own.length === 0) return false;
+    const { journal } = ledger();
+    const all = new Map([...journal, ...own].map((grant) => [grant.signature, grant]));
+    if (all.size === journal.length) return false;
+    save({ journal: [...all.values()].sort((a, b) => a.sequence - b.sequence) });
+    return true;
   }
 
   get #networks(): readonly Network[] {
     return this.#parts.cluster.genesis.network;
+  }
+
+  /** The last grant by another in each proof this node holds, each once. */
+  get #received(): Grant[] {
+    const me = this.#parts.identity.publicKey;
+    const gifts = this.proofs.flatMap(
+      (proof) => proof.findLast(({ from, to }) => to === me && from !== me) ?? [],
+    );
+    return [...new Map(gifts.map((grant) => [grant.signature, grant])).values()];
+  }
+
+  /** How many leases this node is to take in a network, beside those it has. */
+  #missing({ prefix }: Network): number {
+    const { ledger, wanted } = this.#parts;
+    const held = ledger().leases.filter((proof) => inside(prefix, subnetOf(proof)));
+    return Math.max(0, wanted - held.length);
   }
 
   #isLease(subnet: string): boolean {
@@ -246,48 +334,49 @@ export class Allocator {
       .find((space) => inside(space.prefix, prefix));
   }
 
-  /** What this receiver was given in a network before. */
-  #had(network: Network, to: string): Proof | undefined {
-    const ledger = this.#parts.ledger();
-    for (const grant of ledger.journal) {
-      if (grant.to !== to || !inside(network.prefix, grant.prefix)) continue;
-      if (ledger.void.includes(grant.signature)) continue;
-      const space = this.#owned(this.#parts.cluster, grant.prefix);
-      if (space) return [...space.proof, grant];
-    }
-    return undefined;
+  /** What this receiver was given in a network, and was not taken back. */
+  #gifts(network: Network, to: string): Proof[] {
+    const { cluster, ledger } = this.#parts;
+    const { journal, void: gone } = ledger();
+    return journal.flatMap((grant) => {
+      if (grant.to !== to || !inside(network.prefix, grant.prefix)) return [];
+      const space = gone.includes(grant.signature) ? undefined : this.#owned(cluster, grant.prefix);
+      return space ? [[...space.proof, grant]] : [];
+    });
   }
 
-  #share(network: Network): Prefix | undefined {
+  #share(network: Network, sparing: boolean): Prefix | undefined {
     const { leaseLength } = network;
-    const spaces = this.#spaces(network);
-    const free = spaces.flatMap((space) => this.#free(network, space));
-    const block = blockToGive(free, leaseLength);
+    const block = blockToGive(this.#freeIn(network), leaseLength);
     if (!block) return undefined;
     const hands = this.#owned(this.#parts.cluster, formatPrefix(block))!.proof.length;
-    return hands < MAX_HANDS ? block : { ...block, length: leaseLength };
+    return sparing || hands >= MAX_HANDS ? { ...block, length: leaseLength } : block;
+  }
+
+  #freeIn(network: Network): Prefix[] {
+    return this.#spaces(network).flatMap((space) => this.#free(network, space));
   }
 
   #free(network: Network, space: Space): Prefix[] {
     const { reserved } = this.#parts;
-    const taken = [...this.#taken(space.prefix)].map(parsePrefix);
-    return freeBlocks(parsePrefix(space.prefix), [...reserved, ...taken], network.leaseLength);
+    const whole = parsePrefix(space.prefix);
+    return freeBlocks(whole, [...reserved, ...this.#taken(whole)], network.leaseLength);
   }
 
   /** What was given of a space, by the journal and by what others can prove. */
-  *#taken(space: string): Generator<string> {
+  *#taken(space: Prefix): Generator<Prefix> {
     const { identity, ledger, claims } = this.#parts;
     const { journal, void: voided } = ledger();
     const gone = new Set(voided);
-    for (const { prefix, signature } of journal) if (!gone.has(signature)) yield prefix;
+    for (const grant of journal) if (!gone.has(grant.signature)) yield prefixOf(grant);
     for (const proof of claims()) {
       const first = proof.find(
-        ({ prefix, to, signature }) =>
-          inside(space, prefix) &&
-          !gone.has(signature) &&
-          (to !== identity.publicKey || this.#isLease(prefix)),
+        (grant) =>
+          covers(space, prefixOf(grant)) &&
+          !gone.has(grant.signature) &&
+          (grant.to !== identity.publicKey || this.#isLease(grant.prefix)),
       );
-      if (first) yield first.prefix;
+      if (first) yield prefixOf(first);
     }
   }
 
@@ -297,8 +386,7 @@ export class Allocator {
     const gone = ledger().void;
     const space = parsePrefix(prefix);
     const rounds = journal
-      .filter((grant) => gone.includes(grant.signature))
-      .filter((grant) => overlaps(parsePrefix(grant.prefix), space))
+      .filter((grant) => gone.includes(grant.signature) && overlaps(prefixOf(grant), space))
       .map(({ round }) => round + 1);
     const sequence = (journal.at(-1)?.sequence ?? 0) + 1;
     return signGrant(identity, cluster, { prefix, to, sequence, round: Math.max(0, ...rounds) });

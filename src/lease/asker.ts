@@ -1,11 +1,12 @@
 /**
- * What a node without a lease does: ask a neighbour for space, wait, ask
- * again, and be able to say why it still has none.
+ * What a node that lacks a lease does: ask a neighbour for space, wait, ask
+ * again, and be able to say why it still lacks it.
  */
 import type { Clock } from "../mesh/clock.js";
 
-/** A request may pass through many hands, and an answer includes one write to a disk. */
-export const ANSWER_WITHIN = 10_000;
+/** An answer may pass through some hands, and includes one write to a disk. Milliseconds. */
+export const ANSWER_WITHIN = 3_000;
+/** After a refusal, in milliseconds. */
 export const ASK_AGAIN = 5_000;
 
 export interface AskerParts {
@@ -17,7 +18,8 @@ export interface AskerParts {
 export class Asker {
   readonly #parts: AskerParts;
   #cancel: (() => void) | undefined;
-  #state = "not asked yet";
+  #isWaiting = false;
+  #state = NOT_YET;
 
   constructor(parts: AskerParts) {
     this.#parts = parts;
@@ -28,20 +30,18 @@ export class Asker {
     return this.#state;
   }
 
-  get problem(): string {
-    return `this node has no lease: ${this.#state}`;
+  /** Whether an answer may still come. */
+  get isWaiting(): boolean {
+    return this.#isWaiting;
   }
 
-  /** Asks now, and until `stop`. Called again when something changed that makes asking worth it. */
+  /** Asks now, and until `stop`. */
   start(): void {
     this.stop();
-    if (this.#parts.request()) {
-      this.#state = "asked, waiting for the answer";
-      this.#again(ANSWER_WITHIN);
-    } else {
-      this.#state = "no other node can be reached";
-      this.#again(ASK_AGAIN);
-    }
+    this.#isWaiting = this.#parts.request();
+    if (!this.#isWaiting) this.#state = ALONE;
+    else if (this.#state === NOT_YET || this.#state === ALONE) this.#state = ASKED;
+    this.#again(this.#isWaiting ? ANSWER_WITHIN : ASK_AGAIN);
   }
 
   /** Everybody said no, for this reason. They may say yes later. */
@@ -52,6 +52,7 @@ export class Asker {
   }
 
   stop(): void {
+    this.#isWaiting = false;
     this.#cancel?.();
     this.#cancel = undefined;
   }
@@ -60,3 +61,7 @@ export class Asker {
     this.#cancel = this.#parts.clock.after(ms, () => this.start());
   }
 }
+
+const NOT_YET = "not asked yet";
+const ALONE = "no other node can be reached";
+const ASKED = "asked, waiting for the answer";

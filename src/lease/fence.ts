@@ -44,6 +44,11 @@ export class Fence {
     return this.#closed;
   }
 
+  /** Whether another node ever heard this one. */
+  get wasHeard(): boolean {
+    return this.#parts.heard() > 0;
+  }
+
   start(): void {
     const { clock, heard, matters } = this.#parts;
     if (matters() && heard() > clock.now() + CLOCK_SET_BACK) this.#closed = true;

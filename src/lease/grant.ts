@@ -3,7 +3,7 @@
  * grants from the founder to a holder; it needs nothing else to be checked.
  */
 import { z } from "zod";
-import { parsePrefix } from "../address.js";
+import { type Prefix, parsePrefix } from "../address.js";
 import { canonical } from "../mesh/canonical.js";
 import * as field from "../mesh/fields.js";
 import { type Identity, verified } from "../mesh/identity.js";
@@ -12,6 +12,8 @@ import { type Cluster, inside } from "./genesis.js";
 /** More than the halvings between the largest network and the smallest lease in use. */
 export const MAX_CHAIN = 32;
 export const MAX_SEQUENCE = 2 ** 31 - 1;
+/** Of proofs in one answer to a request. */
+export const MAX_GIVEN = 8;
 
 export const grantSchema = z.strictObject({
   prefix: field.prefix,
@@ -97,6 +99,20 @@ export const isSigned = (cluster: Cluster, grant: Grant): boolean =>
 function isLease({ genesis }: Cluster, { prefix }: Grant): boolean {
   const network = genesis.network.find((whole) => inside(whole.prefix, prefix));
   return parsePrefix(prefix).length === network?.leaseLength;
+}
+
+/** The part of a grant's signature by which records name it. */
+export const markOf = (signature: string): string => signature.slice(0, 16);
+
+const prefixes = new WeakMap<Grant, Prefix>();
+
+/** What was granted. Read once for each grant, since all grants of a cluster are looked at again and again. */
+export function prefixOf(grant: Grant): Prefix {
+  const known = prefixes.get(grant);
+  if (known) return known;
+  const prefix = parsePrefix(grant.prefix);
+  prefixes.set(grant, prefix);
+  return prefix;
 }
 
 export const subnetOf = (proof: Proof): string => proof.at(-1)!.prefix;

@@ -36,18 +36,26 @@ export function blockToGive(blocks: readonly Prefix[], leaseLength: number): Pre
   return 2n * sizeOf(largest) <= all + lease ? largest : halves(largest)[1];
 }
 
-/** The lowest free lease; that at `last` only if there is no other. */
-export function firstLease(
+/** The `count` lowest free leases, or as many as there are; that at `last` only if there is no other. */
+export function firstLeases(
   blocks: readonly Prefix[],
   leaseLength: number,
-  last: bigint,
-): Prefix | undefined {
-  const leases = blocks.slice(0, 2).flatMap((block) => {
-    const first = { ...block, length: leaseLength };
-    const second = { ...first, base: block.base + sizeOf(first) };
-    return covers(block, second) ? [first, second] : [first];
-  });
-  return leases.find(({ base }) => base !== last) ?? leases[0];
+  { last, count }: { readonly last: bigint; readonly count: number },
+): Prefix[] {
+  const lowest = blocks.flatMap((block) => leasesOf(block, leaseLength, count + 1));
+  const atLast = lowest.filter(({ base }) => base === last);
+  const others = lowest.filter(({ base }) => base !== last);
+  return [...others, ...atLast].slice(0, count);
+}
+
+/** The lowest leases of a block, so many at most. */
+function leasesOf(block: Prefix, length: number, most: number): Prefix[] {
+  const lease = { ...block, length };
+  const count = sizeOf(block) / sizeOf(lease);
+  return Array.from({ length: count < most ? Number(count) : most }, (_, n) => ({
+    ...lease,
+    base: block.base + BigInt(n) * sizeOf(lease),
+  }));
 }
 
 function halves(space: Prefix): [Prefix, Prefix] {

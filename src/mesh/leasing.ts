@@ -1,38 +1,50 @@
 /**
- * How this node comes to space and takes its lease from it, answers those who
- * ask it for some, and carries on requests that it cannot answer. docs/leases.md
- * draws the exchange.
+ * How this node comes to space and takes its leases from it, and answers those
+ * who ask it for some. docs/leases.md draws the exchange.
  */
 import { WeftError } from "../error.js";
 import type { Allocator } from "../lease/allocator.js";
 import { Asker } from "../lease/asker.js";
 import type { Fence } from "../lease/fence.js";
-import { type Cluster, inside } from "../lease/genesis.js";
+import type { Cluster } from "../lease/genesis.js";
 import { flawOfGift, type Proof, subnetOf } from "../lease/grant.js";
+import { freshNonce, giveWord, isWord } from "../lease/word.js";
+import { Budget } from "./budget.js";
+import { Carrier, type Errand, union } from "./carrier.js";
 import type { Clock } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
 import type { Log } from "./log.js";
-import { MAX_GIFTS, MAX_SEEN, type MessageOf } from "./message.js";
+import { MAX_GIFTS, type MessageOf } from "./message.js";
+import type { NodeRecord } from "./record.js";
 import type { Session } from "./session.js";
+import type { Takings } from "./takings.js";
+import type { Vacancies } from "./vacancies.js";
 
-/** Requests of others that a node carries on at one time. */
-export const MAX_CARRIED = 256;
-/** How long it waits for the answer to one of them, in milliseconds. */
-export const CARRIED_FOR = 8_000;
+/** What one session may ask for itself and for others, at once and per second after that. */
+export const ASKED = { own: { burst: 16, rate: 0.5 }, others: { burst: 256, rate: 16 } };
+/** How often space is given, at once and per second after that; who asks more often gets single leases. */
+export const HALVED = { burst: 8, rate: 0.2 };
+/** Nodes with space that are dialled at one time to be asked. */
+export const SOUGHT = 3;
+/** How long after a change of the free space the others are told, in milliseconds: more may change. */
+export const FREE_SAID_AFTER = 1_000;
+/** A session with a member that lasted so long, in milliseconds, has brought what this node's disk does not know. */
+export const COMPARED_AFTER = 5_000;
+/** How long a node waits for that before it gives, in milliseconds. */
+export const ALONE_AFTER = 60_000;
 
 type Request = MessageOf<"lease-request">;
+type Question = MessageOf<"lease-question">;
 type Grant = MessageOf<"lease-grant">;
+type Word = MessageOf<"lease-word">;
 type Refusal = MessageOf<"lease-refusal">;
 type Return = MessageOf<"lease-return">;
-export type LeaseMessage = Request | Grant | Refusal | Return;
+export type LeaseMessage = Request | Question | Grant | Word | Refusal | Return;
 
-/** A request of another node, on its way to somebody who has free space. */
-interface Carried {
-  readonly request: Request;
-  /** Where it came from, and the answer goes. */
-  readonly back: Session;
-  readonly reason: string;
-  readonly forget: () => void;
+/** Who has a name, and who gave that node its lease, in words. */
+export interface Bearer {
+  readonly id: string;
+  readonly giver?: string;
 }
 
 export interface LeasingParts {
@@ -41,67 +53,153 @@ export interface LeasingParts {
   readonly identity: Identity;
   readonly cluster: Cluster;
   readonly allocator: Allocator;
+  readonly fence: Fence;
+  readonly vacancies: Vacancies;
   /** The open sessions. */
   sessions(): readonly Session[];
-  /** Id of the node that has this name, if one has. */
-  bearer(name: string): string | undefined;
-  readonly fence: Fence;
-  /** The proofs that the node of this id shows. */
-  shown(id: string): readonly Proof[];
+  bearer(name: string): Bearer | undefined;
+  /** The record of the node of this id, if it is a member. */
+  member(id: string): NodeRecord | undefined;
   /** The proofs this node holds. */
   held(): readonly Proof[];
-  /** There are more of them, and they are on disk: tell the others. */
+  /** There are more of them, or there is another amount of free space: tell the others. */
   publish(): void;
-  /** `problem` may say something else now. */
+  /** `problem` or `sought` may say something else now. */
   changed(): void;
+  /** Runs what a timer set off: a full disk must not end the node. */
+  safely(act: () => void): void;
+}
+
+export interface LeasingOptions {
+  readonly name: string;
+  /** Leases to hold in each network. */
+  readonly wanted: number;
+  /** This node's disk knows of others: it may be a backup, and not know all. */
+  readonly restarted: boolean;
 }
 
 export class Leasing {
   readonly #parts: LeasingParts;
-  readonly #name: string;
+  readonly #options: LeasingOptions;
   readonly #asker: Asker;
-  /** By the public key of who asks. */
-  readonly #carried = new Map<string, Carried>();
-  /** After a time cut off: the networks in which the giver has not yet said that the lease stays. */
+  readonly #carrier: Carrier;
+  readonly #halved: Budget;
+  readonly #complaints: Budget;
+  readonly #asked = new WeakMap<Session, { readonly own: Budget; readonly others: Budget }>();
+  /** Whom this node asked last. */
+  #askedAt: Session | undefined;
+  /** Ids of nodes to dial, to ask them. */
+  #sought: readonly string[] = [];
+  /** After a time cut off: the givers that have not yet said which of their gifts count. */
   #unsure: Set<string> | undefined;
+  #nonce = "";
+  /** Gifts that this node does not hold, by the id of the giver, who is to be told. */
+  readonly #declined = new Map<string, string[]>();
+  /** Whether all that this node gave is known: its disk could be of an earlier time. */
+  #isSure: boolean;
+  /** The free space, as it was said last. */
+  #said = "";
+  #cancelSay: (() => void) | undefined;
+  #cancels: (() => void)[] = [];
 
-  constructor(parts: LeasingParts, { name }: { name: string }) {
+  constructor(parts: LeasingParts, options: LeasingOptions) {
+    const { clock, sessions } = parts;
     this.#parts = parts;
-    this.#name = name;
-    this.#asker = new Asker({ clock: parts.clock, request: () => this.#request() });
+    this.#options = options;
+    this.#asker = new Asker({ clock, request: () => this.#ask() });
+    this.#carrier = new Carrier({
+      clock,
+      sessions,
+      choose: (errand, fresh) => this.#choose(errand, fresh),
+      refuse: (back, errand, reason) => this.#refuse(back, errand, reason),
+    });
+    this.#halved = new Budget(clock, HALVED.burst, HALVED.rate);
+    this.#complaints = new Budget(clock, 10, 0.2);
+    this.#isSure = !options.restarted;
   }
 
-  /** Seeks a lease until this node has one that it may use. Again when a new session makes it worth asking at once. */
   start(): void {
+    if (!this.#isSure) {
+      this.#cancels.push(this.#after(ALONE_AFTER, () => this.#becomeSure()));
+    }
+    this.seek();
+  }
+
+  /** Seeks leases until this node has those it is to have and may use them. */
+  seek(): void {
     const { fence, allocator } = this.#parts;
-    const givers = [...allocator.givers.keys()];
-    if (fence.isClosed && givers.length > 0) this.#unsure ??= new Set(givers);
+    const { givers } = allocator;
+    if (fence.isClosed && givers.size > 0) this.#unsure ??= givers;
     if (!this.#unsure && !this.#isDone) this.#take();
     if (!this.#isDone) this.#asker.start();
   }
 
-  stop(): void {
-    this.#asker.stop();
-    for (const { forget } of this.#carried.values()) forget();
+  opened(session: Session): void {
+    this.#sendDeclined(session);
+    if (!this.#isSure)
+      this.#cancels.push(this.#after(COMPARED_AFTER, () => this.#compared(session)));
+    if (!this.#asker.isWaiting || this.#sought.includes(session.peer.id)) this.seek();
   }
 
-  /** Answers with the public key of the node that can, if this one cannot. */
-  takeBack(holder: string, leases: readonly Proof[]): string | undefined {
+  closed(session: Session): void {
+    if (session === this.#askedAt && this.#asker.isWaiting) this.seek();
+  }
+
+  /** Records have come. */
+  learned(records: readonly NodeRecord[], takings: Takings): void {
+    const { allocator, vacancies } = this.#parts;
+    if (allocator.recall(records.flatMap(({ leases }) => leases))) this.#sayFreeSoon();
+    const gone = allocator.proofs.flatMap((proof) => takings.in(proof) ?? []);
+    if (gone.length > 0 && allocator.lose(gone)) this.#lost();
+    const hope = records.some(({ free }) => free) && !this.#asker.isWaiting;
+    if (hope && !this.#isDone && vacancies.exist(this.#lacks)) this.seek();
+  }
+
+  stop(): void {
+    this.#asker.stop();
+    this.#carrier.stop();
+    this.#cancelSay?.();
+    for (const cancel of this.#cancels.splice(0)) cancel();
+  }
+
+  /** Answers with the public keys of the nodes that can take back what this one cannot. */
+  takeBack(holder: string, leases: readonly Proof[]): Set<string> {
     return this.#parts.allocator.takeBack(holder, leases);
   }
 
-  /** Why this node has no lease. */
+  /** The free space, to be said in the record; nothing when there is none to give. */
+  sayFree(): (number | null)[] | undefined {
+    const free = this.#free;
+    this.#said = free.join();
+    return free.some((log2) => log2 !== null) ? free : undefined;
+  }
+
+  /** Ids of nodes to hold a session with for now: they have space, or are to be told something. */
+  get sought(): readonly string[] {
+    return this.#isDone ? [...this.#declined.keys()] : [...this.#sought, ...this.#declined.keys()];
+  }
+
+  /** Why this node lacks a lease. */
   get problem(): string | undefined {
     if (this.#isDone) return undefined;
-    return this.#parts.fence.isClosed ? `${CUT_OFF} (${this.#asker.state})` : this.#asker.problem;
+    const { allocator, fence, held } = this.#parts;
+    const { state } = this.#asker;
+    if (fence.isClosed) return `${CUT_OFF} (${state})`;
+    if (allocator.needs.length > 0) return `this node has no lease: ${state}`;
+    const { wanted } = this.#options;
+    return `this node has ${held().length} leases, and is to have ${wanted} in each network: ${state}`;
   }
 
   received(session: Session, message: LeaseMessage) {
     switch (message.type) {
       case "lease-request":
         return this.#requested(session, message);
+      case "lease-question":
+        return this.#questioned(session, message);
       case "lease-grant":
         return this.#granted(session, message);
+      case "lease-word":
+        return this.#told(session, message);
       case "lease-refusal":
         return this.#refused(message);
       case "lease-return":
@@ -112,160 +210,277 @@ export class Leasing {
   /** Gives everything back to the givers, if they can be told and nothing of it is another's by now. */
   release(): void {
     const { allocator, sessions, log } = this.#parts;
-    const givers = new Set(allocator.givers.values());
+    const { givers } = allocator;
     const told = sessions().filter(({ peer }) => givers.has(peer.publicKey));
     const gifts = told.length === givers.size ? allocator.letGo() : undefined;
     for (const giver of gifts ? told : []) {
       giver.send({ type: "lease-return", gifts: gifts!.slice(0, MAX_GIFTS) });
     }
-    log.info(gifts ? "the lease is given back" : "the lease is kept: it cannot be given back now");
+    log.info(
+      gifts ? "the leases are given back" : "the leases are kept: they cannot be given back now",
+    );
   }
 
   // ---- asking
 
-  /** Any neighbour will do: who has no free space carries the request on. */
-  #request(): boolean {
-    const { clock, sessions, identity, allocator } = this.#parts;
-    const [first] = this.#unsure ?? [];
-    const of = first === undefined ? undefined : allocator.givers.get(first);
-    const giver = of && sessions().filter(({ peer }) => peer.publicKey === of);
-    const all = giver && giver.length > 0 ? giver : sessions();
-    const one = all[Math.floor(clock.random() * all.length)];
-    const lacks = allocator.lacks.map(({ prefix }) => prefix);
-    one?.send({
+  #ask(): boolean {
+    const giver = this.#oneOf([...(this.#unsure ?? [])]);
+    const message = giver === undefined ? this.#request() : this.#question(giver);
+    const { sessions } = this.#parts;
+    this.#seek(message, sessions());
+    this.#askedAt = this.#choose(message, sessions(), { anybody: true });
+    this.#askedAt?.send(message);
+    return this.#askedAt !== undefined;
+  }
+
+  #request(): Request {
+    const { identity, allocator } = this.#parts;
+    return {
       type: "lease-request",
-      name: this.#name,
+      name: this.#options.name,
       for: identity.publicKey,
-      networks: first === undefined ? lacks : [first],
+      networks: [...this.#lacks],
+      have: allocator.gifts.slice(0, MAX_GIFTS),
       seen: [identity.id],
-      ...(of && { of }),
-    });
-    return one !== undefined;
+    };
+  }
+
+  #question(giver: string): Question {
+    const { identity } = this.#parts;
+    this.#nonce = freshNonce();
+    const [me, seen] = [identity.publicKey, [identity.id]];
+    return { type: "lease-question", for: me, of: giver, nonce: this.#nonce, seen };
+  }
+
+  /** Whom to dial, where no neighbour is the right one. */
+  #seek(message: Errand, sessions: readonly Session[]): void {
+    const { vacancies, changed } = this.#parts;
+    const before = this.#sought;
+    if (message.type === "lease-question") this.#sought = [nodeId(message.of)];
+    else {
+      const ids = sessions.map(({ peer }) => peer.id);
+      const isNear = vacancies.best(ids, message.networks) !== undefined;
+      this.#sought = isNear ? [] : vacancies.some(message.networks, SOUGHT);
+    }
+    if (this.#sought.join() !== before.join()) changed();
   }
 
   #granted(session: Session, message: Grant) {
     const { cluster, identity, allocator } = this.#parts;
     const [{ proofs }, to] = [message, message.proofs[0]!.at(-1)!.to];
     const why = proofs.map((proof) => flawOfGift(cluster, to, proof)).find(Boolean);
-    if (why) return session.close(forgedGrant(why));
-    if (to !== identity.publicKey) return this.#carryBack(to, message);
+    if (why) return session.close(forged(why));
+    if (to !== identity.publicKey) return this.#carrier.answered(to)?.send(message);
+    if (this.#unsure) return;
+    const wasDone = this.#isDone;
+    const declined = [...allocator.lost(proofs), ...allocator.accept(proofs)];
+    this.#decline(proofs.filter((proof) => declined.includes(proof.at(-1)!.signature)));
+    if (wasDone) return;
+    this.#take();
     if (this.#isDone) return;
-    const gifts = allocator.lost(proofs).slice(0, MAX_GIFTS);
-    if (gifts.length > 0) session.send({ type: "lease-return", gifts });
-    if (this.#unsure) this.#confirmed(proofs);
-    else allocator.accept(proofs);
-    if (!this.#unsure) this.#take();
-    if (!this.#isDone) this.#asker.start();
+    // Who was offered nothing new need not ask again at once.
+    if (declined.length < proofs.length) this.#asker.start();
+    else this.#asker.refused(OLD_GIFT);
   }
 
-  /** The giver has answered whether the lease in a network stays, or which one comes in its place. */
-  #confirmed(proofs: readonly Proof[]): void {
-    const { allocator } = this.#parts;
-    for (const proof of proofs) {
-      for (const network of this.#unsure ?? []) {
-        if (!inside(network, subnetOf(proof))) continue;
-        if (allocator.givers.get(network) !== proof.at(-1)!.from) continue;
-        allocator.replace(proof);
-        this.#unsure?.delete(network);
-      }
-    }
-    if (this.#unsure?.size === 0) this.#unsure = undefined;
+  #told(session: Session, message: Word) {
+    const { cluster, identity, allocator, fence, log, publish } = this.#parts;
+    const { word } = message;
+    if (!isWord(cluster, word)) return session.close(forged("a signature is wrong"));
+    if (word.to !== identity.publicKey) return this.#carrier.answered(word.to)?.send(message);
+    if (word.nonce !== this.#nonce || !this.#unsure?.has(word.from)) return;
+    if (allocator.confirmed(word.from, word.gifts)) log.warn(TAKEN_BACK);
+    this.#unsure.delete(word.from);
+    if (this.#unsure.size > 0) return this.#asker.start();
+    this.#unsure = undefined;
+    fence.open();
+    publish();
+    this.seek();
   }
 
   #refused(refusal: Refusal) {
-    if (refusal.for !== this.#parts.identity.publicKey) return this.#carryFurther(refusal);
+    if (refusal.for !== this.#parts.identity.publicKey) return this.#carrier.further(refusal);
     if (this.#isDone) return;
-    this.#parts.log.warn(`no lease was given: ${refusal.reason}`);
-    this.#asker.refused(refusal.reason);
+    const { reason } = refusal;
+    if (reason !== this.#asker.state) this.#parts.log.warn(`no lease was given: ${reason}`);
+    this.#asker.refused(reason);
     this.#parts.changed();
   }
 
   /** From this node's own space, if it has some. */
   #take(): void {
     const { allocator, fence, held, log, publish } = this.#parts;
-    allocator.take();
-    if (allocator.lacks.length > 0) return;
-    fence.open();
-    this.#asker.stop();
+    if (this.#isSure) allocator.take();
+    if (allocator.needs.length > 0) return;
+    if (fence.isClosed || !fence.wasHeard) fence.open();
+    if (this.#isDone) this.#asker.stop();
+    if (this.#isShown) return;
     log.info(`this node holds ${held().map(subnetOf).join(", ")}`);
     publish();
+  }
+
+  /** A giver took back something of this node's. */
+  #lost(): void {
+    const { log, publish, changed } = this.#parts;
+    log.warn(TAKEN_BACK);
+    publish();
+    changed();
+    this.seek();
+  }
+
+  /** Its giver is to know that it is not held. */
+  #decline(proofs: readonly Proof[]): void {
+    for (const proof of proofs) {
+      const { from, signature } = proof.at(-1)!;
+      const id = nodeId(from);
+      this.#declined.set(id, [...(this.#declined.get(id) ?? []), signature].slice(-MAX_GIFTS));
+    }
+    for (const session of this.#parts.sessions()) this.#sendDeclined(session);
+    if (this.#declined.size > 0) this.#parts.changed();
+  }
+
+  #sendDeclined(session: Session): void {
+    const gifts = this.#declined.get(session.peer.id);
+    if (gifts) session.send({ type: "lease-return", gifts });
+    this.#declined.delete(session.peer.id);
   }
 
   // ---- answering
 
   #requested(session: Session, request: Request) {
-    const { log, identity } = this.#parts;
+    const { log } = this.#parts;
     const { name, for: to } = request;
-    const answer = this.#answer(request);
-    if (!(answer instanceof WeftError)) {
-      log.info(`gave ${answer.map(subnetOf).join(", ")} to ${name}`, { id: nodeId(to) });
-      const proofs = answer.map((proof) => [...proof]);
-      return session.send({ type: "lease-grant", proofs });
-    }
-    const reason = `${answer.message}; ${answer.remedy}`;
-    const seen = union(request.seen, [identity.id, nodeId(to)]);
-    const isGiver = request.of === identity.publicKey;
-    if (CARRIED.has(answer.code) && !isGiver)
-      return this.#carry(session, { ...request, seen }, reason);
-    log.warn(`refused a lease to ${name} at ${session.remote}: ${answer.message}`);
-    session.send({ type: "lease-refusal", for: to, reason, seen });
+    const answer = this.#answer(session, request);
+    if (answer instanceof WeftError) return this.#passOn(session, request, answer);
+    log.info(`gave ${answer.map(subnetOf).join(", ")} to ${name}`, { id: nodeId(to) });
+    this.#sayFreeSoon();
+    session.send({ type: "lease-grant", proofs: answer.map((proof) => [...proof]) });
   }
 
-  #answer({ name, for: to, of, networks }: Request): Proof[] | WeftError {
-    const bearer = this.#parts.bearer(name);
-    if (bearer !== undefined && bearer !== nodeId(to)) return nameTaken(name, bearer);
-    const { fence, identity } = this.#parts;
-    if (fence.isClosed || (of !== undefined && of !== identity.publicKey)) return NOT_HERE;
+  #answer(session: Session, { name, for: to, networks, have }: Request): Proof[] | WeftError {
+    const { bearer, fence, allocator, log } = this.#parts;
+    const known = bearer(name);
+    if (known && known.id !== nodeId(to)) return nameTaken(name, known);
+    if (!this.#mayAsk(session, to)) return TOO_OFTEN;
+    if (fence.isClosed || !this.#isSure) return NOT_NOW;
     try {
-      return this.#parts.allocator.give(to, networks);
+      const sparing = have.length > 0 || !this.#halved.spend(1);
+      return allocator.give(to, networks, { have, sparing });
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
-      this.#parts.log.error(error.message, { remedy: error.remedy });
+      log.error(error.message, { remedy: error.remedy });
       return cannotWrite(error.code);
     }
   }
 
+  #questioned(session: Session, question: Question) {
+    const { identity, cluster, allocator, fence } = this.#parts;
+    const { for: to, of, nonce } = question;
+    const isMine = of === identity.publicKey && !fence.isClosed && this.#isSure;
+    if (!this.#mayAsk(session, to)) return this.#passOn(session, question, TOO_OFTEN);
+    if (!isMine) return this.#passOn(session, question, NOT_HERE);
+    const word = giveWord(identity, cluster, { to, nonce, gifts: allocator.counting(to) });
+    session.send({ type: "lease-word", word });
+  }
+
+  /** To another, if that one may know better; else back with the reason. */
+  #passOn(session: Session, errand: Errand, error: WeftError) {
+    const reason = `${error.message}; ${error.remedy}`;
+    const seen = union(errand.seen, [this.#parts.identity.id, nodeId(errand.for)]);
+    const further = { ...errand, seen };
+    if (CARRIED.has(error.code)) return this.#carrier.carry(session, further, reason);
+    return this.#refuse(session, further, reason);
+  }
+
+  #refuse(session: Session, errand: Errand, reason: string): void {
+    const { for: to, seen } = errand;
+    session.send({ type: "lease-refusal", for: to, reason, seen });
+    if (!this.#complaints.spend(1)) return;
+    const who = "name" in errand ? errand.name : nodeId(to);
+    this.#parts.log.warn(`refused a lease to ${who} at ${session.remote}: ${reason}`);
+  }
+
+  /** The giver of what is asked about, or who has space, or by chance; nobody when no record tells of space. */
+  #choose(
+    errand: Errand,
+    sessions: readonly Session[],
+    { anybody = false } = {},
+  ): Session | undefined {
+    const { vacancies } = this.#parts;
+    const one = this.#oneOf(sessions);
+    if (errand.type === "lease-question") {
+      return sessions.find(({ peer }) => peer.publicKey === errand.of) ?? one;
+    }
+    const ids = sessions.map(({ peer }) => peer.id);
+    const best = vacancies.best(ids, errand.networks);
+    if (best !== undefined) return sessions.find(({ peer }) => peer.id === best);
+    return anybody || vacancies.exist(errand.networks) ? one : undefined;
+  }
+
+  /** Keys can be made up: what comes through one session is bounded. */
+  #mayAsk(session: Session, to: string): boolean {
+    const { clock } = this.#parts;
+    const budget = ({ burst, rate }: { burst: number; rate: number }) =>
+      new Budget(clock, burst, rate);
+    const known = this.#asked.get(session);
+    const budgets = known ?? { own: budget(ASKED.own), others: budget(ASKED.others) };
+    if (!known) this.#asked.set(session, budgets);
+    return (to === session.peer.publicKey ? budgets.own : budgets.others).spend(1);
+  }
+
   /** Only the holder itself can say so, and it has written it down before. */
   #returned({ peer }: Session, { gifts }: Return): void {
-    const { allocator, log, shown } = this.#parts;
-    const prefixes = allocator.returned(peer.publicKey, gifts, shown(peer.id));
-    if (prefixes.length > 0) log.info(`got back ${prefixes.join(", ")}`, { id: peer.id });
+    const { allocator, log, member } = this.#parts;
+    const prefixes = allocator.returned(peer.publicKey, gifts, member(peer.id)?.leases ?? []);
+    if (prefixes.length === 0) return;
+    log.info(`got back ${prefixes.join(", ")}`, { id: peer.id });
+    this.#sayFreeSoon();
   }
 
-  // ---- carrying on what others ask for
-
-  /** To a neighbour that was not asked yet; back with the reason when there is none. */
-  #carry(back: Session, request: Request, reason: string) {
-    const { clock, sessions } = this.#parts;
-    const { for: to, seen, name } = request;
-    this.#carried.get(to)?.forget();
-    const fresh = sessions().filter(({ peer }) => !seen.includes(peer.id));
-    const next = fresh[Math.floor(clock.random() * fresh.length)];
-    const noMore = seen.length >= MAX_SEEN || this.#carried.size >= MAX_CARRIED;
-    if (!next || noMore) {
-      this.#parts.log.warn(`refused a lease to ${name}: ${reason}`);
-      return back.send({ type: "lease-refusal", for: to, reason, seen });
-    }
-    const cancel = clock.after(CARRIED_FOR, () => this.#carried.delete(to));
-    const forget = () => {
-      cancel();
-      this.#carried.delete(to);
-    };
-    this.#carried.set(to, { request, back, reason, forget });
-    next.send(request);
+  #sayFreeSoon(): void {
+    const { publish } = this.#parts;
+    this.#cancelSay ??= this.#after(FREE_SAID_AFTER, () => {
+      this.#cancelSay = undefined;
+      if (this.#free.join() !== this.#said) publish();
+    });
   }
 
-  #carryBack(to: string, grant: Grant): void {
-    const carried = this.#carried.get(to);
-    carried?.forget();
-    carried?.back.send(grant);
+  // ---- small things
+
+  #compared({ isOpen, peer }: Session): void {
+    if (isOpen && this.#parts.member(peer.id)) this.#becomeSure();
   }
 
-  #carryFurther({ for: to, reason, seen }: Refusal) {
-    const carried = this.#carried.get(to);
-    if (!carried) return;
-    const request = { ...carried.request, seen: union(carried.request.seen, seen) };
-    return this.#carry(carried.back, request, reason);
+  #becomeSure(): void {
+    if (this.#isSure) return;
+    this.#isSure = true;
+    this.#sayFreeSoon();
+    if (!this.#isDone) this.seek();
+  }
+
+  #after(ms: number, act: () => void): () => void {
+    const { clock, safely } = this.#parts;
+    return clock.after(ms, () => safely(act));
+  }
+
+  get #free(): (number | null)[] {
+    const { allocator, fence } = this.#parts;
+    return fence.isClosed || !this.#isSure ? [] : allocator.free;
+  }
+
+  #oneOf<T>(all: readonly T[]): T | undefined {
+    return all[Math.floor(this.#parts.clock.random() * all.length)];
+  }
+
+  get #lacks(): readonly string[] {
+    return this.#parts.allocator.lacks.map(({ prefix }) => prefix);
+  }
+
+  /** Whether the record of this node shows what it holds. */
+  get #isShown(): boolean {
+    const { member, identity, held } = this.#parts;
+    const ends = (proofs: readonly Proof[] = []) => proofs.map((proof) => proof.at(-1)!.signature);
+    return ends(member(identity.id)?.leases).join() === ends(held()).join();
   }
 
   get #isDone(): boolean {
@@ -274,15 +489,15 @@ export class Leasing {
   }
 }
 
-/** Both lists as one set, up to what a message can hold. */
-const union = (a: readonly string[], b: readonly string[]): string[] =>
-  [...new Set([...a, ...b])].slice(0, MAX_SEEN);
-
 /** Refusals that another node may not repeat. */
-const CARRIED = new Set(["NETWORK_FULL", "NOT_HERE"]);
+const CARRIED = new Set(["NETWORK_FULL", "NOT_HERE", "NOT_NOW"]);
 
 const CUT_OFF =
   "this node was cut off for longer than its lease lasts, and does not use it until the node that gave it confirms that it was not taken back; if that one is gone for good, move the state directory away to join anew";
+
+const TAKEN_BACK = "what this node was given was taken back: it asks for another lease";
+
+const OLD_GIFT = "what was offered is what this node gave back before: its giver will be told";
 
 const NOT_HERE = new WeftError(
   "NOT_HERE",
@@ -290,15 +505,31 @@ const NOT_HERE = new WeftError(
   "start it; or, if it is gone for good, move the state directory away to join anew",
 );
 
-const forgedGrant = (why: string): WeftError =>
+const NOT_NOW = new WeftError(
+  "NOT_NOW",
+  "the node that was asked gives nothing before it has compared what it knows with others",
+  "it will in a moment; see its weft status",
+);
+
+const TOO_OFTEN = new WeftError(
+  "TOO_OFTEN",
+  "too many requests come this way",
+  "they will be heard again in a moment",
+);
+
+const forged = (why: string): WeftError =>
   new WeftError("GRANT_FORGED", `a lease came that proves nothing: ${why}`, "see its log");
 
 const cannotWrite = (code: string): WeftError =>
   new WeftError(code, "the owner of the free space cannot write to its disk", "make room there");
 
-const nameTaken = (name: string, id: string): WeftError =>
+const nameTaken = (name: string, { id, giver }: Bearer): WeftError =>
   new WeftError(
     "NAME_TAKEN",
     `the name ${name} belongs to another identity (${id})`,
-    "choose another --name, or start with the state directory that the name had before",
+    `start with the state directory that the name had before, or choose another --name${
+      giver === undefined
+        ? ""
+        : `; or, if that host is gone for good, on ${giver}: weft forget ${name} --certain`
+    }`,
   );

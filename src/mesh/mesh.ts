@@ -22,14 +22,14 @@ import {
   type Genesis,
   genesisSchema,
 } from "../lease/genesis.js";
-import { type Proof, subnetOf } from "../lease/grant.js";
+import { markOf, type Proof, subnetOf } from "../lease/grant.js";
 import type { ClusterState, State, Store } from "../lease/store.js";
 import type { Peer } from "../peer.js";
 import { type Clock, every } from "./clock.js";
 import type { DataPath } from "./datapath.js";
 import { Gossip } from "./gossip.js";
 import { Identity, macOf, nodeId } from "./identity.js";
-import { Leasing } from "./leasing.js";
+import { type Bearer, Leasing } from "./leasing.js";
 import { type Candidate, Links } from "./links.js";
 import { Liveness } from "./liveness.js";
 import type { Log } from "./log.js";
@@ -37,10 +37,12 @@ import { Members } from "./members.js";
 import type { Message } from "./message.js";
 import { fanout, Neighbours } from "./neighbours.js";
 import { Notary } from "./notary.js";
-import { isRenewal, LEASE_TTL, type NodeRecord, seal } from "./record.js";
+import { isRenewal, LEASE_TTL, MAX_LEASES, MAX_TAKEN, type NodeRecord, seal } from "./record.js";
 import type { Tunnel, View } from "./roll.js";
 import type { Session } from "./session.js";
+import { Takings } from "./takings.js";
 import { hostPort, type ListenAddress, type Transport } from "./transport.js";
+import { Vacancies } from "./vacancies.js";
 
 /** Milliseconds. */
 export const RENEW_EVERY = 3600_000;
@@ -93,6 +95,8 @@ export interface MeshOptions {
   readonly reserved?: readonly Prefix[] | undefined;
   /** The VTEP MAC, if it is not to be derived from the identity. */
   readonly mac?: string | undefined;
+  /** Leases to hold in each network, if not one. A record has room for `MAX_LEASES` in all. */
+  readonly leases?: number | undefined;
   /** Sessions this node opens by itself, where there are so many members; others open as many to it. */
   readonly sessions?: number | undefined;
 }
@@ -136,6 +140,7 @@ interface Inside {
   readonly fence: Fence;
   readonly leasing: Leasing;
   readonly liveness: Liveness;
+  readonly takings: Takings;
 }
 
 export interface MeshEvents {
@@ -193,7 +198,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#links = new Links(
       { ...this.#parts, identity: this.#identity, instance },
       {
-        opened: (session) => this.#opened(session),
+        opened: (session) => this.#safely(() => this.#opened(session)),
         message: (session, message) => this.#safely(() => this.#received(session, message)),
         closed: (session, reason) => this.#closed(session, reason),
         missed: (session) => this.#inside?.liveness.missed(session),
@@ -265,7 +270,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** Everyone but this node. A member stays when its session breaks; only its state changes. */
   members(): Member[] {
     const all = [...(this.#view?.members.values() ?? [])];
-    return all.filter((record) => this.#isShown(record)).map((record) => this.#member(record));
+    return all.filter(({ id }) => id !== this.#identity.id).map((record) => this.#member(record));
   }
 
   /** The members as the dataplane is to see them. */
@@ -297,12 +302,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const waited = clock.elapsed() - (this.#learned.get(id) ?? this.#started);
     const safe = clock.now() + TAKE_BACK_AFTER - waited;
     if (!certain && waited < TAKE_BACK_AFTER) throw tooEarly(name, safe, withdrawn);
-    const other = leasing.takeBack(owner, leases);
-    if (other) throw notTheGiver(name, members.get(nodeId(other))?.name ?? nodeId(other));
+    const [other] = leasing.takeBack(owner, leases);
+    this.#publish();
+    if (other !== undefined) throw notTheGiver(name, this.#nameOf(other));
     const subnets = leases.map(subnetOf);
     log.warn(`${name} (${id}) is forgotten: ${subnets.join(", ")} can be given again`);
-    this.#tell(id);
-    this.emit("change");
     return subnets;
   }
 
@@ -432,22 +436,27 @@ export class Mesh extends EventEmitter<MeshEvents> {
       seek: (session, versions) => gossip.received(session, { type: "heard", versions }),
       judged: (id, isDead) => this.#judged(id, isDead),
     });
+    const networks = genesis.network.map(({ prefix }) => prefix);
+    const wanted = Math.min(this.#options.leases ?? 1, Math.floor(MAX_LEASES / networks.length));
     const allocator = new Allocator({
       identity,
       cluster,
+      wanted,
       reserved: this.#options.reserved ?? [],
       ledger: () => this.#state.cluster!,
       claims: () => members.sorted().flatMap(({ leases }) => leases),
       save: (change) => this.#saveCluster(change as Partial<ClusterState>),
     });
+    const sessions = () => this.#links.open();
     const fence = new Fence({
       clock,
       heard: () => this.#state.cluster!.heard,
       save: (heard) => this.#safely(() => this.#saveCluster({ heard })),
       matters: () => allocator.givers.size > 0,
-      sessions: () => this.#links.open(),
+      sessions,
       closed: () => this.#fenced(),
     });
+    const isThere = (record: NodeRecord) => this.#stateOf(record.id, record) !== "unreachable";
     const leasing = new Leasing(
       {
         clock,
@@ -456,16 +465,19 @@ export class Mesh extends EventEmitter<MeshEvents> {
         cluster,
         allocator,
         fence,
-        sessions: () => this.#links.open(),
+        vacancies: new Vacancies({ clock, members, own: identity.id, networks, isThere }),
+        sessions,
         bearer: (name) => this.#bearer(name),
-        shown: (id) => members.get(id)?.leases ?? [],
+        member: (id) => members.get(id),
         held: () => this.#leases,
         publish: () => this.#publish(),
-        changed: () => this.emit("change"),
+        changed: () => this.#soon(),
+        safely: (act) => this.#safely(act),
       },
-      this.#options,
+      { name: this.#options.name, wanted, restarted: this.#knowsOthers() },
     );
-    this.#inside = { cluster, members, gossip, fence, leasing, liveness };
+    const takings = new Takings();
+    this.#inside = { cluster, members, gossip, fence, leasing, liveness, takings };
     fence.start();
     gossip.start();
     for (const session of this.#links.open()) this.#introduce(session);
@@ -499,25 +511,32 @@ export class Mesh extends EventEmitter<MeshEvents> {
     return this.#inside?.members.view;
   }
 
-  /** Whether it is another's, and that one was not forgotten. */
-  #isShown({ id, leases }: NodeRecord): boolean {
-    if (id === this.#identity.id) return false;
-    const gone = this.#state.cluster?.void ?? [];
-    return gone.length === 0 || !leases.every((proof) => gone.includes(proof.at(-1)!.signature));
+  /** Whether this node's disk tells of others: then it may be a backup, from before they got what they have. */
+  #knowsOthers(): boolean {
+    const { cluster, remembered } = this.#state;
+    const gifts = cluster?.journal.filter(({ from, to }) => from !== to) ?? [];
+    return gifts.length + remembered.length > 0;
   }
 
   /** This node was cut off for so long that its lease may be another's by now. */
   #fenced(): void {
     this.#parts.log.error("cut off for longer than the lease lasts: it is not used any more");
-    this.#inside?.leasing.start();
+    this.#inside?.leasing.seek();
     this.emit("change");
   }
 
-  /** Id of the node that has this name, and whose lease has not expired. */
-  #bearer(name: string): string | undefined {
-    if (name === this.#options.name) return this.#identity.id;
-    const bearer = this.#view?.bearer(name);
-    return bearer && !this.#view?.isLapsed(bearer.id) ? bearer.id : undefined;
+  /** The node that has this name. */
+  #bearer(name: string): Bearer | undefined {
+    const found = this.#view?.bearer(name);
+    if (!found || this.#view?.isLapsed(found.id)) {
+      return name === this.#options.name ? { id: this.#identity.id } : undefined;
+    }
+    const gift = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
+    return { id: found.id, ...(gift && { giver: this.#nameOf(gift.from) }) };
+  }
+
+  #nameOf(publicKey: string): string {
+    return this.#inside?.members.of(publicKey)?.name ?? nodeId(publicKey);
   }
 
   // ---- records
@@ -525,8 +544,10 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** Says who this node is, once it has a lease, with a new version, which is on disk before it is said. */
   #publish({ withdrawn = false, isAwaited = false } = {}): void {
     if (!this.#inside || !this.#state.cluster || this.#leases.length === 0) return;
-    const { cluster, members, gossip, fence } = this.#inside;
+    const { cluster, members, gossip, fence, leasing } = this.#inside;
     if (fence.isClosed) return;
+    const free = leasing.sayFree();
+    const taken = this.#state.cluster.void.slice(-MAX_TAKEN).map(markOf);
     const before = members.get(this.#identity.id);
     const version = Math.max(this.#state.cluster.version, before?.version ?? 0) + 1;
     this.#saveCluster({ version });
@@ -540,6 +561,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
       leases: this.#leases,
       renewed: this.#parts.clock.now(),
       withdrawn,
+      ...(free && !withdrawn && { free }),
+      ...(taken.length > 0 && { taken }),
     });
     const record = members.merge(envelope);
     if (record instanceof WeftError) throw record;
@@ -547,6 +570,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
     if (before && isRenewal(before, record) && !isAwaited) gossip.announce([record]);
     else gossip.spread([record]);
     fence.said();
+    this.#heed([record]);
+    this.#soon();
     this.emit("change");
   }
 
@@ -558,7 +583,20 @@ export class Mesh extends EventEmitter<MeshEvents> {
       this.#broken.delete(record.id);
       this.#inside?.liveness.news(record);
     }
+    this.#heed(others);
     this.#soon();
+  }
+
+  /** Puts aside what was taken back from its owner, and tells who seeks and gives space. */
+  #heed(records: readonly NodeRecord[]): void {
+    const { members, takings, leasing } = this.#inside!;
+    const isNew = records.filter((record) => takings.learned(record)).length > 0;
+    for (const { id, leases } of isNew ? members.sorted() : records) {
+      if (id !== this.#identity.id && takings.areAll(leases)) {
+        members.drop(id, this.#parts.clock.elapsed());
+      }
+    }
+    leasing.learned(records, takings);
   }
 
   /** Acts on what happened, once for all that happens within a moment. */
@@ -582,7 +620,10 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** Says in the log who came and who left. */
   #tell(id: string): void {
     const record = this.#view?.members.get(id);
-    const [before, now] = [this.#present.get(id), record && this.#isShown(record) && record.name];
+    const [before, now] = [
+      this.#present.get(id),
+      id === this.#identity.id ? undefined : record?.name,
+    ];
     if (before === now) return;
     if (before) this.#parts.log.info(`${before} has left`);
     if (now) this.#parts.log.info(`${now} is here`);
@@ -607,7 +648,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   #opened(session: Session) {
     this.#introduce(session);
-    this.#inside?.leasing.start();
+    this.#inside?.leasing.opened(session);
     this.#broken.delete(session.peer.id);
     this.#soon();
     this.emit("change");
@@ -626,6 +667,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
         return this.#learn(session, message.genesis);
       case "lease-request":
       case "lease-grant":
+      case "lease-question":
+      case "lease-word":
       case "lease-refusal":
       case "lease-return":
         return this.#inside?.leasing.received(session, message);
@@ -653,6 +696,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const name = this.#inside?.members.get(id)?.name ?? session.remote;
     if (reason.code !== "NOT_NEEDED") this.#parts.log.info(`the session with ${name} ended`);
     if (BROKEN.has(reason.code) && this.#broken.size < MAX_BROKEN) this.#broken.add(id);
+    this.#safely(() => this.#inside?.leasing.closed(session));
     this.#soon();
     this.emit("change");
   }
@@ -668,7 +712,9 @@ export class Mesh extends EventEmitter<MeshEvents> {
       addresses: isAlone
         ? [...this.#joins(), ...this.#state.remembered]
         : this.#joins().filter((address) => !this.#isMember(address)),
-      nodes: [...this.#broken].flatMap((id) => neighbours.get(id) ?? []).map(candidate),
+      nodes: [...this.#broken, ...(this.#inside?.leasing.sought ?? [])]
+        .flatMap((id) => neighbours.get(id) ?? [])
+        .map(candidate),
       choice: mapped(neighbours, candidate),
       isChoice: (id) => neighbours.get(id) !== undefined,
       count: this.#options.sessions ?? fanout(neighbours.size),

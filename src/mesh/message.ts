@@ -1,7 +1,8 @@
 /** What two nodes say to each other. JSON, one message a frame; every field is checked, no field is extra. */
 import { z } from "zod";
 import { genesisSchema, MAX_NETWORKS } from "../lease/genesis.js";
-import { proofSchema } from "../lease/grant.js";
+import { MAX_GIVEN, proofSchema } from "../lease/grant.js";
+import { nonceSchema, wordSchema } from "../lease/word.js";
 import * as field from "./fields.js";
 import { envelopeSchema, MAX_VERSION } from "./record.js";
 import { BRANCH_DIGITS, BRANCHES } from "./summary.js";
@@ -14,7 +15,7 @@ export const MAX_RECORDS_IN_MESSAGE = 64;
 /** Of grants that are let go of at once. */
 export const MAX_GIFTS = 64;
 /** How many nodes one request for a lease may visit. */
-export const MAX_SEEN = 64;
+export const MAX_SEEN = 256;
 
 const count = z
   .int()
@@ -57,17 +58,26 @@ const messageSchema = z.discriminatedUnion("type", [
     name: field.name,
     /** Public key of the node that wants space. Others carry its request on. */
     for: field.publicKey,
-    /** The networks in which it has none. */
+    /** The networks in which it lacks some. */
     networks: z.array(field.prefix).min(1).max(MAX_NETWORKS),
-    /** The only node that shall answer: the giver of what the asking node has. */
-    of: field.publicKey.exactOptional(),
+    /** Signatures of the gifts it has. */
+    have: z.array(field.signature).max(MAX_GIFTS),
     /** Ids of the nodes that need not be asked any more. */
     seen: z.array(field.id).max(MAX_SEEN),
   }),
   z.strictObject({
-    type: z.literal("lease-grant"),
-    proofs: z.array(proofSchema).min(1).max(MAX_NETWORKS),
+    type: z.literal("lease-question"),
+    /** Public key of the node that asks which of its gifts count, and of the giver that knows. */
+    for: field.publicKey,
+    of: field.publicKey,
+    nonce: nonceSchema,
+    seen: z.array(field.id).max(MAX_SEEN),
   }),
+  z.strictObject({
+    type: z.literal("lease-grant"),
+    proofs: z.array(proofSchema).min(1).max(MAX_GIVEN),
+  }),
+  z.strictObject({ type: z.literal("lease-word"), word: wordSchema }),
   z.strictObject({
     type: z.literal("lease-return"),
     /** Signatures of the grants that this node has let go of. */

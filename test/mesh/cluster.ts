@@ -20,6 +20,7 @@ export class Owner {
   reserved: Prefix[] = [];
   claims: Proof[] = [];
   full = false;
+  wanted = 1;
   allocator = this.#start();
 
   constructor(
@@ -38,6 +39,7 @@ export class Owner {
       identity: this.identity,
       cluster: this.of,
       reserved: this.reserved,
+      wanted: this.wanted,
       ledger: () => this.disk,
       claims: () => this.claims,
       save: (change) => {

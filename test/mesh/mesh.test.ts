@@ -210,7 +210,7 @@ describe("a node that stops and gives its lease back", () => {
     await b.mesh.stop({ release: true });
     world.clock.run(1_000);
     expect(b.disk.load()!.cluster!.leases).toHaveLength(1);
-    expect(world.said.join("\n")).toMatch("h2 the lease is kept");
+    expect(world.said.join("\n")).toMatch("h2 the leases are kept");
   });
 });
 
@@ -400,7 +400,8 @@ describe("a member that lies", () => {
     };
     connect();
     const networks = ["10.244.0.0/16"];
-    say({ type: "lease-request", name: "h66", for: me.publicKey, networks, seen: [] });
+    say({ type: "lease-request", name: "h66", for: me.publicKey, networks, have: [], seen: [] });
+    world.clock.run(5_000);
     const grant = heard.find((message) => message.type === "lease-grant");
     const learned = heard.find((message) => message.type === "cluster");
     if (grant?.type !== "lease-grant" || learned?.type !== "cluster")
