@@ -1,91 +1,374 @@
-/** Deaths and pauses, in the simulated network of src/sim, where segments are lost and processes stand still. */
+/** Who is held for dead: in the simulated network of src/sim, where segments are lost and processes stand still. */
 import { describe, expect, it } from "vitest";
-import { ANSWER_WITHIN } from "../../src/mesh/liveness.js";
+import { ANSWER_WITHIN, Liveness, RAISED, RENEW_AGAIN, TAKEN } from "../../src/mesh/liveness.js";
+import { Members } from "../../src/mesh/members.js";
+import type { Mesh } from "../../src/mesh/mesh.js";
+import { Notary } from "../../src/mesh/notary.js";
+import { MISSED_AFTER, PING_AFTER } from "../../src/mesh/session.js";
 import type { SimNode } from "../../src/sim/node.js";
 import { Random } from "../../src/sim/random.js";
-import { World } from "../../src/sim/world.js";
+import { World as SimWorld } from "../../src/sim/world.js";
+import { envelopeOf, cluster as onPaper, recordOf } from "./cluster.js";
+import { HandClock } from "./hand-clock.js";
 import { seed } from "./seed.js";
+import { Stranger } from "./stranger.js";
+import { World } from "./world.js";
 
-const PAUSE = 5_000;
+interface Verdict {
+  /** Milliseconds since the cluster came together. */
+  readonly at: number;
+  readonly by: string;
+  readonly of: string;
+  readonly isDead: boolean;
+}
 
-/** So many nodes that know each other, and what they say of each other's life. */
-async function cluster(count: number, loss: number, number = seed) {
-  const world = new World({ seed: number, loss, network: "10.64.0.0/12", chaos: new Set() });
-  for (let n = 0; n < count; n++) {
-    const node = world.add();
-    world.schedule.after(100 * n, () => world.start(node));
+/** So many nodes that know each other, and what they say of each other's life from then on. */
+class Cluster {
+  readonly world: SimWorld;
+  readonly random: Random;
+  readonly verdicts: Verdict[] = [];
+  readonly #names = new Map<string, string>();
+  #began = 0;
+
+  constructor(
+    readonly count: number,
+    loss: number,
+    number = seed,
+  ) {
+    this.world = new SimWorld({ seed: number, loss, network: "10.64.0.0/12", chaos: new Set() });
+    this.random = new Random(number);
   }
-  const verdicts: string[] = [];
-  await world.schedule.run(100 * count + 30_000);
-  expect(world.disagreement()).toBeUndefined();
-  for (const { mesh, name } of world.running()) {
+
+  async come(): Promise<this> {
+    const { world, count } = this;
+    for (let n = 0; n < count; n++) {
+      const node = world.add();
+      world.schedule.after(100 * n, () => world.start(node));
+    }
+    await this.run(100 * count + 30_000);
+    expect(world.disagreement()).toBeUndefined();
+    this.#began = world.schedule.now;
+    for (const node of this.nodes) this.watch(node);
+    return this;
+  }
+
+  get nodes(): SimNode[] {
+    return this.world.running();
+  }
+
+  watch({ mesh, name }: SimNode): void {
+    this.#names.set(mesh!.self().id, name);
     mesh!.on("verdict", (id, isDead) => {
-      const other = world.running().find((one) => one.mesh!.self().id === id)?.name ?? "the dead";
-      verdicts.push(`${name}: ${other} ${isDead ? "is dead" : "lives"}`);
+      const of = this.#names.get(id) ?? id;
+      this.verdicts.push({ at: this.world.schedule.now - this.#began, by: name, of, isDead });
     });
   }
-  const run = (ms: number) => world.schedule.run(world.schedule.now + ms);
-  return { world, verdicts, run };
-}
 
-const stateOf = (node: SimNode, name: string) =>
-  node.mesh!.members().find((member) => member.name === name)?.state;
+  run(ms: number): Promise<void> {
+    return this.world.schedule.run(this.world.schedule.now + ms);
+  }
 
-/** Milliseconds until each of the others holds this one for dead. */
-async function seenAfter({ world, run }: Awaited<ReturnType<typeof cluster>>, name: string) {
-  const blind = new Set(world.running());
-  const times: number[] = [];
-  for (let ms = 100; blind.size > 0 && ms <= 60_000; ms += 100) {
-    await run(100);
-    for (const node of blind) {
-      if (stateOf(node, name) !== "unreachable") continue;
-      blind.delete(node);
-      times.push(ms);
+  /** All nodes stand still for so long, again and again, each about once a minute. */
+  pauses(ms: number): void {
+    const pause = (node: SimNode) => {
+      node.pause(ms);
+      this.world.schedule.after(ms + this.random.between(0, 110_000), () => pause(node));
+    };
+    for (const node of this.nodes) {
+      this.world.schedule.after(this.random.between(0, 60_000), () => pause(node));
     }
   }
-  return times;
+
+  /** When each of the others held this one for dead first. */
+  deaths(of: SimNode): number[] {
+    const first = new Map<string, number>();
+    for (const { by, at, isDead, ...verdict } of this.verdicts) {
+      if (isDead && verdict.of === of.name && !first.has(by)) first.set(by, at);
+    }
+    return [...first.values()];
+  }
+
+  /** What the others say now of one. */
+  states(of: SimNode): Set<string | undefined> {
+    const others = this.nodes.filter((node) => node !== of);
+    return new Set(others.map((node) => stateOf(node.mesh!, of.name)));
+  }
 }
 
-describe("of forty nodes one", () => {
-  it("that loses its power is dead to all within 15 s, and lives again when it is back", async () => {
-    const all = await cluster(40, 0.05);
-    const { world, run, verdicts } = all;
-    const victim = world.nodes[17]!;
-    await victim.end("power");
-    const times = await seenAfter(all, victim.name);
-    expect(times).toHaveLength(39);
-    expect(Math.max(...times)).toBeLessThanOrEqual(15_000);
-    expect(Math.min(...times)).toBeGreaterThan(ANSWER_WITHIN);
-    expect(verdicts).toHaveLength(39);
+const stateOf = (mesh: Mesh, name: string) =>
+  mesh.members().find((member) => member.name === name)?.state;
 
-    await world.start(victim);
-    await run(10_000);
-    for (const node of world.running().filter((one) => one !== victim)) {
-      expect(stateOf(node, victim.name)).toBe("established");
-    }
+describe("of forty nodes one", () => {
+  it("that loses its power is dead to all within 15 s, and lives when it is back", async () => {
+    const cluster = await new Cluster(40, 0.05).come();
+    const victim = cluster.nodes[17]!;
+    await victim.end("power");
+    await cluster.run(15_000);
+    expect(cluster.deaths(victim)).toHaveLength(39);
+    expect(cluster.verdicts).toHaveLength(39);
+    expect(cluster.states(victim)).toEqual(new Set(["unreachable"]));
+    expect(Math.min(...cluster.deaths(victim))).toBeGreaterThan(
+      MISSED_AFTER - 2 * PING_AFTER.most + ANSWER_WITHIN,
+    );
+
+    await cluster.world.start(victim);
+    await cluster.run(10_000);
+    expect(cluster.states(victim)).toEqual(new Set(["established"]));
   });
 
   it("that is killed is dead to all within 9 s: its kernel closes its connections", async () => {
-    const all = await cluster(40, 0.05);
-    const victim = all.world.nodes[17]!;
+    const cluster = await new Cluster(40, 0.05).come();
+    const victim = cluster.nodes[17]!;
     await victim.end("kill");
-    const times = await seenAfter(all, victim.name);
-    expect(times).toHaveLength(39);
-    expect(Math.max(...times)).toBeLessThanOrEqual(9_000);
+    await cluster.run(9_000);
+    expect(cluster.deaths(victim)).toHaveLength(39);
   });
 });
 
-describe("pauses of 5 s", () => {
-  it("are no deaths, though all forty nodes make them at random for half an hour", async () => {
-    const { world, run, verdicts } = await cluster(40, 0.05);
-    const random = new Random(seed);
-    const pause = (node: SimNode) => {
-      node.pause(PAUSE);
-      world.schedule.after(PAUSE + random.between(0, 60_000), () => pause(node));
-    };
-    for (const node of world.nodes)
-      world.schedule.after(random.between(0, 60_000), () => pause(node));
-    await run(1800_000);
+describe("of two dozen nodes one", () => {
+  it("that stops is not held for dead: it has said so", async () => {
+    const cluster = await new Cluster(24, 0.05).come();
+    await cluster.nodes[17]!.end("stop");
+    await cluster.run(30_000);
+    expect(cluster.verdicts).toEqual([]);
+  });
+
+  it("that nobody hears, though it hears all, is dead until it is heard again", async () => {
+    const cluster = await new Cluster(24, 0).come();
+    const victim = cluster.nodes[17]!;
+    const heal = cluster.world.network.cut((from) => from === victim.machine);
+    await cluster.run(20_000);
+    expect(cluster.deaths(victim)).toHaveLength(23);
+    heal();
+    await cluster.run(60_000);
+    expect(cluster.states(victim)).toEqual(new Set(["established"]));
+  });
+
+  it("that was dead before is so to who comes later", async () => {
+    const cluster = await new Cluster(24, 0.05).come();
+    const victim = cluster.nodes[17]!;
+    await victim.end("power");
+    await cluster.run(15_000);
+    const young = cluster.world.add();
+    await cluster.world.start(young);
+    cluster.watch(young);
+    await cluster.run(15_000);
+    expect(cluster.deaths(victim)).toHaveLength(24);
+  });
+
+  it("that stood still for a minute was dead to all meanwhile, and holds nobody for dead", async () => {
+    const cluster = await new Cluster(24, 0.05).come();
+    const victim = cluster.nodes[17]!;
+    victim.pause(60_000);
+    await cluster.run(30_000);
+    expect(cluster.deaths(victim)).toHaveLength(23);
+    await cluster.run(60_000);
+    expect(cluster.states(victim)).toEqual(new Set(["established"]));
+    expect(cluster.verdicts.filter(({ by }) => by === victim.name)).toEqual([]);
+  });
+});
+
+describe("nodes that are cut in two", () => {
+  it("hold the other side for dead, not their own, and all live when the cut heals", async () => {
+    const cluster = await new Cluster(24, 0.05).come();
+    const { world } = cluster;
+    const isLeft = new Map(cluster.nodes.map(({ machine }, n) => [machine, n % 3 === 0]));
+    const sideOf = new Map(cluster.nodes.map(({ name, machine }) => [name, isLeft.get(machine)]));
+    const heal = world.network.cut((from, to) => isLeft.get(from) !== isLeft.get(to));
+    await cluster.run(20_000);
+    expect(cluster.verdicts).toHaveLength(2 * 8 * 16);
+    for (const { by, of } of cluster.verdicts) expect(sideOf.get(by)).not.toBe(sideOf.get(of));
+    heal();
+    await cluster.run(60_000);
+    for (const node of cluster.nodes) {
+      expect(cluster.states(node)).toEqual(new Set(["established"]));
+    }
+  });
+});
+
+describe("pauses", () => {
+  it.each([
+    [5, 0.05, 30],
+    [5, 0.15, 5],
+    [9, 0.05, 5],
+  ])(
+    "of %i s are no deaths, though all forty nodes make them (loss %f, %i minutes)",
+    async (seconds, loss, minutes) => {
+      const cluster = await new Cluster(40, loss).come();
+      cluster.pauses(seconds * 1000);
+      await cluster.run(minutes * 60_000);
+      expect(cluster.verdicts).toEqual([]);
+    },
+    120_000,
+  );
+});
+
+describe("a peer that doubts", () => {
+  /** Three nodes, and a stranger with a session to the first. */
+  async function three() {
+    const world = new World();
+    const nodes = [await world.node(1, []), await world.node(2, [1]), await world.node(3, [1])];
+    world.clock.run(10_000);
+    const verdicts: string[] = [];
+    for (const { mesh } of nodes) mesh.on("verdict", (id) => verdicts.push(id));
+    const stranger = new Stranger(world);
+    stranger.connect();
+    const versions = () =>
+      nodes.map(({ mesh, disk }) => [mesh.self().id, disk.load()!.cluster!.version] as const);
+    return { world, nodes, stranger, verdicts, versions };
+  }
+
+  it("all of them makes them renew their records, and kills nobody", async () => {
+    const { world, stranger, verdicts, versions } = await three();
+    const before = versions();
+    stranger.say({ type: "doubt", versions: before });
+    world.clock.run(1_000);
+    for (const [n, [, version]] of versions().entries()) expect(version).toBe(before[n]![1] + 1);
+    world.clock.run(20_000);
     expect(verdicts).toEqual([]);
-  }, 120_000);
+  });
+
+  it("without end makes them do so every 2 s, and kills nobody", async () => {
+    const { world, stranger, verdicts, versions } = await three();
+    const before = versions();
+    for (let n = 0; n < 600; n++) {
+      stranger.say({ type: "doubt", versions: versions() });
+      world.clock.run(100);
+    }
+    for (const [n, [, version]] of versions().entries()) {
+      expect(version - before[n]![1]).toBeLessThanOrEqual(60_000 / RENEW_AGAIN + 1);
+      expect(version - before[n]![1]).toBeGreaterThan(20);
+    }
+    expect(verdicts).toEqual([]);
+  });
+
+  it("more than it may is not listened to any more, but may stay", async () => {
+    const { world, stranger, versions } = await three();
+    const nobody = (n: number) => n.toString(16).padStart(32, "0");
+    for (let n = 0; n < TAKEN.burst; n += 256) {
+      const many = Array.from({ length: 256 }, (_, i) => [nobody(n + i), 1]);
+      stranger.say({ type: "doubt", versions: many });
+    }
+    const before = versions();
+    stranger.say({ type: "doubt", versions: before });
+    world.clock.run(50);
+    expect(versions()).toEqual(before);
+    expect(stranger.isClosed).toBe(false);
+  });
+
+  it("versions that are old, or do not exist, changes nothing", async () => {
+    const { world, stranger, verdicts, versions } = await three();
+    stranger.say({ type: "doubt", versions: versions() });
+    world.clock.run(5_000);
+    stranger.heard.splice(0);
+    const before = versions();
+    const of = (n: number) => before.map(([id, version]) => [id, version + n]);
+    stranger.say({ type: "doubt", versions: of(-1) });
+    world.clock.run(100);
+    expect(stranger.count(/"type":"heard"/g)).toBe(1);
+    stranger.say({ type: "doubt", versions: of(1) });
+    stranger.say({ type: "doubt", versions: of(1_000_000) });
+    world.clock.run(60_000);
+    expect(versions()).toEqual(before);
+    expect(verdicts).toEqual([]);
+  });
+
+  it("before the record has come is heard when it has", async () => {
+    const { world, nodes, stranger, versions, verdicts } = await three();
+    const [first, second] = nodes;
+    const [id, version] = versions()[1]!;
+    stranger.say({ type: "doubt", versions: [[id, version + 1]] });
+    world.clock.run(1_000);
+    expect(versions()[1]).toEqual([id, version]);
+    await second!.mesh.setEndpoint("192.0.2.22:4789");
+    world.clock.run(1_000);
+    expect(versions()[1]).toEqual([id, version + 2]);
+    expect(stateOf(first!.mesh, "h2")).toBe("established");
+    expect(verdicts).toEqual([]);
+  });
+});
+
+describe("a node that misses many", () => {
+  it("raises so many doubts and no more, unless they prove right", async () => {
+    const world = new World();
+    const hub = await world.node(1, []);
+    const count = 3 * RAISED.burst;
+    for (let n = 2; n < 2 + count; n++) await world.node(n, [1]);
+    world.network.mayDial = (_, to) => to === "192.0.2.1";
+    world.clock.run(30_000);
+    let dead = 0;
+    hub.mesh.on("verdict", (_, isDead) => {
+      dead += isDead ? 1 : -1;
+    });
+    const isFar = (host: string) => host !== "192.0.2.1";
+    world.network.carries = (from, to) => isFar(from) === isFar(to);
+    world.clock.run(MISSED_AFTER + ANSWER_WITHIN + PING_AFTER.most);
+    expect(dead).toBe(RAISED.burst);
+    world.clock.run(60_000);
+    expect(dead).toBe(count);
+  });
+});
+
+describe("a node that cannot write to its disk, so that it cannot answer", () => {
+  it("lives for those that have a session with it, also when they held it for dead", async () => {
+    const world = new World();
+    const first = await world.node(1, []);
+    const second = await world.node(2, [1]);
+    world.clock.run(10_000);
+    second.disk.full = true;
+    world.network.carries = () => false;
+    world.clock.run(20_000);
+    expect(stateOf(first.mesh, "h2")).toBe("unreachable");
+    world.network.carries = () => true;
+    world.clock.run(60_000);
+    expect(stateOf(first.mesh, "h2")).toBe("established");
+    const stranger = new Stranger(world);
+    stranger.connect();
+    const { version } = second.disk.load()!.cluster!;
+    stranger.say({ type: "doubt", versions: [[second.mesh.self().id, version]] });
+    world.clock.run(60_000);
+    expect(second.disk.load()!.cluster!.version).toBe(version);
+    expect(stateOf(first.mesh, "h2")).toBe("established");
+  });
+});
+
+describe("a process that stood still when a verdict was due", () => {
+  const { id } = recordOf(2);
+
+  function doubting() {
+    const clock = new HandClock();
+    const members = new Members(new Notary(onPaper), { vni: 1, family: 4 });
+    members.merge(envelopeOf(2));
+    const verdicts: boolean[] = [];
+    const liveness = new Liveness({
+      clock,
+      own: recordOf(1).id,
+      members,
+      sessions: () => [],
+      learned: () => undefined,
+      renew() {},
+      tell() {},
+      seek() {},
+      judged: (_, isDead) => void verdicts.push(isDead),
+    });
+    liveness.unanswered(id);
+    clock.run(1_000);
+    clock.stall(60_000);
+    clock.run(1);
+    return { clock, liveness, verdicts };
+  }
+
+  it("first reads what came meanwhile", () => {
+    const { clock, liveness, verdicts } = doubting();
+    liveness.news(recordOf(2, { version: 2 }));
+    clock.run(60_000);
+    expect(verdicts).toEqual([]);
+  });
+
+  it("gives it when nothing came", () => {
+    const { clock, verdicts } = doubting();
+    expect(verdicts).toEqual([]);
+    clock.run(ANSWER_WITHIN);
+    expect(verdicts).toEqual([true]);
+  });
 });
