@@ -7,16 +7,19 @@ import {
   COUNTER_DELIVERED,
   COUNTER_DROPPED,
   COUNTER_RECEIVED,
+  COUNTER_RELAYED,
   COUNTERS,
   COUNTERS_SIZE,
+  IN,
   LIVE_COPY,
+  OUT,
   PACKET_COUNT,
   SEARCHED,
   TABLES,
   TRAFFIC,
   TRAFFIC_SIZE,
 } from "./memory";
-import { packetAt } from "./packet";
+import { Packet, packetAt } from "./packet";
 import { ANSWERED } from "./reason";
 
 /** Takes hold of the live copy of the tables. Whoever fills the other copy first sees it let go. */
@@ -40,9 +43,8 @@ export function settle(direction: u32): void {
     const p = packetAt(i);
     if (p.verdict == 0) {
       add(counters + COUNTER_DELIVERED, 1);
-      const traffic = TRAFFIC + p.peer * TRAFFIC_SIZE + direction * 16;
-      add(traffic, 1);
-      add(traffic + 8, p.length);
+      if (p.origin) countRelayed(p);
+      else countTraffic(p.peer, direction, p.length);
     } else if (p.verdict & ANSWERED) {
       add(counters + COUNTER_ANSWERED, 1);
     } else {
@@ -52,6 +54,19 @@ export function settle(direction: u32): void {
   add(counters + COUNTER_RECEIVED, count);
   atomic.add<i32>(BATCH_SEQUENCE, 1);
   atomic.store<i32>(COPY_IN_USE, 0);
+}
+
+/** It came from one peer and went to another. */
+function countRelayed(p: Packet): void {
+  add(COUNTER_RELAYED, 1);
+  countTraffic(p.origin, IN, p.length);
+  countTraffic(p.peer, OUT, p.length);
+}
+
+function countTraffic(peer: u32, direction: u32, bytes: u32): void {
+  const traffic = TRAFFIC + peer * TRAFFIC_SIZE + direction * 16;
+  add(traffic, 1);
+  add(traffic + 8, bytes);
 }
 
 function add(counter: usize, n: u64): void {

@@ -3,8 +3,6 @@
  * or one head and the payloads that joined it. They live until the next pass.
  */
 import {
-  ANSWER_SIZE,
-  ANSWERS,
   DEVICE,
   DEVICE_COUNT,
   DEVICE_IOVECS,
@@ -59,11 +57,6 @@ export function pushSlice(i: u32, w: Write, start: usize, length: u32): void {
   store<u64>(iovec, hostAddress(start));
   store<u64>(iovec, length, IOVEC_LEN);
   w.slices++;
-}
-
-/** Room for an ICMP answer, virtio-net header first, until `pushWrite` takes it. */
-export function answerBuffer(): usize {
-  return ANSWERS + load<u32>(DEVICE_COUNT) * ANSWER_SIZE;
 }
 
 /** The device refused write `i`: every packet in it is lost. */

@@ -17,6 +17,8 @@
  *            | what the stages know of each packet of the batch         |
  *   RECEIVE  +----------------------------------------------------------+
  *            | mmsghdr, iovec, address: the vectors of recvmmsg         |
+ *   MAILBOX  +----------------------------------------------------------+
+ *            | datagrams from the wire for the control plane            |
  *   WIRE     +----------------------------------------------------------+
  *            | mmsghdr, iovec, made headers: the vectors of sendmmsg    |
  *   DEVICE   +----------------------------------------------------------+
@@ -58,10 +60,11 @@ export const OWN_ADDRESS_6: usize = CONTROL + 80;
 /** f64: ICMP answers sent of late, a level that sinks with time, and when it was reckoned (CLOCK). */
 export const ANSWER_LEVEL: usize = CONTROL + 40;
 export const ANSWER_CLOCK: usize = CONTROL + 48;
-/** u32: after a pass, the messages of WIRE, their segments, and the writes of DEVICE. */
+/** u32: after a pass, the messages of WIRE, their segments, the writes of DEVICE, and the ICMP answers. */
 export const WIRE_COUNT: usize = CONTROL + 56;
 export const SEGMENT_COUNT: usize = CONTROL + 60;
 export const DEVICE_COUNT: usize = CONTROL + 64;
+export const ANSWER_COUNT: usize = CONTROL + 96;
 /** u32: the packets of the batch so far. */
 export const PACKET_COUNT: usize = CONTROL + 68;
 /** u32: the copy of the tables that the running batch searches. */
@@ -74,6 +77,11 @@ export const CAN_TRAIN: u32 = 1;
 export const CAN_JOIN_TCP: u32 = 2;
 /** The device takes coalesced UDP (TUN_F_USO4, TUN_F_USO6). */
 export const CAN_JOIN_UDP: u32 = 4;
+/** u32: the messages of the batch that were taken apart so far. */
+export const NEXT_MESSAGE: usize = CONTROL + 100;
+/** u32, atomic: datagrams put into MAILBOX so far by the core, and taken out of it by the host. */
+export const MAILBOX_PUT: usize = CONTROL + 104;
+export const MAILBOX_TAKEN: usize = CONTROL + 108;
 
 const CONTROL_END: usize = CONTROL + 128;
 
@@ -90,10 +98,15 @@ export const COUNTERS_SIZE: u32 = COUNTER_DROPPED + MAX_REASONS * 8;
 export const OUT: u32 = 0;
 export const IN: u32 = 1;
 
+/** u64 each: packets delivered to another node, and datagrams handed up to the control plane, and lost on the way there. */
+export const COUNTER_RELAYED: usize = COUNTERS + 2 * COUNTERS_SIZE;
+export const COUNTER_CONTROL: usize = COUNTER_RELAYED + 8;
+export const COUNTER_CONTROL_DROPPED: usize = COUNTER_CONTROL + 8;
+
 export const MAX_PEERS: u32 = 8192;
 
 /** By peer, u64 each: packets and bytes sent to it, packets and bytes received from it. */
-export const TRAFFIC: usize = COUNTERS + 2 * COUNTERS_SIZE;
+export const TRAFFIC: usize = COUNTER_CONTROL_DROPPED + 8;
 export const TRAFFIC_SIZE: u32 = 32;
 
 /** By peer: u32 the largest inner packet that the way there takes (0: unknown), and f64 until when. */
@@ -145,7 +158,7 @@ export const MAX_GATHERED: u32 = 128;
 export const MAX_PACKETS: u32 = BATCH * MAX_GATHERED;
 
 export const PACKETS: usize = FLOWS_END + GUARD;
-export const PACKET_SIZE: u32 = 52;
+export const PACKET_SIZE: u32 = 56;
 /** Where in a packet's record its verdict stands (assembly/packet.ts). */
 export const PACKET_VERDICT: u32 = 28;
 /** Packets that take each step together: so many, and the rest of the message that reached it. */
@@ -198,19 +211,33 @@ export const ERROR_CONTROL_SIZE: u32 = 256;
 
 const RECEIVE_END: usize = ERROR_CONTROL + ERROR_CONTROL_SIZE;
 
+/** A ring: each place holds the sockaddr of the sender, the length, and the bytes (assembly/mailbox.ts). */
+export const MAILBOX: usize = RECEIVE_END + GUARD;
+/** A power of two. */
+export const MAILBOX_PLACES: u32 = 64;
+export const MAILBOX_LENGTH: u32 = 28;
+export const MAILBOX_BYTES: u32 = 32;
+/** The longest datagram that is handed up. */
+export const MAX_CONTROL: u32 = 512;
+export const MAILBOX_SIZE: u32 = MAILBOX_BYTES + MAX_CONTROL;
+
+const MAILBOX_END: usize = MAILBOX + MAILBOX_PLACES * MAILBOX_SIZE;
+
 /** Datagrams in one pass, and the most that one packet from the device can become. */
 export const MAX_SEGMENTS: u32 = 2048;
 export const MAX_PIECES: u32 = 1024;
 
 /** The messages of sendmmsg; each carries one datagram, or a train of them of equal size. */
-export const WIRE: usize = RECEIVE_END + GUARD;
+export const WIRE: usize = MAILBOX_END + GUARD;
 /** Two iovecs for a datagram: what was made for it, and a slice of the packet (or nothing). */
 export const WIRE_IOVECS: usize = WIRE + MAX_SEGMENTS * MMSGHDR_SIZE;
 export const WIRE_CONTROLS: usize = WIRE_IOVECS + MAX_SEGMENTS * 2 * IOVEC_SIZE;
 /** What we know of each message (assembly/wire-list.ts). */
 export const TRAINS: usize = WIRE_CONTROLS + MAX_SEGMENTS * CMSG_ROOM;
 export const TRAIN_SIZE: u32 = 32;
-export const WIRE_HEADERS: usize = TRAINS + MAX_SEGMENTS * TRAIN_SIZE;
+/** u32 for each datagram: the record of the packet that it is a part of, or an answer about. */
+export const WIRE_PACKETS: usize = TRAINS + MAX_SEGMENTS * TRAIN_SIZE;
+export const WIRE_HEADERS: usize = WIRE_PACKETS + MAX_SEGMENTS * 4;
 /** VXLAN (8), Ethernet (14), and an IP and a TCP header with all their options (60 + 60). */
 export const WIRE_HEADER_SIZE: u32 = 144;
 
@@ -226,10 +253,12 @@ export const MAX_SLICES: u32 = 64;
 export const OPEN_WRITES: usize = DEVICE_IOVECS + MAX_PACKETS * MAX_SLICES * IOVEC_SIZE;
 export const OPEN_BITS: u32 = 6;
 export const ANSWERS: usize = OPEN_WRITES + (1 << OPEN_BITS) * 4;
-/** A virtio-net header and the 1280 bytes an ICMPv6 error may have (RFC 4443, 2.4), rounded up. */
+/** As many as may be sent at once (assembly/stages/answer.ts). */
+export const MAX_ANSWERS: u32 = 100;
+/** The headers of a tunnel and the 1280 bytes an ICMPv6 error may have (RFC 4443, 2.4), rounded up. */
 export const ANSWER_SIZE: u32 = 1344;
 
-const DEVICE_END: usize = ANSWERS + BATCH * ANSWER_SIZE;
+const DEVICE_END: usize = ANSWERS + MAX_ANSWERS * ANSWER_SIZE;
 
 // ------------------------------------------------------------------ slots
 
@@ -260,6 +289,7 @@ export const GUARD_4: usize = RECEIVE_END;
 export const GUARD_5: usize = WIRE_END;
 export const GUARD_6: usize = DEVICE_END;
 export const GUARD_7: usize = FLOWS_END;
+export const GUARD_8: usize = MAILBOX_END;
 
 // ------------------------------------------------------------------ places
 

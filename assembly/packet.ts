@@ -32,6 +32,8 @@ export class Packet {
   flow: usize;
   /** The device write that carries it, or NO_WRITE. */
   write: u32;
+  /** The peer it came from, if it is relayed to `peer`; else 0. */
+  origin: u32;
 }
 
 export function packetAt(i: u32): Packet {
@@ -50,6 +52,7 @@ export function nextPacket(ip: usize, length: u32): Packet {
   p.segmentSize = 0;
   p.flow = 0;
   p.write = NO_WRITE;
+  p.origin = 0;
   return p;
 }
 

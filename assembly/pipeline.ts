@@ -3,10 +3,11 @@
  *
  *   outbound:  device -> parse -> offload -> flow? -> lookup -> route -> clamp -> encap -> wire
  *   inbound:   wire -> decap -> parse -> flow? -> lookup -> admit -> clamp -> coalesce -> device
+ *                                                              \-> relay -> encap -> wire
  *
  * A stage returns 0 to go on, or the reason why not. The host reads a batch
- * into the slots and calls outbound() until every packet went through, or
- * inbound() once; it writes out what each pass leaves in the lists, then calls
+ * into the slots and calls outbound() or inbound() until every packet went
+ * through; it writes out what each pass leaves in the lists, then calls
  * settle(). One read from the device may be many packets in one, which `encap`
  * segments; one message from the wire may be a train of datagrams, which
  * `coalesce` puts together again. Lookups are done for a vector of packets at
@@ -14,13 +15,16 @@
  */
 
 import { begin } from "./batch";
+import { isMail, putMail } from "./mailbox";
 import {
+  ANSWER_COUNT,
   DEVICE_COUNT,
   ENCAP_SIZE,
   HEADROOM,
   IN,
   LENGTHS,
   MAX_GATHERED,
+  NEXT_MESSAGE,
   OUT,
   PACKET_COUNT,
   SEGMENT_COUNT,
@@ -41,9 +45,11 @@ import { decap } from "./stages/decap";
 import { encap } from "./stages/encap";
 import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
+import { relay } from "./stages/relay";
 import { route } from "./stages/route";
 import { deliverWhole, isWhole } from "./stages/whole";
 import { recall, remember } from "./tables/flow";
+import { THIS_NODE } from "./tables/peer";
 import { lookupDestinations, lookupSources } from "./tables/route";
 import { hasRoom } from "./wire-list";
 
@@ -100,22 +106,37 @@ function rememberBatch(count: u32): void {
 
 // ---------------------------------------------------------------- inbound
 
-/** Takes messages 0..`count`-1 from wire to device. */
-export function inbound(count: u32): void {
-  begin();
-  clearLists();
-  for (let i: u32 = 0; i < count; ) {
-    const from = load<u32>(PACKET_COUNT);
-    while (i < count && load<u32>(PACKET_COUNT) - from < VECTOR) takeMessage(i++);
-    const to = load<u32>(PACKET_COUNT);
-    lookupSources(from, to);
-    lookupDestinations(from, to);
-    for (let k = from; k < to; k++) {
-      const p = packetAt(k);
-      if (p.verdict == 0) p.verdict = toDevice(p);
-    }
+/**
+ * Takes messages 0..`count`-1 from the wire to where their packets go, from packet
+ * `from` on; gives the first packet for which room ran out, or 0 when all went through.
+ */
+export function inbound(from: u32, count: u32): u32 {
+  if (from == 0) {
+    begin();
+    store<u32>(NEXT_MESSAGE, 0);
   }
+  clearLists();
+  let k = from;
+  do {
+    if (k == load<u32>(PACKET_COUNT)) takeVector(count);
+    for (const to = load<u32>(PACKET_COUNT); k < to && hasRoom(); k++) {
+      const p = packetAt(k);
+      if (p.verdict == 0) p.verdict = fromPeer(p);
+    }
+  } while (k == load<u32>(PACKET_COUNT) && load<u32>(NEXT_MESSAGE) < count);
   finishJoined();
+  return k < load<u32>(PACKET_COUNT) ? k : 0;
+}
+
+/** The next messages, until they are a vector of packets, and whose these are. */
+function takeVector(count: u32): void {
+  const from = load<u32>(PACKET_COUNT);
+  let i = load<u32>(NEXT_MESSAGE);
+  while (i < count && load<u32>(PACKET_COUNT) - from < VECTOR) takeMessage(i++);
+  store<u32>(NEXT_MESSAGE, i);
+  const to = load<u32>(PACKET_COUNT);
+  lookupSources(from, to);
+  lookupDestinations(from, to);
 }
 
 /** A datagram, or a train of them, each of which is a packet. */
@@ -124,24 +145,28 @@ function takeMessage(i: u32): void {
   const length = receivedLength(i);
   const size = datagramSize(i);
   if (size < length && isWhole(start, length - ENCAP_SIZE)) {
-    takeDatagram(start, length - ENCAP_SIZE, i).segmentSize = size;
+    takeDatagram(start, length - ENCAP_SIZE, i, size);
     return rearm(i);
   }
   let at: u32 = 0;
   // The last may be shorter. More than a train can have: the rest is taken as one, and fails.
   for (let n: u32 = 1; at + size < length && n < MAX_GATHERED; n++, at += size) {
-    takeDatagram(start + at, size - ENCAP_SIZE, i);
+    takeDatagram(start + at, size - ENCAP_SIZE, i, 0);
   }
-  takeDatagram(start + at, length - at - ENCAP_SIZE, i);
+  takeDatagram(start + at, length - at - ENCAP_SIZE, i, 0);
   rearm(i);
 }
 
-function takeDatagram(ip: usize, length: u32, message: u32): Packet {
+/** `length` counts from the inner IP header on, and wraps below zero where there is none. */
+function takeDatagram(ip: usize, length: u32, message: u32, segmentSize: u32): void {
+  const sender = senderOf(message);
+  const start = ip - ENCAP_SIZE;
+  if (isMail(start, length + ENCAP_SIZE)) return putMail(sender, start, length + ENCAP_SIZE);
   const p = nextPacket(ip, length);
-  p.sender = senderOf(message);
+  p.sender = sender;
+  p.segmentSize = segmentSize;
   p.verdict = fromWire(p);
   if (p.verdict == 0) recall(p, IN);
-  return p;
 }
 
 function fromWire(p: Packet): i32 {
@@ -150,17 +175,27 @@ function fromWire(p: Packet): i32 {
   return parse(p);
 }
 
-function toDevice(p: Packet): i32 {
+function fromPeer(p: Packet): i32 {
   const r = admit(p);
   if (r) return r;
   remember(p, IN);
+  return p.owner == THIS_NODE ? toDevice(p) : toNextPeer(p);
+}
+
+function toDevice(p: Packet): i32 {
   clamp(p);
   return p.segmentSize ? deliverWhole(p) : coalesce(p);
+}
+
+function toNextPeer(p: Packet): i32 {
+  const r = relay(p);
+  return r ? answer(p, r) : encap(p);
 }
 
 function clearLists(): void {
   store<u32>(WIRE_COUNT, 0);
   store<u32>(SEGMENT_COUNT, 0);
   store<u32>(DEVICE_COUNT, 0);
+  store<u32>(ANSWER_COUNT, 0);
   closeAll();
 }

@@ -26,7 +26,7 @@ export const NOT_VXLAN: i32 = 13;
 export const WRONG_VNI: i32 = 14;
 export const UNKNOWN_PEER: i32 = 15;
 export const SPOOFED_SOURCE: i32 = 16;
-export const NOT_LOCAL: i32 = 17;
+export const RELAY_LOOP: i32 = 17;
 
 // From the kernel, at the last step
 export const SEND_BUFFER_FULL: i32 = 18;

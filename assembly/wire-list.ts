@@ -24,8 +24,6 @@ import {
   MMSGHDR_SIZE,
   OFFLOADS,
   SEGMENT_COUNT,
-  SLOT_SIZE,
-  SLOTS,
   TRAIN_SIZE,
   TRAINS,
   WIRE,
@@ -34,8 +32,9 @@ import {
   WIRE_HEADER_SIZE,
   WIRE_HEADERS,
   WIRE_IOVECS,
+  WIRE_PACKETS,
 } from "./memory";
-import { Packet, packetAt } from "./packet";
+import { Packet } from "./packet";
 import { peerAt, sockaddrLength } from "./tables/peer";
 
 const SOL_UDP: u32 = 17;
@@ -86,15 +85,18 @@ export function pushDatagram(
   store<u64>(iovecs, length, IOVEC_LEN);
   store<u64>(iovecs, hostAddress(more), IOVEC_SIZE);
   store<u64>(iovecs, moreLength, IOVEC_SIZE + IOVEC_LEN);
+  store<u32>(WIRE_PACKETS + i * 4, <u32>changetype<usize>(p));
   store<u32>(SEGMENT_COUNT, i + 1);
-  if (!joinTrain(p, length + moreLength)) startTrain(p, i, length + moreLength);
+  if (!joinTrain(p, i, length + moreLength)) startTrain(p, i, length + moreLength);
 }
 
-function joinTrain(p: Packet, size: u32): bool {
+function joinTrain(p: Packet, segment: u32, size: u32): bool {
   const count = load<u32>(WIRE_COUNT);
   if (count == 0 || (load<u32>(OFFLOADS) & CAN_TRAIN) == 0) return false;
   const train = trainAt(count - 1);
   if (train.closed || train.peer != p.peer || size > train.size) return false;
+  // Its slices must stand side by side; what is cut for the device takes room between them.
+  if (train.first + train.segments != segment) return false;
   if (train.segments == MAX_TRAIN || train.bytes + size > MAX_TRAIN_BYTES) return false;
   train.segments++;
   train.bytes += size;
@@ -152,8 +154,8 @@ export function isTrain(i: u32): bool {
  */
 export function splitTrains(i: u32): void {
   const count = load<u32>(WIRE_COUNT);
-  const segments = load<u32>(SEGMENT_COUNT);
-  let next = i + segments - trainAt(i).first;
+  let next = i;
+  for (let t = i; t < count; t++) next += trainAt(t).segments;
   store<u32>(WIRE_COUNT, next);
   for (let t = count; t > i; t--) {
     const train = trainAt(t - 1);
@@ -176,8 +178,6 @@ export function sendFailed(i: u32, reason: i32): void {
   for (let s: u32 = 0; s < train.segments; s++) packetOf(train.first + s).verdict = reason;
 }
 
-/** The packet that a segment is a part of: its second slice lies in that packet's slot. */
 function packetOf(segment: u32): Packet {
-  const slice = load<u64>(WIRE_IOVECS + segment * IOVECS_SIZE, IOVEC_SIZE);
-  return packetAt(<u32>((slice - hostAddress(SLOTS)) / SLOT_SIZE));
+  return changetype<Packet>(<usize>load<u32>(WIRE_PACKETS + segment * 4));
 }

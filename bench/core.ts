@@ -47,7 +47,7 @@ for (const size of SIZES) {
   exports.settle(layout.OUT);
 
   fillWire(size);
-  exports.inbound(layout.BATCH);
+  exports.inbound(0, layout.BATCH);
   exports.settle(layout.IN);
   const restoreDatagrams = fillWire(size);
   restoreDatagrams();
@@ -82,7 +82,7 @@ function runOut(): void {
 }
 
 function runIn(): void {
-  exports.inbound(layout.BATCH);
+  exports.inbound(0, layout.BATCH);
   exports.settle(layout.IN);
 }
 
@@ -92,7 +92,7 @@ function runSuperPacket(): void {
 }
 
 function runTrain(): void {
-  exports.inbound(1);
+  exports.inbound(0, 1);
   exports.settle(layout.IN);
 }
 

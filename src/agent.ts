@@ -120,7 +120,11 @@ export class Agent implements Control {
     const core = await Core.create();
     const address = formatAddress(claim.underlay.address);
     const { tun, port, offloads, busyPoll } = config;
-    const io = new KernelIo(core, { tun, address, port, offloads, busyPoll }, this.#log);
+    const publisher = new Publisher(core);
+    const io = new KernelIo(
+      { core, publisher, log: this.#log },
+      { tun, address, port, offloads, busyPoll },
+    );
     io.on("error", (error) => this.#fail(error));
     await io.start();
     this.#undo.push(() => io.stop());
@@ -128,7 +132,7 @@ export class Agent implements Control {
     const log = meshLog(this.#log);
     const transport = new WsTransport({ clock: systemClock, log }, { secrets: config.secrets });
     const mesh = this.#makeMesh(claim, transport);
-    this.#running = { claim, core, publisher: new Publisher(core), mesh, transport, io, mtu };
+    this.#running = { claim, core, publisher, mesh, transport, io, mtu };
     this.#undo.push(() => this.#link?.remove());
     mesh.on("change", () => this.#follow());
     await mesh.start();

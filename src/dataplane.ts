@@ -16,6 +16,7 @@ import type { Own } from "./compile/compiler.js";
 import { readSockaddr, writeSockaddr } from "./compile/peers.js";
 import { type Counters, type PeerTraffic, readCounters } from "./core/counters.js";
 import { Core } from "./core/instance.js";
+import { takeMail } from "./core/mailbox.js";
 import { Publisher } from "./core/publish.js";
 import { ANSWERED, type Reason, reasonNames } from "./core/reasons.js";
 import { WeftError } from "./error.js";
@@ -39,7 +40,8 @@ export interface DataplaneOptions {
   underlay: string;
 }
 
-export type Verdict = "sent" | "delivered" | "answered" | "dropped";
+/** `control`: a datagram of the mesh, not a packet; it is the caller's. */
+export type Verdict = "sent" | "delivered" | "answered" | "dropped" | "control";
 
 /** What became of one packet. */
 export interface Outcome {
@@ -107,18 +109,21 @@ export class Dataplane {
     bytes.set(packet, ip);
     view.setUint32(layout.LENGTHS, layout.VIRTIO_SIZE + packet.length, true);
     exports.outbound(0, 1);
-    return this.outcome(layout.OUT, "sent");
+    return this.outcome(layout.OUT);
   }
 
-  /** Takes a datagram that came in on the VXLAN port, `from` an `ip:port`. */
+  /**
+   * Takes a datagram that came in on the VXLAN port, `from` an `ip:port`. A packet
+   * for another peer is relayed: sent on in new headers.
+   */
   fromWire(datagram: Uint8Array, from: string): Outcome {
     const { bytes, view, layout, exports } = this.#core;
     checkSize("datagram", datagram, layout.ENCAP_SIZE + layout.MAX_PACKET);
     this.writeSender(parseEndpoint(from));
     bytes.set(datagram, layout.SLOTS + layout.HEADROOM - layout.ENCAP_SIZE);
     view.setUint32(layout.RECEIVE + layout.MMSGHDR_LEN, datagram.length, true);
-    exports.inbound(1);
-    return this.outcome(layout.IN, "delivered");
+    exports.inbound(0, 1);
+    return this.outcome(layout.IN);
   }
 
   /** How packets ended, by direction. */
@@ -147,18 +152,18 @@ export class Dataplane {
   }
 
   /** Takes what the core left in its vectors, and counts the packet. */
-  private outcome(direction: number, passed: Verdict): Outcome {
+  private outcome(direction: number): Outcome {
     const { view, layout, exports } = this.#core;
     const number = view.getInt32(layout.PACKETS + layout.PACKET_VERDICT, true);
-    const outcome: Outcome = {
-      verdict: number === 0 ? passed : number & ANSWERED ? "answered" : "dropped",
-      datagrams: this.takeDatagrams(),
-      packets: this.takePackets(),
-    };
-    const reason = reasonNames[number & ~ANSWERED];
-    if (number !== 0 && reason) outcome.reason = reason;
+    const [datagrams, packets] = [this.takeDatagrams(), this.takePackets()];
+    const [mail] = takeMail(this.#core);
     exports.settle(direction);
-    return outcome;
+    if (mail) return { verdict: "control", datagrams, packets };
+    if (number === 0) {
+      return { verdict: datagrams.length > 0 ? "sent" : "delivered", datagrams, packets };
+    }
+    const verdict = number & ANSWERED ? "answered" : "dropped";
+    return { verdict, reason: reasonNames[number & ~ANSWERED]!, datagrams, packets };
   }
 
   private takeDatagrams(): Outcome["datagrams"] {

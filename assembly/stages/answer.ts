@@ -1,14 +1,20 @@
-import { answerBuffer, pushWrite } from "../device-list";
+import { pushWrite } from "../device-list";
 import {
   ANSWER_CLOCK,
+  ANSWER_COUNT,
   ANSWER_LEVEL,
+  ANSWER_SIZE,
+  ANSWERS,
   CLOCK,
+  ENCAP_SIZE,
+  MAX_ANSWERS,
   OWN_ADDRESS,
   OWN_ADDRESS_6,
   VIRTIO_SIZE,
 } from "../memory";
 import { Packet } from "../packet";
 import { ANSWERED, NO_HOST, NO_ROUTE, TOO_BIG, TTL_EXCEEDED } from "../reason";
+import { prependHeaders } from "../tables/flow";
 import { mtuFor } from "../tables/peer";
 import * as icmp from "../wire/icmp";
 import * as icmpv6 from "../wire/icmpv6";
@@ -16,6 +22,7 @@ import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { ICMP, ICMPV6 } from "../wire/protocol";
 import * as virtio from "../wire/virtio";
+import { pushDatagram } from "../wire-list";
 import { isLaterFragment } from "./parse";
 
 /** An error with its headers has at most so many bytes (RFC 1812, 4.3.2.3; RFC 4443, 2.4). */
@@ -24,11 +31,14 @@ const MAX_ERROR_6: u32 = 1280;
 /** Errors are sent with precedence "internetwork control" (RFC 1812, 4.3.2.5). */
 const TOS: u32 = 0xc0;
 const HOPS: u32 = 64;
-/** At most BURST errors at once and RATE a second (RFC 1812, 4.3.2.8; RFC 4443, 2.4). */
-const BURST: f64 = 100;
+/** At most so many errors at once and RATE a second (RFC 1812, 4.3.2.8; RFC 4443, 2.4). */
+const BURST: f64 = MAX_ANSWERS;
 const RATE: f64 = 1000;
 
-/** Tells the sender on this host why its packet cannot go on, as a router does. */
+/**
+ * Tells the sender why its packet cannot go on, as a router does: on this host
+ * or, if the packet was to be relayed, through the tunnel it came from.
+ */
 export function answer(p: Packet, reason: i32): i32 {
   if (!isAnswerable(reason) || !mayAnswer(p) || !withinRate()) return reason;
   if (p.family == 4) answer4(p, reason);
@@ -67,8 +77,7 @@ function answer6(p: Packet, reason: i32): void {
 }
 
 function error4(p: Packet, type: u32, code: u32, mtu: u32): void {
-  const header = answerBuffer();
-  const ip = header + VIRTIO_SIZE;
+  const ip = answerBuffer();
   const message = ip + ipv4.IPV4_SIZE;
   const quoted = min<u32>(p.length, MAX_ERROR - ipv4.IPV4_SIZE - icmp.ICMP_SIZE);
   const length = icmp.ICMP_SIZE + quoted;
@@ -77,13 +86,11 @@ function error4(p: Packet, type: u32, code: u32, mtu: u32): void {
   memory.copy(message + icmp.ICMP_SIZE, p.ip, quoted);
   icmp.writeError(message, type, code, mtu, length);
   ipv4.writeIPv4(ip, TOS, whole, HOPS, ICMP, load<u32>(OWN_ADDRESS), ipv4.source(p.ip));
-  virtio.writePlain(header);
-  pushWrite(p, header, VIRTIO_SIZE + whole);
+  sendBack(p, ip, whole);
 }
 
 function error6(p: Packet, type: u32, code: u32, mtu: u32): void {
-  const header = answerBuffer();
-  const ip = header + VIRTIO_SIZE;
+  const ip = answerBuffer();
   const message = ip + ipv6.IPV6_SIZE;
   const quoted = min<u32>(p.length, MAX_ERROR_6 - ipv6.IPV6_SIZE - icmpv6.ICMPV6_SIZE);
   const length = icmpv6.ICMPV6_SIZE + quoted;
@@ -92,8 +99,25 @@ function error6(p: Packet, type: u32, code: u32, mtu: u32): void {
   memory.copy(message + icmpv6.ICMPV6_SIZE, p.ip, quoted);
   ipv6.writeIPv6(ip, 0, whole, HOPS, ICMPV6, OWN_ADDRESS_6, ipv6.source(p.ip));
   icmpv6.writeError(message, type, code, mtu, length, ipv6.source(ip));
+  sendBack(p, ip, whole);
+}
+
+/** Where the IP header of the next answer goes; before it is room for what either way puts there. */
+function answerBuffer(): usize {
+  const i = load<u32>(ANSWER_COUNT);
+  store<u32>(ANSWER_COUNT, i + 1);
+  return ANSWERS + i * ANSWER_SIZE + ENCAP_SIZE;
+}
+
+function sendBack(p: Packet, ip: usize, length: u32): void {
+  if (p.origin) {
+    p.peer = p.origin;
+    const start = prependHeaders(p, ip);
+    return pushDatagram(p, start, ENCAP_SIZE + length, start, 0);
+  }
+  const header = ip - VIRTIO_SIZE;
   virtio.writePlain(header);
-  pushWrite(p, header, VIRTIO_SIZE + whole);
+  pushWrite(p, header, VIRTIO_SIZE + length);
 }
 
 /**

@@ -1,6 +1,7 @@
 import { VIRTIO_SIZE } from "../memory";
 import { Packet } from "../packet";
 import { BAD_OFFLOAD } from "../reason";
+import { checksumOffset } from "../transport";
 import { sum, transportChecksum } from "../wire/checksum";
 import { TCP, UDP } from "../wire/protocol";
 import * as virtio from "../wire/virtio";
@@ -38,6 +39,12 @@ function checkGso(p: Packet, header: usize): i32 {
 /** The field holds the pseudo-header's sum, so summing it with the rest completes the checksum. */
 function finishChecksum(start: usize, field: usize, end: usize): void {
   store<u16>(field, transportChecksum(sum(start, <u32>(end - start))));
+}
+
+/** The same for a TCP or UDP packet that came without a virtio-net header. */
+export function completeChecksum(p: Packet): void {
+  const start = p.ip + p.transport;
+  finishChecksum(start, start + checksumOffset(p), p.ip + p.length);
 }
 
 /** The same for a device write we made, when the device has no virtio-net header to say it with. */

@@ -9,7 +9,7 @@ import {
   WIRE_HEADER_SIZE,
 } from "../memory";
 import { Packet } from "../packet";
-import { BAD_CHECKSUM, BAD_HEADER, DEVICE_BUFFER_FULL } from "../reason";
+import { BAD_CHECKSUM, BAD_HEADER } from "../reason";
 import { checksumOffset, headersOf, isVerified, pseudoSumOf } from "../transport";
 import { fold } from "../wire/checksum";
 import * as ipv4 from "../wire/ipv4";
@@ -17,7 +17,7 @@ import * as ipv6 from "../wire/ipv6";
 import { UDP } from "../wire/protocol";
 import * as udp from "../wire/udp";
 import * as virtio from "../wire/virtio";
-import { hasRoom, madeHeader } from "../wire-list";
+import { madeHeader } from "../wire-list";
 import { closeAll } from "./coalesce";
 import { isFragment } from "./parse";
 import { makeHeaders, segmentsOf } from "./segment";
@@ -41,11 +41,17 @@ export function isWhole(ip: usize, length: u32): bool {
   }
 }
 
-/** Hands such a packet to the device: as it is, or cut where the device takes no UDP super-packets. */
-export function deliverWhole(p: Packet): i32 {
+/** Is it what it is taken for, and sound? Whoever cuts it makes new checksums. */
+export function checkWhole(p: Packet): i32 {
   if (p.protocol != UDP || isFragment(p) || segmentsOf(p) > MAX_GATHERED) return BAD_HEADER;
   if (udp.udpLength(p.ip + p.transport) != p.length - p.transport) return BAD_HEADER;
-  if (!isVerified(p)) return BAD_CHECKSUM;
+  return isVerified(p) ? 0 : BAD_CHECKSUM;
+}
+
+/** Hands such a packet to the device: as it is, or cut where the device takes no UDP super-packets. */
+export function deliverWhole(p: Packet): i32 {
+  const r = checkWhole(p);
+  if (r) return r;
   // No later datagram of its stream may join what was written before it.
   closeAll();
   return load<u32>(OFFLOADS) & CAN_JOIN_UDP ? writeWhole(p) : writeCut(p);
@@ -66,7 +72,7 @@ function writeWhole(p: Packet): i32 {
 function writeCut(p: Packet): i32 {
   const headers = headersOf(p);
   const count = segmentsOf(p);
-  if (!hasRoom() || ENCAP_SIZE + headers > WIRE_HEADER_SIZE) return DEVICE_BUFFER_FULL;
+  if (ENCAP_SIZE + headers > WIRE_HEADER_SIZE) return BAD_HEADER;
   for (let i: u32 = 0; i < count; i++) {
     const ip = madeHeader() + ENCAP_SIZE;
     store<u32>(SEGMENT_COUNT, load<u32>(SEGMENT_COUNT) + 1);

@@ -4,25 +4,27 @@
  * pair; a newcomer takes the first place of its pair, who was there moves to
  * the second, who was there is forgotten. Forgetting costs a lookup, no more.
  *
- *   0      4       8            12     16                   38  40          72      128
- *   +------+-------+------------+------+--------------------+---+-----------+--------+
- *   | kind | ports | generation | peer | VXLAN and Ethernet | 0 | addresses | unused |
- *   +------+-------+------------+------+--------------------+---+-----------+--------+
+ *   0      4       8            12     16                   38      40          72      128
+ *   +------+-------+------------+------+--------------------+-------+-----------+--------+
+ *   | kind | ports | generation | peer | VXLAN and Ethernet | owner | addresses | unused |
+ *   +------+-------+------------+------+--------------------+-------+-----------+--------+
  *
  * A flow decided under an earlier generation of the tables is as good as none.
  */
-import { ENCAP_SIZE, FLOW_BITS, FLOW_SIZE, FLOWS, GENERATION_AT, IN, SEARCHED } from "../memory";
+import { ENCAP_SIZE, FLOW_BITS, FLOW_SIZE, FLOWS, GENERATION_AT, SEARCHED } from "../memory";
 import { Packet } from "../packet";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { TCP, UDP } from "../wire/protocol";
-import { copyHeaders, makeHeaders, THIS_NODE } from "./peer";
+import { copyHeaders, makeHeaders } from "./peer";
 
 const KIND: usize = 0;
 const PORTS: usize = 4;
 const GENERATION: usize = 8;
 const PEER: usize = 12;
 const HEADERS: usize = 16;
+/** Whose the destination is. */
+const OWNER: usize = 38;
 const ADDRESSES: usize = 40;
 
 /** Takes what is known of the packet's flow, if anything is: its peer, its owner, its headers. */
@@ -30,12 +32,8 @@ export function recall(p: Packet, direction: u32): void {
   const flow = find(p, direction);
   if (flow == 0) return;
   p.flow = flow;
-  if (direction == IN) {
-    p.peer = load<u32>(flow, PEER);
-    p.owner = THIS_NODE;
-  } else {
-    p.owner = load<u32>(flow, PEER);
-  }
+  p.peer = load<u32>(flow, PEER);
+  p.owner = load<u16>(flow, OWNER);
 }
 
 /**
@@ -56,6 +54,7 @@ export function remember(p: Packet, direction: u32): void {
   store<u32>(flow, ports, PORTS);
   store<u32>(flow, generation(), GENERATION);
   store<u32>(flow, p.peer, PEER);
+  store<u16>(flow, <u16>p.owner, OWNER);
   memory.copy(flow + ADDRESSES, addresses, p.family == 4 ? 8 : 32);
   makeHeaders(p, flow + HEADERS);
   p.flow = flow;

@@ -135,6 +135,11 @@ export class Compiler {
     return this.#peers.get(name)?.index;
   }
 
+  /** The names of all peers. */
+  names(): Iterable<string> {
+    return this.#peers.keys();
+  }
+
   /** Every route there is, with whose it is. */
   claims(): Claim[] {
     return [...this.#claims];

@@ -12,9 +12,17 @@ export interface DirectionCounters {
   dropped: Partial<Record<Reason, number>>;
 }
 
+export interface InwardCounters extends DirectionCounters {
+  /** Of the delivered, those that went on to another node. */
+  relayed: number;
+  /** Datagrams of the mesh, which are no packets: handed up, and lost because nobody took them in time. */
+  control: number;
+  controlDropped: number;
+}
+
 export interface Counters {
   out: DirectionCounters;
-  in: DirectionCounters;
+  in: InwardCounters;
 }
 
 /** Packets and bytes of inner packets. */
@@ -28,7 +36,12 @@ export interface PeerTraffic {
 export function readCounters(core: Core): Counters {
   return betweenBatches(core, () => ({
     out: readDirection(core, core.layout.OUT),
-    in: readDirection(core, core.layout.IN),
+    in: {
+      ...readDirection(core, core.layout.IN),
+      relayed: readCounter(core, core.layout.COUNTER_RELAYED),
+      control: readCounter(core, core.layout.COUNTER_CONTROL),
+      controlDropped: readCounter(core, core.layout.COUNTER_CONTROL_DROPPED),
+    },
   }));
 }
 

@@ -8,8 +8,8 @@ export interface CoreFunctions {
   prepareReceive(): void;
   /** Runs reads `from`..`count`-1 from the device; gives the first not reached. */
   outbound(from: number, count: number): number;
-  /** Runs messages 0..`count`-1 received from the wire. */
-  inbound(count: number): void;
+  /** Runs messages 0..`count`-1 received from the wire, from packet `from` on; gives the first not reached, 0: none. */
+  inbound(from: number, count: number): number;
   /** Is the message a train of datagrams, for the kernel to cut (UDP_SEGMENT)? */
   isTrain(message: number): number;
   /** From this message on every datagram goes by itself. */

@@ -25,6 +25,9 @@ const NAMES = [
   "COUNTER_ANSWERED",
   "COUNTER_DROPPED",
   "COUNTERS_SIZE",
+  "COUNTER_RELAYED",
+  "COUNTER_CONTROL",
+  "COUNTER_CONTROL_DROPPED",
   "OUT",
   "IN",
   "MAX_PEERS",
@@ -74,6 +77,14 @@ const NAMES = [
   "CMSG_LEVEL",
   "CMSG_TYPE",
   "CMSG_DATA",
+  "MAILBOX",
+  "MAILBOX_PLACES",
+  "MAILBOX_SIZE",
+  "MAILBOX_LENGTH",
+  "MAILBOX_BYTES",
+  "MAILBOX_PUT",
+  "MAILBOX_TAKEN",
+  "MAX_CONTROL",
   "WIRE",
   "WIRE_IOVECS",
   "MAX_SEGMENTS",
@@ -97,6 +108,7 @@ const NAMES = [
   "GUARD_5",
   "GUARD_6",
   "GUARD_7",
+  "GUARD_8",
 ] as const;
 
 export type Layout = Readonly<Record<(typeof NAMES)[number], number>>;

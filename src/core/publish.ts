@@ -8,6 +8,7 @@ import { updateAll } from "../compile/lpm.js";
 import { networkOrder } from "../compile/peers.js";
 import { Rib, routeList } from "../compile/rib.js";
 import type { Peer } from "../peer.js";
+import { Activity } from "./activity.js";
 import { TableCopy } from "./copy.js";
 import { type PeerTraffic, readTraffic } from "./counters.js";
 import type { Core } from "./instance.js";
@@ -21,6 +22,7 @@ export class Publisher {
   readonly #copies: readonly TableCopy[];
   /** What the copy that is spare now lacks. */
   #missed: Differences | undefined;
+  readonly #activity: Activity;
   #generation = 0;
   /** What the routes of both copies are painted from. */
   readonly #ribs = { 4: new Rib(4), 6: new Rib(6) };
@@ -28,6 +30,7 @@ export class Publisher {
   constructor(core: Core) {
     this.#core = core;
     this.#compiler = new Compiler(core.layout.MAX_PEERS);
+    this.#activity = new Activity(core);
     this.#copies = [new TableCopy(core, 0), new TableCopy(core, 1)];
   }
 
@@ -73,6 +76,11 @@ export class Publisher {
   traffic(name: string): PeerTraffic | undefined {
     const index = this.placeOf(name);
     return index === undefined ? undefined : readTraffic(this.#core, index);
+  }
+
+  /** Names of the peers to which packets went since this was asked last. */
+  active(): string[] {
+    return [...this.#compiler.names()].filter((name) => this.#activity.take(this.placeOf(name)!));
   }
 
   /** The largest inner packet that the way to a peer is now known to take, bytes; at most `mtu`. */

@@ -24,7 +24,7 @@ const REASONS = [
   ["wrong-vni", "the datagram belongs to another VXLAN network"],
   ["unknown-peer", "the datagram comes from an underlay address that is no peer's"],
   ["spoofed-source", "a peer sent an inner source that is not in its leases"],
-  ["not-local", "a peer sent a packet for an address that is not in this node's leases"],
+  ["relay-loop", "the packet would go back to the underlay address it came from"],
   ["send-buffer-full", "the UDP socket took no more, for longer than waiting helps"],
   ["send-failed", "the kernel refused to send the datagram"],
   ["device-buffer-full", "the device took no more, for longer than waiting helps"],

@@ -60,11 +60,19 @@ export interface DirectionCounters {
   readonly dropped: Readonly<Record<string, number>>;
 }
 
+export interface InwardCounters extends DirectionCounters {
+  /** Of the delivered, those that went on to another node. */
+  readonly relayed: number;
+  /** Datagrams of the mesh, beside the packets: handed to it, and lost because it was too slow. */
+  readonly control: number;
+  readonly controlDropped: number;
+}
+
 export interface Counters {
   /** From the device to the wire. */
   readonly out: DirectionCounters;
-  /** From the wire to the device. */
-  readonly in: DirectionCounters;
+  /** From the wire to the device, or to another node. */
+  readonly in: InwardCounters;
 }
 
 export interface View {

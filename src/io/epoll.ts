@@ -3,6 +3,7 @@ import { check, close, epollCreate, epollCtl, epollWait } from "./libc.js";
 
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 0x001;
 const EPOLLERR = 0x008;
 
@@ -20,6 +21,12 @@ export class Epoll {
     this.#capacity = descriptors.length;
     this.#events = new DataView(new ArrayBuffer(EVENT_SIZE * descriptors.length));
     for (const fd of descriptors) this.#watch(fd);
+  }
+
+  /** From the next wait on `to` is watched and `from` is not. */
+  exchange(from: number, to: number): void {
+    check(epollCtl(this.#fd, EPOLL_CTL_DEL, from, new Uint8Array(EVENT_SIZE)), "epoll_ctl");
+    this.#watch(to);
   }
 
   #watch(fd: number): void {

@@ -9,12 +9,22 @@ import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
 import type { Offloads } from "../config.js";
 import type { Core } from "../core/instance.js";
+import { takeMail } from "../core/mailbox.js";
+import type { Publisher } from "../core/publish.js";
 import { WeftError } from "../error.js";
+import type { DataPath } from "../mesh/datapath.js";
 import { check, close, eventfd, eventfdWrite, hostAddress } from "./libc.js";
-import type { LoopParts } from "./loop.js";
+import type { LoopParts, Order, Word } from "./loop.js";
 import { tryTrains } from "./probe.js";
 import { openTun } from "./tun.js";
-import { gather, openUdp } from "./udp.js";
+import { gather, openUdp, sendDatagram } from "./udp.js";
+
+export interface KernelParts {
+  readonly core: Core;
+  /** Knows the peers by name. */
+  readonly publisher: Publisher;
+  readonly log: Logger;
+}
 
 export interface KernelOptions {
   /** Name of the device to make. */
@@ -38,19 +48,29 @@ const EFD_NONBLOCK = 0o4000;
  * Emits `error` (WeftError DATAPLANE_STOPPED) when the worker ends by itself: the
  * device was removed, or the core trapped. Nothing moves then; `stop` is still due.
  */
-export class KernelIo extends EventEmitter<{ error: [WeftError] }> {
+export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements DataPath {
   readonly #core: Core;
+  readonly #publisher: Publisher;
   readonly #options: KernelOptions;
   readonly #log: Logger;
   readonly #descriptors: number[] = [];
   #offloads: Offloads = { tso: false, uso: false, gso: false, gro: false };
+  #worker: Worker | undefined;
   #ended: Promise<void> | undefined;
   #wake = -1;
+  #wire = -1;
+  #address: string;
+  /** As in LoopParts. */
+  readonly #told = new Int32Array(new SharedArrayBuffer(4));
+  #receiver: (from: string, bytes: Uint8Array) => void = () => {};
+  #exchanged: () => void = () => {};
 
-  constructor(core: Core, options: KernelOptions, log: Logger) {
+  constructor({ core, publisher, log }: KernelParts, options: KernelOptions) {
     super();
     this.#core = core;
+    this.#publisher = publisher;
     this.#options = options;
+    this.#address = options.address;
     this.#log = log;
   }
 
@@ -59,10 +79,10 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> {
     try {
       const { fd: device, tso, uso } = openTun(tun, this.#options.offloads);
       this.#keep(device);
-      const wire = this.#keep(openUdp(address, port));
-      this.#use({ tso, uso, ...this.#tryTrains(wire) });
+      this.#wire = this.#keep(openUdp(address, port));
+      this.#use({ tso, uso, ...this.#tryTrains(this.#wire) });
       this.#wake = this.#keep(check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"));
-      await this.#work({ tun: device, udp: wire, wake: this.#wake });
+      await this.#work({ tun: device, udp: this.#wire, wake: this.#wake });
     } catch (error) {
       await this.stop();
       throw error;
@@ -78,12 +98,49 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> {
   }
 
   async stop(): Promise<void> {
-    this.#wakeWorker();
+    this.#tell("stop");
     await this.#ended;
-    process.off("exit", this.#wakeWorker);
+    process.off("exit", this.#onExit);
     for (const fd of this.#descriptors.splice(0)) close(fd);
     this.#wake = -1;
+    this.#wire = -1;
   }
+
+  /**
+   * This host has another underlay address: a socket there takes the place of the
+   * one there was. The device and all connections through it stay.
+   * @throws WeftError as `start` does, when the address cannot be had; then nothing has changed
+   */
+  async rebind(address: string): Promise<void> {
+    if (address === this.#address) return;
+    const wire = this.#keep(openUdp(address, this.#options.port));
+    if (this.#offloads.gro) gather(wire);
+    const exchanged = new Promise<void>((resolve) => {
+      this.#exchanged = resolve;
+    });
+    this.#tell({ udp: wire });
+    await Promise.race([exchanged, this.#ended]);
+    this.#release(this.#wire);
+    this.#wire = wire;
+    this.#address = address;
+    this.#log.info({ underlay: `${address}:${this.#options.port}` }, "dataplane moved");
+  }
+
+  // ---- the data path of the mesh
+
+  send(to: string, bytes: Uint8Array): void {
+    sendDatagram(this.#wire, to, bytes);
+  }
+
+  receive(receiver: (from: string, bytes: Uint8Array) => void): void {
+    this.#receiver = receiver;
+  }
+
+  active(): string[] {
+    return this.#publisher.active();
+  }
+
+  // ---- parts
 
   /** Each is tried on this very host; what does not work is said once and left off. */
   #tryTrains(wire: number): Pick<Offloads, "gso" | "gro"> {
@@ -115,23 +172,48 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> {
     const { bytes, view, layout, module, memory } = this.#core;
     view.setBigUint64(layout.HOST_BASE, BigInt(hostAddress(bytes)), true);
     // A process that exits waits for its workers, and this one blocks in the kernel.
-    process.on("exit", this.#wakeWorker);
+    process.on("exit", this.#onExit);
     const busyPoll = this.#options.busyPoll / 1000;
-    const workerData: LoopParts = { module, memory, busyPoll, ...descriptors };
+    const told = this.#told.buffer as SharedArrayBuffer;
+    const workerData: LoopParts = { module, memory, busyPoll, told, ...descriptors };
     const worker = new Worker(new URL("./loop.js", import.meta.url), { workerData });
+    this.#worker = worker;
     this.#ended = new Promise((resolve) => worker.once("exit", () => resolve()));
     await once(worker, "message");
-    worker.on("message", (warning: string) => this.#log.warn(warning));
+    worker.on("message", (word: Word) => this.#hear(word));
     worker.on("error", (cause) => this.emit("error", stopped(cause)));
   }
 
-  readonly #wakeWorker = (): void => {
+  #hear(word: Word): void {
+    if (word === "exchanged") this.#exchanged();
+    else if (word === "mail") this.#deliverMail();
+    else if (word !== "ready") this.#log.warn(word.warning);
+  }
+
+  #deliverMail(): void {
+    // First, so that what comes from now on is told again.
+    Atomics.store(this.#told, 0, 0);
+    for (const { from, bytes } of takeMail(this.#core)) this.#receiver(from, bytes);
+  }
+
+  #tell(order: Order): void {
+    this.#worker?.postMessage(order);
     if (this.#wake >= 0) eventfdWrite(this.#wake, 1);
-  };
+  }
+
+  readonly #onExit = (): void => this.#tell("stop");
 
   #keep(fd: number): number {
     this.#descriptors.push(fd);
     return fd;
+  }
+
+  /** `stop` may have come first. */
+  #release(fd: number): void {
+    const at = this.#descriptors.indexOf(fd);
+    if (at < 0) return;
+    this.#descriptors.splice(at, 1);
+    close(fd);
   }
 }
 

@@ -18,6 +18,14 @@ type Open = (path: string, flags: number) => number;
 type Transfer = (fd: number, address: number, size: number) => number;
 type TransferMany = (fd: number, vectors: number, count: number, flags: number) => number;
 type Request<Argument> = (fd: number, request: number, argument: Argument) => number;
+type SendTo = (
+  fd: number,
+  bytes: Bytes,
+  size: number,
+  flags: number,
+  address: Bytes,
+  addressSize: number,
+) => number;
 type SetOption = (fd: number, level: number, option: number, value: Bytes, size: number) => number;
 
 export const open: Open = libc.func("int open(const char *path, int flags)");
@@ -44,6 +52,9 @@ export const setsockopt: SetOption = libc.func(
   "int setsockopt(int fd, int level, int option, void *value, uint size)",
 );
 
+export const sendto: SendTo = libc.func(
+  "long sendto(int fd, void *bytes, size_t size, int flags, void *address, uint address_size)",
+);
 /** The vectors, of `struct mmsghdr`, lie in the core's memory. */
 export const sendmmsg: TransferMany = libc.func(
   "int sendmmsg(int fd, uintptr_t vectors, uint count, int flags)",
@@ -70,6 +81,10 @@ export const eventfd: (initial: number, flags: number) => number = libc.func(
 );
 export const eventfdWrite: (fd: number, value: number) => number = libc.func(
   "int eventfd_write(int fd, uint64_t value)",
+);
+
+export const eventfdRead: (fd: number, value: Bytes) => number = libc.func(
+  "int eventfd_read(int fd, void *value)",
 );
 
 /** Why the last call of this thread failed. */

@@ -4,11 +4,13 @@
  *
  *     wait -+- the device: read ----> core.outbound -+-> send what waits for the wire
  *           +- the wire: receive ---> core.inbound  -+-> write what waits for the device
+ *           |                                        +-> tell the main thread of its mail
+ *           +- an order: another socket, or the end
  *
  * It blocks in the kernel and nowhere else: no timers, no promises. The main
- * thread ends it by making `wake` readable.
+ * thread gives it an order and makes `wake` readable.
  */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { Core } from "../core/instance.js";
 import {
   DEVICE_BUFFER_FULL,
@@ -20,6 +22,7 @@ import { Epoll } from "./epoll.js";
 import { EAGAIN, EBADFD, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "./errno.js";
 import {
   errno,
+  eventfdRead,
   hostAddress,
   pause,
   read,
@@ -39,7 +42,14 @@ export interface LoopParts {
   readonly wake: number;
   /** Milliseconds to keep looking before sleeping; 0: sleep at once. */
   readonly busyPoll: number;
+  /** One word, 1 from when the main thread was told of its mail until it looked. */
+  readonly told: SharedArrayBuffer;
 }
+
+/** What the main thread may say: to end, or which socket to use from now on. */
+export type Order = "stop" | { readonly udp: number };
+/** What this worker may say: that it runs, has another socket, has mail, or something for the log. */
+export type Word = "ready" | "exchanged" | "mail" | { readonly warning: string };
 
 /** Milliseconds. Should a wake-up ever be lost, ending this worker takes no longer. */
 const IDLE = 1000;
@@ -56,7 +66,9 @@ const LONG = 16 * 1024;
 const TRAINS_TO_REFUSE = 16;
 const MSG_ERRQUEUE = 0x2000;
 
-const { module, memory, tun, udp, wake, busyPoll } = workerData as LoopParts;
+const { module, memory, tun, wake, busyPoll, told } = workerData as LoopParts;
+let { udp } = workerData as LoopParts;
+const port = parentPort!;
 const core = await Core.create({ module, memory });
 const { view, layout } = core;
 const { outbound, inbound, settle, isTrain, splitTrains, sendFailed, writeFailed } = core.exports;
@@ -72,7 +84,9 @@ let toldAt = -1;
 
 core.exports.prepareReceive();
 const ready = new Epoll([tun, udp, wake]);
-parentPort?.postMessage("ready");
+const isTold = new Int32Array(told);
+const woken = new BigUint64Array(1);
+say("ready");
 run();
 ready.close();
 
@@ -80,10 +94,27 @@ function run(): void {
   let awakeUntil = 0;
   for (;;) {
     ready.wait(busyPoll > 0 && performance.now() < awakeUntil ? 0 : IDLE);
-    if (ready.has(wake)) return;
+    if (ready.has(wake) && !obey()) return;
     const worked = turnOut() + turnIn();
     if (worked > 0 && busyPoll > 0) awakeUntil = performance.now() + busyPoll;
   }
+}
+
+/** Does what the main thread said; false when that was to end. */
+function obey(): boolean {
+  eventfdRead(wake, woken);
+  for (let said = receiveMessageOnPort(port); said; said = receiveMessageOnPort(port)) {
+    const order: Order = said.message;
+    if (order === "stop") return false;
+    ready.exchange(udp, order.udp);
+    udp = order.udp;
+    say("exchanged");
+  }
+  return true;
+}
+
+function say(word: Word): void {
+  port.postMessage(word);
 }
 
 /** One batch from the device. The core stops early when its lists are full: flush, go on. */
@@ -101,17 +132,29 @@ function turnOut(): number {
   return count;
 }
 
-/** One batch from the wire. */
+/** One batch from the wire, some of which may go back to it. */
 function turnIn(): number {
   if (ready.failed(udp)) takeErrors();
   if (!ready.has(udp)) return 0;
   const count = receiveWire();
   if (count === 0) return 0;
-  tick();
-  inbound(count);
-  writeToDevice();
+  const now = tick();
+  let at = 0;
+  do {
+    at = inbound(at, count);
+    sendToWire(now + SEND_PATIENCE);
+    writeToDevice();
+  } while (at > 0);
   settle(layout.IN);
+  tellOfMail();
   return count;
+}
+
+/** Once, until the main thread looked: however much comes in, one word waits for it. */
+function tellOfMail(): void {
+  const put = view.getUint32(layout.MAILBOX_PUT, true);
+  if (put === view.getUint32(layout.MAILBOX_TAKEN, true)) return;
+  if (Atomics.exchange(isTold, 0, 1) === 0) say("mail");
 }
 
 function tick(): number {
@@ -208,9 +251,7 @@ function waitForRoom(message: number, why: number, deadline: number): boolean {
 function giveUpTrains(why: number): void {
   const offloads = view.getUint32(layout.OFFLOADS, true);
   view.setUint32(layout.OFFLOADS, offloads & ~layout.CAN_TRAIN, true);
-  parentPort?.postMessage(
-    `the kernel refuses to send trains (errno ${why}): gso is off from now on`,
-  );
+  say({ warning: `the kernel refuses to send trains (errno ${why}): gso is off from now on` });
 }
 
 /** What the underlay said, between batches: the core reads it as one of no packets. */

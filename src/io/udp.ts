@@ -2,10 +2,10 @@
  * The UDP socket on the underlay: one, bound to this node's own address, so that
  * peers see datagrams come from the endpoint they know.
  */
-import { parseAddress } from "../address.js";
+import { parseAddress, parseEndpoint } from "../address.js";
 import { writeSockaddr } from "../compile/peers.js";
 import { bindError } from "./bind.js";
-import { bind, check, close, errno, getsockname, setsockopt, socket } from "./libc.js";
+import { bind, check, close, errno, getsockname, sendto, setsockopt, socket } from "./libc.js";
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -57,6 +57,15 @@ export function openUdp(address: string, port: number): number {
     close(fd);
     throw error;
   }
+}
+
+/** Sends one datagram, best effort, beside whoever else uses the socket. */
+export function sendDatagram(fd: number, to: string, bytes: Uint8Array): void {
+  const sockaddr = new Uint8Array(SOCKADDR_IN6_SIZE);
+  const length = writeSockaddr(new DataView(sockaddr.buffer), parseEndpoint(to));
+  const send = () => sendto(fd, bytes, bytes.length, 0, sockaddr, length) >= 0;
+  // An ICMP error about an earlier datagram makes one send fail, and is gone with that.
+  if (!send()) send();
 }
 
 /** The port that the kernel chose for a socket opened on port 0. */

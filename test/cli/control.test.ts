@@ -107,6 +107,8 @@ describe("the control socket", () => {
     const { type, body } = await call({ socketPath: await serve() }, "/metrics");
     expect(type).toContain("version=0.0.4");
     expect(body).toContain('weft_packets_received_total{direction="out"} 107\n');
+    expect(body).toContain("weft_packets_relayed_total 30\n");
+    expect(body).toContain("weft_control_received_total 12\n");
     expect(body).toContain('weft_packets_dropped_total{direction="in",reason="wrong VNI"} 1\n');
     for (const line of body.trimEnd().split("\n")) {
       expect(line).toMatch(/^(# TYPE \w+ (counter|gauge)|\w+(\{(\w+="[^"]*",?)+\})? \d+)$/);
@@ -207,9 +209,9 @@ describe("the verbs", () => {
       return stdout;
     };
     expect(await printed("peers")).toBe(
-      `NAME      ENDPOINT         LEASES                        STATE        PATH    RTT ms   MTU  MAC
-h2        192.0.2.2:4789   10.244.8.0/24, 10.244.9.0/24  established  direct     0.4  1450  02:00:00:00:00:02
-evil?[2J  192.0.2.33:4789                                connecting   via h2       -  1280  02:00:00:00:00:03
+      `NAME      ENDPOINT         LEASES                        STATE        PATH    RTT ms  LOSS %   MTU  MAC
+h2        192.0.2.2:4789   10.244.8.0/24, 10.244.9.0/24  established  direct     0.4      25  1450  02:00:00:00:00:02
+evil?[2J  192.0.2.33:4789                                connecting   via h2       -       -  1280  02:00:00:00:00:03
 `,
     );
     expect(await printed("routes")).toBe(
@@ -222,9 +224,12 @@ evil?[2J  192.0.2.33:4789                                connecting   via h2    
     expect(await printed("counters")).toBe(`PACKETS             OUT    IN
 received            107  1000
 delivered           100   999
+  relayed                  30
 answered              2     0
 dropped: no route     5     0
 dropped: wrong VNI    0     1
+control                    12
+control dropped             0
 `);
     expect(await printed("status")).toMatch(
       /^node {6}h1\nhealth {4}healthy\naddress {3}10\.244\.7\.1, fd00:244:0:7::1\n(.*\n)*offloads {2}tso gso\n/,

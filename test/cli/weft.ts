@@ -44,7 +44,15 @@ export function file(name: string, text: string, mode = 0o600): string {
 
 export const COUNTERS: Counters = {
   out: { received: 107, delivered: 100, answered: 2, dropped: { "no route": 5 } },
-  in: { received: 1000, delivered: 999, answered: 0, dropped: { "wrong VNI": 1 } },
+  in: {
+    received: 1000,
+    delivered: 999,
+    answered: 0,
+    dropped: { "wrong VNI": 1 },
+    relayed: 30,
+    control: 12,
+    controlDropped: 0,
+  },
 };
 
 /** An agent's answers, whatever they are made from. */

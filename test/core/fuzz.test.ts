@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
 import { writeSockaddr } from "../../src/compile/peers.js";
+import { takeMail } from "../../src/core/mailbox.js";
 import {
   DEVICE_BUFFER_FULL,
   DEVICE_FAILED,
@@ -157,9 +158,19 @@ function fromDevice(): Uint8Array {
 
 const SENDERS = [B.endpoint, C.endpoint, "198.51.100.1:4789", "[2001:db8::99]:4789"];
 
+/** Ours, or another peer's, to be relayed. */
+const destinations = () => (rnd() < 0.7 ? OURS : THEIRS);
+
+/** What the mesh sends beside the packets, or something near it. */
+function mail(): Received {
+  const bytes = new Uint8Array(pick([4, 7, 8, 9, 100, 511, 512, 513]));
+  bytes.set(Buffer.from("weft"));
+  return { from: pick(SENDERS), bytes };
+}
+
 /** One datagram, sound or not. */
 function datagram(): Received {
-  const inner = damage(packet(THEIRS, OURS));
+  const inner = damage(packet(THEIRS, destinations()));
   const whole = vxlan(inner.length > 0 ? inner : new Uint8Array(1), {
     vni: rnd() < 0.97 ? 1 : below(2 ** 24),
     flags: rnd() < 0.97 ? 8 : below(256),
@@ -178,7 +189,7 @@ function senderOf(inner: Uint8Array): string {
 /** Datagrams of a stream as the kernel gathers them, with a size that may be a lie. */
 function train(): Received {
   const family = rnd() < 0.5 ? 4 : 6;
-  const [src, dst] = [pick(THEIRS[family]), pick(OURS[family])];
+  const [src, dst] = [pick(THEIRS[family]), pick(destinations()[family])];
   const data = new Uint8Array(pick([1, 10, 100, 100, 1000]));
   const isTcp = rnd() < 0.6;
   const sport = below(4);
@@ -205,7 +216,7 @@ function train(): Received {
 /** One datagram around a UDP super-packet, as a Linux peer without offloads in its way sends it. */
 function superPacket(): Received {
   const family = rnd() < 0.5 ? 4 : 6;
-  const [src, dst] = [pick(THEIRS[family]), pick(OURS[family])];
+  const [src, dst] = [pick(THEIRS[family]), pick(destinations()[family])];
   const payload = udp(src, dst, new Uint8Array(1 + below(9000)), { partial: rnd() < 0.7 });
   const inner = (family === 4 ? ipv4 : ipv6)({ src, dst, protocol: UDP, payload });
   return { from: senderOf(inner), bytes: vxlan(inner), size: pick([1, 100, 536, 1400]) };
@@ -237,6 +248,7 @@ describe("fuzz", () => {
       layout.GUARD_5,
       layout.GUARD_6,
       layout.GUARD_7,
+      layout.GUARD_8,
       layout.END,
     ].map((at) => [at, at + layout.GUARD_SIZE]);
     guards.push([0, layout.CONTROL]);
@@ -323,30 +335,30 @@ describe("fuzz", () => {
       layout.WIRE_IOVECS + layout.MAX_SEGMENTS * 2 * layout.IOVEC_SIZE,
       layout.GUARD_5,
     ];
+    const answers: [number, number] = [
+      layout.DEVICE_IOVECS + layout.MAX_PACKETS * layout.MAX_SLICES * layout.IOVEC_SIZE,
+      layout.GUARD_6,
+    ];
     for (let i = 0; i < view.getUint32(layout.WIRE_COUNT, true); i++) {
       if (i >= layout.MAX_SEGMENTS) throw new Error("more messages than there is room for");
       const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
       const slices = pointer(message + layout.MMSGHDR_IOVLEN);
       if (slices > 2 * layout.MAX_TRAIN) throw new Error(`${slices} slices in a message`);
       const iovecs = pointer(message + layout.MMSGHDR_IOV);
-      const bytes = checkSlices(iovecs, slices, [headers], ends);
+      const bytes = checkSlices(iovecs, slices, [answers, headers], ends);
       if (bytes > 65507) throw new Error(`a message of ${bytes} bytes`);
       if (rnd() < 0.01) {
         if (exports.isTrain(i)) exports.splitTrains(i);
         else exports.sendFailed(i, pick([SEND_FAILED, SEND_BUFFER_FULL]));
       }
     }
-    // A super-packet for a device that takes none is cut with headers made where the wire has room.
-    const answers: [number, number] = [
-      layout.DEVICE_IOVECS + layout.MAX_PACKETS * layout.MAX_SLICES * layout.IOVEC_SIZE,
-      layout.GUARD_6,
-    ];
     const writes = view.getUint32(layout.DEVICE_COUNT, true);
     if (writes > layout.MAX_PACKETS) throw new Error(`${writes} writes`);
     for (let i = 0; i < writes; i++) {
       const slices = view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true);
       if (slices > layout.MAX_SLICES) throw new Error(`${slices} slices in a write`);
       const iovecs = layout.DEVICE_IOVECS + i * layout.MAX_SLICES * layout.IOVEC_SIZE;
+      // A super-packet for a device that takes none is cut with headers made where the wire has room.
       const bytes = checkSlices(iovecs, slices, [answers, headers], ends);
       if (bytes > layout.VIRTIO_SIZE + layout.MAX_PACKET) throw new Error(`a write of ${bytes}`);
       if (slices === 1) exports.finishWrite(pointer(iovecs), pointer(iovecs + layout.IOVEC_LEN));
@@ -437,10 +449,12 @@ describe("fuzz", () => {
     const { layout, core } = host;
     const { inbound, settle } = core.exports;
     const tables = digestOfTables();
-    const singles = Array.from({ length: STOCK }, datagram);
+    const singles = Array.from({ length: STOCK }, () => (rnd() < 0.98 ? datagram() : mail()));
     const trains = Array.from({ length: TRAINS }, () => (rnd() < 0.9 ? train() : superPacket()));
     let received = 0;
     let written = 0;
+    let sent = 0;
+    let mailTaken = 0;
     while (received < PACKETS_EACH_WAY) {
       const count = 1 + below(layout.BATCH);
       const ends: number[] = [];
@@ -455,10 +469,16 @@ describe("fuzz", () => {
         host.announce(i, bytes.length, size);
         ends.push(host.messageStart(i) + bytes.length);
       }
+      core.setClock(PACKETS_EACH_WAY + received);
       host.setOffloads(rnd() < 0.7, rnd() < 0.7);
-      inbound(count);
-      written += core.view.getUint32(layout.DEVICE_COUNT, true);
-      sendAndWrite(ends);
+      let at = 0;
+      do {
+        at = inbound(at, count);
+        written += core.view.getUint32(layout.DEVICE_COUNT, true);
+        sent += core.view.getUint32(layout.WIRE_COUNT, true);
+        sendAndWrite(ends);
+      } while (at > 0);
+      if (rnd() < 0.005) mailTaken += takeMail(core).length;
       received += core.view.getUint32(layout.PACKET_COUNT, true);
       settle(layout.IN);
       ends.forEach((end, i) => {
@@ -470,11 +490,20 @@ describe("fuzz", () => {
     expect(host.counters().in.received).toBe(received);
     expect(total("in")).toBe(received);
     // Some were joined, or the slices above would never have been more than one.
-    expect(written).toBeLessThan(host.counters().in.delivered);
+    const { delivered, answered, relayed, control, controlDropped } = host.counters().in;
+    expect(written).toBeLessThan(delivered - relayed);
+    expect(sent).toBeLessThan(relayed + answered);
+    expect(relayed).toBeGreaterThan(PACKETS_EACH_WAY / 100);
+    expect(answered).toBeGreaterThan(PACKETS_EACH_WAY / 1000);
+    expect(mailTaken + takeMail(core).length).toBe(control);
+    expect(controlDropped).toBeGreaterThan(0);
     expectReached("in", [
       ...ANY_PACKET,
-      ...between("not-vxlan", "not-local"),
-      ...between("device-buffer-full", "device-failed"),
+      ...between("not-vxlan", "relay-loop"),
+      ...between("send-buffer-full", "device-failed"),
+      "no-route",
+      "ttl-exceeded",
+      "too-big",
     ]);
   });
 });

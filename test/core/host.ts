@@ -158,9 +158,17 @@ export class Host {
     messages.forEach((message, i) => {
       this.writeMessage(i, message);
     });
-    this.core.exports.inbound(messages.length);
-    afterPass();
-    return { written: this.writes(), verdicts: this.settle(this.layout.IN) };
+    const { exports } = this.core;
+    const sent: Sent[] = [];
+    const written: Uint8Array[] = [];
+    let at = 0;
+    do {
+      at = exports.inbound(at, messages.length);
+      afterPass();
+      sent.push(...this.messages());
+      written.push(...this.writes());
+    } while (at > 0);
+    return { sent, written, verdicts: this.settle(this.layout.IN) };
   }
 
   counters(): Counters {

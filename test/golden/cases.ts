@@ -33,6 +33,7 @@ export interface Case {
 
 const OURS = "10.244.1.1";
 const THEIRS = "10.244.2.1";
+const LINUX = "10.244.3.1";
 const OURS_6 = "fd00:244:0:1::1";
 const THEIRS_6 = "fd00:244:0:2::1";
 const B = "192.0.2.2:51234";
@@ -81,6 +82,19 @@ export const CASES: Readonly<Record<string, Case>> = {
       { from: B, data: vxlan(ping(THEIRS, OURS), { flags: 0 }) },
       { from: B, data: vxlan(ping(THEIRS, OURS), { etherType: 0x0806 }) },
       { from: B, data: vxlan(ping(THEIRS, OURS)).slice(0, 60) },
+    ],
+  },
+  relayed: {
+    device: [],
+    wire: [
+      { from: B, data: vxlan(ping(THEIRS, LINUX)) },
+      { from: "192.0.2.3:40000", data: vxlan(ping(LINUX, THEIRS)) },
+      { from: B, data: vxlan(datagram(THEIRS, LINUX, 3000)) },
+      { from: B, data: vxlan(datagram(THEIRS, LINUX, 3000, { df: true })) },
+      { from: B, data: vxlan(ping(THEIRS, LINUX, { ttl: 1 })) },
+      { from: B, data: vxlan(ping6(THEIRS_6, "fd00:244:0:9::9")) },
+      { from: B, data: vxlan(ping(THEIRS, "10.244.2.9")) },
+      { from: "203.0.113.9:4789", data: Buffer.from("weft, and what the core does not look at") },
     ],
   },
   "unfinished-checksums": {

@@ -1,0 +1,37 @@
+import { Packet } from "../packet";
+import { RELAY_LOOP } from "../reason";
+import { hasAddress } from "../tables/peer";
+import { isSound, isUnfinished } from "../transport";
+import { TCP, UDP } from "../wire/protocol";
+import { completeChecksum } from "./offload";
+import { isFragment } from "./parse";
+import { route } from "./route";
+import { checkWhole } from "./whole";
+
+/**
+ * Turns a packet from the wire towards the peer whose its destination is, as a
+ * router does. Never back to the address it came from: two tables that disagree
+ * would pass it to and fro.
+ */
+export function relay(p: Packet): i32 {
+  p.origin = p.peer;
+  p.peer = p.owner;
+  // What is remembered of its flow leads here, not there.
+  p.flow = 0;
+  if (p.peer == p.origin || hasAddress(p.peer, p.sender)) return RELAY_LOOP;
+  if (p.segmentSize) {
+    const r = checkWhole(p);
+    if (r) return r;
+  }
+  const r = route(p);
+  if (r) return r;
+  if (p.segmentSize == 0) finish(p);
+  return 0;
+}
+
+/** The next VTEP need not know that a Linux peer left a checksum unfinished. */
+function finish(p: Packet): void {
+  if ((p.protocol != TCP && p.protocol != UDP) || isFragment(p)) return;
+  // A finished one may look like it by chance.
+  if (isUnfinished(p) && !isSound(p)) completeChecksum(p);
+}

@@ -1,0 +1,31 @@
+/** Takes out the datagrams that the core kept for the control plane: `assembly/mailbox.ts` puts them in. */
+import { formatEndpoint } from "../address.js";
+import { readSockaddr } from "../compile/peers.js";
+import type { Core } from "./instance.js";
+
+export interface Mail {
+  /** `ip:port` */
+  readonly from: string;
+  readonly bytes: Uint8Array;
+}
+
+/** What there is now, oldest first; what comes meanwhile waits for the next time. */
+export function takeMail(core: Core): Mail[] {
+  const { layout, words } = core;
+  const taken = Atomics.load(words, layout.MAILBOX_TAKEN >> 2);
+  const count = (Atomics.load(words, layout.MAILBOX_PUT >> 2) - taken) >>> 0;
+  const mail = Array.from({ length: count }, (_, i) => read(core, (taken + i) >>> 0));
+  Atomics.add(words, layout.MAILBOX_TAKEN >> 2, count);
+  return mail;
+}
+
+function read({ layout, view, bytes }: Core, number: number): Mail {
+  const place = layout.MAILBOX + (number % layout.MAILBOX_PLACES) * layout.MAILBOX_SIZE;
+  const start = place + layout.MAILBOX_BYTES;
+  const length = view.getUint32(place + layout.MAILBOX_LENGTH, true);
+  const sender = new DataView(view.buffer, place, layout.MAILBOX_LENGTH);
+  return {
+    from: formatEndpoint(readSockaddr(sender)),
+    bytes: bytes.slice(start, start + length),
+  };
+}
