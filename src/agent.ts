@@ -12,6 +12,7 @@ import {
   firstHost,
   formatAddress,
   formatEndpoint,
+  type Prefix,
   parseMac,
   parsePrefix,
 } from "./address.js";
@@ -162,6 +163,7 @@ export class Agent implements Control {
         listen: { address: formatAddress(underlay.address), port: config.meshPort },
         join: config.join,
         reserved: config.staticPeers.flatMap(({ leases }) => leases.map(parsePrefix)),
+        leases: config.leases,
         ...((founds || config.networkGiven) && { network: config.network }),
         ...(founds && { leaseLength: config.subnetLen, leaseLength6: config.subnetLen6 }),
       },
@@ -213,8 +215,7 @@ export class Agent implements Control {
       mtu,
       leases: self.leases.map(parsePrefix),
     };
-    if (own.leases.length === 0) await this.#unconfigure();
-    if (!this.#link && own.leases.length > 0) await this.#configure(own.leases.map(firstHost));
+    await this.#settle(addressesIn(self.network.map(parsePrefix), own.leases));
 
     const peers = this.#statics.join(mesh.peers(), trouble);
     publisher.publish(own, peers);
@@ -222,7 +223,17 @@ export class Agent implements Control {
     trouble.push(...((await this.#link?.setRoutes(this.#beyondTheNetwork())) ?? []));
   }
 
-  /** Gives the device its addresses: once, when the leases are known. */
+  /** The device has these addresses from now on, and no others. */
+  async #settle(addresses: readonly Address[]): Promise<void> {
+    const [before, after] = [this.#addresses, addresses].map((all) =>
+      all.map(formatAddress).join(),
+    );
+    if (before === after) return;
+    await this.#unconfigure();
+    if (addresses.length > 0) await this.#configure(addresses);
+  }
+
+  /** Gives the device its addresses, when the leases are known. */
   async #configure(addresses: readonly Address[]): Promise<void> {
     const { claim, publisher, mesh, mtu } = this.#running;
     const network = mesh.self().network.map(parsePrefix);
@@ -347,6 +358,13 @@ const pathOf = (
 
 const rounded = (value: number | undefined): number | null =>
   value === undefined ? null : Math.round(value * 1000) / 1000;
+
+/** A node's address in each network is the first of the first lease it holds there. */
+const addressesIn = (networks: readonly Prefix[], leases: readonly Prefix[]): Address[] =>
+  networks.flatMap((network) => {
+    const first = leases.find((lease) => covers(network, lease));
+    return first ? [firstHost(first)] : [];
+  });
 
 /** pino wants the fields before the sentence. */
 const meshLog = (log: Logger): Log => ({

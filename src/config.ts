@@ -40,7 +40,9 @@ export interface Config {
   readonly mtu?: number;
   /** What may be used where the kernel has it. */
   readonly offloads: Offloads;
-  /** Whether the lease goes back to its giver when the agent stops. */
+  /** How many leases to hold in each network. */
+  readonly leases: number;
+  /** Whether the leases go back to their givers when the agent stops. */
   readonly release: boolean;
   /** How long to look for packets before sleeping, in microseconds. */
   readonly busyPoll: number;
@@ -79,6 +81,7 @@ const DEFAULTS = {
   port: 4789,
   "mesh-port": MESH_PORT,
   tun: "weft0",
+  leases: 1,
   release: false,
   "no-tso": false,
   "no-uso": false,
@@ -133,6 +136,7 @@ export function loadConfig(
       gso: !all["no-gso"],
       gro: !all["no-gro"],
     },
+    leases: all.leases,
     release: all.release,
     busyPoll: all["busy-poll"],
     secrets: secretsFrom(given["secret-file"], where("secret-file"), secret),

@@ -82,8 +82,8 @@ async function reload(agent: Agent, read: () => Config, log: Logger): Promise<vo
 
 /**
  * What was given, by the names as they were written: `subnet-len`, not
- * `subnetLen`. To commander `--no-tso` is `tso` turned false; here it is
- * `no-tso: true`, as in the file.
+ * `subnetLen`. To commander `--no-tso` is `tso` turned false, and `--release`
+ * a boolean; here each is the text `true`, as in the file.
  */
 function byName(command: Command): Record<string, unknown> {
   const given = command.options
@@ -91,7 +91,7 @@ function byName(command: Command): Record<string, unknown> {
     .filter(([, name]) => command.getOptionValueSource(name) === "cli")
     .map(([option, name]) => [
       option.long!.slice(2),
-      option.negate ? "true" : command.getOptionValue(name),
+      option.required ? command.getOptionValue(name) : "true",
     ]);
   return Object.fromEntries(given);
 }

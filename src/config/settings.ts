@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { formatPrefix } from "../address.js";
 import { WeftError } from "../error.js";
+import { MAX_PROOFS as MAX_LEASES } from "../lease/bundle.js";
 import type { Peer } from "../peer.js";
 import * as read from "./read.js";
 
@@ -101,9 +102,14 @@ export const settings = z.strictObject({
     value: "N",
     help: "underlay MTU (default: read from the interface)",
   }),
+  leases: one(read.wholeNumber(1, MAX_LEASES)).register(flags, {
+    group: "This node",
+    value: "N",
+    help: `leases to hold in each network, at most ${MAX_LEASES} in all (default: 1)`,
+  }),
   release: one(read.yes).register(flags, {
     group: "This node",
-    help: "give the lease back when the agent is stopped (default: it is kept)",
+    help: "give the leases back when the agent is stopped (default: they are kept)",
   }),
   "no-tso": one(read.yes).register(flags, {
     group: "Speed",

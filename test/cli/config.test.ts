@@ -53,6 +53,7 @@ describe("what is not given has a default", () => {
       meshPort: 6783,
       tun: "weft0",
       offloads: { tso: true, uso: true, gso: true, gro: true },
+      leases: 1,
       release: false,
       busyPoll: 0,
       secrets: ["0123456789abcdef"],
