@@ -13,3 +13,9 @@ export interface DataPath {
   /** Names of the peers to which packets went since this was asked last. */
   active(): string[];
 }
+
+/** The IP address of an endpoint. */
+export function hostOf(endpoint: string): string {
+  const host = endpoint.slice(0, endpoint.lastIndexOf(":"));
+  return host.startsWith("[") ? host.slice(1, -1) : host;
+}

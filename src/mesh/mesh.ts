@@ -37,6 +37,8 @@ import { Members } from "./members.js";
 import type { Message } from "./message.js";
 import { fanout, Neighbours } from "./neighbours.js";
 import { Notary } from "./notary.js";
+import { Paths } from "./paths.js";
+import type { Answering } from "./reach.js";
 import { isRenewal, LEASE_TTL, MAX_LEASES, MAX_TAKEN, type NodeRecord, seal } from "./record.js";
 import type { Tunnel, View } from "./roll.js";
 import type { Session } from "./session.js";
@@ -141,6 +143,7 @@ interface Inside {
   readonly leasing: Leasing;
   readonly liveness: Liveness;
   readonly takings: Takings;
+  readonly paths: Paths | undefined;
 }
 
 export interface MeshEvents {
@@ -348,6 +351,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#cancelGather?.();
     this.#inside?.gossip.stop();
     this.#inside?.liveness.stop();
+    this.#inside?.paths?.stop();
     await this.#links.stop();
   }
 
@@ -408,7 +412,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   #enter({ genesis }: ClusterState): void {
-    const { clock, log } = this.#parts;
+    const { clock, log, datapath } = this.#parts;
     const identity = this.#identity;
     const cluster = clusterOf(genesis);
     const members = new Members(this.#parts.notary?.(cluster) ?? new Notary(cluster), this.#tunnel);
@@ -456,7 +460,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       sessions,
       closed: () => this.#fenced(),
     });
-    const isThere = (record: NodeRecord) => this.#stateOf(record.id, record) !== "unreachable";
+    const isThere = (record: NodeRecord) => this.#stateOf(record) !== "unreachable";
     const leasing = new Leasing(
       {
         clock,
@@ -477,9 +481,22 @@ export class Mesh extends EventEmitter<MeshEvents> {
       { name: this.#options.name, wanted, restarted: this.#knowsOthers() },
     );
     const takings = new Takings();
-    this.#inside = { cluster, members, gossip, fence, leasing, liveness, takings };
+    const paths =
+      datapath &&
+      new Paths({
+        clock,
+        datapath,
+        identity,
+        cluster,
+        edition: () => members.get(identity.id)?.version,
+        isDead: (id) => liveness.isDead(id),
+        sessions,
+        changed: () => this.#soon(),
+      });
+    this.#inside = { cluster, members, gossip, fence, leasing, liveness, takings, paths };
     fence.start();
     gossip.start();
+    paths?.start();
     for (const session of this.#links.open()) this.#introduce(session);
     this.#publish();
     leasing.start();
@@ -617,13 +634,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.emit("change");
   }
 
-  /** Says in the log who came and who left. */
+  /** Says who came, changed or left: to the log, and to those who find its path. */
   #tell(id: string): void {
-    const record = this.#view?.members.get(id);
-    const [before, now] = [
-      this.#present.get(id),
-      id === this.#identity.id ? undefined : record?.name,
-    ];
+    const record = id === this.#identity.id ? undefined : this.#view?.members.get(id);
+    this.#inside?.paths?.follow(id, record);
+    const [before, now] = [this.#present.get(id), record?.name];
     if (before === now) return;
     if (before) this.#parts.log.info(`${before} has left`);
     if (now) this.#parts.log.info(`${now} is here`);
@@ -649,6 +664,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #opened(session: Session) {
     this.#introduce(session);
     this.#inside?.leasing.opened(session);
+    this.#inside?.paths?.opened();
     this.#broken.delete(session.peer.id);
     this.#soon();
     this.emit("change");
@@ -681,12 +697,16 @@ export class Mesh extends EventEmitter<MeshEvents> {
         return this.#inside?.gossip.received(session, message);
       case "doubt":
         return this.#inside?.liveness.received(session, message);
+      case "seek":
+      case "offer":
+        return this.#inside?.paths?.received(session, message);
     }
   }
 
   #judged(id: string, isDead: boolean): void {
     const name = this.#inside?.members.get(id)?.name ?? id;
     this.#parts.log.info(isDead ? `${name} is held for dead` : `${name} lives`);
+    this.#inside?.paths?.judged(id);
     this.emit("verdict", id, isDead);
     this.emit("change");
   }
@@ -694,6 +714,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #closed(session: Session, reason: WeftError): void {
     const { id } = session.peer;
     const name = this.#inside?.members.get(id)?.name ?? session.remote;
+    this.#inside?.paths?.closed(session);
     if (reason.code !== "NOT_NEEDED") this.#parts.log.info(`the session with ${name} ended`);
     if (BROKEN.has(reason.code) && this.#broken.size < MAX_BROKEN) this.#broken.add(id);
     this.#safely(() => this.#inside?.leasing.closed(session));
@@ -712,7 +733,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       addresses: isAlone
         ? [...this.#joins(), ...this.#state.remembered]
         : this.#joins().filter((address) => !this.#isMember(address)),
-      nodes: [...this.#broken, ...(this.#inside?.leasing.sought ?? [])]
+      nodes: this.#needed()
         .flatMap((id) => neighbours.get(id) ?? [])
         .map(candidate),
       choice: mapped(neighbours, candidate),
@@ -720,6 +741,12 @@ export class Mesh extends EventEmitter<MeshEvents> {
       count: this.#options.sessions ?? fanout(neighbours.size),
       thrifty: this.#leases.length > 0,
     });
+  }
+
+  /** Ids of the nodes with which there must be a session, if there can be one. */
+  #needed(): string[] {
+    const { leasing, paths } = this.#inside ?? {};
+    return [...this.#broken, ...(leasing?.sought ?? []), ...(paths?.carriers() ?? [])];
   }
 
   /** Whether this is the address of a member, as far as is known. */
@@ -755,8 +782,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   #member(record: NodeRecord): Member {
     const { id } = record;
-    const session = this.#links.to(id);
-    const rtt = session?.rttMs;
+    const rtt = this.#links.to(id)?.rttMs;
+    const { answering, ...course } = this.#inside?.paths?.of(id) ?? {};
     const expires = expiry(record);
     return {
       id,
@@ -765,16 +792,21 @@ export class Mesh extends EventEmitter<MeshEvents> {
       endpoint: record.vtep,
       meshEndpoint: record.mesh,
       leases: record.leases.map((proof) => ({ subnet: subnetOf(proof), expires })),
-      state: this.#stateOf(id, record),
+      state: this.#stateOf(record, answering),
       path: "direct",
       senders: [],
       ...(rtt === undefined ? {} : { rttMs: rtt }),
+      ...course,
     };
   }
 
-  /** Without a session, a member that was not dialled in vain and is heard of counts as there. */
-  #stateOf(id: string, { mesh }: NodeRecord): Member["state"] {
+  /** What its probes say; where none was sent yet, whether it could be dialled. */
+  #stateOf({ id, mesh }: NodeRecord, answering?: Answering): Member["state"] {
+    if (answering === "lately") return "established";
     if (this.#inside?.liveness.isDead(id)) return "unreachable";
+    if (answering === "before") return "established";
+    if (answering === "not yet") return "connecting";
+    if (answering === "no") return "unreachable";
     if (this.#links.to(id)) return "established";
     if (this.#links.failure(mesh)) return "unreachable";
     if (this.#links.tries(mesh)) return "connecting";

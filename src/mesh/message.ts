@@ -4,6 +4,7 @@ import { genesisSchema, MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_GIVEN, proofSchema } from "../lease/grant.js";
 import { nonceSchema, wordSchema } from "../lease/word.js";
 import * as field from "./fields.js";
+import { MAX_RELAYS } from "./probe.js";
 import { envelopeSchema, MAX_VERSION } from "./record.js";
 import { BRANCH_DIGITS, BRANCHES } from "./summary.js";
 
@@ -14,6 +15,8 @@ export const MAX_IDS = 256;
 export const MAX_RECORDS_IN_MESSAGE = 64;
 /** Of grants that are let go of at once. */
 export const MAX_GIFTS = 64;
+/** Of paths in an `offer`. */
+export const MAX_PATHS = 64;
 /** How many nodes one request for a lease may visit. */
 export const MAX_SEEN = 256;
 
@@ -90,6 +93,23 @@ const messageSchema = z.discriminatedUnion("type", [
     seen: z.array(field.id).max(MAX_SEEN),
   }),
   z.strictObject({ type: z.literal("doubt"), versions: z.array(version).max(MAX_IDS) }),
+  z.strictObject({ type: z.literal("seek"), ids: z.array(field.id).min(1).max(MAX_IDS) }),
+  z.strictObject({
+    type: z.literal("offer"),
+    paths: z
+      .array(
+        z.strictObject({
+          to: field.id,
+          /** The members between the offering one and `to`, in turn. Missing: there is no path any more. */
+          path: z
+            .array(field.id)
+            .max(MAX_RELAYS - 1)
+            .exactOptional(),
+        }),
+      )
+      .min(1)
+      .max(MAX_PATHS),
+  }),
   z.strictObject({ type: z.literal("ping"), n: count }),
   z.strictObject({ type: z.literal("pong"), n: count }),
   z.strictObject({ type: z.literal("bye"), code: field.code, reason: field.sentence }),

@@ -44,6 +44,8 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
   "lease-grant": { proofs: [proof] },
   "lease-return": { gifts: ["00".repeat(64)] },
   "lease-refusal": { for: key, reason: "no", seen: [id] },
+  seek: { ids: [id] },
+  offer: { paths: [{ to: id, path: [identity(3).id] }] },
   ping: { n: 1 },
   pong: { n: 1 },
   bye: { code: "LOST", reason: "no" },
@@ -86,6 +88,8 @@ const NUMBERS = [
   '"1"',
 ];
 const DEEP = "[".repeat(10_000) + "]".repeat(10_000);
+/** Fields that a right message may lack. */
+const OPTIONAL = new Set(["of", "path"]);
 const ANYWHERE = ["null", "true", "0.5", '"\\u0000"', "{}", "[[]]", DEEP, '{"length":1}'];
 
 /** Wrong texts for the place where this value stands, each with what is wrong about it. */
@@ -104,7 +108,7 @@ function* wrong(value: Json): Generator<string> {
     }
     for (const [name, inner] of Object.entries(value)) {
       const { [name]: _, ...rest } = value;
-      if (name !== "of") yield JSON.stringify(rest);
+      if (!OPTIONAL.has(name)) yield JSON.stringify(rest);
       yield JSON.stringify({ ...rest, [name]: [inner] });
     }
   }

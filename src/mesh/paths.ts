@@ -1,0 +1,453 @@
+/**
+ * The ways that packets take. Every member's way is tried out by probes over
+ * UDP; where the straight one does not answer, one through others is sought.
+ * docs/mesh.md tells the rules.
+ */
+import type { Cluster } from "../lease/genesis.js";
+import { Awaited } from "./awaited.js";
+import { Budget } from "./budget.js";
+import { type Clock, every } from "./clock.js";
+import { type DataPath, hostOf } from "./datapath.js";
+import type { Identity } from "./identity.js";
+import type { MessageOf } from "./message.js";
+import {
+  decodeProbe,
+  encodeProbe,
+  isGenuine,
+  MAX_RELAYS,
+  newNonce,
+  type Probe,
+  replyTo,
+  signProbe,
+} from "./probe.js";
+import { type Answering, Reach } from "./reach.js";
+import type { NodeRecord } from "./record.js";
+import { Relays } from "./relays.js";
+import { type Path, Seeking } from "./seeking.js";
+import { MAX_SENDERS } from "./senders.js";
+import type { Session } from "./session.js";
+import type { Way } from "./way.js";
+
+/** How often a node looks whose turn it is. Milliseconds, as all that follow. */
+export const TICK = 250;
+/** Between two turns of a member that is watched closely: of a few, one to which packets go, one about which something is open. */
+export const WATCH_EVERY = 2_000;
+/** Between two turns of any other that is not reached at its own endpoint. */
+export const LOOK_EVERY = 30_000;
+/** Among all the rest goes one turn each. */
+export const REST_EVERY = 1_000;
+/** So many members are watched closely in any case. */
+export const FEW = 16;
+/** How long a member counts as busy after packets went to it. */
+export const BUSY_FOR = 10_000;
+/** Members whose turn may come at once, and each second after that; of these, turns that others give rise to. */
+export const TURNS = { burst: 64, perSecond: 16 };
+export const PROMPTED = { burst: 64, perSecond: 8 };
+/** Signatures that are verified at once, and each second after that: for members at addresses where they are not known to be, and in all. */
+export const STRANGERS = { burst: 256, perSecond: 64 };
+export const VERIFIED = { burst: 1024, perSecond: 512 };
+
+export interface PathsParts {
+  readonly clock: Clock;
+  readonly datapath: DataPath;
+  readonly identity: Identity;
+  readonly cluster: Cluster;
+  /** Version of this node's own record; nothing before it has one. */
+  readonly edition: () => number | undefined;
+  readonly isDead: (id: string) => boolean;
+  readonly sessions: () => Session[];
+  /** Packets for a member go another way now, or come another one. */
+  readonly changed: () => void;
+}
+
+/** How packets for a member go, and what is known of the way. */
+export interface Course {
+  readonly endpoint: string;
+  readonly mac: string;
+  readonly path: "direct" | `via ${string}`;
+  readonly answering: Answering;
+  readonly rttMs?: number;
+  readonly loss?: number;
+  readonly senders: readonly string[];
+}
+
+interface Sent {
+  readonly reach: Reach;
+  readonly way: Way;
+}
+
+export class Paths {
+  readonly #parts: PathsParts;
+  readonly #reaches = new Map<string, Reach>();
+  readonly #byName = new Map<string, Reach>();
+  /** Whose turn comes by itself, who was longest without one first. */
+  readonly #watched = new Set<Reach>();
+  /** All others in the same order. */
+  readonly #rest = new Set<Reach>();
+  readonly #awaited = new Awaited<Sent>();
+  readonly #relays = new Relays();
+  readonly #seeking: Seeking;
+  readonly #prompts: Budget;
+  readonly #turns: Budget;
+  readonly #strangers: Budget;
+  readonly #verified: Budget;
+  #count = 0;
+  #cancels: (() => void)[] = [];
+
+  constructor(parts: PathsParts) {
+    this.#parts = parts;
+    const { clock, identity } = parts;
+    this.#prompts = new Budget(clock, PROMPTED.burst, PROMPTED.perSecond);
+    this.#turns = new Budget(clock, TURNS.burst, TURNS.perSecond);
+    this.#strangers = new Budget(clock, STRANGERS.burst, STRANGERS.perSecond);
+    this.#verified = new Budget(clock, VERIFIED.burst, VERIFIED.perSecond);
+    this.#seeking = new Seeking({
+      clock,
+      own: identity.id,
+      neighbours: () => parts.sessions().filter(({ peer }) => this.#mayCarry(peer.id)),
+      path: (to) => this.#pathTo(to),
+      sought: (to) => this.#sought(to),
+      offered: (to, neighbour, path) => this.#offered(to, neighbour, path),
+    });
+  }
+
+  start(): void {
+    const { clock, datapath } = this.#parts;
+    datapath.receive((from, bytes) => this.#arrived(from, bytes));
+    this.#seeking.start();
+    this.#cancels = [
+      every(clock, TICK, () => this.#tick()),
+      every(clock, REST_EVERY, () => this.#lookAround()),
+    ];
+  }
+
+  stop(): void {
+    this.#seeking.stop();
+    for (const cancel of this.#cancels) cancel();
+    this.#parts.datapath.receive(() => {});
+  }
+
+  /** To be told of every other member that came, changed, or went (no record). */
+  follow(id: string, record: NodeRecord | undefined): void {
+    const reach = this.#reaches.get(id);
+    if (!record) this.#gone(reach);
+    else if (!reach) this.#came(record);
+    else this.#followed(reach, record);
+  }
+
+  /** It is another question now whether this member is dead. */
+  judged(id: string): void {
+    const reach = this.#reaches.get(id);
+    if (!reach) return;
+    this.#judge(reach);
+    if (!this.#parts.isDead(id)) this.#atOnce(reach);
+  }
+
+  /** How packets for this member go now. */
+  of(id: string): Course | undefined {
+    const reach = this.#reaches.get(id);
+    if (!reach) return undefined;
+    const { used } = reach;
+    const carrier = used?.course.kind === "via" && this.#reaches.get(used.course.neighbour);
+    const endpoint = this.#endpoint(reach);
+    return {
+      endpoint,
+      mac: (carrier || reach).record.mac,
+      path: carrier ? `via ${carrier.name}` : "direct",
+      answering: reach.answering(this.#now),
+      ...(used?.rttMs !== undefined && { rttMs: Math.round(used.rttMs * 10) / 10 }),
+      ...(used && { loss: Math.round(used.loss * 1000) / 1000 }),
+      senders: senders(reach, endpoint),
+    };
+  }
+
+  /** Ids of the members through which others are reached. */
+  carriers(): Set<string> {
+    const carriers = new Set<string>();
+    for (const { used } of this.#reaches.values()) {
+      if (used?.course.kind === "via") carriers.add(used.course.neighbour);
+    }
+    return carriers;
+  }
+
+  received(session: Session, message: MessageOf<"seek" | "offer">): void {
+    this.#seeking.received(session, message);
+  }
+
+  opened(): void {
+    this.#seeking.met();
+  }
+
+  closed(session: Session): void {
+    this.#seeking.closed(session);
+  }
+
+  // ---- who there is
+
+  #came(record: NodeRecord): void {
+    const reach = new Reach(record, this.#parts.clock);
+    this.#reaches.set(record.id, reach);
+    this.#byName.set(record.name, reach);
+    this.#watched.add(reach);
+    if (this.#reaches.size === FEW + 1)
+      for (const other of this.#reaches.values()) this.#place(other);
+    this.#atOnce(reach);
+  }
+
+  #followed(reach: Reach, record: NodeRecord): void {
+    if (this.#byName.get(reach.name) === reach) this.#byName.delete(reach.name);
+    const hasMoved = reach.follow(record);
+    this.#byName.set(record.name, reach);
+    if (!hasMoved) return;
+    this.#judge(reach);
+    this.#atOnce(reach);
+  }
+
+  #gone(reach: Reach | undefined): void {
+    if (!reach) return;
+    this.#reaches.delete(reach.id);
+    if (this.#byName.get(reach.name) === reach) this.#byName.delete(reach.name);
+    this.#watched.delete(reach);
+    this.#rest.delete(reach);
+    this.#seeking.seek(reach.id, false);
+    this.#seeking.changed(reach.id);
+    this.#judgeOthers(reach.id);
+    if (this.#reaches.size === FEW) for (const other of this.#reaches.values()) this.#place(other);
+  }
+
+  // ---- probing
+
+  #tick(): void {
+    const now = this.#now;
+    for (const { reach, way } of this.#awaited.failed(now)) {
+      way.missed();
+      this.#judge(reach);
+    }
+    for (const name of this.#parts.datapath.active()) {
+      const reach = this.#byName.get(name);
+      if (!reach) continue;
+      reach.busyAt = now;
+      this.#place(reach);
+    }
+    for (const reach of [...this.#watched]) {
+      this.#expire(reach, now);
+      const pace = this.#pace(reach, now);
+      if (pace === undefined) this.#place(reach);
+      else if (now - (reach.probedAt ?? -pace) >= pace) this.#atOnce(reach);
+    }
+  }
+
+  /** One of those that are not watched. */
+  #lookAround(): void {
+    const [next] = this.#rest;
+    if (!next) return;
+    this.#expire(next, this.#now);
+    this.#turn(next);
+  }
+
+  /** How often this member is probed; nothing when it takes its turn among the rest. */
+  #pace(reach: Reach, now: number): number | undefined {
+    const isBusy = reach.busyAt !== undefined && now - reach.busyAt <= BUSY_FOR;
+    if (this.#reaches.size <= FEW || isBusy || reach.isOpen) return WATCH_EVERY;
+    return reach.isOwn ? undefined : LOOK_EVERY;
+  }
+
+  /** Puts a member behind those it is to wait with, or leaves it there. */
+  #place(reach: Reach): void {
+    const isWatched = this.#pace(reach, this.#now) !== undefined;
+    (isWatched ? this.#rest : this.#watched).delete(reach);
+    (isWatched ? this.#watched : this.#rest).add(reach);
+  }
+
+  #atOnce(reach: Reach): void {
+    if (this.#parts.edition() !== undefined && this.#turns.spend(1)) this.#turn(reach);
+  }
+
+  /** What another node said is a reason to look. */
+  #prompted(reach: Reach): void {
+    if (this.#prompts.spend(1)) this.#atOnce(reach);
+  }
+
+  #turn(reach: Reach): void {
+    const now = this.#now;
+    reach.probedAt = now;
+    this.#watched.delete(reach);
+    this.#rest.delete(reach);
+    for (const way of reach.toTry(now, this.#carries)) this.#probe(reach, way, now);
+    this.#place(reach);
+  }
+
+  #probe(reach: Reach, way: Way, now: number): void {
+    const { datapath, identity, cluster, edition } = this.#parts;
+    const version = edition();
+    const to = this.#endpointOf(way);
+    if (version === undefined || to === undefined) return;
+    this.#count = (this.#count + 1) % 2 ** 32;
+    const probe = signProbe(identity, cluster, {
+      kind: way.course.kind === "via" ? "relayed" : "direct",
+      hops: MAX_RELAYS,
+      target: reach.id,
+      origin: identity.id,
+      edition: version,
+      count: this.#count,
+      nonce: newNonce(),
+    });
+    reach.probed(way, now);
+    this.#awaited.add(probe.nonce, { reach, way }, now);
+    datapath.send(to, encodeProbe(probe));
+  }
+
+  // ---- what comes in
+
+  #arrived(from: string, bytes: Uint8Array): void {
+    const probe = decodeProbe(bytes);
+    if (!probe) return;
+    if (probe.kind === "reply") this.#replied(probe, bytes);
+    else this.#probed(probe, from);
+  }
+
+  #replied(probe: Probe, bytes: Uint8Array): void {
+    const now = this.#now;
+    if (probe.target !== this.#parts.identity.id) {
+      const back = this.#relays.back(probe.nonce, now);
+      if (back !== undefined) this.#parts.datapath.send(back, bytes);
+      return;
+    }
+    const sent = this.#awaited.get(probe.nonce);
+    if (!sent || sent.what.reach.id !== probe.origin) return;
+    const { reach, way } = sent.what;
+    if (!this.#verified.spend(1) || !isGenuine(this.#parts.cluster, reach.record.owner, probe)) {
+      return;
+    }
+    this.#awaited.delete(probe.nonce);
+    reach.answered(way, now, now - sent.at);
+    this.#judge(reach);
+  }
+
+  #probed(probe: Probe, from: string): void {
+    const isMine = probe.target === this.#parts.identity.id;
+    const origin = this.#reaches.get(probe.origin);
+    const target = this.#reaches.get(probe.target);
+    if (!origin || (!isMine && (!target || probe.kind === "direct"))) return;
+    if (!this.#isAllowed(origin, from)) return;
+    if (!isGenuine(this.#parts.cluster, origin.record.owner, probe)) return;
+    if (!origin.once.first(probe, origin.record.version)) return;
+    this.#proved(origin, probe, from);
+    if (target) this.#carryOn(probe, target, from);
+    else this.#reply(probe, from);
+  }
+
+  /** A node's packets come from where its probes come from. */
+  #proved(origin: Reach, { kind }: Probe, from: string): void {
+    const now = this.#now;
+    const host = hostOf(from);
+    const isOther = host !== hostOf(origin.record.vtep);
+    if (isOther && origin.senders.prove(host, now)) this.#parts.changed();
+    if (kind !== "direct") return;
+    const isWorthTrying = origin.heardFrom(from, now);
+    const isEarly = origin.probedAt !== undefined && now - origin.probedAt < TICK;
+    if (isWorthTrying && !isEarly) this.#prompted(origin);
+  }
+
+  #reply(probe: Probe, to: string): void {
+    const { datapath, identity, cluster } = this.#parts;
+    datapath.send(to, encodeProbe(replyTo(probe, identity, cluster)));
+  }
+
+  /** As the dataplane does with packets: on along this node's own way, never back. */
+  #carryOn(probe: Probe, target: Reach, from: string): void {
+    const to = this.#endpoint(target);
+    if (probe.hops === 0 || to === from) return;
+    this.#relays.carried(probe.nonce, from, this.#now);
+    this.#parts.datapath.send(to, encodeProbe({ ...probe, hops: probe.hops - 1 }));
+  }
+
+  /** Nobody can make this node verify more than it has time for, nor take the time of others. */
+  #isAllowed(origin: Reach, from: string): boolean {
+    const budget = origin.knows(hostOf(from)) ? origin.budget : this.#strangers;
+    return budget.spend(1) && this.#verified.spend(1);
+  }
+
+  // ---- which way is used
+
+  #judge(reach: Reach): void {
+    if (this.#reaches.get(reach.id) !== reach) return;
+    const before = this.#text(reach);
+    reach.choose(this.#carries);
+    this.#place(reach);
+    this.#seeking.seek(reach.id, reach.needsOffers && !this.#parts.isDead(reach.id));
+    if (this.#text(reach) === before) return;
+    this.#seeking.changed(reach.id);
+    this.#parts.changed();
+    this.#judgeOthers(reach.id);
+    if (this.#mayCarry(reach.id)) this.#seeking.met();
+  }
+
+  /** Those that are reached through this member, or could be. */
+  #judgeOthers(neighbour: string): void {
+    for (const reach of this.#reaches.values()) if (reach.offers(neighbour)) this.#judge(reach);
+  }
+
+  #offered(to: string, neighbour: string, path: Path | undefined): void {
+    const reach = this.#reaches.get(to);
+    if (!reach?.offered(neighbour, path, this.#now)) return;
+    this.#judge(reach);
+    if (path && !reach.isSound) this.#prompted(reach);
+  }
+
+  /** Somebody wants to send through here: look whether the way is still there. */
+  #sought(to: string): void {
+    const reach = this.#reaches.get(to);
+    if (!reach || reach.isSound) return;
+    const isDue = reach.probedAt === undefined || this.#now - reach.probedAt >= WATCH_EVERY;
+    if (isDue) this.#prompted(reach);
+  }
+
+  #expire(reach: Reach, now: number): void {
+    if (reach.senders.expire(now)) this.#parts.changed();
+    if (reach.expire(now)) this.#judge(reach);
+  }
+
+  /** The members between this node and that one, on the way that is used. */
+  #pathTo(to: string): Path | undefined {
+    const course = this.#reaches.get(to)?.used?.course;
+    if (!course) return undefined;
+    return course.kind === "via" ? [course.neighbour, ...course.path] : [];
+  }
+
+  /** Whether packets for others can be given to this member: it is reached straight. */
+  #mayCarry(id: string): boolean {
+    const course = this.#reaches.get(id)?.used?.course;
+    return course !== undefined && course.kind !== "via";
+  }
+
+  readonly #carries = (neighbour: string): boolean => this.#mayCarry(neighbour);
+
+  /** Where packets for a member go; where no way works, to the endpoint in its record. */
+  #endpoint({ used, record }: Reach): string {
+    return (used && this.#endpointOf(used)) ?? record.vtep;
+  }
+
+  #endpointOf({ course }: Way): string | undefined {
+    if (course.kind !== "via") return course.endpoint;
+    const straight = this.#reaches.get(course.neighbour)?.used?.course;
+    return straight && straight.kind !== "via" ? straight.endpoint : undefined;
+  }
+
+  /** What of a member concerns others. */
+  #text(reach: Reach): string {
+    const { used } = reach;
+    return used ? `${this.#endpoint(reach)} ${this.#pathTo(reach.id)?.join()}` : "";
+  }
+
+  get #now(): number {
+    return this.#parts.clock.elapsed();
+  }
+}
+
+/** The member's own address is one of them when packets for it go elsewhere: it may still send from there. */
+function senders({ senders, record }: Reach, endpoint: string): string[] {
+  const all = new Set([hostOf(record.vtep), ...senders.addresses]);
+  all.delete(hostOf(endpoint));
+  return [...all].slice(0, MAX_SENDERS);
+}

@@ -1,0 +1,229 @@
+/**
+ * How one member is reached: the ways to it, and the best of those that work.
+ * Straight to its own endpoint is best, then to where its probes come from,
+ * then through the fewest others; of equals the one that is in use.
+ */
+import { Budget } from "./budget.js";
+import type { Clock } from "./clock.js";
+import { hostOf } from "./datapath.js";
+import { Once } from "./once.js";
+import type { NodeRecord } from "./record.js";
+import { PROOF_LASTS, Senders } from "./senders.js";
+import { Way } from "./way.js";
+
+/** Endpoints kept that are not the record's, and neighbours that offer a path. */
+export const MAX_LEARNED = 2;
+export const MAX_VIAS = 8;
+/** Offered paths that are tried at the same time. */
+export const MAX_TRIED = 3;
+/** An offered path that failed is tried again after so long, and an offer that is not repeated is over. Milliseconds. */
+export const REST = 30_000;
+export const OFFER_LASTS = 75_000;
+/** A member that answered nothing for so long counts as unreachable; one that answered within this time lives. Milliseconds. */
+export const SILENT_FOR = 12_000;
+/** Its probes that are verified at once, and each second after that. */
+export const PROBES = { burst: 256, perSecond: 64 };
+
+export const LATELY = 10_000;
+
+/** What the probes of a member say; nothing while none was sent. */
+export type Answering = "lately" | "before" | "not yet" | "no" | undefined;
+
+export class Reach {
+  readonly senders = new Senders();
+  readonly once = new Once();
+  readonly budget: Budget;
+  /** The best way that works. */
+  used: Way | undefined;
+  /** When packets went to it last, and when it was probed last. */
+  busyAt: number | undefined;
+  probedAt: number | undefined;
+  #own: Way;
+  readonly #learned = new Map<string, Way>();
+  readonly #vias = new Map<string, Way>();
+  #answeredAt: number | undefined;
+  #firstProbedAt: number | undefined;
+
+  constructor(
+    public record: NodeRecord,
+    clock: Clock,
+  ) {
+    this.budget = new Budget(clock, PROBES.burst, PROBES.perSecond);
+    this.#own = own(record);
+  }
+
+  get id(): string {
+    return this.record.id;
+  }
+
+  get name(): string {
+    return this.record.name;
+  }
+
+  /** True when the record names another endpoint than before. */
+  follow(record: NodeRecord): boolean {
+    const hasMoved = record.vtep !== this.record.vtep;
+    this.record = record;
+    if (hasMoved) this.#own = own(record);
+    return hasMoved;
+  }
+
+  /** A probe came straight from this endpoint. True when it is worth trying. */
+  heardFrom(endpoint: string, now: number): boolean {
+    if (endpoint === this.record.vtep) return !this.#own.works;
+    if (this.#own.isSound) return false;
+    const known = this.#learned.get(endpoint);
+    if (known) known.mentionedAt = now;
+    else this.#learn(endpoint, now);
+    return !known?.works;
+  }
+
+  /** A neighbour has this path, or none any more. True when that is news. */
+  offered(neighbour: string, path: readonly string[] | undefined, now: number): boolean {
+    if (!path) return this.#vias.delete(neighbour);
+    const known = this.#vias.get(neighbour);
+    if (!known && !this.#hasRoomFor(path)) return false;
+    const course = { kind: "via", neighbour, path } as const;
+    if (!known) {
+      this.#vias.set(neighbour, new Way(course, now));
+      return true;
+    }
+    const isSame = known.course.kind === "via" && known.course.path.join() === path.join();
+    known.mentionedAt = now;
+    if (isSame) return false;
+    if (known.hasFailed) this.#vias.set(neighbour, new Way(course, now));
+    else known.course = course;
+    return true;
+  }
+
+  offers(neighbour: string): boolean {
+    return this.#vias.has(neighbour);
+  }
+
+  /** Drops what nobody has spoken of for too long; true when there was something. */
+  expire(now: number): boolean {
+    const before = this.#learned.size + this.#vias.size;
+    for (const [endpoint, { mentionedAt, answeredAt = 0 }] of this.#learned) {
+      if (now - Math.max(mentionedAt, answeredAt) > PROOF_LASTS) this.#learned.delete(endpoint);
+    }
+    for (const [neighbour, { mentionedAt }] of this.#vias) {
+      if (now - mentionedAt > OFFER_LASTS) this.#vias.delete(neighbour);
+    }
+    return this.#learned.size + this.#vias.size < before;
+  }
+
+  answered(way: Way, now: number, tookMs: number): void {
+    way.answered(now, tookMs);
+    this.#answeredAt = now;
+    if (way === this.#own) this.#forgetProofs();
+  }
+
+  /** Whatever else is needed one day must then show that it still works. */
+  #forgetProofs(): void {
+    this.#learned.clear();
+    for (const [neighbour, { course, mentionedAt }] of this.#vias) {
+      this.#vias.set(neighbour, new Way(course, mentionedAt));
+    }
+  }
+
+  probed(way: Way, now: number): void {
+    way.sent(now);
+    this.#firstProbedAt ??= now;
+  }
+
+  /** Takes the best way that works into use. `mayCarry` says of whom packets can be given to. */
+  choose(mayCarry: (neighbour: string) => boolean): void {
+    this.used = [this.#own, ...this.#byMention(), ...this.#offeredWays(mayCarry)].find(
+      (way) => way.works,
+    );
+  }
+
+  /** The ways to probe now: the straight ones, and those through others while these are not sound. */
+  toTry(now: number, mayCarry: (neighbour: string) => boolean): Way[] {
+    const straight = [this.#own, ...this.#byMention()];
+    const ways = this.isSound ? straight : [...straight, ...this.#offersToTry(now, mayCarry)];
+    return ways.filter(({ isAwaited }) => !isAwaited);
+  }
+
+  /** Whether there is a straight way that works, and not by the last thread. */
+  get isSound(): boolean {
+    return [this.#own, ...this.#learned.values()].some((way) => way.isSound);
+  }
+
+  /** Whether it would do to know of a path through others. */
+  get needsOffers(): boolean {
+    return !this.isSound && this.#own.failures > 0;
+  }
+
+  /** Whether one more answer, or one more failure, would change something. */
+  get isOpen(): boolean {
+    const { failures, hasFailed, answeredAt } = this.#own;
+    const hangs = failures > 0 && !hasFailed;
+    return hangs || (answeredAt === undefined && !hasFailed) || (this.used?.failures ?? 0) > 0;
+  }
+
+  get isOwn(): boolean {
+    return this.used === this.#own;
+  }
+
+  answering(now: number): Answering {
+    if (this.used) return now - (this.#answeredAt ?? now) <= LATELY ? "lately" : "before";
+    const since = this.#answeredAt ?? this.#firstProbedAt;
+    if (since === undefined) return undefined;
+    return now - since < SILENT_FOR ? "not yet" : "no";
+  }
+
+  /** Whether the address is the member's, as far as is known. */
+  knows(address: string): boolean {
+    return address === hostOf(this.record.vtep) || this.senders.has(address);
+  }
+
+  /** The learned ways, that spoken of last first; the one in use before all. */
+  #byMention(): Way[] {
+    return [...this.#learned.values()].sort(
+      (a, b) => Number(b === this.used) - Number(a === this.used) || b.mentionedAt - a.mentionedAt,
+    );
+  }
+
+  #offeredWays(mayCarry: (neighbour: string) => boolean): Way[] {
+    return [...this.#vias]
+      .filter(([neighbour]) => mayCarry(neighbour))
+      .sort(
+        ([idA, a], [idB, b]) =>
+          a.relays - b.relays ||
+          Number(b === this.used) - Number(a === this.used) ||
+          (idA < idB ? -1 : 1),
+      )
+      .map(([, way]) => way);
+  }
+
+  /** The best that works, and those that would be better; or those that come first. */
+  #offersToTry(now: number, mayCarry: (neighbour: string) => boolean): Way[] {
+    const all = this.#offeredWays(mayCarry);
+    const works = all.findIndex((way) => way.works);
+    const better = all
+      .slice(0, works < 0 ? all.length : works)
+      .filter(({ hasFailed, sentAt = 0 }) => !hasFailed || now - sentAt > REST)
+      .slice(0, MAX_TRIED);
+    return works < 0 ? better : [...better, all[works]!];
+  }
+
+  #learn(endpoint: string, now: number): void {
+    const oldest = this.#byMention().at(-1)?.course;
+    if (this.#learned.size >= MAX_LEARNED && oldest?.kind === "learned") {
+      this.#learned.delete(oldest.endpoint);
+    }
+    this.#learned.set(endpoint, new Way({ kind: "learned", endpoint }, now));
+  }
+
+  /** The longest path gives its place to a shorter one. */
+  #hasRoomFor(path: readonly string[]): boolean {
+    if (this.#vias.size < MAX_VIAS) return true;
+    const [longest, way] = [...this.#vias].reduce((a, b) => (b[1].relays > a[1].relays ? b : a));
+    if (way.relays <= path.length + 1) return false;
+    this.#vias.delete(longest);
+    return true;
+  }
+}
+
+const own = ({ vtep }: NodeRecord): Way => new Way({ kind: "own", endpoint: vtep }, 0);

@@ -1,0 +1,205 @@
+/**
+ * Finding paths through others. A node tells its neighbours which members it
+ * seeks; who has a path to one of them offers it, and again whenever that path
+ * changes. An offer names every member on the path, so that nobody takes one
+ * that leads through itself (a path vector, as BGP has).
+ */
+import { Budget } from "./budget.js";
+import { type Clock, every } from "./clock.js";
+import { MAX_IDS, MAX_PATHS, type MessageOf } from "./message.js";
+import { MAX_RELAYS } from "./probe.js";
+import type { Session } from "./session.js";
+
+/** What is sought is said again so often; what another seeks is remembered for so long. Milliseconds. */
+export const SEEK_EVERY = 30_000;
+export const SEEK_LASTS = 75_000;
+/** Members that one node seeks at a time, and that are sought through one session. */
+export const MAX_SOUGHT = 1024;
+/** Ids that a session may seek and paths that it may offer at once, and each second after that. */
+export const SEEKS = { burst: 2 * MAX_SOUGHT, perSecond: 64 };
+export const OFFERS = { burst: 4 * MAX_SOUGHT, perSecond: 64 };
+/** What changes within so many milliseconds is said together. */
+const GATHER = 10;
+
+export type Path = readonly string[];
+
+export interface SeekingParts {
+  readonly clock: Clock;
+  /** The sessions with those to whom packets can be given. */
+  readonly neighbours: () => Session[];
+  readonly own: string;
+  /** The path this node uses: the members between, in turn. */
+  readonly path: (to: string) => Path | undefined;
+  /** Somebody seeks this member. */
+  readonly sought: (to: string) => void;
+  readonly offered: (to: string, neighbour: string, path: Path | undefined) => void;
+}
+
+/** What is known of a session. */
+interface Talk {
+  /** Until when the other end seeks a member. */
+  readonly seeks: Map<string, number>;
+  /** What was offered to it last. */
+  readonly told: Map<string, string>;
+  /** What it has been told that this node seeks. */
+  readonly asked: Set<string>;
+  readonly seekBudget: Budget;
+  readonly offerBudget: Budget;
+}
+
+export class Seeking {
+  readonly #parts: SeekingParts;
+  readonly #wanted = new Set<string>();
+  readonly #talks = new Map<Session, Talk>();
+  readonly #changed = new Set<string>();
+  #cancelRepeat: (() => void) | undefined;
+  #cancelSoon: (() => void) | undefined;
+
+  constructor(parts: SeekingParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#cancelRepeat = every(this.#parts.clock, SEEK_EVERY, () => this.#repeat());
+  }
+
+  stop(): void {
+    this.#cancelRepeat?.();
+    this.#cancelSoon?.();
+  }
+
+  /** Asks for paths to this member, or no longer. */
+  seek(id: string, isWanted: boolean): void {
+    if (!isWanted) {
+      if (this.#wanted.delete(id)) for (const talk of this.#talks.values()) talk.asked.delete(id);
+    } else if (!this.#wanted.has(id) && this.#wanted.size < MAX_SOUGHT) {
+      this.#wanted.add(id);
+      this.#soon();
+    }
+  }
+
+  /** The path to this member is another now. */
+  changed(id: string): void {
+    this.#changed.add(id);
+    this.#soon();
+  }
+
+  /** There may be a neighbour that was none before. */
+  met(): void {
+    if (this.#wanted.size > 0) this.#soon();
+  }
+
+  closed(session: Session): void {
+    this.#talks.delete(session);
+  }
+
+  received(session: Session, message: MessageOf<"seek" | "offer">): void {
+    const talk = this.#talk(session);
+    if (message.type === "seek") this.#sought(session, talk, message.ids);
+    else this.#offered(session, talk, message.paths);
+  }
+
+  #sought(session: Session, talk: Talk, ids: readonly string[]): void {
+    if (!talk.seekBudget.spend(ids.length)) return;
+    const until = this.#parts.clock.elapsed() + SEEK_LASTS;
+    for (const id of ids) {
+      if (talk.seeks.size >= MAX_SOUGHT && !talk.seeks.has(id)) continue;
+      talk.seeks.set(id, until);
+      talk.told.delete(id);
+      this.#parts.sought(id);
+    }
+    this.#offer(session, talk, ids);
+  }
+
+  #offered(session: Session, talk: Talk, paths: MessageOf<"offer">["paths"]): void {
+    if (!talk.offerBudget.spend(paths.length)) return;
+    const { id } = session.peer;
+    for (const { to, path } of paths) {
+      const isGood = path && !leadsBack(path, [this.#parts.own, id, to]);
+      this.#parts.offered(to, id, isGood ? path : undefined);
+    }
+  }
+
+  #repeat(): void {
+    const now = this.#parts.clock.elapsed();
+    for (const talk of this.#talks.values()) {
+      talk.asked.clear();
+      for (const [id, until] of talk.seeks) if (until < now) forget(talk, id);
+    }
+    this.#soon();
+  }
+
+  #soon(): void {
+    this.#cancelSoon ??= this.#parts.clock.after(GATHER, () => {
+      this.#cancelSoon = undefined;
+      this.#say();
+    });
+  }
+
+  #say(): void {
+    for (const [session, talk] of this.#talks) {
+      this.#offer(
+        session,
+        talk,
+        [...this.#changed].filter((id) => talk.seeks.has(id)),
+      );
+    }
+    this.#changed.clear();
+    if (this.#wanted.size === 0) return;
+    for (const session of this.#parts.neighbours()) {
+      const { asked } = this.#talk(session);
+      const ids = [...this.#wanted].filter((id) => !asked.has(id) && id !== session.peer.id);
+      for (const id of ids) asked.add(id);
+      for (const some of pages(ids, MAX_IDS)) session.send({ type: "seek", ids: some });
+    }
+  }
+
+  /** Tells the other end of a session what it does not know yet of the paths to these. */
+  #offer(session: Session, { told }: Talk, ids: readonly string[]): void {
+    const news = ids.flatMap((to) => {
+      const path = this.#pathFor(session.peer.id, to);
+      const text = path ? path.join(",") : NONE;
+      if ((told.get(to) ?? NONE) === text) return [];
+      told.set(to, text);
+      return [path ? { to, path: [...path] } : { to }];
+    });
+    for (const paths of pages(news, MAX_PATHS)) session.send({ type: "offer", paths });
+  }
+
+  /** Nothing that would lead back to who asks, or through too many. */
+  #pathFor(asker: string, to: string): Path | undefined {
+    const path = this.#parts.path(to);
+    return path && path.length < MAX_RELAYS && !path.includes(asker) ? path : undefined;
+  }
+
+  #talk(session: Session): Talk {
+    const known = this.#talks.get(session);
+    if (known) return known;
+    const { clock } = this.#parts;
+    const talk: Talk = {
+      seeks: new Map(),
+      told: new Map(),
+      asked: new Set(),
+      seekBudget: new Budget(clock, SEEKS.burst, SEEKS.perSecond),
+      offerBudget: new Budget(clock, OFFERS.burst, OFFERS.perSecond),
+    };
+    this.#talks.set(session, talk);
+    return talk;
+  }
+}
+
+/** What was told when there is no path, or nothing was. */
+const NONE = "none";
+
+function forget({ seeks, told }: Talk, id: string): void {
+  seeks.delete(id);
+  told.delete(id);
+}
+
+/** Whether a path meets one of these, or one member twice. */
+const leadsBack = (path: Path, met: readonly string[]): boolean =>
+  new Set([...path, ...met]).size < path.length + met.length;
+
+function* pages<T>(all: readonly T[], size: number): Generator<T[]> {
+  for (let i = 0; i < all.length; i += size) yield all.slice(i, i + size);
+}

@@ -1,0 +1,87 @@
+/** One way for packets to a member, and how the probes sent along it are answered. */
+
+/** Probes in a row without an answer, after which a way does not work; one more for each that carries them. */
+export const ENOUGH_FAILURES = 3;
+/** Weight of the newest in what is averaged. */
+const NEWEST = 1 / 8;
+
+/** Straight to an endpoint: the one in the member's record, or one its probes came from; or through a neighbour. */
+export type Course =
+  | { readonly kind: "own" | "learned"; readonly endpoint: string }
+  | {
+      readonly kind: "via";
+      readonly neighbour: string;
+      /** Ids of the members that carry on from the neighbour, in turn. */
+      readonly path: readonly string[];
+    };
+
+export class Way {
+  /** In a row. */
+  failures = 0;
+  /** When the last one was answered, and when the last one was sent. */
+  answeredAt: number | undefined;
+  sentAt: number | undefined;
+  /** A probe is on its way: the next one waits for it. */
+  isAwaited = false;
+  #rtt: number | undefined;
+  #loss = 0;
+
+  constructor(
+    public course: Course,
+    /** When the member, or the neighbour that offers it, spoke of this way last. */
+    public mentionedAt: number,
+  ) {}
+
+  get works(): boolean {
+    return this.answeredAt !== undefined && !this.hasFailed;
+  }
+
+  /** Works, and not by the last thread. */
+  get isSound(): boolean {
+    return this.works && this.failures < this.#enough - 1;
+  }
+
+  get hasFailed(): boolean {
+    return this.failures >= this.#enough;
+  }
+
+  get #enough(): number {
+    return ENOUGH_FAILURES + this.relays;
+  }
+
+  /** Milliseconds there and back, averaged. */
+  get rttMs(): number | undefined {
+    return this.#rtt;
+  }
+
+  /** Of the probes sent of late, the share without an answer. */
+  get loss(): number {
+    return this.#loss;
+  }
+
+  /** How many carry a packet that goes this way. */
+  get relays(): number {
+    return this.course.kind === "via" ? this.course.path.length + 1 : 0;
+  }
+
+  sent(now: number): void {
+    this.sentAt = now;
+    this.isAwaited = true;
+  }
+
+  answered(now: number, tookMs: number): void {
+    this.isAwaited = false;
+    this.failures = 0;
+    this.answeredAt = now;
+    this.#rtt = averaged(this.#rtt ?? tookMs, tookMs);
+    this.#loss = averaged(this.#loss, 0);
+  }
+
+  missed(): void {
+    this.isAwaited = false;
+    this.failures++;
+    this.#loss = averaged(this.#loss, 1);
+  }
+}
+
+const averaged = (old: number, newest: number): number => old + (newest - old) * NEWEST;

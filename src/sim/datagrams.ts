@@ -1,0 +1,143 @@
+/**
+ * Datagrams between hosts, as UDP carries them: what the underlay loses does
+ * not arrive, what it delays may be overtaken. Gates translate addresses as a
+ * masquerading router does.
+ */
+import { type DataPath, hostOf } from "../mesh/datapath.js";
+
+/** How long a gate remembers to whom a host behind it spoke, in milliseconds. */
+export const MAPPING_LASTS = 30_000;
+
+export interface Underlay {
+  /** Milliseconds since some moment before. */
+  now(): number;
+  after(ms: number, act: () => void): void;
+  /** How many milliseconds what is sent now from one address to another takes; nothing when it is lost. */
+  crossing(from: string, to: string): number | undefined;
+}
+
+export class Datagrams {
+  readonly #underlay: Underlay;
+  readonly #ports = new Map<string, SimDataPath>();
+  readonly #gates = new Map<string, Gate>();
+  /** Of all that were sent. */
+  bytes = 0;
+
+  constructor(underlay: Underlay) {
+    this.#underlay = underlay;
+  }
+
+  /** A port like `198.18.0.1:4789`, behind the gate with this address if one is named. `act` lets the process do something. */
+  open(endpoint: string, act: (fn: () => void) => void, gate?: string): SimDataPath {
+    const port = new SimDataPath(this, endpoint, act, gate);
+    this.#ports.set(endpoint, port);
+    return port;
+  }
+
+  close(port: SimDataPath): void {
+    if (this.#ports.get(port.endpoint) === port) this.#ports.delete(port.endpoint);
+  }
+
+  /** Puts a port behind another gate, or behind none. */
+  move(port: SimDataPath, gate: string | undefined): void {
+    port.gate = gate;
+  }
+
+  send(sender: SimDataPath, to: string, bytes: Uint8Array): void {
+    this.bytes += bytes.length;
+    const sent = Uint8Array.from(bytes);
+    const local = this.#ports.get(to);
+    if (sender.gate !== undefined && local?.gate !== sender.gate) {
+      this.#cross(
+        this.#gate(sender.gate).outward(sender.endpoint, to, this.#underlay.now()),
+        to,
+        sent,
+      );
+    } else {
+      this.#cross(sender.endpoint, to, sent, sender.gate);
+    }
+  }
+
+  /** `side` is the gate behind which it stays. */
+  #cross(from: string, to: string, bytes: Uint8Array, side?: string): void {
+    const ms = this.#underlay.crossing(hostOf(from), hostOf(to));
+    if (ms === undefined) return;
+    this.#underlay.after(ms, () => {
+      const inside = this.#gates.get(hostOf(to))?.inward(from, to, this.#underlay.now());
+      const port = this.#ports.get(inside ?? to);
+      if (port && (inside !== undefined || port.gate === side)) port.arrived(from, bytes);
+    });
+  }
+
+  #gate(address: string): Gate {
+    const known = this.#gates.get(address);
+    if (known) return known;
+    const gate = new Gate(address);
+    this.#gates.set(address, gate);
+    return gate;
+  }
+}
+
+export class SimDataPath implements DataPath {
+  #receiver: (from: string, bytes: Uint8Array) => void = () => {};
+  #active = new Set<string>();
+  /** Datagrams that were sent and that came in. */
+  readonly count = { sent: 0, received: 0 };
+
+  constructor(
+    readonly datagrams: Datagrams,
+    readonly endpoint: string,
+    readonly act: (fn: () => void) => void,
+    public gate: string | undefined,
+  ) {}
+
+  send(to: string, bytes: Uint8Array): void {
+    this.count.sent++;
+    this.datagrams.send(this, to, bytes);
+  }
+
+  receive(receiver: (from: string, bytes: Uint8Array) => void): void {
+    this.#receiver = receiver;
+  }
+
+  active(): string[] {
+    const names = [...this.#active];
+    this.#active = new Set();
+    return names;
+  }
+
+  /** As if packets went to this peer. */
+  packets(name: string): void {
+    this.#active.add(name);
+  }
+
+  arrived(from: string, bytes: Uint8Array): void {
+    this.count.received++;
+    this.act(() => this.#receiver(from, bytes));
+  }
+}
+
+/** One outer port for each inner one; only those to whom it spoke may answer, by the port they were spoken to. */
+class Gate {
+  readonly #outer = new Map<string, string>();
+  readonly #inner = new Map<string, string>();
+  /** When something went out last, by inner and remote endpoint. */
+  readonly #spoke = new Map<string, number>();
+
+  constructor(readonly address: string) {}
+
+  outward(inner: string, remote: string, now: number): string {
+    const outer = this.#outer.get(inner) ?? `${this.address}:${20_000 + this.#outer.size}`;
+    this.#outer.set(inner, outer);
+    this.#inner.set(outer, inner);
+    this.#spoke.set(`${inner} ${remote}`, now);
+    return outer;
+  }
+
+  /** The endpoint behind it for which this is; nothing when it does not let it in. */
+  inward(remote: string, outer: string, now: number): string | undefined {
+    const inner = this.#inner.get(outer);
+    const at = this.#spoke.get(`${inner} ${remote}`);
+    return at !== undefined && now - at <= MAPPING_LASTS ? inner : undefined;
+  }
+}

@@ -1,0 +1,133 @@
+/** Whole nodes with data paths, in simulated time: sessions in memory, probes over simulated UDP. */
+import { parsePrefix } from "../../src/address.js";
+import { MemoryStore } from "../../src/lease/store.js";
+import { type Member, Mesh, type MeshOptions } from "../../src/mesh/mesh.js";
+import { MemoryNetwork } from "../../src/mesh/transport-memory.js";
+import { Datagrams, type SimDataPath } from "../../src/sim/datagrams.js";
+import { Process } from "../../src/sim/process.js";
+import { Random } from "../../src/sim/random.js";
+import { Schedule } from "../../src/sim/schedule.js";
+
+export interface Node {
+  readonly n: number;
+  readonly mesh: Mesh;
+  readonly datapath: SimDataPath;
+  readonly process: Process;
+}
+
+export type Rule = (from: number, to: number) => boolean;
+
+/** Nodes h1, h2, ... at 192.0.2.1, 192.0.2.2, ... */
+export class PathWorld {
+  readonly schedule = new Schedule();
+  readonly random: Random;
+  readonly network: MemoryNetwork;
+  readonly datagrams: Datagrams;
+  readonly nodes: Node[] = [];
+  /** Of datagrams. */
+  loss = 0;
+  /** Which host can reach which; and, where that is less, by UDP; and by whom a session can be opened. */
+  reaches: Rule = () => true;
+  reachesByUdp: Rule = () => true;
+  mayDial: Rule = () => true;
+
+  constructor(seed: number) {
+    this.random = new Random(seed);
+    this.network = new MemoryNetwork(this.#process());
+    this.network.carries = (from, to) => this.reaches(host(from), host(to));
+    this.network.mayDial = (from, to) => this.mayDial(host(from), host(to));
+    this.datagrams = new Datagrams({
+      now: () => this.schedule.now,
+      after: (ms, act) => void this.schedule.after(ms, act),
+      crossing: (from, to) => {
+        const [a, b] = [host(from), host(to)];
+        const arrives = this.reaches(a, b) && this.reachesByUdp(a, b);
+        return arrives && !this.random.chance(this.loss) ? this.random.between(1, 3) : undefined;
+      },
+    });
+  }
+
+  /** `gate` is the number of the host that translates its address. */
+  async node(
+    n: number,
+    joins: number[],
+    { gate, ...options }: Partial<MeshOptions> & { gate?: number } = {},
+  ) {
+    const process = this.#process();
+    const endpoint = `192.0.2.${n}:4789`;
+    const act = (fn: () => void) => process.act(fn);
+    const datapath = this.datagrams.open(
+      endpoint,
+      act,
+      gate === undefined ? undefined : `192.0.2.${gate}`,
+    );
+    const store = new MemoryStore();
+    store.save({ seed: this.random.hex(32), remembered: [] });
+    const mesh = new Mesh(
+      {
+        clock: process,
+        transport: this.network.host(`192.0.2.${n}`),
+        store,
+        log: { info: () => {}, warn: () => {}, error: () => {} },
+        datapath,
+      },
+      {
+        name: `h${n}`,
+        vtep: endpoint,
+        vni: 1,
+        listen: { address: `192.0.2.${n}`, port: 6783 },
+        join: joins.map((other) => ({ host: `192.0.2.${other}`, port: 6783 })),
+        network: joins.length === 0 ? [parsePrefix("10.244.0.0/16")] : undefined,
+        ...options,
+      },
+    );
+    const node: Node = { n, mesh, datapath, process };
+    this.nodes.push(node);
+    await mesh.start();
+    return node;
+  }
+
+  /** Nodes 1 to `count`, each joining through the one before. */
+  async line(count: number, options: Partial<MeshOptions> = {}): Promise<Node[]> {
+    for (let n = 1; n <= count; n++) {
+      await this.node(n, n === 1 ? [] : [n - 1], options);
+      await this.run(500);
+    }
+    return this.nodes;
+  }
+
+  async run(ms: number): Promise<void> {
+    await this.schedule.run(this.schedule.now + ms);
+  }
+
+  /** Looks often at what must always hold. */
+  async watch(ms: number, look: () => void): Promise<void> {
+    for (const end = this.schedule.now + ms; this.schedule.now < end; ) {
+      await this.run(100);
+      look();
+    }
+  }
+
+  /** Until it holds, and how long that took; gives up after `most` milliseconds. */
+  async until(holds: () => boolean, most: number): Promise<number> {
+    const began = this.schedule.now;
+    while (!holds()) {
+      if (this.schedule.now - began > most) throw new Error(`it does not hold after ${most} ms`);
+      await this.run(100);
+    }
+    return this.schedule.now - began;
+  }
+
+  #process(): Process {
+    return new Process(this.schedule, this.random.fork(), { rate: 1, offset: 0 }, () => {});
+  }
+}
+
+export const host = (address: string): number => Number(address.split(":")[0]!.split(".")[3]);
+
+export const member = ({ mesh }: Node, other: Node | number): Member => {
+  const n = typeof other === "number" ? other : other.n;
+  const found = mesh.members().find(({ name }) => name === `h${n}`);
+  if (!found) throw new Error(`h${n} is not known`);
+  return found;
+};
