@@ -20,7 +20,7 @@ import type { Logger } from "./cli/log.js";
 import { systemClock } from "./clock.js";
 import type { Own } from "./compile/compiler.js";
 import { Statics } from "./compile/statics.js";
-import { type Config, foundedNetwork, underlayOutside } from "./config.js";
+import { type Config, foundedNetwork, underlayFits, underlayOutside } from "./config.js";
 import { readCounters } from "./core/counters.js";
 import { Core } from "./core/instance.js";
 import { Publisher } from "./core/publish.js";
@@ -28,13 +28,15 @@ import { WeftError } from "./error.js";
 import { type Claim, claimHost } from "./host/claim.js";
 import { checkIpv6 } from "./host/ipv6.js";
 import { Link } from "./host/link.js";
+import type { Underlay } from "./host/underlay.js";
+import { UnderlayWatch } from "./host/underlay-watch.js";
 import { ControlServer } from "./http/server.js";
 import type { Control, Counters, LeaseRow, PeerRow, RouteRow, Status } from "./http/view.js";
 import { KernelIo } from "./io/kernel.js";
 import { FileStore } from "./lease/store-file.js";
 import { every } from "./mesh/clock.js";
 import type { Log } from "./mesh/log.js";
-import { type Member, Mesh } from "./mesh/mesh.js";
+import { type Member, Mesh, type MeshParts } from "./mesh/mesh.js";
 import { WsTransport } from "./mesh/transport-ws.js";
 import type { Peer } from "./peer.js";
 
@@ -42,12 +44,14 @@ import type { Peer } from "./peer.js";
 const OVERHEAD = { 4: 50, 6: 70 } as const;
 /** What a flapping interface took away comes back within this many milliseconds. */
 const MEND_EVERY = 5_000;
+/** A changed underlay address is noticed within this many milliseconds. */
+const LOOK_EVERY = 2_000;
 
 type Undo = () => void | Promise<void>;
 
 /** What exists while the agent runs. */
 interface Running {
-  readonly claim: Claim;
+  readonly watch: UnderlayWatch;
   readonly core: Core;
   readonly publisher: Publisher;
   readonly mesh: Mesh;
@@ -132,8 +136,9 @@ export class Agent implements Control {
 
     const log = meshLog(this.#log);
     const transport = new WsTransport({ clock: systemClock, log }, { secrets: config.secrets });
-    const mesh = this.#makeMesh(claim, transport);
-    this.#running = { claim, core, publisher, mesh, transport, io, mtu };
+    const mesh = this.#makeMesh(claim, { transport, datapath: io });
+    const watch = new UnderlayWatch(config.underlay, claim.underlay, (to) => this.#move(to));
+    this.#running = { watch, core, publisher, mesh, transport, io, mtu };
     this.#undo.push(() => this.#link?.remove());
     mesh.on("change", () => this.#follow());
     await mesh.start();
@@ -147,15 +152,17 @@ export class Agent implements Control {
     await control.start();
     this.#undo.push(() => control.stop());
     this.#undo.push(every(systemClock, MEND_EVERY, () => this.#follow()));
+    this.#undo.push(() => watch.rest());
+    this.#undo.push(every(systemClock, LOOK_EVERY, () => this.#look()));
     await this.#applying;
   }
 
-  #makeMesh({ underlay }: Claim, transport: WsTransport): Mesh {
+  #makeMesh({ underlay }: Claim, parts: Pick<MeshParts, "transport" | "datapath">): Mesh {
     const config = this.#config;
     const log = meshLog(this.#log);
     const founds = config.join.length === 0;
     return new Mesh(
-      { clock: systemClock, transport, store: new FileStore(config.state), log },
+      { clock: systemClock, store: new FileStore(config.state), log, ...parts },
       {
         name: config.name,
         vtep: formatEndpoint({ address: underlay.address, port: config.port }),
@@ -183,6 +190,22 @@ export class Agent implements Control {
     }
   }
 
+  // ---- following the underlay
+
+  #look(): void {
+    this.#running.watch.look().catch((error: Error) => this.#fail(ownMistake(error)));
+  }
+
+  /** The dataplane first: when the others hear of the new address, packets can come to it. */
+  async #move({ address, device, prefix }: Underlay): Promise<void> {
+    const { io, mesh } = this.#running;
+    const network = mesh.self().network.map(parsePrefix);
+    underlayFits({ ...this.#config, network, networkGiven: true }, prefix);
+    await io.rebind(formatAddress(address));
+    await mesh.setEndpoint(formatEndpoint({ address, port: this.#config.port }));
+    this.#log.info(`the underlay address is ${formatAddress(address)} on ${device} now`);
+  }
+
   // ---- following the mesh
 
   /** Brings dataplane and host to what the mesh says now; one at a time, in order. */
@@ -192,7 +215,8 @@ export class Agent implements Control {
     this.#applying = this.#applying.then(async () => {
       this.#isWaiting = false;
       if (this.#stopped) return;
-      const trouble: string[] = [];
+      const { problem } = this.#running.watch;
+      const trouble = problem ? [problem] : [];
       try {
         await this.#apply(trouble);
       } catch (error) {
@@ -201,9 +225,7 @@ export class Agent implements Control {
       }
       this.#report(trouble);
     });
-    this.#applying.catch((error: Error) =>
-      this.#fail(new WeftError("AGENT", error.message, "please report this")),
-    );
+    this.#applying.catch((error: Error) => this.#fail(ownMistake(error)));
   }
 
   async #apply(trouble: string[]): Promise<void> {
@@ -235,9 +257,9 @@ export class Agent implements Control {
 
   /** Gives the device its addresses, when the leases are known. */
   async #configure(addresses: readonly Address[]): Promise<void> {
-    const { claim, publisher, mesh, mtu } = this.#running;
+    const { watch, publisher, mesh, mtu } = this.#running;
     const network = mesh.self().network.map(parsePrefix);
-    const { prefix } = claim.underlay;
+    const { prefix } = watch.underlay;
     underlayOutside({ ...this.#config, network, networkGiven: true }, prefix);
 
     for (const address of addresses) publisher.setAddress(address);
@@ -274,7 +296,7 @@ export class Agent implements Control {
   // ---- what the control socket shows
 
   status(): Status {
-    const { claim, mesh, io, mtu } = this.#running;
+    const { watch, mesh, io, mtu } = this.#running;
     const { name, leases, network, mac } = mesh.self();
     const problems = [...mesh.problems(), ...this.#trouble];
     if (this.#addresses.length === 0) problems.push(`${this.#config.tun} has no address yet`);
@@ -290,7 +312,7 @@ export class Agent implements Control {
       mac,
       vni: this.#config.vni,
       mtu,
-      underlay: formatAddress(claim.underlay.address),
+      underlay: formatAddress(watch.underlay.address),
       peers: this.#peers.length,
       offloads: io.offloads(),
     };
@@ -365,6 +387,9 @@ const addressesIn = (networks: readonly Prefix[], leases: readonly Prefix[]): Ad
     const first = leases.find((lease) => covers(network, lease));
     return first ? [firstHost(first)] : [];
   });
+
+const ownMistake = ({ message }: Error): WeftError =>
+  new WeftError("AGENT", message, "please report this");
 
 /** pino wants the fields before the sentence. */
 const meshLog = (log: Logger): Log => ({
