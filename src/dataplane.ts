@@ -136,6 +136,11 @@ export class Dataplane {
     return this.#publisher.traffic(peer);
   }
 
+  /** Names of the peers to which packets went since this was asked last. */
+  active(): string[] {
+    return this.#publisher.active();
+  }
+
   /** Lets time pass. */
   advance(milliseconds: number): void {
     checkRange("milliseconds", milliseconds, 0, Number.MAX_SAFE_INTEGER);

@@ -4,11 +4,12 @@
  */
 import { EventEmitter } from "node:events";
 import type { Dataplane, Outcome } from "../dataplane.js";
+import type { DataPath } from "../mesh/datapath.js";
 import type { Device } from "./device.js";
 import type { Underlay } from "./underlay.js";
 
 export interface PortableParts {
-  readonly dataplane: Pick<Dataplane, "fromDevice" | "fromWire" | "advance">;
+  readonly dataplane: Pick<Dataplane, "fromDevice" | "fromWire" | "advance" | "active">;
   readonly device: Device;
   readonly underlay: Underlay;
 }
@@ -17,11 +18,12 @@ export interface PortableParts {
  * Moves packets from `start` to `stop`. Emits `error` when an end fails by itself,
  * and `end` when one closes; nothing moves then, and `stop` is still due.
  */
-export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> {
+export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implements DataPath {
   readonly #parts: PortableParts;
   #running = false;
   /** Milliseconds, whole ones: how far the dataplane's own time has come. */
   #clock = 0;
+  #receiver: (from: string, bytes: Uint8Array) => void = () => {};
 
   constructor(parts: PortableParts) {
     super();
@@ -33,7 +35,10 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> {
     this.#running = true;
     this.#clock = Math.floor(performance.now());
     device.onPacket((packet) => this.#pump(() => dataplane.fromDevice(packet)));
-    underlay.onDatagram((datagram, from) => this.#pump(() => dataplane.fromWire(datagram, from)));
+    underlay.onDatagram((datagram, from) => {
+      const outcome = this.#pump(() => dataplane.fromWire(datagram, from));
+      if (outcome?.verdict === "control") this.#receiver(from, datagram);
+    });
     device.onEnd((error) => this.#ended(error));
     underlay.onEnd((error) => this.#ended(error));
   }
@@ -45,12 +50,29 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> {
     await this.#parts.underlay.close();
   }
 
-  #pump(decide: () => Outcome): void {
-    if (!this.#running) return;
+  // ---- the data path of the mesh
+
+  send(to: string, bytes: Uint8Array): void {
+    this.#parts.underlay.send(to, bytes);
+  }
+
+  receive(receiver: (from: string, bytes: Uint8Array) => void): void {
+    this.#receiver = receiver;
+  }
+
+  active(): string[] {
+    return this.#parts.dataplane.active();
+  }
+
+  // ---- parts
+
+  #pump(decide: () => Outcome): Outcome | undefined {
+    if (!this.#running) return undefined;
     this.#advance();
-    const { datagrams, packets } = decide();
-    for (const { to, bytes } of datagrams) this.#parts.underlay.send(to, bytes);
-    for (const packet of packets) this.#parts.device.send(packet);
+    const outcome = decide();
+    for (const { to, bytes } of outcome.datagrams) this.#parts.underlay.send(to, bytes);
+    for (const packet of outcome.packets) this.#parts.device.send(packet);
+    return outcome;
   }
 
   #advance(): void {

@@ -188,6 +188,8 @@ describe("the map and the reasons", () => {
       layout.ERROR_NAME,
       layout.ERROR_CONTROL,
       layout.GUARD_4,
+      layout.MAILBOX,
+      layout.GUARD_8,
       layout.WIRE,
       layout.WIRE_IOVECS,
       layout.GUARD_5,

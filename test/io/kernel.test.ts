@@ -10,6 +10,7 @@ import { story } from "../netns/story.js";
 
 const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
 const NODE = fixture("node.mjs");
+const ASK = fixture("ask.mjs");
 const FLOOD = fixture("flood.mjs");
 const WITHOUT_TUN = fixture("without-tun.mjs");
 /** Far longer than any of it takes: beyond it, something hangs. */
@@ -139,6 +140,54 @@ story("the kernel path: two nodes that are nothing but their dataplanes", () => 
       expect(out.dropped["send-failed"]).toBe(undefined);
     } finally {
       await a!.exec(["tc", "qdisc", "del", "dev", "eth0", "root"]);
+    }
+  });
+
+  /** The replies of a node to what the mesh might say, by who sent them. */
+  async function ask(endpoint: string, ...questions: string[]): Promise<string[]> {
+    const asking = b!.spawn([process.execPath, ASK, endpoint, ...questions]);
+    return (await asking.finish(HANGS_MS)).stdout.trimEnd().split("\n");
+  }
+
+  it("hands up what the mesh sends beside the packets, and sends from the port of the packets", async () => {
+    const questions = Array.from({ length: 50 }, (_, i) => `weft question ${10 + i}`);
+    const replies = await ask("192.0.2.1:4789", ...questions);
+    expect(replies.sort()).toEqual(questions.map((text) => `192.0.2.1:4789 ${text}!`));
+    expect((await stop(first!)).in).toMatchObject({ control: 50, controlDropped: 0 });
+  });
+
+  it("moves to another underlay address without losing its device", async () => {
+    const index = async () =>
+      JSON.parse(await a!.exec(["ip", "-j", "link", "show", "weft0"]))[0].ifindex;
+    await second!.stop("SIGTERM");
+    const moved = { endpoint: "192.0.2.9:4789", senders: ["192.0.2.1"] };
+    const { peer, ...rest } = settings(2, 1);
+    second = start(b!, { ...rest, peer: { ...peer, ...moved } });
+    await second.says("ready");
+    const before = await index();
+
+    // Refused while the address is not there, and nothing has changed.
+    expect(await ask("192.0.2.1:4789", "weft move 192.0.2.9")).toEqual([
+      "192.0.2.1:4789 weft move 192.0.2.9!",
+    ]);
+    await first!.says("refused UDP_ADDRESS");
+    await a!.ip("addr add 192.0.2.9/24 dev eth0");
+    try {
+      expect(await answered(b!, 1)).toBe(0);
+      expect(await ask("192.0.2.1:4789", "weft move 192.0.2.9")).toEqual([
+        "192.0.2.9:4789 weft move 192.0.2.9!",
+      ]);
+      expect(await answered(b!, 1)).toBe(3);
+      expect(await answered(a!, 2)).toBe(3);
+      expect(await ask("192.0.2.9:4789", "weft again")).toEqual(["192.0.2.9:4789 weft again!"]);
+      expect(await index()).toBe(before);
+      // The old socket is closed: its address may be had again.
+      const sockets = await a!.exec(["ss", "-Huln"]);
+      expect(sockets).toContain("192.0.2.9:4789");
+      expect(sockets).not.toContain("192.0.2.1:4789");
+      await stop(first!);
+    } finally {
+      await a!.ip("addr del 192.0.2.9/24 dev eth0");
     }
   });
 

@@ -98,6 +98,23 @@ describe("the portable path, over real UDP", () => {
     }
   });
 
+  it("carries what the mesh sends beside the packets, both ways", async () => {
+    const [a, b] = await pair();
+    b.io.receive((from, bytes) => b.io.send(from, Buffer.from(`${Buffer.from(bytes)} back`)));
+    const heard = new Promise<string[]>((resolve) => {
+      a.io.receive((from, bytes) => resolve([from, Buffer.from(bytes).toString()]));
+    });
+    a.io.send(b.underlay.endpoint, Buffer.from("weft there"));
+    expect(await heard).toEqual([b.underlay.endpoint, "weft there back"]);
+    expect(b.dataplane.counters().in).toMatchObject({ received: 0, control: 1 });
+    expect(a.io.active()).toEqual([]);
+    const arrived = next(b.host);
+    a.host.send(ping("a packet"));
+    await arrived;
+    expect(a.io.active()).toEqual(["node2"]);
+    expect(a.io.active()).toEqual([]);
+  });
+
   it("says when an end is gone, and moves nothing more", async () => {
     const [a] = await pair();
     const ended = once(a.io, "end");
