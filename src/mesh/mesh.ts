@@ -325,13 +325,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
       }
     }
     problems.push(...(this.#view?.problems() ?? []));
-    for (const { name, meshEndpoint, state } of this.members()) {
-      if (state !== "unreachable") continue;
-      const failure = this.#links.failure(meshEndpoint);
-      const why = failure
-        ? `${failure.message}: ${failure.remedy}`
-        : "no node has heard it of late";
-      problems.push(`${name} cannot be reached at ${meshEndpoint}: ${why}`);
+    for (const member of this.members()) {
+      if (member.state === "unreachable") problems.push(this.#unreachable(member));
     }
     if (this.#copy && this.#parts.clock.elapsed() - this.#copy.heard < COPY_SPOKEN_OF) {
       problems.push(
@@ -340,6 +335,15 @@ export class Mesh extends EventEmitter<MeshEvents> {
     }
     if (this.#trouble) problems.push(this.#trouble);
     return problems;
+  }
+
+  #unreachable({ id, name, endpoint, meshEndpoint }: Member): string {
+    if (this.#inside?.paths?.of(id)?.answering === "no" && !this.#inside.liveness.isDead(id)) {
+      return `${name} does not answer at ${endpoint}, and no other node has a way to it: let UDP through between them`;
+    }
+    const failure = this.#links.failure(meshEndpoint);
+    const why = failure ? `${failure.message}: ${failure.remedy}` : "no node has heard it of late";
+    return `${name} cannot be reached at ${meshEndpoint}: ${why}`;
   }
 
   async #halt(): Promise<void> {
@@ -800,13 +804,15 @@ export class Mesh extends EventEmitter<MeshEvents> {
     };
   }
 
-  /** What its probes say; where none was sent yet, whether it could be dialled. */
-  #stateOf({ id, mesh }: NodeRecord, answering?: Answering): Member["state"] {
+  /** An answer of late is more than what others say; what others say is more than an older one. */
+  #stateOf(record: NodeRecord, answering?: Answering): Member["state"] {
     if (answering === "lately") return "established";
-    if (this.#inside?.liveness.isDead(id)) return "unreachable";
-    if (answering === "before") return "established";
-    if (answering === "not yet") return "connecting";
-    if (answering === "no") return "unreachable";
+    if (this.#inside?.liveness.isDead(record.id)) return "unreachable";
+    return answering ? STATES[answering] : this.#presumed(record);
+  }
+
+  /** Of a member that was not probed yet. */
+  #presumed({ id, mesh }: NodeRecord): Member["state"] {
     if (this.#links.to(id)) return "established";
     if (this.#links.failure(mesh)) return "unreachable";
     if (this.#links.tries(mesh)) return "connecting";
@@ -849,6 +855,7 @@ function* mapped<A, B>(all: Iterable<A>, to: (one: A) => B): Generator<B> {
 const expiry = ({ renewed }: NodeRecord): number => renewed + LEASE_TTL;
 
 const NOT_JOINED = "the cluster is not known yet: no join address has answered for one";
+const STATES = { before: "established", "not yet": "connecting", no: "unreachable" } as const;
 /** Ends of a session after which the other end may be gone. */
 const BROKEN = new Set(["LOST", "SILENT"]);
 

@@ -34,8 +34,8 @@ export const TICK = 250;
 export const WATCH_EVERY = 2_000;
 /** Between two turns of any other that is not reached at its own endpoint. */
 export const LOOK_EVERY = 30_000;
-/** Among all the rest goes one turn each. */
-export const REST_EVERY = 1_000;
+/** How often it looks where packets go, and one of all the rest has its turn. */
+export const LOOK_AROUND_EVERY = 1_000;
 /** So many members are watched closely in any case. */
 export const FEW = 16;
 /** How long a member counts as busy after packets went to it. */
@@ -117,7 +117,7 @@ export class Paths {
     this.#seeking.start();
     this.#cancels = [
       every(clock, TICK, () => this.#tick()),
-      every(clock, REST_EVERY, () => this.#lookAround()),
+      every(clock, LOOK_AROUND_EVERY, () => this.#lookAround()),
     ];
   }
 
@@ -223,12 +223,6 @@ export class Paths {
       way.missed();
       this.#judge(reach);
     }
-    for (const name of this.#parts.datapath.active()) {
-      const reach = this.#byName.get(name);
-      if (!reach) continue;
-      reach.busyAt = now;
-      this.#place(reach);
-    }
     for (const reach of [...this.#watched]) {
       this.#expire(reach, now);
       const pace = this.#pace(reach, now);
@@ -237,11 +231,18 @@ export class Paths {
     }
   }
 
-  /** One of those that are not watched. */
+  /** Where do packets go; and whose turn is it among those that are not watched. */
   #lookAround(): void {
+    const now = this.#now;
+    for (const name of this.#parts.datapath.active()) {
+      const reach = this.#byName.get(name);
+      if (!reach) continue;
+      reach.busyAt = now;
+      this.#place(reach);
+    }
     const [next] = this.#rest;
     if (!next) return;
-    this.#expire(next, this.#now);
+    this.#expire(next, now);
     this.#turn(next);
   }
 
