@@ -1,8 +1,8 @@
 /**
  * From what the cluster says to what the core searches, by differences. It
- * remembers the peers it was given, so one that stays as it is costs one look.
+ * remembers the peers it was given, so those that stay as they are cost nothing.
  *
- *   all peers -> compare -> differences -> (the tables) -> accept
+ *   change of peers -> compare -> differences -> (the tables) -> accept
  */
 import {
   formatMac,
@@ -38,6 +38,12 @@ export interface Route {
 /** What `lookup` in the core answers for this node's own leases; peers come after it. */
 export const THIS_NODE = 1;
 export const FIRST_PEER = 2;
+
+/** Peers that came or changed, and names of those that went. */
+export interface Change {
+  readonly set: readonly Peer[];
+  readonly remove: readonly string[];
+}
 
 /** What is to be done to tables that are as `accept` was told last. */
 export interface Differences {
@@ -83,26 +89,30 @@ export class Compiler {
     this.#places = places;
   }
 
+  /** The change after which exactly these are the peers. */
+  changeTo(peers: readonly Peer[]): Change {
+    const names = new Set(peers.map(({ name }) => name));
+    return { set: peers, remove: [...this.#peers.keys()].filter((name) => !names.has(name)) };
+  }
+
   /**
-   * What must change so that exactly these are the peers. Nothing is remembered of it.
+   * What a change makes different. Nothing is remembered of it.
    * @throws WeftError when a peer cannot be read, or two contradict each other
    */
-  compare(own: Own, peers: readonly Peer[]): Differences {
-    this.#refuseTooMany(peers.length);
+  compare(own: Own, change: Change): Differences {
     const isOther = this.#own === undefined || !sameTunnel(this.#own, own);
-    const { changed, names } = this.#changed(peers, isOther);
-    const former = changed.flatMap(({ name }) => this.#peers.get(name) ?? []);
-    const staying = peers.length - changed.length + former.length;
-    const leaving = staying === this.#peers.size ? [] : this.#allBut(names);
+    const set = this.#different(change, isOther);
+    const former = set.flatMap(({ name }) => this.#peers.get(name) ?? []);
+    const leaving = this.#leaving(change);
+    this.#refuseTooMany(this.#peers.size - leaving.length + set.length - former.length);
 
     const before = known([...leaving, ...former], this.#ownClaims);
-    const after = known(this.#read(changed, leaving), claimsOf(own));
+    const after = known(this.#read(set, leaving), claimsOf(own));
     this.#refuseConflicts(before, after);
     const routes = routesBetween(before.claims, after.claims);
-    const isNone = !isOther && before.peers.length + after.peers.length + routes.length === 0;
     return {
       own,
-      isNone,
+      isNone: !isOther && before.peers.length + after.peers.length + routes.length === 0,
       gone: before.peers.map((known) => entryOf(known, this.#own!)),
       come: after.peers.map((known) => entryOf(known, own)),
       newcomers: after.peers.flatMap(({ peer, index }) =>
@@ -145,6 +155,31 @@ export class Compiler {
     return [...this.#claims];
   }
 
+  /** Those that are set and not already so; all peers when what every record says has changed. */
+  #different({ set, remove }: Change, all: boolean): Peer[] {
+    const names = new Set<string>();
+    for (const { name } of set) {
+      if (names.has(name)) throw wrong(`two peers are named "${name}"`, "give each its own name");
+      names.add(name);
+    }
+    if (!all) return set.filter((peer) => !this.#isKnown(peer));
+    const others = [...this.#peers.values()].map(({ peer }) => peer);
+    const gone = new Set(remove);
+    return [...others.filter(({ name }) => !names.has(name) && !gone.has(name)), ...set];
+  }
+
+  #isKnown(peer: Peer): boolean {
+    const known = this.#peers.get(peer.name);
+    return known !== undefined && samePeer(known.peer, peer);
+  }
+
+  /** A name that goes from one to another does not leave. */
+  #leaving({ set, remove }: Change): KnownPeer[] {
+    const leaving = new Set(remove);
+    for (const { name } of set) leaving.delete(name);
+    return [...leaving].flatMap((name) => this.#peers.get(name) ?? []);
+  }
+
   #refuseTooMany(count: number): void {
     const most = this.#places - FIRST_PEER;
     if (count <= most) return;
@@ -153,23 +188,6 @@ export class Compiler {
       `${count} peers are more than this node can hold (${most})`,
       "split the cluster",
     );
-  }
-
-  #changed(peers: readonly Peer[], all: boolean): { changed: Peer[]; names: Set<string> } {
-    const names = new Set<string>();
-    const changed: Peer[] = [];
-    for (const peer of peers) {
-      const { name } = peer;
-      if (names.has(name)) throw wrong(`two peers are named "${name}"`, "give each its own name");
-      names.add(name);
-      const known = this.#peers.get(name);
-      if (all || !known || !samePeer(known.peer, peer)) changed.push(peer);
-    }
-    return { changed, names };
-  }
-
-  #allBut(names: ReadonlySet<string>): KnownPeer[] {
-    return [...this.#peers.values()].filter(({ peer }) => !names.has(peer.name));
   }
 
   /** A peer keeps its place for as long as it stays; a newcomer takes the lowest free one. */

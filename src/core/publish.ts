@@ -3,7 +3,13 @@
  * filled, then one atomic store makes it the live one.
  */
 import { type Address, toBytes } from "../address.js";
-import { Compiler, type Differences, type Own, type Route } from "../compile/compiler.js";
+import {
+  type Change,
+  Compiler,
+  type Differences,
+  type Own,
+  type Route,
+} from "../compile/compiler.js";
 import { updateAll } from "../compile/lpm.js";
 import { networkOrder } from "../compile/peers.js";
 import { Rib, routeList } from "../compile/rib.js";
@@ -46,8 +52,16 @@ export class Publisher {
    * @throws WeftError when they contradict each other or do not fit; then nothing has changed
    */
   publish(own: Own, peers: readonly Peer[]): void {
+    this.change(own, this.#compiler.changeTo(peers));
+  }
+
+  /**
+   * From the next batch on the core knows these peers, and not those; all others as before.
+   * @throws WeftError as `publish`
+   */
+  change(own: Own, change: Change): void {
     const { layout, view, words } = this.#core;
-    const differences = this.#compiler.compare(own, peers);
+    const differences = this.#compiler.compare(own, change);
     if (differences.isNone) return;
 
     const spare = 1 - Atomics.load(words, layout.LIVE_COPY >> 2);

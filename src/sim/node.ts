@@ -171,6 +171,6 @@ export class SimNode {
   #compile({ mesh, compiler }: Run): void {
     const { leases, mac } = mesh.self();
     const own = { vni: 1, mac: parseMac(mac), mtu: MTU, leases: leases.map(parsePrefix) };
-    compiler.accept(compiler.compare(own, mesh.peers()));
+    compiler.accept(compiler.compare(own, compiler.changeTo(mesh.peers())));
   }
 }

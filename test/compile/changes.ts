@@ -1,13 +1,13 @@
 /** Random histories of a small cluster in which nearly everything gets in the way of something else. */
 import fc from "fast-check";
 import { parseMac, parsePrefix } from "../../src/address.js";
-import type { Own } from "../../src/compile/compiler.js";
+import type { Change, Own } from "../../src/compile/compiler.js";
 import type { Peer } from "../../src/peer.js";
 
 /** A peer to be set, a name whose peer goes, or another self. */
-export type Change = { readonly set: Peer } | { readonly remove: string } | { readonly own: Own };
-/** Changes that come together. */
-export type Step = readonly Change[];
+type Event = { readonly set: Peer } | { readonly remove: string } | { readonly own: Own };
+/** What happens at once. */
+export type Step = readonly Event[];
 
 const NAMES = ["a", "b", "c", "d", "e", "f"];
 const ADDRESSES = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1", "2001:db8::2"];
@@ -57,14 +57,14 @@ function often(good: fc.Arbitrary<string>, bad: string): fc.Arbitrary<string> {
   return fc.oneof({ weight: 40, arbitrary: good }, { weight: 1, arbitrary: fc.constant(bad) });
 }
 
-const change: fc.Arbitrary<Change> = fc.oneof(
+const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 8, arbitrary: peer.map((set) => ({ set })) },
   { weight: 4, arbitrary: fc.constantFrom(...NAMES).map((remove) => ({ remove })) },
   { weight: 1, arbitrary: own.map((own) => ({ own })) },
 );
 
 export const history: fc.Arbitrary<Step[]> = fc.array(
-  fc.array(change, { minLength: 1, maxLength: 4 }),
+  fc.array(event, { minLength: 1, maxLength: 4 }),
   { minLength: 1, maxLength: 40 },
 );
 
@@ -80,18 +80,18 @@ export interface Cluster {
   readonly peers: readonly Peer[];
 }
 
-/** The cluster after a step. What is set twice at once stands there twice, which is a mistake. */
+/** What a step changes of the peers. What is set twice at once is a mistake. */
+export const changeOf = (step: Step): Change => ({
+  set: step.flatMap((event) => ("set" in event ? event.set : [])),
+  remove: step.flatMap((event) => ("remove" in event ? event.remove : [])),
+});
+
+/** The cluster after a step. */
 export function after({ own, peers }: Cluster, step: Step): Cluster {
-  const replaced = new Set(
-    step.flatMap((change) =>
-      "remove" in change ? change.remove : "set" in change ? change.set.name : [],
-    ),
-  );
+  const { set, remove } = changeOf(step);
+  const replaced = new Set([...set.map(({ name }) => name), ...remove]);
   return {
-    own: step.reduce((last, change) => ("own" in change ? change.own : last), own),
-    peers: [
-      ...peers.filter(({ name }) => !replaced.has(name)),
-      ...step.flatMap((change) => ("set" in change ? change.set : [])),
-    ],
+    own: step.reduce((last, event) => ("own" in event ? event.own : last), own),
+    peers: [...peers.filter(({ name }) => !replaced.has(name)), ...set],
   };
 }

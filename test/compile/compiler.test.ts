@@ -2,13 +2,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { formatAddress, formatEndpoint, formatMac, formatPrefix } from "../../src/address.js";
-import { Compiler, type Differences } from "../../src/compile/compiler.js";
+import { type Change, Compiler, type Differences, type Own } from "../../src/compile/compiler.js";
 import type { PeerEntry } from "../../src/compile/peers.js";
 import { NO_ROUTE } from "../../src/compile/rib.js";
 import { WeftError } from "../../src/error.js";
 import type { Peer } from "../../src/peer.js";
 import { seedOfRun } from "../packets.js";
-import { after, type Cluster, FIRST_SELF, history } from "./changes.js";
+import { after, type Cluster, changeOf, FIRST_SELF, history } from "./changes.js";
 import { compileSlowly, type Whole } from "./slow.js";
 
 const seed = seedOfRun("compiler");
@@ -51,9 +51,9 @@ const sorted = (pairs: Iterable<readonly [number | string, number | string]>): s
   Array.from(pairs, (pair) => pair.join(" ")).sort();
 
 /** The differences, or nothing if they were refused. */
-function compare(compiler: Compiler, { own, peers }: Cluster): Differences | undefined {
+function compare(compiler: Compiler, own: Own, change: Change): Differences | undefined {
   try {
-    return compiler.compare(own, peers);
+    return compiler.compare(own, change);
   } catch (error) {
     if (error instanceof WeftError) return undefined;
     throw error;
@@ -71,7 +71,10 @@ describe("the compiler", () => {
         for (const step of [[], ...steps]) {
           const wanted = after(stands, step);
           const places = placesOf(compiler, stands.peers);
-          const differences = compare(compiler, wanted);
+          const byPart = compare(compiler, wanted.own, changeOf(step));
+          const byAll = compare(compiler, wanted.own, compiler.changeTo(wanted.peers));
+          expect(byPart !== undefined).toBe(byAll !== undefined);
+          const differences = steps.indexOf(step) % 2 === 0 ? byPart : byAll;
           if (differences) {
             model.apply(differences);
             compiler.accept(differences);
@@ -88,7 +91,7 @@ describe("the compiler", () => {
             .claims()
             .map(({ prefix, index }) => [formatPrefix(prefix), index] as const);
           expect(sorted(claims)).toEqual(sorted(model.routes));
-          expect(compiler.compare(stands.own, stands.peers).isNone).toBe(true);
+          expect(compiler.compare(stands.own, compiler.changeTo(stands.peers)).isNone).toBe(true);
           for (const { name } of stands.peers) {
             expect(compiler.indexOf(name)).toBe(places.get(name) ?? compiler.indexOf(name));
           }
@@ -117,38 +120,42 @@ describe("the compiler", () => {
 
   function given(...peers: Peer[]): Compiler {
     const compiler = new Compiler(PLACES);
-    compiler.accept(compiler.compare(FIRST_SELF, peers));
+    become(compiler, ...peers);
     return compiler;
+  }
+  function become(compiler: Compiler, ...peers: Peer[]): Differences {
+    const differences = compiler.compare(FIRST_SELF, compiler.changeTo(peers));
+    compiler.accept(differences);
+    return differences;
   }
 
   it("has nothing to say of what is as it was, were it made anew", () => {
     const again = structuredClone([b, a]);
-    expect(given(a, b).compare({ ...FIRST_SELF }, again).isNone).toBe(true);
+    expect(become(given(a, b), ...again).isNone).toBe(true);
   });
 
   it("sees that a peer it was given was changed in its giver's hands", () => {
     const leases = ["10.1.0.0/24"];
     const compiler = given({ ...a, leases });
     leases.push("10.9.0.0/24");
-    const { routes } = compiler.compare(FIRST_SELF, [{ ...a, leases }]);
+    const { routes } = become(compiler, { ...a, leases });
     expect(routes.map(({ prefix }) => formatPrefix(prefix))).toEqual(["10.9.0.0/24"]);
   });
 
   it("touches only the record of a peer that moves, and no route", () => {
     const moved = { ...a, endpoint: "192.0.2.9:4789" };
-    const { gone, come, routes, newcomers } = given(a, b).compare(FIRST_SELF, [moved, b]);
-    expect(
-      [gone, come].map((peers) => peers.map(({ endpoint }) => formatEndpoint(endpoint))),
-    ).toEqual([[a.endpoint], [moved.endpoint]]);
+    const { gone, come, routes, newcomers } = become(given(a, b), moved, b);
+    const endpoints = [gone, come].map((all) =>
+      all.map(({ endpoint }) => formatEndpoint(endpoint)),
+    );
+    expect(endpoints).toEqual([[a.endpoint], [moved.endpoint]]);
     expect([routes, newcomers]).toEqual([[], []]);
   });
 
   it("hands a prefix from one peer to another by one change of one route", () => {
     const compiler = given(a, b);
-    const { routes } = compiler.compare(FIRST_SELF, [
-      { ...a, leases: [] },
-      { ...b, leases: [...a.leases, ...b.leases] },
-    ]);
+    const richer = { ...b, leases: [...a.leases, ...b.leases] };
+    const { routes } = become(compiler, { ...a, leases: [] }, richer);
     expect(routes.map(({ prefix, peer }) => [formatPrefix(prefix), peer])).toEqual([
       ["10.1.0.0/24", compiler.indexOf("b")],
     ]);
@@ -156,21 +163,29 @@ describe("the compiler", () => {
 
   it("lets peers that are reached through one VTEP share its endpoint and MAC address", () => {
     const compiler = given(a, { ...b, endpoint: a.endpoint, mac: a.mac });
-    expect(() => compiler.compare(FIRST_SELF, [a, { ...b, mac: a.mac.toUpperCase() }])).toThrow(
+    expect(() => become(compiler, a, { ...b, mac: a.mac.toUpperCase() })).toThrow(
       'peer "b" has the same MAC address 02:00:00:00:00:0A as one at another endpoint',
     );
   });
 
   it("gives the place of one that leaves to one that comes with the same change", () => {
     const compiler = new Compiler(3);
-    compiler.accept(compiler.compare(FIRST_SELF, [a]));
+    become(compiler, a);
     const place = compiler.indexOf("a");
-    expect(() => compiler.compare(FIRST_SELF, [a, b])).toThrow(
-      "2 peers are more than this node can hold (1)",
-    );
-    const differences = compiler.compare(FIRST_SELF, [b]);
-    expect(differences.newcomers).toEqual([place]);
-    compiler.accept(differences);
+    expect(() => become(compiler, a, b)).toThrow("2 peers are more than this node can hold (1)");
+    expect(become(compiler, b).newcomers).toEqual([place]);
     expect([compiler.indexOf("a"), compiler.indexOf("b")]).toEqual([undefined, place]);
+  });
+
+  it("takes a name that goes from one to another for one that stays", () => {
+    const compiler = given(a);
+    const place = compiler.indexOf("a");
+    const other = { ...b, name: "a" };
+    compiler.accept(compiler.compare(FIRST_SELF, { set: [other], remove: ["a", "a", "nobody"] }));
+    expect(compiler.indexOf("a")).toBe(place);
+    expect(compiler.claims().map(({ prefix }) => formatPrefix(prefix))).toEqual([
+      "10.2.0.0/24",
+      "10.3.0.0/24",
+    ]);
   });
 });
