@@ -16,7 +16,6 @@ import {
 import { WeftError } from "../error.js";
 import type { Peer } from "../peer.js";
 import { type Claim, Claims } from "./claims.js";
-import { Macs } from "./macs.js";
 import { MAX_SENDERS, type PeerEntry } from "./peers.js";
 import { NO_ROUTE } from "./rib.js";
 
@@ -81,7 +80,6 @@ export class Compiler {
   #ownClaims: readonly Claim[] = [];
   readonly #peers = new Map<string, KnownPeer>();
   readonly #taken = new Set<number>();
-  readonly #macs = new Macs();
   readonly #claims = new Claims();
 
   /** @param places of the table of peers, those before FIRST_PEER included */
@@ -89,8 +87,12 @@ export class Compiler {
     this.#places = places;
   }
 
-  /** The change after which exactly these are the peers. */
+  /**
+   * The change after which exactly these are the peers.
+   * @throws WeftError when a MAC address is at two endpoints; peers behind one VTEP share both
+   */
   changeTo(peers: readonly Peer[]): Change {
+    refuseTwins(peers);
     const names = new Set(peers.map(({ name }) => name));
     return { set: peers, remove: [...this.#peers.keys()].filter((name) => !names.has(name)) };
   }
@@ -108,7 +110,7 @@ export class Compiler {
 
     const before = known([...leaving, ...former], this.#ownClaims);
     const after = known(this.#read(set, leaving), claimsOf(own));
-    this.#refuseConflicts(before, after);
+    this.#refuseOverlap(before, after);
     const routes = routesBetween(before.claims, after.claims);
     return {
       own,
@@ -134,7 +136,6 @@ export class Compiler {
       this.#peers.set(known.peer.name, known);
       this.#taken.add(known.index);
     }
-    this.#macs.exchange(peersOf(before), peersOf(after));
     this.#claims.exchange(before.claims, after.claims);
     this.#own = own;
     this.#ownClaims = after.claims.filter(({ index }) => index === THIS_NODE);
@@ -215,14 +216,7 @@ export class Compiler {
     }
   }
 
-  #refuseConflicts(before: Known, after: Known): void {
-    const twin = this.#macs.conflict(peersOf(before), peersOf(after));
-    if (twin) {
-      throw wrong(
-        `peer "${twin.name}" has the same MAC address ${twin.mac} as one at another endpoint`,
-        "every VTEP needs its own",
-      );
-    }
+  #refuseOverlap(before: Known, after: Known): void {
     const [wide, narrow] = this.#claims.conflict(new Set(before.claims), after.claims) ?? [];
     if (wide && narrow) {
       throw new WeftError(
@@ -234,12 +228,24 @@ export class Compiler {
   }
 }
 
+function refuseTwins(peers: readonly Peer[]): void {
+  const byMac = new Map<string, Peer>();
+  for (const peer of peers) {
+    const twin = byMac.get(peer.mac.toLowerCase());
+    if (twin && twin.endpoint !== peer.endpoint) {
+      throw wrong(
+        `peers "${twin.name}" and "${peer.name}" have the same MAC address ${peer.mac}`,
+        "every VTEP needs its own",
+      );
+    }
+    byMac.set(peer.mac.toLowerCase(), peer);
+  }
+}
+
 const known = (peers: readonly KnownPeer[], own: readonly Claim[]): Known => ({
   peers,
   claims: [...own, ...peers.flatMap(({ claims }) => claims)],
 });
-
-const peersOf = ({ peers }: Known): Peer[] => peers.map(({ peer }) => peer);
 
 const claimsOf = ({ leases }: Own): Claim[] =>
   leases.map((prefix) => ({ prefix, index: THIS_NODE }));

@@ -47,8 +47,7 @@ export function compileSlowly(
   }
   for (const [i, a] of peers.entries()) {
     for (const b of peers.slice(0, i)) {
-      const isOneMac = a.mac.toLowerCase() === b.mac.toLowerCase();
-      if (a.name === b.name || (isOneMac && a.endpoint !== b.endpoint)) return undefined;
+      if (a.name === b.name) return undefined;
     }
   }
   for (const [i, a] of claims.entries()) {
@@ -88,3 +87,9 @@ function hashSlowly(address: Address): number {
   }
   return Number(hash);
 }
+
+/** Whether a MAC address is at two endpoints. */
+export const haveTwins = (peers: readonly Peer[]): boolean =>
+  peers.some((a) =>
+    peers.some((b) => a.mac.toLowerCase() === b.mac.toLowerCase() && a.endpoint !== b.endpoint),
+  );
