@@ -49,7 +49,10 @@ export class Chaos {
     if (kinds.has("oneway")) this.#again(PARTITION.every, () => this.#part({ oneWay: true }));
     if (kinds.has("crashes")) this.#again(CRASH.every, () => this.#crash(kinds.has("disks")));
     if (kinds.has("deaths")) this.#again(DEATH.every, () => this.#die());
-    if (kinds.has("pauses")) this.#everyNode(PAUSE.every, (node) => this.#pause(node));
+    if (kinds.has("pauses")) {
+      for (const place of this.#world.nodes.keys())
+        this.#again(PAUSE.every, () => this.#pause(place));
+    }
     if (kinds.has("disks")) this.#again(FULL_DISK.every, () => this.#fillDisk());
   }
 
@@ -61,18 +64,12 @@ export class Chaos {
     this.#world.schedule.after(0, () => this.#world.tellStrangers());
   }
 
-  #again(every: Range, act: () => void | Promise<void>, share = 1): void {
-    this.#world.schedule.after(this.#within(every) / share, async () => {
+  #again(every: Range, act: () => void | Promise<void>): void {
+    this.#world.schedule.after(this.#within(every), async () => {
       if (this.#isOver) return;
-      this.#again(every, act, share);
+      this.#again(every, act);
       await act();
     });
-  }
-
-  /** As often as that for each node there is. */
-  #everyNode(every: Range, act: (node: SimNode) => void): void {
-    const { nodes } = this.#world;
-    this.#again(every, () => act(this.#random.pick(nodes)!), nodes.length);
   }
 
   /** Lasts for a while, or until the chaos is over. */
@@ -135,8 +132,8 @@ export class Chaos {
     throw new Error(`${node.name} started with a torn state`);
   }
 
-  #pause(node: SimNode): void {
-    node.pause(this.#within(PAUSE.lasts));
+  #pause(place: number): void {
+    this.#world.nodes[place]!.pause(this.#within(PAUSE.lasts));
   }
 
   #fillDisk(): void {

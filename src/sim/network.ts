@@ -40,6 +40,8 @@ export class Network {
   readonly listeners = new Map<string, SimTransport>();
   readonly #machines = new Map<string, Machine>();
   readonly #cuts = new Set<Cut>();
+  /** Since when nothing is cut, by the schedule. */
+  #wholeSince = 0;
   #bindings = 0;
 
   constructor(
@@ -76,7 +78,15 @@ export class Network {
   /** Returns what heals it. */
   cut(cut: Cut): () => void {
     this.#cuts.add(cut);
-    return () => void this.#cuts.delete(cut);
+    return () => {
+      this.#cuts.delete(cut);
+      this.#wholeSince = this.schedule.now;
+    };
+  }
+
+  /** Since when every machine can reach every other. */
+  get wholeSince(): number {
+    return this.#cuts.size === 0 ? this.#wholeSince : Number.POSITIVE_INFINITY;
   }
 
   /** Whether a segment that is sent now gets there. */

@@ -1,6 +1,7 @@
 /** One node of the simulation: the real mesh and compiler, on a simulated machine. */
-import { parseMac, parsePrefix } from "../address.js";
-import { Compiler } from "../compile/compiler.js";
+import { formatPrefix, parseMac, parsePrefix } from "../address.js";
+import { Compiler, THIS_NODE } from "../compile/compiler.js";
+import { NO_ROUTE } from "../compile/rib.js";
 import type { Cluster } from "../lease/genesis.js";
 import { Identity } from "../mesh/identity.js";
 import { Mesh } from "../mesh/mesh.js";
@@ -25,7 +26,11 @@ export type End = "stop" | "kill" | "power";
 export interface NodeEvents {
   /** Its members, its leases or its problems may have changed. */
   changed(node: SimNode): void;
-  ended(node: SimNode): void;
+  started(node: SimNode): void;
+  ended(node: SimNode, how: End): void;
+  paused(node: SimNode): void;
+  /** It holds the node of this id for dead from now on, or no more. */
+  judged(node: SimNode, id: string, isDead: boolean): void;
   said(node: SimNode, message: string): void;
 }
 
@@ -34,6 +39,8 @@ interface Run {
   readonly process: Process;
   readonly transport: SimTransport;
   readonly compiler: Compiler;
+  /** What the core would search: a subnet, and the place of the peer it leads to. */
+  readonly routes: Map<string, number>;
   isCompiling: boolean;
 }
 
@@ -109,10 +116,15 @@ export class SimNode {
       process,
       transport,
       compiler: new Compiler(PLACES),
+      routes: new Map(),
       isCompiling: false,
     };
     this.#run = run;
     mesh.on("change", () => this.#changed(run));
+    mesh.on("verdict", (id, isDead) => {
+      if (this.#run === run) this.#events.judged(this, id, isDead);
+    });
+    this.#events.started(this);
     try {
       await mesh.start();
     } catch (error) {
@@ -139,8 +151,18 @@ export class SimNode {
     await this.mesh?.setEndpoint(this.#vtep);
   }
 
+  /** Who gets what is sent to a subnet, by the tables that were compiled here. */
+  routes(): Map<string, string> {
+    const { mesh, compiler, routes } = this.#compile(this.#run!);
+    const names = new Map([[THIS_NODE, this.name]]);
+    for (const { name } of mesh.peers()) names.set(compiler.indexOf(name)!, name);
+    return new Map([...routes].map(([subnet, peer]) => [subnet, names.get(peer)!]));
+  }
+
   pause(ms: number): void {
-    this.#run?.process.pause(ms);
+    if (!this.#run) return;
+    this.#run.process.pause(ms);
+    this.#events.paused(this);
   }
 
   #ended(how: End): void {
@@ -153,7 +175,7 @@ export class SimNode {
       run.transport.vanished();
       this.machine.isOn = false;
     }
-    this.#events.ended(this);
+    this.#events.ended(this, how);
   }
 
   #changed(run: Run): void {
@@ -168,9 +190,16 @@ export class SimNode {
   }
 
   /** As the agent does for its core. It throws when two nodes hold the same addresses. */
-  #compile({ mesh, compiler }: Run): void {
+  #compile(run: Run): Run {
+    const { mesh, compiler, routes } = run;
     const { leases, mac } = mesh.self();
     const own = { vni: 1, mac: parseMac(mac), mtu: MTU, leases: leases.map(parsePrefix) };
-    compiler.accept(compiler.compare(own, compiler.changeTo(mesh.peers())));
+    const differences = compiler.compare(own, compiler.changeTo(mesh.peers()));
+    compiler.accept(differences);
+    for (const { prefix, peer } of differences.routes) {
+      if (peer === NO_ROUTE) routes.delete(formatPrefix(prefix));
+      else routes.set(formatPrefix(prefix), peer);
+    }
+    return run;
   }
 }

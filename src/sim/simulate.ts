@@ -51,11 +51,16 @@ export interface Result {
   /** Seconds until all nodes have come together, or again after the chaos. Missing if they have not. */
   readonly togetherAfter?: number;
   readonly perNodePerSecond: { messages: number; bytes: number; wireBytes: number };
+  /** Nodes that lived and were held for dead; the first ten in words. */
+  readonly falseDeaths: number;
+  readonly wrong: readonly string[];
+  /** From the death of a node until all others saw it that were awake meanwhile, and until the others did too; and how many never did. */
+  readonly deaths: Spread & { readonly byAll: Spread; readonly unseen: number };
   /** With splits: from a newcomer's start on the larger side to its lease; from a healing until all agree. */
   readonly splits?: { readonly allocation: Spread; readonly heal: Spread; readonly open: number };
   readonly doubleLeases: number;
   readonly doubles: readonly string[];
-  /** Leases that are lost with the disks of their owners. */
+  /** Leases' worth of space that nobody owns: lost with a disk, or never taken by who was given it. */
   readonly unowned: number;
   readonly trace: string;
   readonly simulatedSeconds: number;
@@ -189,7 +194,8 @@ class Simulation {
   }
 
   #result({ togetherAfter, traffic, splits }: Course): Result {
-    const { watch, schedule, lost } = this.#world;
+    const { watch, verdicts, schedule } = this.#world;
+    verdicts.finish();
     const disagreement = this.#world.disagreement();
     return {
       converged: this.#world.hasConverged(),
@@ -197,6 +203,13 @@ class Simulation {
       convergence: spread(watch.convergence),
       ...(togetherAfter !== undefined && { togetherAfter }),
       perNodePerSecond: traffic,
+      falseDeaths: verdicts.wrong.length,
+      wrong: verdicts.wrong.slice(0, 10),
+      deaths: {
+        ...spread(verdicts.deaths),
+        byAll: spread(verdicts.seenByAll),
+        unseen: verdicts.unseen,
+      },
       ...(splits && {
         splits: {
           allocation: spread(splits.allocations),
@@ -206,7 +219,7 @@ class Simulation {
       }),
       doubleLeases: watch.doubleLeases.length,
       doubles: watch.doubleLeases.slice(0, 10),
-      unowned: lost.reduce((sum, { disk }) => sum + (disk.last.cluster?.leases.length ?? 0), 0),
+      unowned: this.#world.unowned(),
       trace: watch.traceHash,
       simulatedSeconds: round(schedule.now / 1000),
     };

@@ -8,6 +8,8 @@ import { SharedNotary } from "./notary.js";
 import type { Skew } from "./process.js";
 import { Random } from "./random.js";
 import { Schedule } from "./schedule.js";
+import { unowned } from "./unowned.js";
+import { Verdicts } from "./verdicts.js";
 import { Watch } from "./watch.js";
 
 /** Clocks run wrong by up to this share, and are set wrong by up to so many milliseconds. */
@@ -33,6 +35,7 @@ export class World {
   readonly random: Random;
   readonly network: Network;
   readonly watch: Watch;
+  readonly verdicts: Verdicts;
   /** One for each place in the cluster. */
   readonly nodes: SimNode[] = [];
   /** Whose disks were lost, and with them who they were. */
@@ -47,6 +50,7 @@ export class World {
     const { loss, chaos } = options;
     const duplicates = chaos.has("duplicates") ? DUPLICATES : 0;
     this.network = new Network(this.schedule, this.random.fork(), { loss, duplicates }, this.watch);
+    this.verdicts = new Verdicts(this.network);
   }
 
   running(): SimNode[] {
@@ -106,6 +110,8 @@ export class World {
     const running = this.running();
     const selves = running.map(({ mesh }) => mesh!.self());
     for (const { name, leases } of selves) if (leases.length === 0) return `${name} has no lease`;
+    const mistake = this.verdicts.mistake();
+    if (mistake) return `${mistake.judge.name} holds ${mistake.node.name} for dead`;
     for (const [i, { mesh, name }] of running.entries()) {
       const seen = new Map(mesh!.members().map((member) => [member.id, member]));
       for (const [j, other] of selves.entries()) {
@@ -116,7 +122,37 @@ export class World {
         if (leases !== other.leases.join()) return `${name} knows other leases of ${other.name}`;
       }
     }
+    return this.#misrouted();
+  }
+
+  /** Every node's tables must send to each lease's holder; what was a lost node's may still go there. */
+  #misrouted(): string | undefined {
+    const holders = new Map<string, string>();
+    for (const { name, mesh } of this.running()) {
+      for (const lease of mesh!.self().leases) holders.set(lease, name);
+    }
+    const lost = new Set(this.lost.map(({ name }) => name));
+    for (const node of this.running()) {
+      const routes = node.routes();
+      for (const [lease, holder] of holders) {
+        const to = routes.get(lease) ?? "nobody";
+        if (to !== holder) return `${node.name} sends to ${to} what is for ${holder}`;
+      }
+      for (const [lease, to] of routes) {
+        if (!holders.has(lease) && !lost.has(to)) return `${node.name} sends ${lease} to ${to}`;
+      }
+    }
     return undefined;
+  }
+
+  /** Leases' worth of space that is nobody's. */
+  unowned(): number {
+    return unowned(
+      this.nodes.flatMap(({ publicKey, disk }) => {
+        const { cluster } = disk.last;
+        return cluster ? [{ publicKey, cluster }] : [];
+      }),
+    );
   }
 
   /** The first node founds the cluster, once. */
@@ -140,12 +176,19 @@ export class World {
       this.random.fork(),
       {
         changed: (changed) => this.watch.changed(changed),
-        ended: (ended) => this.watch.ended(ended),
+        started: (started) => this.verdicts.started(started),
+        ended: (ended, how) => {
+          this.watch.ended(ended);
+          this.verdicts.ended(ended, how);
+        },
+        paused: (paused) => this.verdicts.paused(paused),
+        judged: (judge, id, isDead) => this.verdicts.judged(judge, id, isDead),
         said: () => {},
       },
       (cluster) => this.#notary(cluster),
     );
     this.watch.built(node);
+    this.verdicts.built(node);
     return node;
   }
 

@@ -4,20 +4,8 @@ import { Disk } from "../../src/sim/disk.js";
 import { PowerCut } from "../../src/sim/process.js";
 import { Random } from "../../src/sim/random.js";
 import { Schedule } from "../../src/sim/schedule.js";
-import { World } from "../../src/sim/world.js";
 import { seed } from "../mesh/seed.js";
-
-const SECOND = 1000;
-
-async function worldOf(nodes: number): Promise<World> {
-  const world = new World({ seed, loss: 0, network: "10.64.0.0/16", chaos: new Set() });
-  for (let i = 0; i < nodes; i++) {
-    const node = world.add();
-    world.schedule.after(i * SECOND, () => world.start(node));
-  }
-  await world.schedule.run(30 * SECOND);
-  return world;
-}
+import { SECOND, worldOf } from "./worlds.js";
 
 describe("the watch", () => {
   it("sees a lease that two nodes use", async () => {
@@ -57,6 +45,23 @@ describe("the watch", () => {
     await world.schedule.run(world.schedule.now + 20 * SECOND);
     expect(world.hasConverged()).toBe(false);
     expect(world.disagreement()).toBe(`${stranger.name} has no lease`);
+  });
+
+  it("says whose tables lead astray", async () => {
+    const world = await worldOf(3);
+    const [first, second, third] = world.nodes;
+    expect(world.disagreement()).toBe(undefined);
+    const peers = first!.mesh!.peers();
+    const without = peers.filter(({ name }) => name !== second!.name);
+    first!.mesh!.peers = () => without;
+    expect(world.disagreement()).toBe(`${first!.name} sends to nobody what is for ${second!.name}`);
+    const { leases } = peers.find(({ name }) => name === second!.name)!;
+    const [other] = without;
+    expect(other!.name).toBe(third!.name);
+    first!.mesh!.peers = () => [{ ...other!, leases: [...other!.leases, ...leases] }];
+    expect(world.disagreement()).toBe(
+      `${first!.name} sends to ${third!.name} what is for ${second!.name}`,
+    );
   });
 });
 
