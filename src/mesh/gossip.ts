@@ -7,7 +7,8 @@ import { Budget } from "./budget.js";
 import { type Clock, every } from "./clock.js";
 import type { Log } from "./log.js";
 import { MAX_RECORDS, type Members } from "./members.js";
-import { MAX_IDS, MAX_MESSAGE_BYTES, MAX_RECORDS_IN_MESSAGE, type MessageOf } from "./message.js";
+import { MAX_IDS, type MessageOf } from "./message.js";
+import { Outbox, sendRecords, sendWord } from "./outbox.js";
 import { type Envelope, isRenewal, type NodeRecord } from "./record.js";
 import type { Session } from "./session.js";
 import { ALL, type Range } from "./summary.js";
@@ -20,8 +21,6 @@ export const EXPIRE_EVERY = 60_000;
 export const ASK_AGAIN = 600;
 /** A set of so many records is listed rather than summed up: that takes no more bytes. */
 export const FEW_RECORDS = 24;
-/** Neighbours that get news in full; the others hear that there is some, and ask who lack it. */
-export const PUSHED = 6;
 /** What one peer may make this node send, at once and per second after that. */
 export const SERVED = {
   records: { burst: 2 * MAX_RECORDS, rate: 64 },
@@ -50,6 +49,7 @@ export interface GossipParts {
 export class Gossip {
   readonly #parts: GossipParts;
   readonly #complaints: Budget;
+  readonly #outbox: Outbox;
   readonly #served = new WeakMap<Session, { records: Budget; comparisons: Budget }>();
   /** Which version of whom was asked for, and when. */
   readonly #asked = new Map<string, number>();
@@ -58,6 +58,7 @@ export class Gossip {
   constructor(parts: GossipParts) {
     this.#parts = parts;
     this.#complaints = new Budget(parts.clock, 1, 1 / 60);
+    this.#outbox = new Outbox(parts);
   }
 
   start(): void {
@@ -70,6 +71,7 @@ export class Gossip {
 
   stop(): void {
     for (const cancel of this.#cancels) cancel();
+    this.#outbox.flush();
   }
 
   /** Begins a comparison. */
@@ -77,23 +79,10 @@ export class Gossip {
     session.send({ type: "digest", digest: this.#parts.members.digest });
   }
 
-  /** Sends news on, to some in full, to everyone at least word of it; not to whom it came from. */
-  spread(records: readonly NodeRecord[], from?: Session) {
-    const others = this.#parts.sessions().filter((session) => session !== from);
-    const first = Math.floor(this.#parts.clock.random() * others.length);
-    for (let n = 0; n < others.length; n++) {
-      const session = others[(first + n) % others.length]!;
-      if (n < PUSHED) sendRecords(session, records);
-      else sendWord(session, records);
-    }
-  }
-
-  /**
-   * Says that there are newer records, but not to whom they came from. Who lacks them asks for them,
-   * so a renewal, which nobody waits for, is carried to each node once.
-   */
-  announce(records: readonly NodeRecord[], from?: Session) {
-    for (const session of this.#parts.sessions()) if (session !== from) sendWord(session, records);
+  /** Tells everyone what this node says of itself, at once; of a mere renewal they only hear. */
+  publish(record: NodeRecord, isUrgent: boolean): void {
+    this.#outbox.put(record, isUrgent);
+    this.#outbox.flush();
   }
 
   received(session: Session, message: GossipMessage) {
@@ -169,6 +158,7 @@ export class Gossip {
   #heard(session: Session, versions: readonly Pair[], { again }: { again: boolean }): void {
     const { members, clock } = this.#parts;
     const now = clock.elapsed();
+    for (const [id, version] of versions) this.#outbox.isKnown(session, id, version);
     const lacked = versions.filter(([id, version]) => members.lacks(id, version));
     const waits = ([id, version]: Pair) =>
       now - (this.#asked.get(`${id} ${version}`) ?? Number.NEGATIVE_INFINITY) < ASK_AGAIN;
@@ -223,8 +213,7 @@ export class Gossip {
 
   #merge(session: Session, envelopes: readonly Envelope[]): void {
     const { members } = this.#parts;
-    const changed: NodeRecord[] = [];
-    const renewed: NodeRecord[] = [];
+    const news: NodeRecord[] = [];
     let lie: WeftError | undefined;
     for (const envelope of envelopes) {
       const held = members.of(envelope.owner);
@@ -233,12 +222,14 @@ export class Gossip {
         lie = result;
         break;
       }
-      if (result) (this.#canWait(held, result) ? renewed : changed).push(result);
-      else this.#remind(session, envelope);
+      if (result) {
+        news.push(result);
+        this.#outbox.put(result, !this.#canWait(held, result), session);
+      } else {
+        if (held) this.#outbox.isKnown(session, held.id, envelope.version);
+        this.#remind(session, envelope);
+      }
     }
-    this.spread(changed, session);
-    this.announce(renewed, session);
-    const news = [...changed, ...renewed];
     if (news.length > 0) this.#parts.news(news);
     if (!lie) return;
     if (this.#complaints.spend(1)) {
@@ -266,27 +257,3 @@ export class Gossip {
 }
 
 type Pair = [id: string, version: number];
-
-function sendWord(session: Session, records: readonly NodeRecord[]): void {
-  const versions = records.map(({ id, version }): Pair => [id, version]);
-  if (versions.length > 0) session.send({ type: "heard", versions });
-}
-
-/** In as many messages as their size needs. */
-function sendRecords(session: Session, records: readonly NodeRecord[]): void {
-  const room = MAX_MESSAGE_BYTES - 100;
-  let batch: Envelope[] = [];
-  let bytes = 0;
-  const flush = () => {
-    if (batch.length > 0) session.send({ type: "records", records: batch });
-    batch = [];
-    bytes = 0;
-  };
-  for (const { envelope } of records) {
-    const size = JSON.stringify(envelope).length + 1;
-    if (bytes + size > room || batch.length === MAX_RECORDS_IN_MESSAGE) flush();
-    batch.push(envelope);
-    bytes += size;
-  }
-  flush();
-}

@@ -588,8 +588,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const record = members.merge(envelope);
     if (record instanceof WeftError) throw record;
     if (!record) throw new Error("this node's own record is not the newest");
-    if (before && isRenewal(before, record) && !isAwaited) gossip.announce([record]);
-    else gossip.spread([record]);
+    gossip.publish(record, !before || !isRenewal(before, record) || isAwaited);
     fence.said();
     this.#heed([record]);
     this.#soon();

@@ -20,6 +20,7 @@ export class Neighbours {
   readonly #records = new Map<string, NodeRecord>();
   /** The ids in an order that `salt` and nobody else knows. */
   readonly #drawn: string[] = [];
+  #next: string | undefined;
 
   constructor(own: string, salt: number) {
     this.#own = own;
@@ -31,10 +32,14 @@ export class Neighbours {
     const known = this.#records.has(id);
     if (record && !record.withdrawn && id !== this.#own) {
       this.#records.set(id, record);
-      if (!known) this.#drawn.splice(this.#place(id), 0, id);
+      if (known) return;
+      this.#drawn.splice(this.#place(id), 0, id);
+      this.#next = this.#nearer(this.#next, id);
     } else if (known) {
       this.#records.delete(id);
       this.#drawn.splice(this.#place(id), 1);
+      if (id !== this.#next) return;
+      this.#next = this.#drawn.reduce<string | undefined>((a, b) => this.#nearer(a, b), undefined);
     }
   }
 
@@ -53,20 +58,18 @@ export class Neighbours {
 
   /** Best first: the next on the ring, then as drawn. */
   *[Symbol.iterator](): Generator<NodeRecord> {
-    const next = this.#next();
+    const next = this.#next;
     if (next === undefined) return;
     yield this.#records.get(next)!;
     for (const id of this.#drawn) if (id !== next) yield this.#records.get(id)!;
   }
 
-  #next(): string | undefined {
-    let lowest: string | undefined;
-    let above: string | undefined;
-    for (const id of this.#drawn) {
-      if (lowest === undefined || id < lowest) lowest = id;
-      if (id > this.#own && (above === undefined || id < above)) above = id;
-    }
-    return above ?? lowest;
+  /** Of two ids the one that comes sooner after the own on the ring. */
+  #nearer(a: string | undefined, b: string): string {
+    if (a === undefined) return b;
+    const isAround = (id: string) => id < this.#own;
+    if (isAround(a) !== isAround(b)) return isAround(a) ? b : a;
+    return a < b ? a : b;
   }
 
   /** Where an id stands among the drawn, or would. */

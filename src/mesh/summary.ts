@@ -101,7 +101,13 @@ export class Summary {
 }
 
 /** The first six bits of an id. */
-const branchOf = (id: string): number => Number.parseInt(id.slice(0, 2), 16) >> 2;
+const branchOf = (id: string): number => (digit(id, 0) << 2) | (digit(id, 1) >> 2);
+
+/** Looked up for each version that is heard: faster than parseInt of a slice. */
+function digit(hex: string, at: number): number {
+  const code = hex.charCodeAt(at);
+  return code < 58 ? code - 48 : code - 87;
+}
 
 const rangeOf = (n: number): Range => ({
   after: n === 0 ? "" : lastId(n - 1),

@@ -27,7 +27,7 @@ export interface Grown {
   readonly envelopes: readonly Envelope[];
 }
 
-export function grown(size: number, random: () => number): Grown {
+export function grown(size: number, random: () => number, version = 1): Grown {
   const genesis = {
     network: [{ prefix: "10.0.0.0/8", leaseLength: LEASE }],
     founder: founder.publicKey,
@@ -56,14 +56,14 @@ export function grown(size: number, random: () => number): Grown {
       sequence: 1,
     });
     const address = `192.0.${2 + (i >> 8)}.${i & 255}`;
-    return seal(me, cluster, 1, {
+    return seal(me, cluster, version, {
       name: `h${i + 1}`,
       mesh: `${address}:6783`,
       vtep: `${address}:4789`,
       mac: macOf(me.id),
       vni: 1,
       leases: [[...proof, lease]],
-      renewed: 1_700_000_000_000,
+      renewed: 1_700_000_000_000 + version,
       withdrawn: false,
     });
   });

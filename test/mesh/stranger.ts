@@ -7,15 +7,21 @@ import type { World } from "./world.js";
 export class Stranger {
   /** What it was sent. */
   readonly heard: string[] = [];
-  readonly identity: Identity = identity(0x66);
+  readonly identity: Identity;
   isClosed = true;
   #connection!: Connection;
 
-  constructor(readonly world: World) {}
+  /** The `n`-th: its address is 192.0.2.`n`. */
+  constructor(
+    readonly world: World,
+    readonly n = 66,
+  ) {
+    this.identity = identity(n);
+  }
 
   /** Opens a session with 192.0.2.1. */
   connect(): void {
-    this.world.network.host("192.0.2.66").dial("192.0.2.1:6783", (result) => {
+    this.world.network.host(`192.0.2.${this.n}`).dial("192.0.2.1:6783", (result) => {
       this.#connection = result as Connection;
       this.isClosed = false;
       this.#connection.open({

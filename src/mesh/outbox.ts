@@ -1,0 +1,108 @@
+/**
+ * News on its way to the neighbours. What comes within a moment goes together,
+ * and not to who turned out to have it meanwhile: in a cluster that comes up all
+ * at once, most of what a node would say its neighbours have just said to it.
+ */
+import type { Clock } from "./clock.js";
+import { MAX_IDS, MAX_MESSAGE_BYTES, MAX_RECORDS_IN_MESSAGE } from "./message.js";
+import type { Envelope, NodeRecord } from "./record.js";
+import type { Session } from "./session.js";
+
+/** How long news of others waits for more, in milliseconds. */
+export const NEWS_GATHER = 20;
+/** Neighbours that get news in full; the others hear that there is some, and ask who lack it. */
+export const PUSHED = 6;
+
+export interface OutboxParts {
+  readonly clock: Clock;
+  sessions(): readonly Session[];
+}
+
+interface Entry {
+  readonly record: NodeRecord;
+  /** Whether anybody waits for it. If not, all only hear of it. */
+  readonly isUrgent: boolean;
+  /** Who has it. */
+  readonly known: Set<Session>;
+}
+
+export class Outbox {
+  readonly #parts: OutboxParts;
+  readonly #entries = new Map<string, Entry>();
+  #cancel: (() => void) | undefined;
+
+  constructor(parts: OutboxParts) {
+    this.#parts = parts;
+  }
+
+  put(record: NodeRecord, isUrgent: boolean, from?: Session): void {
+    // A mere renewal of news that nobody was told yet is that news.
+    const urgent = isUrgent || this.#entries.get(record.id)?.isUrgent === true;
+    this.#entries.set(record.id, { record, isUrgent: urgent, known: new Set(from && [from]) });
+    this.#cancel ??= this.#parts.clock.after(NEWS_GATHER, () => this.flush());
+  }
+
+  /** This neighbour has this version, or a newer one. */
+  isKnown(session: Session, id: string, version: number): void {
+    const entry = this.#entries.get(id);
+    if (entry && version >= entry.record.version) entry.known.add(session);
+  }
+
+  /** Everything goes now. */
+  flush(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    const entries = [...this.#entries.values()];
+    this.#entries.clear();
+    const sessions = this.#inTurn();
+    const pushed = new Map<Entry, number>();
+    for (const session of sessions) {
+      const lacking = entries.filter(({ known }) => !known.has(session));
+      const full = lacking.filter((entry) => entry.isUrgent && (pushed.get(entry) ?? 0) < PUSHED);
+      for (const entry of full) pushed.set(entry, (pushed.get(entry) ?? 0) + 1);
+      const word = lacking.filter((entry) => !full.includes(entry));
+      sendRecords(
+        session,
+        full.map(({ record }) => record),
+      );
+      sendWord(
+        session,
+        word.map(({ record }) => record),
+      );
+    }
+  }
+
+  /** The sessions, beginning with any one. */
+  #inTurn(): readonly Session[] {
+    const sessions = this.#parts.sessions();
+    const first = Math.floor(this.#parts.clock.random() * sessions.length);
+    return [...sessions.slice(first), ...sessions.slice(0, first)];
+  }
+}
+
+/** Who lacks what it hears of asks for it. */
+export function sendWord(session: Session, records: readonly NodeRecord[]): void {
+  for (let n = 0; n < records.length; n += MAX_IDS) {
+    const some = records.slice(n, n + MAX_IDS);
+    session.send({ type: "heard", versions: some.map(({ id, version }) => [id, version]) });
+  }
+}
+
+/** In as many messages as their size needs. */
+export function sendRecords(session: Session, records: readonly NodeRecord[]): void {
+  const room = MAX_MESSAGE_BYTES - 100;
+  let batch: Envelope[] = [];
+  let bytes = 0;
+  const flush = () => {
+    if (batch.length > 0) session.send({ type: "records", records: batch });
+    batch = [];
+    bytes = 0;
+  };
+  for (const { envelope } of records) {
+    const size = JSON.stringify(envelope).length + 1;
+    if (bytes + size > room || batch.length === MAX_RECORDS_IN_MESSAGE) flush();
+    batch.push(envelope);
+    bytes += size;
+  }
+  flush();
+}
