@@ -30,8 +30,10 @@ export const SOUGHT = 3;
 export const FREE_SAID_AFTER = 1_000;
 /** A session with a member that lasted so long, in milliseconds, has brought what this node's disk does not know. */
 export const COMPARED_AFTER = 5_000;
+/** How long a node that gives everything back looks for those whom it has to tell, and how often, in milliseconds. */
+export const FAREWELL = { most: 5_000, every: 100 };
 /** How long a node waits for that before it gives, in milliseconds. */
-export const ALONE_AFTER = 60_000;
+export const ALONE_AFTER = 300_000;
 
 type Request = MessageOf<"lease-request">;
 type Question = MessageOf<"lease-question">;
@@ -62,6 +64,8 @@ export interface LeasingParts {
   member(id: string): NodeRecord | undefined;
   /** The proofs this node holds. */
   held(): readonly Proof[];
+  /** Whether another node's proof of this subnet comes before this node's. */
+  isBeaten(subnet: string): boolean;
   /** There are more of them, or there is another amount of free space: tell the others. */
   publish(): void;
   /** `problem` or `sought` may say something else now. */
@@ -93,6 +97,7 @@ export class Leasing {
   /** After a time cut off: the givers that have not yet said which of their gifts count. */
   #unsure: Set<string> | undefined;
   #nonce = "";
+  #isLeaving = false;
   /** Gifts that this node does not hold, by the id of the giver, who is to be told. */
   readonly #declined = new Map<string, string[]>();
   /** Whether all that this node gave is known: its disk could be of an earlier time. */
@@ -147,10 +152,11 @@ export class Leasing {
 
   /** Records have come. */
   learned(records: readonly NodeRecord[], takings: Takings): void {
-    const { allocator, vacancies } = this.#parts;
+    const { allocator, vacancies, held, isBeaten } = this.#parts;
     if (allocator.recall(records.flatMap(({ leases }) => leases))) this.#sayFreeSoon();
-    const gone = allocator.proofs.flatMap((proof) => takings.in(proof) ?? []);
-    if (gone.length > 0 && allocator.lose(gone)) this.#lost();
+    const takenBack = allocator.proofs.flatMap((proof) => takings.in(proof) ?? []);
+    const beaten = held().filter((proof) => isBeaten(subnetOf(proof)));
+    this.#lose([...takenBack, ...beaten.map((proof) => proof.at(-1)!.signature)]);
     const hope = records.some(({ free }) => free) && !this.#asker.isWaiting;
     if (hope && !this.#isDone && vacancies.exist(this.#lacks)) this.seek();
   }
@@ -176,7 +182,8 @@ export class Leasing {
 
   /** Ids of nodes to hold a session with for now: they have space, or are to be told something. */
   get sought(): readonly string[] {
-    return this.#isDone ? [...this.#declined.keys()] : [...this.#sought, ...this.#declined.keys()];
+    const givers = this.#isLeaving ? [...this.#parts.allocator.givers].map(nodeId) : [];
+    return [...(this.#isDone ? [] : this.#sought), ...givers, ...this.#declined.keys()];
   }
 
   /** Why this node lacks a lease. */
@@ -207,12 +214,28 @@ export class Leasing {
     }
   }
 
+  /** Everything is to be given back: waits until the givers can be told, or have not been found. */
+  async lookForGivers(): Promise<void> {
+    const { clock, allocator, changed } = this.#parts;
+    const until = clock.elapsed() + FAREWELL.most;
+    this.#isLeaving = true;
+    changed();
+    while (this.#givers().length < allocator.givers.size && clock.elapsed() < until) {
+      await new Promise<void>((resolve) => clock.after(FAREWELL.every, resolve));
+    }
+  }
+
+  /** The sessions with those who gave this node what it holds. */
+  #givers(): Session[] {
+    const { givers } = this.#parts.allocator;
+    return this.#parts.sessions().filter(({ peer }) => givers.has(peer.publicKey));
+  }
+
   /** Gives everything back to the givers, if they can be told and nothing of it is another's by now. */
   release(): void {
-    const { allocator, sessions, log } = this.#parts;
-    const { givers } = allocator;
-    const told = sessions().filter(({ peer }) => givers.has(peer.publicKey));
-    const gifts = told.length === givers.size ? allocator.letGo() : undefined;
+    const { allocator, log } = this.#parts;
+    const told = this.#givers();
+    const gifts = told.length === allocator.givers.size ? allocator.letGo() : undefined;
     for (const giver of gifts ? told : []) {
       giver.send({ type: "lease-return", gifts: gifts!.slice(0, MAX_GIFTS) });
     }
@@ -319,9 +342,10 @@ export class Leasing {
     publish();
   }
 
-  /** A giver took back something of this node's. */
-  #lost(): void {
-    const { log, publish, changed } = this.#parts;
+  /** A giver took these back, or gave the same to another. */
+  #lose(gone: readonly string[]): void {
+    const { allocator, log, publish, changed } = this.#parts;
+    if (gone.length === 0 || !allocator.lose(gone)) return;
     log.warn(TAKEN_BACK);
     publish();
     changed();
@@ -495,7 +519,8 @@ const CARRIED = new Set(["NETWORK_FULL", "NOT_HERE", "NOT_NOW"]);
 const CUT_OFF =
   "this node was cut off for longer than its lease lasts, and does not use it until the node that gave it confirms that it was not taken back; if that one is gone for good, move the state directory away to join anew";
 
-const TAKEN_BACK = "what this node was given was taken back: it asks for another lease";
+const TAKEN_BACK =
+  "what this node was given was taken back, or given to another: it asks for another lease";
 
 const OLD_GIFT = "what was offered is what this node gave back before: its giver will be told";
 

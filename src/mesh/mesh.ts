@@ -250,6 +250,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Tells the neighbours that this node stops, and closes everything. The lease stays its own, unless it is to be given back: `release`. */
   async stop({ release = false } = {}): Promise<void> {
+    if (release) await this.#inside?.leasing.lookForGivers();
     this.#safely(() => this.#publish({ withdrawn: true }));
     if (release) this.#safely(() => this.#inside?.leasing.release());
     await this.#halt();
@@ -478,6 +479,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
         bearer: (name) => this.#bearer(name),
         member: (id) => members.get(id),
         held: () => this.#leases,
+        isBeaten: (subnet) => (this.#view?.holder(subnet)?.id ?? identity.id) !== identity.id,
         publish: () => this.#publish(),
         changed: () => this.#soon(),
         safely: (act) => this.#safely(act),

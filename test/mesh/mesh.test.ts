@@ -5,6 +5,7 @@ import { FENCE_AFTER, TAKE_BACK_AFTER } from "../../src/lease/fence.js";
 import { clusterOf, type Genesis } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import type { Identity } from "../../src/mesh/identity.js";
+import { ALONE_AFTER } from "../../src/mesh/leasing.js";
 import { type Mesh, RENEW_EVERY } from "../../src/mesh/mesh.js";
 import { type Message, parseMessage } from "../../src/mesh/message.js";
 import { Notary } from "../../src/mesh/notary.js";
@@ -167,7 +168,7 @@ describe("a node that was cut off for longer than its lease lasts", () => {
     for (const [n, { disk }] of [...nodes.entries()].reverse()) {
       again.unshift(await world.node(n + 1, n === 0 ? [] : [n], disk));
     }
-    world.clock.run(120_000);
+    world.clock.run(ALONE_AFTER + 120_000);
     expect(leases(again)).toEqual(before);
     expect(agree(again)).toBe(true);
   });

@@ -1,0 +1,345 @@
+/** How whole nodes come to leases and lose them, on a hand-moved clock and an in-memory network. */
+import { describe, expect, it } from "vitest";
+import { parsePrefix } from "../../src/address.js";
+import { ASK_AGAIN } from "../../src/lease/asker.js";
+import { FENCE_AFTER } from "../../src/lease/fence.js";
+import { clusterOf } from "../../src/lease/genesis.js";
+import { signGrant } from "../../src/lease/grant.js";
+import { giveWord } from "../../src/lease/word.js";
+import { Identity } from "../../src/mesh/identity.js";
+import { ALONE_AFTER, ASKED, FAREWELL, FREE_SAID_AFTER, HALVED } from "../../src/mesh/leasing.js";
+import type { Mesh } from "../../src/mesh/mesh.js";
+import { type Message, parseMessage } from "../../src/mesh/message.js";
+import type { Connection } from "../../src/mesh/transport.js";
+import { identity } from "./cluster.js";
+import { Disk, World } from "./world.js";
+
+const network = (prefix: string) => ({ network: [parsePrefix(prefix)] });
+const leasesOf = (nodes: { mesh: Mesh }[]) => nodes.flatMap(({ mesh }) => mesh.self().leases);
+const copyOf = (disk: Disk): Disk => {
+  const copy = new Disk();
+  copy.save(disk.load()!);
+  return copy;
+};
+
+/** What is not a number in 192.0.2.N belongs to nobody. */
+const side = (...numbers: number[]) => {
+  const inside = new Set(numbers.map((n) => `192.0.2.${n}`));
+  return (from: string, to: string) => inside.has(from) === inside.has(to);
+};
+
+describe("a nearly full network", () => {
+  it("has a lease for each within seconds, up to the last one, though all ask at once", async () => {
+    const world = new World();
+    const nodes = [await world.node(1, [], new Disk(), network("10.244.0.0/19"))];
+    for (let n = 2; n <= 32; n++) nodes.push(await world.node(n, [1]));
+    world.clock.run(15_000);
+    expect(new Set(leasesOf(nodes)).size).toBe(32);
+    expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
+  });
+
+  it("tells those for whom nothing is left, and gives to them when something is", async () => {
+    const world = new World();
+    const nodes = [await world.node(1, [], new Disk(), network("10.244.0.0/21"))];
+    for (let n = 2; n <= 12; n++) nodes.push(await world.node(n, [1]));
+    world.clock.run(20_000);
+    const [having, lacking] = [true, false].map((has) =>
+      nodes.filter(({ mesh }) => mesh.self().leases.length > 0 === has),
+    ) as [typeof nodes, typeof nodes];
+    expect([having.length, lacking.length]).toEqual([8, 4]);
+    for (const { mesh } of lacking) {
+      expect(mesh.problems().join()).toMatch(
+        /^this node has no lease: no .* has free space .*forget/,
+      );
+    }
+    const leaving = having.filter(({ disk }) => {
+      const { journal } = disk.load()!.cluster!;
+      return journal.every(({ from, to }) => from === to) && disk !== nodes[0]!.disk;
+    });
+    expect(leaving.length).toBeGreaterThan(0);
+    const stopped = leaving.slice(0, 4).map(({ mesh }) => mesh.stop({ release: true }));
+    // Time moves in steps here: what waits for it goes on in between.
+    for (let i = 0; i < 2 * (FAREWELL.most / FAREWELL.every); i++) {
+      world.clock.run(FAREWELL.every / 2);
+      await Promise.resolve();
+    }
+    await Promise.all(stopped);
+    world.clock.run(FREE_SAID_AFTER + ASK_AGAIN);
+    const served = lacking.filter(({ mesh }) => mesh.self().leases.length > 0);
+    expect(served).toHaveLength(Math.min(4, leaving.length));
+  });
+});
+
+describe("a node that is to hold several leases", () => {
+  const two = { leases: 2 };
+
+  it("has them in each network, takes them from its own space, and keeps the first one first", async () => {
+    const world = new World();
+    const networks = ["10.244.0.0/16", "fd00:244::/48"].map(parsePrefix);
+    const a = await world.node(1, [], new Disk(), { network: networks, ...two });
+    const b = await world.node(2, [1], new Disk(), two);
+    world.clock.run(10_000);
+    expect(a.mesh.self().leases).toEqual([
+      "10.244.1.0/24",
+      "10.244.2.0/24",
+      "fd00:244:0:1::/64",
+      "fd00:244:0:2::/64",
+    ]);
+    expect(b.mesh.self().leases.slice(0, 2)).toEqual(["10.244.192.0/24", "10.244.193.0/24"]);
+    expect(a.mesh.members()[0]!.leases.map(({ subnet }) => subnet)).toEqual(b.mesh.self().leases);
+  });
+
+  it("asks others where it has no space, works with what it has, and says what is missing", async () => {
+    const world = new World();
+    const a = await world.node(1, [], new Disk(), network("10.244.0.0/22"));
+    const b = await world.node(2, [1]);
+    const c = await world.node(3, [1], new Disk(), { leases: 3 });
+    world.clock.run(20_000);
+    expect(c.mesh.self().leases.length).toBeGreaterThan(0);
+    expect(leasesOf([a, b, c])).toHaveLength(4);
+    expect(new Set(leasesOf([a, b, c])).size).toBe(4);
+    expect(c.mesh.problems().join()).toMatch(/has 2 leases, and is to have 3 .*free space/);
+    expect(a.mesh.members().find(({ name }) => name === "h3")!.leases).toHaveLength(2);
+  });
+
+  it("has more after a start that asks for more, and keeps them after one that asks for fewer", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    const b = await world.node(2, [1]);
+    world.clock.run(10_000);
+    const [first] = b.mesh.self().leases;
+    await world.kill(b);
+    const more = await world.node(2, [1], b.disk, { leases: 4 });
+    world.clock.run(30_000);
+    expect(more.mesh.self().leases).toHaveLength(4);
+    expect(more.mesh.self().leases[0]).toBe(first);
+    await world.kill(more);
+    const fewer = await world.node(2, [1], b.disk);
+    world.clock.run(30_000);
+    expect(fewer.mesh.self().leases).toEqual(more.mesh.self().leases);
+    expect(a.mesh.members()[0]!.leases).toHaveLength(4);
+  });
+
+  it("gives all of them back at once", async () => {
+    const world = new World();
+    const a = await world.node(1, [], new Disk(), network("10.244.0.0/21"));
+    const b = await world.node(2, [1], new Disk(), { leases: 4 });
+    world.clock.run(20_000);
+    expect(b.mesh.self().leases).toHaveLength(4);
+    await b.mesh.stop({ release: true });
+    const c = await world.node(3, [1], new Disk(), { leases: 7 });
+    world.clock.run(30_000);
+    expect(c.mesh.self().leases).toHaveLength(7);
+    expect(new Set(leasesOf([a, c])).size).toBe(8);
+  });
+});
+
+describe("a founder restored from a backup", () => {
+  /** A founder that gave half of its space after the backup was made. */
+  const restored = async () => {
+    const world = new World();
+    const a = await world.node(1, [], new Disk(), network("10.244.0.0/22"));
+    const b = await world.node(2, [1]);
+    world.clock.run(10_000);
+    const backup = copyOf(a.disk);
+    const c = await world.node(3, [1]);
+    world.clock.run(10_000);
+    await world.kill(a);
+    return { world, backup, b, c };
+  };
+
+  it("gives nothing while it sees none of the others; then what they do not have", async () => {
+    const { world, backup, b, c } = await restored();
+    world.network.carries = side(2, 3);
+    const a = await world.node(1, [], backup, network("10.244.0.0/22"));
+    const d = await world.node(4, [1]);
+    world.clock.run(ALONE_AFTER / 2);
+    expect(d.mesh.self().leases).toEqual([]);
+    expect(d.mesh.problems().join()).toMatch(/gives nothing before it has compared/);
+    world.network.carries = () => true;
+    world.clock.run(60_000);
+    const all = leasesOf([a, b, c, d]);
+    expect(all).toHaveLength(4);
+    expect(new Set(all).size).toBe(4);
+    const { journal } = backup.load()!.cluster!;
+    expect(journal.map(({ sequence }) => sequence)).toEqual(journal.map((_, i) => i + 1));
+  });
+
+  it("gives after minutes alone, since the others may be gone for good; if they are not, who loses gets another lease", async () => {
+    const { world, backup, b, c } = await restored();
+    world.network.carries = side(2, 3);
+    const a = await world.node(1, [], backup, network("10.244.0.0/22"));
+    const d = await world.node(4, [1]);
+    world.clock.run(ALONE_AFTER + 15_000);
+    expect(d.mesh.self().leases).toEqual(c.mesh.self().leases);
+    world.network.carries = () => true;
+    world.clock.run(60_000);
+    const all = leasesOf([a, b, c, d]);
+    expect(all).toHaveLength(4);
+    expect(new Set(all).size).toBe(4);
+  });
+});
+
+describe("a host that is installed anew under its old name", () => {
+  it("is told what to do, and has the name at once after it was done: everywhere", async () => {
+    const world = new World();
+    const nodes = [await world.node(1, []), await world.node(2, [1]), await world.node(3, [2])];
+    const [a, b, c] = nodes as [(typeof nodes)[0], (typeof nodes)[0], (typeof nodes)[0]];
+    world.clock.run(10_000);
+    const { id: before } = b.mesh.self();
+    await world.kill(b);
+    world.clock.run(1_000);
+    const anew = await world.node(2, [3]);
+    world.clock.run(3_000);
+    expect(anew.mesh.self().leases).toEqual([]);
+    expect(anew.mesh.problems().join()).toMatch(
+      /h2 belongs to another identity .*gone for good, on h1: weft forget h2 --certain/,
+    );
+    a.mesh.forget("h2", { certain: true });
+    world.clock.run(ASK_AGAIN + 1_000);
+    expect(anew.mesh.self().leases).toHaveLength(1);
+    for (const { mesh } of [a, c]) {
+      const named = mesh.members().filter(({ name }) => name === "h2");
+      expect(named.map(({ id }) => id)).toEqual([anew.mesh.self().id]);
+      expect(mesh.problems()).toEqual([]);
+    }
+    expect(anew.mesh.self().id).not.toBe(before);
+  });
+});
+
+describe("a node that is forgotten while it runs elsewhere", () => {
+  it("stops using what it had as soon as it hears of it, and asks for another lease", async () => {
+    const world = new World();
+    const a = await world.node(1, [], new Disk(), network("10.244.0.0/21"));
+    const [b, c] = [await world.node(2, [1]), await world.node(3, [1])];
+    world.clock.run(10_000);
+    const [before] = b.mesh.self().leases;
+    world.network.carries = side(2);
+    world.clock.run(30_000);
+    a.mesh.forget("h2", { certain: true });
+    const others = [a, c];
+    for (let n = 4; n <= 9; n++) others.push(await world.node(n, [1]));
+    world.clock.run(20_000);
+    expect(leasesOf(others)).toContain(before);
+    world.network.carries = () => true;
+    world.clock.run(60_000);
+    expect(new Set(leasesOf(others)).size).toBe(8);
+    expect(b.mesh.self().leases).toEqual([]);
+    expect(b.mesh.problems().join()).toMatch(/this node has no lease: no .* has free space/);
+    expect(others.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
+  });
+});
+
+/** Speaks to a node as a session of its own, whatever it likes. */
+function speaker(world: World, me: Identity, from: string) {
+  const heard: Message[] = [];
+  let connection!: Connection;
+  world.network.host(from).dial("192.0.2.1:6783", (result) => {
+    connection = result as Connection;
+    connection.open({ message: (text) => void heard.push(parseMessage(text)!), closed() {} });
+    const instance = "66".repeat(16);
+    const binding = Buffer.from(connection.binding).toString("hex");
+    const signature = me.sign(`weft hello 1\ndialer\n${me.publicKey}\n${instance}\n${binding}`);
+    say({ type: "hello", protocol: 1, key: me.publicKey, instance, signature });
+  });
+  const say = (message: object) => connection.send(JSON.stringify(message));
+  world.clock.run(100);
+  return { heard, say };
+}
+
+describe("a liar", () => {
+  const networks = ["10.244.0.0/16"];
+  const ask = (key: string, name: string) => ({
+    type: "lease-request",
+    name,
+    for: key,
+    networks,
+    have: [],
+    seen: [],
+  });
+
+  it("with keys that it makes up gets so much at once and no more, and soon single leases only", async () => {
+    const world = new World();
+    await world.node(1, [], new Disk(), network("10.0.0.0/8"));
+    world.clock.run(1_000);
+    const liar = speaker(world, identity(66), "192.0.2.66");
+    const all = ASKED.others.burst + 50;
+    for (let n = 0; n < all; n++) {
+      const key = Identity.generate().publicKey;
+      liar.say({ ...ask(key, `made-up-${n}`), networks: ["10.0.0.0/8"] });
+    }
+    world.clock.run(100);
+    const grants = liar.heard.flatMap((said) => (said.type === "lease-grant" ? said.proofs : []));
+    expect(grants.length).toBeGreaterThanOrEqual(ASKED.others.burst);
+    expect(grants.length).toBeLessThan(ASKED.others.burst + 10);
+    const space = grants.filter((proof) => !proof.at(-1)!.prefix.endsWith("/24"));
+    expect(space.length).toBeLessThanOrEqual(HALVED.burst + 1);
+    const refused = liar.heard.filter(({ type }) => type === "lease-refusal");
+    expect(grants.length + refused.length).toBe(all);
+  });
+
+  it("cannot open the fence of another: neither with its old grant nor with a word that is none", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    const b = await world.node(2, [1]);
+    world.clock.run(10_000);
+    const { genesis, spaces } = b.disk.load()!.cluster!;
+    const to = spaces[0]!.at(-1)!.to;
+    await world.kill(a);
+    await world.kill(b);
+    world.clock.run(FENCE_AFTER + 3_600_000);
+    // Here the liar answers at the founder's address; what it says is signed as well as it can.
+    const me = identity(66);
+    const said: Message[] = [];
+    const host = world.network.host("192.0.2.1");
+    await host.listen({ address: "192.0.2.1", port: 6783 }, (connection) => {
+      const say = (message: object) => connection.send(JSON.stringify(message));
+      connection.open({
+        closed() {},
+        message(text) {
+          const message = parseMessage(text)!;
+          said.push(message);
+          if (message.type === "hello") {
+            const instance = "66".repeat(16);
+            const binding = Buffer.from(connection.binding).toString("hex");
+            const own = `weft hello 1\nlistener\n${me.publicKey}\n${instance}\n${binding}`;
+            const signature = me.sign(own);
+            say({ type: "hello", protocol: 1, key: me.publicKey, instance, signature });
+          }
+          if (message.type !== "lease-question") return;
+          const gifts = [spaces[0]!.at(-1)!.signature];
+          const word = giveWord(me, clusterOf(genesis), { to, nonce: message.nonce, gifts });
+          say({ type: "lease-grant", proofs: spaces });
+          say({ type: "lease-word", word });
+          say({ type: "lease-word", word: { ...word, from: genesis.founder } });
+        },
+      });
+    });
+    const back = await world.node(2, [1], b.disk);
+    world.clock.run(30_000);
+    expect(said.filter(({ type }) => type === "lease-question").length).toBeGreaterThan(1);
+    expect(back.mesh.self().leases).toEqual([]);
+    expect(back.disk.load()!.cluster!.leases).toHaveLength(1);
+    expect(back.mesh.problems().join()).toMatch(/cut off for longer than its lease lasts/);
+  });
+
+  it("that gives what it does not own is found out", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    world.clock.run(1_000);
+    const me = identity(66);
+    const liar = speaker(world, me, "192.0.2.66");
+    const learned = liar.heard.find((message) => message.type === "cluster");
+    if (learned?.type !== "cluster") throw new Error("the liar was not let in");
+    const to = Identity.generate().publicKey;
+    const grant = signGrant(me, clusterOf(learned.genesis), {
+      prefix: "10.244.128.0/17",
+      to,
+      sequence: 1,
+    });
+    liar.say({ type: "lease-grant", proofs: [[grant]] });
+    world.clock.run(100);
+    expect(liar.heard.at(-1)).toMatchObject({ type: "bye", code: "GRANT_FORGED" });
+    expect(a.mesh.self().leases).toEqual(["10.244.1.0/24"]);
+  });
+});
