@@ -16,7 +16,7 @@ const WITHOUT_TUN = fixture("without-tun.mjs");
 /** Far longer than any of it takes: beyond it, something hangs. */
 const HANGS_MS = 10_000;
 
-story("the kernel path: two nodes that are nothing but their dataplanes", () => {
+story("the kernel path: nodes that are nothing but their dataplanes", () => {
   let lab: Lab;
   let [a, b]: Host[] = [];
   let [first, second]: Running[] = [];
@@ -24,18 +24,20 @@ story("the kernel path: two nodes that are nothing but their dataplanes", () => 
   const overlay = (i: number) => `10.244.${i}.1`;
   const start = (host: Host, node: object, before: readonly string[] = []): Running =>
     host.spawn([...before, process.execPath, NODE, JSON.stringify(node)]);
-  const settings = (own: number, other: number) => ({
+  /** Node `other`, reached at the underlay address of node `at`. */
+  const peer = (other: number, at = other) => ({
+    name: `node${other}`,
+    endpoint: `192.0.2.${at}:4789`,
+    mac: `02:00:00:00:00:0${at}`,
+    leases: [`10.244.${other}.0/24`],
+  });
+  const settings = (own: number, ...peers: ReturnType<typeof peer>[]) => ({
     tun: "weft0",
     underlay: `192.0.2.${own}`,
     address: overlay(own),
     lease: `10.244.${own}.0/24`,
     mac: `02:00:00:00:00:0${own}`,
-    peer: {
-      name: `node${other}`,
-      endpoint: `192.0.2.${other}:4789`,
-      mac: `02:00:00:00:00:0${other}`,
-      leases: [`10.244.${other}.0/24`],
-    },
+    peers,
   });
 
   beforeAll(async () => {
@@ -44,8 +46,8 @@ story("the kernel path: two nodes that are nothing but their dataplanes", () => 
     b = await lab.host("b");
   });
   beforeEach(async () => {
-    first = start(a!, settings(1, 2));
-    second = start(b!, settings(2, 1));
+    first = start(a!, settings(1, peer(2)));
+    second = start(b!, settings(2, peer(1)));
     await first.says("ready");
     await second.says("ready");
   });
@@ -98,7 +100,7 @@ story("the kernel path: two nodes that are nothing but their dataplanes", () => 
     first!.kill(signal);
     expect((await first!.finish(HANGS_MS)).code).toBe(code);
     expect((await device(a!)).code).not.toBe(0);
-    first = start(a!, settings(1, 2));
+    first = start(a!, settings(1, peer(2)));
     await first.says("ready");
     expect(await answered(b!, 1)).toBe(3);
   });
@@ -156,13 +158,28 @@ story("the kernel path: two nodes that are nothing but their dataplanes", () => 
     expect((await stop(first!)).in).toMatchObject({ control: 50, controlDropped: 0 });
   });
 
+  it("passes on what two others send each other through it", async () => {
+    const c = await lab.host("c");
+    await Promise.all([first!.stop("SIGTERM"), second!.stop("SIGTERM")]);
+    first = start(a!, settings(1, peer(2), peer(3, 2)));
+    second = start(b!, settings(2, peer(1), peer(3)));
+    const third = start(c, settings(3, peer(2), peer(1, 2)));
+    await Promise.all([first, second, third].map((node) => node.says("ready")));
+    expect(await answered(a!, 3)).toBe(3);
+    expect(await answered(c, 1)).toBe(3);
+    const { bytes } = await iperf(a!, c, overlay(3), { seconds: 1 });
+    const { in: passed } = await stop(second);
+    await third.stop("SIGTERM");
+    expect(passed.relayed).toBeGreaterThan(bytes / 1400);
+    expect(passed.delivered).toBe(passed.relayed);
+  });
+
   it("moves to another underlay address without losing its device", async () => {
     const index = async () =>
       JSON.parse(await a!.exec(["ip", "-j", "link", "show", "weft0"]))[0].ifindex;
     await second!.stop("SIGTERM");
-    const moved = { endpoint: "192.0.2.9:4789", senders: ["192.0.2.1"] };
-    const { peer, ...rest } = settings(2, 1);
-    second = start(b!, { ...rest, peer: { ...peer, ...moved } });
+    const moved = { ...peer(1), endpoint: "192.0.2.9:4789", senders: ["192.0.2.1"] };
+    second = start(b!, settings(2, moved));
     await second.says("ready");
     const before = await index();
 
@@ -207,7 +224,7 @@ story("the kernel path: two nodes that are nothing but their dataplanes", () => 
       ["unshare", "--mount", process.execPath, WITHOUT_TUN],
     ],
   ] as const)("says so when %s, and leaves nothing behind", async (_what, code, tun, before) => {
-    const refused = start(a!, { ...settings(1, 2), tun }, before);
+    const refused = start(a!, { ...settings(1, peer(2)), tun }, before);
     const finished = await refused.finish(HANGS_MS);
     expect(finished.stdout).toContain(code);
     expect(finished.code).toBe(1);
