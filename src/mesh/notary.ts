@@ -32,7 +32,8 @@ export class Notary {
     const why = this.#doubt(owner, proofs);
     if (why) return forged(owner, why);
     const leases = proofs.map((proof) => proof.map((grant) => this.#kept(grant) ?? grant));
-    return { ...body, id: nodeId(owner), owner, version, leases, envelope };
+    const bytes = JSON.stringify(envelope).length;
+    return { ...body, id: nodeId(owner), owner, version, leases, envelope, bytes };
   }
 
   /** What is wrong with what `owner` claims, or nothing. */

@@ -92,17 +92,16 @@ export function sendWord(session: Session, records: readonly NodeRecord[]): void
 export function sendRecords(session: Session, records: readonly NodeRecord[]): void {
   const room = MAX_MESSAGE_BYTES - 100;
   let batch: Envelope[] = [];
-  let bytes = 0;
+  let size = 0;
   const flush = () => {
     if (batch.length > 0) session.send({ type: "records", records: batch });
     batch = [];
-    bytes = 0;
+    size = 0;
   };
-  for (const { envelope } of records) {
-    const size = JSON.stringify(envelope).length + 1;
-    if (bytes + size > room || batch.length === MAX_RECORDS_IN_MESSAGE) flush();
+  for (const { envelope, bytes } of records) {
+    if (size + bytes + 1 > room || batch.length === MAX_RECORDS_IN_MESSAGE) flush();
     batch.push(envelope);
-    bytes += size;
+    size += bytes + 1;
   }
   flush();
 }

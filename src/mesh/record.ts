@@ -65,6 +65,8 @@ export type NodeRecord = Said & {
   readonly version: number;
   /** As it came, to be sent on. */
   readonly envelope: Envelope;
+  /** What that takes in a message. */
+  readonly bytes: number;
 };
 
 export function seal(owner: Identity, cluster: Cluster, version: number, said: Said): Envelope {
@@ -81,8 +83,16 @@ export const isSealed = (cluster: Cluster, envelope: Envelope): boolean =>
 export const isRenewal = (old: NodeRecord, young: NodeRecord): boolean =>
   lasting(old) === lasting(young);
 
-const lasting = ({ id, owner, version, envelope, renewed, free, ...rest }: NodeRecord): string =>
-  JSON.stringify(rest);
+const lasting = ({
+  id,
+  owner,
+  version,
+  envelope,
+  bytes,
+  renewed,
+  free,
+  ...rest
+}: NodeRecord): string => JSON.stringify(rest);
 
 const signedText = (
   { id }: Cluster,

@@ -41,6 +41,7 @@ describe("a record", () => {
       renewed: 1_700_000_000_000,
       withdrawn: false,
       envelope: envelopeOf(2, { version: 7, vni: 9 }),
+      bytes: JSON.stringify(envelopeOf(2, { version: 7, vni: 9 })).length,
     });
   });
 
