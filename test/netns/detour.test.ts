@@ -1,0 +1,46 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { Lab } from "../../src/lab/lab.js";
+import { bothWays, type Pair, Walls } from "../../src/lab/walls.js";
+import { allAnswer, cluster, type Node, peersOf } from "./cluster.js";
+import { story } from "./story.js";
+import { transfer } from "./transfer.js";
+
+const BYTES = 20_000_000;
+
+story("three hosts, and between two of them the packets stop while the mesh goes on", () => {
+  let lab: Lab;
+  let walls: Walls;
+  let [a, b, c]: Node[] = [];
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    walls = await Walls.build(lab);
+    [a, b, c] = await cluster(lab, ["a", "b", "c"]);
+  });
+  afterAll(() => lab?.close());
+
+  /** From a to b and back. */
+  const paths = async () => [
+    (await peersOf(a!)).get("b")?.path,
+    (await peersOf(b!)).get("a")?.path,
+  ];
+
+  const cuts: [string, () => Pair[]][] = [
+    ["both ways", () => bothWays(a!.host, b!.host)],
+    ["one way", () => [[a!.host, b!.host]]],
+  ];
+  for (const [how, pairs] of cuts) {
+    it(`${how}: they go through the third, and directly again when they can`, async () => {
+      await walls.cut(pairs(), "packets");
+      await allAnswer([a!, b!, c!], 20_000);
+      await expect.poll(paths, { timeout: 20_000 }).toContain("via c");
+      await transfer(a!.host, b!.host, b!.status.address, BYTES);
+      for (const { agent } of [a!, b!, c!]) {
+        expect(await agent.status()).toMatchObject({ healthy: true, problems: [] });
+      }
+      await walls.heal(pairs(), "packets");
+      await expect.poll(paths, { timeout: 20_000 }).toEqual(["direct", "direct"]);
+      await allAnswer([a!, b!, c!]);
+    }, 90_000);
+  }
+});
