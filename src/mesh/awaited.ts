@@ -27,6 +27,11 @@ export class Awaited<T> {
     this.#late.delete(nonce);
   }
 
+  /** Whether none can fail any more. */
+  get isEmpty(): boolean {
+    return this.#young.size === 0;
+  }
+
   /** What has failed since this was asked last. */
   failed(now: number): T[] {
     const failed: T[] = [];

@@ -5,7 +5,7 @@
  */
 import type { Cluster } from "../lease/genesis.js";
 import { Awaited } from "./awaited.js";
-import { Budget } from "./budget.js";
+import { Checks } from "./checks.js";
 import { type Clock, every } from "./clock.js";
 import { type DataPath, hostOf } from "./datapath.js";
 import type { Identity } from "./identity.js";
@@ -26,26 +26,13 @@ import { Relays } from "./relays.js";
 import { type Path, Seeking } from "./seeking.js";
 import { MAX_SENDERS } from "./senders.js";
 import type { Session } from "./session.js";
+import { Turns, WATCH_EVERY } from "./turns.js";
 import type { Way } from "./way.js";
 
-/** How often a node looks whose turn it is. Milliseconds, as all that follow. */
+/** How often a node looks whose turn it is, while there is somebody to wait for. Milliseconds. */
 export const TICK = 250;
-/** Between two turns of a member that is watched closely: of a few, one to which packets go, one about which something is open. */
-export const WATCH_EVERY = 2_000;
-/** Between two turns of any other that is not reached at its own endpoint. */
-export const LOOK_EVERY = 30_000;
-/** How often it looks where packets go, and one of all the rest has its turn. */
+/** How often it looks where packets go, and one of those that nobody watches has its turn. Milliseconds. */
 export const LOOK_AROUND_EVERY = 1_000;
-/** So many members are watched closely in any case. */
-export const FEW = 16;
-/** How long a member counts as busy after packets went to it. */
-export const BUSY_FOR = 10_000;
-/** Members whose turn may come at once, and each second after that; of these, turns that others give rise to. */
-export const TURNS = { burst: 64, perSecond: 16 };
-export const PROMPTED = { burst: 64, perSecond: 8 };
-/** Signatures that are verified at once, and each second after that: for members at addresses where they are not known to be, and in all. */
-export const STRANGERS = { burst: 256, perSecond: 64 };
-export const VERIFIED = { burst: 1024, perSecond: 512 };
 
 export interface PathsParts {
   readonly clock: Clock;
@@ -80,27 +67,22 @@ export class Paths {
   readonly #parts: PathsParts;
   readonly #reaches = new Map<string, Reach>();
   readonly #byName = new Map<string, Reach>();
-  /** Whose turn comes by itself, who was longest without one first. */
-  readonly #watched = new Set<Reach>();
-  /** All others in the same order. */
-  readonly #rest = new Set<Reach>();
+  /** Those of whom something is known that passes with time. */
+  readonly #passing = new Set<Reach>();
+  readonly #turns: Turns;
+  readonly #checks: Checks;
   readonly #awaited = new Awaited<Sent>();
   readonly #relays = new Relays();
   readonly #seeking: Seeking;
-  readonly #prompts: Budget;
-  readonly #turns: Budget;
-  readonly #strangers: Budget;
-  readonly #verified: Budget;
   #count = 0;
-  #cancels: (() => void)[] = [];
+  #cancelLook: (() => void) | undefined;
+  #cancelTick: (() => void) | undefined;
 
   constructor(parts: PathsParts) {
     this.#parts = parts;
     const { clock, identity } = parts;
-    this.#prompts = new Budget(clock, PROMPTED.burst, PROMPTED.perSecond);
-    this.#turns = new Budget(clock, TURNS.burst, TURNS.perSecond);
-    this.#strangers = new Budget(clock, STRANGERS.burst, STRANGERS.perSecond);
-    this.#verified = new Budget(clock, VERIFIED.burst, VERIFIED.perSecond);
+    this.#turns = new Turns(clock);
+    this.#checks = new Checks(clock);
     this.#seeking = new Seeking({
       clock,
       own: identity.id,
@@ -115,15 +97,13 @@ export class Paths {
     const { clock, datapath } = this.#parts;
     datapath.receive((from, bytes) => this.#arrived(from, bytes));
     this.#seeking.start();
-    this.#cancels = [
-      every(clock, TICK, () => this.#tick()),
-      every(clock, LOOK_AROUND_EVERY, () => this.#lookAround()),
-    ];
+    this.#cancelLook = every(clock, LOOK_AROUND_EVERY, () => this.#lookAround());
   }
 
   stop(): void {
     this.#seeking.stop();
-    for (const cancel of this.#cancels) cancel();
+    this.#cancelLook?.();
+    this.#cancelTick?.();
     this.#parts.datapath.receive(() => {});
   }
 
@@ -188,9 +168,7 @@ export class Paths {
     const reach = new Reach(record, this.#parts.clock);
     this.#reaches.set(record.id, reach);
     this.#byName.set(record.name, reach);
-    this.#watched.add(reach);
-    if (this.#reaches.size === FEW + 1)
-      for (const other of this.#reaches.values()) this.#place(other);
+    this.#turns.add(reach);
     this.#atOnce(reach);
   }
 
@@ -207,75 +185,60 @@ export class Paths {
     if (!reach) return;
     this.#reaches.delete(reach.id);
     if (this.#byName.get(reach.name) === reach) this.#byName.delete(reach.name);
-    this.#watched.delete(reach);
-    this.#rest.delete(reach);
+    this.#passing.delete(reach);
+    this.#turns.delete(reach);
     this.#seeking.seek(reach.id, false);
     this.#seeking.changed(reach.id);
     this.#judgeOthers(reach.id);
-    if (this.#reaches.size === FEW) for (const other of this.#reaches.values()) this.#place(other);
   }
 
   // ---- probing
 
   #tick(): void {
-    const now = this.#now;
-    for (const { reach, way } of this.#awaited.failed(now)) {
+    for (const { reach, way } of this.#awaited.failed(this.#now)) {
       way.missed();
       this.#judge(reach);
     }
-    for (const reach of [...this.#watched]) {
-      this.#expire(reach, now);
-      const pace = this.#pace(reach, now);
-      if (pace === undefined) this.#place(reach);
-      else if (now - (reach.probedAt ?? -pace) >= pace) this.#atOnce(reach);
-    }
+    for (const reach of this.#turns.due()) this.#atOnce(reach);
+    this.#wake();
   }
 
-  /** Where do packets go; and whose turn is it among those that are not watched. */
+  #wake(): void {
+    if (this.#turns.isIdle && this.#awaited.isEmpty) return;
+    this.#cancelTick ??= this.#parts.clock.after(TICK, () => {
+      this.#cancelTick = undefined;
+      this.#tick();
+    });
+  }
+
   #lookAround(): void {
     const now = this.#now;
     for (const name of this.#parts.datapath.active()) {
       const reach = this.#byName.get(name);
       if (!reach) continue;
       reach.busyAt = now;
-      this.#place(reach);
+      this.#turns.place(reach);
     }
-    const [next] = this.#rest;
-    if (!next) return;
-    this.#expire(next, now);
-    this.#turn(next);
+    for (const reach of this.#passing) this.#expire(reach, now);
+    const { next } = this.#turns;
+    if (next) this.#turn(next);
+    this.#wake();
   }
 
-  /** How often this member is probed; nothing when it takes its turn among the rest. */
-  #pace(reach: Reach, now: number): number | undefined {
-    const isBusy = reach.busyAt !== undefined && now - reach.busyAt <= BUSY_FOR;
-    if (this.#reaches.size <= FEW || isBusy || reach.isOpen) return WATCH_EVERY;
-    return reach.isOwn ? undefined : LOOK_EVERY;
-  }
-
-  /** Puts a member behind those it is to wait with, or leaves it there. */
-  #place(reach: Reach): void {
-    const isWatched = this.#pace(reach, this.#now) !== undefined;
-    (isWatched ? this.#rest : this.#watched).delete(reach);
-    (isWatched ? this.#watched : this.#rest).add(reach);
-  }
-
-  #atOnce(reach: Reach): void {
-    if (this.#parts.edition() !== undefined && this.#turns.spend(1)) this.#turn(reach);
+  #atOnce(reach: Reach, spend = () => this.#turns.spend()): void {
+    if (this.#parts.edition() !== undefined && spend()) this.#turn(reach);
   }
 
   /** What another node said is a reason to look. */
   #prompted(reach: Reach): void {
-    if (this.#prompts.spend(1)) this.#atOnce(reach);
+    this.#atOnce(reach, () => this.#turns.spend({ isPrompted: true }));
   }
 
   #turn(reach: Reach): void {
     const now = this.#now;
-    reach.probedAt = now;
-    this.#watched.delete(reach);
-    this.#rest.delete(reach);
     for (const way of reach.toTry(now, this.#carries)) this.#probe(reach, way, now);
-    this.#place(reach);
+    this.#turns.done(reach);
+    this.#wake();
   }
 
   #probe(reach: Reach, way: Way, now: number): void {
@@ -317,9 +280,8 @@ export class Paths {
     const sent = this.#awaited.get(probe.nonce);
     if (!sent || sent.what.reach.id !== probe.origin) return;
     const { reach, way } = sent.what;
-    if (!this.#verified.spend(1) || !isGenuine(this.#parts.cluster, reach.record.owner, probe)) {
-      return;
-    }
+    if (!this.#checks.mayReply()) return;
+    if (!isGenuine(this.#parts.cluster, reach.record.owner, probe)) return;
     this.#awaited.delete(probe.nonce);
     reach.answered(way, now, now - sent.at);
     this.#judge(reach);
@@ -330,7 +292,7 @@ export class Paths {
     const origin = this.#reaches.get(probe.origin);
     const target = this.#reaches.get(probe.target);
     if (!origin || (!isMine && (!target || probe.kind === "direct"))) return;
-    if (!this.#isAllowed(origin, from)) return;
+    if (!this.#checks.mayProbe(origin, from)) return;
     if (!isGenuine(this.#parts.cluster, origin.record.owner, probe)) return;
     if (!origin.once.first(probe, origin.record.version)) return;
     this.#proved(origin, probe, from);
@@ -341,6 +303,7 @@ export class Paths {
   /** A node's packets come from where its probes come from. */
   #proved(origin: Reach, { kind }: Probe, from: string): void {
     const now = this.#now;
+    this.#passing.add(origin);
     const host = hostOf(from);
     const isOther = host !== hostOf(origin.record.vtep);
     if (isOther && origin.senders.prove(host, now)) this.#parts.changed();
@@ -363,19 +326,14 @@ export class Paths {
     this.#parts.datapath.send(to, encodeProbe({ ...probe, hops: probe.hops - 1 }));
   }
 
-  /** Nobody can make this node verify more than it has time for, nor take the time of others. */
-  #isAllowed(origin: Reach, from: string): boolean {
-    const budget = origin.knows(hostOf(from)) ? origin.budget : this.#strangers;
-    return budget.spend(1) && this.#verified.spend(1);
-  }
-
   // ---- which way is used
 
   #judge(reach: Reach): void {
     if (this.#reaches.get(reach.id) !== reach) return;
     const before = this.#text(reach);
     reach.choose(this.#carries);
-    this.#place(reach);
+    this.#turns.place(reach);
+    this.#wake();
     this.#seeking.seek(reach.id, reach.needsOffers && !this.#parts.isDead(reach.id));
     if (this.#text(reach) === before) return;
     this.#seeking.changed(reach.id);
@@ -391,7 +349,9 @@ export class Paths {
 
   #offered(to: string, neighbour: string, path: Path | undefined): void {
     const reach = this.#reaches.get(to);
-    if (!reach?.offered(neighbour, path, this.#now)) return;
+    if (!reach) return;
+    this.#passing.add(reach);
+    if (!reach.offered(neighbour, path, this.#now)) return;
     this.#judge(reach);
     if (path && !reach.isSound) this.#prompted(reach);
   }
@@ -407,6 +367,7 @@ export class Paths {
   #expire(reach: Reach, now: number): void {
     if (reach.senders.expire(now)) this.#parts.changed();
     if (reach.expire(now)) this.#judge(reach);
+    if (!reach.passes) this.#passing.delete(reach);
   }
 
   /** The members between this node and that one, on the way that is used. */

@@ -112,6 +112,11 @@ export class Reach {
     return this.#learned.size + this.#vias.size < before;
   }
 
+  /** Whether something is known of it that passes. */
+  get passes(): boolean {
+    return this.#learned.size + this.#vias.size + this.senders.size > 0;
+  }
+
   answered(way: Way, now: number, tookMs: number): void {
     way.answered(now, tookMs);
     this.#answeredAt = now;

@@ -19,7 +19,7 @@ export const MAX_SOUGHT = 1024;
 export const SEEKS = { burst: 2 * MAX_SOUGHT, perSecond: 64 };
 export const OFFERS = { burst: 4 * MAX_SOUGHT, perSecond: 64 };
 /** What changes within so many milliseconds is said together. */
-const GATHER = 10;
+const GATHER = 50;
 
 export type Path = readonly string[];
 

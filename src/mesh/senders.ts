@@ -28,6 +28,10 @@ export class Senders {
     return this.#proved.size < before;
   }
 
+  get size(): number {
+    return this.#proved.size;
+  }
+
   has(address: string): boolean {
     return this.#proved.has(address);
   }

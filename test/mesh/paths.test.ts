@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { rememberSignatures } from "../../src/mesh/identity.js";
 import type { Member } from "../../src/mesh/mesh.js";
-import { FEW } from "../../src/mesh/paths.js";
 import { decodeProbe, encodeProbe, PROBE_BYTES } from "../../src/mesh/probe.js";
 import { PROOF_LASTS } from "../../src/mesh/senders.js";
+import { FEW } from "../../src/mesh/turns.js";
 import type { SimDataPath } from "../../src/sim/datagrams.js";
 import { Random } from "../../src/sim/random.js";
 import { Signatures } from "../../src/sim/signatures.js";
