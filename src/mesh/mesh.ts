@@ -751,7 +751,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** Ids of the nodes with which there must be a session, if there can be one. */
   #needed(): string[] {
     const { leasing, paths } = this.#inside ?? {};
-    return [...this.#broken, ...(leasing?.sought ?? []), ...(paths?.carriers() ?? [])];
+    return [...this.#broken, ...(leasing?.sought ?? []), ...(paths?.needed() ?? [])];
   }
 
   /** Whether this is the address of a member, as far as is known. */

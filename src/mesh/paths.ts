@@ -34,6 +34,9 @@ export const TICK = 250;
 /** How often it looks where packets go, and one of those that nobody watches has its turn. Milliseconds. */
 export const LOOK_AROUND_EVERY = 1_000;
 
+/** Neighbours that are asked for paths, where there are so many. */
+export const ENOUGH_NEIGHBOURS = 8;
+
 export interface PathsParts {
   readonly clock: Clock;
   readonly datapath: DataPath;
@@ -86,7 +89,7 @@ export class Paths {
     this.#seeking = new Seeking({
       clock,
       own: identity.id,
-      neighbours: () => parts.sessions().filter(({ peer }) => this.#mayCarry(peer.id)),
+      neighbours: () => this.#neighbours(),
       path: (to) => this.#pathTo(to),
       sought: (to) => this.#sought(to),
       offered: (to, neighbour, path) => this.#offered(to, neighbour, path),
@@ -141,13 +144,19 @@ export class Paths {
     };
   }
 
-  /** Ids of the members through which others are reached. */
-  carriers(): Set<string> {
-    const carriers = new Set<string>();
+  /** Ids of members to hold sessions with: those that carry, and others that could, while paths are sought. */
+  needed(): Set<string> {
+    const needed = new Set<string>();
     for (const { used } of this.#reaches.values()) {
-      if (used?.course.kind === "via") carriers.add(used.course.neighbour);
+      if (used?.course.kind === "via") needed.add(used.course.neighbour);
     }
-    return carriers;
+    if (!this.#seeking.isSeeking) return needed;
+    for (const { peer } of this.#neighbours()) needed.add(peer.id);
+    for (const id of this.#reaches.keys()) {
+      if (needed.size >= ENOUGH_NEIGHBOURS) break;
+      if (this.#mayCarry(id)) needed.add(id);
+    }
+    return needed;
   }
 
   received(session: Session, message: MessageOf<"seek" | "offer">): void {
@@ -349,7 +358,7 @@ export class Paths {
 
   #offered(to: string, neighbour: string, path: Path | undefined): void {
     const reach = this.#reaches.get(to);
-    if (!reach) return;
+    if (!reach || !this.#reaches.has(neighbour)) return;
     this.#passing.add(reach);
     if (!reach.offered(neighbour, path, this.#now)) return;
     this.#judge(reach);
@@ -381,6 +390,11 @@ export class Paths {
   #mayCarry(id: string): boolean {
     const course = this.#reaches.get(id)?.used?.course;
     return course !== undefined && course.kind !== "via";
+  }
+
+  /** The sessions with those to whom packets can be given. */
+  #neighbours(): Session[] {
+    return this.#parts.sessions().filter(({ peer }) => this.#mayCarry(peer.id));
   }
 
   readonly #carries = (neighbour: string): boolean => this.#mayCarry(neighbour);

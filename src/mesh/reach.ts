@@ -221,13 +221,13 @@ export class Reach {
     this.#learned.set(endpoint, new Way({ kind: "learned", endpoint }, now));
   }
 
-  /** The longest path gives its place to a shorter one. */
+  /** What failed gives its place to any other, else the longest path to a shorter one. */
   #hasRoomFor(path: readonly string[]): boolean {
     if (this.#vias.size < MAX_VIAS) return true;
-    const [longest, way] = [...this.#vias].reduce((a, b) => (b[1].relays > a[1].relays ? b : a));
-    if (way.relays <= path.length + 1) return false;
-    this.#vias.delete(longest);
-    return true;
+    const worth = ([, way]: [string, Way]) => (way.hasFailed ? Number.MAX_VALUE : way.relays);
+    const worst = [...this.#vias].reduce((a, b) => (worth(b) > worth(a) ? b : a));
+    if (worth(worst) <= path.length + 1) return false;
+    return this.#vias.delete(worst[0]);
   }
 }
 

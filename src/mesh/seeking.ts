@@ -78,6 +78,10 @@ export class Seeking {
     }
   }
 
+  get isSeeking(): boolean {
+    return this.#wanted.size > 0;
+  }
+
   /** The path to this member is another now. */
   changed(id: string): void {
     this.#changed.add(id);
@@ -86,7 +90,7 @@ export class Seeking {
 
   /** There may be a neighbour that was none before. */
   met(): void {
-    if (this.#wanted.size > 0) this.#soon();
+    if (this.isSeeking) this.#soon();
   }
 
   closed(session: Session): void {
@@ -145,7 +149,7 @@ export class Seeking {
       );
     }
     this.#changed.clear();
-    if (this.#wanted.size === 0) return;
+    if (!this.isSeeking) return;
     for (const session of this.#parts.neighbours()) {
       const { asked } = this.#talk(session);
       const ids = [...this.#wanted].filter((id) => !asked.has(id) && id !== session.peer.id);

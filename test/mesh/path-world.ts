@@ -1,6 +1,7 @@
 /** Whole nodes with data paths, in simulated time: sessions in memory, probes over simulated UDP. */
 import { parsePrefix } from "../../src/address.js";
 import { MemoryStore } from "../../src/lease/store.js";
+import { Identity } from "../../src/mesh/identity.js";
 import { type Member, Mesh, type MeshOptions } from "../../src/mesh/mesh.js";
 import { MemoryNetwork } from "../../src/mesh/transport-memory.js";
 import { Datagrams, type SimDataPath } from "../../src/sim/datagrams.js";
@@ -11,6 +12,7 @@ import { Schedule } from "../../src/sim/schedule.js";
 export interface Node {
   readonly n: number;
   readonly mesh: Mesh;
+  readonly identity: Identity;
   readonly datapath: SimDataPath;
   readonly process: Process;
 }
@@ -62,7 +64,8 @@ export class PathWorld {
       gate === undefined ? undefined : `192.0.2.${gate}`,
     );
     const store = new MemoryStore();
-    store.save({ seed: this.random.hex(32), remembered: [] });
+    const identity = new Identity(this.random.hex(32));
+    store.save({ seed: identity.seed, remembered: [] });
     const mesh = new Mesh(
       {
         clock: process,
@@ -81,7 +84,7 @@ export class PathWorld {
         ...options,
       },
     );
-    const node: Node = { n, mesh, datapath, process };
+    const node: Node = { n, mesh, identity, datapath, process };
     this.nodes.push(node);
     await mesh.start();
     return node;

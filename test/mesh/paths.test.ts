@@ -1,9 +1,18 @@
 /** Whole nodes that try out their ways, in networks where not everybody reaches everybody. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { rememberSignatures } from "../../src/mesh/identity.js";
+import type { WeftError } from "../../src/error.js";
+import { clusterOf } from "../../src/lease/genesis.js";
+import { type Identity, rememberSignatures } from "../../src/mesh/identity.js";
 import type { Member } from "../../src/mesh/mesh.js";
-import { decodeProbe, encodeProbe, PROBE_BYTES } from "../../src/mesh/probe.js";
+import {
+  decodeProbe,
+  encodeProbe,
+  MAX_RELAYS,
+  PROBE_BYTES,
+  replyTo,
+} from "../../src/mesh/probe.js";
 import { PROOF_LASTS } from "../../src/mesh/senders.js";
+import type { Connection } from "../../src/mesh/transport.js";
 import { FEW } from "../../src/mesh/turns.js";
 import type { SimDataPath } from "../../src/sim/datagrams.js";
 import { Random } from "../../src/sim/random.js";
@@ -87,6 +96,65 @@ function keepBack(datapath: SimDataPath, keeps: (to: string, bytes: Uint8Array) 
   datapath.send = (to, bytes) => void (keeps(to, bytes) || send(to, bytes));
 }
 
+/** Takes the place of a member: answers probes as that one did, carries nothing, and has a session with h1. */
+class Liar {
+  readonly heard: string[] = [];
+  isClosed = false;
+
+  private constructor(
+    readonly connection: Connection,
+    /** Probes it should have carried on. */
+    readonly swallowed: { readonly count: number },
+  ) {}
+
+  static async insteadOf(world: PathWorld, { identity, datapath, process, n }: Node) {
+    const cluster = clusterOf({
+      network: [{ prefix: "10.244.0.0/16", leaseLength: 24 }],
+      founder: world.nodes[0]!.identity.publicKey,
+    });
+    process.end();
+    const swallowed = { count: 0 };
+    const answers = world.datagrams.open(datapath.endpoint, (fn) => fn());
+    answers.receive((from, bytes) => {
+      const probe = decodeProbe(bytes)!;
+      const reply = () => encodeProbe(replyTo(probe, identity, cluster));
+      if (probe.kind === "direct") answers.send(from, reply());
+      else swallowed.count++;
+    });
+    await world.run(100);
+    const result = await new Promise<Connection | WeftError>((resolve) => {
+      world.network.host(`192.0.2.${n}`).dial("192.0.2.1:6783", resolve);
+      void world.run(100);
+    });
+    const liar = new Liar(result as Connection, swallowed);
+    liar.#introduce(identity);
+    await world.run(100);
+    return liar;
+  }
+
+  say(message: object): void {
+    this.connection.send(JSON.stringify(message));
+  }
+
+  #introduce(identity: Identity): void {
+    this.connection.open({
+      message: (text) => {
+        this.heard.push(text);
+        const message = JSON.parse(text);
+        if (message.type === "ping") this.say({ type: "pong", n: message.n });
+      },
+      closed: () => {
+        this.isClosed = true;
+      },
+    });
+    const instance = "66".repeat(16);
+    const binding = Buffer.from(this.connection.binding).toString("hex");
+    const hello = `weft hello 1\ndialer\n${identity.publicKey}\n${instance}\n${binding}`;
+    const signature = identity.sign(hello);
+    this.say({ type: "hello", protocol: 1, key: identity.publicKey, instance, signature });
+  }
+}
+
 describe("eight nodes in a line, each reaching only its neighbours", () => {
   it("reach each other over as few as can be, through a cut and its end, and never in circles", async () => {
     const world = new PathWorld(seed);
@@ -126,6 +194,24 @@ describe("eight nodes in a line, each reaching only its neighbours", () => {
     await world.watch(60_000, () => expectNoLoops(nodes));
     const losses = nodes.map((node) => member(node, node.n === 1 ? 2 : node.n - 1).loss!);
     expect(losses.reduce((a, b) => a + b) / 8).toBeGreaterThan(0.01);
+  });
+});
+
+describe("nineteen nodes in a line of UDP, with sessions between any two", () => {
+  it("reach each other through fifteen at most", async () => {
+    const world = new PathWorld(seed);
+    world.reachesByUdp = isNext;
+    for (let n = 1; n <= 19; n++) await world.node(n, n === 1 ? [] : [1]);
+    const isNear: Rule = (a, b) => Math.abs(a - b) <= MAX_RELAYS + 1;
+    await world.until(
+      () =>
+        pairs(world.nodes).every(([a, b]) => {
+          const views = viewsOf([a]);
+          return (views.get(a)!.get(`h${b.n}`)?.state === "established") === isNear(a.n, b.n);
+        }),
+      30_000,
+    );
+    expectNoLoops(world.nodes);
   });
 });
 
@@ -232,6 +318,45 @@ describe("a relay that lies", () => {
     keepBack(h3!.datapath, swallows);
     await world.until(() => member(h1!, 4).state === "unreachable", 30_000);
     expect(member(h1!, 4).path).toBe("direct");
+  });
+});
+
+describe("a member that says what it likes", () => {
+  it("about paths, and as often as it likes, changes nothing", async () => {
+    const world = new PathWorld(seed);
+    const cut: [number, number][] = [
+      [1, 4],
+      [1, 5],
+      [3, 4],
+    ];
+    world.reachesByUdp = (a, b) => !cut.some(([one, other]) => isPair(a, b, one, other));
+    const nodes = await world.line(5);
+    const [h1, h2, , h4, h5] = nodes;
+    await settles(world, nodes, world.reachesByUdp, 12_000);
+    expect(member(h1!, 4).path).toBe("via h2");
+    const liar = await Liar.insteadOf(world, h2!);
+    const id = (node: Node) => node.mesh.self().id;
+    const ways = () => [2, 3, 4, 5].map((n) => [member(h1!, n).state, member(h1!, n).path]);
+    const honest = ["direct", "direct", "via h3", "via h3"].map((path) => ["established", path]);
+    await world.until(() => JSON.stringify(ways()) === JSON.stringify(honest), 45_000);
+
+    const to = id(h4!);
+    const paths = [[], [id(h1!)], [id(h5!), id(h5!)], [id(h2!)], [to], ["00".repeat(16)]];
+    const sent = h1!.datapath.count.sent;
+    let said = 0;
+    await world.watch(30_000, () => {
+      for (const path of paths) liar.say({ type: "offer", paths: [{ to, path }] });
+      liar.say({ type: "offer", paths: [{ to: id(h5!), path: [] }] });
+      liar.say({ type: "offer", paths: [{ to: "11".repeat(16), path: [] }] });
+      const ids = Array.from({ length: 256 }, () => world.random.hex(16));
+      liar.say({ type: "seek", ids: [to, id(h5!), ...ids].slice(0, 256) });
+      said += paths.length + 3;
+      expect(ways()).toEqual(honest);
+    });
+    expect(liar.isClosed).toBe(false);
+    expect(liar.swallowed.count).toBeGreaterThan(0);
+    expect((h1!.datapath.count.sent - sent) / 30).toBeLessThan(30);
+    expect(liar.heard.length).toBeLessThan(said);
   });
 });
 
