@@ -31,7 +31,7 @@ export interface LinksEvents {
   opened(session: Session): void;
   message(session: Session, message: Message): void;
   /** The other end of a session is quiet: again and again while it is. */
-  missed(session: Session): void;
+  quiet(session: Session): void;
   /** A node that answered here before was dialled in vain. */
   unanswered(id: string): void;
   closed(session: Session, reason: WeftError): void;
@@ -224,7 +224,7 @@ export class Links {
     const session = new Session(connection, role, this.#parts, {
       opened: () => this.#opened(session),
       message: (_, message) => this.#events.message(session, message),
-      missed: () => this.#events.missed(session),
+      quiet: () => this.#events.quiet(session),
       closed: (_, reason) => this.#closed(session, reason),
     });
     this.#sessions.add(session);

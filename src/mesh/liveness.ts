@@ -19,7 +19,7 @@ export const RENEW_AGAIN = 2_000;
 /** How long doubts wait for others, to travel together. */
 export const DOUBTS_GATHER = 50;
 /** Doubts of its own a node raises at once, and per second after that; those that prove right do not count. */
-export const RAISED = { burst: 8, rate: 1 / 600 };
+export const RAISED = { burst: 16, rate: 1 / 600 };
 /** Doubts that are taken from one session at once, and per second after that. */
 export const TAKEN = { burst: MAX_RECORDS, rate: 8 };
 
@@ -29,8 +29,8 @@ export interface LivenessParts {
   readonly own: string;
   readonly members: Members;
   sessions(): readonly Session[];
-  /** When a node's record was last new here, by `clock.elapsed`. */
-  learned(id: string): number | undefined;
+  /** When a member made itself heard last otherwise than in a session, by `clock.elapsed`. */
+  heard(id: string): number;
   /** This node is doubted: publish a newer record, to be pushed to all. */
   renew(): void;
   /** Says which versions are held here: they are newer than those a peer doubts. */
@@ -45,6 +45,7 @@ type Version = [id: string, version: number];
 
 interface Doubt {
   readonly version: number;
+  readonly since: number;
   readonly isOwn: boolean;
   isDead: boolean;
   cancel: () => void;
@@ -84,10 +85,10 @@ export class Liveness {
 
   // ---- what gives rise to a doubt
 
-  /** The other end of a session is quiet. Not to be doubted if it made itself heard elsewhere meanwhile. */
-  missed({ peer }: Session): void {
-    const learned = this.#parts.learned(peer.id) ?? Number.NEGATIVE_INFINITY;
-    if (this.#parts.clock.elapsed() - learned >= MISSED_AFTER) this.unanswered(peer.id);
+  /** The other end of a session is quiet. Not to be doubted for that if it makes itself heard elsewhere. */
+  quiet({ peer, isHeard }: Session): void {
+    const missed = this.#parts.clock.elapsed() - MISSED_AFTER;
+    if (!isHeard && !this.#isHeard(peer.id, missed)) this.unanswered(peer.id);
   }
 
   /** A node whose session broke does not answer when it is dialled. */
@@ -148,7 +149,8 @@ export class Liveness {
     version: number,
     { from, isOwn = false }: { from?: Session; isOwn?: boolean } = {},
   ): void {
-    const doubt = { version, isOwn, isDead: false, cancel: () => {} };
+    const since = this.#parts.clock.elapsed();
+    const doubt = { version, since, isOwn, isDead: false, cancel: () => {} };
     this.#doubts.set(id, doubt);
     this.#await(id, doubt);
     this.#outbox.push({ doubt: [id, version], from });
@@ -166,7 +168,7 @@ export class Liveness {
 
   #judge(id: string, doubt: Doubt): void {
     const session = this.#parts.sessions().find(({ peer }) => peer.id === id);
-    if (session?.isHeard) {
+    if (session?.isHeard || this.#isHeard(id, doubt.since)) {
       this.#clear(id);
     } else {
       if (doubt.isOwn) this.#raised.earn(1);
@@ -195,6 +197,10 @@ export class Liveness {
       this.#renewed = clock.elapsed();
       renew();
     });
+  }
+
+  #isHeard(id: string, since: number): boolean {
+    return this.#parts.heard(id) > since;
   }
 
   #knows(id: string, version: number): boolean {

@@ -204,7 +204,10 @@ export class Mesh extends EventEmitter<MeshEvents> {
         opened: (session) => this.#safely(() => this.#opened(session)),
         message: (session, message) => this.#safely(() => this.#received(session, message)),
         closed: (session, reason) => this.#closed(session, reason),
-        missed: (session) => this.#inside?.liveness.missed(session),
+        quiet: (session) => {
+          this.#inside?.paths?.look(session.peer.id);
+          this.#inside?.liveness.quiet(session);
+        },
         unanswered: (id) => {
           if (this.#broken.has(id)) this.#inside?.liveness.unanswered(id);
         },
@@ -439,7 +442,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       own: identity.id,
       members,
       sessions: () => this.#links.open(),
-      learned: (id) => this.#learned.get(id),
+      heard: (id) => latest(this.#learned.get(id), this.#inside?.paths?.answeredAt(id)),
       renew: () => this.#safely(() => this.#publish({ isAwaited: true })),
       tell: (session, ids) => gossip.tell(session, ids),
       seek: (session, versions) => gossip.received(session, { type: "heard", versions }),
@@ -854,6 +857,9 @@ function* mapped<A, B>(all: Iterable<A>, to: (one: A) => B): Generator<B> {
 }
 
 const expiry = ({ renewed }: NodeRecord): number => renewed + LEASE_TTL;
+
+const latest = (...times: (number | undefined)[]): number =>
+  Math.max(...times.map((time) => time ?? Number.NEGATIVE_INFINITY));
 
 const NOT_JOINED = "the cluster is not known yet: no join address has answered for one";
 const STATES = { before: "established", "not yet": "connecting", no: "unreachable" } as const;

@@ -126,6 +126,16 @@ export class Paths {
     if (!this.#parts.isDead(id)) this.#atOnce(reach);
   }
 
+  /** It is quiet elsewhere: whether it answers probes will tell. */
+  look(id: string): void {
+    const reach = this.#reaches.get(id);
+    if (reach) this.#prompted(reach);
+  }
+
+  answeredAt(id: string): number | undefined {
+    return this.#reaches.get(id)?.answeredAt;
+  }
+
   /** How packets for this member go now. */
   of(id: string): Course | undefined {
     const reach = this.#reaches.get(id);

@@ -38,10 +38,11 @@ export class Reach {
   /** When packets went to it last, and when it was probed last. */
   busyAt: number | undefined;
   probedAt: number | undefined;
+  /** When it answered a probe last. */
+  answeredAt: number | undefined;
   #own: Way;
   readonly #learned = new Map<string, Way>();
   readonly #vias = new Map<string, Way>();
-  #answeredAt: number | undefined;
   #firstProbedAt: number | undefined;
 
   constructor(
@@ -119,7 +120,7 @@ export class Reach {
 
   answered(way: Way, now: number, tookMs: number): void {
     way.answered(now, tookMs);
-    this.#answeredAt = now;
+    this.answeredAt = now;
     if (way === this.#own) this.#forgetProofs();
   }
 
@@ -172,8 +173,8 @@ export class Reach {
   }
 
   answering(now: number): Answering {
-    if (this.used) return now - (this.#answeredAt ?? now) <= LATELY ? "lately" : "before";
-    const since = this.#answeredAt ?? this.#firstProbedAt;
+    if (this.used) return now - (this.answeredAt ?? now) <= LATELY ? "lately" : "before";
+    const since = this.answeredAt ?? this.#firstProbedAt;
     if (since === undefined) return undefined;
     return now - since < SILENT_FOR ? "not yet" : "no";
   }

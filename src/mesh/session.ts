@@ -19,6 +19,8 @@ import type { Connection } from "./transport.js";
 export const HELLO_WITHIN = 5_000;
 /** Who was quiet for so long is asked for a word. Which of the two asks is chance; both hear then. */
 export const PING_AFTER = { least: 1_100, most: 1_500 };
+/** Who was quiet for so long has not answered a ping: whether it answers otherwise is worth a look. */
+export const QUIET_AFTER = 3_000;
 /** Who was quiet for so long is missed: longer than a pause of 5 s and the quiet before it. */
 export const MISSED_AFTER = 7_000;
 /** Who was quiet for so long is given up. */
@@ -37,8 +39,8 @@ export interface SessionParts {
 export interface SessionEvents {
   opened(session: Session): void;
   message(session: Session, message: Message): void;
-  /** The other end is missed: again and again while it is. */
-  missed(session: Session): void;
+  /** The other end is quiet: again and again while it is. */
+  quiet(session: Session): void;
   closed(session: Session, reason: WeftError): void;
 }
 
@@ -218,7 +220,7 @@ export class Session {
         return this.#fail("SILENT", "nothing was heard from the other end");
       if (this.#quiet >= least) this.#ping();
       this.#listen();
-      if (this.#quiet >= MISSED_AFTER) this.#events.missed(this);
+      if (this.#quiet >= QUIET_AFTER) this.#events.quiet(this);
     });
   }
 

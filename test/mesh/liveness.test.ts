@@ -4,12 +4,14 @@ import { ANSWER_WITHIN, Liveness, RAISED, RENEW_AGAIN, TAKEN } from "../../src/m
 import { Members } from "../../src/mesh/members.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { Notary } from "../../src/mesh/notary.js";
-import { MISSED_AFTER, PING_AFTER } from "../../src/mesh/session.js";
+import { MISSED_AFTER, PING_AFTER, SILENCE } from "../../src/mesh/session.js";
+import { FEW } from "../../src/mesh/turns.js";
 import type { SimNode } from "../../src/sim/node.js";
 import { Random } from "../../src/sim/random.js";
 import { World as SimWorld } from "../../src/sim/world.js";
 import { envelopeOf, cluster as onPaper, recordOf } from "./cluster.js";
 import { HandClock } from "./hand-clock.js";
+import { host, PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
 import { Stranger } from "./stranger.js";
 import { World } from "./world.js";
@@ -292,7 +294,7 @@ describe("a node that misses many", () => {
   it("raises so many doubts and no more, unless they prove right", async () => {
     const world = new World();
     const hub = await world.node(1, []);
-    const count = 3 * RAISED.burst;
+    const count = 2 * RAISED.burst;
     for (let n = 2; n < 2 + count; n++) await world.node(n, [1]);
     world.network.mayDial = (_, to) => to === "192.0.2.1";
     world.clock.run(30_000);
@@ -332,6 +334,27 @@ describe("a node that cannot write to its disk, so that it cannot answer", () =>
   });
 });
 
+describe("a member whose sessions fall silent", () => {
+  it("is not doubted while it answers probes, and dead when it answers those no more", async () => {
+    const world = new PathWorld(seed);
+    for (let n = 1; n <= FEW + 8; n++) await world.node(n, n === 1 ? [] : [1]);
+    await world.run(30_000);
+    const verdicts: string[] = [];
+    for (const { mesh } of world.nodes) mesh.on("verdict", (id) => verdicts.push(id));
+    const [, victim] = world.nodes;
+    const isCut = (from: string, to: string) => (host(from) === 2) !== (host(to) === 2);
+    world.network.carries = (from, to) => !isCut(from, to);
+    await world.run(SILENCE - 500);
+    world.network.carries = () => true;
+    await world.run(30_000);
+    expect(verdicts).toEqual([]);
+    world.reaches = (from, to) => (from === 2) === (to === 2);
+    world.network.carries = (from, to) => !isCut(from, to);
+    await world.run(SILENCE - 500);
+    expect(verdicts.filter((id) => id === victim!.mesh.self().id)).toHaveLength(FEW + 7);
+  });
+});
+
 describe("a process that stood still when a verdict was due", () => {
   const { id } = recordOf(2);
 
@@ -345,7 +368,7 @@ describe("a process that stood still when a verdict was due", () => {
       own: recordOf(1).id,
       members,
       sessions: () => [],
-      learned: () => undefined,
+      heard: () => 0,
       renew() {},
       tell() {},
       seek() {},
