@@ -136,19 +136,26 @@ export class SimNode {
 
   /** Ends it now, whatever it is doing. */
   async end(how: End): Promise<void> {
-    try {
+    await this.#untilPowerCut(async () => {
       if (how === "stop") await this.mesh?.stop();
       this.#ended(how);
-    } catch (error) {
-      if (!(error instanceof PowerCut)) throw error;
-      this.#ended("power");
-    }
+    });
   }
 
   /** Its VXLAN comes to another port: a new record goes to the others. */
   async move(): Promise<void> {
     this.#port = this.#port === VXLAN_PORT ? VXLAN_PORT + 1 : VXLAN_PORT;
-    await this.mesh?.setEndpoint(this.#vtep);
+    await this.#untilPowerCut(async () => this.mesh?.setEndpoint(this.#vtep));
+  }
+
+  /** Does what writes to the disk, during which the power may go. */
+  async #untilPowerCut(act: () => Promise<void>): Promise<void> {
+    try {
+      await act();
+    } catch (error) {
+      if (!(error instanceof PowerCut)) throw error;
+      this.#ended("power");
+    }
   }
 
   /** Who gets what is sent to a subnet, by the tables that were compiled here. */
