@@ -332,6 +332,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     for (const member of this.members()) {
       if (member.state === "unreachable") problems.push(this.#unreachable(member));
     }
+    problems.push(...this.#alone());
     if (this.#copy && this.#parts.clock.elapsed() - this.#copy.heard < COPY_SPOKEN_OF) {
       problems.push(
         `another node runs with this node's identity at ${this.#copy.mesh}: its state directory is a copy, remove it there`,
@@ -339,6 +340,17 @@ export class Mesh extends EventEmitter<MeshEvents> {
     }
     if (this.#trouble) problems.push(this.#trouble);
     return problems;
+  }
+
+  /** Without a session packets may go on, but nothing new is learned. */
+  #alone(): string[] {
+    if (this.#links.open().length > 0) return [];
+    const others = this.members().filter(({ state }) => state !== "unreachable");
+    const refused = others.find(({ meshEndpoint }) => this.#links.failure(meshEndpoint));
+    if (!refused) return [];
+    const { message, remedy } = this.#links.failure(refused.meshEndpoint)!;
+    const all = others.length > 1 ? ", nor has any other" : "";
+    return [`${refused.name} has no session with this node${all}: ${message}: ${remedy}`];
   }
 
   #unreachable({ id, name, endpoint, meshEndpoint }: Member): string {
