@@ -18,8 +18,8 @@ import {
 } from "./address.js";
 import type { Logger } from "./cli/log.js";
 import { systemClock } from "./clock.js";
+import { Book } from "./compile/book.js";
 import type { Own } from "./compile/compiler.js";
-import { Statics } from "./compile/statics.js";
 import { type Config, foundedNetwork, underlayFits, underlayOutside } from "./config.js";
 import { readCounters } from "./core/counters.js";
 import { Core } from "./core/instance.js";
@@ -38,7 +38,6 @@ import { every } from "./mesh/clock.js";
 import type { Log } from "./mesh/log.js";
 import { type Member, Mesh, type MeshParts } from "./mesh/mesh.js";
 import { WsTransport } from "./mesh/transport-ws.js";
-import type { Peer } from "./peer.js";
 
 /** Outer IP, UDP and VXLAN headers and the inner Ethernet header, bytes, by underlay. */
 const OVERHEAD = { 4: 50, 6: 70 } as const;
@@ -73,9 +72,8 @@ export class Agent implements Control {
   #running!: Running;
   #link: Link | undefined;
   #addresses: readonly Address[] = [];
-  readonly #statics: Statics;
-  /** Peers the core knows, as last published. */
-  #peers: readonly Peer[] = [];
+  /** The peers, and what of them the core does not know yet. */
+  readonly #book: Book;
   #trouble: string[] = [];
   #applying: Promise<void> = Promise.resolve();
   /** Something changed since the mesh was last followed, and that will be seen to. */
@@ -85,7 +83,7 @@ export class Agent implements Control {
   constructor(config: Config, log: Logger) {
     this.#config = config;
     this.#log = log;
-    this.#statics = new Statics(config.staticPeers);
+    this.#book = new Book(config.staticPeers);
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
     });
@@ -239,9 +237,10 @@ export class Agent implements Control {
     };
     await this.#settle(addressesIn(self.network.map(parsePrefix), own.leases));
 
-    const peers = this.#statics.join(mesh.peers(), trouble);
-    publisher.publish(own, peers);
-    this.#peers = peers;
+    for (const id of mesh.takeMoved()) this.#book.note(id, mesh.peer(id));
+    trouble.push(...this.#book.trouble);
+    publisher.change(own, this.#book.change());
+    this.#book.shown();
     trouble.push(...((await this.#link?.setRoutes(this.#beyondTheNetwork())) ?? []));
   }
 
@@ -313,7 +312,7 @@ export class Agent implements Control {
       vni: this.#config.vni,
       mtu,
       underlay: formatAddress(watch.underlay.address),
-      peers: this.#peers.length,
+      peers: this.#book.size,
       offloads: io.offloads(),
     };
   }
@@ -321,7 +320,7 @@ export class Agent implements Control {
   peers(): PeerRow[] {
     const members = new Map(this.#running.mesh.members().map((member) => [member.name, member]));
     const { publisher, mtu } = this.#running;
-    return this.#peers.map((peer) => ({
+    return this.#book.peers.map((peer) => ({
       ...peer,
       ...pathOf(members.get(peer.name)),
       mtu: publisher.pathMtu(peer.name, mtu),
@@ -332,7 +331,7 @@ export class Agent implements Control {
     const own = this.#running.mesh.self();
     return [
       ...own.leases.map((prefix) => ({ prefix, peer: own.name, via: this.#config.tun })),
-      ...this.#peers.flatMap(({ name, endpoint, leases }) =>
+      ...this.#book.peers.flatMap(({ name, endpoint, leases }) =>
         leases.map((prefix) => ({ prefix, peer: name, via: endpoint })),
       ),
     ];

@@ -168,6 +168,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #cancelRenew: (() => void) | undefined;
   #cancelTend: (() => void) | undefined;
   #cancelGather: (() => void) | undefined;
+  /** Ids of the members that came, changed or went, or packets for which go another way. */
+  #moved = new Set<string>();
   /** Names of the members of which the log has said that they are here, by id. */
   readonly #present = new Map<string, string>();
   /** Members whose session broke: to be dialled, to see whether they are there. */
@@ -280,15 +282,28 @@ export class Mesh extends EventEmitter<MeshEvents> {
     return all.filter(({ id }) => id !== this.#identity.id).map((record) => this.#member(record));
   }
 
-  /** The members as the dataplane is to see them. */
-  peers(): Peer[] {
-    return this.members().map(({ name, endpoint, mac, leases, senders }) => ({
+  /** A member as the dataplane is to see it. */
+  peer(id: string): Peer | undefined {
+    const record = id === this.#identity.id ? undefined : this.#view?.members.get(id);
+    if (!record) return undefined;
+    const { name, vtep, mac, leases } = record;
+    const course = this.#inside?.paths?.of(id);
+    return {
       name,
-      endpoint,
-      mac,
-      leases: leases.map(({ subnet }) => subnet),
-      senders,
-    }));
+      endpoint: course?.endpoint ?? vtep,
+      mac: course?.mac ?? mac,
+      leases: leases.map(subnetOf),
+      senders: course?.senders ?? [],
+    };
+  }
+
+  /** Ids of the members of which `peer` may not say what it said when this was asked last. */
+  takeMoved(): ReadonlySet<string> {
+    this.#heedTouched();
+    const moved = this.#moved;
+    this.#moved = new Set();
+    for (const id of this.#inside?.paths?.through(moved) ?? []) moved.add(id);
+    return moved;
   }
 
   /**
@@ -512,7 +527,10 @@ export class Mesh extends EventEmitter<MeshEvents> {
         edition: () => members.get(identity.id)?.version,
         isDead: (id) => liveness.isDead(id),
         sessions,
-        changed: () => this.#soon(),
+        changed: (id) => {
+          this.#moved.add(id);
+          this.#soon();
+        },
       });
     this.#inside = { cluster, members, gossip, fence, leasing, liveness, takings, paths };
     fence.start();
@@ -645,13 +663,18 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   #act(): void {
-    for (const id of this.#inside?.members.takeTouched() ?? []) {
-      this.#neighbours.set(id, this.#inside?.members.get(id));
-      this.#tell(id);
-    }
+    this.#heedTouched();
     this.#keep();
     this.#remember();
     this.emit("change");
+  }
+
+  #heedTouched(): void {
+    for (const id of this.#inside?.members.takeTouched() ?? []) {
+      this.#neighbours.set(id, this.#inside?.members.get(id));
+      this.#tell(id);
+      this.#moved.add(id);
+    }
   }
 
   /** Says who came, changed or left: to the log, and to those who find its path. */

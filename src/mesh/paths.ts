@@ -47,7 +47,7 @@ export interface PathsParts {
   readonly isDead: (id: string) => boolean;
   readonly sessions: () => Session[];
   /** Packets for a member go another way now, or come another one. */
-  readonly changed: () => void;
+  readonly changed: (id: string) => void;
 }
 
 /** How packets for a member go, and what is known of the way. */
@@ -152,6 +152,13 @@ export class Paths {
       ...(used && { loss: Math.round(used.loss * 1000) / 1000 }),
       senders: senders(reach, endpoint),
     };
+  }
+
+  /** Ids of the members that are reached through one of these. */
+  through(neighbours: ReadonlySet<string>): string[] {
+    return [...this.#reaches.values()]
+      .filter(({ used }) => used?.course.kind === "via" && neighbours.has(used.course.neighbour))
+      .map(({ id }) => id);
   }
 
   /** Ids of members to hold sessions with: those that carry, and others that could, while paths are sought. */
@@ -325,7 +332,7 @@ export class Paths {
     this.#passing.add(origin);
     const host = hostOf(from);
     const isOther = host !== hostOf(origin.record.vtep);
-    if (isOther && origin.senders.prove(host, now)) this.#parts.changed();
+    if (isOther && origin.senders.prove(host, now)) this.#parts.changed(origin.id);
     if (kind !== "direct") return;
     const isWorthTrying = origin.heardFrom(from, now);
     const isEarly = origin.probedAt !== undefined && now - origin.probedAt < TICK;
@@ -356,7 +363,7 @@ export class Paths {
     this.#seeking.seek(reach.id, reach.needsOffers && !this.#parts.isDead(reach.id));
     if (this.#text(reach) === before) return;
     this.#seeking.changed(reach.id);
-    this.#parts.changed();
+    this.#parts.changed(reach.id);
     this.#judgeOthers(reach.id);
     if (this.#mayCarry(reach.id)) this.#seeking.met();
   }
@@ -384,7 +391,7 @@ export class Paths {
   }
 
   #expire(reach: Reach, now: number): void {
-    if (reach.senders.expire(now)) this.#parts.changed();
+    if (reach.senders.expire(now)) this.#parts.changed(reach.id);
     if (reach.expire(now)) this.#judge(reach);
     if (!reach.passes) this.#passing.delete(reach);
   }

@@ -1,5 +1,6 @@
 /** One node of the simulation: the real mesh and compiler, on a simulated machine. */
 import { formatPrefix, parseMac, parsePrefix } from "../address.js";
+import { Book } from "../compile/book.js";
 import { Compiler, THIS_NODE } from "../compile/compiler.js";
 import { NO_ROUTE } from "../compile/rib.js";
 import type { Cluster } from "../lease/genesis.js";
@@ -38,6 +39,7 @@ interface Run {
   readonly mesh: Mesh;
   readonly process: Process;
   readonly transport: SimTransport;
+  readonly book: Book;
   readonly compiler: Compiler;
   /** What the core would search: a subnet, and the place of the peer it leads to. */
   readonly routes: Map<string, number>;
@@ -115,6 +117,7 @@ export class SimNode {
       mesh,
       process,
       transport,
+      book: new Book([]),
       compiler: new Compiler(PLACES),
       routes: new Map(),
       isCompiling: false,
@@ -160,9 +163,9 @@ export class SimNode {
 
   /** Who gets what is sent to a subnet, by the tables that were compiled here. */
   routes(): Map<string, string> {
-    const { mesh, compiler, routes } = this.#compile(this.#run!);
+    const { book, compiler, routes } = this.#compile(this.#run!);
     const names = new Map([[THIS_NODE, this.name]]);
-    for (const { name } of mesh.peers()) names.set(compiler.indexOf(name)!, name);
+    for (const { name } of book.peers) names.set(compiler.indexOf(name)!, name);
     return new Map([...routes].map(([subnet, peer]) => [subnet, names.get(peer)!]));
   }
 
@@ -198,11 +201,13 @@ export class SimNode {
 
   /** As the agent does for its core. It throws when two nodes hold the same addresses. */
   #compile(run: Run): Run {
-    const { mesh, compiler, routes } = run;
+    const { mesh, book, compiler, routes } = run;
     const { leases, mac } = mesh.self();
     const own = { vni: 1, mac: parseMac(mac), mtu: MTU, leases: leases.map(parsePrefix) };
-    const differences = compiler.compare(own, compiler.changeTo(mesh.peers()));
+    for (const id of mesh.takeMoved()) book.note(id, mesh.peer(id));
+    const differences = compiler.compare(own, book.change());
     compiler.accept(differences);
+    book.shown();
     for (const { prefix, peer } of differences.routes) {
       if (peer === NO_ROUTE) routes.delete(formatPrefix(prefix));
       else routes.set(formatPrefix(prefix), peer);

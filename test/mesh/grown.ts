@@ -10,6 +10,8 @@ const LEASE = 24;
 /** Number of the first identity: those of other tests lie below. */
 const FIRST = 0x10000;
 
+export const grownIdentity = (i: number): Identity => identity(FIRST + i);
+
 interface Owner {
   readonly identity: Identity;
   readonly proof: Proof;
@@ -39,7 +41,7 @@ export function grown(size: number, random: () => number, version = 1): Grown {
   const envelopes = Array.from({ length: size }, (_, i) => {
     const rich = owners.filter(({ length }) => length < LEASE - 1);
     const giver = rich[Math.floor(random() * rich.length)]!;
-    const me = identity(FIRST + i);
+    const me = grownIdentity(i);
     giver.length += 1;
     giver.sequence += 1;
     const base = giver.base + 2 ** (32 - giver.length);

@@ -51,14 +51,14 @@ describe("the watch", () => {
     const world = await worldOf(3);
     const [first, second, third] = world.nodes;
     expect(world.disagreement()).toBe(undefined);
-    const peers = first!.mesh!.peers();
-    const without = peers.filter(({ name }) => name !== second!.name);
-    first!.mesh!.peers = () => without;
+    const mesh = first!.mesh!;
+    const [gone, stays] = [second!, third!].map((node) => node.mesh!.self().id);
+    const [lost, kept] = [mesh.peer(gone!)!, mesh.peer(stays!)!];
+    mesh.takeMoved = () => new Set([gone!, stays!]);
+    mesh.peer = (id) => (id === stays ? kept : undefined);
     expect(world.disagreement()).toBe(`${first!.name} sends to nobody what is for ${second!.name}`);
-    const { leases } = peers.find(({ name }) => name === second!.name)!;
-    const [other] = without;
-    expect(other!.name).toBe(third!.name);
-    first!.mesh!.peers = () => [{ ...other!, leases: [...other!.leases, ...leases] }];
+    const both = { ...kept, leases: [...kept.leases, ...lost.leases] };
+    mesh.peer = (id) => (id === stays ? both : undefined);
     expect(world.disagreement()).toBe(
       `${first!.name} sends to ${third!.name} what is for ${second!.name}`,
     );
