@@ -177,7 +177,8 @@ describe("nodes that are cut in two", () => {
     const isLeft = new Map(cluster.nodes.map(({ machine }, n) => [machine, n % 3 === 0]));
     const sideOf = new Map(cluster.nodes.map(({ name, machine }) => [name, isLeft.get(machine)]));
     const heal = world.network.cut((from, to) => isLeft.get(from) !== isLeft.get(to));
-    await cluster.run(20_000);
+    // Who is left without a neighbour on its own side hears what they doubt once it has found one.
+    await cluster.run(60_000);
     expect(cluster.verdicts).toHaveLength(2 * 8 * 16);
     for (const { by, of } of cluster.verdicts) expect(sideOf.get(by)).not.toBe(sideOf.get(of));
     heal();
