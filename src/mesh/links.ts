@@ -32,7 +32,7 @@ export interface LinksEvents {
   message(session: Session, message: Message): void;
   /** The other end of a session is quiet: again and again while it is. */
   quiet(session: Session): void;
-  /** A node that answered here before was dialled in vain. */
+  /** A node was dialled in vain where it is said to be, or somebody else answered there. */
   unanswered(id: string): void;
   closed(session: Session, reason: WeftError): void;
   /** An address was dialled in vain, or its session ended. */
@@ -237,6 +237,7 @@ export class Links {
     const { id } = session.peer;
     const dial = this.#dialOf(session);
     if (dial) {
+      if (dial.id && dial.id !== id) this.#events.unanswered(dial.id);
       Object.assign(dial, { id, failure: undefined, since: this.#parts.clock.elapsed() });
       if (this.#answered.size >= MAX_KNOWN) this.#answered.clear();
       this.#answered.set(dial.address, id);

@@ -584,11 +584,16 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** The node that has this name. */
   #bearer(name: string): Bearer | undefined {
     const found = this.#view?.bearer(name);
-    if (!found || this.#view?.isLapsed(found.id)) {
+    if (!found || this.#age(found.id) > LEASE_TTL) {
       return name === this.#options.name ? { id: this.#identity.id } : undefined;
     }
     const gift = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
     return { id: found.id, ...(gift && { giver: this.#nameOf(gift.from) }) };
+  }
+
+  /** Milliseconds since a node's record was last new here. */
+  #age(id: string): number {
+    return this.#inside?.members.age(id, this.#parts.clock.elapsed()) ?? 0;
   }
 
   #nameOf(publicKey: string): string {
@@ -749,6 +754,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #judged(id: string, isDead: boolean): void {
     const name = this.#inside?.members.get(id)?.name ?? id;
     this.#parts.log.info(isDead ? `${name} is held for dead` : `${name} lives`);
+    if (isDead) this.#inside?.members.lapse(id);
     this.#inside?.paths?.judged(id);
     this.emit("verdict", id, isDead);
     this.emit("change");
@@ -855,8 +861,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     if (this.#links.to(id)) return "established";
     if (this.#links.failure(mesh)) return "unreachable";
     if (this.#links.tries(mesh)) return "connecting";
-    const age = this.#inside?.members.age(id, this.#parts.clock.elapsed()) ?? 0;
-    return age > HEARD_WITHIN ? "unreachable" : "established";
+    return this.#age(id) > HEARD_WITHIN ? "unreachable" : "established";
   }
 
   #saveCluster(change: Partial<ClusterState>): void {

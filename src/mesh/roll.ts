@@ -24,8 +24,6 @@ export interface View {
   holder(subnet: string): NodeRecord | undefined;
   /** The record of the one node in service that has this name. */
   bearer(name: string): NodeRecord | undefined;
-  /** Whether nothing was heard of this node for so long that others may take its name. */
-  isLapsed(id: string): boolean;
   /** What was held back, and why, in words. */
   problems(): string[];
 }
@@ -84,10 +82,6 @@ export class Roll implements View {
 
   bearer(name: string): NodeRecord | undefined {
     return this.#names.holder(name);
-  }
-
-  isLapsed(id: string): boolean {
-    return this.#lapsed.has(id);
   }
 
   /** Ids of those whose record, or whether it counts, changed since this was asked last. */

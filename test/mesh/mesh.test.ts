@@ -356,6 +356,29 @@ describe("a state from the past", () => {
   });
 });
 
+describe("a host that is reinstalled under another name", () => {
+  it("is a member at its old address as soon as its old identity is held for dead", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    const old = await world.node(2, [1]);
+    const c = await world.node(3, [1]);
+    world.clock.run(20_000);
+    const seen = () => [a, c].map(({ mesh }) => mesh.members().map(({ name }) => name));
+    expect(seen()).toEqual([
+      ["h2", "h3"],
+      ["h1", "h2"],
+    ]);
+    await world.kill(old);
+    await world.node(2, [1], new Disk(), { name: "again" });
+    world.clock.run(60_000);
+    expect(seen().map((names) => names.sort())).toEqual([
+      ["again", "h3"],
+      ["again", "h1"],
+    ]);
+    expect([a, c].flatMap(({ mesh }) => mesh.problems())).toEqual([]);
+  });
+});
+
 describe("a copied state directory", () => {
   it("is noticed on both sides", async () => {
     const world = new World();
