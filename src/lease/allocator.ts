@@ -281,6 +281,26 @@ export class Allocator {
     return surplus;
   }
 
+  /**
+   * Drops for good the space in which this node holds nothing and from which it gave nothing, and
+   * answers with the proofs. So what it owns can be seen in its record.
+   */
+  dropUnused(): Proof[] {
+    const { ledger, save } = this.#parts;
+    const { journal, spaces, void: before } = ledger();
+    const live = journal.filter(({ signature }) => !before.includes(signature)).map(prefixOf);
+    const unused = spaces.filter((proof) => {
+      const space = prefixOf(proof.at(-1)!);
+      return !live.some((prefix) => covers(space, prefix));
+    });
+    if (unused.length > 0) {
+      const gone = unused.map((proof) => proof.at(-1)!.signature);
+      const left = spaces.filter((proof) => !unused.includes(proof));
+      save({ spaces: left, void: [...before, ...gone] });
+    }
+    return unused;
+  }
+
   /** Writes down grants of this node's own that others show and it has forgotten: its disk is of an earlier time. */
   recall(proofs: readonly Proof[]): boolean {
     const { identity, ledger, save } = this.#parts;

@@ -152,9 +152,10 @@ export class Leasing {
 
   /** Records have come. */
   learned(records: readonly NodeRecord[], takings: Takings): void {
-    const { allocator, vacancies, held, isBeaten } = this.#parts;
+    const { allocator, vacancies, held, isBeaten, identity } = this.#parts;
     if (allocator.recall(records.flatMap(({ leases }) => leases))) this.#sayFreeSoon();
-    const takenBack = allocator.proofs.flatMap((proof) => takings.in(proof) ?? []);
+    const own = identity.publicKey;
+    const takenBack = allocator.proofs.flatMap((proof) => takings.from(own, proof) ?? []);
     const beaten = held().filter((proof) => isBeaten(subnetOf(proof)));
     this.#lose([...takenBack, ...beaten.map((proof) => proof.at(-1)!.signature)]);
     const hope = records.some(({ free }) => free) && !this.#asker.isWaiting;
@@ -300,7 +301,7 @@ export class Leasing {
     this.#decline(proofs.filter((proof) => declined.includes(proof.at(-1)!.signature)));
     if (wasDone) return;
     this.#take();
-    if (this.#isDone) return;
+    if (this.#isDone) return this.#decline(allocator.dropUnused());
     // Who was offered nothing new need not ask again at once.
     if (declined.length < proofs.length) this.#asker.start();
     else this.#asker.refused(OLD_GIFT);

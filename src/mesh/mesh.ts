@@ -651,9 +651,9 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #heed(records: readonly NodeRecord[]): void {
     const { members, takings, leasing } = this.#inside!;
     const isNew = records.filter((record) => takings.learned(record)).length > 0;
-    for (const { id, leases } of isNew ? members.sorted() : records) {
-      if (id !== this.#identity.id && takings.areAll(leases)) {
-        members.drop(id, this.#parts.clock.elapsed());
+    for (const record of isNew ? members.sorted() : records) {
+      if (record.id !== this.#identity.id && takings.areAll(record)) {
+        members.drop(record.id, this.#parts.clock.elapsed());
       }
     }
     leasing.learned(records, takings);

@@ -18,18 +18,20 @@ export class Takings {
   }
 
   /** Whether everything that a record shows was taken back. */
-  areAll(leases: readonly Proof[]): boolean {
-    return this.#marks.size > 0 && leases.every((proof) => this.in(proof) !== undefined);
+  areAll({ owner, leases }: Pick<NodeRecord, "owner" | "leases">): boolean {
+    return this.#marks.size > 0 && leases.every((proof) => this.from(owner, proof) !== undefined);
   }
 
-  /** The signature of the grant in a proof that was taken back. */
-  in(proof: Proof): string | undefined {
-    const above = new Set<string>();
-    for (const grant of proof) {
-      above.add(grant.from);
+  /**
+   * The signature of the grant by which `holder` lost what a proof of its shows. What was taken
+   * back above that, from a node that had given this on, does not matter: it stays the holder's.
+   */
+  from(holder: string, proof: Proof): string | undefined {
+    const gift = proof.findLastIndex(({ from, to }) => to === holder && from !== holder);
+    return proof.find((grant, i) => {
       const mark = markOf(grant.signature);
-      for (const giver of above) if (this.#marks.get(giver)?.has(mark)) return grant.signature;
-    }
-    return undefined;
+      const givers = proof.slice(0, i + 1).map(({ from }) => from);
+      return gift >= 0 && i >= gift && givers.some((giver) => this.#marks.get(giver)?.has(mark));
+    })?.signature;
   }
 }

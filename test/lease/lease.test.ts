@@ -8,9 +8,8 @@ import {
   parsePrefix,
   prefixOf,
 } from "../../src/address.js";
-import { WeftError } from "../../src/error.js";
 import { MAX_HANDS } from "../../src/lease/allocator.js";
-import { clusterOf, genesisSchema, inside } from "../../src/lease/genesis.js";
+import { clusterOf, genesisSchema } from "../../src/lease/genesis.js";
 import {
   flaw,
   flawOfGift,
@@ -287,110 +286,6 @@ describe("space of a node that is gone", () => {
     const counting = owner.allocator.counting(dead.identity.publicKey);
     expect(dead.allocator.confirmed(founder.publicKey, counting)).toBe(false);
     expect(dead.disk).toEqual(before);
-  });
-});
-
-describe("the ring of all owners", () => {
-  const small = clusterOf({
-    network: [{ prefix: "10.0.0.0/20", leaseLength: 24 }],
-    founder: founder.publicKey,
-  });
-  const who = fc.integer({ min: 0, max: 9 });
-  const step = fc.oneof(
-    { weight: 6, arbitrary: fc.record({ kind: fc.constant("ask" as const), who, of: who }) },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant("lost" as const), who, of: who }) },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant("late" as const), n: fc.nat() }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant("crash" as const), who }) },
-    { weight: 1, arbitrary: fc.record({ kind: fc.constant("full" as const), who }) },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constant("leave" as const), who }) },
-    { weight: 2, arbitrary: fc.record({ kind: fc.constant("back" as const), n: fc.nat() }) },
-  );
-
-  /** Slow and obvious: every lease of the network, and who owns it, moved by each grant as it is made. */
-  it("never has two owners of one subnet: any order, answers lost, late or twice, crashes, full disks, leases given back", () => {
-    fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const nodes = Array.from({ length: 10 }, (_, n) =>
-          n === 0 ? new Owner(founder, small) : new Owner(identity(n), small),
-        );
-        const owners = new Map<string, string>();
-        const all = freeBlocks(parsePrefix("10.0.0.0/20"), [], 24);
-        expect(all).toHaveLength(1);
-        for (let n = 0; n < 16; n++) owners.set(`10.0.${n}.0/24`, founder.publicKey);
-        const seen = nodes.map(() => 0);
-        const look = () => {
-          for (const [n, node] of nodes.entries()) {
-            for (const grant of node.disk.journal.slice(seen[n])) {
-              for (const [subnet, owner] of owners) {
-                if (!inside(grant.prefix, subnet)) continue;
-                expect(owner, `${subnet} was given by its owner`).toBe(grant.from);
-                owners.set(subnet, grant.to);
-              }
-              seen[n] = node.disk.journal.length;
-            }
-          }
-        };
-        /** A full disk or network is no reason to stop. */
-        const attempt = <T>(act: () => T): T | undefined => {
-          try {
-            return act();
-          } catch (error) {
-            if (!(error instanceof WeftError)) throw error;
-            return undefined;
-          }
-        };
-        const returns: { from: string; gifts: string[]; leases: readonly Proof[] }[] = [];
-        const flying: { to: number; proofs: Proof[] }[] = [];
-        const land = ({ to, proofs }: (typeof flying)[number]) => {
-          attempt(() => nodes[to]!.allocator.accept(proofs));
-          attempt(() => nodes[to]!.allocator.take());
-          look();
-        };
-        nodes[0]!.allocator.take();
-        for (const one of steps) {
-          if (one.kind === "crash") nodes[one.who]!.crash();
-          else if (one.kind === "full") nodes[one.who]!.full = !nodes[one.who]!.full;
-          else if (one.kind === "leave") {
-            const node = nodes[one.who]!;
-            const { leases } = node.disk;
-            const gifts = attempt(() => node.allocator.letGo());
-            if (gifts) returns.push({ from: node.identity.publicKey, gifts, leases });
-          } else if (one.kind === "back") {
-            const back = returns[one.n % Math.max(1, returns.length)];
-            for (const node of back ? nodes : []) {
-              const { from, gifts, leases } = back!;
-              for (const prefix of attempt(() => node.allocator.returned(from, gifts, leases)) ??
-                [])
-                for (const [subnet, owner] of owners) {
-                  if (!inside(prefix, subnet)) continue;
-                  expect(owner, `${subnet} came back from its owner`).toBe(from);
-                  owners.set(subnet, node.identity.publicKey);
-                }
-            }
-          } else if (one.kind === "late") {
-            const answer = flying[one.n % Math.max(1, flying.length)];
-            if (answer) land(answer);
-          } else {
-            const { of, who } = one;
-            const answer = attempt(() => nodes[of]!.give(nodes[who]!.identity));
-            look();
-            if (answer) flying.push({ to: who, proofs: answer });
-            if (answer && one.kind === "ask") land(flying.at(-1)!);
-          }
-          look();
-        }
-        const claims = nodes.flatMap(({ identity, disk }) =>
-          disk.leases.map((proof) => ({ holder: identity.publicKey, proof })),
-        );
-        for (const { holder, proof } of claims) {
-          expect(flaw(small, holder, proof)).toBeUndefined();
-          expect(owners.get(subnetOf(proof))).toBe(holder);
-        }
-        expect(settle(claims).overlaps).toEqual([]);
-        expect(settle(claims).holders.size).toBe(claims.length);
-      }),
-      { seed, numRuns: 60 },
-    );
   });
 });
 

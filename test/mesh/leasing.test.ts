@@ -207,6 +207,31 @@ describe("a host that is installed anew under its old name", () => {
   });
 });
 
+describe("a node that is forgotten", () => {
+  it("leaves to others what it gave them: they stay members with their leases", async () => {
+    const world = new World();
+    const [a, b] = [await world.node(1, []), await world.node(2, [1])];
+    world.clock.run(10_000);
+    world.network.carries = side(2, 3);
+    const c = await world.node(3, [2]);
+    world.clock.run(10_000);
+    const [lease] = c.mesh.self().leases;
+    expect(c.disk.load()!.cluster!.leases[0]!.map(({ from }) => from)).toHaveLength(3);
+    world.network.carries = () => true;
+    world.clock.run(60_000);
+    await world.kill(b);
+    world.clock.run(20_000);
+    a.mesh.forget("h2", { certain: true });
+    const d = await world.node(4, [1]);
+    world.clock.run(30_000);
+    expect(c.mesh.self().leases).toEqual([lease]);
+    for (const { mesh } of [a, d]) {
+      expect(mesh.members().map(({ name }) => name)).toContain("h3");
+      expect(mesh.members().map(({ name }) => name)).not.toContain("h2");
+    }
+  });
+});
+
 describe("a node that is forgotten while it runs elsewhere", () => {
   it("stops using what it had as soon as it hears of it, and asks for another lease", async () => {
     const world = new World();

@@ -1,0 +1,240 @@
+/** All owners of a network together, beside a slow model that knows who owns each single lease. */
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { WeftError } from "../../src/error.js";
+import { clusterOf, inside } from "../../src/lease/genesis.js";
+import { flaw, type Grant, type Proof, subnetOf } from "../../src/lease/grant.js";
+import { founder, identity, Owner } from "../mesh/cluster.js";
+import { seed } from "../mesh/seed.js";
+
+const NODES = 10;
+const small = clusterOf({
+  network: [{ prefix: "10.0.0.0/20", leaseLength: 24 }],
+  founder: founder.publicKey,
+});
+
+/** Slow and obvious: for each lease of the network, the grants through which it came to its owner. */
+class Model {
+  readonly #grants = new Map<string, Grant[]>(
+    Array.from({ length: 16 }, (_, n) => [`10.0.${n}.0/24`, []]),
+  );
+
+  ownerOf(subnet: string): string {
+    return this.#grants.get(subnet)!.at(-1)?.to ?? founder.publicKey;
+  }
+
+  given(grant: Grant): void {
+    for (const [subnet, grants] of this.#grants) {
+      if (!inside(grant.prefix, subnet)) continue;
+      expect(this.ownerOf(subnet), `${subnet} was given by its owner`).toBe(grant.from);
+      grants.push(grant);
+    }
+  }
+
+  /** What `holder` owns and had from `giver`, be it through others, is the giver's again. */
+  back(giver: string, holder: string, isMeant: (grants: readonly Grant[]) => boolean): void {
+    for (const [subnet, grants] of this.#grants) {
+      if (this.ownerOf(subnet) !== holder || !isMeant(grants)) continue;
+      grants.splice(grants.findLastIndex(({ from }) => from === giver));
+    }
+  }
+}
+
+/** Ten nodes whose messages come late, twice, or not at all. */
+class Town {
+  readonly nodes = Array.from({ length: NODES }, (_, n) => {
+    const node = new Owner(n === 0 ? founder : identity(n), small);
+    node.wanted = 1 + (n % 3);
+    node.crash();
+    return node;
+  });
+  readonly model = new Model();
+  readonly dead = new Set<Owner>();
+  readonly flying: { readonly to: Owner; readonly proofs: Proof[] }[] = [];
+  readonly returning: {
+    readonly from: Owner;
+    readonly gifts: string[];
+    leases: readonly Proof[];
+  }[] = [];
+  readonly #seen = new Map<Owner, number>();
+
+  /** A full disk or network is no reason to stop. */
+  attempt<T>(act: () => T): T | undefined {
+    try {
+      return act();
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      return undefined;
+    } finally {
+      this.look();
+    }
+  }
+
+  /** Tells the model of every grant that was written down. */
+  look(): void {
+    for (const node of this.nodes) {
+      const { journal } = node.disk;
+      for (const grant of journal.slice(this.#seen.get(node) ?? 0)) this.model.given(grant);
+      this.#seen.set(node, journal.length);
+    }
+  }
+
+  /** Everybody knows what everybody shows. */
+  informed(node: Owner): Owner {
+    node.claims = this.nodes.filter((other) => other !== node).flatMap(({ disk }) => disk.leases);
+    return node;
+  }
+
+  ask(who: Owner, of: Owner, isLost: boolean): void {
+    if (who === of || this.dead.has(who) || this.dead.has(of)) return;
+    const have = who.allocator.gifts;
+    const networks = small.genesis.network.map(({ prefix }) => prefix);
+    const proofs = this.attempt(() =>
+      this.informed(of).allocator.give(who.identity.publicKey, networks, { have }),
+    );
+    if (!proofs || proofs instanceof WeftError) return;
+    this.flying.push({ to: who, proofs });
+    if (!isLost) this.land(this.flying.length - 1);
+  }
+
+  land(n: number): void {
+    const answer = this.flying[n];
+    if (!answer || this.dead.has(answer.to)) return;
+    const { to, proofs } = answer;
+    this.attempt(() => to.allocator.accept(proofs));
+    this.attempt(() => this.informed(to).allocator.take());
+    if (to.allocator.lacks.length === 0) this.attempt(() => to.allocator.dropUnused());
+  }
+
+  giversOf({ allocator }: Owner): Owner[] {
+    return this.nodes.filter(({ identity }) => allocator.givers.has(identity.publicKey));
+  }
+
+  leave(who: Owner): void {
+    if (this.dead.has(who) || this.giversOf(who).some((giver) => this.dead.has(giver))) return;
+    const { leases } = who.disk;
+    const gifts = this.attempt(() => who.allocator.letGo());
+    if (gifts) this.returning.push({ from: who, gifts, leases });
+  }
+
+  back(n: number): void {
+    const { from, gifts, leases } = this.returning[n] ?? {};
+    if (!from || !gifts || !leases) return;
+    const holder = from.identity.publicKey;
+    for (const node of this.nodes.filter((one) => !this.dead.has(one))) {
+      const mine = (grants: readonly Grant[]) =>
+        grants.some(({ from, signature }) => from === key && gifts.includes(signature));
+      const key = node.identity.publicKey;
+      const prefixes = this.attempt(() => node.allocator.returned(holder, gifts, leases));
+      if (prefixes && prefixes.length > 0) this.model.back(key, holder, mine);
+    }
+  }
+
+  /** Its machine is gone; the operator says so to one who gave it something, or to anybody. */
+  forget(who: Owner, anybody: Owner): void {
+    const by = this.giversOf(who)[0] ?? anybody;
+    if (who === this.nodes[0] || who === by || this.dead.has(by) || !this.isSeen(who)) return;
+    this.dead.add(who);
+    const holder = who.identity.publicKey;
+    const giver = by.identity.publicKey;
+    const before = by.disk.void.length;
+    const { leases } = who.disk;
+    const others = this.attempt(() => this.informed(by).allocator.takeBack(holder, leases));
+    if (!others || by.disk.void.length === before) return;
+    const gone = new Set(by.disk.void);
+    this.model.back(giver, holder, (grants) => {
+      const at = grants.findLastIndex(({ from }) => from === giver);
+      const between = grants.slice(at).filter(({ from, to }) => from !== to);
+      return at >= 0 && between.every(({ signature }) => gone.has(signature));
+    });
+  }
+
+  /** Whether everybody to whom it gave something shows that. Forgetting it is unsafe before. */
+  isSeen({ identity, disk }: Owner): boolean {
+    const shown = new Set(
+      this.nodes.flatMap((node) => node.disk.leases.flat().map(({ signature }) => signature)),
+    );
+    return disk.journal.every(
+      ({ to, signature }) =>
+        to === identity.publicKey || shown.has(signature) || disk.void.includes(signature),
+    );
+  }
+
+  /** It was not gone, and hears from its givers what still counts before it does anything. */
+  revive(who: Owner): void {
+    const givers = this.nodes.filter(({ identity }) =>
+      who.allocator.givers.has(identity.publicKey),
+    );
+    if (!this.dead.has(who) || who.full || givers.some((giver) => this.dead.has(giver))) return;
+    for (const { identity, allocator } of givers) {
+      const counting = allocator.counting(who.identity.publicKey);
+      this.attempt(() => who.allocator.confirmed(identity.publicKey, counting));
+    }
+    this.dead.delete(who);
+  }
+
+  /** What everybody shows can be proved, is the model's truth, and nobody shows the same. */
+  check(): void {
+    const claims = this.nodes
+      .filter((node) => !this.dead.has(node))
+      .flatMap(({ identity, disk }) =>
+        disk.leases.map((proof) => ({ holder: identity.publicKey, proof })),
+      );
+    for (const { holder, proof } of claims) {
+      expect(flaw(small, holder, proof)).toBeUndefined();
+      expect(this.model.ownerOf(subnetOf(proof)), subnetOf(proof)).toBe(holder);
+    }
+    expect(new Set(claims.map(({ proof }) => subnetOf(proof))).size).toBe(claims.length);
+    for (const { disk, wanted } of this.nodes) {
+      expect(disk.leases.length).toBeLessThanOrEqual(wanted);
+    }
+  }
+}
+
+const KINDS = {
+  ask: 8,
+  lost: 3,
+  late: 3,
+  crash: 1,
+  full: 1,
+  leave: 2,
+  back: 2,
+  forget: 2,
+  revive: 1,
+} as const;
+
+const who = fc.integer({ min: 0, max: NODES - 1 });
+const step = fc.record({
+  kind: fc.oneof(
+    ...(Object.keys(KINDS) as (keyof typeof KINDS)[]).map((kind) => ({
+      weight: KINDS[kind],
+      arbitrary: fc.constant(kind),
+    })),
+  ),
+  who,
+  of: who,
+  n: fc.nat({ max: 60 }),
+});
+
+it("no subnet has two owners: any order, answers lost, late or twice, crashes, full disks, leases given back, nodes forgotten", () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80, size: "max" }), (steps) => {
+      const town = new Town();
+      const { nodes } = town;
+      town.attempt(() => nodes[0]!.allocator.take());
+      for (const { kind, who, of, n } of steps) {
+        const [one, other] = [nodes[who]!, nodes[of]!];
+        if (kind === "ask" || kind === "lost") town.ask(one, other, kind === "lost");
+        else if (kind === "late") town.land(n % Math.max(1, town.flying.length));
+        else if (kind === "crash") one.crash();
+        else if (kind === "full") one.full = !one.full;
+        else if (kind === "leave") town.leave(one);
+        else if (kind === "back") town.back(n % Math.max(1, town.returning.length));
+        else if (kind === "forget") town.forget(one, other);
+        else town.revive(one);
+      }
+      town.check();
+    }),
+    { seed, numRuns: 150 },
+  );
+}, 120_000);
