@@ -440,6 +440,7 @@ export class Paths {
 
 /** The member's own address is one of them when packets for it go elsewhere: it may still send from there. */
 function senders({ senders, record }: Reach, endpoint: string): string[] {
+  if (senders.size === 0 && endpoint === record.vtep) return [];
   const all = new Set([hostOf(record.vtep), ...senders.addresses]);
   all.delete(hostOf(endpoint));
   return [...all].slice(0, MAX_SENDERS);
