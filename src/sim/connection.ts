@@ -65,7 +65,7 @@ export class Stream {
       const { schedule } = this.#network;
       const soonest = schedule.now + this.#network.delay(this.#from, this.#to);
       this.#lastArrival = Math.max(this.#lastArrival, soonest);
-      schedule.after(this.#lastArrival - schedule.now, item.arrived);
+      schedule.later(this.#lastArrival - schedule.now, item.arrived);
     }
   }
 
@@ -178,7 +178,7 @@ export class End implements Connection {
   /** A machine that knows nothing of a connection says so (RST), once; it may be lost. */
   #reset(): void {
     if (!this.network.carries(this.machine, this.far)) return;
-    this.network.schedule.after(this.network.delay(this.machine, this.far), () =>
+    this.network.schedule.later(this.network.delay(this.machine, this.far), () =>
       this.other.process.act(() => this.other.#end()),
     );
   }

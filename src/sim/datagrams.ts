@@ -12,8 +12,8 @@ export interface Underlay {
   /** Milliseconds since some moment before. */
   now(): number;
   after(ms: number, act: () => void): void;
-  /** How many milliseconds what is sent now from one address to another takes; nothing when it is lost. */
-  crossing(from: string, to: string): number | undefined;
+  /** How many milliseconds so many bytes that are sent now from one address to another take; nothing when they are lost. */
+  crossing(from: string, to: string, bytes: number): number | undefined;
 }
 
 export class Datagrams {
@@ -38,6 +38,13 @@ export class Datagrams {
     if (this.#ports.get(port.endpoint) === port) this.#ports.delete(port.endpoint);
   }
 
+  /** The same port at another endpoint. */
+  rebind(port: SimDataPath, endpoint: string): void {
+    this.close(port);
+    port.endpoint = endpoint;
+    this.#ports.set(endpoint, port);
+  }
+
   /** Puts a port behind another gate, or behind none. */
   move(port: SimDataPath, gate: string | undefined): void {
     port.gate = gate;
@@ -45,7 +52,7 @@ export class Datagrams {
 
   send(sender: SimDataPath, to: string, bytes: Uint8Array): void {
     this.bytes += bytes.length;
-    const sent = Uint8Array.from(bytes);
+    const sent = bytes.slice();
     const local = this.#ports.get(to);
     if (sender.gate !== undefined && local?.gate !== sender.gate) {
       this.#cross(
@@ -60,7 +67,7 @@ export class Datagrams {
 
   /** `side` is the gate behind which it stays. */
   #cross(from: string, to: string, bytes: Uint8Array, side?: string): void {
-    const ms = this.#underlay.crossing(hostOf(from), hostOf(to));
+    const ms = this.#underlay.crossing(hostOf(from), hostOf(to), bytes.length);
     if (ms === undefined) return;
     this.#underlay.after(ms, () => {
       const inside = this.#gates.get(hostOf(to))?.inward(from, to, this.#underlay.now());
@@ -86,7 +93,7 @@ export class SimDataPath implements DataPath {
 
   constructor(
     readonly datagrams: Datagrams,
-    readonly endpoint: string,
+    public endpoint: string,
     readonly act: (fn: () => void) => void,
     public gate: string | undefined,
   ) {}

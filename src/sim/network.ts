@@ -3,6 +3,7 @@
  * ways that are cut. What a connection makes of that is in connection.ts.
  */
 import { createHash } from "node:crypto";
+import { Datagrams } from "./datagrams.js";
 import type { Random } from "./random.js";
 import type { Schedule } from "./schedule.js";
 import type { SimTransport } from "./transport.js";
@@ -24,6 +25,8 @@ export interface Machine {
 export type Cut = (from: Machine, to: Machine) => boolean;
 
 export interface Traffic {
+  /** A datagram, whether it arrives or not. */
+  datagram(from: Machine, to: Machine | undefined, bytes: number): void;
   sent(from: Machine, messageBytes: number, wireBytes: number): void;
   delivered(from: Machine, to: Machine, text: string): void;
 }
@@ -42,6 +45,7 @@ export class Network {
   readonly #cuts = new Set<Cut>();
   /** Since when nothing is cut, by the schedule. */
   #wholeSince = 0;
+  readonly datagrams: Datagrams;
   #bindings = 0;
 
   constructor(
@@ -49,7 +53,13 @@ export class Network {
     readonly random: Random,
     readonly options: NetworkOptions,
     readonly traffic: Traffic,
-  ) {}
+  ) {
+    this.datagrams = new Datagrams({
+      now: () => schedule.now,
+      after: (ms, act) => schedule.later(ms, act),
+      crossing: (from, to, bytes) => this.#crossing(from, to, bytes),
+    });
+  }
 
   /** A new machine, with an address of its own. */
   machine(): Machine {
@@ -92,8 +102,15 @@ export class Network {
   /** Whether a segment that is sent now gets there. */
   carries(from: Machine, to: Machine): boolean {
     if (!to.isOn) return false;
-    for (const cut of this.#cuts) if (cut(from, to)) return false;
+    if (this.#cuts.size > 0) for (const cut of this.#cuts) if (cut(from, to)) return false;
     return !this.random.chance(this.options.loss);
+  }
+
+  /** Datagrams are lost as segments are, and nobody sends them again. */
+  #crossing(from: string, to: string, bytes: number): number | undefined {
+    const [near, far] = [this.#machines.get(from)!, this.#machines.get(to)];
+    this.traffic.datagram(near, far, bytes);
+    return far && this.carries(near, far) ? this.delay(near, far) : undefined;
   }
 
   /** Milliseconds until a segment that is sent now arrives. */

@@ -7,6 +7,7 @@ import type { Cluster } from "../lease/genesis.js";
 import { Identity } from "../mesh/identity.js";
 import { Mesh } from "../mesh/mesh.js";
 import type { Notary } from "../mesh/notary.js";
+import type { SimDataPath } from "./datagrams.js";
 import { Disk } from "./disk.js";
 import type { Machine, Network } from "./network.js";
 import { PowerCut, Process, type Skew } from "./process.js";
@@ -39,6 +40,7 @@ interface Run {
   readonly mesh: Mesh;
   readonly process: Process;
   readonly transport: SimTransport;
+  readonly datapath: SimDataPath;
   readonly book: Book;
   readonly compiler: Compiler;
   /** What the core would search: a subnet, and the place of the peer it leads to. */
@@ -93,6 +95,7 @@ export class SimNode {
     const process = new Process(this.#network.schedule, this.#random.fork(), this.skew, () =>
       this.#ended("power"),
     );
+    const datapath = this.#network.datagrams.open(this.#vtep, (fn) => process.act(fn));
     const transport = new SimTransport(this.#network, this.machine, process);
     const { address } = this.machine;
     const say = (message: string) => this.#events.said(this, message);
@@ -100,6 +103,7 @@ export class SimNode {
       {
         clock: process,
         transport,
+        datapath,
         store: this.disk,
         notary: this.#notary,
         log: { info: say, warn: say, error: say },
@@ -117,6 +121,7 @@ export class SimNode {
       mesh,
       process,
       transport,
+      datapath,
       book: new Book([]),
       compiler: new Compiler(PLACES),
       routes: new Map(),
@@ -148,6 +153,7 @@ export class SimNode {
   /** Its VXLAN comes to another port: a new record goes to the others. */
   async move(): Promise<void> {
     this.#port = this.#port === VXLAN_PORT ? VXLAN_PORT + 1 : VXLAN_PORT;
+    if (this.#run) this.#network.datagrams.rebind(this.#run.datapath, this.#vtep);
     await this.#untilPowerCut(async () => this.mesh?.setEndpoint(this.#vtep));
   }
 
@@ -180,6 +186,7 @@ export class SimNode {
     if (!run) return;
     this.#run = undefined;
     run.process.end();
+    this.#network.datagrams.close(run.datapath);
     if (how === "kill") run.transport.killed();
     if (how === "power") {
       run.transport.vanished();

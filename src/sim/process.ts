@@ -17,6 +17,11 @@ export interface Skew {
   readonly offset: number;
 }
 
+/** What a process is to do; nothing when it was cancelled. */
+interface Task {
+  fn: (() => void) | undefined;
+}
+
 /** Thrown out of a write to disk, through the code that asked for it: there was no time for what comes after. */
 export class PowerCut extends Error {}
 
@@ -45,24 +50,24 @@ export class Process implements Clock {
   }
 
   after(ms: number, fn: () => void): () => void {
-    let isOff = false;
-    const cancel = this.schedule.after(ms / this.skew.rate, () => this.act(() => isOff || fn()));
+    const task: Task = { fn };
+    this.schedule.later(ms / this.skew.rate, () => this.#do(task));
     return () => {
-      isOff = true;
-      cancel();
+      task.fn = undefined;
     };
   }
 
   /** Lets the process do something: now, or when its pause is over, or never. */
   act(fn: () => void): void {
-    if (this.#dead) return;
+    this.#do({ fn });
+  }
+
+  #do(task: Task): void {
+    if (this.#dead || !task.fn) return;
     const wait = this.#pausedUntil - this.schedule.now;
-    if (wait > 0) {
-      this.schedule.after(wait, () => this.act(fn));
-      return;
-    }
+    if (wait > 0) return this.schedule.later(wait, () => this.#do(task));
     try {
-      fn();
+      task.fn();
     } catch (error) {
       if (!(error instanceof PowerCut)) throw error;
       this.powerCut();

@@ -2,12 +2,6 @@
  * Simulated time: a queue of what is to happen, in order of time. What is due
  * at one moment happens in the order it was asked for.
  */
-interface Due {
-  readonly at: number;
-  readonly order: number;
-  /** Nothing when it was cancelled. */
-  act: Act | undefined;
-}
 
 /** What it gives is waited for; it must not wait for time to pass. */
 type Act = () => void | Promise<void>;
@@ -15,56 +9,92 @@ type Act = () => void | Promise<void>;
 export class Schedule {
   /** Milliseconds since the beginning; not rounded. */
   now = 0;
-  #order = 0;
-  readonly #heap: Due[] = [];
+  #asked = 0;
+  /** A binary heap: when, in which order asked for, and what. */
+  #times = new Float64Array(1024);
+  #orders = new Float64Array(1024);
+  readonly #acts: Act[] = [];
 
   /** Returns what cancels it. */
   after(ms: number, act: Act): () => void {
-    const due: Due = { at: this.now + Math.max(0, ms), order: this.#order++, act };
-    this.#push(due);
+    let isOff = false;
+    this.later(ms, () => (isOff ? undefined : act()));
     return () => {
-      due.act = undefined;
+      isOff = true;
     };
+  }
+
+  /** As `after`, for what is never cancelled. */
+  later(ms: number, act: Act): void {
+    const at = this.now + Math.max(0, ms);
+    const order = this.#asked++;
+    let place = this.#acts.length;
+    if (place === this.#times.length) this.#grow();
+    this.#acts.push(act);
+    while (place > 0) {
+      const above = (place - 1) >> 1;
+      if (this.#times[above]! <= at) break;
+      this.#move(above, place);
+      place = above;
+    }
+    this.#put(place, at, order, act);
   }
 
   /** Lets everything happen that is due up to this time. */
   async run(until: number): Promise<void> {
-    for (let next = this.#heap[0]; next && next.at <= until; next = this.#heap[0]) {
-      this.#pop();
-      this.now = next.at;
-      const waits = next.act?.();
+    while (this.#acts.length > 0 && this.#times[0]! <= until) {
+      this.now = this.#times[0]!;
+      const waits = this.#first()();
       if (waits) await waits;
     }
     this.now = until;
   }
 
-  #push(due: Due): void {
-    const heap = this.#heap;
-    let place = heap.length;
-    while (place > 0) {
-      const above = (place - 1) >> 1;
-      if (!before(due, heap[above]!)) break;
-      heap[place] = heap[above]!;
-      place = above;
-    }
-    heap[place] = due;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop()!;
-    if (heap.length === 0) return;
+  /** Takes the first out: the last takes its place, and sinks. */
+  #first(): Act {
+    const first = this.#acts[0]!;
+    const last = this.#acts.length - 1;
+    const [at, order] = [this.#times[last]!, this.#orders[last]!];
+    const act = this.#acts.pop()!;
+    if (last === 0) return first;
     let place = 0;
     for (;;) {
       let below = 2 * place + 1;
-      if (below >= heap.length) break;
-      if (below + 1 < heap.length && before(heap[below + 1]!, heap[below]!)) below++;
-      if (!before(heap[below]!, last)) break;
-      heap[place] = heap[below]!;
+      if (below >= last) break;
+      if (
+        below + 1 < last &&
+        this.#isBefore(below + 1, this.#times[below]!, this.#orders[below]!)
+      ) {
+        below++;
+      }
+      if (!this.#isBefore(below, at, order)) break;
+      this.#move(below, place);
       place = below;
     }
-    heap[place] = last;
+    this.#put(place, at, order, act);
+    return first;
+  }
+
+  #isBefore(place: number, at: number, order: number): boolean {
+    const other = this.#times[place]!;
+    return other < at || (other === at && this.#orders[place]! < order);
+  }
+
+  #move(from: number, to: number): void {
+    this.#put(to, this.#times[from]!, this.#orders[from]!, this.#acts[from]!);
+  }
+
+  #put(place: number, at: number, order: number, act: Act): void {
+    this.#times[place] = at;
+    this.#orders[place] = order;
+    this.#acts[place] = act;
+  }
+
+  #grow(): void {
+    const [times, orders] = [this.#times, this.#orders];
+    this.#times = new Float64Array(2 * times.length);
+    this.#orders = new Float64Array(2 * times.length);
+    this.#times.set(times);
+    this.#orders.set(orders);
   }
 }
-
-const before = (a: Due, b: Due): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);

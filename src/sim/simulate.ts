@@ -1,7 +1,7 @@
 /** One simulation, from nothing to its figures. */
-import { rememberSignatures } from "../mesh/identity.js";
+import { substituteSignatures } from "../mesh/identity.js";
 import { Chaos, type ChaosKind } from "./chaos.js";
-import { Signatures } from "./signatures.js";
+import { cheapSignatures } from "./signatures.js";
 import { Splits } from "./splits.js";
 import { World } from "./world.js";
 
@@ -50,7 +50,12 @@ export interface Result {
   readonly convergence: Spread;
   /** Seconds until all nodes have come together, or again after the chaos. Missing if they have not. */
   readonly togetherAfter?: number;
-  readonly perNodePerSecond: { messages: number; bytes: number; wireBytes: number };
+  readonly perNodePerSecond: {
+    readonly messages: number;
+    readonly bytes: number;
+    readonly datagrams: number;
+    readonly wireBytes: number;
+  };
   /** Nodes that lived and were held for dead; the first ten in words. */
   readonly falseDeaths: number;
   readonly wrong: readonly string[];
@@ -70,11 +75,11 @@ export async function simulate(
   options: Options,
   progress: (line: string) => void = () => {},
 ): Promise<Result> {
-  rememberSignatures(new Signatures());
+  substituteSignatures(cheapSignatures);
   try {
     return await new Simulation(options, progress).run();
   } finally {
-    rememberSignatures(undefined);
+    substituteSignatures(undefined);
   }
 }
 
@@ -189,6 +194,7 @@ class Simulation {
     return {
       messages: round(watch.messages / nodeSeconds),
       bytes: round(watch.bytes / nodeSeconds),
+      datagrams: round(watch.datagrams / nodeSeconds),
       wireBytes: round(watch.wireBytes / nodeSeconds),
     };
   }

@@ -88,10 +88,10 @@ export class SimTransport implements Transport {
     const [from, to] = count % 2 === 0 ? [this.#machine, far] : [far, this.#machine];
     if (!this.#network.carries(from, to)) {
       const wait = backoff(count < 2 ? SYN_TIMEOUT : RETRANSMIT.least, failures);
-      schedule.after(wait, () => this.#flight(far, address, count, failures + 1, over, isOver));
+      schedule.later(wait, () => this.#flight(far, address, count, failures + 1, over, isOver));
       return;
     }
-    schedule.after(this.#network.delay(from, to), () => {
+    schedule.later(this.#network.delay(from, to), () => {
       const listener = this.#network.listeners.get(address);
       if (to === far && !listener) return this.#refused(far, over);
       if (count + 1 < FLIGHTS) return this.#flight(far, address, count + 1, 0, over, isOver);
@@ -103,7 +103,7 @@ export class SimTransport implements Transport {
   #refused(far: Machine, over: (result: WeftError) => void): void {
     if (!far.isOn || !this.#network.carries(far, this.#machine)) return;
     const delay = this.#network.delay(far, this.#machine);
-    this.#network.schedule.after(delay, () => over(REFUSED));
+    this.#network.schedule.later(delay, () => over(REFUSED));
   }
 
   #connected(

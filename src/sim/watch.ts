@@ -14,6 +14,8 @@ interface Birth {
   last: number;
 }
 
+/** Ethernet 14, IPv4 20, UDP 8. */
+const DATAGRAM_HEADERS = 42;
 /** Finds owner and version of each record in a message of records. */
 const RECORD = /"owner":"([0-9a-f]{64})","version":(\d+)/g;
 
@@ -21,6 +23,7 @@ export class Watch implements Traffic {
   messages = 0;
   bytes = 0;
   wireBytes = 0;
+  datagrams = 0;
   /** What was found, in words. Must stay empty. */
   readonly doubleLeases: string[] = [];
   /** Milliseconds from a record's birth until the last node had it. */
@@ -41,7 +44,7 @@ export class Watch implements Traffic {
 
   /** Traffic counts from now on. */
   countTraffic(): void {
-    this.messages = this.bytes = this.wireBytes = 0;
+    this.messages = this.bytes = this.wireBytes = this.datagrams = 0;
   }
 
   /** Records that are born from now on are followed. */
@@ -156,6 +159,15 @@ export class Watch implements Traffic {
     this.messages++;
     this.bytes += messageBytes;
     this.wireBytes += wireBytes;
+  }
+
+  datagram(from: Machine, to: Machine | undefined, bytes: number): void {
+    this.datagrams++;
+    this.wireBytes += bytes + DATAGRAM_HEADERS;
+    this.#mix(Math.round(this.#schedule.now * 1000));
+    this.#mix(from.number);
+    this.#mix(to?.number ?? -1);
+    this.#mix(bytes);
   }
 
   delivered(from: Machine, to: Machine, text: string): void {

@@ -1,17 +1,17 @@
 /** Peers that are looked at again only when they may have moved, beside all of them read anew. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { rememberSignatures } from "../../src/mesh/identity.js";
+import { substituteSignatures } from "../../src/mesh/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import type { Peer } from "../../src/peer.js";
 import { Random } from "../../src/sim/random.js";
-import { Signatures } from "../../src/sim/signatures.js";
+import { cheapSignatures } from "../../src/sim/signatures.js";
 import { PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
 import { World } from "./world.js";
 
 // What bytes are taken for a signature is tested elsewhere.
-beforeAll(() => rememberSignatures(new Signatures()));
-afterAll(() => rememberSignatures(undefined));
+beforeAll(() => substituteSignatures(cheapSignatures));
+afterAll(() => substituteSignatures(undefined));
 
 /** What the agent does, and nothing more. */
 class Follower {

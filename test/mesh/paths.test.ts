@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import { clusterOf } from "../../src/lease/genesis.js";
-import { type Identity, rememberSignatures } from "../../src/mesh/identity.js";
+import { type Identity, substituteSignatures } from "../../src/mesh/identity.js";
 import type { Member } from "../../src/mesh/mesh.js";
 import {
   decodeProbe,
@@ -16,13 +16,13 @@ import type { Connection } from "../../src/mesh/transport.js";
 import { FEW } from "../../src/mesh/turns.js";
 import type { SimDataPath } from "../../src/sim/datagrams.js";
 import { Random } from "../../src/sim/random.js";
-import { Signatures } from "../../src/sim/signatures.js";
+import { cheapSignatures } from "../../src/sim/signatures.js";
 import { member, type Node, PathWorld, type Rule } from "./path-world.js";
 import { seed } from "./seed.js";
 
 // What bytes are taken for a signature is tested elsewhere.
-beforeAll(() => rememberSignatures(new Signatures()));
-afterAll(() => rememberSignatures(undefined));
+beforeAll(() => substituteSignatures(cheapSignatures));
+afterAll(() => substituteSignatures(undefined));
 
 const isNext: Rule = (a, b) => Math.abs(a - b) === 1;
 const isPair = (a: number, b: number, one: number, other: number): boolean =>

@@ -17,7 +17,7 @@ class Underlay {
   readonly network: Network;
 
   constructor(loss: number, duplicates = 0) {
-    const nobody = { sent: () => {}, delivered: () => {} };
+    const nobody = { datagram: () => {}, sent: () => {}, delivered: () => {} };
     this.network = new Network(this.schedule, this.random, { loss, duplicates }, nobody);
   }
 
