@@ -17,7 +17,7 @@ export const HELP = `npm run sim -- [options]    one simulated cluster, with the
   --chaos KINDS  what goes wrong, with commas between (nothing):
 ${kinds}
 
-Without chaos, or with skew and duplicates alone: all nodes come together, M minutes pass, then 100
+Without chaos, or with skew and duplicates alone: all nodes come together, M minutes pass, then 60
 new records are followed. With chaos: it lasts for M minutes, then everything is mended, and all must
 agree again. It begins with the first node where there are partitions, oneway, crashes or disks, else
 when all have come together.

@@ -10,14 +10,17 @@ const START_EVERY = 100;
 const START_WITHIN = 10_000;
 /** Milliseconds between two looks at whether all agree. */
 const LOOK_EVERY = 1_000;
-/** Milliseconds a cluster may take to come together, for each node and at least. */
-const SETTLE = { each: 1_000, least: 120_000 };
+/**
+ * Milliseconds a cluster may take to come together, for each node and at least: a node that came
+ * back to none it knew gives nothing for five minutes.
+ */
+const SETTLE = { each: 1_000, least: 420_000 };
 /** With these there is trouble from the first node's start; with others once all have come together. */
 const FROM_THE_START: readonly ChaosKind[] = ["partitions", "oneway", "crashes", "disks"];
 /** With these alone nothing happens that a cluster would have to come together after. */
 const CALM: readonly ChaosKind[] = ["skew", "duplicates"];
 /** Records that are published to be followed, after the quiet minutes; milliseconds between two, and for the last. */
-const PROBES = 100;
+const PROBES = 60;
 const PROBE_EVERY = 5_000;
 const LAST_PROBE = 30_000;
 /** 4,096 leases. */

@@ -1,7 +1,7 @@
 /** The simulation itself: it can be repeated, it notices what it must, and what it finds holds. */
 import { describe, expect, it } from "vitest";
 import { KINDS } from "../../src/sim/chaos.js";
-import { emptyTally, runSchedule } from "../../src/sim/schedules.js";
+import { emptyTally, runSchedule, scheduleOf } from "../../src/sim/schedules.js";
 import { type Options, simulate } from "../../src/sim/simulate.js";
 import { seed } from "../mesh/seed.js";
 
@@ -34,6 +34,37 @@ describe("a quiet cluster", { timeout: PATIENCE }, () => {
     const lossy = await simulate({ ...options, loss: 0.3 });
     expect(lossy).toMatchObject({ converged: true, doubleLeases: 0 });
     expect(lossy.convergence.p99).toBeGreaterThan(clean.convergence.p99);
+  });
+});
+
+describe("a cluster in trouble", { timeout: PATIENCE }, () => {
+  it("gives leases on the larger side of a split within 5 s, and agrees within 10 s after", async () => {
+    const result = await simulate({ nodes: 9, loss: 0.01, seed, minutes: 5, chaos: ["splits"] });
+    const { allocation, heal, open } = result.splits!;
+    expect(result).toMatchObject({ converged: true, doubleLeases: 0 });
+    expect(open).toBe(0);
+    expect([allocation.count, heal.count].every((count) => count > 1)).toBe(true);
+    expect(allocation.max).toBeLessThanOrEqual(5);
+    expect(heal.max).toBeLessThanOrEqual(10);
+  });
+
+  it("sees every death within 15 s, and holds nobody for dead that only pauses", async () => {
+    const result = await simulate({
+      nodes: 15,
+      loss: 0.01,
+      seed,
+      minutes: 10,
+      chaos: ["deaths", "pauses"],
+    });
+    expect(result).toMatchObject({ converged: true, falseDeaths: 0, wrong: [] });
+    expect(result.deaths.count).toBeGreaterThan(10);
+    expect(result.deaths.unseen).toBe(0);
+    expect(result.deaths.p99).toBeLessThanOrEqual(15);
+  });
+
+  it("heals though the only one with space left came back to strangers (seed 100023)", async () => {
+    const result = await simulate(scheduleOf(100023));
+    expect(result).toMatchObject({ converged: true, doubleLeases: 0 });
   });
 });
 
