@@ -170,7 +170,10 @@ function mail(): Received {
 
 /** One datagram, sound or not. */
 function datagram(): Received {
-  const inner = damage(packet(THEIRS, destinations()));
+  const to = destinations();
+  // Some that the next way may not take.
+  const size = to === THEIRS && rnd() < 0.2 ? 1350 + below(200) : undefined;
+  const inner = damage(packet(THEIRS, to, size));
   const whole = vxlan(inner.length > 0 ? inner : new Uint8Array(1), {
     vni: rnd() < 0.97 ? 1 : below(2 ** 24),
     flags: rnd() < 0.97 ? 8 : below(256),
@@ -470,7 +473,7 @@ describe("fuzz", () => {
         ends.push(host.messageStart(i) + bytes.length);
       }
       // On from the other direction's, and slowly: answers are to run out of their rate as well.
-      core.setClock(PACKETS_EACH_WAY + received / 100);
+      core.setClock(PACKETS_EACH_WAY + received / 1000);
       host.setOffloads(rnd() < 0.7, rnd() < 0.7);
       let at = 0;
       do {
@@ -495,7 +498,7 @@ describe("fuzz", () => {
     expect(written).toBeLessThan(delivered - relayed);
     expect(sent).toBeLessThan(relayed + answered);
     expect(relayed).toBeGreaterThan(PACKETS_EACH_WAY / 100);
-    expect(answered).toBeGreaterThan(PACKETS_EACH_WAY / 1000);
+    expect(answered).toBeGreaterThan(PACKETS_EACH_WAY / 2000);
     expect(mailTaken + takeMail(core).length).toBe(control);
     expect(controlDropped).toBeGreaterThan(0);
     expectReached("in", [
