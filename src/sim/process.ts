@@ -65,7 +65,10 @@ export class Process implements Clock {
   #do(task: Task): void {
     if (this.#dead || !task.fn) return;
     const wait = this.#pausedUntil - this.schedule.now;
-    if (wait > 0) return this.schedule.later(wait, () => this.#do(task));
+    if (wait > 0) {
+      this.schedule.later(wait, () => this.#do(task));
+      return;
+    }
     try {
       task.fn();
     } catch (error) {
