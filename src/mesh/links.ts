@@ -306,6 +306,15 @@ export class Links {
     );
   }
 
+  /** Who is to be found there has just been heard of: it is worth dialling soon, however often it was in vain. */
+  hasNews(address: string): void {
+    this.#resting.delete(address);
+    const dial = this.#dials.get(address);
+    if (!dial || dial.failures === 0 || dial.session || dial.dialling) return;
+    Object.assign(dial, { failures: 0, failure: undefined });
+    this.#again(dial);
+  }
+
   /** What was out of reach answers again: so may others. */
   #hurry(): void {
     for (const dial of this.#dials.values()) {

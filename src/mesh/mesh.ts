@@ -642,6 +642,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       this.#learned.set(record.id, this.#parts.clock.elapsed());
       this.#broken.delete(record.id);
       this.#inside?.liveness.news(record);
+      this.#links.hasNews(record.mesh);
     }
     this.#heed(others);
     this.#soon();

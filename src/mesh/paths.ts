@@ -122,8 +122,10 @@ export class Paths {
   judged(id: string): void {
     const reach = this.#reaches.get(id);
     if (!reach) return;
+    const lives = !this.#parts.isDead(id);
+    if (lives) reach.lives();
     this.#judge(reach);
-    if (!this.#parts.isDead(id)) this.#atOnce(reach);
+    if (lives) this.#atOnce(reach);
   }
 
   /** It is quiet elsewhere: whether it answers probes will tell. */

@@ -69,6 +69,11 @@ export class Reach {
     return hasMoved;
   }
 
+  /** It was dead and lives: what failed meanwhile says nothing of its own endpoint. */
+  lives(): void {
+    if (this.#own.failures > 0) this.#own = own(this.record);
+  }
+
   /** A probe came straight from this endpoint. True when it is worth trying. */
   heardFrom(endpoint: string, now: number): boolean {
     if (endpoint === this.record.vtep) return !this.#own.works;
