@@ -155,15 +155,16 @@ export class World {
     );
   }
 
-  /** The first node founds the cluster, once. */
+  /** The first node founds the cluster; again when no disk there is holds anything of it. */
   #isBeginning(node: SimNode): boolean {
-    return node === this.nodes[0] && this.lost.length === 0 && !node.disk.last.cluster;
+    return node === this.nodes[0] && !this.nodes.some(({ disk }) => disk.last.cluster);
   }
 
+  /** Some that have joined; where none has, the first, which will. */
   #toldOf(node: SimNode): SimNode[] {
     const others = this.nodes.filter((other) => other !== node && other.disk.last.cluster);
-    const join = Array.from({ length: JOINS }, () => this.random.pick(others));
-    return [...new Set(join)].filter((other) => other !== undefined);
+    const some = others.length > 0 ? others : this.nodes.slice(0, 1);
+    return [...new Set(Array.from({ length: JOINS }, () => this.random.pick(some)!))];
   }
 
   #build(): SimNode {

@@ -62,8 +62,11 @@ describe("a cluster in trouble", { timeout: PATIENCE }, () => {
     expect(result.deaths.p99).toBeLessThanOrEqual(15);
   });
 
-  it("heals though the only one with space left came back to strangers (seed 100023)", async () => {
-    const result = await simulate(scheduleOf(100023));
+  it.each([
+    [100023, "the only one with space left came back to strangers"],
+    [100377, "all disks were lost"],
+  ])("heals, as in the schedule of seed %d, in which %s", async (schedule) => {
+    const result = await simulate(scheduleOf(schedule));
     expect(result).toMatchObject({ converged: true, doubleLeases: 0 });
   });
 });
