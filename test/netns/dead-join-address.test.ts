@@ -26,8 +26,9 @@ story("a node that restarts when the only node it was told to join is gone", () 
       .toEqual(c!.status.leases);
     await allAnswer([b!, { ...c!, agent }]);
 
-    const { healthy, problems } = (await agent.status())!;
-    expect(healthy).toBe(false);
-    expect(problems.join()).toContain(`join address ${a!.host.address}:6783`);
+    await expect
+      .poll(async () => (await agent.status())?.problems.join(), { timeout: 20_000 })
+      .toContain(`join address ${a!.host.address}:6783`);
+    expect((await agent.status())!.healthy).toBe(false);
   });
 });
