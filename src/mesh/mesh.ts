@@ -258,6 +258,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     if (release) await this.#inside?.leasing.lookForGivers();
     this.#safely(() => this.#publish({ withdrawn: true }));
     if (release) this.#safely(() => this.#inside?.leasing.release());
+    this.#safely(() => this.#remember()); // It may stop before it got to it.
     await this.#halt();
   }
 
@@ -669,9 +670,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   #act(): void {
-    this.#heedTouched();
-    this.#keep();
     this.#remember();
+    this.#keep();
     this.emit("change");
   }
 
@@ -819,6 +819,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Keeps addresses on disk: first of those there is a session with. Written when one of these is new. */
   #remember(): void {
+    this.#heedTouched();
     const neighbours = this.#neighbours;
     const open = this.#links.open().flatMap(({ peer }) => neighbours.get(peer.id)?.mesh ?? []);
     const known = this.#state.remembered;

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { parsePrefix } from "../../src/address.js";
 import { systemClock } from "../../src/clock.js";
-import { STATE_FILE } from "../../src/lease/store-file.js";
+import { FileStore, STATE_FILE } from "../../src/lease/store-file.js";
 import { pskOf } from "../../src/mesh/secret.js";
 import { WsTransport } from "../../src/mesh/transport-ws.js";
 import { freePort, type Node, node, SECRET, sees, stopAll, until } from "./nodes.js";
@@ -54,6 +54,23 @@ describe("three nodes on loopback, the last joins through the second", () => {
     const late = await node("d", { joins: [c] });
     await until(() => lease(late).length > 0);
     expect([a, b, c].flatMap(lease)).not.toContain(lease(late)[0]);
+  });
+
+  it("a node that stops as soon as it knows the others has them on disk", async () => {
+    const a = await node("a");
+    const b = await node("b", { joins: [a] });
+    await until(() => sees(b, "a"));
+    const c = await node("c", { joins: [a] });
+    const knows = () => c.mesh.members().length === 2 && lease(c).length > 0;
+    await new Promise<void>((resolve) => {
+      c.mesh.on("change", function stop() {
+        if (!knows()) return;
+        c.mesh.off("change", stop);
+        resolve(c.mesh.stop());
+      });
+    });
+    const { remembered } = new FileStore(c.state).load()!;
+    expect(remembered.toSorted()).toEqual([a, b].map(({ port }) => `127.0.0.1:${port}`).toSorted());
   });
 });
 
