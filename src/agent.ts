@@ -36,7 +36,9 @@ import { KernelIo } from "./io/kernel.js";
 import { FileStore } from "./lease/store-file.js";
 import { every } from "./mesh/clock.js";
 import type { Log } from "./mesh/log.js";
-import { type Member, Mesh, type MeshParts } from "./mesh/mesh.js";
+import type { Member } from "./mesh/member.js";
+import { Mesh } from "./mesh/mesh.js";
+import type { MeshParts } from "./mesh/options.js";
 import { WsTransport } from "./mesh/transport-ws.js";
 
 /** Outer IP, UDP and VXLAN headers and the inner Ethernet header, bytes, by underlay. */

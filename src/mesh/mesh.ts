@@ -4,135 +4,52 @@
  * docs/leases.md tell the rules.
  */
 import { EventEmitter } from "node:events";
-import {
-  formatAddress,
-  formatEndpoint,
-  formatPrefix,
-  type Prefix,
-  parseEndpoint,
-  parsePrefix,
-} from "../address.js";
+import { formatAddress, formatEndpoint, parseEndpoint } from "../address.js";
 import { WeftError } from "../error.js";
 import { Allocator } from "../lease/allocator.js";
 import { Fence, TAKE_BACK_AFTER } from "../lease/fence.js";
-import {
-  type Cluster,
-  clusterOf,
-  describe,
-  type Genesis,
-  genesisSchema,
-} from "../lease/genesis.js";
+import { type Cluster, clusterOf, describe, type Genesis } from "../lease/genesis.js";
 import { markOf, type Proof, subnetOf } from "../lease/grant.js";
-import type { ClusterState, State, Store } from "../lease/store.js";
+import type { ClusterState, State } from "../lease/store.js";
 import type { Peer } from "../peer.js";
-import { type Clock, every } from "./clock.js";
-import type { DataPath } from "./datapath.js";
+import { every } from "./clock.js";
+import { alive, nobody, notTheGiver, several, tooEarly } from "./forgetting.js";
+import { contradiction, genesisOf } from "./founding.js";
 import { Gossip } from "./gossip.js";
 import { Identity, macOf, nodeId } from "./identity.js";
 import { type Bearer, Leasing } from "./leasing.js";
-import { type Candidate, Links } from "./links.js";
+import { Links } from "./links.js";
 import { Liveness } from "./liveness.js";
-import type { Log } from "./log.js";
+import { expiry, type Member, type Self, Standing } from "./member.js";
 import { Members } from "./members.js";
 import type { Message } from "./message.js";
-import { fanout, Neighbours } from "./neighbours.js";
+import { Neighbourhood } from "./neighbourhood.js";
 import { Notary } from "./notary.js";
+import type { MeshOptions, MeshParts } from "./options.js";
 import { Paths } from "./paths.js";
-import type { Answering } from "./reach.js";
-import { isRenewal, LEASE_TTL, MAX_LEASES, MAX_TAKEN, type NodeRecord, seal } from "./record.js";
+import {
+  isRenewal,
+  LEASE_TTL,
+  MAX_LEASES,
+  MAX_TAKEN,
+  type NodeRecord,
+  RENEW_EVERY,
+  seal,
+} from "./record.js";
 import type { Tunnel, View } from "./roll.js";
 import type { Session } from "./session.js";
 import { Takings } from "./takings.js";
-import { hostPort, type ListenAddress, type Transport } from "./transport.js";
+import { hostPort } from "./transport.js";
 import { Vacancies } from "./vacancies.js";
 
-/** Milliseconds. */
-export const RENEW_EVERY = 3600_000;
 /** How long a node waits before it answers a newer record of its own, in milliseconds. */
 export const ECHO_WAIT = 5_000;
 /** How long a copy of this node is spoken of after it was last heard, in milliseconds. */
 export const COPY_SPOKEN_OF = 60_000;
-/** Of leases, where none is asked for. */
-export const LEASE_LENGTH = { 4: 24, 6: 64 } as const;
-/** Addresses kept on disk. */
-export const MAX_REMEMBERED = 64;
 /** How long a node waits for more of what happens before it acts on it, in milliseconds. */
 export const GATHER = 50;
 /** How often a node looks over its sessions, in milliseconds. */
 export const TEND_EVERY = 5_000;
-/** A member without a session, of whom nothing was heard for this long, counts as unreachable. Milliseconds. */
-export const HEARD_WITHIN = 3 * RENEW_EVERY;
-/** Members whose session broke and which are dialled to see whether they are there. */
-export const MAX_BROKEN = 64;
-
-export interface MeshParts {
-  readonly clock: Clock;
-  readonly transport: Transport;
-  readonly store: Store;
-  readonly log: Log;
-  /** Without one, nothing is probed, and packets for a member go to the VTEP in its record. */
-  readonly datapath?: DataPath | undefined;
-  /** Who opens the records of a cluster; nodes of one process may share one. */
-  readonly notary?: ((cluster: Cluster) => Notary) | undefined;
-}
-
-export interface MeshOptions {
-  readonly name: string;
-  /**
-   * Where peers send VXLAN to this node, like `192.0.2.1:4789` or `[fd00::1]:4789`. Its address is
-   * also the mesh's, and members of the other family are left out.
-   */
-  readonly vtep: string;
-  readonly vni: number;
-  readonly listen: ListenAddress;
-  /** Mesh addresses to dial. With none, and no state on disk, this node founds the cluster. */
-  readonly join: readonly { readonly host: string; readonly port: number }[];
-  /** The cluster's networks. The founder needs them; to others they must be what the cluster has. */
-  readonly network?: readonly Prefix[] | undefined;
-  /** Of the leases in the IPv4 network; 24 if it is not given. */
-  readonly leaseLength?: number | undefined;
-  /** Of the leases in the IPv6 network; 64 if it is not given. */
-  readonly leaseLength6?: number | undefined;
-  /** Subnets this node never gives away: they belong to peers that run no agent. */
-  readonly reserved?: readonly Prefix[] | undefined;
-  /** The VTEP MAC, if it is not to be derived from the identity. */
-  readonly mac?: string | undefined;
-  /** Leases to hold in each network, if not one. A record has room for `MAX_LEASES` in all. */
-  readonly leases?: number | undefined;
-  /** Sessions this node opens by itself, where there are so many members; others open as many to it. */
-  readonly sessions?: number | undefined;
-}
-
-export interface Self {
-  readonly id: string;
-  readonly name: string;
-  readonly mac: string;
-  /** Empty until a lease was given. */
-  readonly leases: readonly string[];
-  /** Empty until the cluster is known. */
-  readonly network: readonly string[];
-  /** When the leases expire, in milliseconds since the epoch. Missing until this node has published. */
-  readonly expires?: number;
-}
-
-export interface Member {
-  readonly id: string;
-  readonly name: string;
-  /** That of the VTEP its packets are sent to. */
-  readonly mac: string;
-  /** Where packets for it go: its VTEP, or that of the member they go through. */
-  readonly endpoint: string;
-  readonly meshEndpoint: string;
-  /** `expires` in milliseconds since the epoch. */
-  readonly leases: readonly { readonly subnet: string; readonly expires: number }[];
-  readonly state: "established" | "connecting" | "unreachable";
-  readonly path: "direct" | `via ${string}`;
-  readonly rttMs?: number;
-  /** Of the probes sent of late, the share that was not answered: 0 to 1. */
-  readonly loss?: number;
-  /** Other underlay IP addresses its packets may come from, at most 4. */
-  readonly senders: readonly string[];
-}
 
 /** What exists once the cluster is known. */
 interface Inside {
@@ -144,6 +61,7 @@ interface Inside {
   readonly liveness: Liveness;
   readonly takings: Takings;
   readonly paths: Paths | undefined;
+  readonly standing: Standing;
 }
 
 export interface MeshEvents {
@@ -158,7 +76,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #identity!: Identity;
   #state!: State;
   #links!: Links;
-  #neighbours!: Neighbours;
+  #neighbourhood!: Neighbourhood;
   #meshEndpoint = "";
   #tunnel!: Tunnel;
   #inside: Inside | undefined;
@@ -172,8 +90,6 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #moved = new Set<string>();
   /** Names of the members of which the log has said that they are here, by id. */
   readonly #present = new Map<string, string>();
-  /** Members whose session broke: to be dialled, to see whether they are there. */
-  readonly #broken = new Set<string>();
   /** When something new was last learned of a node, by its id. */
   readonly #learned = new Map<string, number>();
   #started = 0;
@@ -192,13 +108,12 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const { clock, store } = this.#parts;
     this.#started = clock.elapsed();
     const found = store.load();
-    const contradiction = found?.cluster && this.#contradiction(found.cluster.genesis);
-    if (contradiction) throw contradiction;
+    const misfit = found?.cluster && contradiction(this.#options, found.cluster.genesis);
+    if (misfit) throw misfit;
     const founds = !found?.cluster && this.#options.join.length === 0;
     this.#identity = found ? new Identity(found.seed) : Identity.generate();
-    const genesis = founds ? this.#genesis() : undefined;
+    const genesis = founds ? genesisOf(this.#options, this.#identity.publicKey) : undefined;
 
-    this.#neighbours = new Neighbours(this.#identity.id, this.#salt);
     const instance = Identity.generate().id;
     this.#links = new Links(
       { ...this.#parts, identity: this.#identity, instance },
@@ -211,11 +126,18 @@ export class Mesh extends EventEmitter<MeshEvents> {
           this.#inside?.liveness.quiet(session);
         },
         unanswered: (id) => {
-          if (this.#broken.has(id)) this.#inside?.liveness.unanswered(id);
+          if (this.#neighbourhood.isBroken(id)) this.#inside?.liveness.unanswered(id);
         },
         failed: () => this.#soon(),
       },
     );
+    this.#neighbourhood = new Neighbourhood({
+      links: this.#links,
+      own: this.#identity.id,
+      salt: this.#salt,
+      joins: this.#options.join.map(({ host, port }) => hostPort(host, port)),
+      sessions: this.#options.sessions,
+    });
     const port = await this.#links.listen(this.#options.listen);
     const { address } = parseEndpoint(this.#options.vtep);
     this.#meshEndpoint = formatEndpoint({ address, port });
@@ -279,8 +201,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Everyone but this node. A member stays when its session breaks; only its state changes. */
   members(): Member[] {
-    const all = [...(this.#view?.members.values() ?? [])];
-    return all.filter(({ id }) => id !== this.#identity.id).map((record) => this.#member(record));
+    return this.#inside?.standing.members() ?? [];
   }
 
   /** A member as the dataplane is to see it. */
@@ -338,17 +259,10 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const problems: string[] = [];
     const first = this.#inside ? this.#inside.leasing.problem : NOT_JOINED;
     if (first) problems.push(first);
-    for (const address of this.#joins()) {
-      const failure = this.#links.failure(address);
-      if (failure && !this.#isSettled(address)) {
-        problems.push(`join address ${address}: ${failure.message}: ${failure.remedy}`);
-      }
-    }
+    const isMember = (id: string) => this.#inside?.members.get(id) !== undefined;
+    problems.push(...this.#neighbourhood.problems(isMember, this.#inside !== undefined));
     problems.push(...(this.#view?.problems() ?? []));
-    for (const member of this.members()) {
-      if (member.state === "unreachable") problems.push(this.#unreachable(member));
-    }
-    problems.push(...this.#alone());
+    problems.push(...(this.#inside?.standing.problems() ?? []));
     if (this.#copy && this.#parts.clock.elapsed() - this.#copy.heard < COPY_SPOKEN_OF) {
       problems.push(
         `another node runs with this node's identity at ${this.#copy.mesh}: its state directory is a copy, remove it there`,
@@ -356,26 +270,6 @@ export class Mesh extends EventEmitter<MeshEvents> {
     }
     if (this.#trouble) problems.push(this.#trouble);
     return problems;
-  }
-
-  /** Without a session packets may go on, but nothing new is learned. */
-  #alone(): string[] {
-    if (this.#links.open().length > 0) return [];
-    const others = this.members().filter(({ state }) => state !== "unreachable");
-    const refused = others.find(({ meshEndpoint }) => this.#links.failure(meshEndpoint));
-    if (!refused) return [];
-    const { message, remedy } = this.#links.failure(refused.meshEndpoint)!;
-    const all = others.length > 1 ? ", nor has any other" : "";
-    return [`${refused.name} has no session with this node${all}: ${message}: ${remedy}`];
-  }
-
-  #unreachable({ id, name, endpoint, meshEndpoint }: Member): string {
-    if (this.#inside?.paths?.of(id)?.answering === "no" && !this.#inside.liveness.isDead(id)) {
-      return `${name} does not answer at ${endpoint}, and no other node has a way to it: let UDP through between them`;
-    }
-    const failure = this.#links.failure(meshEndpoint);
-    const why = failure ? `${failure.message}: ${failure.remedy}` : "no node has heard it of late";
-    return `${name} cannot be reached at ${meshEndpoint}: ${why}`;
   }
 
   async #halt(): Promise<void> {
@@ -392,42 +286,6 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   // ---- becoming part of a cluster
-
-  #genesis(): Genesis {
-    const network = (this.#options.network ?? []).map((prefix) => ({
-      prefix: formatPrefix(prefix),
-      leaseLength: this.#leaseLength(prefix) ?? LEASE_LENGTH[prefix.family],
-    }));
-    const genesis = { network, founder: this.#identity.publicKey };
-    const checked = genesisSchema.safeParse(genesis);
-    if (checked.success) return checked.data;
-    throw new WeftError(
-      "NETWORK",
-      `a cluster cannot be founded on ${describe(genesis) || "nothing"}`,
-      "the lease length must be at least the network's, and networks must not overlap",
-    );
-  }
-
-  #leaseLength({ family }: Prefix): number | undefined {
-    return family === 4 ? this.#options.leaseLength : this.#options.leaseLength6;
-  }
-
-  #contradiction(genesis: Genesis): WeftError | undefined {
-    const given = this.#options.network?.map(formatPrefix);
-    const length = new Map(genesis.network.map(({ prefix, leaseLength }) => [prefix, leaseLength]));
-    const wanted = (given ?? [...length.keys()]).map((prefix) => ({
-      prefix,
-      leaseLength: this.#leaseLength(parsePrefix(prefix)) ?? length.get(prefix),
-    }));
-    const fits = ({ prefix, leaseLength }: (typeof wanted)[number]) =>
-      length.has(prefix) && length.get(prefix) === leaseLength;
-    if (wanted.length === length.size && wanted.every(fits)) return undefined;
-    return new WeftError(
-      "OTHER_NETWORK",
-      `the cluster's network is ${describe(genesis)}, this node was started with ${describe({ network: wanted })}`,
-      "leave out --network, --subnet-len and --subnet-len-6; or use another --state directory for another cluster",
-    );
-  }
 
   /** From now on this node belongs to this cluster, and its disk knows. */
   #settleIn(genesis: Genesis, how: string): void {
@@ -496,7 +354,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       sessions,
       closed: () => this.#fenced(),
     });
-    const isThere = (record: NodeRecord) => this.#stateOf(record) !== "unreachable";
+    const isThere = (record: NodeRecord) => standing.stateOf(record) !== "unreachable";
     const leasing = new Leasing(
       {
         clock,
@@ -533,7 +391,15 @@ export class Mesh extends EventEmitter<MeshEvents> {
           this.#soon();
         },
       });
-    this.#inside = { cluster, members, gossip, fence, leasing, liveness, takings, paths };
+    const standing = new Standing({
+      clock,
+      own: identity.id,
+      links: this.#links,
+      members,
+      liveness,
+      paths,
+    });
+    this.#inside = { cluster, members, gossip, fence, leasing, liveness, takings, paths, standing };
     fence.start();
     gossip.start();
     paths?.start();
@@ -554,8 +420,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
         ),
       );
     }
-    const contradiction = this.#contradiction(genesis);
-    if (contradiction) return session.close(contradiction);
+    const misfit = contradiction(this.#options, genesis);
+    if (misfit) return session.close(misfit);
     this.#settleIn(genesis, `joined the cluster through ${session.remote}`);
     this.emit("change");
   }
@@ -585,16 +451,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** The node that has this name. */
   #bearer(name: string): Bearer | undefined {
     const found = this.#view?.bearer(name);
-    if (!found || this.#age(found.id) > LEASE_TTL) {
+    if (!found || this.#inside!.standing.age(found.id) > LEASE_TTL) {
       return name === this.#options.name ? { id: this.#identity.id } : undefined;
     }
     const gift = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
     return { id: found.id, ...(gift && { giver: this.#nameOf(gift.from) }) };
-  }
-
-  /** Milliseconds since a node's record was last new here. */
-  #age(id: string): number {
-    return this.#inside?.members.age(id, this.#parts.clock.elapsed()) ?? 0;
   }
 
   #nameOf(publicKey: string): string {
@@ -641,7 +502,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     for (const record of records) if (!others.includes(record)) this.#heardMyself(record);
     for (const record of others) {
       this.#learned.set(record.id, this.#parts.clock.elapsed());
-      this.#broken.delete(record.id);
+      this.#neighbourhood.isBack(record.id);
       this.#inside?.liveness.news(record);
       this.#links.hasNews(record.mesh);
     }
@@ -677,7 +538,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   #heedTouched(): void {
     for (const id of this.#inside?.members.takeTouched() ?? []) {
-      this.#neighbours.set(id, this.#inside?.members.get(id));
+      this.#neighbourhood.set(id, this.#inside?.members.get(id));
       this.#tell(id);
       this.#moved.add(id);
     }
@@ -714,7 +575,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#introduce(session);
     this.#inside?.leasing.opened(session);
     this.#inside?.paths?.opened();
-    this.#broken.delete(session.peer.id);
+    this.#neighbourhood.isBack(session.peer.id);
     this.#soon();
     this.emit("change");
   }
@@ -766,105 +627,29 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const name = this.#inside?.members.get(id)?.name ?? session.remote;
     this.#inside?.paths?.closed(session);
     if (reason.code !== "NOT_NEEDED") this.#parts.log.info(`the session with ${name} ended`);
-    if (BROKEN.has(reason.code) && this.#broken.size < MAX_BROKEN) this.#broken.add(id);
+    if (BROKEN.has(reason.code)) this.#neighbourhood.broke(id);
     this.#safely(() => this.#inside?.leasing.closed(session));
     this.#soon();
     this.emit("change");
   }
 
-  /**
-   * Says whom to hold sessions with: some of the members, and those in doubt; a join address until
-   * a member answers there. Without any session, also what is remembered.
-   */
   #keep(): void {
-    const neighbours = this.#neighbours;
-    const isAlone = this.#links.open().length === 0;
-    this.#links.keep({
-      addresses: isAlone
-        ? [...this.#joins(), ...this.#state.remembered]
-        : this.#joins().filter((address) => !this.#isMember(address)),
-      nodes: this.#needed()
-        .flatMap((id) => neighbours.get(id) ?? [])
-        .map(candidate),
-      choice: mapped(neighbours, candidate),
-      isChoice: (id) => neighbours.get(id) !== undefined,
-      count: this.#options.sessions ?? fanout(neighbours.size),
+    const { leasing, paths } = this.#inside ?? {};
+    this.#neighbourhood.keep({
+      needed: [...(leasing?.sought ?? []), ...(paths?.needed() ?? [])],
+      remembered: this.#state.remembered,
       thrifty: this.#leases.length > 0,
     });
   }
 
-  /** Ids of the nodes with which there must be a session, if there can be one. */
-  #needed(): string[] {
-    const { leasing, paths } = this.#inside ?? {};
-    return [...this.#broken, ...(leasing?.sought ?? []), ...(paths?.needed() ?? [])];
-  }
-
-  /** Whether this is the address of a member, as far as is known. */
-  #isMember(address: string): boolean {
-    const peer = this.#links.peerAt(address);
-    if (peer !== undefined) return this.#neighbours.get(peer) !== undefined;
-    return [...this.#neighbours.records()].some(({ mesh }) => mesh === address);
-  }
-
-  #joins(): string[] {
-    return this.#options.join.map(({ host, port }) => hostPort(host, port));
-  }
-
-  /** A join address needs no word of its own when a member answers there, itself included. */
-  #isSettled(address: string): boolean {
-    if (this.#links.failure(address)?.code === "SELF") return this.#inside !== undefined;
-    const peer = this.#links.peerAt(address);
-    return peer !== undefined && this.#inside?.members.get(peer) !== undefined;
-  }
-
-  /** Keeps addresses on disk: first of those there is a session with. Written when one of these is new. */
+  /** Keeps addresses on disk. */
   #remember(): void {
     this.#heedTouched();
-    const neighbours = this.#neighbours;
-    const open = this.#links.open().flatMap(({ peer }) => neighbours.get(peer.id)?.mesh ?? []);
-    const known = this.#state.remembered;
-    const most = Math.min(MAX_REMEMBERED, neighbours.size);
-    if (known.length >= most && open.every((address) => known.includes(address))) return;
-    const all = new Set([...open, ...known, ...mapped(neighbours.records(), ({ mesh }) => mesh)]);
-    this.#save({ remembered: [...all].slice(0, MAX_REMEMBERED) });
+    const remembered = this.#neighbourhood.toRemember(this.#state.remembered);
+    if (remembered) this.#save({ remembered });
   }
 
   // ---- small things
-
-  #member(record: NodeRecord): Member {
-    const { id } = record;
-    const rtt = this.#links.to(id)?.rttMs;
-    const { answering, ...course } = this.#inside?.paths?.of(id) ?? {};
-    const expires = expiry(record);
-    return {
-      id,
-      name: record.name,
-      mac: record.mac,
-      endpoint: record.vtep,
-      meshEndpoint: record.mesh,
-      leases: record.leases.map((proof) => ({ subnet: subnetOf(proof), expires })),
-      state: this.#stateOf(record, answering),
-      path: "direct",
-      senders: [],
-      ...(rtt === undefined ? {} : { rttMs: rtt }),
-      ...course,
-    };
-  }
-
-  /** An answer of late is more than what others say; what others say is more than an older one. */
-  #stateOf(record: NodeRecord, answering?: Answering): Member["state"] {
-    if (answering === "lately") return "established";
-    if (this.#inside?.liveness.isDead(record.id)) return "unreachable";
-    return answering ? STATES[answering] : this.#presumed(record);
-  }
-
-  /** Of a member that was not probed yet. */
-  #presumed({ id, mesh }: NodeRecord): Member["state"] {
-    if (this.#links.to(id)) return "established";
-    if (this.#links.failure(mesh)) return "unreachable";
-    if (this.#links.tries(mesh)) return "connecting";
-    return this.#age(id) > HEARD_WITHIN ? "unreachable" : "established";
-  }
 
   #saveCluster(change: Partial<ClusterState>): void {
     if (!this.#state.cluster) throw new Error("no cluster is known yet");
@@ -891,50 +676,13 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 }
 
-const candidate = ({ id, mesh }: NodeRecord): Candidate => ({ id, address: mesh });
-
-/** Each only when it is asked for. */
-function* mapped<A, B>(all: Iterable<A>, to: (one: A) => B): Generator<B> {
-  for (const one of all) yield to(one);
-}
-
-const expiry = ({ renewed }: NodeRecord): number => renewed + LEASE_TTL;
-
 const latest = (...times: (number | undefined)[]): number =>
   Math.max(...times.map((time) => time ?? Number.NEGATIVE_INFINITY));
 
 const NOT_JOINED = "the cluster is not known yet: no join address has answered for one";
-const STATES = { before: "established", "not yet": "connecting", no: "unreachable" } as const;
 /** Ends of a session after which the other end may be gone. */
 const BROKEN = new Set(["LOST", "SILENT"]);
 
 const notJoined = (): never => {
   throw new WeftError("NOT_JOINED", NOT_JOINED, "wait until weft status shows a network");
 };
-
-const nobody = (name: string): WeftError =>
-  new WeftError("UNKNOWN_NODE", `no node ${name} is known here`, "see: weft leases");
-
-const several = (name: string): WeftError =>
-  new WeftError(
-    "TWO_NODES",
-    `two nodes are called ${name}`,
-    "rename the one that lives, and again",
-  );
-
-const alive = (name: string): WeftError =>
-  new WeftError("ALIVE", `${name} lives: this node has a session with it`, "stop it first");
-
-const tooEarly = (name: string, safe: number, withdrawn: boolean): WeftError =>
-  new WeftError(
-    "TOO_EARLY",
-    `${name} ${withdrawn ? "has stopped" : "may be cut off only"} and may use its subnets again until ${new Date(safe).toISOString()}`,
-    `wait; or, if its machine or its state directory is gone for good: weft forget ${name} --certain`,
-  );
-
-const notTheGiver = (name: string, giver: string): WeftError =>
-  new WeftError(
-    "NOT_THE_GIVER",
-    `${giver} alone can take back what ${name} holds`,
-    `run there: weft forget ${name}; if ${giver} is gone as well, forget it first`,
-  );

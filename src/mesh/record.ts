@@ -19,6 +19,8 @@ export const MAX_VNI = 2 ** 24 - 1;
 export const MAX_TIME = 253_402_300_799_999;
 /** Grants taken back that a record names: the last ones. */
 export const MAX_TAKEN = 64;
+/** How often a node says anew what it said, in milliseconds. */
+export const RENEW_EVERY = 3600_000;
 export { LEASE_TTL } from "../lease/fence.js";
 
 export const envelopeSchema = z.strictObject({

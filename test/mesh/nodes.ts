@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { formatEndpoint, type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
 import { systemClock } from "../../src/clock.js";
 import { FileStore } from "../../src/lease/store-file.js";
-import { Mesh, type MeshOptions } from "../../src/mesh/mesh.js";
+import { Mesh } from "../../src/mesh/mesh.js";
+import type { MeshOptions } from "../../src/mesh/options.js";
 import { WsTransport } from "../../src/mesh/transport-ws.js";
 
 export const SECRET = "a secret of the tests";

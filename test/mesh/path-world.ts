@@ -2,7 +2,9 @@
 import { parsePrefix } from "../../src/address.js";
 import { MemoryStore } from "../../src/lease/store.js";
 import { Identity } from "../../src/mesh/identity.js";
-import { type Member, Mesh, type MeshOptions } from "../../src/mesh/mesh.js";
+import type { Member } from "../../src/mesh/member.js";
+import { Mesh } from "../../src/mesh/mesh.js";
+import type { MeshOptions } from "../../src/mesh/options.js";
 import { MemoryNetwork } from "../../src/mesh/transport-memory.js";
 import { Datagrams, type SimDataPath } from "../../src/sim/datagrams.js";
 import { Process } from "../../src/sim/process.js";

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { type Identity, substituteSignatures } from "../../src/mesh/identity.js";
-import type { Member } from "../../src/mesh/mesh.js";
+import type { Member } from "../../src/mesh/member.js";
 import {
   decodeProbe,
   encodeProbe,

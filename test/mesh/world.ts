@@ -2,7 +2,8 @@
 import { parsePrefix } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
 import { MemoryStore, type State } from "../../src/lease/store.js";
-import { Mesh, type MeshOptions } from "../../src/mesh/mesh.js";
+import { Mesh } from "../../src/mesh/mesh.js";
+import type { MeshOptions } from "../../src/mesh/options.js";
 import { MemoryNetwork, type MemoryTransport } from "../../src/mesh/transport-memory.js";
 import { HandClock, NodeClock } from "./hand-clock.js";
 import { seed } from "./seed.js";
