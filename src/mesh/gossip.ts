@@ -81,8 +81,7 @@ export class Gossip {
 
   /** Tells everyone what this node says of itself, at once; of a mere renewal they only hear. */
   publish(record: NodeRecord, isUrgent: boolean): void {
-    this.#outbox.put(record, isUrgent);
-    this.#outbox.flush();
+    this.#outbox.publish(record, isUrgent);
   }
 
   received(session: Session, message: GossipMessage) {
@@ -147,11 +146,9 @@ export class Gossip {
     const newerHere = members
       .within({ after, until })
       .filter(({ id, version }) => version > (theirs.get(id) ?? 0));
-    this.#send(session, newerHere);
-    this.#ask(
-      session,
-      versions.filter(([id, version]) => members.lacks(id, version)),
-    );
+    // Who lacks it may be told the same by all its neighbours, and asks one of them.
+    sendWord(session, this.#spend(session, newerHere));
+    this.#heard(session, versions, { again: true });
   }
 
   /** Asks for what nobody was asked for yet; for the rest, once more, if it has not come by then. */
@@ -188,11 +185,12 @@ export class Gossip {
 
   /** What a peer asked for, as far as it may still ask. */
   #send(session: Session, records: readonly NodeRecord[]): void {
+    sendRecords(session, this.#spend(session, records));
+  }
+
+  #spend(session: Session, records: readonly NodeRecord[]): NodeRecord[] {
     const budget = this.#budgets(session).records;
-    sendRecords(
-      session,
-      records.filter(() => budget.spend(1)),
-    );
+    return records.filter(() => budget.spend(1));
   }
 
   #budgets(session: Session) {
@@ -224,7 +222,7 @@ export class Gossip {
       }
       if (result) {
         news.push(result);
-        this.#outbox.put(result, !this.#canWait(held, result), session);
+        this.#outbox.pass(result, !this.#canWait(held, result), session);
       } else {
         if (held) this.#outbox.isKnown(session, held.id, envelope.version);
         this.#remind(session, envelope);

@@ -1,15 +1,20 @@
 /**
  * News on its way to the neighbours. What comes within a moment goes together,
- * and not to who turned out to have it meanwhile: in a cluster that comes up all
- * at once, most of what a node would say its neighbours have just said to it.
+ * and not to who turned out to have it meanwhile. While there is much of it, as in
+ * a cluster that comes up all at once, it goes as a word only, so that each record
+ * is carried to each node once.
  */
+import { Budget } from "./budget.js";
 import type { Clock } from "./clock.js";
 import { MAX_IDS, MAX_MESSAGE_BYTES, MAX_RECORDS_IN_MESSAGE } from "./message.js";
 import type { Envelope, NodeRecord } from "./record.js";
 import type { Session } from "./session.js";
 
-/** How long news of others waits for more, in milliseconds. */
+/** How long news of others waits for more, in milliseconds; and while there is much. */
 export const NEWS_GATHER = 20;
+export const MUCH_GATHER = 250;
+/** More news of others than so many at once, and per second after that, is much. */
+export const LITTLE_NEWS = { burst: 32, rate: 8 };
 /** Neighbours that get news in full; the others hear that there is some, and ask who lack it. */
 export const PUSHED = 6;
 
@@ -29,17 +34,33 @@ interface Entry {
 export class Outbox {
   readonly #parts: OutboxParts;
   readonly #entries = new Map<string, Entry>();
+  readonly #little: Budget;
   #cancel: (() => void) | undefined;
 
   constructor(parts: OutboxParts) {
     this.#parts = parts;
+    this.#little = new Budget(parts.clock, LITTLE_NEWS.burst, LITTLE_NEWS.rate);
   }
 
-  put(record: NodeRecord, isUrgent: boolean, from?: Session): void {
+  /** Says to all what this node says of itself, now. */
+  publish(record: NodeRecord, isUrgent: boolean): void {
+    this.#add(record, isUrgent);
+    this.flush();
+  }
+
+  /** Says to the others what came from one. */
+  pass(record: NodeRecord, isUrgent: boolean, from: Session): void {
+    const isMuch = !this.#little.spend(1);
+    this.#add(record, isUrgent && !isMuch, from);
+    this.#cancel ??= this.#parts.clock.after(isMuch ? MUCH_GATHER : NEWS_GATHER, () =>
+      this.flush(),
+    );
+  }
+
+  #add(record: NodeRecord, isUrgent: boolean, from?: Session): void {
     // A mere renewal of news that nobody was told yet is that news.
     const urgent = isUrgent || this.#entries.get(record.id)?.isUrgent === true;
     this.#entries.set(record.id, { record, isUrgent: urgent, known: new Set(from && [from]) });
-    this.#cancel ??= this.#parts.clock.after(NEWS_GATHER, () => this.flush());
   }
 
   /** This neighbour has this version, or a newer one. */

@@ -69,14 +69,19 @@ export class Summary {
     return this.#branches.map((records, n) => this.#hash(n, records)).join("");
   }
 
-  /** The ranges in which the other set, of which these are the branches, differs from this one. */
+  /** The ranges in which the other set, of which these are the branches, differs from this one: no two meet. */
   differences(theirs: string): Range[] {
     const ours = this.branches;
     const at = (all: string, n: number) => all.slice(n * BRANCH_DIGITS, (n + 1) * BRANCH_DIGITS);
-    return this.#branches
-      .map((_, n) => n)
-      .filter((n) => at(ours, n) !== at(theirs, n))
-      .map(rangeOf);
+    const ranges: Range[] = [];
+    for (let n = 0; n < BRANCHES; n++) {
+      if (at(ours, n) === at(theirs, n)) continue;
+      const { after, until } = rangeOf(n);
+      const last = ranges.at(-1);
+      if (last && last.until === after) ranges[ranges.length - 1] = { after: last.after, until };
+      else ranges.push({ after, until });
+    }
+    return ranges;
   }
 
   #hash(n: number, records: ReadonlyMap<string, NodeRecord>): string {

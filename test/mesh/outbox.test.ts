@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
 import { nodeId } from "../../src/mesh/identity.js";
 import { type MessageOf, parseMessage } from "../../src/mesh/message.js";
-import { NEWS_GATHER } from "../../src/mesh/outbox.js";
+import { LITTLE_NEWS, MUCH_GATHER, NEWS_GATHER } from "../../src/mesh/outbox.js";
 import type { Envelope } from "../../src/mesh/record.js";
 import { founder } from "./cluster.js";
 import { grown } from "./grown.js";
@@ -78,4 +78,20 @@ it("of renewals, however many, only word goes on, in messages that are not too l
   const lengths = word(two).map(({ length }) => length);
   expect(lengths).toContain(256);
   expect(lengths).toContain(44);
+});
+
+it("of much news at once only word goes on, later; and of what comes after that, again all", async () => {
+  const { burst, rate } = LITTLE_NEWS;
+  const { world, one, two, envelopes } = await between(burst + 101);
+  const [last, ...many] = envelopes as [Envelope, ...Envelope[]];
+  for (const envelope of many) say(one, envelope);
+  world.clock.run(2 * MUCH_GATHER);
+  const full = told(two).flatMap(({ records }) => records);
+  expect(full).toEqual(many.slice(0, burst));
+  expect(word(two).flat()).toHaveLength(100);
+  world.clock.run((1000 * burst) / rate);
+  two.heard.splice(0);
+  say(one, last);
+  world.clock.run(2 * NEWS_GATHER);
+  expect(told(two).flatMap(({ records }) => records)).toEqual([last]);
 });
