@@ -161,9 +161,9 @@ export class Reach {
     return [this.#own, ...this.#learned.values()].some((way) => way.isSound);
   }
 
-  /** Whether it would do to know of a path through others. */
+  /** Whether it would do to know of a path through others. One failure says little: it may not know this node yet. */
   get needsOffers(): boolean {
-    return !this.isSound && this.#own.failures > 0;
+    return !this.isSound && this.#own.failures > 1;
   }
 
   /** Whether one more answer, or one more failure, would change something. */
