@@ -19,6 +19,8 @@ export const CHAOS = {
 } as const;
 export type ChaosKind = keyof typeof CHAOS;
 export const KINDS = Object.keys(CHAOS) as readonly ChaosKind[];
+/** With these there is trouble from the first node's start; with others once all have come together. */
+export const FROM_THE_START: readonly ChaosKind[] = ["partitions", "oneway", "crashes", "disks"];
 
 /** Seconds: between two of a kind, and how long one lasts; from, to. */
 const PARTITION = { every: [10, 40], lasts: [2, 40] } as const;

@@ -32,7 +32,7 @@ export interface Traffic {
 }
 
 export interface NetworkOptions {
-  /** The probability that a segment is lost. */
+  /** The probability that a segment is lost, to begin with. */
   readonly loss: number;
   /** The probability that a message comes twice: which no connection does, but the mesh must bear. */
   readonly duplicates: number;
@@ -46,6 +46,8 @@ export class Network {
   /** Since when nothing is cut, by the schedule. */
   #wholeSince = 0;
   readonly datagrams: Datagrams;
+  /** The probability that a segment is lost. */
+  loss: number;
   #bindings = 0;
 
   constructor(
@@ -54,6 +56,7 @@ export class Network {
     readonly options: NetworkOptions,
     readonly traffic: Traffic,
   ) {
+    this.loss = options.loss;
     this.datagrams = new Datagrams({
       now: () => schedule.now,
       after: (ms, act) => schedule.later(ms, act),
@@ -103,7 +106,7 @@ export class Network {
   carries(from: Machine, to: Machine): boolean {
     if (!to.isOn) return false;
     if (this.#cuts.size > 0) for (const cut of this.#cuts) if (cut(from, to)) return false;
-    return !this.random.chance(this.options.loss);
+    return !this.random.chance(this.loss);
   }
 
   /** Datagrams are lost as segments are, and nobody sends them again. */

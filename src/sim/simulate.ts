@@ -1,6 +1,6 @@
 /** One simulation, from nothing to its figures. */
 import { substituteSignatures } from "../mesh/identity.js";
-import { Chaos, type ChaosKind } from "./chaos.js";
+import { Chaos, type ChaosKind, FROM_THE_START } from "./chaos.js";
 import { cheapSignatures } from "./signatures.js";
 import { Splits } from "./splits.js";
 import { World } from "./world.js";
@@ -15,8 +15,6 @@ const LOOK_EVERY = 1_000;
  * back to none it knew gives nothing for five minutes.
  */
 const SETTLE = { each: 1_000, least: 420_000 };
-/** With these there is trouble from the first node's start; with others once all have come together. */
-const FROM_THE_START: readonly ChaosKind[] = ["partitions", "oneway", "crashes", "disks"];
 /** With these alone nothing happens that a cluster would have to come together after. */
 const CALM: readonly ChaosKind[] = ["skew", "duplicates"];
 /** Records that are published to be followed, after the quiet minutes; milliseconds between two, and for the last. */
@@ -30,6 +28,8 @@ export interface Options {
   readonly nodes: number;
   /** The probability that a segment is lost, from 0. */
   readonly loss: number;
+  /** That until then, one after the other: the cluster comes together with the first, and with each it is quiet and has new records to spread, as in a calm run. */
+  readonly before?: readonly number[];
   readonly seed: number;
   /** Simulated: of quiet, or of chaos. */
   readonly minutes: number;
@@ -45,20 +45,30 @@ export interface Spread {
   readonly max: number;
 }
 
+/** What was measured of a calm cluster. */
+export interface Calm {
+  /** From a new record until the last node has it; of how many records not all had it in the end. */
+  readonly convergence: Spread & { readonly open: number };
+  readonly perNodePerSecond: Traffic;
+}
+
+interface Traffic {
+  readonly messages: number;
+  readonly bytes: number;
+  readonly datagrams: number;
+  readonly wireBytes: number;
+}
+
 export interface Result {
+  /** With each of the losses before the last. */
+  readonly earlier?: readonly (Calm & { readonly loss: number })[];
   readonly converged: boolean;
   /** What keeps it from that. */
   readonly disagreement?: string;
-  /** From a new record until the last node has it. */
-  readonly convergence: Spread;
+  readonly convergence: Calm["convergence"];
   /** Seconds until all nodes have come together, or again after the chaos. Missing if they have not. */
   readonly togetherAfter?: number;
-  readonly perNodePerSecond: {
-    readonly messages: number;
-    readonly bytes: number;
-    readonly datagrams: number;
-    readonly wireBytes: number;
-  };
+  readonly perNodePerSecond: Traffic;
   /** Nodes that lived and were held for dead; the first ten in words. */
   readonly falseDeaths: number;
   readonly wrong: readonly string[];
@@ -88,8 +98,9 @@ export async function simulate(
 
 /** What a run came to, besides what the watch saw. */
 interface Course {
+  readonly earlier?: Result["earlier"];
   readonly togetherAfter: number | undefined;
-  readonly traffic: Result["perNodePerSecond"];
+  readonly traffic: Traffic;
   readonly splits?: Splits | undefined;
 }
 
@@ -98,20 +109,39 @@ class Simulation {
   readonly #progress: (line: string) => void;
   readonly #world: World;
   readonly #isCalm: boolean;
+  readonly #hasTroubleFromTheStart: boolean;
 
   constructor(options: Options, progress: (line: string) => void) {
     this.#options = options;
     this.#progress = progress;
-    const { seed, loss, network = NETWORK } = options;
+    const { seed, loss, before = [], network = NETWORK } = options;
     const chaos = new Set(options.chaos);
-    this.#world = new World({ seed, loss, network, chaos });
+    this.#world = new World({ seed, loss: before[0] ?? loss, network, chaos });
     this.#isCalm = options.chaos.every((kind) => CALM.includes(kind));
+    this.#hasTroubleFromTheStart = FROM_THE_START.some((kind) => chaos.has(kind));
   }
 
   async run(): Promise<Result> {
     this.#grow();
-    const rest = this.#isCalm ? await this.#calm() : await this.#rough();
-    return this.#result(rest);
+    const together = this.#hasTroubleFromTheStart ? undefined : await this.#settle();
+    const earlier = await this.#before();
+    const rest = this.#isCalm ? await this.#calm(together) : await this.#rough();
+    return this.#result({ ...rest, ...(earlier.length > 0 && { earlier }) });
+  }
+
+  /** Calm, with one loss after the other; then with that of the rest of the run. */
+  async #before(): Promise<(Calm & { readonly loss: number })[]> {
+    const { loss: last, before = [] } = this.#options;
+    const earlier = [];
+    for (const loss of before) {
+      this.#world.network.loss = loss;
+      const traffic = await this.#rest();
+      const measured = { loss, convergence: this.#convergence(), perNodePerSecond: traffic };
+      earlier.push(measured);
+      this.#progress(JSON.stringify(measured));
+    }
+    this.#world.network.loss = last;
+    return earlier;
   }
 
   #grow(): void {
@@ -137,10 +167,13 @@ class Simulation {
     return undefined;
   }
 
-  /** First all come together; then nothing happens for some minutes; then node after node moves. */
-  async #calm(): Promise<Course> {
+  async #calm(togetherAfter: number | undefined): Promise<Course> {
+    return { togetherAfter, traffic: await this.#rest() };
+  }
+
+  /** Nothing happens for some minutes; then node after node moves. */
+  async #rest(): Promise<Traffic> {
     const { schedule, watch, random } = this.#world;
-    const togetherAfter = await this.#settle();
     const began = schedule.now;
     watch.countTraffic();
     await this.#runTo(began + this.#options.minutes * 60_000);
@@ -151,14 +184,13 @@ class Simulation {
       await this.#runTo(schedule.now + PROBE_EVERY);
     }
     await this.#runTo(schedule.now + LAST_PROBE);
-    return { togetherAfter, traffic };
+    return traffic;
   }
 
   /** Things go wrong for some minutes; then they are mended, until all have come together again. */
   async #rough(): Promise<Course> {
     const { schedule, random, watch } = this.#world;
     const kinds = new Set(this.#options.chaos);
-    if (!FROM_THE_START.some((kind) => kinds.has(kind))) await this.#settle();
     const began = schedule.now;
     watch.countTraffic();
     watch.followRecords();
@@ -191,7 +223,12 @@ class Simulation {
     );
   }
 
-  #traffic(since: number): Result["perNodePerSecond"] {
+  #convergence(): Calm["convergence"] {
+    const { convergence, underway } = this.#world.watch;
+    return { ...spread(convergence), open: underway };
+  }
+
+  #traffic(since: number): Traffic {
     const { watch, schedule } = this.#world;
     const nodeSeconds = (this.#options.nodes * (schedule.now - since)) / 1000;
     return {
@@ -202,14 +239,15 @@ class Simulation {
     };
   }
 
-  #result({ togetherAfter, traffic, splits }: Course): Result {
+  #result({ earlier, togetherAfter, traffic, splits }: Course): Result {
     const { watch, verdicts, schedule } = this.#world;
     verdicts.finish();
     const disagreement = this.#world.disagreement();
     return {
+      ...(earlier && { earlier }),
       converged: this.#world.hasConverged(),
       ...(disagreement !== undefined && { disagreement }),
-      convergence: spread(watch.convergence),
+      convergence: this.#convergence(),
       ...(togetherAfter !== undefined && { togetherAfter }),
       perNodePerSecond: traffic,
       falseDeaths: verdicts.wrong.length,

@@ -27,7 +27,7 @@ export class Watch implements Traffic {
   /** What was found, in words. Must stay empty. */
   readonly doubleLeases: string[] = [];
   /** Milliseconds from a record's birth until the last node had it. */
-  readonly convergence: number[] = [];
+  convergence: number[] = [];
   readonly #schedule: Schedule;
   readonly #nodes = new Map<Machine, SimNode>();
   readonly #inUse = new Map<string, SimNode>();
@@ -47,9 +47,11 @@ export class Watch implements Traffic {
     this.messages = this.bytes = this.wireBytes = this.datagrams = 0;
   }
 
-  /** Records that are born from now on are followed. */
+  /** Records that are born from now on are followed, and none that was before. */
   followRecords(): void {
     this.#follows = true;
+    this.convergence = [];
+    this.#births.clear();
   }
 
   get traceHash(): string {

@@ -51,6 +51,8 @@ describe("npm run sim", { timeout: PATIENCE }, () => {
   it.each([
     ["--chaos storms", 'knows no "storms"'],
     ["--loss 2", "--loss 2 is not a number from 0 to 0.9"],
+    ["--loss 0.05,lots", "--loss lots is not a number"],
+    ["--loss 0.05,0.25 --chaos crashes", "--loss takes one number where there is"],
     ["--nodes many", "--nodes many is not a whole number"],
     ["--speed 3", "'--speed'"],
   ])("says what is wrong with %s", async (args, words) => {

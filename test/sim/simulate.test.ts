@@ -35,6 +35,17 @@ describe("a quiet cluster", { timeout: PATIENCE }, () => {
     expect(lossy).toMatchObject({ converged: true, doubleLeases: 0 });
     expect(lossy.convergence.p99).toBeGreaterThan(clean.convergence.p99);
   });
+
+  it("is measured with one loss after the other", async () => {
+    const options: Options = { nodes: 12, loss: 0, seed, minutes: 3, chaos: [] };
+    const result = await simulate({ ...options, before: [0, 0.3] });
+    expect(result).toMatchObject({ converged: true, earlier: [{ loss: 0 }, { loss: 0.3 }] });
+    const [clean, lossy] = result.earlier!;
+    const all = [clean!, lossy!, result].map(({ convergence }) => convergence);
+    for (const { count, open } of all) expect([count >= 50, open]).toEqual([true, 0]);
+    expect(lossy!.convergence.p99).toBeGreaterThan(clean!.convergence.p99);
+    expect(result.convergence.p99).toBeLessThan(lossy!.convergence.p99);
+  });
 });
 
 describe("a cluster in trouble", { timeout: PATIENCE }, () => {
