@@ -159,6 +159,19 @@ export class Allocator {
       .map((proof) => proof.at(-1)!.signature);
   }
 
+  /** Gifts of this node that count, and of which nothing is seen in what the others show. */
+  get unseen(): Proof[] {
+    const { identity, cluster, ledger, claims } = this.#parts;
+    const { journal, void: gone } = ledger();
+    const seen = new Set([...claims()].flat().map(({ signature }) => signature));
+    return journal.flatMap((grant) => {
+      const { to, signature, prefix } = grant;
+      if (to === identity.publicKey || gone.includes(signature) || seen.has(signature)) return [];
+      const space = this.#owned(cluster, prefix);
+      return space ? [[...space.proof, grant]] : [];
+    });
+  }
+
   /** A giver has said which of its gifts count. The others are lost. Answers whether there were such. */
   confirmed(giver: string, counting: readonly string[]): boolean {
     const mine = this.#received.filter(({ from }) => from === giver);

@@ -34,6 +34,8 @@ export const COMPARED_AFTER = 5_000;
 export const FAREWELL = { most: 5_000, every: 100 };
 /** How long a node waits for that before it gives, in milliseconds. */
 export const ALONE_AFTER = 300_000;
+/** How long a node waits to see what it gave in a record, before it tells the receiver again; one of them each time. Milliseconds. */
+export const REMIND_EVERY = 60_000;
 
 type Request = MessageOf<"lease-request">;
 type Question = MessageOf<"lease-question">;
@@ -100,11 +102,14 @@ export class Leasing {
   #isLeaving = false;
   /** Gifts that this node does not hold, by the id of the giver, who is to be told. */
   readonly #declined = new Map<string, string[]>();
+  /** A gift that may have been lost on its way, and the id of the node that is to be told of it again. */
+  #reminder: { readonly id: string; readonly proof: Proof } | undefined;
   /** Whether all that this node gave is known: its disk could be of an earlier time. */
   #isSure: boolean;
   /** The free space, as it was said last. */
   #said = "";
   #cancelSay: (() => void) | undefined;
+  #cancelRemind: (() => void) | undefined;
   #cancels: (() => void)[] = [];
 
   constructor(parts: LeasingParts, options: LeasingOptions) {
@@ -127,6 +132,7 @@ export class Leasing {
     if (!this.#isSure) {
       this.#cancels.push(this.#after(ALONE_AFTER, () => this.#becomeSure()));
     }
+    this.#remindLater();
     this.seek();
   }
 
@@ -141,6 +147,7 @@ export class Leasing {
 
   opened(session: Session): void {
     this.#sendDeclined(session);
+    this.#sendReminder(session);
     if (!this.#isSure)
       this.#cancels.push(this.#after(COMPARED_AFTER, () => this.#compared(session)));
     if (!this.#asker.isWaiting || this.#sought.includes(session.peer.id)) this.seek();
@@ -166,6 +173,7 @@ export class Leasing {
     this.#asker.stop();
     this.#carrier.stop();
     this.#cancelSay?.();
+    this.#cancelRemind?.();
     for (const cancel of this.#cancels.splice(0)) cancel();
   }
 
@@ -184,7 +192,13 @@ export class Leasing {
   /** Ids of nodes to hold a session with for now: they have space, or are to be told something. */
   get sought(): readonly string[] {
     const givers = this.#isLeaving ? [...this.#parts.allocator.givers].map(nodeId) : [];
-    return [...(this.#isDone ? [] : this.#sought), ...givers, ...this.#declined.keys()];
+    const reminded = this.#reminder ? [this.#reminder.id] : [];
+    return [
+      ...(this.#isDone ? [] : this.#sought),
+      ...givers,
+      ...this.#declined.keys(),
+      ...reminded,
+    ];
   }
 
   /** Why this node lacks a lease. */
@@ -379,6 +393,7 @@ export class Leasing {
     if (answer instanceof WeftError) return this.#passOn(session, request, answer);
     log.info(`gave ${answer.map(subnetOf).join(", ")} to ${name}`, { id: nodeId(to) });
     this.#sayFreeSoon();
+    this.#remindLater();
     session.send({ type: "lease-grant", proofs: answer.map((proof) => [...proof]) });
   }
 
@@ -460,6 +475,34 @@ export class Leasing {
     if (prefixes.length === 0) return;
     log.info(`got back ${prefixes.join(", ")}`, { id: peer.id });
     this.#sayFreeSoon();
+  }
+
+  /**
+   * Of what this node gave and nobody shows, the receiver may not have heard, and may have taken
+   * another's gift meanwhile. It is told again, and gives back what it does not need.
+   */
+  #remindLater(): void {
+    this.#cancelRemind ??= this.#after(REMIND_EVERY, () => {
+      this.#cancelRemind = undefined;
+      this.#remind();
+    });
+  }
+
+  #remind(): void {
+    const { allocator, sessions, member, changed } = this.#parts;
+    this.#reminder = undefined;
+    const lost = allocator.unseen.map((proof) => ({ id: nodeId(proof.at(-1)!.to), proof }));
+    if (lost.length === 0) return;
+    this.#remindLater();
+    this.#reminder = this.#oneOf(lost.filter(({ id }) => member(id)));
+    for (const session of sessions()) this.#sendReminder(session);
+    if (this.#reminder) changed();
+  }
+
+  #sendReminder(session: Session): void {
+    if (!this.#reminder || session.peer.id !== this.#reminder.id) return;
+    session.send({ type: "lease-grant", proofs: [[...this.#reminder.proof]] });
+    this.#reminder = undefined;
   }
 
   #sayFreeSoon(): void {

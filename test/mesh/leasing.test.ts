@@ -7,11 +7,20 @@ import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { giveWord } from "../../src/lease/word.js";
 import { Identity } from "../../src/mesh/identity.js";
-import { ALONE_AFTER, ASKED, FAREWELL, FREE_SAID_AFTER, HALVED } from "../../src/mesh/leasing.js";
+import {
+  ALONE_AFTER,
+  ASKED,
+  FAREWELL,
+  FREE_SAID_AFTER,
+  HALVED,
+  REMIND_EVERY,
+} from "../../src/mesh/leasing.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { type Message, parseMessage } from "../../src/mesh/message.js";
 import type { Connection } from "../../src/mesh/transport.js";
+import { unowned } from "../../src/sim/unowned.js";
 import { identity } from "./cluster.js";
+import { Stranger } from "./stranger.js";
 import { Disk, World } from "./world.js";
 
 const network = (prefix: string) => ({ network: [parsePrefix(prefix)] });
@@ -67,6 +76,44 @@ describe("a nearly full network", () => {
     world.clock.run(FREE_SAID_AFTER + ASK_AGAIN);
     const served = lacking.filter(({ mesh }) => mesh.self().leases.length > 0);
     expect(served).toHaveLength(Math.min(4, leaving.length));
+  });
+});
+
+describe("a grant that was lost on its way", () => {
+  /** How many leases' worth of space nobody owns. */
+  const ownerless = (nodes: { disk: Disk }[]) =>
+    unowned(
+      nodes.map(({ disk }) => {
+        const { seed, cluster } = disk.load()!;
+        return { publicKey: new Identity(seed).publicKey, cluster: cluster! };
+      }),
+    );
+
+  it("comes back to its giver from the node it was for, which has another", async () => {
+    const world = new World();
+    const a = await world.node(1, [], new Disk(), network("10.244.0.0/16"));
+    const b = await world.node(2, [1]);
+    world.clock.run(5_000);
+    expect(ownerless([a, b])).toBe(0);
+    const carrier = new Stranger(world);
+    carrier.connect();
+    const { seed, cluster } = b.disk.load()!;
+    const { id, publicKey } = new Identity(seed);
+    carrier.say({
+      type: "lease-request",
+      name: "h2",
+      for: publicKey,
+      networks: ["10.244.0.0/16"],
+      have: [cluster!.spaces[0]!.at(-1)!.signature],
+      seen: [id],
+    });
+    world.clock.run(1_000);
+    expect(carrier.count(/"lease-grant"/g)).toBe(1);
+    expect(ownerless([a, b])).toBe(1);
+    world.clock.run(2 * REMIND_EVERY);
+    expect(ownerless([a, b])).toBe(0);
+    expect(world.said.filter((line) => line.startsWith("h1 got back"))).toHaveLength(1);
+    expect(b.disk.load()!.cluster!.leases).toEqual(cluster!.leases);
   });
 });
 
