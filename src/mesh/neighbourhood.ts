@@ -79,7 +79,8 @@ export class Neighbourhood {
   #isMember(address: string): boolean {
     const peer = this.#parts.links.peerAt(address);
     if (peer !== undefined) return this.#neighbours.get(peer) !== undefined;
-    return [...this.#neighbours.records()].some(({ mesh }) => mesh === address);
+    for (const { mesh } of this.#neighbours.records()) if (mesh === address) return true;
+    return false;
   }
 
   /** What to keep on disk instead of `known`, if one with whom there is a session is not among it. */
@@ -89,7 +90,8 @@ export class Neighbourhood {
       .open()
       .flatMap(({ peer }) => neighbours.get(peer.id)?.mesh ?? []);
     const most = Math.min(MAX_REMEMBERED, neighbours.size);
-    if (known.length >= most && open.every((address) => known.includes(address))) return undefined;
+    const kept = new Set(known);
+    if (kept.size >= most && open.every((address) => kept.has(address))) return undefined;
     const all = new Set([...open, ...known, ...mapped(neighbours.records(), ({ mesh }) => mesh)]);
     return [...all].slice(0, MAX_REMEMBERED);
   }

@@ -70,7 +70,7 @@ export class Paths {
   readonly #parts: PathsParts;
   readonly #reaches = new Map<string, Reach>();
   readonly #byName = new Map<string, Reach>();
-  /** Those of whom something is known that passes with time. */
+  /** Those of whom something is known that passes with time: among them all to whom there is a path through others. */
   readonly #passing = new Set<Reach>();
   readonly #turns: Turns;
   readonly #checks: Checks;
@@ -166,7 +166,7 @@ export class Paths {
   /** Ids of members to hold sessions with: those that carry, and others that could, while paths are sought. */
   needed(): Set<string> {
     const needed = new Set<string>();
-    for (const { used } of this.#reaches.values()) {
+    for (const { used } of this.#passing) {
       if (used?.course.kind === "via") needed.add(used.course.neighbour);
     }
     if (!this.#seeking.isSeeking) return needed;
@@ -227,7 +227,7 @@ export class Paths {
       way.missed();
       this.#judge(reach);
     }
-    for (const reach of this.#turns.due()) this.#atOnce(reach);
+    for (const reach of this.#turns.due()) if (!this.#atOnce(reach)) break;
     this.#wake();
   }
 
@@ -253,8 +253,11 @@ export class Paths {
     this.#wake();
   }
 
-  #atOnce(reach: Reach, spend = () => this.#turns.spend()): void {
-    if (this.#parts.edition() !== undefined && spend()) this.#turn(reach);
+  /** False when it cannot be now. */
+  #atOnce(reach: Reach, spend = () => this.#turns.spend()): boolean {
+    const mayBe = this.#parts.edition() !== undefined && spend();
+    if (mayBe) this.#turn(reach);
+    return mayBe;
   }
 
   /** What another node said is a reason to look. */
@@ -372,7 +375,7 @@ export class Paths {
 
   /** Those that are reached through this member, or could be. */
   #judgeOthers(neighbour: string): void {
-    for (const reach of this.#reaches.values()) if (reach.offers(neighbour)) this.#judge(reach);
+    for (const reach of this.#passing) if (reach.offers(neighbour)) this.#judge(reach);
   }
 
   #offered(to: string, neighbour: string, path: Path | undefined): void {

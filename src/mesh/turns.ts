@@ -49,14 +49,14 @@ export class Turns {
     (isWatched ? this.#watched : this.#rest).add(reach);
   }
 
-  /** The watched whose turn has come. */
-  due(): Reach[] {
+  /** The watched whose turn has come, each only when it is asked for; who had it meanwhile is not named again. */
+  *due(): Generator<Reach> {
     const now = this.#clock.elapsed();
-    return [...this.#watched].filter((reach) => {
+    for (const reach of this.#watched) {
       const pace = this.#pace(reach);
       if (pace === undefined) this.place(reach);
-      return pace !== undefined && now - (reach.probedAt ?? -pace) >= pace;
-    });
+      else if (now - (reach.probedAt ?? -pace) >= pace) yield reach;
+    }
   }
 
   /** The next of the rest. */
