@@ -57,20 +57,20 @@ export class Process implements Clock {
     };
   }
 
-  /** Lets the process do something: now, or when its pause is over, or never. */
-  act(fn: () => void): void {
-    this.#do({ fn });
+  #do(task: Task): void {
+    if (task.fn) this.act(task.fn, task);
   }
 
-  #do(task: Task): void {
-    if (this.#dead || !task.fn) return;
+  /** Lets the process do something: now, or when its pause is over, or never. */
+  act(fn: () => void, task?: Task): void {
+    if (this.#dead) return;
     const wait = this.#pausedUntil - this.schedule.now;
     if (wait > 0) {
-      this.schedule.later(wait, () => this.#do(task));
+      this.schedule.later(wait, () => this.#do(task ?? { fn }));
       return;
     }
     try {
-      task.fn();
+      fn();
     } catch (error) {
       if (!(error instanceof PowerCut)) throw error;
       this.powerCut();

@@ -25,4 +25,10 @@ function checksum(...texts: readonly string[]): string {
   return hex(a) + hex(b);
 }
 
-const hex = (word: number): string => (word >>> 0).toString(16).padStart(8, "0");
+const BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
+const hex = (word: number): string =>
+  BYTES[word >>> 24]! +
+  BYTES[(word >>> 16) & 255]! +
+  BYTES[(word >>> 8) & 255]! +
+  BYTES[word & 255]!;

@@ -17,6 +17,8 @@ const LOOK_EVERY = 1_000;
 const SETTLE = { each: 1_000, least: 420_000 };
 /** With these alone nothing happens that a cluster would have to come together after. */
 const CALM: readonly ChaosKind[] = ["skew", "duplicates"];
+/** Milliseconds, for each node, in which all try out the ways to all others, 16 a second: before that they are not at rest. */
+const TRY_OUT = 70;
 /** Records that are published to be followed, after the quiet minutes; milliseconds between two, and for the last. */
 const PROBES = 60;
 const PROBE_EVERY = 5_000;
@@ -123,10 +125,16 @@ class Simulation {
 
   async run(): Promise<Result> {
     this.#grow();
-    const together = this.#hasTroubleFromTheStart ? undefined : await this.#settle();
+    const together = this.#hasTroubleFromTheStart ? undefined : await this.#comeToRest();
     const earlier = await this.#before();
     const rest = this.#isCalm ? await this.#calm(together) : await this.#rough();
     return this.#result({ ...rest, ...(earlier.length > 0 && { earlier }) });
+  }
+
+  async #comeToRest(): Promise<number | undefined> {
+    const togetherAfter = await this.#settle();
+    await this.#runTo(this.#world.schedule.now + TRY_OUT * this.#options.nodes);
+    return togetherAfter;
   }
 
   /** Calm, with one loss after the other; then with that of the rest of the run. */
