@@ -25,6 +25,8 @@ interface Node {
   readonly meshAddress: { readonly host: string; readonly port: number };
   readonly io: PortableIo;
   readonly host: Pinger;
+  /** Whether its dataplane has a way to that many others. */
+  reaches(others: number): boolean;
 }
 
 const HOSTS = [
@@ -52,7 +54,7 @@ export async function rootless(): Promise<void> {
       );
       nodes.push(await makeNode(name, address, previous));
     }
-    await until("all know all", () => nodes.every(({ mesh }) => knows(mesh, nodes.length - 1)));
+    await until("all know all", () => nodes.every(({ reaches }) => reaches(nodes.length - 1)));
     say("healthy", nodes.map(({ name, host }) => `${name} ${host.address}`).join("   "));
     const pairs = await pingAll(nodes);
     console.log(`\n${pairsTable(pairs)}\n`);
@@ -97,7 +99,11 @@ async function makeNode(name: string, address: string, previous?: Node): Promise
     leases,
     underlay: underlay.endpoint,
   });
-  const followMesh = () => dataplane.setPeers(peersOf(mesh));
+  let peers = peersOf(mesh);
+  const followMesh = () => {
+    peers = peersOf(mesh);
+    dataplane.setPeers(peers);
+  };
   mesh.on("change", followMesh);
   followMesh();
 
@@ -106,7 +112,9 @@ async function makeNode(name: string, address: string, previous?: Node): Promise
   io.start();
   const host = new Pinger(hostEnd, overlay);
   host.start();
-  return { name, mesh, meshAddress, io, host };
+  const reaches = (others: number) =>
+    peers.length === others && peers.every(({ leases }) => leases.length > 0);
+  return { name, mesh, meshAddress, io, host, reaches };
 }
 
 const peersOf = (mesh: Mesh) =>
@@ -116,11 +124,6 @@ const peersOf = (mesh: Mesh) =>
     mac,
     leases: leases.map(({ subnet }) => subnet),
   }));
-
-const knows = (mesh: Mesh, others: number): boolean => {
-  const members = mesh.members();
-  return members.length === others && members.every(({ leases }) => leases.length > 0);
-};
 
 async function pingAll(nodes: readonly Node[]): Promise<Pair[]> {
   const pairs: Pair[] = [];

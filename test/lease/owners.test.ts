@@ -50,7 +50,7 @@ class Town {
   });
   readonly model = new Model();
   readonly dead = new Set<Owner>();
-  readonly flying: { readonly to: Owner; readonly proofs: Proof[] }[] = [];
+  flying: { readonly to: Owner; readonly proofs: Proof[] }[] = [];
   readonly returning: {
     readonly from: Owner;
     readonly gifts: string[];
@@ -160,7 +160,10 @@ class Town {
     );
   }
 
-  /** It was not gone, and hears from its givers what still counts before it does anything. */
+  /**
+   * It was not gone, and hears from its givers what still counts before it does anything. Whoever is
+   * forgotten has had no session for so long that nothing sent to it before still comes.
+   */
   revive(who: Owner): void {
     const givers = this.nodes.filter(({ identity }) =>
       who.allocator.givers.has(identity.publicKey),
@@ -170,6 +173,7 @@ class Town {
       const counting = allocator.counting(who.identity.publicKey);
       this.attempt(() => who.allocator.confirmed(identity.publicKey, counting));
     }
+    this.flying = this.flying.filter(({ to }) => to !== who);
     this.dead.delete(who);
   }
 
