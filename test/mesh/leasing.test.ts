@@ -181,6 +181,9 @@ describe("a node that is to hold several leases", () => {
   });
 });
 
+/** Who was cut off for minutes dials again every 30 s, then compares, then asks: a minute, rarely more. */
+const HEALED = 120_000;
+
 describe("a founder restored from a backup", () => {
   /** A founder that gave half of its space after the backup was made. */
   const restored = async () => {
@@ -204,7 +207,7 @@ describe("a founder restored from a backup", () => {
     expect(d.mesh.self().leases).toEqual([]);
     expect(d.mesh.problems().join()).toMatch(/gives nothing before it has compared/);
     world.network.carries = () => true;
-    world.clock.run(60_000);
+    world.clock.run(HEALED);
     const all = leasesOf([a, b, c, d]);
     expect(all).toHaveLength(4);
     expect(new Set(all).size).toBe(4);
@@ -220,7 +223,7 @@ describe("a founder restored from a backup", () => {
     world.clock.run(ALONE_AFTER + 15_000);
     expect(d.mesh.self().leases).toEqual(c.mesh.self().leases);
     world.network.carries = () => true;
-    world.clock.run(60_000);
+    world.clock.run(HEALED);
     const all = leasesOf([a, b, c, d]);
     expect(all).toHaveLength(4);
     expect(new Set(all).size).toBe(4);
