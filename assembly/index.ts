@@ -10,6 +10,7 @@ export { prepareReceive } from "./receive-list";
 export { finishWrite } from "./stages/offload";
 export { copy, decapAll, encapAll } from "./stagewise";
 // Parts for tests beside their slow twins, and for benchmarks.
+export * from "./tables/acl";
 export * from "./tables/lpm";
 export { fold, sum } from "./wire/checksum";
 export { isTrain, sendFailed, splitTrains } from "./wire-list";

@@ -9,7 +9,7 @@
  *   COUNTERS +----------------------------------------------------------+
  *            | how every packet ended: out, in; traffic by peer         |
  *   TABLES   +----------------------------------------------------------+
- *            | copy 0: peers | endpoints | routes                       |
+ *            | copy 0: peers | endpoints | routes | access lists        |
  *            | copy 1: the same; one is searched, one is being filled   |
  *   FLOWS    +----------------------------------------------------------+
  *            | what was decided for each connection                     |
@@ -32,6 +32,7 @@
  * Guard bands lie between the regions; nothing ever writes them.
  */
 
+import { ACL_SIZE } from "./tables/acl";
 import { LPM4_SIZE, LPM6_SIZE } from "./tables/lpm";
 
 const PAGE: usize = 65536;
@@ -134,7 +135,8 @@ export const ENDPOINTS_AT: u32 = PEERS_AT + MAX_PEERS * PEER_SIZE;
 /** Routes: a table of its own for each family. */
 export const LPM4_AT: u32 = ENDPOINTS_AT + (1 << ENDPOINT_BITS) * ENDPOINT_SIZE;
 export const LPM6_AT: u32 = LPM4_AT + LPM4_SIZE;
-export const COPY_SIZE: u32 = LPM6_AT + LPM6_SIZE;
+export const ACL_AT: u32 = LPM6_AT + LPM6_SIZE;
+export const COPY_SIZE: u32 = ACL_AT + ACL_SIZE;
 
 const TABLES_END: usize = TABLES + 2 * COPY_SIZE;
 

@@ -32,6 +32,19 @@ export interface CoreFunctions {
   lookup4(table: number, address: number): number;
   lookup6(table: number, address: number): number;
   lookupMany(table: number, keys: number, stride: number, count: number, results: number): void;
+  /** The first rule from bit `from` on that a packet meets (assembly/tables/acl.ts). */
+  findRule(
+    acl: number,
+    direction: number,
+    near: number,
+    far: number,
+    protocol: number,
+    sourcePort: number,
+    destinationPort: number,
+    from: number,
+  ): number;
+  ruleAt(acl: number, direction: number, bit: number): number;
+  nextAfter(acl: number, direction: number, bit: number): number;
   sum(address: number, length: number): bigint;
   fold(sum: bigint): number;
   /** One stage over the packets of the last batch, and memory.copy, for benchmarks. */
@@ -41,7 +54,7 @@ export interface CoreFunctions {
 }
 
 /** As in asconfig.json. The memory never grows: that would detach every view of it. */
-const PAGES = 1728;
+const PAGES = 3008;
 const WASM = new URL("../../build/core.wasm", import.meta.url);
 
 let compiled: Promise<WebAssembly.Module> | undefined;

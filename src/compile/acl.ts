@@ -1,0 +1,434 @@
+/**
+ * From rules to the table that the core searches (`assembly/tables/acl.ts`
+ * draws it). Each rule has a bit, and each value of a field the set of the rules
+ * that this field would not keep from matching. A change touches the sets of the
+ * values it is about: both copies of the table are brought up to date, each when
+ * its turn comes.
+ */
+import type { Prefix } from "../address.js";
+import { WeftError } from "../error.js";
+import { Classes, NO_CLASS } from "./classes.js";
+import { LpmTable } from "./lpm.js";
+import { Rib, routeList, VALUES } from "./rib.js";
+import { add, MAX_RULES, remove, SET_WORDS, SetRoom } from "./sets.js";
+
+/** The first and the last. */
+export interface Range {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** In one of `in`, or anywhere if there is none, and in none of `not`. */
+export interface Addresses {
+  readonly in: readonly Prefix[];
+  readonly not: readonly Prefix[];
+}
+
+/** A packet meets a rule when it fits in every field. */
+export interface AclRule {
+  /** Of its counter; it stays the same while the rule does. Less than 2^24. */
+  readonly number: number;
+  /** Of the end that is protected: the source on the way out, the destination on the way in. */
+  readonly near: Addresses;
+  readonly far: Addresses;
+  /** Any if there is none. */
+  readonly protocols: readonly number[];
+  /** Any if there is none. Type and code of ICMP, `type << 8 | code`, stand where the destination port does. */
+  readonly sourcePorts: readonly Range[];
+  readonly destinationPorts: readonly Range[];
+  /** `count` decides nothing: the search goes on at the rule `next` of the list. */
+  readonly action: "allow" | "deny" | "count";
+  readonly next: number;
+}
+
+/** On the way out, on the way in. */
+export type AclRules = readonly [readonly AclRule[], readonly AclRule[]];
+
+const PROTOCOLS = 256;
+const PORTS = 65536;
+const ENDS = ["near", "far"] as const;
+const PORT_FIELDS = ["sourcePorts", "destinationPorts"] as const;
+const ACTIONS = { allow: 1, deny: 2, count: 3 } as const;
+const ACTION_SHIFT = 24;
+
+/** A rule and its place in the order. */
+interface Placed {
+  readonly rule: AclRule;
+  readonly bit: number;
+}
+
+/** What all rules say, in the shape of the table's fields. Knows when each part changed last. */
+export class Acl {
+  /** Counts changes; a table never painted has seen version 0. */
+  version = 0;
+  readonly classes = new Classes();
+  readonly ribs = { 4: new Rib(4), 6: new Rib(6) };
+  readonly directions = [0, 1].map(() => new Direction(this.classes));
+
+  /**
+   * From now on these are the rules. Those that were there before, the same
+   * objects, keep their bits if they can.
+   * @throws WeftError ACL_FULL; then nothing has changed
+   */
+  update(rules: AclRules): void {
+    for (const list of rules) if (list.length > MAX_RULES) throw tooMany(list.length);
+    const before = this.directions.map(({ list }) => list);
+    try {
+      this.#apply(rules);
+    } catch {
+      // New prefixes come before old ones go: there may be room without the old ones.
+      this.#apply([[], []]);
+      this.#applyOrRestore(rules, [before[0]!, before[1]!]);
+    }
+  }
+
+  #applyOrRestore(rules: AclRules, before: AclRules): void {
+    try {
+      this.#apply(rules);
+    } catch (error) {
+      this.#apply([[], []]);
+      this.#apply(before);
+      throw error;
+    }
+  }
+
+  #apply(rules: AclRules): void {
+    this.version++;
+    this.directions.forEach((direction, i) => {
+      direction.update(rules[i]!, this.version);
+    });
+    const changes = this.classes.takeChanges();
+    for (const family of [4, 6] as const) {
+      const of = changes.filter(({ prefix }) => prefix.family === family);
+      this.ribs[family].apply(routeList(family, of));
+    }
+  }
+}
+
+/** The rules of one direction. */
+class Direction {
+  readonly #classes: Classes;
+  list: readonly AclRule[] = [];
+  placed: readonly Placed[] = [];
+  readonly ends: readonly AddressField[];
+  /** When a rule changed last. */
+  version = 0;
+
+  constructor(classes: Classes) {
+    this.#classes = classes;
+    this.ends = ENDS.map(() => new AddressField(classes));
+  }
+
+  /** Prefixes that come are in use before others go, so that those that stay keep their classes. */
+  update(list: readonly AclRule[], version: number): void {
+    const placed = place(list, this.placed);
+    const gone = without(this.placed, placed);
+    const come = without(placed, this.placed);
+    const used = (rules: readonly Placed[]) =>
+      rules.flatMap(({ rule: { near, far } }) => [...near.in, ...near.not, ...far.in, ...far.not]);
+    this.#classes.useAll(used(come), version);
+    if (gone.length > 0 || come.length > 0) this.version = version;
+    this.list = list;
+    this.placed = placed;
+    this.ends.forEach((field, i) => {
+      for (const { rule, bit } of gone) field.remove(rule[ENDS[i]!], bit, version);
+      for (const { rule, bit } of come) field.add(rule[ENDS[i]!], bit, version);
+    });
+    for (const prefix of used(gone)) this.#classes.drop(prefix, version);
+  }
+}
+
+/** The bits of the rules that name a prefix. */
+interface Named {
+  readonly in: Set<number>;
+  readonly not: Set<number>;
+}
+
+/** What the rules say of the addresses of one end. */
+class AddressField {
+  readonly #classes: Classes;
+  /** The rules that do not say where. */
+  readonly #anywhere = new Uint32Array(SET_WORDS);
+  #anywhereChanged = 0;
+  /** By class, the rules that name its prefix. */
+  readonly #named = new Map<number, Named>();
+  readonly #changed = new Uint32Array(VALUES);
+
+  constructor(classes: Classes) {
+    this.#classes = classes;
+  }
+
+  add({ in: inside, not }: Addresses, bit: number, version: number): void {
+    if (inside.length === 0) this.#setAnywhere(add, bit, version);
+    for (const prefix of inside) this.#namedAt(prefix, version).in.add(bit);
+    for (const prefix of not) this.#namedAt(prefix, version).not.add(bit);
+  }
+
+  remove({ in: inside, not }: Addresses, bit: number, version: number): void {
+    if (inside.length === 0) this.#setAnywhere(remove, bit, version);
+    for (const prefix of inside) this.#namedAt(prefix, version).in.delete(bit);
+    for (const prefix of not) this.#namedAt(prefix, version).not.delete(bit);
+  }
+
+  /** Whether the set of a class may be another than at an earlier version. */
+  changedAfter(id: number, version: number): boolean {
+    const own = Math.max(this.#changed[id]!, this.#classes.changed[id]!);
+    return Math.max(own, this.#anywhereChanged) > version;
+  }
+
+  /** Has this class a set of its own, or that of the nearest one above it? */
+  hasOwn(id: number): boolean {
+    const named = this.#named.get(id);
+    return id === NO_CLASS || (named !== undefined && named.in.size + named.not.size > 0);
+  }
+
+  fill(set: Uint32Array, id: number): void {
+    set.set(this.#anywhere);
+    const all = this.#upFrom(id);
+    for (const named of all) for (const bit of named.in) add(set, bit);
+    for (const named of all) for (const bit of named.not) remove(set, bit);
+  }
+
+  #upFrom(id: number): Named[] {
+    const all: Named[] = [];
+    for (let one = id; one !== NO_CLASS; one = this.#classes.parentOf(one)) {
+      const named = this.#named.get(one);
+      if (named) all.push(named);
+    }
+    return all;
+  }
+
+  #setAnywhere(change: typeof add, bit: number, version: number): void {
+    change(this.#anywhere, bit);
+    this.#anywhereChanged = version;
+  }
+
+  #namedAt(prefix: Prefix, version: number): Named {
+    const id = this.#classes.idOf(prefix);
+    // If it was marked in this version, so were those below it.
+    if (this.#changed[id] !== version) {
+      for (const one of this.#classes.inside(prefix)) this.#changed[one] = version;
+    }
+    const named = this.#named.get(id) ?? { in: new Set(), not: new Set() };
+    this.#named.set(id, named);
+    return named;
+  }
+}
+
+/** One copy of the table. */
+export class AclTable {
+  readonly #words: Uint32Array;
+  readonly #layout: AclLayout;
+  readonly #room: SetRoom;
+  readonly #lpm: Readonly<Record<4 | 6, LpmTable>>;
+  /** The sets of a field that are its own: by direction and end, by class; by direction and port field. */
+  readonly #ends = DIRECTIONS.map(() => ENDS.map(() => new Uint32Array(VALUES)));
+  readonly #ports = DIRECTIONS.map(() => PORT_FIELDS.map((): number[] => []));
+  readonly #protocols = DIRECTIONS.map((): number[] => []);
+  readonly #set = new Uint32Array(SET_WORDS);
+  #version = 0;
+
+  /** @param at where the table begins in `memory`, a multiple of 64; there must be zeros there */
+  constructor(memory: ArrayBufferLike, at: number, layout: AclLayout) {
+    this.#layout = layout;
+    this.#words = new Uint32Array(memory, at, layout.ACL_SIZE / 4);
+    this.#room = new SetRoom(this.#words, layout.ACL_SETS, layout.ACL_SETS_SIZE);
+    this.#lpm = {
+      4: new LpmTable(memory, at + layout.ACL_LPM4, layout.ACL_LPM4_SIZE),
+      6: new LpmTable(memory, at + layout.ACL_LPM6, layout.ACL_LPM6_SIZE),
+    };
+  }
+
+  /** Bytes that sets take, and the ways to the classes. */
+  get used(): { readonly sets: number; readonly classes: number } {
+    return { sets: this.#room.used, classes: this.#lpm[4].used + this.#lpm[6].used };
+  }
+
+  /**
+   * Makes this copy say what the rules say. No reader may be in it.
+   * @throws WeftError when they do not fit; the copy is void then, until an update succeeds
+   */
+  update(acl: Acl): void {
+    try {
+      if (this.#version < 0) this.#clear();
+      this.#paint(acl);
+      this.#version = acl.version;
+    } catch (error) {
+      this.#version = -1;
+      throw error;
+    }
+  }
+
+  #clear(): void {
+    const { ACL_POLICED, ACL_LPM4 } = this.#layout;
+    this.#words.fill(0, ACL_POLICED / 4, ACL_LPM4 / 4);
+    this.#room.clear();
+    for (const owned of this.#ends.flat()) owned.fill(0);
+    for (const owned of [...this.#ports.flat(), ...this.#protocols]) owned.length = 0;
+    this.#version = 0;
+  }
+
+  #paint(acl: Acl): void {
+    for (const family of [4, 6] as const) this.#lpm[family].update(acl.ribs[family]);
+    acl.directions.forEach((direction, i) => {
+      if (direction.version > this.#version) {
+        this.#paintRules(i, direction);
+        this.#paintProtocols(i, direction.placed);
+        PORT_FIELDS.forEach((name, k) => {
+          this.#paintPorts(i, k, direction.placed, name);
+        });
+      }
+      direction.ends.forEach((field, k) => {
+        this.#paintClasses(i, k, field, acl.classes);
+      });
+    });
+  }
+
+  #paintRules(direction: number, { list, placed }: Direction): void {
+    const { ACL_POLICED, ACL_RULES } = this.#layout;
+    this.#words[ACL_POLICED / 4 + direction] = Number(list.length > 0);
+    const from = ACL_RULES / 4 + direction * MAX_RULES * 2;
+    for (const { rule, bit } of placed) {
+      this.#words[from + 2 * bit] = rule.number + ACTIONS[rule.action] * 2 ** ACTION_SHIFT;
+      this.#words[from + 2 * bit + 1] = placed[rule.next]?.bit ?? MAX_RULES;
+    }
+  }
+
+  #paintProtocols(direction: number, placed: readonly Placed[]): void {
+    const owned = this.#protocols[direction]!;
+    for (const offset of owned.splice(0)) this.#room.release(offset);
+    const named = new Set(placed.flatMap(({ rule }) => rule.protocols));
+    const at = this.#layout.ACL_PROTOCOLS / 4 + direction * PROTOCOLS;
+    const write = (isIn: (protocols: readonly number[]) => boolean): number => {
+      this.#set.fill(0);
+      for (const { rule, bit } of placed) if (isIn(rule.protocols)) add(this.#set, bit);
+      owned.push(this.#room.put(this.#set));
+      return owned.at(-1)!;
+    };
+    this.#words.fill(write(isAny), at, at + PROTOCOLS);
+    for (const protocol of named) {
+      this.#words[at + protocol] = write((all) => isAny(all) || all.includes(protocol));
+    }
+  }
+
+  /** From port to port the set changes only where a range begins or has ended. */
+  #paintPorts(
+    direction: number,
+    k: number,
+    placed: readonly Placed[],
+    name: (typeof PORT_FIELDS)[number],
+  ): void {
+    const owned = this.#ports[direction]![k]!;
+    for (const offset of owned.splice(0)) this.#room.release(offset);
+    const edges = new Map<number, { readonly begin: number[]; readonly end: number[] }>();
+    const edge = (port: number) => {
+      const known = edges.get(port) ?? { begin: [], end: [] };
+      edges.set(port, known);
+      return known;
+    };
+    edge(0);
+    this.#set.fill(0);
+    for (const { rule, bit } of placed) {
+      if (isAny(rule[name])) add(this.#set, bit);
+      for (const { from, to } of joined(rule[name])) {
+        edge(from).begin.push(bit);
+        edge(to + 1).end.push(bit);
+      }
+    }
+    const at = this.#layout.ACL_PORTS / 4 + (direction * PORT_FIELDS.length + k) * PORTS;
+    for (const [port, { begin, end }] of [...edges].sort(([a], [b]) => a - b)) {
+      if (port >= PORTS) break;
+      for (const bit of end) remove(this.#set, bit);
+      for (const bit of begin) add(this.#set, bit);
+      owned.push(this.#room.put(this.#set));
+      // Up to the end: what follows is written over.
+      this.#words.fill(owned.at(-1)!, at + port, at + PORTS);
+    }
+  }
+
+  #paintClasses(direction: number, end: number, field: AddressField, classes: Classes): void {
+    const { ACL_ADDRESSES } = this.#layout;
+    const at = ACL_ADDRESSES / 4 + (direction * ENDS.length + end) * VALUES;
+    const owned = this.#ends[direction]![end]!;
+    const paint = (id: number) => {
+      this.#room.release(owned[id]!);
+      owned[id] = 0;
+      if (field.hasOwn(id)) {
+        field.fill(this.#set, id);
+        owned[id] = this.#room.put(this.#set);
+        this.#words[at + id] = owned[id];
+      } else this.#words[at + id] = this.#words[at + classes.parentOf(id)]!;
+    };
+    if (field.changedAfter(NO_CLASS, this.#version)) paint(NO_CLASS);
+    for (const id of classes.ids) if (field.changedAfter(id, this.#version)) paint(id);
+  }
+}
+
+/** Where the parts of the table lie, as the core exports it. */
+export interface AclLayout {
+  readonly ACL_POLICED: number;
+  readonly ACL_PROTOCOLS: number;
+  readonly ACL_PORTS: number;
+  readonly ACL_ADDRESSES: number;
+  readonly ACL_RULES: number;
+  readonly ACL_LPM4: number;
+  readonly ACL_LPM4_SIZE: number;
+  readonly ACL_LPM6: number;
+  readonly ACL_LPM6_SIZE: number;
+  readonly ACL_SETS: number;
+  readonly ACL_SETS_SIZE: number;
+  readonly ACL_SIZE: number;
+}
+
+const DIRECTIONS = [0, 1] as const;
+
+const isAny = (all: readonly unknown[]): boolean => all.length === 0;
+
+/** In order, and none touching another. */
+function joined(ranges: readonly Range[]): Range[] {
+  const out: Range[] = [];
+  for (const range of [...ranges].sort((a, b) => a.from - b.from)) {
+    const last = out.at(-1);
+    if (last && range.from <= last.to + 1) {
+      out[out.length - 1] = { from: last.from, to: Math.max(last.to, range.to) };
+    } else out.push(range);
+  }
+  return out;
+}
+
+/** Those of `all` that are not, with the same bit, among `others`. */
+function without(all: readonly Placed[], others: readonly Placed[]): Placed[] {
+  const bits = new Map(others.map(({ rule, bit }) => [rule, bit]));
+  return all.filter(({ rule, bit }) => bits.get(rule) !== bit);
+}
+
+/** Rules that were there keep their bits; newcomers get those between. If there are none left, all get new ones. */
+function place(list: readonly AclRule[], before: readonly Placed[]): readonly Placed[] {
+  const known = new Map(before.map(({ rule, bit }) => [rule, bit]));
+  const placed: Placed[] = [];
+  let last = -1;
+  for (let i = 0; i < list.length; ) {
+    let end = i;
+    while (end < list.length && !known.has(list[end]!)) end++;
+    const next = end < list.length ? known.get(list[end]!)! : MAX_RULES;
+    const step = (next - last) / (end - i + 1);
+    if (next <= last || (end > i && step < 1)) return spread(list);
+    for (let k = i; k < end; k++) {
+      placed.push({ rule: list[k]!, bit: last + Math.floor(step * (k - i + 1)) });
+    }
+    if (end < list.length) placed.push({ rule: list[end]!, bit: next });
+    last = next;
+    i = end + 1;
+  }
+  return placed;
+}
+
+const spread = (list: readonly AclRule[]): Placed[] =>
+  list.map((rule, i) => ({ rule, bit: Math.floor((i * MAX_RULES) / list.length) }));
+
+const tooMany = (count: number): WeftError =>
+  new WeftError(
+    "ACL_FULL",
+    `${count} rules are more than the ${MAX_RULES} that each direction can have`,
+    "use fewer rules: one rule may name many addresses and ports",
+  );

@@ -1,0 +1,151 @@
+/**
+ * The prefixes that the rules name, each a class: the addresses whose longest
+ * such prefix it is. A class of an address says in which prefixes it lies: in
+ * its own and in those that cover it. Class 0 are the addresses in none.
+ */
+import { covers, type Prefix } from "../address.js";
+import { WeftError } from "../error.js";
+import { NO_ROUTE, VALUES } from "./rib.js";
+
+/** In no prefix that any rule names. */
+export const NO_CLASS = 0;
+
+interface Class {
+  readonly prefix: Prefix;
+  readonly id: number;
+  users: number;
+}
+
+export class Classes {
+  readonly #byPrefix = new Map<string, Class>();
+  /** By family and address, a prefix before those it covers. */
+  #order: Class[] = [];
+  #isSorted = true;
+  /** Drawn when asked for. */
+  #links: { readonly ids: number[]; readonly parents: Uint16Array } | undefined;
+  readonly #free: number[] = [];
+  #used = 1;
+  /** When an id came to stand for another class, or for none. */
+  readonly changed = new Uint32Array(VALUES);
+  /** What the routes from addresses to classes lack. */
+  #changes: { prefix: Prefix; value: number }[] = [];
+
+  /**
+   * One more rule names each of these prefixes.
+   * @throws WeftError ACL_FULL; then nothing has changed
+   */
+  useAll(prefixes: readonly Prefix[], version: number): void {
+    let used = 0;
+    try {
+      for (; used < prefixes.length; used++) this.#use(prefixes[used]!, version);
+    } catch (error) {
+      for (const prefix of prefixes.slice(0, used)) this.drop(prefix, version);
+      throw error;
+    }
+  }
+
+  #use(prefix: Prefix, version: number): void {
+    const known = this.#byPrefix.get(keyOf(prefix));
+    if (known) {
+      known.users++;
+      return;
+    }
+    if (this.#byPrefix.size >= VALUES - 1) throw full();
+    const id = this.#free.pop() ?? this.#used++;
+    const made = { prefix, id, users: 1 };
+    this.#byPrefix.set(keyOf(prefix), made);
+    this.#order.push(made);
+    this.#isSorted = false;
+    this.#links = undefined;
+    this.#changes.push({ prefix, value: id });
+    this.changed[id] = version;
+  }
+
+  /** One rule less names it. */
+  drop(prefix: Prefix, version: number): void {
+    const known = this.#byPrefix.get(keyOf(prefix))!;
+    if (--known.users > 0) return;
+    this.#byPrefix.delete(keyOf(prefix));
+    this.#order.splice(this.#placeOf(prefix), 1);
+    this.#links = undefined;
+    this.#free.push(known.id);
+    this.changed[known.id] = version;
+    this.#changes.push({ prefix, value: NO_ROUTE });
+  }
+
+  idOf(prefix: Prefix): number {
+    return this.#byPrefix.get(keyOf(prefix))!.id;
+  }
+
+  /** Ids of the classes in a prefix that is one itself, that one first. */
+  inside(prefix: Prefix): number[] {
+    const ids: number[] = [];
+    const order = this.#sorted();
+    for (let i = this.#placeOf(prefix); i < order.length; i++) {
+      const one = order[i]!;
+      if (!covers(prefix, one.prefix)) break;
+      ids.push(one.id);
+    }
+    return ids;
+  }
+
+  /** All ids but NO_CLASS; each before those it covers. */
+  get ids(): readonly number[] {
+    return this.#linked().ids;
+  }
+
+  /** The class of the nearest prefix that covers this one's, or NO_CLASS. */
+  parentOf(id: number): number {
+    return this.#linked().parents[id]!;
+  }
+
+  /** What changed in the way from addresses to classes since this was asked last. */
+  takeChanges(): readonly { readonly prefix: Prefix; readonly value: number }[] {
+    const last = new Map(this.#changes.map((change) => [keyOf(change.prefix), change]));
+    this.#changes = [];
+    return [...last.values()];
+  }
+
+  #linked(): { readonly ids: number[]; readonly parents: Uint16Array } {
+    if (this.#links) return this.#links;
+    const parents = new Uint16Array(VALUES);
+    const above: Class[] = [];
+    for (const one of this.#sorted()) {
+      while (above.length > 0 && !covers(above.at(-1)!.prefix, one.prefix)) above.pop();
+      parents[one.id] = above.at(-1)?.id ?? NO_CLASS;
+      above.push(one);
+    }
+    this.#links = { ids: this.#order.map(({ id }) => id), parents };
+    return this.#links;
+  }
+
+  #sorted(): Class[] {
+    if (!this.#isSorted) this.#order.sort((a, b) => inOrder(a.prefix, b.prefix));
+    this.#isSorted = true;
+    return this.#order;
+  }
+
+  #placeOf(prefix: Prefix): number {
+    const order = this.#sorted();
+    let low = 0;
+    let high = order.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (inOrder(order[middle]!.prefix, prefix) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+const keyOf = ({ family, base, length }: Prefix): string => `${family} ${length} ${base}`;
+
+const inOrder = (a: Prefix, b: Prefix): number =>
+  a.family - b.family || (a.base < b.base ? -1 : a.base > b.base ? 1 : a.length - b.length);
+
+const full = (): WeftError =>
+  new WeftError(
+    "ACL_FULL",
+    `the rules name more than ${VALUES - 1} different prefixes`,
+    "use fewer, or wider ones",
+  );

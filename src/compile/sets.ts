@@ -1,0 +1,123 @@
+/**
+ * Sets of rules as the core reads them (`assembly/tables/acl.ts` draws one), in
+ * a room of their own: blocks that are freed are used again for sets as large.
+ */
+import { WeftError } from "../error.js";
+
+/** Words of 32 bits in a set of all rules, before it is packed. */
+export const SET_WORDS = 512;
+export const MAX_RULES = SET_WORDS * 32;
+
+const QUARTERS = 4;
+const SUMMARY_WORDS = 8;
+const HEADER_WORDS = 10;
+/** Words of 64 rules in a quarter. */
+const QUARTER_WORDS = MAX_RULES / 64 / QUARTERS;
+/** The first block begins after the words that count and link blocks. */
+const FREE_LISTS = MAX_RULES / 64 + HEADER_WORDS / 2 + 1;
+
+export function add(set: Uint32Array, bit: number): void {
+  set[bit >> 5]! |= 1 << (bit & 31);
+}
+
+export function remove(set: Uint32Array, bit: number): void {
+  set[bit >> 5]! &= ~(1 << (bit & 31));
+}
+
+export class SetRoom {
+  /** The whole table, since sets are told by where they begin in it. */
+  readonly #words: Uint32Array;
+  readonly #from: number;
+  readonly #to: number;
+  /** First free word, and by size in 64-bit words a list of free blocks. */
+  #next: number;
+  readonly #free: number[] = new Array(FREE_LISTS).fill(0);
+
+  /** @param at and `size`: where the room lies in the table, bytes */
+  constructor(words: Uint32Array, at: number, size: number) {
+    this.#words = words;
+    this.#from = at / 4;
+    this.#to = (at + size) / 4;
+    this.#next = this.#from;
+  }
+
+  /** Bytes taken, free blocks included. */
+  get used(): number {
+    return (this.#next - this.#from) * 4;
+  }
+
+  clear(): void {
+    this.#next = this.#from;
+    this.#free.fill(0);
+  }
+
+  /**
+   * Packs a set; gives where it begins in the table, 0 for the empty set.
+   * @throws WeftError ACL_FULL
+   */
+  put(set: Uint32Array): number {
+    let count = 0;
+    for (let w = 0; w < SET_WORDS; w += 2) if (set[w]! | set[w + 1]!) count++;
+    if (count === 0) return 0;
+    const words = this.#words;
+    const at = this.#allocate(HEADER_WORDS / 2 + count);
+    words.fill(0, at, at + HEADER_WORDS);
+    let next = at + HEADER_WORDS;
+    let before = 0;
+    for (let w = 0; w < SET_WORDS / 2; w++) {
+      if (w % QUARTER_WORDS === 0) this.#rank(at, w / QUARTER_WORDS, before);
+      if (!(set[2 * w]! | set[2 * w + 1]!)) continue;
+      words[at + (w >> 5)]! |= 1 << (w & 31);
+      words[next++] = set[2 * w]!;
+      words[next++] = set[2 * w + 1]!;
+      before++;
+    }
+    return at * 4;
+  }
+
+  /** Takes back what `put` gave. */
+  release(offset: number): void {
+    if (offset === 0) return;
+    const at = offset / 4;
+    const size = HEADER_WORDS / 2 + this.#countOf(at);
+    this.#words[at] = this.#free[size]!;
+    this.#free[size] = at;
+  }
+
+  /** Words before a quarter: a u16 each. */
+  #rank(at: number, quarter: number, before: number): void {
+    this.#words[at + SUMMARY_WORDS + (quarter >> 1)]! |= before << (16 * (quarter & 1));
+  }
+
+  #countOf(at: number): number {
+    let count = 0;
+    for (let w = at; w < at + SUMMARY_WORDS; w++) count += ones(this.#words[w]!);
+    return count;
+  }
+
+  #allocate(size: number): number {
+    const free = this.#free[size]!;
+    if (free !== 0) {
+      this.#free[size] = this.#words[free]!;
+      return free;
+    }
+    const at = this.#next;
+    if (at + 2 * size > this.#to) throw full();
+    this.#next += 2 * size;
+    return at;
+  }
+}
+
+const full = (): WeftError =>
+  new WeftError(
+    "ACL_FULL",
+    "no room for so many rules with so many different addresses",
+    "use fewer rules, or wider prefixes",
+  );
+
+/** The bits set in a word (Warren, Hacker's Delight, 5-1). */
+function ones(word: number): number {
+  let n = word - ((word >>> 1) & 0x55555555);
+  n = (n & 0x33333333) + ((n >>> 2) & 0x33333333);
+  return Math.imul((n + (n >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}

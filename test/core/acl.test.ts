@@ -1,0 +1,160 @@
+/** The core's access lists beside a slow twin that tries rule after rule. */
+import { describe, expect, it } from "vitest";
+import { type Prefix, parsePrefix, prefixOf } from "../../src/address.js";
+import { Acl, type AclRule, type Addresses, type Range } from "../../src/compile/acl.js";
+import { random, seedOfRun } from "../packets.js";
+import { AclCore, decideSlowly, type Header } from "./acl-core.js";
+
+const seed = seedOfRun("acl");
+const rnd = random(seed);
+const below = (n: number) => Math.floor(rnd() * n);
+const pick = <T>(all: readonly T[]): T => all[below(all.length)]!;
+const some = <T>(most: number, make: () => T): T[] => Array.from({ length: below(most + 1) }, make);
+
+/** Few different bits, so that prefixes cover each other and headers meet rules. */
+function prefix(): Prefix {
+  const family = rnd() < 0.7 ? 4 : 6;
+  const length = pick(family === 4 ? [0, 8, 9, 16, 23, 24, 31, 32] : [0, 3, 32, 48, 64, 127, 128]);
+  return prefixOf(address(family), length);
+}
+
+function address(family: 4 | 6 = rnd() < 0.7 ? 4 : 6) {
+  const octets = Array.from({ length: family === 4 ? 4 : 16 }, () =>
+    BigInt(pick([0, 1, 10, 128, 255])),
+  );
+  return { family, value: octets.reduce((sum, octet) => sum * 256n + octet, 0n) };
+}
+
+const addresses = (): Addresses => ({
+  in: rnd() < 0.3 ? [] : some(4, prefix),
+  not: rnd() < 0.6 ? [] : some(3, prefix),
+});
+
+const PORTS = [0, 1, 53, 79, 80, 81, 443, 1024, 65534, 65535];
+function range(): Range {
+  const [a, b] = [pick(PORTS), pick(PORTS)];
+  return { from: Math.min(a, b), to: Math.max(a, b) };
+}
+
+let numbers = 0;
+const rule = (i: number, count: number): AclRule => ({
+  number: numbers++,
+  near: addresses(),
+  far: addresses(),
+  protocols: rnd() < 0.5 ? [] : some(3, () => pick([1, 6, 17, 58, 255])),
+  sourcePorts: rnd() < 0.8 ? [] : some(3, range),
+  destinationPorts: rnd() < 0.5 ? [] : some(3, range),
+  action: pick(["allow", "deny", "count"]),
+  next: i + 1 + below(count - i),
+});
+
+const rules = (count: number) => Array.from({ length: count }, (_, i) => rule(i, count));
+
+const header = (): Header => {
+  const family = rnd() < 0.7 ? 4 : 6;
+  return {
+    near: address(family),
+    far: address(family),
+    protocol: pick([1, 6, 17, 58, 255, 47]),
+    sourcePort: pick(PORTS),
+    destinationPort: pick(PORTS),
+  };
+};
+
+describe("access lists", () => {
+  it("decide as the slow twin, with the same rule and the same counted ones", async () => {
+    for (const count of [0, 1, 1, 1, 2, 2, 30, 300]) {
+      const acl = new Acl();
+      const [out, inward] = [rules(count), rules(count)];
+      acl.update([out, inward]);
+      const core = await AclCore.create();
+      core.paint(acl);
+      for (let i = 0; i < 3000; i++) {
+        const one = header();
+        expect(core.decide(0, one)).toEqual(decideSlowly(out, one));
+        expect(core.decide(1, one)).toEqual(decideSlowly(inward, one));
+      }
+    }
+  });
+
+  it("follow every change, in both copies", async () => {
+    const core = await AclCore.create();
+    const acl = new Acl();
+    let list: AclRule[] = rules(40);
+    for (let round = 0; round < 300; round++) {
+      list = change(list);
+      acl.update([list, []]);
+      const copy = below(2) as 0 | 1;
+      core.paint(acl, copy);
+      for (let i = 0; i < 30; i++) {
+        const one = header();
+        expect(core.decide(0, one, copy)).toEqual(decideSlowly(list, one));
+        expect(core.decide(1, one, copy)).toEqual({ counted: [] });
+      }
+    }
+  });
+
+  /** One or more rules gone, come, in another place, or other rules altogether. */
+  function change(list: readonly AclRule[]): AclRule[] {
+    const next = [...list];
+    const at = below(next.length + 1);
+    switch (below(6)) {
+      case 0:
+        return rules(below(80));
+      case 1:
+        next.splice(at, below(5));
+        break;
+      case 2:
+        next.push(...next.splice(at, 1));
+        break;
+      default:
+        next.splice(at, below(2), ...rules(below(4)));
+    }
+    // Who stays the same rule stays the same object, unless it goes on elsewhere.
+    return next.map((one, i) =>
+      one.next > i && one.next <= next.length ? one : { ...one, next: i + 1 },
+    );
+  }
+
+  it("refuse more rules than there are bits, and stay as they were", async () => {
+    const core = await AclCore.create();
+    const acl = new Acl();
+    const deny = {
+      ...rule(0, 1),
+      near: all,
+      far: all,
+      protocols: [],
+      sourcePorts: [],
+      destinationPorts: [],
+      action: "deny" as const,
+    };
+    acl.update([[deny], []]);
+    const many = Array.from({ length: 16385 }, () => ({ ...deny }));
+    expect(() => acl.update([many, []])).toThrow(/16385 rules/);
+    core.paint(acl);
+    expect(core.decide(0, header()).action).toBe("deny");
+  });
+
+  const all: Addresses = { in: [], not: [] };
+
+  it("refuse more prefixes than there are classes, and stay as they were", async () => {
+    const core = await AclCore.create();
+    const acl = new Acl();
+    const one = {
+      ...rule(0, 1),
+      near: all,
+      far: all,
+      protocols: [],
+      sourcePorts: [],
+      destinationPorts: [],
+      action: "deny" as const,
+    };
+    acl.update([[one], []]);
+    const hosts = Array.from({ length: 16384 }, (_, i) =>
+      parsePrefix(`10.1.${i >> 8}.${i & 255}/32`),
+    );
+    expect(() => acl.update([[{ ...one, far: { in: hosts, not: [] } }], []])).toThrow(/prefixes/);
+    core.paint(acl);
+    expect(core.decide(0, header()).number).toBe(one.number);
+  });
+});
