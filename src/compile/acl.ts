@@ -36,13 +36,19 @@ export interface AclRule {
   /** Any if there is none. Type and code of ICMP, `type << 8 | code`, stand where the destination port does. */
   readonly sourcePorts: readonly Range[];
   readonly destinationPorts: readonly Range[];
-  /** `count` decides nothing: the search goes on at the rule `next` of the list. */
+  /** `count` decides nothing: the search goes on. */
   readonly action: "allow" | "deny" | "count";
+}
+
+/** A rule in the order in which rules are tried; no rule stands there twice. */
+export interface AclEntry {
+  readonly rule: AclRule;
+  /** Where in the list the search goes on after a rule that decides nothing: behind this one. */
   readonly next: number;
 }
 
 /** On the way out, on the way in. */
-export type AclRules = readonly [readonly AclRule[], readonly AclRule[]];
+export type AclRules = readonly [readonly AclEntry[], readonly AclEntry[]];
 
 const PROTOCOLS = 256;
 const PORTS = 65536;
@@ -108,7 +114,7 @@ export class Acl {
 /** The rules of one direction. */
 class Direction {
   readonly #classes: Classes;
-  list: readonly AclRule[] = [];
+  list: readonly AclEntry[] = [];
   placed: readonly Placed[] = [];
   readonly ends: readonly AddressField[];
   /** When a rule changed last. */
@@ -120,14 +126,16 @@ class Direction {
   }
 
   /** Prefixes that come are in use before others go, so that those that stay keep their classes. */
-  update(list: readonly AclRule[], version: number): void {
-    const placed = place(list, this.placed);
+  update(list: readonly AclEntry[], version: number): void {
+    const rules = list.map(({ rule }) => rule);
+    const placed = place(rules, this.placed);
     const gone = without(this.placed, placed);
     const come = without(placed, this.placed);
     const used = (rules: readonly Placed[]) =>
       rules.flatMap(({ rule: { near, far } }) => [...near.in, ...near.not, ...far.in, ...far.not]);
     this.#classes.useAll(used(come), version);
-    if (gone.length > 0 || come.length > 0) this.version = version;
+    const goOnElsewhere = list.some(({ next }, i) => next !== this.list[i]?.next);
+    if (gone.length > 0 || come.length > 0 || goOnElsewhere) this.version = version;
     this.list = list;
     this.placed = placed;
     this.ends.forEach((field, i) => {
@@ -288,10 +296,10 @@ export class AclTable {
     const { ACL_POLICED, ACL_RULES } = this.#layout;
     this.#words[ACL_POLICED / 4 + direction] = Number(list.length > 0);
     const from = ACL_RULES / 4 + direction * MAX_RULES * 2;
-    for (const { rule, bit } of placed) {
+    placed.forEach(({ rule, bit }, i) => {
       this.#words[from + 2 * bit] = rule.number + ACTIONS[rule.action] * 2 ** ACTION_SHIFT;
-      this.#words[from + 2 * bit + 1] = placed[rule.next]?.bit ?? MAX_RULES;
-    }
+      this.#words[from + 2 * bit + 1] = placed[list[i]!.next]?.bit ?? MAX_RULES;
+    });
   }
 
   #paintProtocols(direction: number, placed: readonly Placed[]): void {

@@ -2,6 +2,7 @@
 import { type Address, contains, toBytes } from "../../src/address.js";
 import {
   type Acl,
+  type AclEntry,
   type AclRule,
   AclTable,
   type Addresses,
@@ -26,14 +27,14 @@ export interface Decision {
 }
 
 /** The slow twin: tries every rule in turn. */
-export function decideSlowly(rules: readonly AclRule[], header: Header): Decision {
+export function decideSlowly(rules: readonly AclEntry[], header: Header): Decision {
   const counted: number[] = [];
   for (let i = 0; i < rules.length; ) {
-    const rule = rules[i]!;
+    const { rule, next } = rules[i]!;
     if (!fits(rule, header)) i++;
     else if (rule.action === "count") {
       counted.push(rule.number);
-      i = rule.next;
+      i = next;
     } else return { action: rule.action, number: rule.number, counted };
   }
   return { counted };
