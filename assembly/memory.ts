@@ -7,7 +7,7 @@
  *   CONTROL  +----------------------------------------------------------+
  *            | who we are, the clock, which tables are live             |
  *   COUNTERS +----------------------------------------------------------+
- *            | how every packet ended: out, in; traffic by peer         |
+ *            | how every packet ended: out, in; traffic by peer, rule   |
  *   TABLES   +----------------------------------------------------------+
  *            | copy 0: peers | endpoints | routes | access lists        |
  *            | copy 1: the same; one is searched, one is being filled   |
@@ -114,7 +114,12 @@ export const TRAFFIC_SIZE: u32 = 32;
 export const PATH_MTU: usize = TRAFFIC + MAX_PEERS * TRAFFIC_SIZE;
 export const PATH_MTU_SIZE: u32 = 16;
 
-const TRAFFIC_END: usize = PATH_MTU + MAX_PEERS * PATH_MTU_SIZE;
+/** By number of a rule, u64 each: packets and bytes that met it. Number 0 is no rule's. */
+export const RULES: usize = PATH_MTU + MAX_PEERS * PATH_MTU_SIZE;
+export const MAX_RULE_NUMBERS: u32 = 65536;
+export const RULE_COUNTER_SIZE: u32 = 16;
+
+const TRAFFIC_END: usize = RULES + MAX_RULE_NUMBERS * RULE_COUNTER_SIZE;
 
 // ----------------------------------------------------------------- tables
 // Layout and search of each table: assembly/tables/.
@@ -160,7 +165,7 @@ export const MAX_GATHERED: u32 = 128;
 export const MAX_PACKETS: u32 = BATCH * MAX_GATHERED;
 
 export const PACKETS: usize = FLOWS_END + GUARD;
-export const PACKET_SIZE: u32 = 56;
+export const PACKET_SIZE: u32 = 60;
 /** Where in a packet's record its verdict stands (assembly/packet.ts). */
 export const PACKET_VERDICT: u32 = 28;
 /** Packets that take each step together: so many, and the rest of the message that reached it. */

@@ -32,8 +32,10 @@ export class Packet {
   flow: usize;
   /** The device write that carries it, or NO_WRITE. */
   write: u32;
-  /** The peer it came from, if it is relayed to `peer`; else 0. */
+  /** The peer it came from, if it is relayed to `peer`, or refused an answer goes back to it; else 0. */
   origin: u32;
+  /** The rule that decided about it, 0 if none did. */
+  rule: u32;
 }
 
 export function packetAt(i: u32): Packet {
@@ -53,6 +55,7 @@ export function nextPacket(ip: usize, length: u32): Packet {
   p.flow = 0;
   p.write = NO_WRITE;
   p.origin = 0;
+  p.rule = 0;
   return p;
 }
 

@@ -1,8 +1,8 @@
 /**
  * THE STORY of a packet.
  *
- *   outbound:  device -> parse -> offload -> flow? -> lookup -> route -> clamp -> encap -> wire
- *   inbound:   wire -> decap -> parse -> flow? -> lookup -> admit -> clamp -> coalesce -> device
+ *   outbound:  device -> parse -> offload -> flow? -> lookup -> police -> route -> clamp -> encap -> wire
+ *   inbound:   wire -> decap -> parse -> flow? -> lookup -> admit -> police -> clamp -> coalesce -> device
  *                                                              \-> relay -> encap -> wire
  *
  * A stage returns 0 to go on, or the reason why not. The host reads a batch
@@ -45,6 +45,7 @@ import { decap } from "./stages/decap";
 import { encap } from "./stages/encap";
 import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
+import { policeIn, policeOut } from "./stages/police";
 import { relay } from "./stages/relay";
 import { route } from "./stages/route";
 import { deliverWhole, isWhole } from "./stages/whole";
@@ -90,7 +91,9 @@ function fromDevice(p: Packet): i32 {
 }
 
 function toWire(p: Packet): i32 {
-  const r = route(p);
+  let r = policeOut(p);
+  if (r) return r;
+  r = route(p);
   if (r) return r;
   clamp(p);
   return encap(p);
@@ -178,16 +181,19 @@ function fromWire(p: Packet): i32 {
 function fromPeer(p: Packet): i32 {
   const r = admit(p);
   if (r) return r;
-  remember(p, IN);
   return p.owner == THIS_NODE ? toDevice(p) : toNextPeer(p);
 }
 
 function toDevice(p: Packet): i32 {
+  const r = policeIn(p);
+  if (r) return answer(p, r);
+  remember(p, IN);
   clamp(p);
   return p.segmentSize ? deliverWhole(p) : coalesce(p);
 }
 
 function toNextPeer(p: Packet): i32 {
+  remember(p, IN);
   const r = relay(p);
   return r ? answer(p, r) : encap(p);
 }

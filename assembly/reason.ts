@@ -34,8 +34,12 @@ export const SEND_FAILED: i32 = 19;
 export const DEVICE_BUFFER_FULL: i32 = 20;
 export const DEVICE_FAILED: i32 = 21;
 
+// From the access lists: of the node that sends, of the one that receives
+export const DENIED_EGRESS: i32 = 22;
+export const DENIED_INGRESS: i32 = 23;
+
 /** How many there are, 0 (delivered) included. */
-export const REASONS: i32 = 22;
+export const REASONS: i32 = 24;
 
 /** Set beside the reason when the sender got an ICMP answer instead of silence. */
 export const ANSWERED: i32 = 0x100;

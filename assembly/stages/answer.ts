@@ -13,7 +13,15 @@ import {
   VIRTIO_SIZE,
 } from "../memory";
 import { Packet } from "../packet";
-import { ANSWERED, NO_HOST, NO_ROUTE, TOO_BIG, TTL_EXCEEDED } from "../reason";
+import {
+  ANSWERED,
+  DENIED_EGRESS,
+  DENIED_INGRESS,
+  NO_HOST,
+  NO_ROUTE,
+  TOO_BIG,
+  TTL_EXCEEDED,
+} from "../reason";
 import { prependHeaders } from "../tables/flow";
 import { mtuFor } from "../tables/peer";
 import * as icmp from "../wire/icmp";
@@ -37,7 +45,7 @@ const RATE: f64 = 1000;
 
 /**
  * Tells the sender why its packet cannot go on, as a router does: on this host
- * or, if the packet was to be relayed, through the tunnel it came from.
+ * or, if the packet came from the wire, through the tunnel it came from.
  */
 export function answer(p: Packet, reason: i32): i32 {
   if (!isAnswerable(reason) || !mayAnswer(p) || !withinRate()) return reason;
@@ -47,7 +55,17 @@ export function answer(p: Packet, reason: i32): i32 {
 }
 
 function isAnswerable(reason: i32): bool {
-  return reason == NO_ROUTE || reason == NO_HOST || reason == TTL_EXCEEDED || reason == TOO_BIG;
+  switch (reason) {
+    case NO_ROUTE:
+    case NO_HOST:
+    case TTL_EXCEEDED:
+    case TOO_BIG:
+    case DENIED_EGRESS:
+    case DENIED_INGRESS:
+      return true;
+    default:
+      return false;
+  }
 }
 
 function answer4(p: Packet, reason: i32): void {
@@ -60,6 +78,9 @@ function answer4(p: Packet, reason: i32): void {
       return error4(p, icmp.TIME_EXCEEDED, icmp.TTL_IN_TRANSIT, 0);
     case TOO_BIG:
       return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtuFor(p));
+    case DENIED_EGRESS:
+    case DENIED_INGRESS:
+      return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.PROHIBITED, 0);
   }
 }
 
@@ -73,6 +94,9 @@ function answer6(p: Packet, reason: i32): void {
       return error6(p, icmpv6.TIME_EXCEEDED, icmpv6.HOP_LIMIT_IN_TRANSIT, 0);
     case TOO_BIG:
       return error6(p, icmpv6.PACKET_TOO_BIG, 0, mtuFor(p));
+    case DENIED_EGRESS:
+    case DENIED_INGRESS:
+      return error6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.PROHIBITED, 0);
   }
 }
 

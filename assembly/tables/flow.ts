@@ -4,10 +4,10 @@
  * pair; a newcomer takes the first place of its pair, who was there moves to
  * the second, who was there is forgotten. Forgetting costs a lookup, no more.
  *
- *   0      4       8            12     16                   38      40          72      128
- *   +------+-------+------------+------+--------------------+-------+-----------+--------+
- *   | kind | ports | generation | peer | VXLAN and Ethernet | owner | addresses | unused |
- *   +------+-------+------------+------+--------------------+-------+-----------+--------+
+ *   0      4       8            12     16                   38      40          72     76       128
+ *   +------+-------+------------+------+--------------------+-------+-----------+------+--------+
+ *   | kind | ports | generation | peer | VXLAN and Ethernet | owner | addresses | rule | unused |
+ *   +------+-------+------------+------+--------------------+-------+-----------+------+--------+
  *
  * A flow decided under an earlier generation of the tables is as good as none.
  */
@@ -17,6 +17,7 @@ import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { TCP, UDP } from "../wire/protocol";
 import { copyHeaders, makeHeaders } from "./peer";
+import { countRule } from "./rule";
 
 const KIND: usize = 0;
 const PORTS: usize = 4;
@@ -26,6 +27,8 @@ const HEADERS: usize = 16;
 /** Whose the destination is. */
 const OWNER: usize = 38;
 const ADDRESSES: usize = 40;
+/** The rule that let it pass, 0 if none had to. */
+const RULE: usize = 72;
 
 /** Takes what is known of the packet's flow, if anything is: its peer, its owner, its headers. */
 export function recall(p: Packet, direction: u32): void {
@@ -34,6 +37,8 @@ export function recall(p: Packet, direction: u32): void {
   p.flow = flow;
   p.peer = load<u32>(flow, PEER);
   p.owner = load<u16>(flow, OWNER);
+  p.rule = load<u32>(flow, RULE);
+  if (p.rule) countRule(p.rule, p.length);
 }
 
 /**
@@ -55,6 +60,7 @@ export function remember(p: Packet, direction: u32): void {
   store<u32>(flow, generation(), GENERATION);
   store<u32>(flow, p.peer, PEER);
   store<u16>(flow, <u16>p.owner, OWNER);
+  store<u32>(flow, p.rule, RULE);
   memory.copy(flow + ADDRESSES, addresses, p.family == 4 ? 8 : 32);
   makeHeaders(p, flow + HEADERS);
   p.flow = flow;

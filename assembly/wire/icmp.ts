@@ -24,6 +24,8 @@ export const DESTINATION_UNREACHABLE: u32 = 3;
 export const NET_UNREACHABLE: u32 = 0;
 export const HOST_UNREACHABLE: u32 = 1;
 export const FRAGMENTATION_NEEDED: u32 = 4;
+/** RFC 1812, 5.2.7.1. */
+export const PROHIBITED: u32 = 13;
 const ECHO: u32 = 8;
 export const TIME_EXCEEDED: u32 = 11;
 export const TTL_IN_TRANSIT: u32 = 0;

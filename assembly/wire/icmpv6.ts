@@ -20,6 +20,7 @@ export const ICMPV6_SIZE: u32 = 8;
 
 export const DESTINATION_UNREACHABLE: u32 = 1;
 export const NO_ROUTE_TO_DESTINATION: u32 = 0;
+export const PROHIBITED: u32 = 1;
 export const ADDRESS_UNREACHABLE: u32 = 3;
 export const PACKET_TOO_BIG: u32 = 2;
 export const TIME_EXCEEDED: u32 = 3;

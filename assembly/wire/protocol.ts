@@ -3,3 +3,4 @@ export const ICMP: u32 = 1;
 export const TCP: u32 = 6;
 export const UDP: u32 = 17;
 export const ICMPV6: u32 = 58;
+export const SCTP: u32 = 132;

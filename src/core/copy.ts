@@ -1,5 +1,6 @@
 /** One of the two copies of the tables. Nobody searches it while it is written. */
 import type { Family } from "../address.js";
+import { AclTable } from "../compile/acl.js";
 import type { Differences } from "../compile/compiler.js";
 import { EndpointTable } from "../compile/endpoints.js";
 import { LpmTable } from "../compile/lpm.js";
@@ -8,6 +9,7 @@ import type { Core } from "./instance.js";
 
 export class TableCopy {
   readonly routes: Readonly<Record<Family, LpmTable>>;
+  readonly rules: AclTable;
   readonly #endpoints: EndpointTable;
   readonly #core: Core;
   readonly #at: number;
@@ -24,6 +26,7 @@ export class TableCopy {
       4: new LpmTable(memory.buffer, at + layout.LPM4_AT, layout.LPM4_SIZE),
       6: new LpmTable(memory.buffer, at + layout.LPM6_AT, layout.LPM6_SIZE),
     };
+    this.rules = new AclTable(memory.buffer, at + layout.ACL_AT, layout);
     this.#endpoints = new EndpointTable(places, layout.ENDPOINT_BITS);
     this.#core = core;
     this.#at = at;

@@ -33,6 +33,12 @@ export interface PeerTraffic {
   receivedBytes: number;
 }
 
+/** Packets and bytes that a rule decided about, or that it saw pass. */
+export interface RuleTraffic {
+  packets: number;
+  bytes: number;
+}
+
 export function readCounters(core: Core): Counters {
   return betweenBatches(core, () => ({
     out: readDirection(core, core.layout.OUT),
@@ -53,6 +59,17 @@ export function readTraffic(core: Core, peer: number): PeerTraffic {
     receivedPackets: readCounter(core, at + 16),
     receivedBytes: readCounter(core, at + 24),
   }));
+}
+
+/** By number. */
+export function readRules(core: Core, numbers: readonly number[]): RuleTraffic[] {
+  const { RULES, RULE_COUNTER_SIZE } = core.layout;
+  return betweenBatches(core, () =>
+    numbers.map((number) => {
+      const at = RULES + number * RULE_COUNTER_SIZE;
+      return { packets: readCounter(core, at), bytes: readCounter(core, at + 8) };
+    }),
+  );
 }
 
 function readDirection(core: Core, direction: number): DirectionCounters {

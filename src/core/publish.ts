@@ -3,6 +3,7 @@
  * filled, then one atomic store makes it the live one.
  */
 import { type Address, toBytes } from "../address.js";
+import { Acl, type AclRules } from "../compile/acl.js";
 import {
   type Change,
   Compiler,
@@ -16,7 +17,7 @@ import { Rib, routeList } from "../compile/rib.js";
 import type { Peer } from "../peer.js";
 import { Activity } from "./activity.js";
 import { TableCopy } from "./copy.js";
-import { type PeerTraffic, readTraffic } from "./counters.js";
+import { type PeerTraffic, type RuleTraffic, readRules, readTraffic } from "./counters.js";
 import type { Core } from "./instance.js";
 
 /** Longer than any batch: a worker that holds the tables for this long is dead. */
@@ -32,6 +33,9 @@ export class Publisher {
   #generation = 0;
   /** What the routes of both copies are painted from. */
   readonly #ribs = { 4: new Rib(4), 6: new Rib(6) };
+  /** The rules in force, and what the access lists of both copies are painted from. */
+  #rules: AclRules = [[], []];
+  readonly #acl = new Acl();
 
   constructor(core: Core) {
     this.#core = core;
@@ -48,33 +52,36 @@ export class Publisher {
   }
 
   /**
-   * From the next batch on the core knows exactly these peers.
+   * From the next batch on the core knows exactly these peers, and judges by these rules.
    * @throws WeftError when they contradict each other or do not fit; then nothing has changed
    */
-  publish(own: Own, peers: readonly Peer[]): void {
-    this.change(own, this.#compiler.changeTo(peers));
+  publish(own: Own, peers: readonly Peer[], rules?: AclRules): void {
+    this.change(own, this.#compiler.changeTo(peers), rules);
   }
 
   /**
    * From the next batch on the core knows these peers, and not those; all others as before.
+   * Rules of which it is given the same object again stay as they are.
    * @throws WeftError as `publish`
    */
-  change(own: Own, change: Change): void {
+  change(own: Own, change: Change, rules: AclRules = this.#rules): void {
     const { layout, view, words } = this.#core;
     const differences = this.#compiler.compare(own, change);
-    if (differences.isNone) return;
+    if (differences.isNone && rules === this.#rules) return;
 
     const spare = 1 - Atomics.load(words, layout.LIVE_COPY >> 2);
     const copy = this.#copies[spare]!;
     this.waitUntilLetGo(spare);
-    // The only step that can fail, for want of room, comes first.
-    this.paintRoutes(copy, differences.routes);
+    // The only steps that can fail, for want of room, come first.
+    this.paint(copy, differences.routes, rules);
     if (this.#missed) copy.write(this.#missed);
     copy.write(differences);
     this.#missed = differences;
     this.#compiler.accept(differences);
 
     for (const index of differences.newcomers) this.forget(index);
+    this.forgetNewNumbers(rules);
+    this.#rules = rules;
     copy.setGeneration(++this.#generation);
     // As it stands in a VXLAN header: three octets and a zero, in network order.
     view.setUint32(layout.OWN_VNI, own.vni << 8, false);
@@ -108,7 +115,23 @@ export class Publisher {
     return lower === 0 || isStale ? mtu : Math.min(lower, mtu);
   }
 
-  /** A table of routes knows by itself what it missed. */
+  /** What rules met since each was first published, in the order given. */
+  ruleTraffic(numbers: readonly number[]): RuleTraffic[] {
+    return readRules(this.#core, numbers);
+  }
+
+  /** Routes and access lists know by themselves what they missed. */
+  private paint(copy: TableCopy, routes: readonly Route[], rules: AclRules): void {
+    try {
+      if (rules !== this.#rules) this.#acl.update(rules);
+      copy.rules.update(this.#acl);
+      this.paintRoutes(copy, routes);
+    } catch (error) {
+      if (rules !== this.#rules) this.#acl.update(this.#rules);
+      throw error;
+    }
+  }
+
   private paintRoutes(copy: TableCopy, routes: readonly Route[]): void {
     const changes = routes.map(({ prefix, peer }) => ({ prefix, value: peer }));
     updateAll(
@@ -142,5 +165,17 @@ export class Publisher {
       bytes.fill(0, at + index * size, at + (index + 1) * size);
     clear(layout.TRAFFIC, layout.TRAFFIC_SIZE);
     clear(layout.PATH_MTU, layout.PATH_MTU_SIZE);
+  }
+
+  /** A number that no rule had may have been one's long ago. */
+  private forgetNewNumbers(rules: AclRules): void {
+    if (rules === this.#rules) return;
+    const { bytes, layout } = this.#core;
+    const before = new Set(this.#rules.flatMap((list) => list.map(({ rule }) => rule.number)));
+    for (const { number } of rules.flat().map(({ rule }) => rule)) {
+      if (before.has(number)) continue;
+      const at = layout.RULES + number * layout.RULE_COUNTER_SIZE;
+      bytes.fill(0, at, at + layout.RULE_COUNTER_SIZE);
+    }
   }
 }

@@ -29,6 +29,8 @@ const REASONS = [
   ["send-failed", "the kernel refused to send the datagram"],
   ["device-buffer-full", "the device took no more, for longer than waiting helps"],
   ["device-failed", "the kernel refused to take the packet from the device"],
+  ["denied-egress", "a policy of the node that sends denies it"],
+  ["denied-ingress", "a policy of the node that receives denies it"],
 ] as const;
 
 export type Reason = (typeof REASONS)[number][0];

@@ -97,6 +97,7 @@ export interface HostOptions {
   mtu?: number;
   trains?: boolean;
   join?: boolean;
+  core?: Core;
 }
 
 export class Host {
@@ -114,7 +115,7 @@ export class Host {
 
   static async create(options: HostOptions = {}): Promise<Host> {
     const { own = A, peers = [B, C], mtu = MTU, trains = true, join = true } = options;
-    const host = new Host(await Core.create(), own, mtu);
+    const host = new Host(options.core ?? (await Core.create()), own, mtu);
     host.setPeers(peers);
     host.setOffloads(trains, join);
     for (const family of [4, 6] as const) {
