@@ -23,6 +23,13 @@ import type { Core } from "./instance.js";
 /** Longer than any batch: a worker that holds the tables for this long is dead. */
 const LET_GO_MS = 1000;
 
+/** Rules by which the core is to judge. */
+export interface RuleSet {
+  readonly rules: AclRules;
+  /** Numbers that no rule had before, or another: they begin to count at nothing. */
+  readonly fresh: readonly number[];
+}
+
 export class Publisher {
   readonly #core: Core;
   readonly #compiler: Compiler;
@@ -34,7 +41,7 @@ export class Publisher {
   /** What the routes of both copies are painted from. */
   readonly #ribs = { 4: new Rib(4), 6: new Rib(6) };
   /** The rules in force, and what the access lists of both copies are painted from. */
-  #rules: AclRules = [[], []];
+  #rules: RuleSet = { rules: [[], []], fresh: [] };
   readonly #acl = new Acl();
 
   constructor(core: Core) {
@@ -55,7 +62,7 @@ export class Publisher {
    * From the next batch on the core knows exactly these peers, and judges by these rules.
    * @throws WeftError when they contradict each other or do not fit; then nothing has changed
    */
-  publish(own: Own, peers: readonly Peer[], rules?: AclRules): void {
+  publish(own: Own, peers: readonly Peer[], rules?: RuleSet): void {
     this.change(own, this.#compiler.changeTo(peers), rules);
   }
 
@@ -64,7 +71,7 @@ export class Publisher {
    * Rules of which it is given the same object again stay as they are.
    * @throws WeftError as `publish`
    */
-  change(own: Own, change: Change, rules: AclRules = this.#rules): void {
+  change(own: Own, change: Change, rules: RuleSet = this.#rules): void {
     const { layout, view, words } = this.#core;
     const differences = this.#compiler.compare(own, change);
     if (differences.isNone && rules === this.#rules) return;
@@ -80,7 +87,7 @@ export class Publisher {
     this.#compiler.accept(differences);
 
     for (const index of differences.newcomers) this.forget(index);
-    this.forgetNewNumbers(rules);
+    if (rules !== this.#rules) for (const number of rules.fresh) this.forgetRule(number);
     this.#rules = rules;
     copy.setGeneration(++this.#generation);
     // As it stands in a VXLAN header: three octets and a zero, in network order.
@@ -121,13 +128,13 @@ export class Publisher {
   }
 
   /** Routes and access lists know by themselves what they missed. */
-  private paint(copy: TableCopy, routes: readonly Route[], rules: AclRules): void {
+  private paint(copy: TableCopy, routes: readonly Route[], rules: RuleSet): void {
     try {
-      if (rules !== this.#rules) this.#acl.update(rules);
+      if (rules !== this.#rules) this.#acl.update(rules.rules);
       copy.rules.update(this.#acl);
       this.paintRoutes(copy, routes);
     } catch (error) {
-      if (rules !== this.#rules) this.#acl.update(this.#rules);
+      if (rules !== this.#rules) this.#acl.update(this.#rules.rules);
       throw error;
     }
   }
@@ -167,15 +174,9 @@ export class Publisher {
     clear(layout.PATH_MTU, layout.PATH_MTU_SIZE);
   }
 
-  /** A number that no rule had may have been one's long ago. */
-  private forgetNewNumbers(rules: AclRules): void {
-    if (rules === this.#rules) return;
+  private forgetRule(number: number): void {
     const { bytes, layout } = this.#core;
-    const before = new Set(this.#rules.flatMap((list) => list.map(({ rule }) => rule.number)));
-    for (const { number } of rules.flat().map(({ rule }) => rule)) {
-      if (before.has(number)) continue;
-      const at = layout.RULES + number * layout.RULE_COUNTER_SIZE;
-      bytes.fill(0, at, at + layout.RULE_COUNTER_SIZE);
-    }
+    const at = layout.RULES + number * layout.RULE_COUNTER_SIZE;
+    bytes.fill(0, at, at + layout.RULE_COUNTER_SIZE);
   }
 }

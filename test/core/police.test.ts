@@ -2,6 +2,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Address, parseAddress, parseMac, parsePrefix } from "../../src/address.js";
 import type { AclEntry, AclRule, AclRules, Range } from "../../src/compile/acl.js";
+import { Core } from "../../src/core/instance.js";
+import type { RuleSet } from "../../src/core/publish.js";
 import {
   checksum,
   echo,
@@ -19,7 +21,6 @@ import {
   udp,
   vxlan,
 } from "../packets.js";
-import { Core } from "../../src/core/instance.js";
 import { decideSlowly, type Header } from "./acl-core.js";
 import { A, B, C, Host, hostOf, MTU, read } from "./host.js";
 
@@ -39,11 +40,20 @@ const ANY = { in: [], not: [] };
 const FROM_B = "192.0.2.2:54321";
 
 let host: Host;
+let known: ReadonlySet<number> = new Set();
 beforeEach(async () => {
   host = await Host.create();
+  known = new Set();
 });
-const setRules = (out: readonly AclEntry[], inward: readonly AclEntry[] = []) =>
-  host.publisher.publish(OWN, [B, C], [out, inward]);
+const ruleSet = (rules: AclRules): RuleSet => {
+  const fresh = rules.flat().map(({ rule }) => rule.number);
+  return { rules, fresh: fresh.filter((number) => !known.has(number)) };
+};
+const setRules = (out: readonly AclEntry[], inward: readonly AclEntry[] = []) => {
+  const rules = ruleSet([out, inward]);
+  host.publisher.publish(OWN, [B, C], rules);
+  known = new Set(rules.rules.flat().map(({ rule }) => rule.number));
+};
 
 let numbers = 0;
 const rule = (fields: Partial<AclRule> & Pick<AclRule, "action">): AclRule => ({
@@ -315,7 +325,9 @@ describe("a change of the rules", () => {
       next: i + 1,
     }));
     const D = { ...C, name: "d", mac: "02:00:00:00:00:04", leases: ["10.244.4.0/24"] };
-    expect(() => host.publisher.publish(OWN, [B, C, D], [many, []])).toThrow(/16385 rules/);
+    expect(() => host.publisher.publish(OWN, [B, C, D], ruleSet([many, []]))).toThrow(
+      /16385 rules/,
+    );
     expect(out(flow()).verdict).toBe("answered denied-egress");
     expect(host.publisher.placeOf("d")).toBeUndefined();
     expect(host.publisher.ruleTraffic([list[0]!.rule.number])).toMatchObject([{ packets: 2 }]);
@@ -334,7 +346,7 @@ describe("a change of the rules", () => {
       core: Object.assign(Object.create(Core.prototype), whole, { layout }),
     });
     setRules(denyAll());
-    const rules: AclRules = [inOrder(rule({ action: "allow" })), []];
+    const rules = ruleSet([inOrder(rule({ action: "allow" })), []]);
     const leases = Array.from({ length: 4000 }, (_, i) => `fd01:${i.toString(16)}::1/128`);
     const wide = { ...C, name: "wide", mac: "02:00:00:00:00:05", leases };
     expect(() => host.publisher.publish(OWN, [B, wide], rules)).toThrow(/no room/);
