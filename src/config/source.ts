@@ -1,8 +1,9 @@
 /** Where settings come from: the command line or a YAML file. */
 import { readFileSync, statSync } from "node:fs";
-import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument } from "yaml";
+import { type Document, isMap, isNode, isScalar, isSeq } from "yaml";
 import { printable } from "../address.js";
 import { bad } from "./read.js";
+import { composeYaml, dotted } from "./yaml.js";
 
 const MAX_CONFIG_FILE = 1024 * 1024;
 
@@ -17,27 +18,11 @@ export const commandLine = (values: object): Source => ({
   where: (path) => `--${path.filter((step) => typeof step !== "number").join(" ")}`,
 });
 
-/**
- * Reads a YAML file. Every scalar stays the text it is (the "failsafe" schema),
- * so a value in the file and the same value in a flag mean the same: YAML's own
- * numbers would turn `010` into 10 before anyone could object.
- */
+/** Reads a YAML file: a value in it and the same value in a flag mean the same. */
 export function yamlFile(file: string): Source {
-  const lines = new LineCounter();
-  const document = parseDocument(load(file), {
-    schema: "failsafe",
-    lineCounter: lines,
-    prettyErrors: false,
-  });
-  const at = (offset: number) => `${printable(file)}:${lines.linePos(offset).line}`;
+  const { document, lineOf } = composeYaml(load(file), file, "CONFIG");
+  const at = (offset: number) => `${printable(file)}:${lineOf(offset)}`;
 
-  const [problem] = [...document.errors, ...document.warnings];
-  if (problem) {
-    throw bad(
-      `${at(problem.pos[0])}: ${printable(problem.message)}`,
-      'mend the YAML on that line; an address in brackets needs quotes: "[2001:db8::1]:4789"',
-    );
-  }
   const values: unknown = document.toJS() ?? {};
   if (typeof values !== "object" || values === null || Array.isArray(values)) {
     throw bad(`${at(0)}: this is not a list of settings`, "write KEY: VALUE, one a line");
@@ -71,9 +56,3 @@ function load(file: string): string {
     "give a file with weft's settings only",
   );
 }
-
-/** `["static-peer", 0, "mac"]` -> `static-peer[0].mac` */
-const dotted = (path: readonly PropertyKey[]): string =>
-  path
-    .map((step, i) => (typeof step === "number" ? `[${step}]` : `${i ? "." : ""}${String(step)}`))
-    .join("");

@@ -1,0 +1,162 @@
+/**
+ * A place in a document that a person wrote, read strictly: each reader takes
+ * one spelling, a key that is not known is a mistake, and every mistake is named
+ * with file, line and path.
+ */
+import { printable } from "../address.js";
+import { WeftError } from "../error.js";
+import { parseJson } from "./json.js";
+import { didYouMean } from "./nearest.js";
+import type { Mapping, Node } from "./tree.js";
+import { dotted, linesOf, parseYaml } from "./yaml.js";
+
+interface Source {
+  readonly file: string;
+  /** Of the errors. */
+  readonly code: string;
+  lineOf(offset: number): number;
+}
+
+/**
+ * JSON is YAML too; it is read by itself because that is many times faster.
+ * @param file how the text is called in messages
+ * @param code of the errors
+ * @throws WeftError
+ */
+export function readDocument(text: string, file: string, code: string): Entry {
+  const json = parseJson(text);
+  if (json) return new Entry({ file, code, lineOf: linesOf(text) }, json, json.at, []);
+  const { root, lineOf } = parseYaml(text, file, code);
+  return new Entry({ file, code, lineOf }, root, root.at, []);
+}
+
+export class Entry {
+  readonly #source: Source;
+  readonly #node: Node;
+  readonly #at: number;
+  readonly #path: readonly PropertyKey[];
+
+  /** @param at where its line is: at its key, if it has one */
+  constructor(source: Source, node: Node, at: number, path: readonly PropertyKey[]) {
+    this.#source = source;
+    this.#node = node;
+    this.#at = at;
+    this.#path = path;
+  }
+
+  get line(): number {
+    return this.#source.lineOf(this.#at);
+  }
+
+  get isText(): boolean {
+    return this.#node.kind === "text";
+  }
+
+  /** What it says, without where it stands: the same for the same words. */
+  get words(): string {
+    return wordsOf(this.#node);
+  }
+
+  bad(what: string, remedy: string): WeftError {
+    const { file, code } = this.#source;
+    const where = [`${printable(file)}:${this.line}`, dotted(this.#path)].filter(Boolean);
+    return new WeftError(code, `${where.join(": ")}: ${what}`, remedy);
+  }
+
+  /** One value, not empty, and what it means. */
+  read<T>(parse: (text: string) => T): T {
+    if (this.#node.kind !== "text") {
+      throw this.bad("it takes a single value", "write one value here, not a list or a map");
+    }
+    if (this.#node.text === "")
+      throw this.bad("it has no value", "write one, or leave the key out");
+    try {
+      return parse(this.#node.text);
+    } catch (error) {
+      throw error instanceof WeftError ? this.bad(error.message, error.remedy) : error;
+    }
+  }
+
+  /** One of these words. */
+  word<T extends string>(...known: readonly T[]): T {
+    return this.read((text) => {
+      const word = known.find((one) => one === text);
+      if (word !== undefined) return word;
+      throw this.bad(`"${printable(text)}" is not known here`, remedyFor(text, known));
+    });
+  }
+
+  list(most: number): Entry[] {
+    if (this.#node.kind !== "list") {
+      throw this.bad("this is not a list", "write [A, B], or one item a line, each behind a dash");
+    }
+    const { items } = this.#node;
+    if (items.length > most) {
+      throw this.bad(`${items.length} items are more than ${most}`, `give at most ${most}`);
+    }
+    return items.map((item, i) => new Entry(this.#source, item, item.at, [...this.#path, i]));
+  }
+
+  /** All entries of a map whose keys are names that the document makes up. */
+  named(most: number): Map<string, Entry> {
+    const { pairs } = this.#map();
+    if (pairs.length > most) {
+      throw this.bad(`${pairs.length} entries are more than ${most}`, `give at most ${most}`);
+    }
+    const all = new Map<string, Entry>();
+    for (const { key, at, value } of pairs) {
+      const entry = new Entry(this.#source, value, at, [...this.#path, printable(key)]);
+      if (all.has(key)) throw entry.bad("it stands here twice", "keep one of the two");
+      all.set(key, entry);
+    }
+    return all;
+  }
+
+  /**
+   * The entries of a map with these keys.
+   * @param elsewhere keys that belong somewhere else: what to say of them
+   */
+  fields<K extends string>(
+    known: readonly K[],
+    elsewhere: Readonly<Record<string, readonly [what: string, remedy: string]>> = {},
+  ): Fields<K> {
+    const all = this.named(MAX_KEYS);
+    for (const [key, entry] of all) {
+      if ((known as readonly string[]).includes(key)) continue;
+      const [what, remedy] = Object.hasOwn(elsewhere, key)
+        ? elsewhere[key]!
+        : [`"${printable(key)}" is not a known name`, remedyFor(key, known)];
+      throw entry.bad(what, remedy);
+    }
+    return {
+      optional: (key) => all.get(key),
+      required: (key) => {
+        const entry = all.get(key);
+        if (entry) return entry;
+        throw this.bad(`"${key}" is missing`, `give it: ${key}: ...`);
+      },
+    };
+  }
+
+  #map(): Mapping {
+    if (this.#node.kind === "map") return this.#node;
+    throw this.bad("this is not a map", "write KEY: VALUE, one a line, or { KEY: VALUE, ... }");
+  }
+}
+
+export interface Fields<K extends string> {
+  optional(key: K): Entry | undefined;
+  required(key: K): Entry;
+}
+
+/** More keys than any map here knows: enough to name the first that is not known. */
+const MAX_KEYS = 64;
+
+const remedyFor = (typed: string, known: readonly string[]): string =>
+  didYouMean(typed, known) ?? `use one of: ${known.join(", ")}`;
+
+function wordsOf(node: Node): string {
+  if (node.kind === "text") return JSON.stringify(node.text);
+  if (node.kind === "list") return `[${node.items.map(wordsOf).join()}]`;
+  return `{${node.pairs.map(({ key, value }) => `${JSON.stringify(key)}:${wordsOf(value)}`).join()}}`;
+}

@@ -1,0 +1,29 @@
+/** What YAML and JSON both are: texts, lists and maps. Each knows where it begins in the document. */
+export type Node = Text | List | Mapping;
+
+export interface Text {
+  readonly kind: "text";
+  readonly at: number;
+  readonly text: string;
+}
+
+export interface List {
+  readonly kind: "list";
+  readonly at: number;
+  readonly items: readonly Node[];
+}
+
+export interface Mapping {
+  readonly kind: "map";
+  readonly at: number;
+  readonly pairs: readonly Pair[];
+}
+
+export interface Pair {
+  readonly at: number;
+  readonly key: string;
+  readonly value: Node;
+}
+
+/** Far deeper than any document here; a stack has its end. */
+export const MAX_DEPTH = 32;

@@ -1,0 +1,107 @@
+/**
+ * YAML as the text that a person wrote. Every scalar stays the text it is (the
+ * "failsafe" schema), so a value means the same wherever it stands: YAML's own
+ * numbers would turn `010` into 10 before anyone could object.
+ */
+import { type Document, isMap, isScalar, isSeq, type ParsedNode, parseDocument } from "yaml";
+import { printable } from "../address.js";
+import { WeftError } from "../error.js";
+import { MAX_DEPTH, type Node, type Pair } from "./tree.js";
+
+export interface Yaml {
+  readonly document: Document.Parsed;
+  lineOf(offset: number): number;
+}
+
+/**
+ * A document of what YAML and JSON both have: no anchors, no tags.
+ * @param file how the text is called in messages
+ * @param code of the errors
+ */
+export function parseYaml(
+  text: string,
+  file: string,
+  code: string,
+): { readonly root: Node; lineOf(offset: number): number } {
+  const tooDeep = new WeftError(
+    code,
+    `${printable(file)}: it is nested more than ${MAX_DEPTH} deep`,
+    "close the brackets, and mend the indentation",
+  );
+  const { document, lineOf } = orTooDeep(tooDeep, () =>
+    // The library compares each key with all others of its map; who reads a map does it in one go.
+    composeYaml(text, file, code, { uniqueKeys: false }),
+  );
+  const bad = (at: number, what: string, remedy: string) =>
+    new WeftError(code, `${printable(file)}:${lineOf(at)}: ${what}`, remedy);
+
+  const nodeOf = (node: ParsedNode | null, above: number, depth: number): Node => {
+    if (depth > MAX_DEPTH) throw tooDeep;
+    if (node === null) return { kind: "text", at: above, text: "" };
+    const [at] = node.range;
+    if (isScalar(node)) return { kind: "text", at, text: String(node.value ?? "") };
+    if (isSeq(node)) {
+      return { kind: "list", at, items: node.items.map((item) => nodeOf(item, at, depth + 1)) };
+    }
+    if (isMap(node)) {
+      const pairs = node.items.map(({ key, value }): Pair => {
+        const name = nodeOf(key, at, depth + 1);
+        if (name.kind !== "text")
+          throw bad(name.at, "a key is a list or a map", "write KEY: VALUE");
+        return { at: name.at, key: name.text, value: nodeOf(value, name.at, depth + 1) };
+      });
+      return { kind: "map", at, pairs };
+    }
+    throw bad(at, "this stands for what is written elsewhere", "write it out, without an alias");
+  };
+  return { root: nodeOf(document.contents, 0, 0), lineOf };
+}
+
+/** The library goes down a nested document by calling itself, and knows no end of it. */
+function orTooDeep<T>(tooDeep: WeftError, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    throw error instanceof RangeError ? tooDeep : error;
+  }
+}
+
+/** @throws WeftError when this is not YAML */
+export function composeYaml(
+  text: string,
+  file: string,
+  code: string,
+  { uniqueKeys = true } = {},
+): Yaml {
+  const document = parseDocument(text, { schema: "failsafe", prettyErrors: false, uniqueKeys });
+  const lineOf = linesOf(text);
+  const [problem] = [...document.errors, ...document.warnings];
+  if (!problem) return { document, lineOf };
+  throw new WeftError(
+    code,
+    `${printable(file)}:${lineOf(problem.pos[0])}: ${printable(problem.message)}`,
+    'mend the YAML on that line; an address in brackets needs quotes: "[2001:db8::1]:4789"',
+  );
+}
+
+/** From offsets in a text to lines, counted from 1. */
+export function linesOf(text: string): (offset: number) => number {
+  const ends: number[] = [];
+  for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) ends.push(at);
+  return (offset) => {
+    let low = 0;
+    let high = ends.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (ends[middle]! < offset) low = middle + 1;
+      else high = middle;
+    }
+    return low + 1;
+  };
+}
+
+/** `["static-peer", 0, "mac"]` -> `static-peer[0].mac` */
+export const dotted = (path: readonly PropertyKey[]): string =>
+  path
+    .map((step, i) => (typeof step === "number" ? `[${step}]` : `${i ? "." : ""}${String(step)}`))
+    .join("");

@@ -1,0 +1,271 @@
+/**
+ * From the document to the rules that this node's core tries in turn: those that
+ * can concern its own endpoints.
+ */
+import { overlaps, type Prefix } from "../address.js";
+import type { AclEntry, AclRule, AclRules, Addresses } from "../compile/acl.js";
+import type { Action, Direction, Policy, PolicyDocument, Rule, Tier } from "./document.js";
+import { fieldsOf } from "./fields.js";
+import { distinct, type Members, Resolver } from "./selectors.js";
+
+/** Where a rule's number stands in the document. */
+export interface Place {
+  readonly direction: Direction;
+  readonly tier: string;
+  /** A rule, or what the tier does with packets of its endpoints that met none of its rules. */
+  readonly kind: "rule" | "tier default" | "shadow default";
+  readonly action: Action;
+  /** It counts what it would do, and does nothing. */
+  readonly isShadow: boolean;
+  /** Of a rule. */
+  readonly policy?: string;
+  readonly index?: number;
+  readonly line?: number;
+}
+
+export interface PolicyRules {
+  /** For the core: egress, ingress. */
+  readonly rules: AclRules;
+  /** By the number of the rule. A rule that no packet can meet today has its number too. */
+  readonly places: ReadonlyMap<number, Place>;
+  /** Numbers that stood for another rule before, or for none: they begin to count at 0. */
+  readonly fresh: readonly number[];
+  /** What was made, and under which number, by what it says and where: it is used again the next time. */
+  readonly made: ReadonlyMap<string, AclRule>;
+  readonly numbers: ReadonlyMap<string, number>;
+}
+
+export const NO_RULES: PolicyRules = {
+  rules: [[], []],
+  places: new Map(),
+  fresh: [],
+  made: new Map(),
+  numbers: new Map(),
+};
+
+/** Numbers go from 1 to this: as many as fit, for rules that go and as many that come. */
+export const MAX_RULE_NUMBER = 65_536;
+
+/**
+ * @param own the leases of this node
+ * @param before what is in force: what stays as it is stays the same object, under the same number
+ * @throws WeftError POLICY_FULL
+ */
+export function rulesOf(
+  document: PolicyDocument,
+  members: Members,
+  own: readonly Prefix[],
+  before: PolicyRules = NO_RULES,
+): PolicyRules {
+  const resolver = new Resolver(document.groups, members);
+  const register = new Register(before);
+  const listOf = (direction: Direction) => {
+    const list = new List();
+    for (const tier of document.tiers) {
+      new TierRules(tier, direction, own, resolver, register).addTo(list);
+    }
+    return list.entries;
+  };
+  const rules: AclRules = [listOf("egress"), listOf("ingress")];
+  const { places, fresh, made, numbers } = register;
+  return { rules, places, fresh, made, numbers };
+}
+
+/** A policy, and those of the prefixes it protects that this node has to do with. */
+interface Concerning {
+  readonly policy: Policy;
+  readonly near: readonly Prefix[];
+}
+
+/**
+ * What a tier says of one direction. A packet that met a rule of a shadow policy
+ * goes on in the rest, as if there were no shadow policies.
+ *
+ *   policies, in order     those in shadow mode count
+ *   shadow default         counts what only they would deny
+ *   tier default           denies what is left
+ *   rest: the enforced policies behind the first in shadow mode, again
+ *   tier default, again
+ *
+ * What comes to the rest from above is protected by no enforced policy: it meets nothing there.
+ */
+class TierRules {
+  readonly #tier: string;
+  readonly #direction: Direction;
+  readonly #resolver: Resolver;
+  readonly #register: Register;
+  readonly #policies: readonly Concerning[];
+  /** Where the next tier begins. */
+  readonly #end = new Mark();
+
+  constructor(
+    tier: Tier,
+    direction: Direction,
+    own: readonly Prefix[],
+    resolver: Resolver,
+    register: Register,
+  ) {
+    this.#tier = tier.name;
+    this.#direction = direction;
+    this.#resolver = resolver;
+    this.#register = register;
+    const concerns = (prefix: Prefix) => own.some((lease) => overlaps(lease, prefix));
+    this.#policies = tier.policies
+      .filter((policy) => policy[direction])
+      .map((policy) => ({ policy, near: resolver.resolve(policy.applies).filter(concerns) }))
+      .filter(({ near }) => near.length > 0);
+  }
+
+  addTo(list: List): void {
+    const shadows = this.#policies.filter(({ policy }) => policy.isShadow);
+    const enforced = this.#policies.filter(({ policy }) => !policy.isShadow);
+    const behind = new Map(shadows.map((one) => [one, new Mark()]));
+    for (const one of this.#policies) this.#addPolicy(list, one, behind.get(one) ?? this.#end);
+    if (shadows.length > 0) this.#addDefault(list, "shadow default", shadows, enforced);
+    if (enforced.length > 0) this.#addDefault(list, "tier default", enforced);
+    if (shadows.length > 0) this.#addRest(list, behind, enforced);
+    list.place(this.#end);
+  }
+
+  #addRest(list: List, behind: ReadonlyMap<Concerning, Mark>, enforced: readonly Concerning[]) {
+    const first = this.#policies.findIndex((one) => behind.has(one));
+    for (const one of this.#policies.slice(first)) {
+      const mark = behind.get(one);
+      if (mark) list.place(mark);
+      else this.#addPolicy(list, one, this.#end, AGAIN);
+    }
+    if (enforced.length > 0) this.#addDefault(list, "tier default", enforced, [], AGAIN);
+  }
+
+  #addPolicy(list: List, { policy, near }: Concerning, leave: Mark, again = ""): void {
+    const { name, isShadow } = policy;
+    const common = { direction: this.#direction, tier: this.#tier, policy: name, isShadow };
+    const times = new Map<string, number>();
+    for (const [index, rule] of policy[this.#direction]!.entries()) {
+      const { action, line, words } = rule;
+      const time = (times.get(words) ?? 0) + 1;
+      times.set(words, time);
+      const key = `${this.#direction} ${this.#tier} ${name} ${isShadow} ${time} ${words}`;
+      const number = this.#register.numberOf(key, { ...common, kind: "rule", action, index, line });
+      const decides = !isShadow && (action === "allow" || action === "deny");
+      const made = this.#make(rule, near, decides ? action : "count", number);
+      if (made)
+        list.add(this.#register.asBefore(key + again, made), action === "log" ? undefined : leave);
+    }
+  }
+
+  /** Nothing: no packet can meet it. A selector that means no address today is not one that means all. */
+  #make(
+    rule: Rule,
+    near: readonly Prefix[],
+    action: AclRule["action"],
+    number: number,
+  ): AclRule | undefined {
+    const fields = fieldsOf(rule);
+    const inside = rule.peers && this.#resolver.resolve(rule.peers);
+    if (!fields || inside?.length === 0) return undefined;
+    const far = { in: inside ?? [], not: this.#resolver.resolve(rule.notPeers) };
+    return { number, near: { in: near, not: [] }, far, ...fields, action };
+  }
+
+  #addDefault(
+    list: List,
+    kind: "tier default" | "shadow default",
+    of: readonly Concerning[],
+    but: readonly Concerning[] = [],
+    again = "",
+  ): void {
+    const isShadow = kind === "shadow default";
+    const key = `${this.#direction} ${this.#tier} ${kind}`;
+    const number = this.#register.numberOf(key, {
+      direction: this.#direction,
+      tier: this.#tier,
+      kind,
+      action: "deny",
+      isShadow,
+    });
+    const made = {
+      number,
+      near: { in: protectedBy(of), not: protectedBy(but) },
+      ...ANY,
+      action: isShadow ? "count" : "deny",
+    } as const;
+    list.add(this.#register.asBefore(key + again, made));
+  }
+}
+
+/** Marks what stands in the rest of a tier. No rule's words end like this. */
+const AGAIN = " again";
+
+const ANY = { far: { in: [], not: [] }, protocols: [], sourcePorts: [], destinationPorts: [] };
+
+const protectedBy = (some: readonly Concerning[]): readonly Prefix[] =>
+  distinct(some.flatMap(({ near }) => near));
+
+/** A place in the list that is known later. */
+class Mark {
+  at = 0;
+}
+
+class List {
+  readonly #all: { readonly rule: AclRule; readonly next: Mark | undefined }[] = [];
+
+  /** @param next where the search goes on after the rule, if it decides nothing: at the following one */
+  add(rule: AclRule, next?: Mark): void {
+    this.#all.push({ rule, next });
+  }
+
+  place(mark: Mark): void {
+    mark.at = this.#all.length;
+  }
+
+  get entries(): AclEntry[] {
+    return this.#all.map(({ rule, next }, i) => ({ rule, next: next?.at ?? i + 1 }));
+  }
+}
+
+/** Numbers and objects of rules, the same as before wherever nothing changed. */
+class Register {
+  readonly places = new Map<number, Place>();
+  readonly fresh: number[] = [];
+  readonly made = new Map<string, AclRule>();
+  readonly numbers = new Map<string, number>();
+  readonly #before: PolicyRules;
+  #free = 1;
+
+  constructor(before: PolicyRules) {
+    this.#before = before;
+  }
+
+  numberOf(key: string, place: Place): number {
+    const number = this.numbers.get(key) ?? this.#before.numbers.get(key) ?? this.#newNumber();
+    this.numbers.set(key, number);
+    this.places.set(number, place);
+    return number;
+  }
+
+  /** A number that has just become free is not given at once: its counter is still of another. */
+  #newNumber(): number {
+    while (this.#before.places.has(this.#free)) this.#free++;
+    this.fresh.push(this.#free);
+    return this.#free++;
+  }
+
+  asBefore(key: string, rule: AclRule): AclRule {
+    const before = this.#before.made.get(key);
+    const isSame =
+      before && sameAddresses(before.near, rule.near) && sameAddresses(before.far, rule.far);
+    const made = isSame ? before : rule;
+    this.made.set(key, made);
+    return made;
+  }
+}
+
+const sameAddresses = (a: Addresses, b: Addresses): boolean =>
+  samePrefixes(a.in, b.in) && samePrefixes(a.not, b.not);
+
+const samePrefixes = (a: readonly Prefix[], b: readonly Prefix[]): boolean =>
+  a === b || (a.length === b.length && a.every((prefix, i) => samePrefix(prefix, b[i]!)));
+
+const samePrefix = (a: Prefix, b: Prefix): boolean =>
+  a.family === b.family && a.length === b.length && a.base === b.base;
