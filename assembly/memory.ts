@@ -25,6 +25,8 @@
  *            | what to write to the device; the ICMP answers            |
  *   SLOTS    +----------------------------------------------------------+
  *            | one packet each, with room for headers before it         |
+ *   TRACE    +----------------------------------------------------------+
+ *            | what each stage did, where a packet is explained         |
  *   END      +----------------------------------------------------------+
  *
  * A batch is read into the slots, goes through the stages and is written out
@@ -114,9 +116,9 @@ export const TRAFFIC_SIZE: u32 = 32;
 export const PATH_MTU: usize = TRAFFIC + MAX_PEERS * TRAFFIC_SIZE;
 export const PATH_MTU_SIZE: u32 = 16;
 
-/** By number of a rule, u64 each: packets and bytes that met it. Number 0 is no rule's. */
+/** By number of a rule, u64 each: packets and bytes that met it. Number 0 is no rule's; rules that come get others than those that go. */
 export const RULES: usize = PATH_MTU + MAX_PEERS * PATH_MTU_SIZE;
-export const MAX_RULE_NUMBERS: u32 = 65536;
+export const MAX_RULE_NUMBERS: u32 = 1 << 17;
 export const RULE_COUNTER_SIZE: u32 = 16;
 
 const TRAFFIC_END: usize = RULES + MAX_RULE_NUMBERS * RULE_COUNTER_SIZE;
@@ -284,7 +286,22 @@ export const MAX_PACKET: u32 = 65535 + 40;
 export const SLOT_SIZE: u32 = 65536 + HEADROOM + 1088;
 
 export const SLOTS: usize = (DEVICE_END + GUARD + 63) & ~63;
-export const END: usize = SLOTS + BATCH * SLOT_SIZE;
+
+const SLOTS_END: usize = SLOTS + BATCH * SLOT_SIZE;
+
+// ------------------------------------------------------------------ trace
+
+/** What the stages did, in the memory of an explanation (assembly/trace.ts); no other ever touches it. */
+export const TRACE: usize = (SLOTS_END + 63) & ~63;
+export const TRACE_COUNT: usize = TRACE;
+export const TRACE_RECORDS: usize = TRACE + 64;
+export const MAX_TRACE: u32 = 1024;
+/** Where a record holds the packet, from ENCAP_SIZE before its IP header on, and how many bytes of it. */
+export const TRACE_PACKET: u32 = 36;
+export const TRACE_BYTES: u32 = 160;
+export const TRACE_SIZE: u32 = TRACE_PACKET + TRACE_BYTES;
+
+export const END: usize = TRACE_RECORDS + MAX_TRACE * TRACE_SIZE;
 
 /** Where the guard bands begin; each is GUARD_SIZE bytes of what the host filled it with. */
 export const GUARD_SIZE: u32 = GUARD;

@@ -52,6 +52,23 @@ import { deliverWhole, isWhole } from "./stages/whole";
 import { recall, remember } from "./tables/flow";
 import { THIS_NODE } from "./tables/peer";
 import { lookupDestinations, lookupSources } from "./tables/route";
+import {
+  ADMIT,
+  ANSWER,
+  CLAMP,
+  COALESCE,
+  DECAP,
+  ENCAP,
+  FLOW,
+  LOOKUP,
+  OFFLOAD,
+  PARSE,
+  POLICE,
+  RELAY,
+  ROUTE,
+  step,
+  stepAll,
+} from "./trace";
 import { hasRoom } from "./wire-list";
 
 // --------------------------------------------------------------- outbound
@@ -62,13 +79,14 @@ export function outbound(from: u32, count: u32): u32 {
     begin();
     takeReads(count);
     lookupDestinations(0, count);
+    stepAll(LOOKUP, 0, count);
   }
   clearLists();
   let i = from;
   for (; i < count && hasRoom(); i++) {
     const p = packetAt(i);
     if (p.verdict == 0) p.verdict = toWire(p);
-    if (p.verdict) p.verdict = answer(p, p.verdict);
+    if (p.verdict) p.verdict = step(ANSWER, p, answer(p, p.verdict));
   }
   if (i == count) rememberBatch(count);
   return i;
@@ -79,24 +97,27 @@ function takeReads(count: u32): void {
     const ip = SLOTS + i * SLOT_SIZE + HEADROOM;
     const p = nextPacket(ip, load<u32>(LENGTHS + i * 4) - VIRTIO_SIZE);
     p.verdict = fromDevice(p);
-    if (p.verdict == 0) recall(p, OUT);
+    if (p.verdict) continue;
+    recall(p, OUT);
+    step(FLOW, p, 0);
   }
 }
 
 function fromDevice(p: Packet): i32 {
   if (<i32>p.length < 0) return TRUNCATED;
-  const r = parse(p);
+  const r = step(PARSE, p, parse(p));
   if (r) return r;
-  return offload(p);
+  return step(OFFLOAD, p, offload(p));
 }
 
 function toWire(p: Packet): i32 {
-  let r = policeOut(p);
+  let r = step(POLICE, p, policeOut(p));
   if (r) return r;
-  r = route(p);
+  r = step(ROUTE, p, route(p));
   if (r) return r;
   clamp(p);
-  return encap(p);
+  step(CLAMP, p, 0);
+  return step(ENCAP, p, encap(p));
 }
 
 /** Last of all: a newcomer may displace a flow, whose headers a packet of the batch was still to use. */
@@ -140,6 +161,7 @@ function takeVector(count: u32): void {
   const to = load<u32>(PACKET_COUNT);
   lookupSources(from, to);
   lookupDestinations(from, to);
+  stepAll(LOOKUP, from, to);
 }
 
 /** A datagram, or a train of them, each of which is a packet. */
@@ -169,33 +191,37 @@ function takeDatagram(ip: usize, length: u32, message: u32, segmentSize: u32): v
   p.sender = sender;
   p.segmentSize = segmentSize;
   p.verdict = fromWire(p);
-  if (p.verdict == 0) recall(p, IN);
+  if (p.verdict) return;
+  recall(p, IN);
+  step(FLOW, p, 0);
 }
 
 function fromWire(p: Packet): i32 {
-  const r = decap(p);
+  const r = step(DECAP, p, decap(p));
   if (r) return r;
-  return parse(p);
+  return step(PARSE, p, parse(p));
 }
 
 function fromPeer(p: Packet): i32 {
-  const r = admit(p);
+  const r = step(ADMIT, p, admit(p));
   if (r) return r;
   return p.owner == THIS_NODE ? toDevice(p) : toNextPeer(p);
 }
 
 function toDevice(p: Packet): i32 {
-  const r = policeIn(p);
-  if (r) return answer(p, r);
+  const r = step(POLICE, p, policeIn(p));
+  if (r) return step(ANSWER, p, answer(p, r));
   remember(p, IN);
   clamp(p);
-  return p.segmentSize ? deliverWhole(p) : coalesce(p);
+  step(CLAMP, p, 0);
+  return step(COALESCE, p, p.segmentSize ? deliverWhole(p) : coalesce(p));
 }
 
 function toNextPeer(p: Packet): i32 {
   remember(p, IN);
-  const r = relay(p);
-  return r ? answer(p, r) : encap(p);
+  const r = step(RELAY, p, relay(p));
+  if (r) return step(ANSWER, p, answer(p, r));
+  return step(ENCAP, p, encap(p));
 }
 
 function clearLists(): void {

@@ -3,9 +3,7 @@
  * memory. No root, no device, no timer: time moves by `advance`.
  */
 import {
-  type Endpoint,
   firstHost,
-  formatEndpoint,
   type Prefix,
   parseAddress,
   parseEndpoint,
@@ -13,14 +11,20 @@ import {
   parsePrefix,
 } from "./address.js";
 import type { Own } from "./compile/compiler.js";
-import { readSockaddr, writeSockaddr } from "./compile/peers.js";
-import { type Counters, type PeerTraffic, readCounters } from "./core/counters.js";
+import {
+  type Counters,
+  type PeerTraffic,
+  type RuleTraffic,
+  readCounters,
+} from "./core/counters.js";
 import { Core } from "./core/instance.js";
-import { takeMail } from "./core/mailbox.js";
+import { type Outcome, Passage } from "./core/passage.js";
 import { Publisher } from "./core/publish.js";
-import { ANSWERED, type Reason, reasonNames } from "./core/reasons.js";
 import { WeftError } from "./error.js";
 import type { Peer } from "./peer.js";
+import { type PolicyDocument, readPolicy } from "./policy/document.js";
+import { NO_RULES, type Place, type PolicyRules, rulesOf } from "./policy/rules.js";
+import type { Members } from "./policy/selectors.js";
 
 export interface DataplaneOptions {
   /** VXLAN network identifier, 1 to 16,777,215. */
@@ -38,20 +42,16 @@ export interface DataplaneOptions {
   leases: readonly string[];
   /** Where peers reach this node, `ip:port`. */
   underlay: string;
+  /** What policies call this node, as in `node:NAME`. */
+  name?: string;
 }
 
-/** `control`: a datagram of the mesh, not a packet; it is the caller's. */
-export type Verdict = "sent" | "delivered" | "answered" | "dropped" | "control";
+/** What a rule of the policy met, and where it stands. */
+export type RuleCounter = Place & RuleTraffic;
 
-/** What became of one packet. */
-export interface Outcome {
-  verdict: Verdict;
-  /** Why it was dropped or answered. */
-  reason?: Reason;
-  /** VXLAN datagrams for the wire. */
-  datagrams: { to: string; bytes: Uint8Array }[];
-  /** IP packets for the device. */
-  packets: Uint8Array[];
+export interface DataplaneCounters extends Counters {
+  /** Every rule in force, those that met nothing included. */
+  rules: RuleCounter[];
 }
 
 const MAX_VNI = 0xffffff;
@@ -66,19 +66,25 @@ const MAX_MTU = 65_465;
 export class Dataplane {
   readonly #core: Core;
   readonly #publisher: Publisher;
+  readonly #passage: Passage;
   readonly #own: Own;
+  readonly #name: string | undefined;
+  #peers: readonly Peer[] = [];
+  #policy: PolicyDocument | undefined;
+  #rules: PolicyRules = NO_RULES;
   #now = 0;
 
   private constructor(core: Core, own: Own, options: DataplaneOptions) {
     this.#core = core;
     this.#own = own;
+    this.#name = options.name;
     this.#publisher = new Publisher(core);
     const address = parseAddress(options.address);
     const other = own.leases.find(({ family }) => family !== address.family);
     this.#publisher.setAddress(address);
     if (other) this.#publisher.setAddress(firstHost(other));
     this.#publisher.publish(own, []);
-    core.exports.prepareReceive();
+    this.#passage = new Passage(core);
   }
 
   /** @throws WeftError when an option cannot be */
@@ -97,19 +103,22 @@ export class Dataplane {
    * @throws WeftError when they contradict each other; then nothing has changed
    */
   setPeers(peers: readonly Peer[]): void {
-    this.#publisher.publish(this.#own, peers);
+    this.#publish(peers, this.#policy);
+  }
+
+  /**
+   * The policy from now on, YAML or JSON text or what JSON.parse would make of it
+   * (docs/policy.md). Live flows are judged again by it.
+   * @throws WeftError naming the line when it cannot be; then what was in force stays in force
+   */
+  setPolicy(policy: string | object): void {
+    const text = typeof policy === "string" ? policy : JSON.stringify(policy, null, 2);
+    this.#publish(this.#peers, readPolicy(text, "policy"));
   }
 
   /** Takes an IP packet, as this host would send it into the overlay. */
   fromDevice(packet: Uint8Array): Outcome {
-    const { bytes, view, layout, exports } = this.#core;
-    checkSize("packet", packet, layout.MAX_PACKET);
-    const ip = layout.SLOTS + layout.HEADROOM;
-    bytes.fill(0, ip - layout.VIRTIO_SIZE, ip);
-    bytes.set(packet, ip);
-    view.setUint32(layout.LENGTHS, layout.VIRTIO_SIZE + packet.length, true);
-    exports.outbound(0, 1);
-    return this.outcome(layout.OUT);
+    return this.#passage.fromDevice(packet);
   }
 
   /**
@@ -117,18 +126,17 @@ export class Dataplane {
    * for another peer is relayed: sent on in new headers.
    */
   fromWire(datagram: Uint8Array, from: string): Outcome {
-    const { bytes, view, layout, exports } = this.#core;
-    checkSize("datagram", datagram, layout.ENCAP_SIZE + layout.MAX_PACKET);
-    this.writeSender(parseEndpoint(from));
-    bytes.set(datagram, layout.SLOTS + layout.HEADROOM - layout.ENCAP_SIZE);
-    view.setUint32(layout.RECEIVE + layout.MMSGHDR_LEN, datagram.length, true);
-    exports.inbound(0, 1);
-    return this.outcome(layout.IN);
+    return this.#passage.fromWire(datagram, parseEndpoint(from));
   }
 
-  /** How packets ended, by direction. */
-  counters(): Counters {
-    return readCounters(this.#core);
+  /** How packets ended, by direction, and what the rules of the policy met. */
+  counters(): DataplaneCounters {
+    const places = [...this.#rules.places];
+    const traffic = this.#publisher.ruleTraffic(places.map(([number]) => number));
+    return {
+      ...readCounters(this.#core),
+      rules: places.map(([, place], i) => ({ ...place, ...traffic[i]! })),
+    };
   }
 
   /** What went to and came from a peer, by name. */
@@ -148,69 +156,19 @@ export class Dataplane {
     this.#core.setClock(this.#now);
   }
 
-  /** As recvmmsg would: who sent it, and that it is a datagram by itself. */
-  private writeSender(from: Endpoint): void {
-    const { bytes, view, layout, memory } = this.#core;
-    bytes.fill(0, layout.RECEIVE_NAMES, layout.RECEIVE_NAMES + layout.NAME_SIZE);
-    writeSockaddr(new DataView(memory.buffer, layout.RECEIVE_NAMES, layout.NAME_SIZE), from);
-    view.setBigUint64(layout.RECEIVE + layout.MMSGHDR_CONTROLLEN, 0n, true);
+  #publish(peers: readonly Peer[], policy: PolicyDocument | undefined): void {
+    const { leases } = this.#own;
+    const rules = policy ? rulesOf(policy, this.#members(peers), leases, this.#rules) : this.#rules;
+    this.#publisher.publish(this.#own, peers, rules);
+    this.#peers = structuredClone(peers);
+    this.#policy = policy;
+    this.#rules = rules;
   }
 
-  /** Takes what the core left in its vectors, and counts the packet. */
-  private outcome(direction: number): Outcome {
-    const { view, layout, exports } = this.#core;
-    const number = view.getInt32(layout.PACKETS + layout.PACKET_VERDICT, true);
-    const [datagrams, packets] = [this.takeDatagrams(), this.takePackets()];
-    const [mail] = takeMail(this.#core);
-    exports.settle(direction);
-    if (mail) return { verdict: "control", datagrams, packets };
-    if (number === 0) {
-      return { verdict: datagrams.length > 0 ? "sent" : "delivered", datagrams, packets };
-    }
-    const verdict = number & ANSWERED ? "answered" : "dropped";
-    return { verdict, reason: reasonNames[number & ~ANSWERED]!, datagrams, packets };
-  }
-
-  private takeDatagrams(): Outcome["datagrams"] {
-    const { view, layout, memory } = this.#core;
-    const count = view.getUint32(layout.WIRE_COUNT, true);
-    return Array.from({ length: count }, (_, i) => {
-      const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
-      const name = this.pointer(message + layout.MMSGHDR_NAME);
-      const iovecs = this.pointer(message + layout.MMSGHDR_IOV);
-      const slices = this.pointer(message + layout.MMSGHDR_IOVLEN);
-      return {
-        to: formatEndpoint(readSockaddr(new DataView(memory.buffer, name, layout.NAME_SIZE))),
-        bytes: this.gather(iovecs, slices),
-      };
-    });
-  }
-
-  private takePackets(): Uint8Array[] {
-    const { view, layout, exports } = this.#core;
-    const count = view.getUint32(layout.DEVICE_COUNT, true);
-    return Array.from({ length: count }, (_, i) => {
-      const slices = view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true);
-      const iovecs = layout.DEVICE_IOVECS + i * layout.MAX_SLICES * layout.IOVEC_SIZE;
-      exports.finishWrite(this.pointer(iovecs), this.pointer(iovecs + layout.IOVEC_LEN));
-      return this.gather(iovecs, slices).subarray(layout.VIRTIO_SIZE);
-    });
-  }
-
-  /** A copy of the bytes that iovecs name, one after the other. */
-  private gather(iovecs: number, count: number): Uint8Array {
-    const { layout, bytes } = this.#core;
-    const parts = Array.from({ length: count }, (_, i) => {
-      const start = this.pointer(iovecs + i * layout.IOVEC_SIZE);
-      const length = this.pointer(iovecs + i * layout.IOVEC_SIZE + layout.IOVEC_LEN);
-      return bytes.subarray(start, start + length);
-    });
-    return new Uint8Array(Buffer.concat(parts));
-  }
-
-  /** A u64; no kernel looks into this memory (HOST_BASE is 0), so an address is an offset. */
-  private pointer(at: number): number {
-    return Number(this.#core.view.getBigUint64(at, true));
+  #members(peers: readonly Peer[]): Members {
+    const members = new Map(peers.map(({ name, leases }) => [name, leases.map(parsePrefix)]));
+    if (this.#name !== undefined) members.set(this.#name, [...this.#own.leases]);
+    return members;
   }
 }
 
@@ -221,11 +179,5 @@ function checkRange(name: string, value: number, least: number, most: number): v
       `${name} is ${value}`,
       `give a whole number from ${least} to ${most}`,
     );
-  }
-}
-
-function checkSize(what: string, bytes: Uint8Array, most: number): void {
-  if (bytes.length > most) {
-    throw new RangeError(`a ${what} of ${bytes.length} bytes cannot be: the most is ${most}`);
   }
 }

@@ -1,12 +1,18 @@
 /** What embedders import. */
 
-export type { Counters, DirectionCounters, PeerTraffic } from "./core/counters.js";
+export type {
+  Counters,
+  DirectionCounters,
+  PeerTraffic,
+  RuleTraffic,
+} from "./core/counters.js";
+export type { Outcome, Verdict } from "./core/passage.js";
 export { explainReason, type Reason } from "./core/reasons.js";
 export {
   Dataplane,
+  type DataplaneCounters,
   type DataplaneOptions,
-  type Outcome,
-  type Verdict,
+  type RuleCounter,
 } from "./dataplane.js";
 export { WeftError } from "./error.js";
 export type { Peer } from "./peer.js";

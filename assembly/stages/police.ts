@@ -5,6 +5,7 @@ import {
   ACL_LPM4,
   ACL_LPM6,
   ACL_MAX_RULES,
+  ACL_RULE_BITS,
   findRule,
   isPoliced,
   nextAfter,
@@ -17,6 +18,7 @@ import {
 import { lookup4, lookup6 } from "../tables/lpm";
 import { THIS_NODE } from "../tables/peer";
 import { countRule } from "../tables/rule";
+import { stepRule } from "../trace";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { ICMP, ICMPV6, SCTP, TCP, UDP } from "../wire/protocol";
@@ -56,6 +58,7 @@ function judge(p: Packet, direction: u32): u32 {
     const rule = ruleAt(acl, direction, bit);
     const action = rule >> RULE_ACTION_SHIFT;
     countRule(rule & RULE_NUMBER, p.length);
+    stepRule(p, rule, (direction << ACL_RULE_BITS) | bit);
     if (action == RULE_ALLOW || action == RULE_DENY) {
       p.rule = rule & RULE_NUMBER;
       return action;

@@ -26,7 +26,7 @@ export interface Addresses {
 
 /** A packet meets a rule when it fits in every field. */
 export interface AclRule {
-  /** Of its counter; it stays the same while the rule does. 1 to 65,535: 0 is no rule's (MAX_RULE_NUMBERS). */
+  /** Of its counter; it stays the same while the rule does. Less than MAX_RULE_NUMBERS, and not 0, which is no rule's. */
   readonly number: number;
   /** Of the end that is protected: the source on the way out, the destination on the way in. */
   readonly near: Addresses;

@@ -1,4 +1,5 @@
 /** The core: the WebAssembly module, loaded, with the memory it shares with the host. */
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { type Layout, readLayout } from "./layout.js";
 
@@ -56,8 +57,11 @@ export interface CoreFunctions {
 /** As in asconfig.json. The memory never grows: that would detach every view of it. */
 const PAGES = 3008;
 const WASM = new URL("../../build/core.wasm", import.meta.url);
+/** The same source, with what leaves a trace (assembly/trace.ts). */
+const EXPLAINING = new URL("../../build/explain.wasm", import.meta.url);
 
 let compiled: Promise<WebAssembly.Module> | undefined;
+let explaining: WebAssembly.Module | undefined;
 
 export class Core {
   readonly layout: Layout;
@@ -86,11 +90,19 @@ export class Core {
   }): Promise<Core> {
     if (shared) return new Core(shared.module, shared.memory);
     compiled ??= readFile(WASM).then((bytes) => WebAssembly.compile(bytes));
-    const memory = new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
-    return new Core(await compiled, memory);
+    return new Core(await compiled, newMemory());
+  }
+
+  /** A core with a memory of its own, where every stage leaves a trace. */
+  static explaining(): Core {
+    explaining ??= new WebAssembly.Module(readFileSync(EXPLAINING));
+    return new Core(explaining, newMemory());
   }
 
   setClock(milliseconds: number): void {
     this.view.setFloat64(this.layout.CLOCK, milliseconds, true);
   }
 }
+
+const newMemory = (): WebAssembly.Memory =>
+  new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });

@@ -176,6 +176,7 @@ export class Publisher {
 
   private forgetRule(number: number): void {
     const { bytes, layout } = this.#core;
+    if (number >= layout.MAX_RULE_NUMBERS) throw new RangeError(`no rule has number ${number}`);
     const at = layout.RULES + number * layout.RULE_COUNTER_SIZE;
     bytes.fill(0, at, at + layout.RULE_COUNTER_SIZE);
   }

@@ -1,6 +1,7 @@
 /** The part of the WebAssembly JavaScript interface used here; Node's own types leave it out. */
 declare namespace WebAssembly {
   class Module {
+    constructor(bytes: Uint8Array);
     private readonly brand;
   }
   class Memory {

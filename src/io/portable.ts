@@ -3,7 +3,8 @@
  * process. No root, no FFI; slower than the kernel path, and the same core.
  */
 import { EventEmitter } from "node:events";
-import type { Dataplane, Outcome } from "../dataplane.js";
+import type { Outcome } from "../core/passage.js";
+import type { Dataplane } from "../dataplane.js";
 import type { DataPath } from "../mesh/datapath.js";
 import type { Device } from "./device.js";
 import type { Underlay } from "./underlay.js";

@@ -44,7 +44,7 @@ export const NO_RULES: PolicyRules = {
 };
 
 /** Numbers go from 1 to this: as many as fit, for rules that go and as many that come. */
-export const MAX_RULE_NUMBER = 65_536;
+export const MAX_RULE_NUMBER = 131_071;
 
 /**
  * @param own the leases of this node

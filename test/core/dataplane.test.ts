@@ -230,6 +230,7 @@ describe("counters", () => {
         ...{ received: 2, delivered: 1, answered: 0, dropped: { "unknown-peer": 1 } },
         ...{ relayed: 0, control: 0, controlDropped: 0 },
       },
+      rules: [],
     });
     expect(dp.traffic("b")).toEqual({
       sentPackets: 2,

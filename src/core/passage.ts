@@ -1,0 +1,123 @@
+/** Takes one packet at a time through a core, and gives what became of it. */
+import { type Endpoint, formatEndpoint } from "../address.js";
+import { readSockaddr, writeSockaddr } from "../compile/peers.js";
+import type { Core } from "./instance.js";
+import { takeMail } from "./mailbox.js";
+import { ANSWERED, type Reason, reasonNames } from "./reasons.js";
+
+/** `control`: a datagram of the mesh, not a packet; it is the caller's. */
+export type Verdict = "sent" | "delivered" | "answered" | "dropped" | "control";
+
+/** What became of one packet. */
+export interface Outcome {
+  verdict: Verdict;
+  /** Why it was dropped or answered. */
+  reason?: Reason;
+  /** VXLAN datagrams for the wire. */
+  datagrams: { to: string; bytes: Uint8Array }[];
+  /** IP packets for the device. */
+  packets: Uint8Array[];
+}
+
+export class Passage {
+  readonly #core: Core;
+
+  constructor(core: Core) {
+    this.#core = core;
+    core.exports.prepareReceive();
+  }
+
+  /** Takes an IP packet, as the host would send it into the overlay. */
+  fromDevice(packet: Uint8Array): Outcome {
+    const { bytes, view, layout, exports } = this.#core;
+    checkSize("packet", packet, layout.MAX_PACKET);
+    const ip = layout.SLOTS + layout.HEADROOM;
+    bytes.fill(0, ip - layout.VIRTIO_SIZE, ip);
+    bytes.set(packet, ip);
+    view.setUint32(layout.LENGTHS, layout.VIRTIO_SIZE + packet.length, true);
+    exports.outbound(0, 1);
+    return this.outcome(layout.OUT);
+  }
+
+  /** Takes a datagram that came in on the VXLAN port. */
+  fromWire(datagram: Uint8Array, from: Endpoint): Outcome {
+    const { bytes, view, layout, exports } = this.#core;
+    checkSize("datagram", datagram, layout.ENCAP_SIZE + layout.MAX_PACKET);
+    this.writeSender(from);
+    bytes.set(datagram, layout.SLOTS + layout.HEADROOM - layout.ENCAP_SIZE);
+    view.setUint32(layout.RECEIVE + layout.MMSGHDR_LEN, datagram.length, true);
+    exports.inbound(0, 1);
+    return this.outcome(layout.IN);
+  }
+
+  /** As recvmmsg would: who sent it, and that it is a datagram by itself. */
+  private writeSender(from: Endpoint): void {
+    const { bytes, view, layout, memory } = this.#core;
+    bytes.fill(0, layout.RECEIVE_NAMES, layout.RECEIVE_NAMES + layout.NAME_SIZE);
+    writeSockaddr(new DataView(memory.buffer, layout.RECEIVE_NAMES, layout.NAME_SIZE), from);
+    view.setBigUint64(layout.RECEIVE + layout.MMSGHDR_CONTROLLEN, 0n, true);
+  }
+
+  /** Takes what the core left in its vectors, and counts the packet. */
+  private outcome(direction: number): Outcome {
+    const { view, layout, exports } = this.#core;
+    const number = view.getInt32(layout.PACKETS + layout.PACKET_VERDICT, true);
+    const [datagrams, packets] = [this.takeDatagrams(), this.takePackets()];
+    const [mail] = takeMail(this.#core);
+    exports.settle(direction);
+    if (mail) return { verdict: "control", datagrams, packets };
+    if (number === 0) {
+      return { verdict: datagrams.length > 0 ? "sent" : "delivered", datagrams, packets };
+    }
+    const verdict = number & ANSWERED ? "answered" : "dropped";
+    return { verdict, reason: reasonNames[number & ~ANSWERED]!, datagrams, packets };
+  }
+
+  private takeDatagrams(): Outcome["datagrams"] {
+    const { view, layout, memory } = this.#core;
+    const count = view.getUint32(layout.WIRE_COUNT, true);
+    return Array.from({ length: count }, (_, i) => {
+      const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
+      const name = this.pointer(message + layout.MMSGHDR_NAME);
+      const iovecs = this.pointer(message + layout.MMSGHDR_IOV);
+      const slices = this.pointer(message + layout.MMSGHDR_IOVLEN);
+      return {
+        to: formatEndpoint(readSockaddr(new DataView(memory.buffer, name, layout.NAME_SIZE))),
+        bytes: this.gather(iovecs, slices),
+      };
+    });
+  }
+
+  private takePackets(): Uint8Array[] {
+    const { view, layout, exports } = this.#core;
+    const count = view.getUint32(layout.DEVICE_COUNT, true);
+    return Array.from({ length: count }, (_, i) => {
+      const slices = view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true);
+      const iovecs = layout.DEVICE_IOVECS + i * layout.MAX_SLICES * layout.IOVEC_SIZE;
+      exports.finishWrite(this.pointer(iovecs), this.pointer(iovecs + layout.IOVEC_LEN));
+      return this.gather(iovecs, slices).subarray(layout.VIRTIO_SIZE);
+    });
+  }
+
+  /** A copy of the bytes that iovecs name, one after the other. */
+  private gather(iovecs: number, count: number): Uint8Array {
+    const { layout, bytes } = this.#core;
+    const parts = Array.from({ length: count }, (_, i) => {
+      const start = this.pointer(iovecs + i * layout.IOVEC_SIZE);
+      const length = this.pointer(iovecs + i * layout.IOVEC_SIZE + layout.IOVEC_LEN);
+      return bytes.subarray(start, start + length);
+    });
+    return new Uint8Array(Buffer.concat(parts));
+  }
+
+  /** A u64; no kernel looks into this memory (HOST_BASE is 0), so an address is an offset. */
+  private pointer(at: number): number {
+    return Number(this.#core.view.getBigUint64(at, true));
+  }
+}
+
+function checkSize(what: string, bytes: Uint8Array, most: number): void {
+  if (bytes.length > most) {
+    throw new RangeError(`a ${what} of ${bytes.length} bytes cannot be: the most is ${most}`);
+  }
+}

@@ -1,0 +1,134 @@
+/** A policy document in the dataplane that embedders use. */
+import { beforeEach, describe, expect, it } from "vitest";
+import { Dataplane, type Peer } from "weft";
+import { ipv4, TCP, tcp, UDP, udp, vxlan } from "../packets.js";
+
+const WEB = `
+groups:
+  clients: [10.244.2.0/24, "node:c"]
+policies:
+  - name: web
+    order: 100
+    applies: [10.244.1.80/32]
+    ingress:
+      - { action: log, from: [10.244.2.66/32] }
+      - { action: allow, protocol: tcp, from: ["group:clients"], notFrom: [10.244.2.9/32], ports: [80, 8000-8100] }
+  - name: nothing-but-dns
+    order: 200
+    applies: [10.244.1.0/24]
+    egress:
+      - { action: allow, protocol: udp, ports: [53] }
+`;
+const B: Peer = {
+  name: "b",
+  endpoint: "192.0.2.2:4789",
+  mac: "02:00:00:00:00:02",
+  leases: ["10.244.2.0/24"],
+};
+const C: Peer = {
+  name: "c",
+  endpoint: "192.0.2.3:4789",
+  mac: "02:00:00:00:00:03",
+  leases: ["10.244.3.0/24"],
+};
+const SERVER = "10.244.1.80";
+
+let dp: Dataplane;
+beforeEach(async () => {
+  dp = await Dataplane.create({
+    vni: 1,
+    mac: "02:00:00:00:00:01",
+    mtu: 1450,
+    address: "10.244.1.1",
+    leases: ["10.244.1.0/24"],
+    underlay: "192.0.2.1:4789",
+    name: "a",
+  });
+  dp.setPeers([B, C]);
+});
+
+const SYN = 2;
+const syn = (src: string, dport: number) =>
+  ipv4({
+    src,
+    dst: SERVER,
+    protocol: TCP,
+    payload: tcp(src, SERVER, new Uint8Array(0), { dport, flags: SYN }),
+  });
+const from = (src: string, dport: number) => {
+  const endpoint = src.startsWith("10.244.2.") ? B.endpoint : C.endpoint;
+  return dp.fromWire(vxlan(syn(src, dport)), endpoint);
+};
+const datagram = (dst: string, dport: number) => {
+  const src = "10.244.1.7";
+  return dp.fromDevice(
+    ipv4({ src, dst, protocol: UDP, payload: udp(src, dst, new Uint8Array(4), { dport }) }),
+  );
+};
+const metBy = (policy: string, index: number) =>
+  dp.counters().rules.find((rule) => rule.policy === policy && rule.index === index)?.packets;
+
+describe("a policy document", () => {
+  it("judges what comes in and what goes out", () => {
+    expect(from("10.244.2.1", 22).verdict).toBe("delivered");
+    dp.setPolicy(WEB);
+    expect(from("10.244.2.1", 22)).toMatchObject({ verdict: "answered", reason: "denied-ingress" });
+    expect(from("10.244.2.1", 80).verdict).toBe("delivered");
+    expect(from("10.244.3.1", 8050).verdict).toBe("delivered");
+    expect(from("10.244.2.9", 80).reason).toBe("denied-ingress");
+    expect(datagram("10.244.2.1", 53).verdict).toBe("sent");
+    expect(datagram("10.244.2.1", 54)).toMatchObject({
+      verdict: "answered",
+      reason: "denied-egress",
+    });
+  });
+
+  it("counts what each of its rules met, and says where the rule stands", () => {
+    dp.setPolicy(WEB);
+    from("10.244.2.66", 80);
+    from("10.244.2.66", 22);
+    from("10.244.2.1", 81);
+    expect(dp.counters().rules).toEqual([
+      expect.objectContaining({
+        tier: "default",
+        policy: "nothing-but-dns",
+        direction: "egress",
+        index: 0,
+        line: 15,
+        packets: 0,
+      }),
+      expect.objectContaining({ kind: "tier default", direction: "egress", packets: 0 }),
+      expect.objectContaining({ policy: "web", action: "log", index: 0, line: 9, packets: 2 }),
+      expect.objectContaining({ policy: "web", action: "allow", index: 1, line: 10, packets: 1 }),
+      expect.objectContaining({ kind: "tier default", direction: "ingress", packets: 2 }),
+    ]);
+    expect(metBy("web", 1)).toBe(1);
+  });
+
+  it("follows the nodes that it names: they come, and they go", () => {
+    dp.setPolicy(WEB);
+    expect(from("10.244.3.1", 80).verdict).toBe("delivered");
+    dp.setPeers([B, { ...C, leases: ["10.244.4.0/24"] }]);
+    dp.setPeers([B, { ...C, name: "d" }]);
+    expect(from("10.244.3.2", 80).reason).toBe("denied-ingress");
+    dp.setPeers([B, C]);
+    expect(from("10.244.3.3", 80).verdict).toBe("delivered");
+    expect(metBy("web", 1)).toBe(2);
+  });
+
+  it("that cannot be is refused whole, with its line; what was in force stays in force", () => {
+    dp.setPolicy(WEB);
+    expect(() => dp.setPolicy(WEB.replace("ports: [53]", "ports: [70000]"))).toThrow(/policy:15/);
+    expect(() => dp.setPolicy({ policies: [{ name: "x", appies: [] }] })).toThrow(/appies/);
+    expect(from("10.244.2.1", 22).reason).toBe("denied-ingress");
+    expect(from("10.244.2.1", 80).verdict).toBe("delivered");
+  });
+
+  it("may be an object as well, and one without policies lets everything pass", () => {
+    dp.setPolicy({ policies: [{ name: "none", applies: [`${SERVER}/32`], ingress: [] }] });
+    expect(from("10.244.2.1", 80).reason).toBe("denied-ingress");
+    dp.setPolicy({ policies: [] });
+    expect(from("10.244.2.1", 80).verdict).toBe("delivered");
+    expect(dp.counters().rules).toEqual([]);
+  });
+});
