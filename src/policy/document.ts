@@ -13,7 +13,7 @@ export const MAX_GROUPS = 1024;
 export const MAX_TIERS = 64;
 export const MAX_POLICIES = 4096;
 /** In all policies together, both directions. */
-export const MAX_DOCUMENT_RULES = 32_768;
+export const MAX_DOCUMENT_RULES = 32_000;
 /** Addresses, nodes and groups in one list. */
 export const MAX_SELECTORS = 16_384;
 export const MAX_PORTS = 256;

@@ -4,24 +4,12 @@
  */
 import { overlaps, type Prefix } from "../address.js";
 import type { AclEntry, AclRule, AclRules, Addresses } from "../compile/acl.js";
-import type { Action, Direction, Policy, PolicyDocument, Rule, Tier } from "./document.js";
+import type { Direction, Policy, PolicyDocument, Rule, Tier } from "./document.js";
 import { fieldsOf } from "./fields.js";
+import { type Place, placeOfDefault, placeOfRule } from "./place.js";
 import { distinct, type Members, Resolver } from "./selectors.js";
 
-/** Where a rule's number stands in the document. */
-export interface Place {
-  readonly direction: Direction;
-  readonly tier: string;
-  /** A rule, or what the tier does with packets of its endpoints that met none of its rules. */
-  readonly kind: "rule" | "tier default" | "shadow default";
-  readonly action: Action;
-  /** It counts what it would do, and does nothing. */
-  readonly isShadow: boolean;
-  /** Of a rule. */
-  readonly policy?: string;
-  readonly index?: number;
-  readonly line?: number;
-}
+export type { Place } from "./place.js";
 
 export interface PolicyRules {
   /** For the core: egress, ingress. */
@@ -42,9 +30,6 @@ export const NO_RULES: PolicyRules = {
   made: new Map(),
   numbers: new Map(),
 };
-
-/** Numbers go from 1 to this: as many as fit, for rules that go and as many that come. */
-export const MAX_RULE_NUMBER = 131_071;
 
 /**
  * @param own the leases of this node
@@ -139,14 +124,13 @@ class TierRules {
 
   #addPolicy(list: List, { policy, near }: Concerning, leave: Mark, again = ""): void {
     const { name, isShadow } = policy;
-    const common = { direction: this.#direction, tier: this.#tier, policy: name, isShadow };
     const times = new Map<string, number>();
     for (const [index, rule] of policy[this.#direction]!.entries()) {
-      const { action, line, words } = rule;
+      const { action, words } = rule;
       const time = (times.get(words) ?? 0) + 1;
       times.set(words, time);
       const key = `${this.#direction} ${this.#tier} ${name} ${isShadow} ${time} ${words}`;
-      const number = this.#register.numberOf(key, { ...common, kind: "rule", action, index, line });
+      const number = this.#register.numberOf(key, placeOfRule(this.#direction, policy, index));
       const decides = !isShadow && (action === "allow" || action === "deny");
       const made = this.#make(rule, near, decides ? action : "count", number);
       if (made)
@@ -175,20 +159,14 @@ class TierRules {
     but: readonly Concerning[] = [],
     again = "",
   ): void {
-    const isShadow = kind === "shadow default";
     const key = `${this.#direction} ${this.#tier} ${kind}`;
-    const number = this.#register.numberOf(key, {
-      direction: this.#direction,
-      tier: this.#tier,
-      kind,
-      action: "deny",
-      isShadow,
-    });
+    const place = placeOfDefault(this.#direction, this.#tier, kind);
+    const number = this.#register.numberOf(key, place);
     const made = {
       number,
       near: { in: protectedBy(of), not: protectedBy(but) },
       ...ANY,
-      action: isShadow ? "count" : "deny",
+      action: place.isShadow ? "count" : "deny",
     } as const;
     list.add(this.#register.asBefore(key + again, made));
   }

@@ -1,0 +1,34 @@
+/** Where in the document something was decided or counted. */
+import type { Action, Direction, Policy } from "./document.js";
+
+export interface Place {
+  readonly direction: Direction;
+  readonly tier: string;
+  /** A rule, or what the tier does with packets of its endpoints that met none of its rules. */
+  readonly kind: "rule" | "tier default" | "shadow default";
+  readonly action: Action;
+  /** It counts what it would do, and does nothing. */
+  readonly isShadow: boolean;
+  /** Of a rule. */
+  readonly policy?: string;
+  readonly index?: number;
+  readonly line?: number;
+}
+
+export function placeOfRule(direction: Direction, policy: Policy, index: number): Place {
+  const { action, line } = policy[direction]![index]!;
+  const { tier, name, isShadow } = policy;
+  return { direction, tier, kind: "rule", action, isShadow, policy: name, index, line };
+}
+
+export const placeOfDefault = (
+  direction: Direction,
+  tier: string,
+  kind: "tier default" | "shadow default",
+): Place => ({ direction, tier, kind, action: "deny", isShadow: kind === "shadow default" });
+
+/** `web ingress 0`, or `end of default ingress`: as expectations name it, and counters. */
+export function nameOf({ direction, tier, kind, policy, index }: Place): string {
+  if (kind === "rule") return `${policy} ${direction} ${index}`;
+  return `${kind === "shadow default" ? "shadow " : ""}end of ${tier} ${direction}`;
+}
