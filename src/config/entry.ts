@@ -82,7 +82,8 @@ export class Entry {
     return this.read((text) => {
       const word = known.find((one) => one === text);
       if (word !== undefined) return word;
-      throw this.bad(`"${printable(text)}" is not known here`, remedyFor(text, known));
+      const { code } = this.#source;
+      throw new WeftError(code, `"${printable(text)}" is not known here`, remedyFor(text, known));
     });
   }
 

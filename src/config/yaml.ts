@@ -6,6 +6,7 @@
 import { type Document, isMap, isScalar, isSeq, type ParsedNode, parseDocument } from "yaml";
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
+import { tooDeepAt } from "./nesting.js";
 import { MAX_DEPTH, type Node, type Pair } from "./tree.js";
 
 export interface Yaml {
@@ -23,20 +24,13 @@ export function parseYaml(
   file: string,
   code: string,
 ): { readonly root: Node; lineOf(offset: number): number } {
-  const tooDeep = new WeftError(
-    code,
-    `${printable(file)}: it is nested more than ${MAX_DEPTH} deep`,
-    "close the brackets, and mend the indentation",
-  );
-  const { document, lineOf } = orTooDeep(tooDeep, () =>
-    // The library compares each key with all others of its map; who reads a map does it in one go.
-    composeYaml(text, file, code, { uniqueKeys: false }),
-  );
+  // The library compares each key with all others of its map; who reads a map does it in one go.
+  const { document, lineOf } = composeYaml(text, file, code, { uniqueKeys: false });
   const bad = (at: number, what: string, remedy: string) =>
     new WeftError(code, `${printable(file)}:${lineOf(at)}: ${what}`, remedy);
 
   const nodeOf = (node: ParsedNode | null, above: number, depth: number): Node => {
-    if (depth > MAX_DEPTH) throw tooDeep;
+    if (depth > MAX_DEPTH) throw bad(above, ...TOO_DEEP);
     if (node === null) return { kind: "text", at: above, text: "" };
     const [at] = node.range;
     if (isScalar(node)) return { kind: "text", at, text: String(node.value ?? "") };
@@ -57,14 +51,7 @@ export function parseYaml(
   return { root: nodeOf(document.contents, 0, 0), lineOf };
 }
 
-/** The library goes down a nested document by calling itself, and knows no end of it. */
-function orTooDeep<T>(tooDeep: WeftError, parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    throw error instanceof RangeError ? tooDeep : error;
-  }
-}
+const TOO_DEEP = ["this is nested too deeply", "close the brackets, mend the indentation"] as const;
 
 /** @throws WeftError when this is not YAML */
 export function composeYaml(
@@ -73,13 +60,17 @@ export function composeYaml(
   code: string,
   { uniqueKeys = true } = {},
 ): Yaml {
-  const document = parseDocument(text, { schema: "failsafe", prettyErrors: false, uniqueKeys });
   const lineOf = linesOf(text);
+  const bad = (at: number, what: string, remedy: string) =>
+    new WeftError(code, `${printable(file)}:${lineOf(at)}: ${what}`, remedy);
+  const tooDeep = tooDeepAt(text);
+  if (tooDeep !== undefined) throw bad(tooDeep, ...TOO_DEEP);
+  const document = parseDocument(text, { schema: "failsafe", prettyErrors: false, uniqueKeys });
   const [problem] = [...document.errors, ...document.warnings];
   if (!problem) return { document, lineOf };
-  throw new WeftError(
-    code,
-    `${printable(file)}:${lineOf(problem.pos[0])}: ${printable(problem.message)}`,
+  throw bad(
+    problem.pos[0],
+    printable(problem.message),
     'mend the YAML on that line; an address in brackets needs quotes: "[2001:db8::1]:4789"',
   );
 }

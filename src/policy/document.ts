@@ -2,11 +2,20 @@
  * The policy document: who may talk to whom, as a person wrote it, checked
  * whole. docs/policy.md tells what each word means.
  */
-import { bits, type Prefix, parseAddress, parsePrefix, printable } from "../address.js";
+import { type Prefix, printable } from "../address.js";
 import type { Range } from "../compile/acl.js";
 import { type Entry, readDocument } from "../config/entry.js";
 import { nodeName, wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";
+import {
+  addresses,
+  filled,
+  ICMPS,
+  protocolNumber,
+  readIcmp,
+  readPorts,
+  WITH_PORTS,
+} from "./read.js";
 
 export const MAX_DOCUMENT = 4 * 1024 * 1024;
 export const MAX_GROUPS = 1024;
@@ -16,7 +25,6 @@ export const MAX_POLICIES = 4096;
 export const MAX_DOCUMENT_RULES = 32_000;
 /** Addresses, nodes and groups in one list. */
 export const MAX_SELECTORS = 16_384;
-export const MAX_PORTS = 256;
 const MAX_ORDER = 1_000_000;
 
 export const DEFAULT_TIER = { name: "default", order: 1000 } as const;
@@ -75,10 +83,6 @@ export interface Rule {
   readonly ports?: readonly Range[];
   readonly notPorts: readonly Range[];
 }
-
-export const PROTOCOLS = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
-const WITH_PORTS: readonly number[] = [PROTOCOLS.tcp, PROTOCOLS.udp, PROTOCOLS.sctp];
-const ICMPS: readonly number[] = [PROTOCOLS.icmp, PROTOCOLS.icmpv6];
 
 /** What a document of the other kind has. */
 const OF_NAT = Object.fromEntries(
@@ -292,42 +296,6 @@ function needs(
   throw entry.bad("this rule's protocol has no such field", `give it protocol: ${which}`);
 }
 
-function protocolNumber(text: string): number {
-  if (Object.hasOwn(PROTOCOLS, text)) return PROTOCOLS[text as keyof typeof PROTOCOLS];
-  if (/^\d+$/.test(text)) return wholeNumber(0, 255)(text);
-  throw new WeftError(
-    "POLICY",
-    `"${printable(text)}" is not a protocol`,
-    `use ${Object.keys(PROTOCOLS).join(", ")}, or a number from 0 to 255`,
-  );
-}
-
-function readPorts(entry: Entry): Range[] {
-  return filled(entry, MAX_PORTS).map((item) => item.read(portRange));
-}
-
-function portRange(text: string): Range {
-  const [first = "", last = first, ...rest] = text.split("-");
-  const port = wholeNumber(0, 65_535);
-  if (rest.length > 0 || text === "-") {
-    throw new WeftError("POLICY", `"${printable(text)}" is not a port`, "write 80 or 8000-8100");
-  }
-  const [from, to] = [port(first), port(last)];
-  if (from <= to) return { from, to };
-  throw new WeftError("POLICY", `${text} ends before it begins`, `did you mean ${to}-${from}?`);
-}
-
-/** Type and code as the core has them, in the place of a port. */
-function readIcmp(entry: Entry): Range[] {
-  const { optional, required } = entry.fields(["type", "code"]);
-  const octet = wholeNumber(0, 255);
-  const type = required("type").read(octet) << 8;
-  const code = optional("code")?.read(octet);
-  return [
-    code === undefined ? { from: type, to: type | 255 } : { from: type | code, to: type | code },
-  ];
-}
-
 function readSelectors(entry: Entry, names: Names): Selector[] {
   return filled(entry, MAX_SELECTORS).map((item) => {
     const selector = item.read(selectorOf);
@@ -341,16 +309,6 @@ function readSelectors(entry: Entry, names: Names): Selector[] {
   });
 }
 
-/** An empty list could be read as "none" and as "any". */
-function filled(entry: Entry, most: number): Entry[] {
-  const items = entry.list(most);
-  if (items.length > 0) return items;
-  throw entry.bad(
-    "an empty list says neither all nor none",
-    "leave the key out for all, leave the rule out for none",
-  );
-}
-
 function readMember(entry: Entry): Selector {
   const selector = entry.read(selectorOf);
   if (selector.kind !== "group") return selector;
@@ -361,12 +319,7 @@ function selectorOf(text: string): Selector {
   const [kind, name] = text.split(/:(.*)/s);
   if (kind === "node") return { kind, name: nodeName(name ?? "") };
   if (kind === "group") return { kind, name: name ?? "" };
-  return { kind: "prefix", prefix: text.includes("/") ? parsePrefix(text) : hostPrefix(text) };
-}
-
-function hostPrefix(text: string): Prefix {
-  const { family, value } = parseAddress(text);
-  return { family, base: value, length: bits(family) };
+  return { kind: "prefix", prefix: addresses(text) };
 }
 
 const readOrder = (entry: Entry): number => entry.read(wholeNumber(0, MAX_ORDER));

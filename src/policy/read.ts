@@ -1,0 +1,70 @@
+/** What documents about packets have in common: protocols, ports, types of ICMP, addresses. */
+import { bits, type Prefix, parseAddress, parsePrefix, printable } from "../address.js";
+import type { Range } from "../compile/acl.js";
+import type { Entry } from "../config/entry.js";
+import { wholeNumber } from "../config/read.js";
+import { WeftError } from "../error.js";
+
+export const PROTOCOLS = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
+/** Those that have ports. */
+export const WITH_PORTS: readonly number[] = [PROTOCOLS.tcp, PROTOCOLS.udp, PROTOCOLS.sctp];
+export const ICMPS: readonly number[] = [PROTOCOLS.icmp, PROTOCOLS.icmpv6];
+
+export const MAX_PORTS = 256;
+
+/** Of what a reader throws, only the words are used: who knows the place names it. */
+const bad = (what: string, remedy: string) => new WeftError("POLICY", what, remedy);
+
+export function protocolNumber(text: string): number {
+  if (Object.hasOwn(PROTOCOLS, text)) return PROTOCOLS[text as keyof typeof PROTOCOLS];
+  if (/^\d+$/.test(text)) return wholeNumber(0, 255)(text);
+  throw bad(
+    `"${printable(text)}" is not a protocol`,
+    `use ${Object.keys(PROTOCOLS).join(", ")}, or a number from 0 to 255`,
+  );
+}
+
+export function readPorts(entry: Entry): Range[] {
+  return filled(entry, MAX_PORTS).map((item) => item.read(portRange));
+}
+
+function portRange(text: string): Range {
+  const [first = "", last = first, ...rest] = text.split("-");
+  const port = wholeNumber(0, 65_535);
+  if (rest.length > 0 || text === "-") {
+    throw bad(`"${printable(text)}" is not a port`, "write 80 or 8000-8100");
+  }
+  const [from, to] = [port(first), port(last)];
+  if (from <= to) return { from, to };
+  throw bad(`${text} ends before it begins`, `did you mean ${to}-${from}?`);
+}
+
+/** Type and code as the core has them, in the place of a port. */
+export function readIcmp(entry: Entry): Range[] {
+  const { optional, required } = entry.fields(["type", "code"]);
+  const octet = wholeNumber(0, 255);
+  const type = required("type").read(octet) << 8;
+  const code = optional("code")?.read(octet);
+  return [
+    code === undefined ? { from: type, to: type | 255 } : { from: type | code, to: type | code },
+  ];
+}
+
+/** An empty list could be read as "none" and as "any". */
+export function filled(entry: Entry, most: number): Entry[] {
+  const items = entry.list(most);
+  if (items.length > 0) return items;
+  throw entry.bad(
+    "an empty list says neither all nor none",
+    "leave the key out for all, leave the rule out for none",
+  );
+}
+
+/** An address alone is the prefix of itself. */
+export const addresses = (text: string): Prefix =>
+  text.includes("/") ? parsePrefix(text) : hostPrefix(text);
+
+function hostPrefix(text: string): Prefix {
+  const { family, value } = parseAddress(text);
+  return { family, base: value, length: bits(family) };
+}
