@@ -21,7 +21,7 @@ export const MAX_DOCUMENT = 4 * 1024 * 1024;
 export const MAX_GROUPS = 1024;
 export const MAX_TIERS = 64;
 export const MAX_POLICIES = 4096;
-/** In all policies together, both directions. */
+/** In all policies together. The core has numbers for those that go and those that come. */
 export const MAX_DOCUMENT_RULES = 32_000;
 /** Addresses, nodes and groups in one list. */
 export const MAX_SELECTORS = 16_384;
