@@ -1,6 +1,8 @@
 /** Where a batch begins and ends: which tables it searches, and how its packets are counted. */
 import {
+  BATCH_NUMBER,
   BATCH_SEQUENCE,
+  CLOCK,
   COPY_IN_USE,
   COPY_SIZE,
   COUNTER_ANSWERED,
@@ -12,6 +14,7 @@ import {
   COUNTERS_SIZE,
   IN,
   LIVE_COPY,
+  NOW,
   OUT,
   PACKET_COUNT,
   SEARCHED,
@@ -21,6 +24,7 @@ import {
 } from "./memory";
 import { Packet, packetAt } from "./packet";
 import { ANSWERED } from "./reason";
+import { sweep } from "./tables/flow";
 
 /** Takes hold of the live copy of the tables. Whoever fills the other copy first sees it let go. */
 export function begin(): void {
@@ -33,6 +37,9 @@ export function begin(): void {
   store<usize>(SEARCHED, TABLES + copy * COPY_SIZE);
   store<u32>(PACKET_COUNT, 0);
   atomic.add<i32>(BATCH_SEQUENCE, 1);
+  store<u32>(NOW, <u32>(<u64>load<f64>(CLOCK)));
+  store<u32>(BATCH_NUMBER, load<u32>(BATCH_NUMBER) + 1);
+  sweep();
 }
 
 /** Counts how each packet of the batch ended, once, and lets the tables go. */

@@ -11,6 +11,19 @@ export { finishWrite } from "./stages/offload";
 export { copy, decapAll, encapAll } from "./stagewise";
 // Parts for tests beside their slow twins, and for benchmarks.
 export * from "./tables/acl";
+export {
+  expireAll,
+  FLOW_ADDRESSES,
+  FLOW_BYTES,
+  FLOW_IS_FIRST,
+  FLOW_KIND,
+  FLOW_LAST,
+  FLOW_PACKETS,
+  FLOW_PORTS,
+  FLOW_RULE,
+  FLOW_STATE,
+  FLOW_TWIN,
+} from "./tables/flow";
 export * from "./tables/lpm";
 export { fold, sum } from "./wire/checksum";
 export { isTrain, sendFailed, splitTrains } from "./wire-list";

@@ -11,8 +11,8 @@
  *   TABLES   +----------------------------------------------------------+
  *            | copy 0: peers | endpoints | routes | access lists        |
  *            | copy 1: the same; one is searched, one is being filled   |
- *   FLOWS    +----------------------------------------------------------+
- *            | what was decided for each connection                     |
+ *   FRAGMENTS+----------------------------------------------------------+
+ *            | what was decided for datagrams that come in pieces       |
  *   PACKETS  +----------------------------------------------------------+
  *            | what the stages know of each packet of the batch         |
  *   RECEIVE  +----------------------------------------------------------+
@@ -27,7 +27,9 @@
  *            | one packet each, with room for headers before it         |
  *   TRACE    +----------------------------------------------------------+
  *            | what each stage did, where a packet is explained         |
- *   END      +----------------------------------------------------------+
+ *   FLOWS    +----------------------------------------------------------+
+ *            | the connections, as many as the host wants               |
+ *            +----------------------------------------------------------+
  *
  * A batch is read into the slots, goes through the stages and is written out
  * before the next one is read, so both directions share these buffers.
@@ -86,7 +88,25 @@ export const NEXT_MESSAGE: usize = CONTROL + 100;
 export const MAILBOX_PUT: usize = CONTROL + 104;
 export const MAILBOX_TAKEN: usize = CONTROL + 108;
 
-const CONTROL_END: usize = CONTROL + 128;
+/** u32: the sets of the table of flows, as a power of two; the host says it before the first batch. */
+export const FLOW_SET_BITS: usize = CONTROL + 128;
+/** u64: unknown to others, so that nobody can tell which flows share a set. */
+export const FLOW_SEED: usize = CONTROL + 136;
+/** u32: CLOCK in whole milliseconds, modulo 2^32, and the number of the batch: both of the running one. */
+export const NOW: usize = CONTROL + 144;
+export const BATCH_NUMBER: usize = CONTROL + 148;
+/** u32: the set of flows that is looked at next for expired ones, and NOW when the last was. */
+export const NEXT_SWEPT: usize = CONTROL + 152;
+export const SWEPT_AT: usize = CONTROL + 156;
+/** u32: 1 when a policed TCP connection may be taken up in its middle. */
+export const PICK_UP: usize = CONTROL + 160;
+/** u32 for each state of a flow (assembly/tables/flow.ts): milliseconds after which it is forgotten. */
+export const TIMEOUTS: usize = CONTROL + 164;
+export const MAX_FLOW_STATES: u32 = 16;
+/** 32 bytes: source and destination turned round. */
+export const REVERSED: usize = CONTROL + 240;
+
+const CONTROL_END: usize = CONTROL + 320;
 
 // --------------------------------------------------------------- counters
 
@@ -106,10 +126,13 @@ export const COUNTER_RELAYED: usize = COUNTERS + 2 * COUNTERS_SIZE;
 export const COUNTER_CONTROL: usize = COUNTER_RELAYED + 8;
 export const COUNTER_CONTROL_DROPPED: usize = COUNTER_CONTROL + 8;
 
+/** u32 for each state: the connections in it. */
+export const FLOWS_BY_STATE: usize = COUNTER_CONTROL_DROPPED + 8;
+
 export const MAX_PEERS: u32 = 8192;
 
 /** By peer, u64 each: packets and bytes sent to it, packets and bytes received from it. */
-export const TRAFFIC: usize = COUNTER_CONTROL_DROPPED + 8;
+export const TRAFFIC: usize = FLOWS_BY_STATE + MAX_FLOW_STATES * 4;
 export const TRAFFIC_SIZE: u32 = 32;
 
 /** By peer: u32 the largest inner packet that the way there takes (0: unknown), and f64 until when. */
@@ -147,14 +170,14 @@ export const COPY_SIZE: u32 = ACL_AT + ACL_SIZE;
 
 const TABLES_END: usize = TABLES + 2 * COPY_SIZE;
 
-// ------------------------------------------------------------------ flows
+// -------------------------------------------------------------- fragments
 
-/** Pairs of records begin at a multiple of their size. */
-export const FLOWS: usize = (TABLES_END + GUARD + 255) & ~255;
-export const FLOW_SIZE: u32 = 128;
-export const FLOW_BITS: u32 = 16;
+/** Datagrams whose pieces are followed at once (assembly/tables/fragment.ts). */
+export const FRAGMENTS: usize = TABLES_END + GUARD;
+export const FRAGMENT_SIZE: u32 = 64;
+export const FRAGMENT_BITS: u32 = 10;
 
-const FLOWS_END: usize = FLOWS + (FLOW_SIZE << FLOW_BITS);
+const FRAGMENTS_END: usize = FRAGMENTS + (FRAGMENT_SIZE << FRAGMENT_BITS);
 
 // ------------------------------------------------------------------ batch
 
@@ -166,8 +189,8 @@ export const MAX_GATHERED: u32 = 128;
 /** Packets in one batch: what all messages together can hold. */
 export const MAX_PACKETS: u32 = BATCH * MAX_GATHERED;
 
-export const PACKETS: usize = FLOWS_END + GUARD;
-export const PACKET_SIZE: u32 = 60;
+export const PACKETS: usize = FRAGMENTS_END + GUARD;
+export const PACKET_SIZE: u32 = 88;
 /** Where in a packet's record its verdict stands (assembly/packet.ts). */
 export const PACKET_VERDICT: u32 = 28;
 /** Packets that take each step together: so many, and the rest of the message that reached it. */
@@ -292,7 +315,7 @@ const SLOTS_END: usize = SLOTS + BATCH * SLOT_SIZE;
 // ------------------------------------------------------------------ trace
 
 /** What the stages did, in the memory of an explanation (assembly/trace.ts); no other ever touches it. */
-export const TRACE: usize = (SLOTS_END + 63) & ~63;
+export const TRACE: usize = (SLOTS_END + GUARD + 63) & ~63;
 export const TRACE_COUNT: usize = TRACE;
 export const TRACE_RECORDS: usize = TRACE + 64;
 export const MAX_TRACE: u32 = 1024;
@@ -301,7 +324,18 @@ export const TRACE_PACKET: u32 = 36;
 export const TRACE_BYTES: u32 = 160;
 export const TRACE_SIZE: u32 = TRACE_PACKET + TRACE_BYTES;
 
-export const END: usize = TRACE_RECORDS + MAX_TRACE * TRACE_SIZE;
+const TRACE_END: usize = TRACE_RECORDS + MAX_TRACE * TRACE_SIZE;
+
+// ------------------------------------------------------------------ flows
+// Last, because the host says how many there are: the memory is made as large.
+
+export const FLOW_SIZE: u32 = 128;
+export const MIN_FLOW_BITS: u32 = 10;
+export const MAX_FLOW_BITS: u32 = 20;
+
+/** u16 for each record; as many as there can be. */
+export const FLOW_TAGS: usize = (TRACE_END + 63) & ~63;
+export const FLOWS: usize = FLOW_TAGS + (2 << MAX_FLOW_BITS);
 
 /** Where the guard bands begin; each is GUARD_SIZE bytes of what the host filled it with. */
 export const GUARD_SIZE: u32 = GUARD;
@@ -312,8 +346,9 @@ export const GUARD_3: usize = PACKETS_END;
 export const GUARD_4: usize = RECEIVE_END;
 export const GUARD_5: usize = WIRE_END;
 export const GUARD_6: usize = DEVICE_END;
-export const GUARD_7: usize = FLOWS_END;
+export const GUARD_7: usize = SLOTS_END;
 export const GUARD_8: usize = MAILBOX_END;
+export const GUARD_9: usize = FRAGMENTS_END;
 
 // ------------------------------------------------------------------ places
 

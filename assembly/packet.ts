@@ -28,14 +28,28 @@ export class Packet {
   segmentSize: u32;
   /** The sockaddr it came from, if it came from the wire. */
   sender: usize;
-  /** What was decided for its connection before, or 0 (tables/flow). */
+  /** The record of its flow, if what was decided for it holds still; else 0 (tables/flow). */
   flow: usize;
   /** The device write that carries it, or NO_WRITE. */
   write: u32;
-  /** The peer it came from, if it is relayed to `peer`, or refused an answer goes back to it; else 0. */
+  /** The peer it came from, if it is relayed to `peer`, or refused, an answer goes back to it; else 0. */
   origin: u32;
   /** The rule that decided about it, 0 if none did. */
   rule: u32;
+  /** Ports, or what stands for them (tables/flow); only when `hasKey`. */
+  ports: u32;
+  /** Has it all by which a flow is found? */
+  hasKey: u32;
+  /** The record of its flow, if that is of an earlier generation; else 0. */
+  record: usize;
+  /** The first record of its connection, if that is to be judged anew; else 0. */
+  connection: usize;
+  /** Belongs to what was allowed before: no rule is asked. */
+  allowed: u32;
+  /** Which datagram it is a fragment of. */
+  identification: u32;
+  /** Where, from the IP header, that begins of which it is a piece. */
+  fragmented: u32;
 }
 
 export function packetAt(i: u32): Packet {
@@ -55,6 +69,10 @@ export function nextPacket(ip: usize, length: u32): Packet {
   p.flow = 0;
   p.write = NO_WRITE;
   p.origin = 0;
+  p.hasKey = 0;
+  p.record = 0;
+  p.connection = 0;
+  p.allowed = 0;
   p.rule = 0;
   return p;
 }

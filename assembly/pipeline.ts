@@ -1,9 +1,11 @@
 /**
  * THE STORY of a packet.
  *
- *   outbound:  device -> parse -> offload -> flow? -> lookup -> police -> route -> clamp -> encap -> wire
- *   inbound:   wire -> decap -> parse -> flow? -> lookup -> admit -> police -> clamp -> coalesce -> device
- *                                                              \-> relay -> encap -> wire
+ *   outbound:  device -> parse -> offload -> flow? -> lookup
+ *                                     -> meet -> police -> route -> track -> clamp -> encap -> wire
+ *   inbound:   wire -> decap -> parse -> flow? -> lookup -> admit
+ *                                     -> meet -> police -> track -> clamp -> coalesce -> device
+ *                                     \-> relay -> encap -> wire
  *
  * A stage returns 0 to go on, or the reason why not. The host reads a batch
  * into the slots and calls outbound() or inbound() until every packet went
@@ -48,8 +50,8 @@ import { parse } from "./stages/parse";
 import { policeIn, policeOut } from "./stages/police";
 import { relay } from "./stages/relay";
 import { route } from "./stages/route";
+import { meet, refuse, takeFlow, track, trackRelayed } from "./stages/track";
 import { deliverWhole, isWhole } from "./stages/whole";
-import { recall, remember } from "./tables/flow";
 import { THIS_NODE } from "./tables/peer";
 import { lookupDestinations, lookupSources } from "./tables/route";
 import {
@@ -61,6 +63,7 @@ import {
   ENCAP,
   FLOW,
   LOOKUP,
+  MEET,
   OFFLOAD,
   PARSE,
   POLICE,
@@ -68,6 +71,7 @@ import {
   ROUTE,
   step,
   stepAll,
+  TRACK,
 } from "./trace";
 import { hasRoom } from "./wire-list";
 
@@ -88,7 +92,6 @@ export function outbound(from: u32, count: u32): u32 {
     if (p.verdict == 0) p.verdict = toWire(p);
     if (p.verdict) p.verdict = step(ANSWER, p, answer(p, p.verdict));
   }
-  if (i == count) rememberBatch(count);
   return i;
 }
 
@@ -98,7 +101,7 @@ function takeReads(count: u32): void {
     const p = nextPacket(ip, load<u32>(LENGTHS + i * 4) - VIRTIO_SIZE);
     p.verdict = fromDevice(p);
     if (p.verdict) continue;
-    recall(p, OUT);
+    takeFlow(p, OUT);
     step(FLOW, p, 0);
   }
 }
@@ -111,21 +114,17 @@ function fromDevice(p: Packet): i32 {
 }
 
 function toWire(p: Packet): i32 {
-  let r = step(POLICE, p, policeOut(p));
+  let r = step(MEET, p, meet(p, OUT));
   if (r) return r;
+  r = step(POLICE, p, policeOut(p));
+  if (r) return refuse(p, OUT, r);
   r = step(ROUTE, p, route(p));
+  if (r) return r;
+  r = step(TRACK, p, track(p, OUT));
   if (r) return r;
   clamp(p);
   step(CLAMP, p, 0);
   return step(ENCAP, p, encap(p));
-}
-
-/** Last of all: a newcomer may displace a flow, whose headers a packet of the batch was still to use. */
-function rememberBatch(count: u32): void {
-  for (let i: u32 = 0; i < count; i++) {
-    const p = packetAt(i);
-    if (p.verdict == 0) remember(p, OUT);
-  }
 }
 
 // ---------------------------------------------------------------- inbound
@@ -192,7 +191,7 @@ function takeDatagram(ip: usize, length: u32, message: u32, segmentSize: u32): v
   p.segmentSize = segmentSize;
   p.verdict = fromWire(p);
   if (p.verdict) return;
-  recall(p, IN);
+  takeFlow(p, IN);
   step(FLOW, p, 0);
 }
 
@@ -209,16 +208,19 @@ function fromPeer(p: Packet): i32 {
 }
 
 function toDevice(p: Packet): i32 {
-  const r = step(POLICE, p, policeIn(p));
-  if (r) return step(ANSWER, p, answer(p, r));
-  remember(p, IN);
+  let r = step(MEET, p, meet(p, IN));
+  if (r) return r;
+  r = step(POLICE, p, policeIn(p));
+  if (r) return step(ANSWER, p, answer(p, refuse(p, IN, r)));
+  r = step(TRACK, p, track(p, IN));
+  if (r) return r;
   clamp(p);
   step(CLAMP, p, 0);
   return step(COALESCE, p, p.segmentSize ? deliverWhole(p) : coalesce(p));
 }
 
 function toNextPeer(p: Packet): i32 {
-  remember(p, IN);
+  trackRelayed(p);
   const r = step(RELAY, p, relay(p));
   if (r) return step(ANSWER, p, answer(p, r));
   return step(ENCAP, p, encap(p));

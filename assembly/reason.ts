@@ -38,8 +38,15 @@ export const DEVICE_FAILED: i32 = 21;
 export const DENIED_EGRESS: i32 = 22;
 export const DENIED_INGRESS: i32 = 23;
 
+// From the state of connections and datagrams, where a policy decides
+export const INVALID_STATE: i32 = 24;
+export const FLOW_TABLE_FULL: i32 = 25;
+export const FRAGMENT_BEFORE_FIRST: i32 = 26;
+export const TINY_FRAGMENT: i32 = 27;
+export const FRAGMENT_OVERLAP: i32 = 28;
+
 /** How many there are, 0 (delivered) included. */
-export const REASONS: i32 = 24;
+export const REASONS: i32 = 29;
 
 /** Set beside the reason when the sender got an ICMP answer instead of silence. */
 export const ANSWERED: i32 = 0x100;

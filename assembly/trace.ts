@@ -36,6 +36,8 @@ export const RELAY: u32 = 10;
 export const ENCAP: u32 = 11;
 export const COALESCE: u32 = 12;
 export const ANSWER: u32 = 13;
+export const MEET: u32 = 14;
+export const TRACK: u32 = 15;
 
 /** Places left for the stages behind it when very many rules count. */
 const KEPT: u32 = 32;

@@ -3,7 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { Core } from "../dist/core/instance.js";
 
 const { module, memory, packets, seconds } = workerData;
-const core = await Core.create({ module, memory });
+const core = Core.share(module, memory);
 const { layout, view, bytes, exports } = core;
 
 exports.prepareReceive();

@@ -147,6 +147,12 @@ function octets(value: bigint, count: number): number[] {
   );
 }
 
+/** From network order: 4 or 16 bytes. */
+export const readAddress = (bytes: Uint8Array): Address => ({
+  family: bytes.length === 4 ? 4 : 6,
+  value: fromBytes([...bytes]),
+});
+
 const fromBytes = (bytes: number[]): bigint =>
   bytes.reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
 

@@ -17,6 +17,7 @@ import {
   type RuleTraffic,
   readCounters,
 } from "./core/counters.js";
+import { checkFlows, DEFAULT_FLOWS, type FlowView, readFlows, setProfile } from "./core/flows.js";
 import { Core } from "./core/instance.js";
 import { type Outcome, Passage } from "./core/passage.js";
 import { Publisher } from "./core/publish.js";
@@ -44,6 +45,10 @@ export interface DataplaneOptions {
   underlay: string;
   /** What policies call this node, as in `node:NAME`. */
   name?: string;
+  /** Records of flows, a power of two from 1024 to 1,048,576 (default 65,536); a connection takes two. */
+  flows?: number;
+  /** May a TCP connection that a policy allows be taken up in its middle? By default it may. */
+  pickUp?: boolean;
 }
 
 /** What a rule of the policy met, and where it stands. */
@@ -95,7 +100,8 @@ export class Dataplane {
     checkRange("mtu", options.mtu, hasIPv6 ? MIN_MTU_6 : MIN_MTU, MAX_MTU);
     parseEndpoint(options.underlay);
     const own = { vni: options.vni, mac: parseMac(options.mac), mtu: options.mtu, leases };
-    return new Dataplane(await Core.create(), own, options);
+    checkFlows(options.flows ?? DEFAULT_FLOWS);
+    return new Dataplane(await Core.create(options), own, options);
   }
 
   /**
@@ -113,7 +119,9 @@ export class Dataplane {
    */
   setPolicy(policy: string | object): void {
     const text = typeof policy === "string" ? policy : JSON.stringify(policy, null, 2);
-    this.#publish(this.#peers, readPolicy(text, "policy"));
+    const document = readPolicy(text, "policy");
+    this.#publish(this.#peers, document);
+    setProfile(this.#core, document.profile);
   }
 
   /** Takes an IP packet, as this host would send it into the overlay. */
@@ -149,11 +157,17 @@ export class Dataplane {
     return this.#publisher.active();
   }
 
+  /** The connections that live. */
+  flows(): FlowView[] {
+    return readFlows(this.#core);
+  }
+
   /** Lets time pass. */
   advance(milliseconds: number): void {
     checkRange("milliseconds", milliseconds, 0, Number.MAX_SAFE_INTEGER);
     this.#now += milliseconds;
     this.#core.setClock(this.#now);
+    this.#core.exports.expireAll();
   }
 
   #publish(peers: readonly Peer[], policy: PolicyDocument | undefined): void {

@@ -6,6 +6,7 @@ export type {
   PeerTraffic,
   RuleTraffic,
 } from "./core/counters.js";
+export type { FlowState, FlowView } from "./core/flows.js";
 export type { Outcome, Verdict } from "./core/passage.js";
 export { explainReason, type Reason } from "./core/reasons.js";
 export {

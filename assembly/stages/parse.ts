@@ -3,7 +3,7 @@ import { HEADER_CHAIN, MARTIAN_DESTINATION, MARTIAN_SOURCE, NOT_IP, TRUNCATED } 
 import * as icmp from "../wire/icmp";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
-import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
+import { ICMP, ICMPV6, SCTP, SCTP_SIZE, TCP, UDP } from "../wire/protocol";
 import * as tcp from "../wire/tcp";
 import * as udp from "../wire/udp";
 
@@ -37,6 +37,8 @@ function parseIPv4(p: Packet): i32 {
   p.transport = ipv4.headerLength(p.ip);
   p.protocol = ipv4.protocol(p.ip);
   p.fragment = ipv4.fragment(p.ip);
+  p.identification = ipv4.identification(p.ip);
+  p.fragmented = p.transport;
   if (!isHost4(ipv4.source(p.ip))) return MARTIAN_SOURCE;
   if (!isHost4(ipv4.destination(p.ip))) return MARTIAN_DESTINATION;
   return isFragment(p) ? 0 : checkTransport(p);
@@ -70,6 +72,8 @@ function walkExtensions(p: Packet): i32 {
       // A fragment of a fragment: the inner header would hide what the outer one says.
       if (isFragment(p)) return HEADER_CHAIN;
       p.fragment = ipv6.extensionFragment(at);
+      p.identification = ipv6.extensionIdentification(at);
+      p.fragmented = p.transport;
       // What follows is the middle of something.
       if (isLaterFragment(p)) return 0;
     }
@@ -90,6 +94,25 @@ function checkTransport(p: Packet): i32 {
       return icmp.checkIcmp(length);
     default:
       return 0;
+  }
+}
+
+/** Does a transport header stand there whole, as far as it is ever looked at? */
+export function hasTransport(p: Packet): bool {
+  const at = p.ip + p.transport;
+  const length = p.length - p.transport;
+  switch (p.protocol) {
+    case TCP:
+      return tcp.checkTcp(at, length) == 0;
+    case UDP:
+      return length >= udp.UDP_SIZE;
+    case SCTP:
+      return length >= SCTP_SIZE;
+    case ICMP:
+    case ICMPV6:
+      return length >= icmp.ICMP_SIZE;
+    default:
+      return true;
   }
 }
 

@@ -1,11 +1,12 @@
 import { ACL_AT, IN, OUT, SEARCHED } from "../memory";
 import { Packet } from "../packet";
-import { DENIED_EGRESS, DENIED_INGRESS } from "../reason";
+import { DENIED_EGRESS, DENIED_INGRESS, FRAGMENT_BEFORE_FIRST } from "../reason";
 import {
   ACL_LPM4,
   ACL_LPM6,
   ACL_MAX_RULES,
   ACL_RULE_BITS,
+  concernsAny,
   findRule,
   isPoliced,
   nextAfter,
@@ -15,6 +16,7 @@ import {
   RULE_NUMBER,
   ruleAt,
 } from "../tables/acl";
+import { directionOf, ECHO_TYPE_SHIFT, Flow, flowAddresses, protocolOf } from "../tables/flow";
 import { lookup4, lookup6 } from "../tables/lpm";
 import { THIS_NODE } from "../tables/peer";
 import { countRule } from "../tables/rule";
@@ -29,7 +31,9 @@ import { isLaterFragment } from "./parse";
  * node leaves and arrives here, so both directions are asked.
  */
 export function policeOut(p: Packet): i32 {
-  if (p.flow) return 0;
+  if (p.flow || p.allowed) return 0;
+  if (p.connection) return judgeAgain(p);
+  if (needsFirst(p, OUT)) return FRAGMENT_BEFORE_FIRST;
   if (judge(p, OUT) == RULE_DENY) return DENIED_EGRESS;
   if (p.owner == THIS_NODE && judge(p, IN) == RULE_DENY) return DENIED_INGRESS;
   return 0;
@@ -37,23 +41,46 @@ export function policeOut(p: Packet): i32 {
 
 /** Asks them on the way in; the answer to who is refused goes back where the packet came from. */
 export function policeIn(p: Packet): i32 {
-  if (p.flow || judge(p, IN) != RULE_DENY) return 0;
-  p.origin = p.peer;
-  return DENIED_INGRESS;
+  if (p.flow || p.allowed) return 0;
+  if (!p.connection && needsFirst(p, IN)) return FRAGMENT_BEFORE_FIRST;
+  const r = p.connection ? judgeAgain(p) : judge(p, IN) == RULE_DENY ? DENIED_INGRESS : 0;
+  if (r) p.origin = p.peer;
+  return r;
+}
+
+/** The rules changed since its connection began: they are asked about the packet that opened it. */
+function judgeAgain(p: Packet): i32 {
+  const first = changetype<Flow>(p.connection);
+  const direction = directionOf(first);
+  const ports = portsIn(protocolOf(first), first.ports);
+  const action = judgeHeader(p, direction, protocolOf(first), flowAddresses(first), ports);
+  if (action != RULE_DENY) return 0;
+  return direction == OUT ? DENIED_EGRESS : DENIED_INGRESS;
+}
+
+/** Would rules about its addresses ask for ports, which are in a fragment that did not come yet? */
+function needsFirst(p: Packet, direction: u32): bool {
+  const acl = load<usize>(SEARCHED) + ACL_AT;
+  if (!isLaterFragment(p) || !isPoliced(acl, direction)) return false;
+  const addresses = addressesOf(p);
+  const near = classOf(acl, p, nearIn(direction, p, addresses));
+  const far = classOf(acl, p, nearIn(1 - direction, p, addresses));
+  return concernsAny(acl, direction, near, far, p.protocol);
 }
 
 /** What the first rule that decides says: 0 if there is none, RULE_ALLOW or RULE_DENY. Every rule met counts it. */
 function judge(p: Packet, direction: u32): u32 {
+  return judgeHeader(p, direction, p.protocol, addressesOf(p), portsOf(p));
+}
+
+function judgeHeader(p: Packet, direction: u32, protocol: u32, addresses: usize, ports: u32): u32 {
   const acl = load<usize>(SEARCHED) + ACL_AT;
   if (!isPoliced(acl, direction)) return 0;
-  const source = classOf(acl, p, ipv4.source(p.ip), ipv6.source(p.ip));
-  const destination = classOf(acl, p, ipv4.destination(p.ip), ipv6.destination(p.ip));
-  const near = direction == OUT ? source : destination;
-  const far = direction == OUT ? destination : source;
-  const ports = portsOf(p);
+  const near = classOf(acl, p, nearIn(direction, p, addresses));
+  const far = classOf(acl, p, nearIn(1 - direction, p, addresses));
   let bit: u32 = 0;
   while (true) {
-    bit = findRule(acl, direction, near, far, p.protocol, ports >> 16, ports & 0xffff, bit);
+    bit = findRule(acl, direction, near, far, protocol, ports >> 16, ports & 0xffff, bit);
     if (bit == ACL_MAX_RULES) return 0;
     const rule = ruleAt(acl, direction, bit);
     const action = rule >> RULE_ACTION_SHIFT;
@@ -67,8 +94,20 @@ function judge(p: Packet, direction: u32): u32 {
   }
 }
 
-function classOf(acl: usize, p: Packet, address: u32, address6: usize): u32 {
-  return p.family == 4 ? lookup4(acl + ACL_LPM4, address) : lookup6(acl + ACL_LPM6, address6);
+/** Where the end that is protected stands: the source on the way out, the destination on the way in. */
+function nearIn(direction: u32, p: Packet, addresses: usize): usize {
+  if (direction == OUT) return addresses;
+  return addresses + (p.family == 4 ? 4 : 16);
+}
+
+function classOf(acl: usize, p: Packet, address: usize): u32 {
+  if (p.family == 4) return lookup4(acl + ACL_LPM4, load<u32>(address));
+  return lookup6(acl + ACL_LPM6, address);
+}
+
+/** Source and destination, side by side. */
+function addressesOf(p: Packet): usize {
+  return p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
 }
 
 /** Source port above destination port, or type and code of ICMP in the place of the latter; 0 where there are none. */
@@ -86,4 +125,10 @@ function portsOf(p: Packet): u32 {
     default:
       return 0;
   }
+}
+
+/** The same from a flow's record, where an echo has its type above its identifier. */
+function portsIn(protocol: u32, ports: u32): u32 {
+  if (protocol != ICMP && protocol != ICMPV6) return bswap<u32>(ports);
+  return (ports >> ECHO_TYPE_SHIFT) << 8;
 }

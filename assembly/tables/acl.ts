@@ -105,6 +105,15 @@ export function findRule(
   );
 }
 
+/** Is there a rule that a packet of these addresses and this protocol could meet, whatever its ports? */
+export function concernsAny(acl: usize, direction: u32, near: u32, far: u32, protocol: u32): bool {
+  const addresses = acl + ACL_ADDRESSES + ((direction * ACL_CLASSES) << 3);
+  const a = acl + load<u32>(addresses + (near << 2));
+  const b = acl + load<u32>(addresses + ((far + ACL_CLASSES) << 2));
+  const c = acl + load<u32>(acl + ACL_PROTOCOLS + (((direction << 8) + protocol) << 2));
+  return firstInAll(a, b, c, c, c, 0) != NO_RULE;
+}
+
 /** What the rule at a bit says: its number, and its action above RULE_ACTION_SHIFT. */
 export function ruleAt(acl: usize, direction: u32, bit: u32): u32 {
   return load<u32>(placeOf(acl, direction, bit));

@@ -1,69 +1,238 @@
 /**
- * The flows: what was decided for a connection in one direction, so that its
- * next packets need no lookup and find their headers ready. Two records make a
- * pair; a newcomer takes the first place of its pair, who was there moves to
- * the second, who was there is forgotten. Forgetting costs a lookup, no more.
+ * The flows: what was decided for a connection, and how far it came. Each
+ * direction has a record, so that its next packets need no lookup and no rule,
+ * and find their headers ready. The two name each other: the first is that of
+ * the packet that opened the connection.
  *
- *   0      4       8            12     16                   38      40          72     76       128
- *   +------+-------+------------+------+--------------------+-------+-----------+------+--------+
- *   | kind | ports | generation | peer | VXLAN and Ethernet | owner | addresses | rule | unused |
- *   +------+-------+------------+------+--------------------+-------+-----------+------+--------+
+ *   0      4       8           40           44     48     52      56     58      60
+ *   +------+-------+-----------+------------+------+------+-------+------+-------+-------+
+ *   | kind | ports | addresses | generation | twin | last | batch | peer | owner | state |
+ *   +------+-------+-----------+------------+------+------+-------+------+-------+-------+
+ *   64                  88               104                         120      124      128
+ *   +-------------------+----------------+---------------------------+--------+--------+
+ *   | headers to send   | packets, bytes | sequence numbers (tcp)    | judged | rule   |
+ *   +-------------------+----------------+---------------------------+--------+--------+
  *
- * A flow decided under an earlier generation of the tables is as good as none.
+ * Eight records are a set, and a flow stands in one of two sets. 16 bits of its
+ * hash, its tag, lie apart, the eight of a set side by side: a flow is looked
+ * for by comparing eight tags at once. Tag 0 is a free place.
+ *
+ * A record of an earlier generation of the tables is still its connection's, but
+ * where it leads and whether it may is asked again.
  */
-import { ENCAP_SIZE, FLOW_BITS, FLOW_SIZE, FLOWS, GENERATION_AT, SEARCHED } from "../memory";
+import {
+  BATCH_NUMBER,
+  CLOCK,
+  ENCAP_SIZE,
+  FLOW_SEED,
+  FLOW_SET_BITS,
+  FLOW_SIZE,
+  FLOW_TAGS,
+  FLOWS,
+  FLOWS_BY_STATE,
+  GENERATION_AT,
+  NEXT_SWEPT,
+  NOW,
+  REVERSED,
+  SEARCHED,
+  SWEPT_AT,
+  TIMEOUTS,
+} from "../memory";
 import { Packet } from "../packet";
+import * as icmp from "../wire/icmp";
+import * as icmpv6 from "../wire/icmpv6";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
-import { TCP, UDP } from "../wire/protocol";
+import { ICMP, ICMPV6 } from "../wire/protocol";
 import { copyHeaders, makeHeaders } from "./peer";
 import { countRule } from "./rule";
 
-const KIND: usize = 0;
-const PORTS: usize = 4;
-const GENERATION: usize = 8;
-const PEER: usize = 12;
-const HEADERS: usize = 16;
-/** Whose the destination is. */
-const OWNER: usize = 38;
-const ADDRESSES: usize = 40;
-/** The rule that let it pass, 0 if none had to. */
-const RULE: usize = 72;
+// The states of a connection, in both its records.
+export const FREE: u32 = 0;
+/** On its way from one peer to another: only where it leads is kept, in one record. */
+export const RELAYED: u32 = 1;
+/** Without TCP: nothing came back yet, something did. */
+export const UDP_NEW: u32 = 2;
+export const UDP_REPLIED: u32 = 3;
+export const ECHO_NEW: u32 = 4;
+export const ECHO_REPLIED: u32 = 5;
+export const OTHER_NEW: u32 = 6;
+export const OTHER_REPLIED: u32 = 7;
+/** TCP (RFC 9293, 3.3.2), both ends seen together. */
+export const SYN_SENT: u32 = 8;
+export const SYN_RECEIVED: u32 = 9;
+export const ESTABLISHED: u32 = 10;
+/** One end will send no more; both said so; both were heard. */
+export const HALF_CLOSED: u32 = 11;
+export const CLOSING: u32 = 12;
+export const TIME_WAIT: u32 = 13;
+export const RESET: u32 = 14;
 
-/** Takes what is known of the packet's flow, if anything is: its peer, its owner, its headers. */
+@unmanaged
+export class Flow {
+  /** Family, protocol, direction: one byte each. */
+  kind: u32;
+  /** Both ports as they stand in the header; of an echo its identifier, type and code. */
+  ports: u32;
+  /** Source and destination as they stand in the header; those of IPv4 take the first 8 bytes. */
+  addresses: u64;
+  addresses8: u64;
+  addresses16: u64;
+  addresses24: u64;
+  /** Of the tables that said where it leads and that it may. */
+  generation: u32;
+  /** The other direction's record; null if it is relayed. */
+  twin: Flow;
+  /** NOW of its last packet. */
+  last: u32;
+  /** BATCH_NUMBER of the last batch that pointed at it. */
+  batch: u32;
+  peer: u16;
+  /** Whose the destination is. */
+  owner: u16;
+  state: u8;
+  /** What its sender did (tcp-state). */
+  side: u8;
+  /** By how many bits its sender shifts its windows. */
+  scale: u8;
+  /** 1: the record of the packet that opened the connection. */
+  isFirst: u8;
+  /** VXLAN and Ethernet headers, 22 bytes. */
+  headers: u64;
+  headers8: u64;
+  headers16: u64;
+  packets: u64;
+  bytes: u64;
+  /** What comes next after all its sender sent. */
+  end: u32;
+  /** As far as the other end lets it send; until its SYN is acknowledged, what comes next after that alone. */
+  maxEnd: u32;
+  /** The largest window its sender gave. */
+  maxWindow: u32;
+  /** The last that its sender acknowledged. */
+  acked: u32;
+  /** Generation of the rules that allowed the connection. */
+  judged: u32;
+  /** The rule that did, 0 if none had to. */
+  rule: u32;
+}
+
+/** Where in `ports` the type of an echo stands, above its identifier. */
+export const ECHO_TYPE_SHIFT: u32 = 16;
+
+const ADDRESSES: usize = offsetof<Flow>("addresses");
+const HEADERS: usize = offsetof<Flow>("headers");
+
+// Where the host finds what it lists.
+export const FLOW_KIND: usize = offsetof<Flow>("kind");
+export const FLOW_PORTS: usize = offsetof<Flow>("ports");
+export const FLOW_ADDRESSES: usize = ADDRESSES;
+export const FLOW_TWIN: usize = offsetof<Flow>("twin");
+export const FLOW_LAST: usize = offsetof<Flow>("last");
+export const FLOW_STATE: usize = offsetof<Flow>("state");
+export const FLOW_IS_FIRST: usize = offsetof<Flow>("isFirst");
+export const FLOW_PACKETS: usize = offsetof<Flow>("packets");
+export const FLOW_BYTES: usize = offsetof<Flow>("bytes");
+export const FLOW_RULE: usize = offsetof<Flow>("rule");
+
+const SET_SIZE: u32 = 8;
+const SET_TAGS: u32 = 16;
+const DIRECTION_BIT: u32 = 1 << 16;
+
+/** No record. */
+const NONE = changetype<Flow>(0);
+
+export function flowOf(p: Packet): Flow {
+  return changetype<Flow>(p.flow);
+}
+
+// ------------------------------------------------------------------- by packets
+
+/** Takes what is known of the packet's flow, if that holds still: its peer, its owner, its headers. */
 export function recall(p: Packet, direction: u32): void {
-  const flow = find(p, direction);
-  if (flow == 0) return;
-  p.flow = flow;
-  p.peer = load<u32>(flow, PEER);
-  p.owner = load<u16>(flow, OWNER);
-  p.rule = load<u32>(flow, RULE);
+  const flow = find(kindOf(p, direction), p.ports, addressesOf(p));
+  if (flow == NONE || !isCurrent(flow) || flow.state >= TIME_WAIT || isExpired(flow)) return;
+  pointAt(p, flow);
+}
+
+/** The record of the packet's flow, whatever its generation; null if there is none that lives. */
+export function seek(p: Packet, direction: u32): Flow {
+  const flow = find(kindOf(p, direction), p.ports, addressesOf(p));
+  if (flow == NONE || !isExpired(flow)) return flow;
+  forget(flow);
+  return NONE;
+}
+
+/** From now on the packet goes as its flow does. */
+export function pointAt(p: Packet, flow: Flow): void {
+  p.flow = changetype<usize>(flow);
+  p.peer = flow.peer;
+  p.owner = flow.owner;
+  takeRule(p, flow);
+  flow.batch = load<u32>(BATCH_NUMBER);
+}
+
+/** The rule that allowed its connection lets it pass. */
+export function takeRule(p: Packet, flow: Flow): void {
+  p.rule = flow.rule;
   if (p.rule) countRule(p.rule, p.length);
 }
 
-/**
- * Keeps what was decided for this packet for those of its flow that follow. Who
- * is displaced by it must not be pointed at any more.
- */
-export function remember(p: Packet, direction: u32): void {
-  if (p.flow) return;
-  // One before it in the same vector may have been of its flow.
-  p.flow = find(p, direction);
-  if (p.flow) return;
+/** One more packet went as the flow does. */
+export function countPacket(p: Packet, flow: Flow): void {
+  flow.last = load<u32>(NOW);
+  flow.packets += 1;
+  flow.bytes += p.length;
+}
 
-  const ports = portsOf(p);
-  const addresses = addressesOf(p);
-  const flow = placeOf(p, ports, addresses);
-  if (isCurrent(flow)) memory.copy(flow ^ FLOW_SIZE, flow, FLOW_SIZE);
-  store<u32>(flow, kindOf(p, direction), KIND);
-  store<u32>(flow, ports, PORTS);
-  store<u32>(flow, generation(), GENERATION);
-  store<u32>(flow, p.peer, PEER);
-  store<u16>(flow, <u16>p.owner, OWNER);
-  store<u32>(flow, p.rule, RULE);
-  memory.copy(flow + ADDRESSES, addresses, p.family == 4 ? 8 : 32);
-  makeHeaders(p, flow + HEADERS);
-  p.flow = flow;
+/** Where the packet goes, its flow does. */
+export function refresh(p: Packet, flow: Flow): void {
+  flow.generation = generation();
+  flow.peer = <u16>p.peer;
+  flow.owner = <u16>p.owner;
+  flow.batch = load<u32>(BATCH_NUMBER);
+  if (flow.kind & DIRECTION_BIT) return;
+  makeHeaders(p, changetype<usize>(flow) + HEADERS);
+}
+
+/** Both records of a connection that this packet opens; null if there is no place for them. */
+export function open(p: Packet, direction: u32, state: u32): Flow {
+  const first = makeRecord(kindOf(p, direction), p.ports, addressesOf(p), state);
+  if (first == NONE) return NONE;
+  refresh(p, first);
+  const second = makeTwin(p, first);
+  if (second == NONE) {
+    release(first);
+    return NONE;
+  }
+  first.twin = second;
+  first.isFirst = 1;
+  second.twin = first;
+  allow(first, p.rule);
+  count(state, 1);
+  return first;
+}
+
+/** One record, of a packet that goes on to another peer. */
+export function openRelayed(p: Packet, direction: u32): void {
+  const flow = makeRecord(kindOf(p, direction), p.ports, addressesOf(p), RELAYED);
+  if (flow == NONE) return;
+  flow.isFirst = 1;
+  refresh(p, flow);
+  count(RELAYED, 1);
+  countPacket(p, flow);
+}
+
+/** The connection that a packet of these addresses and ports belongs to; where they stand is `addresses`. */
+export function findOther(
+  family: u32,
+  protocol: u32,
+  direction: u32,
+  ports: u32,
+  addresses: usize,
+): Flow {
+  const flow = find(family | (protocol << 8) | (direction << 16), ports, addresses);
+  return flow == NONE || isExpired(flow) ? NONE : flow;
 }
 
 /** Puts the VXLAN and Ethernet headers before the IP header at `ip`; gives where they begin. */
@@ -74,42 +243,268 @@ export function prependHeaders(p: Packet, ip: usize): usize {
   return start;
 }
 
-function find(p: Packet, direction: u32): usize {
-  const kind = kindOf(p, direction);
-  const ports = portsOf(p);
-  const addresses = addressesOf(p);
-  const first = placeOf(p, ports, addresses);
-  if (isOf(first, kind, ports, addresses)) return first;
-  const second = first ^ FLOW_SIZE;
-  return isOf(second, kind, ports, addresses) ? second : 0;
+/** The rules of this generation, or none, allow the connection. */
+export function allow(flow: Flow, rule: u32): void {
+  setAllowed(flow, rule);
+  setAllowed(flow.twin, rule);
 }
 
-function isOf(flow: usize, kind: u32, ports: u32, addresses: usize): bool {
-  if (load<u32>(flow, KIND) != kind || load<u32>(flow, PORTS) != ports) return false;
-  if (!isCurrent(flow)) return false;
-  if ((kind & 0xff) == 4) return load<u64>(flow, ADDRESSES) == load<u64>(addresses);
-  const sources = v128.xor(v128.load(flow, ADDRESSES), v128.load(addresses));
-  const destinations = v128.xor(v128.load(flow, ADDRESSES + 16), v128.load(addresses, 16));
-  return !v128.any_true(v128.or(sources, destinations));
+function setAllowed(flow: Flow, rule: u32): void {
+  flow.judged = generation();
+  flow.rule = rule;
 }
 
-function isCurrent(flow: usize): bool {
-  return load<u32>(flow, GENERATION) == generation();
+/** Do the rules as they are now allow it? */
+export function isAllowed(flow: Flow): bool {
+  return flow.judged == generation();
+}
+
+export function isCurrent(flow: Flow): bool {
+  return flow.generation == generation();
 }
 
 function generation(): u32 {
   return load<u32>(load<usize>(SEARCHED) + GENERATION_AT);
 }
 
-function kindOf(p: Packet, direction: u32): u32 {
-  return p.family | (p.protocol << 8) | (direction << 16);
+// --------------------------------------------------------------- its connection
+
+export function firstOf(flow: Flow): Flow {
+  return flow.isFirst ? flow : flow.twin;
 }
 
-/** Both ports; 0 for fragments and for protocols that have none. */
-function portsOf(p: Packet): u32 {
-  const hasPorts = p.protocol == TCP || p.protocol == UDP;
-  const isWhole = (p.fragment & (ipv4.MORE_FRAGMENTS | ipv4.OFFSET_MASK)) == 0;
-  return hasPorts && isWhole ? load<u32>(p.ip + p.transport) : 0;
+export function familyOf(flow: Flow): u32 {
+  return flow.kind & 0xff;
+}
+export function protocolOf(flow: Flow): u32 {
+  return (flow.kind >> 8) & 0xff;
+}
+export function directionOf(flow: Flow): u32 {
+  return flow.kind >> 16;
+}
+/** Where source and destination stand, side by side. */
+export function flowAddresses(flow: Flow): usize {
+  return changetype<usize>(flow) + ADDRESSES;
+}
+
+export function setState(flow: Flow, state: u32): void {
+  if (flow.state == state) return;
+  count(flow.state, -1);
+  count(state, 1);
+  flow.state = <u8>state;
+  flow.twin.state = <u8>state;
+}
+
+/** Forgets a connection: the next packet opens another one. */
+export function forget(flow: Flow): void {
+  count(flow.state, -1);
+  if (flow.twin != NONE) release(flow.twin);
+  release(flow);
+}
+
+function count(state: u32, difference: i32): void {
+  const counter = FLOWS_BY_STATE + (state << 2);
+  store<i32>(counter, load<i32>(counter) + difference);
+}
+
+/** No packet of either direction for as long as its state allows. */
+function isExpired(flow: Flow): bool {
+  const timeout = load<u32>(TIMEOUTS + ((<usize>flow.state) << 2));
+  if (idle(flow) <= timeout) return false;
+  return flow.twin == NONE || idle(flow.twin) > timeout;
+}
+
+function idle(flow: Flow): u32 {
+  return load<u32>(NOW) - flow.last;
+}
+
+// ---------------------------------------------------------------------- places
+
+/** Multiplying by an odd number spreads the low bits over the high ones, and the shift back again. */
+function scramble(h: u64): u64 {
+  h *= 0x9e3779b97f4a7c15;
+  return h ^ (h >> 32);
+}
+
+function hashOf(kind: u32, ports: u32, addresses: usize): u64 {
+  let h = scramble(load<u64>(addresses) ^ load<u64>(FLOW_SEED));
+  if ((kind & 0xff) == 6) {
+    h = scramble(h ^ load<u64>(addresses, 8));
+    h = scramble(h ^ load<u64>(addresses, 16));
+    h = scramble(h ^ load<u64>(addresses, 24));
+  }
+  return scramble(h ^ ((<u64>kind) << 32) ^ ports);
+}
+
+function tagOf(hash: u64): u32 {
+  const tag = <u32>(hash >> 48);
+  return tag ? tag : 1;
+}
+
+function firstSet(hash: u64): u32 {
+  return <u32>hash & setMask();
+}
+
+function secondSet(hash: u64): u32 {
+  return (<u32>hash ^ ((tagOf(hash) * 0x9e3b) | 1)) & setMask();
+}
+
+function setMask(): u32 {
+  return (1 << load<u32>(FLOW_SET_BITS)) - 1;
+}
+
+function recordAt(index: u32): Flow {
+  return changetype<Flow>(FLOWS + index * FLOW_SIZE);
+}
+
+function tagPlace(flow: Flow): usize {
+  return FLOW_TAGS + (((changetype<usize>(flow) - FLOWS) / FLOW_SIZE) << 1);
+}
+
+function find(kind: u32, ports: u32, addresses: usize): Flow {
+  const hash = hashOf(kind, ports, addresses);
+  const tags = i16x8.splat(<i16>tagOf(hash));
+  const flow = findIn(firstSet(hash), tags, kind, ports, addresses);
+  return flow != NONE ? flow : findIn(secondSet(hash), tags, kind, ports, addresses);
+}
+
+function findIn(set: u32, tags: v128, kind: u32, ports: u32, addresses: usize): Flow {
+  let hits = i16x8.bitmask(i16x8.eq(v128.load(FLOW_TAGS + set * SET_TAGS), tags));
+  for (; hits; hits &= hits - 1) {
+    const flow = recordAt(set * SET_SIZE + <u32>ctz(hits));
+    if (isOf(flow, kind, ports, addresses)) return flow;
+  }
+  return NONE;
+}
+
+function isOf(flow: Flow, kind: u32, ports: u32, addresses: usize): bool {
+  if (flow.kind != kind || flow.ports != ports) return false;
+  const own = flowAddresses(flow);
+  if ((kind & 0xff) == 4) return load<u64>(own) == load<u64>(addresses);
+  const sources = v128.xor(v128.load(own), v128.load(addresses));
+  const destinations = v128.xor(v128.load(own, 16), v128.load(addresses, 16));
+  return !v128.any_true(v128.or(sources, destinations));
+}
+
+function makeRecord(kind: u32, ports: u32, addresses: usize, state: u32): Flow {
+  const hash = hashOf(kind, ports, addresses);
+  const flow = findPlace(hash);
+  if (flow == NONE) return NONE;
+  memory.fill(changetype<usize>(flow), 0, FLOW_SIZE);
+  flow.kind = kind;
+  flow.ports = ports;
+  memory.copy(flowAddresses(flow), addresses, (kind & 0xff) == 4 ? 8 : 32);
+  flow.state = <u8>state;
+  flow.last = load<u32>(NOW);
+  flow.batch = load<u32>(BATCH_NUMBER);
+  store<u16>(tagPlace(flow), <u16>tagOf(hash));
+  return flow;
+}
+
+/** The record of the replies. Where they lead is looked up when the first one comes. */
+function makeTwin(p: Packet, first: Flow): Flow {
+  const ports = reversePorts(p.protocol, p.ports);
+  reverseAddresses(p.family, flowAddresses(first));
+  return makeRecord(first.kind ^ DIRECTION_BIT, ports, REVERSED, first.state);
+}
+
+function release(flow: Flow): void {
+  flow.state = <u8>FREE;
+  store<u16>(tagPlace(flow), 0);
+}
+
+/** A free place in one of the two sets, or one that a flow is driven from that matters less; null if there is none. */
+function findPlace(hash: u64): Flow {
+  const first = firstSet(hash);
+  const second = secondSet(hash);
+  let flow = freeIn(first);
+  if (flow == NONE) flow = freeIn(second);
+  if (flow != NONE) return flow;
+  flow = leastIn(first);
+  if (flow == NONE) flow = leastIn(second);
+  if (flow != NONE) forget(flow);
+  return flow;
+}
+
+function freeIn(set: u32): Flow {
+  const free = i16x8.bitmask(i16x8.eq(v128.load(FLOW_TAGS + set * SET_TAGS), i16x8.splat(0)));
+  return free ? recordAt(set * SET_SIZE + <u32>ctz(free)) : NONE;
+}
+
+/**
+ * Who is driven out when a newcomer needs the place: an expired flow, or one that
+ * is over, else the one that waits longest for a first reply. Nobody whom a
+ * packet of the batch points at, and no connection that lives.
+ */
+function leastIn(set: u32): Flow {
+  let least = NONE;
+  let longest: u32 = 0;
+  for (let i: u32 = 0; i < SET_SIZE; i++) {
+    const flow = recordAt(set * SET_SIZE + i);
+    if (isPointedAt(flow)) continue;
+    if (flow.state >= TIME_WAIT || isExpired(flow)) return flow;
+    if (!isHalfOpen(flow.state) || idle(flow) < longest) continue;
+    least = flow;
+    longest = idle(flow);
+  }
+  return least;
+}
+
+function isPointedAt(flow: Flow): bool {
+  const batch = load<u32>(BATCH_NUMBER);
+  return flow.batch == batch || (flow.twin != NONE && flow.twin.batch == batch);
+}
+
+function isHalfOpen(state: u32): bool {
+  switch (state) {
+    case RELAYED:
+    case UDP_NEW:
+    case ECHO_NEW:
+    case OTHER_NEW:
+    case SYN_SENT:
+    case SYN_RECEIVED:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// ---------------------------------------------------------------------- expiry
+
+/** All sets are looked through once in so many milliseconds, in slices of at most so many sets. */
+const SWEEP: u32 = 8192;
+const SLICE: u32 = 16;
+
+/** Forgets what expired, in the next few sets. Before a batch, when no packet points at anything. */
+export function sweep(): void {
+  const passed = load<u32>(NOW) - load<u32>(SWEPT_AT);
+  const due = <u32>(((<u64>passed) << load<u32>(FLOW_SET_BITS)) / SWEEP);
+  if (due == 0) return;
+  store<u32>(SWEPT_AT, load<u32>(NOW));
+  const from = load<u32>(NEXT_SWEPT);
+  const slice = min(due, SLICE);
+  for (let i: u32 = 0; i < slice; i++) sweepSet((from + i) & setMask());
+  store<u32>(NEXT_SWEPT, (from + slice) & setMask());
+}
+
+/** The same for all sets at once, when much time passed. */
+export function expireAll(): void {
+  store<u32>(NOW, <u32>(<u64>load<f64>(CLOCK)));
+  for (let set: u32 = 0; set <= setMask(); set++) sweepSet(set);
+}
+
+function sweepSet(set: u32): void {
+  if (!v128.any_true(v128.load(FLOW_TAGS + set * SET_TAGS))) return;
+  for (let i: u32 = 0; i < SET_SIZE; i++) {
+    const flow = recordAt(set * SET_SIZE + i);
+    if (flow.state != FREE && isExpired(flow)) forget(flow);
+  }
+}
+
+// ------------------------------------------------------------------------ keys
+
+function kindOf(p: Packet, direction: u32): u32 {
+  return p.family | (p.protocol << 8) | (direction << 16);
 }
 
 /** Source and destination stand side by side in both families. */
@@ -117,13 +512,19 @@ function addressesOf(p: Packet): usize {
   return p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
 }
 
-/** Multiplying by an odd number spreads the low bits over the high ones, which choose the place. */
-function placeOf(p: Packet, ports: u32, addresses: usize): usize {
-  const SPREAD: u64 = 0x9e3779b97f4a7c15;
-  let h = load<u64>(addresses) ^ ((<u64>ports) << 16);
-  if (p.family == 6) {
-    h = (h ^ rotl<u64>(load<u64>(addresses, 8), 23)) * SPREAD;
-    h ^= load<u64>(addresses, 16) ^ rotl<u64>(load<u64>(addresses, 24), 41);
+/** Puts them the other way round to REVERSED. */
+export function reverseAddresses(family: u32, addresses: usize): void {
+  if (family == 4) {
+    store<u64>(REVERSED, rotl<u64>(load<u64>(addresses), 32));
+  } else {
+    v128.store(REVERSED, v128.load(addresses, 16));
+    v128.store(REVERSED, v128.load(addresses), 16);
   }
-  return FLOWS + <u32>((h * SPREAD) >> (64 - FLOW_BITS)) * FLOW_SIZE;
+}
+
+/** What stands for the ports of the replies: they change sides, and an echo's type changes. */
+export function reversePorts(protocol: u32, ports: u32): u32 {
+  if (protocol == ICMP) return ports ^ ((icmp.ECHO ^ icmp.ECHO_REPLY) << ECHO_TYPE_SHIFT);
+  if (protocol == ICMPV6) return ports ^ ((icmpv6.ECHO ^ icmpv6.ECHO_REPLY) << ECHO_TYPE_SHIFT);
+  return rotl<u32>(ports, 16);
 }

@@ -19,22 +19,46 @@ const NEXT_HOP_MTU: usize = 6;
 
 export const ICMP_SIZE: u32 = 8;
 
-const ECHO_REPLY: u32 = 0;
+export const ECHO_REPLY: u32 = 0;
 export const DESTINATION_UNREACHABLE: u32 = 3;
 export const NET_UNREACHABLE: u32 = 0;
 export const HOST_UNREACHABLE: u32 = 1;
 export const FRAGMENTATION_NEEDED: u32 = 4;
 /** RFC 1812, 5.2.7.1. */
 export const PROHIBITED: u32 = 13;
-const ECHO: u32 = 8;
+export const ECHO: u32 = 8;
 export const TIME_EXCEEDED: u32 = 11;
 export const TTL_IN_TRANSIT: u32 = 0;
+const SOURCE_QUENCH: u32 = 4;
+const PARAMETER_PROBLEM: u32 = 12;
 const TIMESTAMP: u32 = 13;
 const TIMESTAMP_REPLY: u32 = 14;
 
 /** 0 when a whole header lies in `length` bytes. */
 export function checkIcmp(length: u32): i32 {
   return length < ICMP_SIZE ? TRUNCATED : 0;
+}
+
+/** The same place in ICMPv6. */
+export function typeOf(p: usize): u32 {
+  return load<u8>(p, TYPE);
+}
+export function codeOf(p: usize): u32 {
+  return load<u8>(p, CODE);
+}
+/** Of an echo or its reply, as it stands there; the same in ICMPv6. */
+export function echoIdentifier(p: usize): u32 {
+  return load<u16>(p, REST);
+}
+
+/** Is it about a packet that it quotes (RFC 792; RFC 1122, 3.2.2)? A redirect is advice to a neighbour. */
+export function isError(type: u32): bool {
+  return (
+    type == DESTINATION_UNREACHABLE ||
+    type == SOURCE_QUENCH ||
+    type == TIME_EXCEEDED ||
+    type == PARAMETER_PROBLEM
+  );
 }
 
 /** A question or its reply. Everything else counts as an error, which is never answered by one. */

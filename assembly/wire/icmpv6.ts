@@ -26,12 +26,19 @@ export const PACKET_TOO_BIG: u32 = 2;
 export const TIME_EXCEEDED: u32 = 3;
 export const HOP_LIMIT_IN_TRANSIT: u32 = 0;
 const FIRST_INFORMATIONAL: u32 = 128;
+export const ECHO: u32 = 128;
+export const ECHO_REPLY: u32 = 129;
 const REDIRECT: u32 = 137;
 
 /** False for types below 128, which are errors, and for redirects: neither is ever answered by an error (RFC 4443, 2.4). */
 export function isAnswerable(p: usize): bool {
   const type: u32 = load<u8>(p, TYPE);
   return type >= FIRST_INFORMATIONAL && type != REDIRECT;
+}
+
+/** Is it about a packet that it quotes? */
+export function isError(type: u32): bool {
+  return type < FIRST_INFORMATIONAL;
 }
 
 /** Header and checksum of an error whose quote, `length` bytes in all, is already in place. */

@@ -99,6 +99,11 @@ export function extensionFragment(p: usize): u32 {
   return (field >> 3) | (field & 1 ? MORE_FRAGMENTS : 0);
 }
 
+/** As it stands in a fragment's header. */
+export function extensionIdentification(p: usize): u32 {
+  return load<u32>(p, 4);
+}
+
 /** A header of a packet we make ourselves. Addresses: where their 16 bytes stand. */
 export function writeIPv6(
   p: usize,

@@ -29,6 +29,7 @@ export const TCP_CHECKSUM: u32 = 16;
 
 export const FIN: u32 = 0x01;
 export const SYN: u32 = 0x02;
+export const RST: u32 = 0x04;
 export const PSH: u32 = 0x08;
 export const ACK: u32 = 0x10;
 export const CWR: u32 = 0x80;
@@ -45,6 +46,13 @@ export function headerLength(p: usize): u32 {
 }
 export function sequence(p: usize): u32 {
   return bswap<u32>(load<u32>(p, SEQUENCE));
+}
+export function acknowledgment(p: usize): u32 {
+  return bswap<u32>(load<u32>(p, ACKNOWLEDGMENT));
+}
+/** As it stands there: the scale is not applied. */
+export function window(p: usize): u32 {
+  return bswap<u16>(load<u16>(p, WINDOW));
 }
 export function flags(p: usize): u32 {
   return load<u8>(p, FLAGS);
@@ -78,9 +86,17 @@ export function isAlike(a: usize, b: usize): bool {
 
 /** Where the value of the maximum segment size option stands (RFC 9293, 3.2), or 0. */
 export function findMss(p: usize): usize {
+  return findOption(p, 2, 4);
+}
+
+/** Where the value of the window scale option stands (RFC 7323, 2.2), or 0. */
+export function findScale(p: usize): usize {
+  return findOption(p, 3, 3);
+}
+
+function findOption(p: usize, wanted: u32, size: u32): usize {
   const END_OF_OPTIONS: u32 = 0;
   const NO_OPERATION: u32 = 1;
-  const MAXIMUM_SEGMENT_SIZE: u32 = 2;
   const end = p + headerLength(p);
   let at = p + OPTIONS;
   while (at < end) {
@@ -94,7 +110,7 @@ export function findMss(p: usize): usize {
     const length: u32 = load<u8>(at, 1);
     // A length of 0 or 1 would never move on; one past the end is a lie.
     if (length < 2 || at + length > end) return 0;
-    if (kind == MAXIMUM_SEGMENT_SIZE && length == 4) return at + 2;
+    if (kind == wanted && length == size) return at + 2;
     at += length;
   }
   return 0;

@@ -97,7 +97,7 @@ const TRIES = 100;
  * BATCH_SEQUENCE is odd while a batch runs. A read that saw the same even
  * number before and after saw no batch.
  */
-function betweenBatches<T>(core: Core, read: () => T): T {
+export function betweenBatches<T>(core: Core, read: () => T): T {
   const word = core.layout.BATCH_SEQUENCE >> 2;
   for (let i = 0; i < TRIES; i++) {
     const before = Atomics.load(core.words, word);

@@ -1,6 +1,7 @@
 /** The core: the WebAssembly module, loaded, with the memory it shares with the host. */
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { DEFAULT_FLOWS, type FlowOptions, flowBytes, prepareFlows } from "./flows.js";
 import { type Layout, readLayout } from "./layout.js";
 
 /** What the core does; the story is told in `assembly/pipeline.ts`. */
@@ -29,6 +30,8 @@ export interface CoreFunctions {
   noteError(): void;
 
   begin(): void;
+  /** Forgets all flows that expired by CLOCK; between batches. */
+  expireAll(): void;
   /** Longest-prefix match in the table at `table` (assembly/tables/lpm.ts). */
   lookup4(table: number, address: number): number;
   lookup6(table: number, address: number): number;
@@ -54,8 +57,9 @@ export interface CoreFunctions {
   copy(to: number, from: number, length: number): void;
 }
 
-/** As in asconfig.json. The memory never grows: that would detach every view of it. */
-const PAGES = 3008;
+/** As in asconfig.json: all but the flows. The memory never grows: that would detach every view of it. */
+const PAGES = 2906;
+const PAGE = 65536;
 const WASM = new URL("../../build/core.wasm", import.meta.url);
 /** The same source, with what leaves a trace (assembly/trace.ts). */
 const EXPLAINING = new URL("../../build/explain.wasm", import.meta.url);
@@ -83,20 +87,24 @@ export class Core {
     this.words = new Int32Array(memory.buffer);
   }
 
-  /** A core with a memory of its own or, in a worker, the one that another thread made. */
-  static async create(shared?: {
-    module: WebAssembly.Module;
-    memory: WebAssembly.Memory;
-  }): Promise<Core> {
-    if (shared) return new Core(shared.module, shared.memory);
+  /** A core with a memory of its own, with room for as many flows as are asked for. */
+  static async create(options: FlowOptions = {}): Promise<Core> {
     compiled ??= readFile(WASM).then((bytes) => WebAssembly.compile(bytes));
-    return new Core(await compiled, newMemory());
+    const pages = PAGES + Math.ceil(flowBytes(options.flows ?? DEFAULT_FLOWS) / PAGE);
+    const core = new Core(await compiled, newMemory(pages));
+    prepareFlows(core, options);
+    return core;
   }
 
-  /** A core with a memory of its own, where every stage leaves a trace. */
-  static explaining(): Core {
+  /** A core with a memory of its own, as large as another's, where every stage leaves a trace. */
+  static explaining(other: Core): Core {
     explaining ??= new WebAssembly.Module(readFileSync(EXPLAINING));
-    return new Core(explaining, newMemory());
+    return new Core(explaining, newMemory(other.bytes.length / PAGE));
+  }
+
+  /** In a worker, the one that another thread made. */
+  static share(module: WebAssembly.Module, memory: WebAssembly.Memory): Core {
+    return new Core(module, memory);
   }
 
   setClock(milliseconds: number): void {
@@ -104,5 +112,5 @@ export class Core {
   }
 }
 
-const newMemory = (): WebAssembly.Memory =>
-  new WebAssembly.Memory({ initial: PAGES, maximum: PAGES, shared: true });
+const newMemory = (pages: number): WebAssembly.Memory =>
+  new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });

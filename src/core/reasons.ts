@@ -31,6 +31,11 @@ const REASONS = [
   ["device-failed", "the kernel refused to take the packet from the device"],
   ["denied-egress", "a policy of the node that sends denies it"],
   ["denied-ingress", "a policy of the node that receives denies it"],
+  ["invalid-state", "the packet does not fit the state of its connection"],
+  ["flow-table-full", "a policy needs the state of this connection, and there is no place for it"],
+  ["fragment-before-first", "the piece of a datagram came before the one that has the ports"],
+  ["tiny-fragment", "the first piece of a datagram is too short for its transport header"],
+  ["fragment-overlap", "the piece of a datagram would write over its transport header"],
 ] as const;
 
 export type Reason = (typeof REASONS)[number][0];

@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
 import { writeSockaddr } from "../../src/compile/peers.js";
+import { DEFAULT_FLOWS } from "../../src/core/flows.js";
 import { takeMail } from "../../src/core/mailbox.js";
 import {
   DEVICE_BUFFER_FULL,
@@ -252,11 +253,12 @@ describe("fuzz", () => {
       layout.GUARD_6,
       layout.GUARD_7,
       layout.GUARD_8,
-      layout.END,
+      layout.GUARD_9,
+      layout.FLOWS + DEFAULT_FLOWS * layout.FLOW_SIZE,
     ].map((at) => [at, at + layout.GUARD_SIZE]);
     guards.push([0, layout.CONTROL]);
     for (const [from, to] of guards) memory.fill(GUARD_BYTE, from, to);
-    memory.fill(GUARD_BYTE, layout.SLOTS, layout.END);
+    memory.fill(GUARD_BYTE, layout.SLOTS, layout.GUARD_7);
     reach = Array.from({ length: layout.BATCH }, (_, i) => slot(i));
     sockaddrs = SENDERS.map((text) => {
       const bytes = new Uint8Array(layout.NAME_SIZE);

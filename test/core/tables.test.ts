@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { MAX_SENDERS } from "../../src/compile/peers.js";
+import { DEFAULT_FLOWS } from "../../src/core/flows.js";
 import { Core } from "../../src/core/instance.js";
 import { reasonNames } from "../../src/core/reasons.js";
 import { checksum, ipv4, seedOfRun, vxlan } from "../packets.js";
@@ -178,6 +179,7 @@ describe("the map and the reasons", () => {
       layout.GUARD_1,
       layout.TABLES,
       layout.GUARD_2,
+      layout.GUARD_9,
       layout.PACKETS,
       layout.LENGTHS,
       layout.GUARD_3,
@@ -197,7 +199,10 @@ describe("the map and the reasons", () => {
       layout.DEVICE_IOVECS,
       layout.GUARD_6,
       layout.SLOTS,
-      layout.END,
+      layout.GUARD_7,
+      layout.FLOW_TAGS,
+      layout.FLOWS,
+      layout.FLOWS + DEFAULT_FLOWS * layout.FLOW_SIZE + layout.GUARD_SIZE,
       bytes.length,
     ];
     expect(order).toEqual([...order].sort((a, b) => a - b));

@@ -1,0 +1,45 @@
+import { ACL_AT, SEARCHED } from "../memory";
+import { Packet } from "../packet";
+import { FRAGMENT_OVERLAP, TINY_FRAGMENT } from "../reason";
+import { isPoliced } from "../tables/acl";
+import { datagramOf, noteDatagram } from "../tables/fragment";
+import * as ipv4 from "../wire/ipv4";
+import { SCTP, SCTP_SIZE, TCP } from "../wire/protocol";
+import { headerLength, TCP_SIZE } from "../wire/tcp";
+import { hasTransport, isFragment, isLaterFragment } from "./parse";
+
+/** Bytes of the headers of UDP and ICMP, and more than any rule asks of another. */
+const LEAST_TRANSPORT: u32 = 8;
+
+/**
+ * What a policy asks for stands in the transport header: it must be whole in the
+ * first fragment, and no later one may write over it (RFC 1858, RFC 3128, RFC
+ * 5722). A later one passes, or not, as the first did.
+ */
+export function meetFragment(p: Packet, direction: u32): i32 {
+  if (!isPoliced(load<usize>(SEARCHED) + ACL_AT, direction)) return 0;
+  if (!isLaterFragment(p)) return hasTransport(p) ? 0 : TINY_FRAGMENT;
+  const datagram = datagramOf(p, direction);
+  const headers = datagram ? datagram.headers : p.protocol == TCP ? TCP_SIZE : 0;
+  if ((p.fragment & ipv4.OFFSET_MASK) << 3 < headers) return FRAGMENT_OVERLAP;
+  if (!datagram) return 0;
+  p.allowed = u32(datagram.verdict == 0);
+  return datagram.verdict;
+}
+
+/** Keeps for the later fragments what was decided for the first. */
+export function noteFirst(p: Packet, direction: u32, verdict: i32): void {
+  if (!isFragment(p) || isLaterFragment(p)) return;
+  noteDatagram(p, direction, verdict, p.transport - p.fragmented + transportSize(p));
+}
+
+function transportSize(p: Packet): u32 {
+  switch (p.protocol) {
+    case TCP:
+      return headerLength(p.ip + p.transport);
+    case SCTP:
+      return SCTP_SIZE;
+    default:
+      return LEAST_TRANSPORT;
+  }
+}

@@ -1,0 +1,166 @@
+import { IN, PICK_UP } from "../memory";
+import { Packet } from "../packet";
+import { FLOW_TABLE_FULL, INVALID_STATE } from "../reason";
+import {
+  allow,
+  countPacket,
+  ECHO_NEW,
+  Flow,
+  firstOf,
+  flowOf,
+  forget,
+  isAllowed,
+  isCurrent,
+  OTHER_NEW,
+  open,
+  openRelayed,
+  pointAt,
+  RELAYED,
+  recall,
+  refresh,
+  SYN_SENT,
+  seek,
+  setState,
+  TIME_WAIT,
+  takeRule,
+  UDP_NEW,
+} from "../tables/flow";
+import { FIRST_PEER } from "../tables/peer";
+import { advance, isMiddle, isSyn, loosen, openTcp } from "../tcp-state";
+import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
+import { meetFragment, noteFirst } from "./fragments";
+import { mayOpen, takeKey } from "./key";
+import { isFragment } from "./parse";
+import { related } from "./related";
+
+/** Of a vector of packets, those whose flows are known and as they should be need no more than this. */
+export function takeFlow(p: Packet, direction: u32): void {
+  takeKey(p);
+  if (p.hasKey) recall(p, direction);
+}
+
+/**
+ * Before the rules are asked: does it belong to what was judged before? Then it
+ * passes as that does; if the rules changed since, they are asked about that.
+ */
+export function meet(p: Packet, direction: u32): i32 {
+  if (p.flow) return 0;
+  if (isFragment(p)) {
+    const r = meetFragment(p, direction);
+    if (r) return r;
+  }
+  if (p.hasKey) meetFlow(p, direction);
+  else belong(p, related(p, direction));
+  return 0;
+}
+
+/** One before it in the same vector may have opened its flow, or closed it. */
+function meetFlow(p: Packet, direction: u32): void {
+  let flow = seek(p, direction);
+  if (!flow) return;
+  if (flow.state == RELAYED || isNewLife(p, flow)) {
+    forget(flow);
+    return;
+  }
+  if (isCurrent(flow)) return pointAt(p, flow);
+  p.record = changetype<usize>(flow);
+  belong(p, flow);
+}
+
+/** The same two ends begin anew after the last connection is over. */
+function isNewLife(p: Packet, flow: Flow): bool {
+  return p.protocol == TCP && flow.state >= TIME_WAIT && isSyn(p);
+}
+
+function belong(p: Packet, flow: Flow): void {
+  if (!flow || flow.state == RELAYED) return;
+  if (isAllowed(flow)) {
+    p.allowed = 1;
+    takeRule(p, flow);
+  } else {
+    p.connection = changetype<usize>(firstOf(flow));
+  }
+}
+
+/** The rules deny it, and with it what they allowed before. */
+export function refuse(p: Packet, direction: u32, reason: i32): i32 {
+  if (p.connection) forget(changetype<Flow>(p.connection));
+  noteFirst(p, direction, reason);
+  return reason;
+}
+
+/** The rules allow it: its connection goes on, or begins. */
+export function track(p: Packet, direction: u32): i32 {
+  if (p.flow) return follow(p, direction);
+  if (p.connection) allow(changetype<Flow>(p.connection), p.rule);
+  if (p.record) {
+    p.flow = p.record;
+    refresh(p, flowOf(p));
+    return follow(p, direction);
+  }
+  return p.hasKey ? begin(p, direction) : 0;
+}
+
+/** The state of a connection is held against a packet only where a policy decided about it. */
+function follow(p: Packet, direction: u32): i32 {
+  const flow = flowOf(p);
+  if (isFragment(p)) noteFirst(p, direction, 0);
+  if (p.protocol == TCP) {
+    if (isFragment(p)) loosen(flow);
+    if (!advance(p, flow) && flow.rule) return INVALID_STATE;
+  } else if (!flow.isFirst) {
+    setReplied(flow);
+  }
+  countPacket(p, flow);
+  return 0;
+}
+
+function setReplied(flow: Flow): void {
+  if (flow.state == UDP_NEW || flow.state == ECHO_NEW || flow.state == OTHER_NEW) {
+    setState(flow, flow.state + 1);
+  }
+}
+
+function begin(p: Packet, direction: u32): i32 {
+  if (p.protocol == TCP && !isSyn(p) && !mayPickUp(p)) return p.rule ? INVALID_STATE : 0;
+  if (!mayOpen(p)) return 0;
+  const flow = open(p, direction, firstState(p));
+  if (!flow) return p.rule ? FLOW_TABLE_FULL : 0;
+  p.flow = changetype<usize>(flow);
+  if (isFragment(p)) noteFirst(p, direction, 0);
+  if (p.protocol == TCP) {
+    openTcp(p, flow);
+    if (isFragment(p)) loosen(flow);
+  }
+  countPacket(p, flow);
+  return 0;
+}
+
+/** A connection that a policy decides about is taken up in its middle only if the host said so. */
+function mayPickUp(p: Packet): bool {
+  return isMiddle(p) && (p.rule == 0 || load<u32>(PICK_UP) != 0);
+}
+
+function firstState(p: Packet): u32 {
+  switch (p.protocol) {
+    case TCP:
+      return SYN_SENT;
+    case UDP:
+      return UDP_NEW;
+    case ICMP:
+    case ICMPV6:
+      return ECHO_NEW;
+    default:
+      return OTHER_NEW;
+  }
+}
+
+/** Of what goes on to another peer only the way is kept: the two ends know its state. */
+export function trackRelayed(p: Packet): void {
+  if (p.flow) return countPacket(p, flowOf(p));
+  if (!p.hasKey || p.owner < FIRST_PEER) return;
+  const flow = seek(p, IN);
+  if (flow && isCurrent(flow)) return countPacket(p, flow);
+  if (flow) forget(flow);
+  openRelayed(p, IN);
+}

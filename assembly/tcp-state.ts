@@ -1,0 +1,237 @@
+/**
+ * How far a TCP connection came, as one sees it who stands between its ends.
+ * What each end did is kept in the record of its direction; the state follows
+ * from both. Sequence numbers are held against the windows that the ends gave
+ * each other (van Rooij, "Real stateful TCP packet filtering", 2001).
+ *
+ *            acked by the other end       sent            may be sent
+ *   ----------------|----------------------|-------------------|----------->
+ *          twin.acked                     end               maxEnd
+ */
+import { Packet } from "./packet";
+import {
+  CLOSING,
+  ESTABLISHED,
+  Flow,
+  HALF_CLOSED,
+  RESET,
+  SYN_RECEIVED,
+  SYN_SENT,
+  setState,
+  TIME_WAIT,
+} from "./tables/flow";
+import * as tcp from "./wire/tcp";
+
+// What an end did: bits of Flow.side.
+/** It sent something that counts. */
+const SEEN: u32 = 1;
+/** Its SYN was acknowledged. */
+const OPENED: u32 = 2;
+const FINISHED: u32 = 4;
+/** Its FIN was acknowledged. */
+const HEARD: u32 = 8;
+/** Its SYN had a window scale. */
+const SCALED: u32 = 16;
+/** Taken up in its middle, or in fragments: what the windows are is not known. */
+const LOOSE: u32 = 32;
+
+/** Who has fallen behind by so much may still acknowledge it, however small its window is. */
+const LATE_ACK: u32 = 66000;
+/** RFC 7323, 2.3. */
+const MAX_SCALE: u32 = 14;
+
+/** The flags that say what a segment is. */
+const KIND: u32 = tcp.FIN | tcp.SYN | tcp.RST | tcp.ACK;
+
+export function isSyn(p: Packet): bool {
+  return (tcp.flags(p.ip + p.transport) & KIND) == tcp.SYN;
+}
+
+/** May a connection be taken up with it, whose beginning nobody saw? */
+export function isMiddle(p: Packet): bool {
+  return (tcp.flags(p.ip + p.transport) & KIND) == tcp.ACK;
+}
+
+/** The first packet of a connection: a SYN, or what `isMiddle`. */
+export function openTcp(p: Packet, first: Flow): void {
+  if (isSyn(p)) return start(p, first, first.twin);
+  first.side = <u8>(SEEN | OPENED);
+  first.end = endOf(p);
+  loosen(first);
+}
+
+/** From now on nothing is held against its windows. */
+export function loosen(flow: Flow): void {
+  flow.side |= <u8>LOOSE;
+  flow.twin.side |= <u8>LOOSE;
+}
+
+/** Does the segment fit what the connection came to? If so, the connection goes on with it. */
+export function advance(p: Packet, own: Flow): bool {
+  const other = own.twin;
+  const kind = tcp.flags(p.ip + p.transport) & KIND;
+  switch (kind) {
+    case tcp.SYN:
+    case tcp.SYN | tcp.ACK:
+      return meetSyn(p, own, other, kind == tcp.SYN);
+    case tcp.RST:
+    case tcp.RST | tcp.ACK:
+      return meetReset(p, own, other, kind == tcp.RST);
+    case tcp.ACK:
+    case tcp.FIN | tcp.ACK:
+      return meetSegment(p, own, other);
+    default:
+      return false;
+  }
+}
+
+// ------------------------------------------------------------------------- SYN
+
+/** A SYN of a connection that is under way changes nothing: its receiver asks back (RFC 9293, 3.10.7.4). */
+function meetSyn(p: Packet, own: Flow, other: Flow, isFirst: bool): bool {
+  const isNew = (own.side & SEEN) == 0;
+  if (own.state >= TIME_WAIT) return isFirst && own.isFirst ? reopen(p, own, other) : false;
+  if (own.side & LOOSE) return true;
+  if (isFirst) {
+    // Sent again, perhaps with another number; or the other end opens at the same time.
+    if (isNew || (other.side & SEEN) == 0) start(p, own, other);
+    return true;
+  }
+  if ((other.side & SEEN) == 0) return false;
+  if (isNew || (other.side & OPENED) == 0) {
+    if (!opens(acknowledgment(p), other)) return false;
+    if (isNew) start(p, own, other);
+    acknowledge(p, own, other, 0);
+    settle(own, other);
+  }
+  return true;
+}
+
+/** The first segment of an end. */
+function start(p: Packet, own: Flow, other: Flow): void {
+  const segment = p.ip + p.transport;
+  const scale = tcp.findScale(segment);
+  own.side = <u8>(SEEN | (scale ? SCALED : 0));
+  own.scale = scale ? <u8>min<u32>(load<u8>(scale), MAX_SCALE) : 0;
+  own.end = endOf(p);
+  own.maxEnd = tcp.sequence(segment) + 1;
+  own.maxWindow = max<u32>(tcp.window(segment), 1);
+  other.acked = own.end;
+  settle(own, other);
+}
+
+/** The same two ends begin anew (RFC 9293, 3.6.1). */
+function reopen(p: Packet, own: Flow, other: Flow): bool {
+  setState(own, SYN_SENT);
+  other.side = 0;
+  start(p, own, other);
+  return true;
+}
+
+/** Does this acknowledge the other end's SYN, and nothing that it did not send? */
+function opens(ack: u32, other: Flow): bool {
+  return !isAfter(other.maxEnd, ack) && !isAfter(ack, other.end);
+}
+
+// ------------------------------------------------------------------------- RST
+
+/**
+ * Only what the receiver waits for closes; what is elsewhere in the window makes
+ * it ask back (RFC 5961, 3.2); what is outside is none of the sender's.
+ */
+function meetReset(p: Packet, own: Flow, other: Flow, isBare: bool): bool {
+  const sequence = tcp.sequence(p.ip + p.transport);
+  if ((own.side & SEEN) == 0 && (own.side & LOOSE) == 0) {
+    // A SYN is refused by acknowledging it (RFC 9293, 3.10.7.3).
+    if (isBare || !opens(acknowledgment(p), other)) return false;
+  } else if (sequence != own.end && sequence != other.acked) {
+    return (own.side & LOOSE) != 0 || isInWindow(sequence, sequence, own, other);
+  }
+  if (own.state < TIME_WAIT) setState(own, RESET);
+  return true;
+}
+
+// -------------------------------------------------------------- data, ACK, FIN
+
+function meetSegment(p: Packet, own: Flow, other: Flow): bool {
+  const ack = acknowledgment(p);
+  if ((own.side & LOOSE) == 0) {
+    if ((own.side & SEEN) == 0) {
+      // An end that still has an older connection answers a SYN so, and is then reset (RFC 9293, 3.5.1).
+      own.acked = ack;
+      return true;
+    }
+    if ((other.side & SEEN) == 0 || !fits(p, ack, own, other)) return false;
+  }
+  const end = endOf(p);
+  if ((own.side & SEEN) == 0 || isAfter(end, own.end)) own.end = end;
+  own.side |= <u8>(SEEN | (isFinal(p) ? FINISHED : 0) | (own.side & LOOSE ? OPENED : 0));
+  acknowledge(p, own, other, scaleOf(own, other));
+  settle(own, other);
+  return true;
+}
+
+function fits(p: Packet, ack: u32, own: Flow, other: Flow): bool {
+  const end = endOf(p);
+  if ((own.side & FINISHED) != 0 && isAfter(end, own.end)) return false;
+  if (!isInWindow(tcp.sequence(p.ip + p.transport), end, own, other)) return false;
+  if ((other.side & OPENED) == 0) return opens(ack, other);
+  return !isAfter(ack, other.end) && !isAfter(other.end - max(own.maxWindow, LATE_ACK), ack);
+}
+
+/** Nothing beyond what the other end allowed, nothing so old that it cannot be asked for any more. */
+function isInWindow(from: u32, end: u32, own: Flow, other: Flow): bool {
+  return !isAfter(from, own.maxEnd) && !isAfter(own.end - other.maxWindow, end);
+}
+
+/** Takes what the segment says to the other end: what came, and how much more may. */
+function acknowledge(p: Packet, own: Flow, other: Flow, scale: u32): void {
+  const ack = acknowledgment(p);
+  const window = max<u32>(tcp.window(p.ip + p.transport) << scale, 1);
+  own.maxWindow = max(own.maxWindow, window);
+  const isOpened = (other.side & OPENED) != 0;
+  if (!isOpened || isAfter(ack, own.acked)) own.acked = ack;
+  if (!isOpened || isAfter(ack + window, other.maxEnd)) other.maxEnd = ack + window;
+  other.side |= <u8>OPENED;
+  if (other.side & FINISHED && ack == other.end) other.side |= <u8>HEARD;
+}
+
+/** Windows are shifted only if both ends said that they would (RFC 7323, 2.2). */
+function scaleOf(own: Flow, other: Flow): u32 {
+  return own.side & other.side & SCALED ? own.scale : 0;
+}
+
+/** The state of the connection, from what both ends did. */
+function settle(own: Flow, other: Flow): void {
+  if (own.state < TIME_WAIT) setState(own, stateOf(own.side & other.side, own.side | other.side));
+}
+
+function stateOf(both: u32, either: u32): u32 {
+  if ((both & OPENED) == 0) return both & SEEN ? SYN_RECEIVED : SYN_SENT;
+  if (both & HEARD) return TIME_WAIT;
+  if (both & FINISHED) return CLOSING;
+  return either & FINISHED ? HALF_CLOSED : ESTABLISHED;
+}
+
+// -------------------------------------------------------------------- a segment
+
+function acknowledgment(p: Packet): u32 {
+  return tcp.acknowledgment(p.ip + p.transport);
+}
+
+function isFinal(p: Packet): bool {
+  return (tcp.flags(p.ip + p.transport) & tcp.FIN) != 0;
+}
+
+/** What comes next after it: SYN and FIN take a number each. */
+function endOf(p: Packet): u32 {
+  const segment = p.ip + p.transport;
+  const flags = tcp.flags(segment);
+  const data = p.length - p.transport - tcp.headerLength(segment);
+  return tcp.sequence(segment) + data + u32((flags & tcp.SYN) != 0) + u32((flags & tcp.FIN) != 0);
+}
+
+/** Modulo 2^32 (RFC 9293, 3.4). */
+function isAfter(a: u32, b: u32): bool {
+  return <i32>(a - b) > 0;
+}

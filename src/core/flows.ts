@@ -1,0 +1,186 @@
+/** The table of flows as the host sees it: how large it is, when flows are forgotten, which there are. */
+import { formatAddress, readAddress } from "../address.js";
+import { WeftError } from "../error.js";
+import { betweenBatches } from "./counters.js";
+import type { Core } from "./instance.js";
+
+/** When a flow that no packet belongs to any more is forgotten: as the RFCs ask, or as Linux does. */
+export type Profile = "rfc" | "linux";
+
+export interface FlowOptions {
+  /** Records, a power of two from 1024 to 1,048,576; a connection takes two. */
+  readonly flows?: number;
+  readonly profile?: Profile;
+  /** May a policed TCP connection be taken up in its middle, as after a restart? It may if nothing is said. */
+  readonly pickUp?: boolean;
+  /** 64 bits that nobody else knows. */
+  readonly seed?: bigint;
+}
+
+export const DEFAULT_FLOWS = 65_536;
+export const MIN_FLOWS = 1024;
+export const MAX_FLOWS = 1_048_576;
+
+const RECORD_BYTES = 128;
+const SET = 8;
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/**
+ * By state, in the core's order (assembly/tables/flow.ts): what it is called, and
+ * how long a flow stays in it without a packet: RFC 4787, 5382 and 5508; the
+ * defaults of Linux.
+ */
+const STATES = [
+  { name: "free", rfc: 0, linux: 0 },
+  { name: "relayed", rfc: MINUTE, linux: MINUTE },
+  { name: "udp-new", rfc: 5 * MINUTE, linux: 30 * SECOND },
+  { name: "udp-replied", rfc: 5 * MINUTE, linux: 2 * MINUTE },
+  { name: "echo-new", rfc: MINUTE, linux: 30 * SECOND },
+  { name: "echo-replied", rfc: MINUTE, linux: 30 * SECOND },
+  { name: "other-new", rfc: 5 * MINUTE, linux: 10 * MINUTE },
+  { name: "other-replied", rfc: 5 * MINUTE, linux: 10 * MINUTE },
+  { name: "syn-sent", rfc: 4 * MINUTE, linux: 2 * MINUTE },
+  { name: "syn-received", rfc: 4 * MINUTE, linux: MINUTE },
+  { name: "established", rfc: 2 * HOUR + 4 * MINUTE, linux: 5 * DAY },
+  { name: "half-closed", rfc: 4 * MINUTE, linux: 2 * MINUTE },
+  { name: "closing", rfc: 4 * MINUTE, linux: 30 * SECOND },
+  { name: "time-wait", rfc: 4 * MINUTE, linux: 2 * MINUTE },
+  { name: "reset", rfc: 4 * MINUTE, linux: 10 * SECOND },
+] as const;
+
+export type FlowState = Exclude<(typeof STATES)[number]["name"], "free">;
+
+export const flowBytes = (flows: number): number => flows * RECORD_BYTES;
+
+/** @throws WeftError when there cannot be as many */
+export function prepareFlows(core: Core, options: FlowOptions): void {
+  const { view, layout } = core;
+  const flows = options.flows ?? DEFAULT_FLOWS;
+  const end = layout.FLOWS + flowBytes(flows) + layout.GUARD_SIZE;
+  if (RECORD_BYTES !== layout.FLOW_SIZE || end > core.bytes.length) {
+    throw new Error("the core's memory is not as large as its map says: run `npm run build`");
+  }
+  view.setUint32(layout.FLOW_SET_BITS, Math.log2(flows / SET), true);
+  view.setBigUint64(layout.FLOW_SEED, options.seed ?? 0n, true);
+  view.setUint32(layout.PICK_UP, options.pickUp === false ? 0 : 1, true);
+  setProfile(core, options.profile ?? "rfc");
+}
+
+export function checkFlows(flows: number): void {
+  if (!Number.isInteger(Math.log2(flows)) || flows < MIN_FLOWS || flows > MAX_FLOWS) {
+    throw new WeftError(
+      "OPTION",
+      `flows is ${flows}`,
+      `give a power of two from ${MIN_FLOWS} to ${MAX_FLOWS}`,
+    );
+  }
+}
+
+/** From now on flows are forgotten after these times. */
+export function setProfile({ view, layout }: Core, profile: Profile): void {
+  STATES.forEach((state, i) => {
+    view.setUint32(layout.TIMEOUTS + i * 4, state[profile], true);
+  });
+}
+
+/** Connections by state; states that nobody is in are left out. */
+export function countFlows(core: Core): Partial<Record<FlowState, number>> {
+  const { view, layout } = core;
+  const counts: Partial<Record<FlowState, number>> = {};
+  STATES.forEach(({ name }, i) => {
+    const count = view.getUint32(layout.FLOWS_BY_STATE + i * 4, true);
+    if (count > 0 && name !== "free") counts[name] = count;
+  });
+  return counts;
+}
+
+/** A connection, as the packet that opened it went. */
+export interface FlowView {
+  /** `out` when it was opened from this host's device. */
+  readonly direction: "out" | "in";
+  /** `tcp`, `udp`, `icmp`, `icmpv6`, `sctp`, or a number. */
+  readonly protocol: string;
+  readonly src: string;
+  /** Of an echo both ports are its identifier; 0 where a protocol has none. */
+  readonly sport: number;
+  readonly dst: string;
+  readonly dport: number;
+  readonly state: FlowState;
+  /** Did a policy allow it, or had none anything to say? */
+  readonly verdict: "allowed" | "open";
+  /** Number of the rule that allowed it. */
+  readonly rule?: number;
+  readonly packets: number;
+  readonly bytes: number;
+  readonly replyPackets: number;
+  readonly replyBytes: number;
+  /** Milliseconds since its last packet. */
+  readonly idleMs: number;
+}
+
+/** All connections that live. Each set of records is read between two batches. */
+export function readFlows(core: Core): FlowView[] {
+  const { view, layout } = core;
+  const sets = 1 << view.getUint32(layout.FLOW_SET_BITS, true);
+  const found: FlowView[] = [];
+  for (let set = 0; set < sets; set++) {
+    const tags = layout.FLOW_TAGS + set * SET * 2;
+    if (view.getBigUint64(tags, true) === 0n && view.getBigUint64(tags + 8, true) === 0n) continue;
+    found.push(...betweenBatches(core, () => readSet(core, set)));
+  }
+  return found;
+}
+
+function readSet(core: Core, set: number): FlowView[] {
+  const { view, layout } = core;
+  const found: FlowView[] = [];
+  for (let i = set * SET; i < (set + 1) * SET; i++) {
+    const at = layout.FLOWS + i * layout.FLOW_SIZE;
+    const isThere = view.getUint16(layout.FLOW_TAGS + i * 2, true) !== 0;
+    if (isThere && view.getUint8(at + layout.FLOW_IS_FIRST) === 1) found.push(readFlow(core, at));
+  }
+  return found;
+}
+
+const PROTOCOLS: Readonly<Record<number, string>> = {
+  1: "icmp",
+  6: "tcp",
+  17: "udp",
+  58: "icmpv6",
+  132: "sctp",
+};
+
+function readFlow({ view, bytes, layout }: Core, at: number): FlowView {
+  const kind = view.getUint32(at + layout.FLOW_KIND, true);
+  const protocol = (kind >> 8) & 0xff;
+  const size = (kind & 0xff) === 4 ? 4 : 16;
+  const addresses = at + layout.FLOW_ADDRESSES;
+  const address = (from: number) => formatAddress(readAddress(bytes.slice(from, from + size)));
+  const isEcho = protocol === 1 || protocol === 58;
+  const port = (offset: number) => view.getUint16(at + layout.FLOW_PORTS + offset, false);
+  const twin = view.getUint32(at + layout.FLOW_TWIN, true);
+  const count = (record: number, field: number) =>
+    record === 0 ? 0 : Number(view.getBigUint64(record + field, true));
+  const rule = view.getUint32(at + layout.FLOW_RULE, true);
+  const now = Math.floor(view.getFloat64(layout.CLOCK, true)) >>> 0;
+  const idle = (record: number) => (now - view.getUint32(record + layout.FLOW_LAST, true)) >>> 0;
+  return {
+    direction: (kind >> 16) & 1 ? "in" : "out",
+    protocol: PROTOCOLS[protocol] ?? `${protocol}`,
+    src: address(addresses),
+    sport: port(0),
+    dst: address(addresses + size),
+    dport: port(isEcho ? 0 : 2),
+    state: STATES[view.getUint8(at + layout.FLOW_STATE)]!.name as FlowState,
+    verdict: rule === 0 ? "open" : "allowed",
+    ...(rule === 0 ? {} : { rule }),
+    packets: count(at, layout.FLOW_PACKETS),
+    bytes: count(at, layout.FLOW_BYTES),
+    replyPackets: count(twin, layout.FLOW_PACKETS),
+    replyBytes: count(twin, layout.FLOW_BYTES),
+    idleMs: twin === 0 ? idle(at) : Math.min(idle(at), idle(twin)),
+  };
+}
