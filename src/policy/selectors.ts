@@ -10,6 +10,8 @@ export type Members = ReadonlyMap<string, readonly Prefix[]>;
 /** Addresses that selectors mean, those of a group as often as it is named. */
 export const MAX_ADDRESSES = 1_000_000;
 
+const NOBODY: readonly Prefix[] = [];
+
 export class Resolver {
   readonly #members: Members;
   #met = 0;
@@ -25,6 +27,7 @@ export class Resolver {
    * @throws WeftError POLICY_FULL
    */
   resolve(selectors: readonly Selector[]): readonly Prefix[] {
+    if (selectors.length === 0) return NOBODY;
     if (selectors.length === 1) return this.#addressesOf(selectors[0]!);
     return distinct(selectors.flatMap((selector) => this.#addressesOf(selector)));
   }

@@ -1,0 +1,73 @@
+/** What Kubernetes says of connections, not of packets: asked of the whole dataplane. */
+import { beforeEach, describe, expect, it } from "vitest";
+import { Dataplane } from "weft";
+import { ipv4, TCP, tcp, vxlan } from "../packets.js";
+
+const ENDPOINT = "192.0.2.2:4789";
+const SYN = 0x02;
+const SYN_ACK = 0x12;
+
+let dp: Dataplane;
+beforeEach(async () => {
+  dp = await Dataplane.create({
+    vni: 1,
+    mac: "02:00:00:00:00:01",
+    mtu: 1450,
+    address: "10.244.1.1",
+    leases: ["10.244.1.0/24"],
+    underlay: "192.0.2.1:4789",
+  });
+  dp.setPeers([
+    { name: "b", endpoint: ENDPOINT, mac: "02:00:00:00:00:02", leases: ["10.244.2.0/24"] },
+  ]);
+});
+
+interface Segment {
+  readonly sport: number;
+  readonly dport: number;
+  readonly flags: number;
+  readonly sequence: number;
+  readonly acknowledgment?: number;
+}
+
+const segment = (src: string, dst: string, fields: Segment) =>
+  ipv4({ src, dst, protocol: TCP, payload: tcp(src, dst, new Uint8Array(0), fields) });
+
+const OURS = "10.244.1.7";
+const THEIRS = "10.244.2.7";
+const sends = (fields: Segment) => dp.fromDevice(segment(OURS, THEIRS, fields)).verdict;
+const gets = (fields: Segment) =>
+  dp.fromWire(vxlan(segment(THEIRS, OURS, fields)), ENDPOINT).verdict;
+
+const asks = { sport: 40_000, dport: 80, flags: SYN, sequence: 100 };
+const answers = { sport: 80, dport: 40_000, flags: SYN_ACK, sequence: 900, acknowledgment: 101 };
+
+describe("as Kubernetes NetworkPolicy", () => {
+  it("replies of an allowed connection pass, though nothing may begin in that direction", () => {
+    dp.setPolicy(`
+      policies:
+        - name: client
+          applies: [${OURS}]
+          ingress: []
+          egress: [{ action: allow, protocol: tcp, ports: [80] }]
+    `);
+    expect(gets(answers)).toBe("answered");
+    expect(sends(asks)).toBe("sent");
+    expect(gets(answers)).toBe("delivered");
+    expect(gets({ ...answers, dport: 40_001 })).toBe("answered");
+  });
+
+  it("a server that may begin nothing answers whom it may hear", () => {
+    dp.setPolicy(`
+      policies:
+        - name: server
+          applies: [${OURS}]
+          ingress: [{ action: allow, protocol: tcp, ports: [80] }]
+          egress: []
+    `);
+    expect(sends(answers)).toBe("answered");
+    expect(gets(asks)).toBe("delivered");
+    expect(sends(answers)).toBe("sent");
+    expect(sends(asks)).toBe("answered");
+  });
+});
