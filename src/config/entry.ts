@@ -5,7 +5,7 @@
  */
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
-import { parseJson } from "./json.js";
+import { parseJson, writeJson } from "./json.js";
 import { didYouMean } from "./nearest.js";
 import type { Mapping, Node } from "./tree.js";
 import { dotted, linesOf, parseYaml } from "./yaml.js";
@@ -28,6 +28,16 @@ export function readDocument(text: string, file: string, code: string): Entry {
   if (json) return new Entry({ file, code, lineOf: linesOf(text) }, json, json.at, []);
   const { root, lineOf } = parseYaml(text, file, code);
   return new Entry({ file, code, lineOf }, root, root.at, []);
+}
+
+/**
+ * YAML as JSON, with the same lines: what many will read is made easy to read once.
+ * @throws WeftError when it is neither
+ */
+export function asJson(text: string, file: string, code: string): string {
+  if (parseJson(text)) return text;
+  const { root, lineOf } = parseYaml(text, file, code);
+  return writeJson(root, lineOf);
 }
 
 export class Entry {

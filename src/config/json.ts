@@ -12,6 +12,39 @@ export function parseJson(text: string): Node | undefined {
   return reader.isAtEnd ? root : undefined;
 }
 
+/** The same document as JSON, every part of it on the line on which it stood. */
+export function writeJson(root: Node, lineOf: (offset: number) => number): string {
+  const out: string[] = [];
+  let line = 1;
+  const put = (at: number, text: string) => {
+    for (; line < lineOf(at); line++) out.push("\n");
+    out.push(text);
+  };
+  const putAll = <T>(all: readonly T[], one: (item: T) => void) => {
+    for (const [i, item] of all.entries()) {
+      if (i > 0) out.push(",");
+      one(item);
+    }
+  };
+  const write = (node: Node): void => {
+    if (node.kind === "text") put(node.at, JSON.stringify(node.text));
+    else if (node.kind === "list") {
+      put(node.at, "[");
+      putAll(node.items, write);
+      out.push("]");
+    } else {
+      put(node.at, "{");
+      putAll(node.pairs, ({ at, key, value }) => {
+        put(at, `${JSON.stringify(key)}:`);
+        write(value);
+      });
+      out.push("}");
+    }
+  };
+  write(root);
+  return out.join("");
+}
+
 class Reader {
   readonly #text: string;
   #at = 0;

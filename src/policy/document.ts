@@ -4,7 +4,7 @@
  */
 import { type Prefix, printable } from "../address.js";
 import type { Range } from "../compile/acl.js";
-import { type Entry, readDocument } from "../config/entry.js";
+import { asJson, type Entry, readDocument } from "../config/entry.js";
 import { nodeName, wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";
 import {
@@ -124,6 +124,12 @@ export function readPolicy(text: string, file: string): PolicyDocument {
       .map((tier) => ({ ...tier, policies: tier.policies.sort(inOrder) })),
   };
 }
+
+/**
+ * The document as JSON, every part on the line on which it stood: it means the same, its mistakes
+ * and rules have the same lines, and it is read many times faster.
+ */
+export const policyAsJson = (text: string, file: string): string => asJson(text, file, "POLICY");
 
 /** What policies can refer to. */
 interface Names {

@@ -1,7 +1,10 @@
 /** The document: what it means, and what each mistake in it says. */
 import { describe, expect, it } from "vitest";
+import { stringify } from "yaml";
 import { WeftError } from "../../src/error.js";
-import { MAX_DOCUMENT, readPolicy } from "../../src/policy/document.js";
+import { MAX_DOCUMENT, policyAsJson, readPolicy } from "../../src/policy/document.js";
+import { seedOfRun } from "../packets.js";
+import { Maker } from "./random.js";
 
 const WEB = `
 groups:   { db: [10.244.3.10/32, "node:h3"] }
@@ -68,6 +71,24 @@ describe("a policy document", () => {
       "policies: [{ name: a, order: 7, applies: [10.0.0.1], egress: [{ action: allow }] }]";
     const json = `{ "policies": [{ "name": "a", "order": 7, "applies": ["10.0.0.1"], "egress": [{ "action": "allow" }] }] }`;
     expect(readPolicy(json, "p")).toEqual(readPolicy(yaml, "p"));
+  });
+
+  it("says the same as JSON, on the same lines", () => {
+    const make = new Maker(seedOfRun("policy as JSON"));
+    for (let i = 0; i < 100; i++) {
+      const text = stringify(make.document(), {
+        aliasDuplicateObjects: false,
+        collectionStyle: make.pick(["any", "block"]),
+        lineWidth: make.pick([0, 40]),
+        indent: make.pick([2, 4]),
+      });
+      const json = policyAsJson(`# a comment\n\n${text}`, "p");
+      expect(() => JSON.parse(json)).not.toThrow();
+      expect(readPolicy(json, "p")).toEqual(readPolicy(`# a comment\n\n${text}`, "p"));
+      expect(policyAsJson(json, "p")).toBe(json);
+    }
+    expect(policyAsJson("policies:\n# none\n  []\n", "p")).toBe('{"policies":\n\n[]}');
+    expect(() => policyAsJson("policies: [", "p.yaml")).toThrow("p.yaml:1: Flow sequence");
   });
 
   it("without policies says so", () => {
