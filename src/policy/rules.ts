@@ -3,10 +3,11 @@
  * can concern its own endpoints.
  */
 import { overlaps, type Prefix } from "../address.js";
-import type { AclEntry, AclRule, AclRules, Addresses } from "../compile/acl.js";
+import type { AclEntry, AclRule, AclRules } from "../compile/acl.js";
 import type { Direction, Policy, PolicyDocument, Rule, Tier } from "./document.js";
 import { fieldsOf } from "./fields.js";
 import { type Place, placeOfDefault, placeOfRule } from "./place.js";
+import { Register } from "./register.js";
 import { distinct, type Members, Resolver } from "./selectors.js";
 
 export type { Place } from "./place.js";
@@ -133,8 +134,8 @@ class TierRules {
       const number = this.#register.numberOf(key, placeOfRule(this.#direction, policy, index));
       const decides = !isShadow && (action === "allow" || action === "deny");
       const made = this.#make(rule, near, decides ? action : "count", number);
-      if (made)
-        list.add(this.#register.asBefore(key + again, made), action === "log" ? undefined : leave);
+      if (!made) continue;
+      list.add(this.#register.asBefore(key + again, made), action === "log" ? undefined : leave);
     }
   }
 
@@ -201,49 +202,3 @@ class List {
     return this.#all.map(({ rule, next }, i) => ({ rule, next: next?.at ?? i + 1 }));
   }
 }
-
-/** Numbers and objects of rules, the same as before wherever nothing changed. */
-class Register {
-  readonly places = new Map<number, Place>();
-  readonly fresh: number[] = [];
-  readonly made = new Map<string, AclRule>();
-  readonly numbers = new Map<string, number>();
-  readonly #before: PolicyRules;
-  #free = 1;
-
-  constructor(before: PolicyRules) {
-    this.#before = before;
-  }
-
-  numberOf(key: string, place: Place): number {
-    const number = this.numbers.get(key) ?? this.#before.numbers.get(key) ?? this.#newNumber();
-    this.numbers.set(key, number);
-    this.places.set(number, place);
-    return number;
-  }
-
-  /** A number that has just become free is not given at once: its counter is still of another. */
-  #newNumber(): number {
-    while (this.#before.places.has(this.#free)) this.#free++;
-    this.fresh.push(this.#free);
-    return this.#free++;
-  }
-
-  asBefore(key: string, rule: AclRule): AclRule {
-    const before = this.#before.made.get(key);
-    const isSame =
-      before && sameAddresses(before.near, rule.near) && sameAddresses(before.far, rule.far);
-    const made = isSame ? before : rule;
-    this.made.set(key, made);
-    return made;
-  }
-}
-
-const sameAddresses = (a: Addresses, b: Addresses): boolean =>
-  samePrefixes(a.in, b.in) && samePrefixes(a.not, b.not);
-
-const samePrefixes = (a: readonly Prefix[], b: readonly Prefix[]): boolean =>
-  a === b || (a.length === b.length && a.every((prefix, i) => samePrefix(prefix, b[i]!)));
-
-const samePrefix = (a: Prefix, b: Prefix): boolean =>
-  a.family === b.family && a.length === b.length && a.base === b.base;

@@ -54,8 +54,8 @@ export function distinct(prefixes: readonly Prefix[]): readonly Prefix[] {
   return [...new Map(prefixes.map((prefix) => [formatPrefix(prefix), prefix])).values()];
 }
 
-/** The nodes that a document names and that nobody has seen: it means no addresses by them. */
-export function absentNodes(document: PolicyDocument, members: Members): string[] {
+/** The nodes that a document means by name: when what they hold changes, so do its rules. */
+export function namedNodes(document: PolicyDocument): ReadonlySet<string> {
   const policies = document.tiers.flatMap((tier) => tier.policies);
   const rules = DIRECTIONS.flatMap((way) => policies.flatMap((policy) => policy[way] ?? []));
   const lists = [
@@ -63,6 +63,12 @@ export function absentNodes(document: PolicyDocument, members: Members): string[
     ...policies.map(({ applies }) => applies),
     ...rules.flatMap(({ peers, notPeers }) => [peers ?? [], notPeers]),
   ];
-  const named = lists.flat().filter(({ kind }) => kind === "node") as { name: string }[];
-  return [...new Set(named.map(({ name }) => name))].filter((name) => !members.has(name)).sort();
+  const names = lists.flatMap((list) =>
+    list.flatMap((selector) => (selector.kind === "node" ? [selector.name] : [])),
+  );
+  return new Set(names);
 }
+
+/** Those of them that nobody has seen: the document means no addresses by them. */
+export const absentNodes = (document: PolicyDocument, members: Members): string[] =>
+  [...namedNodes(document)].filter((name) => !members.has(name)).sort();

@@ -5,7 +5,7 @@ import { Acl } from "../../src/compile/acl.js";
 import { DIRECTIONS, readPolicy } from "../../src/policy/document.js";
 import { Judge, type Packet } from "../../src/policy/judge.js";
 import { NO_RULES, type PolicyRules, rulesOf } from "../../src/policy/rules.js";
-import { absentNodes, type Members } from "../../src/policy/selectors.js";
+import { absentNodes, type Members, namedNodes } from "../../src/policy/selectors.js";
 import { AclCore, type Decision, decideSlowly } from "../core/acl-core.js";
 import { seedOfRun } from "../packets.js";
 import { Maker } from "./random.js";
@@ -115,6 +115,26 @@ describe("the rules of a node", () => {
     const after = rulesOf(document, members, own, before);
     expect(after.rules[1].map(({ rule }) => rule.action)).toEqual(["allow", "deny"]);
     expect(after.fresh).toEqual([]);
+  });
+
+  it("depend on the nodes that the document names, wherever it does", () => {
+    const document = readPolicy(
+      `
+      groups: { g: ["node:in-group"] }
+      policies:
+        - name: p
+          applies: ["node:protected"]
+          ingress: [{ action: allow, from: ["node:heard"] }]
+          egress: [{ action: allow, notTo: ["node:unasked", 10.0.0.1] }]
+      `,
+      "p",
+    );
+    expect([...namedNodes(document)].sort()).toEqual(["heard", "in-group", "protected", "unasked"]);
+    expect(absentNodes(document, new Map([["heard", []]]))).toEqual([
+      "in-group",
+      "protected",
+      "unasked",
+    ]);
   });
 
   it("name no more addresses than fit, however often a group is named", () => {
