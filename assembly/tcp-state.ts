@@ -57,6 +57,7 @@ export function openTcp(p: Packet, first: Flow): void {
   if (isSyn(p)) return start(p, first, first.twin);
   first.side = <u8>(SEEN | OPENED);
   first.end = endOf(p);
+  first.acked = acknowledgment(p);
   loosen(first);
 }
 
@@ -101,7 +102,7 @@ function meetSyn(p: Packet, own: Flow, other: Flow, isFirst: bool): bool {
   if (isNew || (other.side & OPENED) == 0) {
     if (!opens(acknowledgment(p), other)) return false;
     if (isNew) start(p, own, other);
-    acknowledge(p, own, other, 0);
+    acknowledge(p, own, other, 0, (other.side & OPENED) == 0);
     settle(own, other);
   }
   return true;
@@ -130,7 +131,7 @@ function reopen(p: Packet, own: Flow, other: Flow): bool {
 
 /** Does this acknowledge the other end's SYN, and nothing that it did not send? */
 function opens(ack: u32, other: Flow): bool {
-  return !isAfter(other.maxEnd, ack) && !isAfter(ack, other.end);
+  return ack - other.maxEnd <= other.end - other.maxEnd;
 }
 
 // ------------------------------------------------------------------------- RST
@@ -164,9 +165,10 @@ function meetSegment(p: Packet, own: Flow, other: Flow): bool {
     if ((other.side & SEEN) == 0 || !fits(p, ack, own, other)) return false;
   }
   const end = endOf(p);
+  const isFirst = (own.side & LOOSE ? own.side & SEEN : other.side & OPENED) == 0;
   if ((own.side & SEEN) == 0 || isAfter(end, own.end)) own.end = end;
   own.side |= <u8>(SEEN | (isFinal(p) ? FINISHED : 0) | (own.side & LOOSE ? OPENED : 0));
-  acknowledge(p, own, other, scaleOf(own, other));
+  acknowledge(p, own, other, scaleOf(own, other), isFirst);
   settle(own, other);
   return true;
 }
@@ -185,14 +187,13 @@ function isInWindow(from: u32, end: u32, own: Flow, other: Flow): bool {
 }
 
 /** Takes what the segment says to the other end: what came, and how much more may. */
-function acknowledge(p: Packet, own: Flow, other: Flow, scale: u32): void {
+function acknowledge(p: Packet, own: Flow, other: Flow, scale: u32, isFirst: bool): void {
   const ack = acknowledgment(p);
   const window = max<u32>(tcp.window(p.ip + p.transport) << scale, 1);
   own.maxWindow = max(own.maxWindow, window);
-  const isOpened = (other.side & OPENED) != 0;
-  if (!isOpened || isAfter(ack, own.acked)) own.acked = ack;
-  if (!isOpened || isAfter(ack + window, other.maxEnd)) other.maxEnd = ack + window;
-  other.side |= <u8>OPENED;
+  if (isFirst || isAfter(ack, own.acked)) own.acked = ack;
+  if (isFirst || isAfter(ack + window, other.maxEnd)) other.maxEnd = ack + window;
+  if (other.side & SEEN) other.side |= <u8>OPENED;
   if (other.side & FINISHED && ack == other.end) other.side |= <u8>HEARD;
 }
 

@@ -142,7 +142,12 @@ function readSet(core: Core, set: number): FlowView[] {
     const isThere = view.getUint16(layout.FLOW_TAGS + i * 2, true) !== 0;
     if (isThere && view.getUint8(at + layout.FLOW_IS_FIRST) === 1) found.push(readFlow(core, at));
   }
-  return found;
+  return found.filter((flow) => flow.idleMs <= timeoutOf(core, flow.state));
+}
+
+function timeoutOf({ view, layout }: Core, state: FlowState): number {
+  const number = STATES.findIndex(({ name }) => name === state);
+  return view.getUint32(layout.TIMEOUTS + number * 4, true);
 }
 
 const PROTOCOLS: Readonly<Record<number, string>> = {

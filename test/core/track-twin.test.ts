@@ -1,0 +1,134 @@
+/** TCP state in the core and its slow twin: the same verdict on every segment of random conversations. */
+import { expect, it } from "vitest";
+import { ipv4, ipv6, random, seedOfRun, TCP, tcp } from "../packets.js";
+import { A, B, hostOf } from "./host.js";
+import { PolicedHost } from "./policed.js";
+import { type End, type Segment, SlowConnection } from "./slow-track.js";
+
+const SEGMENTS = Number(process.env.WEFT_TRACK_SEGMENTS ?? 20_000);
+const seed = seedOfRun("track");
+const rnd = random(seed);
+const below = (n: number) => Math.floor(rnd() * n);
+const pick = <T>(choices: readonly T[]): T => choices[below(choices.length)]!;
+const chance = (p: number) => rnd() < p;
+
+/** An end that knows how to talk, and sometimes does not. */
+class Talker {
+  readonly #isn = chance(0.3) ? 2 ** 32 - below(3000) : below(2 ** 32);
+  readonly #scale = chance(0.6) ? below(16) : undefined;
+  #next = this.#isn;
+  #heard: number | undefined;
+  #isOpen = false;
+  #isDone = false;
+
+  constructor(readonly end: End) {}
+
+  hear(s: Segment): void {
+    const after = s.sequence + s.length + Number(s.syn) + Number(s.fin);
+    if (s.syn || s.sequence === this.#heard) this.#heard = after >>> 0;
+  }
+
+  say(): Segment {
+    const syn = !this.#isOpen;
+    const fin = !syn && !this.#isDone && chance(0.07);
+    const length = syn || this.#isDone ? 0 : pick([0, 0, 1, 100, 1300]);
+    const sequence = this.#next;
+    this.#isOpen = true;
+    this.#isDone ||= fin;
+    this.#next = (this.#next + length + Number(syn) + Number(fin)) >>> 0;
+    return {
+      from: this.end,
+      syn,
+      fin,
+      rst: chance(0.01),
+      sequence,
+      ack: this.#heard,
+      window: pick([0, 1, 1000, 65535]),
+      scale: syn ? this.#scale : undefined,
+      length,
+    };
+  }
+}
+
+const NEAR = [0, 1, -1, 2, 100, -1400, 65535, -66000, 66001, 2 ** 20, -(2 ** 24), 2 ** 31];
+const near = (n: number) => (n + pick(NEAR) + 2 ** 32) % 2 ** 32;
+
+function mutate(s: Segment): Segment {
+  return {
+    ...s,
+    syn: chance(0.1) ? !s.syn : s.syn,
+    fin: chance(0.1) ? !s.fin : s.fin,
+    rst: chance(0.25) ? !s.rst : s.rst,
+    sequence: chance(0.5) ? near(s.sequence) : s.sequence,
+    ack: chance(0.1) ? undefined : s.ack === undefined || chance(0.5) ? s.ack : near(s.ack),
+  };
+}
+
+function bytesOf(s: Segment, family: 4 | 6, sport: number): Uint8Array {
+  const [us, them] = [hostOf(A, family), hostOf(B, family)];
+  const [src, dst] = s.from === 0 ? [us, them] : [them, us];
+  const ports = s.from === 0 ? { sport, dport: 80 } : { sport: 80, dport: sport };
+  const flags =
+    (s.fin ? 1 : 0) | (s.syn ? 2 : 0) | (s.rst ? 4 : 0) | (s.ack === undefined ? 0 : 16);
+  const options = s.scale === undefined ? new Uint8Array(0) : Uint8Array.of(1, 3, 3, s.scale);
+  const payload = tcp(src, dst, new Uint8Array(s.length), {
+    ...ports,
+    flags,
+    options,
+    sequence: s.sequence,
+    acknowledgment: s.ack ?? 0,
+    window: s.window,
+  });
+  return (family === 4 ? ipv4 : ipv6)({ src, dst, protocol: TCP, payload });
+}
+
+const describeSegment = (s: Segment) =>
+  `${s.from === 0 ? "->" : "<-"} ${s.syn ? "S" : ""}${s.fin ? "F" : ""}${s.rst ? "R" : ""} ` +
+  `${s.sequence}+${s.length} ack ${s.ack} win ${s.window} scale ${s.scale}`;
+
+it(`agree on ${SEGMENTS} segments`, { timeout: 120_000 }, async () => {
+  const node = await PolicedHost.create({ flows: 1024 });
+  node.rules([{ action: "allow" }], [{ action: "allow" }]);
+  const seen = new Map<string, number>();
+  for (let done = 0, sport = 1024; done < SEGMENTS; sport++) {
+    // Nobody stays: the table must not fill.
+    node.setClock(sport * 10_000_000);
+    const twin = new SlowConnection();
+    const ends = [new Talker(0), new Talker(1)] as const;
+    const family = pick([4, 6] as const);
+    const said: Segment[] = [];
+    const story: string[] = [];
+    for (let i = 5 + below(40); i > 0; i--, done++) {
+      let s: Segment;
+      if (said.length > 0 && chance(0.15)) s = pick(said);
+      else {
+        const speaker = ends[i % 2 === 0 || chance(0.3) ? below(2) : Number(said.length === 1)]!;
+        s = speaker.say();
+        said.push(s);
+        if (chance(0.92)) ends[1 - s.from]!.hear(s);
+        if (chance(0.2)) s = mutate(s);
+        if (chance(0.05)) continue;
+      }
+      const wanted = twin.take(s) ? "delivered" : "invalid-state";
+      const bytes = bytesOf(s, family, sport);
+      const verdict = s.from === 0 ? node.out(bytes) : node.in(bytes);
+      const [flow] = node.flows();
+      story.push(`${describeSegment(s)}: ${verdict}, ${flow?.state}`);
+      if (verdict !== wanted || flow?.state !== twin.state) {
+        throw new Error(`${wanted}, ${twin.state} was wanted:\n${story.join("\n")}`);
+      }
+      const key = `${twin.state} ${wanted}`;
+      seen.set(key, (seen.get(key) ?? 0) + 1);
+    }
+  }
+  const states = ["syn-sent", "syn-received", "established", "half-closed", "closing"];
+  for (const state of [...states, "time-wait", "reset"]) {
+    for (const verdict of ["delivered", "invalid-state"]) {
+      expect([state, verdict, (seen.get(`${state} ${verdict}`) ?? 0) > 0]).toEqual([
+        state,
+        verdict,
+        true,
+      ]);
+    }
+  }
+});
