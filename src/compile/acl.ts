@@ -344,13 +344,14 @@ export class AclTable {
       }
     }
     const at = this.#layout.ACL_PORTS / 4 + (direction * PORT_FIELDS.length + k) * PORTS;
-    for (const [port, { begin, end }] of [...edges].sort(([a], [b]) => a - b)) {
+    const inOrder = [...edges].sort(([a], [b]) => a - b);
+    for (const [i, [port, { begin, end }]] of inOrder.entries()) {
       if (port >= PORTS) break;
       for (const bit of end) remove(this.#set, bit);
       for (const bit of begin) add(this.#set, bit);
       owned.push(this.#room.put(this.#set));
-      // Up to the end: what follows is written over.
-      this.#words.fill(owned.at(-1)!, at + port, at + PORTS);
+      const next = inOrder[i + 1]?.[0] ?? PORTS;
+      this.#words.fill(owned.at(-1)!, at + port, at + next);
     }
   }
 
