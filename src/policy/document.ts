@@ -90,7 +90,7 @@ const OF_NAT = Object.fromEntries(
     key,
     [
       `"${key}" translates addresses, which is not policy`,
-      "put it in a document of its own, for weft nat apply",
+      "put it in a document of its own",
     ] as const,
   ]),
 );

@@ -248,6 +248,21 @@ describe("a policy document", () => {
     expect(mistake(text).slice(0, message.length)).toBe(message);
   });
 
+  it("that is broken anywhere is refused by name, with a line, or means what it says then", () => {
+    const make = new Maker(seedOfRun("broken policy"));
+    const noise = [..."{}[],:-#&*!|>'\"%@` \n\t\0\u2028x0", "  ", "\n  - ", "group:", "/33", "tcp"];
+    for (let i = 0; i < 500; i++) {
+      const plain = make.document();
+      let text = make.below(3) === 0 ? JSON.stringify(plain) : stringify(plain);
+      for (let changes = 0; changes <= make.below(3); changes++) {
+        const at = make.below(text.length + 1);
+        text = text.slice(0, at) + make.pick(noise) + text.slice(at + make.below(4));
+      }
+      const said = mistake(text);
+      if (said !== "no mistake") expect(said).toMatch(/^p\.yaml:\d+: /);
+    }
+  });
+
   it("has its limits", () => {
     const deep = Array.from({ length: 1000 }, (_, i) => `${" ".repeat(i)}a:`).join("\n");
     expect(mistake(deep)).toMatch(/^p.yaml:129: this is nested too deeply/);
