@@ -14,7 +14,7 @@ const chance = (p: number) => rnd() < p;
 
 /** An end that knows how to talk, and sometimes does not. */
 class Talker {
-  readonly #isn = chance(0.3) ? 2 ** 32 - below(3000) : below(2 ** 32);
+  readonly #isn = chance(0.3) ? 2 ** 32 - 1 - below(3000) : below(2 ** 32);
   readonly #scale = chance(0.6) ? below(16) : undefined;
   #next = this.#isn;
   #heard: number | undefined;
