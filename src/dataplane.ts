@@ -24,8 +24,8 @@ import { Publisher } from "./core/publish.js";
 import { WeftError } from "./error.js";
 import type { Peer } from "./peer.js";
 import { type PolicyDocument, readPolicy } from "./policy/document.js";
+import type { Members } from "./policy/resolver.js";
 import { NO_RULES, type Place, type PolicyRules, rulesOf } from "./policy/rules.js";
-import type { Members } from "./policy/selectors.js";
 
 export interface DataplaneOptions {
   /** VXLAN network identifier, 1 to 16,777,215. */

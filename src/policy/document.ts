@@ -2,20 +2,12 @@
  * The policy document: who may talk to whom, as a person wrote it, checked
  * whole. docs/policy.md tells what each word means.
  */
-import { type Prefix, printable } from "../address.js";
-import type { Range } from "../compile/acl.js";
+import { printable } from "../address.js";
 import { asJson, type Entry, readDocument } from "../config/entry.js";
-import { nodeName, wholeNumber } from "../config/read.js";
+import { wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";
-import {
-  addresses,
-  filled,
-  ICMPS,
-  protocolNumber,
-  readIcmp,
-  readPorts,
-  WITH_PORTS,
-} from "./read.js";
+import { DIRECTIONS, type Direction, type Rule, readRule } from "./rule.js";
+import { type Groups, readMembers, readSelectors, type Selector } from "./selector.js";
 
 export const MAX_DOCUMENT = 4 * 1024 * 1024;
 export const MAX_GROUPS = 1024;
@@ -23,8 +15,6 @@ export const MAX_TIERS = 64;
 export const MAX_POLICIES = 4096;
 /** In all policies together. The core has numbers for those that go and those that come. */
 export const MAX_DOCUMENT_RULES = 32_000;
-/** Addresses, nodes and groups in one list. */
-export const MAX_SELECTORS = 16_384;
 const MAX_ORDER = 1_000_000;
 
 export const DEFAULT_TIER = { name: "default", order: 1000 } as const;
@@ -32,7 +22,7 @@ export const DEFAULT_TIER = { name: "default", order: 1000 } as const;
 export interface PolicyDocument {
   /** Of the timeouts of flows. */
   readonly profile: "rfc" | "linux";
-  readonly groups: ReadonlyMap<string, readonly Selector[]>;
+  readonly groups: Groups;
   /** In the order in which they judge, each with its policies in theirs. */
   readonly tiers: readonly Tier[];
 }
@@ -53,35 +43,6 @@ export interface Policy {
   /** Not there: it does not police this direction. */
   readonly egress?: readonly Rule[];
   readonly ingress?: readonly Rule[];
-}
-
-/** `egress` is judged where a packet leaves, `ingress` where it arrives. */
-export const DIRECTIONS = ["egress", "ingress"] as const;
-export type Direction = (typeof DIRECTIONS)[number];
-
-export type Selector =
-  | { readonly kind: "prefix"; readonly prefix: Prefix }
-  | { readonly kind: "node" | "group"; readonly name: string };
-
-const ACTIONS = ["allow", "deny", "pass", "log"] as const;
-export type Action = (typeof ACTIONS)[number];
-
-/** A packet meets a rule when it fits all that the rule says. */
-export interface Rule {
-  readonly line: number;
-  /** The rule as it was written, without where it stands. */
-  readonly words: string;
-  readonly action: Action;
-  readonly protocol?: number;
-  readonly notProtocol?: number;
-  /** The other end: `to` of egress, `from` of ingress. */
-  readonly peers?: readonly Selector[];
-  readonly notPeers: readonly Selector[];
-  readonly sourcePorts?: readonly Range[];
-  readonly notSourcePorts: readonly Range[];
-  /** Of the destination. Type and code of ICMP, `type << 8 | code`, stand in their place. */
-  readonly ports?: readonly Range[];
-  readonly notPorts: readonly Range[];
 }
 
 /** What a document of the other kind has. */
@@ -133,7 +94,7 @@ export const policyAsJson = (text: string, file: string): string => asJson(text,
 
 /** What policies can refer to. */
 interface Names {
-  readonly groups: ReadonlyMap<string, unknown>;
+  readonly groups: Groups;
   readonly tiers: ReadonlyMap<string, unknown>;
 }
 
@@ -141,11 +102,11 @@ type Ordered = { readonly name: string; readonly order: number };
 const inOrder = (a: Ordered, b: Ordered): number =>
   a.order - b.order || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 
-function readGroups(entry: Entry | undefined): ReadonlyMap<string, readonly Selector[]> {
+function readGroups(entry: Entry | undefined): Groups {
   const groups = new Map<string, readonly Selector[]>();
   for (const [name, members] of entry?.named(MAX_GROUPS) ?? []) {
     checkName(name, members);
-    groups.set(name, members.list(MAX_SELECTORS).map(readMember));
+    groups.set(name, readMembers(members));
   }
   return groups;
 }
@@ -206,7 +167,7 @@ function readOnePolicy(entry: Entry, names: Names): Policy {
     tier: readTier(optional("tier"), names),
     order: order ? readOrder(order) : DEFAULT_TIER.order,
     isShadow: optional("mode")?.word("enforce", "shadow") === "shadow",
-    applies: readSelectors(required("applies"), names),
+    applies: readSelectors(required("applies"), names.groups),
     ...(egress && { egress: readRules(egress, "egress", names) }),
     ...(ingress && { ingress: readRules(ingress, "ingress", names) }),
   };
@@ -223,110 +184,7 @@ function readTier(entry: Entry | undefined, { tiers }: Names): string {
 
 /** A policy without rules is one that lets nothing pass. */
 const readRules = (entry: Entry, direction: Direction, names: Names): Rule[] =>
-  entry.list(MAX_DOCUMENT_RULES).map((rule) => readRule(rule, direction, names));
-
-const ENDS = {
-  egress: { peers: "to", notPeers: "notTo" },
-  ingress: { peers: "from", notPeers: "notFrom" },
-} as const;
-
-/** What a rule about packets in the other direction would say. */
-const WRONG_END = {
-  egress: endElsewhere("egress", "from", "to"),
-  ingress: endElsewhere("ingress", "to", "from"),
-} as const;
-
-function endElsewhere(direction: Direction, wrong: string, right: string) {
-  const say = (key: string, instead: string) =>
-    [
-      `"${key}" has no meaning in ${direction}: there, the policy's own endpoints stand at that end`,
-      `write "${instead}" for the other end`,
-    ] as const;
-  const not = (key: string) => `not${key[0]!.toUpperCase()}${key.slice(1)}`;
-  return { [wrong]: say(wrong, right), [not(wrong)]: say(not(wrong), not(right)) };
-}
-
-function readRule(entry: Entry, direction: Direction, names: Names): Rule {
-  const { peers, notPeers } = ENDS[direction];
-  const fields = [
-    "action",
-    "protocol",
-    "notProtocol",
-    "sourcePorts",
-    "notSourcePorts",
-    "ports",
-    "notPorts",
-    "icmp",
-    "notIcmp",
-    peers,
-    notPeers,
-  ] as const;
-  const { optional, required } = entry.fields(fields, WRONG_END[direction]);
-  const protocol = optional("protocol")?.read(protocolNumber);
-  const notProtocol = optional("notProtocol")?.read(protocolNumber);
-  const portsIn = (key: "ports" | "notPorts" | "sourcePorts" | "notSourcePorts") => {
-    const ports = optional(key);
-    if (ports) needs(ports, protocol, WITH_PORTS, "tcp, udp or sctp");
-    return ports && readPorts(ports);
-  };
-  const icmpIn = (key: "icmp" | "notIcmp") => {
-    const icmp = optional(key);
-    if (icmp) needs(icmp, protocol, ICMPS, "icmp or icmpv6");
-    return icmp && readIcmp(icmp);
-  };
-  const far = optional(peers);
-  const sourcePorts = portsIn("sourcePorts");
-  const ports = portsIn("ports") ?? icmpIn("icmp");
-  return {
-    line: entry.line,
-    words: entry.words,
-    action: required("action").word(...ACTIONS),
-    ...(protocol !== undefined && { protocol }),
-    ...(notProtocol !== undefined && { notProtocol }),
-    ...(far && { peers: readSelectors(far, names) }),
-    notPeers: optional(notPeers) ? readSelectors(required(notPeers), names) : [],
-    ...(sourcePorts && { sourcePorts }),
-    notSourcePorts: portsIn("notSourcePorts") ?? [],
-    ...(ports && { ports }),
-    notPorts: portsIn("notPorts") ?? icmpIn("notIcmp") ?? [],
-  };
-}
-
-function needs(
-  entry: Entry,
-  protocol: number | undefined,
-  known: readonly number[],
-  which: string,
-): void {
-  if (protocol !== undefined && known.includes(protocol)) return;
-  throw entry.bad("this rule's protocol has no such field", `give it protocol: ${which}`);
-}
-
-function readSelectors(entry: Entry, names: Names): Selector[] {
-  return filled(entry, MAX_SELECTORS).map((item) => {
-    const selector = item.read(selectorOf);
-    if (selector.kind !== "group" || names.groups.has(selector.name)) return selector;
-    throw item.bad(
-      `there is no group "${printable(selector.name)}"`,
-      names.groups.size > 0
-        ? `add it to groups, or use one of: ${[...names.groups.keys()].slice(0, 10).join(", ")}`
-        : "add it to groups",
-    );
-  });
-}
-
-function readMember(entry: Entry): Selector {
-  const selector = entry.read(selectorOf);
-  if (selector.kind !== "group") return selector;
-  throw entry.bad("a group cannot be in a group", "name its members here");
-}
-
-function selectorOf(text: string): Selector {
-  const [kind, name] = text.split(/:(.*)/s);
-  if (kind === "node") return { kind, name: nodeName(name ?? "") };
-  if (kind === "group") return { kind, name: name ?? "" };
-  return { kind: "prefix", prefix: addresses(text) };
-}
+  entry.list(MAX_DOCUMENT_RULES).map((rule) => readRule(rule, direction, names.groups));
 
 const readOrder = (entry: Entry): number => entry.read(wholeNumber(0, MAX_ORDER));
 

@@ -15,7 +15,7 @@ import { MAX_DOCUMENT, type PolicyDocument } from "./document.js";
 import { Judge, type Packet } from "./judge.js";
 import { nameOf } from "./place.js";
 import { ICMPS, PROTOCOLS, protocolNumber, readIcmp, readPorts, WITH_PORTS } from "./read.js";
-import type { Members } from "./selectors.js";
+import type { Members } from "./resolver.js";
 
 /** A packet for each port. */
 export interface Expectation {

@@ -1,6 +1,6 @@
 /** What a rule says of protocol and ports, as the core has it: without "not". */
 import type { Range } from "../compile/acl.js";
-import type { Rule } from "./document.js";
+import type { Rule } from "./rule.js";
 
 export interface Fields {
   /** Any if there is none. */

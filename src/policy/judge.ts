@@ -5,9 +5,11 @@
  */
 import { type Address, contains } from "../address.js";
 import type { Range } from "../compile/acl.js";
-import type { Direction, Policy, PolicyDocument, Rule, Selector, Tier } from "./document.js";
+import type { Policy, PolicyDocument, Tier } from "./document.js";
 import { type Place, placeOfDefault, placeOfRule } from "./place.js";
-import type { Members } from "./selectors.js";
+import type { Members } from "./resolver.js";
+import type { Direction, Rule } from "./rule.js";
+import type { Selector } from "./selector.js";
 
 export interface Packet {
   readonly source: Address;

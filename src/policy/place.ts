@@ -1,5 +1,7 @@
 /** Where in the document something was decided or counted. */
-import type { Action, Direction, Policy } from "./document.js";
+
+import type { Policy } from "./document.js";
+import type { Action, Direction } from "./rule.js";
 
 export interface Place {
   readonly direction: Direction;

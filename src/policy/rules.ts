@@ -4,11 +4,12 @@
  */
 import { overlaps, type Prefix } from "../address.js";
 import type { AclEntry, AclRule, AclRules } from "../compile/acl.js";
-import type { Direction, Policy, PolicyDocument, Rule, Tier } from "./document.js";
+import type { Policy, PolicyDocument, Tier } from "./document.js";
 import { fieldsOf } from "./fields.js";
 import { type Place, placeOfDefault, placeOfRule } from "./place.js";
 import { Register } from "./register.js";
-import { distinct, type Members, Resolver } from "./selectors.js";
+import { distinct, type Members, Resolver } from "./resolver.js";
+import type { Direction, Rule } from "./rule.js";
 
 export type { Place } from "./place.js";
 

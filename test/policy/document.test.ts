@@ -213,6 +213,14 @@ describe("a policy document", () => {
       "p.yaml:5: policies[0].ingress[0].notPorts: this rule's protocol has no such field",
     ],
     [
+      rule("action: allow, protocol: tcp, ports: [80], icmp: { type: 8 }"),
+      "p.yaml:5: policies[0].ingress[0].icmp: this rule's protocol has no such field",
+    ],
+    [
+      rule("action: allow, protocol: icmp, notPorts: [80], notIcmp: { type: 8 }"),
+      "p.yaml:5: policies[0].ingress[0].notPorts: this rule's protocol has no such field",
+    ],
+    [
       rule("action: allow, protocol: tcp, icmp: { type: 8 }"),
       "p.yaml:5: policies[0].ingress[0].icmp: this rule's protocol has no such field | give it protocol: icmp or icmpv6",
     ],

@@ -1,7 +1,7 @@
 /** Documents, members and packets with few different values, so that they meet often. */
 import { type Address, parseAddress, parsePrefix } from "../../src/address.js";
 import type { Packet } from "../../src/policy/judge.js";
-import type { Members } from "../../src/policy/selectors.js";
+import type { Members } from "../../src/policy/resolver.js";
 import { random } from "../packets.js";
 
 const ADDRESSES = [

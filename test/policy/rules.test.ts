@@ -2,10 +2,11 @@
 import { describe, expect, it } from "vitest";
 import { type Address, contains, type Prefix, parsePrefix } from "../../src/address.js";
 import { Acl } from "../../src/compile/acl.js";
-import { DIRECTIONS, readPolicy } from "../../src/policy/document.js";
+import { readPolicy } from "../../src/policy/document.js";
 import { Judge, type Packet } from "../../src/policy/judge.js";
+import { absentNodes, type Members, namedNodes } from "../../src/policy/resolver.js";
+import { DIRECTIONS } from "../../src/policy/rule.js";
 import { NO_RULES, type PolicyRules, rulesOf } from "../../src/policy/rules.js";
-import { absentNodes, type Members, namedNodes } from "../../src/policy/selectors.js";
 import { AclCore, type Decision, decideSlowly } from "../core/acl-core.js";
 import { seedOfRun } from "../packets.js";
 import { Maker } from "./random.js";

@@ -10,12 +10,13 @@
 import { expect } from "vitest";
 import { contains, parsePrefix } from "../../src/address.js";
 import { Acl } from "../../src/compile/acl.js";
-import { DIRECTIONS, type PolicyDocument, readPolicy } from "../../src/policy/document.js";
+import { type PolicyDocument, readPolicy } from "../../src/policy/document.js";
 import { readExpectations, tryExpectations } from "../../src/policy/expectations.js";
 import type { Packet } from "../../src/policy/judge.js";
 import { nameOf } from "../../src/policy/place.js";
+import type { Members } from "../../src/policy/resolver.js";
+import { DIRECTIONS } from "../../src/policy/rule.js";
 import { rulesOf } from "../../src/policy/rules.js";
-import type { Members } from "../../src/policy/selectors.js";
 import { AclCore } from "../core/acl-core.js";
 
 const LINE =

@@ -1,8 +1,9 @@
-/** Which addresses a selector means: a node is what it holds at the moment. */
+/** Which addresses selectors mean: a node is what it holds at the moment. */
 import { formatPrefix, type Prefix } from "../address.js";
 import { WeftError } from "../error.js";
-import type { PolicyDocument, Selector } from "./document.js";
-import { DIRECTIONS } from "./document.js";
+import type { PolicyDocument } from "./document.js";
+import { DIRECTIONS } from "./rule.js";
+import type { Selector } from "./selector.js";
 
 /** The prefixes that each node holds, by its name. */
 export type Members = ReadonlyMap<string, readonly Prefix[]>;

@@ -1,0 +1,107 @@
+/** A rule of the policy document: what a packet must be like, and what is done with it then. */
+import type { Range } from "../compile/acl.js";
+import type { Entry } from "../config/entry.js";
+import { ICMPS, protocolNumber, readIcmp, readPorts, WITH_PORTS } from "./read.js";
+import { type Groups, readSelectors, type Selector } from "./selector.js";
+
+/** `egress` is judged where a packet leaves, `ingress` where it arrives. */
+export const DIRECTIONS = ["egress", "ingress"] as const;
+export type Direction = (typeof DIRECTIONS)[number];
+
+const ACTIONS = ["allow", "deny", "pass", "log"] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** A packet meets a rule when it fits all that the rule says. */
+export interface Rule {
+  readonly line: number;
+  /** The rule as it was written, without where it stands. */
+  readonly words: string;
+  readonly action: Action;
+  readonly protocol?: number;
+  readonly notProtocol?: number;
+  /** The other end: `to` of egress, `from` of ingress. */
+  readonly peers?: readonly Selector[];
+  readonly notPeers: readonly Selector[];
+  readonly sourcePorts?: readonly Range[];
+  readonly notSourcePorts: readonly Range[];
+  /** Of the destination. Type and code of ICMP, `type << 8 | code`, stand in their place. */
+  readonly ports?: readonly Range[];
+  readonly notPorts: readonly Range[];
+}
+
+const KEYS = [
+  "action",
+  "protocol",
+  "notProtocol",
+  "sourcePorts",
+  "notSourcePorts",
+  "ports",
+  "notPorts",
+  "icmp",
+  "notIcmp",
+] as const;
+
+const ENDS = {
+  egress: { peers: "to", notPeers: "notTo" },
+  ingress: { peers: "from", notPeers: "notFrom" },
+} as const;
+
+/** What a rule about packets in the other direction would say. */
+const WRONG_END = {
+  egress: endElsewhere("egress", "from", "to"),
+  ingress: endElsewhere("ingress", "to", "from"),
+} as const;
+
+function endElsewhere(direction: Direction, wrong: string, right: string) {
+  const say = (key: string, instead: string) =>
+    [
+      `"${key}" has no meaning in ${direction}: there, the policy's own endpoints stand at that end`,
+      `write "${instead}" for the other end`,
+    ] as const;
+  const not = (key: string) => `not${key[0]!.toUpperCase()}${key.slice(1)}`;
+  return { [wrong]: say(wrong, right), [not(wrong)]: say(not(wrong), not(right)) };
+}
+
+export function readRule(entry: Entry, direction: Direction, groups: Groups): Rule {
+  const { peers, notPeers } = ENDS[direction];
+  const { optional, required } = entry.fields([...KEYS, peers, notPeers], WRONG_END[direction]);
+  const protocol = optional("protocol")?.read(protocolNumber);
+  const notProtocol = optional("notProtocol")?.read(protocolNumber);
+  const portsIn = (key: "ports" | "notPorts" | "sourcePorts" | "notSourcePorts") => {
+    const ports = optional(key);
+    if (ports) needs(ports, protocol, WITH_PORTS, "tcp, udp or sctp");
+    return ports && readPorts(ports);
+  };
+  const icmpIn = (key: "icmp" | "notIcmp") => {
+    const icmp = optional(key);
+    if (icmp) needs(icmp, protocol, ICMPS, "icmp or icmpv6");
+    return icmp && readIcmp(icmp);
+  };
+  const far = optional(peers);
+  const sourcePorts = portsIn("sourcePorts");
+  const [icmp, notIcmp] = [icmpIn("icmp"), icmpIn("notIcmp")];
+  const ports = portsIn("ports") ?? icmp;
+  return {
+    line: entry.line,
+    words: entry.words,
+    action: required("action").word(...ACTIONS),
+    ...(protocol !== undefined && { protocol }),
+    ...(notProtocol !== undefined && { notProtocol }),
+    ...(far && { peers: readSelectors(far, groups) }),
+    notPeers: optional(notPeers) ? readSelectors(required(notPeers), groups) : [],
+    ...(sourcePorts && { sourcePorts }),
+    notSourcePorts: portsIn("notSourcePorts") ?? [],
+    ...(ports && { ports }),
+    notPorts: portsIn("notPorts") ?? notIcmp ?? [],
+  };
+}
+
+function needs(
+  entry: Entry,
+  protocol: number | undefined,
+  known: readonly number[],
+  which: string,
+): void {
+  if (protocol !== undefined && known.includes(protocol)) return;
+  throw entry.bad("this rule's protocol has no such field", `give it protocol: ${which}`);
+}

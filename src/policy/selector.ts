@@ -1,0 +1,44 @@
+/** What stands for addresses in the policy document: a prefix, a node, a group. */
+import { type Prefix, printable } from "../address.js";
+import type { Entry } from "../config/entry.js";
+import { nodeName } from "../config/read.js";
+import { addresses, filled } from "./read.js";
+
+export type Selector =
+  | { readonly kind: "prefix"; readonly prefix: Prefix }
+  | { readonly kind: "node" | "group"; readonly name: string };
+
+/** By name. */
+export type Groups = ReadonlyMap<string, readonly Selector[]>;
+
+/** Addresses, nodes and groups in one list. */
+export const MAX_SELECTORS = 16_384;
+
+export function readSelectors(entry: Entry, groups: Groups): Selector[] {
+  return filled(entry, MAX_SELECTORS).map((item) => {
+    const selector = item.read(selectorOf);
+    if (selector.kind !== "group" || groups.has(selector.name)) return selector;
+    throw item.bad(
+      `there is no group "${printable(selector.name)}"`,
+      groups.size > 0
+        ? `add it to groups, or use one of: ${[...groups.keys()].slice(0, 10).join(", ")}`
+        : "add it to groups",
+    );
+  });
+}
+
+/** What a group has: prefixes and nodes. It may be nobody. */
+export const readMembers = (entry: Entry): Selector[] => entry.list(MAX_SELECTORS).map(readMember);
+
+function readMember(entry: Entry): Selector {
+  const selector = entry.read(selectorOf);
+  if (selector.kind !== "group") return selector;
+  throw entry.bad("a group cannot be in a group", "name its members here");
+}
+
+function selectorOf(text: string): Selector {
+  const [kind, name] = text.split(/:(.*)/s);
+  if (kind === "node") return { kind, name: nodeName(name ?? "") };
+  if (kind === "group") return { kind, name: name ?? "" };
+  return { kind: "prefix", prefix: addresses(text) };
+}
