@@ -305,18 +305,25 @@ export class AclTable {
   #paintProtocols(direction: number, placed: readonly Placed[]): void {
     const owned = this.#protocols[direction]!;
     for (const offset of owned.splice(0)) this.#room.release(offset);
-    const named = new Set(placed.flatMap(({ rule }) => rule.protocols));
-    const at = this.#layout.ACL_PROTOCOLS / 4 + direction * PROTOCOLS;
-    const write = (isIn: (protocols: readonly number[]) => boolean): number => {
-      this.#set.fill(0);
-      for (const { rule, bit } of placed) if (isIn(rule.protocols)) add(this.#set, bit);
+    const any = new Uint32Array(SET_WORDS);
+    const named = new Map<number, number[]>();
+    for (const { rule, bit } of placed) {
+      if (isAny(rule.protocols)) add(any, bit);
+      for (const protocol of rule.protocols) {
+        const bits = named.get(protocol);
+        if (bits) bits.push(bit);
+        else named.set(protocol, [bit]);
+      }
+    }
+    const put = (bits: readonly number[]): number => {
+      this.#set.set(any);
+      for (const bit of bits) add(this.#set, bit);
       owned.push(this.#room.put(this.#set));
       return owned.at(-1)!;
     };
-    this.#words.fill(write(isAny), at, at + PROTOCOLS);
-    for (const protocol of named) {
-      this.#words[at + protocol] = write((all) => isAny(all) || all.includes(protocol));
-    }
+    const at = this.#layout.ACL_PROTOCOLS / 4 + direction * PROTOCOLS;
+    this.#words.fill(put([]), at, at + PROTOCOLS);
+    for (const [protocol, bits] of named) this.#words[at + protocol] = put(bits);
   }
 
   /** From port to port the set changes only where a range begins or has ended. */
