@@ -45,13 +45,15 @@ import { clamp } from "./stages/clamp";
 import { closeAll, coalesce, finishJoined } from "./stages/coalesce";
 import { decap } from "./stages/decap";
 import { encap } from "./stages/encap";
+import { takeKey } from "./stages/key";
 import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
 import { policeIn, policeOut } from "./stages/police";
 import { relay } from "./stages/relay";
 import { route } from "./stages/route";
-import { meet, refuse, takeFlow, track, trackRelayed } from "./stages/track";
+import { meet, refuse, track, trackRelayed } from "./stages/track";
 import { deliverWhole, isWhole } from "./stages/whole";
+import { recall } from "./tables/flow";
 import { THIS_NODE } from "./tables/peer";
 import { lookupDestinations, lookupSources } from "./tables/route";
 import {
@@ -82,6 +84,7 @@ export function outbound(from: u32, count: u32): u32 {
   if (from == 0) {
     begin();
     takeReads(count);
+    recallAll(0, count, OUT);
     lookupDestinations(0, count);
     stepAll(LOOKUP, 0, count);
   }
@@ -100,9 +103,7 @@ function takeReads(count: u32): void {
     const ip = SLOTS + i * SLOT_SIZE + HEADROOM;
     const p = nextPacket(ip, load<u32>(LENGTHS + i * 4) - VIRTIO_SIZE);
     p.verdict = fromDevice(p);
-    if (p.verdict) continue;
-    takeFlow(p, OUT);
-    step(FLOW, p, 0);
+    if (p.verdict == 0) takeKey(p);
   }
 }
 
@@ -111,6 +112,16 @@ function fromDevice(p: Packet): i32 {
   const r = step(PARSE, p, parse(p));
   if (r) return r;
   return step(OFFLOAD, p, offload(p));
+}
+
+/** Those whose flows are known, and as they should be, need no more than this. */
+function recallAll(from: u32, to: u32, direction: u32): void {
+  for (let i = from; i < to; i++) {
+    const p = packetAt(i);
+    if (p.verdict) continue;
+    if (p.hasKey) recall(p, direction);
+    step(FLOW, p, 0);
+  }
 }
 
 function toWire(p: Packet): i32 {
@@ -158,6 +169,7 @@ function takeVector(count: u32): void {
   while (i < count && load<u32>(PACKET_COUNT) - from < VECTOR) takeMessage(i++);
   store<u32>(NEXT_MESSAGE, i);
   const to = load<u32>(PACKET_COUNT);
+  recallAll(from, to, IN);
   lookupSources(from, to);
   lookupDestinations(from, to);
   stepAll(LOOKUP, from, to);
@@ -190,9 +202,7 @@ function takeDatagram(ip: usize, length: u32, message: u32, segmentSize: u32): v
   p.sender = sender;
   p.segmentSize = segmentSize;
   p.verdict = fromWire(p);
-  if (p.verdict) return;
-  takeFlow(p, IN);
-  step(FLOW, p, 0);
+  if (p.verdict == 0) takeKey(p);
 }
 
 function fromWire(p: Packet): i32 {

@@ -16,7 +16,6 @@ import {
   openRelayed,
   pointAt,
   RELAYED,
-  recall,
   refresh,
   SYN_SENT,
   seek,
@@ -29,15 +28,9 @@ import { FIRST_PEER } from "../tables/peer";
 import { advance, isMiddle, isSyn, loosen, openTcp } from "../tcp-state";
 import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
 import { meetFragment, noteFirst } from "./fragments";
-import { mayOpen, takeKey } from "./key";
+import { mayOpen } from "./key";
 import { isFragment } from "./parse";
 import { related } from "./related";
-
-/** Of a vector of packets, those whose flows are known and as they should be need no more than this. */
-export function takeFlow(p: Packet, direction: u32): void {
-  takeKey(p);
-  if (p.hasKey) recall(p, direction);
-}
 
 /**
  * Before the rules are asked: does it belong to what was judged before? Then it

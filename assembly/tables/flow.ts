@@ -480,7 +480,9 @@ export function sweep(): void {
   const passed = load<u32>(NOW) - load<u32>(SWEPT_AT);
   const due = <u32>(((<u64>passed) << load<u32>(FLOW_SET_BITS)) / SWEEP);
   if (due == 0) return;
-  store<u32>(SWEPT_AT, load<u32>(NOW));
+  // What is left of a set's share of the time counts for the next slice; more than a slice is let go.
+  const left = due > SLICE ? 0 : passed - <u32>((<u64>due * SWEEP) >> load<u32>(FLOW_SET_BITS));
+  store<u32>(SWEPT_AT, load<u32>(NOW) - left);
   const from = load<u32>(NEXT_SWEPT);
   const slice = min(due, SLICE);
   for (let i: u32 = 0; i < slice; i++) sweepSet((from + i) & setMask());

@@ -1,0 +1,334 @@
+/** What a policy let pass once it lets pass on: replies, errors about it, fragments, and nothing else. */
+import { beforeEach, describe, expect, it } from "vitest";
+import { countFlows } from "../../src/core/flows.js";
+import {
+  echo,
+  fragmentHeader,
+  ICMP,
+  ICMPV6,
+  ipv4,
+  ipv6,
+  optionsHeader,
+  random,
+  seedOfRun,
+  TCP,
+  tcp,
+  UDP,
+  udp,
+} from "../packets.js";
+import { A, B, hostOf } from "./host.js";
+import { PolicedHost, type Said } from "./policed.js";
+
+const US = hostOf(A);
+const THEM = hostOf(B);
+const MINUTE = 60_000;
+const ALLOW: Said[] = [{ action: "allow" }];
+const DENY: Said[] = [{ action: "deny" }];
+const bytes = (n: number) => new Uint8Array(n);
+
+let node: PolicedHost;
+beforeEach(async () => {
+  node = await PolicedHost.create();
+  node.rules(ALLOW, DENY);
+});
+
+interface Fields {
+  family?: 4 | 6;
+  sport?: number;
+  dport?: number;
+  flags?: number;
+  sequence?: number;
+  acknowledgment?: number;
+}
+const SYN = 2;
+const RST = 4;
+const ACK = 16;
+
+function packet(isOut: boolean, protocol: number, fields: Fields = {}, size = 8): Uint8Array {
+  const { family = 4 } = fields;
+  const [us, them] = [hostOf(A, family), hostOf(B, family)];
+  const [src, dst] = isOut ? [us, them] : [them, us];
+  const ports = { sport: fields.sport ?? 1000, dport: fields.dport ?? 80 };
+  const given = isOut ? ports : { sport: ports.dport, dport: ports.sport };
+  const payload =
+    protocol === TCP
+      ? tcp(src, dst, bytes(size), { ...fields, ...given })
+      : udp(src, dst, bytes(size), given);
+  return (family === 4 ? ipv4 : ipv6)({ src, dst, protocol, payload });
+}
+const udpOut = (fields?: Fields) => node.out(packet(true, UDP, fields));
+const udpIn = (fields?: Fields) => node.in(packet(false, UDP, fields));
+const tcpOut = (flags: number, sequence: number, acknowledgment = 0, sport = 1000) =>
+  node.out(packet(true, TCP, { flags, sequence, acknowledgment, sport }, 0));
+const tcpIn = (flags: number, sequence: number, acknowledgment = 0, sport = 1000) =>
+  node.in(packet(false, TCP, { flags, sequence, acknowledgment, sport }, 0));
+
+function connect(sport = 1000): void {
+  expect(tcpOut(SYN, 100, 0, sport)).toBe("delivered");
+  expect(tcpIn(SYN | ACK, 500, 101, sport)).toBe("delivered");
+  expect(tcpOut(ACK, 101, 501, sport)).toBe("delivered");
+}
+
+describe.each([4, 6] as const)("IPv%i", (family) => {
+  it("a reply passes, what looks like one of another connection does not", () => {
+    expect(udpIn({ family })).toBe("answered denied-ingress");
+    expect(udpOut({ family })).toBe("delivered");
+    expect(udpIn({ family })).toBe("delivered");
+    expect(udpIn({ family, dport: 81 })).toBe("answered denied-ingress");
+    expect(node.flows()).toMatchObject([
+      { direction: "out", protocol: "udp", sport: 1000, dport: 80, state: "udp-replied" },
+    ]);
+    expect(node.flows()[0]).toMatchObject({ verdict: "allowed", packets: 1, replyPackets: 1 });
+  });
+
+  it("a reply does not pass any more when its connection expired", () => {
+    udpOut({ family });
+    node.setClock(5 * MINUTE);
+    expect(udpIn({ family })).toBe("delivered");
+    node.setClock(10 * MINUTE + 1);
+    expect(udpIn({ family })).toBe("answered denied-ingress");
+    expect(node.flows()).toEqual([]);
+  });
+
+  it("new rules cut what they deny, in both directions, and spare the rest", () => {
+    udpOut({ family });
+    udpOut({ family, dport: 81 });
+    const is80 = { from: 80, to: 80 };
+    node.rules([{ action: "deny", destinationPorts: [is80] }, ...ALLOW], DENY);
+    expect(udpIn({ family })).toBe("answered denied-egress");
+    expect(udpIn({ family })).toBe("answered denied-ingress");
+    expect(udpIn({ family, dport: 81 })).toBe("delivered");
+    expect(udpOut({ family, dport: 81 })).toBe("delivered");
+    expect(node.flows()).toMatchObject([{ dport: 81, packets: 2, replyPackets: 1 }]);
+  });
+
+  it("an error about a connection passes, one about nothing is judged", () => {
+    const [us, them] = [hostOf(A, family), hostOf(B, family)];
+    const about = (quoted: Uint8Array) => {
+      const payload = echo(quoted, { type: family === 4 ? 3 : 1 });
+      const protocol = family === 4 ? ICMP : ICMPV6;
+      return node.in((family === 4 ? ipv4 : ipv6)({ src: them, dst: us, protocol, payload }));
+    };
+    const ours = packet(true, UDP, { family });
+    expect(about(ours)).toBe("denied-ingress");
+    expect(node.out(ours)).toBe("delivered");
+    expect(about(ours.subarray(0, ours.length - 8))).toBe("delivered");
+    expect(about(packet(true, UDP, { family, dport: 81 }))).toBe("denied-ingress");
+    expect(about(packet(false, UDP, { family }))).toBe("denied-ingress");
+    expect(about(ours.subarray(0, 10))).toBe("denied-ingress");
+  });
+});
+
+describe("TCP", () => {
+  it("goes through its states", () => {
+    const states: (string | undefined)[] = [];
+    const note = () => states.push(node.flows()[0]?.state);
+    tcpOut(SYN, 100);
+    note();
+    tcpIn(SYN | ACK, 500, 101);
+    note();
+    tcpOut(ACK, 101, 501);
+    note();
+    tcpOut(ACK | 1, 101, 501);
+    note();
+    tcpIn(ACK, 501, 102);
+    tcpIn(ACK | 1, 501, 102);
+    note();
+    tcpOut(ACK, 102, 502);
+    note();
+    expect(states).toEqual([
+      "syn-sent",
+      "syn-received",
+      "established",
+      "half-closed",
+      "closing",
+      "time-wait",
+    ]);
+    expect(countFlows(node.host.core)).toEqual({ "time-wait": 1 });
+    // The same ports again, before the time is over.
+    expect(tcpOut(SYN, 9000)).toBe("delivered");
+    expect(node.flows()).toMatchObject([{ state: "syn-sent", packets: 1 }]);
+    // From the other side it is another connection, which nobody allowed.
+    tcpIn(RST | ACK, 0, 9001);
+    expect(node.flows()).toMatchObject([{ state: "reset" }]);
+    expect(tcpIn(SYN, 70_000)).toBe("answered denied-ingress");
+  });
+
+  it("a reset must be where the receiver waits, or nearly", () => {
+    connect();
+    expect(tcpIn(RST, 501 + 70_000, 0)).toBe("invalid-state");
+    expect(tcpIn(RST, 510, 0)).toBe("delivered");
+    expect(node.flows()[0]!.state).toBe("established");
+    expect(tcpIn(RST, 501, 0)).toBe("delivered");
+    expect(node.flows()[0]!.state).toBe("reset");
+  });
+
+  it("is taken up in its middle, or not, as was said", async () => {
+    expect(tcpOut(ACK, 101, 501)).toBe("delivered");
+    expect(tcpIn(ACK, 501, 101)).toBe("delivered");
+    expect(node.flows()[0]!.state).toBe("established");
+    node = await PolicedHost.create({ pickUp: false });
+    node.rules(ALLOW, DENY);
+    expect(tcpOut(ACK, 101, 501)).toBe("invalid-state");
+    connect();
+  });
+
+  it("without a policy is followed and never dropped for its state", () => {
+    node.rules([], []);
+    connect();
+    expect(tcpIn(RST, 70_000_000, 0)).toBe("delivered");
+    expect(node.flows()).toMatchObject([{ state: "established", verdict: "open" }]);
+    node.rules(ALLOW, DENY);
+    expect(tcpIn(RST, 70_000_000, 0)).toBe("invalid-state");
+    expect(tcpIn(ACK, 501, 101)).toBe("delivered");
+  });
+});
+
+describe("fragments", () => {
+  const whole = udp(US, THEM, bytes(4000), { sport: 1000, dport: 80 });
+  const piece = (from: number, to: number, more = to < whole.length, id = 77) =>
+    ipv4({
+      src: US,
+      dst: THEM,
+      protocol: UDP,
+      id,
+      mf: more,
+      offset: from / 8,
+      payload: whole.subarray(from, to),
+    });
+  const ONLY_80: Said[] = [
+    { action: "allow", protocols: [UDP], destinationPorts: [{ from: 80, to: 80 }] },
+    { action: "deny" },
+  ];
+
+  it("later ones go as the first did", () => {
+    node.rules(ONLY_80, []);
+    expect(node.out(piece(800, 1600))).toBe("fragment-before-first");
+    expect(node.out(piece(0, 800))).toBe("delivered");
+    expect(node.out(piece(1600, 4008))).toBe("delivered");
+    expect(node.out(piece(800, 1600))).toBe("delivered");
+    expect(node.out(piece(800, 1600, true, 78))).toBe("fragment-before-first");
+    node.setClock(MINUTE + 1);
+    expect(node.out(piece(800, 1600))).toBe("fragment-before-first");
+  });
+
+  it("later ones of a denied first are denied", () => {
+    node.rules([{ action: "deny", destinationPorts: [{ from: 80, to: 80 }] }, ...ALLOW], []);
+    expect(node.out(piece(0, 800))).toBe("answered denied-egress");
+    expect(node.out(piece(800, 1600))).toBe("denied-egress");
+  });
+
+  it("pass in any order where no rule is about them", () => {
+    node.rules([{ action: "deny", protocols: [TCP] }], []);
+    expect(node.out(piece(800, 1600))).toBe("delivered");
+    expect(node.out(piece(0, 800))).toBe("delivered");
+  });
+
+  it("a transport header must be in the first one, and stay as it is", () => {
+    const segment = tcp(US, THEM, bytes(100), { flags: SYN, dport: 80 });
+    const of = (from: number, to: number) =>
+      ipv4({
+        src: US,
+        dst: THEM,
+        protocol: TCP,
+        mf: true,
+        offset: from / 8,
+        payload: segment.subarray(from, to),
+      });
+    expect(node.out(of(0, 16))).toBe("tiny-fragment");
+    expect(node.out(of(8, 16))).toBe("fragment-overlap");
+    expect(node.out(of(0, 24))).toBe("delivered");
+    expect(node.out(of(16, 32))).toBe("fragment-overlap");
+    expect(node.out(of(24, 48))).toBe("delivered");
+  });
+
+  it("of IPv6 hide nothing behind extension headers", () => {
+    const [src, dst] = [hostOf(A, 6), hostOf(B, 6)];
+    const payload = udp(src, dst, bytes(100), { dport: 80 });
+    const first = (extensions: number) =>
+      ipv6({
+        src,
+        dst,
+        protocol: UDP,
+        extensions: [fragmentHeader(0, true), optionsHeader(60, extensions)],
+        payload,
+      });
+    const later = (offset: number) =>
+      ipv6({ src, dst, protocol: 60, extensions: [fragmentHeader(offset, true)], payload });
+    expect(node.out(first(0))).toBe("delivered");
+    // 8 bytes of options, 8 of UDP.
+    expect(node.out(later(1))).toBe("fragment-overlap");
+    expect(node.out(later(2))).toBe("delivered");
+  });
+});
+
+describe("under pressure", () => {
+  const FLOWS = 1024;
+  beforeEach(async () => {
+    node = await PolicedHost.create({ flows: FLOWS });
+    node.rules(ALLOW, DENY);
+  });
+
+  it("a flood of SYNs ten times the table leaves what is established alone", () => {
+    const rnd = random(seedOfRun("flood"));
+    const kept = Array.from({ length: 100 }, (_, i) => 2000 + i);
+    for (const sport of kept) connect(sport);
+    for (let i = 0; i < 10 * FLOWS; i++) {
+      node.setClock(i / 100);
+      const sport = 10_000 + Math.floor(rnd() * 50_000);
+      const verdict = node.out(
+        packet(true, TCP, { flags: SYN, sequence: i, sport, dport: 1 + (i % 60_000) }, 0),
+      );
+      if (verdict !== "delivered") throw new Error(`SYN ${i}: ${verdict}`);
+      if (i % 50 === 0) {
+        const sport = kept[(i / 50) % kept.length]!;
+        expect([tcpOut(ACK, 101, 501, sport), tcpIn(ACK, 501, 101, sport)]).toEqual([
+          "delivered",
+          "delivered",
+        ]);
+      }
+    }
+    const counts = countFlows(node.host.core);
+    expect(counts.established).toBe(kept.length);
+    expect(counts["syn-sent"]).toBeGreaterThan(FLOWS / 4);
+    expect(node.flows().filter(({ state }) => state === "established")).toHaveLength(kept.length);
+  });
+
+  it("a full table refuses who needs state, and nobody else", () => {
+    let refused = 0;
+    let first = 0;
+    for (let sport = 1; sport <= FLOWS; sport++) {
+      const verdict = tcpOut(SYN, 100, 0, sport);
+      if (verdict === "flow-table-full") {
+        first ||= sport;
+        refused++;
+        continue;
+      }
+      expect(verdict).toBe("delivered");
+      tcpIn(SYN | ACK, 500, 101, sport);
+      tcpOut(ACK, 101, 501, sport);
+    }
+    // A connection takes two records.
+    expect(countFlows(node.host.core).established).toBe(FLOWS - refused);
+    expect(first).toBeGreaterThan(0.3 * FLOWS);
+    expect(refused).toBeGreaterThanOrEqual(FLOWS / 2);
+    node.rules([], []);
+    expect(udpOut({ dport: 5 })).toBe("delivered");
+    // What is forgotten makes room.
+    node.setClock(124 * MINUTE + 1);
+    node.rules(ALLOW, DENY);
+    for (let sport = 1; sport <= 100; sport++) {
+      expect(tcpOut(SYN, 100, 0, 5000 + sport)).toBe("delivered");
+    }
+  });
+
+  it("what expired is forgotten in slices, without anybody asking for it", () => {
+    for (let sport = 1; sport <= 200; sport++) udpOut({ sport });
+    expect(countFlows(node.host.core)).toEqual({ "udp-new": 200 });
+    for (let i = 0; i <= 100; i++) {
+      node.setClock(6 * MINUTE + i * 100);
+      udpOut({ sport: 60_000 });
+    }
+    expect(countFlows(node.host.core)).toEqual({ "udp-new": 1 });
+  });
+});
