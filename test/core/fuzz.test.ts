@@ -8,7 +8,6 @@ import { createHash } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
 import { writeSockaddr } from "../../src/compile/peers.js";
-import { DEFAULT_FLOWS } from "../../src/core/flows.js";
 import { takeMail } from "../../src/core/mailbox.js";
 import {
   DEVICE_BUFFER_FULL,
@@ -38,7 +37,9 @@ import {
   udp,
   vxlan,
 } from "../packets.js";
-import { B, C, GSO, Host, NEEDS_CSUM, type Received, read } from "./host.js";
+import { expectSoundFlows } from "./flow-invariant.js";
+import { B, C, GSO, type Host, NEEDS_CSUM, type Received, read } from "./host.js";
+import { PolicedHost } from "./policed.js";
 
 const PACKETS_EACH_WAY = Number(process.env.WEFT_FUZZ_PACKETS ?? 1_000_000);
 const GUARD_BYTE = 0xa5;
@@ -227,10 +228,15 @@ function superPacket(): Received {
 }
 
 /** Making packets costs far more than running them: a stock of them, each run often and changed a bit. */
+/** A table so small that flows drive each other out. */
+const FLOWS = 1024;
+/** How often the rules change meanwhile. */
+const RULES_CHANGE = 0.0002;
 const STOCK = 4096;
 const TRAINS = 256;
 
 describe("fuzz", () => {
+  let policed: PolicedHost;
   let host: Host;
   let memory: Buffer;
   let guards: [number, number][];
@@ -240,7 +246,9 @@ describe("fuzz", () => {
   let sockaddrs: Uint8Array[];
 
   beforeAll(async () => {
-    host = await Host.create();
+    policed = await PolicedHost.create({ flows: FLOWS });
+    host = policed.host;
+    publishRules();
     const { core, layout } = host;
     memory = Buffer.from(core.memory.buffer);
     guards = [
@@ -254,7 +262,7 @@ describe("fuzz", () => {
       layout.GUARD_7,
       layout.GUARD_8,
       layout.GUARD_9,
-      layout.FLOWS + DEFAULT_FLOWS * layout.FLOW_SIZE,
+      layout.FLOWS + FLOWS * layout.FLOW_SIZE,
     ].map((at) => [at, at + layout.GUARD_SIZE]);
     guards.push([0, layout.CONTROL]);
     for (const [from, to] of guards) memory.fill(GUARD_BYTE, from, to);
@@ -266,6 +274,13 @@ describe("fuzz", () => {
       return bytes;
     });
   });
+
+  /** Nearly all is allowed, and so held against its state. */
+  const publishRules = () =>
+    policed.rules(
+      [{ action: "deny", protocols: [200 + below(50)] }, { action: "allow" }],
+      [{ action: "deny", sourcePorts: [{ from: 3, to: 3 }] }, { action: "allow" }],
+    );
 
   const slot = (i: number) => host.layout.SLOTS + i * host.layout.SLOT_SIZE;
   const isGuard = (from: number, to: number) =>
@@ -410,7 +425,7 @@ describe("fuzz", () => {
   it(`from the device: ${PACKETS_EACH_WAY} packets`, { timeout: 300_000 }, () => {
     const { layout, core } = host;
     const { outbound, settle } = core.exports;
-    const tables = digestOfTables();
+    let tables = digestOfTables();
     const stock = Array.from({ length: STOCK }, fromDevice);
     let done = 0;
     while (done < PACKETS_EACH_WAY) {
@@ -426,6 +441,10 @@ describe("fuzz", () => {
         ends.push(host.readStart(i) + bytes.length);
       }
       core.setClock(done);
+      if (rnd() < RULES_CHANGE) {
+        publishRules();
+        tables = digestOfTables();
+      }
       host.setOffloads(rnd() < 0.7, rnd() < 0.7);
       if (rnd() < 0.01) hearError();
       for (let at = 0; at < count; ) {
@@ -439,6 +458,7 @@ describe("fuzz", () => {
       done += count;
     }
     expectGuards();
+    expectSoundFlows(core);
     expect(digestOfTables()).toBe(tables);
     expect(host.counters().out.received).toBe(PACKETS_EACH_WAY);
     expect(total("out")).toBe(PACKETS_EACH_WAY);
@@ -446,6 +466,8 @@ describe("fuzz", () => {
       ...ANY_PACKET,
       ...between("bad-offload", "too-big"),
       ...between("send-buffer-full", "device-failed"),
+      "invalid-state",
+      "fragment-before-first",
     ]);
     expect(host.counters().out.answered).toBeGreaterThan(PACKETS_EACH_WAY / 1000);
   });
@@ -453,7 +475,7 @@ describe("fuzz", () => {
   it(`from the wire: ${PACKETS_EACH_WAY} packets`, { timeout: 300_000 }, () => {
     const { layout, core } = host;
     const { inbound, settle } = core.exports;
-    const tables = digestOfTables();
+    let tables = digestOfTables();
     const singles = Array.from({ length: STOCK }, () => (rnd() < 0.98 ? datagram() : mail()));
     const trains = Array.from({ length: TRAINS }, () => (rnd() < 0.9 ? train() : superPacket()));
     let received = 0;
@@ -476,6 +498,10 @@ describe("fuzz", () => {
       }
       // On from the other direction's, and slowly: answers are to run out of their rate as well.
       core.setClock(PACKETS_EACH_WAY + received / 1000);
+      if (rnd() < RULES_CHANGE) {
+        publishRules();
+        tables = digestOfTables();
+      }
       host.setOffloads(rnd() < 0.7, rnd() < 0.7);
       let at = 0;
       do {
@@ -492,6 +518,7 @@ describe("fuzz", () => {
       });
     }
     expectGuards();
+    expectSoundFlows(core);
     expect(digestOfTables()).toBe(tables);
     expect(host.counters().in.received).toBe(received);
     expect(total("in")).toBe(received);
@@ -510,6 +537,9 @@ describe("fuzz", () => {
       "no-route",
       "ttl-exceeded",
       "too-big",
+      "denied-ingress",
+      "invalid-state",
+      "fragment-before-first",
     ]);
   });
 });

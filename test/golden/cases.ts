@@ -1,5 +1,18 @@
 /** What the golden files hold. Each case is one node's: `us`, with two peers. */
-import { echo, echo6, ICMP, ICMPV6, ipv4, ipv6, TCP, tcp, UDP, udp, vxlan } from "../packets.js";
+import {
+  echo,
+  echo6,
+  ICMP,
+  ICMPV6,
+  ipv4,
+  ipv6,
+  TCP,
+  type TcpFields,
+  tcp,
+  UDP,
+  udp,
+  vxlan,
+} from "../packets.js";
 
 export const US = {
   vni: 1,
@@ -29,6 +42,10 @@ export interface Case {
   readonly device: readonly Uint8Array[];
   /** Datagrams from the wire, and who sent them. */
   readonly wire: readonly { readonly from: string; readonly data: Uint8Array }[];
+  /** `d` for the next packet from the device, `w` for the next from the wire; else the device comes first. */
+  readonly order?: string;
+  /** What a policy file would say (docs/policy.md); else there is none. */
+  readonly policy?: object;
 }
 
 const OURS = "10.244.1.1";
@@ -45,6 +62,60 @@ const ping6 = (src: string, dst: string, more = {}) =>
   ipv6({ src, dst, protocol: ICMPV6, payload: echo6(src, dst, data(56)), ...more });
 const datagram = (src: string, dst: string, bytes: number, more = {}) =>
   ipv4({ src, dst, protocol: UDP, payload: udp(src, dst, data(bytes)), ...more });
+
+const FIN = 1;
+const SYN = 2;
+const RST = 4;
+const ACK = 16;
+const segment = (src: string, dst: string, fields: TcpFields, size: number) =>
+  ipv4({ src, dst, protocol: TCP, payload: tcp(src, dst, data(size), fields) });
+const fromB = (packet: Uint8Array) => ({ from: B, data: vxlan(packet) });
+const out = (fields: TcpFields, size = 0) =>
+  segment(OURS, THEIRS, { sport: 1000, dport: 80, ...fields }, size);
+const back = (fields: TcpFields, size = 0) =>
+  fromB(segment(THEIRS, OURS, { sport: 80, dport: 1000, ...fields }, size));
+const OPENED = [
+  out({ flags: SYN, sequence: 100 }),
+  back({ flags: SYN | ACK, sequence: 500, acknowledgment: 101 }),
+  out({ flags: ACK, sequence: 101, acknowledgment: 501 }),
+];
+const back1000 = () => {
+  const payload = udp(THEIRS, OURS, data(20), { sport: 2000, dport: 1000 });
+  return fromB(ipv4({ src: THEIRS, dst: OURS, protocol: UDP, payload }));
+};
+const unreachable = (quoted: Uint8Array) =>
+  ipv4({ src: THEIRS, dst: OURS, protocol: ICMP, payload: echo(quoted, { type: 3 }) });
+const pieceOf = (whole: Uint8Array, protocol: number, from: number, to: number) =>
+  ipv4({
+    src: OURS,
+    dst: THEIRS,
+    protocol,
+    mf: to < whole.length,
+    offset: from / 8,
+    payload: whole.subarray(from, to),
+  });
+const piece = (from: number, to: number) => pieceOf(udp(OURS, THEIRS, data(2000)), UDP, from, to);
+const segmentPiece = (from: number, to: number) =>
+  pieceOf(tcp(OURS, THEIRS, data(100), { flags: SYN }), TCP, from, to);
+
+/** What goes out may; nothing may come in unasked. */
+const OUT_ONLY = {
+  policies: [
+    { name: "out-only", applies: ["10.244.1.0/24"], ingress: [], egress: [{ action: "allow" }] },
+  ],
+};
+
+type Said = Uint8Array | Case["wire"][number];
+
+/** In this order, between a policy that lets out and not in. */
+function conversation(said: readonly Said[]): Case {
+  return {
+    policy: OUT_ONLY,
+    order: said.map((one) => (one instanceof Uint8Array ? "d" : "w")).join(""),
+    device: said.filter((one) => one instanceof Uint8Array),
+    wire: said.flatMap((one) => (one instanceof Uint8Array ? [] : [one])),
+  };
+}
 
 export const CASES: Readonly<Record<string, Case>> = {
   "ping-both-ways": {
@@ -110,4 +181,63 @@ export const CASES: Readonly<Record<string, Case>> = {
       return { from: "192.0.2.3:40000", data: vxlan(ipv4({ src, dst: OURS, protocol, payload })) };
     }),
   },
+  "state-handshake": conversation([
+    out({ flags: SYN, sequence: 100 }),
+    back({ flags: SYN | ACK, sequence: 500, acknowledgment: 101 }),
+    out({ flags: ACK, sequence: 101, acknowledgment: 501 }),
+    out({ flags: ACK, sequence: 101, acknowledgment: 501 }, 100),
+    back({ flags: ACK, sequence: 501, acknowledgment: 201 }),
+    // Nobody asked for this one.
+    back({ flags: SYN, sequence: 900, sport: 81 }),
+  ]),
+  "state-simultaneous-open": conversation([
+    out({ flags: SYN, sequence: 100 }),
+    back({ flags: SYN, sequence: 500 }),
+    out({ flags: SYN | ACK, sequence: 100, acknowledgment: 501 }),
+    back({ flags: SYN | ACK, sequence: 500, acknowledgment: 101 }),
+    out({ flags: ACK, sequence: 101, acknowledgment: 501 }, 100),
+  ]),
+  "state-resets": conversation([
+    ...OPENED,
+    back({ flags: RST, sequence: 501 + 70_000 }),
+    back({ flags: RST, sequence: 501 + 1000 }),
+    out({ flags: ACK, sequence: 101, acknowledgment: 501 }, 10),
+    back({ flags: RST, sequence: 501 }),
+  ]),
+  "state-late-fin": conversation([
+    ...OPENED,
+    out({ flags: FIN | ACK, sequence: 101, acknowledgment: 501 }),
+    back({ flags: ACK, sequence: 501, acknowledgment: 102 }, 100),
+    back({ flags: FIN | ACK, sequence: 601, acknowledgment: 102 }),
+    out({ flags: ACK, sequence: 102, acknowledgment: 602 }),
+    // The last acknowledgment was lost.
+    back({ flags: FIN | ACK, sequence: 601, acknowledgment: 102 }),
+    out({ flags: ACK, sequence: 102, acknowledgment: 602 }),
+    back({ flags: ACK, sequence: 90_000, acknowledgment: 102 }),
+  ]),
+  "state-udp-reply": conversation([
+    back1000(),
+    datagram(OURS, THEIRS, 20),
+    back1000(),
+    ping(OURS, THEIRS),
+    fromB(ipv4({ src: THEIRS, dst: OURS, protocol: ICMP, payload: echo(data(56), { type: 0 }) })),
+    fromB(ping(THEIRS, OURS)),
+  ]),
+  "state-unreachable": conversation([
+    fromB(unreachable(datagram(OURS, THEIRS, 20))),
+    datagram(OURS, THEIRS, 20),
+    fromB(unreachable(datagram(OURS, THEIRS, 20))),
+    fromB(unreachable(datagram(THEIRS, OURS, 20))),
+  ]),
+  "state-fragments": conversation([
+    piece(800, 1600),
+    piece(0, 800),
+    piece(1600, 2008),
+    piece(800, 1600),
+    // Of TCP: too short for its header, over its flags, and as it should be.
+    segmentPiece(0, 16),
+    segmentPiece(8, 24),
+    segmentPiece(0, 40),
+    segmentPiece(40, 64),
+  ]),
 };

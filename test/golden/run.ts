@@ -11,13 +11,17 @@ export interface Result {
   readonly counters: Counters;
 }
 
-export async function run({ device, wire }: Case): Promise<Result> {
+export async function run({ device, wire, order, policy }: Case): Promise<Result> {
   const dataplane = await Dataplane.create(US);
   dataplane.setPeers(PEERS);
-  const outcomes = [
-    ...device.map((packet) => dataplane.fromDevice(packet)),
-    ...wire.map(({ from, data }) => dataplane.fromWire(data, from)),
-  ];
+  if (policy) dataplane.setPolicy(policy);
+  const [outward, inward] = [device.values(), wire.values()];
+  const turns = order ?? "d".repeat(device.length) + "w".repeat(wire.length);
+  const outcomes = [...turns].map((turn) => {
+    if (turn === "d") return dataplane.fromDevice(outward.next().value!);
+    const { from, data } = inward.next().value!;
+    return dataplane.fromWire(data, from);
+  });
   return {
     wire: outcomes.flatMap(({ datagrams }) =>
       datagrams.map(({ to, bytes }) => onTheWire(US.underlay, to, bytes)),
