@@ -11,6 +11,7 @@ import { parseAddress, parseMac, parsePrefix } from "../src/address.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
 import { ipv4, TCP, tcp, UDP, udp, vxlan } from "../test/packets.js";
+import { flowRows } from "./flows.js";
 import { lpmRows } from "./lpm.js";
 import { describeMachine, machine } from "./machine.js";
 import { nanoseconds } from "./nanoseconds.js";
@@ -68,6 +69,9 @@ const whole = 40 + SEGMENTS * MSS;
 measure("segment", whole, 1, runSuperPacket, fillSuperPacket());
 measure("coalesce", whole, 1, runTrain, fillTrain());
 measure("memory.copy", whole, 1, () => exports.copy(slot(1), slot(0), whole));
+
+progress("flows");
+rows.push(...flowRows());
 
 progress("a full table of routes");
 rows.push(...lpmRows());

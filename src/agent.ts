@@ -6,6 +6,7 @@
  *   mesh -> members -> peers -> tables of the core
  *        -> own lease -> address and routes of the device
  */
+import { randomBytes } from "node:crypto";
 import {
   type Address,
   covers,
@@ -122,7 +123,8 @@ export class Agent implements Control {
     const mtu = (config.mtu ?? claim.underlay.mtu) - OVERHEAD[claim.underlay.address.family];
     checkIpv6(foundedNetwork(config), mtu);
 
-    const core = await Core.create();
+    const seed = randomBytes(8).readBigUInt64LE();
+    const core = await Core.create({ flows: config.flows, seed });
     const address = formatAddress(claim.underlay.address);
     const { tun, port, offloads, busyPoll } = config;
     const publisher = new Publisher(core);

@@ -10,6 +10,7 @@ import { secretsFromFile, split } from "./config/secret.js";
 import { knownKeys, type Setting, type Settings, settings } from "./config/settings.js";
 import { commandLine, type Source, yamlFile } from "./config/source.js";
 import { checkTogether } from "./config/together.js";
+import { DEFAULT_FLOWS } from "./core/flows.js";
 import type { Peer } from "./peer.js";
 
 export type { HostPort } from "./config/read.js";
@@ -46,6 +47,8 @@ export interface Config {
   readonly release: boolean;
   /** How long to look for packets before sleeping, in microseconds. */
   readonly busyPoll: number;
+  /** Records of the table of flows. */
+  readonly flows: number;
   /** At least one. The first is offered, all are accepted. Never logged. */
   readonly secrets: readonly string[];
   readonly staticPeers: readonly Peer[];
@@ -88,6 +91,7 @@ const DEFAULTS = {
   "no-gso": false,
   "no-gro": false,
   "busy-poll": 0,
+  flows: DEFAULT_FLOWS,
   "static-peer": [],
   state: "/var/lib/weft",
   socket: DEFAULT_SOCKET,
@@ -139,6 +143,7 @@ export function loadConfig(
     leases: all.leases,
     release: all.release,
     busyPoll: all["busy-poll"],
+    flows: all.flows,
     secrets: secretsFrom(given["secret-file"], where("secret-file"), secret),
     staticPeers: all["static-peer"],
     state: all.state,

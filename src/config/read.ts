@@ -73,6 +73,15 @@ export const wholeNumber =
 
 export const port = wholeNumber(1, 65535);
 
+export const powerOfTwo =
+  (least: number, most: number) =>
+  (text: string): number => {
+    const value = wholeNumber(least, most)(text);
+    if (Number.isInteger(Math.log2(value))) return value;
+    const lower = 2 ** Math.floor(Math.log2(value));
+    throw bad(`${text} is not a power of two`, `give ${lower} or ${2 * lower}`);
+  };
+
 /** A switch: YAML's other spellings of true and false mean different things to different readers. */
 export function yes(text: string): boolean {
   if (text === "true" || text === "false") return text === "true";

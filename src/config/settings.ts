@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { formatPrefix } from "../address.js";
+import { DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS } from "../core/flows.js";
 import { WeftError } from "../error.js";
 import { MAX_PROOFS as MAX_LEASES } from "../lease/bundle.js";
 import type { Peer } from "../peer.js";
@@ -131,6 +132,11 @@ export const settings = z.strictObject({
     group: "Speed",
     value: "MICROSECONDS",
     help: "keep looking for packets this long before sleeping: less delay, more CPU (default: 0)",
+  }),
+  flows: one(read.powerOfTwo(MIN_FLOWS, MAX_FLOWS)).register(flags, {
+    group: "Speed",
+    value: "N",
+    help: `records of flows, a power of two; a connection takes two (default: ${DEFAULT_FLOWS})`,
   }),
   state: one(read.path).register(flags, {
     group: "Files and control",
