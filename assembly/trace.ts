@@ -8,7 +8,9 @@
  *   | stage | verdict | peer | owner | rule | flow | length | a, b    | packet |
  *   +-------+---------+------+-------+------+------+--------+----+----+--------+
  *
- * `a` and `b` are of a rule that was met: what it says, and where it stands.
+ * `a` and `b` are of a rule that was met: what it says, and where it stands. In the
+ * place of the packet its record has what was asked: the classes of the two
+ * addresses, the protocol and the ports.
  */
 import {
   ENCAP_SIZE,
@@ -57,11 +59,23 @@ export function stepAll(stage: u32, from: u32, to: u32): void {
   }
 }
 
-/** A rule was met: what it says, and where it stands. */
-export function stepRule(p: Packet, rule: u32, place: u32): void {
-  if (isDefined(EXPLAINING) && load<u32>(TRACE_COUNT) < MAX_TRACE - KEPT) {
-    note(RULE, p, 0, rule, place);
-  }
+/** A rule was met: what it says, where it stands, and what was asked. */
+export function stepRule(
+  p: Packet,
+  rule: u32,
+  place: u32,
+  near: u32,
+  far: u32,
+  protocol: u32,
+  ports: u32,
+): void {
+  if (!isDefined(EXPLAINING) || load<u32>(TRACE_COUNT) >= MAX_TRACE - KEPT) return;
+  note(RULE, p, 0, rule, place);
+  const asked = TRACE_RECORDS + (load<u32>(TRACE_COUNT) - 1) * TRACE_SIZE + TRACE_PACKET;
+  store<u32>(asked, near);
+  store<u32>(asked, far, 4);
+  store<u32>(asked, protocol, 8);
+  store<u32>(asked, ports, 12);
 }
 
 function note(stage: u32, p: Packet, verdict: i32, what: u32, where: u32): void {

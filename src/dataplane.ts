@@ -22,6 +22,8 @@ import { Core } from "./core/instance.js";
 import { type Outcome, Passage } from "./core/passage.js";
 import { Publisher } from "./core/publish.js";
 import { WeftError } from "./error.js";
+import { Explainer, type Explanation } from "./explain/explain.js";
+import type { Question } from "./explain/question.js";
 import type { Peer } from "./peer.js";
 import { type PolicyDocument, readPolicy } from "./policy/document.js";
 import type { Members } from "./policy/resolver.js";
@@ -72,6 +74,7 @@ export class Dataplane {
   readonly #core: Core;
   readonly #publisher: Publisher;
   readonly #passage: Passage;
+  readonly #explainer: Explainer;
   readonly #own: Own;
   readonly #name: string | undefined;
   #peers: readonly Peer[] = [];
@@ -90,6 +93,7 @@ export class Dataplane {
     if (other) this.#publisher.setAddress(firstHost(other));
     this.#publisher.publish(own, []);
     this.#passage = new Passage(core);
+    this.#explainer = new Explainer(core, this.#publisher);
   }
 
   /** @throws WeftError when an option cannot be */
@@ -145,6 +149,19 @@ export class Dataplane {
       ...readCounters(this.#core),
       rules: places.map(([, place], i) => ({ ...place, ...traffic[i]! })),
     };
+  }
+
+  /**
+   * What would become of a packet, stage by stage, and which rule decides: the same
+   * core does it on a copy of its memory, so nothing comes of it.
+   * @throws WeftError EXPLAIN when no such packet can be
+   */
+  explain(question: Question): Explanation {
+    return this.#explainer.explain(question, {
+      own: this.#own,
+      peers: this.#peers,
+      places: this.#rules.places,
+    });
   }
 
   /** What went to and came from a peer, by name. */

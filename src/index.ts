@@ -16,4 +16,8 @@ export {
   type RuleCounter,
 } from "./dataplane.js";
 export { WeftError } from "./error.js";
+export type { Explanation, Step } from "./explain/explain.js";
+export type { HeaderChange, PacketWords } from "./explain/headers.js";
+export type { PacketQuestion, Question, TupleQuestion } from "./explain/question.js";
 export type { Peer } from "./peer.js";
+export type { Place } from "./policy/rules.js";

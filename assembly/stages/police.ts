@@ -85,7 +85,7 @@ function judgeHeader(p: Packet, direction: u32, protocol: u32, addresses: usize,
     const rule = ruleAt(acl, direction, bit);
     const action = rule >> RULE_ACTION_SHIFT;
     countRule(rule & RULE_NUMBER, p.length);
-    stepRule(p, rule, (direction << ACL_RULE_BITS) | bit);
+    stepRule(p, rule, (direction << ACL_RULE_BITS) | bit, near, far, protocol, ports);
     if (action == RULE_ALLOW || action == RULE_DENY) {
       p.rule = rule & RULE_NUMBER;
       return action;

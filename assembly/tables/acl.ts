@@ -114,6 +114,41 @@ export function concernsAny(acl: usize, direction: u32, near: u32, far: u32, pro
   return firstInAll(a, b, c, c, c, 0) != NO_RULE;
 }
 
+/** The fields, by number. */
+const NEAR: u32 = 0;
+const FAR: u32 = 1;
+const PROTOCOL: u32 = 2;
+const SOURCE_PORT: u32 = 3;
+const DESTINATION_PORT: u32 = 4;
+
+/** The same with one field left out: the rule that a packet would meet were it not for this field. */
+export function findRuleBut(
+  field: u32,
+  acl: usize,
+  direction: u32,
+  near: u32,
+  far: u32,
+  protocol: u32,
+  sourcePort: u32,
+  destinationPort: u32,
+  from: u32,
+): u32 {
+  const addresses = acl + ACL_ADDRESSES + ((direction * ACL_CLASSES) << 3);
+  const ports = acl + ACL_PORTS + (direction << 19);
+  let a = acl + load<u32>(addresses + (near << 2));
+  let b = acl + load<u32>(addresses + ((far + ACL_CLASSES) << 2));
+  let c = acl + load<u32>(acl + ACL_PROTOCOLS + (((direction << 8) + protocol) << 2));
+  let d = acl + load<u32>(ports + (sourcePort << 2));
+  let e = acl + load<u32>(ports + ((destinationPort + 65536) << 2));
+  // A set that is asked twice keeps no more rules away than asked once.
+  if (field == NEAR) a = b;
+  if (field == FAR) b = a;
+  if (field == PROTOCOL) c = a;
+  if (field == SOURCE_PORT) d = a;
+  if (field == DESTINATION_PORT) e = a;
+  return firstInAll(a, b, c, d, e, from);
+}
+
 /** What the rule at a bit says: its number, and its action above RULE_ACTION_SHIFT. */
 export function ruleAt(acl: usize, direction: u32, bit: u32): u32 {
   return load<u32>(placeOf(acl, direction, bit));

@@ -248,8 +248,9 @@ export class AclTable {
   }
 
   /** Bytes that sets take, and the ways to the classes. */
-  get used(): { readonly sets: number; readonly classes: number } {
-    return { sets: this.#room.used, classes: this.#lpm[4].used + this.#lpm[6].used };
+  get used(): { readonly sets: number; readonly classes: Readonly<Record<4 | 6, number>> } {
+    const { 4: four, 6: six } = this.#lpm;
+    return { sets: this.#room.used, classes: { 4: four.used, 6: six.used } };
   }
 
   /**

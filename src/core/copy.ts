@@ -7,12 +7,19 @@ import { LpmTable } from "../compile/lpm.js";
 import { addressesOf, clearPeer, writePeer } from "../compile/peers.js";
 import type { Core } from "./instance.js";
 
+/** A part of a copy, counted from where the copy begins. */
+export interface Region {
+  readonly from: number;
+  readonly size: number;
+}
+
 export class TableCopy {
   readonly routes: Readonly<Record<Family, LpmTable>>;
   readonly rules: AclTable;
   readonly #endpoints: EndpointTable;
   readonly #core: Core;
-  readonly #at: number;
+  /** Where it begins in the memory. */
+  readonly at: number;
 
   constructor(core: Core, number: number) {
     const { memory, layout } = core;
@@ -29,7 +36,7 @@ export class TableCopy {
     this.rules = new AclTable(memory.buffer, at + layout.ACL_AT, layout);
     this.#endpoints = new EndpointTable(places, layout.ENDPOINT_BITS);
     this.#core = core;
-    this.#at = at;
+    this.at = at;
   }
 
   /** Brings the peers and their underlay addresses up to date, if just these differences are missing. */
@@ -47,12 +54,28 @@ export class TableCopy {
   /** Flows that were remembered under another generation are decided again. */
   setGeneration(generation: number): void {
     const { view, layout } = this.#core;
-    view.setUint32(this.#at + layout.GENERATION_AT, generation, true);
+    view.setUint32(this.at + layout.GENERATION_AT, generation, true);
+  }
+
+  /** What of it is in use; nothing of the rest is ever read. */
+  regions(): Region[] {
+    const { layout } = this.#core;
+    const { LPM4_AT, LPM6_AT, ACL_AT, ACL_LPM4, ACL_LPM6, ACL_SETS } = layout;
+    const { classes, sets } = this.rules.used;
+    return [
+      { from: 0, size: LPM4_AT },
+      { from: LPM4_AT, size: this.routes[4].used },
+      { from: LPM6_AT, size: this.routes[6].used },
+      { from: ACL_AT, size: ACL_LPM4 },
+      { from: ACL_AT + ACL_LPM4, size: classes[4] },
+      { from: ACL_AT + ACL_LPM6, size: classes[6] },
+      { from: ACL_AT + ACL_SETS, size: sets },
+    ];
   }
 
   #record(peer: number): DataView {
     const { memory, layout } = this.#core;
-    const at = this.#at + layout.PEERS_AT + peer * layout.PEER_SIZE;
+    const at = this.at + layout.PEERS_AT + peer * layout.PEER_SIZE;
     return new DataView(memory.buffer, at, layout.PEER_SIZE);
   }
 }

@@ -47,6 +47,18 @@ export interface CoreFunctions {
     destinationPort: number,
     from: number,
   ): number;
+  /** The same with one field left out, by its number. */
+  findRuleBut(
+    field: number,
+    acl: number,
+    direction: number,
+    near: number,
+    far: number,
+    protocol: number,
+    sourcePort: number,
+    destinationPort: number,
+    from: number,
+  ): number;
   ruleAt(acl: number, direction: number, bit: number): number;
   nextAfter(acl: number, direction: number, bit: number): number;
   sum(address: number, length: number): bigint;

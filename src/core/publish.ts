@@ -16,7 +16,7 @@ import { networkOrder } from "../compile/peers.js";
 import { Rib, routeList } from "../compile/rib.js";
 import type { Peer } from "../peer.js";
 import { Activity } from "./activity.js";
-import { TableCopy } from "./copy.js";
+import { type Region, TableCopy } from "./copy.js";
 import { type PeerTraffic, type RuleTraffic, readRules, readTraffic } from "./counters.js";
 import type { Core } from "./instance.js";
 
@@ -49,6 +49,13 @@ export class Publisher {
     this.#compiler = new Compiler(core.layout.MAX_PEERS);
     this.#activity = new Activity(core);
     this.#copies = [new TableCopy(core, 0), new TableCopy(core, 1)];
+  }
+
+  /** The tables that are live: how often they changed, where they lie, and what of them is in use. */
+  live(): { generation: number; at: number; regions: Region[] } {
+    const { words, layout } = this.#core;
+    const copy = this.#copies[Atomics.load(words, layout.LIVE_COPY >> 2)]!;
+    return { generation: this.#generation, at: copy.at, regions: copy.regions() };
   }
 
   /** The address ICMP answers come from. */
@@ -98,6 +105,12 @@ export class Publisher {
   /** A peer's place in the table: its own for as long as it stays. */
   placeOf(name: string): number | undefined {
     return this.#compiler.indexOf(name);
+  }
+
+  /** The peer at a place. */
+  nameAt(place: number): string | undefined {
+    for (const name of this.#compiler.names()) if (this.placeOf(name) === place) return name;
+    return undefined;
   }
 
   /** What went to and came from a peer since it was first published. */

@@ -1,0 +1,290 @@
+/**
+ * Why a packet goes where it goes: the core's own code is run on a copy of its
+ * memory, every stage leaves a record there, and this puts the records into words.
+ */
+import {
+  contains,
+  formatEndpoint,
+  parseAddress,
+  parseEndpoint,
+  parseMac,
+  parsePrefix,
+} from "../address.js";
+import { type Own, THIS_NODE } from "../compile/compiler.js";
+import { type Counters, readCounters } from "../core/counters.js";
+import type { Core } from "../core/instance.js";
+import type { Outcome } from "../core/passage.js";
+import type { Publisher } from "../core/publish.js";
+import { ANSWERED, explainReason, type Reason, reasonNames } from "../core/reasons.js";
+import type { Peer } from "../peer.js";
+import type { Place } from "../policy/rules.js";
+import { almost, type Field } from "./almost.js";
+import {
+  changesBetween,
+  type HeaderChange,
+  type PacketWords,
+  tunnelOf,
+  wordsOf,
+} from "./headers.js";
+import { packetFor, type Question, wrong } from "./question.js";
+import { type MetRule, readTrace, type Stage, type TraceRecord } from "./trace.js";
+import { Twin } from "./twin.js";
+
+/** What one stage did. */
+export interface Step {
+  readonly stage: Exclude<Stage, "rule">;
+  /** In words. */
+  readonly saw: string;
+  readonly verdict: "goes on" | Reason;
+  /** What it made different in the headers. */
+  readonly changes: readonly HeaderChange[];
+  /** Of `police`: the rules it met, in turn; the last may have decided. */
+  readonly rules?: readonly Place[];
+}
+
+export interface Explanation {
+  readonly direction: "out" | "in";
+  /** Of a packet that has a whole IP header. */
+  readonly packet?: PacketWords;
+  readonly stages: readonly Step[];
+  readonly verdict: Outcome["verdict"];
+  readonly reason?: Reason;
+  /** The reason in words. */
+  readonly sentence?: string;
+  /** The rule that decided. */
+  readonly rule?: Place;
+  /** Denied because no rule allows it: the one that nearly does, and what keeps it from matching. */
+  readonly almost?: { readonly rule: Place; readonly field: Field };
+  /** The counter it would end in, as it is found in the counters: `out.dropped.denied-egress`. */
+  readonly counter: string;
+  /** The peer it would go to, or came from. */
+  readonly peer?: string;
+  readonly datagrams: Outcome["datagrams"];
+  readonly packets: Outcome["packets"];
+}
+
+/** What the core does not know itself. */
+export interface Surroundings {
+  readonly own: Own;
+  readonly peers: readonly Peer[];
+  /** By the number of the rule. */
+  readonly places: ReadonlyMap<number, Place>;
+}
+
+export class Explainer {
+  readonly #core: Core;
+  readonly #publisher: Publisher;
+  #twin: Twin | undefined;
+
+  constructor(core: Core, publisher: Publisher) {
+    this.#core = core;
+    this.#publisher = publisher;
+  }
+
+  /** @throws WeftError EXPLAIN when no such packet can be */
+  explain(question: Question, surroundings: Surroundings): Explanation {
+    const packet = packetFor(question);
+    const direction = question.direction ?? (question.peer === undefined ? "out" : "in");
+    const sender = direction === "in" ? senderOf(question, packet, surroundings) : undefined;
+    this.#twin ??= new Twin(this.#core, this.#publisher);
+    const { core, passage } = this.#twin;
+    this.#twin.renew();
+    const before = readCounters(core);
+    const outcome = sender
+      ? passage.fromWire(datagramFrom(sender, packet, surroundings), parseEndpoint(sender.endpoint))
+      : passage.fromDevice(packet);
+    const records = readTrace(core);
+    const words = wordsOf(packet);
+    const nameOf = (place: number) => this.#publisher.nameAt(place);
+    const { rule, nearly } = decided(core, records, surroundings.places);
+    const peer = nameOf(records.at(-1)?.peer ?? 0);
+    return {
+      direction,
+      ...(words && { packet: words }),
+      stages: new Story(packet, outcome, sender, surroundings.places, nameOf).steps(records),
+      ...outcome,
+      ...(outcome.reason && { sentence: explainReason(outcome.reason) }),
+      ...(rule && { rule }),
+      ...(nearly && { almost: nearly }),
+      counter: counterBetween(before, readCounters(core)),
+      ...(peer !== undefined && { peer }),
+    };
+  }
+}
+
+/** The rule that had the last word, and for a default which one nearly had it. */
+function decided(core: Core, records: readonly TraceRecord[], places: Surroundings["places"]) {
+  const number = records.findLast(({ rule }) => rule !== 0)?.rule;
+  const rule = number === undefined ? undefined : places.get(number);
+  if (rule?.kind !== "tier default") return { rule };
+  const met = records.findLast(({ stage, met }) => stage === "rule" && met.number === number)?.met;
+  const near = met && almost(core, met);
+  const place = near && places.get(near.number);
+  return { rule, nearly: place && { rule: place, field: near.field } };
+}
+
+function senderOf({ peer }: Question, packet: Uint8Array, { peers }: Surroundings): Peer {
+  const src = wordsOf(packet)?.src;
+  const sender =
+    peer === undefined
+      ? peers.find(({ leases }) => src !== undefined && holds(leases, src))
+      : peers.find(({ name }) => name === peer);
+  if (sender) return sender;
+  if (peer !== undefined) throw wrong(`no peer is named "${peer}"`, "name one of `weft peers`");
+  throw wrong(`no peer holds the source ${src}`, "name the peer that it comes from");
+}
+
+const holds = (leases: readonly string[], address: string): boolean =>
+  leases.some((lease) => contains(parsePrefix(lease), parseAddress(address)));
+
+/** As the peer would send it. */
+function datagramFrom({ mac }: Peer, packet: Uint8Array, { own }: Surroundings): Uint8Array {
+  const header = Buffer.alloc(22);
+  header[0] = 0x08;
+  header.writeUInt32BE(own.vni * 256, 4);
+  header.set(own.mac, 8);
+  header.set(parseMac(mac), 14);
+  header.writeUInt16BE(packet[0]! >> 4 === 6 ? 0x86dd : 0x0800, 20);
+  return new Uint8Array(Buffer.concat([header, packet]));
+}
+
+/** The one way of ending a packet that counts one more than before. */
+function counterBetween(before: Counters, after: Counters): string {
+  for (const direction of ["out", "in"] as const) {
+    const [was, is] = [before[direction], after[direction]];
+    if (is.delivered > was.delivered) return `${direction}.delivered`;
+    if (is.answered > was.answered) return `${direction}.answered`;
+    for (const [reason, count] of Object.entries(is.dropped)) {
+      if (count > (was.dropped[reason as Reason] ?? 0)) return `${direction}.dropped.${reason}`;
+    }
+  }
+  return "in.control";
+}
+
+/** Puts the records of the stages into words. */
+class Story {
+  readonly #outcome: Outcome;
+  readonly #sender: Peer | undefined;
+  readonly #places: Surroundings["places"];
+  readonly #nameOf: (place: number) => string | undefined;
+  readonly #length: number;
+  #packet: Uint8Array;
+  #met: MetRule[] = [];
+
+  constructor(
+    packet: Uint8Array,
+    outcome: Outcome,
+    sender: Peer | undefined,
+    places: Surroundings["places"],
+    nameOf: (place: number) => string | undefined,
+  ) {
+    this.#packet = packet;
+    this.#length = packet.length;
+    this.#outcome = outcome;
+    this.#sender = sender;
+    this.#places = places;
+    this.#nameOf = nameOf;
+  }
+
+  steps(records: readonly TraceRecord[]): Step[] {
+    const steps: Step[] = [];
+    for (const record of records) {
+      const { stage, met } = record;
+      if (stage === "rule") this.#met.push(met);
+      else steps.push(this.#step(record, stage));
+    }
+    return steps;
+  }
+
+  #step(record: TraceRecord, stage: Step["stage"]): Step {
+    const packet = record.bytes.subarray(ENCAP_SIZE, ENCAP_SIZE + this.#length);
+    const changes = changesBetween(this.#packet, packet);
+    this.#packet = packet;
+    const reason = record.verdict & ~ANSWERED;
+    const step = {
+      stage,
+      saw: this.#saw(record, stage, changes),
+      verdict: reason === 0 ? "goes on" : reasonNames[reason]!,
+      changes: stage === "encap" ? [...changes, ...this.#tunnel()] : changes,
+    } as const;
+    if (stage !== "police") return step;
+    const rules = this.#met.flatMap(({ number }) => this.#places.get(number) ?? []);
+    this.#met = [];
+    return { ...step, rules };
+  }
+
+  #saw(record: TraceRecord, stage: Step["stage"], changes: readonly HeaderChange[]): string {
+    switch (stage) {
+      case "decap":
+        return `a datagram from ${formatEndpoint(parseEndpoint(this.#sender!.endpoint))}`;
+      case "parse":
+        return inWords(wordsOf(this.#packet));
+      case "offload":
+        return "a packet by itself, finished";
+      case "flow":
+        return record.hasFlow ? "a flow that is known" : "no known flow";
+      case "lookup":
+        return this.#sender
+          ? `the source is of ${this.#whose(record.peer)}, the destination of ${this.#whose(record.owner)}`
+          : `the destination is of ${this.#whose(record.owner)}`;
+      case "admit":
+        return `it comes from ${this.#whose(record.peer)}`;
+      case "police":
+        return this.#asked(record);
+      case "route":
+      case "relay":
+        return `the way to ${this.#whose(record.peer)}`;
+      case "clamp":
+        return changes.length > 0 ? "segments larger than the way takes" : "nothing to lower";
+      case "encap":
+        return `${this.#outcome.datagrams.length} for ${this.#outcome.datagrams[0]?.to ?? "nobody"}`;
+      case "coalesce":
+        return "one for the device";
+      case "meet":
+        return record.hasFlow ? "its flow was met before" : "what is known of its connection";
+      case "track":
+        return record.hasFlow ? "its connection is followed" : "no connection to follow";
+      case "answer":
+        return record.verdict & ANSWERED ? "an ICMP error is due" : "no answer is due";
+    }
+  }
+
+  #asked({ hasFlow }: TraceRecord): string {
+    const count = this.#met.length;
+    if (count > 0) return `${count === 1 ? "a rule" : `${count} rules`} met`;
+    return hasFlow ? "nothing to ask: its flow was allowed" : "no rule that it meets";
+  }
+
+  #tunnel(): HeaderChange[] {
+    const first = this.#outcome.datagrams[0];
+    return first ? tunnelOf(first.bytes) : [];
+  }
+
+  #whose(place: number): string {
+    if (place === NOBODY) return "nobody";
+    if (place === THIS_NODE) return "this node";
+    return this.#nameOf(place) ?? "a peer that is gone";
+  }
+}
+
+const ENCAP_SIZE = 22;
+const NOBODY = 0;
+
+const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
+  1: "icmp",
+  6: "tcp",
+  17: "udp",
+  58: "icmpv6",
+  132: "sctp",
+};
+
+function inWords(words: PacketWords | undefined): string {
+  if (!words) return "no whole IP header";
+  const { src, dst, protocol, sport, dport, icmp } = words;
+  const name = PROTOCOL_NAMES[protocol] ?? `protocol ${protocol}`;
+  if (sport !== undefined) return `${name} ${at(src, sport)} > ${at(dst, dport!)}`;
+  return `${name} ${src} > ${dst}${icmp ? `, type ${icmp.type} code ${icmp.code}` : ""}`;
+}
+
+const at = (address: string, port: number): string =>
+  formatEndpoint({ address: parseAddress(address), port });
