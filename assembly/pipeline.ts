@@ -51,7 +51,7 @@ import { parse } from "./stages/parse";
 import { policeIn, policeOut } from "./stages/police";
 import { relay } from "./stages/relay";
 import { route } from "./stages/route";
-import { meet, refuse, track, trackRelayed } from "./stages/track";
+import { follow, meet, refuse, track, trackRelayed } from "./stages/track";
 import { deliverWhole, isWhole } from "./stages/whole";
 import { recall } from "./tables/flow";
 import { THIS_NODE } from "./tables/peer";
@@ -125,13 +125,13 @@ function recallAll(from: u32, to: u32, direction: u32): void {
 }
 
 function toWire(p: Packet): i32 {
-  let r = step(MEET, p, meet(p, OUT));
+  let r = step(MEET, p, p.flow ? 0 : meet(p, OUT));
   if (r) return r;
-  r = step(POLICE, p, policeOut(p));
+  r = step(POLICE, p, p.flow ? 0 : policeOut(p));
   if (r) return refuse(p, OUT, r);
   r = step(ROUTE, p, route(p));
   if (r) return r;
-  r = step(TRACK, p, track(p, OUT));
+  r = step(TRACK, p, p.flow ? follow(p, OUT) : track(p, OUT));
   if (r) return r;
   clamp(p);
   step(CLAMP, p, 0);
@@ -218,11 +218,11 @@ function fromPeer(p: Packet): i32 {
 }
 
 function toDevice(p: Packet): i32 {
-  let r = step(MEET, p, meet(p, IN));
+  let r = step(MEET, p, p.flow ? 0 : meet(p, IN));
   if (r) return r;
-  r = step(POLICE, p, policeIn(p));
+  r = step(POLICE, p, p.flow ? 0 : policeIn(p));
   if (r) return step(ANSWER, p, answer(p, refuse(p, IN, r)));
-  r = step(TRACK, p, track(p, IN));
+  r = step(TRACK, p, p.flow ? follow(p, IN) : track(p, IN));
   if (r) return r;
   clamp(p);
   step(CLAMP, p, 0);

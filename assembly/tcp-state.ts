@@ -71,6 +71,7 @@ export function loosen(flow: Flow): void {
 export function advance(p: Packet, own: Flow): bool {
   const other = own.twin;
   const kind = tcp.flags(p.ip + p.transport) & KIND;
+  if (kind == tcp.ACK && isSteady(own, other)) return carryOn(p, own, other);
   switch (kind) {
     case tcp.SYN:
     case tcp.SYN | tcp.ACK:
@@ -154,6 +155,27 @@ function meetReset(p: Packet, own: Flow, other: Flow, isBare: bool): bool {
 
 // -------------------------------------------------------------- data, ACK, FIN
 
+/** Both ends opened, none wants to end, and their windows are known: nothing but the numbers can change. */
+function isSteady(own: Flow, other: Flow): bool {
+  const asked = SEEN | OPENED | FINISHED | LOOSE;
+  return (own.side & asked) == (SEEN | OPENED) && (other.side & asked) == (SEEN | OPENED);
+}
+
+/** What `meetSegment` comes to then. */
+function carryOn(p: Packet, own: Flow, other: Flow): bool {
+  const segment = p.ip + p.transport;
+  const sequence = tcp.sequence(segment);
+  const ack = tcp.acknowledgment(segment);
+  const end = sequence + p.length - p.transport - tcp.headerLength(segment);
+  if (!isInWindow(sequence, end, own, other) || !isOfLate(ack, own, other)) return false;
+  const window = max<u32>(tcp.window(segment) << scaleOf(own, other), 1);
+  if (isAfter(end, own.end)) own.end = end;
+  if (window > own.maxWindow) own.maxWindow = window;
+  if (isAfter(ack, own.acked)) own.acked = ack;
+  if (isAfter(ack + window, other.maxEnd)) other.maxEnd = ack + window;
+  return true;
+}
+
 function meetSegment(p: Packet, own: Flow, other: Flow): bool {
   const ack = acknowledgment(p);
   if ((own.side & LOOSE) == 0) {
@@ -178,6 +200,11 @@ function fits(p: Packet, ack: u32, own: Flow, other: Flow): bool {
   if ((own.side & FINISHED) != 0 && isAfter(end, own.end)) return false;
   if (!isInWindow(tcp.sequence(p.ip + p.transport), end, own, other)) return false;
   if ((other.side & OPENED) == 0) return opens(ack, other);
+  return isOfLate(ack, own, other);
+}
+
+/** Does it acknowledge what was sent, and nothing that is long over? */
+function isOfLate(ack: u32, own: Flow, other: Flow): bool {
   return !isAfter(ack, other.end) && !isAfter(other.end - max(own.maxWindow, LATE_ACK), ack);
 }
 

@@ -11,7 +11,7 @@ import { hasTransport, isFragment, isLaterFragment } from "./parse";
  * them, or that is no part of a conversation, has no flow.
  */
 export function takeKey(p: Packet): void {
-  if (isLaterFragment(p) || (isFragment(p) && !hasTransport(p))) return;
+  if (isFragment(p) && (isLaterFragment(p) || !hasTransport(p))) return;
   const at = p.ip + p.transport;
   p.ports = 0;
   p.hasKey = 1;

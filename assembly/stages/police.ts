@@ -31,7 +31,7 @@ import { isLaterFragment } from "./parse";
  * node leaves and arrives here, so both directions are asked.
  */
 export function policeOut(p: Packet): i32 {
-  if (p.flow || p.allowed) return 0;
+  if (p.allowed) return 0;
   if (p.connection) return judgeAgain(p);
   if (needsFirst(p, OUT)) return FRAGMENT_BEFORE_FIRST;
   if (judge(p, OUT) == RULE_DENY) return DENIED_EGRESS;
@@ -41,7 +41,7 @@ export function policeOut(p: Packet): i32 {
 
 /** Asks them on the way in; the answer to who is refused goes back where the packet came from. */
 export function policeIn(p: Packet): i32 {
-  if (p.flow || p.allowed) return 0;
+  if (p.allowed) return 0;
   if (!p.connection && needsFirst(p, IN)) return FRAGMENT_BEFORE_FIRST;
   const r = p.connection ? judgeAgain(p) : judge(p, IN) == RULE_DENY ? DENIED_INGRESS : 0;
   if (r) p.origin = p.peer;

@@ -37,7 +37,6 @@ import { related } from "./related";
  * passes as that does; if the rules changed since, they are asked about that.
  */
 export function meet(p: Packet, direction: u32): i32 {
-  if (p.flow) return 0;
   if (isFragment(p)) {
     const r = meetFragment(p, direction);
     if (r) return r;
@@ -84,7 +83,6 @@ export function refuse(p: Packet, direction: u32, reason: i32): i32 {
 
 /** The rules allow it: its connection goes on, or begins. */
 export function track(p: Packet, direction: u32): i32 {
-  if (p.flow) return follow(p, direction);
   if (p.connection) allow(changetype<Flow>(p.connection), p.rule);
   if (p.record) {
     p.flow = p.record;
@@ -95,7 +93,7 @@ export function track(p: Packet, direction: u32): i32 {
 }
 
 /** The state of a connection is held against a packet only where a policy decided about it. */
-function follow(p: Packet, direction: u32): i32 {
+export function follow(p: Packet, direction: u32): i32 {
   const flow = flowOf(p);
   if (isFragment(p)) noteFirst(p, direction, 0);
   if (p.protocol == TCP) {
