@@ -8,7 +8,7 @@ export { inbound, outbound } from "./pipeline";
 export * from "./reason";
 export { prepareReceive } from "./receive-list";
 export { finishWrite } from "./stages/offload";
-export { copy, decapAll, encapAll } from "./stagewise";
+export { copy, decapAll, encapAll, findRules } from "./stagewise";
 // Parts for tests beside their slow twins, and for benchmarks.
 export * from "./tables/acl";
 export {

@@ -1,8 +1,10 @@
 /** Single stages over the packets of a batch that went through before, for the benchmarks. */
-import { DEVICE_COUNT, SEGMENT_COUNT, WIRE_COUNT } from "./memory";
+import { DEVICE_COUNT, OUT, SEGMENT_COUNT, WIRE_COUNT } from "./memory";
 import { packetAt } from "./packet";
 import { decap } from "./stages/decap";
 import { encap } from "./stages/encap";
+import { ACL_LPM4, ACL_MAX_RULES, findRule, ruleAt } from "./tables/acl";
+import { lookup4 } from "./tables/lpm";
 
 export function encapAll(count: u32): void {
   store<u32>(WIRE_COUNT, 0);
@@ -15,6 +17,21 @@ export function decapAll(count: u32): i32 {
   let refused = 0;
   for (let i: u32 = 0; i < count; i++) refused |= decap(packetAt(i));
   return refused;
+}
+
+/** What findRules looks at, u32 each: source and destination in network order, ports, protocol; then what it found. */
+const QUESTION_SIZE: u32 = 20;
+
+/** What the first rule says that each of `count` headers meets on the way out; 0 where there is none. */
+export function findRules(acl: usize, questions: usize, count: u32): void {
+  for (const end = questions + count * QUESTION_SIZE; questions < end; questions += QUESTION_SIZE) {
+    const near = lookup4(acl + ACL_LPM4, load<u32>(questions));
+    const far = lookup4(acl + ACL_LPM4, load<u32>(questions, 4));
+    const ports = load<u32>(questions, 8);
+    const protocol = load<u32>(questions, 12);
+    const bit = findRule(acl, OUT, near, far, protocol, ports >> 16, ports & 0xffff, 0);
+    store<u32>(questions, bit == ACL_MAX_RULES ? 0 : ruleAt(acl, OUT, bit), 16);
+  }
 }
 
 /** memory.copy, the yardstick. */

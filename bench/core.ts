@@ -11,10 +11,11 @@ import { parseAddress, parseMac, parsePrefix } from "../src/address.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
 import { ipv4, TCP, tcp, UDP, udp, vxlan } from "../test/packets.js";
+import { aclRows } from "./acl.js";
 import { flowRows } from "./flows.js";
 import { lpmRows } from "./lpm.js";
 import { describeMachine, machine } from "./machine.js";
-import { nanoseconds } from "./nanoseconds.js";
+import { inWords, nanoseconds } from "./nanoseconds.js";
 import { table } from "./table.js";
 
 const PEERS = 1000;
@@ -72,6 +73,9 @@ measure("memory.copy", whole, 1, () => exports.copy(slot(1), slot(0), whole));
 
 progress("flows");
 rows.push(...flowRows());
+
+progress("access lists");
+rows.push(...(await aclRows()));
 
 progress("a full table of routes");
 rows.push(...lpmRows());
@@ -283,7 +287,7 @@ function report(): void {
     "",
     ...table([
       ["work", "bytes", "ns", "spread"],
-      ...rows.map((row) => [row.work, `${row.bytes || ""}`, row.ns.toFixed(1), row.spread]),
+      ...rows.map((row) => [row.work, `${row.bytes || ""}`, inWords(row.ns), row.spread]),
     ]),
     "",
   ].join("\n");

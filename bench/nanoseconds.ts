@@ -11,3 +11,7 @@ export function nanoseconds(run: () => void): { median: number; spread: number }
   const at = (q: number) => quantile(bench.stats.sample, q) * 1e9;
   return { median: at(0.5), spread: (at(0.9) - at(0.1)) / 2 };
 }
+
+/** Milliseconds where nanoseconds would be too many to read. */
+export const inWords = (ns: number): string =>
+  ns < 1e5 ? ns.toFixed(1) : `${(ns / 1e6).toFixed(1)} ms`;

@@ -5,6 +5,7 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { describeMachine, type Machine } from "./machine.js";
+import { inWords } from "./nanoseconds.js";
 import { type OverlayName, overlays } from "./net/overlays.js";
 import { comparison, type NetResult, type QuantityResult } from "./net/result.js";
 import { quantities } from "./net/works.js";
@@ -80,7 +81,7 @@ function alone(core: CoreResult | undefined): string[] {
     "",
     ...table([
       ["work", "bytes", "ns", "spread"],
-      ...core.rows.map((row) => [row.work, `${row.bytes || ""}`, row.ns.toFixed(1), row.spread]),
+      ...core.rows.map((row) => [row.work, `${row.bytes || ""}`, inWords(row.ns), row.spread]),
     ]),
   ];
 }

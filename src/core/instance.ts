@@ -66,6 +66,7 @@ export interface CoreFunctions {
   /** One stage over the packets of the last batch, and memory.copy, for benchmarks. */
   encapAll(count: number): void;
   decapAll(count: number): number;
+  findRules(acl: number, questions: number, count: number): void;
   copy(to: number, from: number, length: number): void;
 }
 

@@ -1,0 +1,178 @@
+/**
+ * What access lists of thousands of rules cost: a search of which nothing is
+ * remembered, and the way from a document to tables that are swapped in. Sets of
+ * ClassBench besides, where WEFT_CLASSBENCH names the folder they are in.
+ *
+ *     npx tsx bench/acl.ts
+ */
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { parseMac, parsePrefix } from "../src/address.js";
+import { Acl, AclTable } from "../src/compile/acl.js";
+import { Core } from "../src/core/instance.js";
+import { Publisher } from "../src/core/publish.js";
+import { readPolicy } from "../src/policy/document.js";
+import { NO_RULES, type PolicyRules, rulesOf } from "../src/policy/rules.js";
+import { random } from "../test/packets.js";
+import {
+  entriesOf,
+  type Filter,
+  type FilterHeader,
+  findLinearly,
+  headerFrom,
+  makeFilters,
+  readFilters,
+} from "./classbench.js";
+import { inWords, nanoseconds } from "./nanoseconds.js";
+import { quantile } from "./statistics.js";
+import { table } from "./table.js";
+
+const RULES = 8000;
+/** More than any cache of a processor keeps apart by chance. */
+const HEADERS = 1 << 16;
+/** So many of them are put before the linear matcher as well. */
+const CHECKED = 500;
+/** Bytes of a header as the core's findRules takes it, and where in them the answer is. */
+const QUESTION_SIZE = 20;
+const ANSWER = 16;
+const NUMBER = 0xffffff;
+const POLICIES = 100;
+const ROUNDS = 11;
+const SEED = 1;
+
+export interface AclRow {
+  readonly work: string;
+  readonly bytes: number;
+  readonly ns: number;
+  readonly spread: string;
+}
+
+export async function aclRows(): Promise<AclRow[]> {
+  const rows: AclRow[] = [];
+  for (const [name, filters] of sets()) rows.push(await coldSearch(name, filters));
+  return [...rows, ...(await compilation())];
+}
+
+function sets(): [string, Filter[]][] {
+  const made: [string, Filter[]] = ["made here", makeFilters(RULES, random(SEED))];
+  const folder = process.env.WEFT_CLASSBENCH;
+  if (folder === undefined) return [made];
+  const files = readdirSync(folder).filter((name) => name.endsWith(".rules"));
+  return [
+    made,
+    ...files.map((name): [string, Filter[]] => [name, readFilters(join(folder, name))]),
+  ];
+}
+
+// ------------------------------------------------------------------- searching
+
+/** Addresses to classes, and classes, protocol and ports to the first rule. */
+async function coldSearch(name: string, filters: readonly Filter[]): Promise<AclRow> {
+  const { memory, layout, exports, view } = await Core.create();
+  const at = layout.TABLES + layout.ACL_AT;
+  const acl = new Acl();
+  acl.update([entriesOf(filters), []]);
+  new AclTable(memory.buffer, at, layout).update(acl);
+
+  const rnd = random(SEED);
+  const headers = Array.from({ length: HEADERS }, () => headerFrom(filters, rnd));
+  const placeOf = (i: number) => layout.SLOTS + i * QUESTION_SIZE;
+  for (const [i, header] of headers.entries()) writeQuestion(view, placeOf(i), header);
+
+  const { median, spread } = nanoseconds(() => exports.findRules(at, layout.SLOTS, HEADERS));
+  for (const [i, header] of headers.slice(0, CHECKED).entries()) {
+    const found = view.getUint32(placeOf(i) + ANSWER, true) & NUMBER;
+    // Filters are numbered from 1, and each header is of one.
+    const expected = findLinearly(filters, header) + 1;
+    if (found !== expected) throw new Error(`${name}: found rule ${found}, not ${expected}`);
+  }
+  return {
+    work: `ACL cold, ${filters.length} rules, ${name}`,
+    bytes: 0,
+    ns: Number((median / HEADERS).toFixed(1)),
+    spread: `±${((100 * spread) / median).toFixed(0)} %`,
+  };
+}
+
+function writeQuestion(view: DataView, at: number, header: FilterHeader): void {
+  view.setUint32(at, header.src, false);
+  view.setUint32(at + 4, header.dst, false);
+  view.setUint32(at + 8, header.sourcePort * 65_536 + header.destinationPort, true);
+  view.setUint32(at + 12, header.protocol, true);
+}
+
+// ------------------------------------------------------------------- compiling
+
+async function compilation(): Promise<AclRow[]> {
+  const publisher = new Publisher(await Core.create());
+  const mac = parseMac("02:00:00:00:00:01");
+  const own = { vni: 1, mac, mtu: 1450, leases: [parsePrefix("10.0.1.0/24")] };
+  let inForce = NO_RULES;
+  const put = (rules: PolicyRules) => {
+    publisher.publish(own, [], rules);
+    inForce = rules;
+  };
+  const putDocument = (text: string) =>
+    put(rulesOf(readPolicy(text, "bench"), new Map(), own.leases, inForce));
+  const [text, changed] = [documentOf(80), documentOf(81)];
+
+  const whole = milliseconds(
+    () => put(NO_RULES),
+    () => putDocument(text),
+  );
+  let round = 0;
+  const one = milliseconds(
+    () => {},
+    () => putDocument(round++ % 2 === 0 ? changed : text),
+  );
+  return [
+    compileRow(`${RULES} rules from document to tables`, whole),
+    compileRow(`one of ${RULES} rules changed, from document to tables`, one),
+  ];
+}
+
+/** Rules in a hundred policies; the first allows this port. */
+function documentOf(port: number): string {
+  const rnd = random(SEED);
+  const below = (n: number) => Math.floor(rnd() * n);
+  const rule = () => ({
+    action: below(4) === 0 ? "deny" : "allow",
+    protocol: below(2) === 0 ? "tcp" : "udp",
+    from: [`10.${below(4)}.${below(256)}.0/24`],
+    ports: [below(3) === 0 ? `${1024 + below(1000)}-${3000 + below(5000)}` : below(1024)],
+  });
+  const policies = Array.from({ length: POLICIES }, (_, i) => ({
+    name: `p${i}`,
+    applies: [`10.0.1.${1 + i}`],
+    ingress: Array.from({ length: RULES / POLICIES }, rule),
+  }));
+  policies[0]!.ingress[0] = { ...policies[0]!.ingress[0]!, ports: [port] };
+  return JSON.stringify({ policies }, null, 2);
+}
+
+function milliseconds(before: () => void, run: () => void): number[] {
+  return Array.from({ length: ROUNDS }, () => {
+    before();
+    const start = performance.now();
+    run();
+    return performance.now() - start;
+  });
+}
+
+function compileRow(work: string, times: readonly number[]): AclRow {
+  const median = quantile(times, 0.5);
+  const spread = (quantile(times, 0.9) - quantile(times, 0.1)) / 2;
+  return {
+    work,
+    bytes: 0,
+    ns: Math.round(median * 1e6),
+    spread: `±${((100 * spread) / median).toFixed(0)} %`,
+  };
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]!).href) {
+  const rows = await aclRows();
+  const cells = rows.map((row) => [row.work, inWords(row.ns), row.spread]);
+  console.log(table([["work", "ns", "spread"], ...cells]).join("\n"));
+}
