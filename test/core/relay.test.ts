@@ -123,7 +123,7 @@ describe("a node in the middle", () => {
         expect(written.flatMap(takeApart)).toEqual(wanted.flatMap((way) => way.written));
         for (const verdict of verdicts) seen.add(verdict);
       }),
-      { seed, numRuns: 300 },
+      { seed, numRuns: 1_000 },
     );
     expect([...seen].sort()).toEqual(
       [
