@@ -95,9 +95,11 @@ export function track(p: Packet, direction: u32): i32 {
 /** The state of a connection is held against a packet only where a policy decided about it. */
 export function follow(p: Packet, direction: u32): i32 {
   const flow = flowOf(p);
-  if (isFragment(p)) noteFirst(p, direction, 0);
+  if (isFragment(p)) {
+    noteFirst(p, direction, 0);
+    if (p.protocol == TCP) loosen(flow);
+  }
   if (p.protocol == TCP) {
-    if (isFragment(p)) loosen(flow);
     if (!advance(p, flow) && flow.rule) return INVALID_STATE;
   } else if (!flow.isFirst) {
     setReplied(flow);
