@@ -1,11 +1,9 @@
-/**
- * What a node must still know after a crash, and its form on disk: one line
- * with a checksum of the rest, then JSON.
- */
-import { createHash } from "node:crypto";
+/** What a node must still know after a crash, and its form on disk. */
 import { z } from "zod";
 import { WeftError } from "../error.js";
 import { signature } from "../mesh/fields.js";
+import { decodePolicy, encodePolicy, type PolicyText } from "../mesh/sealed-policy.js";
+import { checked, unchecked } from "./checked.js";
 import { genesisSchema } from "./genesis.js";
 import { grantSchema, proofSchema } from "./grant.js";
 
@@ -41,21 +39,18 @@ export interface Store {
   load(): State | undefined;
   /** When this returns, the state survives a power cut. Throws `STATE_WRITE`. */
   save(state: State): void;
+  /** The same for the cluster's policy. Throws `POLICY_CORRUPT`. */
+  loadPolicy(): PolicyText | undefined;
+  savePolicy(policy: PolicyText): void;
 }
 
-const HEADER = /^weft state 1 ([0-9a-f]{64})$/;
-
-export function encodeState(state: State): string {
-  const body = `${JSON.stringify(state, null, 1)}\n`;
-  return `weft state 1 ${checksum(body)}\n${body}`;
-}
+export const encodeState = (state: State): string =>
+  checked("state", `${JSON.stringify(state, null, 1)}\n`);
 
 /** `where` names the file in the error. */
 export function decodeState(text: string, where: string): State {
-  const end = text.indexOf("\n");
-  const body = text.slice(end + 1);
-  const sum = HEADER.exec(text.slice(0, Math.max(end, 0)))?.[1];
-  if (sum !== checksum(body)) throw corrupt(where, "its checksum is wrong");
+  const body = unchecked("state", text);
+  if (body === undefined) throw corrupt(where, "its checksum is wrong");
   const state = stateSchema.safeParse(JSON.parse(body));
   if (!state.success) throw corrupt(where, "another version of weft wrote it");
   return state.data;
@@ -64,6 +59,7 @@ export function decodeState(text: string, where: string): State {
 /** A store that forgets with the process: for tests and for nodes that need no memory. */
 export class MemoryStore implements Store {
   #text: string | undefined;
+  #policy: string | undefined;
 
   load(): State | undefined {
     return this.#text === undefined ? undefined : decodeState(this.#text, "memory");
@@ -72,9 +68,15 @@ export class MemoryStore implements Store {
   save(state: State): void {
     this.#text = encodeState(state);
   }
-}
 
-const checksum = (body: string): string => createHash("sha256").update(body).digest("hex");
+  loadPolicy(): PolicyText | undefined {
+    return this.#policy === undefined ? undefined : decodePolicy(this.#policy, "memory");
+  }
+
+  savePolicy(policy: PolicyText): void {
+    this.#policy = encodePolicy(policy);
+  }
+}
 
 const corrupt = (where: string, why: string): WeftError =>
   new WeftError(

@@ -27,6 +27,7 @@ import { Neighbourhood } from "./neighbourhood.js";
 import { Notary } from "./notary.js";
 import type { MeshOptions, MeshParts } from "./options.js";
 import { Paths } from "./paths.js";
+import { type ClusterPolicy, Policies } from "./policies.js";
 import {
   isRenewal,
   LEASE_TTL,
@@ -37,6 +38,7 @@ import {
   seal,
 } from "./record.js";
 import type { Tunnel, View } from "./roll.js";
+import type { PolicyText } from "./sealed-policy.js";
 import type { Session } from "./session.js";
 import { Takings } from "./takings.js";
 import { hostPort } from "./transport.js";
@@ -60,6 +62,7 @@ interface Inside {
   readonly leasing: Leasing;
   readonly liveness: Liveness;
   readonly takings: Takings;
+  readonly policies: Policies;
   readonly paths: Paths | undefined;
   readonly standing: Standing;
 }
@@ -80,6 +83,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #meshEndpoint = "";
   #tunnel!: Tunnel;
   #inside: Inside | undefined;
+  /** The policy that the disk held at the start. */
+  #policyFound: PolicyText | undefined;
   #cancelEcho: (() => void) | undefined;
   #copy: { readonly mesh: string; readonly heard: number } | undefined;
   #trouble: string | undefined;
@@ -108,6 +113,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const { clock, store } = this.#parts;
     this.#started = clock.elapsed();
     const found = store.load();
+    this.#policyFound = store.loadPolicy();
     const misfit = found?.cluster && contradiction(this.#options, found.cluster.genesis);
     if (misfit) throw misfit;
     const founds = !found?.cluster && this.#options.join.length === 0;
@@ -204,6 +210,20 @@ export class Mesh extends EventEmitter<MeshEvents> {
     return this.#inside?.standing.members() ?? [];
   }
 
+  /** What the cluster has for its policy, as far as this node knows. */
+  policy(): ClusterPolicy | undefined {
+    return this.#inside?.policies.held;
+  }
+
+  /**
+   * Makes it the cluster's policy.
+   * @param text JSON, as `policyAsJson` makes it
+   * @throws WeftError when it is none, or this node has no lease; then nothing has changed
+   */
+  applyPolicy(text: string): ClusterPolicy {
+    return (this.#inside ?? notJoined()).policies.apply(text);
+  }
+
   /** A member as the dataplane is to see it. */
   peer(id: string): Peer | undefined {
     const record = id === this.#identity.id ? undefined : this.#view?.members.get(id);
@@ -280,6 +300,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#cancelTend?.();
     this.#cancelGather?.();
     this.#inside?.gossip.stop();
+    this.#inside?.policies.stop();
     this.#inside?.liveness.stop();
     this.#inside?.paths?.stop();
     await this.#links.stop();
@@ -376,6 +397,19 @@ export class Mesh extends EventEmitter<MeshEvents> {
       { name: this.#options.name, wanted, restarted: this.#knowsOthers() },
     );
     const takings = new Takings();
+    const policies = new Policies(
+      {
+        clock,
+        log,
+        identity,
+        cluster,
+        store: this.#parts.store,
+        proof: () => (fence.isClosed ? undefined : this.#leases[0]),
+        sessions,
+        changed: () => this.emit("change"),
+      },
+      this.#policyFound,
+    );
     const paths =
       datapath &&
       new Paths({
@@ -399,9 +433,21 @@ export class Mesh extends EventEmitter<MeshEvents> {
       liveness,
       paths,
     });
-    this.#inside = { cluster, members, gossip, fence, leasing, liveness, takings, paths, standing };
+    this.#inside = {
+      cluster,
+      members,
+      gossip,
+      fence,
+      leasing,
+      liveness,
+      takings,
+      policies,
+      paths,
+      standing,
+    };
     fence.start();
     gossip.start();
+    policies.start();
     paths?.start();
     for (const session of this.#links.open()) this.#introduce(session);
     this.#publish();
@@ -585,6 +631,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     session.send({ type: "cluster", genesis: this.#inside.cluster.genesis });
     this.#inside.gossip.compare(session);
     this.#inside.liveness.opened(session);
+    this.#inside.policies.opened(session);
   }
 
   #received(session: Session, message: Message) {
@@ -607,6 +654,10 @@ export class Mesh extends EventEmitter<MeshEvents> {
         return this.#inside?.gossip.received(session, message);
       case "doubt":
         return this.#inside?.liveness.received(session, message);
+      case "policy-heard":
+      case "policy-ask":
+      case "policy-part":
+        return this.#inside?.policies.received(session, message);
       case "seek":
       case "offer":
         return this.#inside?.paths?.received(session, message);
@@ -626,6 +677,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const { id } = session.peer;
     const name = this.#inside?.members.get(id)?.name ?? session.remote;
     this.#inside?.paths?.closed(session);
+    this.#inside?.policies.closed(session);
     if (reason.code !== "NOT_NEEDED") this.#parts.log.info(`the session with ${name} ended`);
     if (BROKEN.has(reason.code)) this.#neighbourhood.broke(id);
     this.#safely(() => this.#inside?.leasing.closed(session));

@@ -6,6 +6,7 @@ import { nonceSchema, wordSchema } from "../lease/word.js";
 import * as field from "./fields.js";
 import { MAX_RELAYS } from "./probe.js";
 import { envelopeSchema, MAX_VERSION } from "./record.js";
+import { MAX_PART_TEXT, MAX_PARTS, sealSchema } from "./sealed-policy.js";
 import { BRANCH_DIGITS, BRANCHES } from "./summary.js";
 
 export const PROTOCOL = 1;
@@ -109,6 +110,29 @@ const messageSchema = z.discriminatedUnion("type", [
       )
       .min(1)
       .max(MAX_PATHS),
+  }),
+  z.strictObject({ type: z.literal("policy-heard"), seal: sealSchema }),
+  z.strictObject({
+    type: z.literal("policy-ask"),
+    digest: field.digest,
+    part: z
+      .int()
+      .min(0)
+      .max(MAX_PARTS - 1),
+  }),
+  z.strictObject({
+    type: z.literal("policy-part"),
+    digest: field.digest,
+    part: z
+      .int()
+      .min(0)
+      .max(MAX_PARTS - 1),
+    /** Base64. */
+    bytes: z
+      .string()
+      .min(1)
+      .max(MAX_PART_TEXT)
+      .regex(/^[A-Za-z0-9+/]+={0,2}$/),
   }),
   z.strictObject({ type: z.literal("ping"), n: count }),
   z.strictObject({ type: z.literal("pong"), n: count }),

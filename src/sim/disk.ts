@@ -4,6 +4,7 @@
  */
 import { WeftError } from "../error.js";
 import { decodeState, encodeState, type State, type Store } from "../lease/store.js";
+import { decodePolicy, encodePolicy, type PolicyText } from "../mesh/sealed-policy.js";
 import { PowerCut } from "./process.js";
 import type { Random } from "./random.js";
 
@@ -16,6 +17,7 @@ export class Disk implements Store {
   /** What was written last, whatever became of it. */
   last: State;
   #text: string;
+  #policy: string | undefined;
 
   constructor(state: State) {
     this.last = state;
@@ -27,13 +29,31 @@ export class Disk implements Store {
   }
 
   save(state: State): void {
+    this.#write(() => {
+      this.#text = encodeState(state);
+      this.last = state;
+      this.written(state);
+    });
+  }
+
+  loadPolicy(): PolicyText | undefined {
+    return this.#policy === undefined
+      ? undefined
+      : decodePolicy(this.#policy, "the simulated disk");
+  }
+
+  savePolicy(policy: PolicyText): void {
+    this.#write(() => {
+      this.#policy = encodePolicy(policy);
+    });
+  }
+
+  #write(write: () => void): void {
     const cut = this.cutAtNextWrite;
     this.cutAtNextWrite = undefined;
     if (cut === "before") throw new PowerCut();
     if (this.isFull) throw new WeftError("STATE_WRITE", "the disk is full", "make room on it");
-    this.#text = encodeState(state);
-    this.last = state;
-    this.written(state);
+    write();
     if (cut === "after") throw new PowerCut();
   }
 

@@ -11,7 +11,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import type { State } from "../../src/lease/store.js";
-import { FileStore, STATE_FILE } from "../../src/lease/store-file.js";
+import { FileStore, POLICY_FILE, STATE_FILE } from "../../src/lease/store-file.js";
+import { sealPolicy } from "../../src/mesh/sealed-policy.js";
 import { cluster, founder, proofFor } from "../mesh/cluster.js";
 
 const root = mkdtempSync(join(tmpdir(), `weft-store-${process.pid}-`));
@@ -102,5 +103,32 @@ describe("the state on disk", () => {
     writeFileSync(join(root, "in-the-way"), "");
     const store = new FileStore(join(root, "in-the-way"));
     expect(() => store.save(full)).toThrow(expect.objectContaining({ code: "STATE_WRITE" }));
+  });
+});
+
+describe("the policy on disk", () => {
+  const text = "policies: [] # ä";
+  const seal = sealPolicy(founder, cluster, { proof: proofFor(founder, 1), version: 3, text });
+
+  it("is read as it was written, beside the state, by its owner alone", () => {
+    const store = new FileStore(directory);
+    expect(store.loadPolicy()).toBeUndefined();
+    store.savePolicy({ seal, text });
+    expect(store.loadPolicy()).toEqual({ seal, text });
+    expect(store.load()).toBeUndefined();
+    expect(statSync(join(directory, POLICY_FILE)).mode & 0o777).toBe(0o600);
+  });
+
+  it("cut short anywhere is an error, never none", () => {
+    const store = new FileStore(directory);
+    store.savePolicy({ seal, text });
+    const path = join(directory, POLICY_FILE);
+    const written = readFileSync(path);
+    for (let length = 0; length < written.length; length++) {
+      writeFileSync(path, written.subarray(0, length));
+      expect(() => store.loadPolicy(), `${length} bytes`).toThrow(
+        expect.objectContaining({ code: "POLICY_CORRUPT" }),
+      );
+    }
   });
 });

@@ -1,6 +1,7 @@
 /** Every kind of message, with everything in it made wrong in turn, from a peer with a session. */
 import { describe, expect, it } from "vitest";
 import { KINDS, parseMessage } from "../../src/mesh/message.js";
+import { sealPolicy } from "../../src/mesh/sealed-policy.js";
 import { cluster, envelopeOf, identity, proofFor } from "./cluster.js";
 import { Stranger } from "./stranger.js";
 import { World } from "./world.js";
@@ -12,6 +13,8 @@ const key = identity(2).publicKey;
 const id = identity(2).id;
 const envelope = envelopeOf(2);
 const proof = proofFor(identity(2), 2).map((grant) => ({ ...grant }));
+const digest = "00".repeat(32);
+const seal = structuredClone(sealPolicy(identity(2), cluster, { proof, version: 1, text: "{}" }));
 
 /** One right message of each kind. */
 const right: { readonly [kind: string]: { [key: string]: Json } } = {
@@ -46,6 +49,9 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
   "lease-refusal": { for: key, reason: "no", seen: [id] },
   seek: { ids: [id] },
   offer: { paths: [{ to: id, path: [identity(3).id] }] },
+  "policy-heard": { seal },
+  "policy-ask": { digest, part: 0 },
+  "policy-part": { digest, part: 0, bytes: "e30=" },
   ping: { n: 1 },
   pong: { n: 1 },
   bye: { code: "LOST", reason: "no" },

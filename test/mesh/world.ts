@@ -4,6 +4,7 @@ import { WeftError } from "../../src/error.js";
 import { MemoryStore, type State } from "../../src/lease/store.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions } from "../../src/mesh/options.js";
+import type { PolicyText } from "../../src/mesh/sealed-policy.js";
 import { MemoryNetwork, type MemoryTransport } from "../../src/mesh/transport-memory.js";
 import { HandClock, NodeClock } from "./hand-clock.js";
 import { seed } from "./seed.js";
@@ -12,8 +13,17 @@ export class Disk extends MemoryStore {
   full = false;
 
   override save(state: State): void {
-    if (this.full) throw new WeftError("STATE_WRITE", "the disk is full", "make room");
+    this.#checkRoom();
     super.save(state);
+  }
+
+  override savePolicy(policy: PolicyText): void {
+    this.#checkRoom();
+    super.savePolicy(policy);
+  }
+
+  #checkRoom(): void {
+    if (this.full) throw new WeftError("STATE_WRITE", "the disk is full", "make room");
   }
 }
 

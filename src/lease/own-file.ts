@@ -1,0 +1,75 @@
+/** A file of one node alone. A reader sees the old text or the new one, whenever the power goes. */
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { WeftError } from "../error.js";
+
+export class OwnFile {
+  constructor(
+    readonly path: string,
+    /** What it is, in errors. */
+    readonly what: string,
+  ) {}
+
+  /** Nothing when there is no such file. */
+  read(): string | undefined {
+    let text: string;
+    try {
+      text = readFileSync(this.path, "utf8");
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return undefined;
+      throw new WeftError(
+        "STATE_READ",
+        `the ${this.what} ${this.path} cannot be read (${codeOf(error)})`,
+        "run as its owner, or choose another --state directory",
+      );
+    }
+    if ((statSync(this.path).mode & 0o077) !== 0) {
+      throw new WeftError(
+        "STATE_OPEN",
+        `the ${this.what} ${this.path} is this node's alone and is open to others`,
+        `chmod 600 ${this.path}`,
+      );
+    }
+    return text;
+  }
+
+  /** When this returns, the text survives a power cut. */
+  write(text: string): void {
+    const directory = dirname(this.path);
+    try {
+      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      const next = `${this.path}.new`;
+      rmSync(next, { force: true }); // What a crash left may be open to others.
+      flushed(openSync(next, "wx", 0o600), (file) => writeFileSync(file, text));
+      renameSync(next, this.path);
+      flushed(openSync(directory, "r"));
+    } catch (error) {
+      throw new WeftError(
+        "STATE_WRITE",
+        `the ${this.what} ${this.path} cannot be written (${codeOf(error)})`,
+        "make room on the disk, or choose another --state directory",
+      );
+    }
+  }
+}
+
+function flushed(file: number, write?: (file: number) => void): void {
+  try {
+    write?.(file);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? String(error);

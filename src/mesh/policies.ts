@@ -1,0 +1,290 @@
+/**
+ * How the cluster's policy travels: who has a new one tells its neighbours the seal, and
+ * who lacks that asks one of them for the text, part after part.
+ */
+import { WeftError } from "../error.js";
+import type { Cluster } from "../lease/genesis.js";
+import type { Proof } from "../lease/grant.js";
+import type { Store } from "../lease/store.js";
+import { type PolicyDocument, readPolicy } from "../policy/document.js";
+import { Budget } from "./budget.js";
+import { type Clock, every } from "./clock.js";
+import { type Identity, nodeId } from "./identity.js";
+import type { Log } from "./log.js";
+import type { MessageOf } from "./message.js";
+import {
+  flawOfSeal,
+  isNewer,
+  isTextOf,
+  MAX_PARTS,
+  MAX_POLICY_BYTES,
+  MAX_POLICY_VERSION,
+  PART_BYTES,
+  type PolicyText,
+  type Seal,
+  sealPolicy,
+} from "./sealed-policy.js";
+import type { Session } from "./session.js";
+
+/** How long a part is waited for before another neighbour is asked, in milliseconds. */
+export const PART_WITHIN = 2_000;
+/** How often one neighbour is told again, in milliseconds: what was lost on the way is found so. */
+export const TELL_EVERY = 30_000;
+/** What one peer may make this node do, at once and per second after that. */
+export const SERVED_POLICY = {
+  parts: { burst: 2 * MAX_PARTS, rate: 4 },
+  /** Seals that are verified. */
+  seals: { burst: 16, rate: 0.2 },
+};
+/** Seals of texts that were no policies: they are not asked for again. */
+const MAX_REFUSED = 64;
+
+export type PolicyMessage = MessageOf<"policy-heard" | "policy-ask" | "policy-part">;
+
+/** A policy that is in force in the cluster, as far as this node knows. */
+export interface ClusterPolicy extends PolicyText {
+  readonly document: PolicyDocument;
+}
+
+export interface PoliciesParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly identity: Identity;
+  readonly cluster: Cluster;
+  readonly store: Pick<Store, "savePolicy">;
+  /** Of a lease of this node. */
+  proof(): Proof | undefined;
+  sessions(): readonly Session[];
+  /** Another policy is held. */
+  changed(): void;
+}
+
+/** What one session is asked for. */
+interface Fetch {
+  readonly session: Session;
+  readonly seal: Seal;
+  readonly parts: Buffer[];
+  cancel(): void;
+}
+
+export class Policies {
+  readonly #parts: PoliciesParts;
+  #held: ClusterPolicy | undefined;
+  /** What each neighbour told last, where it is newer than what is held. */
+  readonly #told = new Map<Session, Seal>();
+  readonly #served = new WeakMap<Session, { parts: Budget; seals: Budget }>();
+  /** Signatures. */
+  readonly #refused = new Set<string>();
+  #fetch: Fetch | undefined;
+  #cancel = () => {};
+
+  /** @param found what the disk held */
+  constructor(parts: PoliciesParts, found: PolicyText | undefined) {
+    this.#parts = parts;
+    if (!found) return;
+    const why = flawOfSeal(parts.cluster, found.seal);
+    if (why) parts.log.warn(`the policy on disk is not used: ${why.message}`);
+    else this.#held = { ...found, document: readPolicy(found.text, "policy") };
+  }
+
+  start(): void {
+    this.#cancel = every(this.#parts.clock, TELL_EVERY, () => {
+      const { clock, sessions } = this.#parts;
+      const all = sessions();
+      const one = all[Math.floor(clock.random() * all.length)];
+      if (one) this.opened(one);
+    });
+  }
+
+  stop(): void {
+    this.#cancel();
+    this.#fetch?.cancel();
+  }
+
+  get held(): ClusterPolicy | undefined {
+    return this.#held;
+  }
+
+  /**
+   * From now on this is the cluster's policy.
+   * @param text JSON, as `policyAsJson` makes it
+   * @throws WeftError when it is none, or this node may not say so
+   */
+  apply(text: string): ClusterPolicy {
+    const document = readPolicy(text, "policy");
+    const { identity, cluster } = this.#parts;
+    if (Buffer.byteLength(text) > MAX_POLICY_BYTES) throw tooLong();
+    const proof = this.#parts.proof() ?? noLease();
+    const version = (this.#held?.seal.version ?? 0) + 1;
+    if (version > MAX_POLICY_VERSION) throw usedUp();
+    const policy = {
+      seal: sealPolicy(identity, cluster, { proof, version, text }),
+      text,
+      document,
+    };
+    this.#take(policy);
+    return policy;
+  }
+
+  opened(session: Session): void {
+    if (this.#held) session.send({ type: "policy-heard", seal: this.#held.seal });
+  }
+
+  closed(session: Session): void {
+    this.#told.delete(session);
+    if (this.#fetch?.session === session) this.#next();
+  }
+
+  received(session: Session, message: PolicyMessage) {
+    switch (message.type) {
+      case "policy-heard":
+        return this.#heard(session, message.seal);
+      case "policy-ask":
+        return this.#asked(session, message);
+      case "policy-part":
+        return this.#came(session, message);
+    }
+  }
+
+  // ---- giving
+
+  #asked(session: Session, { digest, part }: MessageOf<"policy-ask">) {
+    const { seal, text } = this.#held ?? {};
+    if (seal?.digest !== digest || part >= partsOf(seal)) return;
+    if (!this.#budgets(session).parts.spend(1)) return;
+    const bytes = Buffer.from(text!).subarray(part * PART_BYTES, (part + 1) * PART_BYTES);
+    session.send({ type: "policy-part", digest, part, bytes: bytes.toString("base64") });
+  }
+
+  // ---- getting
+
+  #heard(session: Session, seal: Seal) {
+    if (!isNewer(seal, this.#held?.seal) || this.#refused.has(seal.signature)) return;
+    if (!this.#budgets(session).seals.spend(1)) return;
+    const lie = flawOfSeal(this.#parts.cluster, seal);
+    if (lie) return this.#distrust(session, lie);
+    this.#told.set(session, seal);
+    if (!this.#fetch || this.#fetch.session === session) this.#next();
+  }
+
+  /** Begins with the newest that was told. */
+  #next(): void {
+    this.#fetch?.cancel();
+    this.#fetch = undefined;
+    let best: [Session, Seal] | undefined;
+    for (const [session, seal] of this.#told) {
+      if (!isNewer(seal, this.#held?.seal) || this.#refused.has(seal.signature)) {
+        this.#told.delete(session);
+      } else if (isNewer(seal, best?.[1])) best = [session, seal];
+    }
+    if (best) this.#ask(...best, []);
+  }
+
+  #ask(session: Session, seal: Seal, parts: Buffer[]): void {
+    const cancel = this.#parts.clock.after(PART_WITHIN, () => {
+      this.#told.delete(session);
+      this.#next();
+    });
+    this.#fetch = { session, seal, parts, cancel };
+    session.send({ type: "policy-ask", digest: seal.digest, part: parts.length });
+  }
+
+  #came(session: Session, { digest, part, bytes }: MessageOf<"policy-part">) {
+    const fetch = this.#fetch;
+    if (fetch?.session !== session || fetch.seal.digest !== digest) return;
+    if (fetch.parts.length !== part) return;
+    fetch.cancel();
+    const parts = [...fetch.parts, Buffer.from(bytes, "base64")];
+    if (parts.length < partsOf(fetch.seal)) return this.#ask(session, fetch.seal, parts);
+    this.#whole(session, fetch.seal, Buffer.concat(parts).toString());
+  }
+
+  #whole(session: Session, seal: Seal, text: string): void {
+    this.#fetch = undefined;
+    this.#told.delete(session);
+    if (!isTextOf(seal, text)) this.#distrust(session, otherText());
+    else if (isNewer(seal, this.#held?.seal)) this.#believe(seal, text);
+    this.#next();
+  }
+
+  /** Its author says so. A text that is no policy is the author's lie, not that of who carried it. */
+  #believe(seal: Seal, text: string): void {
+    try {
+      this.#take({ seal, text, document: readPolicy(text, "policy") });
+      this.#parts.log.info(`policy ${seal.version} came, applied on ${nodeId(seal.author)}`);
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      if (error.code !== "POLICY") throw error;
+      this.#refuse(seal);
+      const { message, remedy } = error;
+      this.#parts.log.warn(`refused policy ${seal.version} of ${nodeId(seal.author)}: ${message}`, {
+        remedy,
+      });
+    }
+  }
+
+  /** It is on disk before anybody hears of it. */
+  #take(policy: ClusterPolicy): void {
+    const { store, sessions, changed } = this.#parts;
+    store.savePolicy({ seal: policy.seal, text: policy.text });
+    this.#held = policy;
+    for (const session of sessions()) {
+      if (this.#told.get(session)?.signature !== policy.seal.signature) this.opened(session);
+    }
+    changed();
+  }
+
+  #refuse({ signature }: Seal): void {
+    this.#refused.add(signature);
+    for (const oldest of this.#refused) {
+      if (this.#refused.size <= MAX_REFUSED) break;
+      this.#refused.delete(oldest);
+    }
+  }
+
+  #distrust(session: Session, lie: WeftError): void {
+    this.#parts.log.warn(`from ${session.remote}: ${lie.message}`, { remedy: lie.remedy });
+    session.close(lie);
+  }
+
+  #budgets(session: Session) {
+    const known = this.#served.get(session);
+    if (known) return known;
+    const budget = ({ burst, rate }: { burst: number; rate: number }) =>
+      new Budget(this.#parts.clock, burst, rate);
+    const made = { parts: budget(SERVED_POLICY.parts), seals: budget(SERVED_POLICY.seals) };
+    this.#served.set(session, made);
+    return made;
+  }
+}
+
+const partsOf = ({ size }: Seal): number => Math.ceil(size / PART_BYTES);
+
+const tooLong = (): WeftError =>
+  new WeftError(
+    "POLICY",
+    `as JSON the policy is longer than ${MAX_POLICY_BYTES} bytes`,
+    "let one rule name more addresses and ports",
+  );
+
+const noLease = (): never => {
+  throw new WeftError(
+    "NO_LEASE",
+    "only a node that has a lease may apply a policy, and this one has none yet",
+    "wait until weft status shows one, or apply it on another node",
+  );
+};
+
+const usedUp = (): WeftError =>
+  new WeftError(
+    "POLICY_VERSION",
+    `the policy in force has the last version there is, ${MAX_POLICY_VERSION}`,
+    "some member has skipped them on purpose: change the cluster secret, and start the cluster anew",
+  );
+
+const otherText = (): WeftError =>
+  new WeftError(
+    "POLICY_FORGED",
+    "the text that came is not the one of which the policy's seal speaks",
+    "find out what runs at that address; if it is not yours, change the cluster secret",
+  );

@@ -1,0 +1,246 @@
+/** The cluster's policy travels, stays, and is nobody's to forge. */
+import { describe, expect, it } from "vitest";
+import { WeftError } from "../../src/error.js";
+import { clusterOf } from "../../src/lease/genesis.js";
+import { Identity } from "../../src/mesh/identity.js";
+import type { Mesh } from "../../src/mesh/mesh.js";
+import { PART_WITHIN, SERVED_POLICY, TELL_EVERY } from "../../src/mesh/policies.js";
+import {
+  MAX_POLICY_VERSION,
+  PART_BYTES,
+  type Seal,
+  sealPolicy,
+} from "../../src/mesh/sealed-policy.js";
+import { Stranger } from "./stranger.js";
+import { Disk, World } from "./world.js";
+
+/** One policy, called `name`, in a text of at least so many bytes. */
+const policy = (name: string, bytes = 0): string =>
+  JSON.stringify({ policies: [{ name, applies: ["10.244.0.0/16"], ingress: [] }] }).padEnd(bytes);
+
+const nameIn = (mesh: Mesh) => mesh.policy()?.document.tiers[0]?.policies[0]?.name;
+const codeOf = (act: () => unknown): string | undefined => {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof WeftError) return error.code;
+    throw error;
+  }
+  return undefined;
+};
+
+async function three() {
+  const world = new World();
+  const nodes = [await world.node(1, []), await world.node(2, [1]), await world.node(3, [2])];
+  world.clock.run(10_000);
+  const names = () => nodes.map(({ mesh }) => nameIn(mesh));
+  return { world, nodes, names, meshes: nodes.map(({ mesh }) => mesh) };
+}
+
+describe("a policy", () => {
+  it("that any member applies is everyone's, and the next one after it", async () => {
+    const { world, meshes, names } = await three();
+    expect(names()).toEqual([undefined, undefined, undefined]);
+    meshes[0]!.applyPolicy(policy("a"));
+    world.clock.run(1_000);
+    expect(names()).toEqual(["a", "a", "a"]);
+    meshes[2]!.applyPolicy(policy("b"));
+    world.clock.run(1_000);
+    expect(names()).toEqual(["b", "b", "b"]);
+    expect(meshes.map((mesh) => mesh.policy()!.seal.version)).toEqual([2, 2, 2]);
+  });
+
+  it("comes whole, in many parts", async () => {
+    const { world, meshes } = await three();
+    const text = policy("large", 7 * PART_BYTES + 1);
+    meshes[1]!.applyPolicy(text);
+    world.clock.run(2_000);
+    for (const mesh of meshes) expect(mesh.policy()!.text === text).toBe(true);
+  });
+
+  it("comes to who joins later, though its author has stopped", async () => {
+    const { world, nodes } = await three();
+    nodes[2]!.mesh.applyPolicy(policy("a"));
+    world.clock.run(1_000);
+    await nodes[2]!.mesh.stop();
+    const late = await world.node(4, [1]);
+    world.clock.run(5_000);
+    expect(nameIn(late.mesh)).toBe("a");
+  });
+
+  it("is on disk: it is held after a restart with nobody there", async () => {
+    const { world, nodes, meshes } = await three();
+    meshes[0]!.applyPolicy(policy("a"));
+    world.clock.run(1_000);
+    for (const node of nodes) await world.kill(node);
+    const { mesh } = await world.node(2, [1], nodes[1]!.disk);
+    expect(nameIn(mesh)).toBe("a");
+  });
+
+  it("with a mistake is refused, and what is held stays", async () => {
+    const { world, meshes, names } = await three();
+    meshes[0]!.applyPolicy(policy("a"));
+    expect(codeOf(() => meshes[0]!.applyPolicy('{"polices": []}'))).toBe("POLICY");
+    world.clock.run(1_000);
+    expect(names()).toEqual(["a", "a", "a"]);
+  });
+
+  it("that does not fit on the disk is not taken, and comes when there is room", async () => {
+    const { world, nodes, meshes, names } = await three();
+    nodes[2]!.disk.full = true;
+    meshes[0]!.applyPolicy(policy("a"));
+    world.clock.run(1_000);
+    expect(names()).toEqual(["a", "a", undefined]);
+    nodes[2]!.disk.full = false;
+    world.clock.run(10 * TELL_EVERY);
+    expect(names()).toEqual(["a", "a", "a"]);
+  });
+
+  it("cannot be applied by a node that is in no cluster yet", async () => {
+    const world = new World();
+    const { mesh } = await world.node(2, [1]);
+    expect(codeOf(() => mesh.applyPolicy(policy("a")))).toBe("NOT_JOINED");
+  });
+});
+
+/** Three nodes that hold policy "a", a stranger with a session to the first, and what the second could sign. */
+async function withLiar() {
+  const all = await three();
+  const [a, b] = all.nodes;
+  a!.mesh.applyPolicy(policy("a"));
+  all.world.clock.run(1_000);
+  const { seed, cluster } = b!.disk.load()!;
+  const author = new Identity(seed);
+  const of = clusterOf(cluster!.genesis);
+  const sealed = (version: number, text: string): Seal =>
+    sealPolicy(author, of, { proof: cluster!.leases[0]!, version, text });
+  const stranger = new Stranger(all.world);
+  stranger.connect();
+  const tell = (seal: Seal) => {
+    stranger.say({ type: "policy-heard", seal });
+    all.world.clock.run(100);
+  };
+  const give = ({ digest }: Seal, text: string) => {
+    const bytes = Buffer.from(text).toString("base64");
+    stranger.say({ type: "policy-part", digest, part: 0, bytes });
+    all.world.clock.run(1_000);
+  };
+  return { ...all, stranger, sealed, tell, give, of };
+}
+
+describe("a peer that", () => {
+  it("carries what a member sealed is believed", async () => {
+    const { sealed, tell, give, names, stranger } = await withLiar();
+    const seal = sealed(2, policy("b"));
+    tell(seal);
+    expect(stranger.count(/"type":"policy-ask"/g)).toBe(1);
+    give(seal, policy("b"));
+    expect(names()).toEqual(["b", "b", "b"]);
+  });
+
+  it.each<[string, (seal: Seal, stranger: Stranger) => Seal]>([
+    ["changes the version", (seal) => ({ ...seal, version: seal.version + 1 })],
+    ["changes the digest", (seal) => ({ ...seal, digest: "00".repeat(32) })],
+    ["changes the size", (seal) => ({ ...seal, size: seal.size + 1 })],
+    ["puts its own key there", (seal, { identity }) => ({ ...seal, author: identity.publicKey })],
+  ])("%s of a seal is closed, and nothing changes", async (_, change) => {
+    const { sealed, tell, stranger, names } = await withLiar();
+    tell(change(sealed(2, policy("b")), stranger));
+    expect(stranger.isClosed).toBe(true);
+    expect(stranger.heard.at(-1)).toMatch(/"code":"POLICY_FORGED"/);
+    expect(names()).toEqual(["a", "a", "a"]);
+  });
+
+  it("has the secret but no lease applies nothing", async () => {
+    const { tell, stranger, names, of, sealed } = await withLiar();
+    const { proof } = sealed(2, policy("b"));
+    tell(sealPolicy(stranger.identity, of, { proof, version: 2, text: policy("b") }));
+    expect(stranger.isClosed).toBe(true);
+    expect(names()).toEqual(["a", "a", "a"]);
+  });
+
+  it("gives another text than the seal's is closed, and the right one comes from others", async () => {
+    const { meshes, sealed, tell, give, stranger, names, world } = await withLiar();
+    const seal = sealed(2, policy("b"));
+    tell(seal);
+    give(seal, policy("c"));
+    expect(stranger.isClosed).toBe(true);
+    expect(names()).toEqual(["a", "a", "a"]);
+    meshes[1]!.applyPolicy(policy("b"));
+    world.clock.run(1_000);
+    expect(names()).toEqual(["b", "b", "b"]);
+  });
+
+  it("brings what a member sealed but is no policy changes nothing, and is asked for it once", async () => {
+    const { sealed, tell, give, stranger, names, meshes, world } = await withLiar();
+    const seal = sealed(7, "no policy");
+    tell(seal);
+    give(seal, "no policy");
+    tell(seal);
+    expect(stranger.count(/"type":"policy-ask"/g)).toBe(1);
+    expect(stranger.isClosed).toBe(false);
+    expect(names()).toEqual(["a", "a", "a"]);
+    meshes[1]!.applyPolicy(policy("b"));
+    world.clock.run(1_000);
+    expect(names()).toEqual(["b", "b", "b"]);
+  });
+
+  it("brings back what was before changes nothing and is not asked", async () => {
+    const { meshes, world, tell, names, stranger } = await withLiar();
+    const old = meshes[0]!.policy()!.seal;
+    meshes[1]!.applyPolicy(policy("b"));
+    world.clock.run(1_000);
+    tell(old);
+    expect(names()).toEqual(["b", "b", "b"]);
+    expect(stranger.count(/"type":"policy-ask"/g)).toBe(0);
+  });
+
+  it("tells of a text and never gives it keeps nobody from the others' for long", async () => {
+    const { meshes, world, sealed, tell, names } = await withLiar();
+    tell(sealed(1_000, policy("never")));
+    meshes[1]!.applyPolicy(policy("b"));
+    world.clock.run(PART_WITHIN + 500);
+    expect(names()).toEqual(["b", "b", "b"]);
+  });
+
+  it("skips all versions is a member, so it is believed; then there is no next one, and who applies is told", async () => {
+    const { meshes, sealed, tell, give, names } = await withLiar();
+    const seal = sealed(MAX_POLICY_VERSION, policy("last"));
+    tell(seal);
+    give(seal, policy("last"));
+    expect(names()).toEqual(["last", "last", "last"]);
+    expect(codeOf(() => meshes[0]!.applyPolicy(policy("b")))).toBe("POLICY_VERSION");
+  });
+
+  it("asks for the text again and again gets so much and no more", async () => {
+    const { meshes, world, stranger } = await withLiar();
+    const { digest } = meshes[0]!.policy()!.seal;
+    for (let second = 0; second < 20; second++) {
+      for (let n = 0; n < 190; n++) stranger.say({ type: "policy-ask", digest, part: 0 });
+      world.clock.run(1_000);
+    }
+    const { burst, rate } = SERVED_POLICY.parts;
+    const given = stranger.count(/"type":"policy-part"/g);
+    expect(given).toBeGreaterThanOrEqual(burst);
+    expect(given).toBeLessThanOrEqual(burst + 21 * rate);
+  });
+
+  it("sends parts that nobody asked for changes nothing", async () => {
+    const { sealed, give, names, stranger } = await withLiar();
+    give(sealed(2, policy("b")), policy("b"));
+    expect(names()).toEqual(["a", "a", "a"]);
+    expect(stranger.isClosed).toBe(false);
+  });
+});
+
+describe("the policy on disk", () => {
+  it("is not used by a node of another cluster", async () => {
+    const { nodes } = await withLiar();
+    const disk = new Disk();
+    disk.savePolicy(nodes[0]!.disk.loadPolicy()!);
+    const other = new World();
+    const { mesh } = await other.node(1, [], disk);
+    expect(mesh.policy()).toBeUndefined();
+    expect(other.said.join("\n")).toMatch(/the policy on disk is not used/);
+  });
+});
