@@ -62,6 +62,11 @@ export class Book {
     this.#pending.clear();
   }
 
+  /** As they should be. */
+  get wanted(): Iterable<Peer> {
+    return this.#wanted.values();
+  }
+
   /** Those in the tables. */
   get peers(): readonly Peer[] {
     return [...this.#shown.values()];
