@@ -19,28 +19,48 @@ import {
 } from "./address.js";
 import type { Logger } from "./cli/log.js";
 import { systemClock } from "./clock.js";
+import { Acl } from "./compile/acl.js";
 import { Book } from "./compile/book.js";
 import type { Own } from "./compile/compiler.js";
 import { type Config, foundedNetwork, underlayFits, underlayOutside } from "./config.js";
 import { readCounters } from "./core/counters.js";
+import { readFlows, setProfile } from "./core/flows.js";
 import { Core } from "./core/instance.js";
 import { Publisher } from "./core/publish.js";
 import { WeftError } from "./error.js";
+import { Explainer, type Explanation } from "./explain/explain.js";
+import type { Question } from "./explain/question.js";
 import { type Claim, claimHost } from "./host/claim.js";
 import { checkIpv6 } from "./host/ipv6.js";
 import { Link } from "./host/link.js";
 import type { Underlay } from "./host/underlay.js";
 import { UnderlayWatch } from "./host/underlay-watch.js";
 import { ControlServer } from "./http/server.js";
-import type { Control, Counters, LeaseRow, PeerRow, RouteRow, Status } from "./http/view.js";
+import type {
+  Control,
+  Counters,
+  FlowRow,
+  LeaseRow,
+  PeerRow,
+  PolicyReport,
+  PolicyView,
+  RouteRow,
+  Status,
+} from "./http/view.js";
 import { KernelIo } from "./io/kernel.js";
 import { FileStore } from "./lease/store-file.js";
 import { every } from "./mesh/clock.js";
+import { nodeId } from "./mesh/identity.js";
 import type { Log } from "./mesh/log.js";
 import type { Member } from "./mesh/member.js";
 import { Mesh } from "./mesh/mesh.js";
 import type { MeshParts } from "./mesh/options.js";
 import { WsTransport } from "./mesh/transport-ws.js";
+import { policyAsJson, readPolicy } from "./policy/document.js";
+import { Enforcer } from "./policy/enforcer.js";
+import { nameOf } from "./policy/place.js";
+import { absentNodes, type Members } from "./policy/resolver.js";
+import { rulesOf } from "./policy/rules.js";
 
 /** Outer IP, UDP and VXLAN headers and the inner Ethernet header, bytes, by underlay. */
 const OVERHEAD = { 4: 50, 6: 70 } as const;
@@ -56,6 +76,7 @@ interface Running {
   readonly watch: UnderlayWatch;
   readonly core: Core;
   readonly publisher: Publisher;
+  readonly explainer: Explainer;
   readonly mesh: Mesh;
   readonly transport: WsTransport;
   readonly io: KernelIo;
@@ -77,6 +98,7 @@ export class Agent implements Control {
   #addresses: readonly Address[] = [];
   /** The peers, and what of them the core does not know yet. */
   readonly #book: Book;
+  readonly #enforcer = new Enforcer();
   #trouble: string[] = [];
   #applying: Promise<void> = Promise.resolve();
   /** Something changed since the mesh was last followed, and that will be seen to. */
@@ -140,7 +162,8 @@ export class Agent implements Control {
     const transport = new WsTransport({ clock: systemClock, log }, { secrets: config.secrets });
     const mesh = this.#makeMesh(claim, { transport, datapath: io });
     const watch = new UnderlayWatch(config.underlay, claim.underlay, (to) => this.#move(to));
-    this.#running = { watch, core, publisher, mesh, transport, io, mtu };
+    const explainer = new Explainer(core, publisher);
+    this.#running = { watch, core, publisher, explainer, mesh, transport, io, mtu };
     this.#undo.push(() => this.#link?.remove());
     mesh.on("change", () => this.#follow());
     await mesh.start();
@@ -231,21 +254,41 @@ export class Agent implements Control {
   }
 
   async #apply(trouble: string[]): Promise<void> {
-    const { publisher, mesh, mtu } = this.#running;
-    const self = mesh.self();
-    const own: Own = {
-      vni: this.#config.vni,
-      mac: parseMac(self.mac),
-      mtu,
-      leases: self.leases.map(parsePrefix),
-    };
-    await this.#settle(addressesIn(self.network.map(parsePrefix), own.leases));
+    const { mesh } = this.#running;
+    const own = this.#own();
+    await this.#settle(addressesIn(mesh.self().network.map(parsePrefix), own.leases));
 
     for (const id of mesh.takeMoved()) this.#book.note(id, mesh.peer(id));
-    trouble.push(...this.#book.trouble);
-    publisher.change(own, this.#book.change());
+    trouble.push(...this.#book.trouble, ...this.#publish(own));
     this.#book.shown();
     trouble.push(...((await this.#link?.setRoutes(this.#beyondTheNetwork())) ?? []));
+  }
+
+  /** Peers and policy in one swap: no packet of a peer is seen before the rules about it are there. */
+  #publish(own: Own): string[] {
+    const { core, publisher, mesh } = this.#running;
+    const change = this.#book.change();
+    const policy = mesh.policy()?.document;
+    const misfit = this.#enforcer.enforce(policy, this.#members(own), own.leases, (rules) =>
+      publisher.change(own, change, rules),
+    );
+    setProfile(core, this.#enforcer.document?.profile ?? "rfc");
+    return misfit ? [`the policy is not in force: ${misfit.message}`] : [];
+  }
+
+  #own(): Own {
+    const { mesh, mtu } = this.#running;
+    const { mac, leases } = mesh.self();
+    return { vni: this.#config.vni, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix) };
+  }
+
+  /** Who holds what: what policies mean by the name of a node. */
+  #members(own: Own): Members {
+    const peers = [...this.#book.wanted];
+    return new Map([
+      ...peers.map(({ name, leases }) => [name, leases.map(parsePrefix)] as const),
+      [this.#config.name, own.leases],
+    ]);
   }
 
   /** The device has these addresses from now on, and no others. */
@@ -367,7 +410,55 @@ export class Agent implements Control {
   }
 
   counters(): Counters {
-    return readCounters(this.#running.core);
+    const { core, publisher } = this.#running;
+    const places = [...this.#enforcer.rules.places];
+    const traffic = publisher.ruleTraffic(places.map(([number]) => number));
+    return {
+      ...readCounters(core),
+      rules: places.map(([, place], i) => ({ ...place, ...traffic[i]! })),
+    };
+  }
+
+  flows(): FlowRow[] {
+    const { places } = this.#enforcer.rules;
+    return readFlows(this.#running.core).map(({ rule, ...flow }) => {
+      const place = rule === undefined ? undefined : places.get(rule);
+      return { ...flow, rule: place ? nameOf(place) : null };
+    });
+  }
+
+  explain(question: Question): Explanation {
+    const { places } = this.#enforcer.rules;
+    const { peers } = this.#book;
+    return this.#running.explainer.explain(question, { own: this.#own(), peers, places });
+  }
+
+  policy(): PolicyView | null {
+    const { mesh } = this.#running;
+    const policy = mesh.policy();
+    if (!policy) return null;
+    const { version, author, digest } = policy.seal;
+    const id = nodeId(author);
+    const all = [...mesh.members(), mesh.self()];
+    const name = all.find((member) => member.id === id)?.name ?? null;
+    return { version, digest, author: { id, name }, text: policy.text };
+  }
+
+  applyPolicy(text: string, { dryRun }: { readonly dryRun: boolean }): PolicyReport {
+    const { mesh } = this.#running;
+    const own = this.#own();
+    const members = this.#members(own);
+    const json = policyAsJson(text, "policy");
+    const document = readPolicy(json, "policy");
+    const { rules } = rulesOf(document, members, own.leases, this.#enforcer.rules);
+    new Acl().update(rules);
+    const version = dryRun ? null : mesh.applyPolicy(json).seal.version;
+    const [egress, ingress] = rules.map(({ length }) => length);
+    return {
+      version,
+      rules: { egress: egress!, ingress: ingress! },
+      absent: absentNodes(document, members),
+    };
   }
 }
 

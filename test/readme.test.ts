@@ -70,14 +70,18 @@ describe("the embedding example of README.md", () => {
   });
 });
 
-/** What `weft help VERB` prints, by verb. */
+/** What `weft help VERB` prints, by verb; with what its own verbs print, if it has some. */
 const help = new Map<string, string>();
 
 beforeAll(async () => {
   const { stdout: menu } = await weft(["--help"]);
-  const verbs = all(menu, /^ {2}([a-z]+) \[options\]/gm);
-  expect(verbs).toContain("up");
-  for (const verb of verbs) help.set(verb, (await weft(["help", verb])).stdout);
+  const verbsIn = (text: string) => all(text, /^ {2}([a-z]+)(?: \[options\]| {4})/gm);
+  expect(verbsIn(menu)).toContain("up");
+  for (const verb of verbsIn(menu)) {
+    const { stdout } = await weft(["help", verb]);
+    const under = verbsIn(stdout).map(async (part) => (await weft([verb, part, "--help"])).stdout);
+    help.set(verb, [stdout, ...(await Promise.all(under))].join(""));
+  }
 });
 
 describe.each(pages)("$path", ({ path, text }) => {

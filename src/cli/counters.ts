@@ -1,3 +1,5 @@
+import type { Counters } from "../http/view.js";
+import { nameOf } from "../policy/place.js";
 import { readingVerb } from "./reading.js";
 import { table } from "./table.js";
 
@@ -9,26 +11,46 @@ received = delivered + answered + the sum of the dropped. The relayed, which wen
 on to another node, are among the delivered. Control is what the mesh sends beside
 the packets, and no packet.
 
-Example:
+Of the rules of the policy, those this node has to do with: packets that each decided
+about, or saw pass. What follows in an allowed connection is counted by its rule too.
+
+Examples:
+  weft counters --watch                    look on
   weft counters -o json | jq .in.dropped
+  weft counters -o json | jq '.rules[] | select(.packets == 0)'     rules nobody met
 `,
-    print: ({ out, in: into }) => {
-      const reasons = [...new Set([out, into].flatMap(({ dropped }) => Object.keys(dropped)))];
-      return table(
-        ["PACKETS", "OUT", "IN"],
-        [
-          ["received", out.received, into.received],
-          ["delivered", out.delivered, into.delivered],
-          ["  relayed", "", into.relayed],
-          ["answered", out.answered, into.answered],
-          ...reasons.map((reason) => [
-            `dropped: ${reason}`,
-            out.dropped[reason] ?? 0,
-            into.dropped[reason] ?? 0,
-          ]),
-          ["control", "", into.control],
-          ["control dropped", "", into.controlDropped],
-        ],
-      );
-    },
+    canBeWatched: true,
+    print: (answer) => packets(answer) + rules(answer),
   });
+
+function packets({ out, in: into }: Counters): string {
+  const reasons = [...new Set([out, into].flatMap(({ dropped }) => Object.keys(dropped)))];
+  return table(
+    ["PACKETS", "OUT", "IN"],
+    [
+      ["received", out.received, into.received],
+      ["delivered", out.delivered, into.delivered],
+      ["  relayed", "", into.relayed],
+      ["answered", out.answered, into.answered],
+      ...reasons.map((reason) => [
+        `dropped: ${reason}`,
+        out.dropped[reason] ?? 0,
+        into.dropped[reason] ?? 0,
+      ]),
+      ["control", "", into.control],
+      ["control dropped", "", into.controlDropped],
+    ],
+  );
+}
+
+function rules({ rules }: Counters): string {
+  if (rules.length === 0) return "";
+  const rows = rules.map((rule) => [
+    nameOf(rule),
+    rule.isShadow ? `${rule.action} (shadow)` : rule.action,
+    rule.line ?? null,
+    rule.packets,
+    rule.bytes,
+  ]);
+  return `\n${table(["RULE", "ACTION", "LINE", "PACKETS", "BYTES"], rows)}`;
+}

@@ -5,7 +5,7 @@ export const exit = {
   ok: 0,
   /** It failed, or the node is degraded. */
   failed: 1,
-  /** The command line or the configuration is wrong. */
+  /** The command line, the configuration or a document is wrong. */
   usage: 2,
   noAgent: 3,
 } as const;
@@ -28,6 +28,9 @@ export function complain(error: unknown): number {
   switch (error.code) {
     case "USAGE":
     case "CONFIG":
+    case "POLICY":
+    case "POLICY_TEST":
+    case "EXPLAIN":
       return exit.usage;
     case "NO_AGENT":
       return exit.noAgent;

@@ -1,7 +1,7 @@
 /** `weft forget NAME`: has the agent take back the subnets of a node that is gone for good. */
 import { Command, Option } from "commander";
-import { DEFAULT_SOCKET } from "../config.js";
 import { forget as tellAgent } from "../http/client.js";
+import { socketOption } from "./shared.js";
 
 const HELP = `
 The subnets of NAME can then be given to other nodes. Run it on the node that
@@ -25,12 +25,7 @@ export const forget = (): Command =>
     .addOption(
       new Option("--certain", "it is gone for good: do not wait until it must have stopped"),
     )
-    .addOption(
-      new Option("--socket <path>", "control socket of the agent").default(
-        DEFAULT_SOCKET,
-        DEFAULT_SOCKET,
-      ),
-    )
+    .addOption(socketOption())
     .addHelpText("after", HELP)
     .action(
       async (name: string, { certain = false, socket }: { certain?: boolean; socket: string }) => {

@@ -1,9 +1,10 @@
 /** The verbs that ask the running agent for something and print it. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
-import { DEFAULT_SOCKET } from "../config.js";
 import type { Reading } from "../http/api.js";
 import { ask } from "../http/client.js";
 import type { View } from "../http/view.js";
+import { asJson, outputOption, socketOption } from "./shared.js";
 
 interface Options<R extends Reading> {
   /** One line for the list of verbs. */
@@ -13,30 +14,40 @@ interface Options<R extends Reading> {
   readonly print: (answer: ReturnType<View[R]>) => string;
   /** 0 unless the answer says otherwise. */
   readonly exitCode?: (answer: ReturnType<View[R]>) => number;
+  /** It changes so fast that one may want to look on. */
+  readonly canBeWatched?: boolean;
 }
+
+const WATCH_MS = 1_000;
+/** Only where a person looks on: puts the cursor home and clears what is below. */
+const FROM_THE_TOP = "\x1b[H\x1b[J";
 
 export function readingVerb<R extends Reading>(
   reading: R,
-  { summary, help, print, exitCode }: Options<R>,
+  { summary, help, print, exitCode, canBeWatched = false }: Options<R>,
 ): Command {
-  return new Command(reading)
+  const command = new Command(reading)
     .description(summary)
-    .addOption(
-      new Option("-o, --output <format>", "how to print it")
-        .choices(["table", "json"])
-        .default("table", "table"),
-    )
-    .addOption(
-      new Option("--socket <path>", "control socket of the agent").default(
-        DEFAULT_SOCKET,
-        DEFAULT_SOCKET,
-      ),
-    )
+    .addOption(outputOption())
+    .addOption(socketOption());
+  if (canBeWatched) {
+    command.addOption(new Option("--watch", "print it again every second, until Ctrl-C"));
+  }
+  return command
     .addHelpText("after", `\n${help}`)
-    .action(async ({ output, socket }: { output: string; socket: string }) => {
-      const answer = await ask(socket, reading);
-      const text = output === "json" ? `${JSON.stringify(answer, null, 2)}\n` : print(answer);
-      process.stdout.write(text);
-      process.exitCode = exitCode?.(answer) ?? 0;
+    .action(async ({ output, socket, watch }: Given) => {
+      do {
+        const answer = await ask(socket, reading);
+        const text = output === "json" ? asJson(answer) : print(answer);
+        process.stdout.write(watch && process.stdout.isTTY ? FROM_THE_TOP + text : text);
+        process.exitCode = exitCode?.(answer) ?? 0;
+        if (watch) await sleep(WATCH_MS);
+      } while (watch);
     });
+}
+
+interface Given {
+  readonly output: string;
+  readonly socket: string;
+  readonly watch?: boolean;
 }

@@ -5,9 +5,12 @@ import { Command, CommanderError } from "commander";
 import { WeftError } from "../error.js";
 import { counters } from "./counters.js";
 import { complain, exit } from "./exit.js";
+import { explain } from "./explain.js";
+import { flows } from "./flows.js";
 import { forget } from "./forget.js";
 import { leases } from "./leases.js";
 import { peers } from "./peers.js";
+import { policy } from "./policy.js";
 import { routes } from "./routes.js";
 import { status } from "./status.js";
 import { up } from "./up.js";
@@ -17,6 +20,9 @@ Examples:
   weft up --secret-file secret                     the first node
   weft up --secret-file secret --join 192.0.2.1    another one
   weft status                                      is it healthy?
+  weft policy apply policy.yaml                    who may talk to whom
+  weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443
+                                                   why does it not get through?
   weft help up                                     every setting
 
 Exit codes: 0 done, 1 failed or degraded, 2 wrong usage or configuration, 3 no agent answers.
@@ -31,11 +37,15 @@ const weft = new Command("weft")
 
 weft.commandsGroup("Run:").addCommand(up());
 weft.commandsGroup("Look:");
-for (const verb of [status(), peers(), routes(), leases(), counters()]) weft.addCommand(verb);
+for (const verb of [status(), peers(), routes(), leases(), counters(), flows(), explain()]) {
+  weft.addCommand(verb);
+}
 
-weft.commandsGroup("Change:").addCommand(forget());
+weft.commandsGroup("Change:");
+for (const verb of [policy(), forget()]) weft.addCommand(verb);
 
-for (const command of [weft, ...weft.commands]) {
+const verbs = weft.commands;
+for (const command of [weft, ...verbs, ...verbs.flatMap(({ commands }) => commands)]) {
   command
     .exitOverride()
     .helpOption("-h, --help", "print this help")

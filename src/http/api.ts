@@ -1,5 +1,6 @@
-/** The API: a request in, an answer out. It reads; one path, on the control socket alone, changes something. */
+/** The API: a request in, an answer out. What changes something is on the control socket alone. */
 import { WeftError } from "../error.js";
+import { CONTROLS } from "./control.js";
 import { METRICS_TYPE, metrics } from "./metrics.js";
 import type { Control } from "./view.js";
 
@@ -11,12 +12,15 @@ export interface Question {
   readonly origin: string | undefined;
   /** It came through the control socket, which not every user of the host may open. */
   readonly trusted: boolean;
+  readonly body: string;
 }
 
 export interface Answer {
   readonly status: number;
   readonly type: string;
   readonly body: string;
+  /** The methods there are, where another was used. */
+  readonly allow?: string;
 }
 
 /** Every reading the API has: the last part of `/v1/...`. */
@@ -33,23 +37,32 @@ export function answer(view: Control, question: Question): Answer {
   if (origin !== undefined) return refuse(403, "web pages may not use this interface");
   if (!LOCAL_HOST.test(host ?? "")) return refuse(403, "the Host header must be localhost");
 
-  const [path, query] = url.split("?", 2);
-  if (path === "/v1/forget" && trusted) return forget(view, method, new URLSearchParams(query));
+  const [path = "", query] = url.split("?", 2);
+  const control = trusted && Object.hasOwn(CONTROLS, path) ? CONTROLS[path] : undefined;
+  if (control) return act(view, control, question, new URLSearchParams(query));
   const reading = READINGS.find((name) => path === `/v1/${name}`);
   if (!reading && path !== "/metrics") {
     return refuse(404, `there is: ${READINGS.map((name) => `/v1/${name}`).join(", ")}, /metrics`);
   }
-  if (method !== "GET") return refuse(405, "this interface answers GET only");
+  if (method !== "GET") return { ...refuse(405, "this interface answers GET only"), allow: "GET" };
   return reading
     ? json(200, view[reading]())
     : { status: 200, type: METRICS_TYPE, body: metrics(view) };
 }
 
-function forget(view: Control, method: string, query: URLSearchParams): Answer {
-  if (method !== "POST") return refuse(405, "this path takes POST only");
+function act(
+  view: Control,
+  control: (typeof CONTROLS)[string],
+  { method, body }: Question,
+  query: URLSearchParams,
+): Answer {
+  const asked = method === "GET" || method === "POST" ? control[method] : undefined;
+  if (!asked) {
+    const allow = Object.keys(control).join(", ");
+    return { ...refuse(405, `this path takes ${allow} only`), allow };
+  }
   try {
-    const certain = query.get("certain") === "true";
-    return json(200, { subnets: view.forget(query.get("name") ?? "", { certain }) });
+    return json(200, asked(view, query, body));
   } catch (error) {
     if (!(error instanceof WeftError)) throw error;
     const { code, message, remedy } = error;
@@ -62,5 +75,8 @@ export const refuse = (status: number, error: string): Answer => json(status, { 
 const json = (status: number, value: unknown): Answer => ({
   status,
   type: "application/json",
-  body: `${JSON.stringify(value)}\n`,
+  body: `${JSON.stringify(value, bytesAsHex)}\n`,
 });
+
+const bytesAsHex = (_: string, value: unknown): unknown =>
+  value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value;

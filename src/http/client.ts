@@ -1,8 +1,9 @@
 /** Asks the agent on this host, through its control socket. */
 import { request } from "node:http";
 import { WeftError } from "../error.js";
+import type { Explanation } from "../explain/explain.js";
 import type { Reading } from "./api.js";
-import type { View } from "./view.js";
+import type { FlowRow, PolicyReport, PolicyView, View } from "./view.js";
 
 const TIMEOUT_MS = 5_000;
 /** Some hundred thousand routes. */
@@ -29,10 +30,48 @@ export async function forget(
   certain: boolean,
 ): Promise<readonly string[]> {
   const query = new URLSearchParams({ name, certain: String(certain) });
-  const { status, body } = await call(socketPath, "POST", `/v1/forget?${query}`);
+  const { subnets } = await control<{ subnets: string[] }>(
+    socketPath,
+    "POST",
+    `/v1/forget?${query}`,
+  );
+  return subnets;
+}
+
+/** @throws WeftError what the agent says is wrong */
+export async function applyPolicy(
+  socketPath: string,
+  text: string,
+  dryRun: boolean,
+): Promise<PolicyReport> {
+  return control(socketPath, "POST", `/v1/policy?dry-run=${dryRun}`, text);
+}
+
+export const getPolicy = (socketPath: string): Promise<PolicyView | null> =>
+  control(socketPath, "GET", "/v1/policy");
+
+/** @throws WeftError when the agent cannot make such a packet */
+export const explain = (socketPath: string, question: object): Promise<Explanation> =>
+  control(socketPath, "POST", "/v1/explain", JSON.stringify(question));
+
+/** Those between these addresses or prefixes. */
+export const flows = (
+  socketPath: string,
+  ends: Readonly<Record<string, string>>,
+): Promise<readonly FlowRow[]> =>
+  control(socketPath, "GET", `/v1/flows?${new URLSearchParams(ends)}`);
+
+/** What only the control socket has. */
+async function control<T>(
+  socketPath: string,
+  method: "GET" | "POST",
+  path: string,
+  sent?: string,
+): Promise<T> {
+  const { status, body } = await call(socketPath, method, path, sent);
   try {
     const answer = JSON.parse(body);
-    if (status === 200) return answer.subnets;
+    if (status === 200) return answer;
     if (status === 409) throw new WeftError(answer.code, answer.error, answer.remedy);
   } catch (error) {
     if (error instanceof WeftError) throw error;
@@ -44,6 +83,7 @@ function call(
   socketPath: string,
   method: "GET" | "POST",
   path: string,
+  sent = "",
 ): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const headers = { host: "localhost" };
@@ -69,7 +109,7 @@ function call(
         resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
       );
     });
-    call.end();
+    call.end(sent);
   });
 }
 

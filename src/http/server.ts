@@ -11,6 +11,8 @@ import type { Control } from "./view.js";
 
 const MAX_CONNECTIONS = 64;
 const MAX_HEADER_BYTES = 8 * 1024;
+/** The longest policy, where each character takes two bytes. */
+const MAX_BODY_BYTES = 8 * 1024 * 1024;
 const REQUEST_TIMEOUT_MS = 5_000;
 /** What mode 0660 leaves out: everything for others, and execution. */
 const SOCKET_UMASK = 0o117;
@@ -66,7 +68,10 @@ export class ControlServer {
   async #listen(where: ListenOptions, what: string): Promise<void> {
     const server = createServer(
       { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS },
-      (request, response) => this.#respond(request, response, "path" in where),
+      (request, response) => {
+        // A request that breaks off has nobody left to answer.
+        this.#respond(request, response, "path" in where).catch(() => response.destroy());
+      },
     );
     server.maxConnections = MAX_CONNECTIONS;
     await new Promise<void>((resolve, reject) => {
@@ -79,20 +84,26 @@ export class ControlServer {
     this.#servers.push(server);
   }
 
-  #respond(
-    { method = "", url = "", headers }: IncomingMessage,
+  async #respond(
+    request: IncomingMessage,
     response: ServerResponse,
     trusted: boolean,
-  ): void {
+  ): Promise<void> {
+    const { method = "", url = "", headers } = request;
     const { host, origin } = headers;
-    const { status, type, body } = this.#answer({ method, url, host, origin, trusted });
-    response.writeHead(status, {
-      "content-type": type,
+    const body = await read(request);
+    const answered =
+      body === undefined
+        ? refuse(413, `the body is longer than ${MAX_BODY_BYTES} bytes`)
+        : this.#answer({ method, url, host, origin, trusted, body });
+    response.writeHead(answered.status, {
+      "content-type": answered.type,
       "cache-control": "no-store",
       "x-content-type-options": "nosniff",
-      ...(status === 405 && { allow: url.startsWith("/v1/forget") ? "POST" : "GET" }),
+      ...(answered.allow && { allow: answered.allow }),
+      ...(body === undefined && { connection: "close" }),
     });
-    response.end(body);
+    response.end(answered.body);
   }
 
   /** A reading that breaks is answered as such: asking must not stop the network. */
@@ -103,6 +114,18 @@ export class ControlServer {
       return refuse(500, String(error));
     }
   }
+}
+
+/** Nothing when it is too long. */
+async function read(request: IncomingMessage): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request) {
+    size += chunk.length;
+    if (size > MAX_BODY_BYTES) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString();
 }
 
 const close = (server: Server): Promise<void> =>

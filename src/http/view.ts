@@ -1,5 +1,10 @@
 /** What an agent tells about itself. These shapes are the JSON of the API: others rely on them. */
 import type { Offloads } from "../config.js";
+import type { RuleTraffic } from "../core/counters.js";
+import type { FlowView } from "../core/flows.js";
+import type { Explanation } from "../explain/explain.js";
+import type { Question } from "../explain/question.js";
+import type { Place } from "../policy/place.js";
 
 export interface Status {
   readonly name: string;
@@ -73,6 +78,35 @@ export interface Counters {
   readonly out: DirectionCounters;
   /** From the wire to the device, or to another node. */
   readonly in: InwardCounters;
+  /** Of the policy, as far as this node has to do with it: those that met nothing as well. */
+  readonly rules: readonly (Place & RuleTraffic)[];
+}
+
+/** A connection. */
+export type FlowRow = Omit<FlowView, "rule"> & {
+  /** The rule that allowed it, as `web ingress 0`; null where no rule had anything to say. */
+  readonly rule: string | null;
+};
+
+/** The cluster's policy. */
+export interface PolicyView {
+  readonly version: number;
+  /** SHA-256 of the text. */
+  readonly digest: string;
+  /** The node on which it was applied; the name is null when that one is gone. */
+  readonly author: { readonly id: string; readonly name: string | null };
+  /** JSON, with the lines of the file that was applied. */
+  readonly text: string;
+}
+
+/** What became of a policy, or would become of it. */
+export interface PolicyReport {
+  /** null when it was only tried. */
+  readonly version: number | null;
+  /** On this node, ends of tiers included. */
+  readonly rules: { readonly egress: number; readonly ingress: number };
+  /** Nodes that it names and nobody has seen: they stand for no addresses. */
+  readonly absent: readonly string[];
 }
 
 export interface View {
@@ -85,6 +119,16 @@ export interface View {
 
 /** What an agent can be told to do. */
 export interface Control extends View {
+  flows(): readonly FlowRow[];
+  policy(): PolicyView | null;
+  /** @throws WeftError EXPLAIN when no such packet can be */
+  explain(question: Question): Explanation;
+  /**
+   * Makes it the cluster's policy, or says what would come of that.
+   * @param text YAML or JSON
+   * @throws WeftError; then what is in force stays in force
+   */
+  applyPolicy(text: string, options: { readonly dryRun: boolean }): PolicyReport;
   /**
    * Takes back the subnets of a node that is gone for good.
    * @returns the subnets

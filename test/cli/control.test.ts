@@ -9,18 +9,9 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
 import { ask } from "../../src/http/client.js";
 import { ControlServer } from "../../src/http/server.js";
-import type { Control } from "../../src/http/view.js";
-import { COUNTERS, folder, view, weft } from "./weft.js";
+import { COUNTERS, folder, serve, view, weft } from "./weft.js";
 
 const HTTP_PORT = 20_000 + (process.pid % 10_000);
-
-async function serve(from: Control = view(), http?: string): Promise<string> {
-  const socket = join(folder(), "run/weft.sock");
-  const server = new ControlServer(from, { socket, ...(http && { http: parseEndpoint(http) }) });
-  await server.start();
-  onTestFinished(() => server.stop());
-  return socket;
-}
 
 interface Reply {
   status: number;
@@ -73,6 +64,10 @@ describe("the control socket", () => {
     ["DELETE", "/metrics", 405],
     ["GET", "/v1/forget?name=h2&certain=true", 405],
     ["POST", "/v1/forget?name=h2", 409],
+    ["POST", "/v1/explain", 409],
+    ["GET", "/v1/explain", 405],
+    ["PUT", "/v1/policy", 405],
+    ["GET", "/v1/flows?src=10.244.1.0/33", 409],
   ])("%s %s is %i, in JSON", async (method, path, status) => {
     const reply = await call({ socketPath: await serve() }, path, { method });
     expect(reply.status).toBe(status);
@@ -144,6 +139,14 @@ describe("weft forget", () => {
     const headers = { origin: "https://example.org" };
     expect((await call({ socketPath }, path, { ...post, headers })).status).toBe(403);
     expect((await call({ socketPath }, path, post)).status).toBe(200);
+  });
+});
+
+describe("what shows who talks to whom", () => {
+  it.each(["/v1/policy", "/v1/flows"])("%s is not on the loopback address", async (path) => {
+    const socketPath = await serve(view(), `127.0.0.1:${HTTP_PORT}`);
+    expect((await call({ host: "127.0.0.1", port: HTTP_PORT }, path)).status).toBe(404);
+    expect((await call({ socketPath }, path)).status).toBe(200);
   });
 });
 
@@ -230,6 +233,10 @@ dropped: no route     5     0
 dropped: wrong VNI    0     1
 control                    12
 control dropped             0
+
+RULE                    ACTION  LINE  PACKETS  BYTES
+web ingress 0           allow      4       12    840
+end of default ingress  deny       -        3    180
 `);
     expect(await printed("status")).toMatch(
       /^node {6}h1\nhealth {4}healthy\naddress {3}10\.244\.7\.1, fd00:244:0:7::1\n(.*\n)*offloads {2}tso gso\n/,

@@ -5,10 +5,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
+import { parseEndpoint } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
-import type { Control, Counters } from "../../src/http/view.js";
+import type { Explanation } from "../../src/explain/explain.js";
+import type { Question } from "../../src/explain/question.js";
+import { ControlServer } from "../../src/http/server.js";
+import type { Control, Counters, FlowRow } from "../../src/http/view.js";
 
-const WEFT = fileURLToPath(new URL("../../dist/cli/weft.js", import.meta.url));
+export const WEFT = fileURLToPath(new URL("../../dist/cli/weft.js", import.meta.url));
 
 export interface Ended {
   readonly code: number;
@@ -53,13 +57,128 @@ export const COUNTERS: Counters = {
     control: 12,
     controlDropped: 0,
   },
+  rules: [
+    {
+      direction: "ingress",
+      tier: "default",
+      kind: "rule",
+      action: "allow",
+      isShadow: false,
+      policy: "web",
+      index: 0,
+      line: 4,
+      packets: 12,
+      bytes: 840,
+    },
+    {
+      direction: "ingress",
+      tier: "default",
+      kind: "tier default",
+      action: "deny",
+      isShadow: false,
+      packets: 3,
+      bytes: 180,
+    },
+  ],
 };
+
+export const FLOWS: readonly FlowRow[] = [
+  {
+    direction: "in",
+    protocol: "tcp",
+    src: "10.244.8.5",
+    sport: 40_000,
+    dst: "10.244.7.80",
+    dport: 80,
+    state: "established",
+    verdict: "allowed",
+    rule: "web ingress 0",
+    packets: 6,
+    bytes: 500,
+    replyPackets: 5,
+    replyBytes: 4_000,
+    idleMs: 1_200,
+  },
+  {
+    direction: "out",
+    protocol: "udp",
+    src: "10.244.7.1",
+    sport: 50_000,
+    dst: "10.244.8.53",
+    dport: 53,
+    state: "udp-new",
+    verdict: "open",
+    rule: null,
+    packets: 1,
+    bytes: 60,
+    replyPackets: 0,
+    replyBytes: 0,
+    idleMs: 10,
+  },
+];
+
+export const POLICY = `{"policies": [
+{"name": "web",
+"applies": ["10.244.7.80"], "ingress": [
+{"action": "allow", "protocol": "tcp", "ports": [80]}]}]}`;
+
+const [ALLOWING, DENYING] = COUNTERS.rules;
+
+export const EXPLANATION: Explanation = {
+  direction: "in",
+  stages: [
+    {
+      stage: "parse",
+      saw: "tcp 10.244.8.5:49152 > 10.244.7.80:443",
+      verdict: "goes on",
+      changes: [],
+    },
+    {
+      stage: "police",
+      saw: "a rule met",
+      verdict: "denied-ingress",
+      changes: [],
+      rules: [DENYING!],
+    },
+  ],
+  verdict: "dropped",
+  reason: "denied-ingress",
+  sentence: "a policy denies it where it arrives",
+  rule: DENYING!,
+  almost: { rule: ALLOWING!, field: "ports" },
+  counter: "in.dropped.denied-ingress",
+  peer: "h2",
+  datagrams: [],
+  packets: [],
+};
+
+/** What the agent was asked to explain. */
+export const asked: Question[] = [];
 
 /** An agent's answers, whatever they are made from. */
 export const view = (healthy = true): Control => ({
   forget: (name, { certain }) => {
     if (name === "h2" && certain) return ["10.244.8.0/24"];
     throw new WeftError("TOO_EARLY", `${name} may be cut off only`, "wait");
+  },
+  flows: () => FLOWS,
+  policy: () => ({
+    version: 3,
+    digest: "ab".repeat(32),
+    author: { id: "cd".repeat(16), name: "h2" },
+    text: POLICY,
+  }),
+  applyPolicy: (text, { dryRun }) => {
+    if (text.includes("too-much")) throw new WeftError("ACL_FULL", "too many rules", "use fewer");
+    return {
+      version: dryRun ? null : 4,
+      rules: { egress: 0, ingress: 2 },
+      absent: text.includes("node:h9") ? ["h9"] : [],
+    };
+  },
+  explain: (question) => {
+    asked.push(question);
+    return EXPLANATION;
   },
   status: () => ({
     name: "h1",
@@ -107,3 +226,12 @@ export const view = (healthy = true): Control => ({
   ],
   counters: () => COUNTERS,
 });
+
+/** A control socket that shows `from`. */
+export async function serve(from: Control = view(), http?: string): Promise<string> {
+  const socket = join(folder(), "run/weft.sock");
+  const server = new ControlServer(from, { socket, ...(http && { http: parseEndpoint(http) }) });
+  await server.start();
+  onTestFinished(() => server.stop());
+  return socket;
+}

@@ -1,0 +1,170 @@
+/** `weft policy`: the cluster's policy, applied, shown, and tried against what is expected of it. */
+import { readFileSync, statSync } from "node:fs";
+import { Command, Option } from "commander";
+import { stringify } from "yaml";
+import { type Prefix, parsePrefix, printable } from "../address.js";
+import { WeftError } from "../error.js";
+import { applyPolicy, ask, getPolicy } from "../http/client.js";
+import { MAX_DOCUMENT, policyAsJson, readPolicy } from "../policy/document.js";
+import { type Outcome, readExpectations, tryExpectations } from "../policy/expectations.js";
+import type { Members } from "../policy/resolver.js";
+import { exit } from "./exit.js";
+import { asJson, outputOption, socketOption } from "./shared.js";
+import { table } from "./table.js";
+
+const HELP = `
+A policy says who may talk to whom. The cluster has one: what is applied on any node
+that has a lease is in force on all, and stays so over a restart. A file with a
+mistake is refused whole, with its line, and what is in force stays in force.
+
+policy.yaml, which opens one port of a web server and closes the rest:
+  policies:
+    - name: web
+      applies: [10.244.2.80]
+      ingress:
+        - { action: allow, protocol: tcp, from: [10.244.0.0/16], ports: [80] }
+
+expected.yaml, what it should do:
+  expect:
+    - { src: 10.244.1.5, dst: 10.244.2.80, protocol: tcp, ports: [80], verdict: allow }
+    - { src: 10.244.1.5, dst: 10.244.2.80, protocol: tcp, ports: [22], verdict: deny }
+
+Examples:
+  weft policy test expected.yaml --policy policy.yaml      try it, before it is applied
+  weft policy apply policy.yaml --dry-run                  would it be taken?
+  weft policy apply policy.yaml
+  weft policy get
+  weft policy test expected.yaml                           does what is in force do it?
+`;
+
+export function policy(): Command {
+  const command = new Command("policy")
+    .description("apply, show or test the cluster's policy: who may talk to whom")
+    .addHelpText("after", HELP);
+  for (const verb of [apply(), get(), test()]) command.addCommand(verb);
+  return command;
+}
+
+const apply = (): Command =>
+  new Command("apply")
+    .argument("<FILE>", "the policy, YAML or JSON")
+    .description("put a policy in force on all nodes")
+    .addOption(new Option("--dry-run", "check it only: nothing changes"))
+    .addOption(socketOption())
+    .action(async (file: string, { dryRun = false, socket }: { dryRun?: boolean } & Socket) => {
+      const text = load(file);
+      readPolicy(text, file);
+      const { version, rules, absent } = await applyPolicy(
+        socket,
+        policyAsJson(text, file),
+        dryRun,
+      );
+      const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
+      process.stdout.write(
+        version === null
+          ? `it would be taken: ${here}; nothing has changed\n`
+          : `version ${version} is in force here and goes to all nodes: ${here}\n`,
+      );
+      if (absent.length > 0) {
+        process.stderr.write(`nobody has seen these nodes yet: ${absent.join(", ")}\n`);
+      }
+    });
+
+const get = (): Command =>
+  new Command("get")
+    .description("print the policy that is in force, ready to be applied again")
+    .addOption(outputOption())
+    .addOption(socketOption())
+    .action(async ({ output, socket }: { output: string } & Socket) => {
+      const held = await getPolicy(socket);
+      if (output === "json") return void process.stdout.write(asJson(held));
+      if (!held) throw noPolicy();
+      const { version, author, text } = held;
+      const from = author.name ?? author.id;
+      process.stdout.write(
+        `# version ${version}, applied on ${from}\n${stringify(JSON.parse(text))}`,
+      );
+    });
+
+const test = (): Command =>
+  new Command("test")
+    .argument("<FILE>", "expected verdicts, YAML or JSON")
+    .description("try expected verdicts against the policy in force; exit 1 if one is not met")
+    .addOption(new Option("--policy <FILE>", "against this policy instead"))
+    .addOption(outputOption())
+    .addOption(socketOption())
+    .action(async (file: string, { policy, output, socket }: { policy?: string } & Both) => {
+      const document =
+        policy === undefined ? await inForce(socket) : readPolicy(load(policy), policy);
+      const members = await membersOf(socket, policy !== undefined);
+      const outcomes = tryExpectations(document, readExpectations(load(file), file, members));
+      process.stdout.write(output === "json" ? asJson(outcomes) : print(outcomes));
+      process.exitCode = outcomes.every(({ isMet }) => isMet) ? exit.ok : exit.failed;
+    });
+
+interface Socket {
+  readonly socket: string;
+}
+
+interface Both extends Socket {
+  readonly output: string;
+}
+
+async function inForce(socket: string) {
+  const held = await getPolicy(socket);
+  return held ? readPolicy(held.text, "the policy in force") : Promise.reject(noPolicy());
+}
+
+/** Who holds what. Without an agent nobody does, and the file must say it. */
+async function membersOf(socket: string, canDoWithout: boolean): Promise<Members> {
+  const members = new Map<string, Prefix[]>();
+  try {
+    for (const { owner, subnet } of await ask(socket, "leases")) {
+      members.set(owner, [...(members.get(owner) ?? []), parsePrefix(subnet)]);
+    }
+  } catch (error) {
+    if (!canDoWithout || !(error instanceof WeftError) || error.code !== "NO_AGENT") throw error;
+  }
+  return members;
+}
+
+const print = (outcomes: readonly Outcome[]): string =>
+  table(
+    ["LINE", "", "SRC", "DST", "PROTO", "PORT", "EXPECTED", "FOUND"],
+    outcomes.map((one) => [
+      one.line,
+      one.isMet ? "ok" : "NOT MET",
+      one.source,
+      one.destination,
+      one.protocol,
+      one.port ?? null,
+      one.expected,
+      one.found,
+    ]),
+  );
+
+function load(file: string): string {
+  try {
+    // A character takes up to three bytes; how many there are is said later.
+    if (statSync(file).size <= 3 * MAX_DOCUMENT) return readFileSync(file, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new WeftError(
+      "POLICY",
+      `${printable(file)} ${code === "ENOENT" ? "does not exist" : `cannot be read (${code})`}`,
+      "give the path of a readable file",
+    );
+  }
+  throw new WeftError(
+    "POLICY",
+    `${printable(file)} is longer than ${3 * MAX_DOCUMENT} bytes`,
+    "let one rule name more addresses and ports",
+  );
+}
+
+const noPolicy = (): WeftError =>
+  new WeftError(
+    "NO_POLICY",
+    "the cluster has no policy: everything is open",
+    "apply one with: weft policy apply FILE",
+  );

@@ -1,0 +1,79 @@
+/** What the control socket alone has: it shows who talks to whom, or changes something. */
+import { z } from "zod";
+import { contains, parseAddress } from "../address.js";
+import { WeftError } from "../error.js";
+import type { Question } from "../explain/question.js";
+import { addresses } from "../policy/read.js";
+import type { Control, FlowRow } from "./view.js";
+
+type Act = (control: Control, query: URLSearchParams, body: string) => unknown;
+
+export const CONTROLS: Readonly<Record<string, Readonly<{ GET?: Act; POST?: Act }>>> = {
+  "/v1/forget": {
+    POST: (control, query) => {
+      const certain = query.get("certain") === "true";
+      return { subnets: control.forget(query.get("name") ?? "", { certain }) };
+    },
+  },
+  "/v1/policy": {
+    GET: (control) => control.policy(),
+    POST: (control, query, body) =>
+      control.applyPolicy(body, { dryRun: query.get("dry-run") === "true" }),
+  },
+  "/v1/flows": {
+    GET: (control, query) => {
+      const isAsked = (["src", "dst"] as const).map((end) => within(end, query.get(end)));
+      return control.flows().filter((flow) => isAsked.every((fits) => fits(flow)));
+    },
+  },
+  "/v1/explain": { POST: (control, _, body) => control.explain(readQuestion(body)) },
+};
+
+/** In an address or a prefix, if one is given. */
+function within(end: "src" | "dst", text: string | null): (flow: FlowRow) => boolean {
+  if (text === null) return () => true;
+  const prefix = addresses(text);
+  return (flow) => contains(prefix, parseAddress(flow[end]));
+}
+
+const way = { direction: z.enum(["out", "in"]).exactOptional(), peer: z.string().exactOptional() };
+const questionSchema = z.union([
+  z.strictObject({ packet: z.string().regex(/^([0-9a-f]{2})+$/i), ...way }),
+  z.strictObject({
+    src: z.string(),
+    dst: z.string(),
+    protocol: z
+      .union([z.enum(["icmp", "tcp", "udp", "icmpv6", "sctp"]), z.int().min(0).max(255)])
+      .exactOptional(),
+    sport: z.int().exactOptional(),
+    dport: z.int().exactOptional(),
+    icmp: z
+      .strictObject({
+        type: z.int().min(0).max(255),
+        code: z.int().min(0).max(255).exactOptional(),
+      })
+      .exactOptional(),
+    ...way,
+  }),
+]);
+
+function readQuestion(body: string): Question {
+  const asked = parsed(body);
+  if (!asked) {
+    throw new WeftError(
+      "EXPLAIN",
+      "this is no packet and no addresses",
+      'send {"src": ..., "dst": ..., "protocol": ..., "dport": ...} or {"packet": HEX}',
+    );
+  }
+  if (!("packet" in asked)) return asked;
+  return { ...asked, packet: new Uint8Array(Buffer.from(asked.packet, "hex")) };
+}
+
+function parsed(body: string) {
+  try {
+    return questionSchema.safeParse(JSON.parse(body)).data;
+  } catch {
+    return undefined;
+  }
+}

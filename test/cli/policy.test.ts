@@ -1,0 +1,224 @@
+/** The verbs about the policy, its flows and its reasons, against a control socket. */
+import { spawn } from "node:child_process";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
+import { MAX_DOCUMENT } from "../../src/policy/document.js";
+import {
+  asked,
+  EXPLANATION,
+  FLOWS,
+  file,
+  folder,
+  POLICY,
+  serve,
+  view,
+  WEFT,
+  weft,
+} from "./weft.js";
+
+const YAML = `policies:
+  - name: web
+    applies: [10.244.7.80]
+    ingress:
+      - { action: allow, protocol: tcp, ports: [80] }
+`;
+const nobody = () => join(folder(), "weft.sock");
+
+describe("weft policy apply", () => {
+  it("says what it came to", async () => {
+    const path = file("policy.yaml", YAML);
+    expect(await weft(["policy", "apply", path, "--socket", await serve()])).toEqual({
+      code: 0,
+      stdout:
+        "version 4 is in force here and goes to all nodes: 0 egress and 2 ingress rules here\n",
+      stderr: "",
+    });
+  });
+
+  it("with --dry-run says what it would come to, and which nodes nobody has seen", async () => {
+    const path = file("policy.yaml", YAML.replace("10.244.7.80", "node:h9"));
+    const argv = ["policy", "apply", path, "--dry-run", "--socket", await serve()];
+    expect(await weft(argv)).toEqual({
+      code: 0,
+      stdout: "it would be taken: 0 egress and 2 ingress rules here; nothing has changed\n",
+      stderr: "nobody has seen these nodes yet: h9\n",
+    });
+  });
+
+  it("names file, line and path of a mistake, without an agent", async () => {
+    const path = file("policy.yaml", YAML.replace("allow", "alow"));
+    const { code, stderr } = await weft(["policy", "apply", path, "--socket", nobody()]);
+    expect(code).toBe(2);
+    expect(stderr).toBe(
+      `weft: ${path}:5: policies[0].ingress[0].action: "alow" is not known here\n  did you mean "allow"?\n`,
+    );
+  });
+
+  it("says what the agent says", async () => {
+    const path = file("policy.yaml", YAML.replace("name: web", "name: too-much"));
+    const { code, stderr } = await weft(["policy", "apply", path, "--socket", await serve()]);
+    expect([code, stderr]).toEqual([1, "weft: too many rules\n  use fewer\n"]);
+  });
+
+  it.each([
+    ["a file that is not there", () => join(folder(), "none.yaml"), /does not exist/],
+    ["a directory", () => folder(), /cannot be read \(EISDIR\)/],
+    [
+      "an endless file",
+      () => file("long.yaml", "#".repeat(3 * MAX_DOCUMENT + 1)),
+      /is longer than/,
+    ],
+  ])("refuses %s", async (_, path, why) => {
+    const { code, stderr } = await weft(["policy", "apply", path(), "--socket", nobody()]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(why);
+  });
+});
+
+describe("weft policy get", () => {
+  it("prints YAML that can be applied again, and whose it is", async () => {
+    const socket = await serve();
+    const { code, stdout } = await weft(["policy", "get", "--socket", socket]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^# version 3, applied on h2\npolicies:\n {2}- name: web\n/);
+    const again = await weft(["policy", "apply", file("again.yaml", stdout), "--socket", socket]);
+    expect(again.code).toBe(0);
+  });
+
+  it("prints the API's answer with -o json", async () => {
+    const { stdout } = await weft(["policy", "get", "-o", "json", "--socket", await serve()]);
+    expect(JSON.parse(stdout)).toMatchObject({ version: 3, text: POLICY });
+  });
+
+  it("says that there is none", async () => {
+    const socket = await serve({ ...view(), policy: () => null });
+    const { code, stderr } = await weft(["policy", "get", "--socket", socket]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("the cluster has no policy: everything is open");
+  });
+});
+
+describe("weft policy test", () => {
+  const expecting = (...lines: string[]) =>
+    file("expected.yaml", `expect:\n${lines.map((line) => `  - { ${line} }\n`).join("")}`);
+  const TO_THE_WEB = "src: 10.244.9.5, dst: 10.244.7.80, protocol: tcp";
+
+  it("tries the policy in force, and prints a table", async () => {
+    const path = expecting(`${TO_THE_WEB}, ports: [80], verdict: allow, by: web ingress 0`);
+    const { code, stdout } = await weft(["policy", "test", path, "--socket", await serve()]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^ +2 {2}ok +10\.244\.9\.5 +10\.244\.7\.80 +tcp +80 +allow by web ingress 0/m,
+    );
+  });
+
+  it("exits 1 when one is not met", async () => {
+    const path = expecting(`${TO_THE_WEB}, ports: [22], verdict: allow`);
+    const { code, stdout } = await weft(["policy", "test", path, "--socket", await serve()]);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/NOT MET.*deny by end of default ingress/);
+  });
+
+  it("needs no agent where both files say all", async () => {
+    const path = file(
+      "expected.yaml",
+      `nodes: { h1: [10.244.7.0/24] }\nexpect:\n  - { ${TO_THE_WEB}, ports: [80], verdict: allow }\n`,
+    );
+    const policy = file("policy.yaml", YAML);
+    const argv = ["policy", "test", path, "--policy", policy, "--socket", nobody()];
+    expect((await weft(argv)).code).toBe(0);
+  });
+
+  it("names the line of a mistake", async () => {
+    const path = expecting(`${TO_THE_WEB}, ports: [80], verdict: perhaps`);
+    const { code, stderr } = await weft(["policy", "test", path, "--socket", await serve()]);
+    expect(code).toBe(2);
+    expect(stderr).toContain(`${path}:2: expect[0].verdict: "perhaps" is not known here`);
+  });
+});
+
+describe("weft explain", () => {
+  it("tells stage by stage what becomes of it, and exits 1 where it does not go on", async () => {
+    const argv = [
+      "explain",
+      "--src",
+      "10.244.8.5",
+      "--dst",
+      "10.244.7.80",
+      "--dport",
+      "443",
+      "--in",
+    ];
+    const { code, stdout } = await weft([...argv, "--socket", await serve()]);
+    expect(asked.at(-1)).toEqual({
+      src: "10.244.8.5",
+      dst: "10.244.7.80",
+      dport: 443,
+      direction: "in",
+    });
+    expect(code).toBe(1);
+    expect(stdout).toBe(`STAGE   SAW                                            VERDICT
+parse   tcp 10.244.8.5:49152 > 10.244.7.80:443         goes on
+police  a rule met                                     denied-ingress
+          end of default ingress: deny (tier default)
+
+verdict  dropped: denied-ingress
+because  a policy denies it where it arrives
+rule     end of default ingress: deny (tier default)
+almost   web ingress 0: allow (tier default, line 4), but for its ports
+counter  in.dropped.denied-ingress
+`);
+  });
+
+  it("takes a whole packet, and prints JSON", async () => {
+    const hex = "4500001c00010000401165cf0af401050af40250c00000350008f1a2";
+    const argv = ["explain", "--packet", hex, "--peer", "h2", "-o", "json"];
+    const { stdout } = await weft([...argv, "--socket", await serve()]);
+    expect(asked.at(-1)).toEqual({ packet: new Uint8Array(Buffer.from(hex, "hex")), peer: "h2" });
+    expect(JSON.parse(stdout)).toEqual(EXPLANATION);
+  });
+
+  it.each([
+    [["--src", "10.244.1.1"], /a packet has two ends/],
+    [["--packet", "xyz"], /this is no packet/],
+    [["--src", "10.244.1.1", "--dst", "10.244.1.2", "--proto", "tpc"], /this is no packet/],
+  ])("refuses %j", async (argv, why) => {
+    const { code, stderr } = await weft(["explain", ...argv, "--socket", await serve()]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(why);
+  });
+});
+
+describe("weft flows", () => {
+  it("lists connections, and the rule that allowed each", async () => {
+    const { stdout } = await weft(["flows", "--socket", await serve()]);
+    expect(stdout).toMatch(
+      /^tcp +10\.244\.8\.5 +40000 +10\.244\.7\.80 +80 +in +established +1 +6\/5 +500\/4000 +web ingress 0$/m,
+    );
+    expect(stdout).toMatch(/^udp +.* -$/m);
+  });
+
+  it.each([
+    [["--src", "10.244.8.0/24"], [FLOWS[0]]],
+    [["--dst", "10.244.8.53"], [FLOWS[1]]],
+    [["--src", "10.244.8.5", "--dst", "10.244.8.53"], []],
+    [["--src", "fd00::/8"], []],
+  ])("%j are these only", async (argv, flows) => {
+    const { stdout } = await weft(["flows", ...argv, "-o", "json", "--socket", await serve()]);
+    expect(JSON.parse(stdout)).toEqual(flows);
+  });
+});
+
+describe("weft counters --watch", () => {
+  it("prints them again and again", async () => {
+    const argv = [WEFT, "counters", "--watch", "--socket", await serve()];
+    const child = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "inherit"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    let text = "";
+    for await (const chunk of child.stdout) {
+      text += chunk;
+      if (text.match(/^PACKETS/gm)!.length > 2) break;
+    }
+    expect(text.match(/^web ingress 0 +allow/gm)!.length).toBeGreaterThanOrEqual(2);
+  });
+});

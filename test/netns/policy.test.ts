@@ -1,0 +1,193 @@
+/** A policy, applied on one host, decides about real traffic on another. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Counters, FlowRow, PolicyView } from "../../src/http/view.js";
+import type { Agent } from "../../src/lab/agent.js";
+import { Lab } from "../../src/lab/lab.js";
+import { iperf, ping } from "../../src/lab/measure.js";
+import type { Host } from "../../src/lab/namespace.js";
+import { cluster, type Node } from "./cluster.js";
+import { Pinger } from "./pinger.js";
+import { story } from "./story.js";
+
+const WEB = 80;
+const OTHER = 8080;
+const POLL_MS = 50;
+const LIMIT_MS = 10_000;
+
+/** Accepts on both ports, and says so. */
+const SERVER = `
+const { createServer } = require("node:net");
+for (const port of [${WEB}, ${OTHER}]) {
+  createServer((peer) => peer.end("hello")).listen(port, () => console.log("listens on " + port));
+}`;
+
+/** Prints "hello", or why not. */
+const CLIENT = `
+const [address, port] = process.argv.slice(1);
+const peer = require("node:net").connect({ host: address, port: Number(port) });
+const end = (text) => { console.log(text); process.exit(); };
+peer.on("data", (data) => end(String(data))).on("error", ({ code }) => end(code));
+setTimeout(() => end("silence"), 2_000);`;
+
+const knock = async (from: Host, address: string, port: number): Promise<string> =>
+  (await from.exec([process.execPath, "-e", CLIENT, address, `${port}`])).trim();
+
+/** Echo requests that the kernel of this host has seen. */
+async function echoesSeen(host: Host): Promise<number> {
+  const [names = "", values = ""] = (await host.exec(["cat", "/proc/net/snmp"]))
+    .split("\n")
+    .filter((line) => line.startsWith("Icmp:"));
+  return Number(values.split(" ")[names.split(" ").indexOf("InEchos")]);
+}
+
+story("the cluster's policy", () => {
+  let lab: Lab;
+  let [a, b]: Node[] = [];
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    [a, b] = await cluster(lab, ["a", "b"]);
+    await b!.host.spawn([process.execPath, "-e", SERVER]).says(`listens on ${OTHER}`);
+  });
+  afterAll(() => lab?.close());
+
+  const web = () => b!.status.address;
+  const counters = async (agent: Agent) => (await agent.get<Counters>("/v1/counters"))!;
+
+  /** On one host, until it is in force on the other. */
+  async function apply(text: string): Promise<void> {
+    const file = join(lab.folder, "policy.yaml");
+    writeFileSync(file, text);
+    const { code, stderr } = await a!.agent.weft("policy", "apply", file);
+    expect(stderr).toBe("");
+    expect(code).toBe(0);
+    const digest = async ({ agent }: Node) => (await agent.get<PolicyView>("/v1/policy"))?.digest;
+    const deadline = Date.now() + LIMIT_MS;
+    while ((await digest(b!)) !== (await digest(a!))) {
+      if (Date.now() > deadline) throw new Error("the policy does not come");
+      await sleep(POLL_MS);
+    }
+    await sleep(2 * POLL_MS);
+  }
+
+  const policy = (mode: string, rules: string): string =>
+    `policies:\n  - name: web\n    mode: ${mode}\n    applies: [${web()}]\n    ingress: [${rules}]\n`;
+  const ONE_PORT = `{ action: allow, protocol: tcp, ports: [${WEB}] }`;
+
+  it("lets all pass while there is none, and `policy get` says so", async () => {
+    expect(await knock(a!.host, web(), WEB)).toBe("hello");
+    expect(await knock(a!.host, web(), OTHER)).toBe("hello");
+    const { code, stderr } = await a!.agent.weft("policy", "get");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^weft: the cluster has no policy/);
+  });
+
+  it("that was only tried changes nothing", async () => {
+    const file = join(lab.folder, "closed.yaml");
+    writeFileSync(file, policy("enforce", ""));
+    const { stdout } = await a!.agent.weft("policy", "apply", file, "--dry-run");
+    expect(stdout).toMatch(/^it would be taken/);
+    expect(await knock(a!.host, web(), OTHER)).toBe("hello");
+  });
+
+  it("opens one port of a web server, and closes the rest", async () => {
+    await apply(policy("enforce", ONE_PORT));
+    expect(await knock(a!.host, web(), WEB)).toBe("hello");
+    expect(await knock(a!.host, web(), OTHER)).toBe("EHOSTUNREACH");
+    expect((await ping(a!.host, web(), { count: 2 })).rttMs).toEqual([]);
+    // Nobody polices what the web server's host opens, and the replies to that come in.
+    expect((await ping(b!.host, a!.status.address, { count: 2 })).rttMs).toHaveLength(2);
+  });
+
+  it("is explained where it decides, with the line and what nearly let it in", async () => {
+    const ends = ["--src", a!.status.address, "--dst", web(), "--in"];
+    const denied = await b!.agent.weft("explain", ...ends, "--dport", `${OTHER}`);
+    expect(denied.code).toBe(1);
+    expect(denied.stdout).toMatch(/^verdict +answered: denied-ingress$/m);
+    expect(denied.stdout).toMatch(/^rule +end of default ingress: deny/m);
+    expect(denied.stdout).toMatch(/^almost +web ingress 0: allow .*line 5\), but for its ports$/m);
+    const allowed = await b!.agent.weft("explain", ...ends, "--dport", `${WEB}`);
+    expect(allowed.code).toBe(0);
+    expect(allowed.stdout).toMatch(/^verdict +delivered$/m);
+  });
+
+  it("is seen in the flows and in the counters of its rules", async () => {
+    expect(await knock(a!.host, web(), WEB)).toBe("hello");
+    const flows = await b!.agent.get<FlowRow[]>(`/v1/flows?src=${a!.status.address}&dst=${web()}`);
+    const toTheWeb = flows!.filter(({ dport }) => dport === WEB);
+    expect(toTheWeb.map(({ rule }) => rule)).toContain("web ingress 0");
+    const { stdout } = await b!.agent.weft("counters");
+    expect(stdout).toMatch(/^web ingress 0 +allow +5 +[1-9]\d* +\d+$/m);
+    expect(stdout).toMatch(/^end of default ingress +deny +- +[1-9]\d* +\d+$/m);
+  });
+
+  it("meets what was expected of it", async () => {
+    const file = join(lab.folder, "expected.yaml");
+    const line = (port: number, verdict: string) =>
+      `  - { src: ${a!.status.address}, dst: ${web()}, protocol: tcp, ports: [${port}], verdict: ${verdict} }\n`;
+    writeFileSync(file, `expect:\n${line(WEB, "allow")}${line(OTHER, "deny")}`);
+    expect((await a!.agent.weft("policy", "test", file)).code).toBe(0);
+    writeFileSync(file, `expect:\n${line(WEB, "deny")}`);
+    const { code, stdout } = await a!.agent.weft("policy", "test", file);
+    expect(code).toBe(1);
+    expect(stdout).toContain("NOT MET");
+  });
+
+  it("cuts a stream that it denies now, and spares one that it allows", async () => {
+    const stream = () => iperf(a!.host, b!.host, web(), { seconds: 3 });
+    const IPERF = `{ action: allow, protocol: tcp, ports: [${WEB}, 5201] }`;
+    await apply(policy("enforce", IPERF));
+    const going = stream();
+    await sleep(1_000);
+    await apply(policy("enforce", `{ action: deny, protocol: icmp }, ${IPERF}`));
+    expect((await going).bytes).toBeGreaterThan(0);
+
+    const cut = stream().then(
+      () => "went on",
+      () => "was cut",
+    );
+    await sleep(1_000);
+    await apply(policy("enforce", ONE_PORT));
+    expect(await cut).toBe("was cut");
+  }, 60_000);
+
+  it("in shadow mode counts what it would deny, and lets it pass", async () => {
+    await apply(policy("shadow", ONE_PORT));
+    expect(await knock(a!.host, web(), OTHER)).toBe("hello");
+    const { rules } = await counters(b!.agent);
+    const shadow = rules.find(({ kind }) => kind === "shadow default");
+    expect(shadow!.packets).toBeGreaterThan(0);
+  });
+
+  it("with a mistake is refused with its line, and what is in force stays", async () => {
+    await apply(policy("enforce", ONE_PORT));
+    const file = join(lab.folder, "wrong.yaml");
+    writeFileSync(file, policy("enforce", "{ action: alow }"));
+    const { code, stderr } = await a!.agent.weft("policy", "apply", file);
+    expect(code).toBe(2);
+    expect(stderr).toContain(`${file}:5: policies[0].ingress[0].action: "alow" is not known here`);
+    expect(await knock(a!.host, web(), OTHER)).toBe("EHOSTUNREACH");
+  });
+
+  it("is in force after a restart before the first packet passes", async () => {
+    await apply(policy("enforce", ""));
+    const before = await echoesSeen(b!.host);
+    const pinger = new Pinger(a!.host, web());
+    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+      await b!.agent.kill(signal);
+      const agent = lab.agent(b!.host, { join: [a!.host] });
+      await agent.waitHealthy({ peers: 1 });
+      b = { ...b!, agent };
+      await sleep(2_000);
+      const { rules } = await counters(agent);
+      expect(rules.find(({ kind }) => kind === "tier default")!.packets).toBeGreaterThan(20);
+    }
+    const { answered, sent } = await pinger.stop();
+    expect(sent).toBeGreaterThan(200);
+    expect(answered).toBe(0);
+    expect(await echoesSeen(b!.host)).toBe(before);
+  }, 60_000);
+});
