@@ -63,7 +63,7 @@ const apply = (): Command =>
       process.stdout.write(
         version === null
           ? `it would be taken: ${here}; nothing has changed\n`
-          : `version ${version} is in force here and goes to all nodes: ${here}\n`,
+          : `version ${version} is the cluster's policy from now on: ${here}\n`,
       );
       if (absent.length > 0) {
         process.stderr.write(`nobody has seen these nodes yet: ${absent.join(", ")}\n`);

@@ -29,8 +29,7 @@ describe("weft policy apply", () => {
     const path = file("policy.yaml", YAML);
     expect(await weft(["policy", "apply", path, "--socket", await serve()])).toEqual({
       code: 0,
-      stdout:
-        "version 4 is in force here and goes to all nodes: 0 egress and 2 ingress rules here\n",
+      stdout: "version 4 is the cluster's policy from now on: 0 egress and 2 ingress rules here\n",
       stderr: "",
     });
   });

@@ -8,6 +8,7 @@ import type { Agent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import { iperf, ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
+import { kernelVtep, staticPeer, teach } from "../../src/lab/vtep.js";
 import { cluster, type Node } from "./cluster.js";
 import { Pinger } from "./pinger.js";
 import { story } from "./story.js";
@@ -171,23 +172,39 @@ story("the cluster's policy", () => {
     expect(stderr).toContain(`${file}:5: policies[0].ingress[0].action: "alow" is not known here`);
     expect(await knock(a!.host, web(), OTHER)).toBe("EHOSTUNREACH");
   });
+});
 
-  it("is in force after a restart before the first packet passes", async () => {
-    await apply(policy("enforce", ""));
-    const before = await echoesSeen(b!.host);
-    const pinger = new Pinger(a!.host, web());
-    for (const signal of ["SIGKILL", "SIGTERM"] as const) {
-      await b!.agent.kill(signal);
-      const agent = lab.agent(b!.host, { join: [a!.host] });
-      await agent.waitHealthy({ peers: 1 });
-      b = { ...b!, agent };
-      await sleep(2_000);
-      const { rules } = await counters(agent);
-      expect(rules.find(({ kind }) => kind === "tier default")!.packets).toBeGreaterThan(20);
+story("a policy on disk", () => {
+  let lab: Lab;
+  afterAll(() => lab?.close());
+
+  it("is in force after a restart before the first packet passes, with no other agent there to tell it", async () => {
+    lab = await Lab.open();
+    const host = await lab.host("weft");
+    const kernel = await kernelVtep(await lab.host("kernel"), { subnet: "10.244.200.0/24" });
+    const start = () => lab.agent(host, { flags: ["--static-peer", staticPeer(kernel)] });
+    let agent = start();
+    const { address, mac, leases } = await agent.waitHealthy();
+    // It sends without asking anybody, from the first moment on.
+    await teach(kernel, { endpoint: host.address, mac, subnet: leases[0]! });
+    const pinger = new Pinger(kernel.host, address);
+    const seen = async () => echoesSeen(host);
+    while ((await seen()) === 0) await sleep(POLL_MS);
+
+    const file = join(lab.folder, "policy.yaml");
+    writeFileSync(file, `policies: [{ name: closed, applies: [${address}], ingress: [] }]`);
+    expect((await agent.weft("policy", "apply", file)).code).toBe(0);
+    await sleep(10 * POLL_MS);
+    const before = await seen();
+    for (const signal of ["SIGKILL", "SIGTERM", "SIGKILL"] as const) {
+      await agent.kill(signal);
+      agent = start();
+      await agent.waitHealthy();
+      await sleep(10 * POLL_MS);
+      const { rules } = (await agent.get<Counters>("/v1/counters"))!;
+      expect(rules.map(({ packets }) => packets > 20)).toEqual([true]);
+      expect(await seen(), `after ${signal}`).toBe(before);
     }
-    const { answered, sent } = await pinger.stop();
-    expect(sent).toBeGreaterThan(200);
-    expect(answered).toBe(0);
-    expect(await echoesSeen(b!.host)).toBe(before);
+    await pinger.stop();
   }, 60_000);
 });
