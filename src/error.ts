@@ -14,3 +14,7 @@ export class WeftError extends Error {
     super(message);
   }
 }
+
+/** What should never have happened, said as such. */
+export const ownMistake = ({ message }: Error): WeftError =>
+  new WeftError("AGENT", message, "please report this");

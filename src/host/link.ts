@@ -35,6 +35,10 @@ export interface LinkOptions {
 export class Link {
   constructor(private readonly options: LinkOptions) {}
 
+  get addresses(): readonly Address[] {
+    return this.options.addresses;
+  }
+
   /**
    * Gives the device its addresses, MTU and routes, and brings it up.
    * @returns what could not be done and the node can live without: one sentence each

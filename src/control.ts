@@ -1,0 +1,173 @@
+/** What the control socket shows of a running agent, and what it lets one do. */
+import { formatAddress } from "./address.js";
+import { Acl } from "./compile/acl.js";
+import { readCounters } from "./core/counters.js";
+import { readFlows } from "./core/flows.js";
+import { Explainer, type Explanation } from "./explain/explain.js";
+import type { Question } from "./explain/question.js";
+import type { Follower } from "./follower.js";
+import type {
+  Control,
+  Counters,
+  FlowRow,
+  LeaseRow,
+  PeerRow,
+  PolicyReport,
+  PolicyView,
+  RouteRow,
+  Status,
+} from "./http/view.js";
+import { nodeId } from "./mesh/identity.js";
+import type { Member } from "./mesh/member.js";
+import { policyAsJson, readPolicy } from "./policy/document.js";
+import { nameOf } from "./policy/place.js";
+import { absentNodes } from "./policy/resolver.js";
+import { rulesOf } from "./policy/rules.js";
+import type { Running } from "./running.js";
+
+export class AgentControl implements Control {
+  readonly #running: Running;
+  readonly #follower: Follower;
+  readonly #explainer: Explainer;
+
+  constructor(running: Running, follower: Follower) {
+    this.#running = running;
+    this.#follower = follower;
+    this.#explainer = new Explainer(running.core, running.publisher);
+  }
+
+  status(): Status {
+    const { config, watch, mesh, io, mtu } = this.#running;
+    const { addresses } = this.#follower;
+    const { name, leases, network, mac } = mesh.self();
+    const problems = [...mesh.problems(), ...this.#follower.trouble];
+    if (addresses.length === 0) problems.push(`${config.tun} has no address yet`);
+    const first = addresses.find(({ family }) => family === 4) ?? addresses[0];
+    return {
+      name,
+      healthy: problems.length === 0,
+      problems,
+      network,
+      address: first ? formatAddress(first) : null,
+      addresses: addresses.map(formatAddress),
+      leases,
+      mac,
+      vni: config.vni,
+      mtu,
+      underlay: formatAddress(watch.underlay.address),
+      peers: this.#follower.book.size,
+      offloads: io.offloads(),
+    };
+  }
+
+  peers(): PeerRow[] {
+    const members = new Map(this.#running.mesh.members().map((member) => [member.name, member]));
+    const { publisher, mtu } = this.#running;
+    return this.#follower.book.peers.map((peer) => ({
+      ...peer,
+      ...pathOf(members.get(peer.name)),
+      mtu: publisher.pathMtu(peer.name, mtu),
+    }));
+  }
+
+  routes(): RouteRow[] {
+    const { config, mesh } = this.#running;
+    const own = mesh.self();
+    return [
+      ...own.leases.map((prefix) => ({ prefix, peer: own.name, via: config.tun })),
+      ...this.#follower.book.peers.flatMap(({ name, endpoint, leases }) =>
+        leases.map((prefix) => ({ prefix, peer: name, via: endpoint })),
+      ),
+    ];
+  }
+
+  leases(): LeaseRow[] {
+    const { config, mesh } = this.#running;
+    const { name, leases, expires } = mesh.self();
+    const row = (subnet: string, owner: string, at: number | undefined): LeaseRow => ({
+      subnet,
+      owner,
+      expires: at === undefined ? null : new Date(at).toISOString(),
+    });
+    return [
+      ...leases.map((subnet) => row(subnet, name, expires)),
+      ...mesh
+        .members()
+        .flatMap((member) =>
+          member.leases.map((lease) => row(lease.subnet, member.name, lease.expires)),
+        ),
+      ...config.staticPeers.flatMap((peer) =>
+        peer.leases.map((subnet) => row(subnet, peer.name, undefined)),
+      ),
+    ];
+  }
+
+  forget(name: string, options: { readonly certain: boolean }): string[] {
+    return this.#running.mesh.forget(name, options);
+  }
+
+  counters(): Counters {
+    const { core, publisher } = this.#running;
+    const places = [...this.#follower.enforcer.rules.places];
+    const traffic = publisher.ruleTraffic(places.map(([number]) => number));
+    return {
+      ...readCounters(core),
+      rules: places.map(([, place], i) => ({ ...place, ...traffic[i]! })),
+    };
+  }
+
+  flows(): FlowRow[] {
+    const { places } = this.#follower.enforcer.rules;
+    return readFlows(this.#running.core).map(({ rule, ...flow }) => {
+      const place = rule === undefined ? undefined : places.get(rule);
+      return { ...flow, rule: place ? nameOf(place) : null };
+    });
+  }
+
+  explain(question: Question): Explanation {
+    const { places } = this.#follower.enforcer.rules;
+    const { peers } = this.#follower.book;
+    return this.#explainer.explain(question, { own: this.#follower.own(), peers, places });
+  }
+
+  policy(): PolicyView | null {
+    const { mesh } = this.#running;
+    const policy = mesh.policy();
+    if (!policy) return null;
+    const { version, author, digest } = policy.seal;
+    const id = nodeId(author);
+    const all = [...mesh.members(), mesh.self()];
+    const name = all.find((member) => member.id === id)?.name ?? null;
+    return { version, digest, author: { id, name }, text: policy.text };
+  }
+
+  applyPolicy(text: string, { dryRun }: { readonly dryRun: boolean }): PolicyReport {
+    const { mesh } = this.#running;
+    const { leases } = this.#follower.own();
+    const members = this.#follower.members();
+    const json = policyAsJson(text, "policy");
+    const document = readPolicy(json, "policy");
+    const { rules } = rulesOf(document, members, leases, this.#follower.enforcer.rules);
+    new Acl().update(rules);
+    const version = dryRun ? null : mesh.applyPolicy(json).seal.version;
+    const [egress, ingress] = rules.map(({ length }) => length);
+    return {
+      version,
+      rules: { egress: egress!, ingress: ingress! },
+      absent: absentNodes(document, members),
+    };
+  }
+}
+
+/** A static peer says nothing about itself, so nothing is known but that it is there. */
+const pathOf = (
+  member: Member | undefined,
+): Pick<PeerRow, "state" | "path" | "rttMs" | "loss"> => ({
+  state: member?.state ?? "static",
+  path: member?.path ?? "direct",
+  rttMs: rounded(member?.rttMs),
+  loss: rounded(member?.loss),
+});
+
+const rounded = (value: number | undefined): number | null =>
+  value === undefined ? null : Math.round(value * 1000) / 1000;

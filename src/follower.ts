@@ -1,0 +1,183 @@
+/**
+ * Brings dataplane and host to what the mesh says: one change at a time, in order.
+ *
+ *   members -> book ----> \
+ *   policy -> enforcer ->  tables of the core
+ *   own lease ----------> address and routes of the device
+ */
+import {
+  type Address,
+  covers,
+  firstHost,
+  formatAddress,
+  type Prefix,
+  parseMac,
+  parsePrefix,
+} from "./address.js";
+import { Book } from "./compile/book.js";
+import type { Own } from "./compile/compiler.js";
+import { underlayOutside } from "./config.js";
+import { setProfile } from "./core/flows.js";
+import { ownMistake, WeftError } from "./error.js";
+import { Link } from "./host/link.js";
+import { Enforcer } from "./policy/enforcer.js";
+import type { Members } from "./policy/resolver.js";
+import type { Running } from "./running.js";
+
+export class Follower {
+  /** The peers, and what of them the core does not know yet. */
+  readonly book: Book;
+  readonly enforcer = new Enforcer();
+  readonly #running: Running;
+  #link: Link | undefined;
+  #trouble: readonly string[] = [];
+  #applying: Promise<void> = Promise.resolve();
+  /** Something changed since the mesh was last followed, and that will be seen to. */
+  #isWaiting = false;
+  #stopped = false;
+
+  /** @param fail told when it cannot go on */
+  constructor(
+    running: Running,
+    private readonly fail: (error: WeftError) => void,
+  ) {
+    this.#running = running;
+    this.book = new Book(running.config.staticPeers);
+  }
+
+  /** Why not all is as the mesh says: one sentence each. */
+  get trouble(): readonly string[] {
+    return this.#trouble;
+  }
+
+  /** Those that the device has. */
+  get addresses(): readonly Address[] {
+    return this.#link?.addresses ?? [];
+  }
+
+  own(): Own {
+    const { mesh, mtu, config } = this.#running;
+    const { mac, leases } = mesh.self();
+    return { vni: config.vni, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix) };
+  }
+
+  /** Who holds what: what policies mean by the name of a node. */
+  members(): Members {
+    const peers = [...this.book.wanted];
+    return new Map([
+      ...peers.map(({ name, leases }) => [name, leases.map(parsePrefix)] as const),
+      [this.#running.config.name, this.own().leases],
+    ]);
+  }
+
+  /** Soon all is as the mesh says now. */
+  follow(): void {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
+    this.#applying = this.#applying.then(async () => {
+      this.#isWaiting = false;
+      if (!this.#stopped) await this.#followNow();
+    });
+    this.#applying.catch((error: Error) => this.fail(ownMistake(error)));
+  }
+
+  /** Settles when what was to be followed is. */
+  async rest(): Promise<void> {
+    await this.#applying;
+  }
+
+  /** Follows no more. What the host has, it keeps until `remove`. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#applying.catch(() => {});
+  }
+
+  /** Takes the addresses off the device: the lease may be another node's by now. */
+  async remove(): Promise<void> {
+    await this.#link?.remove();
+    this.#link = undefined;
+  }
+
+  async #followNow(): Promise<void> {
+    const { problem } = this.#running.watch;
+    const trouble = problem ? [problem] : [];
+    try {
+      await this.#apply(trouble);
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      trouble.push(`${error.message}: ${error.remedy}`);
+    }
+    this.#report(trouble);
+  }
+
+  async #apply(trouble: string[]): Promise<void> {
+    const { mesh } = this.#running;
+    await this.#settle();
+    for (const id of mesh.takeMoved()) this.book.note(id, mesh.peer(id));
+    trouble.push(...this.book.trouble, ...this.#publish());
+    this.book.shown();
+    trouble.push(...((await this.#link?.setRoutes(this.#beyondTheNetwork())) ?? []));
+  }
+
+  /** Peers and policy in one swap: no packet of a peer is seen before the rules about it are there. */
+  #publish(): string[] {
+    const { core, publisher, mesh } = this.#running;
+    const own = this.own();
+    const change = this.book.change();
+    const policy = mesh.policy()?.document;
+    const misfit = this.enforcer.enforce(policy, this.members(), own.leases, (rules) =>
+      publisher.change(own, change, rules),
+    );
+    setProfile(core, this.enforcer.document?.profile ?? "rfc");
+    return misfit ? [`the policy is not in force: ${misfit.message}`] : [];
+  }
+
+  /** The device has the addresses of this node's leases from now on, and no others. */
+  async #settle(): Promise<void> {
+    const addresses = addressesIn(this.#network(), this.own().leases);
+    const [before, after] = [this.addresses, addresses].map((all) => all.map(formatAddress).join());
+    if (before === after) return;
+    await this.remove();
+    if (addresses.length > 0) await this.#configure(addresses);
+  }
+
+  async #configure(addresses: readonly Address[]): Promise<void> {
+    const { config, log, watch, publisher, mtu } = this.#running;
+    const network = this.#network();
+    underlayOutside({ ...config, network, networkGiven: true }, watch.underlay.prefix);
+
+    for (const address of addresses) publisher.setAddress(address);
+    const link = new Link({ device: config.tun, addresses, mtu, network });
+    for (const warning of await link.configure()) log.warn(warning);
+    this.#link = link;
+    const all = addresses.map(formatAddress).join(" and ");
+    log.info(`this node is ${all} on ${config.tun}, MTU ${mtu}`);
+  }
+
+  /** Subnets of static peers that the route to the cluster network does not cover. */
+  #beyondTheNetwork(): Prefix[] {
+    const network = this.#network();
+    return this.#running.config.staticPeers
+      .flatMap(({ leases }) => leases.map(parsePrefix))
+      .filter((prefix) => !network.some((whole) => covers(whole, prefix)));
+  }
+
+  #network(): Prefix[] {
+    return this.#running.mesh.self().network.map(parsePrefix);
+  }
+
+  /** Trouble is said once in the log, and in `weft status` for as long as it lasts. */
+  #report(trouble: readonly string[]): void {
+    for (const problem of trouble) {
+      if (!this.#trouble.includes(problem)) this.#running.log.warn(problem);
+    }
+    this.#trouble = trouble;
+  }
+}
+
+/** A node's address in each network is the first of the first lease it holds there. */
+const addressesIn = (networks: readonly Prefix[], leases: readonly Prefix[]): Address[] =>
+  networks.flatMap((network) => {
+    const first = leases.find((lease) => covers(network, lease));
+    return first ? [firstHost(first)] : [];
+  });

@@ -1,0 +1,20 @@
+/** What runs inside an agent, once it has started. */
+import type { Logger } from "./cli/log.js";
+import type { Config } from "./config.js";
+import type { Core } from "./core/instance.js";
+import type { Publisher } from "./core/publish.js";
+import type { UnderlayWatch } from "./host/underlay-watch.js";
+import type { KernelIo } from "./io/kernel.js";
+import type { Mesh } from "./mesh/mesh.js";
+
+export interface Running {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly watch: UnderlayWatch;
+  readonly core: Core;
+  readonly publisher: Publisher;
+  readonly mesh: Mesh;
+  readonly io: KernelIo;
+  /** Of the overlay device, in bytes. */
+  readonly mtu: number;
+}
