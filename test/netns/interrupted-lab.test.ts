@@ -13,10 +13,11 @@ interface Opened {
   readonly pid: number;
 }
 
-/** One that has ended and that nobody has waited for yet has no command line left. */
+/** One that has ended and that nobody has waited for yet is a zombie: proc(5). */
 function isRunning(pid: number): boolean {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`).length > 0;
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return !stat.slice(stat.lastIndexOf(")")).startsWith(") Z");
   } catch {
     return false;
   }
