@@ -47,7 +47,7 @@ export interface DataplaneOptions {
   underlay: string;
   /** What policies call this node, as in `node:NAME`. */
   name?: string;
-  /** Records of flows, a power of two from 1024 to 1,048,576 (default 65,536); a connection takes two. */
+  /** Records of flows, a power of two from 64 to 1,048,576 (default 65,536); a connection takes two. */
   flows?: number;
   /** May a TCP connection that a policy allows be taken up in its middle? By default it may. */
   pickUp?: boolean;

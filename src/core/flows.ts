@@ -8,7 +8,7 @@ import type { Core } from "./instance.js";
 export type Profile = "rfc" | "linux";
 
 export interface FlowOptions {
-  /** Records, a power of two from 1024 to 1,048,576; a connection takes two. */
+  /** Records, a power of two from 64 to 1,048,576; a connection takes two. */
   readonly flows?: number;
   readonly profile?: Profile;
   /** May a policed TCP connection be taken up in its middle, as after a restart? It may if nothing is said. */
@@ -18,7 +18,7 @@ export interface FlowOptions {
 }
 
 export const DEFAULT_FLOWS = 65_536;
-export const MIN_FLOWS = 1024;
+export const MIN_FLOWS = 64;
 export const MAX_FLOWS = 1_048_576;
 
 const RECORD_BYTES = 128;

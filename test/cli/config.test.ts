@@ -124,7 +124,7 @@ describe("a value is read strictly", () => {
     ["no-gro", "1", '"1" is neither true nor false'],
     ["busy-poll", "1000001", "is not a whole number from 0 to 1000000"],
     ["flows", "100000", "is not a power of two"],
-    ["flows", "512", "is not a whole number from 1024 to 1048576"],
+    ["flows", "32", "is not a whole number from 64 to 1048576"],
     ["busy-poll", "-1", "is not a whole number from 0 to 1000000"],
     ["tun", "a/b", "is not a device name"],
     ["tun", "..", "is not a device name"],

@@ -42,10 +42,15 @@ export interface Case {
   readonly device: readonly Uint8Array[];
   /** Datagrams from the wire, and who sent them. */
   readonly wire: readonly { readonly from: string; readonly data: Uint8Array }[];
-  /** `d` for the next packet from the device, `w` for the next from the wire; else the device comes first. */
+  /**
+   * `d` for the next packet from the device, `w` for the next from the wire, `p` for the next policy;
+   * else the device comes first.
+   */
   readonly order?: string;
-  /** What a policy file would say (docs/policy.md); else there is none. */
-  readonly policy?: object;
+  /** What a policy file would say (docs/policy.md); before the first there is none. */
+  readonly policies?: readonly object[];
+  /** Records of flows. */
+  readonly flows?: number;
 }
 
 const OURS = "10.244.1.1";
@@ -74,10 +79,16 @@ const out = (fields: TcpFields, size = 0) =>
   segment(OURS, THEIRS, { sport: 1000, dport: 80, ...fields }, size);
 const back = (fields: TcpFields, size = 0) =>
   fromB(segment(THEIRS, OURS, { sport: 80, dport: 1000, ...fields }, size));
-const OPENED = [
-  out({ flags: SYN, sequence: 100 }),
-  back({ flags: SYN | ACK, sequence: 500, acknowledgment: 101 }),
-  out({ flags: ACK, sequence: 101, acknowledgment: 501 }),
+/** From a port of ours to one of theirs. */
+const opened = (sport = 1000, dport = 80) => [
+  out({ flags: SYN, sequence: 100, sport, dport }),
+  back({ flags: SYN | ACK, sequence: 500, acknowledgment: 101, sport: dport, dport: sport }),
+  out({ flags: ACK, sequence: 101, acknowledgment: 501, sport, dport }),
+];
+/** What goes on there, the other end first: without a record of it, nobody would have asked for that. */
+const goingOn = (sport = 1000, dport = 80) => [
+  back({ flags: ACK, sequence: 501, acknowledgment: 101, sport: dport, dport: sport }, 20),
+  out({ flags: ACK, sequence: 101, acknowledgment: 521, sport, dport }, 20),
 ];
 const back1000 = () => {
   const payload = udp(THEIRS, OURS, data(20), { sport: 2000, dport: 1000 });
@@ -105,16 +116,57 @@ const OUT_ONLY = {
   ],
 };
 
-type Said = Uint8Array | Case["wire"][number];
+/** The same, but not to their port 22. */
+const OUT_BUT_22 = {
+  policies: [
+    {
+      ...OUT_ONLY.policies[0],
+      egress: [{ action: "deny", protocol: "tcp", ports: [22] }, { action: "allow" }],
+    },
+  ],
+};
 
-/** In this order, between a policy that lets out and not in. */
-function conversation(said: readonly Said[]): Case {
+/** What goes out may, and everyone may come to our port 443. */
+const OUT_AND_443 = {
+  policies: [
+    { ...OUT_ONLY.policies[0], ingress: [{ action: "allow", protocol: "tcp", ports: [443] }] },
+  ],
+};
+
+type Said = Uint8Array | Case["wire"][number] | { readonly policies: object[] };
+
+const isPacket = (one: Said) => one instanceof Uint8Array;
+const isDatagram = (one: Said) => "from" in one;
+const isPolicy = (one: Said) => "policies" in one;
+
+/** In this order, between a policy that lets out and not in, until another comes. */
+function conversation(said: readonly Said[], policy: object = OUT_ONLY): Case {
   return {
-    policy: OUT_ONLY,
-    order: said.map((one) => (one instanceof Uint8Array ? "d" : "w")).join(""),
-    device: said.filter((one) => one instanceof Uint8Array),
-    wire: said.flatMap((one) => (one instanceof Uint8Array ? [] : [one])),
+    order: `p${said.map((one) => (isPacket(one) ? "d" : isPolicy(one) ? "p" : "w")).join("")}`,
+    policies: [policy, ...said.filter(isPolicy)],
+    device: said.filter(isPacket),
+    wire: said.filter(isDatagram),
   };
+}
+
+const FLOWS = 64;
+/** SYNs for ten times as many records as there are. */
+const FLOOD = 10 * FLOWS;
+
+/** Connections go on while strangers open ten times what there is room for, and never answer. */
+function flood(): Case {
+  const ours = [1000, 2000, 3000];
+  const syns = Array.from({ length: FLOOD }, (_, i) => {
+    const fields = { sport: 1024 + i, dport: 443, sequence: i, flags: SYN };
+    return fromB(segment(`10.244.2.${2 + (i % 250)}`, OURS, fields, 0));
+  });
+  const tenth = FLOOD / 10;
+  const all = Array.from({ length: 10 }, (_, i) => [
+    ...syns.slice(i * tenth, (i + 1) * tenth),
+    ...ours.flatMap((port) => goingOn(port)),
+  ]);
+  const said = [...ours.flatMap((port) => opened(port)), ...all.flat()];
+  return { ...conversation(said, OUT_AND_443), flows: FLOWS };
 }
 
 export const CASES: Readonly<Record<string, Case>> = {
@@ -198,14 +250,14 @@ export const CASES: Readonly<Record<string, Case>> = {
     out({ flags: ACK, sequence: 101, acknowledgment: 501 }, 100),
   ]),
   "state-resets": conversation([
-    ...OPENED,
+    ...opened(),
     back({ flags: RST, sequence: 501 + 70_000 }),
     back({ flags: RST, sequence: 501 + 1000 }),
     out({ flags: ACK, sequence: 101, acknowledgment: 501 }, 10),
     back({ flags: RST, sequence: 501 }),
   ]),
   "state-late-fin": conversation([
-    ...OPENED,
+    ...opened(),
     out({ flags: FIN | ACK, sequence: 101, acknowledgment: 501 }),
     back({ flags: ACK, sequence: 501, acknowledgment: 102 }, 100),
     back({ flags: FIN | ACK, sequence: 601, acknowledgment: 102 }),
@@ -214,6 +266,17 @@ export const CASES: Readonly<Record<string, Case>> = {
     back({ flags: FIN | ACK, sequence: 601, acknowledgment: 102 }),
     out({ flags: ACK, sequence: 102, acknowledgment: 602 }),
     back({ flags: ACK, sequence: 90_000, acknowledgment: 102 }),
+  ]),
+  "state-syn-flood": flood(),
+  "state-policy-change": conversation([
+    ...opened(1000, 80),
+    ...opened(1001, 22),
+    ...goingOn(1000, 80),
+    ...goingOn(1001, 22),
+    OUT_BUT_22,
+    ...goingOn(1000, 80),
+    ...goingOn(1001, 22),
+    ...goingOn(1000, 80),
   ]),
   "state-udp-reply": conversation([
     back1000(),

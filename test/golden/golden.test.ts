@@ -24,10 +24,8 @@ describe.each(names.map(({ name }) => name))("golden packets: %s", (name) => {
   const packets = (part: string) => readPcap(readFileSync(file(part)));
 
   it("come out as they did, and are counted as they were", async () => {
-    const { order, policy } = CASES[name]!;
     const result = await run({
-      ...(order && { order }),
-      ...(policy && { policy }),
+      ...CASES[name]!,
       device: packets("device-in.pcap"),
       wire: packets("wire-in.pcap").map(offTheWire),
     });

@@ -11,14 +11,17 @@ export interface Result {
   readonly counters: Counters;
 }
 
-export async function run({ device, wire, order, policy }: Case): Promise<Result> {
-  const dataplane = await Dataplane.create(US);
+export async function run({ device, wire, order, policies = [], flows }: Case): Promise<Result> {
+  const dataplane = await Dataplane.create({ ...US, ...(flows && { flows }) });
   dataplane.setPeers(PEERS);
-  if (policy) dataplane.setPolicy(policy);
-  const [outward, inward] = [device.values(), wire.values()];
+  const [outward, inward, rules] = [device.values(), wire.values(), policies.values()];
   const turns = order ?? "d".repeat(device.length) + "w".repeat(wire.length);
-  const outcomes = [...turns].map((turn) => {
+  const outcomes = [...turns].flatMap((turn) => {
     if (turn === "d") return dataplane.fromDevice(outward.next().value!);
+    if (turn === "p") {
+      dataplane.setPolicy(rules.next().value!);
+      return [];
+    }
     const { from, data } = inward.next().value!;
     return dataplane.fromWire(data, from);
   });
