@@ -2,14 +2,21 @@
  * Carries what others ask for to somebody who may answer, and the answer back:
  * requests for space, and questions to a giver.
  */
-import type { Clock } from "./clock.js";
+import type { WeftError } from "../error.js";
+import { Budget } from "./budget.js";
+import { type Clock, oneOf } from "./clock.js";
+import { nodeId } from "./identity.js";
+import type { Log } from "./log.js";
 import { MAX_SEEN, type MessageOf } from "./message.js";
 import type { Session } from "./session.js";
+import type { Vacancies } from "./vacancies.js";
 
 /** Errands of others that a node carries on at one time. */
 export const MAX_CARRIED = 256;
 /** How long it waits for the answer to one of them, in milliseconds. */
 export const CARRIED_FOR = 8_000;
+/** Refusals that the log tells of, at once and per second after that. */
+const TOLD = { burst: 10, rate: 0.2 };
 
 export type Errand = MessageOf<"lease-request"> | MessageOf<"lease-question">;
 type Refusal = MessageOf<"lease-refusal">;
@@ -25,42 +32,53 @@ interface Carried {
 
 export interface CarrierParts {
   readonly clock: Clock;
-  /** Of these sessions, that by which an errand goes on; nothing when it is vain. */
-  choose(errand: Errand, sessions: readonly Session[]): Session | undefined;
+  readonly log: Log;
+  /** This node's id. */
+  readonly own: string;
+  readonly vacancies: Vacancies;
+  /** The open sessions. */
   sessions(): readonly Session[];
-  /** Nobody is left to be asked. */
-  refuse(back: Session, errand: Errand, reason: string): void;
 }
 
 export class Carrier {
   readonly #parts: CarrierParts;
   /** By the public key of who asks. */
   readonly #carried = new Map<string, Carried>();
+  readonly #told: Budget;
 
   constructor(parts: CarrierParts) {
     this.#parts = parts;
+    this.#told = new Budget(parts.clock, TOLD.burst, TOLD.rate);
   }
 
   stop(): void {
     for (const { forget } of this.#carried.values()) forget();
   }
 
-  /** To a neighbour that was not asked yet; back with the reason when there is none. */
-  carry(back: Session, errand: Errand, reason: string) {
-    const { clock, sessions, choose, refuse } = this.#parts;
-    const { for: to, seen } = errand;
-    this.#carried.get(to)?.forget();
-    const fresh = sessions().filter(({ peer }) => !seen.includes(peer.id));
-    const isEnough = seen.length >= MAX_SEEN || this.#carried.size >= MAX_CARRIED;
-    const next = isEnough ? undefined : choose(errand, fresh);
-    if (!next) return refuse(back, errand, reason);
-    const cancel = clock.after(CARRIED_FOR, () => this.#carried.delete(to));
-    const forget = () => {
-      cancel();
-      this.#carried.delete(to);
-    };
-    this.#carried.set(to, { errand, back, reason, forget });
-    next.send(errand);
+  /** To another, if that one may know better than this node; else back with the reason. */
+  passOn(back: Session, errand: Errand, error: WeftError): void {
+    const reason = `${error.message}; ${error.remedy}`;
+    const seen = union(errand.seen, [this.#parts.own, nodeId(errand.for)]);
+    const further = { ...errand, seen };
+    if (CARRIED.has(error.code)) this.#carry(back, further, reason);
+    else this.#refuse(back, further, reason);
+  }
+
+  /** The giver of what is asked about, or who has space, or by chance; nobody when no record tells of space. */
+  choose(
+    errand: Errand,
+    sessions: readonly Session[],
+    { anybody = false } = {},
+  ): Session | undefined {
+    const { clock, vacancies } = this.#parts;
+    const one = oneOf(clock, sessions);
+    if (errand.type === "lease-question") {
+      return sessions.find(({ peer }) => peer.publicKey === errand.of) ?? one;
+    }
+    const ids = sessions.map(({ peer }) => peer.id);
+    const best = vacancies.best(ids, errand.networks);
+    if (best !== undefined) return sessions.find(({ peer }) => peer.id === best);
+    return anybody || vacancies.exist(errand.networks) ? one : undefined;
   }
 
   /** The answer has come: gives the session to send it back by. */
@@ -75,9 +93,38 @@ export class Carrier {
     const carried = this.#carried.get(to);
     if (!carried) return;
     const { errand, back } = carried;
-    this.carry(back, { ...errand, seen: union(errand.seen, seen) }, reason);
+    this.#carry(back, { ...errand, seen: union(errand.seen, seen) }, reason);
+  }
+
+  /** To a neighbour that was not asked yet; back with the reason when there is none. */
+  #carry(back: Session, errand: Errand, reason: string) {
+    const { clock, sessions } = this.#parts;
+    const { for: to, seen } = errand;
+    this.#carried.get(to)?.forget();
+    const fresh = sessions().filter(({ peer }) => !seen.includes(peer.id));
+    const isEnough = seen.length >= MAX_SEEN || this.#carried.size >= MAX_CARRIED;
+    const next = isEnough ? undefined : this.choose(errand, fresh);
+    if (!next) return this.#refuse(back, errand, reason);
+    const cancel = clock.after(CARRIED_FOR, () => this.#carried.delete(to));
+    const forget = () => {
+      cancel();
+      this.#carried.delete(to);
+    };
+    this.#carried.set(to, { errand, back, reason, forget });
+    next.send(errand);
+  }
+
+  #refuse(back: Session, errand: Errand, reason: string): void {
+    const { for: to, seen } = errand;
+    back.send({ type: "lease-refusal", for: to, reason, seen });
+    if (!this.#told.spend(1)) return;
+    const who = "name" in errand ? errand.name : nodeId(to);
+    this.#parts.log.warn(`refused a lease to ${who} at ${back.remote}: ${reason}`);
   }
 }
+
+/** What was refused for such a reason, another node may grant. */
+const CARRIED = new Set(["NETWORK_FULL", "NOT_HERE", "NOT_NOW"]);
 
 /** Both lists as one set, up to what a message can hold. */
 export const union = (a: readonly string[], b: readonly string[]): string[] =>

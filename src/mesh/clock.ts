@@ -22,3 +22,7 @@ export function every(clock: Clock, ms: number, fn: () => void): () => void {
   again();
   return () => cancel();
 }
+
+/** One of them by chance; nothing where there are none. */
+export const oneOf = <T>(clock: Clock, all: readonly T[]): T | undefined =>
+  all[Math.floor(clock.random() * all.length)];

@@ -4,7 +4,7 @@
  */
 import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
-import { type Clock, every } from "./clock.js";
+import { type Clock, every, oneOf } from "./clock.js";
 import type { Log } from "./log.js";
 import { MAX_RECORDS, type Members } from "./members.js";
 import { MAX_IDS, type MessageOf } from "./message.js";
@@ -110,7 +110,7 @@ export class Gossip {
 
   #compareWithOne(): void {
     const sessions = this.#parts.sessions();
-    const one = sessions[Math.floor(this.#parts.clock.random() * sessions.length)];
+    const one = oneOf(this.#parts.clock, sessions);
     if (one) this.compare(one);
   }
 

@@ -8,7 +8,7 @@ import type { Proof } from "../lease/grant.js";
 import type { Store } from "../lease/store.js";
 import { type PolicyDocument, readPolicy } from "../policy/document.js";
 import { Budget } from "./budget.js";
-import { type Clock, every } from "./clock.js";
+import { type Clock, every, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
 import type { Log } from "./log.js";
 import type { MessageOf } from "./message.js";
@@ -91,7 +91,7 @@ export class Policies {
     this.#cancel = every(this.#parts.clock, TELL_EVERY, () => {
       const { clock, sessions } = this.#parts;
       const all = sessions();
-      const one = all[Math.floor(clock.random() * all.length)];
+      const one = oneOf(clock, all);
       if (one) this.opened(one);
     });
   }

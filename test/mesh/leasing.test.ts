@@ -6,15 +6,15 @@ import { FENCE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { giveWord } from "../../src/lease/word.js";
-import { Identity } from "../../src/mesh/identity.js";
 import {
   ALONE_AFTER,
   ASKED,
-  FAREWELL,
   FREE_SAID_AFTER,
   HALVED,
   REMIND_EVERY,
-} from "../../src/mesh/leasing.js";
+} from "../../src/mesh/giving.js";
+import { Identity } from "../../src/mesh/identity.js";
+import { FAREWELL } from "../../src/mesh/leasing.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { type Message, parseMessage } from "../../src/mesh/message.js";
 import type { Connection } from "../../src/mesh/transport.js";

@@ -1,0 +1,267 @@
+/**
+ * How this node gives from its space to those who ask, and learns which of its
+ * gifts are not held. docs/leases.md draws the exchange.
+ */
+import { WeftError } from "../error.js";
+import type { Allocator } from "../lease/allocator.js";
+import type { Fence } from "../lease/fence.js";
+import type { Cluster } from "../lease/genesis.js";
+import { type Proof, subnetOf } from "../lease/grant.js";
+import { giveWord } from "../lease/word.js";
+import { Budget } from "./budget.js";
+import type { Carrier } from "./carrier.js";
+import { type Clock, oneOf } from "./clock.js";
+import { type Identity, nodeId } from "./identity.js";
+import type { Log } from "./log.js";
+import type { MessageOf } from "./message.js";
+import type { NodeRecord } from "./record.js";
+import type { Session } from "./session.js";
+
+/** What one session may ask for itself and for others, at once and per second after that. */
+export const ASKED = { own: { burst: 16, rate: 0.5 }, others: { burst: 256, rate: 16 } };
+/** How often space is given, at once and per second after that; who asks more often gets single leases. */
+export const HALVED = { burst: 8, rate: 0.2 };
+/** How long after a change of the free space the others are told, in milliseconds: more may change. */
+export const FREE_SAID_AFTER = 1_000;
+/** A session with a member that lasted so long, in milliseconds, has brought what this node's disk does not know. */
+export const COMPARED_AFTER = 5_000;
+/** How long a node waits for that before it gives, in milliseconds. */
+export const ALONE_AFTER = 300_000;
+/** How long a node waits to see what it gave in a record, before it tells the receiver again; one of them each time. Milliseconds. */
+export const REMIND_EVERY = 60_000;
+
+type Request = MessageOf<"lease-request">;
+type Question = MessageOf<"lease-question">;
+type Return = MessageOf<"lease-return">;
+
+/** Who has a name, and who gave that node its lease, in words. */
+export interface Bearer {
+  readonly id: string;
+  readonly giver?: string;
+}
+
+export interface GivingParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly identity: Identity;
+  readonly cluster: Cluster;
+  readonly allocator: Allocator;
+  readonly fence: Fence;
+  readonly carrier: Carrier;
+  /** The open sessions. */
+  sessions(): readonly Session[];
+  bearer(name: string): Bearer | undefined;
+  /** The record of the node of this id, if it is a member. */
+  member(id: string): NodeRecord | undefined;
+  /** `isSure` from now on. */
+  becameSure(): void;
+  /** There is another amount of free space: tell the others. */
+  publish(): void;
+  /** `sought` may say something else now. */
+  changed(): void;
+  /** Runs what a timer set off: a full disk must not end the node. */
+  safely(act: () => void): void;
+}
+
+export class Giving {
+  readonly #parts: GivingParts;
+  readonly #halved: Budget;
+  readonly #asked = new WeakMap<Session, { readonly own: Budget; readonly others: Budget }>();
+  /** A gift that may have been lost on its way, and the id of the node that is to be told of it again. */
+  #reminder: { readonly id: string; readonly proof: Proof } | undefined;
+  #isSure: boolean;
+  /** The free space, as it was said last. */
+  #said = "";
+  #cancelSay: (() => void) | undefined;
+  #cancelRemind: (() => void) | undefined;
+  #cancels: (() => void)[] = [];
+
+  /** @param restarted this node's disk knows of others: it may be a backup, and not know all */
+  constructor(parts: GivingParts, restarted: boolean) {
+    this.#parts = parts;
+    this.#halved = new Budget(parts.clock, HALVED.burst, HALVED.rate);
+    this.#isSure = !restarted;
+  }
+
+  /** Whether all that this node gave is known: its disk could be of an earlier time. */
+  get isSure(): boolean {
+    return this.#isSure;
+  }
+
+  start(): void {
+    if (!this.#isSure) this.#cancels.push(this.#after(ALONE_AFTER, () => this.#becomeSure()));
+    this.#remindLater();
+  }
+
+  stop(): void {
+    this.#cancelSay?.();
+    this.#cancelRemind?.();
+    for (const cancel of this.#cancels.splice(0)) cancel();
+  }
+
+  opened(session: Session): void {
+    this.#sendReminder(session);
+    if (this.#isSure) return;
+    this.#cancels.push(this.#after(COMPARED_AFTER, () => this.#compared(session)));
+  }
+
+  /** The id of a node to hold a session with for now: it is to be told something. */
+  get sought(): string | undefined {
+    return this.#reminder?.id;
+  }
+
+  /** The free space, to be said in the record; nothing when there is none to give. */
+  sayFree(): (number | null)[] | undefined {
+    const free = this.#free;
+    this.#said = free.join();
+    return free.some((log2) => log2 !== null) ? free : undefined;
+  }
+
+  /** The free space is another. */
+  sayFreeSoon(): void {
+    const { publish } = this.#parts;
+    this.#cancelSay ??= this.#after(FREE_SAID_AFTER, () => {
+      this.#cancelSay = undefined;
+      if (this.#free.join() !== this.#said) publish();
+    });
+  }
+
+  requested(session: Session, request: Request) {
+    const { carrier, log } = this.#parts;
+    const { name, for: to } = request;
+    const answer = this.#answer(session, request);
+    if (answer instanceof WeftError) return carrier.passOn(session, request, answer);
+    log.info(`gave ${answer.map(subnetOf).join(", ")} to ${name}`, { id: nodeId(to) });
+    this.sayFreeSoon();
+    this.#remindLater();
+    session.send({ type: "lease-grant", proofs: answer.map((proof) => [...proof]) });
+  }
+
+  questioned(session: Session, question: Question) {
+    const { identity, cluster, allocator, fence, carrier } = this.#parts;
+    const { for: to, of, nonce } = question;
+    const isMine = of === identity.publicKey && !fence.isClosed && this.#isSure;
+    if (!this.#mayAsk(session, to)) return carrier.passOn(session, question, TOO_OFTEN);
+    if (!isMine) return carrier.passOn(session, question, NOT_HERE);
+    const word = giveWord(identity, cluster, { to, nonce, gifts: allocator.counting(to) });
+    session.send({ type: "lease-word", word });
+  }
+
+  /** Only the holder itself can say so, and it has written it down before. */
+  returned({ peer }: Session, { gifts }: Return): void {
+    const { allocator, log, member } = this.#parts;
+    const prefixes = allocator.returned(peer.publicKey, gifts, member(peer.id)?.leases ?? []);
+    if (prefixes.length === 0) return;
+    log.info(`got back ${prefixes.join(", ")}`, { id: peer.id });
+    this.sayFreeSoon();
+  }
+
+  #answer(session: Session, { name, for: to, networks, have }: Request): Proof[] | WeftError {
+    const { bearer, fence, allocator, log } = this.#parts;
+    const known = bearer(name);
+    if (known && known.id !== nodeId(to)) return nameTaken(name, known);
+    if (!this.#mayAsk(session, to)) return TOO_OFTEN;
+    if (fence.isClosed || !this.#isSure) return NOT_NOW;
+    try {
+      const sparing = have.length > 0 || !this.#halved.spend(1);
+      return allocator.give(to, networks, { have, sparing });
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      log.error(error.message, { remedy: error.remedy });
+      return cannotWrite(error.code);
+    }
+  }
+
+  /** Keys can be made up: what comes through one session is bounded. */
+  #mayAsk(session: Session, to: string): boolean {
+    const { clock } = this.#parts;
+    const budget = ({ burst, rate }: { burst: number; rate: number }) =>
+      new Budget(clock, burst, rate);
+    const known = this.#asked.get(session);
+    const budgets = known ?? { own: budget(ASKED.own), others: budget(ASKED.others) };
+    if (!known) this.#asked.set(session, budgets);
+    return (to === session.peer.publicKey ? budgets.own : budgets.others).spend(1);
+  }
+
+  /**
+   * Of what this node gave and nobody shows, the receiver may not have heard, and may have taken
+   * another's gift meanwhile. It is told again, and gives back what it does not need.
+   */
+  #remindLater(): void {
+    this.#cancelRemind ??= this.#after(REMIND_EVERY, () => {
+      this.#cancelRemind = undefined;
+      this.#remind();
+    });
+  }
+
+  #remind(): void {
+    const { clock, allocator, sessions, member, changed } = this.#parts;
+    this.#reminder = undefined;
+    const lost = allocator.unseen.map((proof) => ({ id: nodeId(proof.at(-1)!.to), proof }));
+    if (lost.length === 0) return;
+    this.#remindLater();
+    const here = lost.filter(({ id }) => member(id));
+    this.#reminder = oneOf(clock, here);
+    for (const session of sessions()) this.#sendReminder(session);
+    if (this.#reminder) changed();
+  }
+
+  #sendReminder(session: Session): void {
+    if (!this.#reminder || session.peer.id !== this.#reminder.id) return;
+    session.send({ type: "lease-grant", proofs: [[...this.#reminder.proof]] });
+    this.#reminder = undefined;
+  }
+
+  #compared({ isOpen, peer }: Session): void {
+    if (isOpen && this.#parts.member(peer.id)) this.#becomeSure();
+  }
+
+  #becomeSure(): void {
+    if (this.#isSure) return;
+    this.#isSure = true;
+    this.sayFreeSoon();
+    this.#parts.becameSure();
+  }
+
+  #after(ms: number, act: () => void): () => void {
+    const { clock, safely } = this.#parts;
+    return clock.after(ms, () => safely(act));
+  }
+
+  get #free(): (number | null)[] {
+    const { allocator, fence } = this.#parts;
+    return fence.isClosed || !this.#isSure ? [] : allocator.free;
+  }
+}
+
+const NOT_HERE = new WeftError(
+  "NOT_HERE",
+  "the node that gave the lease was not found",
+  "start it; or, if it is gone for good, move the state directory away to join anew",
+);
+
+const NOT_NOW = new WeftError(
+  "NOT_NOW",
+  "the node that was asked gives nothing before it has compared what it knows with others",
+  "it will in a moment; see its weft status",
+);
+
+const TOO_OFTEN = new WeftError(
+  "TOO_OFTEN",
+  "too many requests come this way",
+  "they will be heard again in a moment",
+);
+
+const cannotWrite = (code: string): WeftError =>
+  new WeftError(code, "the owner of the free space cannot write to its disk", "make room there");
+
+const nameTaken = (name: string, { id, giver }: Bearer): WeftError =>
+  new WeftError(
+    "NAME_TAKEN",
+    `the name ${name} belongs to another identity (${id})`,
+    `start with the state directory that the name had before, or choose another --name${
+      giver === undefined
+        ? ""
+        : `; or, if that host is gone for good, on ${giver}: weft forget ${name} --certain`
+    }`,
+  );
