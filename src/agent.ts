@@ -107,7 +107,11 @@ export class Agent {
       { secrets: config.secrets },
     );
     this.#transport = transport;
-    const mesh = this.#makeMesh(claim, { transport, datapath: io });
+    const mesh = this.#makeMesh(claim, {
+      transport,
+      datapath: io,
+      explain: (packet, peer) => control.tried({ packet, direction: "in", peer }),
+    });
     const watch = new UnderlayWatch(config.underlay, claim.underlay, (to) => this.#move(to));
     const running = { config, log: this.#log, watch, core, publisher, mesh, io, mtu };
     this.#running = running;
@@ -115,24 +119,28 @@ export class Agent {
     const follower = new Follower(running, this.#fail);
     this.#follower = follower;
     this.#undo.push(() => follower.remove());
+    const control = new AgentControl(running, follower);
     mesh.on("change", () => follower.follow());
     await mesh.start();
     this.#undo.push(() => mesh.stop({ release: config.release }));
     follower.follow();
 
-    const control = new ControlServer(new AgentControl(running, follower), {
+    const server = new ControlServer(control, {
       socket: config.socket,
       ...(config.http && { http: config.http }),
     });
-    await control.start();
-    this.#undo.push(() => control.stop());
+    await server.start();
+    this.#undo.push(() => server.stop());
     this.#undo.push(every(systemClock, MEND_EVERY, () => follower.follow()));
     this.#undo.push(() => watch.rest());
     this.#undo.push(every(systemClock, LOOK_EVERY, () => this.#look()));
     await follower.rest();
   }
 
-  #makeMesh({ underlay }: Claim, parts: Pick<MeshParts, "transport" | "datapath">): Mesh {
+  #makeMesh(
+    { underlay }: Claim,
+    parts: Pick<MeshParts, "transport" | "datapath" | "explain">,
+  ): Mesh {
     const config = this.#config;
     const log = meshLog(this.#log);
     const founds = config.join.length === 0;

@@ -3,12 +3,15 @@ import { formatAddress } from "./address.js";
 import { Acl } from "./compile/acl.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
-import { Explainer, type Explanation } from "./explain/explain.js";
+import { explainReason } from "./core/reasons.js";
+import { Explainer, type Explanation, onwardOf } from "./explain/explain.js";
 import type { Question } from "./explain/question.js";
 import type { Follower } from "./follower.js";
 import type {
   Control,
   Counters,
+  Explained,
+  ExplainedThere,
   FlowRow,
   LeaseRow,
   PeerRow,
@@ -19,6 +22,7 @@ import type {
 } from "./http/view.js";
 import { nodeId } from "./mesh/identity.js";
 import type { Member } from "./mesh/member.js";
+import type { NodeTold } from "./mesh/message.js";
 import { policyAsJson, readPolicy } from "./policy/document.js";
 import { nameOf } from "./policy/place.js";
 import { absentNodes } from "./policy/resolver.js";
@@ -124,7 +128,16 @@ export class AgentControl implements Control {
     });
   }
 
-  explain(question: Question): Explanation {
+  async explain(question: Question, { here }: { readonly here: boolean }): Promise<Explained> {
+    const explanation = this.tried(question);
+    const onward = here ? undefined : onwardOf(explanation);
+    if (!onward) return { ...explanation, further: [] };
+    const { further, ...rest } = await this.#running.mesh.follow(onward);
+    return { ...explanation, further: further.map(withSentence), ...rest };
+  }
+
+  /** What becomes of it here. */
+  tried(question: Question): Explanation {
     const { places } = this.#follower.enforcer.rules;
     const { peers } = this.#follower.book;
     return this.#explainer.explain(question, { own: this.#follower.own(), peers, places });
@@ -158,6 +171,11 @@ export class AgentControl implements Control {
     };
   }
 }
+
+const withSentence = (told: NodeTold): ExplainedThere => ({
+  ...told,
+  ...(told.reason && { sentence: explainReason(told.reason) }),
+});
 
 /** A static peer says nothing about itself, so nothing is known but that it is there. */
 const pathOf = (

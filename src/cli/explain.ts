@@ -1,8 +1,9 @@
 /** `weft explain`: what would become of a packet, and which rule decides. */
 import { Command, Option } from "commander";
 import { WeftError } from "../error.js";
-import type { Explanation } from "../explain/explain.js";
 import { explain as askAgent } from "../http/client.js";
+import type { Explained, ExplainedThere } from "../http/view.js";
+import type { Unasked } from "../mesh/message.js";
 import { nameOf, type Place } from "../policy/place.js";
 import { exit } from "./exit.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
@@ -12,9 +13,10 @@ const HELP = `
 The agent's own code tries the packet on a copy of its memory: nothing is sent, no
 counter moves. Without --proto it is TCP if there is a port, else an echo request.
 
-This node judges what leaves it (egress) and what arrives at it (ingress). With --in
-it is asked about a packet that comes from a peer: the one that holds --src, or the
-one named by --peer. So run it on both sides.
+The node where a packet leaves judges its egress, the one where it arrives its
+ingress. So each node that the packet comes to is asked as well, and the last one's
+verdict counts. --here asks nobody else. With --in this node is asked about a packet
+that comes from a peer: the one that holds --src, or the one named by --peer.
 
 Exit code: 0 the packet goes on, 1 it does not, 2 there is no such packet.
 
@@ -35,11 +37,12 @@ interface Given {
   readonly packet?: string;
   readonly in?: boolean;
   readonly peer?: string;
+  readonly here?: boolean;
 }
 
 export const explain = (): Command =>
   new Command("explain")
-    .description("show what would become of a packet, stage by stage, and which rule decides")
+    .description("say what would become of a packet, and which rule decides")
     .addOption(new Option("--src <ADDR>", "source address"))
     .addOption(new Option("--dst <ADDR>", "destination address"))
     .addOption(new Option("--proto <PROTO>", "tcp, udp, icmp, icmpv6, sctp, or a number"))
@@ -48,18 +51,22 @@ export const explain = (): Command =>
     .addOption(new Option("--packet <HEX>", "a whole packet from its IP header on, instead"))
     .addOption(new Option("--in", "it comes from a peer"))
     .addOption(new Option("--peer <NAME>", "it comes from this peer"))
+    .addOption(new Option("--here", "only what this node does: ask no other"))
     .addOption(outputOption())
     .addOption(socketOption())
     .addHelpText("after", HELP)
-    .action(async ({ output, socket, ...given }: Given) => {
-      const answer = await askAgent(socket, questionOf(given));
-      process.stdout.write(output === "json" ? asJson(answer) : print(answer));
-      process.exitCode = GOES_ON.includes(answer.verdict) ? exit.ok : exit.failed;
+    .action(async ({ output, socket, here = false, ...given }: Given) => {
+      const answer = await askAgent(socket, questionOf(given), { here });
+      process.stdout.write(output === "json" ? asJson(answer) : print(answer, given));
+      const { verdict } = answer.further.at(-1) ?? answer;
+      process.exitCode = GOES_ON.includes(verdict) ? exit.ok : exit.failed;
     });
 
-const GOES_ON: readonly Explanation["verdict"][] = ["sent", "delivered"];
+const GOES_ON: readonly Explained["verdict"][] = ["sent", "delivered"];
 
-function questionOf({ src, dst, packet, ...given }: Omit<Given, "output" | "socket">): object {
+type Packet = Omit<Given, "output" | "socket" | "here">;
+
+function questionOf({ src, dst, packet, ...given }: Packet): object {
   const way = {
     ...(given.in && { direction: "in" }),
     ...(given.peer !== undefined && { peer: given.peer }),
@@ -80,8 +87,24 @@ function questionOf({ src, dst, packet, ...given }: Omit<Given, "output" | "sock
 
 const numberOr = (text: string): string | number => (/^\d+$/.test(text) ? Number(text) : text);
 
-function print(answer: Explanation): string {
-  const { stages, verdict, reason, sentence, rule, almost, counter } = answer;
+function print(answer: Explained, given: Packet): string {
+  const { further, unasked } = answer;
+  return [
+    part(answer),
+    ...further.map((told) => `on ${told.node}:\n${part(told)}`),
+    ...(unasked ? [silence(unasked, given)] : []),
+  ].join("\n");
+}
+
+function part({
+  stages,
+  verdict,
+  reason,
+  sentence,
+  rule,
+  almost,
+  counter,
+}: Explained | ExplainedThere): string {
   const rows = stages.flatMap(({ stage, saw, verdict, changes, rules = [] }) => [
     [stage, saw, verdict],
     ...rules.map((place) => ["", `  ${inWords(place)}`, ""]),
@@ -101,6 +124,12 @@ function print(answer: Explanation): string {
     ["counter", counter],
   ]);
   return `${table(["STAGE", "SAW", "VERDICT"], rows)}\n${end}`;
+}
+
+/** What is missing, and how to get it. */
+function silence({ node, from, why }: Unasked, { in: _, peer: __, ...packet }: Packet): string {
+  const flags = Object.entries(packet).map(([name, value]) => ` --${name} ${value}`);
+  return `${node} was not asked: ${why}\n  there: weft explain${flags.join("")} --in --peer ${from}\n`;
 }
 
 function inWords(place: Place): string {

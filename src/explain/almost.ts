@@ -3,7 +3,7 @@ import type { Core } from "../core/instance.js";
 import type { MetRule } from "./trace.js";
 
 /** By the core's numbers. */
-const FIELDS = ["applies", "peer", "protocol", "source ports", "ports"] as const;
+export const FIELDS = ["applies", "peer", "protocol", "source ports", "ports"] as const;
 export type Field = (typeof FIELDS)[number];
 
 /** What a person is most likely to have got wrong comes first. */

@@ -112,6 +112,16 @@ export class Explainer {
   }
 }
 
+/** The packet as it goes on, from its IP header on, and the peer that holds its destination. */
+export function onwardOf({
+  verdict,
+  peer,
+  datagrams: [first],
+}: Explanation): { readonly to: string; readonly packet: Uint8Array } | undefined {
+  if (verdict !== "sent" || peer === undefined || !first) return undefined;
+  return { to: peer, packet: first.bytes.subarray(ENCAP_SIZE) };
+}
+
 /** The rule that had the last word, and for a default which one nearly had it. */
 function decided(core: Core, records: readonly TraceRecord[], places: Surroundings["places"]) {
   const number = records.findLast(({ rule }) => rule !== 0)?.rule;

@@ -1,7 +1,7 @@
 /** What the stages left in a trace: `assembly/trace.ts` draws a record, and numbers the stages in this order. */
 import type { Core } from "../core/instance.js";
 
-const STAGES = [
+export const STAGES = [
   "decap",
   "parse",
   "offload",

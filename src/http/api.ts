@@ -30,7 +30,7 @@ export type Reading = (typeof READINGS)[number];
 /** `localhost`, `127.x.y.z` or `[::1]`, with or without a port. */
 const LOCAL_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
 
-export function answer(view: Control, question: Question): Answer {
+export async function answer(view: Control, question: Question): Promise<Answer> {
   const { method, url, host, origin, trusted } = question;
   // A page in this host's browser can make it send requests here. They carry an
   // Origin, or, when a name was rebound to a loopback address, a foreign Host.
@@ -50,19 +50,19 @@ export function answer(view: Control, question: Question): Answer {
     : { status: 200, type: METRICS_TYPE, body: metrics(view) };
 }
 
-function act(
+async function act(
   view: Control,
   control: (typeof CONTROLS)[string],
   { method, body }: Question,
   query: URLSearchParams,
-): Answer {
+): Promise<Answer> {
   const asked = method === "GET" || method === "POST" ? control[method] : undefined;
   if (!asked) {
     const allow = Object.keys(control).join(", ");
     return { ...refuse(405, `this path takes ${allow} only`), allow };
   }
   try {
-    return json(200, asked(view, query, body));
+    return json(200, await asked(view, query, body));
   } catch (error) {
     if (!(error instanceof WeftError)) throw error;
     const { code, message, remedy } = error;

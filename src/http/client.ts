@@ -1,9 +1,8 @@
 /** Asks the agent on this host, through its control socket. */
 import { request } from "node:http";
 import { WeftError } from "../error.js";
-import type { Explanation } from "../explain/explain.js";
 import type { Reading } from "./api.js";
-import type { FlowRow, PolicyReport, PolicyView, View } from "./view.js";
+import type { Explained, FlowRow, PolicyReport, PolicyView, View } from "./view.js";
 
 const TIMEOUT_MS = 5_000;
 /** Some hundred thousand routes. */
@@ -51,8 +50,12 @@ export const getPolicy = (socketPath: string): Promise<PolicyView | null> =>
   control(socketPath, "GET", "/v1/policy");
 
 /** @throws WeftError when the agent cannot make such a packet */
-export const explain = (socketPath: string, question: object): Promise<Explanation> =>
-  control(socketPath, "POST", "/v1/explain", JSON.stringify(question));
+export const explain = (
+  socketPath: string,
+  question: object,
+  options: { readonly here: boolean },
+): Promise<Explained> =>
+  control(socketPath, "POST", `/v1/explain?here=${options.here}`, JSON.stringify(question));
 
 /** Those between these addresses or prefixes. */
 export const flows = (

@@ -6,6 +6,7 @@ import type { Question } from "../explain/question.js";
 import { addresses } from "../policy/read.js";
 import type { Control, FlowRow } from "./view.js";
 
+/** What it gives, or a promise of that. */
 type Act = (control: Control, query: URLSearchParams, body: string) => unknown;
 
 export const CONTROLS: Readonly<Record<string, Readonly<{ GET?: Act; POST?: Act }>>> = {
@@ -26,7 +27,10 @@ export const CONTROLS: Readonly<Record<string, Readonly<{ GET?: Act; POST?: Act 
       return control.flows().filter((flow) => isAsked.every((fits) => fits(flow)));
     },
   },
-  "/v1/explain": { POST: (control, _, body) => control.explain(readQuestion(body)) },
+  "/v1/explain": {
+    POST: (control, query, body) =>
+      control.explain(readQuestion(body), { here: query.get("here") === "true" }),
+  },
 };
 
 /** In an address or a prefix, if one is given. */

@@ -95,7 +95,7 @@ export class ControlServer {
     const answered =
       body === undefined
         ? refuse(413, `the body is longer than ${MAX_BODY_BYTES} bytes`)
-        : this.#answer({ method, url, host, origin, trusted, body });
+        : await this.#answer({ method, url, host, origin, trusted, body });
     response.writeHead(answered.status, {
       "content-type": answered.type,
       "cache-control": "no-store",
@@ -107,9 +107,9 @@ export class ControlServer {
   }
 
   /** A reading that breaks is answered as such: asking must not stop the network. */
-  #answer(question: Question): Answer {
+  async #answer(question: Question): Promise<Answer> {
     try {
-      return answer(this.view, question);
+      return await answer(this.view, question);
     } catch (error) {
       return refuse(500, String(error));
     }

@@ -4,6 +4,7 @@ import type { RuleTraffic } from "../core/counters.js";
 import type { FlowView } from "../core/flows.js";
 import type { Explanation } from "../explain/explain.js";
 import type { Question } from "../explain/question.js";
+import type { Unasked } from "../mesh/message.js";
 import type { Place } from "../policy/place.js";
 
 export interface Status {
@@ -88,6 +89,19 @@ export type FlowRow = Omit<FlowView, "rule"> & {
   readonly rule: string | null;
 };
 
+/** By another node, of this name. */
+export interface ExplainedThere
+  extends Omit<Explanation, "direction" | "packet" | "datagrams" | "packets"> {
+  readonly node: string;
+}
+
+/** What becomes of a packet: at this node, and at those that it comes to after it, in turn. */
+export interface Explained extends Explanation {
+  readonly further: readonly ExplainedThere[];
+  /** It goes on to a node that could not be asked: why. */
+  readonly unasked?: Unasked;
+}
+
 /** The cluster's policy. */
 export interface PolicyView {
   readonly version: number;
@@ -121,8 +135,11 @@ export interface View {
 export interface Control extends View {
   flows(): readonly FlowRow[];
   policy(): PolicyView | null;
-  /** @throws WeftError EXPLAIN when no such packet can be */
-  explain(question: Question): Explanation;
+  /**
+   * Rejects with a WeftError EXPLAIN when no such packet can be.
+   * @param here no other node is asked
+   */
+  explain(question: Question, options: { readonly here: boolean }): Promise<Explained>;
   /**
    * Makes it the cluster's policy, or says what would come of that.
    * @param text YAML or JSON

@@ -18,12 +18,13 @@ import { contradiction, genesisOf } from "./founding.js";
 import type { Bearer } from "./giving.js";
 import { Gossip } from "./gossip.js";
 import { Identity, macOf, nodeId } from "./identity.js";
+import { Inquiries, type Onward } from "./inquiries.js";
 import { Leasing } from "./leasing.js";
 import { Links } from "./links.js";
 import { Liveness } from "./liveness.js";
 import { expiry, type Member, type Self, Standing } from "./member.js";
 import { Members } from "./members.js";
-import type { Message } from "./message.js";
+import type { Followed, Message } from "./message.js";
 import { Neighbourhood } from "./neighbourhood.js";
 import { Notary } from "./notary.js";
 import type { MeshOptions, MeshParts } from "./options.js";
@@ -64,6 +65,7 @@ interface Inside {
   readonly liveness: Liveness;
   readonly takings: Takings;
   readonly policies: Policies;
+  readonly inquiries: Inquiries;
   readonly paths: Paths | undefined;
   readonly standing: Standing;
 }
@@ -225,6 +227,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
     return (this.#inside ?? notJoined()).policies.apply(text);
   }
 
+  /** Asks the nodes on the way of a packet what becomes of it there. It takes `ANSWER_WITHIN` at most. */
+  async follow(onward: Onward): Promise<Followed> {
+    return (this.#inside ?? notJoined()).inquiries.follow(onward);
+  }
+
   /** A member as the dataplane is to see it. */
   peer(id: string): Peer | undefined {
     const record = id === this.#identity.id ? undefined : this.#view?.members.get(id);
@@ -302,6 +309,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#cancelGather?.();
     this.#inside?.gossip.stop();
     this.#inside?.policies.stop();
+    this.#inside?.inquiries.stop();
     this.#inside?.liveness.stop();
     this.#inside?.paths?.stop();
     await this.#links.stop();
@@ -434,6 +442,16 @@ export class Mesh extends EventEmitter<MeshEvents> {
       liveness,
       paths,
     });
+    const inquiries = new Inquiries({
+      clock,
+      own: this.#options.name,
+      explain: this.#parts.explain,
+      session: (id) => this.#links.to(id),
+      nameOf: (id) => this.#view?.members.get(id)?.name,
+      next: (to) => this.#nextTo(to),
+      failure: (id) => this.#links.failure(members.get(id)?.mesh ?? ""),
+      changed: () => this.#soon(),
+    });
     this.#inside = {
       cluster,
       members,
@@ -443,6 +461,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       liveness,
       takings,
       policies,
+      inquiries,
       paths,
       standing,
     };
@@ -503,6 +522,14 @@ export class Mesh extends EventEmitter<MeshEvents> {
     }
     const gift = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
     return { id: found.id, ...(gift && { giver: this.#nameOf(gift.from) }) };
+  }
+
+  /** Whom packets for the member of this name are handed to. */
+  #nextTo(name: string): { readonly id: string; readonly name: string } | undefined {
+    const members = this.#view?.members;
+    const target = this.#view?.bearer(name)?.id;
+    if (target === undefined || !members?.has(target)) return undefined;
+    return members.get(this.#inside?.paths?.nextTo(target) ?? target);
   }
 
   #nameOf(publicKey: string): string {
@@ -622,6 +649,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#introduce(session);
     this.#inside?.leasing.opened(session);
     this.#inside?.paths?.opened();
+    this.#inside?.inquiries.opened(session);
     this.#neighbourhood.isBack(session.peer.id);
     this.#soon();
     this.emit("change");
@@ -659,6 +687,10 @@ export class Mesh extends EventEmitter<MeshEvents> {
       case "policy-ask":
       case "policy-part":
         return this.#inside?.policies.received(session, message);
+      case "explain-ask":
+      case "explain-told":
+      case "explain-end":
+        return this.#inside?.inquiries.received(session, message);
       case "seek":
       case "offer":
         return this.#inside?.paths?.received(session, message);
@@ -679,6 +711,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const name = this.#inside?.members.get(id)?.name ?? session.remote;
     this.#inside?.paths?.closed(session);
     this.#inside?.policies.closed(session);
+    this.#inside?.inquiries.closed(session);
     if (reason.code !== "NOT_NEEDED") this.#parts.log.info(`the session with ${name} ended`);
     if (BROKEN.has(reason.code)) this.#neighbourhood.broke(id);
     this.#safely(() => this.#inside?.leasing.closed(session));
@@ -687,9 +720,13 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   #keep(): void {
-    const { leasing, paths } = this.#inside ?? {};
+    const { leasing, paths, inquiries } = this.#inside ?? {};
     this.#neighbourhood.keep({
-      needed: [...(leasing?.sought ?? []), ...(paths?.needed() ?? [])],
+      needed: [
+        ...(leasing?.sought ?? []),
+        ...(paths?.needed() ?? []),
+        ...(inquiries?.sought ?? []),
+      ],
       remembered: this.#state.remembered,
       thrifty: this.#leases.length > 0,
     });

@@ -1,5 +1,6 @@
 /** What two nodes say to each other. JSON, one message a frame; every field is checked, no field is extra. */
 import { z } from "zod";
+import { type Told, toldSchema } from "../explain/told.js";
 import { genesisSchema, MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_GIVEN, proofSchema } from "../lease/grant.js";
 import { nonceSchema, wordSchema } from "../lease/word.js";
@@ -20,6 +21,10 @@ export const MAX_GIFTS = 64;
 export const MAX_PATHS = 64;
 /** How many nodes one request for a lease may visit. */
 export const MAX_SEEN = 256;
+/** Of a packet that is to be tried: no jumbo frame holds more. */
+export const MAX_ASKED_BYTES = 9_216;
+/** How long who asks what becomes of a packet waits, in milliseconds. */
+export const ANSWER_WITHIN = 4_000;
 
 const count = z
   .int()
@@ -29,6 +34,11 @@ const count = z
 const bound = z.union([field.id, z.literal("")]);
 
 const version = z.tuple([field.id, z.int().min(1).max(MAX_VERSION)]);
+
+const base64 = z.string().regex(/^[A-Za-z0-9+/]+={0,2}$/);
+
+/** A node that was not asked what becomes of a packet, and who would have handed it the packet. */
+const unaskedSchema = z.strictObject({ node: field.name, from: field.name, why: field.sentence });
 
 const messageSchema = z.discriminatedUnion("type", [
   z.strictObject({
@@ -128,11 +138,28 @@ const messageSchema = z.discriminatedUnion("type", [
       .min(0)
       .max(MAX_PARTS - 1),
     /** Base64. */
-    bytes: z
-      .string()
-      .min(1)
-      .max(MAX_PART_TEXT)
-      .regex(/^[A-Za-z0-9+/]+={0,2}$/),
+    bytes: base64.max(MAX_PART_TEXT),
+  }),
+  z.strictObject({
+    type: z.literal("explain-ask"),
+    /** Names the question in its answers. */
+    n: count,
+    /** Milliseconds. */
+    within: z.int().min(1).max(ANSWER_WITHIN),
+    /** What this node would send the other, from the inner IP header on. */
+    packet: base64.max((MAX_ASKED_BYTES / 3) * 4),
+  }),
+  z.strictObject({
+    type: z.literal("explain-told"),
+    n: count,
+    /** Whose words they are. */
+    node: field.name,
+    told: toldSchema,
+  }),
+  z.strictObject({
+    type: z.literal("explain-end"),
+    n: count,
+    unasked: unaskedSchema.exactOptional(),
   }),
   z.strictObject({ type: z.literal("ping"), n: count }),
   z.strictObject({ type: z.literal("pong"), n: count }),
@@ -144,6 +171,15 @@ export const KINDS = messageSchema.options.map(({ shape }) => shape.type.value);
 
 export type Message = z.infer<typeof messageSchema>;
 export type MessageOf<T extends Message["type"]> = Extract<Message, { type: T }>;
+
+export type Unasked = z.infer<typeof unaskedSchema>;
+/** What becomes of a packet at a node. */
+export type NodeTold = Told & { readonly node: string };
+/** What becomes of a packet behind this node: at each that it comes to, and why not at the next. */
+export interface Followed {
+  readonly further: readonly NodeTold[];
+  readonly unasked?: Unasked;
+}
 
 /** Nothing when the text is not a message of ours. */
 export function parseMessage(text: string): Message | undefined {

@@ -1,5 +1,6 @@
 /** What a node is told at its start: what to do, and with what. */
 import type { Prefix } from "../address.js";
+import type { Explanation } from "../explain/explain.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Store } from "../lease/store.js";
 import type { Clock } from "./clock.js";
@@ -15,6 +16,8 @@ export interface MeshParts {
   readonly log: Log;
   /** Without one, nothing is probed, and packets for a member go to the VTEP in its record. */
   readonly datapath?: DataPath | undefined;
+  /** Tries a packet that comes from the member of this name, for other nodes. */
+  readonly explain?: ((packet: Uint8Array, from: string) => Explanation) | undefined;
   /** Who opens the records of a cluster; nodes of one process may share one. */
   readonly notary?: ((cluster: Cluster) => Notary) | undefined;
 }

@@ -156,6 +156,12 @@ export class Paths {
     };
   }
 
+  /** Whom packets for this member are handed to: itself, or the one that carries them. */
+  nextTo(id: string): string {
+    const course = this.#reaches.get(id)?.used?.course;
+    return course?.kind === "via" ? course.neighbour : id;
+  }
+
   /** Ids of the members that are reached through one of these. */
   through(neighbours: ReadonlySet<string>): string[] {
     return [...this.#reaches.values()]

@@ -8,7 +8,7 @@ import { type Groups, readSelectors, type Selector } from "./selector.js";
 export const DIRECTIONS = ["egress", "ingress"] as const;
 export type Direction = (typeof DIRECTIONS)[number];
 
-const ACTIONS = ["allow", "deny", "pass", "log"] as const;
+export const ACTIONS = ["allow", "deny", "pass", "log"] as const;
 export type Action = (typeof ACTIONS)[number];
 
 /** A packet meets a rule when it fits all that the rule says. */

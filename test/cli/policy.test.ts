@@ -169,6 +169,29 @@ counter  in.dropped.denied-ingress
 `);
   });
 
+  const TO_H2 = ["explain", "--src", "10.244.7.5", "--dst", "10.244.8.80", "--dport"];
+
+  it("goes on where the packet does, and the last node's verdict counts", async () => {
+    const { code, stdout } = await weft([...TO_H2, "443", "--socket", await serve()]);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(
+      /^verdict +sent\n(.*\n)*\non h2:\nSTAGE .*\n(.*\n)*verdict +dropped: denied-/m,
+    );
+  });
+
+  it("says who could not be asked, and what to run there", async () => {
+    const { code, stdout } = await weft([...TO_H2, "22", "--socket", await serve()]);
+    expect(code).toBe(0);
+    expect(stdout).toContain(
+      `\nh2 was not asked: it did not answer in time\n  there: weft ${TO_H2.join(" ")} 22 --in --peer h1\n`,
+    );
+  });
+
+  it("asks nobody else with --here", async () => {
+    const { stdout } = await weft([...TO_H2, "443", "--here", "--socket", await serve()]);
+    expect(stdout).not.toContain("on h2:");
+  });
+
   it("takes a whole packet, and prints JSON", async () => {
     const hex = "4500001c00010000401165cf0af401050af40250c00000350008f1a2";
     const argv = ["explain", "--packet", hex, "--peer", "h2", "-o", "json"];

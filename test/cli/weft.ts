@@ -7,10 +7,9 @@ import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
-import type { Explanation } from "../../src/explain/explain.js";
 import type { Question } from "../../src/explain/question.js";
 import { ControlServer } from "../../src/http/server.js";
-import type { Control, Counters, FlowRow } from "../../src/http/view.js";
+import type { Control, Counters, Explained, FlowRow } from "../../src/http/view.js";
 
 export const WEFT = fileURLToPath(new URL("../../dist/cli/weft.js", import.meta.url));
 
@@ -124,7 +123,7 @@ export const POLICY = `{"policies": [
 
 const [ALLOWING, DENYING] = COUNTERS.rules;
 
-export const EXPLANATION: Explanation = {
+export const EXPLANATION: Explained = {
   direction: "in",
   stages: [
     {
@@ -150,6 +149,26 @@ export const EXPLANATION: Explanation = {
   peer: "h2",
   datagrams: [],
   packets: [],
+  further: [],
+};
+
+/** It goes on to h2, where it comes to the same end. */
+export const BOTH_SIDES: Explained = {
+  direction: "out",
+  stages: [{ stage: "route", saw: "the way to h2", verdict: "goes on", changes: [] }],
+  verdict: "sent",
+  counter: "out.delivered",
+  peer: "h2",
+  datagrams: [],
+  packets: [],
+  further: [{ node: "h2", ...EXPLANATION }],
+};
+
+/** It goes on to h2, which does not answer. */
+export const ONE_SIDE: Explained = {
+  ...BOTH_SIDES,
+  further: [],
+  unasked: { node: "h2", from: "h1", why: "it did not answer in time" },
 };
 
 /** What the agent was asked to explain. */
@@ -176,9 +195,10 @@ export const view = (healthy = true): Control => ({
       absent: text.includes("node:h9") ? ["h9"] : [],
     };
   },
-  explain: (question) => {
+  explain: async (question, { here }) => {
     asked.push(question);
-    return EXPLANATION;
+    if ("packet" in question || question.direction === "in" || here) return EXPLANATION;
+    return "dport" in question && question.dport === 22 ? ONE_SIDE : BOTH_SIDES;
   },
   status: () => ({
     name: "h1",

@@ -16,6 +16,17 @@ const proof = proofFor(identity(2), 2).map((grant) => ({ ...grant }));
 const digest = "00".repeat(32);
 const seal = structuredClone(sealPolicy(identity(2), cluster, { proof, version: 1, text: "{}" }));
 
+const place = {
+  direction: "ingress",
+  tier: "default",
+  kind: "rule",
+  action: "deny",
+  isShadow: false,
+  policy: "web",
+  index: 0,
+  line: 5,
+};
+
 /** One right message of each kind. */
 const right: { readonly [kind: string]: { [key: string]: Json } } = {
   hello: { protocol: 1, key, instance: id, signature: "00".repeat(64) },
@@ -52,6 +63,29 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
   "policy-heard": { seal },
   "policy-ask": { digest, part: 0 },
   "policy-part": { digest, part: 0, bytes: "e30=" },
+  "explain-ask": { n: 1, within: 4_000, packet: "RQ==" },
+  "explain-told": {
+    n: 1,
+    node: "h2",
+    told: {
+      stages: [
+        {
+          stage: "police",
+          saw: "a rule met",
+          verdict: "denied-ingress",
+          changes: [{ field: "ttl", from: "64", to: "63" }],
+          rules: [place],
+        },
+      ],
+      verdict: "answered",
+      reason: "denied-ingress",
+      rule: place,
+      almost: { rule: place, field: "ports" },
+      counter: "in.answered",
+      peer: "h1",
+    },
+  },
+  "explain-end": { n: 1, unasked: { node: "h3", from: "h2", why: "no" } },
   ping: { n: 1 },
   pong: { n: 1 },
   bye: { code: "LOST", reason: "no" },
@@ -95,12 +129,17 @@ const NUMBERS = [
 ];
 const DEEP = "[".repeat(10_000) + "]".repeat(10_000);
 /** Fields that a right message may lack. */
-const OPTIONAL = new Set(["of", "path"]);
+const OPTIONAL: { readonly [kind: string]: string } = {
+  offer: "path",
+  "explain-told": "from rules policy index line reason rule almost peer",
+  "explain-end": "unasked",
+};
 const ANYWHERE = ["null", "true", "0.5", '"\\u0000"', "{}", "[[]]", DEEP, '{"length":1}'];
 
 /** Wrong texts for the place where this value stands, each with what is wrong about it. */
-function* wrong(value: Json): Generator<string> {
-  yield* ANYWHERE;
+function* wrong(kind: string, value: Json): Generator<string> {
+  const optional = OPTIONAL[kind]?.split(" ") ?? [];
+  yield* ANYWHERE.filter((text) => typeof value !== "boolean" || text !== "true");
   if (typeof value === "number") yield* NUMBERS;
   if (typeof value === "string") {
     yield JSON.stringify(`${value}\n`);
@@ -114,7 +153,7 @@ function* wrong(value: Json): Generator<string> {
     }
     for (const [name, inner] of Object.entries(value)) {
       const { [name]: _, ...rest } = value;
-      if (!OPTIONAL.has(name)) yield JSON.stringify(rest);
+      if (!optional.includes(name)) yield JSON.stringify(rest);
       yield JSON.stringify({ ...rest, [name]: [inner] });
     }
   }
@@ -131,7 +170,7 @@ describe("with anything in it made wrong it is no message:", () => {
     const taken: string[] = [];
     let tried = 0;
     for (const path of places(whole)) {
-      for (const text of wrong(at(whole, path))) {
+      for (const text of wrong(kind, at(whole, path))) {
         const changed = replaced(whole, path, text);
         tried++;
         if (parseMessage(changed)) taken.push(`${path.join(".")}: ${changed.slice(0, 300)}`);

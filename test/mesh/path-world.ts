@@ -4,7 +4,7 @@ import { MemoryStore } from "../../src/lease/store.js";
 import { Identity } from "../../src/mesh/identity.js";
 import type { Member } from "../../src/mesh/member.js";
 import { Mesh } from "../../src/mesh/mesh.js";
-import type { MeshOptions } from "../../src/mesh/options.js";
+import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";
 import { MemoryNetwork } from "../../src/mesh/transport-memory.js";
 import { Datagrams, type SimDataPath } from "../../src/sim/datagrams.js";
 import { Process } from "../../src/sim/process.js";
@@ -55,7 +55,11 @@ export class PathWorld {
   async node(
     n: number,
     joins: number[],
-    { gate, ...options }: Partial<MeshOptions> & { gate?: number } = {},
+    {
+      gate,
+      explain,
+      ...options
+    }: Partial<MeshOptions> & Pick<MeshParts, "explain"> & { gate?: number } = {},
   ) {
     const process = this.#process();
     const endpoint = `192.0.2.${n}:4789`;
@@ -75,6 +79,7 @@ export class PathWorld {
         store,
         log: { info: () => {}, warn: () => {}, error: () => {} },
         datapath,
+        explain,
       },
       {
         name: `h${n}`,

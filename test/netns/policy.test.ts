@@ -115,6 +115,35 @@ story("the cluster's policy", () => {
     expect(allowed.stdout).toMatch(/^verdict +delivered$/m);
   });
 
+  it("is explained from the other side, which asks where it decides", async () => {
+    const denied = async () => {
+      const { rules, in: into } = await counters(b!.agent);
+      return [rules.at(-1)!.packets, into.dropped["denied-ingress"] ?? 0, into.answered];
+    };
+    const before = await denied();
+    const ends = ["--src", a!.status.address, "--dst", web(), "--dport"];
+    const { code, stdout } = await a!.agent.weft("explain", ...ends, `${OTHER}`);
+    expect(code).toBe(1);
+    const [here, there] = stdout.split(/^on b:$/m);
+    expect(here).toMatch(/^verdict +sent$/m);
+    expect(there).toMatch(/^verdict +answered: denied-ingress$/m);
+    expect(there).toMatch(/^almost +web ingress 0: allow .*line 5\), but for its ports$/m);
+    expect(there).toMatch(/^counter +in\.answered$/m);
+    expect(await denied()).toEqual(before);
+
+    const json = await a!.agent.weft("explain", ...ends, `${WEB}`, "-o", "json");
+    expect(json.code).toBe(0);
+    expect(JSON.parse(json.stdout)).toMatchObject({
+      verdict: "sent",
+      further: [{ node: "b", verdict: "delivered", rule: { policy: "web", index: 0, line: 5 } }],
+    });
+    const [here2, ...more] = (
+      await a!.agent.weft("explain", ...ends, `${OTHER}`, "--here")
+    ).stdout.split(/^on /m);
+    expect(here2).toMatch(/^verdict +sent$/m);
+    expect(more).toEqual([]);
+  });
+
   it("is seen in the flows and in the counters of its rules", async () => {
     expect(await knock(a!.host, web(), WEB)).toBe("hello");
     const flows = await b!.agent.get<FlowRow[]>(`/v1/flows?src=${a!.status.address}&dst=${web()}`);

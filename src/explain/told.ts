@@ -1,0 +1,74 @@
+/** What a node tells another of an explanation: all but the packets, of which the other has the first. */
+import { z } from "zod";
+import { reasonNames } from "../core/reasons.js";
+import * as field from "../mesh/fields.js";
+import type { Place } from "../policy/place.js";
+import { ACTIONS, DIRECTIONS } from "../policy/rule.js";
+import { FIELDS } from "./almost.js";
+import type { Explanation } from "./explain.js";
+import { STAGES } from "./trace.js";
+
+/** Of the rules that were met by one packet at one end, the last ones. */
+export const MAX_TOLD_RULES = 32;
+const MAX_STEPS = 32;
+const MAX_CHANGES = 32;
+
+const words = field.line(200);
+/** Of a tier or a policy. */
+const label = field.line(63);
+const count = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
+
+const place = z.strictObject({
+  direction: z.enum(DIRECTIONS),
+  tier: label,
+  kind: z.enum(["rule", "tier default", "shadow default"]),
+  action: z.enum(ACTIONS),
+  isShadow: z.boolean(),
+  policy: label.exactOptional(),
+  index: count.exactOptional(),
+  line: count.exactOptional(),
+}) satisfies z.ZodType<Place>;
+
+const reason = z.enum(reasonNames).exclude(["delivered"]);
+
+export const toldSchema = z.strictObject({
+  stages: z
+    .array(
+      z.strictObject({
+        stage: z.enum(STAGES).exclude(["rule"]),
+        saw: words,
+        verdict: z.union([z.literal("goes on"), reason]),
+        changes: z
+          .array(z.strictObject({ field: words, from: words.exactOptional(), to: words }))
+          .max(MAX_CHANGES),
+        rules: z.array(place).max(MAX_TOLD_RULES).exactOptional(),
+      }),
+    )
+    .max(MAX_STEPS),
+  verdict: z.enum(["sent", "delivered", "answered", "dropped"]),
+  reason: reason.exactOptional(),
+  rule: place.exactOptional(),
+  almost: z.strictObject({ rule: place, field: z.enum(FIELDS) }).exactOptional(),
+  counter: words,
+  peer: words.exactOptional(),
+});
+
+export type Told = z.infer<typeof toldSchema>;
+
+export function toldOf(explanation: Explanation): Told {
+  const { stages, verdict, reason, rule, almost, counter, peer } = explanation;
+  return toldSchema.parse({
+    stages: stages.map((step) =>
+      step.rules ? { ...step, rules: step.rules.slice(-MAX_TOLD_RULES) } : step,
+    ),
+    verdict,
+    ...(reason && { reason }),
+    ...(rule && { rule }),
+    ...(almost && { almost }),
+    counter,
+    ...(peer !== undefined && { peer }),
+  });
+}

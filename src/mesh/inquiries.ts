@@ -1,0 +1,240 @@
+/**
+ * What becomes of a packet behind this node: the node that it goes to next is asked.
+ * That one tries it as if it came from here, tells, and asks the next one.
+ */
+import { WeftError } from "../error.js";
+import { type Explanation, onwardOf } from "../explain/explain.js";
+import { toldOf } from "../explain/told.js";
+import { Budget } from "./budget.js";
+import type { Clock } from "./clock.js";
+import {
+  ANSWER_WITHIN,
+  type Followed,
+  MAX_ASKED_BYTES,
+  type MessageOf,
+  type NodeTold,
+  type Unasked,
+} from "./message.js";
+import { MAX_RELAYS } from "./probe.js";
+import type { Session } from "./session.js";
+
+/** Each node on the way waits so much shorter than the one before it, in milliseconds: that one waits for it. */
+export const SHORTER = 200;
+/** Packets that are tried for others, at once and per second after that: for one neighbour, for all. */
+export const TRIED = { each: { burst: 8, rate: 2 }, all: { burst: 16, rate: 8 } };
+/** Questions, of this node and of others that it carries on, that wait for an answer at one time. */
+export const MAX_WAITING = 64;
+
+export type InquiryMessage = MessageOf<"explain-ask" | "explain-told" | "explain-end">;
+
+/** A packet on its way to a peer of this name, as it leaves. */
+export interface Onward {
+  readonly to: string;
+  readonly packet: Uint8Array;
+}
+
+export interface InquiriesParts {
+  readonly clock: Clock;
+  /** The name of this node. */
+  readonly own: string;
+  /** Tries a packet that comes from this member; nothing where there is no dataplane. */
+  readonly explain: ((packet: Uint8Array, from: string) => Explanation) | undefined;
+  session(id: string): Session | undefined;
+  nameOf(id: string): string | undefined;
+  /** The member to which packets for the peer of this name are handed; nothing if it runs no agent. */
+  next(to: string): { readonly id: string; readonly name: string } | undefined;
+  /** Why there is no session with this node, as far as is known. */
+  failure(id: string): WeftError | undefined;
+  /** There is one more to be sought. */
+  changed(): void;
+}
+
+/** Who wants to know. */
+interface Listener {
+  told(one: NodeTold): void;
+  /** Nothing more comes. */
+  ended(unasked: Unasked | undefined): void;
+}
+
+/** One that waits. */
+interface Waiting {
+  readonly n: number;
+  readonly id: string;
+  readonly name: string;
+  readonly ask: MessageOf<"explain-ask">;
+  readonly listener: Listener;
+  readonly cancel: () => void;
+  session?: Session;
+  told: number;
+}
+
+export class Inquiries {
+  readonly #parts: InquiriesParts;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #each = new WeakMap<Session, Budget>();
+  readonly #all: Budget;
+  #count = 0;
+
+  constructor(parts: InquiriesParts) {
+    this.#parts = parts;
+    this.#all = new Budget(parts.clock, TRIED.all.burst, TRIED.all.rate);
+  }
+
+  /** What the nodes on the way of this packet say, and why one of them said nothing. */
+  follow(onward: Onward): Promise<Followed> {
+    const further: NodeTold[] = [];
+    return new Promise((resolve) =>
+      this.#ask(onward, ANSWER_WITHIN, {
+        told: (one) => further.push(one),
+        ended: (unasked) => resolve({ further, ...(unasked && { unasked }) }),
+      }),
+    );
+  }
+
+  /** Ids of nodes to hold a session with, to ask them. */
+  get sought(): string[] {
+    return [...this.#waiting.values()].map(({ id }) => id);
+  }
+
+  opened(session: Session): void {
+    for (const one of this.#waiting.values()) {
+      if (one.id === session.peer.id && !one.session?.isOpen) this.#send(one, session);
+    }
+  }
+
+  closed(session: Session): void {
+    for (const one of [...this.#waiting.values()]) {
+      if (one.session === session) this.#end(one, "the session with it ended");
+    }
+  }
+
+  stop(): void {
+    for (const one of [...this.#waiting.values()]) this.#end(one, "the node that asks stops");
+  }
+
+  received(session: Session, message: InquiryMessage) {
+    switch (message.type) {
+      case "explain-ask":
+        return this.#asked(session, message);
+      case "explain-told":
+        return this.#told(session, message);
+      case "explain-end":
+        return this.#ended(session, message);
+    }
+  }
+
+  // ---- asking
+
+  #ask({ to, packet }: Onward, within: number, listener: Listener) {
+    const { own, clock, next, session, changed } = this.#parts;
+    const asked = next(to);
+    if (!asked) return listener.ended(undefined);
+    const { id, name } = asked;
+    const why = this.#obstacle(packet, within);
+    if (why) return listener.ended({ node: name, from: own, why });
+    this.#count = (this.#count + 1) % 2 ** 31;
+    const n = this.#count;
+    const bytes = Buffer.from(packet).toString("base64");
+    const one: Waiting = {
+      n,
+      id,
+      name,
+      ask: { type: "explain-ask", n, within, packet: bytes },
+      listener,
+      cancel: clock.after(within, () => this.#end(one, this.#silence(one))),
+      told: 0,
+    };
+    this.#waiting.set(n, one);
+    const open = session(id);
+    if (open) this.#send(one, open);
+    else changed();
+  }
+
+  #obstacle(packet: Uint8Array, within: number): string | undefined {
+    if (within <= 0) return "the way is too long";
+    if (packet.length > MAX_ASKED_BYTES) return `it is longer than ${MAX_ASKED_BYTES} bytes`;
+    if (this.#waiting.size >= MAX_WAITING) return "too many questions wait for an answer";
+    return undefined;
+  }
+
+  #send(one: Waiting, session: Session): void {
+    one.session = session;
+    session.send(one.ask);
+  }
+
+  #silence({ id, session }: Waiting): string {
+    if (session) return "it did not answer in time";
+    const failure = this.#parts.failure(id);
+    return `no session with it could be opened${failure ? `: ${failure.message}` : " in time"}`;
+  }
+
+  #told(session: Session, { n, node, told }: MessageOf<"explain-told">): void {
+    const one = this.#waiting.get(n);
+    if (one?.session !== session) return;
+    // Of itself it cannot say another name; those behind it nobody else can name.
+    one.listener.told({ ...told, node: one.told === 0 ? one.name : node });
+    one.told++;
+    if (told.verdict !== "sent") this.#end(one);
+    else if (one.told > MAX_RELAYS) this.#end(one, "the way is too long");
+  }
+
+  #ended(session: Session, { n, unasked }: MessageOf<"explain-end">): void {
+    const one = this.#waiting.get(n);
+    if (one?.session !== session) return;
+    this.#forget(one);
+    one.listener.ended(unasked);
+  }
+
+  #end(one: Waiting, why?: string): void {
+    this.#forget(one);
+    one.listener.ended(
+      why === undefined ? undefined : { node: one.name, from: this.#parts.own, why },
+    );
+  }
+
+  #forget(one: Waiting): void {
+    one.cancel();
+    this.#waiting.delete(one.n);
+  }
+
+  // ---- answering
+
+  #asked(session: Session, { n, within, packet }: MessageOf<"explain-ask">) {
+    const from = this.#parts.nameOf(session.peer.id);
+    if (from === undefined) return;
+    const ended = (unasked?: Unasked) =>
+      session.send({ type: "explain-end", n, ...(unasked && { unasked }) });
+    const tried = this.#try(session, Buffer.from(packet, "base64"), from);
+    if (typeof tried === "string") return ended({ node: this.#parts.own, from, why: tried });
+    const told = toldOf(tried);
+    session.send({ type: "explain-told", n, node: this.#parts.own, told });
+    if (told.verdict !== "sent") return;
+    const onward = onwardOf(tried);
+    if (!onward) return ended();
+    this.#ask(onward, within - SHORTER, {
+      told: ({ node, ...told }) => session.send({ type: "explain-told", n, node, told }),
+      ended: (unasked) => ended(unasked),
+    });
+  }
+
+  /** Or why not. */
+  #try(session: Session, packet: Uint8Array, from: string): Explanation | string {
+    const { explain } = this.#parts;
+    if (!explain) return "it has no dataplane";
+    if (!this.#budget(session).spend(1) || !this.#all.spend(1)) return "it was asked too often";
+    try {
+      return explain(packet, from);
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      return error.message;
+    }
+  }
+
+  #budget(session: Session): Budget {
+    const known = this.#each.get(session);
+    if (known) return known;
+    const made = new Budget(this.#parts.clock, TRIED.each.burst, TRIED.each.rate);
+    this.#each.set(session, made);
+    return made;
+  }
+}
