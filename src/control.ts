@@ -159,7 +159,7 @@ export class AgentControl implements Control {
     const { leases } = this.#follower.own();
     const members = this.#follower.members();
     const json = policyAsJson(text, "policy");
-    const document = readPolicy(json, "policy");
+    const document = readPolicy(json, "policy", this.#follower.enforcer.document);
     const { rules } = rulesOf(document, members, leases, this.#follower.enforcer.rules);
     new Acl().update(rules);
     const version = dryRun ? null : mesh.applyPolicy(json).seal.version;

@@ -123,7 +123,7 @@ export class Dataplane {
    */
   setPolicy(policy: string | object): void {
     const text = typeof policy === "string" ? policy : JSON.stringify(policy, null, 2);
-    const document = readPolicy(text, "policy");
+    const document = readPolicy(text, "policy", this.#policy);
     this.#publish(this.#peers, document);
     setProfile(this.#core, document.profile);
   }

@@ -5,7 +5,7 @@
  */
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
-import { parseJson, writeJson } from "./json.js";
+import { type Known, parseJson, writeJson } from "./json.js";
 import { didYouMean } from "./nearest.js";
 import type { Mapping, Node } from "./tree.js";
 import { dotted, linesOf, parseYaml } from "./yaml.js";
@@ -21,10 +21,11 @@ interface Source {
  * JSON is YAML too; it is read by itself because that is many times faster.
  * @param file how the text is called in messages
  * @param code of the errors
+ * @param known texts of what the document lists that were read before (`Entry.text`)
  * @throws WeftError
  */
-export function readDocument(text: string, file: string, code: string): Entry {
-  const json = parseJson(text);
+export function readDocument(text: string, file: string, code: string, known?: Known): Entry {
+  const json = parseJson(text, known);
   if (json) return new Entry({ file, code, lineOf: linesOf(text) }, json, json.at, []);
   const { root, lineOf } = parseYaml(text, file, code);
   return new Entry({ file, code, lineOf }, root, root.at, []);
@@ -60,6 +61,11 @@ export class Entry {
 
   get isText(): boolean {
     return this.#node.kind === "text";
+  }
+
+  /** As it was written, of a map that a document in JSON lists, if what is known was given. */
+  get text(): string | undefined {
+    return this.#node.kind === "map" ? this.#node.text : undefined;
   }
 
   /** What it says, without where it stands: the same for the same words. */

@@ -1,13 +1,23 @@
 /** JSON as a tree of texts. Numbers and words stay the text they are, as in YAML's failsafe schema. */
-import { MAX_DEPTH, type Node, type Pair } from "./tree.js";
+import { MAX_DEPTH, type Mapping, type Node, type Pair } from "./tree.js";
 
 const SPACE = /[ \t\r\n]*/y;
 const STRING = /"(?:[^"\\\p{Cc}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/uy;
 const WORD = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|true\b|false\b|null\b/y;
 
-/** Nothing if the text is not JSON, or nested too deeply. */
-export function parseJson(text: string): Node | undefined {
-  const reader = new Reader(text);
+/** Has a text been read before? */
+export type Known = Pick<ReadonlySet<string>, "has" | "size">;
+
+/** So deep stand the maps that a document lists. */
+const LISTED = 2;
+
+/**
+ * Nothing if the text is not JSON, or nested too deeply.
+ * @param known what was found before as the text of a listed map: it is not taken apart until
+ *   somebody asks for what is in it. Without `known`, nobody asks for texts either
+ */
+export function parseJson(text: string, known?: Known): Node | undefined {
+  const reader = new Reader(text, known);
   const root = reader.node(0);
   return reader.isAtEnd ? root : undefined;
 }
@@ -47,10 +57,13 @@ export function writeJson(root: Node, lineOf: (offset: number) => number): strin
 
 class Reader {
   readonly #text: string;
-  #at = 0;
+  readonly #known: Known | undefined;
+  #at: number;
 
-  constructor(text: string) {
+  constructor(text: string, known?: Known, at = 0) {
     this.#text = text;
+    this.#known = known;
+    this.#at = at;
   }
 
   get isAtEnd(): boolean {
@@ -63,16 +76,37 @@ class Reader {
     const at = this.#at;
     const first = this.#text[at];
     if (depth > MAX_DEPTH) return undefined;
-    if (first === "{") {
-      const pairs = this.#members("}", () => this.#pair(depth + 1));
-      return pairs && { kind: "map", at, pairs };
-    }
+    if (first === "{") return depth === LISTED ? this.#listed(at) : this.#map(at, depth);
     if (first === "[") {
       const items = this.#members("]", () => this.node(depth + 1));
       return items && { kind: "list", at, items };
     }
     const text = first === '"' ? this.#string() : this.#take(WORD);
     return text === undefined ? undefined : { kind: "text", at, text };
+  }
+
+  #map(at: number, depth: number): Mapping | undefined {
+    const pairs = this.#members("}", () => this.#pair(depth + 1));
+    return pairs && { kind: "map", at, pairs };
+  }
+
+  #listed(at: number): Mapping | undefined {
+    if (!this.#known) return this.#map(at, LISTED);
+    const known = this.#known.size > 0 ? this.#text.slice(at, behindMap(this.#text, at)) : "";
+    if (!this.#known.has(known)) {
+      const map = this.#map(at, LISTED);
+      return map && { ...map, text: this.#text.slice(at, this.#at) };
+    }
+    this.#at += known.length;
+    const text = this.#text;
+    return {
+      kind: "map",
+      at,
+      text: known,
+      get pairs() {
+        return new Reader(text, undefined, at).#map(at, LISTED)!.pairs;
+      },
+    };
   }
 
   /** What stands between brackets, with commas between. */
@@ -116,4 +150,27 @@ class Reader {
     if (found !== undefined) this.#at += found.length;
     return found;
   }
+}
+
+const [QUOTE, BACKSLASH, OPENING, CLOSING] = ['"', "\\", "{", "}"].map((c) => c.charCodeAt(0));
+
+/** Where the map that begins at `at` has ended, if it is one. */
+function behindMap(text: string, at: number): number {
+  for (let i = at, depth = 0; i < text.length; i++) {
+    const character = text.charCodeAt(i);
+    if (character === OPENING) depth++;
+    else if (character === CLOSING && --depth === 0) return i + 1;
+    else if (character === QUOTE) i = endOfString(text, i);
+  }
+  return text.length;
+}
+
+/** Where the quote stands that closes the one at `at`. */
+function endOfString(text: string, at: number): number {
+  for (let i = at + 1; i < text.length; i++) {
+    const character = text.charCodeAt(i);
+    if (character === QUOTE) return i;
+    if (character === BACKSLASH) i++;
+  }
+  return text.length;
 }

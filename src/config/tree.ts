@@ -16,6 +16,8 @@ export interface List {
 export interface Mapping {
   readonly kind: "map";
   readonly at: number;
+  /** As it stands in the document, where somebody asked for that. */
+  readonly text?: string;
   readonly pairs: readonly Pair[];
 }
 

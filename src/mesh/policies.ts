@@ -111,7 +111,7 @@ export class Policies {
    * @throws WeftError when it is none, or this node may not say so
    */
   apply(text: string): ClusterPolicy {
-    const document = readPolicy(text, "policy");
+    const document = readPolicy(text, "policy", this.#held?.document);
     const { identity, cluster } = this.#parts;
     if (Buffer.byteLength(text) > MAX_POLICY_BYTES) throw tooLong();
     const proof = this.#parts.proof() ?? noLease();
@@ -210,7 +210,8 @@ export class Policies {
   /** Its author says so. A text that is no policy is the author's lie, not that of who carried it. */
   #believe(seal: Seal, text: string): void {
     try {
-      this.#take({ seal, text, document: readPolicy(text, "policy") });
+      const document = readPolicy(text, "policy", this.#held?.document);
+      this.#take({ seal, text, document });
       this.#parts.log.info(`policy ${seal.version} came, applied on ${nodeId(seal.author)}`);
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;

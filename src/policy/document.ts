@@ -35,6 +35,7 @@ export interface Tier {
 
 export interface Policy {
   readonly name: string;
+  readonly line: number;
   readonly tier: string;
   readonly order: number;
   readonly isShadow: boolean;
@@ -61,9 +62,10 @@ const NAME = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
 /**
  * @param text YAML or JSON
  * @param file how it is called in messages
+ * @param before one that was read before: policies whose text is the same are not read again
  * @throws WeftError POLICY, naming file, line and path
  */
-export function readPolicy(text: string, file: string): PolicyDocument {
+export function readPolicy(text: string, file: string, before?: PolicyDocument): PolicyDocument {
   if (text.length > MAX_DOCUMENT) {
     throw new WeftError(
       "POLICY",
@@ -71,12 +73,19 @@ export function readPolicy(text: string, file: string): PolicyDocument {
       "let one rule name more addresses and ports",
     );
   }
-  const root = readDocument(text, file, "POLICY");
+  const known = (before && READ.get(before)) ?? NOTHING;
+  const root = readDocument(text, file, "POLICY", known.policies);
   const { optional, required } = root.fields(["profile", "groups", "tiers", "policies"], OF_NAT);
   const groups = readGroups(optional("groups"));
   const tiers = readTiers(optional("tiers"));
-  const policies = readPolicies(required("policies"), { groups, tiers });
-  return {
+  const names = { groups, tiers };
+  const read = { names, policies: new Map<string, Policy>() };
+  const policies = readPolicies(required("policies"), (entry) => {
+    const policy = asBefore(entry, known, names) ?? readOnePolicy(entry, names);
+    if (entry.text !== undefined) read.policies.set(entry.text, policy);
+    return policy;
+  });
+  const document = {
     profile: optional("profile")?.word("rfc", "linux") ?? "rfc",
     groups,
     tiers: [...tiers]
@@ -84,6 +93,8 @@ export function readPolicy(text: string, file: string): PolicyDocument {
       .sort(inOrder)
       .map((tier) => ({ ...tier, policies: tier.policies.sort(inOrder) })),
   };
+  READ.set(document, read);
+  return document;
 }
 
 /**
@@ -97,6 +108,28 @@ interface Names {
   readonly groups: Groups;
   readonly tiers: ReadonlyMap<string, unknown>;
 }
+
+/** Policies by their text, and the names that were there when it was read. */
+interface Read {
+  readonly names: Names;
+  readonly policies: ReadonlyMap<string, Policy>;
+}
+
+const READ = new WeakMap<PolicyDocument, Read>();
+const NOTHING: Read = { names: { groups: new Map(), tiers: new Map() }, policies: new Map() };
+
+/** The same text means the same policy where there are the same names. */
+function asBefore(entry: Entry, { names, policies }: Read, now: Names): Policy | undefined {
+  const policy = policies.get(entry.text ?? "");
+  if (!policy || !sameKeys(names.groups, now.groups) || !sameKeys(names.tiers, now.tiers)) {
+    return undefined;
+  }
+  const { line } = entry;
+  return line === policy.line ? policy : { ...policy, line };
+}
+
+const sameKeys = (a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean =>
+  a.size === b.size && [...a.keys()].every((key) => b.has(key));
 
 type Ordered = { readonly name: string; readonly order: number };
 const inOrder = (a: Ordered, b: Ordered): number =>
@@ -129,11 +162,11 @@ function readTiers(entry: Entry | undefined): ReadonlyMap<string, number> {
   return tiers;
 }
 
-function readPolicies(entry: Entry, names: Names): Policy[] {
+function readPolicies(entry: Entry, readOne: (entry: Entry) => Policy): Policy[] {
   const seen = new Set<string>();
   let rules = 0;
   return entry.list(MAX_POLICIES).map((one) => {
-    const policy = readOnePolicy(one, names);
+    const policy = readOne(one);
     if (seen.has(policy.name)) {
       throw one.bad(`there are two policies "${policy.name}"`, "give them two names");
     }
@@ -162,14 +195,16 @@ function readOnePolicy(entry: Entry, names: Names): Policy {
     throw entry.bad("this policy has neither ingress nor egress", "say which rules it has");
   }
   const order = optional("order");
+  const { line } = entry;
   return {
+    line,
     name: readName(required("name")),
     tier: readTier(optional("tier"), names),
     order: order ? readOrder(order) : DEFAULT_TIER.order,
     isShadow: optional("mode")?.word("enforce", "shadow") === "shadow",
     applies: readSelectors(required("applies"), names.groups),
-    ...(egress && { egress: readRules(egress, "egress", names) }),
-    ...(ingress && { ingress: readRules(ingress, "ingress", names) }),
+    ...(egress && { egress: readRules(egress, "egress", names, line) }),
+    ...(ingress && { ingress: readRules(ingress, "ingress", names, line) }),
   };
 }
 
@@ -183,8 +218,8 @@ function readTier(entry: Entry | undefined, { tiers }: Names): string {
 }
 
 /** A policy without rules is one that lets nothing pass. */
-const readRules = (entry: Entry, direction: Direction, names: Names): Rule[] =>
-  entry.list(MAX_DOCUMENT_RULES).map((rule) => readRule(rule, direction, names.groups));
+const readRules = (entry: Entry, direction: Direction, names: Names, from: number): Rule[] =>
+  entry.list(MAX_DOCUMENT_RULES).map((rule) => readRule(rule, direction, names.groups, from));
 
 const readOrder = (entry: Entry): number => entry.read(wholeNumber(0, MAX_ORDER));
 

@@ -18,8 +18,9 @@ export interface Place {
 }
 
 export function placeOfRule(direction: Direction, policy: Policy, index: number): Place {
-  const { action, line } = policy[direction]![index]!;
+  const { action, line: below } = policy[direction]![index]!;
   const { tier, name, isShadow } = policy;
+  const line = policy.line + below;
   return { direction, tier, kind: "rule", action, isShadow, policy: name, index, line };
 }
 

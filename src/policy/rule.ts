@@ -13,6 +13,7 @@ export type Action = (typeof ACTIONS)[number];
 
 /** A packet meets a rule when it fits all that the rule says. */
 export interface Rule {
+  /** Counted from that of its policy. */
   readonly line: number;
   /** The rule as it was written, without where it stands. */
   readonly words: string;
@@ -62,7 +63,8 @@ function endElsewhere(direction: Direction, wrong: string, right: string) {
   return { [wrong]: say(wrong, right), [not(wrong)]: say(not(wrong), not(right)) };
 }
 
-export function readRule(entry: Entry, direction: Direction, groups: Groups): Rule {
+/** @param from the line of its policy */
+export function readRule(entry: Entry, direction: Direction, groups: Groups, from: number): Rule {
   const { peers, notPeers } = ENDS[direction];
   const { optional, required } = entry.fields([...KEYS, peers, notPeers], WRONG_END[direction]);
   const protocol = optional("protocol")?.read(protocolNumber);
@@ -82,7 +84,7 @@ export function readRule(entry: Entry, direction: Direction, groups: Groups): Ru
   const [icmp, notIcmp] = [icmpIn("icmp"), icmpIn("notIcmp")];
   const ports = portsIn("ports") ?? icmp;
   return {
-    line: entry.line,
+    line: entry.line - from,
     words: entry.words,
     action: required("action").word(...ACTIONS),
     ...(protocol !== undefined && { protocol }),

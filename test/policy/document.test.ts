@@ -49,9 +49,10 @@ describe("a policy document", () => {
     ]);
     const [web] = tiers[1]!.policies;
     expect(web).toMatchObject({ name: "web", order: 100, isShadow: false });
+    expect(web!.line).toBe(5);
     expect(web!.ingress).toMatchObject([
       {
-        line: 10,
+        line: 5,
         action: "allow",
         protocol: 6,
         ports: [
@@ -61,8 +62,8 @@ describe("a policy document", () => {
       },
     ]);
     expect(web!.egress).toMatchObject([
-      { line: 12, action: "deny", protocol: 1, ports: [{ from: 0x800, to: 0x8ff }] },
-      { line: 13, action: "allow" },
+      { line: 7, action: "deny", protocol: 1, ports: [{ from: 0x800, to: 0x8ff }] },
+      { line: 8, action: "allow" },
     ]);
   });
 

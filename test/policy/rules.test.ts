@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { type Address, contains, type Prefix, parsePrefix } from "../../src/address.js";
 import { Acl } from "../../src/compile/acl.js";
-import { readPolicy } from "../../src/policy/document.js";
+import { type PolicyDocument, readPolicy } from "../../src/policy/document.js";
 import { Judge, type Packet } from "../../src/policy/judge.js";
 import { absentNodes, type Members, namedNodes } from "../../src/policy/resolver.js";
 import { DIRECTIONS } from "../../src/policy/rule.js";
@@ -36,10 +36,11 @@ describe("the rules of a node", () => {
     let document = make.document();
     let members: Members = make.members();
     let rules = NO_RULES;
+    let read: PolicyDocument | undefined;
     for (let round = 0; round < 400; round++) {
       document = make.change(document);
       if (make.below(5) === 0) members = make.members();
-      const read = readPolicy(JSON.stringify(document), "policy");
+      read = readPolicy(JSON.stringify(document), "policy", read);
       const own = members.get("n1")!;
       rules = rulesOf(read, members, own, rules);
       acl.update(rules.rules);
