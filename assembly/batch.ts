@@ -1,4 +1,5 @@
 /** Where a batch begins and ends: which tables it searches, and how its packets are counted. */
+import { captureAll, lookOn } from "./capture";
 import {
   BATCH_NUMBER,
   BATCH_SEQUENCE,
@@ -40,9 +41,10 @@ export function begin(): void {
   store<u32>(NOW, <u32>(<u64>load<f64>(CLOCK)));
   store<u32>(BATCH_NUMBER, load<u32>(BATCH_NUMBER) + 1);
   sweep();
+  lookOn();
 }
 
-/** Counts how each packet of the batch ended, once, and lets the tables go. */
+/** Counts how each packet of the batch ended, once, shows it to whoever looks on, and lets the tables go. */
 export function settle(direction: u32): void {
   const count = load<u32>(PACKET_COUNT);
   const counters = COUNTERS + direction * COUNTERS_SIZE;
@@ -59,6 +61,7 @@ export function settle(direction: u32): void {
     }
   }
   add(counters + COUNTER_RECEIVED, count);
+  captureAll(direction);
   atomic.add<i32>(BATCH_SEQUENCE, 1);
   atomic.store<i32>(COPY_IN_USE, 0);
 }

@@ -27,6 +27,8 @@
  *            | one packet each, with room for headers before it         |
  *   TRACE    +----------------------------------------------------------+
  *            | what each stage did, where a packet is explained         |
+ *   CAPTURE  +----------------------------------------------------------+
+ *            | copies of packets, for whoever looks on                  |
  *   FLOWS    +----------------------------------------------------------+
  *            | the connections, as many as the host wants               |
  *            +----------------------------------------------------------+
@@ -56,6 +58,8 @@ export const BATCH_SEQUENCE: usize = CONTROL + 8;
 export const HOST_BASE: usize = CONTROL + 16;
 /** f64: milliseconds, from any start, never backwards. */
 export const CLOCK: usize = CONTROL + 24;
+/** f64: what the host's own monotonic clock said, in milliseconds, when CLOCK was 0. */
+export const CLOCK_START: usize = CONTROL + 272;
 /** u32: the VNI as it stands in a VXLAN header, network order, low 8 bits zero. */
 export const OWN_VNI: usize = CONTROL + 32;
 /** u32, network order: this node's overlay address, the source of ICMP answers; 0 if it has none. */
@@ -326,6 +330,44 @@ export const TRACE_SIZE: u32 = TRACE_PACKET + TRACE_BYTES;
 
 const TRACE_END: usize = TRACE_RECORDS + MAX_TRACE * TRACE_SIZE;
 
+// ---------------------------------------------------------------- capture
+
+/** What somebody who looks on asks for, and gets (assembly/capture.ts). */
+export const CAPTURE: usize = (TRACE_END + GUARD + 63) & ~63;
+/** u32, atomic: 1 while somebody does. And u32: what it was when the running batch began. */
+export const CAPTURE_ON: usize = CAPTURE;
+export const CAPTURE_BATCH: usize = CAPTURE + 4;
+/** u32, atomic: bytes put into the ring so far by the core, and taken out of it by the host, modulo 2^32. */
+export const CAPTURE_PUT: usize = CAPTURE + 8;
+export const CAPTURE_TAKEN: usize = CAPTURE + 64;
+/** u32, atomic: packets that found no room in it. */
+export const CAPTURE_LOST: usize = CAPTURE + 12;
+/** u32: of each packet so many bytes; 1 for those alone that do not get through. */
+export const CAPTURE_SNAPLEN: usize = CAPTURE + 128;
+export const CAPTURE_DROPPED: usize = CAPTURE + 132;
+/** u32: 1 for those alone of this family, this protocol and these two ends. */
+export const CAPTURE_FILTERED: usize = CAPTURE + 136;
+export const CAPTURE_FAMILY: usize = CAPTURE + 140;
+export const CAPTURE_PROTOCOL: usize = CAPTURE + 144;
+/** An end: address and mask, 16 bytes each, and a port. */
+export const CAPTURE_ENDS: usize = CAPTURE + 160;
+export const CAPTURE_END_MASK: u32 = 16;
+export const CAPTURE_END_PORT: u32 = 32;
+export const CAPTURE_END_SIZE: u32 = 48;
+/** A family, protocol or port that is not asked for. */
+export const CAPTURE_ANY: u32 = 0xffffffff;
+/** For each packet of the batch: how it began, and u32 whether it is asked for. */
+export const CAPTURE_HEADS: usize = CAPTURE + 256;
+export const CAPTURE_HEAD: u32 = 128;
+export const CAPTURE_WANTED: usize = CAPTURE_HEADS + MAX_PACKETS * CAPTURE_HEAD;
+/** A power of two. */
+export const CAPTURE_RING: usize = CAPTURE_WANTED + MAX_PACKETS * 4;
+export const CAPTURE_RING_SIZE: u32 = 1 << 22;
+/** Bytes of a record before those of the packet. */
+export const CAPTURE_RECORD: u32 = 80;
+
+const CAPTURE_END: usize = CAPTURE_RING + CAPTURE_RING_SIZE;
+
 // ------------------------------------------------------------------ flows
 // Last, because the host says how many there are: the memory is made as large.
 
@@ -334,7 +376,7 @@ export const MIN_FLOW_BITS: u32 = 10;
 export const MAX_FLOW_BITS: u32 = 20;
 
 /** u16 for each record; as many as there can be. */
-export const FLOW_TAGS: usize = (TRACE_END + 63) & ~63;
+export const FLOW_TAGS: usize = (CAPTURE_END + GUARD + 63) & ~63;
 export const FLOWS: usize = FLOW_TAGS + (2 << MAX_FLOW_BITS);
 
 /** Where the guard bands begin; each is GUARD_SIZE bytes of what the host filled it with. */
@@ -349,6 +391,7 @@ export const GUARD_6: usize = DEVICE_END;
 export const GUARD_7: usize = SLOTS_END;
 export const GUARD_8: usize = MAILBOX_END;
 export const GUARD_9: usize = FRAGMENTS_END;
+export const GUARD_10: usize = CAPTURE_END;
 
 // ------------------------------------------------------------------ places
 

@@ -17,6 +17,7 @@
  */
 
 import { begin } from "./batch";
+import { keepHeads } from "./capture";
 import { isMail, putMail } from "./mailbox";
 import {
   ANSWER_COUNT,
@@ -84,6 +85,7 @@ export function outbound(from: u32, count: u32): u32 {
   if (from == 0) {
     begin();
     takeReads(count);
+    keepHeads(0, count);
     recallAll(0, count, OUT);
     lookupDestinations(0, count);
     stepAll(LOOKUP, 0, count);
@@ -169,6 +171,7 @@ function takeVector(count: u32): void {
   while (i < count && load<u32>(PACKET_COUNT) - from < VECTOR) takeMessage(i++);
   store<u32>(NEXT_MESSAGE, i);
   const to = load<u32>(PACKET_COUNT);
+  keepHeads(from, to);
   recallAll(from, to, IN);
   lookupSources(from, to);
   lookupDestinations(from, to);

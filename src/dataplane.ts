@@ -11,6 +11,7 @@ import {
   parsePrefix,
 } from "./address.js";
 import type { Own } from "./compile/compiler.js";
+import { Capture, type CaptureOptions } from "./core/capture.js";
 import {
   type Counters,
   type PeerTraffic,
@@ -161,6 +162,19 @@ export class Dataplane {
       own: this.#own,
       peers: this.#peers,
       places: this.#rules.places,
+    });
+  }
+
+  /**
+   * Keeps the packets from now on, as they came and with what became of them, until it is
+   * stopped; what is not taken out in time is counted as lost.
+   * @throws WeftError CAPTURE_BUSY when one is under way, CAPTURE when the options cannot be
+   */
+  capture(options: CaptureOptions = {}): Capture {
+    return Capture.start(this.#core, options, {
+      peer: (place) => this.#publisher.nameAt(place),
+      rule: (number) => this.#rules.places.get(number),
+      epoch: () => 0,
     });
   }
 

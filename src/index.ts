@@ -1,5 +1,6 @@
 /** What embedders import. */
 
+export type { Capture, CapturedPacket, CaptureOptions } from "./core/capture.js";
 export type {
   Counters,
   DirectionCounters,

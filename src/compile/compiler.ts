@@ -79,7 +79,8 @@ export class Compiler {
   #own: Own | undefined;
   #ownClaims: readonly Claim[] = [];
   readonly #peers = new Map<string, KnownPeer>();
-  readonly #taken = new Set<number>();
+  /** By the places that are taken. */
+  readonly #names = new Map<number, string>();
   readonly #claims = new Claims();
 
   /** @param places of the table of peers, those before FIRST_PEER included */
@@ -130,11 +131,11 @@ export class Compiler {
   accept({ own, before, after }: Differences): void {
     for (const { peer, index } of before.peers) {
       this.#peers.delete(peer.name);
-      this.#taken.delete(index);
+      this.#names.delete(index);
     }
     for (const known of after.peers) {
       this.#peers.set(known.peer.name, known);
-      this.#taken.add(known.index);
+      this.#names.set(known.index, known.peer.name);
     }
     this.#claims.exchange(before.claims, after.claims);
     this.#own = own;
@@ -144,6 +145,11 @@ export class Compiler {
   /** A peer's place in the table. */
   indexOf(name: string): number | undefined {
     return this.#peers.get(name)?.index;
+  }
+
+  /** The peer at a place. */
+  nameAt(index: number): string | undefined {
+    return this.#names.get(index);
   }
 
   /** The names of all peers. */
@@ -212,7 +218,7 @@ export class Compiler {
 
   *#freePlaces(left: ReadonlySet<number>): Generator<number, undefined> {
     for (let index = FIRST_PEER; index < this.#places; index++) {
-      if (!this.#taken.has(index) || left.has(index)) yield index;
+      if (!this.#names.has(index) || left.has(index)) yield index;
     }
   }
 

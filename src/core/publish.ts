@@ -109,8 +109,7 @@ export class Publisher {
 
   /** The peer at a place. */
   nameAt(place: number): string | undefined {
-    for (const name of this.#compiler.names()) if (this.placeOf(name) === place) return name;
-    return undefined;
+    return this.#compiler.nameAt(place);
   }
 
   /** What went to and came from a peer since it was first published. */

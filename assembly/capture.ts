@@ -1,0 +1,186 @@
+/**
+ * Packets for whoever looks on (`weft capture`): how each one began when it came,
+ * and how it ended. The core puts them into a ring, the host takes them out
+ * (src/core/capture.ts); neither waits for the other, and what finds no room in
+ * the ring is counted.
+ *
+ *   0      4        8      16     20   24        28     32        36     40          44       52       80
+ *   +------+--------+------+------+----+---------+------+---------+------+-----------+--------+--------+-------+
+ *   | size | length | time | from | to | verdict | rule | segment | kept | direction | 0      | sender | bytes |
+ *   +------+--------+------+------+----+---------+------+---------+------+-----------+--------+--------+-------+
+ *
+ * `size` is that of the record, with what is left free behind it; 0 says that the
+ * next one stands at the beginning of the ring. `kept` bytes of the packet are
+ * there of the `length` it has. Of an outbound packet the sender says nothing.
+ *
+ * Stages change a packet's headers, so its head is kept before them, and the ring is
+ * filled at the end of the batch, when the verdict is final. What is behind the head
+ * is still as it came. Without anybody looking on all this is one load for each batch.
+ */
+import {
+  CAPTURE_ANY,
+  CAPTURE_BATCH,
+  CAPTURE_DROPPED,
+  CAPTURE_END_MASK,
+  CAPTURE_END_PORT,
+  CAPTURE_END_SIZE,
+  CAPTURE_ENDS,
+  CAPTURE_FAMILY,
+  CAPTURE_FILTERED,
+  CAPTURE_HEAD,
+  CAPTURE_HEADS,
+  CAPTURE_LOST,
+  CAPTURE_ON,
+  CAPTURE_PROTOCOL,
+  CAPTURE_PUT,
+  CAPTURE_RECORD,
+  CAPTURE_RING,
+  CAPTURE_RING_SIZE,
+  CAPTURE_SNAPLEN,
+  CAPTURE_TAKEN,
+  CAPTURE_WANTED,
+  CLOCK,
+  IN,
+  PACKET_COUNT,
+  SOCKADDR_SIZE,
+} from "./memory";
+import { Packet, packetAt } from "./packet";
+import { isLaterFragment } from "./stages/parse";
+import { THIS_NODE } from "./tables/peer";
+import * as ipv4 from "./wire/ipv4";
+import * as ipv6 from "./wire/ipv6";
+import { SCTP, TCP, UDP } from "./wire/protocol";
+
+const SENDER: usize = 52;
+/** In the place of a port where there is none: nobody asks for it. */
+const NO_PORT: u32 = 0x10000;
+/** Of records, so that they can be copied 16 bytes at a time. */
+const ALIGNMENT: u32 = 16;
+
+/** All of a batch is captured, or nothing: who begins to look on sees the next one. */
+export function lookOn(): void {
+  store<u32>(CAPTURE_BATCH, atomic.load<u32>(CAPTURE_ON));
+}
+
+/** Keeps the heads of packets `from`..`to`-1, before any stage behind `parse` and `offload` changes them. */
+export function keepHeads(from: u32, to: u32): void {
+  if (load<u32>(CAPTURE_BATCH) == 0) return;
+  for (let i = from; i < to; i++) {
+    const p = packetAt(i);
+    const wanted = isAskedFor(p);
+    store<u32>(CAPTURE_WANTED + i * 4, u32(wanted));
+    if (wanted) copyHead(p.ip, CAPTURE_HEADS + i * CAPTURE_HEAD, CAPTURE_HEAD);
+  }
+}
+
+/** Every packet of the batch has its verdict: puts those that are asked for into the ring. */
+export function captureAll(direction: u32): void {
+  if (load<u32>(CAPTURE_BATCH) == 0) return;
+  const count = load<u32>(PACKET_COUNT);
+  for (let i: u32 = 0; i < count; i++) {
+    if (load<u32>(CAPTURE_WANTED + i * 4) == 0) continue;
+    if (packetAt(i).verdict == 0 && load<u32>(CAPTURE_DROPPED)) continue;
+    capture(i, direction);
+  }
+}
+
+function capture(i: u32, direction: u32): void {
+  const p = packetAt(i);
+  // Of a datagram too short for its headers the length wrapped below zero.
+  const length = <u32>max(0, <i32>p.length);
+  const kept = min(length, load<u32>(CAPTURE_SNAPLEN));
+  const size = (CAPTURE_RECORD + kept + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
+  const record = makeRoom(size);
+  if (!record) {
+    atomic.add<u32>(CAPTURE_LOST, 1);
+    return;
+  }
+  store<u32>(record, size);
+  store<u32>(record, length, 4);
+  store<f64>(record, load<f64>(CLOCK), 8);
+  store<u32>(record, direction == IN ? (p.origin ? p.origin : p.peer) : THIS_NODE, 16);
+  store<u32>(record, p.owner, 20);
+  store<i32>(record, p.verdict, 24);
+  store<u32>(record, p.rule, 28);
+  store<u32>(record, p.segmentSize, 32);
+  store<u32>(record, kept, 36);
+  store<u32>(record, direction, 40);
+  if (direction == IN) memory.copy(record + SENDER, p.sender, SOCKADDR_SIZE);
+  const bytes = record + CAPTURE_RECORD;
+  copyHead(CAPTURE_HEADS + i * CAPTURE_HEAD, bytes, min(kept, CAPTURE_HEAD));
+  if (kept > CAPTURE_HEAD) {
+    memory.copy(bytes + CAPTURE_HEAD, p.ip + CAPTURE_HEAD, kept - CAPTURE_HEAD);
+  }
+  // What it announces is there: the host sees this store only after all before it.
+  atomic.add<u32>(CAPTURE_PUT, size);
+}
+
+/** Where the next record goes, 0 when the host has not taken out enough for it to fit. A record lies in one piece. */
+function makeRoom(size: u32): usize {
+  const put = load<u32>(CAPTURE_PUT);
+  const used = put - atomic.load<u32>(CAPTURE_TAKEN);
+  const at = put & (CAPTURE_RING_SIZE - 1);
+  const left = CAPTURE_RING_SIZE - at;
+  const skipped = size > left ? left : 0;
+  if (used + skipped + size > CAPTURE_RING_SIZE) return 0;
+  if (!skipped) return CAPTURE_RING + at;
+  store<u32>(CAPTURE_RING + at, 0);
+  atomic.add<u32>(CAPTURE_PUT, skipped);
+  return CAPTURE_RING;
+}
+
+/** A few bytes more than asked for: there is room for them on both sides. */
+function copyHead(from: usize, to: usize, length: u32): void {
+  for (let at: u32 = 0; at < length; at += 16) v128.store(to + at, v128.load(from + at));
+}
+
+// ------------------------------------------------------------------ the filter
+
+/** Is it of the connection that is asked for, in either direction? Headers that were refused name none. */
+function isAskedFor(p: Packet): bool {
+  if (load<u32>(CAPTURE_FILTERED) == 0) return true;
+  if (p.verdict || !allows(CAPTURE_FAMILY, p.family) || !allows(CAPTURE_PROTOCOL, p.protocol)) {
+    return false;
+  }
+  const near = CAPTURE_ENDS;
+  const far = CAPTURE_ENDS + CAPTURE_END_SIZE;
+  return (
+    (isEnd(near, source(p), sourcePort(p)) && isEnd(far, destination(p), destinationPort(p))) ||
+    (isEnd(far, source(p), sourcePort(p)) && isEnd(near, destination(p), destinationPort(p)))
+  );
+}
+
+/** Is this address within the end's prefix, and this port its port? */
+function isEnd(end: usize, address: v128, port: u32): bool {
+  const differs = v128.xor(address, v128.load(end));
+  if (v128.any_true(v128.and(differs, v128.load(end, CAPTURE_END_MASK)))) return false;
+  return allows(end + CAPTURE_END_PORT, port);
+}
+
+function allows(word: usize, value: u32): bool {
+  const asked = load<u32>(word);
+  return asked == CAPTURE_ANY || asked == value;
+}
+
+function source(p: Packet): v128 {
+  return p.family == 4 ? v128.load32_zero(ipv4.addresses(p.ip)) : v128.load(ipv6.source(p.ip));
+}
+
+function destination(p: Packet): v128 {
+  return p.family == 4
+    ? v128.load32_zero(ipv4.addresses(p.ip) + 4)
+    : v128.load(ipv6.destination(p.ip));
+}
+
+function sourcePort(p: Packet): u32 {
+  return hasPorts(p) ? bswap<u16>(load<u16>(p.ip + p.transport)) : NO_PORT;
+}
+
+function destinationPort(p: Packet): u32 {
+  return hasPorts(p) ? bswap<u16>(load<u16>(p.ip + p.transport, 2)) : NO_PORT;
+}
+
+function hasPorts(p: Packet): bool {
+  if (p.protocol != TCP && p.protocol != UDP && p.protocol != SCTP) return false;
+  return !isLaterFragment(p) && p.transport + 4 <= p.length;
+}

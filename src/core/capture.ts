@@ -1,0 +1,181 @@
+/**
+ * Packets as they came and what became of each, while somebody looks on: taken out of
+ * the ring that the core fills (assembly/capture.ts draws a record of it). Nothing waits
+ * for the reader: what it does not take in time is counted as lost.
+ */
+import { formatEndpoint } from "../address.js";
+import { THIS_NODE } from "../compile/compiler.js";
+import { readSockaddr } from "../compile/peers.js";
+import { WeftError } from "../error.js";
+import type { Place } from "../policy/place.js";
+import { readFilter, writeFilter, wrong } from "./capture-filter.js";
+import { betweenBatches } from "./counters.js";
+import type { Core } from "./instance.js";
+import type { Outcome } from "./passage.js";
+import { ANSWERED, type Reason, reasonNames } from "./reasons.js";
+
+export interface CaptureOptions {
+  /** Only packets that do not get through: dropped, or answered with an ICMP error. */
+  readonly dropped?: boolean;
+  /** Only those of this connection, in both directions: `tcp 10.244.1.5 10.244.2.80:443`. */
+  readonly filter?: string;
+  /** So many bytes of each packet, 1 to 65,575 (default 256). */
+  readonly snaplen?: number;
+}
+
+export interface CapturedPacket {
+  /** Milliseconds since 1970, where a host's clock drives the core; all of a batch have one. */
+  readonly time: number;
+  /** `out` from this host's device, `in` from the wire. */
+  readonly direction: "out" | "in";
+  /** The peer that it goes to or comes from; null where there is none, or it is not proven to be that one. */
+  readonly peer: string | null;
+  /** Inbound, for another peer: that one. */
+  readonly relayedTo?: string;
+  /** Inbound: `ip:port` of the underlay that it came from. */
+  readonly sender?: string;
+  readonly verdict: Exclude<Outcome["verdict"], "control">;
+  /** Why it was dropped or answered. */
+  readonly reason?: Reason;
+  /** The rule of the policy that decided, if one did. */
+  readonly rule?: Place;
+  /** Bytes it has. */
+  readonly length: number;
+  /** It is many in one, each with so many bytes of payload. */
+  readonly segmentSize?: number;
+  /** As it came, from its IP header on: at most `snaplen`. */
+  readonly bytes: Uint8Array;
+}
+
+/** What the core's numbers mean. */
+export interface Meanings {
+  /** The name of the peer at a place of the table of peers. */
+  peer(place: number): string | undefined;
+  /** Where the rule of this number stands. */
+  rule(number: number): Place | undefined;
+  /** Milliseconds since 1970 when the core's clock stood at 0. */
+  epoch(): number;
+}
+
+export const DEFAULT_SNAPLEN = 256;
+/** Reasons for which nobody knows yet whether the source is the sender's own. */
+const NOT_PROVEN: readonly (Reason | undefined)[] = ["unknown-peer", "spoofed-source"];
+
+export class Capture {
+  readonly #core: Core;
+  readonly #meanings: Meanings;
+  #ended = false;
+  #lost = 0;
+
+  private constructor(core: Core, meanings: Meanings) {
+    this.#core = core;
+    this.#meanings = meanings;
+  }
+
+  /**
+   * Captures from the next batch on, until `stop`.
+   * @throws WeftError CAPTURE_BUSY when somebody does already, CAPTURE when the options cannot be
+   */
+  static start(core: Core, options: CaptureOptions, meanings: Meanings): Capture {
+    const { words, view, layout } = core;
+    const { snaplen = DEFAULT_SNAPLEN, dropped = false, filter } = options;
+    checkSnaplen(snaplen, layout.MAX_PACKET);
+    const asked = filter === undefined ? undefined : readFilter(filter);
+    if (Atomics.load(words, layout.CAPTURE_ON >> 2) === 1) {
+      throw new WeftError(
+        "CAPTURE_BUSY",
+        "somebody captures on this node already",
+        "there can be one capture at a time: end the other one first",
+      );
+    }
+    // A batch that began under the last capture reads these words until its end.
+    betweenBatches(core, () => {
+      view.setUint32(layout.CAPTURE_SNAPLEN, snaplen, true);
+      view.setUint32(layout.CAPTURE_DROPPED, dropped ? 1 : 0, true);
+      writeFilter(core, asked);
+      for (const word of [layout.CAPTURE_PUT, layout.CAPTURE_TAKEN, layout.CAPTURE_LOST]) {
+        Atomics.store(words, word >> 2, 0);
+      }
+    });
+    Atomics.store(words, layout.CAPTURE_ON >> 2, 1);
+    return new Capture(core, meanings);
+  }
+
+  /** Packets that nobody took before the ring was full. */
+  get lost(): number {
+    if (!this.#ended) this.#lost = this.#word(this.#core.layout.CAPTURE_LOST);
+    return this.#lost;
+  }
+
+  /** What was captured since the last time, oldest first, at most so many. */
+  take(most = Number.MAX_SAFE_INTEGER): CapturedPacket[] {
+    const { layout, words } = this.#core;
+    const packets: CapturedPacket[] = [];
+    if (this.#ended) return packets;
+    const put = this.#word(layout.CAPTURE_PUT);
+    let taken = this.#word(layout.CAPTURE_TAKEN);
+    while (taken !== put && packets.length < most) {
+      const offset = taken % layout.CAPTURE_RING_SIZE;
+      const at = layout.CAPTURE_RING + offset;
+      const size = this.#core.view.getUint32(at, true);
+      if (size > 0) packets.push(this.#read(at));
+      taken = (taken + (size || layout.CAPTURE_RING_SIZE - offset)) >>> 0;
+    }
+    Atomics.store(words, layout.CAPTURE_TAKEN >> 2, taken);
+    return packets;
+  }
+
+  /** What was not taken is gone. */
+  stop(): void {
+    if (this.#ended) return;
+    this.#lost = this.lost;
+    this.#ended = true;
+    Atomics.store(this.#core.words, this.#core.layout.CAPTURE_ON >> 2, 0);
+  }
+
+  #word(at: number): number {
+    return Atomics.load(this.#core.words, at >> 2) >>> 0;
+  }
+
+  #read(at: number): CapturedPacket {
+    const { view, bytes, layout } = this.#core;
+    const word = (offset: number) => view.getUint32(at + offset, true);
+    const isInbound = word(40) === layout.IN;
+    const [from, to, verdict, rule] = [word(16), word(20), word(24), word(28)];
+    const reason = verdict === 0 ? undefined : reasonNames[verdict & ~ANSWERED]!;
+    const start = at + layout.CAPTURE_RECORD;
+    const [segmentSize, place] = [word(32), rule === 0 ? undefined : this.#meanings.rule(rule)];
+    const peer = NOT_PROVEN.includes(reason)
+      ? undefined
+      : this.#meanings.peer(isInbound ? from : to);
+    const next = isInbound && to !== THIS_NODE ? this.#meanings.peer(to) : undefined;
+    return {
+      time: this.#meanings.epoch() + view.getFloat64(at + 8, true),
+      direction: isInbound ? "in" : "out",
+      peer: peer ?? null,
+      ...(next !== undefined && { relayedTo: next }),
+      ...(isInbound && { sender: senderAt(this.#core, at + SENDER) }),
+      verdict: verdictOf(verdict, isInbound && to === THIS_NODE),
+      ...(reason && { reason }),
+      ...(place && { rule: place }),
+      length: word(4),
+      ...(segmentSize > 0 && { segmentSize }),
+      bytes: bytes.slice(start, start + word(36)),
+    };
+  }
+}
+
+const SENDER = 52;
+
+const senderAt = ({ memory, layout }: Core, at: number): string =>
+  formatEndpoint(readSockaddr(new DataView(memory.buffer, at, layout.NAME_SIZE)));
+
+function verdictOf(verdict: number, isForThisNode: boolean): CapturedPacket["verdict"] {
+  if (verdict === 0) return isForThisNode ? "delivered" : "sent";
+  return verdict & ANSWERED ? "answered" : "dropped";
+}
+
+function checkSnaplen(snaplen: number, most: number): void {
+  if (Number.isInteger(snaplen) && snaplen >= 1 && snaplen <= most) return;
+  throw wrong(`${snaplen} bytes of each packet cannot be`, `give a whole number from 1 to ${most}`);
+}
