@@ -2,13 +2,35 @@
 import type { Prefix } from "../address.js";
 import type { AclRule, Addresses } from "../compile/acl.js";
 import type { Place } from "./place.js";
+import { samePrefixes } from "./resolver.js";
+import type { Rule } from "./rule.js";
 import type { PolicyRules } from "./rules.js";
+
+/** A rule, and what the core is given for it: nothing if no packet can meet it today. */
+export interface Numbered {
+  readonly number: number;
+  readonly made: AclRule | undefined;
+}
+
+/** What a policy says of one direction, or the end of a tier. */
+export interface Part {
+  /** In order; by what a rule says, and how often it was said before. */
+  readonly all: ReadonlyMap<string, Numbered>;
+  readonly from?: Origin;
+}
+
+/** What a policy's part was made from. */
+export interface Origin {
+  readonly rules: readonly Rule[];
+  readonly near: readonly Prefix[];
+  /** As many as its rules name. */
+  readonly addresses: number;
+}
 
 export class Register {
   readonly places = new Map<number, Place>();
   readonly fresh: number[] = [];
-  readonly made = new Map<string, AclRule>();
-  readonly numbers = new Map<string, number>();
+  readonly parts = new Map<string, Part>();
   readonly #before: PolicyRules;
   #free = 1;
 
@@ -16,11 +38,14 @@ export class Register {
     this.#before = before;
   }
 
-  numberOf(key: string, place: Place): number {
-    const number = this.numbers.get(key) ?? this.#before.numbers.get(key) ?? this.#newNumber();
-    this.numbers.set(key, number);
-    this.places.set(number, place);
-    return number;
+  before(part: string): Part | undefined {
+    return this.#before.parts.get(part);
+  }
+
+  /** @param part whose numbers the rule has */
+  numberOf(part: string, rule: string): number {
+    const known = this.parts.get(part)?.all.get(rule) ?? this.before(part)?.all.get(rule);
+    return known?.number ?? this.#newNumber();
   }
 
   /** A number that has just become free is not given at once: its counter is still of another. */
@@ -30,21 +55,14 @@ export class Register {
     return this.#free++;
   }
 
-  asBefore(key: string, rule: AclRule): AclRule {
-    const before = this.#before.made.get(key);
+  /** The same object as before, if it says the same. */
+  asBefore(part: string, rule: string, made: AclRule): AclRule {
+    const before = this.before(part)?.all.get(rule)?.made;
     const isSame =
-      before && sameAddresses(before.near, rule.near) && sameAddresses(before.far, rule.far);
-    const made = isSame ? before : rule;
-    this.made.set(key, made);
-    return made;
+      before && sameAddresses(before.near, made.near) && sameAddresses(before.far, made.far);
+    return isSame ? before : made;
   }
 }
 
 const sameAddresses = (a: Addresses, b: Addresses): boolean =>
   samePrefixes(a.in, b.in) && samePrefixes(a.not, b.not);
-
-const samePrefixes = (a: readonly Prefix[], b: readonly Prefix[]): boolean =>
-  a === b || (a.length === b.length && a.every((prefix, i) => samePrefix(prefix, b[i]!)));
-
-const samePrefix = (a: Prefix, b: Prefix): boolean =>
-  a.family === b.family && a.length === b.length && a.base === b.base;

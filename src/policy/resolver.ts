@@ -23,6 +23,16 @@ export class Resolver {
     for (const [name, selectors] of groups) this.#groups.set(name, this.resolve(selectors));
   }
 
+  /** Addresses that were named so far. */
+  get met(): number {
+    return this.#met;
+  }
+
+  /** Do selectors mean to both the same? */
+  agrees(other: Resolver): boolean {
+    return sameMeanings(this.#members, other.#members) && sameMeanings(this.#groups, other.#groups);
+  }
+
   /**
    * Each prefix once. A node that is not there holds none.
    * @throws WeftError POLICY_FULL
@@ -35,8 +45,17 @@ export class Resolver {
 
   #addressesOf(selector: Selector): readonly Prefix[] {
     const addresses = this.#lookUp(selector);
-    this.#met += addresses.length;
-    if (this.#met <= MAX_ADDRESSES) return addresses;
+    this.count(addresses.length);
+    return addresses;
+  }
+
+  /**
+   * So many addresses were named.
+   * @throws WeftError POLICY_FULL
+   */
+  count(addresses: number): void {
+    this.#met += addresses;
+    if (this.#met <= MAX_ADDRESSES) return;
     throw new WeftError(
       "POLICY_FULL",
       `the policies name more than ${MAX_ADDRESSES} addresses, those of a group wherever it is named`,
@@ -50,6 +69,22 @@ export class Resolver {
     return known.get(selector.name) ?? [];
   }
 }
+
+const sameMeanings = (
+  a: ReadonlyMap<string, readonly Prefix[]>,
+  b: ReadonlyMap<string, readonly Prefix[]>,
+): boolean =>
+  a.size === b.size &&
+  [...a].every(([name, prefixes]) => {
+    const others = b.get(name);
+    return others !== undefined && samePrefixes(prefixes, others);
+  });
+
+export const samePrefixes = (a: readonly Prefix[], b: readonly Prefix[]): boolean =>
+  a === b || (a.length === b.length && a.every((prefix, i) => samePrefix(prefix, b[i]!)));
+
+const samePrefix = (a: Prefix, b: Prefix): boolean =>
+  a.family === b.family && a.length === b.length && a.base === b.base;
 
 export function distinct(prefixes: readonly Prefix[]): readonly Prefix[] {
   return [...new Map(prefixes.map((prefix) => [formatPrefix(prefix), prefix])).values()];

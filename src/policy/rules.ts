@@ -7,8 +7,8 @@ import type { AclEntry, AclRule, AclRules } from "../compile/acl.js";
 import type { Policy, PolicyDocument, Tier } from "./document.js";
 import { fieldsOf } from "./fields.js";
 import { type Place, placeOfDefault, placeOfRule } from "./place.js";
-import { Register } from "./register.js";
-import { distinct, type Members, Resolver } from "./resolver.js";
+import { type Numbered, type Part, Register } from "./register.js";
+import { distinct, type Members, Resolver, samePrefixes } from "./resolver.js";
 import type { Direction, Rule } from "./rule.js";
 
 export type { Place } from "./place.js";
@@ -20,17 +20,17 @@ export interface PolicyRules {
   readonly places: ReadonlyMap<number, Place>;
   /** Numbers that stood for another rule before, or for none: they begin to count at 0. */
   readonly fresh: readonly number[];
-  /** What was made, and under which number, by what it says and where: it is used again the next time. */
-  readonly made: ReadonlyMap<string, AclRule>;
-  readonly numbers: ReadonlyMap<string, number>;
+  /** What it was made of, and what selectors meant then: it is used again the next time. */
+  readonly parts: ReadonlyMap<string, Part>;
+  readonly resolver: Resolver;
 }
 
 export const NO_RULES: PolicyRules = {
   rules: [[], []],
   places: new Map(),
   fresh: [],
-  made: new Map(),
-  numbers: new Map(),
+  parts: new Map(),
+  resolver: new Resolver(new Map(), new Map()),
 };
 
 /**
@@ -46,22 +46,32 @@ export function rulesOf(
 ): PolicyRules {
   const resolver = new Resolver(document.groups, members);
   const register = new Register(before);
+  const isSameGround = resolver.agrees(before.resolver);
   const listOf = (direction: Direction) => {
     const list = new List();
     for (const tier of document.tiers) {
-      new TierRules(tier, direction, own, resolver, register).addTo(list);
+      new TierRules({ tier, direction, own, resolver, register, isSameGround }).addTo(list);
     }
     return list.entries;
   };
   const rules: AclRules = [listOf("egress"), listOf("ingress")];
-  const { places, fresh, made, numbers } = register;
-  return { rules, places, fresh, made, numbers };
+  const { places, fresh, parts } = register;
+  return { rules, places, fresh, parts, resolver };
 }
 
 /** A policy, and those of the prefixes it protects that this node has to do with. */
 interface Concerning {
   readonly policy: Policy;
   readonly near: readonly Prefix[];
+}
+
+interface TierParts {
+  readonly tier: Tier;
+  readonly direction: Direction;
+  readonly own: readonly Prefix[];
+  readonly resolver: Resolver;
+  readonly register: Register;
+  readonly isSameGround: boolean;
 }
 
 /**
@@ -81,18 +91,15 @@ class TierRules {
   readonly #direction: Direction;
   readonly #resolver: Resolver;
   readonly #register: Register;
+  /** Do selectors mean what they meant before? */
+  readonly #isSameGround: boolean;
   readonly #policies: readonly Concerning[];
   /** Where the next tier begins. */
   readonly #end = new Mark();
 
-  constructor(
-    tier: Tier,
-    direction: Direction,
-    own: readonly Prefix[],
-    resolver: Resolver,
-    register: Register,
-  ) {
+  constructor({ tier, direction, own, resolver, register, isSameGround }: TierParts) {
     this.#tier = tier.name;
+    this.#isSameGround = isSameGround;
     this.#direction = direction;
     this.#resolver = resolver;
     this.#register = register;
@@ -126,18 +133,39 @@ class TierRules {
 
   #addPolicy(list: List, { policy, near }: Concerning, leave: Mark, again = ""): void {
     const { name, isShadow } = policy;
+    const key = `${this.#direction} ${this.#tier} ${name} ${isShadow}`;
+    const rules = policy[this.#direction]!;
+    const part = this.#asItWas(key + again, rules, near) ?? this.#partOf(policy, near, key, again);
+    this.#register.parts.set(key + again, part);
+    [...part.all.values()].forEach(({ number, made }, i) => {
+      this.#register.places.set(number, placeOfRule(this.#direction, policy, i));
+      if (made) list.add(made, rules[i]!.action === "log" ? undefined : leave);
+    });
+  }
+
+  #asItWas(key: string, rules: readonly Rule[], near: readonly Prefix[]): Part | undefined {
+    const before = this.#isSameGround ? this.#register.before(key) : undefined;
+    if (before?.from?.rules !== rules || !samePrefixes(before.from.near, near)) return undefined;
+    this.#resolver.count(before.from.addresses);
+    return before;
+  }
+
+  #partOf(policy: Policy, near: readonly Prefix[], key: string, again: string): Part {
+    const { isShadow, [this.#direction]: rules = [] } = policy;
+    const met = this.#resolver.met;
+    const all = new Map<string, Numbered>();
     const times = new Map<string, number>();
-    for (const [index, rule] of policy[this.#direction]!.entries()) {
+    for (const rule of rules) {
       const { action, words } = rule;
       const time = (times.get(words) ?? 0) + 1;
       times.set(words, time);
-      const key = `${this.#direction} ${this.#tier} ${name} ${isShadow} ${time} ${words}`;
-      const number = this.#register.numberOf(key, placeOfRule(this.#direction, policy, index));
+      const said = `${time} ${words}`;
+      const number = this.#register.numberOf(key, said);
       const decides = !isShadow && (action === "allow" || action === "deny");
       const made = this.#make(rule, near, decides ? action : "count", number);
-      if (!made) continue;
-      list.add(this.#register.asBefore(key + again, made), action === "log" ? undefined : leave);
+      all.set(said, { number, made: made && this.#register.asBefore(key + again, said, made) });
     }
+    return { all, from: { rules, near, addresses: this.#resolver.met - met } };
   }
 
   /** Nothing: no packet can meet it. A selector that means no address today is not one that means all. */
@@ -163,18 +191,24 @@ class TierRules {
   ): void {
     const key = `${this.#direction} ${this.#tier} ${kind}`;
     const place = placeOfDefault(this.#direction, this.#tier, kind);
-    const number = this.#register.numberOf(key, place);
+    const number = this.#register.numberOf(key, END);
     const made = {
       number,
       near: { in: protectedBy(of), not: protectedBy(but) },
       ...ANY,
       action: place.isShadow ? "count" : "deny",
     } as const;
-    list.add(this.#register.asBefore(key + again, made));
+    const rule = this.#register.asBefore(key + again, END, made);
+    this.#register.parts.set(key + again, { all: new Map([[END, { number, made: rule }]]) });
+    this.#register.places.set(number, place);
+    list.add(rule);
   }
 }
 
-/** Marks what stands in the rest of a tier. No rule's words end like this. */
+/** The only rule of the end of a tier. */
+const END = "";
+
+/** Marks what stands in the rest of a tier. */
 const AGAIN = " again";
 
 const ANY = { far: { in: [], not: [] }, protocols: [], sourcePorts: [], destinationPorts: [] };
