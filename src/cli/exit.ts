@@ -31,6 +31,7 @@ export function complain(error: unknown): number {
     case "POLICY":
     case "POLICY_TEST":
     case "EXPLAIN":
+    case "PCAP":
       return exit.usage;
     case "NO_AGENT":
       return exit.noAgent;

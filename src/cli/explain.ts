@@ -5,6 +5,7 @@ import { explain as askAgent } from "../http/client.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
 import type { Unasked } from "../mesh/message.js";
 import { nameOf, type Place } from "../policy/place.js";
+import { explainFile, goesOn, packetAt } from "./captured.js";
 import { exit } from "./exit.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
 import { pairs, table } from "./table.js";
@@ -18,12 +19,19 @@ ingress. So each node that the packet comes to is asked as well, and the last on
 verdict counts. --here asks nobody else. With --in this node is asked about a packet
 that comes from a peer: the one that holds --src, or the one named by --peer.
 
-Exit code: 0 the packet goes on, 1 it does not, 2 there is no such packet.
+With --pcap each packet of a capture file is tried, by this node alone, as if it came
+now: what the packets before it in the file would have left behind is not there. FRAME
+counts as Wireshark does; --number gives the whole explanation of one.
+
+Exit code: 0 the packet goes on, 1 it does not, or one of a file does not, 2 there is no
+such packet.
 
 Examples:
   weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443
   weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443 --in       on the other node
   weft explain --packet 4500001c00010000401165cf0af401050af40250c00000350008f1a2
+  weft explain --pcap weft0.pcapng --count 100
+  weft explain --pcap weft0.pcapng --number 17
 `;
 
 interface Given {
@@ -38,6 +46,9 @@ interface Given {
   readonly in?: boolean;
   readonly peer?: string;
   readonly here?: boolean;
+  readonly pcap?: string;
+  readonly count?: string;
+  readonly number?: string;
 }
 
 export const explain = (): Command =>
@@ -49,31 +60,66 @@ export const explain = (): Command =>
     .addOption(new Option("--sport <N>", "source port (default: 49152)"))
     .addOption(new Option("--dport <N>", "destination port"))
     .addOption(new Option("--packet <HEX>", "a whole packet from its IP header on, instead"))
+    .addOption(
+      new Option("--pcap <FILE>", "the packets of a pcap or pcapng file, instead").conflicts([
+        ...TUPLE,
+      ]),
+    )
+    .addOption(new Option("--count <N>", "of the file, the first N frames (default: 1000)"))
+    .addOption(new Option("--number <N>", "of the file, the N-th frame alone"))
     .addOption(new Option("--in", "it comes from a peer"))
     .addOption(new Option("--peer <NAME>", "it comes from this peer"))
     .addOption(new Option("--here", "only what this node does: ask no other"))
     .addOption(outputOption())
     .addOption(socketOption())
     .addHelpText("after", HELP)
-    .action(async ({ output, socket, here = false, ...given }: Given) => {
-      const answer = await askAgent(socket, questionOf(given), { here });
-      process.stdout.write(output === "json" ? asJson(answer) : print(answer, given));
-      const { verdict } = answer.further.at(-1) ?? answer;
-      process.exitCode = GOES_ON.includes(verdict) ? exit.ok : exit.failed;
+    .action(async (given: Given) => {
+      if (given.pcap === undefined && (given.count ?? given.number) !== undefined) {
+        throw new WeftError("USAGE", "--count and --number are of a file", "name it with --pcap");
+      }
+      const tried = given.pcap === undefined ? one(given, given) : ofFile(given, given.pcap);
+      process.exitCode = (await tried) ? exit.ok : exit.failed;
     });
 
-const GOES_ON: readonly Explained["verdict"][] = ["sent", "delivered"];
+/** What else says which packet is meant. */
+const TUPLE = ["src", "dst", "proto", "sport", "dport", "packet"] as const;
 
-type Packet = Omit<Given, "output" | "socket" | "here">;
+/** @returns whether it goes on */
+async function one({ socket, output, here = false }: Given, packet: Packet): Promise<boolean> {
+  const answer = await askAgent(socket, questionOf(packet), { here });
+  process.stdout.write(output === "json" ? asJson(answer) : print(answer, packet));
+  return goesOn(answer.further.at(-1) ?? answer);
+}
 
-function questionOf({ src, dst, packet, ...given }: Packet): object {
-  const way = {
-    ...(given.in && { direction: "in" }),
-    ...(given.peer !== undefined && { peer: given.peer }),
-  };
-  if (packet !== undefined) return { packet, ...way };
+function ofFile(given: Given, path: string): Promise<boolean> {
+  const { socket, output, number } = given;
+  const way = wayOf(given);
+  if (number === undefined) {
+    const count = wholeNumber("--count", given.count ?? DEFAULT_COUNT);
+    return explainFile({ path, count, socket, way, isJson: output === "json" });
+  }
+  const packet = packetAt(path, wholeNumber("--number", number));
+  return one(given, { ...given, packet });
+}
+
+const DEFAULT_COUNT = "1000";
+
+function wholeNumber(flag: string, text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new WeftError("USAGE", `${flag} ${text} cannot be`, "give a whole number from 1 on");
+}
+
+type Packet = Pick<Given, (typeof TUPLE)[number] | "in" | "peer">;
+
+function questionOf(given: Packet): object {
+  const { src, dst, packet } = given;
+  if (packet !== undefined) return { packet, ...wayOf(given) };
   if (src === undefined || dst === undefined) {
-    throw new WeftError("USAGE", "a packet has two ends", "give --src and --dst, or --packet");
+    throw new WeftError(
+      "USAGE",
+      "a packet has two ends",
+      "give --src and --dst, or --packet, or --pcap",
+    );
   }
   return {
     src,
@@ -81,9 +127,14 @@ function questionOf({ src, dst, packet, ...given }: Packet): object {
     ...(given.proto !== undefined && { protocol: numberOr(given.proto) }),
     ...(given.sport !== undefined && { sport: Number(given.sport) }),
     ...(given.dport !== undefined && { dport: Number(given.dport) }),
-    ...way,
+    ...wayOf(given),
   };
 }
+
+const wayOf = ({ in: isIn, peer }: Packet): object => ({
+  ...(isIn && { direction: "in" }),
+  ...(peer !== undefined && { peer }),
+});
 
 const numberOr = (text: string): string | number => (/^\d+$/.test(text) ? Number(text) : text);
 
@@ -127,8 +178,8 @@ function part({
 }
 
 /** What is missing, and how to get it. */
-function silence({ node, from, why }: Unasked, { in: _, peer: __, ...packet }: Packet): string {
-  const flags = Object.entries(packet).map(([name, value]) => ` --${name} ${value}`);
+function silence({ node, from, why }: Unasked, given: Packet): string {
+  const flags = TUPLE.map((name) => (given[name] === undefined ? "" : ` --${name} ${given[name]}`));
   return `${node} was not asked: ${why}\n  there: weft explain${flags.join("")} --in --peer ${from}\n`;
 }
 

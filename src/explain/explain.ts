@@ -22,6 +22,7 @@ import { almost, type Field } from "./almost.js";
 import {
   changesBetween,
   type HeaderChange,
+  inWords,
   type PacketWords,
   tunnelOf,
   wordsOf,
@@ -86,6 +87,10 @@ export class Explainer {
     const packet = packetFor(question);
     const direction = question.direction ?? (question.peer === undefined ? "out" : "in");
     const sender = direction === "in" ? senderOf(question, packet, surroundings) : undefined;
+    const { MAX_PACKET } = this.#core.layout;
+    if (packet.length > MAX_PACKET) {
+      throw wrong(`a packet of ${packet.length} bytes cannot be`, `give ${MAX_PACKET} at most`);
+    }
     this.#twin ??= new Twin(this.#core, this.#publisher);
     const { core, passage } = this.#twin;
     this.#twin.renew();
@@ -279,22 +284,3 @@ class Story {
 
 const ENCAP_SIZE = 22;
 const NOBODY = 0;
-
-const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
-  1: "icmp",
-  6: "tcp",
-  17: "udp",
-  58: "icmpv6",
-  132: "sctp",
-};
-
-function inWords(words: PacketWords | undefined): string {
-  if (!words) return "no whole IP header";
-  const { src, dst, protocol, sport, dport, icmp } = words;
-  const name = PROTOCOL_NAMES[protocol] ?? `protocol ${protocol}`;
-  if (sport !== undefined) return `${name} ${at(src, sport)} > ${at(dst, dport!)}`;
-  return `${name} ${src} > ${dst}${icmp ? `, type ${icmp.type} code ${icmp.code}` : ""}`;
-}
-
-const at = (address: string, port: number): string =>
-  formatEndpoint({ address: parseAddress(address), port });

@@ -1,5 +1,5 @@
 /** The fields of a packet's headers in words, and what became of them between two stages. */
-import { formatAddress, formatMac } from "../address.js";
+import { formatAddress, formatEndpoint, formatMac, parseAddress } from "../address.js";
 
 /** A field by its name; `from` is not there when the field is new. */
 export interface HeaderChange {
@@ -42,6 +42,26 @@ export function wordsOf(packet: Uint8Array): PacketWords | undefined {
     icmp: { type: view.getUint8(transport), code: view.getUint8(transport + 1) },
   };
 }
+
+const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
+  1: "icmp",
+  6: "tcp",
+  17: "udp",
+  58: "icmpv6",
+  132: "sctp",
+};
+
+/** `tcp 10.244.1.5:49152 > 10.244.2.80:443` */
+export function inWords(words: PacketWords | undefined): string {
+  if (!words) return "no whole IP header";
+  const { src, dst, protocol, sport, dport, icmp } = words;
+  const name = PROTOCOL_NAMES[protocol] ?? `protocol ${protocol}`;
+  if (sport !== undefined) return `${name} ${at(src, sport)} > ${at(dst, dport!)}`;
+  return `${name} ${src} > ${dst}${icmp ? `, type ${icmp.type} code ${icmp.code}` : ""}`;
+}
+
+const at = (address: string, port: number): string =>
+  formatEndpoint({ address: parseAddress(address), port });
 
 /** What differs in the headers of two packets, which both begin with their IP header. */
 export function changesBetween(before: Uint8Array, after: Uint8Array): HeaderChange[] {

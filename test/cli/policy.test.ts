@@ -1,8 +1,11 @@
 /** The verbs about the policy, its flows and its reasons, against a control socket. */
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { MAX_DOCUMENT } from "../../src/policy/document.js";
+import { readPcap } from "../golden/pcap.js";
 import {
   asked,
   EXPLANATION,
@@ -192,6 +195,62 @@ counter  in.dropped.denied-ingress
     expect(stdout).not.toContain("on h2:");
   });
 
+  describe("--pcap", () => {
+    const CAPTURE = fileURLToPath(
+      new URL("../golden/state-handshake/device-in.pcap", import.meta.url),
+    );
+    const frames = readPcap(readFileSync(CAPTURE));
+    const tried = (argv: string[]) => weft(["explain", "--pcap", CAPTURE, ...argv]);
+
+    it("tries each packet of a file here, one line each", async () => {
+      const before = asked.length;
+      const { code, stdout, stderr } = await tried(["--in", "--socket", await serve()]);
+      expect([code, stderr]).toEqual([1, ""]);
+      expect(asked.slice(before)).toEqual(frames.map((packet) => ({ packet, direction: "in" })));
+      const [head, ...lines] = stdout.trimEnd().split("\n");
+      expect(head).toMatch(/^FRAME +PACKET +VERDICT +RULE$/);
+      expect(lines).toHaveLength(frames.length);
+      expect(lines[1]).toMatch(/^ +2 +.* +dropped: denied-ingress +end of default ingress$/);
+    });
+
+    it("tries the first of them, and prints JSON, one line each", async () => {
+      const argv = ["--count", "2", "-o", "json", "--socket", await serve()];
+      const { stdout, stderr } = await tried(argv);
+      const lines = stdout
+        .trimEnd()
+        .split("\n")
+        .map((line) => JSON.parse(line));
+      expect(lines).toEqual([1, 2].map((frame) => ({ frame, ...EXPLANATION })));
+      expect(stderr).toBe("frames tried: 2; --count takes more or fewer\n");
+    });
+
+    it("explains one whole", async () => {
+      const { code, stdout } = await tried([
+        "--number",
+        "2",
+        "--peer",
+        "h2",
+        "--socket",
+        await serve(),
+      ]);
+      expect(code).toBe(1);
+      expect(asked.at(-1)).toEqual({ packet: frames[1], peer: "h2" });
+      expect(stdout).toMatch(/^STAGE .*\n(.*\n)*counter +in\.dropped\.denied-ingress\n$/);
+    });
+
+    it.each([
+      [["--number", "99"], /device-in\.pcap has no frame 99/],
+      [["--count", "0"], /--count 0 cannot be/],
+      [["--src", "10.244.1.1"], /'--pcap <FILE>' cannot be used with option '--src <ADDR>'/],
+      [["--pcap", "/nowhere"], /\/nowhere does not exist/],
+      [["--pcap", fileURLToPath(import.meta.url)], /it is no pcap and no pcapng file/],
+    ])("refuses %j", async (argv, why) => {
+      const { code, stderr } = await tried([...argv, "--socket", nobody()]);
+      expect(code).toBe(2);
+      expect(stderr).toMatch(why);
+    });
+  });
+
   it("takes a whole packet, and prints JSON", async () => {
     const hex = "4500001c00010000401165cf0af401050af40250c00000350008f1a2";
     const argv = ["explain", "--packet", hex, "--peer", "h2", "-o", "json"];
@@ -203,6 +262,7 @@ counter  in.dropped.denied-ingress
   it.each([
     [["--src", "10.244.1.1"], /a packet has two ends/],
     [["--packet", "xyz"], /this is no packet/],
+    [["--number", "2"], /--count and --number are of a file/],
     [["--src", "10.244.1.1", "--dst", "10.244.1.2", "--proto", "tpc"], /this is no packet/],
   ])("refuses %j", async (argv, why) => {
     const { code, stderr } = await weft(["explain", ...argv, "--socket", await serve()]);

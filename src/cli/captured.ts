@@ -1,0 +1,82 @@
+/** The packets of a capture file, as `weft explain --pcap` tries them. */
+import { readFileSync, statSync } from "node:fs";
+import { printable } from "../address.js";
+import { WeftError } from "../error.js";
+import { inWords } from "../explain/headers.js";
+import { framesIn } from "../explain/pcap.js";
+import { explain as askAgent } from "../http/client.js";
+import type { Explained } from "../http/view.js";
+import { nameOf } from "../policy/place.js";
+import { type Cell, table } from "./table.js";
+
+const MAX_FILE = 256 * 1024 * 1024;
+
+interface Asked {
+  readonly path: string;
+  /** Frames to look at. */
+  readonly count: number;
+  readonly socket: string;
+  /** Direction and peer. */
+  readonly way: object;
+  readonly isJson: boolean;
+}
+
+/** Prints one line for each. @returns whether all of them go on */
+export async function explainFile({ path, count, socket, way, isJson }: Asked): Promise<boolean> {
+  const rows: Cell[][] = [];
+  let [frames, others, doAll] = [0, 0, true];
+  for (const { number, packet } of framesIn(load(path), count)) {
+    frames = number;
+    if (!packet) {
+      others++;
+      continue;
+    }
+    const answer = await askAgent(socket, { packet: hex(packet), ...way }, { here: true });
+    doAll &&= goesOn(answer);
+    if (isJson) process.stdout.write(`${JSON.stringify({ frame: number, ...answer })}\n`);
+    else rows.push(rowOf(number, answer));
+  }
+  if (!isJson) process.stdout.write(table(["FRAME", "PACKET", "VERDICT", "RULE"], rows));
+  if (others > 0) process.stderr.write(`frames that hold no IP packet: ${others}\n`);
+  if (frames === count)
+    process.stderr.write(`frames tried: ${count}; --count takes more or fewer\n`);
+  return doAll;
+}
+
+/** In hex. */
+export function packetAt(path: string, wanted: number): string {
+  for (const { number, packet } of framesIn(load(path), wanted)) {
+    if (number < wanted) continue;
+    if (packet) return hex(packet);
+    throw unusable(path, `holds no IP packet in frame ${wanted}`, "choose another --number");
+  }
+  throw unusable(path, `has no frame ${wanted}`, "choose a lower --number");
+}
+
+const GOES_ON: readonly Explained["verdict"][] = ["sent", "delivered"];
+
+export const goesOn = ({ verdict }: Pick<Explained, "verdict">): boolean =>
+  GOES_ON.includes(verdict);
+
+const rowOf = (frame: number, { packet, verdict, reason, rule }: Explained): Cell[] => [
+  frame,
+  inWords(packet),
+  reason === undefined ? verdict : `${verdict}: ${reason}`,
+  rule ? nameOf(rule) : null,
+];
+
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+function load(path: string): Uint8Array {
+  try {
+    if (statSync(path).size <= MAX_FILE) return readFileSync(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === "ENOENT" ? "does not exist" : `cannot be read (${code})`;
+    throw unusable(path, why, "give the path of a readable file");
+  }
+  throw unusable(path, `is longer than ${MAX_FILE} bytes`, "cut it: editcap -r FILE PART 1-100000");
+}
+
+const unusable = (path: string, why: string, remedy: string): WeftError =>
+  new WeftError("PCAP", `${printable(path)} ${why}`, remedy);
