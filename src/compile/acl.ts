@@ -54,6 +54,7 @@ const PROTOCOLS = 256;
 const PORTS = 65536;
 const ENDS = ["near", "far"] as const;
 const PORT_FIELDS = ["sourcePorts", "destinationPorts"] as const;
+type PortField = (typeof PORT_FIELDS)[number];
 const ACTIONS = { allow: 1, deny: 2, count: 3 } as const;
 const ACTION_SHIFT = 24;
 
@@ -119,6 +120,10 @@ class Direction {
   readonly ends: readonly AddressField[];
   /** When a rule changed last. */
   version = 0;
+  /** What came and went the last times, the oldest first. */
+  #lately: readonly { readonly version: number; readonly changed: readonly Placed[] }[] = [];
+  /** The version before those. */
+  #long = 0;
 
   constructor(classes: Classes) {
     this.#classes = classes;
@@ -129,13 +134,13 @@ class Direction {
   update(list: readonly AclEntry[], version: number): void {
     const rules = list.map(({ rule }) => rule);
     const placed = place(rules, this.placed);
-    const gone = without(this.placed, placed);
-    const come = without(placed, this.placed);
+    const { gone, come } = differences(this.placed, placed);
     const used = (rules: readonly Placed[]) =>
       rules.flatMap(({ rule: { near, far } }) => [...near.in, ...near.not, ...far.in, ...far.not]);
     this.#classes.useAll(used(come), version);
     const goOnElsewhere = list.some(({ next }, i) => next !== this.list[i]?.next);
     if (gone.length > 0 || come.length > 0 || goOnElsewhere) this.version = version;
+    this.#note([...gone, ...come], version);
     this.list = list;
     this.placed = placed;
     this.ends.forEach((field, i) => {
@@ -144,7 +149,22 @@ class Direction {
     });
     for (const prefix of used(gone)) this.#classes.drop(prefix, version);
   }
+
+  #note(changed: readonly Placed[], version: number): void {
+    const [oldest, ...others] = this.#lately;
+    if (oldest && others.length + 1 === REMEMBERED) this.#long = oldest.version;
+    this.#lately = [...this.#lately, { version, changed }].slice(-REMEMBERED);
+  }
+
+  /** The rules that came and went after an earlier version; nothing if that is too long ago. */
+  changedAfter(version: number): Placed[] | undefined {
+    if (version < this.#long) return undefined;
+    return this.#lately.filter((one) => one.version > version).flatMap(({ changed }) => changed);
+  }
 }
+
+/** A copy of the table lacks the last two changes at most, and those that were taken back. */
+const REMEMBERED = 4;
 
 /** The bits of the rules that name a prefix. */
 interface Named {
@@ -223,6 +243,9 @@ class AddressField {
   }
 }
 
+/** The version of a table that holds nothing, or nothing that can be used. */
+const VOID = -1;
+
 /** One copy of the table. */
 export class AclTable {
   readonly #words: Uint32Array;
@@ -231,7 +254,7 @@ export class AclTable {
   readonly #lpm: Readonly<Record<4 | 6, LpmTable>>;
   /** The sets of a field that are its own: by direction and end, by class; by direction and port field. */
   readonly #ends = DIRECTIONS.map(() => ENDS.map(() => new Uint32Array(VALUES)));
-  readonly #ports = DIRECTIONS.map(() => PORT_FIELDS.map((): number[] => []));
+  readonly #ports = DIRECTIONS.map(() => PORT_FIELDS.map(() => new Set<number>()));
   readonly #protocols = DIRECTIONS.map((): number[] => []);
   readonly #set = new Uint32Array(SET_WORDS);
   #version = 0;
@@ -258,12 +281,20 @@ export class AclTable {
    * @throws WeftError when they do not fit; the copy is void then, until an update succeeds
    */
   update(acl: Acl): void {
-    try {
-      if (this.#version < 0) this.#clear();
+    if (this.#version === VOID || !this.#paintOver(acl)) {
+      this.#clear();
       this.#paint(acl);
-      this.#version = acl.version;
+    }
+    this.#version = acl.version;
+  }
+
+  /** Does it fit in what the sets before it left? Free blocks take only sets of their size. */
+  #paintOver(acl: Acl): boolean {
+    try {
+      this.#paint(acl);
+      return true;
     } catch (error) {
-      this.#version = -1;
+      if (error instanceof WeftError) return false;
       throw error;
     }
   }
@@ -273,8 +304,9 @@ export class AclTable {
     this.#words.fill(0, ACL_POLICED / 4, ACL_LPM4 / 4);
     this.#room.clear();
     for (const owned of this.#ends.flat()) owned.fill(0);
-    for (const owned of [...this.#ports.flat(), ...this.#protocols]) owned.length = 0;
-    this.#version = 0;
+    for (const owned of this.#ports.flat()) owned.clear();
+    for (const owned of this.#protocols) owned.length = 0;
+    this.#version = VOID;
   }
 
   #paint(acl: Acl): void {
@@ -283,8 +315,9 @@ export class AclTable {
       if (direction.version > this.#version) {
         this.#paintRules(i, direction);
         this.#paintProtocols(i, direction.placed);
+        const changed = direction.changedAfter(this.#version);
         PORT_FIELDS.forEach((name, k) => {
-          this.#paintPorts(i, k, direction.placed, name);
+          this.#paintPorts(i, k, name, direction.placed, portsOf(changed, name));
         });
       }
       direction.ends.forEach((field, k) => {
@@ -327,15 +360,18 @@ export class AclTable {
     for (const [protocol, bits] of named) this.#words[at + protocol] = put(bits);
   }
 
-  /** From port to port the set changes only where a range begins or has ended. */
+  /**
+   * From port to port the set changes only where a range begins or has ended. A port
+   * about which no rule changed keeps the set that it has.
+   */
   #paintPorts(
     direction: number,
     k: number,
+    name: PortField,
     placed: readonly Placed[],
-    name: (typeof PORT_FIELDS)[number],
+    changed: Uint8Array,
   ): void {
-    const owned = this.#ports[direction]![k]!;
-    for (const offset of owned.splice(0)) this.#room.release(offset);
+    const owned = new Set<number>();
     const edges = new Map<number, { readonly begin: number[]; readonly end: number[] }>();
     const edge = (port: number) => {
       const known = edges.get(port) ?? { begin: [], end: [] };
@@ -357,10 +393,13 @@ export class AclTable {
       if (port >= PORTS) break;
       for (const bit of end) remove(this.#set, bit);
       for (const bit of begin) add(this.#set, bit);
-      owned.push(this.#room.put(this.#set));
-      const next = inOrder[i + 1]?.[0] ?? PORTS;
-      this.#words.fill(owned.at(-1)!, at + port, at + next);
+      const set = changed[port] ? this.#room.put(this.#set) : this.#words[at + port]!;
+      owned.add(set);
+      this.#words.fill(set, at + port, at + Math.min(inOrder[i + 1]?.[0] ?? PORTS, PORTS));
     }
+    const before = this.#ports[direction]![k]!;
+    for (const set of before) if (!owned.has(set)) this.#room.release(set);
+    this.#ports[direction]![k] = owned;
   }
 
   #paintClasses(direction: number, end: number, field: AddressField, classes: Classes): void {
@@ -399,10 +438,19 @@ export interface AclLayout {
 
 const DIRECTIONS = [0, 1] as const;
 
+/** 1 for every port that one of the rules is about; for all if it is not known which rules. */
+function portsOf(rules: readonly Placed[] | undefined, name: PortField): Uint8Array {
+  const ports = new Uint8Array(PORTS);
+  if (!rules || rules.some(({ rule }) => isAny(rule[name]))) return ports.fill(1);
+  for (const { rule } of rules) for (const { from, to } of rule[name]) ports.fill(1, from, to + 1);
+  return ports;
+}
+
 const isAny = (all: readonly unknown[]): boolean => all.length === 0;
 
 /** In order, and none touching another. */
-function joined(ranges: readonly Range[]): Range[] {
+function joined(ranges: readonly Range[]): readonly Range[] {
+  if (ranges.length < 2) return ranges;
   const out: Range[] = [];
   for (const range of [...ranges].sort((a, b) => a.from - b.from)) {
     const last = out.at(-1);
@@ -413,10 +461,15 @@ function joined(ranges: readonly Range[]): Range[] {
   return out;
 }
 
-/** Those of `all` that are not, with the same bit, among `others`. */
-function without(all: readonly Placed[], others: readonly Placed[]): Placed[] {
-  const bits = new Map(others.map(({ rule, bit }) => [rule, bit]));
-  return all.filter(({ rule, bit }) => bits.get(rule) !== bit);
+/** What is there no more, and what was not there: with the same bit. */
+function differences(before: readonly Placed[], after: readonly Placed[]) {
+  const gone = new Map(before.map((placed) => [placed.rule, placed]));
+  const come: Placed[] = [];
+  for (const placed of after) {
+    if (gone.get(placed.rule)?.bit === placed.bit) gone.delete(placed.rule);
+    else come.push(placed);
+  }
+  return { gone: [...gone.values()], come };
 }
 
 /** Rules that were there keep their bits; newcomers get those between. If there are none left, all get new ones. */

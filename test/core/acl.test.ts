@@ -104,6 +104,33 @@ describe("access lists", () => {
     }
   });
 
+  it("follow every change of ports, in a copy that lags behind too", async () => {
+    const core = await AclCore.create();
+    const acl = new Acl();
+    const one = (): AclRule => ({
+      ...rule(),
+      near: all,
+      far: all,
+      protocols: [],
+      sourcePorts: below(9) === 0 ? [] : [range()],
+      destinationPorts: [range()],
+    });
+    const list = Array.from({ length: 12 }, one);
+    for (let round = 0; round < 400; round++) {
+      list.splice(below(list.length), 1, one());
+      const entries = listOf(list);
+      acl.update([entries, []]);
+      const copy = below(6) === 0 ? 1 : 0;
+      core.paint(acl, copy);
+      for (const sourcePort of PORTS) {
+        for (const destinationPort of PORTS) {
+          const packet = { ...header(), sourcePort, destinationPort };
+          expect(core.decide(0, packet, copy)).toEqual(decideSlowly(entries, packet));
+        }
+      }
+    }
+  });
+
   /** One or more rules gone, come, in another place, or other rules altogether, or no other rules. */
   function change(list: readonly AclRule[]): AclRule[] {
     const next = [...list];
