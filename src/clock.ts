@@ -10,3 +10,6 @@ export const systemClock: Clock = {
   },
   random: () => Math.random(),
 };
+
+/** Milliseconds that mean the same in every thread, unlike `performance.now`. */
+export const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6;

@@ -1,6 +1,7 @@
 /** What the control socket shows of a running agent, and what it lets one do. */
 import { formatAddress } from "./address.js";
 import { Acl } from "./compile/acl.js";
+import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
 import { explainReason } from "./core/reasons.js";
@@ -141,6 +142,15 @@ export class AgentControl implements Control {
     const { places } = this.#follower.enforcer.rules;
     const { peers } = this.#follower.book;
     return this.#explainer.explain(question, { own: this.#follower.own(), peers, places });
+  }
+
+  capture(options: CaptureOptions): Capture {
+    const { core, publisher, io } = this.#running;
+    return Capture.start(core, options, {
+      peer: (place) => publisher.nameAt(place),
+      rule: (number) => this.#follower.enforcer.rules.places.get(number),
+      epoch: () => io.epoch(),
+    });
   }
 
   policy(): PolicyView | null {

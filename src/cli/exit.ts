@@ -32,6 +32,7 @@ export function complain(error: unknown): number {
     case "POLICY_TEST":
     case "EXPLAIN":
     case "PCAP":
+    case "CAPTURE":
       return exit.usage;
     case "NO_AGENT":
       return exit.noAgent;

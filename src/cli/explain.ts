@@ -4,7 +4,7 @@ import { WeftError } from "../error.js";
 import { explain as askAgent } from "../http/client.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
 import type { Unasked } from "../mesh/message.js";
-import { nameOf, type Place } from "../policy/place.js";
+import { inWords } from "../policy/place.js";
 import { explainFile, goesOn, packetAt } from "./captured.js";
 import { exit } from "./exit.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
@@ -181,9 +181,4 @@ function part({
 function silence({ node, from, why }: Unasked, given: Packet): string {
   const flags = TUPLE.map((name) => (given[name] === undefined ? "" : ` --${name} ${given[name]}`));
   return `${node} was not asked: ${why}\n  there: weft explain${flags.join("")} --in --peer ${from}\n`;
-}
-
-function inWords(place: Place): string {
-  const line = place.line === undefined ? "" : `, line ${place.line}`;
-  return `${nameOf(place)}: ${place.action}${place.isShadow ? " (shadow)" : ""} (tier ${place.tier}${line})`;
 }

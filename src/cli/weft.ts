@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { WeftError } from "../error.js";
+import { capture } from "./capture.js";
 import { counters } from "./counters.js";
 import { complain, exit } from "./exit.js";
 import { explain } from "./explain.js";
@@ -23,6 +24,7 @@ Examples:
   weft policy apply policy.yaml                    who may talk to whom
   weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443
                                                    why does it not get through?
+  weft capture --dropped                           what does not get through now?
   weft help up                                     every setting
 
 Exit codes: 0 done, 1 failed or degraded, 2 wrong usage or configuration, 3 no agent answers.
@@ -37,7 +39,16 @@ const weft = new Command("weft")
 
 weft.commandsGroup("Run:").addCommand(up());
 weft.commandsGroup("Look:");
-for (const verb of [status(), peers(), routes(), leases(), counters(), flows(), explain()]) {
+for (const verb of [
+  status(),
+  peers(),
+  routes(),
+  leases(),
+  counters(),
+  flows(),
+  explain(),
+  capture(),
+]) {
   weft.addCommand(verb);
 }
 

@@ -1,4 +1,5 @@
 /** The API: a request in, an answer out. What changes something is on the control socket alone. */
+import { Readable } from "node:stream";
 import { WeftError } from "../error.js";
 import { CONTROLS } from "./control.js";
 import { METRICS_TYPE, metrics } from "./metrics.js";
@@ -18,7 +19,8 @@ export interface Question {
 export interface Answer {
   readonly status: number;
   readonly type: string;
-  readonly body: string;
+  /** What flows for as long as somebody reads it is JSON too, a line for each value. */
+  readonly body: string | Readable;
   /** The methods there are, where another was used. */
   readonly allow?: string;
 }
@@ -62,7 +64,8 @@ async function act(
     return { ...refuse(405, `this path takes ${allow} only`), allow };
   }
   try {
-    return json(200, await asked(view, query, body));
+    const given = await asked(view, query, body);
+    return given instanceof Readable ? lines(given) : json(200, given);
   } catch (error) {
     if (!(error instanceof WeftError)) throw error;
     const { code, message, remedy } = error;
@@ -77,6 +80,8 @@ const json = (status: number, value: unknown): Answer => ({
   type: "application/json",
   body: `${JSON.stringify(value, bytesAsHex)}\n`,
 });
+
+const lines = (body: Readable): Answer => ({ status: 200, type: "application/x-ndjson", body });
 
 const bytesAsHex = (_: string, value: unknown): unknown =>
   value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value;

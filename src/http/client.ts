@@ -14,12 +14,9 @@ export async function ask<R extends Reading>(
   reading: R,
 ): Promise<ReturnType<View[R]>> {
   const { status, body } = await call(socketPath, "GET", `/v1/${reading}`);
-  try {
-    if (status === 200) return JSON.parse(body);
-  } catch {
-    // Not JSON: the same as any other answer we cannot use.
-  }
-  throw notAnAgent(socketPath, status);
+  const answer = status === 200 ? parsed(body) : undefined;
+  if (answer === undefined) throw notAnAgent(socketPath, status);
+  return answer;
 }
 
 /** Has the agent forget a node. @returns its subnets @throws WeftError with what is in the way */
@@ -72,14 +69,24 @@ async function control<T>(
   sent?: string,
 ): Promise<T> {
   const { status, body } = await call(socketPath, method, path, sent);
+  if (status !== 200) throw refusal(socketPath, status, body);
+  const answer = parsed(body);
+  if (answer === undefined) throw notAnAgent(socketPath, status);
+  return answer as T;
+}
+
+/** What the agent says is in the way. */
+export function refusal(socketPath: string, status: number, body: string): WeftError {
+  const { code, error, remedy } = (status === 409 && parsed(body)) || {};
+  return code ? new WeftError(code, error, remedy) : notAnAgent(socketPath, status);
+}
+
+function parsed(body: string) {
   try {
-    const answer = JSON.parse(body);
-    if (status === 200) return answer;
-    if (status === 409) throw new WeftError(answer.code, answer.error, answer.remedy);
-  } catch (error) {
-    if (error instanceof WeftError) throw error;
+    return JSON.parse(body);
+  } catch {
+    return undefined;
   }
-  throw notAnAgent(socketPath, status);
 }
 
 function call(
@@ -116,14 +123,14 @@ function call(
   });
 }
 
-const notAnAgent = (socketPath: string, status: number): WeftError =>
+export const notAnAgent = (socketPath: string, status: number): WeftError =>
   new WeftError(
     "ANSWER",
     `what answers on ${socketPath} does not speak as a weft agent (HTTP ${status})`,
     "check --socket, and that the agent is of the same version",
   );
 
-function noAgent(socketPath: string, { code, message }: NodeJS.ErrnoException): WeftError {
+export function noAgent(socketPath: string, { code, message }: NodeJS.ErrnoException): WeftError {
   if (code === "EACCES") {
     return new WeftError(
       "NO_AGENT",

@@ -1,9 +1,11 @@
 /** What the control socket alone has: it shows who talks to whom, or changes something. */
 import { z } from "zod";
 import { contains, parseAddress } from "../address.js";
+import type { CaptureOptions } from "../core/capture.js";
 import { WeftError } from "../error.js";
 import type { Question } from "../explain/question.js";
 import { addresses } from "../policy/read.js";
+import { CaptureLines } from "./capture-lines.js";
 import type { Control, FlowRow } from "./view.js";
 
 /** What it gives, or a promise of that. */
@@ -27,11 +29,23 @@ export const CONTROLS: Readonly<Record<string, Readonly<{ GET?: Act; POST?: Act 
       return control.flows().filter((flow) => isAsked.every((fits) => fits(flow)));
     },
   },
+  "/v1/capture": {
+    GET: (control, query) => new CaptureLines(control.capture(captureOptions(query))),
+  },
   "/v1/explain": {
     POST: (control, query, body) =>
       control.explain(readQuestion(body), { here: query.get("here") === "true" }),
   },
 };
+
+function captureOptions(query: URLSearchParams): CaptureOptions {
+  const [filter, snaplen] = [query.get("filter"), query.get("snaplen")];
+  return {
+    dropped: query.get("dropped") === "true",
+    ...(filter !== null && { filter }),
+    ...(snaplen !== null && { snaplen: Number(snaplen) }),
+  };
+}
 
 /** In an address or a prefix, if one is given. */
 function within(end: "src" | "dst", text: string | null): (flow: FlowRow) => boolean {

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { ListenOptions } from "node:net";
 import { dirname } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { type Endpoint, formatAddress, formatEndpoint } from "../address.js";
 import { WeftError } from "../error.js";
 import { makeDirectory } from "../host/directory.js";
@@ -103,7 +104,9 @@ export class ControlServer {
       ...(answered.allow && { allow: answered.allow }),
       ...(body === undefined && { connection: "close" }),
     });
-    response.end(answered.body);
+    if (typeof answered.body === "string") return void response.end(answered.body);
+    response.flushHeaders();
+    await pipeline(answered.body, response);
   }
 
   /** A reading that breaks is answered as such: asking must not stop the network. */

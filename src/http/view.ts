@@ -1,5 +1,6 @@
 /** What an agent tells about itself. These shapes are the JSON of the API: others rely on them. */
 import type { Offloads } from "../config.js";
+import type { Capture, CapturedPacket, CaptureOptions } from "../core/capture.js";
 import type { RuleTraffic } from "../core/counters.js";
 import type { FlowView } from "../core/flows.js";
 import type { Explanation } from "../explain/explain.js";
@@ -102,6 +103,10 @@ export interface Explained extends Explanation {
   readonly unasked?: Unasked;
 }
 
+/** A line of a capture: a packet, its bytes in hex, or how many were lost so far. */
+export type CaptureLine = CapturedRow | { readonly lost: number };
+export type CapturedRow = Omit<CapturedPacket, "bytes"> & { readonly bytes: string };
+
 /** The cluster's policy. */
 export interface PolicyView {
   readonly version: number;
@@ -134,6 +139,11 @@ export interface View {
 /** What an agent can be told to do. */
 export interface Control extends View {
   flows(): readonly FlowRow[];
+  /**
+   * Captures until it is stopped.
+   * @throws WeftError CAPTURE_BUSY when that is under way already, CAPTURE when the options cannot be
+   */
+  capture(options: CaptureOptions): Pick<Capture, "take" | "lost" | "stop">;
   policy(): PolicyView | null;
   /**
    * Rejects with a WeftError EXPLAIN when no such packet can be.

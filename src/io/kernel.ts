@@ -7,6 +7,7 @@
 import { EventEmitter, once } from "node:events";
 import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
+import { monotonic } from "../clock.js";
 import type { Offloads } from "../config.js";
 import type { Core } from "../core/instance.js";
 import { takeMail } from "../core/mailbox.js";
@@ -95,6 +96,12 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
     const { view, layout } = this.#core;
     const gso = (view.getUint32(layout.OFFLOADS, true) & layout.CAN_TRAIN) !== 0;
     return { ...this.#offloads, gso };
+  }
+
+  /** Milliseconds since 1970 when the core's clock stood at 0, as this host's clock says now. */
+  epoch(): number {
+    const { view, layout } = this.#core;
+    return Date.now() - monotonic() + view.getFloat64(layout.CLOCK_START, true);
   }
 
   async stop(): Promise<void> {

@@ -11,6 +11,7 @@
  * thread gives it an order and makes `wake` readable.
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { monotonic } from "../clock.js";
 import { Core } from "../core/instance.js";
 import {
   DEVICE_BUFFER_FULL,
@@ -83,6 +84,7 @@ let refusedTrains = 0;
 let toldAt = -1;
 
 core.exports.prepareReceive();
+view.setFloat64(layout.CLOCK_START, monotonic() - performance.now(), true);
 const ready = new Epoll([tun, udp, wake]);
 const isTold = new Int32Array(told);
 const woken = new BigUint64Array(1);

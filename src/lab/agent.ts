@@ -83,7 +83,16 @@ export class Agent {
 
   /** A verb of the command, asked of this agent. */
   weft(...argv: string[]): Promise<Finished> {
-    return this.host.run([process.execPath, PROGRAM, ...argv, "--socket", this.socket]);
+    return this.host.run(this.#command(argv));
+  }
+
+  /** The same for a verb that goes on until it is ended. */
+  begin(...argv: string[]): Running {
+    return this.host.spawn(this.#command(argv));
+  }
+
+  #command(argv: readonly string[]): string[] {
+    return [process.execPath, PROGRAM, ...argv, "--socket", this.socket];
   }
 
   /** One document of the control socket, or undefined while nobody answers there. */

@@ -35,3 +35,9 @@ export function nameOf({ direction, tier, kind, policy, index }: Place): string 
   if (kind === "rule") return `${policy} ${direction} ${index}`;
   return `${kind === "shadow default" ? "shadow " : ""}end of ${tier} ${direction}`;
 }
+
+/** `web ingress 0: allow (tier default, line 5)` */
+export function inWords(place: Place): string {
+  const line = place.line === undefined ? "" : `, line ${place.line}`;
+  return `${nameOf(place)}: ${place.action}${place.isShadow ? " (shadow)" : ""} (tier ${place.tier}${line})`;
+}

@@ -181,6 +181,9 @@ export const view = (healthy = true): Control => ({
     throw new WeftError("TOO_EARLY", `${name} may be cut off only`, "wait");
   },
   flows: () => FLOWS,
+  capture: () => {
+    throw new WeftError("CAPTURE_BUSY", "somebody captures already", "end that one first");
+  },
   policy: () => ({
     version: 3,
     digest: "ab".repeat(32),

@@ -1,0 +1,230 @@
+/** `weft capture`: the packets as they come, what becomes of each, and why. */
+import { once } from "node:events";
+import { createWriteStream, openSync } from "node:fs";
+import type { Writable } from "node:stream";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { DEFAULT_SNAPLEN } from "../core/capture.js";
+import { explainReason } from "../core/reasons.js";
+import { WeftError } from "../error.js";
+import { inWords as packetInWords, wordsOf } from "../explain/headers.js";
+import { captured } from "../http/capture-client.js";
+import type { CapturedRow } from "../http/view.js";
+import { pcapngHeader, pcapngPacket, pcapngStatistics } from "../io/pcapng.js";
+import { inWords as ruleInWords } from "../policy/place.js";
+import { socketOption } from "./shared.js";
+
+const HELP = `
+A line for each packet: when, from or to which peer, who talks to whom, what became of
+it, why, and by which rule. OUT is from this host to its peers, IN from them to it.
+With -w a file for Wireshark, where all of this stands in the comment of the packet.
+
+A filter is [PROTOCOL] [END [END]], an END an address or prefix, a port, or both; either
+END may be the source. The agent keeps what is not read in time up to a bound; how many
+packets were lost beyond it is said at the end. There is one capture at a time.
+
+Examples:
+  weft capture --dropped                                     what does not get through, and why
+  weft capture --filter "tcp 10.244.1.5 10.244.2.80:443"     one connection, both directions
+  weft capture --filter "udp :53" --count 10
+  weft capture -w file.pcapng --duration 30
+  weft capture -w - | tshark -r -
+`;
+
+interface Given {
+  readonly write?: string;
+  readonly dropped?: boolean;
+  readonly filter?: string;
+  readonly count?: number;
+  readonly duration?: number;
+  readonly snaplen: number;
+  readonly output: string;
+  readonly socket: string;
+}
+
+export const capture = (): Command =>
+  new Command("capture")
+    .description("show packets as they come, what becomes of each, and why")
+    .addOption(
+      new Option("-w, --write <FILE>", "write a pcapng file instead; -: to stdout").conflicts(
+        "output",
+      ),
+    )
+    .addOption(new Option("--dropped", "only packets that do not get through"))
+    .addOption(new Option("--filter <FILTER>", "only packets of this connection"))
+    .addOption(new Option("--count <N>", "end after so many packets").argParser(positive))
+    .addOption(new Option("--duration <SECONDS>", "end after so long").argParser(positive))
+    .addOption(
+      new Option("--snaplen <N>", "bytes of each packet")
+        .argParser(positive)
+        .default(DEFAULT_SNAPLEN),
+    )
+    .addOption(
+      new Option("-o, --output <format>", "how to print it: json is a line for each packet")
+        .choices(["table", "json"])
+        .default("table", "table"),
+    )
+    .addOption(socketOption())
+    .addHelpText("after", HELP)
+    .action(run);
+
+function positive(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("give a whole number from 1 on");
+}
+
+async function run({ socket, count, duration, output, write, ...asked }: Given): Promise<void> {
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  const packets = await captured(socket, queryOf(asked), ending.signal);
+  const form = write === undefined ? (output === "json" ? JSON_LINES : LINES) : pcapng(asked);
+  const sink = new Sink(write === undefined || write === "-" ? process.stdout : open(write), end);
+  process.once("SIGINT", end).once("SIGTERM", end);
+  process.stderr.write("weft: capturing, until Ctrl-C\n");
+  if (duration !== undefined) setTimeout(end, duration * 1000).unref();
+
+  let [taken, lost, lostBefore] = [0, 0, 0];
+  try {
+    await sink.write(form.begin);
+    for await (const line of packets) {
+      if ("lost" in line) {
+        lost = line.lost;
+        continue;
+      }
+      await sink.write(form.packet(line, lost - lostBefore));
+      lostBefore = lost;
+      if (++taken === count) break;
+    }
+  } finally {
+    await sink.write(form.end(taken, lost));
+    await sink.close();
+    process.stderr.write(`weft: ${taken} packets captured, ${lost} lost\n`);
+  }
+}
+
+function queryOf({ dropped, filter, snaplen }: Pick<Given, "dropped" | "filter" | "snaplen">) {
+  return {
+    snaplen: `${snaplen}`,
+    ...(dropped && { dropped: "true" }),
+    ...(filter !== undefined && { filter }),
+  };
+}
+
+// ---------------------------------------------------------------- what is written
+
+interface Form {
+  readonly begin: string | Uint8Array;
+  packet(row: CapturedRow, lostBefore: number): string | Uint8Array;
+  end(taken: number, lost: number): string | Uint8Array;
+}
+
+const JSON_LINES: Form = {
+  begin: "",
+  packet: (row) => `${JSON.stringify(row)}\n`,
+  end: () => "",
+};
+
+const LINES: Form = {
+  begin: "",
+  packet: (row) => `${harmless(sentence(row))}\n`,
+  end: () => "",
+};
+
+/** In a file everything but the bytes stands in the comment of the packet. */
+const pcapng = ({ snaplen }: Pick<Given, "snaplen">): Form => ({
+  begin: pcapngHeader("weft", "weft", snaplen),
+  packet: (row, lost) =>
+    pcapngPacket({
+      time: nanoseconds(row.time),
+      direction: row.direction,
+      bytes: Buffer.from(row.bytes, "hex"),
+      length: row.length,
+      comment: harmless(comment(row)),
+      lost,
+    }),
+  end: (taken, lost) => pcapngStatistics(nanoseconds(Date.now()), taken + lost, lost),
+});
+
+const nanoseconds = (ms: number): bigint =>
+  BigInt(Math.floor(ms)) * 1_000_000n + BigInt(Math.floor((ms % 1) * 1e6));
+
+/** `08:12:44.123456 in  b  tcp 10.244.1.5:49152 > 10.244.2.80:22, 60 bytes: answered, denied-ingress, ...` */
+function sentence(row: CapturedRow): string {
+  const { direction, length, segmentSize, bytes } = row;
+  const words = packetInWords(wordsOf(Buffer.from(bytes, "hex")));
+  const size = `${length} bytes${segmentSize ? ` in segments of ${segmentSize}` : ""}`;
+  const who = `${direction.padEnd(3)} ${whom(row)}`;
+  return `${clock(row.time)} ${who}  ${words}, ${size}: ${[row.verdict, ...why(row)].join(", ")}`;
+}
+
+/** `in from b at 192.0.2.2:4789: answered, denied-ingress, a policy ..., web ingress 0: deny (...)` */
+function comment(row: CapturedRow): string {
+  const { direction, sender, segmentSize, reason, verdict } = row;
+  const way = `${direction === "in" ? "in from" : "out to"} ${whom(row)}${sender ? ` at ${sender}` : ""}`;
+  const parts = segmentSize ? [`segments of ${segmentSize} bytes`] : [];
+  const said = reason ? [explainReason(reason)] : [];
+  return `${way}: ${[verdict, ...why(row), ...said, ...parts].join(", ")}`;
+}
+
+const whom = ({ peer, relayedTo }: CapturedRow): string =>
+  `${peer ?? "nobody known"}${relayedTo === undefined ? "" : ` to ${relayedTo}`}`;
+
+const why = ({ reason, rule }: CapturedRow): string[] => [
+  ...(reason ? [reason] : []),
+  ...(rule ? [ruleInWords(rule)] : []),
+];
+
+/** Some of it was said by other nodes: nothing of it may steer the terminal. */
+const harmless = (text: string): string => text.replace(/[^\x20-\x7e]/g, "?");
+
+/** Of the day, to the microsecond. */
+function clock(ms: number): string {
+  const micros = `${Math.floor((ms % 1) * 1000)}`.padStart(3, "0");
+  const at = new Date(ms);
+  const [hours, minutes, seconds] = [at.getHours(), at.getMinutes(), at.getSeconds()].map((part) =>
+    `${part}`.padStart(2, "0"),
+  );
+  return `${hours}:${minutes}:${seconds}.${`${at.getMilliseconds()}`.padStart(3, "0")}${micros}`;
+}
+
+// ---------------------------------------------------------------- where it is written
+
+/** Packets may show what others say in confidence. */
+const FILE_MODE = 0o600;
+
+function open(path: string): Writable {
+  try {
+    return createWriteStream(path, { fd: openSync(path, "w", FILE_MODE) });
+  } catch (error) {
+    throw cannotWrite(error as Error);
+  }
+}
+
+const cannotWrite = ({ message }: Error): WeftError =>
+  new WeftError("FILE", `the file cannot be written: ${message}`, "give another with -w");
+
+/** Waits for whoever reads it. Once it takes no more, the capture ends. */
+class Sink {
+  readonly #out: Writable;
+  #failure: NodeJS.ErrnoException | undefined;
+
+  constructor(out: Writable, end: () => void) {
+    this.#out = out.on("error", (error) => {
+      this.#failure = error;
+      end();
+    });
+  }
+
+  async write(bytes: string | Uint8Array): Promise<void> {
+    if (this.#failure || bytes.length === 0 || this.#out.write(bytes)) return;
+    await once(this.#out, "drain").catch(() => {});
+  }
+
+  /** `| head` closes the pipe early; that is no failure of ours. */
+  async close(): Promise<void> {
+    if (this.#out !== process.stdout && !this.#failure) {
+      this.#out.end();
+      await once(this.#out, "close").catch(() => {});
+    }
+    if (this.#failure && this.#failure.code !== "EPIPE") throw cannotWrite(this.#failure);
+  }
+}

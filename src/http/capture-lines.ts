@@ -1,0 +1,48 @@
+/** A capture as lines of JSON, for as long as somebody reads them: who reads slowly loses packets. */
+import { Readable } from "node:stream";
+import type { CapturedPacket } from "../core/capture.js";
+import type { CaptureLine, Control } from "./view.js";
+
+/** Packets put into words in one go: between two, the agent sees to its other business. */
+const AT_ONCE = 256;
+/** Milliseconds until it is looked again after all was taken. */
+const LOOK_EVERY = 20;
+
+export class CaptureLines extends Readable {
+  readonly #capture: ReturnType<Control["capture"]>;
+  #timer: NodeJS.Timeout | undefined;
+  #wait = LOOK_EVERY;
+  #lost = 0;
+
+  constructor(capture: ReturnType<Control["capture"]>) {
+    super();
+    this.#capture = capture;
+  }
+
+  override _read(): void {
+    this.#timer = setTimeout(() => this.#look(), this.#wait);
+  }
+
+  /** The capture ends with its reader, however that ended. */
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    clearTimeout(this.#timer);
+    this.#capture.stop();
+    done(error);
+  }
+
+  #look(): void {
+    const packets = this.#capture.take(AT_ONCE);
+    this.#wait = packets.length === AT_ONCE ? 0 : LOOK_EVERY;
+    const lines = packets.map(asLine);
+    const { lost } = this.#capture;
+    if (lost !== this.#lost) lines.push(line({ lost }));
+    this.#lost = lost;
+    if (lines.length > 0) this.push(lines.join(""));
+    else this._read();
+  }
+}
+
+const asLine = ({ bytes, ...packet }: CapturedPacket): string =>
+  line({ ...packet, bytes: Buffer.from(bytes).toString("hex") });
+
+const line = (value: CaptureLine): string => `${JSON.stringify(value)}\n`;
