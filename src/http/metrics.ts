@@ -1,5 +1,9 @@
 /** The Prometheus text format, version 0.0.4, made by hand from status and counters. */
-import type { View } from "./view.js";
+import type { Place } from "../policy/place.js";
+import type { Counters, View } from "./view.js";
+
+/** Of each way to count them. A series is worth its place when something met the rule. */
+export const MAX_RULE_SAMPLES = 4_096;
 
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -33,7 +37,33 @@ export function metrics(view: View): string {
         ),
       ),
     ),
+    family("weft_rules", "gauge", [["", counters.rules.length]]),
+    ...perRule(counters.rules),
   ].join("");
+}
+
+/** Those that met a packet, the first ones of them where there are too many. The end of a tier has neither policy nor index. */
+function perRule(rules: Counters["rules"]): string[] {
+  const met = rules.filter(({ packets }) => packets > 0).slice(0, MAX_RULE_SAMPLES);
+  const samples = (what: "packets" | "bytes") =>
+    met.map((rule): Sample => [labelsOf(rule), rule[what]]);
+  return [
+    family("weft_rule_packets_total", "counter", samples("packets")),
+    family("weft_rule_bytes_total", "counter", samples("bytes")),
+  ];
+}
+
+function labelsOf({ direction, tier, policy, index, action, isShadow }: Place): string {
+  const labels = {
+    direction,
+    tier,
+    ...(policy !== undefined && { policy, index }),
+    action,
+    shadow: isShadow,
+  };
+  return `{${Object.entries(labels)
+    .map(([name, value]) => `${name}="${value}"`)
+    .join(",")}}`;
 }
 
 type Sample = [labels: string, value: number];

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
 import { ask } from "../../src/http/client.js";
+import { MAX_RULE_SAMPLES } from "../../src/http/metrics.js";
 import { ControlServer } from "../../src/http/server.js";
 import { COUNTERS, folder, serve, view, weft } from "./weft.js";
 
@@ -105,9 +106,34 @@ describe("the control socket", () => {
     expect(body).toContain("weft_packets_relayed_total 30\n");
     expect(body).toContain("weft_control_received_total 12\n");
     expect(body).toContain('weft_packets_dropped_total{direction="in",reason="wrong VNI"} 1\n');
+    const allow =
+      'direction="ingress",tier="default",policy="web",index="0",action="allow",shadow="false"';
+    const end = 'direction="ingress",tier="default",action="deny",shadow="false"';
+    expect(body).toContain("weft_rules 2\n");
+    expect(body).toContain(
+      `weft_rule_packets_total{${allow}} 12\nweft_rule_packets_total{${end}} 3\n`,
+    );
+    expect(body).toContain(
+      `weft_rule_bytes_total{${allow}} 840\nweft_rule_bytes_total{${end}} 180\n`,
+    );
     for (const line of body.trimEnd().split("\n")) {
       expect(line).toMatch(/^(# TYPE \w+ (counter|gauge)|\w+(\{(\w+="[^"]*",?)+\})? \d+)$/);
     }
+  });
+
+  it("shows Prometheus the rules that met something, and so many at most", async () => {
+    const [rule] = COUNTERS.rules;
+    const rules = Array.from({ length: 2 * MAX_RULE_SAMPLES }, (_, index) => {
+      return { ...rule!, index, packets: index % 3 === 0 ? 0 : 7 };
+    });
+    const socketPath = await serve({ ...view(), counters: () => ({ ...COUNTERS, rules }) });
+    const { body } = await call({ socketPath }, "/metrics");
+    const shown = [...body.matchAll(/^weft_rule_packets_total\{.*index="(\d+)".* 7$/gm)];
+    expect(shown.map(([, index]) => Number(index))).toEqual(
+      rules.flatMap(({ index, packets }) => (packets > 0 ? index : [])).slice(0, MAX_RULE_SAMPLES),
+    );
+    expect(body).toContain(`weft_rules ${rules.length}\n`);
+    expect(body).not.toMatch(/^weft_rule_\w+\{.* 0$/m);
   });
 
   it("is the same on the loopback address", async () => {
