@@ -32,8 +32,10 @@ export interface LinksEvents {
   message(session: Session, message: Message): void;
   /** The other end of a session is quiet: again and again while it is. */
   quiet(session: Session): void;
-  /** A node was dialled in vain where it is said to be, or somebody else answered there. */
-  unanswered(id: string): void;
+  /** A node is dialled where it is said to be. */
+  dialling(id: string): void;
+  /** It was in vain, or somebody else answered there. The time is when it was dialled, by `clock.elapsed`. */
+  unanswered(id: string, dialledAt: number): void;
   closed(session: Session, reason: WeftError): void;
   /** An address was dialled in vain, or its session ended. */
   failed(address: string, reason: WeftError): void;
@@ -68,6 +70,8 @@ interface Dial {
   failure?: WeftError | undefined;
   session?: Session | undefined;
   dialling?: boolean;
+  dialledAt?: number;
+  /** Its session is open since then. */
   since?: number;
   cancel?: () => void;
 }
@@ -207,6 +211,8 @@ export class Links {
       return;
     }
     dial.dialling = true;
+    dial.dialledAt = this.#parts.clock.elapsed();
+    if (dial.id) this.#events.dialling(dial.id);
     this.#parts.transport.dial(dial.address, (result) => {
       dial.dialling = false;
       if (result instanceof WeftError) return this.#missed(dial, result);
@@ -237,7 +243,7 @@ export class Links {
     const { id } = session.peer;
     const dial = this.#dialOf(session);
     if (dial) {
-      if (dial.id && dial.id !== id) this.#events.unanswered(dial.id);
+      if (dial.id && dial.id !== id) this.#events.unanswered(dial.id, dial.dialledAt!);
       Object.assign(dial, { id, failure: undefined, since: this.#parts.clock.elapsed() });
       if (this.#answered.size >= MAX_KNOWN) this.#answered.clear();
       this.#answered.set(dial.address, id);
@@ -293,7 +299,7 @@ export class Links {
     }
     dial.failure = reason.code === "LOST" ? undefined : reason;
     if (reason.code !== "SELF") this.#again(dial);
-    if (dial.id && !wasOpen) this.#events.unanswered(dial.id);
+    if (dial.id && !wasOpen) this.#events.unanswered(dial.id, dial.dialledAt!);
     this.#events.failed(dial.address, reason);
   }
 

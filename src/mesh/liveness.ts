@@ -87,15 +87,15 @@ export class Liveness {
 
   /** The other end of a session is quiet. Not to be doubted for that if it makes itself heard elsewhere. */
   quiet({ peer, isHeard }: Session): void {
-    const missed = this.#parts.clock.elapsed() - MISSED_AFTER;
-    if (!isHeard && !this.#isHeard(peer.id, missed)) this.unanswered(peer.id);
+    if (!isHeard) this.silent(peer.id, this.#parts.clock.elapsed() - MISSED_AFTER);
   }
 
-  /** A node whose session broke does not answer when it is dialled. */
-  unanswered(id: string): void {
+  /** A node is missed since then: so long was its session quiet, or was it dialled in vain. */
+  silent(id: string, since: number): void {
     const record = this.#parts.members.get(id);
     if (!record || record.withdrawn || this.#knows(id, record.version)) return;
-    if (this.#raised.spend(1)) this.#take(id, record.version, { isOwn: true });
+    if (this.#isHeard(id, since) || !this.#raised.spend(1)) return;
+    this.#take(id, record.version, { isOwn: true });
   }
 
   /** A new neighbour is told whom this node doubts or holds for dead, itself included. */

@@ -134,8 +134,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
           this.#inside?.paths?.look(session.peer.id);
           this.#inside?.liveness.quiet(session);
         },
-        unanswered: (id) => {
-          if (this.#neighbourhood.isBroken(id)) this.#inside?.liveness.unanswered(id);
+        dialling: (id) => {
+          if (this.#neighbourhood.isBroken(id)) this.#inside?.paths?.look(id);
+        },
+        unanswered: (id, dialledAt) => {
+          if (this.#neighbourhood.isBroken(id)) this.#inside?.liveness.silent(id, dialledAt);
         },
         failed: () => this.#soon(),
       },

@@ -9,6 +9,7 @@ import { Checks } from "./checks.js";
 import { type Clock, every } from "./clock.js";
 import { type DataPath, hostOf } from "./datapath.js";
 import type { Identity } from "./identity.js";
+import { Knocks } from "./knocks.js";
 import type { MessageOf } from "./message.js";
 import {
   decodeProbe,
@@ -64,6 +65,8 @@ export interface Course {
 interface Sent {
   readonly reach: Reach;
   readonly way: Way;
+  /** Then it counts when it is answered, and when not, nothing has failed. */
+  readonly isKnock: boolean;
 }
 
 export class Paths {
@@ -74,6 +77,7 @@ export class Paths {
   readonly #passing = new Set<Reach>();
   readonly #turns: Turns;
   readonly #checks: Checks;
+  readonly #knocks: Knocks;
   readonly #awaited = new Awaited<Sent>();
   readonly #relays = new Relays();
   readonly #seeking: Seeking;
@@ -86,6 +90,7 @@ export class Paths {
     const { clock, identity } = parts;
     this.#turns = new Turns(clock);
     this.#checks = new Checks(clock);
+    this.#knocks = new Knocks(clock, (id) => this.#knock(id));
     this.#seeking = new Seeking({
       clock,
       own: identity.id,
@@ -105,6 +110,7 @@ export class Paths {
 
   stop(): void {
     this.#seeking.stop();
+    this.#knocks.stop();
     this.#cancelLook?.();
     this.#cancelTick?.();
     this.#parts.datapath.receive(() => {});
@@ -124,6 +130,7 @@ export class Paths {
     if (!reach) return;
     const lives = !this.#parts.isDead(id);
     if (lives) reach.lives();
+    else this.#knocks.end(id);
     this.#judge(reach);
     if (lives) this.#atOnce(reach);
   }
@@ -131,7 +138,9 @@ export class Paths {
   /** It is quiet elsewhere: whether it answers probes will tell. */
   look(id: string): void {
     const reach = this.#reaches.get(id);
-    if (reach) this.#prompted(reach);
+    if (!reach || this.#parts.isDead(id)) return;
+    this.#prompted(reach);
+    this.#knocks.at(id);
   }
 
   answeredAt(id: string): number | undefined {
@@ -218,6 +227,7 @@ export class Paths {
   #gone(reach: Reach | undefined): void {
     if (!reach) return;
     this.#reaches.delete(reach.id);
+    this.#knocks.end(reach.id);
     if (this.#byName.get(reach.name) === reach) this.#byName.delete(reach.name);
     this.#passing.delete(reach);
     this.#turns.delete(reach);
@@ -229,7 +239,8 @@ export class Paths {
   // ---- probing
 
   #tick(): void {
-    for (const { reach, way } of this.#awaited.failed(this.#now)) {
+    for (const { reach, way, isKnock } of this.#awaited.failed(this.#now)) {
+      if (isKnock) continue;
       way.missed();
       this.#judge(reach);
     }
@@ -273,16 +284,26 @@ export class Paths {
 
   #turn(reach: Reach): void {
     const now = this.#now;
-    for (const way of reach.toTry(now, this.#carries)) this.#probe(reach, way, now);
+    for (const way of reach.toTry(now, this.#carries)) {
+      if (this.#probe(reach, way)) reach.probed(way, now);
+    }
     this.#turns.done(reach);
     this.#wake();
   }
 
-  #probe(reach: Reach, way: Way, now: number): void {
+  #knock(id: string): void {
+    const reach = this.#reaches.get(id);
+    if (!reach) return;
+    for (const way of reach.toKnock()) this.#probe(reach, way, { isKnock: true });
+    this.#wake();
+  }
+
+  /** False when there is no such way now. */
+  #probe(reach: Reach, way: Way, { isKnock = false } = {}): boolean {
     const { datapath, identity, cluster, edition } = this.#parts;
     const version = edition();
     const to = this.#endpointOf(way);
-    if (version === undefined || to === undefined) return;
+    if (version === undefined || to === undefined) return false;
     this.#count = (this.#count + 1) % 2 ** 32;
     const probe = signProbe(identity, cluster, {
       kind: way.course.kind === "via" ? "relayed" : "direct",
@@ -293,9 +314,9 @@ export class Paths {
       count: this.#count,
       nonce: newNonce(),
     });
-    reach.probed(way, now);
-    this.#awaited.add(probe.nonce, { reach, way }, now);
+    this.#awaited.add(probe.nonce, { reach, way, isKnock }, this.#now);
     datapath.send(to, encodeProbe(probe));
+    return true;
   }
 
   // ---- what comes in
@@ -320,6 +341,7 @@ export class Paths {
     if (!this.#checks.mayReply()) return;
     if (!isGenuine(this.#parts.cluster, reach.record.owner, probe)) return;
     this.#awaited.delete(probe.nonce);
+    this.#knocks.end(reach.id);
     reach.answered(way, now, now - sent.at);
     this.#judge(reach);
   }

@@ -149,6 +149,11 @@ export class Reach {
     );
   }
 
+  /** The ways on which one answer shows that it lives: the one in use, and straight, where chance takes least. */
+  toKnock(): Set<Way> {
+    return new Set([this.used ?? this.#own, this.#own]);
+  }
+
   /** The ways to probe now: the straight ones, and those through others while these are not sound. */
   toTry(now: number, mayCarry: (neighbour: string) => boolean): Way[] {
     const straight = [this.#own, ...this.#byMention()];

@@ -5,6 +5,7 @@ import { CHAOS, type ChaosKind, FROM_THE_START, KINDS } from "./chaos.js";
 import type { Options } from "./simulate.js";
 
 export const MAX_NODES = 4_000;
+const PROBABILITY = { least: 0, most: 0.9 };
 
 const kinds = KINDS.map((kind) => `    ${kind.padEnd(11)} ${CHAOS[kind]}`).join("\n");
 
@@ -13,6 +14,7 @@ export const HELP = `npm run sim -- [options]    one simulated cluster, with the
   --nodes N      how many nodes, 1 to ${MAX_NODES} (25)
   --loss P       the probability that a segment is lost, 0 to 0.9 (0); of several, with commas between,
                  the last is that of the run, with the others the cluster is calm one after the other
+  --start-loss P that until all have come together (the first of --loss)
   --seed S       where all chance comes from: the same seed, the same trace (1)
   --minutes M    simulated minutes of quiet, or of chaos (10)
   --chaos KINDS  what goes wrong, with commas between (nothing):
@@ -35,17 +37,19 @@ code is 0 when the cluster converged and no lease was used twice, else 1; 2 for 
 export function readOptions(args: readonly string[]): Options | undefined {
   const values = parsed(args);
   if (values.help) return undefined;
-  const losses = values.loss
-    .split(",")
-    .map((text) => number("loss", text, { least: 0, most: 0.9 }));
+  const losses = values.loss.split(",").map((text) => number("loss", text, PROBABILITY));
   const chaos = chosen(values.chaos);
-  if (losses.length > 1 && chaos.some((kind) => FROM_THE_START.includes(kind))) {
-    throw wrong(`--loss takes one number where there is ${FROM_THE_START.join(", ")}`);
+  const hasOthers = losses.length > 1 || values["start-loss"] !== undefined;
+  if (hasOthers && chaos.some((kind) => FROM_THE_START.includes(kind))) {
+    throw wrong(`only one loss can be where there is ${FROM_THE_START.join(", ")}`);
   }
   return {
     nodes: number("nodes", values.nodes, { least: 1, most: MAX_NODES, whole: true }),
     loss: losses.at(-1)!,
     ...(losses.length > 1 && { before: losses.slice(0, -1) }),
+    ...(values["start-loss"] !== undefined && {
+      startLoss: number("start-loss", values["start-loss"], PROBABILITY),
+    }),
     seed: number("seed", values.seed, { least: 0, most: 2 ** 32 - 1, whole: true }),
     minutes: number("minutes", values.minutes, { least: 0.1, most: 100_000 }),
     chaos,
@@ -60,6 +64,7 @@ function parsed(args: readonly string[]) {
       options: {
         nodes: option("25"),
         loss: option("0"),
+        "start-loss": { type: "string" },
         seed: option("1"),
         minutes: option("10"),
         chaos: option(""),

@@ -32,6 +32,8 @@ export interface Options {
   readonly loss: number;
   /** That until then, one after the other: the cluster comes together with the first, and with each it is quiet and has new records to spread, as in a calm run. */
   readonly before?: readonly number[];
+  /** That until all have come together, if it is another one. */
+  readonly startLoss?: number;
   readonly seed: number;
   /** Simulated: of quiet, or of chaos. */
   readonly minutes: number;
@@ -116,9 +118,9 @@ class Simulation {
   constructor(options: Options, progress: (line: string) => void) {
     this.#options = options;
     this.#progress = progress;
-    const { seed, loss, before = [], network = NETWORK } = options;
+    const { seed, loss, before = [], startLoss = before[0] ?? loss, network = NETWORK } = options;
     const chaos = new Set(options.chaos);
-    this.#world = new World({ seed, loss: before[0] ?? loss, network, chaos });
+    this.#world = new World({ seed, loss: startLoss, network, chaos });
     this.#isCalm = options.chaos.every((kind) => CALM.includes(kind));
     this.#hasTroubleFromTheStart = FROM_THE_START.some((kind) => chaos.has(kind));
   }

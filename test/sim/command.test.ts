@@ -52,7 +52,9 @@ describe("npm run sim", { timeout: PATIENCE }, () => {
     ["--chaos storms", 'knows no "storms"'],
     ["--loss 2", "--loss 2 is not a number from 0 to 0.9"],
     ["--loss 0.05,lots", "--loss lots is not a number"],
-    ["--loss 0.05,0.25 --chaos crashes", "--loss takes one number where there is"],
+    ["--loss 0.05,0.25 --chaos crashes", "only one loss can be where there is"],
+    ["--start-loss 0.05 --chaos crashes", "only one loss can be where there is"],
+    ["--start-loss 2", "--start-loss 2 is not a number from 0 to 0.9"],
     ["--nodes many", "--nodes many is not a whole number"],
     ["--speed 3", "'--speed'"],
   ])("says what is wrong with %s", async (args, words) => {
