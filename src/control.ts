@@ -9,6 +9,7 @@ import { Explainer, type Explanation, onwardOf } from "./explain/explain.js";
 import type { Question } from "./explain/question.js";
 import type { Follower } from "./follower.js";
 import type {
+  ApplyOptions,
   Control,
   Counters,
   Explained,
@@ -164,7 +165,7 @@ export class AgentControl implements Control {
     return { version, digest, author: { id, name }, text: policy.text };
   }
 
-  applyPolicy(text: string, { dryRun }: { readonly dryRun: boolean }): PolicyReport {
+  applyPolicy(text: string, { dryRun, anew }: ApplyOptions): PolicyReport {
     const { mesh } = this.#running;
     const { leases } = this.#follower.own();
     const members = this.#follower.members();
@@ -172,7 +173,7 @@ export class AgentControl implements Control {
     const document = readPolicy(json, "policy", this.#follower.enforcer.document);
     const { rules } = rulesOf(document, members, leases, this.#follower.enforcer.rules);
     new Acl().update(rules);
-    const version = dryRun ? null : mesh.applyPolicy(json).seal.version;
+    const version = dryRun ? null : mesh.applyPolicy(json, { anew }).seal.version;
     const [egress, ingress] = rules.map(({ length }) => length);
     return {
       version,

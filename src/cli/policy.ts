@@ -50,15 +50,20 @@ const apply = (): Command =>
     .argument("<FILE>", "the policy, YAML or JSON")
     .description("put a policy in force on all nodes")
     .addOption(new Option("--dry-run", "check it only: nothing changes"))
+    .addOption(
+      new Option(
+        "--anew",
+        "where no version is left: refuse the last one, begin again at the first",
+      ),
+    )
     .addOption(socketOption())
-    .action(async (file: string, { dryRun = false, socket }: { dryRun?: boolean } & Socket) => {
+    .action(async (file: string, { dryRun = false, anew = false, socket }: Applied) => {
       const text = load(file);
       readPolicy(text, file);
-      const { version, rules, absent } = await applyPolicy(
-        socket,
-        policyAsJson(text, file),
+      const { version, rules, absent } = await applyPolicy(socket, policyAsJson(text, file), {
         dryRun,
-      );
+        anew,
+      });
       const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
       process.stdout.write(
         version === null
@@ -104,6 +109,11 @@ const test = (): Command =>
 
 interface Socket {
   readonly socket: string;
+}
+
+interface Applied extends Socket {
+  readonly dryRun?: boolean;
+  readonly anew?: boolean;
 }
 
 interface Both extends Socket {

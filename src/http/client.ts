@@ -2,7 +2,7 @@
 import { request } from "node:http";
 import { WeftError } from "../error.js";
 import type { Reading } from "./api.js";
-import type { Explained, FlowRow, PolicyReport, PolicyView, View } from "./view.js";
+import type { ApplyOptions, Explained, FlowRow, PolicyReport, PolicyView, View } from "./view.js";
 
 const TIMEOUT_MS = 5_000;
 /** Some hundred thousand routes. */
@@ -38,9 +38,9 @@ export async function forget(
 export async function applyPolicy(
   socketPath: string,
   text: string,
-  dryRun: boolean,
+  { dryRun, anew }: ApplyOptions,
 ): Promise<PolicyReport> {
-  return control(socketPath, "POST", `/v1/policy?dry-run=${dryRun}`, text);
+  return control(socketPath, "POST", `/v1/policy?dry-run=${dryRun}&anew=${anew}`, text);
 }
 
 export const getPolicy = (socketPath: string): Promise<PolicyView | null> =>

@@ -21,7 +21,10 @@ export const CONTROLS: Readonly<Record<string, Readonly<{ GET?: Act; POST?: Act 
   "/v1/policy": {
     GET: (control) => control.policy(),
     POST: (control, query, body) =>
-      control.applyPolicy(body, { dryRun: query.get("dry-run") === "true" }),
+      control.applyPolicy(body, {
+        dryRun: query.get("dry-run") === "true",
+        anew: query.get("anew") === "true",
+      }),
   },
   "/v1/flows": {
     GET: (control, query) => {

@@ -136,6 +136,13 @@ export interface View {
   counters(): Counters;
 }
 
+export interface ApplyOptions {
+  /** Nothing changes. */
+  readonly dryRun: boolean;
+  /** Where there is no next version, it begins again. */
+  readonly anew: boolean;
+}
+
 /** What an agent can be told to do. */
 export interface Control extends View {
   flows(): readonly FlowRow[];
@@ -155,7 +162,7 @@ export interface Control extends View {
    * @param text YAML or JSON
    * @throws WeftError; then what is in force stays in force
    */
-  applyPolicy(text: string, options: { readonly dryRun: boolean }): PolicyReport;
+  applyPolicy(text: string, options: ApplyOptions): PolicyReport;
   /**
    * Takes back the subnets of a node that is gone for good.
    * @returns the subnets

@@ -224,10 +224,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /**
    * Makes it the cluster's policy.
    * @param text JSON, as `policyAsJson` makes it
+   * @param options `anew`: where there is no next version, it begins again
    * @throws WeftError when it is none, or this node has no lease; then nothing has changed
    */
-  applyPolicy(text: string): ClusterPolicy {
-    return (this.#inside ?? notJoined()).policies.apply(text);
+  applyPolicy(text: string, options: { readonly anew?: boolean } = {}): ClusterPolicy {
+    return (this.#inside ?? notJoined()).policies.apply(text, options);
   }
 
   /** Asks the nodes on the way of a packet what becomes of it there. It takes `ANSWER_WITHIN` at most. */

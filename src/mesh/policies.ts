@@ -19,6 +19,7 @@ import {
   MAX_PARTS,
   MAX_POLICY_BYTES,
   MAX_POLICY_VERSION,
+  MAX_REFUSED,
   PART_BYTES,
   type PolicyText,
   type Seal,
@@ -36,8 +37,6 @@ export const SERVED_POLICY = {
   /** Seals that are verified. */
   seals: { burst: 16, rate: 0.2 },
 };
-/** Seals of texts that were no policies: they are not asked for again. */
-const MAX_REFUSED = 64;
 
 export type PolicyMessage = MessageOf<"policy-heard" | "policy-ask" | "policy-part">;
 
@@ -74,7 +73,7 @@ export class Policies {
   readonly #told = new Map<Session, Seal>();
   readonly #served = new WeakMap<Session, { parts: Budget; seals: Budget }>();
   /** Signatures. */
-  readonly #refused = new Set<string>();
+  #refused: ReadonlySet<string> = new Set();
   #fetch: Fetch | undefined;
   #cancel = () => {};
 
@@ -82,6 +81,7 @@ export class Policies {
   constructor(parts: PoliciesParts, found: PolicyText | undefined) {
     this.#parts = parts;
     if (!found) return;
+    this.#refused = new Set(found.refused);
     const why = flawOfSeal(parts.cluster, found.seal);
     if (why) parts.log.warn(`the policy on disk is not used: ${why.message}`);
     else this.#held = { ...found, document: readPolicy(found.text, "policy") };
@@ -108,21 +108,24 @@ export class Policies {
   /**
    * From now on this is the cluster's policy.
    * @param text JSON, as `policyAsJson` makes it
+   * @param anew where the last version there is is held, this node refuses that one for ever and begins again
    * @throws WeftError when it is none, or this node may not say so
    */
-  apply(text: string): ClusterPolicy {
+  apply(text: string, { anew = false } = {}): ClusterPolicy {
     const document = readPolicy(text, "policy", this.#held?.document);
     const { identity, cluster } = this.#parts;
     if (Buffer.byteLength(text) > MAX_POLICY_BYTES) throw tooLong();
     const proof = this.#parts.proof() ?? noLease();
-    const version = (this.#held?.seal.version ?? 0) + 1;
-    if (version > MAX_POLICY_VERSION) throw usedUp();
+    const held = this.#held?.seal;
+    const last = held?.version === MAX_POLICY_VERSION ? held : undefined;
+    if (last && !anew) throw usedUp();
+    const version = last ? 1 : (held?.version ?? 0) + 1;
     const policy = {
       seal: sealPolicy(identity, cluster, { proof, version, text }),
       text,
       document,
     };
-    this.#take(policy);
+    this.#take(policy, last && this.#refusing(last));
     return policy;
   }
 
@@ -216,7 +219,7 @@ export class Policies {
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
       if (error.code !== "POLICY") throw error;
-      this.#refuse(seal);
+      this.#refused = this.#refusing(seal);
       const { message, remedy } = error;
       this.#parts.log.warn(`refused policy ${seal.version} of ${nodeId(seal.author)}: ${message}`, {
         remedy,
@@ -225,22 +228,19 @@ export class Policies {
   }
 
   /** It is on disk before anybody hears of it. */
-  #take(policy: ClusterPolicy): void {
+  #take(policy: ClusterPolicy, refused = this.#refused): void {
     const { store, sessions, changed } = this.#parts;
-    store.savePolicy({ seal: policy.seal, text: policy.text });
+    store.savePolicy({ seal: policy.seal, text: policy.text, refused: [...refused] });
     this.#held = policy;
+    this.#refused = refused;
     for (const session of sessions()) {
       if (this.#told.get(session)?.signature !== policy.seal.signature) this.opened(session);
     }
     changed();
   }
 
-  #refuse({ signature }: Seal): void {
-    this.#refused.add(signature);
-    for (const oldest of this.#refused) {
-      if (this.#refused.size <= MAX_REFUSED) break;
-      this.#refused.delete(oldest);
-    }
+  #refusing({ signature }: Seal): ReadonlySet<string> {
+    return new Set([...this.#refused, signature].slice(-MAX_REFUSED));
   }
 
   #distrust(session: Session, lie: WeftError): void {
@@ -280,7 +280,7 @@ const usedUp = (): WeftError =>
   new WeftError(
     "POLICY_VERSION",
     `the policy in force has the last version there is, ${MAX_POLICY_VERSION}`,
-    "some member has skipped them on purpose: change the cluster secret, and start the cluster anew",
+    "some member has skipped them on purpose: shut it out by a new secret, then apply a policy with --anew on every node",
   );
 
 const otherText = (): WeftError =>

@@ -18,6 +18,8 @@ export const PART_BYTES = 45_000;
 export const MAX_PART_TEXT = (PART_BYTES / 3) * 4;
 export const MAX_PARTS = Math.ceil(MAX_POLICY_BYTES / PART_BYTES);
 export const MAX_POLICY_VERSION = 2 ** 31 - 1;
+/** Seals that are not to be believed, though they are right: their texts are not asked for again. */
+export const MAX_REFUSED = 64;
 
 export const sealSchema = z.strictObject({
   /** Public key of the node on which it was applied. */
@@ -36,6 +38,8 @@ export type Seal = z.infer<typeof sealSchema>;
 export interface PolicyText {
   readonly seal: Seal;
   readonly text: string;
+  /** Signatures of the seals that this node refuses. */
+  readonly refused?: readonly string[];
 }
 
 export function sealPolicy(
@@ -66,7 +70,11 @@ export const isNewer = (seal: Seal, held: Seal | undefined): boolean =>
 export const isTextOf = ({ size, digest }: Seal, text: string): boolean =>
   Buffer.byteLength(text) === size && digestOf(text) === digest;
 
-const fileSchema = z.strictObject({ seal: sealSchema, text: z.string().max(MAX_POLICY_BYTES) });
+const fileSchema = z.strictObject({
+  seal: sealSchema,
+  text: z.string().max(MAX_POLICY_BYTES),
+  refused: z.array(field.signature).max(MAX_REFUSED).exactOptional(),
+});
 
 export const encodePolicy = (policy: PolicyText): string =>
   checked("policy", `${JSON.stringify(policy)}\n`);

@@ -47,6 +47,12 @@ describe("weft policy apply", () => {
     });
   });
 
+  it("with --anew says so to the agent", async () => {
+    const argv = ["policy", "apply", file("policy.yaml", YAML), "--anew"];
+    const { stdout } = await weft([...argv, "--socket", await serve()]);
+    expect(stdout).toMatch(/^version 1 is the cluster's policy/);
+  });
+
   it("names file, line and path of a mistake, without an agent", async () => {
     const path = file("policy.yaml", YAML.replace("allow", "alow"));
     const { code, stderr } = await weft(["policy", "apply", path, "--socket", nobody()]);

@@ -190,10 +190,10 @@ export const view = (healthy = true): Control => ({
     author: { id: "cd".repeat(16), name: "h2" },
     text: POLICY,
   }),
-  applyPolicy: (text, { dryRun }) => {
+  applyPolicy: (text, { dryRun, anew }) => {
     if (text.includes("too-much")) throw new WeftError("ACL_FULL", "too many rules", "use fewer");
     return {
-      version: dryRun ? null : 4,
+      version: dryRun ? null : anew ? 1 : 4,
       rules: { egress: 0, ingress: 2 },
       absent: text.includes("node:h9") ? ["h9"] : [],
     };

@@ -115,6 +115,9 @@ describe("the policy on disk", () => {
     expect(store.loadPolicy()).toBeUndefined();
     store.savePolicy({ seal, text });
     expect(store.loadPolicy()).toEqual({ seal, text });
+    const refused = ["ab".repeat(64)];
+    store.savePolicy({ seal, text, refused });
+    expect(store.loadPolicy()).toEqual({ seal, text, refused });
     expect(store.load()).toBeUndefined();
     expect(statSync(join(directory, POLICY_FILE)).mode & 0o777).toBe(0o600);
   });

@@ -96,6 +96,15 @@ describe("a policy", () => {
     expect(names()).toEqual(["a", "a", "a"]);
   });
 
+  it("applied anew takes the next version, where there is one", async () => {
+    const { world, meshes, names } = await three();
+    meshes[0]!.applyPolicy(policy("a"), { anew: true });
+    meshes[0]!.applyPolicy(policy("b"), { anew: true });
+    world.clock.run(1_000);
+    expect(names()).toEqual(["b", "b", "b"]);
+    expect(meshes[1]!.policy()!.seal.version).toBe(2);
+  });
+
   it("cannot be applied by a node that is in no cluster yet", async () => {
     const world = new World();
     const { mesh } = await world.node(2, [1]);
@@ -210,6 +219,35 @@ describe("a peer that", () => {
     give(seal, policy("last"));
     expect(names()).toEqual(["last", "last", "last"]);
     expect(codeOf(() => meshes[0]!.applyPolicy(policy("b")))).toBe("POLICY_VERSION");
+  });
+
+  it("skips all versions does not end it: begun anew on every node, the last one never comes back", async () => {
+    const { world, nodes, meshes, sealed, tell, give, names } = await withLiar();
+    const seal = sealed(MAX_POLICY_VERSION, policy("last"));
+    tell(seal);
+    give(seal, policy("last"));
+    meshes[0]!.applyPolicy(policy("b"), { anew: true });
+    world.clock.run(3 * TELL_EVERY);
+    expect(names()).toEqual(["b", "last", "last"]);
+    for (const mesh of meshes.slice(1)) mesh.applyPolicy(policy("b"), { anew: true });
+    world.clock.run(1_000);
+    expect(names()).toEqual(["b", "b", "b"]);
+    expect(meshes.map((mesh) => mesh.policy()!.seal.version)).toEqual([1, 1, 1]);
+
+    meshes[2]!.applyPolicy(policy("c"));
+    world.clock.run(1_000);
+    tell(seal);
+    give(seal, policy("last"));
+    expect(names()).toEqual(["c", "c", "c"]);
+
+    await world.kill(nodes[0]!);
+    const again = await world.node(1, [], nodes[0]!.disk);
+    const stranger = new Stranger(world, 67);
+    stranger.connect();
+    stranger.say({ type: "policy-heard", seal });
+    world.clock.run(1_000);
+    expect(stranger.count(/"type":"policy-ask"/g)).toBe(0);
+    expect(nameIn(again.mesh)).toBe("c");
   });
 
   it("asks for the text again and again gets so much and no more", async () => {
