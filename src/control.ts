@@ -1,6 +1,6 @@
 /** What the control socket shows of a running agent, and what it lets one do. */
 import { formatAddress } from "./address.js";
-import { Acl } from "./compile/acl.js";
+import { checkFit } from "./compile/acl.js";
 import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
@@ -166,13 +166,13 @@ export class AgentControl implements Control {
   }
 
   applyPolicy(text: string, { dryRun, anew }: ApplyOptions): PolicyReport {
-    const { mesh } = this.#running;
+    const { mesh, core } = this.#running;
     const { leases } = this.#follower.own();
     const members = this.#follower.members();
     const json = policyAsJson(text, "policy");
     const document = readPolicy(json, "policy", this.#follower.enforcer.document);
     const { rules } = rulesOf(document, members, leases, this.#follower.enforcer.rules);
-    new Acl().update(rules);
+    checkFit(rules, core.layout);
     const version = dryRun ? null : mesh.applyPolicy(json, { anew }).seal.version;
     const [egress, ingress] = rules.map(({ length }) => length);
     return {

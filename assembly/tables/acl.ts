@@ -60,7 +60,7 @@ export const ACL_LPM4_SIZE: u32 = 8 << 20;
 export const ACL_LPM6: u32 = ACL_LPM4 + ACL_LPM4_SIZE;
 export const ACL_LPM6_SIZE: u32 = 14 << 20;
 export const ACL_SETS: u32 = ACL_LPM6 + ACL_LPM6_SIZE;
-export const ACL_SETS_SIZE: u32 = 16 << 20;
+export const ACL_SETS_SIZE: u32 = 64 << 20;
 export const ACL_SIZE: u32 = ACL_SETS + ACL_SETS_SIZE;
 
 /** What a rule says: its number and its action, and where the search goes on if it does not end there. */

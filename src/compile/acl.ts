@@ -420,6 +420,16 @@ export class AclTable {
   }
 }
 
+/**
+ * Tries rules in a table that nobody searches.
+ * @throws WeftError ACL_FULL
+ */
+export function checkFit(rules: AclRules, layout: AclLayout): void {
+  const acl = new Acl();
+  acl.update(rules);
+  new AclTable(new ArrayBuffer(layout.ACL_SIZE), 0, layout).update(acl);
+}
+
 /** Where the parts of the table lie, as the core exports it. */
 export interface AclLayout {
   readonly ACL_POLICED: number;

@@ -102,18 +102,20 @@ export class SetRoom {
       return free;
     }
     const at = this.#next;
-    if (at + 2 * size > this.#to) throw full();
+    if (at + 2 * size > this.#to) throw full((this.#to - this.#from) * 4);
     this.#next += 2 * size;
     return at;
   }
 }
 
-const full = (): WeftError =>
+const full = (bytes: number): WeftError =>
   new WeftError(
     "ACL_FULL",
-    "no room for so many rules with so many different addresses",
-    "use fewer rules, or wider prefixes",
+    `the sets of rules, one for each prefix, port and protocol that they name, take more than ${bytes / MIB} MiB`,
+    "use fewer rules, or let them name fewer prefixes and ports",
   );
+
+const MIB = 2 ** 20;
 
 /** The bits set in a word (Warren, Hacker's Delight, 5-1). */
 function ones(word: number): number {

@@ -62,15 +62,17 @@ export class AclCore {
   readonly #at: readonly number[];
   readonly tables: readonly AclTable[];
 
-  private constructor(core: Core) {
-    const { layout } = core;
+  private constructor(core: Core, setsSize: number) {
+    const layout = { ...core.layout, ACL_SETS_SIZE: setsSize };
     this.#core = core;
     this.#at = [0, 1].map((copy) => layout.TABLES + copy * layout.COPY_SIZE + layout.ACL_AT);
     this.tables = this.#at.map((at) => new AclTable(core.memory.buffer, at, layout));
   }
 
-  static async create(): Promise<AclCore> {
-    return new AclCore(await Core.create());
+  /** @param setsSize bytes that there are for sets */
+  static async create(setsSize?: number): Promise<AclCore> {
+    const core = await Core.create();
+    return new AclCore(core, setsSize ?? core.layout.ACL_SETS_SIZE);
   }
 
   paint(acl: Acl, copy: 0 | 1 = 0): void {

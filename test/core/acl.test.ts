@@ -173,6 +173,47 @@ describe("access lists", () => {
 
   const all: Addresses = { in: [], not: [] };
 
+  it("fit in a room that is just large enough, after all that was in it before", async () => {
+    const most = 40;
+    // Four sets of as many words as there are rules, and one for each port.
+    const core = await AclCore.create((4 + most) * 48 + 4 * 8 * most);
+    const acl = new Acl();
+    for (let count = 1; count <= most; count++) {
+      const list = Array.from({ length: count }, (_, port) => ({
+        ...rule(),
+        near: all,
+        far: all,
+        protocols: [],
+        sourcePorts: [],
+        destinationPorts: [{ from: port, to: port }],
+      }));
+      acl.update([listOf(list), []]);
+      core.paint(acl);
+      for (let port = 0; port <= count; port++) {
+        const one = { ...header(), destinationPort: port };
+        expect(core.decide(0, one)).toEqual(decideSlowly(acl.directions[0]!.list, one));
+      }
+    }
+  });
+
+  it("refuse sets that do not fit, and take what does after that", async () => {
+    const core = await AclCore.create(4096);
+    const acl = new Acl();
+    const few = listOf(rules(2));
+    const fits = () => {
+      acl.update([few, []]);
+      core.paint(acl);
+      for (let i = 0; i < 300; i++) {
+        const one = header();
+        expect(core.decide(0, one)).toEqual(decideSlowly(few, one));
+      }
+    };
+    fits();
+    acl.update([listOf(rules(300)), []]);
+    for (let i = 0; i < 2; i++) expect(() => core.paint(acl)).toThrow(/take more than/);
+    fits();
+  });
+
   it("refuse more prefixes than there are classes, and stay as they were", async () => {
     const core = await AclCore.create();
     const acl = new Acl();
