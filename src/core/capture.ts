@@ -64,12 +64,14 @@ const NOT_PROVEN: readonly (Reason | undefined)[] = ["unknown-peer", "spoofed-so
 export class Capture {
   readonly #core: Core;
   readonly #meanings: Meanings;
+  readonly #lostBefore: number;
   #ended = false;
   #lost = 0;
 
   private constructor(core: Core, meanings: Meanings) {
     this.#core = core;
     this.#meanings = meanings;
+    this.#lostBefore = this.#word(core.layout.CAPTURE_LOST);
   }
 
   /**
@@ -93,17 +95,20 @@ export class Capture {
       view.setUint32(layout.CAPTURE_SNAPLEN, snaplen, true);
       view.setUint32(layout.CAPTURE_DROPPED, dropped ? 1 : 0, true);
       writeFilter(core, asked);
-      for (const word of [layout.CAPTURE_PUT, layout.CAPTURE_TAKEN, layout.CAPTURE_LOST]) {
-        Atomics.store(words, word >> 2, 0);
-      }
     });
+    // What the last one left is nobody's.
+    const put = Atomics.load(words, layout.CAPTURE_PUT >> 2);
+    Atomics.store(words, layout.CAPTURE_TAKEN >> 2, put);
+    const capture = new Capture(core, meanings);
     Atomics.store(words, layout.CAPTURE_ON >> 2, 1);
-    return new Capture(core, meanings);
+    return capture;
   }
 
   /** Packets that nobody took before the ring was full. */
   get lost(): number {
-    if (!this.#ended) this.#lost = this.#word(this.#core.layout.CAPTURE_LOST);
+    if (!this.#ended) {
+      this.#lost = (this.#word(this.#core.layout.CAPTURE_LOST) - this.#lostBefore) >>> 0;
+    }
     return this.#lost;
   }
 

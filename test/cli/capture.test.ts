@@ -6,6 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import type { Capture } from "../../src/core/capture.js";
 import { Dataplane } from "../../src/dataplane.js";
+import { ControlServer } from "../../src/http/server.js";
 import type { CapturedRow } from "../../src/http/view.js";
 import { A, B, hostOf, MTU } from "../core/host.js";
 import { optionOf, readPcapng } from "../io/pcapng.js";
@@ -168,6 +169,21 @@ describe("weft capture", () => {
     clearInterval(going);
     expect(command.stderr).toMatch(/packets captured/);
   });
+});
+
+it("weft capture ends with its agent, and ends its file", async () => {
+  socket = join(folder(), "weft.sock");
+  const server = new ControlServer({ ...view(), capture: () => dp.capture() }, { socket });
+  await server.start();
+  const path = join(folder(), "of-mine.pcapng");
+  const command = await capturing("-w", path);
+  arrive(22);
+  await until(() => statSync(path).size > 200);
+  await server.stop();
+  expect(await command.ended).toBe(3);
+  expect(command.stderr).toContain("1 packets captured, 0 lost");
+  expect(command.stderr).toContain("it ended, and the capture with it");
+  expect(readPcapng(readFileSync(path)).packets).toHaveLength(1);
 });
 
 describe("a capture on the control socket", () => {
