@@ -46,7 +46,7 @@ import {
 } from "./memory";
 import { Packet, packetAt } from "./packet";
 import { isLaterFragment } from "./stages/parse";
-import { THIS_NODE } from "./tables/peer";
+import { NO_PEER, THIS_NODE } from "./tables/peer";
 import * as ipv4 from "./wire/ipv4";
 import * as ipv6 from "./wire/ipv6";
 import { SCTP, TCP, UDP } from "./wire/protocol";
@@ -67,6 +67,8 @@ export function keepHeads(from: u32, to: u32): void {
   if (load<u32>(CAPTURE_BATCH) == 0) return;
   for (let i = from; i < to; i++) {
     const p = packetAt(i);
+    // Nobody looks up whose its destination is.
+    if (p.verdict) p.owner = NO_PEER;
     const wanted = isAskedFor(p);
     store<u32>(CAPTURE_WANTED + i * 4, u32(wanted));
     if (wanted) copyHead(p.ip, CAPTURE_HEADS + i * CAPTURE_HEAD, CAPTURE_HEAD);

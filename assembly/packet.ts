@@ -65,7 +65,6 @@ export function nextPacket(ip: usize, length: u32): Packet {
   p.length = length;
   p.peer = 0;
   p.verdict = 0;
-  p.owner = 0;
   p.segmentSize = 0;
   p.flow = 0;
   p.write = NO_WRITE;

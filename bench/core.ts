@@ -12,6 +12,7 @@ import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
 import { ipv4, TCP, tcp, UDP, udp, vxlan } from "../test/packets.js";
 import { aclRows } from "./acl.js";
+import { captureRows } from "./capture.js";
 import { flowRows } from "./flows.js";
 import { lpmRows } from "./lpm.js";
 import { describeMachine, machine } from "./machine.js";
@@ -73,6 +74,9 @@ measure("memory.copy", whole, 1, () => exports.copy(slot(1), slot(0), whole));
 
 progress("flows");
 rows.push(...flowRows());
+
+progress("captures");
+rows.push(...captureRows());
 
 progress("access lists");
 rows.push(...(await aclRows()));
