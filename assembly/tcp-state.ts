@@ -58,6 +58,7 @@ export function openTcp(p: Packet, first: Flow): void {
   first.side = <u8>(SEEN | OPENED);
   first.end = endOf(p);
   first.acked = acknowledgment(p);
+  first.twin.acked = first.end;
   loosen(first);
 }
 
@@ -100,10 +101,11 @@ function meetSyn(p: Packet, own: Flow, other: Flow, isFirst: bool): bool {
     return true;
   }
   if ((other.side & SEEN) == 0) return false;
-  if (isNew || (other.side & OPENED) == 0) {
+  // Whoever is new acknowledged nothing yet.
+  if ((other.side & OPENED) == 0) {
     if (!opens(acknowledgment(p), other)) return false;
     if (isNew) start(p, own, other);
-    acknowledge(p, own, other, 0, (other.side & OPENED) == 0);
+    acknowledge(p, own, other, 0, true);
     settle(own, other);
   }
   return true;
@@ -126,6 +128,9 @@ function start(p: Packet, own: Flow, other: Flow): void {
 function reopen(p: Packet, own: Flow, other: Flow): bool {
   setState(own, SYN_SENT);
   other.side = 0;
+  other.end = 0;
+  other.maxEnd = 0;
+  other.maxWindow = 0;
   start(p, own, other);
   return true;
 }

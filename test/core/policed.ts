@@ -44,12 +44,21 @@ export class PolicedHost {
 
   /** What becomes of a packet from the device. */
   out(packet: Uint8Array): string {
-    return this.host.send([read(packet)]).verdicts[0]!;
+    return this.allOut([packet])[0]!;
   }
 
   /** What becomes of one that B sends. */
   in(packet: Uint8Array): string {
-    return this.host.receive([{ from: B.endpoint, bytes: vxlan(packet) }]).verdicts[0]!;
+    return this.allIn([packet])[0]!;
+  }
+
+  /** The same of packets that come in one batch. */
+  allOut(packets: readonly Uint8Array[]): string[] {
+    return this.host.send(packets.map((packet) => read(packet))).verdicts;
+  }
+  allIn(packets: readonly Uint8Array[]): string[] {
+    const messages = packets.map((packet) => ({ from: B.endpoint, bytes: vxlan(packet) }));
+    return this.host.receive(messages).verdicts;
   }
 
   flows(): FlowView[] {

@@ -42,6 +42,11 @@ export class SlowConnection {
   /** What an end acknowledged that did not open: it has an older connection. */
   #challenge: [number | undefined, number | undefined] = [undefined, undefined];
 
+  /** Who opened it. */
+  get first(): End {
+    return this.#first;
+  }
+
   /** Does the segment pass? */
   take(s: Segment): boolean {
     const passes = this.#judge(s);
