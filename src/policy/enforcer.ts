@@ -16,6 +16,12 @@ const CLOSED = readPolicy(
 
 const DOES_NOT_FIT: readonly string[] = ["POLICY_FULL", "ACL_FULL"];
 
+/** Another error is none of the policy's. */
+function unfit(error: unknown): WeftError {
+  if (error instanceof WeftError && DOES_NOT_FIT.includes(error.code)) return error;
+  throw error;
+}
+
 interface InForce {
   readonly document: PolicyDocument | undefined;
   /** What the rules were made from, besides. */
@@ -50,10 +56,21 @@ export class Enforcer {
       this.#put(document, members, own, publish);
       return undefined;
     } catch (error) {
-      if (!(error instanceof WeftError) || !DOES_NOT_FIT.includes(error.code)) throw error;
-      if (this.#inForce) publish(this.#inForce.rules);
-      else this.#put(CLOSED, members, own, publish);
-      return error;
+      const why = unfit(error);
+      this.#keep(members, own, publish);
+      return why;
+    }
+  }
+
+  /** What was in force stays so, and means what the nodes hold now if that fits. */
+  #keep(members: Members, own: readonly Prefix[], publish: (rules: PolicyRules) => void): void {
+    const before = this.#inForce;
+    try {
+      this.#put(before ? before.document : CLOSED, members, own, publish);
+    } catch (error) {
+      if (!before) throw error;
+      unfit(error);
+      publish(before.rules);
     }
   }
 

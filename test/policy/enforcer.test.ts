@@ -71,6 +71,28 @@ describe("this node's part of the policy", () => {
     expect(enforcer.document).toBe(small);
   });
 
+  it("follows the leases while the next one does not fit, as long as it fits itself", () => {
+    const { enforcer } = enforcing();
+    const small = readPolicy(
+      "policies: [{ name: no, applies: [10.244.0.0/16, 10.245.0.0/16], ingress: [] }]",
+      "policy",
+    );
+    const leases = ["10.244.1.0/24", "10.245.1.0/24", "10.244.2.0/24"].map(parsePrefix);
+    const denied = () => enforcer.rules.rules[1][0]!.rule.near.in;
+    enforcer.enforce(small, holding(), leases.slice(0, 1), tooMuch);
+    expect(denied()).toEqual([parsePrefix("10.244.0.0/16")]);
+    const large = document("10.244.9.9");
+    expect(enforcer.enforce(large, holding(), leases, tooMuch)?.code).toBe("ACL_FULL");
+    expect(enforcer.document).toBe(small);
+    expect(denied()).toEqual(["10.244.0.0/16", "10.245.0.0/16"].map(parsePrefix));
+    const before = enforcer.rules;
+    const onlyThese = (rules: PolicyRules) => {
+      if (rules !== before) throw new WeftError("ACL_FULL", "too many", "use fewer");
+    };
+    expect(enforcer.enforce(large, holding(), leases.slice(1), onlyThese)?.code).toBe("ACL_FULL");
+    expect(enforcer.rules).toBe(before);
+  });
+
   it("lets nothing pass when the first one there is does not fit", () => {
     const { enforcer } = enforcing();
     const error = enforcer.enforce(document("10.244.9.9"), holding(), OWN, tooMuch);
