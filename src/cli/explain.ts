@@ -5,8 +5,8 @@ import { explain as askAgent } from "../http/client.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
 import type { Unasked } from "../mesh/message.js";
 import { inWords } from "../policy/place.js";
-import { explainFile, goesOn, packetAt } from "./captured.js";
 import { exit } from "./exit.js";
+import { explainFile, goesOn, packetAt } from "./explain-file.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
 import { pairs, table } from "./table.js";
 

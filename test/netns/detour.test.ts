@@ -35,6 +35,12 @@ story("three hosts, and between two of them the packets stop while the mesh goes
       await allAnswer([a!, b!, c!], 20_000);
       await expect.poll(paths, { timeout: 20_000 }).toContain("via c");
       await transfer(a!.host, b!.host, b!.status.address, BYTES);
+      await expect.poll(paths, { timeout: 20_000 }).toEqual(["via c", "via c"]);
+      const ends = ["--src", a!.status.address, "--dst", b!.status.address, "-o", "json"];
+      expect(JSON.parse((await a!.agent.weft("explain", ...ends)).stdout).further).toMatchObject([
+        { node: "c", verdict: "sent" },
+        { node: "b", verdict: "delivered" },
+      ]);
       for (const { agent } of [a!, b!, c!]) {
         expect(await agent.status()).toMatchObject({ healthy: true, problems: [] });
       }

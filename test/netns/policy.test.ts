@@ -130,6 +130,10 @@ story("the cluster's policy", () => {
     expect(there).toMatch(/^almost +web ingress 0: allow .*line 5\), but for its ports$/m);
     expect(there).toMatch(/^counter +in\.answered$/m);
     expect(await denied()).toEqual(before);
+    expect(await knock(a!.host, web(), OTHER)).toBe("EHOSTUNREACH");
+    const after = await denied();
+    expect(after[0]).toBeGreaterThan(before[0]!);
+    expect(after[2]).toBeGreaterThan(before[2]!);
 
     const json = await a!.agent.weft("explain", ...ends, `${WEB}`, "-o", "json");
     expect(json.code).toBe(0);
@@ -143,6 +147,24 @@ story("the cluster's policy", () => {
     expect(here2).toMatch(/^verdict +sent$/m);
     expect(more).toEqual([]);
   });
+
+  it("is explained for a packet that was captured", async () => {
+    const file = join(lab.folder, "knock.pcapng");
+    const filter = `tcp ${a!.status.address} ${web()}:${OTHER}`;
+    const capture = a!.agent.weft("capture", "-w", file, "--filter", filter, "--count", "1");
+    let captured = false;
+    void capture.then(() => {
+      captured = true;
+    });
+    while (!captured) await knock(a!.host, web(), OTHER);
+    expect((await capture).code).toBe(0);
+    const all = await a!.agent.weft("explain", "--pcap", file);
+    expect(all.stdout).toMatch(/^ +1 +tcp 10\.\S+:\d+ > 10\.\S+:8080 +sent +-$/m);
+    expect(all.code).toBe(0);
+    const one = await a!.agent.weft("explain", "--pcap", file, "--number", "1");
+    expect(one.stdout).toMatch(/^on b:$(.|\n)*^verdict +answered: denied-ingress$/m);
+    expect(one.code).toBe(1);
+  }, 30_000);
 
   it("is seen in the flows and in the counters of its rules", async () => {
     expect(await knock(a!.host, web(), WEB)).toBe("hello");
