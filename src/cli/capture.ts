@@ -149,24 +149,24 @@ const nanoseconds = (ms: number): bigint =>
 
 /** `08:12:44.123456 in  b  tcp 10.244.1.5:49152 > 10.244.2.80:22, 60 bytes: answered, denied-ingress, ...` */
 function sentence(row: CapturedRow): string {
-  const { direction, length, segmentSize, bytes } = row;
+  const { direction, peer, sender, relayedTo, length, segmentSize, bytes } = row;
+  const onward = relayedTo === undefined ? "" : ` to ${relayedTo}`;
+  const who = `${direction.padEnd(3)} ${peer ?? sender ?? "nobody"}${onward}`;
   const words = packetInWords(wordsOf(Buffer.from(bytes, "hex")));
   const size = `${length} bytes${segmentSize ? ` in segments of ${segmentSize}` : ""}`;
-  const who = `${direction.padEnd(3)} ${whom(row)}`;
   return `${clock(row.time)} ${who}  ${words}, ${size}: ${[row.verdict, ...why(row)].join(", ")}`;
 }
 
-/** `in from b at 192.0.2.2:4789: answered, denied-ingress, a policy ..., web ingress 0: deny (...)` */
+/** `in from b at 192.0.2.2:4789: answered, denied-ingress, web ingress 1: deny (...), a policy ...` */
 function comment(row: CapturedRow): string {
-  const { direction, sender, segmentSize, reason, verdict } = row;
-  const way = `${direction === "in" ? "in from" : "out to"} ${whom(row)}${sender ? ` at ${sender}` : ""}`;
+  const { direction, peer, sender, relayedTo, segmentSize, reason, verdict } = row;
+  const from = peer === null ? sender : `${peer} at ${sender}`;
+  const onward = relayedTo === undefined ? "" : ` to ${relayedTo}`;
+  const way = direction === "in" ? `in from ${from}${onward}` : `out to ${peer ?? "nobody"}`;
   const parts = segmentSize ? [`segments of ${segmentSize} bytes`] : [];
   const said = reason ? [explainReason(reason)] : [];
   return `${way}: ${[verdict, ...why(row), ...said, ...parts].join(", ")}`;
 }
-
-const whom = ({ peer, relayedTo }: CapturedRow): string =>
-  `${peer ?? "nobody known"}${relayedTo === undefined ? "" : ` to ${relayedTo}`}`;
 
 const why = ({ reason, rule }: CapturedRow): string[] => [
   ...(reason ? [reason] : []),

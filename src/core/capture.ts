@@ -58,8 +58,8 @@ export interface Meanings {
 }
 
 export const DEFAULT_SNAPLEN = 256;
-/** Reasons for which nobody knows yet whether the source is the sender's own. */
-const NOT_PROVEN: readonly (Reason | undefined)[] = ["unknown-peer", "spoofed-source"];
+/** It is not from whom its source says: no peer sent it, and no rule was asked about it. */
+const FORGED: readonly (Reason | undefined)[] = ["unknown-peer", "spoofed-source"];
 
 export class Capture {
   readonly #core: Core;
@@ -119,11 +119,12 @@ export class Capture {
     if (this.#ended) return packets;
     const put = this.#word(layout.CAPTURE_PUT);
     let taken = this.#word(layout.CAPTURE_TAKEN);
+    const epoch = this.#meanings.epoch();
     while (taken !== put && packets.length < most) {
       const offset = taken % layout.CAPTURE_RING_SIZE;
       const at = layout.CAPTURE_RING + offset;
       const size = this.#core.view.getUint32(at, true);
-      if (size > 0) packets.push(this.#read(at));
+      if (size > 0) packets.push(this.#read(at, epoch));
       taken = (taken + (size || layout.CAPTURE_RING_SIZE - offset)) >>> 0;
     }
     Atomics.store(words, layout.CAPTURE_TAKEN >> 2, taken);
@@ -142,20 +143,20 @@ export class Capture {
     return Atomics.load(this.#core.words, at >> 2) >>> 0;
   }
 
-  #read(at: number): CapturedPacket {
+  #read(at: number, epoch: number): CapturedPacket {
     const { view, bytes, layout } = this.#core;
     const word = (offset: number) => view.getUint32(at + offset, true);
     const isInbound = word(40) === layout.IN;
     const [from, to, verdict, rule] = [word(16), word(20), word(24), word(28)];
     const reason = verdict === 0 ? undefined : reasonNames[verdict & ~ANSWERED]!;
     const start = at + layout.CAPTURE_RECORD;
-    const [segmentSize, place] = [word(32), rule === 0 ? undefined : this.#meanings.rule(rule)];
-    const peer = NOT_PROVEN.includes(reason)
-      ? undefined
-      : this.#meanings.peer(isInbound ? from : to);
+    const segmentSize = word(32);
+    const isForged = FORGED.includes(reason);
+    const peer = isForged ? undefined : this.#meanings.peer(isInbound ? from : to);
+    const place = isForged || rule === 0 ? undefined : this.#meanings.rule(rule);
     const next = isInbound && to !== THIS_NODE ? this.#meanings.peer(to) : undefined;
     return {
-      time: this.#meanings.epoch() + view.getFloat64(at + 8, true),
+      time: epoch + view.getFloat64(at + 8, true),
       direction: isInbound ? "in" : "out",
       peer: peer ?? null,
       ...(next !== undefined && { relayedTo: next }),

@@ -91,7 +91,8 @@ const arrive = (dport: number) => dp.fromWire(vxlan(knock(dport)), B.endpoint);
 const SENTENCES = [
   /^\d\d:\d\d:\d\d\.\d{6} in {2}b {2}tcp 10\.244\.2\.1:40000 > 10\.244\.1\.1:80, 40 bytes: delivered, web ingress 0: allow \(tier default, line \d+\)$/,
   /^\d\d:\d\d:\d\d\.\d{6} in {2}b {2}tcp 10\.244\.2\.1:40000 > 10\.244\.1\.1:22, 40 bytes: answered, denied-ingress, end of default ingress: deny \(tier default\)$/,
-  /^\d\d:\d\d:\d\d\.\d{6} out nobody known {2}tcp 10\.244\.1\.1:1000 > 10\.244\.9\.9:2000, 40 bytes: answered, no-route$/,
+  /^\d\d:\d\d:\d\d\.\d{6} out nobody {2}tcp 10\.244\.1\.1:1000 > 10\.244\.9\.9:2000, 40 bytes: answered, no-route$/,
+  /^\d\d:\d\d:\d\d\.\d{6} in {2}203\.0\.113\.9:4789 {2}tcp .*: dropped, unknown-peer$/,
 ];
 
 describe("weft capture", () => {
@@ -101,10 +102,11 @@ describe("weft capture", () => {
     arrive(22);
     const [src, dst] = [hostOf(A), "10.244.9.9"];
     dp.fromDevice(ipv4({ src, dst, protocol: TCP, payload: tcp(src, dst, new Uint8Array(0)) }));
-    await until(() => command.lines.length === 3);
+    dp.fromWire(vxlan(knock(80)), "203.0.113.9:4789");
+    await until(() => command.lines.length === 4);
     expect(await command.interrupt()).toBe(0);
     for (const [i, line] of command.lines.entries()) expect(line).toMatch(SENTENCES[i]!);
-    expect(command.stderr).toMatch(/\nweft: 3 packets captured, 0 lost\n$/);
+    expect(command.stderr).toMatch(/\nweft: 4 packets captured, 0 lost\n$/);
   });
 
   it("of the dropped, of one connection, ends by itself after some packets", async () => {
