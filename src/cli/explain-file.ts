@@ -3,8 +3,9 @@ import { readFileSync, statSync } from "node:fs";
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
 import { inWords } from "../explain/headers.js";
-import { framesIn } from "../explain/pcap.js";
-import { explain as askAgent } from "../http/client.js";
+import { type Frame, framesIn } from "../explain/pcap.js";
+import { firstSegment } from "../explain/segment.js";
+import { ask, explain as askAgent } from "../http/client.js";
 import type { Explained } from "../http/view.js";
 import { nameOf } from "../policy/place.js";
 import { type Cell, table } from "./table.js";
@@ -23,15 +24,17 @@ interface Asked {
 
 /** Prints one line for each. @returns whether all of them go on */
 export async function explainFile({ path, count, socket, way, isJson }: Asked): Promise<boolean> {
+  const file = load(path);
   const rows: Cell[][] = [];
   let [frames, others, doAll] = [0, 0, true];
-  for (const { number, packet } of framesIn(load(path), count)) {
+  const { mtu } = await ask(socket, "status");
+  for (const { number, packet } of framesIn(file, count)) {
     frames = number;
     if (!packet) {
       others++;
       continue;
     }
-    const answer = await askAgent(socket, { packet: hex(packet), ...way }, { here: true });
+    const answer = await askAgent(socket, { packet: asHex(packet, mtu), ...way }, { here: true });
     doAll &&= goesOn(answer);
     if (isJson) process.stdout.write(`${JSON.stringify({ frame: number, ...answer })}\n`);
     else rows.push(rowOf(number, answer));
@@ -44,12 +47,16 @@ export async function explainFile({ path, count, socket, way, isJson }: Asked): 
 }
 
 /** In hex. */
-export function packetAt(path: string, wanted: number): string {
-  for (const { number, packet } of framesIn(load(path), wanted)) {
-    if (number < wanted) continue;
-    if (packet) return hex(packet);
+export async function packetAt(path: string, wanted: number, socket: string): Promise<string> {
+  const { packet } = frameAt(path, wanted);
+  if (!packet) {
     throw unusable(path, `holds no IP packet in frame ${wanted}`, "choose another --number");
   }
+  return asHex(packet, (await ask(socket, "status")).mtu);
+}
+
+function frameAt(path: string, wanted: number): Frame {
+  for (const frame of framesIn(load(path), wanted)) if (frame.number === wanted) return frame;
   throw unusable(path, `has no frame ${wanted}`, "choose a lower --number");
 }
 
@@ -65,7 +72,9 @@ const rowOf = (frame: number, { packet, verdict, reason, rule }: Explained): Cel
   rule ? nameOf(rule) : null,
 ];
 
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+/** What the device would cut up does not come as a whole. */
+const asHex = (packet: Uint8Array, mtu: number): string =>
+  Buffer.from(firstSegment(packet, mtu)).toString("hex");
 
 function load(path: string): Uint8Array {
   try {

@@ -91,14 +91,14 @@ async function one({ socket, output, here = false }: Given, packet: Packet): Pro
   return goesOn(answer.further.at(-1) ?? answer);
 }
 
-function ofFile(given: Given, path: string): Promise<boolean> {
+async function ofFile(given: Given, path: string): Promise<boolean> {
   const { socket, output, number } = given;
   const way = wayOf(given);
   if (number === undefined) {
     const count = wholeNumber("--count", given.count ?? DEFAULT_COUNT);
     return explainFile({ path, count, socket, way, isJson: output === "json" });
   }
-  const packet = packetAt(path, wholeNumber("--number", number));
+  const packet = await packetAt(path, wholeNumber("--number", number), socket);
   return one(given, { ...given, packet });
 }
 

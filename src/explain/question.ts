@@ -113,8 +113,8 @@ function ipv6(src: Address, dst: Address, protocol: number, payload: Uint8Array)
   return new Uint8Array(Buffer.concat([header, payload]));
 }
 
-/** Of the IPv4 header; those behind it are nobody's to check on the way (RFC 1071). */
-function checksum(header: Buffer): number {
+/** Of an IPv4 header in which it is 0; those behind it are nobody's to check on the way (RFC 1071). */
+export function checksum(header: Buffer): number {
   let sum = 0;
   for (let at = 0; at < header.length; at += 2) sum += header.readUInt16BE(at);
   return ~((sum & 0xffff) + (sum >>> 16)) & 0xffff;

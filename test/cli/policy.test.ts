@@ -251,7 +251,7 @@ counter  in.dropped.denied-ingress
       [["--pcap", "/nowhere"], /\/nowhere does not exist/],
       [["--pcap", fileURLToPath(import.meta.url)], /it is no pcap and no pcapng file/],
     ])("refuses %j", async (argv, why) => {
-      const { code, stderr } = await tried([...argv, "--socket", nobody()]);
+      const { code, stderr } = await tried([...argv, "--socket", await serve()]);
       expect(code).toBe(2);
       expect(stderr).toMatch(why);
     });
