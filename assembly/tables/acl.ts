@@ -79,6 +79,30 @@ export function isPoliced(acl: usize, direction: u32): bool {
   return load<u32>(acl + (direction << 2), ACL_POLICED) != 0;
 }
 
+// Where the set of each field is, by the field's value.
+const END_SIZE: u32 = ACL_CLASSES << 2;
+const PORTS_SIZE: u32 = 65536 << 2;
+
+function nearSet(acl: usize, direction: u32, near: u32): usize {
+  return acl + load<u32>(acl + direction * 2 * END_SIZE + (near << 2), ACL_ADDRESSES);
+}
+
+function farSet(acl: usize, direction: u32, far: u32): usize {
+  return acl + load<u32>(acl + direction * 2 * END_SIZE + (far << 2), ACL_ADDRESSES + END_SIZE);
+}
+
+function protocolSet(acl: usize, direction: u32, protocol: u32): usize {
+  return acl + load<u32>(acl + (((direction << 8) + protocol) << 2), ACL_PROTOCOLS);
+}
+
+function sourcePortSet(acl: usize, direction: u32, port: u32): usize {
+  return acl + load<u32>(acl + direction * 2 * PORTS_SIZE + (port << 2), ACL_PORTS);
+}
+
+function destinationPortSet(acl: usize, direction: u32, port: u32): usize {
+  return acl + load<u32>(acl + direction * 2 * PORTS_SIZE + (port << 2), ACL_PORTS + PORTS_SIZE);
+}
+
 /**
  * The rule from bit `from` on that a packet meets, or ACL_MAX_RULES. `near` and
  * `far` are the classes of the address that is protected and of the other one.
@@ -93,24 +117,21 @@ export function findRule(
   destinationPort: u32,
   from: u32,
 ): u32 {
-  const addresses = acl + ACL_ADDRESSES + ((direction * ACL_CLASSES) << 3);
-  const ports = acl + ACL_PORTS + (direction << 19);
   return firstInAll(
-    acl + load<u32>(addresses + (near << 2)),
-    acl + load<u32>(addresses + ((far + ACL_CLASSES) << 2)),
-    acl + load<u32>(acl + ACL_PROTOCOLS + (((direction << 8) + protocol) << 2)),
-    acl + load<u32>(ports + (sourcePort << 2)),
-    acl + load<u32>(ports + ((destinationPort + 65536) << 2)),
+    nearSet(acl, direction, near),
+    farSet(acl, direction, far),
+    protocolSet(acl, direction, protocol),
+    sourcePortSet(acl, direction, sourcePort),
+    destinationPortSet(acl, direction, destinationPort),
     from,
   );
 }
 
 /** Is there a rule that a packet of these addresses and this protocol could meet, whatever its ports? */
 export function concernsAny(acl: usize, direction: u32, near: u32, far: u32, protocol: u32): bool {
-  const addresses = acl + ACL_ADDRESSES + ((direction * ACL_CLASSES) << 3);
-  const a = acl + load<u32>(addresses + (near << 2));
-  const b = acl + load<u32>(addresses + ((far + ACL_CLASSES) << 2));
-  const c = acl + load<u32>(acl + ACL_PROTOCOLS + (((direction << 8) + protocol) << 2));
+  const a = nearSet(acl, direction, near);
+  const b = farSet(acl, direction, far);
+  const c = protocolSet(acl, direction, protocol);
   return firstInAll(a, b, c, c, c, 0) != NO_RULE;
 }
 
@@ -133,20 +154,20 @@ export function findRuleBut(
   destinationPort: u32,
   from: u32,
 ): u32 {
-  const addresses = acl + ACL_ADDRESSES + ((direction * ACL_CLASSES) << 3);
-  const ports = acl + ACL_PORTS + (direction << 19);
-  let a = acl + load<u32>(addresses + (near << 2));
-  let b = acl + load<u32>(addresses + ((far + ACL_CLASSES) << 2));
-  let c = acl + load<u32>(acl + ACL_PROTOCOLS + (((direction << 8) + protocol) << 2));
-  let d = acl + load<u32>(ports + (sourcePort << 2));
-  let e = acl + load<u32>(ports + ((destinationPort + 65536) << 2));
+  const a = nearSet(acl, direction, near);
+  const b = farSet(acl, direction, far);
+  const c = protocolSet(acl, direction, protocol);
+  const d = sourcePortSet(acl, direction, sourcePort);
+  const e = destinationPortSet(acl, direction, destinationPort);
   // A set that is asked twice keeps no more rules away than asked once.
-  if (field == NEAR) a = b;
-  if (field == FAR) b = a;
-  if (field == PROTOCOL) c = a;
-  if (field == SOURCE_PORT) d = a;
-  if (field == DESTINATION_PORT) e = a;
-  return firstInAll(a, b, c, d, e, from);
+  return firstInAll(
+    field == NEAR ? b : a,
+    field == FAR ? a : b,
+    field == PROTOCOL ? a : c,
+    field == SOURCE_PORT ? a : d,
+    field == DESTINATION_PORT ? a : e,
+    from,
+  );
 }
 
 /** What the rule at a bit says: its number, and its action above RULE_ACTION_SHIFT. */
