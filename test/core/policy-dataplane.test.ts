@@ -1,7 +1,9 @@
 /** A policy document in the dataplane that embedders use. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { Dataplane, type Peer } from "weft";
+import type { Dataplane } from "weft";
 import { ipv4, TCP, tcp, UDP, udp, vxlan } from "../packets.js";
+import { embedded } from "./embedded.js";
+import { B, C } from "./host.js";
 
 const WEB = `
 groups:
@@ -19,32 +21,11 @@ policies:
     egress:
       - { action: allow, protocol: udp, ports: [53] }
 `;
-const B: Peer = {
-  name: "b",
-  endpoint: "192.0.2.2:4789",
-  mac: "02:00:00:00:00:02",
-  leases: ["10.244.2.0/24"],
-};
-const C: Peer = {
-  name: "c",
-  endpoint: "192.0.2.3:4789",
-  mac: "02:00:00:00:00:03",
-  leases: ["10.244.3.0/24"],
-};
 const SERVER = "10.244.1.80";
 
 let dp: Dataplane;
 beforeEach(async () => {
-  dp = await Dataplane.create({
-    vni: 1,
-    mac: "02:00:00:00:00:01",
-    mtu: 1450,
-    address: "10.244.1.1",
-    leases: ["10.244.1.0/24"],
-    underlay: "192.0.2.1:4789",
-    name: "a",
-  });
-  dp.setPeers([B, C]);
+  dp = await embedded();
 });
 
 const SYN = 2;

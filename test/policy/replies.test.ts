@@ -1,25 +1,16 @@
 /** What Kubernetes says of connections, not of packets: asked of the whole dataplane. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { Dataplane } from "weft";
+import type { Dataplane } from "weft";
+import { embedded } from "../core/embedded.js";
+import { B } from "../core/host.js";
 import { ipv4, TCP, tcp, vxlan } from "../packets.js";
 
-const ENDPOINT = "192.0.2.2:4789";
 const SYN = 0x02;
 const SYN_ACK = 0x12;
 
 let dp: Dataplane;
 beforeEach(async () => {
-  dp = await Dataplane.create({
-    vni: 1,
-    mac: "02:00:00:00:00:01",
-    mtu: 1450,
-    address: "10.244.1.1",
-    leases: ["10.244.1.0/24"],
-    underlay: "192.0.2.1:4789",
-  });
-  dp.setPeers([
-    { name: "b", endpoint: ENDPOINT, mac: "02:00:00:00:00:02", leases: ["10.244.2.0/24"] },
-  ]);
+  dp = await embedded();
 });
 
 interface Segment {
@@ -37,7 +28,7 @@ const OURS = "10.244.1.7";
 const THEIRS = "10.244.2.7";
 const sends = (fields: Segment) => dp.fromDevice(segment(OURS, THEIRS, fields)).verdict;
 const gets = (fields: Segment) =>
-  dp.fromWire(vxlan(segment(THEIRS, OURS, fields)), ENDPOINT).verdict;
+  dp.fromWire(vxlan(segment(THEIRS, OURS, fields)), B.endpoint).verdict;
 
 const asks = { sport: 40_000, dport: 80, flags: SYN, sequence: 100 };
 const answers = { sport: 80, dport: 40_000, flags: SYN_ACK, sequence: 900, acknowledgment: 101 };
