@@ -1,5 +1,5 @@
 /** `weft capture` on real hosts: what a policy denies and what it allows, in words and in a file. */
-import { writeFileSync } from "node:fs";
+import { statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -37,8 +37,16 @@ story("a capture", () => {
     return capture;
   }
 
+  /** Until all that was kept is in it: it has not grown for a while. */
+  async function restOf(file: string): Promise<void> {
+    for (let before = -1, now = statSync(file).size; now !== before; now = statSync(file).size) {
+      before = now;
+      await sleep(20 * POLL_MS);
+    }
+  }
+
   it("of the dropped shows who was denied, why, and by which rule", async () => {
-    const capture = await capturing("--dropped");
+    const capture = await capturing("--dropped", "--filter", a!.status.address);
     expect((await ping(a!.host, b!.status.address, { count: 1 })).rttMs).toEqual([]);
     await iperf(a!.host, b!.host, b!.status.address, { seconds: 1 });
     await capture.says("denied-ingress");
@@ -101,11 +109,12 @@ story("a capture", () => {
   it("takes every packet of a fast stream, or counts it as lost", async () => {
     const { host, agent, status } = b!;
     const received = async () => (await agent.get<Counters>("/v1/counters"))!.in.received;
-    const capture = await capturing("-w", join(lab.folder, "fast.pcapng"), "--filter", ":5201");
+    const file = join(lab.folder, "fast.pcapng");
+    const capture = await capturing("-w", file, "--filter", ":5201");
     const before = await received();
     await iperf(a!.host, host, status.address, { seconds: 2 });
     const came = (await received()) - before;
-    await sleep(10 * POLL_MS);
+    await restOf(file);
     const { stderr } = await capture.stop("SIGINT");
     const [, taken = "", lost = ""] = /(\d+) packets captured, (\d+) lost/.exec(stderr)!;
     // What goes out is captured too: acknowledgments.
