@@ -16,7 +16,7 @@ import {
   type Unasked,
 } from "./message.js";
 import { MAX_RELAYS } from "./probe.js";
-import type { Session } from "./session.js";
+import { plain, type Session } from "./session.js";
 
 /** Each node on the way waits so much shorter than the one before it, in milliseconds: that one waits for it. */
 export const SHORTER = 200;
@@ -165,7 +165,8 @@ export class Inquiries {
   #silence({ id, session }: Waiting): string {
     if (session) return "it did not answer in time";
     const failure = this.#parts.failure(id);
-    return `no session with it could be opened${failure ? `: ${failure.message}` : " in time"}`;
+    const why = failure ? `: ${failure.message}` : " in time";
+    return plain(`no session with it could be opened${why}`);
   }
 
   #told(session: Session, { n, node, told }: MessageOf<"explain-told">): void {
@@ -226,7 +227,7 @@ export class Inquiries {
       return explain(packet, from);
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
-      return error.message;
+      return plain(error.message);
     }
   }
 

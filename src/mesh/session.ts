@@ -256,4 +256,5 @@ const REMEDIES: { readonly [code: string]: string } = {
 
 const tenths = (ms: number): number => Math.round(10 * ms) / 10;
 
-const plain = (text: string): string => text.replace(/[^\x20-\x7e]/g, "?").slice(0, 400);
+/** As the other end takes it: `field.sentence`. */
+export const plain = (text: string): string => text.replace(/[^\x20-\x7e]/g, "?").slice(0, 400);

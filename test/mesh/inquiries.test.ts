@@ -11,6 +11,8 @@ import { MAX_RELAYS } from "../../src/mesh/probe.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { type Node, PathWorld, type Rule } from "./path-world.js";
 import { seed } from "./seed.js";
+import { Stranger } from "./stranger.js";
+import { World } from "./world.js";
 
 // What bytes are taken for a signature is tested elsewhere.
 beforeAll(() => substituteSignatures(cheapSignatures));
@@ -213,6 +215,23 @@ it("no answer is waited for longer than it may take, nor from who is gone", asyn
   const open = nodes.mesh(1).follow(onwardOf(nodes.explain(1, nodes.web(1, 2)))!);
   await nodes.mesh(1).stop();
   expect(inShort(await nodes.waitFor(open))).toEqual(["h1 not h2: the node that asks stops"]);
+});
+
+it("who was not asked, or is no member, tells nothing and is told nothing", async () => {
+  const world = new World();
+  const { mesh } = await world.node(1, []);
+  await world.node(2, [1]);
+  world.clock.run(10_000);
+  const stranger = new Stranger(world);
+  stranger.connect();
+  stranger.say({ type: "explain-ask", n: 1, within: ANSWER_WITHIN, packet: "RQ==" });
+  const followed = mesh.follow({ to: "h2", packet: Uint8Array.of(0x45) });
+  const told = { stages: [], verdict: "delivered", counter: "in.delivered" };
+  for (let n = 0; n < 10; n++) stranger.say({ type: "explain-told", n, node: "h2", told });
+  world.clock.run(100);
+  expect(inShort(await followed)).toEqual(["h1 not h2: it has no dataplane"]);
+  expect(stranger.count(/"type":"explain/g)).toBe(0);
+  expect(stranger.isClosed).toBe(false);
 });
 
 it("nodes that hand it to each other for ever come to an end", async () => {
