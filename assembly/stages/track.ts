@@ -14,6 +14,7 @@ import {
   OTHER_NEW,
   open,
   openRelayed,
+  passRule,
   pointAt,
   RELAYED,
   refresh,
@@ -54,7 +55,11 @@ function meetFlow(p: Packet, direction: u32): void {
     forget(flow);
     return;
   }
-  if (isCurrent(flow)) return pointAt(p, flow);
+  if (isCurrent(flow)) {
+    pointAt(p, flow);
+    passRule(p);
+    return;
+  }
   p.record = changetype<usize>(flow);
   belong(p, flow);
 }

@@ -168,14 +168,20 @@ export function pointAt(p: Packet, flow: Flow): void {
   p.flow = changetype<usize>(flow);
   p.peer = flow.peer;
   p.owner = flow.owner;
-  takeRule(p, flow);
+  p.rule = flow.rule;
   flow.batch = load<u32>(BATCH_NUMBER);
 }
 
 /** The rule that allowed its connection lets it pass. */
 export function takeRule(p: Packet, flow: Flow): void {
   p.rule = flow.rule;
+  passRule(p);
+}
+
+/** So does that of its flow, which is not asked again: but not before it is known who sent it. */
+export function passRule(p: Packet): i32 {
   if (p.rule) countRule(p.rule, p.length);
+  return 0;
 }
 
 /** One more packet went as the flow does. */

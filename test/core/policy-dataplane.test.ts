@@ -64,6 +64,16 @@ describe("a policy document", () => {
     });
   });
 
+  it("counts nothing that a stranger sent in a connection of others", () => {
+    dp.setPolicy(WEB);
+    from("10.244.2.1", 80);
+    const before = dp.counters().rules;
+    expect(dp.fromWire(vxlan(syn("10.244.2.1", 80)), C.endpoint).reason).toBe("spoofed-source");
+    expect(dp.counters().rules).toEqual(before);
+    from("10.244.2.1", 80);
+    expect(dp.counters().rules).not.toEqual(before);
+  });
+
   it("counts what each of its rules met, and says where the rule stands", () => {
     dp.setPolicy(WEB);
     from("10.244.2.66", 80);
