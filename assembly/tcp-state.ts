@@ -151,7 +151,7 @@ function meetReset(p: Packet, own: Flow, other: Flow, isBare: bool): bool {
   if ((own.side & SEEN) == 0 && (own.side & LOOSE) == 0) {
     // A SYN is refused by acknowledging it (RFC 9293, 3.10.7.3).
     if (isBare || !opens(acknowledgment(p), other)) return false;
-  } else if (sequence != own.end && sequence != other.acked) {
+  } else if (sequence != other.acked && (sequence != own.end || (own.side & SEEN) == 0)) {
     return (own.side & LOOSE) != 0 || isInWindow(sequence, sequence, own, other);
   }
   if (own.state < TIME_WAIT) setState(own, RESET);

@@ -28,7 +28,7 @@ interface Counted extends Segment {
 const LATE_ACK = 66000;
 /** How far `a` is behind `b`, modulo 2^32. */
 const distance = (a: number, b: number) => (a - b) | 0;
-const endOf = ({ sequence, length, syn, fin }: Segment) =>
+export const endOf = ({ sequence, length, syn, fin }: Segment) =>
   (sequence + length + Number(syn) + Number(fin)) >>> 0;
 const other = (end: End): End => (end === 0 ? 1 : 0);
 
