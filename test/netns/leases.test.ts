@@ -117,7 +117,7 @@ story("nodes with two leases in each network", () => {
     const more = lab.agent(b!.host, { join: [a!.host], flags: ["--leases", "3"] });
     const status = await until(async () => {
       const now = await more.status();
-      return now?.leases.length === 6 && now;
+      return now?.healthy && now.leases.length === 6 && now;
     });
     expect(status.leases).toEqual(expect.arrayContaining([...b!.status.leases]));
     expect(status.addresses).toEqual(b!.status.addresses);
