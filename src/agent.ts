@@ -90,7 +90,7 @@ export class Agent {
     checkIpv6(foundedNetwork(config), mtu);
 
     const seed = randomBytes(8).readBigUInt64LE();
-    const core = await Core.create({ flows: config.flows, seed });
+    const core = await Core.create({ flows: config.flows, pickUp: config.pickUp, seed });
     const address = formatAddress(claim.underlay.address);
     const { tun, port, offloads, busyPoll } = config;
     const publisher = new Publisher(core);

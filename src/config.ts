@@ -45,6 +45,8 @@ export interface Config {
   readonly leases: number;
   /** Whether the leases go back to their givers when the agent stops. */
   readonly release: boolean;
+  /** May a policed TCP connection that began before the agent go on? */
+  readonly pickUp: boolean;
   /** How long to look for packets before sleeping, in microseconds. */
   readonly busyPoll: number;
   /** Records of the table of flows. */
@@ -86,6 +88,7 @@ const DEFAULTS = {
   tun: "weft0",
   leases: 1,
   release: false,
+  "no-pick-up": false,
   "no-tso": false,
   "no-uso": false,
   "no-gso": false,
@@ -142,6 +145,7 @@ export function loadConfig(
     },
     leases: all.leases,
     release: all.release,
+    pickUp: !all["no-pick-up"],
     busyPoll: all["busy-poll"],
     flows: all.flows,
     secrets: secretsFrom(given["secret-file"], where("secret-file"), secret),

@@ -112,6 +112,10 @@ export const settings = z.strictObject({
     group: "This node",
     help: "give the leases back when the agent is stopped (default: they are kept)",
   }),
+  "no-pick-up": one(read.yes).register(flags, {
+    group: "This node",
+    help: "drop TCP that began before this agent did, where a policy speaks of it",
+  }),
   "no-tso": one(read.yes).register(flags, {
     group: "Speed",
     help: "do not take or give TCP super-packets at the device",

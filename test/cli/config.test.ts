@@ -55,6 +55,7 @@ describe("what is not given has a default", () => {
       offloads: { tso: true, uso: true, gso: true, gro: true },
       leases: 1,
       release: false,
+      pickUp: true,
       busyPoll: 0,
       flows: 65_536,
       secrets: ["0123456789abcdef"],
@@ -239,6 +240,7 @@ it("a switch is off in what may be used, and a file can name it without meaning 
     gso: true,
     gro: false,
   });
+  expect(load({ "no-pick-up": "true" }).pickUp).toBe(false);
   expect(load({ "busy-poll": "50" }).busyPoll).toBe(50);
 });
 
