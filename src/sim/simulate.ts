@@ -225,11 +225,12 @@ class Simulation {
   }
 
   #say(what: string): void {
-    const { schedule, watch } = this.#world;
+    const { schedule, watch, verdicts } = this.#world;
     const { nodes } = this.#options;
     this.#progress(
       `${(schedule.now / 1000).toFixed(0)} s ${what}: ${this.#world.running().length} of ${nodes} nodes run, ` +
-        `${watch.leases} leases, ${watch.messages} messages, ${watch.doubleLeases.length} double leases`,
+        `${watch.leases} leases, ${watch.messages} messages, ` +
+        `${watch.doubleLeases.length} double leases, ${verdicts.wrong.length} false deaths`,
     );
   }
 
