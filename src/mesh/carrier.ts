@@ -14,7 +14,7 @@ import type { Vacancies } from "./vacancies.js";
 /** Errands of others that a node carries on at one time. */
 export const MAX_CARRIED = 256;
 /** How long it waits for the answer to one of them, in milliseconds. */
-export const CARRIED_FOR = 8_000;
+const CARRIED_FOR = 8_000;
 /** Refusals that the log tells of, at once and per second after that. */
 const TOLD = { burst: 10, rate: 0.2 };
 

@@ -24,7 +24,7 @@ export const HALVED = { burst: 8, rate: 0.2 };
 /** How long after a change of the free space the others are told, in milliseconds: more may change. */
 export const FREE_SAID_AFTER = 1_000;
 /** A session with a member that lasted so long, in milliseconds, has brought what this node's disk does not know. */
-export const COMPARED_AFTER = 5_000;
+const COMPARED_AFTER = 5_000;
 /** How long a node waits for that before it gives, in milliseconds. */
 export const ALONE_AFTER = 300_000;
 /** How long a node waits to see what it gave in a record, before it tells the receiver again; one of them each time. Milliseconds. */
