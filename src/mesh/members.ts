@@ -4,6 +4,7 @@
  * and batching do not matter.
  */
 import { WeftError } from "../error.js";
+import type { Proof } from "../lease/grant.js";
 import { nodeId } from "./identity.js";
 import type { Notary } from "./notary.js";
 import { type Envelope, LEASE_TTL, type NodeRecord } from "./record.js";
@@ -145,6 +146,11 @@ export class Members {
 
   get size(): number {
     return this.#records.size;
+  }
+
+  /** The proofs in all records, in no order. */
+  *proofs(): Generator<Proof> {
+    for (const { leases } of this.#records.values()) yield* leases;
   }
 
   /** Every record, in the order of the ids. */

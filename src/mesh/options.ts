@@ -48,3 +48,11 @@ export interface MeshOptions {
   /** Sessions this node opens by itself, where there are so many members; others open as many to it. */
   readonly sessions?: number | undefined;
 }
+
+/** Where others reach this node. */
+export interface Whereabouts {
+  /** Its mesh, like `192.0.2.1:6783`. */
+  readonly mesh: string;
+  /** As in the options. */
+  readonly vtep: string;
+}

@@ -1,0 +1,66 @@
+/** What this node keeps on disk. Each change stands there before anything else knows of it. */
+import { WeftError } from "../error.js";
+import type { Proof } from "../lease/grant.js";
+import type { ClusterState, State, Store } from "../lease/store.js";
+import type { Log } from "./log.js";
+
+export class Disk {
+  readonly #store: Store;
+  readonly #log: Log;
+  #state: State;
+  #trouble: string | undefined;
+
+  constructor(store: Store, log: Log, state: State) {
+    this.#store = store;
+    this.#log = log;
+    this.#state = state;
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /** What is kept of the cluster that this node belongs to. */
+  get cluster(): ClusterState {
+    if (!this.#state.cluster) throw new Error("no cluster is known yet");
+    return this.#state.cluster;
+  }
+
+  get leases(): readonly Proof[] {
+    return this.#state.cluster?.leases ?? [];
+  }
+
+  /** Whether it tells of others: then it may be a backup, from before they got what they have. */
+  get knowsOthers(): boolean {
+    const { cluster, remembered } = this.#state;
+    const gifts = cluster?.journal.filter(({ from, to }) => from !== to) ?? [];
+    return gifts.length + remembered.length > 0;
+  }
+
+  /** What went wrong last, as long as nothing could be written since. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
+  save(change: Partial<State>): void {
+    const next = { ...this.#state, ...change };
+    this.#store.save(next);
+    this.#state = next;
+    this.#trouble = undefined;
+  }
+
+  saveCluster(change: Partial<ClusterState>): void {
+    this.save({ cluster: { ...this.cluster, ...change } });
+  }
+
+  /** Runs what an event set off. A full disk must not end the node; everything else is our own mistake. */
+  safely(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      this.#log.error(error.message, { remedy: error.remedy });
+      this.#trouble = error.message;
+    }
+  }
+}

@@ -1,0 +1,532 @@
+/**
+ * This node as part of a cluster: the parts that keep its records, its leases,
+ * the living and the ways to them, and what each tells the others. mesh.ts gets
+ * it here, and keeps its sessions.
+ */
+import { Allocator } from "../lease/allocator.js";
+import { Fence } from "../lease/fence.js";
+import type { Cluster } from "../lease/genesis.js";
+import { subnetOf } from "../lease/grant.js";
+import type { ClusterState } from "../lease/store.js";
+import type { Peer } from "../peer.js";
+import type { Disk } from "./disk.js";
+import { Forgetting } from "./forgetting.js";
+import type { Bearer } from "./giving.js";
+import { Gossip } from "./gossip.js";
+import { type Identity, nodeId } from "./identity.js";
+import { Inquiries, type Onward } from "./inquiries.js";
+import { Leasing } from "./leasing.js";
+import type { Links } from "./links.js";
+import { Liveness } from "./liveness.js";
+import { expiry, type Member, Standing } from "./member.js";
+import { Members } from "./members.js";
+import type { Followed, Message } from "./message.js";
+import type { Neighbourhood } from "./neighbourhood.js";
+import { Notary } from "./notary.js";
+import type { MeshOptions, MeshParts, Whereabouts } from "./options.js";
+import { type Occasion, OwnRecord } from "./own-record.js";
+import { Paths } from "./paths.js";
+import { type ClusterPolicy, Policies } from "./policies.js";
+import { LEASE_TTL, MAX_LEASES, type NodeRecord } from "./record.js";
+import type { Tunnel, View } from "./roll.js";
+import type { PolicyText } from "./sealed-policy.js";
+import type { Session } from "./session.js";
+import { Takings } from "./takings.js";
+import { Vacancies } from "./vacancies.js";
+
+export interface MembershipParts extends Omit<MeshParts, "transport"> {
+  readonly identity: Identity;
+  readonly cluster: Cluster;
+  readonly disk: Disk;
+  readonly links: Links;
+  readonly neighbourhood: Neighbourhood;
+  /** The policy that the disk held at the start. */
+  readonly policyFound: PolicyText | undefined;
+  whereabouts(): Whereabouts;
+  tunnel(): Tunnel;
+  /** Something happened that is acted on in a moment. */
+  soon(): void;
+  /** Something changed that can be seen from outside. */
+  changed(): void;
+  /** A member is held for dead from now on, or no more. */
+  judged(id: string, isDead: boolean): void;
+}
+
+export class Membership {
+  readonly #parts: MembershipParts;
+  readonly #members: Members;
+  readonly #gossip: Gossip;
+  readonly #fence: Fence;
+  readonly #leasing: Leasing;
+  readonly #liveness: Liveness;
+  readonly #takings = new Takings();
+  readonly #policies: Policies;
+  readonly #inquiries: Inquiries;
+  readonly #paths: Paths | undefined;
+  readonly #standing: Standing;
+  readonly #ownRecord: OwnRecord;
+  readonly #forgetting: Forgetting;
+  /** Ids of the members that came, changed or went, or packets for which go another way. */
+  #moved = new Set<string>();
+  /** Names of the members of which the log has said that they are here, by id. */
+  readonly #present = new Map<string, string>();
+  /** When something new was last learned of a node, by its id. */
+  readonly #learned = new Map<string, number>();
+
+  constructor(parts: MembershipParts, options: MeshOptions) {
+    const { clock, log, store, datapath, identity, cluster, disk, links } = parts;
+    const own = identity.id;
+    const sessions = () => links.open();
+    const networks = cluster.genesis.network.map(({ prefix }) => prefix);
+    const wanted = Math.min(options.leases ?? 1, Math.floor(MAX_LEASES / networks.length));
+    this.#parts = parts;
+
+    const members = new Members(parts.notary?.(cluster) ?? new Notary(cluster), parts.tunnel());
+    this.#members = members;
+    this.#gossip = new Gossip({
+      clock,
+      log,
+      members,
+      own,
+      sessions,
+      news: (records) => this.#news(records),
+      isAwaited: (id) => this.#liveness.isDoubted(id),
+      expired: () => {
+        this.#liveness.expired();
+        parts.soon();
+      },
+    });
+    this.#liveness = new Liveness({
+      clock,
+      own,
+      members,
+      sessions,
+      heard: (id) => latest(this.#learned.get(id), this.#paths?.answeredAt(id)),
+      renew: () => disk.safely(() => this.publish({ isAwaited: true })),
+      tell: (session, ids) => this.#gossip.tell(session, ids),
+      seek: (session, versions) => this.#gossip.received(session, { type: "heard", versions }),
+      judged: (id, isDead) => this.#judged(id, isDead),
+    });
+
+    const allocator = new Allocator({
+      identity,
+      cluster,
+      wanted,
+      reserved: options.reserved ?? [],
+      ledger: () => disk.cluster,
+      claims: () => members.proofs(),
+      save: (change) => disk.saveCluster(change as Partial<ClusterState>),
+    });
+    const fence = new Fence({
+      clock,
+      heard: () => disk.cluster.heard,
+      save: (heard) => disk.safely(() => disk.saveCluster({ heard })),
+      matters: () => allocator.givers.size > 0,
+      sessions,
+      closed: () => this.#fenced(),
+    });
+    this.#fence = fence;
+    const isThere = (record: NodeRecord) => this.#standing.stateOf(record) !== "unreachable";
+    this.#leasing = new Leasing(
+      {
+        clock,
+        log,
+        identity,
+        cluster,
+        allocator,
+        fence,
+        vacancies: new Vacancies({ clock, members, own, networks, isThere }),
+        sessions,
+        bearer: (name) => this.#bearer(name, options.name),
+        member: (id) => members.get(id),
+        held: () => disk.leases,
+        isBeaten: (subnet) => (this.#view.holder(subnet)?.id ?? own) !== own,
+        publish: () => this.publish(),
+        changed: () => parts.soon(),
+        safely: (act) => disk.safely(act),
+      },
+      { name: options.name, wanted, restarted: disk.knowsOthers },
+    );
+    this.#ownRecord = new OwnRecord({
+      clock,
+      log,
+      identity,
+      cluster,
+      disk,
+      members,
+      fence,
+      options,
+      whereabouts: parts.whereabouts,
+      free: () => this.#leasing.sayFree(),
+      said: (record, isUrgent) => this.#said(record, isUrgent),
+    });
+    this.#forgetting = new Forgetting({
+      clock,
+      log,
+      own,
+      members,
+      links,
+      leasing: this.#leasing,
+      learnedAt: (id) => this.#learned.get(id),
+      publish: () => this.publish(),
+    });
+
+    this.#paths =
+      datapath &&
+      new Paths({
+        clock,
+        datapath,
+        identity,
+        cluster,
+        edition: () => members.get(own)?.version,
+        isDead: (id) => this.#liveness.isDead(id),
+        sessions,
+        changed: (id) => {
+          this.#moved.add(id);
+          parts.soon();
+        },
+      });
+    this.#standing = new Standing({
+      clock,
+      own,
+      links,
+      members,
+      liveness: this.#liveness,
+      paths: this.#paths,
+    });
+    this.#policies = new Policies(
+      {
+        clock,
+        log,
+        identity,
+        cluster,
+        store,
+        proof: () => (fence.isClosed ? undefined : disk.leases[0]),
+        sessions,
+        changed: parts.changed,
+      },
+      parts.policyFound,
+    );
+    this.#inquiries = new Inquiries({
+      clock,
+      own: options.name,
+      explain: parts.explain,
+      session: (id) => links.to(id),
+      nameOf: (id) => this.#view.members.get(id)?.name,
+      next: (to) => this.#nextTo(to),
+      failure: (id) => links.failure(members.get(id)?.mesh ?? ""),
+      changed: parts.soon,
+    });
+  }
+
+  start(): void {
+    this.#fence.start();
+    this.#gossip.start();
+    this.#policies.start();
+    this.#paths?.start();
+    for (const session of this.#parts.links.open()) this.#introduce(session);
+    this.publish();
+    this.#leasing.start();
+  }
+
+  stop(): void {
+    this.#leasing.stop();
+    this.#fence.stop();
+    this.#ownRecord.stop();
+    this.#gossip.stop();
+    this.#policies.stop();
+    this.#inquiries.stop();
+    this.#liveness.stop();
+    this.#paths?.stop();
+  }
+
+  // ---- what is seen of it
+
+  get cluster(): Cluster {
+    return this.#parts.cluster;
+  }
+
+  /** The leases this node may use. */
+  get leases(): string[] {
+    const { disk, identity } = this.#parts;
+    if (this.#fence.isClosed) return [];
+    return disk.leases
+      .map(subnetOf)
+      .filter((subnet) => this.#view.holder(subnet)?.id === identity.id);
+  }
+
+  /** When they expire, in milliseconds since the epoch; nothing until this node has published. */
+  get expires(): number | undefined {
+    const own = this.#members.get(this.#parts.identity.id);
+    return own && expiry(own);
+  }
+
+  /** Everyone but this node. */
+  members(): Member[] {
+    return this.#standing.members();
+  }
+
+  isMember(id: string): boolean {
+    return this.#members.get(id) !== undefined;
+  }
+
+  /** A member as the dataplane is to see it. */
+  peer(id: string): Peer | undefined {
+    const record = id === this.#parts.identity.id ? undefined : this.#view.members.get(id);
+    if (!record) return undefined;
+    const { name, vtep, mac, leases } = record;
+    const course = this.#paths?.of(id);
+    return {
+      name,
+      endpoint: course?.endpoint ?? vtep,
+      mac: course?.mac ?? mac,
+      leases: leases.map(subnetOf),
+      senders: course?.senders ?? [],
+    };
+  }
+
+  /** Ids of the members of which `peer` may not say what it said when this was asked last. */
+  takeMoved(): ReadonlySet<string> {
+    this.heedTouched();
+    const moved = this.#moved;
+    this.#moved = new Set();
+    for (const id of this.#paths?.through(moved) ?? []) moved.add(id);
+    return moved;
+  }
+
+  /** Why this node lacks a lease. */
+  get lack(): string | undefined {
+    return this.#leasing.problem;
+  }
+
+  /** Sentences about what else is not as it should be. */
+  problems(): string[] {
+    const { problem } = this.#ownRecord;
+    return [
+      ...this.#view.problems(),
+      ...this.#standing.problems(),
+      ...(problem === undefined ? [] : [problem]),
+    ];
+  }
+
+  // ---- what it is asked to do
+
+  /** Says who this node is, once it has a lease that it may use. */
+  publish(occasion?: Occasion): void {
+    this.#ownRecord.publish(occasion);
+  }
+
+  /** This node is elsewhere now. */
+  relocated(): void {
+    const { disk, tunnel } = this.#parts;
+    this.#members.refit(tunnel());
+    disk.safely(() => this.publish());
+  }
+
+  get policy(): ClusterPolicy | undefined {
+    return this.#policies.held;
+  }
+
+  applyPolicy(text: string, options: { readonly anew?: boolean }): ClusterPolicy {
+    return this.#policies.apply(text, options);
+  }
+
+  follow(onward: Onward): Promise<Followed> {
+    return this.#inquiries.follow(onward);
+  }
+
+  /** Says farewell; gives the leases back, if they are to be and their givers can be told. */
+  async leave({ release }: { readonly release: boolean }): Promise<void> {
+    const { disk } = this.#parts;
+    if (release) await this.#leasing.lookForGivers();
+    disk.safely(() => this.publish({ withdrawn: true }));
+    if (release) disk.safely(() => this.#leasing.release());
+  }
+
+  /** As `Mesh.forget`. */
+  forget(name: string, certain: boolean): string[] {
+    return this.#forgetting.forget(name, certain);
+  }
+
+  // ---- sessions
+
+  opened(session: Session): void {
+    this.#introduce(session);
+    this.#leasing.opened(session);
+    this.#paths?.opened();
+    this.#inquiries.opened(session);
+  }
+
+  #introduce(session: Session): void {
+    session.send({ type: "cluster", genesis: this.#parts.cluster.genesis });
+    this.#gossip.compare(session);
+    this.#liveness.opened(session);
+    this.#policies.opened(session);
+  }
+
+  received(session: Session, message: Exclude<Message, { type: "cluster" }>) {
+    switch (message.type) {
+      case "lease-request":
+      case "lease-grant":
+      case "lease-question":
+      case "lease-word":
+      case "lease-refusal":
+      case "lease-return":
+        return this.#leasing.received(session, message);
+      case "digest":
+      case "branches":
+      case "versions":
+      case "heard":
+      case "ask":
+      case "records":
+        return this.#gossip.received(session, message);
+      case "doubt":
+        return this.#liveness.received(session, message);
+      case "policy-heard":
+      case "policy-ask":
+      case "policy-part":
+        return this.#policies.received(session, message);
+      case "explain-ask":
+      case "explain-told":
+      case "explain-end":
+        return this.#inquiries.received(session, message);
+      case "seek":
+      case "offer":
+        return this.#paths?.received(session, message);
+    }
+  }
+
+  closed(session: Session): void {
+    this.#paths?.closed(session);
+    this.#policies.closed(session);
+    this.#inquiries.closed(session);
+    this.#parts.disk.safely(() => this.#leasing.closed(session));
+  }
+
+  /** A session is quiet. */
+  quiet(session: Session): void {
+    this.#paths?.look(session.peer.id);
+    this.#liveness.quiet(session);
+  }
+
+  /** A member whose session broke is dialled. */
+  dialling(id: string): void {
+    this.#paths?.look(id);
+  }
+
+  /** It did not answer. */
+  unanswered(id: string, dialledAt: number): void {
+    this.#liveness.silent(id, dialledAt);
+  }
+
+  /** Ids of nodes with which there must be a session, if there can be one. */
+  get needed(): string[] {
+    return [...this.#leasing.sought, ...(this.#paths?.needed() ?? []), ...this.#inquiries.sought];
+  }
+
+  nameOf(id: string): string | undefined {
+    return this.#members.get(id)?.name;
+  }
+
+  // ---- what the parts tell each other
+
+  #said(record: NodeRecord, isUrgent: boolean): void {
+    this.#gossip.publish(record, isUrgent);
+    this.#fence.said();
+    this.#heed([record]);
+    this.#parts.soon();
+    this.#parts.changed();
+  }
+
+  #news(records: readonly NodeRecord[]): void {
+    const { clock, identity, links, neighbourhood } = this.#parts;
+    const others = records.filter(({ id }) => id !== identity.id);
+    for (const record of records) if (!others.includes(record)) this.#ownRecord.heard(record);
+    for (const record of others) {
+      this.#learned.set(record.id, clock.elapsed());
+      neighbourhood.isBack(record.id);
+      this.#liveness.news(record);
+      links.hasNews(record.mesh);
+    }
+    this.#heed(others);
+    this.#parts.soon();
+  }
+
+  /** Puts aside what was taken back from its owner, and tells who seeks and gives space. */
+  #heed(records: readonly NodeRecord[]): void {
+    const { clock, identity } = this.#parts;
+    const isNew = records.filter((record) => this.#takings.learned(record)).length > 0;
+    for (const record of isNew ? this.#members.sorted() : records) {
+      if (record.id !== identity.id && this.#takings.areAll(record)) {
+        this.#members.drop(record.id, clock.elapsed());
+      }
+    }
+    this.#leasing.learned(records, this.#takings);
+  }
+
+  /** Passes on who came, changed or went. */
+  heedTouched(): void {
+    for (const id of this.#members.takeTouched()) {
+      this.#parts.neighbourhood.set(id, this.#members.get(id));
+      this.#tell(id);
+      this.#moved.add(id);
+    }
+  }
+
+  /** Says who came, changed or left: to the log, and to those who find its path. */
+  #tell(id: string): void {
+    const { log, identity } = this.#parts;
+    const record = id === identity.id ? undefined : this.#view.members.get(id);
+    this.#paths?.follow(id, record);
+    const [before, now] = [this.#present.get(id), record?.name];
+    if (before === now) return;
+    if (before) log.info(`${before} has left`);
+    if (now) log.info(`${now} is here`);
+    if (now) this.#present.set(id, now);
+    else this.#present.delete(id);
+  }
+
+  #judged(id: string, isDead: boolean): void {
+    const name = this.nameOf(id) ?? id;
+    this.#parts.log.info(isDead ? `${name} is held for dead` : `${name} lives`);
+    if (isDead) this.#members.lapse(id);
+    this.#paths?.judged(id);
+    this.#parts.judged(id, isDead);
+  }
+
+  /** This node was cut off for so long that its lease may be another's by now. */
+  #fenced(): void {
+    this.#parts.log.error("cut off for longer than the lease lasts: it is not used any more");
+    this.#leasing.seek();
+    this.#parts.changed();
+  }
+
+  /** The node that has this name. */
+  #bearer(name: string, own: string): Bearer | undefined {
+    const found = this.#view.bearer(name);
+    if (!found || this.#standing.age(found.id) > LEASE_TTL) {
+      return name === own ? { id: this.#parts.identity.id } : undefined;
+    }
+    const gift = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
+    return { id: found.id, ...(gift && { giver: this.#nameOf(gift.from) }) };
+  }
+
+  /** Whom packets for the member of this name are handed to. */
+  #nextTo(name: string): { readonly id: string; readonly name: string } | undefined {
+    const { members } = this.#view;
+    const target = this.#view.bearer(name)?.id;
+    if (target === undefined || !members.has(target)) return undefined;
+    return members.get(this.#paths?.nextTo(target) ?? target);
+  }
+
+  #nameOf(publicKey: string): string {
+    return this.#members.of(publicKey)?.name ?? nodeId(publicKey);
+  }
+
+  get #view(): View {
+    return this.#members.view;
+  }
+}
+
+const latest = (...times: (number | undefined)[]): number =>
+  Math.max(...times.map((time) => time ?? Number.NEGATIVE_INFINITY));

@@ -1,0 +1,110 @@
+/** What this node says of itself, each time with a higher version, which is on disk before it is said. */
+import { WeftError } from "../error.js";
+import type { Fence } from "../lease/fence.js";
+import type { Cluster } from "../lease/genesis.js";
+import { markOf } from "../lease/grant.js";
+import type { Clock } from "./clock.js";
+import type { Disk } from "./disk.js";
+import { type Identity, macOf } from "./identity.js";
+import type { Log } from "./log.js";
+import type { Members } from "./members.js";
+import type { MeshOptions, Whereabouts } from "./options.js";
+import { isRenewal, MAX_TAKEN, type NodeRecord, type Said, seal } from "./record.js";
+
+/** How long a node waits before it answers a newer record of its own, in milliseconds. */
+export const ECHO_WAIT = 5_000;
+/** How long a copy of this node is spoken of after it was last heard, in milliseconds. */
+export const COPY_SPOKEN_OF = 60_000;
+
+export interface OwnRecordParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly identity: Identity;
+  readonly cluster: Cluster;
+  readonly disk: Disk;
+  readonly members: Members;
+  readonly fence: Fence;
+  readonly options: Pick<MeshOptions, "name" | "vni" | "mac">;
+  whereabouts(): Whereabouts;
+  /** The free space, in the words of a record; nothing when there is none to give. */
+  free(): (number | null)[] | undefined;
+  /** It is to be sent out. `isUrgent`: somebody waits for it. */
+  said(record: NodeRecord, isUrgent: boolean): void;
+}
+
+export interface Occasion {
+  /** This node stops. */
+  readonly withdrawn?: boolean;
+  /** Others doubt that this node lives. */
+  readonly isAwaited?: boolean;
+}
+
+export class OwnRecord {
+  readonly #parts: OwnRecordParts;
+  #cancelEcho: (() => void) | undefined;
+  #copy: { readonly mesh: string; readonly heard: number } | undefined;
+
+  constructor(parts: OwnRecordParts) {
+    this.#parts = parts;
+  }
+
+  stop(): void {
+    this.#cancelEcho?.();
+  }
+
+  /** Says who this node is, once it has a lease that it may use. */
+  publish({ withdrawn = false, isAwaited = false }: Occasion = {}): void {
+    const { identity, cluster, disk, members, fence, said } = this.#parts;
+    if (disk.leases.length === 0 || fence.isClosed) return;
+    const content = this.#content(withdrawn);
+    const before = members.get(identity.id);
+    const version = Math.max(disk.cluster.version, before?.version ?? 0) + 1;
+    disk.saveCluster({ version });
+    const record = members.merge(seal(identity, cluster, version, content));
+    if (record instanceof WeftError) throw record;
+    if (!record) throw new Error("this node's own record is not the newest");
+    said(record, !before || !isRenewal(before, record) || isAwaited);
+  }
+
+  /**
+   * A newer record of this very node: from before a backup was restored, or
+   * from a copy of it. Go on above its version, but do not race a copy.
+   */
+  heard({ version, mesh }: NodeRecord): void {
+    const { clock, log, disk, whereabouts } = this.#parts;
+    disk.saveCluster({ version });
+    log.warn(`heard a newer record of this node, for ${mesh}: going on from version ${version}`);
+    if (mesh !== whereabouts().mesh) this.#copy = { mesh, heard: clock.elapsed() };
+    this.#cancelEcho?.();
+    this.#cancelEcho = clock.after(ECHO_WAIT, () => disk.safely(() => this.publish()));
+  }
+
+  /** Whether there is a copy of this node, in words. */
+  get problem(): string | undefined {
+    const { mesh, heard = Number.NEGATIVE_INFINITY } = this.#copy ?? {};
+    const isThere = this.#parts.clock.elapsed() - heard < COPY_SPOKEN_OF;
+    return isThere
+      ? `another node runs with this node's identity at ${mesh}: its state directory is a copy, remove it there`
+      : undefined;
+  }
+
+  #content(withdrawn: boolean): Said {
+    const { clock, identity, disk, options, whereabouts, free } = this.#parts;
+    const { name, vni, mac = macOf(identity.id) } = options;
+    const { mesh, vtep } = whereabouts();
+    const space = free();
+    const taken = disk.cluster.void.slice(-MAX_TAKEN).map(markOf);
+    return {
+      name,
+      mesh,
+      vtep,
+      mac,
+      vni,
+      leases: disk.leases,
+      renewed: clock.now(),
+      withdrawn,
+      ...(space && !withdrawn && { free: space }),
+      ...(taken.length > 0 && { taken }),
+    };
+  }
+}
