@@ -26,7 +26,6 @@ interface Carried {
   readonly errand: Errand;
   /** Where it came from, and the answer goes. */
   readonly back: Session;
-  readonly reason: string;
   readonly forget: () => void;
 }
 
@@ -42,7 +41,7 @@ export interface CarrierParts {
 
 export class Carrier {
   readonly #parts: CarrierParts;
-  /** By the public key of who asks. */
+  /** By whom it was handed to, and who asks: that one's answer counts, and no other's. */
   readonly #carried = new Map<string, Carried>();
   readonly #told: Budget;
 
@@ -81,17 +80,18 @@ export class Carrier {
     return anybody || vacancies.exist(errand.networks) ? one : undefined;
   }
 
-  /** The answer has come: gives the session to send it back by. */
-  answered(to: string): Session | undefined {
-    const carried = this.#carried.get(to);
+  /** An answer has come: gives the session to send it back by, if it was waited for. */
+  answered({ peer }: Session, to: string): Session | undefined {
+    const carried = this.#carried.get(placeOf(peer.id, to));
     carried?.forget();
     return carried?.back;
   }
 
   /** It was refused there: it goes to another. */
-  further({ for: to, reason, seen }: Refusal): void {
-    const carried = this.#carried.get(to);
+  further({ peer }: Session, { for: to, reason, seen }: Refusal): void {
+    const carried = this.#carried.get(placeOf(peer.id, to));
     if (!carried) return;
+    carried.forget();
     const { errand, back } = carried;
     this.#carry(back, { ...errand, seen: union(errand.seen, seen) }, reason);
   }
@@ -100,17 +100,21 @@ export class Carrier {
   #carry(back: Session, errand: Errand, reason: string) {
     const { clock, sessions } = this.#parts;
     const { for: to, seen } = errand;
-    this.#carried.get(to)?.forget();
-    const fresh = sessions().filter(({ peer }) => !seen.includes(peer.id));
+    // Who asks for itself comes before those who say that they carry for it.
+    const isOwn = back.peer.publicKey === to;
+    const isFree = ({ peer }: Session) => isOwn || !this.#carried.has(placeOf(peer.id, to));
+    const fresh = sessions().filter((one) => !seen.includes(one.peer.id) && isFree(one));
     const isEnough = seen.length >= MAX_SEEN || this.#carried.size >= MAX_CARRIED;
     const next = isEnough ? undefined : this.choose(errand, fresh);
     if (!next) return this.#refuse(back, errand, reason);
-    const cancel = clock.after(CARRIED_FOR, () => this.#carried.delete(to));
+    const place = placeOf(next.peer.id, to);
+    this.#carried.get(place)?.forget();
+    const cancel = clock.after(CARRIED_FOR, () => this.#carried.delete(place));
     const forget = () => {
       cancel();
-      this.#carried.delete(to);
+      this.#carried.delete(place);
     };
-    this.#carried.set(to, { errand, back, reason, forget });
+    this.#carried.set(place, { errand, back, forget });
     next.send(errand);
   }
 
@@ -122,6 +126,8 @@ export class Carrier {
     this.#parts.log.warn(`refused a lease to ${who} at ${back.remote}: ${reason}`);
   }
 }
+
+const placeOf = (peer: string, to: string): string => `${peer} ${to}`;
 
 /** What was refused for such a reason, another node may grant. */
 const CARRIED = new Set(["NETWORK_FULL", "NOT_HERE", "NOT_NOW"]);

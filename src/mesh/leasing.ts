@@ -160,7 +160,7 @@ export class Leasing {
       case "lease-word":
         return this.#told(session, message);
       case "lease-refusal":
-        return this.#refused(message);
+        return this.#refused(session, message);
       case "lease-return":
         return this.#giving.returned(session, message);
     }
@@ -243,16 +243,18 @@ export class Leasing {
   #granted(session: Session, message: Grant) {
     const { cluster, identity, allocator } = this.#parts;
     const [{ proofs }, to] = [message, message.proofs[0]!.at(-1)!.to];
-    const why = proofs.map((proof) => flawOfGift(cluster, to, proof)).find(Boolean);
-    if (why) return session.close(forged(why));
-    if (to !== identity.publicKey) return this.#carrier.answered(to)?.send(message);
+    const flaw = () => proofs.map((proof) => flawOfGift(cluster, to, proof)).find(Boolean);
+    if (to !== identity.publicKey) return this.#handBack(session, to, message, flaw);
     if (this.#unsure) return;
+    const why = flaw();
+    if (why) return session.close(forged(why));
     const wasDone = this.#isDone;
     const declined = [...allocator.lost(proofs), ...allocator.accept(proofs)];
     this.#decline(proofs.filter((proof) => declined.includes(proof.at(-1)!.signature)));
     if (wasDone) return;
     this.#take();
     if (this.#isDone) return this.#decline(allocator.dropUnused());
+    if (!this.#isAwaited(session)) return;
     // Who was offered nothing new need not ask again at once.
     if (declined.length < proofs.length) this.#asker.start();
     else this.#asker.refused(OLD_GIFT);
@@ -261,9 +263,11 @@ export class Leasing {
   #told(session: Session, message: Word) {
     const { cluster, identity, allocator, fence, log, publish } = this.#parts;
     const { word } = message;
-    if (!isWord(cluster, word)) return session.close(forged("a signature is wrong"));
-    if (word.to !== identity.publicKey) return this.#carrier.answered(word.to)?.send(message);
+    const flaw = () => (isWord(cluster, word) ? undefined : "a signature is wrong");
+    if (word.to !== identity.publicKey) return this.#handBack(session, word.to, message, flaw);
     if (word.nonce !== this.#nonce || !this.#unsure?.has(word.from)) return;
+    const why = flaw();
+    if (why) return session.close(forged(why));
     if (allocator.confirmed(word.from, word.gifts)) log.warn(TAKEN_BACK);
     this.#unsure.delete(word.from);
     if (this.#unsure.size > 0) return this.#asker.start();
@@ -273,13 +277,24 @@ export class Leasing {
     this.seek();
   }
 
-  #refused(refusal: Refusal) {
-    if (refusal.for !== this.#parts.identity.publicKey) return this.#carrier.further(refusal);
-    if (this.#isDone) return;
-    const { reason } = refusal;
-    if (reason !== this.#asker.state) this.#parts.log.warn(`no lease was given: ${reason}`);
+  /** To another that waits for it. What nobody waits for is not worth the signatures that it may have. */
+  #handBack(session: Session, to: string, message: Grant | Word, flaw: () => string | undefined) {
+    const back = this.#carrier.answered(session, to);
+    const why = back && flaw();
+    if (why) return session.close(forged(why));
+    back?.send(message);
+  }
+
+  #refused(session: Session, refusal: Refusal) {
+    const { identity, member, log, changed } = this.#parts;
+    if (refusal.for !== identity.publicKey) return this.#carrier.further(session, refusal);
+    if (!this.#isAwaited(session)) return;
+    const { id } = session.peer;
+    const reason = `${member(id)?.name ?? id} says: ${refusal.reason}`;
+    const isSaid = this.#asker.state.endsWith(` says: ${refusal.reason}`);
+    if (!isSaid) log.warn(`no lease was given: ${reason}`);
     this.#asker.refused(reason);
-    this.#parts.changed();
+    changed();
   }
 
   /** From this node's own space, if it has some. */
@@ -322,6 +337,11 @@ export class Leasing {
   }
 
   // ---- small things
+
+  /** Whether an answer of this one is waited for: a session may have been replaced meanwhile. */
+  #isAwaited({ peer }: Session): boolean {
+    return this.#asker.isWaiting && peer.id === this.#askedAt?.peer.id;
+  }
 
   get #lacks(): readonly string[] {
     return this.#parts.allocator.lacks.map(({ prefix }) => prefix);

@@ -19,7 +19,7 @@ import type { Mesh } from "../../src/mesh/mesh.js";
 import { type Message, parseMessage } from "../../src/mesh/message.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { unowned } from "../../src/sim/unowned.js";
-import { identity } from "./cluster.js";
+import { identity, proofFor } from "./cluster.js";
 import { Stranger } from "./stranger.js";
 import { Disk, World } from "./world.js";
 
@@ -58,7 +58,7 @@ describe("a nearly full network", () => {
     expect([having.length, lacking.length]).toEqual([8, 4]);
     for (const { mesh } of lacking) {
       expect(mesh.problems().join()).toMatch(
-        /^this node has no lease: no .* has free space .*forget/,
+        /^this node has no lease: h\d+ says: no .* has free space .*forget/,
       );
     }
     const leaving = having.filter(({ disk }) => {
@@ -300,7 +300,9 @@ describe("a node that is forgotten while it runs elsewhere", () => {
     world.clock.run(60_000);
     expect(new Set(leasesOf(others)).size).toBe(8);
     expect(b.mesh.self().leases).toEqual([]);
-    expect(b.mesh.problems().join()).toMatch(/this node has no lease: no .* has free space/);
+    expect(b.mesh.problems().join()).toMatch(
+      /this node has no lease: h\d says: no .* has free space/,
+    );
     expect(others.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
   });
 });
@@ -321,6 +323,94 @@ function speaker(world: World, me: Identity, from: string) {
   world.clock.run(100);
   return { heard, say };
 }
+
+const keyOf = ({ disk }: { disk: Disk }) => new Identity(disk.load()!.seed).publicKey;
+
+const refuse = (to: string, seen: string[] = []) => ({
+  type: "lease-refusal",
+  for: to,
+  reason: "the cluster is closed",
+  seen,
+});
+
+describe("a stranger's refusal", () => {
+  it("does not keep a node from asking, and is not taken for its own words", async () => {
+    const world = new World();
+    const disk = new Disk();
+    await world.node(2, [], disk);
+    disk.full = true;
+    const joiner = await world.node(1, [2]);
+    world.clock.run(2_000);
+    expect(joiner.mesh.problems().join()).toMatch(/cannot write to its disk/);
+    const stranger = new Stranger(world);
+    stranger.connect();
+    disk.full = false;
+    for (let i = 0; i < 5; i++) {
+      stranger.say(refuse(keyOf(joiner)));
+      world.clock.run(2_000);
+      expect(joiner.mesh.problems().join()).not.toMatch(/closed/);
+    }
+    expect(joiner.mesh.self().leases).toHaveLength(1);
+  });
+});
+
+describe("a request that a node carries for another", () => {
+  /** h1 has no space left and carries to h2, which has; both strangers have a session with h1. */
+  const carrying = async () => {
+    const world = new World();
+    const founder = await world.node(2, [], new Disk(), network("10.244.0.0/22"));
+    await world.node(1, [2]);
+    world.clock.run(3_000);
+    const third = await world.node(3, [1]);
+    world.clock.run(3_000);
+    const [joiner, liar] = [new Stranger(world, 66), new Stranger(world, 67)];
+    joiner.connect();
+    liar.connect();
+    const request = {
+      type: "lease-request",
+      name: "h66",
+      for: joiner.identity.publicKey,
+      networks: ["10.244.0.0/22"],
+      have: [],
+      seen: [],
+    };
+    const others = [founder, third].map(({ mesh }) => mesh.self().id);
+    return { world, others, joiner, liar, request };
+  };
+
+  it("is not ended by who was not asked", async () => {
+    const { world, others, joiner, liar, request } = await carrying();
+    joiner.say(request);
+    liar.say(refuse(request.for, [...others, liar.identity.id]));
+    world.clock.run(1_000);
+    expect(joiner.count(/"lease-refusal"/g)).toBe(0);
+    expect(joiner.count(/"lease-grant"/g)).toBe(1);
+  });
+
+  it("is not replaced by what a third says that it carries: who asks for itself gets the grant", async () => {
+    const { world, joiner, liar, request } = await carrying();
+    joiner.say(request);
+    liar.say(request);
+    world.clock.run(1_000);
+    expect(joiner.count(/"lease-grant"/g)).toBe(1);
+  });
+});
+
+describe("a grant for another that nobody waits for", () => {
+  it("is not looked at", async () => {
+    const world = new World();
+    await world.node(1, []);
+    world.clock.run(1_000);
+    const stranger = new Stranger(world);
+    stranger.connect();
+    const to = identity(67).publicKey;
+    const forged = { ...proofFor(identity(67), 2)[0]!, to };
+    stranger.say({ type: "lease-grant", proofs: [[forged]] });
+    world.clock.run(100);
+    expect(stranger.isClosed).toBe(false);
+    expect(stranger.count(/GRANT_FORGED/g)).toBe(0);
+  });
+});
 
 describe("a liar", () => {
   const networks = ["10.244.0.0/16"];
@@ -406,7 +496,7 @@ describe("a liar", () => {
     const liar = speaker(world, me, "192.0.2.66");
     const learned = liar.heard.find((message) => message.type === "cluster");
     if (learned?.type !== "cluster") throw new Error("the liar was not let in");
-    const to = Identity.generate().publicKey;
+    const to = new Identity(a.disk.load()!.seed).publicKey;
     const grant = signGrant(me, clusterOf(learned.genesis), {
       prefix: "10.244.128.0/17",
       to,

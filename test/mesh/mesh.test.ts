@@ -120,7 +120,7 @@ describe("leases", () => {
     const late = await world.node(9, [8]);
     world.clock.run(20_000);
     expect(late.mesh.problems().join()).toMatch(
-      /no lease: no node that was asked has free space .*10\.244\.0\.0\/21/,
+      /no lease: h\d says: no node that was asked has free space .*10\.244\.0\.0\/21/,
     );
   });
 
