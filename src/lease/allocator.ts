@@ -5,7 +5,7 @@
  */
 import { covers, formatPrefix, overlaps, type Prefix, parsePrefix } from "../address.js";
 import { WeftError } from "../error.js";
-import type { Identity } from "../mesh/identity.js";
+import { type Identity, nodeId } from "../mesh/identity.js";
 import { MAX_PROOFS } from "./bundle.js";
 import { type Cluster, describe, inside, type Network } from "./genesis.js";
 import { type Grant, MAX_GIVEN, type Proof, prefixOf, signGrant, subnetOf } from "./grant.js";
@@ -161,15 +161,22 @@ export class Allocator {
 
   /** Gifts of this node that count, and of which nothing is seen in what the others show. */
   get unseen(): Proof[] {
-    const { identity, cluster, ledger, claims } = this.#parts;
-    const { journal, void: gone } = ledger();
-    const seen = new Set([...claims()].flat().map(({ signature }) => signature));
-    return journal.flatMap((grant) => {
-      const { to, signature, prefix } = grant;
-      if (to === identity.publicKey || gone.includes(signature) || seen.has(signature)) return [];
-      const space = this.#owned(cluster, prefix);
+    const { cluster, claims } = this.#parts;
+    const unseen = new Map(this.#given.map((grant) => [grant.signature, grant]));
+    for (const proof of claims()) {
+      if (unseen.size === 0) break;
+      for (const { signature } of proof) unseen.delete(signature);
+    }
+    return [...unseen.values()].flatMap((grant) => {
+      const space = this.#owned(cluster, grant.prefix);
       return space ? [[...space.proof, grant]] : [];
     });
+  }
+
+  /** Whether the prefix is a lease: it cannot be given on. */
+  isLease(prefix: string): boolean {
+    const network = this.#networks.find((whole) => inside(whole.prefix, prefix));
+    return network?.leaseLength === parsePrefix(prefix).length;
   }
 
   /** A giver has said which of its gifts count. The others are lost. Answers whether there were such. */
@@ -198,12 +205,10 @@ export class Allocator {
    * it keeps them, because parts of them are others' by now, or nothing was given.
    */
   letGo(): string[] | undefined {
-    const { identity, ledger, save } = this.#parts;
+    const { ledger, save } = this.#parts;
     const { journal, void: before } = ledger();
-    const me = identity.publicKey;
-    const isInUse = journal.some(({ to, signature }) => to !== me && !before.includes(signature));
     const { gifts } = this;
-    if (isInUse || gifts.length === 0) return undefined;
+    if (this.#given.length > 0 || gifts.length === 0) return undefined;
     const own = journal.map(({ signature }) => signature);
     save({ spaces: [], leases: [], void: [...new Set([...before, ...gifts, ...own])] });
     return gifts;
@@ -254,6 +259,15 @@ export class Allocator {
     return others;
   }
 
+  /** Takes back what this node gave to the node of this id, of which there is no record. Answers with the prefixes. */
+  takeBackFrom(id: string): string[] {
+    const { ledger, save } = this.#parts;
+    const gifts = this.#given.filter(({ to }) => nodeId(to) === id);
+    if (gifts.length === 0) return [];
+    save({ void: [...ledger().void, ...gifts.map(({ signature }) => signature)] });
+    return gifts.map(({ prefix }) => prefix);
+  }
+
   /** Nothing where it is this node; the proof's grant at `at` is the holder's gift. */
   #whoCanTake(holder: string, proof: Proof, at: number): string | undefined {
     const { identity, ledger } = this.#parts;
@@ -277,7 +291,7 @@ export class Allocator {
     const taken = this.#networks.flatMap((network) => {
       const here = fresh.filter((proof) => inside(network.prefix, subnetOf(proof)));
       const missing = this.#missing(network);
-      const isLease = (proof: Proof) => this.#isLease(subnetOf(proof));
+      const isLease = (proof: Proof) => this.isLease(subnetOf(proof));
       const space = missing > 0 ? here.filter((proof) => !isLease(proof)) : [];
       return [...space, ...here.filter(isLease).slice(0, missing)];
     });
@@ -286,8 +300,8 @@ export class Allocator {
       .map((proof) => proof.at(-1)!.signature);
     if (fresh.length > 0) {
       save({
-        spaces: [...spaces, ...taken.filter((proof) => !this.#isLease(subnetOf(proof)))],
-        leases: [...leases, ...taken.filter((proof) => this.#isLease(subnetOf(proof)))],
+        spaces: [...spaces, ...taken.filter((proof) => !this.isLease(subnetOf(proof)))],
+        leases: [...leases, ...taken.filter((proof) => this.isLease(subnetOf(proof)))],
         void: [...voided, ...surplus],
       });
     }
@@ -330,6 +344,14 @@ export class Allocator {
     return this.#parts.cluster.genesis.network;
   }
 
+  /** The grants of this node to others that count. */
+  get #given(): Grant[] {
+    const { identity, ledger } = this.#parts;
+    const { journal, void: voided } = ledger();
+    const gone = new Set(voided);
+    return journal.filter(({ to, signature }) => to !== identity.publicKey && !gone.has(signature));
+  }
+
   /** The last grant by another in each proof this node holds, each once. */
   get #received(): Grant[] {
     const me = this.#parts.identity.publicKey;
@@ -344,11 +366,6 @@ export class Allocator {
     const { ledger, wanted } = this.#parts;
     const held = ledger().leases.filter((proof) => inside(prefix, subnetOf(proof)));
     return Math.max(0, wanted - held.length);
-  }
-
-  #isLease(subnet: string): boolean {
-    const network = this.#networks.find(({ prefix }) => inside(prefix, subnet));
-    return network?.leaseLength === parsePrefix(subnet).length;
   }
 
   #spaces(network: Network): Space[] {
@@ -407,7 +424,7 @@ export class Allocator {
         (grant) =>
           covers(space, prefixOf(grant)) &&
           !gone.has(grant.signature) &&
-          (grant.to !== identity.publicKey || this.#isLease(grant.prefix)),
+          (grant.to !== identity.publicKey || this.isLease(grant.prefix)),
       );
       if (first) yield prefixOf(first);
     }

@@ -21,6 +21,11 @@ import type { Session } from "./session.js";
 export const ASKED = { own: { burst: 16, rate: 0.5 }, others: { burst: 256, rate: 16 } };
 /** How often space is given, at once and per second after that; who asks more often gets single leases. */
 export const HALVED = { burst: 8, rate: 0.2 };
+/**
+ * Nodes that were given something and do not show it yet: while so many were given space, others get
+ * single leases; while so many were given anything, others get it only for themselves, not through a carrier.
+ */
+export const MAX_UNSEEN = { space: 2, all: 32 };
 /** How long after a change of the free space the others are told, in milliseconds: more may change. */
 export const FREE_SAID_AFTER = 1_000;
 /** A session with a member that lasted so long, in milliseconds, has brought what this node's disk does not know. */
@@ -162,8 +167,13 @@ export class Giving {
     if (known && known.id !== nodeId(to)) return nameTaken(name, known);
     if (!this.#mayAsk(session, to)) return TOO_OFTEN;
     if (fence.isClosed || !this.#isSure) return NOT_NOW;
+    const isOwn = to === session.peer.publicKey;
+    const { unseen } = allocator;
+    if (!isOwn && receivers(unseen) >= MAX_UNSEEN.all) return UNSEEN;
+    const spaces = unseen.filter((proof) => !allocator.isLease(subnetOf(proof)));
+    const isMuch = receivers(spaces) >= MAX_UNSEEN.space;
     try {
-      const sparing = have.length > 0 || !this.#halved.spend(1);
+      const sparing = have.length > 0 || !isOwn || isMuch || !this.#halved.spend(1);
       return allocator.give(to, networks, { have, sparing });
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
@@ -234,6 +244,9 @@ export class Giving {
   }
 }
 
+const receivers = (gifts: readonly Proof[]): number =>
+  new Set(gifts.map((proof) => proof.at(-1)!.to)).size;
+
 const NOT_HERE = new WeftError(
   "NOT_HERE",
   "the node that gave the lease was not found",
@@ -244,6 +257,12 @@ const NOT_NOW = new WeftError(
   "NOT_NOW",
   "the node that was asked gives nothing before it has compared what it knows with others",
   "it will in a moment; see its weft status",
+);
+
+const UNSEEN = new WeftError(
+  "UNSEEN",
+  "the node that was asked gave to many nodes that nobody has seen, and gives to no more through others",
+  "open its port to this node; or, where it runs, take back what its log says it gave to nodes that are not there (weft forget)",
 );
 
 const TOO_OFTEN = new WeftError(

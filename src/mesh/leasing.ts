@@ -121,6 +121,11 @@ export class Leasing {
     return this.#parts.allocator.takeBack(holder, leases);
   }
 
+  /** Takes back what this node gave to the node of this id, which never showed it. Answers with the prefixes. */
+  takeBackFrom(id: string): string[] {
+    return this.#parts.allocator.takeBackFrom(id);
+  }
+
   /** The free space, to be said in the record; nothing when there is none to give. */
   sayFree(): (number | null)[] | undefined {
     return this.#giving.sayFree();

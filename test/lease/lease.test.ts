@@ -237,6 +237,20 @@ describe("space of a node that is gone", () => {
     expect(fresh.flatMap(({ disk }) => disk.leases.map(subnetOf))).toContain("10.0.4.0/24");
   });
 
+  it("is taken back also from who never showed it", () => {
+    const owner = new Owner();
+    const [gone, other] = [identity(2), identity(3)];
+    const [gift] = owner.give(gone);
+    owner.give(other);
+    expect(owner.allocator.unseen).toHaveLength(2);
+    expect(owner.allocator.takeBackFrom(gone.id)).toEqual([subnetOf(gift!)]);
+    owner.crash();
+    expect(owner.allocator.unseen.map((proof) => proof.at(-1)!.to)).toEqual([other.publicKey]);
+    expect(owner.allocator.takeBackFrom(gone.id)).toEqual([]);
+    const [again] = owner.give(identity(4));
+    expect(again!.at(-1)).toMatchObject({ prefix: "10.244.192.0/18", round: 1 });
+  });
+
   it("stands in a later round, so the gone node loses it wherever both are seen", () => {
     const { owner, dead, child } = started();
     owner.allocator.takeBack(...gone(dead));

@@ -11,6 +11,7 @@ import {
   ASKED,
   FREE_SAID_AFTER,
   HALVED,
+  MAX_UNSEEN,
   REMIND_EVERY,
 } from "../../src/mesh/giving.js";
 import { Identity } from "../../src/mesh/identity.js";
@@ -423,7 +424,7 @@ describe("a liar", () => {
     seen: [],
   });
 
-  it("with keys that it makes up gets so much at once and no more, and soon single leases only", async () => {
+  it("gets for keys that it makes up so much at once and no more: single leases, and few", async () => {
     const world = new World();
     await world.node(1, [], new Disk(), network("10.0.0.0/8"));
     world.clock.run(1_000);
@@ -435,12 +436,34 @@ describe("a liar", () => {
     }
     world.clock.run(100);
     const grants = liar.heard.flatMap((said) => (said.type === "lease-grant" ? said.proofs : []));
-    expect(grants.length).toBeGreaterThanOrEqual(ASKED.others.burst);
-    expect(grants.length).toBeLessThan(ASKED.others.burst + 10);
-    const space = grants.filter((proof) => !proof.at(-1)!.prefix.endsWith("/24"));
-    expect(space.length).toBeLessThanOrEqual(HALVED.burst + 1);
-    const refused = liar.heard.filter(({ type }) => type === "lease-refusal");
+    expect(grants).toHaveLength(MAX_UNSEEN.all);
+    for (const proof of grants) expect(proof.at(-1)!.prefix).toMatch(/\/24$/);
+    const refused = liar.heard.flatMap((said) =>
+      said.type === "lease-refusal" ? said.reason : [],
+    );
     expect(grants.length + refused.length).toBe(all);
+    const tooOften = refused.filter((reason) => /too many requests/.test(reason));
+    expect(tooOften.length).toBeGreaterThan(40);
+    expect(tooOften.length).toBeLessThanOrEqual(50);
+  });
+
+  it("gets space for few of those that it makes up, also when each asks for itself", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    world.clock.run(1_000);
+    const prefixes = Array.from({ length: HALVED.burst }, (_, n) => {
+      const made = new Stranger(world, 66 + n);
+      made.connect();
+      made.say(ask(made.identity.publicKey, `made-up-${n}`));
+      world.clock.run(100);
+      return /"prefix":"([^"]*)"/.exec(made.heard.join())?.[1];
+    });
+    const space = prefixes.filter((prefix) => !prefix!.endsWith("/24"));
+    expect(space).toEqual(["10.244.128.0/17", "10.244.64.0/18"]);
+    const b = await world.node(2, [1]);
+    world.clock.run(5_000);
+    expect(b.mesh.self().leases).toHaveLength(1);
+    expect(a.mesh.members().map(({ name }) => name)).toEqual(["h2"]);
   });
 
   it("cannot open the fence of another: neither with its old grant nor with a word that is none", async () => {
