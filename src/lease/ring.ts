@@ -1,21 +1,34 @@
 /**
- * Which of two proofs of one subnet counts, decided from the proofs alone: the
- * same proofs give the same answer on every node. Knows no socket and no clock.
+ * Which of two proofs comes first, decided from the proofs alone: the same proofs
+ * give the same answer on every node. Knows no socket and no clock.
  */
-import type { Proof } from "./grant.js";
+import type { Grant, Proof } from "./grant.js";
 
 /**
- * Negative when `a` comes first. At the first grant that differs, one giver
- * made both: that of the later round, since it had taken the space back; else
- * that of the lower sequence, which was first. The signature decides between
- * two grants of one sequence, which only a liar makes.
+ * Negative when `a` counts before `b`, which proves the same subnet. At the first
+ * grant that differs, one giver made both: that of the later round, since it had
+ * taken the space back; else that of the lower sequence, which was first.
  */
-export function order(a: Proof, b: Proof): number {
+export const order = (a: Proof, b: Proof): number =>
+  compare(a, b, (one, other) => other.round - one.round || one.sequence - other.sequence);
+
+/**
+ * Negative when `a` is older than `b`, of whatever subnets. Rounds say nothing of
+ * that: who gives space back and asks again has a later round, and is younger.
+ */
+export const seniority = (a: Proof, b: Proof): number =>
+  compare(a, b, (one, other) => one.sequence - other.sequence);
+
+export const oldest = (proofs: readonly Proof[]): Proof =>
+  proofs.reduce((old, proof) => (seniority(old, proof) <= 0 ? old : proof));
+
+/** The signature decides between two grants of one sequence, which only a liar makes. */
+function compare(a: Proof, b: Proof, by: (one: Grant, other: Grant) => number): number {
   for (const [i, grant] of a.entries()) {
     const other = b[i];
     if (other === undefined) return 1;
-    if (grant.round !== other.round) return other.round - grant.round;
-    if (grant.sequence !== other.sequence) return grant.sequence - other.sequence;
+    const difference = by(grant, other);
+    if (difference !== 0) return difference;
     if (grant.signature !== other.signature) return grant.signature < other.signature ? -1 : 1;
   }
   return a.length - b.length;

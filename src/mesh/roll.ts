@@ -6,7 +6,7 @@
 import type { Family } from "../address.js";
 import { Claims } from "../lease/claims.js";
 import { type Proof, subnetOf } from "../lease/grant.js";
-import { order } from "../lease/ring.js";
+import { oldest, order, seniority } from "../lease/ring.js";
 import type { NodeRecord } from "./record.js";
 
 /** What all members must have in common to reach each other. */
@@ -201,7 +201,9 @@ export class Roll implements View {
   #rank(a: NodeRecord, b: NodeRecord): number {
     const lapsed = ({ id }: NodeRecord) => Number(this.#lapsed.has(id));
     return (
-      lapsed(a) - lapsed(b) || order(a.leases[0]!, b.leases[0]!) || (a.owner < b.owner ? -1 : 1)
+      lapsed(a) - lapsed(b) ||
+      seniority(oldest(a.leases), oldest(b.leases)) ||
+      (a.owner < b.owner ? -1 : 1)
     );
   }
 }

@@ -18,11 +18,11 @@ import {
   signGrant,
   subnetOf,
 } from "../../src/lease/grant.js";
-import { order } from "../../src/lease/ring.js";
+import { oldest, order, seniority } from "../../src/lease/ring.js";
 import { blockToGive, firstLeases, freeBlocks, sizeOf } from "../../src/lease/space.js";
 import { cluster, founder, identity, network, Owner, proofFor } from "../mesh/cluster.js";
 import { seed } from "../mesh/seed.js";
-import { settle } from "./slow-ring.js";
+import { ageOf, settle } from "./slow-ring.js";
 
 describe("a genesis", () => {
   it.each([
@@ -410,6 +410,24 @@ describe("the ring", () => {
           expect(ring.holders.size + ring.overlaps.length).toBe(some.length);
         },
       ),
+      { seed },
+    );
+  });
+
+  it("tells the older of two proofs by the sequences of the givers, whatever the rounds say", () => {
+    const [any] = proofFor(identity(1), 1);
+    const grant = fc
+      .tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 0, max: 2 }), fc.nat(1))
+      .map(([sequence, round, signer]) => ({ ...any!, sequence, round, signature: `${signer}` }));
+    const proof = fc.array(grant, { minLength: 1, maxLength: 4 });
+    const sign = (a: Proof, b: Proof) => Number(ageOf(a) > ageOf(b)) - Number(ageOf(a) < ageOf(b));
+    fc.assert(
+      fc.property(fc.array(proof, { minLength: 1, maxLength: 6 }), (proofs) => {
+        for (const a of proofs) {
+          for (const b of proofs) expect(Math.sign(seniority(a, b))).toBe(sign(a, b));
+        }
+        expect(ageOf(oldest(proofs))).toBe(proofs.map(ageOf).sort()[0]);
+      }),
       { seed },
     );
   });

@@ -33,3 +33,9 @@ export function settle(claims: Iterable<Claim>): Ring {
   }
   return { holders, overlaps };
 }
+
+/** A text that sorts proofs by their age, the oldest first. */
+export const ageOf = (proof: Proof): string =>
+  proof
+    .map(({ sequence, signature }) => `${String(sequence).padStart(10, "0")} ${signature}`)
+    .join("\n");

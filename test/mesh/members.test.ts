@@ -218,6 +218,34 @@ describe("the members made of the records", () => {
     }
   });
 
+  it("are the same however their leases are listed, and whatever they were given again", () => {
+    const given = fc.record({
+      lease: fc.integer({ min: 100, max: 103 }),
+      sequence: fc.integer({ min: 10, max: 99 }),
+      round: fc.nat(3),
+    });
+    const wished = fc
+      .uniqueArray(given, { selector: ({ lease }) => lease, maxLength: 3 })
+      .chain((more) => fc.tuple(fc.constant(more), fc.nat(more.length)));
+    fc.assert(
+      fc.property(fc.tuple(wished, wished, wished), (wishes) => {
+        const envelopes = wishes.map(([more, place], i) => {
+          const leases = more.map(({ lease, ...rest }) => [
+            signGrant(founder, cluster, {
+              prefix: `10.244.${lease + 10 * i}.0/24`,
+              to: identity(i + 2).publicKey,
+              ...rest,
+            }),
+          ]);
+          leases.splice(place, 0, [...proofFor(identity(i + 2), i + 2)]);
+          return envelopeOf(i + 2, { name: "both", leases });
+        });
+        expect([...merged(envelopes).view.members.keys()]).toEqual([identity(2).id]);
+      }),
+      { seed, numRuns: 40 },
+    );
+  });
+
   it("let the living come before those whose lease has expired, and before the dead", () => {
     const again = envelopeOf(3, { name: "h2", vtep: "192.0.2.2:4789" });
     const members = merged([envelopeOf(2)]);

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
 import { FENCE_AFTER, TAKE_BACK_AFTER } from "../../src/lease/fence.js";
 import { clusterOf, type Genesis } from "../../src/lease/genesis.js";
-import { signGrant } from "../../src/lease/grant.js";
+import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { ALONE_AFTER } from "../../src/mesh/giving.js";
 import type { Identity } from "../../src/mesh/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
@@ -424,9 +424,12 @@ describe("a member that lies", () => {
     };
     connect();
     const networks = ["10.244.0.0/16"];
-    say({ type: "lease-request", name: "h66", for: me.publicKey, networks, have: [], seen: [] });
-    world.clock.run(5_000);
-    const grant = heard.find((message) => message.type === "lease-grant");
+    const ask = () => {
+      say({ type: "lease-request", name: "h66", for: me.publicKey, networks, have: [], seen: [] });
+      world.clock.run(5_000);
+      return heard.findLast((message) => message.type === "lease-grant");
+    };
+    const grant = ask();
     const learned = heard.find((message) => message.type === "cluster");
     if (grant?.type !== "lease-grant" || learned?.type !== "cluster")
       throw new Error("the liar was not let in");
@@ -436,10 +439,20 @@ describe("a member that lies", () => {
     const records = heard
       .flatMap((message) => (message.type === "records" ? message.records : []))
       .map((envelope) => notary.open(envelope) as NodeRecord);
+    const within = (space: Proof, prefix: string): Proof => [
+      ...space,
+      signGrant(me, clusterOf(genesis), { prefix, to: me.publicKey, sequence: 1 }),
+    ];
     const space = grant.proofs[0]!;
-    const taken = { prefix: "10.244.64.0/24", to: me.publicKey, sequence: 1 };
-    const proof = [...space, signGrant(me, clusterOf(genesis), taken)];
-    return { world, a, b, me, heard, say, connect, genesis, proof, records };
+    const proof = within(space, "10.244.64.0/24");
+    /** Gives it all back, and is given it again. */
+    const again = (): Proof => {
+      say({ type: "lease-return", gifts: [space.at(-1)!.signature] });
+      const grant = ask();
+      if (grant?.type !== "lease-grant") throw new Error("nothing is given again");
+      return within(grant.proofs[0]!, "10.244.64.0/24");
+    };
+    return { world, a, b, me, heard, say, connect, genesis, proof, again, records };
   }
 
   const said = (me: Identity, genesis: Genesis, change: Partial<Said>, version = 1) =>
@@ -500,17 +513,23 @@ describe("a member that lies", () => {
     expect([a, b].flatMap(({ mesh }) => mesh.problems())).toEqual([]);
   });
 
-  it("cannot take a name, an endpoint or a MAC that another has", async () => {
-    const { a, b, me, say, genesis, proof, records } = await liar();
+  it("cannot take a name, an endpoint or a MAC that another has, with what it gave back and was given again neither", async () => {
+    const { a, b, me, say, genesis, proof, again, records } = await liar();
     const [ofB] = records.filter(({ name }) => name === "h2");
-    for (const [version, key] of (["name", "vtep", "mac"] as const).entries()) {
-      say({
-        type: "records",
-        records: [said(me, genesis, { leases: [proof], [key]: ofB![key] }, version + 1)],
-      });
-      expect(a.mesh.members().map(({ name }) => name)).toEqual(["h2"]);
-      expect(b.mesh.members().map(({ name }) => name)).toEqual(["h1"]);
-      expect(a.mesh.problems().join()).toMatch("two nodes claim the");
+    const young = again();
+    expect(young.map(({ round }) => round)).toEqual([1, 0]);
+    let version = 0;
+    for (const leases of [[proof], [young]]) {
+      for (const key of ["name", "vtep", "mac"] as const) {
+        version += 1;
+        say({
+          type: "records",
+          records: [said(me, genesis, { leases, [key]: ofB![key] }, version)],
+        });
+        expect(a.mesh.members().map(({ name }) => name)).toEqual(["h2"]);
+        expect(b.mesh.members().map(({ name }) => name)).toEqual(["h1"]);
+        expect(a.mesh.problems().join()).toMatch("two nodes claim the");
+      }
     }
   });
 });

@@ -1,10 +1,9 @@
 /** The members made anew from all records: the slow twin of what is kept record by record. */
 import { parseEndpoint } from "../../src/address.js";
 import { subnetOf } from "../../src/lease/grant.js";
-import { order } from "../../src/lease/ring.js";
 import type { NodeRecord } from "../../src/mesh/record.js";
 import type { Tunnel } from "../../src/mesh/roll.js";
-import { settle } from "../lease/slow-ring.js";
+import { ageOf, settle } from "../lease/slow-ring.js";
 
 export interface SlowView {
   readonly members: readonly NodeRecord[];
@@ -26,12 +25,12 @@ export function slowView(
   const serving = records.filter(
     (record) => !record.withdrawn && record.vni === own.vni && familyOf(record) === own.family,
   );
-  const rank = (a: NodeRecord, b: NodeRecord) =>
-    Number(lapsed.has(a.id)) - Number(lapsed.has(b.id)) ||
-    order(a.leases[0]!, b.leases[0]!) ||
-    (a.owner < b.owner ? -1 : 1);
+  const rank = ({ id, leases, owner }: NodeRecord) =>
+    [Number(lapsed.has(id)), leases.map(ageOf).sort()[0], owner].join("\n\n");
   const first = (key: "name" | "vtep" | "mac", value: string) =>
-    serving.filter((record) => record[key] === value).sort(rank)[0]!;
+    serving
+      .filter((record) => record[key] === value)
+      .sort((a, b) => (rank(a) < rank(b) ? -1 : 1))[0]!;
 
   const problems: string[] = [];
   const silent = ({ id, withdrawn }: NodeRecord) => withdrawn || lapsed.has(id);
