@@ -3,9 +3,8 @@
  * that is the same everywhere. Kept as claims come and go, in any order.
  */
 export class Claims<T> {
-  readonly #first = new Map<string, T>();
-  /** Behind the first, in order; only where there are any. */
-  readonly #others = new Map<string, readonly T[]>();
+  /** Those who claim a thing, in order; there is at least one. */
+  readonly #claimants = new Map<string, T[]>();
   readonly #order: (a: T, b: T, key: string) => number;
 
   /** `order` is negative when `a` comes first, and never 0 for two claimants of one key. */
@@ -14,36 +13,41 @@ export class Claims<T> {
   }
 
   add(key: string, claimant: T): void {
-    this.#keep(key, [...this.claimants(key), claimant]);
+    const all = this.#claimants.get(key);
+    if (all) all.splice(this.#place(key, claimant, all), 0, claimant);
+    else this.#claimants.set(key, [claimant]);
   }
 
   delete(key: string, claimant: T): void {
-    this.#keep(
-      key,
-      this.claimants(key).filter((other) => other !== claimant),
-    );
+    const all = this.#claimants.get(key);
+    const at = all?.indexOf(claimant) ?? -1;
+    if (!all || at < 0) return;
+    if (all.length > 1) all.splice(at, 1);
+    else this.#claimants.delete(key);
   }
 
   holder(key: string): T | undefined {
-    return this.#first.get(key);
+    return this.#claimants.get(key)?.[0];
   }
 
   /** The holder, then the others in order. */
-  claimants(key: string): T[] {
-    const first = this.#first.get(key);
-    return first === undefined ? [] : [first, ...(this.#others.get(key) ?? [])];
+  claimants(key: string): readonly T[] {
+    return this.#claimants.get(key) ?? [];
   }
 
   /** What more than one claims. */
-  contested(): Iterable<string> {
-    return this.#others.keys();
+  contested(): string[] {
+    return [...this.#claimants].flatMap(([key, { length }]) => (length > 1 ? [key] : []));
   }
 
-  #keep(key: string, claimants: T[]): void {
-    const [first, ...others] = claimants.sort((a, b) => this.#order(a, b, key));
-    if (first === undefined) this.#first.delete(key);
-    else this.#first.set(key, first);
-    if (others.length === 0) this.#others.delete(key);
-    else this.#others.set(key, others);
+  /** How many of `all` come before. */
+  #place(key: string, claimant: T, all: readonly T[]): number {
+    let [low, high] = [0, all.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#order(all[middle]!, claimant, key) < 0) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 }

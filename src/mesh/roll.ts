@@ -122,7 +122,7 @@ export class Roll implements View {
 
   /** What was claimed in vain, by somebody who may still act on it. */
   #refused(claims: Claims<NodeRecord>): [key: string, kept: NodeRecord, refused: NodeRecord][] {
-    return [...claims.contested()].flatMap((key) => {
+    return claims.contested().flatMap((key) => {
       const [kept, ...others] = claims.claimants(key);
       return others
         .filter(({ id, withdrawn }) => !withdrawn && !this.#lapsed.has(id))
