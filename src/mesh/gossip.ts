@@ -35,8 +35,6 @@ export interface GossipParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly members: Members;
-  /** The node id of this node. */
-  readonly own: string;
   sessions(): readonly Session[];
   /** Called with what changed the set. */
   news(records: readonly NodeRecord[]): void;
@@ -248,8 +246,8 @@ export class Gossip {
   }
 
   #expire(): void {
-    const { members, clock, own } = this.#parts;
-    const { lapsed, dropped } = members.expire(clock.elapsed(), own);
+    const { members, clock } = this.#parts;
+    const { lapsed, dropped } = members.expire(clock.elapsed());
     if (lapsed.length + dropped.length > 0) this.#parts.expired();
   }
 }

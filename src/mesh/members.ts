@@ -23,6 +23,7 @@ export interface Expired {
 
 export class Members {
   readonly #notary: Notary;
+  readonly #own: string;
   readonly #records = new Summary();
   /** The same records by their owners' keys, so that what is no news costs no hash. */
   readonly #byKey = new Map<string, NodeRecord>();
@@ -31,44 +32,66 @@ export class Members {
   readonly #since = new Map<string, number>();
   /** What was dropped last, so that a node that still has it does not bring it back. */
   readonly #dropped = new Map<string, { readonly record: NodeRecord; readonly at: number }>();
+  /** Versions that had no place, by their owners' ids, so that nobody is asked for them again. */
+  readonly #crowded = new Map<string, number>();
 
-  /** `own` is this node's tunnel, which a member's must fit. */
-  constructor(notary: Notary, own: Tunnel) {
+  /** `tunnel` is this node's, which a member's must fit; `own` its id, the record of which always has its place. */
+  constructor(notary: Notary, tunnel: Tunnel, own: string) {
     this.#notary = notary;
-    this.#roll = new Roll(own);
+    this.#roll = new Roll(tunnel);
+    this.#own = own;
   }
 
   /**
    * Answers with the record if it was news, with nothing if not, with an error if it is a lie. What
-   * is not newer than what is held is not opened.
+   * is not newer than what is held is not opened. What has no place among the claimants of its
+   * subnets is no news, and what it replaces is gone.
    */
   merge(envelope: Envelope): NodeRecord | WeftError | undefined {
     const held = this.of(envelope.owner);
     if (held && !newer(envelope, held.envelope)) return undefined;
     const id = held?.id ?? nodeId(envelope.owner);
-    if (envelope.version <= (this.dropped(id)?.version ?? 0)) return undefined;
+    if (!held && !this.lacks(id, envelope.version)) return undefined;
     const record = this.#notary.open(envelope);
     if (record instanceof WeftError) return record;
+    if (id !== this.#own && !this.#roll.hasPlace(record)) {
+      this.#crowdOut(record);
+      return undefined;
+    }
     if (!held && this.size >= MAX_RECORDS) return tooMany();
     this.#records.set(record);
     this.#byKey.set(record.owner, record);
     this.#roll.set(record, held);
     this.#since.delete(id);
     this.#dropped.delete(id);
+    this.#crowded.delete(id);
+    for (const other of this.#roll.crowdedOut(record)) {
+      if (other.id !== this.#own) this.#crowdOut(other);
+    }
     return record;
   }
 
+  #crowdOut({ id, version }: NodeRecord): void {
+    this.#remove(id);
+    this.#crowded.delete(id);
+    this.#crowded.set(id, version);
+    for (const oldest of this.#crowded.keys()) {
+      if (this.#crowded.size <= MAX_RECORDS) break;
+      this.#crowded.delete(oldest);
+    }
+  }
+
   /**
-   * To be called now and then: drops what was not renewed for too long, all but `own`. It may come
+   * To be called now and then: drops what was not renewed for too long, all but the own. It may come
    * back with a higher version only, for as long again. Before that, whose lease has expired lapses.
    */
-  expire(now: number, own: string): Expired {
+  expire(now: number): Expired {
     const lapsed: NodeRecord[] = [];
     const dropped: NodeRecord[] = [];
     for (const record of this.#records.values()) {
       const since = this.#since.get(record.id);
       if (since === undefined) this.#since.set(record.id, now);
-      else if (record.id === own) continue;
+      else if (record.id === this.#own) continue;
       else if (now - since > KEEP) dropped.push(record);
       else if (now - since > LEASE_TTL && this.#roll.lapse(record)) lapsed.push(record);
     }
@@ -83,13 +106,18 @@ export class Members {
 
   /** Puts a record aside, as one that nobody renewed. */
   drop(id: string, now: number): void {
+    const record = this.#remove(id);
+    if (record) this.#dropped.set(id, { record, at: now });
+  }
+
+  #remove(id: string): NodeRecord | undefined {
     const record = this.get(id);
-    if (!record) return;
-    this.#dropped.set(id, { record, at: now });
+    if (!record) return undefined;
     this.#records.delete(id);
     this.#byKey.delete(record.owner);
     this.#since.delete(id);
     this.#roll.delete(record);
+    return record;
   }
 
   /** Who is dead stands behind the living until it is heard again: others may take its name. */
@@ -132,7 +160,8 @@ export class Members {
 
   /** Whether it is worth asking for this version. */
   lacks(id: string, version: number): boolean {
-    return version > (this.get(id) ?? this.dropped(id) ?? { version: 0 }).version;
+    const { version: known = 0 } = this.get(id) ?? this.dropped(id) ?? {};
+    return version > Math.max(known, this.#crowded.get(id) ?? 0);
   }
 
   get(id: string): NodeRecord | undefined {

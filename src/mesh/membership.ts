@@ -81,13 +81,13 @@ export class Membership {
     const wanted = Math.min(options.leases ?? 1, Math.floor(MAX_LEASES / networks.length));
     this.#parts = parts;
 
-    const members = new Members(parts.notary?.(cluster) ?? new Notary(cluster), parts.tunnel());
+    const notary = parts.notary?.(cluster) ?? new Notary(cluster);
+    const members = new Members(notary, parts.tunnel(), own);
     this.#members = members;
     this.#gossip = new Gossip({
       clock,
       log,
       members,
-      own,
       sessions,
       news: (records) => this.#news(records),
       isAwaited: (id) => this.#liveness.isDoubted(id),

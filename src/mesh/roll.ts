@@ -9,6 +9,12 @@ import { type Proof, subnetOf } from "../lease/grant.js";
 import { oldest, order, seniority } from "../lease/ring.js";
 import type { NodeRecord } from "./record.js";
 
+/**
+ * Claimants of one subnet that have a place, the first in order. Honest clusters have two or three
+ * where a giver took a subnet back; who has space could sign it away to thousands.
+ */
+export const MAX_CLAIMANTS = 8;
+
 /** What all members must have in common to reach each other. */
 export interface Tunnel {
   readonly vni: number;
@@ -82,6 +88,23 @@ export class Roll implements View {
 
   bearer(name: string): NodeRecord | undefined {
     return this.#names.holder(name);
+  }
+
+  /** Whether a record is among the first claimants of one of its subnets, or would be, were it on the roll. */
+  hasPlace({ id, leases }: NodeRecord): boolean {
+    return leases.some((proof) => {
+      const first = this.#subnets.claimants(subnetOf(proof)).slice(0, MAX_CLAIMANTS + 1);
+      const last = first.filter((other) => other.id !== id)[MAX_CLAIMANTS - 1];
+      return last === undefined || order(proof, proofOf(last, subnetOf(proof))) < 0;
+    });
+  }
+
+  /** Those to whom this record, which is on the roll, has left no place. */
+  crowdedOut({ leases }: NodeRecord): NodeRecord[] {
+    const next = leases.flatMap(
+      (proof) => this.#subnets.claimants(subnetOf(proof))[MAX_CLAIMANTS] ?? [],
+    );
+    return [...new Set(next)].filter((record) => !this.hasPlace(record));
   }
 
   /** Ids of those whose record, or whether it counts, changed since this was asked last. */

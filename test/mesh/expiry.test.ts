@@ -12,14 +12,14 @@ const id = (n: number): string => identity(n).id;
 
 const dropped = (members: Members, now: number): string[] =>
   members
-    .expire(now, OWN)
+    .expire(now)
     .dropped.map(({ id }) => id)
     .sort();
 
 const holding = (...envelopes: Envelope[]): Members => {
-  const members = new Members(new Notary(cluster), TUNNEL);
+  const members = new Members(new Notary(cluster), TUNNEL, OWN);
   for (const envelope of envelopes) members.merge(envelope);
-  members.expire(NOW, OWN);
+  members.expire(NOW);
   return members;
 };
 
@@ -40,7 +40,7 @@ describe("a record that nobody renews", () => {
 
   it("does not come back from who still has it, but does when its owner speaks again", () => {
     const members = holding(envelopeOf(2, { version: 5 }));
-    members.expire(NOW + KEEP + 1, OWN);
+    members.expire(NOW + KEEP + 1);
     for (const version of [4, 5]) {
       expect(members.lacks(id(2), version)).toBe(false);
       expect(members.merge(envelopeOf(2, { version }))).toBeUndefined();
@@ -55,8 +55,8 @@ describe("a record that nobody renews", () => {
 
   it("is forgotten altogether after as long again", () => {
     const members = holding(envelopeOf(2));
-    members.expire(NOW + KEEP + 1, OWN);
-    members.expire(NOW + 2 * KEEP + 2, OWN);
+    members.expire(NOW + KEEP + 1);
+    members.expire(NOW + 2 * KEEP + 2);
     const again = envelopeOf(2);
     expect(members.merge(again)).toMatchObject({ envelope: again });
   });
@@ -78,7 +78,7 @@ describe("a record that nobody renews", () => {
   it("cannot lock its owner out for others: the highest version is dropped like any", () => {
     const members = holding(envelopeOf(2, { version: MAX_VERSION }), envelopeOf(3));
     members.merge(envelopeOf(3, { version: 2 }));
-    members.expire(NOW + 1, OWN);
+    members.expire(NOW + 1);
     expect(dropped(members, NOW + KEEP + 1)).toEqual([id(2)]);
     expect(members.get(id(3))).toBeDefined();
   });

@@ -376,7 +376,7 @@ describe("a process that stood still when a verdict was due", () => {
 
   function doubting() {
     const clock = new HandClock();
-    const members = new Members(new Notary(onPaper), { vni: 1, family: 4 });
+    const members = new Members(new Notary(onPaper), { vni: 1, family: 4 }, recordOf(1).id);
     members.merge(envelopeOf(2));
     const verdicts: boolean[] = [];
     const liveness = new Liveness({

@@ -2,20 +2,23 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
 import { signGrant } from "../../src/lease/grant.js";
+import { nodeId } from "../../src/mesh/identity.js";
 import { Members } from "../../src/mesh/members.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { type Envelope, LEASE_TTL, type NodeRecord } from "../../src/mesh/record.js";
-import type { Tunnel } from "../../src/mesh/roll.js";
+import { MAX_CLAIMANTS, type Tunnel } from "../../src/mesh/roll.js";
 import { cluster, envelopeOf, founder, identity, proofFor, recordOf } from "./cluster.js";
 import { seed } from "./seed.js";
 import { type SlowView, slowView } from "./slow-members.js";
 
 const OWN = { vni: 1, family: 4 } as const;
+/** Of a node without a record. */
+const NOBODY = identity(99).id;
 
 const notary = new Notary(cluster);
 
 const merged = (envelopes: readonly Envelope[]): Members => {
-  const members = new Members(notary, OWN);
+  const members = new Members(notary, OWN, NOBODY);
   for (const envelope of envelopes) members.merge(envelope);
   return members;
 };
@@ -25,7 +28,7 @@ const names = (members: Members): string[] =>
 
 describe("merge", () => {
   it("answers with what is new, or with nothing", () => {
-    const members = new Members(notary, OWN);
+    const members = new Members(notary, OWN, NOBODY);
     const [v1, v2] = [envelopeOf(2), envelopeOf(2, { version: 2 })];
     expect(members.merge(v2)).toMatchObject({ name: "h2", version: 2, envelope: v2 });
     expect(members.merge(v2)).toBeUndefined();
@@ -51,7 +54,7 @@ describe("merge", () => {
         return super.open(envelope);
       }
     })(cluster);
-    const members = new Members(watched, OWN);
+    const members = new Members(watched, OWN, NOBODY);
     for (const version of [2, 1, 2, 1, 3, 2]) members.merge(envelopeOf(2, { version }));
     members.merge({ ...envelopeOf(2, { version: 2 }), body: "x" });
     expect(opened).toEqual([2, 3]);
@@ -164,7 +167,7 @@ describe("the members kept record by record", () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const members = new Members(notary, OWN);
+        const members = new Members(notary, OWN, NOBODY);
         const lapsed = new Set<string>();
         let own: Tunnel = OWN;
         let before = ids.map((): (NodeRecord | undefined)[] => []);
@@ -194,6 +197,87 @@ describe("the members kept record by record", () => {
       }),
       { seed, numRuns: 150 },
     );
+  });
+});
+
+describe("a subnet that was granted to many", () => {
+  const SUBNET = "10.244.7.0/24";
+  const claim = (n: number, sequence: number, prefix = SUBNET) => [
+    signGrant(founder, cluster, { prefix, to: identity(n).publicKey, sequence }),
+  ];
+  /** The crowd, the oldest first; every fifth has a subnet of its own as well. */
+  const crowd = Array.from({ length: 3 * MAX_CLAIMANTS }, (_, i) => {
+    const n = 10 + i;
+    const more = i % 5 === 4 ? [claim(n, 90 + i, `10.244.${n}.0/24`)] : [];
+    return envelopeOf(n, { leases: [claim(n, 1 + i), ...more] });
+  });
+  const placed = crowd.filter((_, i) => i < MAX_CLAIMANTS || i % 5 === 4);
+  const idOf = (envelope: Envelope) => nodeId(envelope.owner);
+  const held = (members: Members) => members.sorted().map(({ envelope }) => envelope);
+
+  it("has as many claimants as have a place, the same in any order, and who has one elsewhere stays", () => {
+    const inOrder = [...placed].sort((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
+    const shuffled = fc.shuffledSubarray(crowd, { minLength: crowd.length });
+    fc.assert(
+      fc.property(shuffled, fc.subarray(crowd), (all, again) => {
+        const members = merged([...all, ...again]);
+        expect(held(members)).toEqual(inOrder);
+        expect(members.digest).toBe(merged(placed).digest);
+        expect(members.view.holder(SUBNET)?.id).toBe(idOf(crowd[0]!));
+      }),
+      { seed, numRuns: 20 },
+    );
+  });
+
+  it("who has no place is no news, is not asked for again, and has one when it speaks again and another has gone", () => {
+    const members = merged(crowd.slice(0, MAX_CLAIMANTS));
+    const late = MAX_CLAIMANTS;
+    const ofLate = (version: number) =>
+      envelopeOf(10 + late, { version, leases: [claim(10 + late, 1 + late)] });
+    expect(members.merge(ofLate(1))).toBeUndefined();
+    expect(members.lacks(identity(10 + late).id, 1)).toBe(false);
+    expect(members.lacks(identity(10 + late).id, 2)).toBe(true);
+    members.drop(identity(10).id, 0);
+    expect(members.merge(ofLate(1))).toBeUndefined();
+    expect(members.merge(ofLate(2))).toMatchObject({ version: 2 });
+  });
+
+  it("a better claim takes the place of the worst, whose owner is told of as gone", () => {
+    const members = merged(crowd.slice(1, MAX_CLAIMANTS + 1));
+    const worst = identity(10 + MAX_CLAIMANTS).id;
+    members.takeTouched();
+    expect(members.merge(crowd[0]!)).toMatchObject({ name: "h10" });
+    expect(members.get(worst)).toBeUndefined();
+    expect(members.of(identity(10 + MAX_CLAIMANTS).publicKey)).toBeUndefined();
+    expect(members.lacks(worst, 1)).toBe(false);
+    expect(members.takeTouched()).toContain(worst);
+  });
+
+  it("who leaves its place for a crowd is gone, be the old record heard before the new one or after", () => {
+    const first = envelopeOf(2);
+    const second = envelopeOf(2, { version: 2, leases: [claim(2, 99)] });
+    for (const both of [
+      [first, second],
+      [second, first],
+    ]) {
+      const members = merged([...crowd, ...both]);
+      expect(members.get(identity(2).id)).toBeUndefined();
+      expect(members.digest).toBe(merged(placed).digest);
+    }
+  });
+
+  it("this node's own record has its place whoever else claims the subnet", () => {
+    const own = envelopeOf(2, { leases: [claim(2, 99)] });
+    for (const all of [
+      [own, ...crowd],
+      [...crowd, own],
+    ]) {
+      const members = new Members(notary, OWN, identity(2).id);
+      const news = all.map((envelope) => members.merge(envelope));
+      expect(news[all.indexOf(own)]).toMatchObject({ name: "h2" });
+      expect(members.get(identity(2).id)?.envelope).toBe(own);
+      expect(members.size).toBe(placed.length + 1);
+    }
   });
 });
 
@@ -249,13 +333,13 @@ describe("the members made of the records", () => {
   it("let the living come before those whose lease has expired, and before the dead", () => {
     const again = envelopeOf(3, { name: "h2", vtep: "192.0.2.2:4789" });
     const members = merged([envelopeOf(2)]);
-    members.expire(0, "");
-    members.expire(LEASE_TTL, "");
+    members.expire(0);
+    members.expire(LEASE_TTL);
     members.merge(again);
-    members.expire(LEASE_TTL, "");
+    members.expire(LEASE_TTL);
     expect(names(members)).toEqual(["h2"]);
     expect(members.view.bearer("h2")?.id).toBe(identity(2).id);
-    expect(members.expire(LEASE_TTL + 1, "").lapsed.map(({ id }) => id)).toEqual([identity(2).id]);
+    expect(members.expire(LEASE_TTL + 1).lapsed.map(({ id }) => id)).toEqual([identity(2).id]);
     expect([...members.view.members.keys()]).toEqual([identity(3).id]);
     expect(members.view.problems()).toEqual([]);
 

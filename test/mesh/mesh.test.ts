@@ -5,11 +5,12 @@ import { FENCE_AFTER, TAKE_BACK_AFTER } from "../../src/lease/fence.js";
 import { clusterOf, type Genesis } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { ALONE_AFTER } from "../../src/mesh/giving.js";
-import type { Identity } from "../../src/mesh/identity.js";
+import { type Identity, nodeId } from "../../src/mesh/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { type Message, parseMessage } from "../../src/mesh/message.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { LEASE_TTL, type NodeRecord, RENEW_EVERY, type Said, seal } from "../../src/mesh/record.js";
+import { MAX_CLAIMANTS } from "../../src/mesh/roll.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { identity } from "./cluster.js";
 import { Disk, World } from "./world.js";
@@ -531,5 +532,32 @@ describe("a member that lies", () => {
         expect(a.mesh.problems().join()).toMatch("two nodes claim the");
       }
     }
+  });
+
+  it("cannot fill the others' sets with identities that it makes up, nor do these end its session", async () => {
+    const { a, b, me, heard, say, genesis, proof } = await liar();
+    const space = proof.slice(0, -1);
+    const prefix = "10.244.65.0/24";
+    const crowd = Array.from({ length: 3 * MAX_CLAIMANTS }, (_, i) => {
+      const one = identity(100 + i);
+      const grant = { prefix, to: one.publicKey, sequence: 2 + i };
+      const leases = [[...space, signGrant(me, clusterOf(genesis), grant)]];
+      return said(one, genesis, { leases });
+    });
+    for (const envelope of crowd) say({ type: "records", records: [envelope] });
+    for (const { mesh } of [a, b]) {
+      const lines = mesh
+        .problems()
+        .filter((line) => line.startsWith(`${prefix} was granted twice`));
+      expect(lines).toHaveLength(MAX_CLAIMANTS - 1);
+    }
+    const asked = (version: number): number => {
+      const before = heard.length;
+      say({ type: "heard", versions: crowd.map(({ owner }) => [nodeId(owner), version]) });
+      const answers = heard.slice(before).filter((message) => message.type === "ask");
+      return answers.flatMap(({ ids }) => ids).length;
+    };
+    expect(asked(1)).toBe(0);
+    expect(asked(2)).toBe(crowd.length);
   });
 });
