@@ -19,14 +19,22 @@ export class Budget {
     this.#left = Math.min(this.burst, this.#left + amount);
   }
 
+  get isFull(): boolean {
+    return this.#now === this.burst;
+  }
+
   /** False when there is not that much left; then nothing is spent. */
   spend(amount: number): boolean {
-    const now = this.clock.elapsed();
-    const earned = (Math.max(0, now - this.#at) / 1000) * this.perSecond;
-    this.#left = Math.min(this.burst, this.#left + earned);
-    this.#at = now;
+    this.#left = this.#now;
+    this.#at = this.clock.elapsed();
     if (amount > this.#left) return false;
     this.#left -= amount;
     return true;
+  }
+
+  /** What is left by now. */
+  get #now(): number {
+    const seconds = Math.max(0, this.clock.elapsed() - this.#at) / 1000;
+    return Math.min(this.burst, this.#left + seconds * this.perSecond);
   }
 }

@@ -9,6 +9,7 @@ import type { Cluster } from "../lease/genesis.js";
 import { type Proof, subnetOf } from "../lease/grant.js";
 import { giveWord } from "../lease/word.js";
 import { Budget } from "./budget.js";
+import { Budgets } from "./budgets.js";
 import type { Carrier } from "./carrier.js";
 import { type Clock, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
@@ -17,7 +18,7 @@ import type { MessageOf } from "./message.js";
 import type { NodeRecord } from "./record.js";
 import type { Session } from "./session.js";
 
-/** What one session may ask for itself and for others, at once and per second after that. */
+/** What one peer may ask for itself and for others, at once and per second after that. */
 export const ASKED = { own: { burst: 16, rate: 0.5 }, others: { burst: 256, rate: 16 } };
 /** How often space is given, at once and per second after that; who asks more often gets single leases. */
 export const HALVED = { burst: 8, rate: 0.2 };
@@ -71,7 +72,7 @@ export interface GivingParts {
 export class Giving {
   readonly #parts: GivingParts;
   readonly #halved: Budget;
-  readonly #asked = new WeakMap<Session, { readonly own: Budget; readonly others: Budget }>();
+  readonly #asked: { readonly own: Budgets; readonly others: Budgets };
   /** A gift that may have been lost on its way, and the id of the node that is to be told of it again. */
   #reminder: { readonly id: string; readonly proof: Proof } | undefined;
   #isSure: boolean;
@@ -84,7 +85,9 @@ export class Giving {
   /** @param restarted this node's disk knows of others: it may be a backup, and not know all */
   constructor(parts: GivingParts, restarted: boolean) {
     this.#parts = parts;
-    this.#halved = new Budget(parts.clock, HALVED.burst, HALVED.rate);
+    const { clock } = parts;
+    this.#asked = { own: new Budgets(clock, ASKED.own), others: new Budgets(clock, ASKED.others) };
+    this.#halved = new Budget(clock, HALVED.burst, HALVED.rate);
     this.#isSure = !restarted;
   }
 
@@ -182,15 +185,10 @@ export class Giving {
     }
   }
 
-  /** Keys can be made up: what comes through one session is bounded. */
-  #mayAsk(session: Session, to: string): boolean {
-    const { clock } = this.#parts;
-    const budget = ({ burst, rate }: { burst: number; rate: number }) =>
-      new Budget(clock, burst, rate);
-    const known = this.#asked.get(session);
-    const budgets = known ?? { own: budget(ASKED.own), others: budget(ASKED.others) };
-    if (!known) this.#asked.set(session, budgets);
-    return (to === session.peer.publicKey ? budgets.own : budgets.others).spend(1);
+  /** Keys can be made up: what comes through one peer is bounded. */
+  #mayAsk({ peer }: Session, to: string): boolean {
+    const { own, others } = this.#asked;
+    return (to === peer.publicKey ? own : others).of(peer.id).spend(1);
   }
 
   /**

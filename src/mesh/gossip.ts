@@ -4,6 +4,7 @@
  */
 import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
+import { Budgets } from "./budgets.js";
 import { type Clock, every, oneOf } from "./clock.js";
 import type { Log } from "./log.js";
 import { MAX_RECORDS, type Members } from "./members.js";
@@ -48,7 +49,8 @@ export class Gossip {
   readonly #parts: GossipParts;
   readonly #complaints: Budget;
   readonly #outbox: Outbox;
-  readonly #served = new WeakMap<Session, { records: Budget; comparisons: Budget }>();
+  /** What a peer may still ask for. */
+  readonly #served: { readonly records: Budgets; readonly comparisons: Budgets };
   /** Which version of whom was asked for, and when. */
   readonly #asked = new Map<string, number>();
   #cancels: (() => void)[] = [];
@@ -56,6 +58,10 @@ export class Gossip {
   constructor(parts: GossipParts) {
     this.#parts = parts;
     this.#complaints = new Budget(parts.clock, 1, 1 / 60);
+    this.#served = {
+      records: new Budgets(parts.clock, SERVED.records),
+      comparisons: new Budgets(parts.clock, SERVED.comparisons),
+    };
     this.#outbox = new Outbox(parts);
   }
 
@@ -114,13 +120,13 @@ export class Gossip {
 
   #compared(session: Session, digest: string) {
     const { members } = this.#parts;
-    if (digest === members.digest || !this.#budgets(session).comparisons.spend(1)) return;
+    if (digest === members.digest || !this.#served.comparisons.of(session.peer.id).spend(1)) return;
     if (members.size <= FEW_RECORDS) this.#sendVersions(session, ALL);
     else session.send({ type: "branches", branches: members.branches });
   }
 
   #branched(session: Session, branches: string): void {
-    if (!this.#budgets(session).comparisons.spend(1)) return;
+    if (!this.#served.comparisons.of(session.peer.id).spend(1)) return;
     for (const range of this.#parts.members.differences(branches)) {
       this.#sendVersions(session, range);
     }
@@ -187,22 +193,8 @@ export class Gossip {
   }
 
   #spend(session: Session, records: readonly NodeRecord[]): NodeRecord[] {
-    const budget = this.#budgets(session).records;
+    const budget = this.#served.records.of(session.peer.id);
     return records.filter(() => budget.spend(1));
-  }
-
-  #budgets(session: Session) {
-    const known = this.#served.get(session);
-    if (known) return known;
-    const { clock } = this.#parts;
-    const budget = ({ burst, rate }: { burst: number; rate: number }) =>
-      new Budget(clock, burst, rate);
-    const made = {
-      records: budget(SERVED.records),
-      comparisons: budget(SERVED.comparisons),
-    };
-    this.#served.set(session, made);
-    return made;
   }
 
   // ---- merging

@@ -6,6 +6,7 @@ import { WeftError } from "../error.js";
 import { type Explanation, onwardOf } from "../explain/explain.js";
 import { toldOf } from "../explain/told.js";
 import { Budget } from "./budget.js";
+import { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
 import {
   ANSWER_WITHIN,
@@ -71,12 +72,13 @@ interface Waiting {
 export class Inquiries {
   readonly #parts: InquiriesParts;
   readonly #waiting = new Map<number, Waiting>();
-  readonly #each = new WeakMap<Session, Budget>();
+  readonly #each: Budgets;
   readonly #all: Budget;
   #count = 0;
 
   constructor(parts: InquiriesParts) {
     this.#parts = parts;
+    this.#each = new Budgets(parts.clock, TRIED.each);
     this.#all = new Budget(parts.clock, TRIED.all.burst, TRIED.all.rate);
   }
 
@@ -222,20 +224,13 @@ export class Inquiries {
   #try(session: Session, packet: Uint8Array, from: string): Explanation | string {
     const { explain } = this.#parts;
     if (!explain) return "it has no dataplane";
-    if (!this.#budget(session).spend(1) || !this.#all.spend(1)) return "it was asked too often";
+    if (!this.#each.of(session.peer.id).spend(1) || !this.#all.spend(1))
+      return "it was asked too often";
     try {
       return explain(packet, from);
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
       return plain(error.message);
     }
-  }
-
-  #budget(session: Session): Budget {
-    const known = this.#each.get(session);
-    if (known) return known;
-    const made = new Budget(this.#parts.clock, TRIED.each.burst, TRIED.each.rate);
-    this.#each.set(session, made);
-    return made;
   }
 }

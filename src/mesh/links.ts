@@ -4,9 +4,10 @@
  */
 import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
+import { Budgets } from "./budgets.js";
 import type { Log } from "./log.js";
 import type { Message } from "./message.js";
-import { type Role, Session, type SessionParts } from "./session.js";
+import { BURST, RATE, type Role, Session, type SessionParts } from "./session.js";
 import type { Connection, ListenAddress, Transport } from "./transport.js";
 
 export const MAX_SESSIONS = 1024;
@@ -22,7 +23,7 @@ const MAX_KNOWN = 1024;
 /** A session that lasted this long, in milliseconds, was worth dialling: the next wait is short again. */
 const WORTHWHILE = 10_000;
 
-export interface LinksParts extends SessionParts {
+export interface LinksParts extends Omit<SessionParts, "messages" | "bytes"> {
   readonly transport: Transport;
   readonly log: Log;
 }
@@ -87,12 +88,17 @@ export class Links {
   /** Addresses that rest, until when, and why. */
   readonly #resting = new Map<string, { readonly until: number; readonly failure: WeftError }>();
   readonly #complaints: Budget;
+  readonly #messages: Budgets;
+  readonly #bytes: Budgets;
   #stopped = false;
 
   constructor(parts: LinksParts, events: LinksEvents) {
     this.#parts = parts;
     this.#events = events;
-    this.#complaints = new Budget(parts.clock, 10, 0.2);
+    const { clock } = parts;
+    this.#complaints = new Budget(clock, 10, 0.2);
+    this.#messages = new Budgets(clock, { burst: BURST.messages, rate: RATE.messages });
+    this.#bytes = new Budgets(clock, { burst: BURST.bytes, rate: RATE.bytes });
   }
 
   /**
@@ -227,7 +233,8 @@ export class Links {
   }
 
   #session(connection: Connection, role: Role): Session {
-    const session = new Session(connection, role, this.#parts, {
+    const parts = { ...this.#parts, messages: this.#messages, bytes: this.#bytes };
+    const session = new Session(connection, role, parts, {
       opened: () => this.#opened(session),
       message: (_, message) => this.#events.message(session, message),
       quiet: () => this.#events.quiet(session),

@@ -4,6 +4,7 @@
  * none comes is dead, until one comes. docs/mesh.md ("Who is alive") tells why.
  */
 import { Budget } from "./budget.js";
+import { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
 import { MAX_RECORDS, type Members } from "./members.js";
 import { MAX_IDS, type MessageOf } from "./message.js";
@@ -57,7 +58,7 @@ export class Liveness {
   /** Doubts of versions that have not come here yet. */
   readonly #early = new Map<string, number>();
   readonly #raised: Budget;
-  readonly #taken = new WeakMap<Session, Budget>();
+  readonly #taken: Budgets;
   #outbox: { readonly doubt: Version; readonly from: Session | undefined }[] = [];
   #renewed = Number.NEGATIVE_INFINITY;
   #cancelFlush: (() => void) | undefined;
@@ -65,6 +66,7 @@ export class Liveness {
 
   constructor(parts: LivenessParts) {
     this.#parts = parts;
+    this.#taken = new Budgets(parts.clock, TAKEN);
     this.#raised = new Budget(parts.clock, RAISED.burst, RAISED.rate);
   }
 
@@ -111,7 +113,7 @@ export class Liveness {
 
   received(session: Session, { versions }: MessageOf<"doubt">): void {
     const { members, own, tell, seek } = this.#parts;
-    const budget = this.#budget(session);
+    const budget = this.#taken.of(session.peer.id);
     const refuted: string[] = [];
     const ahead: Version[] = [];
     for (const [id, version] of versions) {
@@ -225,14 +227,6 @@ export class Liveness {
         news.map(({ doubt }) => doubt),
       );
     }
-  }
-
-  #budget(session: Session): Budget {
-    const known = this.#taken.get(session);
-    if (known) return known;
-    const made = new Budget(this.#parts.clock, TAKEN.burst, TAKEN.rate);
-    this.#taken.set(session, made);
-    return made;
   }
 }
 

@@ -7,7 +7,7 @@ import type { Cluster } from "../lease/genesis.js";
 import type { Proof } from "../lease/grant.js";
 import type { Store } from "../lease/store.js";
 import { type PolicyDocument, readPolicy } from "../policy/document.js";
-import { Budget } from "./budget.js";
+import { Budgets } from "./budgets.js";
 import { type Clock, every, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
 import type { Log } from "./log.js";
@@ -71,7 +71,7 @@ export class Policies {
   #held: ClusterPolicy | undefined;
   /** What each neighbour told last, where it is newer than what is held. */
   readonly #told = new Map<Session, Seal>();
-  readonly #served = new WeakMap<Session, { parts: Budget; seals: Budget }>();
+  readonly #served: { readonly parts: Budgets; readonly seals: Budgets };
   /** Signatures. */
   #refused: ReadonlySet<string> = new Set();
   #fetch: Fetch | undefined;
@@ -80,6 +80,11 @@ export class Policies {
   /** @param found what the disk held */
   constructor(parts: PoliciesParts, found: PolicyText | undefined) {
     this.#parts = parts;
+    const { clock } = parts;
+    this.#served = {
+      parts: new Budgets(clock, SERVED_POLICY.parts),
+      seals: new Budgets(clock, SERVED_POLICY.seals),
+    };
     if (!found) return;
     this.#refused = new Set(found.refused);
     const why = flawOfSeal(parts.cluster, found.seal);
@@ -154,7 +159,7 @@ export class Policies {
   #asked(session: Session, { digest, part }: MessageOf<"policy-ask">) {
     const { seal, text } = this.#held ?? {};
     if (seal?.digest !== digest || part >= partsOf(seal)) return;
-    if (!this.#budgets(session).parts.spend(1)) return;
+    if (!this.#served.parts.of(session.peer.id).spend(1)) return;
     const bytes = Buffer.from(text!).subarray(part * PART_BYTES, (part + 1) * PART_BYTES);
     session.send({ type: "policy-part", digest, part, bytes: bytes.toString("base64") });
   }
@@ -163,7 +168,7 @@ export class Policies {
 
   #heard(session: Session, seal: Seal) {
     if (!isNewer(seal, this.#held?.seal) || this.#refused.has(seal.signature)) return;
-    if (!this.#budgets(session).seals.spend(1)) return;
+    if (!this.#served.seals.of(session.peer.id).spend(1)) return;
     const lie = flawOfSeal(this.#parts.cluster, seal);
     if (lie) return this.#distrust(session, lie);
     this.#told.set(session, seal);
@@ -246,16 +251,6 @@ export class Policies {
   #distrust(session: Session, lie: WeftError): void {
     this.#parts.log.warn(`from ${session.remote}: ${lie.message}`, { remedy: lie.remedy });
     session.close(lie);
-  }
-
-  #budgets(session: Session) {
-    const known = this.#served.get(session);
-    if (known) return known;
-    const budget = ({ burst, rate }: { burst: number; rate: number }) =>
-      new Budget(this.#parts.clock, burst, rate);
-    const made = { parts: budget(SERVED_POLICY.parts), seals: budget(SERVED_POLICY.seals) };
-    this.#served.set(session, made);
-    return made;
   }
 }
 

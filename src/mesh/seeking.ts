@@ -4,7 +4,7 @@
  * changes. An offer names every member on the path, so that nobody takes one
  * that leads through itself (a path vector, as BGP has).
  */
-import { Budget } from "./budget.js";
+import { Budgets } from "./budgets.js";
 import { type Clock, every } from "./clock.js";
 import { MAX_IDS, MAX_PATHS, type MessageOf } from "./message.js";
 import { MAX_RELAYS } from "./probe.js";
@@ -15,9 +15,9 @@ export const SEEK_EVERY = 30_000;
 export const SEEK_LASTS = 75_000;
 /** Members that one node seeks at a time, and that are sought through one session. */
 export const MAX_SOUGHT = 1024;
-/** Ids that a session may seek and paths that it may offer at once, and each second after that. */
-export const SEEKS = { burst: 2 * MAX_SOUGHT, perSecond: 64 };
-export const OFFERS = { burst: 4 * MAX_SOUGHT, perSecond: 64 };
+/** Ids that a peer may seek and paths that it may offer at once, and each second after that. */
+export const SEEKS = { burst: 2 * MAX_SOUGHT, rate: 64 };
+export const OFFERS = { burst: 4 * MAX_SOUGHT, rate: 64 };
 /** What changes within so many milliseconds is said together. */
 const GATHER = 50;
 
@@ -43,8 +43,6 @@ interface Talk {
   readonly told: Map<string, string>;
   /** What it has been told that this node seeks. */
   readonly asked: Set<string>;
-  readonly seekBudget: Budget;
-  readonly offerBudget: Budget;
 }
 
 export class Seeking {
@@ -52,11 +50,15 @@ export class Seeking {
   readonly #wanted = new Set<string>();
   readonly #talks = new Map<Session, Talk>();
   readonly #changed = new Set<string>();
+  readonly #seeks: Budgets;
+  readonly #offers: Budgets;
   #cancelRepeat: (() => void) | undefined;
   #cancelSoon: (() => void) | undefined;
 
   constructor(parts: SeekingParts) {
     this.#parts = parts;
+    this.#seeks = new Budgets(parts.clock, SEEKS);
+    this.#offers = new Budgets(parts.clock, OFFERS);
   }
 
   start(): void {
@@ -98,13 +100,12 @@ export class Seeking {
   }
 
   received(session: Session, message: MessageOf<"seek" | "offer">): void {
-    const talk = this.#talk(session);
-    if (message.type === "seek") this.#sought(session, talk, message.ids);
-    else this.#offered(session, talk, message.paths);
+    if (message.type === "seek") this.#sought(session, this.#talk(session), message.ids);
+    else this.#offered(session, message.paths);
   }
 
   #sought(session: Session, talk: Talk, ids: readonly string[]): void {
-    if (!talk.seekBudget.spend(ids.length)) return;
+    if (!this.#seeks.of(session.peer.id).spend(ids.length)) return;
     const until = this.#parts.clock.elapsed() + SEEK_LASTS;
     for (const id of ids) {
       if (talk.seeks.size >= MAX_SOUGHT && !talk.seeks.has(id)) continue;
@@ -115,8 +116,8 @@ export class Seeking {
     this.#offer(session, talk, ids);
   }
 
-  #offered(session: Session, talk: Talk, paths: MessageOf<"offer">["paths"]): void {
-    if (!talk.offerBudget.spend(paths.length)) return;
+  #offered(session: Session, paths: MessageOf<"offer">["paths"]): void {
+    if (!this.#offers.of(session.peer.id).spend(paths.length)) return;
     const { id } = session.peer;
     for (const { to, path } of paths) {
       const isGood = path && !leadsBack(path, [this.#parts.own, id, to]);
@@ -179,14 +180,7 @@ export class Seeking {
   #talk(session: Session): Talk {
     const known = this.#talks.get(session);
     if (known) return known;
-    const { clock } = this.#parts;
-    const talk: Talk = {
-      seeks: new Map(),
-      told: new Map(),
-      asked: new Set(),
-      seekBudget: new Budget(clock, SEEKS.burst, SEEKS.perSecond),
-      offerBudget: new Budget(clock, OFFERS.burst, OFFERS.perSecond),
-    };
+    const talk: Talk = { seeks: new Map(), told: new Map(), asked: new Set() };
     this.#talks.set(session, talk);
     return talk;
   }

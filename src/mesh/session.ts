@@ -4,6 +4,7 @@
  */
 import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
+import type { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
 import { type Identity, nodeId, verified } from "./identity.js";
 import {
@@ -34,6 +35,9 @@ export interface SessionParts {
   readonly identity: Identity;
   /** 16 bytes in hex, drawn for this run: tells this process from a copy with the same identity. */
   readonly instance: string;
+  /** What each peer may still send, in this session and the next. */
+  readonly messages: Budgets;
+  readonly bytes: Budgets;
 }
 
 export interface SessionEvents {
@@ -56,8 +60,9 @@ export class Session {
   readonly #connection: Connection;
   readonly #parts: SessionParts;
   readonly #events: SessionEvents;
-  readonly #messages: Budget;
-  readonly #bytes: Budget;
+  /** What the other end may still send: of this connection, until it is known who that is. */
+  #messages: Budget;
+  #bytes: Budget;
   #state: "new" | "hello" | "open" | "closed" = "new";
   #peer: Remote | undefined;
   #heard: number;
@@ -172,6 +177,8 @@ export class Session {
         : this.#fail("CLONE", `another node runs with this node's identity at ${this.remote}`);
     }
     this.#peer = { id: nodeId(message.key), publicKey: message.key, instance: message.instance };
+    this.#messages = this.#parts.messages.of(this.#peer.id);
+    this.#bytes = this.#parts.bytes.of(this.#peer.id);
     this.#state = "open";
     this.#cancel();
     this.#ping();

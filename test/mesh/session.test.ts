@@ -1,12 +1,14 @@
 /** One session against an end that lies. The hostile end is a bare connection that sends what it likes. */
 import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
+import { Budgets } from "../../src/mesh/budgets.js";
 import { MAX_MESSAGE_BYTES, type Message, parseMessage } from "../../src/mesh/message.js";
 import {
   BURST,
   HELLO_WITHIN,
   MISSED_AFTER,
   PING_AFTER,
+  RATE,
   Session,
   SILENCE,
 } from "../../src/mesh/session.js";
@@ -37,7 +39,13 @@ const start = async () => {
     session = new Session(
       connection,
       "listener",
-      { clock, identity: us, instance: INSTANCE },
+      {
+        clock,
+        identity: us,
+        instance: INSTANCE,
+        messages: new Budgets(clock, { burst: BURST.messages, rate: RATE.messages }),
+        bytes: new Budgets(clock, { burst: BURST.bytes, rate: RATE.bytes }),
+      },
       {
         opened: () => {
           opened = true;
