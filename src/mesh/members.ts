@@ -182,6 +182,13 @@ export class Members {
     for (const { leases } of this.#records.values()) yield* leases;
   }
 
+  /** Those who have something that one of these nodes, by public key, gave or passed on; in no order. */
+  below(givers: ReadonlySet<string>): NodeRecord[] {
+    return [...this.#records.values()].filter(({ leases }) =>
+      leases.some((proof) => proof.some(({ from }) => givers.has(from))),
+    );
+  }
+
   /** Every record, in the order of the ids. */
   sorted(): NodeRecord[] {
     return this.within(ALL);

@@ -455,8 +455,10 @@ export class Membership {
   /** Puts aside what was taken back from its owner, and tells who seeks and gives space. */
   #heed(records: readonly NodeRecord[]): void {
     const { clock, identity } = this.#parts;
-    const isNew = records.filter((record) => this.#takings.learned(record)).length > 0;
-    for (const record of isNew ? this.#members.sorted() : records) {
+    const takers = records.filter((record) => this.#takings.learned(record));
+    const below =
+      takers.length > 0 ? this.#members.below(new Set(takers.map(({ owner }) => owner))) : [];
+    for (const record of [...records, ...below]) {
       if (record.id !== identity.id && this.#takings.areAll(record)) {
         this.#members.drop(record.id, clock.elapsed());
       }

@@ -5,15 +5,22 @@
 import { markOf, type Proof } from "../lease/grant.js";
 import type { NodeRecord } from "./record.js";
 
+/** Owners whose marks are kept: those heard last. An owner says its marks again with each renewal. */
+export const MAX_TAKERS = 1024;
+
 export class Takings {
-  /** Marks of the grants that were taken back, by the public key of who took them. */
+  /** Marks of the grants that were taken back, by the public key of who took them; who was heard last comes last. */
   readonly #marks = new Map<string, ReadonlySet<string>>();
 
   /** Answers whether a record says something new. */
   learned({ owner, taken = [] }: Pick<NodeRecord, "owner" | "taken">): boolean {
     const known = this.#marks.get(owner);
-    if (taken.length === 0) this.#marks.delete(owner);
-    else this.#marks.set(owner, new Set(taken));
+    this.#marks.delete(owner);
+    if (taken.length > 0) this.#marks.set(owner, new Set(taken));
+    for (const oldest of this.#marks.keys()) {
+      if (this.#marks.size <= MAX_TAKERS) break;
+      this.#marks.delete(oldest);
+    }
     return taken.some((mark) => !known?.has(mark));
   }
 
