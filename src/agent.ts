@@ -122,7 +122,11 @@ export class Agent {
     const control = new AgentControl(running, follower);
     mesh.on("change", () => follower.follow());
     await mesh.start();
-    this.#undo.push(() => mesh.stop({ release: config.release }));
+    this.#undo.push(async () => {
+      // What is given back may be another node's in a moment.
+      if (config.release) await follower.remove();
+      await mesh.stop({ release: config.release });
+    });
     follower.follow();
 
     const server = new ControlServer(control, {
