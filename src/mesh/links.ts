@@ -289,7 +289,9 @@ export class Links {
       dial.session = undefined;
       if (reason.code !== DUPLICATE.code) this.#missed(dial, reason);
     } else if (!QUIET.has(reason.code) && this.#complaints.spend(1)) {
-      this.#parts.log.warn(`session with ${session.remote} ended: ${reason.message}`);
+      this.#parts.log.warn(`session with ${session.remote} ended: ${reason.message}`, {
+        remedy: reason.remedy,
+      });
     }
   }
 

@@ -11,7 +11,7 @@ import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
 import { every } from "./clock.js";
 import { Disk } from "./disk.js";
-import { contradiction, genesisOf } from "./founding.js";
+import { contradiction, genesisOf, twoClusters } from "./founding.js";
 import { Identity, macOf } from "./identity.js";
 import type { Onward } from "./inquiries.js";
 import { Links } from "./links.js";
@@ -243,17 +243,9 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   #learn(session: Session, genesis: Genesis) {
-    const known = this.#inside?.cluster;
-    if (known?.id === clusterOf(genesis).id) return;
-    if (known) {
-      return session.close(
-        new WeftError(
-          "OTHER_CLUSTER",
-          `two clusters meet: one with network ${describe(known.genesis)} (${known.id}), one with ${describe(genesis)} (${clusterOf(genesis).id})`,
-          "keep one: stop the nodes of the other, move their state directories away, start them with --join",
-        ),
-      );
-    }
+    const [known, other] = [this.#inside?.cluster, clusterOf(genesis)];
+    if (known?.id === other.id) return;
+    if (known) return session.close(twoClusters(known, other));
     const misfit = contradiction(this.#options, genesis);
     if (misfit) return session.close(misfit);
     this.#settleIn(genesis, `joined the cluster through ${session.remote}`);

@@ -6,6 +6,7 @@ import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
 import type { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
+import { KEEP_ONE } from "./founding.js";
 import { type Identity, nodeId, verified } from "./identity.js";
 import {
   MAX_MESSAGE_BYTES,
@@ -206,7 +207,7 @@ export class Session {
     this.#reason ??= new WeftError(
       code,
       `the other end closed the session: ${reason}`,
-      "see its log",
+      code === "OTHER_CLUSTER" ? KEEP_ONE : "see its log",
     );
     this.#connection.close();
     this.#ended();
