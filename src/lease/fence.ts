@@ -18,6 +18,11 @@ export const LOOK_EVERY = 60_000;
 /** A start with a state written this much later than now, in milliseconds, tells nothing of the time between. */
 const CLOCK_SET_BACK = 60_000;
 
+interface Hearer {
+  readonly isOpen: boolean;
+  readonly peer: { readonly id: string };
+}
+
 export interface FenceParts {
   readonly clock: Clock;
   /** When this node was last heard, in milliseconds since the epoch, by the disk. */
@@ -25,7 +30,9 @@ export interface FenceParts {
   save(heard: number): void;
   /** Whether another node could take a lease of this one back. */
   matters(): boolean;
-  sessions(): readonly { readonly isOpen: boolean }[];
+  sessions(): readonly Hearer[];
+  /** Whether a node is a member by now: others that hear this one are not known to its giver. */
+  isMember(id: string): boolean;
   /** The fence has closed. */
   closed(): void;
 }
@@ -62,15 +69,16 @@ export class Fence {
     for (const cancel of this.#cancels.splice(0)) cancel();
   }
 
-  /** This node has just said that it lives. It was heard if one of its sessions turns out to be alive. */
+  /** This node has just said that it lives. It was heard if a session with a member turns out to be alive. */
   said(): void {
-    const { clock, sessions } = this.#parts;
+    const { clock, sessions, isMember } = this.#parts;
     const at = clock.now();
     const to = sessions();
     if (to.length === 0 || this.#closed) return;
     const cancel = clock.after(HEARD_IF_OPEN_AFTER, () => {
       this.#cancels = this.#cancels.filter((one) => one !== cancel);
-      if (!this.#closed && to.some(({ isOpen }) => isOpen)) this.#heard(at);
+      const isHeard = to.some(({ isOpen, peer }) => isOpen && isMember(peer.id));
+      if (!this.#closed && isHeard) this.#heard(at);
     });
     this.#cancels.push(cancel);
   }

@@ -3,11 +3,15 @@ import { WeftError } from "../error.js";
 import { TAKE_BACK_AFTER } from "../lease/fence.js";
 import { subnetOf } from "../lease/grant.js";
 import type { Clock } from "./clock.js";
+import * as field from "./fields.js";
 import { nodeId } from "./identity.js";
 import type { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
+import type { Liveness } from "./liveness.js";
 import type { Log } from "./log.js";
+import { HEARD_WITHIN } from "./member.js";
 import type { Members } from "./members.js";
+import type { NodeRecord } from "./record.js";
 
 export interface ForgettingParts {
   readonly clock: Clock;
@@ -15,6 +19,7 @@ export interface ForgettingParts {
   readonly own: string;
   readonly members: Members;
   readonly links: Links;
+  readonly liveness: Liveness;
   readonly leasing: Leasing;
   /** When something new was last learned of a node, by `clock.elapsed`. */
   learnedAt(id: string): number | undefined;
@@ -23,41 +28,72 @@ export interface ForgettingParts {
 
 export class Forgetting {
   readonly #parts: ForgettingParts;
-  readonly #began: number;
 
   constructor(parts: ForgettingParts) {
     this.#parts = parts;
-    this.#began = parts.clock.elapsed();
   }
 
   /** As `Mesh.forget`. */
   forget(name: string, certain: boolean): string[] {
-    const { clock, log, own, members, links, leasing, learnedAt, publish } = this.#parts;
-    const [found, ...more] = members.named(name);
-    if (!found) throw nobody(name);
-    if (more.length > 0) throw several(name);
-    const { id, owner, leases, withdrawn } = found;
-    if (id === own || links.to(id)) throw alive(name);
-    const waited = clock.elapsed() - (learnedAt(id) ?? this.#began);
-    const safe = clock.now() + TAKE_BACK_AFTER - waited;
-    if (!certain && waited < TAKE_BACK_AFTER) throw tooEarly(name, safe, withdrawn);
+    const { log, own, members, links, leasing, publish } = this.#parts;
+    const found = this.#find(name);
+    const { owner, leases } = found;
+    if (found.id === own || links.to(found.id)) throw alive(name);
+    if (!certain) this.#makeSure(found);
     const [other] = leasing.takeBack(owner, leases);
     publish();
     if (other !== undefined) throw notTheGiver(name, members.of(other)?.name ?? nodeId(other));
     const subnets = leases.map(subnetOf);
-    log.warn(`${name} (${id}) is forgotten: ${subnets.join(", ")} can be given again`);
+    log.warn(`${found.name} (${found.id}) is forgotten: ${subnets.join(", ")} can be given again`);
     return subnets;
   }
+
+  #find(name: string): NodeRecord {
+    const { members } = this.#parts;
+    const named = members.named(name);
+    if (named.length > 1) throw several(name, named);
+    const byId = isId(name) ? (members.get(name) ?? members.dropped(name)) : undefined;
+    const found = named[0] ?? byId;
+    if (!found) throw nobody(name);
+    return found;
+  }
+
+  /**
+   * That it has stopped using its subnets. It has when nobody heard it for longer than its fence
+   * needs to close. Nobody has, when this node has not, and hears everyone who could have.
+   */
+  #makeSure({ id, name, owner, leases, withdrawn }: NodeRecord): void {
+    const { clock, own, members } = this.#parts;
+    const left = TAKE_BACK_AFTER - this.#silence(id);
+    if (left > 0) throw tooEarly(name, clock.now() + left, withdrawn);
+    const others = members.sorted().filter((one) => one.id !== id && one.id !== own);
+    const silent = others.find((one) => this.#isSilent(one.id));
+    if (silent) throw mayBeHeard(name, `${silent.name}, of which nothing was heard here either`);
+    const hasSpace = leases.some((proof) => proof.at(-1)?.from === owner);
+    if (hasSpace) throw mayBeHeard(name, "a node that it gave space to and that is not known here");
+  }
+
+  #isSilent(id: string): boolean {
+    return this.#parts.liveness.isDead(id) || this.#silence(id) > HEARD_WITHIN;
+  }
+
+  /** For how long nothing new was learned of a node, in milliseconds. */
+  #silence(id: string): number {
+    const now = this.#parts.clock.elapsed();
+    return now - (this.#parts.learnedAt(id) ?? now);
+  }
 }
+
+const isId = (text: string): boolean => field.id.safeParse(text).success;
 
 const nobody = (name: string): WeftError =>
   new WeftError("UNKNOWN_NODE", `no node ${name} is known here`, "see: weft leases");
 
-const several = (name: string): WeftError =>
+const several = (name: string, found: readonly NodeRecord[]): WeftError =>
   new WeftError(
     "TWO_NODES",
-    `two nodes are called ${name}`,
-    "rename the one that lives, and again",
+    `two nodes are called ${name}: ${found.map(({ id, leases }) => `${id} with ${leases.map(subnetOf).join(", ")}`).join("; ")}`,
+    "say which one: weft forget ID",
   );
 
 const alive = (name: string): WeftError =>
@@ -68,6 +104,13 @@ const tooEarly = (name: string, safe: number, withdrawn: boolean): WeftError =>
     "TOO_EARLY",
     `${name} ${withdrawn ? "has stopped" : "may be cut off only"} and may use its subnets again until ${new Date(safe).toISOString()}`,
     `wait; or, if its machine or its state directory is gone for good: weft forget ${name} --certain`,
+  );
+
+const mayBeHeard = (name: string, by: string): WeftError =>
+  new WeftError(
+    "MAY_BE_HEARD",
+    `${name} may be heard by ${by}, and then it goes on using its subnets`,
+    `look on both sides of the broken network; if its machine or its state directory is gone for good: weft forget ${name} --certain`,
   );
 
 const notTheGiver = (name: string, giver: string): WeftError =>

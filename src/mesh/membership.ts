@@ -19,7 +19,7 @@ import { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
 import { Liveness } from "./liveness.js";
 import { expiry, type Member, Standing } from "./member.js";
-import { Members } from "./members.js";
+import { MAX_RECORDS, Members } from "./members.js";
 import type { Followed, Message } from "./message.js";
 import type { Neighbourhood } from "./neighbourhood.js";
 import { Notary } from "./notary.js";
@@ -33,6 +33,9 @@ import type { PolicyText } from "./sealed-policy.js";
 import type { Session } from "./session.js";
 import { Takings } from "./takings.js";
 import { Vacancies } from "./vacancies.js";
+
+/** Nodes of which is kept when something new was learned of them: those held, and those dropped. */
+const MAX_LEARNED = 2 * MAX_RECORDS;
 
 export interface MembershipParts extends Omit<MeshParts, "transport"> {
   readonly identity: Identity;
@@ -70,7 +73,7 @@ export class Membership {
   #moved = new Set<string>();
   /** Names of the members of which the log has said that they are here, by id. */
   readonly #present = new Map<string, string>();
-  /** When something new was last learned of a node, by its id. */
+  /** When something new was last learned of a node, by its id, the longest ago first. */
   readonly #learned = new Map<string, number>();
 
   constructor(parts: MembershipParts, options: MeshOptions) {
@@ -123,6 +126,7 @@ export class Membership {
       save: (heard) => disk.safely(() => disk.saveCluster({ heard })),
       matters: () => allocator.givers.size > 0,
       sessions,
+      isMember: (id) => this.isMember(id),
       closed: () => this.#fenced(),
     });
     this.#fence = fence;
@@ -166,6 +170,7 @@ export class Membership {
       own,
       members,
       links,
+      liveness: this.#liveness,
       leasing: this.#leasing,
       learnedAt: (id) => this.#learned.get(id),
       publish: () => this.publish(),
@@ -443,13 +448,22 @@ export class Membership {
     const others = records.filter(({ id }) => id !== identity.id);
     for (const record of records) if (!others.includes(record)) this.#ownRecord.heard(record);
     for (const record of others) {
-      this.#learned.set(record.id, clock.elapsed());
+      this.#learn(record.id, clock.elapsed());
       neighbourhood.isBack(record.id);
       this.#liveness.news(record);
       links.hasNews(record.mesh);
     }
     this.#heed(others);
     this.#parts.soon();
+  }
+
+  #learn(id: string, at: number): void {
+    this.#learned.delete(id);
+    this.#learned.set(id, at);
+    for (const oldest of this.#learned.keys()) {
+      if (this.#learned.size <= MAX_LEARNED) break;
+      this.#learned.delete(oldest);
+    }
   }
 
   /** Puts aside what was taken back from its owner, and tells who seeks and gives space. */

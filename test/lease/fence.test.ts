@@ -26,7 +26,7 @@ class Node {
   readonly life: NodeClock;
   readonly clock: Clock;
   readonly fence: Fence;
-  session = { isOpen: true };
+  session = { isOpen: true, peer: { id: "giver" } };
   /** What the giver hears of it. */
   connected = true;
 
@@ -47,6 +47,7 @@ class Node {
       },
       matters: () => matters,
       sessions: () => (this.session.isOpen ? [this.session] : []),
+      isMember: (id) => id === "giver",
       closed: () => {},
     });
     this.fence.start();
@@ -72,7 +73,7 @@ class Node {
 
   heal(): void {
     this.connected = true;
-    this.session = { isOpen: true };
+    this.session = { isOpen: true, peer: { id: "giver" } };
   }
 }
 
@@ -131,6 +132,16 @@ describe("the fence of a node", () => {
     node.cut();
     world.run(RENEW_EVERY);
     expect(disk.heard).toBe(before);
+  });
+
+  it("does not count what only a node heard that is no member: nobody hears of that one", () => {
+    const world = new HandClock(seed);
+    const disk = { heard: world.now() };
+    const node = new Node(world, 1, disk, () => {});
+    const before = disk.heard;
+    node.session = { isOpen: true, peer: { id: "newcomer" } };
+    world.run(FENCE_AFTER + 60_000);
+    expect([disk.heard, node.fence.isClosed]).toEqual([before, true]);
   });
 
   it("is closed from the first moment of a start that comes too late", () => {

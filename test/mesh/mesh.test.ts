@@ -229,6 +229,49 @@ describe("forgetting a node", () => {
     await world.kill(a);
   });
 
+  it("is refused while others are silent too, or may have space from it: with them it goes on", async () => {
+    const world = new World();
+    const network = [parsePrefix("10.244.0.0/22")];
+    const a = await world.node(1, [], new Disk(), { network });
+    const b = await world.node(2, [1]);
+    world.clock.run(10_000);
+    const c = await world.node(3, [1]);
+    world.clock.run(10_000);
+    const { leases } = c.mesh.self();
+    await world.kill(b);
+    await world.kill(c);
+    world.clock.run(TAKE_BACK_AFTER + 60_000);
+    expect(() => a.mesh.forget("h3")).toThrow(/h3 may be heard by h2/);
+    expect(() => a.mesh.forget("h2")).toThrow(/h2 may be heard by h3/);
+    a.mesh.forget("h3", { certain: true });
+    expect(() => a.mesh.forget("h2")).toThrow(/by a node that it gave space to/);
+    const again = await world.node(3, [1], c.disk);
+    world.clock.run(60_000);
+    expect(again.mesh.self().leases).toEqual(leases);
+    a.mesh.forget("h2", { certain: true });
+    await world.kill(again);
+    world.clock.run(TAKE_BACK_AFTER + 60_000);
+    expect(a.mesh.forget("h3")).toEqual(leases);
+  });
+
+  it("can be by its id, where two have its name", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    const [b, c] = [await world.node(2, [1]), await world.node(3, [1])];
+    world.clock.run(10_000);
+    await world.kill(c);
+    const other = await world.node(3, [1], c.disk, { name: "h2" });
+    world.clock.run(10_000);
+    const { id } = other.mesh.self();
+    await world.kill(other);
+    world.clock.run(60_000);
+    expect(() => a.mesh.forget("h2", { certain: true })).toThrow(new RegExp(`called h2: .*${id}`));
+    expect(() => a.mesh.forget("0".repeat(32))).toThrow("no node 0000");
+    expect(a.mesh.forget(id, { certain: true })).toHaveLength(1);
+    expect(() => a.mesh.forget("h2", { certain: true })).toThrow("h2 lives");
+    expect(b.mesh.self().leases).toHaveLength(1);
+  });
+
   it("lets others have its subnets; it is given another when it comes back", async () => {
     const world = new World();
     const network = [parsePrefix("10.244.0.0/23")];
