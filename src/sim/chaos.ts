@@ -13,6 +13,8 @@ export const CHAOS = {
   disks: "of the crashes 8 % lose the disk, 8 % tear it; and every 10 to 60 s a disk is full",
   deaths: "every 10 to 40 s a node loses its power, for one to two minutes",
   splits: "one at a time: 60 to 90 % are parted from the rest, and a node joins them",
+  exiles:
+    "one at a time: up to three are cut off for a day or more, and both sides forget and join",
   pauses: "every 30 to 90 s each node stands still, for 5 s",
   skew: "clocks run up to 1 % fast or slow, and are up to a minute wrong",
   duplicates: "one message in twenty comes twice",

@@ -20,5 +20,5 @@ async function run(options: Options): Promise<void> {
   const timesRealTime = Math.round(result.simulatedSeconds / cpuSeconds);
   const memoryMb = Math.round(process.resourceUsage().maxRSS / 1024);
   console.log(JSON.stringify({ ...options, ...result, cpuSeconds, timesRealTime, memoryMb }));
-  process.exitCode = result.converged && result.doubleLeases === 0 ? 0 : 1;
+  process.exitCode = result.converged && result.doubleLeases + result.falseDeaths === 0 ? 0 : 1;
 }

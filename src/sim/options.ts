@@ -26,11 +26,13 @@ agree again. It begins with the first node where there are partitions, oneway, c
 when all have come together.
 
 Progress goes to stderr, one line of JSON to stdout; docs/simulation.md tells its fields. The exit
-code is 0 when the cluster converged and no lease was used twice, else 1; 2 for a mistake.
+code is 0 when the cluster converged, no lease was used twice and nobody that lived was held for dead,
+else 1; 2 for a mistake.
 
   npm run sim -- --nodes 25 --loss 0.05 --minutes 60 --chaos partitions,crashes,skew
   npm run sim -- --nodes 100 --minutes 60 --chaos pauses,deaths
   npm run sim -- --nodes 100 --minutes 60 --chaos splits
+  npm run sim -- --nodes 6 --minutes 2800 --chaos exiles,skew
   npm run sim:soak -- --schedules 10000 --seed 1      many small clusters in trouble`;
 
 /** Nothing when help is asked for. @throws WeftError when it cannot be understood */

@@ -35,9 +35,12 @@ export interface Tally {
   nodes: number;
   simulatedHours: number;
   doubleLeases: number;
-  /** Seeds of the schedules with double leases, and of those that had not healed in time. */
+  /** Seeds of the schedules with double leases. */
   readonly double: number[];
+  /** Of those that had not healed in time. */
   readonly unhealed: number[];
+  /** Of those that cannot: all space that was left to give was lost with disks. */
+  readonly starved: number[];
 }
 
 export const emptyTally = (): Tally => ({
@@ -47,7 +50,12 @@ export const emptyTally = (): Tally => ({
   doubleLeases: 0,
   double: [],
   unhealed: [],
+  starved: [],
 });
+
+/** Whether nothing happened that must not. */
+export const isSound = ({ double, unhealed }: Tally): boolean =>
+  double.length + unhealed.length === 0;
 
 /** Runs one more schedule into the tally. */
 export async function runSchedule(seed: number, tally: Tally): Promise<Result> {
@@ -58,6 +66,6 @@ export async function runSchedule(seed: number, tally: Tally): Promise<Result> {
   tally.simulatedHours += result.simulatedSeconds / 3600;
   tally.doubleLeases += result.doubleLeases;
   if (result.doubleLeases > 0) tally.double.push(seed);
-  if (!result.converged) tally.unhealed.push(seed);
+  if (!result.converged) (result.spare > 0 ? tally.unhealed : tally.starved).push(seed);
   return result;
 }

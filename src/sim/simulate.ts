@@ -1,6 +1,7 @@
 /** One simulation, from nothing to its figures. */
 import { substituteSignatures } from "../mesh/identity.js";
 import { Chaos, type ChaosKind, FROM_THE_START } from "./chaos.js";
+import { Exiles } from "./exiles.js";
 import { cheapSignatures } from "./signatures.js";
 import { Splits } from "./splits.js";
 import { World } from "./world.js";
@@ -25,6 +26,8 @@ const PROBE_EVERY = 5_000;
 const LAST_PROBE = 30_000;
 /** 4,096 leases. */
 export const NETWORK = "10.64.0.0/12";
+/** 8 leases, where what was taken back is to be given again soon. */
+const SMALL_NETWORK = "10.64.0.0/21";
 
 export interface Options {
   readonly nodes: number;
@@ -80,10 +83,14 @@ export interface Result {
   readonly deaths: Spread & { readonly byAll: Spread; readonly unseen: number };
   /** With splits: from a newcomer's start on the larger side to its lease; from a healing until all agree. */
   readonly splits?: { readonly allocation: Spread; readonly heal: Spread; readonly open: number };
+  /** With exiles: how often a node could be forgotten that nobody said was gone for good. */
+  readonly forgotten?: number;
   readonly doubleLeases: number;
   readonly doubles: readonly string[];
   /** Leases' worth of space that nobody owns: lost with a disk, or never taken by who was given it. */
   readonly unowned: number;
+  /** Leases' worth of space that its owners can still give. */
+  readonly spare: number;
   readonly trace: string;
   readonly simulatedSeconds: number;
 }
@@ -106,6 +113,7 @@ interface Course {
   readonly togetherAfter: number | undefined;
   readonly traffic: Traffic;
   readonly splits?: Splits | undefined;
+  readonly exiles?: Exiles | undefined;
 }
 
 class Simulation {
@@ -118,8 +126,9 @@ class Simulation {
   constructor(options: Options, progress: (line: string) => void) {
     this.#options = options;
     this.#progress = progress;
-    const { seed, loss, before = [], startLoss = before[0] ?? loss, network = NETWORK } = options;
     const chaos = new Set(options.chaos);
+    const { seed, loss, before = [], startLoss = before[0] ?? loss } = options;
+    const { network = chaos.has("exiles") ? SMALL_NETWORK : NETWORK } = options;
     this.#world = new World({ seed, loss: startLoss, network, chaos });
     this.#isCalm = options.chaos.every((kind) => CALM.includes(kind));
     this.#hasTroubleFromTheStart = FROM_THE_START.some((kind) => chaos.has(kind));
@@ -206,14 +215,17 @@ class Simulation {
     watch.followRecords();
     const chaos = new Chaos(this.#world, random.fork());
     const splits = kinds.has("splits") ? new Splits(this.#world, random.fork()) : undefined;
+    const exiles = kinds.has("exiles") ? new Exiles(this.#world, random.fork()) : undefined;
     chaos.start(kinds);
     splits?.start();
+    exiles?.start();
     await this.#runTo(began + this.#options.minutes * 60_000);
     const traffic = this.#traffic(began);
     splits?.end();
+    await exiles?.end();
     chaos.end();
     const togetherAfter = await this.#settle();
-    return { togetherAfter, traffic, splits };
+    return { togetherAfter, traffic, splits, exiles };
   }
 
   async #runTo(end: number): Promise<void> {
@@ -250,7 +262,7 @@ class Simulation {
     };
   }
 
-  #result({ earlier, togetherAfter, traffic, splits }: Course): Result {
+  #result({ earlier, togetherAfter, traffic, splits, exiles }: Course): Result {
     const { watch, verdicts, schedule } = this.#world;
     verdicts.finish();
     const disagreement = this.#world.disagreement();
@@ -275,9 +287,11 @@ class Simulation {
           open: splits.open,
         },
       }),
+      ...(exiles && { forgotten: exiles.forgotten }),
       doubleLeases: watch.doubleLeases.length,
       doubles: watch.doubleLeases.slice(0, 10),
       unowned: this.#world.unowned(),
+      spare: this.#world.spare(),
       trace: watch.traceHash,
       simulatedSeconds: round(schedule.now / 1000),
     };

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { number } from "./options.js";
-import { emptyTally, runSchedule } from "./schedules.js";
+import { emptyTally, isSound, runSchedule } from "./schedules.js";
 
 const MOST_SCHEDULES = 10_000_000;
 /** Schedules between two lines of progress. */
@@ -34,7 +34,7 @@ try {
   }
   const realSeconds = Math.round((performance.now() - began) / 1000);
   console.log(JSON.stringify({ ...tally, firstSeed: first, realSeconds }));
-  process.exitCode = tally.doubleLeases === 0 ? 0 : 1;
+  process.exitCode = isSound(tally) ? 0 : 1;
 } catch (error) {
   console.error(error instanceof Error ? (error.stack ?? error.message) : error);
   process.exitCode = 2;

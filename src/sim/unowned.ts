@@ -1,8 +1,8 @@
 /**
- * How many leases' worth of space nobody owns any more, reckoned from the disks alone: what was
- * lost with a disk, and what was given to a node that never took it.
+ * How many leases' worth of space nobody owns any more, and how many can still be given, reckoned
+ * from the disks alone. Nobody owns what was lost with a disk, or given to a node that never took it.
  */
-import { parsePrefix } from "../address.js";
+import { type Prefix, parsePrefix } from "../address.js";
 import { inside, type Network } from "../lease/genesis.js";
 import { subnetOf } from "../lease/grant.js";
 import { freeBlocks, sizeOf } from "../lease/space.js";
@@ -15,27 +15,42 @@ export interface Holding {
 }
 
 export function unowned(holdings: readonly Holding[]): number {
+  return sum(holdings, (network) => {
+    const parts = holdings.flatMap((one) => [...freeOf(one, network), ...heldBy(one, network)]);
+    return sizeOf(parsePrefix(network.prefix)) - total(parts);
+  });
+}
+
+/** What its owners can still give, or take for themselves. */
+export const spare = (holdings: readonly Holding[]): number =>
+  sum(holdings, (network) => total(holdings.flatMap((one) => freeOf(one, network))));
+
+/** Over all networks, in leases. */
+function sum(holdings: readonly Holding[], addresses: (network: Network) => bigint): number {
   const networks = holdings[0]?.cluster.genesis.network ?? [];
-  return networks.reduce((sum, network) => sum + unownedIn(network, holdings), 0);
+  return networks.reduce((sum, network) => {
+    const lease = sizeOf({ ...parsePrefix(network.prefix), length: network.leaseLength });
+    return sum + Number(addresses(network) / lease);
+  }, 0);
 }
 
-function unownedIn(network: Network, holdings: readonly Holding[]): number {
-  const whole = parsePrefix(network.prefix);
-  const owned = holdings.reduce((sum, holding) => sum + ownedBy(holding, network), 0n);
-  const lease = sizeOf({ ...whole, length: network.leaseLength });
-  return Number((sizeOf(whole) - owned) / lease);
-}
-
-/** Addresses: its leases, and of its space what it has not given away. */
-function ownedBy({ publicKey, cluster }: Holding, network: Network): bigint {
-  const { genesis, journal, spaces, leases } = cluster;
+/** Of its space what it has not given away. */
+function freeOf({ publicKey, cluster }: Holding, network: Network): Prefix[] {
+  const { genesis, journal, spaces } = cluster;
   const isHere = (prefix: string) => inside(network.prefix, prefix);
   const given = journal
     .filter(({ prefix, signature }) => isHere(prefix) && !cluster.void.includes(signature))
     .map(({ prefix }) => parsePrefix(prefix));
   const own =
     genesis.founder === publicKey ? [network.prefix] : spaces.map(subnetOf).filter(isHere);
-  const free = own.flatMap((space) => freeBlocks(parsePrefix(space), given, network.leaseLength));
-  const held = leases.map(subnetOf).filter(isHere).map(parsePrefix);
-  return [...free, ...held].reduce((sum, prefix) => sum + sizeOf(prefix), 0n);
+  return own.flatMap((space) => freeBlocks(parsePrefix(space), given, network.leaseLength));
 }
+
+const heldBy = ({ cluster }: Holding, network: Network): Prefix[] =>
+  cluster.leases
+    .map(subnetOf)
+    .filter((subnet) => inside(network.prefix, subnet))
+    .map(parsePrefix);
+
+const total = (prefixes: readonly Prefix[]): bigint =>
+  prefixes.reduce((sum, prefix) => sum + sizeOf(prefix), 0n);

@@ -8,7 +8,7 @@ import { SharedNotary } from "./notary.js";
 import type { Skew } from "./process.js";
 import { Random } from "./random.js";
 import { Schedule } from "./schedule.js";
-import { unowned } from "./unowned.js";
+import { type Holding, spare, unowned } from "./unowned.js";
 import { Verdicts } from "./verdicts.js";
 import { Watch } from "./watch.js";
 
@@ -81,6 +81,13 @@ export class World {
     }
   }
 
+  /** Its machine is gone for good. */
+  async remove(node: SimNode): Promise<void> {
+    await node.end("stop");
+    this.lost.push(node);
+    this.nodes.splice(this.nodes.indexOf(node), 1);
+  }
+
   /** The state directory is lost: another machine, with another name, takes the place. */
   async replace(old: SimNode): Promise<void> {
     this.lost.push(old);
@@ -147,12 +154,19 @@ export class World {
 
   /** Leases' worth of space that is nobody's. */
   unowned(): number {
-    return unowned(
-      this.nodes.flatMap(({ publicKey, disk }) => {
-        const { cluster } = disk.last;
-        return cluster ? [{ publicKey, cluster }] : [];
-      }),
-    );
+    return unowned(this.#holdings());
+  }
+
+  /** Leases' worth of space that can still be given. */
+  spare(): number {
+    return spare(this.#holdings());
+  }
+
+  #holdings(): Holding[] {
+    return this.nodes.flatMap(({ publicKey, disk }) => {
+      const { cluster } = disk.last;
+      return cluster ? [{ publicKey, cluster }] : [];
+    });
   }
 
   /** The first node founds the cluster; again when no disk there is holds anything of it. */

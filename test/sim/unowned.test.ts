@@ -28,12 +28,14 @@ describe("unowned space", () => {
   it("is none where all nodes are there, and what a lost disk held", async () => {
     const world = await worldOf(9);
     expect([world.unowned(), slowlyUnowned(world)]).toEqual([0, 0]);
+    expect(world.spare()).toBe(256 - 9);
     for (const place of [3, 5]) {
       await world.nodes[place]!.end("power");
       await world.replace(world.nodes[place]!);
       await world.schedule.run(world.schedule.now + 30 * SECOND);
       expect(world.hasConverged()).toBe(true);
       expect(world.unowned()).toBe(slowlyUnowned(world));
+      expect(world.spare()).toBe(256 - 9 - world.unowned());
     }
     expect(world.unowned()).toBeGreaterThan(0);
   });
