@@ -158,6 +158,7 @@ export class Agent {
         join: config.join,
         reserved: config.staticPeers.flatMap(({ leases }) => leases.map(parsePrefix)),
         leases: config.leases,
+        sessions: config.sessions,
         ...((founds || config.networkGiven) && { network: config.network }),
         ...(founds && { leaseLength: config.subnetLen, leaseLength6: config.subnetLen6 }),
       },

@@ -43,6 +43,8 @@ export interface Config {
   readonly offloads: Offloads;
   /** How many leases to hold in each network. */
   readonly leases: number;
+  /** Mesh sessions this node opens by itself. Absent: as many as the cluster's size suggests. */
+  readonly sessions?: number;
   /** Whether the leases go back to their givers when the agent stops. */
   readonly release: boolean;
   /** May a policed TCP connection that began before the agent go on? */
@@ -154,6 +156,7 @@ export function loadConfig(
     socket: all.socket,
     ...(given.underlay && { underlay: given.underlay }),
     ...(given.mtu && { mtu: given.mtu }),
+    ...(given.sessions && { sessions: given.sessions }),
     ...(given.http && { http: given.http }),
   };
   checkTogether(config, where);

@@ -8,6 +8,7 @@ import { formatPrefix } from "../address.js";
 import { DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS } from "../core/flows.js";
 import { WeftError } from "../error.js";
 import { MAX_PROOFS as MAX_LEASES } from "../lease/bundle.js";
+import { OPENED } from "../mesh/neighbours.js";
 import type { Peer } from "../peer.js";
 import * as read from "./read.js";
 
@@ -107,6 +108,11 @@ export const settings = z.strictObject({
     group: "This node",
     value: "N",
     help: `leases to hold in each network, at most ${MAX_LEASES} in all (default: 1)`,
+  }),
+  sessions: one(read.wholeNumber(OPENED.least, OPENED.most)).register(flags, {
+    group: "This node",
+    value: "N",
+    help: "mesh sessions to open to others, who open as many (default: grows with the cluster)",
   }),
   release: one(read.yes).register(flags, {
     group: "This node",

@@ -9,6 +9,8 @@ import type { NodeRecord } from "./record.js";
 /** Sessions a node opens by itself; as many are opened to it. */
 export const FEWEST = 6;
 
+/** How many sessions a node can be told to open by itself: one on the ring and one across it, at least. */
+export const OPENED = { least: 2, most: 256 };
 /** Together with those that others open, about log2 n and a few. */
 export const fanout = (members: number): number =>
   Math.max(FEWEST, Math.ceil(Math.log2(members + 1) / 2) + 2);

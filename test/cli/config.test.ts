@@ -124,6 +124,8 @@ describe("a value is read strictly", () => {
     ["no-tso", "yes", '"yes" is neither true nor false'],
     ["no-gro", "1", '"1" is neither true nor false'],
     ["busy-poll", "1000001", "is not a whole number from 0 to 1000000"],
+    ["sessions", "1", "is not a whole number from 2 to 256"],
+    ["sessions", "257", "is not a whole number from 2 to 256"],
     ["flows", "100000", "is not a power of two"],
     ["flows", "32", "is not a whole number from 64 to 1048576"],
     ["busy-poll", "-1", "is not a whole number from 0 to 1000000"],
@@ -242,6 +244,7 @@ it("a switch is off in what may be used, and a file can name it without meaning 
   });
   expect(load({ "no-pick-up": "true" }).pickUp).toBe(false);
   expect(load({ "busy-poll": "50" }).busyPoll).toBe(50);
+  expect(load({}, "sessions: 4\n").sessions).toBe(4);
 });
 
 describe("a joiner learns the network", () => {
