@@ -17,6 +17,13 @@ import { blockToGive, firstLeases, freeBlocks } from "./space.js";
  */
 export const MAX_HANDS = 12;
 
+/**
+ * Grants in the journal, which is never shortened: who has made so many gives no more. And what is
+ * void: while so many are, others cannot make a node write down more. 8 MB and 2 MB on disk.
+ */
+export const MAX_JOURNAL = 16_384;
+export const MAX_VOID = 16_384;
+
 /** What a node must remember of its space. */
 export interface Ledger {
   /** Every grant made so far. */
@@ -59,6 +66,7 @@ interface Space {
 
 export class Allocator {
   readonly #parts: AllocatorParts;
+  #void: { readonly list: readonly string[]; readonly set: ReadonlySet<string> } | undefined;
 
   constructor(parts: AllocatorParts) {
     this.#parts = parts;
@@ -82,9 +90,15 @@ export class Allocator {
     return [...spaces, ...leases];
   }
 
-  /** For each network, log2 of the leases in the largest free block; null when none is free. */
+  /** Why this node gives no more, though it may have space. */
+  get exhausted(): WeftError | undefined {
+    return this.#parts.ledger().journal.length >= MAX_JOURNAL ? JOURNAL_FULL : undefined;
+  }
+
+  /** For each network, log2 of the leases in the largest block it can give; null when there is none. */
   get free(): (number | null)[] {
     return this.#networks.map((network) => {
+      if (this.exhausted) return null;
       const lengths = this.#freeIn(network).map(({ length }) => length);
       return lengths.length > 0 ? network.leaseLength - Math.min(...lengths) : null;
     });
@@ -131,7 +145,7 @@ export class Allocator {
       const unknown = gifts.filter((proof) => !have.includes(proof.at(-1)!.signature));
       proofs.push(...unknown);
       if (unknown.length > 0 || gifts.length >= MAX_PROOFS) continue;
-      const share = this.#share(network, sparing);
+      const share = this.exhausted ? undefined : this.#share(network, sparing);
       if (!share) continue;
       const prefix = formatPrefix(share);
       const grant = this.#sign(prefix, to, [...journal, ...grants]);
@@ -139,7 +153,7 @@ export class Allocator {
       proofs.push([...this.#owned(cluster, prefix)!.proof, grant]);
     }
     if (grants.length > 0) save({ journal: [...journal, ...grants] });
-    return proofs.length > 0 ? proofs.slice(0, MAX_GIVEN) : full(cluster);
+    return proofs.length > 0 ? proofs.slice(0, MAX_GIVEN) : (this.exhausted ?? full(cluster));
   }
 
   /** Signatures of the gifts from which this node's space and leases come. */
@@ -217,12 +231,11 @@ export class Allocator {
   /** `holder` has let go of these gifts. `leases` are what it last showed. */
   returned(holder: string, gifts: readonly string[], leases: readonly Proof[]): string[] {
     const { ledger, save } = this.#parts;
-    const { journal, void: before } = ledger();
-    const mine = journal.filter(
-      ({ to, signature }) =>
-        to === holder && gifts.includes(signature) && !before.includes(signature),
+    const { void: before } = ledger();
+    const mine = this.#given.filter(
+      ({ to, signature }) => to === holder && gifts.includes(signature),
     );
-    if (mine.length === 0) return [];
+    if (mine.length === 0 || !this.#canVoid) return [];
     const given = mine.map(({ signature }) => signature);
     const below = leases.flatMap((proof) => {
       const at = proof.findIndex(({ signature }) => given.includes(signature));
@@ -234,8 +247,7 @@ export class Allocator {
 
   /** The gifts among these that this node has let go of, or lost. */
   lost(proofs: readonly Proof[]): string[] {
-    const gone = this.#parts.ledger().void;
-    return proofs.map((proof) => proof.at(-1)!.signature).filter((one) => gone.includes(one));
+    return proofs.map((proof) => proof.at(-1)!.signature).filter((one) => this.#gone.has(one));
   }
 
   /**
@@ -270,18 +282,18 @@ export class Allocator {
 
   /** Nothing where it is this node; the proof's grant at `at` is the holder's gift. */
   #whoCanTake(holder: string, proof: Proof, at: number): string | undefined {
-    const { identity, ledger } = this.#parts;
+    const { identity } = this.#parts;
     if (at < 0) return holder;
     const mine = proof.findLastIndex(({ from }) => from === identity.publicKey);
     if (mine < 0) return proof[at]!.from;
-    const gone = ledger().void;
-    return proof.slice(mine, at).findLast(({ signature }) => !gone.includes(signature))?.to;
+    return proof.slice(mine, at).findLast(({ signature }) => !this.#gone.has(signature))?.to;
   }
 
   /**
    * Adds what was given to this node. The proofs have been checked, but for
    * this: what was taken back may be heard again, late or by a lie. Answers with
-   * the signatures of what this node does not need, and will never hold.
+   * the signatures of what this node does not need, and will never hold; what it cannot write down
+   * as such is as if it had not come.
    */
   accept(proofs: readonly Proof[]): string[] {
     const { ledger, save } = this.#parts;
@@ -295,10 +307,9 @@ export class Allocator {
       const space = missing > 0 ? here.filter((proof) => !isLease(proof)) : [];
       return [...space, ...here.filter(isLease).slice(0, missing)];
     });
-    const surplus = fresh
-      .filter((proof) => !taken.includes(proof))
-      .map((proof) => proof.at(-1)!.signature);
-    if (fresh.length > 0) {
+    const left = this.#canVoid ? fresh.filter((proof) => !taken.includes(proof)) : [];
+    const surplus = left.map((proof) => proof.at(-1)!.signature);
+    if (taken.length + surplus.length > 0) {
       save({
         spaces: [...spaces, ...taken.filter((proof) => !this.isLease(subnetOf(proof)))],
         leases: [...leases, ...taken.filter((proof) => this.isLease(subnetOf(proof)))],
@@ -315,7 +326,8 @@ export class Allocator {
   dropUnused(): Proof[] {
     const { ledger, save } = this.#parts;
     const { journal, spaces, void: before } = ledger();
-    const live = journal.filter(({ signature }) => !before.includes(signature)).map(prefixOf);
+    if (!this.#canVoid) return [];
+    const live = journal.filter(({ signature }) => !this.#gone.has(signature)).map(prefixOf);
     const unused = spaces.filter((proof) => {
       const space = prefixOf(proof.at(-1)!);
       return !live.some((prefix) => covers(space, prefix));
@@ -347,9 +359,8 @@ export class Allocator {
   /** The grants of this node to others that count. */
   get #given(): Grant[] {
     const { identity, ledger } = this.#parts;
-    const { journal, void: voided } = ledger();
-    const gone = new Set(voided);
-    return journal.filter(({ to, signature }) => to !== identity.publicKey && !gone.has(signature));
+    const isOther = ({ to }: Grant) => to !== identity.publicKey;
+    return ledger().journal.filter((one) => isOther(one) && !this.#gone.has(one.signature));
   }
 
   /** The last grant by another in each proof this node holds, each once. */
@@ -387,10 +398,10 @@ export class Allocator {
   /** What this receiver was given in a network, and was not taken back. */
   #gifts(network: Network, to: string): Proof[] {
     const { cluster, ledger } = this.#parts;
-    const { journal, void: gone } = ledger();
-    return journal.flatMap((grant) => {
-      if (grant.to !== to || !inside(network.prefix, grant.prefix)) return [];
-      const space = gone.includes(grant.signature) ? undefined : this.#owned(cluster, grant.prefix);
+    return ledger().journal.flatMap((grant) => {
+      if (grant.to !== to || this.#gone.has(grant.signature)) return [];
+      if (!inside(network.prefix, grant.prefix)) return [];
+      const space = this.#owned(cluster, grant.prefix);
       return space ? [[...space.proof, grant]] : [];
     });
   }
@@ -416,9 +427,8 @@ export class Allocator {
   /** What was given of a space, by the journal and by what others can prove. */
   *#taken(space: Prefix): Generator<Prefix> {
     const { identity, ledger, claims } = this.#parts;
-    const { journal, void: voided } = ledger();
-    const gone = new Set(voided);
-    for (const grant of journal) if (!gone.has(grant.signature)) yield prefixOf(grant);
+    const gone = this.#gone;
+    for (const grant of ledger().journal) if (!gone.has(grant.signature)) yield prefixOf(grant);
     for (const proof of claims()) {
       const first = proof.find(
         (grant) =>
@@ -432,16 +442,33 @@ export class Allocator {
 
   /** A grant of space that was given before, and taken back, stands above the earlier one. */
   #sign(prefix: string, to: string, journal: readonly Grant[]): Grant {
-    const { identity, cluster, ledger } = this.#parts;
-    const gone = ledger().void;
+    const { identity, cluster } = this.#parts;
     const space = parsePrefix(prefix);
     const rounds = journal
-      .filter((grant) => gone.includes(grant.signature) && overlaps(prefixOf(grant), space))
+      .filter((grant) => this.#gone.has(grant.signature) && overlaps(prefixOf(grant), space))
       .map(({ round }) => round + 1);
     const sequence = (journal.at(-1)?.sequence ?? 0) + 1;
     return signGrant(identity, cluster, { prefix, to, sequence, round: Math.max(0, ...rounds) });
   }
+
+  /** What counts no more, to be looked up. */
+  get #gone(): ReadonlySet<string> {
+    const list = this.#parts.ledger().void;
+    if (this.#void?.list !== list) this.#void = { list, set: new Set(list) };
+    return this.#void.set;
+  }
+
+  /** Whether this node can write down more that counts no more, at the wish of others. */
+  get #canVoid(): boolean {
+    return this.#parts.ledger().void.length < MAX_VOID;
+  }
 }
+
+const JOURNAL_FULL = new WeftError(
+  "JOURNAL_FULL",
+  `a node that was asked has given ${MAX_JOURNAL} times, as often as it can write down, and gives no more`,
+  "other nodes with space still give; its log says who asked so often",
+);
 
 const full = ({ genesis }: Cluster): WeftError =>
   new WeftError(

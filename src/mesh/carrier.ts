@@ -130,7 +130,7 @@ export class Carrier {
 const placeOf = (peer: string, to: string): string => `${peer} ${to}`;
 
 /** What was refused for such a reason, another node may grant. */
-const CARRIED = new Set(["NETWORK_FULL", "NOT_HERE", "NOT_NOW", "UNSEEN"]);
+const CARRIED = new Set(["NETWORK_FULL", "NOT_HERE", "NOT_NOW", "UNSEEN", "JOURNAL_FULL"]);
 
 /** Both lists as one set, up to what a message can hold. */
 export const union = (a: readonly string[], b: readonly string[]): string[] =>

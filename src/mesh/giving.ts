@@ -27,6 +27,8 @@ export const HALVED = { burst: 8, rate: 0.2 };
  * single leases; while so many were given anything, others get it only for themselves, not through a carrier.
  */
 export const MAX_UNSEEN = { space: 2, all: 32 };
+/** Returns that are taken of one peer, at once and per second after that: each is a write to disk. */
+export const RETURNED = { burst: 16, rate: 1 / 60 };
 /** How long after a change of the free space the others are told, in milliseconds: more may change. */
 export const FREE_SAID_AFTER = 1_000;
 /** A session with a member that lasted so long, in milliseconds, has brought what this node's disk does not know. */
@@ -73,6 +75,7 @@ export class Giving {
   readonly #parts: GivingParts;
   readonly #halved: Budget;
   readonly #asked: { readonly own: Budgets; readonly others: Budgets };
+  readonly #returned: Budgets;
   /** A gift that may have been lost on its way, and the id of the node that is to be told of it again. */
   #reminder: { readonly id: string; readonly proof: Proof } | undefined;
   #isSure: boolean;
@@ -87,6 +90,7 @@ export class Giving {
     this.#parts = parts;
     const { clock } = parts;
     this.#asked = { own: new Budgets(clock, ASKED.own), others: new Budgets(clock, ASKED.others) };
+    this.#returned = new Budgets(clock, RETURNED);
     this.#halved = new Budget(clock, HALVED.burst, HALVED.rate);
     this.#isSure = !restarted;
   }
@@ -158,6 +162,7 @@ export class Giving {
   /** Only the holder itself can say so, and it has written it down before. */
   returned({ peer }: Session, { gifts }: Return): void {
     const { allocator, log, member } = this.#parts;
+    if (!this.#returned.of(peer.id).spend(1)) return;
     const prefixes = allocator.returned(peer.publicKey, gifts, member(peer.id)?.leases ?? []);
     if (prefixes.length === 0) return;
     log.info(`got back ${prefixes.join(", ")}`, { id: peer.id });

@@ -4,9 +4,11 @@
  * are answered in giving.ts.
  */
 import { WeftError } from "../error.js";
+import { MAX_JOURNAL } from "../lease/allocator.js";
 import { Asker } from "../lease/asker.js";
 import { flawOfGift, type Proof, subnetOf } from "../lease/grant.js";
 import { freshNonce, isWord } from "../lease/word.js";
+import { Budgets } from "./budgets.js";
 import { Carrier, type Errand } from "./carrier.js";
 import { oneOf } from "./clock.js";
 import { Giving, type GivingParts } from "./giving.js";
@@ -19,6 +21,8 @@ import type { Vacancies } from "./vacancies.js";
 
 /** Nodes with space that are dialled at one time to be asked. */
 export const SOUGHT = 3;
+/** Gifts for which it did not ask that this node looks at, of one peer, at once and per second after that. */
+export const UNASKED = { burst: 16, rate: 1 / 60 };
 /** How long a node that gives everything back looks for those whom it has to tell, and how often, in milliseconds. */
 export const FAREWELL = { most: 5_000, every: 100 };
 
@@ -60,6 +64,7 @@ export class Leasing {
   #unsure: Set<string> | undefined;
   #nonce = "";
   #isLeaving = false;
+  readonly #unasked: Budgets;
   /** Gifts that this node does not hold, by the id of the giver, who is to be told. */
   readonly #declined = new Map<string, string[]>();
 
@@ -67,6 +72,7 @@ export class Leasing {
     const { clock, identity, log, sessions, vacancies } = parts;
     this.#parts = parts;
     this.#options = options;
+    this.#unasked = new Budgets(clock, UNASKED);
     this.#asker = new Asker({ clock, request: () => this.#ask() });
     const carrier = new Carrier({ clock, log, own: identity.id, sessions, vacancies });
     this.#carrier = carrier;
@@ -152,6 +158,11 @@ export class Leasing {
     if (allocator.needs.length > 0) return `this node has no lease: ${state}`;
     const { wanted } = this.#options;
     return `this node has ${held().length} leases, and is to have ${wanted} in each network: ${state}`;
+  }
+
+  /** Why this node gives nothing any more. */
+  get exhausted(): string | undefined {
+    return this.#parts.allocator.exhausted && EXHAUSTED;
   }
 
   received(session: Session, message: LeaseMessage) {
@@ -251,6 +262,7 @@ export class Leasing {
     const flaw = () => proofs.map((proof) => flawOfGift(cluster, to, proof)).find(Boolean);
     if (to !== identity.publicKey) return this.#handBack(session, to, message, flaw);
     if (this.#unsure) return;
+    if (!this.#isAwaited(session) && !this.#unasked.of(session.peer.id).spend(1)) return;
     const why = flaw();
     if (why) return session.close(forged(why));
     const wasDone = this.#isDone;
@@ -367,6 +379,8 @@ export class Leasing {
 
 const CUT_OFF =
   "this node was cut off for longer than its lease lasts, and does not use it until the node that gave it confirms that it was not taken back; if that one is gone for good, move the state directory away to join anew";
+
+const EXHAUSTED = `this node has given space ${MAX_JOURNAL} times, as often as it can write down, and gives no more: others still give`;
 
 const TAKEN_BACK =
   "what this node was given was taken back, or given to another: it asks for another lease";

@@ -8,7 +8,7 @@ import {
   parsePrefix,
   prefixOf,
 } from "../../src/address.js";
-import { MAX_HANDS } from "../../src/lease/allocator.js";
+import { MAX_HANDS, MAX_JOURNAL, MAX_VOID } from "../../src/lease/allocator.js";
 import { clusterOf, genesisSchema } from "../../src/lease/genesis.js";
 import {
   flaw,
@@ -201,6 +201,68 @@ describe("an owner of space", () => {
     const [proof] = giver.give(identity(99));
     expect(proof).toHaveLength(MAX_HANDS + 1);
     expect(flaw(long, identity(99).publicKey, proof!)).toBeUndefined();
+  });
+});
+
+describe("what others can make a node write down", () => {
+  /** Given and returned `n` times. */
+  const worn = (n: number): Owner => {
+    const owner = new Owner();
+    const { publicKey: to } = identity(9);
+    const journal: Grant[] = Array.from({ length: n }, (_, i) => ({
+      prefix: "10.244.255.0/24",
+      from: founder.publicKey,
+      to,
+      sequence: i + 1,
+      round: i,
+      signature: i.toString(16).padStart(128, "0"),
+    }));
+    owner.disk = { ...owner.disk, journal, void: journal.map(({ signature }) => signature) };
+    return owner;
+  };
+
+  it("ends with the journal: then it gives no more, says so, and still knows what it gave", () => {
+    const owner = worn(MAX_JOURNAL - 1);
+    expect(owner.allocator.free).toEqual([8]);
+    const gift = owner.give(identity(2));
+    expect(owner.allocator.free).toEqual([null]);
+    expect(owner.allocator.exhausted).toMatchObject({ code: "JOURNAL_FULL" });
+    expect(() => owner.give(identity(3))).toThrow("gives no more");
+    expect(owner.give(identity(2))).toEqual(gift);
+    expect(owner.disk.journal).toHaveLength(MAX_JOURNAL);
+    owner.allocator.take();
+    expect(owner.disk.leases).toHaveLength(1);
+  });
+
+  it("ends with what is void: then it takes no return, and its receiver stays its owner", () => {
+    const owner = worn(MAX_VOID - 1);
+    const [first, second] = [identity(2), identity(3)];
+    const [gift] = owner.give(first);
+    owner.disk = { ...owner.disk, journal: owner.disk.journal.slice(-1) };
+    const [other] = owner.give(second);
+    const returned = (to: typeof first, proof: Proof) =>
+      owner.allocator.returned(to.publicKey, [proof.at(-1)!.signature], []);
+    expect(returned(first, gift!)).toEqual([subnetOf(gift!)]);
+    expect(returned(second, other!)).toEqual([]);
+    expect(owner.disk.void).toHaveLength(MAX_VOID);
+    expect(owner.allocator.unseen).toEqual([other]);
+  });
+
+  it("ends for gifts that it does not need as well: they are as if they had not come", () => {
+    const giver = new Owner();
+    const receiver = new Owner(identity(2));
+    receiver.allocator.accept(giver.give(receiver.identity));
+    receiver.allocator.take();
+    const gift = (n: number) => {
+      const { publicKey: to } = receiver.identity;
+      return [signGrant(founder, cluster, { prefix: `10.244.${n}.0/24`, to, sequence: n })];
+    };
+    expect(receiver.allocator.accept([gift(3)])).toHaveLength(1);
+    receiver.disk = { ...receiver.disk, void: worn(MAX_VOID).disk.void };
+    const before = receiver.disk;
+    expect(receiver.allocator.accept([gift(4)])).toEqual([]);
+    expect(receiver.allocator.dropUnused()).toEqual([]);
+    expect(receiver.disk).toBe(before);
   });
 });
 

@@ -1,6 +1,6 @@
 /** How whole nodes come to leases and lose them, on a hand-moved clock and an in-memory network. */
 import { describe, expect, it } from "vitest";
-import { parsePrefix } from "../../src/address.js";
+import { formatPrefix, parsePrefix } from "../../src/address.js";
 import { ASK_AGAIN } from "../../src/lease/asker.js";
 import { FENCE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf } from "../../src/lease/genesis.js";
@@ -13,9 +13,10 @@ import {
   HALVED,
   MAX_UNSEEN,
   REMIND_EVERY,
+  RETURNED,
 } from "../../src/mesh/giving.js";
 import { Identity } from "../../src/mesh/identity.js";
-import { FAREWELL } from "../../src/mesh/leasing.js";
+import { FAREWELL, UNASKED } from "../../src/mesh/leasing.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { type Message, parseMessage } from "../../src/mesh/message.js";
 import type { Connection } from "../../src/mesh/transport.js";
@@ -464,6 +465,57 @@ describe("a liar", () => {
     world.clock.run(5_000);
     expect(b.mesh.self().leases).toHaveLength(1);
     expect(a.mesh.members().map(({ name }) => name)).toEqual(["h2"]);
+  });
+
+  it("that asks and returns, again and again, makes a node write so often and no more", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    world.clock.run(1_000);
+    const liar = new Stranger(world);
+    liar.connect();
+    const me = liar.identity.publicKey;
+    const gifts = new Set<string>();
+    for (let n = 0; n < 100; n++) {
+      liar.say(ask(me, "liar"));
+      world.clock.run(1_000);
+      for (const text of liar.heard.splice(0)) {
+        const said = parseMessage(text)!;
+        if (said.type === "lease-grant") gifts.add(said.proofs[0]!.at(-1)!.signature);
+      }
+      liar.say({ type: "lease-return", gifts: [...gifts].slice(-1) });
+      world.clock.run(1_000);
+    }
+    const { journal } = a.disk.load()!.cluster!;
+    expect(gifts.size).toBe(journal.length - 1);
+    expect(gifts.size).toBeGreaterThan(RETURNED.burst);
+    expect(gifts.size).toBeLessThanOrEqual(RETURNED.burst + 200 * RETURNED.rate + 2);
+  });
+
+  it("that gives what is not needed, again and again, makes a node write so often and no more", async () => {
+    const world = new World();
+    const a = await world.node(1, []);
+    world.clock.run(1_000);
+    const liar = new Stranger(world);
+    liar.connect();
+    liar.say(ask(liar.identity.publicKey, "liar"));
+    world.clock.run(100);
+    const { genesis, journal } = a.disk.load()!.cluster!;
+    const space = journal.at(-1)!;
+    const { base } = parsePrefix(space.prefix);
+    for (let n = 0; n < 60; n++) {
+      const prefix = formatPrefix({ family: 4, base: base + (BigInt(n) << 8n), length: 24 });
+      const sequence = n + 1;
+      const grant = signGrant(liar.identity, clusterOf(genesis), {
+        prefix,
+        to: keyOf(a),
+        sequence,
+      });
+      liar.say({ type: "lease-grant", proofs: [[space, grant]] });
+      world.clock.run(10);
+    }
+    expect(a.disk.load()!.cluster!.void).toHaveLength(UNASKED.burst);
+    expect(a.mesh.self().leases).toEqual(["10.244.1.0/24"]);
+    expect(liar.isClosed).toBe(false);
   });
 
   it("cannot open the fence of another: neither with its old grant nor with a word that is none", async () => {
