@@ -104,7 +104,7 @@ export class Membership {
       own,
       members,
       sessions,
-      heard: (id) => latest(this.#learned.get(id), this.#paths?.answeredAt(id)),
+      heard: (id) => latest(this.#learned.get(id), this.#paths?.heardAt(id)),
       renew: () => disk.safely(() => this.publish({ isAwaited: true })),
       tell: (session, ids) => this.#gossip.tell(session, ids),
       seek: (session, versions) => this.#gossip.received(session, { type: "heard", versions }),
@@ -322,11 +322,12 @@ export class Membership {
     this.#ownRecord.publish(occasion);
   }
 
-  /** This node is elsewhere now. */
+  /** This node is elsewhere now. Its neighbours hear that it lives before its sessions stand again. */
   relocated(): void {
-    const { disk, tunnel } = this.#parts;
+    const { disk, links, tunnel } = this.#parts;
     this.#members.refit(tunnel());
     disk.safely(() => this.publish());
+    for (const { peer } of links.open()) this.#paths?.look(peer.id);
   }
 
   get policy(): ClusterPolicy | undefined {

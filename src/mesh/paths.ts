@@ -143,8 +143,8 @@ export class Paths {
     this.#knocks.at(id);
   }
 
-  answeredAt(id: string): number | undefined {
-    return this.#reaches.get(id)?.answeredAt;
+  heardAt(id: string): number | undefined {
+    return this.#reaches.get(id)?.heardAt;
   }
 
   /** How packets for this member go now. */
@@ -362,6 +362,7 @@ export class Paths {
   /** A node's packets come from where its probes come from. */
   #proved(origin: Reach, { kind }: Probe, from: string): void {
     const now = this.#now;
+    origin.heardAt = now;
     this.#passing.add(origin);
     const host = hostOf(from);
     const isOther = host !== hostOf(origin.record.vtep);

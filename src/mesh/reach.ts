@@ -38,9 +38,12 @@ export class Reach {
   /** When packets went to it last, and when it was probed last. */
   busyAt: number | undefined;
   probedAt: number | undefined;
-  /** When it answered a probe last. */
+  /** When it answered a probe last, and when it made itself heard last: that, or a probe of its own. */
   answeredAt: number | undefined;
+  heardAt: number | undefined;
   #own: Way;
+  /** Where its last probe came straight from, if that is not its own endpoint. */
+  #elsewhere: Way | undefined;
   readonly #learned = new Map<string, Way>();
   readonly #vias = new Map<string, Way>();
   #firstProbedAt: number | undefined;
@@ -76,7 +79,9 @@ export class Reach {
 
   /** A probe came straight from this endpoint. True when it is worth trying. */
   heardFrom(endpoint: string, now: number): boolean {
-    if (endpoint === this.record.vtep) return !this.#own.works;
+    const isOwn = endpoint === this.record.vtep;
+    this.#elsewhere = isOwn ? undefined : new Way({ kind: "learned", endpoint }, now);
+    if (isOwn) return !this.#own.works;
     if (this.#own.isSound) return false;
     const known = this.#learned.get(endpoint);
     if (known) known.mentionedAt = now;
@@ -126,6 +131,7 @@ export class Reach {
   answered(way: Way, now: number, tookMs: number): void {
     way.answered(now, tookMs);
     this.answeredAt = now;
+    this.heardAt = now;
     if (way === this.#own) this.#forgetProofs();
   }
 
@@ -149,9 +155,12 @@ export class Reach {
     );
   }
 
-  /** The ways on which one answer shows that it lives: the one in use, and straight, where chance takes least. */
+  /**
+   * The ways on which one answer shows that it lives: the one in use, straight, where chance takes
+   * least, and to where it was heard last: it may have moved there.
+   */
   toKnock(): Set<Way> {
-    return new Set([this.used ?? this.#own, this.#own]);
+    return new Set([this.used ?? this.#own, this.#own, this.#elsewhere ?? this.#own]);
   }
 
   /** The ways to probe now: the straight ones, and those through others while these are not sound. */

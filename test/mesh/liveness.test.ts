@@ -217,6 +217,23 @@ describe("pauses", () => {
   );
 });
 
+describe("moves", () => {
+  it("are hardly ever deaths, even where every second segment is lost and news takes a while to get round", async () => {
+    const cluster = await new Cluster(40, 0.05).come();
+    cluster.world.network.loss = 0.5;
+    await cluster.run(30_000);
+    const movers = cluster.nodes.slice(0, 24);
+    for (const node of movers) {
+      await node.move();
+      await cluster.run(5_000);
+    }
+    await cluster.run(30_000);
+    // Of all that could hold one of them for dead. Without knocks from where it is now: one in five.
+    const dead = movers.flatMap((node) => cluster.deaths(node)).length;
+    expect(dead / (movers.length * 39)).toBeLessThan(0.05);
+  }, 120_000);
+});
+
 describe("a peer that doubts", () => {
   /** Three nodes, and a stranger with a session to the first. */
   async function three() {
