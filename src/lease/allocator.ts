@@ -8,7 +8,15 @@ import { WeftError } from "../error.js";
 import { type Identity, nodeId } from "../mesh/identity.js";
 import { MAX_PROOFS } from "./bundle.js";
 import { type Cluster, describe, inside, type Network } from "./genesis.js";
-import { type Grant, MAX_GIVEN, type Proof, prefixOf, signGrant, subnetOf } from "./grant.js";
+import {
+  type Grant,
+  MAX_GIVEN,
+  type Proof,
+  prefixOf,
+  sequenceAt,
+  signGrant,
+  subnetOf,
+} from "./grant.js";
 import { blockToGive, firstLeases, freeBlocks } from "./space.js";
 
 /**
@@ -43,6 +51,8 @@ export interface AllocatorParts {
   readonly wanted: number;
   /** Space that is never given. */
   readonly reserved: readonly Prefix[];
+  /** Milliseconds since the epoch. */
+  now(): number;
   ledger(): Ledger;
   /** The proofs that other nodes show. What they prove is not given, whatever the journal says. */
   claims(): Iterable<Proof>;
@@ -442,12 +452,12 @@ export class Allocator {
 
   /** A grant of space that was given before, and taken back, stands above the earlier one. */
   #sign(prefix: string, to: string, journal: readonly Grant[]): Grant {
-    const { identity, cluster } = this.#parts;
+    const { identity, cluster, now } = this.#parts;
     const space = parsePrefix(prefix);
     const rounds = journal
       .filter((grant) => this.#gone.has(grant.signature) && overlaps(prefixOf(grant), space))
       .map(({ round }) => round + 1);
-    const sequence = (journal.at(-1)?.sequence ?? 0) + 1;
+    const sequence = Math.max((journal.at(-1)?.sequence ?? 0) + 1, sequenceAt(now()));
     return signGrant(identity, cluster, { prefix, to, sequence, round: Math.max(0, ...rounds) });
   }
 

@@ -12,6 +12,9 @@ import { type Cluster, inside } from "./genesis.js";
 /** More than the halvings between the largest network and the smallest lease in use. */
 export const MAX_CHAIN = 32;
 export const MAX_SEQUENCE = 2 ** 31 - 1;
+/** The seconds of sequences count from the beginning of 2020, to 2087: a clock that is far ahead leaves room for grants. */
+const FIRST_SECOND = 1_577_836_800;
+const LAST_TIMED = MAX_SEQUENCE - 2 ** 24;
 /** Of proofs in one answer to a request. */
 export const MAX_GIVEN = 8;
 
@@ -20,7 +23,7 @@ export const grantSchema = z.strictObject({
   /** Public keys of the giver and the receiver. */
   from: field.publicKey,
   to: field.publicKey,
-  /** The giver's own count of its grants. */
+  /** Higher with each grant of its giver, and no lower than `sequenceAt` of the giver's time of day. */
   sequence: z.int().min(1).max(MAX_SEQUENCE),
   /** How often the giver has taken this space back before. */
   round: z.int().min(0).max(MAX_SEQUENCE),
@@ -47,6 +50,10 @@ export function signGrant(
   const grant = { prefix, from: giver.publicKey, to, sequence, round };
   return { ...grant, signature: giver.sign(signedText(cluster, grant)) };
 }
+
+/** The sequence of a grant that is made now, unless its giver has used it: so grants of several givers show which is older. */
+export const sequenceAt = (now: number): number =>
+  Math.min(Math.max(Math.floor(now / 1000) - FIRST_SECOND, 1), LAST_TIMED);
 
 /** What is wrong with `holder`'s proof of a lease, or nothing. The five points are those of docs/leases.md. */
 export function flaw(

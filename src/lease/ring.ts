@@ -13,11 +13,14 @@ export const order = (a: Proof, b: Proof): number =>
   compare(a, b, (one, other) => other.round - one.round || one.sequence - other.sequence);
 
 /**
- * Negative when `a` is older than `b`, of whatever subnets. Rounds say nothing of
- * that: who gives space back and asks again has a later round, and is younger.
+ * Negative when `a` is older than `b`, of whatever subnets. A proof is as old as
+ * the youngest of its grants: a sequence says when its giver made it, or later.
+ * Rounds say nothing of that: who gives space back and asks again is younger.
  */
 export const seniority = (a: Proof, b: Proof): number =>
-  compare(a, b, (one, other) => one.sequence - other.sequence);
+  latest(a) - latest(b) || compare(a, b, (one, other) => one.sequence - other.sequence);
+
+const latest = (proof: Proof): number => Math.max(...proof.map(({ sequence }) => sequence));
 
 export const oldest = (proofs: readonly Proof[]): Proof =>
   proofs.reduce((old, proof) => (seniority(old, proof) <= 0 ? old : proof));

@@ -116,6 +116,7 @@ export class Membership {
       cluster,
       wanted,
       reserved: options.reserved ?? [],
+      now: () => clock.now(),
       ledger: () => disk.cluster,
       claims: () => members.proofs(),
       save: (change) => disk.saveCluster(change as Partial<ClusterState>),

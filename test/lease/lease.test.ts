@@ -14,12 +14,15 @@ import {
   flaw,
   flawOfGift,
   type Grant,
+  grantSchema,
   type Proof,
+  sequenceAt,
   signGrant,
   subnetOf,
 } from "../../src/lease/grant.js";
 import { oldest, order, seniority } from "../../src/lease/ring.js";
 import { blockToGive, firstLeases, freeBlocks, sizeOf } from "../../src/lease/space.js";
+import { MAX_TIME } from "../../src/mesh/record.js";
 import { cluster, founder, identity, network, Owner, proofFor } from "../mesh/cluster.js";
 import { seed } from "../mesh/seed.js";
 import { ageOf, settle } from "./slow-ring.js";
@@ -114,6 +117,28 @@ describe("an owner of space", () => {
     expect(() => owner.give(identity(4))).toThrow(
       expect.objectContaining({ code: "NETWORK_FULL" }),
     );
+  });
+
+  it("says of each grant when it was made, later than the one before though its clock was set back", () => {
+    const owner = new Owner();
+    const morning = Date.UTC(2026, 0, 1);
+    for (const [n, now] of [morning, morning, morning + 60_000, 0].entries()) {
+      owner.now = now;
+      owner.give(identity(n + 1));
+    }
+    const first = sequenceAt(morning);
+    expect(owner.disk.journal.map(({ sequence }) => sequence)).toEqual(
+      [0, 1, 60, 61].map((more) => first + more),
+    );
+  });
+
+  it("gives on though its clock was at the end of time", () => {
+    const owner = new Owner();
+    owner.now = MAX_TIME;
+    owner.give(identity(1));
+    const [proof] = owner.give(identity(2));
+    expect(flawOfGift(cluster, identity(2).publicKey, proof!)).toBeUndefined();
+    expect(grantSchema.safeParse(proof![0]).success).toBe(true);
   });
 
   it("gives the same to the same identity, also after a crash", () => {

@@ -35,7 +35,8 @@ export function settle(claims: Iterable<Claim>): Ring {
 }
 
 /** A text that sorts proofs by their age, the oldest first. */
-export const ageOf = (proof: Proof): string =>
-  proof
-    .map(({ sequence, signature }) => `${String(sequence).padStart(10, "0")} ${signature}`)
-    .join("\n");
+export const ageOf = (proof: Proof): string => {
+  const sequences = proof.map(({ sequence }) => String(sequence).padStart(10, "0"));
+  const grants = proof.map(({ signature }, i) => `${sequences[i]} ${signature}`);
+  return [[...sequences].sort().at(-1), ...grants].join("\n");
+};

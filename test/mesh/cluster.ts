@@ -20,6 +20,7 @@ export class Owner {
   reserved: Prefix[] = [];
   claims: Proof[] = [];
   full = false;
+  now = 0;
   wanted = 1;
   allocator = this.#start();
 
@@ -40,6 +41,7 @@ export class Owner {
       cluster: this.of,
       reserved: this.reserved,
       wanted: this.wanted,
+      now: () => this.now,
       ledger: () => this.disk,
       claims: () => this.claims,
       save: (change) => {

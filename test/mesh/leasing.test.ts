@@ -214,7 +214,8 @@ describe("a founder restored from a backup", () => {
     expect(all).toHaveLength(4);
     expect(new Set(all).size).toBe(4);
     const { journal } = backup.load()!.cluster!;
-    expect(journal.map(({ sequence }) => sequence)).toEqual(journal.map((_, i) => i + 1));
+    const sequences = journal.map(({ sequence }) => sequence);
+    expect(sequences).toEqual([...new Set(sequences)].sort((a, b) => a - b));
   });
 
   it("gives after minutes alone, since the others may be gone for good; if they are not, who loses gets another lease", async () => {

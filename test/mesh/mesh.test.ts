@@ -441,16 +441,18 @@ describe("a copied state directory", () => {
 
 describe("a member that lies", () => {
   /** Joins as a real node does, and then says what it likes. */
-  async function liar() {
+  async function liar({ through = 1, others = [] as number[] } = {}) {
     const world = new World();
     const a = await world.node(1, []);
     const b = await world.node(2, [1]);
+    world.clock.run(5_000);
+    for (const n of others) await world.node(n, [1]);
     world.clock.run(5_000);
     const me = identity(66);
     const heard: Message[] = [];
     let connection!: Connection;
     const connect = () => {
-      world.network.host("192.0.2.66").dial("192.0.2.1:6783", (result) => {
+      world.network.host("192.0.2.66").dial(`192.0.2.${through}:6783`, (result) => {
         connection = result as Connection;
         connection.open({ message: (text) => void heard.push(parseMessage(text)!), closed() {} });
         const instance = "66".repeat(16);
@@ -488,13 +490,14 @@ describe("a member that lies", () => {
       signGrant(me, clusterOf(genesis), { prefix, to: me.publicKey, sequence: 1 }),
     ];
     const space = grant.proofs[0]!;
-    const proof = within(space, "10.244.64.0/24");
+    const lowest = space.at(-1)!.prefix.replace(/\d+$/, "24");
+    const proof = within(space, lowest);
     /** Gives it all back, and is given it again. */
     const again = (): Proof => {
       say({ type: "lease-return", gifts: [space.at(-1)!.signature] });
       const grant = ask();
       if (grant?.type !== "lease-grant") throw new Error("nothing is given again");
-      return within(grant.proofs[0]!, "10.244.64.0/24");
+      return within(grant.proofs[0]!, lowest);
     };
     return { world, a, b, me, heard, say, connect, genesis, proof, again, records };
   }
@@ -574,6 +577,17 @@ describe("a member that lies", () => {
         expect(b.mesh.members().map(({ name }) => name)).toEqual(["h1"]);
         expect(a.mesh.problems().join()).toMatch("two nodes claim the");
       }
+    }
+  });
+
+  it("cannot do so either with a lease from who was here before", async () => {
+    const { a, b, me, say, genesis, proof } = await liar({ through: 2, others: [3] });
+    expect(nodeId(proof[0]!.to)).toBe(b.mesh.self().id);
+    const before = a.mesh.members().find(({ name }) => name === "h3")!;
+    say({ type: "records", records: [said(me, genesis, { leases: [proof], name: "h3" })] });
+    for (const { mesh } of [a, b]) {
+      expect(mesh.members().find(({ name }) => name === "h3")?.id).toBe(before.id);
+      expect(mesh.problems().join()).toMatch("two nodes claim the name h3");
     }
   });
 
