@@ -11,6 +11,7 @@ import { type Cluster, describe, inside, type Network } from "./genesis.js";
 import {
   type Grant,
   MAX_GIVEN,
+  MAX_TAKEN,
   type Proof,
   prefixOf,
   sequenceAt,
@@ -42,6 +43,8 @@ export interface Ledger {
   readonly leases: readonly Proof[];
   /** Signatures of the grants below this node that count no more. */
   readonly void: readonly string[];
+  /** Of these, the last that were taken back: `MAX_TAKEN`. */
+  readonly taken: readonly string[];
 }
 
 export interface AllocatorParts {
@@ -266,8 +269,7 @@ export class Allocator {
    * take the rest.
    */
   takeBack(holder: string, leases: readonly Proof[]): Set<string> {
-    const { ledger, save } = this.#parts;
-    const { journal, void: before } = ledger();
+    const { journal, void: before } = this.#parts.ledger();
     const gone = new Set(before);
     const others = new Set<string>();
     for (const proof of leases) {
@@ -277,17 +279,27 @@ export class Allocator {
       else for (const { signature } of proof.slice(at)) gone.add(signature);
     }
     for (const { to, signature } of journal) if (to === holder) gone.add(signature);
-    if (gone.size > before.length) save({ void: [...gone] });
+    this.#took([...gone].slice(before.length));
     return others;
   }
 
-  /** Takes back what this node gave to the node of this id, of which there is no record. Answers with the prefixes. */
+  /** What counts of what this node gave to the node of this id, as prefixes. */
+  givenTo(id: string): string[] {
+    return this.#given.filter(({ to }) => nodeId(to) === id).map(({ prefix }) => prefix);
+  }
+
+  /** Takes that back from one of which there is no record. Answers with the prefixes. */
   takeBackFrom(id: string): string[] {
-    const { ledger, save } = this.#parts;
     const gifts = this.#given.filter(({ to }) => nodeId(to) === id);
-    if (gifts.length === 0) return [];
-    save({ void: [...ledger().void, ...gifts.map(({ signature }) => signature)] });
+    this.#took(gifts.map(({ signature }) => signature));
     return gifts.map(({ prefix }) => prefix);
+  }
+
+  #took(gone: readonly string[]): void {
+    const { ledger, save } = this.#parts;
+    const { void: before, taken } = ledger();
+    if (gone.length === 0) return;
+    save({ void: [...before, ...gone], taken: [...taken, ...gone].slice(-MAX_TAKEN) });
   }
 
   /** Nothing where it is this node; the proof's grant at `at` is the holder's gift. */

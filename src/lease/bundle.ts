@@ -6,7 +6,8 @@ import { z } from "zod";
 import { type Grant, grantSchema, MAX_CHAIN, type Proof } from "./grant.js";
 
 export const MAX_PROOFS = 16;
-export const MAX_BUNDLED = 64;
+/** Grants, of 300 bytes each: so many that a record has room for them. */
+export const MAX_BUNDLED = 44;
 
 export const bundleSchema = z.strictObject({
   grants: z.array(grantSchema.omit({ from: true })).max(MAX_BUNDLED),
@@ -39,6 +40,16 @@ export function bundle(proofs: readonly Proof[]): Bundle {
     return grants.push(grant) - 1;
   };
   return { proofs: proofs.map((proof) => proof.map(place)), grants };
+}
+
+/** The first of these proofs, as many as there is room for. */
+export function fitting(proofs: readonly Proof[]): Proof[] {
+  const grants = new Set<string>();
+  const room = proofs.findIndex((proof) => {
+    for (const { signature } of proof) grants.add(signature);
+    return grants.size > MAX_BUNDLED;
+  });
+  return proofs.slice(0, room < 0 ? MAX_PROOFS : Math.min(room, MAX_PROOFS));
 }
 
 /** The proofs again; nothing when a place is empty. */

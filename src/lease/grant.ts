@@ -15,6 +15,8 @@ export const MAX_SEQUENCE = 2 ** 31 - 1;
 /** The seconds of sequences count from the beginning of 2020, to 2087: a clock that is far ahead leaves room for grants. */
 const FIRST_SECOND = 1_577_836_800;
 const LAST_TIMED = MAX_SEQUENCE - 2 ** 24;
+/** Grants taken back that a record names: the last ones. */
+export const MAX_TAKEN = 64;
 /** Of proofs in one answer to a request. */
 export const MAX_GIVEN = 8;
 

@@ -17,6 +17,8 @@ const clusterState = z.strictObject({
   leases: z.array(proofSchema),
   /** Signatures of the grants below this node that count no more. */
   void: z.array(signature).default([]),
+  /** Of these, the last that an operator had this node take back. */
+  taken: z.array(signature).default([]),
   /** When another node last heard this one, in milliseconds since the epoch. */
   heard: z.int().min(0).default(0),
   /** The version of the own record that was published last. */

@@ -35,27 +35,41 @@ export class Forgetting {
 
   /** As `Mesh.forget`. */
   forget(name: string, certain: boolean): string[] {
-    const { log, own, members, links, leasing, publish } = this.#parts;
+    const { own, members, links, leasing, publish } = this.#parts;
     const found = this.#find(name);
-    const { owner, leases } = found;
-    if (found.id === own || links.to(found.id)) throw alive(name);
+    if (!found) return this.#forgetUnseen(name, certain);
+    const { id, owner, leases } = found;
+    if (id === own || links.to(id)) throw alive(name);
     if (!certain) this.#makeSure(found);
     const [other] = leasing.takeBack(owner, leases);
     publish();
     if (other !== undefined) throw notTheGiver(name, members.of(other)?.name ?? nodeId(other));
-    const subnets = leases.map(subnetOf);
-    log.warn(`${found.name} (${found.id}) is forgotten: ${subnets.join(", ")} can be given again`);
-    return subnets;
+    return this.#forgotten(`${found.name} (${id})`, leases.map(subnetOf));
   }
 
-  #find(name: string): NodeRecord {
+  /** What was given to an identity of which no record ever came. */
+  #forgetUnseen(id: string, certain: boolean): string[] {
+    const { links, leasing, publish } = this.#parts;
+    if (!isId(id) || leasing.givenTo(id).length === 0) throw nobody(id);
+    if (links.to(id)) throw alive(id);
+    if (!certain) throw mayBeHeard(id, "others, though no record of it ever came here");
+    const prefixes = leasing.takeBackFrom(id);
+    publish();
+    return this.#forgotten(id, prefixes);
+  }
+
+  #forgotten(who: string, prefixes: string[]): string[] {
+    this.#parts.log.warn(`${who} is forgotten: ${prefixes.join(", ")} can be given again`);
+    return prefixes;
+  }
+
+  /** By its name, else by its id. */
+  #find(name: string): NodeRecord | undefined {
     const { members } = this.#parts;
     const named = members.named(name);
     if (named.length > 1) throw several(name, named);
-    const byId = isId(name) ? (members.get(name) ?? members.dropped(name)) : undefined;
-    const found = named[0] ?? byId;
-    if (!found) throw nobody(name);
-    return found;
+    if (named[0] || !isId(name)) return named[0];
+    return members.get(name) ?? members.dropped(name);
   }
 
   /**

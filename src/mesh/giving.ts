@@ -38,6 +38,9 @@ export const ALONE_AFTER = 300_000;
 /** How long a node waits to see what it gave in a record, before it tells the receiver again; one of them each time. Milliseconds. */
 export const REMIND_EVERY = 60_000;
 
+/** Ids that a sentence names. */
+const MAX_SAID = 3;
+
 type Request = MessageOf<"lease-request">;
 type Question = MessageOf<"lease-question">;
 type Return = MessageOf<"lease-return">;
@@ -78,6 +81,9 @@ export class Giving {
   readonly #returned: Budgets;
   /** A gift that may have been lost on its way, and the id of the node that is to be told of it again. */
   #reminder: { readonly id: string; readonly proof: Proof } | undefined;
+  /** Ids of those who showed nothing of what they got when this was looked at last, and of those who did not the time before either. */
+  #unseen: ReadonlySet<string> = new Set();
+  #silent: readonly string[] = [];
   #isSure: boolean;
   /** The free space, as it was said last. */
   #said = "";
@@ -120,6 +126,14 @@ export class Giving {
   /** The id of a node to hold a session with for now: it is to be told something. */
   get sought(): string | undefined {
     return this.#reminder?.id;
+  }
+
+  /** That nothing was seen for a minute or two of what others were given, in words. */
+  get problem(): string | undefined {
+    const [ids, more] = [this.#silent.slice(0, MAX_SAID), this.#silent.length - MAX_SAID];
+    if (ids.length === 0) return undefined;
+    const who = `${ids.join(", ")}${more > 0 ? ` and ${more} others` : ""}`;
+    return `nobody shows what this node gave to ${who}, and it gives less meanwhile: if that is gone for good, weft forget ID --certain`;
   }
 
   /** The free space, to be said in the record; nothing when there is none to give. */
@@ -211,6 +225,9 @@ export class Giving {
     const { clock, allocator, sessions, member, changed } = this.#parts;
     this.#reminder = undefined;
     const lost = allocator.unseen.map((proof) => ({ id: nodeId(proof.at(-1)!.to), proof }));
+    const before = this.#unseen;
+    this.#unseen = new Set(lost.map(({ id }) => id));
+    this.#silent = [...this.#unseen].filter((id) => before.has(id));
     if (lost.length === 0) return;
     this.#remindLater();
     const here = lost.filter(({ id }) => member(id));

@@ -127,6 +127,11 @@ export class Leasing {
     return this.#parts.allocator.takeBack(holder, leases);
   }
 
+  /** What this node gave to the node of this id, as prefixes. */
+  givenTo(id: string): string[] {
+    return this.#parts.allocator.givenTo(id);
+  }
+
   /** Takes back what this node gave to the node of this id, which never showed it. Answers with the prefixes. */
   takeBackFrom(id: string): string[] {
     return this.#parts.allocator.takeBackFrom(id);
@@ -160,9 +165,10 @@ export class Leasing {
     return `this node has ${held().length} leases, and is to have ${wanted} in each network: ${state}`;
   }
 
-  /** Why this node gives nothing any more. */
-  get exhausted(): string | undefined {
-    return this.#parts.allocator.exhausted && EXHAUSTED;
+  /** Why this node gives less than it could, or nothing. */
+  givingProblems(): string[] {
+    const { exhausted } = this.#parts.allocator;
+    return [exhausted ? EXHAUSTED : [], this.#giving.problem ?? []].flat();
   }
 
   received(session: Session, message: LeaseMessage) {

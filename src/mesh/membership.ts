@@ -307,12 +307,11 @@ export class Membership {
 
   /** Sentences about what else is not as it should be. */
   problems(): string[] {
-    const { problem } = this.#ownRecord;
-    const { exhausted } = this.#leasing;
     return [
       ...this.#view.problems(),
       ...this.#standing.problems(),
-      ...[problem, exhausted].flatMap((sentence) => sentence ?? []),
+      ...this.#leasing.givingProblems(),
+      ...this.#ownRecord.problems(),
     ];
   }
 

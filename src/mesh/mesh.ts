@@ -208,6 +208,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       spaces: [],
       leases: [],
       void: [],
+      taken: [],
       heard: 0,
       version: 0,
     };

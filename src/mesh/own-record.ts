@@ -1,15 +1,16 @@
 /** What this node says of itself, each time with a higher version, which is on disk before it is said. */
 import { WeftError } from "../error.js";
+import { fitting } from "../lease/bundle.js";
 import type { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
-import { markOf } from "../lease/grant.js";
+import { MAX_TAKEN, markOf } from "../lease/grant.js";
 import type { Clock } from "./clock.js";
 import type { Disk } from "./disk.js";
 import { type Identity, macOf } from "./identity.js";
 import type { Log } from "./log.js";
 import type { Members } from "./members.js";
 import type { MeshOptions, Whereabouts } from "./options.js";
-import { isRenewal, MAX_TAKEN, type NodeRecord, type Said, seal } from "./record.js";
+import { isRenewal, type NodeRecord, type Said, seal } from "./record.js";
 
 /** How long a node waits before it answers a newer record of its own, in milliseconds. */
 export const ECHO_WAIT = 5_000;
@@ -79,13 +80,20 @@ export class OwnRecord {
     this.#cancelEcho = clock.after(ECHO_WAIT, () => disk.safely(() => this.publish()));
   }
 
-  /** Whether there is a copy of this node, in words. */
-  get problem(): string | undefined {
+  /** Sentences about what others cannot see of this node, or see twice. */
+  problems(): string[] {
+    const { clock, disk } = this.#parts;
     const { mesh, heard = Number.NEGATIVE_INFINITY } = this.#copy ?? {};
-    const isThere = this.#parts.clock.elapsed() - heard < COPY_SPOKEN_OF;
-    return isThere
-      ? `another node runs with this node's identity at ${mesh}: its state directory is a copy, remove it there`
-      : undefined;
+    const isThere = clock.elapsed() - heard < COPY_SPOKEN_OF;
+    const [held, shown] = [disk.leases.length, fitting(disk.leases).length];
+    return [
+      isThere
+        ? `another node runs with this node's identity at ${mesh}: its state directory is a copy, remove it there`
+        : [],
+      shown < held
+        ? `the record of this node has room for ${shown} of its ${held} leases, because they come from so many nodes: the others are not used`
+        : [],
+    ].flat();
   }
 
   #content(withdrawn: boolean): Said {
@@ -93,18 +101,20 @@ export class OwnRecord {
     const { name, vni, mac = macOf(identity.id) } = options;
     const { mesh, vtep } = whereabouts();
     const space = free();
-    const taken = disk.cluster.void.slice(-MAX_TAKEN).map(markOf);
+    const { void: gone, taken: byOperators } = disk.cluster;
+    // What others gave back by themselves is named as far as there is room.
+    const taken = [...new Set([...gone.slice(-MAX_TAKEN), ...byOperators])].slice(-MAX_TAKEN);
     return {
       name,
       mesh,
       vtep,
       mac,
       vni,
-      leases: disk.leases,
+      leases: fitting(disk.leases),
       renewed: clock.now(),
       withdrawn,
       ...(space && !withdrawn && { free: space }),
-      ...(taken.length > 0 && { taken }),
+      ...(taken.length > 0 && { taken: taken.map(markOf) }),
     };
   }
 }

@@ -35,6 +35,7 @@ const full: State = {
     spaces: [],
     leases: [[...proofFor(founder, 1)]],
     void: [proofFor(founder, 2)[0]!.signature],
+    taken: [proofFor(founder, 2)[0]!.signature],
     heard: 1_700_000_000_000,
     version: 7,
   },

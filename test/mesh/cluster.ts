@@ -16,7 +16,7 @@ export const cluster = clusterOf({ network, founder: founder.publicKey });
 
 /** A node on paper: its disk, and the allocator that a crash makes anew from it. */
 export class Owner {
-  disk: Ledger = { journal: [], spaces: [], leases: [], void: [] };
+  disk: Ledger = { journal: [], spaces: [], leases: [], void: [], taken: [] };
   reserved: Prefix[] = [];
   claims: Proof[] = [];
   full = false;

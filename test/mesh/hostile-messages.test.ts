@@ -1,6 +1,7 @@
 /** Every kind of message, with everything in it made wrong in turn, from a peer with a session. */
 import { describe, expect, it } from "vitest";
 import { KINDS, parseMessage } from "../../src/mesh/message.js";
+import { MAX_BODY_BYTES } from "../../src/mesh/record.js";
 import { sealPolicy } from "../../src/mesh/sealed-policy.js";
 import { cluster, envelopeOf, identity, proofFor } from "./cluster.js";
 import { Stranger } from "./stranger.js";
@@ -144,7 +145,7 @@ function* wrong(kind: string, value: Json): Generator<string> {
   if (typeof value === "string") {
     yield JSON.stringify(`${value}\n`);
     yield JSON.stringify(`${value}\ud800`);
-    yield JSON.stringify(value + "0".repeat(9_000));
+    yield JSON.stringify(value + "0".repeat(MAX_BODY_BYTES));
   }
   if (Array.isArray(value)) yield `[${Array(257).fill(JSON.stringify(value[0])).join()}]`;
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {

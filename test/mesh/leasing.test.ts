@@ -426,6 +426,23 @@ describe("a liar", () => {
     seen: [],
   });
 
+  it("that never shows what it got is named after two minutes, and can be forgotten by its id", async () => {
+    const world = new World();
+    const { mesh } = await world.node(1, []);
+    world.clock.run(1_000);
+    const [liar, made] = [speaker(world, identity(66), "192.0.2.66"), Identity.generate()];
+    liar.say(ask(made.publicKey, "made-up"));
+    world.clock.run(1_000);
+    expect(mesh.problems()).toEqual([]);
+    world.clock.run(150_000);
+    expect(mesh.problems().join()).toMatch(`nobody shows what this node gave to ${made.id}, and`);
+    expect(() => mesh.forget(made.id)).toThrow(/may be heard/);
+    expect(mesh.forget(made.id, { certain: true })).toHaveLength(1);
+    expect(() => mesh.forget(made.id, { certain: true })).toThrow("no node");
+    world.clock.run(100_000);
+    expect(mesh.problems()).toEqual([]);
+  });
+
   it("gets for keys that it makes up so much at once and no more: single leases, and few", async () => {
     const world = new World();
     await world.node(1, [], new Disk(), network("10.0.0.0/8"));

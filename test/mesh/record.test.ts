@@ -1,10 +1,19 @@
 import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
+import { fitting, MAX_PROOFS } from "../../src/lease/bundle.js";
 import { clusterOf } from "../../src/lease/genesis.js";
-import { signGrant } from "../../src/lease/grant.js";
+import { MAX_SEQUENCE, MAX_TAKEN, signGrant } from "../../src/lease/grant.js";
 import { parseMessage } from "../../src/mesh/message.js";
 import { Notary } from "../../src/mesh/notary.js";
-import { type Envelope, envelopeSchema, MAX_BODY_BYTES, MAX_TIME } from "../../src/mesh/record.js";
+import {
+  type Envelope,
+  envelopeSchema,
+  MAX_BODY_BYTES,
+  MAX_TIME,
+  MAX_VERSION,
+  MAX_VNI,
+  seal,
+} from "../../src/mesh/record.js";
 import {
   cluster,
   envelopeOf,
@@ -26,6 +35,37 @@ const doubt = (envelope: Envelope): string | undefined => {
 const body = (): object => JSON.parse(envelopeOf(2).body);
 
 describe("a record", () => {
+  it("has room for what fits of the longest proofs there can be, and for everything else beside them", () => {
+    const longest = (n: number) =>
+      Array.from({ length: 12 }, (_, hop) => ({
+        prefix: "fd00:244:1234:5678:9abc:def0:1234::/127",
+        from: identity(n).publicKey,
+        to: identity(n).publicKey,
+        sequence: MAX_SEQUENCE,
+        round: MAX_SEQUENCE,
+        signature: (100 * n + hop).toString(16).padStart(128, "0"),
+      }));
+    const proofs = Array.from({ length: MAX_PROOFS }, (_, n) => longest(n));
+    expect(fitting(proofs)).toEqual(proofs.slice(0, 3));
+    const short = proofs.map((proof) => proof.slice(0, 2));
+    expect(fitting(short)).toEqual(short);
+    const said = {
+      name: "n".repeat(63),
+      mesh: "[fd00:1111:2222:3333:4444:5555:6666:7777]:65535",
+      vtep: "[fd00:1111:2222:3333:4444:5555:6666:7777]:65535",
+      mac: "02:00:00:00:00:01",
+      vni: MAX_VNI,
+      leases: fitting([...short, ...proofs]),
+      renewed: MAX_TIME,
+      withdrawn: false,
+      free: [128, 128],
+      taken: Array.from({ length: MAX_TAKEN }, (_, n) => n.toString(16).padStart(16, "0")),
+    };
+    for (const leases of [said.leases, fitting(proofs)]) {
+      expect(reads(seal(identity(2), cluster, MAX_VERSION, { ...said, leases }))).toBe(true);
+    }
+  });
+
   it("as its owner sealed it is believed, and reads as it was said", () => {
     expect(reads(envelopeOf(2))).toBe(true);
     expect(recordOf(2, { version: 7, vni: 9 })).toEqual({

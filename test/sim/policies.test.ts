@@ -40,8 +40,8 @@ describe("a policy", () => {
         // One of them dies with what it has on disk, and comes back when the network is whole.
         const victim = random.pick(world.nodes)!;
         await wait(world, random.between(0.1, 40));
-        await victim.end("power");
         const applied = world.running().map((node) => held(node)?.version ?? 0);
+        await victim.end("power");
         heal();
         await world.start(victim);
         await wait(world, 90);
