@@ -2,7 +2,10 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
-import { parsePrefix } from "../../src/address.js";
+import { parseMac, parsePrefix } from "../../src/address.js";
+import { Book } from "../../src/compile/book.js";
+import { Compiler } from "../../src/compile/compiler.js";
+import type { DataPath } from "../../src/mesh/datapath.js";
 import { founder } from "./cluster.js";
 import { grown } from "./grown.js";
 import { randomFrom, seed } from "./seed.js";
@@ -18,7 +21,10 @@ const used = (): number => {
   return process.memoryUsage().heapUsed / 2 ** 20;
 };
 
-it("a thousand records, their members and what is made of them take less than 40 MB", async () => {
+/** Nobody answers there. */
+const nowhere: DataPath = { send() {}, receive() {}, active: () => [] };
+
+it("a thousand records, their members, the ways to them and their tables take less than 40 MB", async () => {
   const { envelopes } = grown(1000, randomFrom(seed));
   const texts = envelopes.map((envelope) =>
     JSON.stringify({ type: "records", records: [envelope] }),
@@ -31,7 +37,9 @@ it("a thousand records, their members and what is made of them take less than 40
     network,
     vtep: "192.0.9.1:4789",
     name: "first",
+    datapath: nowhere,
   });
+  const [book, compiler] = [new Book([]), new Compiler(8192)];
   const stranger = new Stranger(world);
   stranger.connect();
   const before = used();
@@ -42,11 +50,19 @@ it("a thousand records, their members and what is made of them take less than 40
   }
   world.clock.run(10_000);
   stranger.heard.splice(0);
+  const { mac, leases } = mesh.self();
+  const own = { vni: 1, mac: parseMac(mac), mtu: 1450, leases: leases.map(parsePrefix) };
+  for (const id of mesh.takeMoved()) book.note(id, mesh.peer(id));
+  const differences = compiler.compare(own, book.change());
+  compiler.accept(differences);
+  book.shown();
   const members = mesh.members();
   expect(members).toHaveLength(1000);
+  expect(differences.routes.length).toBeGreaterThanOrEqual(1000);
   const more = used() - before;
   console.log(`${more.toFixed(1)} MB for a thousand members`);
   expect(more).toBeLessThan(40);
   // Still there when it was measured.
+  expect([...book.wanted]).toHaveLength(1000);
   expect(mesh.members().map(({ id }) => id)).toEqual(members.map(({ id }) => id));
 });

@@ -2,6 +2,7 @@
 import { parsePrefix } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
 import { MemoryStore, type State } from "../../src/lease/store.js";
+import type { DataPath } from "../../src/mesh/datapath.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions } from "../../src/mesh/options.js";
 import type { PolicyText } from "../../src/mesh/sealed-policy.js";
@@ -27,6 +28,12 @@ export class Disk extends MemoryStore {
   }
 }
 
+interface NodeOptions extends Partial<MeshOptions> {
+  /** How far its time of day is ahead, in milliseconds. */
+  readonly ahead?: number;
+  readonly datapath?: DataPath;
+}
+
 let worlds = 0;
 
 /** Nodes h1, h2, ... at 192.0.2.1, 192.0.2.2, ... */
@@ -40,13 +47,13 @@ export class World {
     n: number,
     joins: number[],
     disk = new Disk(),
-    { ahead = 0, ...options }: Partial<MeshOptions> & { ahead?: number } = {},
+    { ahead = 0, datapath, ...options }: NodeOptions = {},
   ) {
     const say = (message: string) => void this.said.push(`h${n} ${message}`);
     const transport = this.network.host(options.listen?.address ?? `192.0.2.${n}`);
     const clock = new NodeClock(this.clock, ahead);
     const mesh = new Mesh(
-      { clock, transport, store: disk, log: { info: say, warn: say, error: say } },
+      { clock, transport, datapath, store: disk, log: { info: say, warn: say, error: say } },
       {
         name: `h${n}`,
         vtep: `192.0.2.${n}:4789`,
