@@ -19,10 +19,12 @@ export const RETRANSMIT = { least: 200, most: 120_000, tries: 15 };
 export const backoff = (first: number, failures: number): number =>
   Math.min(RETRANSMIT.most, first * 2 ** failures);
 
+/** What goes out together. */
 interface Item {
+  bytes: number;
   /** Segments that have not got through. */
   left: number;
-  readonly arrived: () => void;
+  readonly arrived: (() => void)[];
 }
 
 /** One direction. */
@@ -46,8 +48,16 @@ export class Stream {
     this.#gaveUp = gaveUp;
   }
 
-  send(bytes: number, arrived: () => void): void {
-    this.#queue.push({ left: Math.max(1, Math.ceil((bytes + FRAMING) / SEGMENT)), arrived });
+  send(length: number, arrived: () => void): void {
+    const bytes = length + FRAMING;
+    const last = this.#queue.length > 1 ? this.#queue.at(-1) : undefined;
+    if (last && last.bytes + bytes <= SEGMENT) {
+      // What waits behind a lost segment is a stream of bytes: it shares a segment.
+      last.bytes += bytes;
+      last.arrived.push(arrived);
+    } else {
+      this.#queue.push({ bytes, left: Math.ceil(bytes / SEGMENT), arrived: [arrived] });
+    }
     if (!this.#waiting) this.#flow();
   }
 
@@ -65,7 +75,9 @@ export class Stream {
       const { schedule } = this.#network;
       const soonest = schedule.now + this.#network.delay(this.#from, this.#to);
       this.#lastArrival = Math.max(this.#lastArrival, soonest);
-      schedule.later(this.#lastArrival - schedule.now, item.arrived);
+      for (const arrived of item.arrived) {
+        schedule.later(this.#lastArrival - schedule.now, arrived);
+      }
     }
   }
 

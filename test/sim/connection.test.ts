@@ -82,6 +82,18 @@ describe("a connection", () => {
     expect([received, ends]).toEqual([["late"], []]);
   });
 
+  it("sends together what waited behind a lost segment, as a stream of bytes does", async () => {
+    const underlay = new Underlay(0);
+    const { near, received } = await underlay.connected();
+    const heal = underlay.network.cut(() => true);
+    for (const text of numbers(21)) near.send(text);
+    await underlay.schedule.run(underlay.schedule.now + 1_000);
+    underlay.network.loss = 0.5;
+    heal();
+    while (received.length < 2) await underlay.schedule.run(underlay.schedule.now + 1);
+    expect(received).toEqual(numbers(21));
+  });
+
   it("breaks when it has tried for a quarter of an hour", async () => {
     const underlay = new Underlay(0);
     const { near, ends } = await underlay.connected();
