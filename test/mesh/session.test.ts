@@ -260,6 +260,7 @@ describe("an open session", () => {
     expect(ended).toMatchObject({
       code: "OTHER_CLUSTER",
       message: expect.stringContaining("two clusters meet"),
+      remedy: expect.stringContaining("keep one"),
     });
   });
 });
