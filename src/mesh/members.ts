@@ -7,6 +7,7 @@ import { WeftError } from "../error.js";
 import type { Proof } from "../lease/grant.js";
 import { nodeId } from "./identity.js";
 import type { Notary } from "./notary.js";
+import { dropOldest } from "./oldest.js";
 import { type Envelope, LEASE_TTL, type NodeRecord } from "./record.js";
 import { Roll, type Tunnel, type View } from "./roll.js";
 import { ALL, type Range, Summary } from "./summary.js";
@@ -75,10 +76,7 @@ export class Members {
     this.#remove(id);
     this.#crowded.delete(id);
     this.#crowded.set(id, version);
-    for (const oldest of this.#crowded.keys()) {
-      if (this.#crowded.size <= MAX_RECORDS) break;
-      this.#crowded.delete(oldest);
-    }
+    dropOldest(this.#crowded, MAX_RECORDS);
   }
 
   /**
@@ -97,10 +95,7 @@ export class Members {
     }
     for (const [id, { at }] of this.#dropped) if (now - at > KEEP) this.#dropped.delete(id);
     for (const { id } of dropped) this.drop(id, now);
-    for (const id of this.#dropped.keys()) {
-      if (this.#dropped.size <= MAX_RECORDS) break;
-      this.#dropped.delete(id);
-    }
+    dropOldest(this.#dropped, MAX_RECORDS);
     return { lapsed, dropped };
   }
 

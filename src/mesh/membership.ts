@@ -23,6 +23,7 @@ import { MAX_RECORDS, Members } from "./members.js";
 import type { Followed, Message } from "./message.js";
 import type { Neighbourhood } from "./neighbourhood.js";
 import { Notary } from "./notary.js";
+import { dropOldest } from "./oldest.js";
 import type { MeshOptions, MeshParts, Whereabouts } from "./options.js";
 import { type Occasion, OwnRecord } from "./own-record.js";
 import { Paths } from "./paths.js";
@@ -462,10 +463,7 @@ export class Membership {
   #learn(id: string, at: number): void {
     this.#learned.delete(id);
     this.#learned.set(id, at);
-    for (const oldest of this.#learned.keys()) {
-      if (this.#learned.size <= MAX_LEARNED) break;
-      this.#learned.delete(oldest);
-    }
+    dropOldest(this.#learned, MAX_LEARNED);
   }
 
   /** Puts aside what was taken back from its owner, and tells who seeks and gives space. */

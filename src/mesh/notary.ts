@@ -7,6 +7,7 @@ import { unbundle } from "../lease/bundle.js";
 import type { Cluster } from "../lease/genesis.js";
 import { flaw, type Grant, isSigned, type Proof, subnetOf } from "../lease/grant.js";
 import { nodeId } from "./identity.js";
+import { dropOldest } from "./oldest.js";
 import { type Body, bodySchema, type Envelope, isSealed, type NodeRecord } from "./record.js";
 
 /** Grants that are kept. Who makes up more costs the others the time to verify theirs again. */
@@ -50,10 +51,7 @@ export class Notary {
     if (this.#kept(grant)) return true;
     if (!isSigned(this.#cluster, grant)) return false;
     this.#grants.set(grant.signature, grant);
-    for (const oldest of this.#grants.keys()) {
-      if (this.#grants.size <= MAX_KEPT) break;
-      this.#grants.delete(oldest);
-    }
+    dropOldest(this.#grants, MAX_KEPT);
     return true;
   }
 

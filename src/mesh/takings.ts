@@ -3,6 +3,7 @@
  * once. A giver can take back what it gave, and what was given on of that.
  */
 import { markOf, type Proof } from "../lease/grant.js";
+import { dropOldest } from "./oldest.js";
 import type { NodeRecord } from "./record.js";
 
 /** Owners whose marks are kept: those heard last. An owner says its marks again with each renewal. */
@@ -17,10 +18,7 @@ export class Takings {
     const known = this.#marks.get(owner);
     this.#marks.delete(owner);
     if (taken.length > 0) this.#marks.set(owner, new Set(taken));
-    for (const oldest of this.#marks.keys()) {
-      if (this.#marks.size <= MAX_TAKERS) break;
-      this.#marks.delete(oldest);
-    }
+    dropOldest(this.#marks, MAX_TAKERS);
     return taken.some((mark) => !known?.has(mark));
   }
 
