@@ -19,6 +19,17 @@ export class Budget {
     this.#left = Math.min(this.burst, this.#left + amount);
   }
 
+  /** Takes off what was spent before it was known how much it would be: more, perhaps, than was left. */
+  charge(amount: number): void {
+    this.#left = this.#now - amount;
+    this.#at = this.clock.elapsed();
+  }
+
+  /** More was charged than there was. */
+  get isOverdrawn(): boolean {
+    return this.#now < 0;
+  }
+
   get isFull(): boolean {
     return this.#now === this.burst;
   }

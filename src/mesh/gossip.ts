@@ -28,6 +28,12 @@ export const SERVED = {
   comparisons: { burst: 32, rate: 2 },
 };
 
+/** Signatures that are verified of what one peer sends, and of what one owner says of itself, whoever sends it. */
+export const VERIFIED = {
+  sender: { burst: 2 * MAX_RECORDS, rate: 128 },
+  owner: { burst: 512, rate: 1 },
+};
+
 export type GossipMessage = MessageOf<
   "digest" | "branches" | "versions" | "heard" | "ask" | "records"
 >;
@@ -51,6 +57,7 @@ export class Gossip {
   readonly #outbox: Outbox;
   /** What a peer may still ask for. */
   readonly #served: { readonly records: Budgets; readonly comparisons: Budgets };
+  readonly #verified: { readonly sender: Budgets; readonly owner: Budgets };
   /** Which version of whom was asked for, and when. */
   readonly #asked = new Map<string, number>();
   #cancels: (() => void)[] = [];
@@ -61,6 +68,10 @@ export class Gossip {
     this.#served = {
       records: new Budgets(parts.clock, SERVED.records),
       comparisons: new Budgets(parts.clock, SERVED.comparisons),
+    };
+    this.#verified = {
+      sender: new Budgets(parts.clock, VERIFIED.sender),
+      owner: new Budgets(parts.clock, VERIFIED.owner),
     };
     this.#outbox = new Outbox(parts);
   }
@@ -205,7 +216,7 @@ export class Gossip {
     let lie: WeftError | undefined;
     for (const envelope of envelopes) {
       const held = members.of(envelope.owner);
-      const result = members.merge(envelope);
+      const result = this.#opened(session, envelope);
       if (result instanceof WeftError) {
         lie = result;
         break;
@@ -224,6 +235,20 @@ export class Gossip {
       this.#parts.log.warn(`from ${session.remote}: ${lie.message}`, { remedy: lie.remedy });
     }
     if (lie.code !== "MEMBERS_FULL") session.close(lie);
+  }
+
+  /** As `merge`. What is not opened now, since there was too much, is found again by a comparison. */
+  #opened(session: Session, envelope: Envelope): NodeRecord | WeftError | undefined {
+    const { members } = this.#parts;
+    const sender = this.#verified.sender.of(session.peer.id);
+    const owner = this.#verified.owner.of(envelope.owner);
+    if (sender.isOverdrawn || owner.isOverdrawn) return undefined;
+    const before = members.verified;
+    const result = members.merge(envelope);
+    const work = members.verified - before;
+    sender.charge(work);
+    if (!(result instanceof WeftError)) owner.charge(work); // Of a forgery it is not the owner.
+    return result;
   }
 
   #canWait(held: NodeRecord | undefined, record: NodeRecord): boolean {

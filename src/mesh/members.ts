@@ -72,6 +72,11 @@ export class Members {
     return record;
   }
 
+  /** Signatures verified so far, to merge what came. */
+  get verified(): number {
+    return this.#notary.verified;
+  }
+
   #crowdOut({ id, version }: NodeRecord): void {
     this.#remove(id);
     this.#crowded.delete(id);

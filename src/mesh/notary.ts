@@ -14,6 +14,8 @@ import { type Body, bodySchema, type Envelope, isSealed, type NodeRecord } from 
 export const MAX_KEPT = 32_768;
 
 export class Notary {
+  /** Signatures it has verified: nearly all of its work. */
+  verified = 0;
   readonly #cluster: Cluster;
   /** Grants whose signature is right, by that signature, those last used last. */
   readonly #grants = new Map<string, Grant>();
@@ -25,6 +27,7 @@ export class Notary {
   /** The record in an envelope, or the reason why it must not be believed. */
   open(envelope: Envelope): NodeRecord | WeftError {
     const { owner, version } = envelope;
+    this.verified++;
     if (!isSealed(this.#cluster, envelope)) return forged(owner, "its signature is wrong");
     const body = read(envelope.body);
     if (typeof body === "string") return forged(owner, body);
@@ -49,6 +52,7 @@ export class Notary {
 
   #isSigned(grant: Grant): boolean {
     if (this.#kept(grant)) return true;
+    this.verified++;
     if (!isSigned(this.#cluster, grant)) return false;
     this.#grants.set(grant.signature, grant);
     dropOldest(this.#grants, MAX_KEPT);

@@ -4,7 +4,7 @@ import { WeftError } from "../../src/error.js";
 import { MemoryStore, type State } from "../../src/lease/store.js";
 import type { DataPath } from "../../src/mesh/datapath.js";
 import { Mesh } from "../../src/mesh/mesh.js";
-import type { MeshOptions } from "../../src/mesh/options.js";
+import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";
 import type { PolicyText } from "../../src/mesh/sealed-policy.js";
 import { MemoryNetwork, type MemoryTransport } from "../../src/mesh/transport-memory.js";
 import { HandClock, NodeClock } from "./hand-clock.js";
@@ -32,6 +32,7 @@ interface NodeOptions extends Partial<MeshOptions> {
   /** How far its time of day is ahead, in milliseconds. */
   readonly ahead?: number;
   readonly datapath?: DataPath;
+  readonly notary?: MeshParts["notary"];
 }
 
 let worlds = 0;
@@ -47,13 +48,20 @@ export class World {
     n: number,
     joins: number[],
     disk = new Disk(),
-    { ahead = 0, datapath, ...options }: NodeOptions = {},
+    { ahead = 0, datapath, notary, ...options }: NodeOptions = {},
   ) {
     const say = (message: string) => void this.said.push(`h${n} ${message}`);
     const transport = this.network.host(options.listen?.address ?? `192.0.2.${n}`);
     const clock = new NodeClock(this.clock, ahead);
     const mesh = new Mesh(
-      { clock, transport, datapath, store: disk, log: { info: say, warn: say, error: say } },
+      {
+        clock,
+        transport,
+        datapath,
+        notary,
+        store: disk,
+        log: { info: say, warn: say, error: say },
+      },
       {
         name: `h${n}`,
         vtep: `192.0.2.${n}:4789`,

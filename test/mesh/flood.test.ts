@@ -1,0 +1,133 @@
+/** A member that has others verify signatures without end. */
+import { describe, expect, it } from "vitest";
+import { clusterOf } from "../../src/lease/genesis.js";
+import { signGrant } from "../../src/lease/grant.js";
+import { VERIFIED } from "../../src/mesh/gossip.js";
+import { Identity, macOf } from "../../src/mesh/identity.js";
+import { Notary } from "../../src/mesh/notary.js";
+import { seal } from "../../src/mesh/record.js";
+import { Stranger } from "./stranger.js";
+import { Disk, World } from "./world.js";
+
+const LEASES = 16;
+/** Signatures of a record with so many leases, each by a grant of its own, and one of its giver. */
+const MOST = LEASES + 2;
+
+/** Two nodes, and a liar to whom the first gave 10.244.64.0/20. */
+async function flooded() {
+  const world = new World();
+  const notaries: Notary[] = [];
+  const notary = (of: ConstructorParameters<typeof Notary>[0]) => {
+    const made = new Notary(of);
+    notaries.push(made);
+    return made;
+  };
+  const { disk } = await world.node(1, [], new Disk(), { notary });
+  const other = await world.node(2, [1]);
+  world.clock.run(10_000);
+  const { seed, cluster: held } = disk.load()!;
+  const [founder, cluster] = [new Identity(seed), clusterOf(held!.genesis)];
+  const liar = new Stranger(world);
+  liar.connect();
+  const space = signGrant(founder, cluster, {
+    prefix: "10.244.64.0/20",
+    to: liar.identity.publicKey,
+    sequence: 1_000_000_000,
+  });
+  let sequence = space.sequence;
+  const lease = (n: number, to: Identity) => {
+    const prefix = `10.244.${64 + n}.0/24`;
+    const { publicKey } = to;
+    return [
+      space,
+      signGrant(liar.identity, cluster, { prefix, to: publicKey, sequence: ++sequence }),
+    ];
+  };
+  const record = (
+    of: Identity,
+    version: number,
+    leases: ReturnType<typeof lease>[],
+    port = 4789,
+  ) => ({
+    type: "records",
+    records: [
+      seal(of, cluster, version, {
+        name: `n-${of.id}`,
+        mesh: "192.0.2.66:6783",
+        vtep: `192.0.2.66:${port}`,
+        mac: macOf(of.id),
+        vni: 1,
+        leases,
+        renewed: 1_700_000_000_000,
+        withdrawn: false,
+      }),
+    ],
+  });
+  return { world, other, liar, lease, record, notary: notaries[0]! };
+}
+
+describe("of what one owner says of itself", () => {
+  it("so much is read at once, and the newest a while later", async () => {
+    const { world, other, liar, lease, record } = await flooded();
+    const leases = [lease(0, liar.identity)];
+    const last = VERIFIED.owner.burst + 100;
+    for (let version = 1; version <= last; version++) {
+      liar.say(record(liar.identity, version, leases, 5000 + version));
+    }
+    world.clock.run(1_000);
+    const port = () =>
+      Number(
+        other.mesh
+          .members()
+          .find(({ id }) => id === liar.identity.id)
+          ?.endpoint.split(":")[1],
+      );
+    expect(port() - 5000).toBeGreaterThan(VERIFIED.owner.burst - 10);
+    expect(port() - 5000).toBeLessThanOrEqual(VERIFIED.owner.burst + 1);
+    expect(liar.isClosed).toBe(false);
+    world.clock.run(20_000);
+    liar.connect(); // It answered no ping.
+    liar.say(record(liar.identity, last + 1, leases, 9000));
+    world.clock.run(10_000);
+    expect(port()).toBe(9000);
+  });
+
+  it("a forgery by another costs it nothing", async () => {
+    const { world, other, liar, lease, record } = await flooded();
+    const victim = new Stranger(world, 67);
+    const leases = [lease(0, victim.identity)];
+    for (let n = 0; n < 3 * VERIFIED.owner.burst; n++) {
+      if (liar.isClosed) liar.connect();
+      const forged = record(victim.identity, 7, leases);
+      for (const one of forged.records) one.signature = `00${one.signature.slice(2)}`;
+      liar.say(forged);
+      world.clock.run(100);
+    }
+    victim.connect();
+    victim.say(record(victim.identity, 1, leases));
+    world.clock.run(1_000);
+    expect(other.mesh.members().map(({ id }) => id)).toContain(victim.identity.id);
+  });
+});
+
+describe("of what one peer sends", () => {
+  it("so much is verified and no more, whoever is said to own it", async () => {
+    const { world, liar, lease, record, notary } = await flooded();
+    const { burst, rate } = VERIFIED.sender;
+    const before = notary.verified;
+    for (let n = 0; n < burst / LEASES + 100; n++) {
+      const made = Identity.generate();
+      liar.say(
+        record(
+          made,
+          1,
+          Array.from({ length: LEASES }, (_, i) => lease(i, made)),
+        ),
+      );
+    }
+    world.clock.run(1_000);
+    expect(liar.isClosed).toBe(false);
+    expect(notary.verified - before).toBeGreaterThan(burst - MOST);
+    expect(notary.verified - before).toBeLessThanOrEqual(burst + 2 * rate + MOST);
+  });
+});
