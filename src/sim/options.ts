@@ -1,6 +1,5 @@
 /** What `npm run sim` is told. */
-import { parseArgs } from "node:util";
-import { WeftError } from "../error.js";
+import { number, readArguments, wrong } from "./arguments.js";
 import { CHAOS, type ChaosKind, FROM_THE_START, KINDS } from "./chaos.js";
 import type { Options } from "./simulate.js";
 
@@ -37,7 +36,14 @@ else 1; 2 for a mistake.
 
 /** Nothing when help is asked for. @throws WeftError when it cannot be understood */
 export function readOptions(args: readonly string[]): Options | undefined {
-  const values = parsed(args);
+  const values = readArguments(args, {
+    nodes: "25",
+    loss: "0",
+    "start-loss": undefined,
+    seed: "1",
+    minutes: "10",
+    chaos: "",
+  });
   if (values.help) return undefined;
   const losses = values.loss.split(",").map((text) => number("loss", text, PROBABILITY));
   const chaos = chosen(values.chaos);
@@ -58,37 +64,6 @@ export function readOptions(args: readonly string[]): Options | undefined {
   };
 }
 
-function parsed(args: readonly string[]) {
-  const option = (preset: string) => ({ type: "string" as const, default: preset });
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        nodes: option("25"),
-        loss: option("0"),
-        "start-loss": { type: "string" },
-        seed: option("1"),
-        minutes: option("10"),
-        chaos: option(""),
-        help: { type: "boolean", short: "h" },
-      },
-    }).values;
-  } catch (error) {
-    throw wrong((error as Error).message);
-  }
-}
-
-export function number(
-  name: string,
-  text: string,
-  { least, most, whole }: { least: number; most: number; whole?: boolean },
-): number {
-  const value = Number(text);
-  const fits = text.trim() !== "" && value >= least && value <= most;
-  if (fits && (!whole || Number.isInteger(value))) return value;
-  throw wrong(`--${name} ${text} is not a ${whole ? "whole " : ""}number from ${least} to ${most}`);
-}
-
 function chosen(text: string): ChaosKind[] {
   const names = text.split(",").filter((name) => name !== "");
   for (const name of names) {
@@ -98,6 +73,3 @@ function chosen(text: string): ChaosKind[] {
   }
   return KINDS.filter((kind) => names.includes(kind));
 }
-
-const wrong = (what: string): WeftError =>
-  new WeftError("USAGE", what, "see npm run sim -- --help");
