@@ -19,11 +19,11 @@ import { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
 import { Liveness } from "./liveness.js";
 import { expiry, type Member, Standing } from "./member.js";
-import { MAX_RECORDS, Members } from "./members.js";
+import { Members } from "./members.js";
 import type { Followed, Message } from "./message.js";
 import type { Neighbourhood } from "./neighbourhood.js";
+import { News } from "./news.js";
 import { Notary } from "./notary.js";
-import { dropOldest } from "./oldest.js";
 import type { MeshOptions, MeshParts, Whereabouts } from "./options.js";
 import { type Occasion, OwnRecord } from "./own-record.js";
 import { Paths } from "./paths.js";
@@ -32,11 +32,7 @@ import { LEASE_TTL, MAX_LEASES, type NodeRecord } from "./record.js";
 import type { Tunnel, View } from "./roll.js";
 import type { PolicyText } from "./sealed-policy.js";
 import type { Session } from "./session.js";
-import { Takings } from "./takings.js";
 import { Vacancies } from "./vacancies.js";
-
-/** Nodes of which is kept when something new was learned of them: those held, and those dropped. */
-const MAX_LEARNED = 2 * MAX_RECORDS;
 
 export interface MembershipParts extends Omit<MeshParts, "transport"> {
   readonly identity: Identity;
@@ -63,19 +59,13 @@ export class Membership {
   readonly #fence: Fence;
   readonly #leasing: Leasing;
   readonly #liveness: Liveness;
-  readonly #takings = new Takings();
   readonly #policies: Policies;
   readonly #inquiries: Inquiries;
   readonly #paths: Paths | undefined;
   readonly #standing: Standing;
   readonly #ownRecord: OwnRecord;
   readonly #forgetting: Forgetting;
-  /** Ids of the members that came, changed or went, or packets for which go another way. */
-  #moved = new Set<string>();
-  /** Names of the members of which the log has said that they are here, by id. */
-  readonly #present = new Map<string, string>();
-  /** When something new was last learned of a node, by its id, the longest ago first. */
-  readonly #learned = new Map<string, number>();
+  readonly #news: News;
 
   constructor(parts: MembershipParts, options: MeshOptions) {
     const { clock, log, store, datapath, identity, cluster, disk, links } = parts;
@@ -93,7 +83,10 @@ export class Membership {
       log,
       members,
       sessions,
-      news: (records) => this.#news(records),
+      news: (records) => {
+        this.#news.came(records);
+        parts.soon();
+      },
       isAwaited: (id) => this.#liveness.isDoubted(id),
       expired: () => {
         this.#liveness.expired();
@@ -105,7 +98,7 @@ export class Membership {
       own,
       members,
       sessions,
-      heard: (id) => latest(this.#learned.get(id), this.#paths?.heardAt(id)),
+      heard: (id) => latest(this.#news.learnedAt(id), this.#paths?.heardAt(id)),
       renew: () => disk.safely(() => this.publish({ isAwaited: true })),
       tell: (session, ids) => this.#gossip.tell(session, ids),
       seek: (session, versions) => this.#gossip.received(session, { type: "heard", versions }),
@@ -174,7 +167,7 @@ export class Membership {
       links,
       liveness: this.#liveness,
       leasing: this.#leasing,
-      learnedAt: (id) => this.#learned.get(id),
+      learnedAt: (id) => this.#news.learnedAt(id),
       publish: () => this.publish(),
     });
 
@@ -189,10 +182,22 @@ export class Membership {
         isDead: (id) => this.#liveness.isDead(id),
         sessions,
         changed: (id) => {
-          this.#moved.add(id);
+          this.#news.isElsewhere(id);
           parts.soon();
         },
       });
+    this.#news = new News({
+      clock,
+      log,
+      own,
+      members,
+      links,
+      neighbourhood: parts.neighbourhood,
+      ownRecord: this.#ownRecord,
+      liveness: this.#liveness,
+      leasing: this.#leasing,
+      paths: this.#paths,
+    });
     this.#standing = new Standing({
       clock,
       own,
@@ -294,11 +299,7 @@ export class Membership {
 
   /** Ids of the members of which `peer` may not say what it said when this was asked last. */
   takeMoved(): ReadonlySet<string> {
-    this.heedTouched();
-    const moved = this.#moved;
-    this.#moved = new Set();
-    for (const id of this.#paths?.through(moved) ?? []) moved.add(id);
-    return moved;
+    return this.#news.takeMoved();
   }
 
   /** Why this node lacks a lease. */
@@ -436,70 +437,19 @@ export class Membership {
     return this.#members.get(id)?.name;
   }
 
+  /** Passes on who came, changed or went. */
+  heedTouched(): void {
+    this.#news.passOn();
+  }
+
   // ---- what the parts tell each other
 
   #said(record: NodeRecord, isUrgent: boolean): void {
     this.#gossip.publish(record, isUrgent);
     this.#fence.said();
-    this.#heed([record]);
+    this.#news.said(record);
     this.#parts.soon();
     this.#parts.changed();
-  }
-
-  #news(records: readonly NodeRecord[]): void {
-    const { clock, identity, links, neighbourhood } = this.#parts;
-    const others = records.filter(({ id }) => id !== identity.id);
-    for (const record of records) if (!others.includes(record)) this.#ownRecord.heard(record);
-    for (const record of others) {
-      this.#learn(record.id, clock.elapsed());
-      neighbourhood.isBack(record.id);
-      this.#liveness.news(record);
-      links.hasNews(record.mesh);
-    }
-    this.#heed(others);
-    this.#parts.soon();
-  }
-
-  #learn(id: string, at: number): void {
-    this.#learned.delete(id);
-    this.#learned.set(id, at);
-    dropOldest(this.#learned, MAX_LEARNED);
-  }
-
-  /** Puts aside what was taken back from its owner, and tells who seeks and gives space. */
-  #heed(records: readonly NodeRecord[]): void {
-    const { clock, identity } = this.#parts;
-    const takers = records.filter((record) => this.#takings.learned(record));
-    const below =
-      takers.length > 0 ? this.#members.below(new Set(takers.map(({ owner }) => owner))) : [];
-    for (const record of [...records, ...below]) {
-      if (record.id !== identity.id && this.#takings.areAll(record)) {
-        this.#members.drop(record.id, clock.elapsed());
-      }
-    }
-    this.#leasing.learned(records, this.#takings);
-  }
-
-  /** Passes on who came, changed or went. */
-  heedTouched(): void {
-    for (const id of this.#members.takeTouched()) {
-      this.#parts.neighbourhood.set(id, this.#members.get(id));
-      this.#tell(id);
-      this.#moved.add(id);
-    }
-  }
-
-  /** Says who came, changed or left: to the log, and to those who find its path. */
-  #tell(id: string): void {
-    const { log, identity } = this.#parts;
-    const record = id === identity.id ? undefined : this.#view.members.get(id);
-    this.#paths?.follow(id, record);
-    const [before, now] = [this.#present.get(id), record?.name];
-    if (before === now) return;
-    if (before) log.info(`${before} has left`);
-    if (now) log.info(`${now} is here`);
-    if (now) this.#present.set(id, now);
-    else this.#present.delete(id);
   }
 
   #judged(id: string, isDead: boolean): void {
