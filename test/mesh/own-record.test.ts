@@ -1,0 +1,51 @@
+/** What a node says of itself when it has more to say than a record has room for. */
+import { expect, it } from "vitest";
+import { type Cluster, clusterOf } from "../../src/lease/genesis.js";
+import { type Grant, signGrant, subnetOf } from "../../src/lease/grant.js";
+import { Identity } from "../../src/mesh/identity.js";
+import { identity } from "./cluster.js";
+import { Disk, World } from "./world.js";
+
+const HANDS = 12;
+
+/** A lease that went from hand to hand, other hands for each `n`. */
+function handedOn(founder: Identity, cluster: Cluster, n: number, to: Identity): Grant[] {
+  const hands = Array.from({ length: HANDS - 1 }, (_, hand) => identity(1000 + HANDS * n + hand));
+  const space = `10.244.${200 + 2 * n}.0`;
+  return [...hands, to].map(({ publicKey }, hand) =>
+    signGrant(hands[hand - 1] ?? founder, cluster, {
+      prefix: `${space}/${hand < HANDS - 1 ? 23 : 24}`,
+      to: publicKey,
+      sequence: 1_000_000_000 + n,
+    }),
+  );
+}
+
+it("a node whose leases came from too many nodes shows and uses the first of them, and says so", async () => {
+  const world = new World();
+  const first = await world.node(1, []);
+  world.clock.run(1_000);
+  const { seed, cluster } = first.disk.load()!;
+  const of = clusterOf(cluster!.genesis);
+  const own = identity(2);
+  const leases = [0, 1, 2, 3].map((n) => handedOn(new Identity(seed), of, n, own));
+  const disk = new Disk();
+  const state = {
+    ...cluster!,
+    journal: [],
+    spaces: leases,
+    leases,
+    version: 0,
+    heard: world.clock.now(),
+  };
+  disk.save({ seed: own.seed, remembered: [], cluster: state });
+  const { mesh } = await world.node(2, [1], disk, { leases: 4 });
+  world.clock.run(20_000);
+  const shown = leases.slice(0, 3).map(subnetOf);
+  expect(mesh.self().leases).toEqual(shown);
+  const seen = first.mesh.members().flatMap(({ leases }) => leases.map(({ subnet }) => subnet));
+  expect(seen).toEqual(shown);
+  expect(mesh.problems()).toEqual([
+    expect.stringMatching(/has room for 3 of its 4 leases, .* the others are not used/),
+  ]);
+});
