@@ -269,17 +269,17 @@ export class Allocator {
    * take the rest.
    */
   takeBack(holder: string, leases: readonly Proof[]): Set<string> {
-    const { journal, void: before } = this.#parts.ledger();
-    const gone = new Set(before);
+    const { journal } = this.#parts.ledger();
+    const gone: string[] = [];
     const others = new Set<string>();
     for (const proof of leases) {
       const at = proof.findLastIndex(({ from, to }) => to === holder && from !== holder);
       const other = this.#whoCanTake(holder, proof, at);
       if (other !== undefined) others.add(other);
-      else for (const { signature } of proof.slice(at)) gone.add(signature);
+      else gone.push(...proof.slice(at).map(({ signature }) => signature));
     }
-    for (const { to, signature } of journal) if (to === holder) gone.add(signature);
-    this.#took([...gone].slice(before.length));
+    for (const { to, signature } of journal) if (to === holder) gone.push(signature);
+    this.#took(gone);
     return others;
   }
 
@@ -298,8 +298,9 @@ export class Allocator {
   #took(gone: readonly string[]): void {
     const { ledger, save } = this.#parts;
     const { void: before, taken } = ledger();
-    if (gone.length === 0) return;
-    save({ void: [...before, ...gone], taken: [...taken, ...gone].slice(-MAX_TAKEN) });
+    const fresh = [...new Set(gone)].filter((one) => !this.#gone.has(one));
+    if (fresh.length === 0) return;
+    save({ void: [...before, ...fresh], taken: [...taken, ...fresh].slice(-MAX_TAKEN) });
   }
 
   /** Nothing where it is this node; the proof's grant at `at` is the holder's gift. */
@@ -313,24 +314,30 @@ export class Allocator {
 
   /**
    * Adds what was given to this node. The proofs have been checked, but for
-   * this: what was taken back may be heard again, late or by a lie. Answers with
-   * the signatures of what this node does not need, and will never hold; what it cannot write down
-   * as such is as if it had not come.
+   * this: what was taken back may be heard again, late or by a lie, and a giver that lies, or has
+   * forgotten, gives the same twice. Answers with the signatures of what this node does not need,
+   * and will never hold; what it cannot write down as such is as if it had not come.
    */
   accept(proofs: readonly Proof[]): string[] {
     const { ledger, save } = this.#parts;
     const { spaces, leases, void: voided } = ledger();
     const known = new Set([...voided, ...this.gifts]);
     const fresh = proofs.filter((proof) => !proof.some(({ signature }) => known.has(signature)));
-    const taken = this.#networks.flatMap((network) => {
+    const isLease = (proof: Proof) => this.isLease(subnetOf(proof));
+    const taken: Proof[] = [];
+    for (const network of this.#networks) {
       const here = fresh.filter((proof) => inside(network.prefix, subnetOf(proof)));
-      const missing = this.#missing(network);
-      const isLease = (proof: Proof) => this.isLease(subnetOf(proof));
-      const space = missing > 0 ? here.filter((proof) => !isLease(proof)) : [];
-      return [...space, ...here.filter(isLease).slice(0, missing)];
-    });
+      let missing = this.#missing(network);
+      const spaces = missing > 0 ? here.filter((proof) => !isLease(proof)) : [];
+      for (const proof of [...spaces, ...here.filter(isLease)]) {
+        if (isLease(proof) && missing === 0) break;
+        if (this.#overlapsHeld(proof, taken)) continue;
+        taken.push(proof);
+        if (isLease(proof)) missing--;
+      }
+    }
     const left = this.#canVoid ? fresh.filter((proof) => !taken.includes(proof)) : [];
-    const surplus = left.map((proof) => proof.at(-1)!.signature);
+    const surplus = [...new Set(left.map((proof) => proof.at(-1)!.signature))];
     if (taken.length + surplus.length > 0) {
       save({
         spaces: [...spaces, ...taken.filter((proof) => !this.isLease(subnetOf(proof)))],
@@ -339,6 +346,16 @@ export class Allocator {
       });
     }
     return surplus;
+  }
+
+  /** Whether this node has some of that already, or just took it; what it gave away may come back. */
+  #overlapsHeld(gift: Proof, taken: readonly Proof[]): boolean {
+    const { identity, ledger } = this.#parts;
+    const { spaces, leases } = ledger();
+    const isOfMine = gift.some(({ from }) => from === identity.publicKey);
+    const held = [...taken, ...leases, ...(isOfMine ? [] : spaces)];
+    const space = prefixOf(gift.at(-1)!);
+    return held.some((proof) => overlaps(prefixOf(proof.at(-1)!), space));
   }
 
   /**
@@ -450,7 +467,9 @@ export class Allocator {
   *#taken(space: Prefix): Generator<Prefix> {
     const { identity, ledger, claims } = this.#parts;
     const gone = this.#gone;
-    for (const grant of ledger().journal) if (!gone.has(grant.signature)) yield prefixOf(grant);
+    const { journal, leases } = ledger();
+    for (const proof of leases) yield prefixOf(proof.at(-1)!);
+    for (const grant of journal) if (!gone.has(grant.signature)) yield prefixOf(grant);
     for (const proof of claims()) {
       const first = proof.find(
         (grant) =>

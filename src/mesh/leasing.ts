@@ -268,7 +268,8 @@ export class Leasing {
     const flaw = () => proofs.map((proof) => flawOfGift(cluster, to, proof)).find(Boolean);
     if (to !== identity.publicKey) return this.#handBack(session, to, message, flaw);
     if (this.#unsure) return;
-    if (!this.#isAwaited(session) && !this.#unasked.of(session.peer.id).spend(1)) return;
+    if (!this.#isAwaited(session) && !this.#unasked.of(session.peer.id).spend(proofs.length))
+      return;
     const why = flaw();
     if (why) return session.close(forged(why));
     const wasDone = this.#isDone;
