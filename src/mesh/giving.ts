@@ -86,7 +86,7 @@ export class Giving {
   #silent: readonly string[] = [];
   #isSure: boolean;
   /** The free space, as it was said last. */
-  #said = "";
+  #said = UNSAID;
   #cancelSay: (() => void) | undefined;
   #cancelRemind: (() => void) | undefined;
   #cancels: (() => void)[] = [];
@@ -180,6 +180,7 @@ export class Giving {
     const prefixes = allocator.returned(peer.publicKey, gifts, member(peer.id)?.leases ?? []);
     if (prefixes.length === 0) return;
     log.info(`got back ${prefixes.join(", ")}`, { id: peer.id });
+    this.#said = UNSAID; // Whom it is given to again must know that it counts no more for who had it.
     this.sayFreeSoon();
   }
 
@@ -263,6 +264,8 @@ export class Giving {
     return fence.isClosed || !this.#isSure ? [] : allocator.free;
   }
 }
+
+const UNSAID = "unsaid";
 
 const receivers = (gifts: readonly Proof[]): number =>
   new Set(gifts.map((proof) => proof.at(-1)!.to)).size;

@@ -90,7 +90,7 @@ export class Leasing {
     const { fence, allocator } = this.#parts;
     const { givers } = allocator;
     if (fence.isClosed && givers.size > 0) this.#unsure ??= givers;
-    if (!this.#unsure && !this.#isDone) this.#take();
+    this.#takeWhatIsFree();
     if (!this.#isDone) this.#asker.start();
   }
 
@@ -112,6 +112,7 @@ export class Leasing {
     const takenBack = allocator.proofs.flatMap((proof) => takings.from(own, proof) ?? []);
     const beaten = held().filter((proof) => isBeaten(subnetOf(proof)));
     this.#lose([...takenBack, ...beaten.map((proof) => proof.at(-1)!.signature)]);
+    this.#takeWhatIsFree();
     const hope = records.some(({ free }) => free) && !this.#asker.isWaiting;
     if (hope && !this.#isDone && vacancies.exist(this.#lacks)) this.seek();
   }
@@ -184,7 +185,8 @@ export class Leasing {
       case "lease-refusal":
         return this.#refused(session, message);
       case "lease-return":
-        return this.#giving.returned(session, message);
+        this.#giving.returned(session, message);
+        return this.#takeWhatIsFree();
     }
   }
 
@@ -319,6 +321,11 @@ export class Leasing {
     if (!isSaid) log.warn(`no lease was given: ${reason}`);
     this.#asker.refused(reason);
     changed();
+  }
+
+  /** Its own space may hold a lease now: what others showed there may be known to count no more. */
+  #takeWhatIsFree(): void {
+    if (!this.#unsure && !this.#isDone) this.#take();
   }
 
   /** From this node's own space, if it has some. */

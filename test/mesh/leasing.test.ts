@@ -49,36 +49,40 @@ describe("a nearly full network", () => {
     expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
   });
 
-  it("tells those for whom nothing is left, and gives to them when something is", async () => {
-    const world = new World();
-    const nodes = [await world.node(1, [], new Disk(), network("10.244.0.0/21"))];
-    for (let n = 2; n <= 12; n++) nodes.push(await world.node(n, [1]));
-    world.clock.run(20_000);
-    const [having, lacking] = [true, false].map((has) =>
-      nodes.filter(({ mesh }) => mesh.self().leases.length > 0 === has),
-    ) as [typeof nodes, typeof nodes];
-    expect([having.length, lacking.length]).toEqual([8, 4]);
-    for (const { mesh } of lacking) {
-      expect(mesh.problems().join()).toMatch(
-        /^this node has no lease: h\d+ says: no .* has free space .*forget/,
-      );
-    }
-    const leaving = having.filter(({ disk }) => {
-      const { journal } = disk.load()!.cluster!;
-      return journal.every(({ from, to }) => from === to) && disk !== nodes[0]!.disk;
-    });
-    expect(leaving.length).toBeGreaterThan(0);
-    const stopped = leaving.slice(0, 4).map(({ mesh }) => mesh.stop({ release: true }));
-    // Time moves in steps here: what waits for it goes on in between.
-    for (let i = 0; i < 2 * (FAREWELL.most / FAREWELL.every); i++) {
-      world.clock.run(FAREWELL.every / 2);
-      await Promise.resolve();
-    }
-    await Promise.all(stopped);
-    world.clock.run(FREE_SAID_AFTER + ASK_AGAIN);
-    const served = lacking.filter(({ mesh }) => mesh.self().leases.length > 0);
-    expect(served).toHaveLength(Math.min(4, leaving.length));
-  });
+  // In one of seven worlds two leases next to each other come back, and go out together as space.
+  it.each([1, 2, 3, 4, 5, 6])(
+    "tells those for whom nothing is left, and gives to them when something is (%i)",
+    async () => {
+      const world = new World();
+      const nodes = [await world.node(1, [], new Disk(), network("10.244.0.0/21"))];
+      for (let n = 2; n <= 12; n++) nodes.push(await world.node(n, [1]));
+      world.clock.run(20_000);
+      const [having, lacking] = [true, false].map((has) =>
+        nodes.filter(({ mesh }) => mesh.self().leases.length > 0 === has),
+      ) as [typeof nodes, typeof nodes];
+      expect([having.length, lacking.length]).toEqual([8, 4]);
+      for (const { mesh } of lacking) {
+        expect(mesh.problems().join()).toMatch(
+          /^this node has no lease: h\d+ says: no .* has free space .*forget/,
+        );
+      }
+      const leaving = having.filter(({ disk }) => {
+        const { journal } = disk.load()!.cluster!;
+        return journal.every(({ from, to }) => from === to) && disk !== nodes[0]!.disk;
+      });
+      expect(leaving.length).toBeGreaterThan(0);
+      const stopped = leaving.slice(0, 4).map(({ mesh }) => mesh.stop({ release: true }));
+      // Time moves in steps here: what waits for it goes on in between.
+      for (let i = 0; i < 2 * (FAREWELL.most / FAREWELL.every); i++) {
+        world.clock.run(FAREWELL.every / 2);
+        await Promise.resolve();
+      }
+      await Promise.all(stopped);
+      world.clock.run(FREE_SAID_AFTER + ASK_AGAIN);
+      const served = lacking.filter(({ mesh }) => mesh.self().leases.length > 0);
+      expect(served).toHaveLength(Math.min(4, leaving.length));
+    },
+  );
 });
 
 describe("a grant that was lost on its way", () => {

@@ -575,7 +575,9 @@ describe("a member that lies", () => {
         });
         expect(a.mesh.members().map(({ name }) => name)).toEqual(["h2"]);
         expect(b.mesh.members().map(({ name }) => name)).toEqual(["h1"]);
-        expect(a.mesh.problems().join()).toMatch("two nodes claim the");
+        // What was given back does not even count: its giver says so.
+        const line = leases[0] === proof ? /^$/ : /^two nodes claim the/;
+        expect(a.mesh.problems().join()).toMatch(line);
       }
     }
   });
