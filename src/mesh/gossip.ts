@@ -28,11 +28,16 @@ export const SERVED = {
   comparisons: { burst: 32, rate: 2 },
 };
 
-/** Signatures that are verified of what one peer sends, and of what one owner says of itself, whoever sends it. */
+/**
+ * Signatures that are verified of what one member sends that is others', and of what it sends of one
+ * owner, itself among them. Those who are no members share what one has: anybody with the secret can
+ * make up more of them.
+ */
 export const VERIFIED = {
   sender: { burst: 2 * MAX_RECORDS, rate: 128 },
-  owner: { burst: 512, rate: 1 },
+  owner: { burst: 256, rate: 1 },
 };
+const STRANGERS = "strangers";
 
 export type GossipMessage = MessageOf<
   "digest" | "branches" | "versions" | "heard" | "ask" | "records"
@@ -240,14 +245,15 @@ export class Gossip {
   /** As `merge`. What is not opened now, since there was too much, is found again by a comparison. */
   #opened(session: Session, envelope: Envelope): NodeRecord | WeftError | undefined {
     const { members } = this.#parts;
-    const sender = this.#verified.sender.of(session.peer.id);
-    const owner = this.#verified.owner.of(envelope.owner);
-    if (sender.isOverdrawn || owner.isOverdrawn) return undefined;
+    const { id, publicKey } = session.peer;
+    const { sender, owner } = this.#verified;
+    // An old record can be sent by anybody: that must not keep a new one of its owner out.
+    const payers = [owner.of(`${id} ${envelope.owner}`)];
+    if (envelope.owner !== publicKey) payers.push(sender.of(members.get(id) ? id : STRANGERS));
+    if (payers.some(({ isOverdrawn }) => isOverdrawn)) return undefined;
     const before = members.verified;
     const result = members.merge(envelope);
-    const work = members.verified - before;
-    sender.charge(work);
-    if (!(result instanceof WeftError)) owner.charge(work); // Of a forgery it is not the owner.
+    for (const budget of payers) budget.charge(members.verified - before);
     return result;
   }
 

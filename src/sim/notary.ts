@@ -12,6 +12,8 @@ const MOST = 20_000;
 interface Opened {
   readonly envelope: Envelope;
   readonly answer: NodeRecord | WeftError;
+  /** Signatures that were verified for it. */
+  readonly work: number;
 }
 
 export class SharedNotary extends Notary {
@@ -19,9 +21,13 @@ export class SharedNotary extends Notary {
 
   override open(envelope: Envelope): NodeRecord | WeftError {
     const known = this.#opened.get(envelope.signature);
-    if (known && same(known.envelope, envelope)) return known.answer;
+    if (known && same(known.envelope, envelope)) {
+      this.verified += known.work; // As it would be for the node that asks now.
+      return known.answer;
+    }
+    const before = this.verified;
     const answer = super.open(envelope);
-    this.#opened.set(envelope.signature, { envelope, answer });
+    this.#opened.set(envelope.signature, { envelope, answer, work: this.verified - before });
     for (const oldest of this.#opened.keys()) {
       if (this.#opened.size <= MOST) break;
       this.#opened.delete(oldest);

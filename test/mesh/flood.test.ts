@@ -108,6 +108,22 @@ describe("of what one owner says of itself", () => {
     world.clock.run(1_000);
     expect(other.mesh.members().map(({ id }) => id)).toContain(victim.identity.id);
   });
+
+  it("old records that another sends again keep the newest out of nowhere", async () => {
+    const { world, other, liar, lease, record } = await flooded();
+    const victim = new Stranger(world, 67);
+    const leases = [lease(0, victim.identity)];
+    const last = 2 * VERIFIED.owner.burst;
+    for (let version = 1; version < last; version++) {
+      liar.say(record(victim.identity, version, leases, 5000 + version));
+    }
+    world.clock.run(100);
+    victim.connect();
+    victim.say(record(victim.identity, last, leases, 9000));
+    world.clock.run(1_000);
+    const endpoints = other.mesh.members().map(({ endpoint }) => endpoint);
+    expect(endpoints).toContain("192.0.2.66:9000");
+  });
 });
 
 describe("of what one peer sends", () => {
