@@ -16,6 +16,8 @@ import { isRenewal, type NodeRecord, type Said, seal } from "./record.js";
 export const ECHO_WAIT = 5_000;
 /** How long a copy of this node is spoken of after it was last heard, in milliseconds. */
 export const COPY_SPOKEN_OF = 60_000;
+/** How long a node waits before it says again what it could not write to its disk, in milliseconds. */
+export const SAY_AGAIN = 10_000;
 
 export interface OwnRecordParts {
   readonly clock: Clock;
@@ -43,6 +45,9 @@ export interface Occasion {
 export class OwnRecord {
   readonly #parts: OwnRecordParts;
   #cancelEcho: (() => void) | undefined;
+  #cancelAgain: (() => void) | undefined;
+  /** Others doubt that this node lives, and it could not write its answer yet. */
+  #owesAnswer = false;
   #copy: { readonly mesh: string; readonly heard: number } | undefined;
 
   constructor(parts: OwnRecordParts) {
@@ -51,20 +56,43 @@ export class OwnRecord {
 
   stop(): void {
     this.#cancelEcho?.();
+    this.#cancelAgain?.();
   }
 
-  /** Says who this node is, once it has a lease that it may use. */
+  /**
+   * Says who this node is, once it has a lease that it may use. What cannot be written is not said,
+   * and tried again until it can: nobody asks a second time.
+   */
   publish({ withdrawn = false, isAwaited = false }: Occasion = {}): void {
     const { identity, cluster, disk, members, fence, said } = this.#parts;
     if (disk.leases.length === 0 || fence.isClosed) return;
     const content = this.#content(withdrawn);
     const before = members.get(identity.id);
     const version = Math.max(disk.cluster.version, before?.version ?? 0) + 1;
-    disk.saveCluster({ version });
+    this.#owesAnswer ||= isAwaited;
+    try {
+      disk.saveCluster({ version });
+    } catch (error) {
+      this.#sayAgain();
+      throw error;
+    }
+    this.#cancelAgain?.();
+    this.#cancelAgain = undefined;
     const record = members.merge(seal(identity, cluster, version, content));
     if (record instanceof WeftError) throw record;
     if (!record) throw new Error("this node's own record is not the newest");
-    said(record, !before || !isRenewal(before, record) || isAwaited);
+    const isUrgent = this.#owesAnswer || !before || !isRenewal(before, record);
+    this.#owesAnswer = false;
+    said(record, isUrgent);
+  }
+
+  /** Unless it is said before. */
+  #sayAgain(): void {
+    const { clock, disk } = this.#parts;
+    this.#cancelAgain ??= clock.after(SAY_AGAIN, () => {
+      this.#cancelAgain = undefined;
+      disk.safely(() => this.publish());
+    });
   }
 
   /**

@@ -5,6 +5,7 @@ import { ANSWER_WITHIN, Liveness, RAISED, RENEW_AGAIN, TAKEN } from "../../src/m
 import { Members } from "../../src/mesh/members.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { Notary } from "../../src/mesh/notary.js";
+import { SAY_AGAIN } from "../../src/mesh/own-record.js";
 import { MISSED_AFTER, PING_AFTER, SILENCE } from "../../src/mesh/session.js";
 import { FEW } from "../../src/mesh/turns.js";
 import type { SimNode } from "../../src/sim/node.js";
@@ -360,6 +361,28 @@ describe("a node that cannot write to its disk, so that it cannot answer", () =>
     world.clock.run(60_000);
     expect(second.disk.load()!.cluster!.version).toBe(version);
     expect(stateOf(first.mesh, "h2")).toBe("established");
+  });
+
+  it("answers when it can again, though nobody asks twice, and lives for those without a session", async () => {
+    const world = new World();
+    // The first knows the third by the second alone.
+    world.network.mayDial = (from, to) => ![from, to].every((host) => /\.[13]$/.test(host));
+    const first = await world.node(1, []);
+    await world.node(2, [1]);
+    const third = await world.node(3, [2]);
+    world.clock.run(10_000);
+    const verdicts: boolean[] = [];
+    first.mesh.on("verdict", (_, isDead) => verdicts.push(isDead));
+    third.disk.full = true;
+    const stranger = new Stranger(world);
+    stranger.connect();
+    const { version } = third.disk.load()!.cluster!;
+    stranger.say({ type: "doubt", versions: [[third.mesh.self().id, version]] });
+    world.clock.run(60_000);
+    expect(verdicts).toEqual([true]);
+    third.disk.full = false;
+    world.clock.run(SAY_AGAIN + 1_000);
+    expect(verdicts).toEqual([true, false]);
   });
 });
 

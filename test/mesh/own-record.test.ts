@@ -1,8 +1,9 @@
-/** What a node says of itself when it has more to say than a record has room for. */
+/** What a node says of itself when it has more to say than a record has room for, or cannot write it down. */
 import { expect, it } from "vitest";
 import { type Cluster, clusterOf } from "../../src/lease/genesis.js";
 import { type Grant, signGrant, subnetOf } from "../../src/lease/grant.js";
 import { Identity } from "../../src/mesh/identity.js";
+import { SAY_AGAIN } from "../../src/mesh/own-record.js";
 import { identity } from "./cluster.js";
 import { Disk, World } from "./world.js";
 
@@ -48,4 +49,24 @@ it("a node whose leases came from too many nodes shows and uses the first of the
   expect(mesh.problems()).toEqual([
     expect.stringMatching(/has room for 3 of its 4 leases, .* the others are not used/),
   ]);
+});
+
+it("a node that moved while its disk was full says so when there is room", async () => {
+  const world = new World();
+  const first = await world.node(1, []);
+  const second = await world.node(2, [1]);
+  world.clock.run(10_000);
+  const seen = () => first.mesh.members()[0]!.endpoint;
+  second.disk.full = true;
+  await second.mesh.setEndpoint("192.0.2.22:4789");
+  world.clock.run(3 * SAY_AGAIN);
+  expect(seen()).toBe("192.0.2.2:4789");
+  expect(second.mesh.problems()).toEqual(["the disk is full"]);
+  second.disk.full = false;
+  world.clock.run(SAY_AGAIN + 1_000);
+  expect(seen()).toBe("192.0.2.22:4789");
+  expect(second.mesh.problems()).toEqual([]);
+  const { version } = second.disk.load()!.cluster!;
+  world.clock.run(3 * SAY_AGAIN);
+  expect(second.disk.load()!.cluster!.version).toBe(version);
 });
