@@ -325,9 +325,9 @@ export class Links {
   hasNews(address: string): void {
     this.#resting.delete(address);
     const dial = this.#dials.get(address);
-    if (!dial || dial.failures === 0 || dial.session || dial.dialling) return;
+    if (!dial || dial.failures === 0 || dial.session) return;
     Object.assign(dial, { failures: 0, failure: undefined });
-    this.#again(dial);
+    if (!dial.dialling) this.#again(dial);
   }
 
   /** What was out of reach answers again: so may others. */

@@ -185,6 +185,7 @@ export class Membership {
           this.#news.isElsewhere(id);
           parts.soon();
         },
+        isBack: (id) => links.hasNews(members.get(id)?.mesh ?? ""),
       });
     this.#news = new News({
       clock,

@@ -101,7 +101,7 @@ export class OwnRecord {
    */
   heard({ version, mesh }: NodeRecord): void {
     const { clock, log, disk, whereabouts } = this.#parts;
-    disk.saveCluster({ version });
+    disk.safely(() => disk.saveCluster({ version }));
     log.warn(`heard a newer record of this node, for ${mesh}: going on from version ${version}`);
     if (mesh !== whereabouts().mesh) this.#copy = { mesh, heard: clock.elapsed() };
     this.#cancelEcho?.();

@@ -21,7 +21,7 @@ import {
   replyTo,
   signProbe,
 } from "./probe.js";
-import { type Answering, Reach } from "./reach.js";
+import { type Answering, LATELY, Reach } from "./reach.js";
 import type { NodeRecord } from "./record.js";
 import { Relays } from "./relays.js";
 import { type Path, Seeking } from "./seeking.js";
@@ -49,6 +49,8 @@ export interface PathsParts {
   readonly sessions: () => Session[];
   /** Packets for a member go another way now, or come another one. */
   readonly changed: (id: string) => void;
+  /** A member was heard that was silent before. */
+  readonly isBack: (id: string) => void;
 }
 
 /** How packets for a member go, and what is known of the way. */
@@ -342,6 +344,7 @@ export class Paths {
     if (!isGenuine(this.#parts.cluster, reach.record.owner, probe)) return;
     this.#awaited.delete(probe.nonce);
     this.#knocks.end(reach.id);
+    this.#heard(reach);
     reach.answered(way, now, now - sent.at);
     this.#judge(reach);
   }
@@ -362,6 +365,7 @@ export class Paths {
   /** A node's packets come from where its probes come from. */
   #proved(origin: Reach, { kind }: Probe, from: string): void {
     const now = this.#now;
+    this.#heard(origin);
     origin.heardAt = now;
     this.#passing.add(origin);
     const host = hostOf(from);
@@ -371,6 +375,10 @@ export class Paths {
     const isWorthTrying = origin.heardFrom(from, now);
     const isEarly = origin.probedAt !== undefined && now - origin.probedAt < TICK;
     if (isWorthTrying && !isEarly) this.#prompted(origin);
+  }
+
+  #heard({ id, heardAt = Number.NEGATIVE_INFINITY }: Reach): void {
+    if (this.#now - heardAt >= LATELY) this.#parts.isBack(id);
   }
 
   #reply(probe: Probe, to: string): void {
