@@ -90,6 +90,8 @@ export class Links {
   readonly #complaints: Budget;
   readonly #messages: Budgets;
   readonly #bytes: Budgets;
+  /** Whether a node is a member, by the last wish. */
+  #isMember: (id: string) => boolean = () => false;
   #stopped = false;
 
   constructor(parts: LinksParts, events: LinksEvents) {
@@ -112,6 +114,7 @@ export class Links {
   /** From now on dials what is wished, and nothing else. To be called again when anything changed. */
   keep(wish: Wish): void {
     if (this.#stopped) return;
+    this.#isMember = wish.isChoice;
     const wanted = this.#wanted(wish);
     for (const dial of this.#dials.values()) {
       if (wanted.has(dial.address) || !this.#mayGo(dial, wish)) continue;
@@ -228,8 +231,20 @@ export class Links {
   }
 
   #accept(connection: Connection) {
-    if (this.#stopped || this.#sessions.size >= MAX_SESSIONS) return connection.close();
+    if (this.#stopped || !this.#hasRoom()) return connection.close();
     this.#session(connection, "listener");
+  }
+
+  /** When there are too many sessions, that of a stranger ends: who has the secret can make up any number. */
+  #hasRoom(): boolean {
+    if (this.#sessions.size < MAX_SESSIONS) return true;
+    for (const session of this.#sessions) {
+      if (session.role === "dialer") continue;
+      if (session.hasPeer && this.#isMember(session.peer.id)) continue;
+      session.close(CROWDED);
+      return true;
+    }
+    return false;
   }
 
   #session(connection: Connection, role: Role): Session {
@@ -349,6 +364,11 @@ export class Links {
   }
 }
 
+const CROWDED = new WeftError(
+  "CROWDED",
+  "there are too many sessions, and the other end is no member",
+  "ask again; where this goes on, give the cluster a new secret",
+);
 const DUPLICATE = new WeftError("DUPLICATE", "another session stays", "nothing is to be done");
 const MOVED = new WeftError("MOVED", "the node moves to another address", "nothing is to be done");
 const NOT_NEEDED = new WeftError(

@@ -19,8 +19,8 @@ export class Stranger {
     this.identity = identity(n);
   }
 
-  /** Opens a session with 192.0.2.1. */
-  connect(): void {
+  /** Opens a session with 192.0.2.1, and waits for so many milliseconds. */
+  connect({ wait = 100 } = {}): void {
     this.world.network.host(`192.0.2.${this.n}`).dial("192.0.2.1:6783", (result) => {
       this.#connection = result as Connection;
       this.isClosed = false;
@@ -37,7 +37,7 @@ export class Stranger {
       const signature = this.identity.sign(hello);
       this.say({ type: "hello", protocol: 1, key: publicKey, instance, signature });
     });
-    this.world.clock.run(100);
+    this.world.clock.run(wait);
     this.heard.splice(0);
   }
 
