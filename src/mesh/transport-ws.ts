@@ -26,6 +26,8 @@ const CIPHERS = "TLS_AES_128_GCM_SHA256:PSK";
 const EXPORTER = "EXPORTER-weft-mesh";
 /** Milliseconds. */
 export const HANDSHAKE_WITHIN = 5_000;
+/** How often it is looked who takes longer, in milliseconds. */
+const CHECK_EVERY = 1_000;
 const CLOSE_WITHIN = 1_000;
 /** Connections taken at once, handshakes included. */
 export const MAX_CONNECTIONS = 2048;
@@ -84,6 +86,7 @@ export class WsTransport implements Transport {
         handshakeTimeout: HANDSHAKE_WITHIN,
         headersTimeout: HANDSHAKE_WITHIN,
         requestTimeout: HANDSHAKE_WITHIN,
+        connectionsCheckingInterval: CHECK_EVERY,
         pskCallback: (caller, identity) => this.#recognise(caller as TLSSocket, identity),
       },
       (_, response) => response.writeHead(426, { connection: "close" }).end(),

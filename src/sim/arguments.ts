@@ -18,7 +18,7 @@ export function readArguments<P extends Presets>(args: readonly string[], preset
     const options = { ...Object.fromEntries(texts), help };
     return parseArgs({ args: [...args], options }).values as Parsed<P>;
   } catch (error) {
-    throw wrong((error as Error).message);
+    throw wrong((error as Error).message.replaceAll("\n", " "));
   }
 }
 

@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect, createServer, type Socket } from "node:net";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
@@ -11,6 +11,19 @@ import { WsTransport } from "../../src/mesh/transport-ws.js";
 import { freePort, type Node, node, SECRET, sees, stopAll, until } from "./nodes.js";
 
 afterEach(stopAll);
+
+/** TLS as a member speaks it. */
+const withSecret = (port: number): Socket => {
+  const { identity, key } = pskOf(SECRET);
+  return connectTls({
+    host: "127.0.0.1",
+    port,
+    minVersion: "TLSv1.3",
+    ciphers: "TLS_AES_128_GCM_SHA256:PSK",
+    pskCallback: () => ({ identity, psk: key }),
+    checkServerIdentity: () => undefined,
+  });
+};
 
 const lease = ({ mesh }: Node) => mesh.self().leases;
 
@@ -362,17 +375,7 @@ describe("the mesh port", () => {
       (s: WebSocket) => s.send("x".repeat(1 << 20)),
       (s: WebSocket) => s.send(Buffer.alloc(8)),
     ]) {
-      const { identity, key } = pskOf(SECRET);
-      const pskCallback = () => ({ identity, psk: key });
-      const createConnection = () =>
-        connectTls({
-          host: "127.0.0.1",
-          port: a.port,
-          minVersion: "TLSv1.3",
-          ciphers: "TLS_AES_128_GCM_SHA256:PSK",
-          pskCallback,
-          checkServerIdentity: () => undefined,
-        });
+      const createConnection = () => withSecret(a.port);
       const socket = new WebSocket(`wss://127.0.0.1:${a.port}`, { createConnection });
       socket.on("error", () => {});
       socket.on("open", () => send(socket));
@@ -380,6 +383,15 @@ describe("the mesh port", () => {
     }
     const b = await node("b", { joins: [a] });
     await until(() => sees(b, "a"));
+  });
+
+  it("hangs up on who says nothing, nothing after the TLS handshake, or no more of its request", async () => {
+    const { port } = await node("a");
+    const begins = withSecret(port);
+    begins.write("GET / HTTP/1.1\r\nHost: ");
+    const callers = [connect(port, "127.0.0.1"), withSecret(port), begins];
+    for (const caller of callers) caller.on("error", () => {}).resume();
+    await Promise.all(callers.map((one) => new Promise((resolve) => one.on("close", resolve))));
   });
 
   it("closes though somebody began a handshake and says no more", async () => {
