@@ -28,6 +28,8 @@ export class Neighbourhood {
   readonly #neighbours: Neighbours;
   /** Members whose session broke: to be dialled, to see whether they are there. */
   readonly #broken = new Set<string>();
+  /** Addresses that members left for others, and that are not worth remembering any more. */
+  readonly #left = new Set<string>();
 
   constructor(parts: NeighbourhoodParts) {
     this.#parts = parts;
@@ -36,6 +38,8 @@ export class Neighbourhood {
 
   /** What is known of a node now. */
   set(id: string, record: NodeRecord | undefined): void {
+    const before = this.#neighbours.get(id)?.mesh;
+    if (before && record && record.mesh !== before) this.#left.add(before);
     this.#neighbours.set(id, record);
   }
 
@@ -90,9 +94,11 @@ export class Neighbourhood {
       .open()
       .flatMap(({ peer }) => neighbours.get(peer.id)?.mesh ?? []);
     const most = Math.min(MAX_REMEMBERED, neighbours.size);
-    const kept = new Set(known);
-    if (kept.size >= most && open.every((address) => kept.has(address))) return undefined;
-    const all = new Set([...open, ...known, ...mapped(neighbours.records(), ({ mesh }) => mesh)]);
+    const kept = new Set(known.filter((address) => !this.#left.has(address)));
+    this.#left.clear();
+    const isWhole = kept.size === known.length && kept.size >= most;
+    if (isWhole && open.every((address) => kept.has(address))) return undefined;
+    const all = new Set([...open, ...kept, ...mapped(neighbours.records(), ({ mesh }) => mesh)]);
     return [...all].slice(0, MAX_REMEMBERED);
   }
 

@@ -1,0 +1,29 @@
+/** A set that holds as many records as it may. */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { substituteSignatures } from "../../src/mesh/identity.js";
+import { MAX_RECORDS, Members } from "../../src/mesh/members.js";
+import { Notary } from "../../src/mesh/notary.js";
+import { cheapSignatures } from "../../src/sim/signatures.js";
+import { grown, grownIdentity } from "./grown.js";
+import { randomFrom, seed } from "./seed.js";
+
+// What bytes are taken for a signature is tested elsewhere.
+beforeAll(() => substituteSignatures(cheapSignatures));
+afterAll(() => substituteSignatures(undefined));
+
+it("takes news of those it holds, and nobody else until one is gone", () => {
+  const { cluster, envelopes } = grown(MAX_RECORDS + 1, randomFrom(seed));
+  const newer = grown(1, randomFrom(seed), 2).envelopes[0]!;
+  const members = new Members(new Notary(cluster), { vni: 1, family: 4 }, "");
+  const last = envelopes.at(-1)!;
+  for (const envelope of envelopes.slice(0, -1)) {
+    expect(members.merge(envelope)).toMatchObject({ version: 1 });
+  }
+  const { digest } = members;
+  expect(members.merge(last)).toMatchObject({ code: "MEMBERS_FULL" });
+  expect([members.size, members.digest]).toEqual([MAX_RECORDS, digest]);
+  expect(members.merge(newer)).toMatchObject({ version: 2 });
+  members.drop(grownIdentity(1).id, 0);
+  expect(members.merge(last)).toMatchObject({ owner: last.owner });
+  expect(members.size).toBe(MAX_RECORDS);
+});
