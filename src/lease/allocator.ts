@@ -322,7 +322,10 @@ export class Allocator {
     const { ledger, save } = this.#parts;
     const { spaces, leases, void: voided } = ledger();
     const known = new Set([...voided, ...this.gifts]);
-    const fresh = proofs.filter((proof) => !proof.some(({ signature }) => known.has(signature)));
+    const each = new Map(proofs.map((proof) => [proof.at(-1)!.signature, proof]));
+    const fresh = [...each.values()].filter(
+      (proof) => !proof.some(({ signature }) => known.has(signature)),
+    );
     const isLease = (proof: Proof) => this.isLease(subnetOf(proof));
     const taken: Proof[] = [];
     for (const network of this.#networks) {
@@ -337,7 +340,7 @@ export class Allocator {
       }
     }
     const left = this.#canVoid ? fresh.filter((proof) => !taken.includes(proof)) : [];
-    const surplus = [...new Set(left.map((proof) => proof.at(-1)!.signature))];
+    const surplus = left.map((proof) => proof.at(-1)!.signature);
     if (taken.length + surplus.length > 0) {
       save({
         spaces: [...spaces, ...taken.filter((proof) => !this.isLease(subnetOf(proof)))],

@@ -6,6 +6,7 @@
 import { WeftError } from "../error.js";
 import { MAX_JOURNAL } from "../lease/allocator.js";
 import { Asker } from "../lease/asker.js";
+import { fitting } from "../lease/bundle.js";
 import { flawOfGift, type Proof, subnetOf } from "../lease/grant.js";
 import { freshNonce, isWord } from "../lease/word.js";
 import { Budgets } from "./budgets.js";
@@ -23,6 +24,8 @@ import type { Vacancies } from "./vacancies.js";
 export const SOUGHT = 3;
 /** Gifts for which it did not ask that this node looks at, of one peer, at once and per second after that. */
 export const UNASKED = { burst: 16, rate: 1 / 60 };
+/** How long a node that lacks a lease waits for more news before it looks at its own space again, in milliseconds. */
+export const TAKE_AFTER = 1_000;
 /** How long a node that gives everything back looks for those whom it has to tell, and how often, in milliseconds. */
 export const FAREWELL = { most: 5_000, every: 100 };
 
@@ -64,6 +67,7 @@ export class Leasing {
   #unsure: Set<string> | undefined;
   #nonce = "";
   #isLeaving = false;
+  #cancelTake: (() => void) | undefined;
   readonly #unasked: Budgets;
   /** Gifts that this node does not hold, by the id of the giver, who is to be told. */
   readonly #declined = new Map<string, string[]>();
@@ -90,7 +94,7 @@ export class Leasing {
     const { fence, allocator } = this.#parts;
     const { givers } = allocator;
     if (fence.isClosed && givers.size > 0) this.#unsure ??= givers;
-    this.#takeWhatIsFree();
+    if (!this.#unsure && !this.#isDone) this.#take();
     if (!this.#isDone) this.#asker.start();
   }
 
@@ -112,12 +116,13 @@ export class Leasing {
     const takenBack = allocator.proofs.flatMap((proof) => takings.from(own, proof) ?? []);
     const beaten = held().filter((proof) => isBeaten(subnetOf(proof)));
     this.#lose([...takenBack, ...beaten.map((proof) => proof.at(-1)!.signature)]);
-    this.#takeWhatIsFree();
+    this.#takeSoon();
     const hope = records.some(({ free }) => free) && !this.#asker.isWaiting;
     if (hope && !this.#isDone && vacancies.exist(this.#lacks)) this.seek();
   }
 
   stop(): void {
+    this.#cancelTake?.();
     this.#asker.stop();
     this.#carrier.stop();
     this.#giving.stop();
@@ -186,7 +191,7 @@ export class Leasing {
         return this.#refused(session, message);
       case "lease-return":
         this.#giving.returned(session, message);
-        return this.#takeWhatIsFree();
+        return this.#takeSoon();
     }
   }
 
@@ -282,8 +287,9 @@ export class Leasing {
     if (this.#isDone) return this.#decline(allocator.dropUnused());
     if (!this.#isAwaited(session)) return;
     // Who was offered nothing new need not ask again at once.
-    if (declined.length < proofs.length) this.#asker.start();
-    else this.#asker.refused(OLD_GIFT);
+    if (declined.length < new Set(proofs.map((proof) => proof.at(-1)!.signature)).size) {
+      this.#asker.start();
+    } else this.#asker.refused(OLD_GIFT);
   }
 
   #told(session: Session, message: Word) {
@@ -324,8 +330,13 @@ export class Leasing {
   }
 
   /** Its own space may hold a lease now: what others showed there may be known to count no more. */
-  #takeWhatIsFree(): void {
-    if (!this.#unsure && !this.#isDone) this.#take();
+  #takeSoon(): void {
+    const { clock, safely } = this.#parts;
+    if (this.#isDone) return;
+    this.#cancelTake ??= clock.after(TAKE_AFTER, () => {
+      this.#cancelTake = undefined;
+      if (!this.#unsure && !this.#isDone) safely(() => this.#take());
+    });
   }
 
   /** From this node's own space, if it has some. */
@@ -382,7 +393,7 @@ export class Leasing {
   get #isShown(): boolean {
     const { member, identity, held } = this.#parts;
     const ends = (proofs: readonly Proof[] = []) => proofs.map((proof) => proof.at(-1)!.signature);
-    return ends(member(identity.id)?.leases).join() === ends(held()).join();
+    return ends(member(identity.id)?.leases).join() === ends(fitting(held())).join();
   }
 
   get #isDone(): boolean {
