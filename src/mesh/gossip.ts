@@ -247,13 +247,17 @@ export class Gossip {
     const { members } = this.#parts;
     const { id, publicKey } = session.peer;
     const { sender, owner } = this.#verified;
+    // Of what is not opened nothing is written down: it costs nobody anything to make up.
+    if (!members.isNews(envelope)) return undefined;
+    const ofOthers =
+      envelope.owner === publicKey ? [] : [sender.of(members.get(id) ? id : STRANGERS)];
+    if (ofOthers.some(({ isOverdrawn }) => isOverdrawn)) return undefined;
     // An old record can be sent by anybody: that must not keep a new one of its owner out.
-    const payers = [owner.of(`${id} ${envelope.owner}`)];
-    if (envelope.owner !== publicKey) payers.push(sender.of(members.get(id) ? id : STRANGERS));
-    if (payers.some(({ isOverdrawn }) => isOverdrawn)) return undefined;
+    const ofOwner = owner.of(`${id} ${envelope.owner}`);
+    if (ofOwner.isOverdrawn) return undefined;
     const before = members.verified;
     const result = members.merge(envelope);
-    for (const budget of payers) budget.charge(members.verified - before);
+    for (const budget of [ofOwner, ...ofOthers]) budget.charge(members.verified - before);
     return result;
   }
 

@@ -49,10 +49,9 @@ export class Members {
    * subnets is no news, and what it replaces is gone.
    */
   merge(envelope: Envelope): NodeRecord | WeftError | undefined {
+    if (!this.isNews(envelope)) return undefined;
     const held = this.of(envelope.owner);
-    if (held && !newer(envelope, held.envelope)) return undefined;
     const id = held?.id ?? nodeId(envelope.owner);
-    if (!held && !this.lacks(id, envelope.version)) return undefined;
     const record = this.#notary.open(envelope);
     if (record instanceof WeftError) return record;
     if (id !== this.#own && !this.#roll.hasPlace(record)) {
@@ -70,6 +69,13 @@ export class Members {
       if (other.id !== this.#own) this.#crowdOut(other);
     }
     return record;
+  }
+
+  /** Whether it would be news if it were true and had its place. */
+  isNews(envelope: Envelope): boolean {
+    const held = this.of(envelope.owner);
+    if (held) return newer(envelope, held.envelope);
+    return this.lacks(nodeId(envelope.owner), envelope.version);
   }
 
   /** Signatures verified so far, to merge what came. */

@@ -22,7 +22,7 @@ export class SharedNotary extends Notary {
   override open(envelope: Envelope): NodeRecord | WeftError {
     const known = this.#opened.get(envelope.signature);
     if (known && same(known.envelope, envelope)) {
-      this.verified += known.work; // As it would be for the node that asks now.
+      this.verified += known.work; // About as much as for the node that asks now.
       return known.answer;
     }
     const before = this.verified;
