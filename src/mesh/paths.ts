@@ -377,8 +377,9 @@ export class Paths {
     if (isWorthTrying && !isEarly) this.#prompted(origin);
   }
 
-  #heard({ id, heardAt = Number.NEGATIVE_INFINITY }: Reach): void {
-    if (this.#now - heardAt >= LATELY) this.#parts.isBack(id);
+  /** Where a way works it was not silent: it may only not have had its turn. */
+  #heard({ id, used, heardAt = Number.NEGATIVE_INFINITY }: Reach): void {
+    if (!used && this.#now - heardAt >= LATELY) this.#parts.isBack(id);
   }
 
   #reply(probe: Probe, to: string): void {
