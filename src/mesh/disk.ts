@@ -59,7 +59,9 @@ export class Disk {
       act();
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
-      this.#log.error(error.message, { remedy: error.remedy });
+      if (error.message !== this.#trouble) {
+        this.#log.error(error.message, { remedy: error.remedy });
+      }
       this.#trouble = error.message;
     }
   }
