@@ -62,6 +62,7 @@ export class Gossip {
   readonly #outbox: Outbox;
   /** What a peer may still ask for. */
   readonly #served: { readonly records: Budgets; readonly comparisons: Budgets };
+  /** How many more signatures are verified. */
   readonly #verified: { readonly sender: Budgets; readonly owner: Budgets };
   /** Which version of whom was asked for, and when. */
   readonly #asked = new Map<string, number>();
@@ -249,15 +250,17 @@ export class Gossip {
     const { sender, owner } = this.#verified;
     // Of what is not opened nothing is written down: it costs nobody anything to make up.
     if (!members.isNews(envelope)) return undefined;
-    const ofOthers =
-      envelope.owner === publicKey ? [] : [sender.of(members.get(id) ? id : STRANGERS)];
-    if (ofOthers.some(({ isOverdrawn }) => isOverdrawn)) return undefined;
+    const isOwn = envelope.owner === publicKey;
+    const ofOthers = isOwn ? undefined : sender.of(members.get(id) ? id : STRANGERS);
+    if (ofOthers?.isOverdrawn) return undefined;
     // An old record can be sent by anybody: that must not keep a new one of its owner out.
     const ofOwner = owner.of(`${id} ${envelope.owner}`);
     if (ofOwner.isOverdrawn) return undefined;
     const before = members.verified;
     const result = members.merge(envelope);
-    for (const budget of [ofOwner, ...ofOthers]) budget.charge(members.verified - before);
+    const work = members.verified - before;
+    ofOthers?.charge(work);
+    ofOwner.charge(work);
     return result;
   }
 

@@ -281,15 +281,15 @@ export class Leasing {
     if (why) return session.close(forged(why));
     const wasDone = this.#isDone;
     const declined = [...allocator.lost(proofs), ...allocator.accept(proofs)];
-    this.#decline(proofs.filter((proof) => declined.includes(proof.at(-1)!.signature)));
+    const isDeclined = (proof: Proof) => declined.includes(proof.at(-1)!.signature);
+    this.#decline(proofs.filter(isDeclined));
     if (wasDone) return;
     this.#take();
     if (this.#isDone) return this.#decline(allocator.dropUnused());
     if (!this.#isAwaited(session)) return;
     // Who was offered nothing new need not ask again at once.
-    if (declined.length < new Set(proofs.map((proof) => proof.at(-1)!.signature)).size) {
-      this.#asker.start();
-    } else this.#asker.refused(OLD_GIFT);
+    if (proofs.every(isDeclined)) this.#asker.refused(OLD_GIFT);
+    else this.#asker.start();
   }
 
   #told(session: Session, message: Word) {

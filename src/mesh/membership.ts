@@ -439,7 +439,7 @@ export class Membership {
   }
 
   /** Passes on who came, changed or went. */
-  heedTouched(): void {
+  passOn(): void {
     this.#news.passOn();
   }
 

@@ -339,7 +339,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Keeps addresses on disk. */
   #remember(): void {
-    this.#inside?.heedTouched();
+    this.#inside?.passOn();
     const remembered = this.#neighbourhood.toRemember(this.#disk.state.remembered);
     if (remembered) this.#disk.save({ remembered });
   }

@@ -50,7 +50,7 @@ async function soak(schedules: number, firstSeed: number): Promise<void> {
       console.error(`the schedule with seed ${seed} failed`);
       throw error;
     }
-    if (tally.schedules % SAY_EVERY === 0) console.error(JSON.stringify(tally));
+    if (tally.schedules % SAY_EVERY === 0) console.error(JSON.stringify({ ...tally, firstSeed }));
   }
   const realSeconds = Math.round((performance.now() - began) / 1000);
   console.log(JSON.stringify({ ...tally, firstSeed, realSeconds }));
