@@ -1,10 +1,13 @@
 import { ENCAP_SIZE, OWN_VNI } from "../memory";
 import { Packet } from "../packet";
-import { NOT_IP, NOT_VXLAN, TRUNCATED, WRONG_VNI } from "../reason";
+import { BAD_HEADER, NOT_IP, NOT_VXLAN, TRUNCATED, WRONG_VNI } from "../reason";
 import * as ethernet from "../wire/ethernet";
 import * as vxlan from "../wire/vxlan";
 
-/** Takes the VXLAN and Ethernet headers off a datagram. */
+/**
+ * Takes the VXLAN and Ethernet headers off a datagram. The EtherType must agree
+ * with the version of the packet: receivers behind this node go by either.
+ */
 export function decap(p: Packet): i32 {
   // `length` counts from the inner IP header on; a shorter datagram wrapped below zero.
   if (<i32>p.length < 0) return TRUNCATED;
@@ -12,5 +15,7 @@ export function decap(p: Packet): i32 {
   if (!vxlan.hasVni(start)) return NOT_VXLAN;
   if (vxlan.vni(start) != load<u32>(OWN_VNI)) return WRONG_VNI;
   const type = ethernet.etherType(start + vxlan.VXLAN_SIZE);
-  return type == ethernet.TYPE_IPV4 || type == ethernet.TYPE_IPV6 ? 0 : NOT_IP;
+  if (type != ethernet.TYPE_IPV4 && type != ethernet.TYPE_IPV6) return NOT_IP;
+  if (p.length == 0) return TRUNCATED;
+  return type == ethernet.typeOfVersion(load<u8>(p.ip) >> 4) ? 0 : BAD_HEADER;
 }

@@ -12,6 +12,18 @@ const TYPE: usize = 12;
 export const TYPE_IPV4: u32 = 0x0008;
 export const TYPE_IPV6: u32 = 0xdd86;
 
+/** The EtherType of an IP version; 0 where there is none. */
+export function typeOfVersion(version: u32): u32 {
+  switch (version) {
+    case 4:
+      return TYPE_IPV4;
+    case 6:
+      return TYPE_IPV6;
+    default:
+      return 0;
+  }
+}
+
 export function etherType(p: usize): u32 {
   return load<u16>(p, TYPE);
 }

@@ -7,7 +7,7 @@ const REASONS = [
   ["delivered", "not dropped"],
   ["truncated", "the packet is shorter than its headers say"],
   ["not-ip", "the packet is neither IPv4 nor IPv6"],
-  ["bad-header", "a header contradicts itself"],
+  ["bad-header", "a header contradicts itself, or the one around it"],
   ["bad-checksum", "the IPv4 header checksum is wrong, or that of a UDP super-packet"],
   ["header-chain", "the packet has more IPv6 extension headers than any use of them needs"],
   [

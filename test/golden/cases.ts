@@ -204,6 +204,7 @@ export const CASES: Readonly<Record<string, Case>> = {
       { from: B, data: vxlan(ping(THEIRS, OURS), { vni: 2 }) },
       { from: B, data: vxlan(ping(THEIRS, OURS), { flags: 0 }) },
       { from: B, data: vxlan(ping(THEIRS, OURS), { etherType: 0x0806 }) },
+      { from: B, data: vxlan(ping(THEIRS, OURS), { etherType: 0x86dd }) },
       { from: B, data: vxlan(ping(THEIRS, OURS)).slice(0, 60) },
     ],
   },
