@@ -45,8 +45,11 @@ export const FRAGMENT_BEFORE_FIRST: i32 = 26;
 export const TINY_FRAGMENT: i32 = 27;
 export const FRAGMENT_OVERLAP: i32 = 28;
 
+// From the options and extension headers
+export const SOURCE_ROUTE: i32 = 29;
+
 /** How many there are, 0 (delivered) included. */
-export const REASONS: i32 = 29;
+export const REASONS: i32 = 30;
 
 /** Set beside the reason when the sender got an ICMP answer instead of silence. */
 export const ANSWERED: i32 = 0x100;

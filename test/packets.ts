@@ -120,6 +120,13 @@ export function optionsHeader(type: number, units = 0): Extension {
   return { type, bytes };
 }
 
+/** RFC 8200, 4.4: a path of `addresses` addresses of zeros. */
+export function routingHeader(type: number, segmentsLeft: number, addresses = 1): Extension {
+  const { bytes } = optionsHeader(43, addresses * 2);
+  bytes.set([type, segmentsLeft], 2);
+  return { type: 43, bytes };
+}
+
 /** RFC 8200, 4.5. `offset` in units of 8 bytes. */
 export function fragmentHeader(offset: number, more: boolean): Extension {
   const field = (offset << 3) | (more ? 1 : 0);

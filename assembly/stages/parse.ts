@@ -1,5 +1,12 @@
 import { Packet } from "../packet";
-import { HEADER_CHAIN, MARTIAN_DESTINATION, MARTIAN_SOURCE, NOT_IP, TRUNCATED } from "../reason";
+import {
+  HEADER_CHAIN,
+  MARTIAN_DESTINATION,
+  MARTIAN_SOURCE,
+  NOT_IP,
+  SOURCE_ROUTE,
+  TRUNCATED,
+} from "../reason";
 import * as icmp from "../wire/icmp";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
@@ -31,7 +38,9 @@ export function isLaterFragment(p: Packet): bool {
 }
 
 function parseIPv4(p: Packet): i32 {
-  const r = ipv4.checkIPv4(p.ip, p.length);
+  let r = ipv4.checkIPv4(p.ip, p.length);
+  if (r) return r;
+  r = ipv4.checkOptions(p.ip);
   if (r) return r;
   p.length = ipv4.totalLength(p.ip);
   p.transport = ipv4.headerLength(p.ip);
@@ -68,6 +77,7 @@ function walkExtensions(p: Packet): i32 {
     p.protocol = ipv6.extensionNext(at);
     p.transport += ipv6.extensionLength(at, type);
     if (p.transport > p.length) return TRUNCATED;
+    if (type == ipv6.ROUTING && ipv6.isSourceRoute(at)) return SOURCE_ROUTE;
     if (type == ipv6.FRAGMENT) {
       // A fragment of a fragment: the inner header would hide what the outer one says.
       if (isFragment(p)) return HEADER_CHAIN;

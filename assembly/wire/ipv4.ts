@@ -15,7 +15,7 @@
  *   |                    Options                    |    Padding    |
  *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  */
-import { BAD_CHECKSUM, BAD_HEADER, TRUNCATED } from "../reason";
+import { BAD_CHECKSUM, BAD_HEADER, SOURCE_ROUTE, TRUNCATED } from "../reason";
 import { checksum, fold, sum } from "./checksum";
 
 const VERSION_IHL: usize = 0;
@@ -45,6 +45,38 @@ export function checkIPv4(p: usize, length: u32): i32 {
   if (fold(sum(p, header)) != 0xffff) return BAD_CHECKSUM;
   // A fragment that would end past the largest packet there can be.
   if ((fragment(p) & OFFSET_MASK) * 8 + (total - header) > 65535) return BAD_HEADER;
+  return 0;
+}
+
+// Options (RFC 791, 3.1): one byte, or a type, a length that counts both, and data.
+const END_OF_OPTIONS: u32 = 0;
+const NO_OPERATION: u32 = 1;
+const LOOSE_SOURCE_ROUTE: u32 = 131;
+const STRICT_SOURCE_ROUTE: u32 = 137;
+/** In the type of an option that every fragment carries. */
+const COPIED: u32 = 0x80;
+
+/**
+ * 0 when every option lies in the header and none is a source route, which lets
+ * the sender choose the routers and so go round what filters by address (RFC 7126,
+ * 4.3 and 4.4). After it `blankUncopiedOptions` cannot leave the header.
+ */
+export function checkOptions(p: usize): i32 {
+  const end = p + headerLength(p);
+  let at = p + OPTIONS;
+  while (at < end) {
+    const type: u32 = load<u8>(at);
+    if (type == END_OF_OPTIONS) return 0;
+    if (type == NO_OPERATION) {
+      at++;
+      continue;
+    }
+    if (type == LOOSE_SOURCE_ROUTE || type == STRICT_SOURCE_ROUTE) return SOURCE_ROUTE;
+    if (at + 1 == end) return BAD_HEADER;
+    const length: u32 = load<u8>(at, 1);
+    if (length < 2 || at + length > end) return BAD_HEADER;
+    at += length;
+  }
   return 0;
 }
 
@@ -134,25 +166,16 @@ export function writeIPv4(
 
 /**
  * Blanks the options that only a first fragment carries (RFC 791, 3.1: those
- * without the copied flag) with no-operations. An option whose length lies ends the walk.
+ * without the copied flag) with no-operations.
  */
 export function blankUncopiedOptions(p: usize): void {
-  const COPIED: u32 = 0x80;
-  const END_OF_OPTIONS: u32 = 0;
-  const NO_OPERATION: u32 = 1;
   const end = p + headerLength(p);
   let at = p + OPTIONS;
   while (at < end) {
-    const kind: u32 = load<u8>(at);
-    if (kind == END_OF_OPTIONS) return;
-    if (kind == NO_OPERATION) {
-      at += 1;
-      continue;
-    }
-    if (at + 1 >= end) return;
-    const length: u32 = load<u8>(at, 1);
-    if (length < 2 || at + length > end) return;
-    if ((kind & COPIED) == 0) memory.fill(at, <u8>NO_OPERATION, length);
+    const type: u32 = load<u8>(at);
+    if (type == END_OF_OPTIONS) return;
+    const length: u32 = type == NO_OPERATION ? 1 : load<u8>(at, 1);
+    if ((type & COPIED) == 0) memory.fill(at, <u8>NO_OPERATION, length);
     at += length;
   }
 }

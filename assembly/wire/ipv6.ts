@@ -92,6 +92,18 @@ export function extensionLength(p: usize, type: u32): u32 {
   return type == AUTHENTICATION ? (units + 2) << 2 : (units + 1) << 3;
 }
 
+/**
+ * A routing header of type 0 that still has addresses to visit (RFC 5095): the
+ * sender's choice of a path, which may go to and fro. Without them it is ignored
+ * (RFC 8200, 4.4), as other types are, which only their own hosts act on.
+ */
+export function isSourceRoute(p: usize): bool {
+  const TYPE_0: u32 = 0;
+  const routingType: u32 = load<u8>(p, 2);
+  const segmentsLeft: u32 = load<u8>(p, 3);
+  return routingType == TYPE_0 && segmentsLeft > 0;
+}
+
 /** Offset in units of 8 bytes, and whether more follow, in the form IPv4 has them. */
 export function extensionFragment(p: usize): u32 {
   const field: u32 = bswap<u16>(load<u16>(p, 2));

@@ -33,9 +33,13 @@ const REASONS = [
   ["denied-ingress", "a policy of the node that receives denies it"],
   ["invalid-state", "the packet does not fit the state of its connection"],
   ["flow-table-full", "a policy needs the state of this connection, and there is no place for it"],
-  ["fragment-before-first", "the piece of a datagram came before the one that has the ports"],
+  [
+    "fragment-before-first",
+    "the piece of a datagram came before the first, by which the rules decide",
+  ],
   ["tiny-fragment", "the first piece of a datagram is too short for its transport header"],
   ["fragment-overlap", "the piece of a datagram would write over its transport header"],
+  ["source-route", "the sender chose the packet's path (IPv4 LSRR or SSRR, IPv6 routing type 0)"],
 ] as const;
 
 export type Reason = (typeof REASONS)[number][0];

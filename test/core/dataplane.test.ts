@@ -72,7 +72,7 @@ describe("from the device", () => {
   });
 
   it("fragments what is too big and may be, so that the pieces make the packet again", () => {
-    const options = Uint8Array.from([7, 7, 4, 0, 0, 0, 0, 1, 0x83, 4, 4, 0]);
+    const options = Uint8Array.from([7, 7, 4, 0, 0, 0, 0, 1, 0x94, 4, 0, 0]);
     const packet = datagram(B, A, 5000, { options });
     const out = dp.fromDevice(packet);
     expect(out.verdict).toBe("sent");
@@ -85,8 +85,8 @@ describe("from the device", () => {
       expect(checksum(piece.subarray(0, 32))).toBe(0);
       const field = piece.readUInt16BE(6);
       expect(field >> 13).toBe(i < 3 ? 1 : 0);
-      // Record route (7) is for the first alone, source route (0x83) for each (RFC 791).
-      expect([piece[20], piece[28]]).toEqual([i === 0 ? 7 : 1, 0x83]);
+      // Record route (7) is for the first alone (RFC 791), router alert (0x94) for each (RFC 2113).
+      expect([piece[20], piece[28]]).toEqual([i === 0 ? 7 : 1, 0x94]);
       payload.set(piece.subarray(32), (field & 0x1fff) * 8);
     });
     expect(new Uint8Array(payload)).toEqual(packet.subarray(32));

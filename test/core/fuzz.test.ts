@@ -31,6 +31,7 @@ import {
   optionsHeader,
   partsOf,
   random,
+  routingHeader,
   seedOfRun,
   TCP,
   tcp,
@@ -106,7 +107,7 @@ function packet(
     dst,
     protocol,
     payload,
-    options: rnd() < 0.2 ? words(10, [0, 1, 7, 0x83]) : new Uint8Array(0),
+    options: rnd() < 0.2 ? words(10, [0, 1, 1, 1, 7, 0x83, 0x89]) : new Uint8Array(0),
     ttl: hops,
     df: rnd() < 0.3,
     mf: rnd() < 0.1,
@@ -118,6 +119,7 @@ const extension = (): Extension =>
   pick<() => Extension>([
     () => optionsHeader(pick([0, 43, 60]), below(3)),
     () => authentication(below(4)),
+    () => routingHeader(pick([0, 2, 4]), below(3)),
     () => fragmentHeader(rnd() < 0.5 ? 0 : below(8192), rnd() < 0.5),
   ])();
 
@@ -489,6 +491,7 @@ describe("fuzz", () => {
       ...between("send-buffer-full", "device-failed"),
       "invalid-state",
       "fragment-before-first",
+      "source-route",
     ]);
     expect(host.counters().out.answered).toBeGreaterThan(PACKETS_EACH_WAY / 1000);
   });
@@ -564,6 +567,7 @@ describe("fuzz", () => {
       "denied-ingress",
       "invalid-state",
       "fragment-before-first",
+      "source-route",
     ]);
   });
 });

@@ -6,6 +6,7 @@ import {
   ICMPV6,
   ipv4,
   ipv6,
+  routingHeader,
   TCP,
   type TcpFields,
   tcp,
@@ -60,6 +61,9 @@ const OURS_6 = "fd00:244:0:1::1";
 const THEIRS_6 = "fd00:244:0:2::1";
 const B = "192.0.2.2:51234";
 const data = (bytes: number) => Uint8Array.from({ length: bytes }, (_, i) => i & 0xff);
+
+/** By way of 10.9.9.9. */
+const LOOSE_SOURCE_ROUTE = Uint8Array.of(131, 7, 4, 10, 9, 9, 9, 0);
 
 const ping = (src: string, dst: string, more = {}) =>
   ipv4({ src, dst, protocol: ICMP, payload: echo(data(56)), ...more });
@@ -206,6 +210,8 @@ export const CASES: Readonly<Record<string, Case>> = {
       { from: B, data: vxlan(ping(THEIRS, OURS), { etherType: 0x0806 }) },
       { from: B, data: vxlan(ping(THEIRS, OURS), { etherType: 0x86dd }) },
       { from: B, data: vxlan(ping(THEIRS, OURS)).slice(0, 60) },
+      { from: B, data: vxlan(ping(THEIRS, OURS, { options: LOOSE_SOURCE_ROUTE })) },
+      { from: B, data: vxlan(ping6(THEIRS_6, OURS_6, { extensions: [routingHeader(0, 1)] })) },
     ],
   },
   relayed: {
