@@ -1,8 +1,9 @@
-import { ACL_AT, SEARCHED } from "../memory";
+import { ACL_AT, IN, OUT, SEARCHED } from "../memory";
 import { Packet } from "../packet";
 import { FRAGMENT_OVERLAP, TINY_FRAGMENT } from "../reason";
 import { isPoliced } from "../tables/acl";
 import { datagramOf, noteDatagram } from "../tables/fragment";
+import { THIS_NODE } from "../tables/peer";
 import * as ipv4 from "../wire/ipv4";
 import { SCTP, SCTP_SIZE, TCP } from "../wire/protocol";
 import { headerLength, TCP_SIZE } from "../wire/tcp";
@@ -17,7 +18,7 @@ const LEAST_TRANSPORT: u32 = 8;
  * 5722). A later one passes, or not, as the first did.
  */
 export function meetFragment(p: Packet, direction: u32): i32 {
-  if (!isPoliced(load<usize>(SEARCHED) + ACL_AT, direction)) return 0;
+  if (!isJudged(p, direction)) return 0;
   if (!isLaterFragment(p)) return hasTransport(p) ? 0 : TINY_FRAGMENT;
   const datagram = datagramOf(p, direction);
   const headers = datagram ? datagram.headers : p.protocol == TCP ? TCP_SIZE : 0;
@@ -25,6 +26,14 @@ export function meetFragment(p: Packet, direction: u32): i32 {
   if (!datagram) return 0;
   p.allowed = u32(datagram.verdict == 0);
   return datagram.verdict;
+}
+
+/** Are there rules in this direction, or in the other one if it leaves and arrives here? */
+function isJudged(p: Packet, direction: u32): bool {
+  const acl = load<usize>(SEARCHED) + ACL_AT;
+  return (
+    isPoliced(acl, direction) || (p.owner == THIS_NODE && direction == OUT && isPoliced(acl, IN))
+  );
 }
 
 /** Keeps for the later fragments what was decided for the first. */

@@ -6,6 +6,7 @@ import {
   ACL_LPM6,
   ACL_MAX_RULES,
   ACL_RULE_BITS,
+  ANY_PROTOCOL,
   concernsAny,
   findRule,
   isPoliced,
@@ -33,9 +34,10 @@ import { isLaterFragment } from "./parse";
 export function policeOut(p: Packet): i32 {
   if (p.allowed) return 0;
   if (p.connection) return judgeAgain(p);
-  if (needsFirst(p, OUT)) return FRAGMENT_BEFORE_FIRST;
+  const arrives = p.owner == THIS_NODE;
+  if (needsFirst(p, OUT) || (arrives && needsFirst(p, IN))) return FRAGMENT_BEFORE_FIRST;
   if (judge(p, OUT) == RULE_DENY) return DENIED_EGRESS;
-  if (p.owner == THIS_NODE && judge(p, IN) == RULE_DENY) return DENIED_INGRESS;
+  if (arrives && judge(p, IN) == RULE_DENY) return DENIED_INGRESS;
   return 0;
 }
 
@@ -58,14 +60,18 @@ function judgeAgain(p: Packet): i32 {
   return direction == OUT ? DENIED_EGRESS : DENIED_INGRESS;
 }
 
-/** Would rules about its addresses ask for ports, which are in a fragment that did not come yet? */
+/**
+ * A later fragment whose first did not come: could any rule be about that one?
+ * IPv4 tells datagrams apart by protocol too, so the first has this one's (RFC 791,
+ * 3.2). In IPv6 only what the first says of the protocol counts (RFC 8200, 4.5).
+ */
 function needsFirst(p: Packet, direction: u32): bool {
   const acl = load<usize>(SEARCHED) + ACL_AT;
   if (!isLaterFragment(p) || !isPoliced(acl, direction)) return false;
   const addresses = addressesOf(p);
   const near = classOf(acl, p, nearIn(direction, p, addresses));
   const far = classOf(acl, p, nearIn(1 - direction, p, addresses));
-  return concernsAny(acl, direction, near, far, p.protocol);
+  return concernsAny(acl, direction, near, far, p.family == 4 ? p.protocol : ANY_PROTOCOL);
 }
 
 /** What the first rule that decides says: 0 if there is none, RULE_ALLOW or RULE_DENY. Every rule met counts it. */

@@ -127,11 +127,15 @@ export function findRule(
   );
 }
 
+/** A protocol that is not known, where a rule could be about any. */
+export const ANY_PROTOCOL: u32 = 256;
+
 /** Is there a rule that a packet of these addresses and this protocol could meet, whatever its ports? */
 export function concernsAny(acl: usize, direction: u32, near: u32, far: u32, protocol: u32): bool {
   const a = nearSet(acl, direction, near);
   const b = farSet(acl, direction, far);
-  const c = protocolSet(acl, direction, protocol);
+  // A set that is asked twice keeps no more rules away than asked once.
+  const c = protocol == ANY_PROTOCOL ? a : protocolSet(acl, direction, protocol);
   return firstInAll(a, b, c, c, c, 0) != NO_RULE;
 }
 
@@ -159,7 +163,6 @@ export function findRuleBut(
   const c = protocolSet(acl, direction, protocol);
   const d = sourcePortSet(acl, direction, sourcePort);
   const e = destinationPortSet(acl, direction, destinationPort);
-  // A set that is asked twice keeps no more rules away than asked once.
   return firstInAll(
     field == NEAR ? b : a,
     field == FAR ? a : b,

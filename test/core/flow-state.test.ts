@@ -1,5 +1,6 @@
 /** What a policy let pass once it lets pass on: replies, errors about it, fragments, and nothing else. */
 import { beforeEach, describe, expect, it } from "vitest";
+import { parsePrefix } from "../../src/address.js";
 import { countFlows } from "../../src/core/flows.js";
 import {
   echo,
@@ -186,10 +187,17 @@ describe("TCP", () => {
 
 describe("fragments", () => {
   const whole = udp(US, THEM, bytes(4000), { sport: 1000, dport: 80 });
-  const piece = (from: number, to: number, more = to < whole.length, id = 77) =>
+  const piece = (
+    from: number,
+    to: number,
+    more = to < whole.length,
+    id = 77,
+    src = US,
+    dst = THEM,
+  ) =>
     ipv4({
-      src: US,
-      dst: THEM,
+      src,
+      dst,
       protocol: UDP,
       id,
       mf: more,
@@ -216,6 +224,46 @@ describe("fragments", () => {
     node.rules([{ action: "deny", destinationPorts: [{ from: 80, to: 80 }] }, ...ALLOW], []);
     expect(node.out(piece(0, 800))).toBe("answered denied-egress");
     expect(node.out(piece(800, 1600))).toBe("denied-egress");
+  });
+
+  it.each<[string, Said[]]>([
+    ["allow", [{ action: "allow" }]],
+    ["allow their protocol", [{ action: "allow", protocols: [UDP] }]],
+    ["deny their protocol", [{ action: "deny", protocols: [UDP] }]],
+    ["deny others and allow them", [{ action: "deny", protocols: [TCP] }, { action: "allow" }]],
+  ])("later ones wait for the first where the only rules have no ports: %s", (_, rules) => {
+    node.rules(rules, rules);
+    expect(node.out(piece(800, 1600))).toBe("fragment-before-first");
+    expect(node.in(piece(800, 1600, true, 77, THEM, US))).toBe("fragment-before-first");
+  });
+
+  it("later ones of IPv6 wait for the first whatever protocol they name", () => {
+    const [us, them] = [hostOf(A, 6), hostOf(B, 6)];
+    const later = (src: string, dst: string, protocol: number) =>
+      ipv6({ src, dst, protocol, extensions: [fragmentHeader(10, true)], payload: bytes(80) });
+    const rules: Said[] = [{ action: "deny", protocols: [UDP] }];
+    node.rules(rules, rules);
+    // Destination options, behind which the first has UDP; and what no rule is about.
+    for (const protocol of [60, 253, TCP, UDP]) {
+      expect(node.out(later(us, them, protocol))).toBe("fragment-before-first");
+      expect(node.in(later(them, us, protocol))).toBe("fragment-before-first");
+    }
+    node.rules([{ ...rules[0]!, near: { in: [parsePrefix("fd00:0:0:1::77/128")], not: [] } }], []);
+    expect(node.out(later(us, them, 60))).toBe("delivered");
+  });
+
+  it("later ones between two addresses of this node wait for what either direction says", () => {
+    const within = piece(800, 1600, true, 77, "10.244.1.2", "10.244.1.77");
+    node.rules([], [{ action: "deny", destinationPorts: [{ from: 80, to: 80 }] }]);
+    expect(node.out(within)).toBe("fragment-before-first");
+    const tiny = ipv4({
+      src: "10.244.1.2",
+      dst: "10.244.1.77",
+      protocol: UDP,
+      mf: true,
+      payload: bytes(4),
+    });
+    expect(node.out(tiny)).toBe("tiny-fragment");
   });
 
   it("pass in any order where no rule is about them", () => {
