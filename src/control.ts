@@ -25,7 +25,7 @@ import type {
 import { nodeId } from "./mesh/identity.js";
 import type { Member } from "./mesh/member.js";
 import type { NodeTold } from "./mesh/message.js";
-import { policyAsJson, readPolicy } from "./policy/document.js";
+import { readSealed } from "./policy/document.js";
 import { nameOf } from "./policy/place.js";
 import { absentNodes } from "./policy/resolver.js";
 import { rulesOf } from "./policy/rules.js";
@@ -165,12 +165,11 @@ export class AgentControl implements Control {
     return { version, digest, author: { id, name }, text: policy.text };
   }
 
-  applyPolicy(text: string, { dryRun, anew }: ApplyOptions): PolicyReport {
+  applyPolicy(json: string, { dryRun, anew }: ApplyOptions): PolicyReport {
     const { mesh, core } = this.#running;
     const { leases } = this.#follower.own();
     const members = this.#follower.members();
-    const json = policyAsJson(text, "policy");
-    const document = readPolicy(json, "policy", this.#follower.enforcer.document);
+    const document = readSealed(json, "policy", this.#follower.enforcer.document);
     const { rules } = rulesOf(document, members, leases, this.#follower.enforcer.rules);
     checkFit(rules, core.layout);
     const version = dryRun ? null : mesh.applyPolicy(json, { anew }).seal.version;

@@ -5,7 +5,7 @@ import { stringify } from "yaml";
 import { type Prefix, parsePrefix, printable } from "../address.js";
 import { WeftError } from "../error.js";
 import { applyPolicy, ask, getPolicy } from "../http/client.js";
-import { MAX_DOCUMENT, policyAsJson, readPolicy } from "../policy/document.js";
+import { MAX_DOCUMENT, policyAsJson, readPolicy, readSealed } from "../policy/document.js";
 import { type Outcome, readExpectations, tryExpectations } from "../policy/expectations.js";
 import type { Members } from "../policy/resolver.js";
 import { exit } from "./exit.js";
@@ -58,12 +58,9 @@ const apply = (): Command =>
     )
     .addOption(socketOption())
     .action(async (file: string, { dryRun = false, anew = false, socket }: Applied) => {
-      const text = load(file);
-      readPolicy(text, file);
-      const { version, rules, absent } = await applyPolicy(socket, policyAsJson(text, file), {
-        dryRun,
-        anew,
-      });
+      const json = policyAsJson(load(file), file);
+      readSealed(json, file);
+      const { version, rules, absent } = await applyPolicy(socket, json, { dryRun, anew });
       const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
       process.stdout.write(
         version === null
@@ -122,7 +119,7 @@ interface Both extends Socket {
 
 async function inForce(socket: string) {
   const held = await getPolicy(socket);
-  return held ? readPolicy(held.text, "the policy in force") : Promise.reject(noPolicy());
+  return held ? readSealed(held.text, "the policy in force") : Promise.reject(noPolicy());
 }
 
 /** Who holds what. Without an agent nobody does, and the file must say it. */

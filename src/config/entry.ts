@@ -5,7 +5,8 @@
  */
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
-import { type Known, parseJson, writeJson } from "./json.js";
+import { endOfJson, type Known, mostValues, parseJson, writeJson } from "./json.js";
+import { TOO_DEEP } from "./limits.js";
 import { didYouMean } from "./nearest.js";
 import type { Mapping, Node } from "./tree.js";
 import { dotted, linesOf, parseYaml } from "./yaml.js";
@@ -29,6 +30,29 @@ export function readDocument(text: string, file: string, code: string, known?: K
   if (json) return new Entry({ file, code, lineOf: linesOf(text) }, json, json.at, []);
   const { root, lineOf } = parseYaml(text, file, code);
   return new Entry({ file, code, lineOf }, root, root.at, []);
+}
+
+/** Values and keys in a document that others wrote. Each is an object of its own in memory. */
+export const MAX_VALUES = 1_000_000;
+
+/**
+ * The same for a text that another node or process sent: JSON and nothing else, whose size is
+ * known before it is taken apart.
+ * @throws WeftError
+ */
+export function readJson(text: string, file: string, code: string, known?: Known): Entry {
+  const source = { file, code, lineOf: linesOf(text) };
+  const bad = (at: number, what: string, remedy: string) =>
+    new WeftError(code, `${printable(file)}:${source.lineOf(at)}: ${what}`, remedy);
+  const values = mostValues(text);
+  if (values > MAX_VALUES) {
+    throw bad(0, `${values} values are more than ${MAX_VALUES}`, "write less");
+  }
+  const json = parseJson(text, known);
+  if (json) return new Entry(source, json, json.at, []);
+  const { at, isTooDeep } = endOfJson(text);
+  if (isTooDeep) throw bad(at, ...TOO_DEEP);
+  throw bad(at, "this is not JSON", "weft policy apply makes JSON of YAML");
 }
 
 /**

@@ -22,6 +22,24 @@ export function parseJson(text: string, known?: Known): Node | undefined {
   return reader.isAtEnd ? root : undefined;
 }
 
+/** Where a text is no JSON any more: `parseJson` gave nothing for it. */
+export function endOfJson(text: string): { readonly at: number; readonly isTooDeep: boolean } {
+  const reader = new Reader(text);
+  reader.node(0);
+  return { at: reader.at, isTooDeep: reader.isTooDeep };
+}
+
+/** How many values and keys a text has at most, if it is JSON; known without taking it apart. */
+export function mostValues(text: string): number {
+  let values = 1;
+  for (let i = 0; i < text.length; i++) {
+    const character = text.charCodeAt(i);
+    if (character === QUOTE) i = endOfString(text, i);
+    else if (BEFORE_VALUE.has(character)) values++;
+  }
+  return values;
+}
+
 /** The same document as JSON, every part of it on the line on which it stood. */
 export function writeJson(root: Node, lineOf: (offset: number) => number): string {
   const out: string[] = [];
@@ -59,6 +77,7 @@ class Reader {
   readonly #text: string;
   readonly #known: Known | undefined;
   #at: number;
+  isTooDeep = false;
 
   constructor(text: string, known?: Known, at = 0) {
     this.#text = text;
@@ -66,16 +85,22 @@ class Reader {
     this.#at = at;
   }
 
-  get isAtEnd(): boolean {
+  /** Where it goes on. */
+  get at(): number {
     this.#take(SPACE);
-    return this.#at === this.#text.length;
+    return this.#at;
+  }
+
+  get isAtEnd(): boolean {
+    return this.at === this.#text.length;
   }
 
   node(depth: number): Node | undefined {
     this.#take(SPACE);
     const at = this.#at;
     const first = this.#text[at];
-    if (depth > MAX_DEPTH) return undefined;
+    this.isTooDeep = depth > MAX_DEPTH;
+    if (this.isTooDeep) return undefined;
     if (first === "{") return depth === LISTED ? this.#listed(at) : this.#map(at, depth);
     if (first === "[") {
       const items = this.#members("]", () => this.node(depth + 1));
@@ -152,7 +177,11 @@ class Reader {
   }
 }
 
-const [QUOTE, BACKSLASH, OPENING, CLOSING] = ['"', "\\", "{", "}"].map((c) => c.charCodeAt(0));
+const [QUOTE, BACKSLASH, OPENING, CLOSING, LIST, COMMA, COLON] = [...'"\\{}[,:'].map((c) =>
+  c.charCodeAt(0),
+);
+
+const BEFORE_VALUE: ReadonlySet<number | undefined> = new Set([OPENING, LIST, COMMA, COLON]);
 
 /** Where the map that begins at `at` has ended, if it is one. */
 function behindMap(text: string, at: number): number {

@@ -6,6 +6,8 @@ import { bad } from "./read.js";
 import { composeYaml, dotted } from "./yaml.js";
 
 const MAX_CONFIG_FILE = 1024 * 1024;
+/** An agent reads it again while it runs: this takes it less than a second. */
+const MAX_CONFIG_TOKENS = 100_000;
 
 export interface Source {
   readonly values: object;
@@ -20,7 +22,9 @@ export const commandLine = (values: object): Source => ({
 
 /** Reads a YAML file: a value in it and the same value in a flag mean the same. */
 export function yamlFile(file: string): Source {
-  const { document, lineOf } = composeYaml(load(file), file, "CONFIG");
+  const { document, lineOf } = composeYaml(load(file), file, "CONFIG", {
+    mostTokens: MAX_CONFIG_TOKENS,
+  });
   const at = (offset: number) => `${printable(file)}:${lineOf(offset)}`;
 
   const values: unknown = document.toJS() ?? {};

@@ -6,7 +6,7 @@
 import { type Document, isMap, isScalar, isSeq, type ParsedNode, parseDocument } from "yaml";
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
-import { tooDeepAt } from "./nesting.js";
+import { ALIAS, excessOf, MAX_TOKENS, TOO_DEEP } from "./limits.js";
 import { MAX_DEPTH, type Node, type Pair } from "./tree.js";
 
 export interface Yaml {
@@ -46,25 +46,26 @@ export function parseYaml(
       });
       return { kind: "map", at, pairs };
     }
-    throw bad(at, "this stands for what is written elsewhere", "write it out, without an alias");
+    throw bad(at, ...ALIAS);
   };
   return { root: nodeOf(document.contents, 0, 0), lineOf };
 }
 
-const TOO_DEEP = ["this is nested too deeply", "close the brackets, mend the indentation"] as const;
-
-/** @throws WeftError when this is not YAML */
+/**
+ * @param mostTokens what the text may cost (limits.ts)
+ * @throws WeftError when this is not YAML, or has an alias, or is beyond the limits
+ */
 export function composeYaml(
   text: string,
   file: string,
   code: string,
-  { uniqueKeys = true } = {},
+  { uniqueKeys = true, mostTokens = MAX_TOKENS } = {},
 ): Yaml {
   const lineOf = linesOf(text);
   const bad = (at: number, what: string, remedy: string) =>
     new WeftError(code, `${printable(file)}:${lineOf(at)}: ${what}`, remedy);
-  const tooDeep = tooDeepAt(text);
-  if (tooDeep !== undefined) throw bad(tooDeep, ...TOO_DEEP);
+  const excess = excessOf(text, mostTokens);
+  if (excess) throw bad(excess.at, ...excess.why);
   const document = parseDocument(text, { schema: "failsafe", prettyErrors: false, uniqueKeys });
   const [problem] = [...document.errors, ...document.warnings];
   if (!problem) return { document, lineOf };

@@ -6,7 +6,7 @@ import { WeftError } from "../error.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Proof } from "../lease/grant.js";
 import type { Store } from "../lease/store.js";
-import { type PolicyDocument, readPolicy } from "../policy/document.js";
+import { type PolicyDocument, readSealed } from "../policy/document.js";
 import { Budgets } from "./budgets.js";
 import { type Clock, every, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
@@ -89,7 +89,7 @@ export class Policies {
     this.#refused = new Set(found.refused);
     const why = flawOfSeal(parts.cluster, found.seal);
     if (why) parts.log.warn(`the policy on disk is not used: ${why.message}`);
-    else this.#held = { ...found, document: readPolicy(found.text, "policy") };
+    else this.#held = { ...found, document: readSealed(found.text, "policy") };
   }
 
   start(): void {
@@ -117,7 +117,7 @@ export class Policies {
    * @throws WeftError when it is none, or this node may not say so
    */
   apply(text: string, { anew = false } = {}): ClusterPolicy {
-    const document = readPolicy(text, "policy", this.#held?.document);
+    const document = readSealed(text, "policy", this.#held?.document);
     const { identity, cluster } = this.#parts;
     if (Buffer.byteLength(text) > MAX_POLICY_BYTES) throw tooLong();
     const proof = this.#parts.proof() ?? noLease();
@@ -218,7 +218,7 @@ export class Policies {
   /** Its author says so. A text that is no policy is the author's lie, not that of who carried it. */
   #believe(seal: Seal, text: string): void {
     try {
-      const document = readPolicy(text, "policy", this.#held?.document);
+      const document = readSealed(text, "policy", this.#held?.document);
       this.#take({ seal, text, document });
       this.#parts.log.info(`policy ${seal.version} came, applied on ${nodeId(seal.author)}`);
     } catch (error) {

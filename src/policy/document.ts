@@ -3,7 +3,7 @@
  * whole. docs/policy.md tells what each word means.
  */
 import { printable } from "../address.js";
-import { asJson, type Entry, readDocument } from "../config/entry.js";
+import { asJson, type Entry, readDocument, readJson } from "../config/entry.js";
 import { wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";
 import { DIRECTIONS, type Direction, type Rule, readRule } from "./rule.js";
@@ -60,29 +60,40 @@ const OF_NAT = Object.fromEntries(
 const NAME = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
 
 /**
+ * A policy that a person of this host wrote.
  * @param text YAML or JSON
  * @param file how it is called in messages
  * @param before one that was read before: policies whose text is the same are not read again
  * @throws WeftError POLICY, naming file, line and path
  */
-export function readPolicy(text: string, file: string, before?: PolicyDocument): PolicyDocument {
-  if (text.length > MAX_DOCUMENT) {
-    throw new WeftError(
-      "POLICY",
-      `${printable(file)}: ${text.length} characters are more than ${MAX_DOCUMENT}`,
-      "let one rule name more addresses and ports",
-    );
-  }
+export const readPolicy = (text: string, file: string, before?: PolicyDocument): PolicyDocument =>
+  read(readDocument, text, file, before);
+
+/**
+ * A policy that came from elsewhere: JSON, as `policyAsJson` makes it. It never comes to the reader
+ * of YAML, whose time and memory have no bound that all nodes share.
+ * @throws WeftError as `readPolicy`
+ */
+export const readSealed = (text: string, file: string, before?: PolicyDocument): PolicyDocument =>
+  read(readJson, text, file, before);
+
+function read(
+  take: typeof readDocument,
+  text: string,
+  file: string,
+  before: PolicyDocument | undefined,
+): PolicyDocument {
+  refuseLong(text, file);
   const known = (before && READ.get(before)) ?? NOTHING;
-  const root = readDocument(text, file, "POLICY", known.policies);
+  const root = take(text, file, "POLICY", known.policies);
   const { optional, required } = root.fields(["profile", "groups", "tiers", "policies"], OF_NAT);
   const groups = readGroups(optional("groups"));
   const tiers = readTiers(optional("tiers"));
   const names = { groups, tiers };
-  const read = { names, policies: new Map<string, Policy>() };
+  const all = { names, policies: new Map<string, Policy>() };
   const policies = readPolicies(required("policies"), (entry) => {
     const policy = asBefore(entry, known, names) ?? readOnePolicy(entry, names);
-    if (entry.text !== undefined) read.policies.set(entry.text, policy);
+    if (entry.text !== undefined) all.policies.set(entry.text, policy);
     return policy;
   });
   const document = {
@@ -93,7 +104,7 @@ export function readPolicy(text: string, file: string, before?: PolicyDocument):
       .sort(inOrder)
       .map((tier) => ({ ...tier, policies: tier.policies.sort(inOrder) })),
   };
-  READ.set(document, read);
+  READ.set(document, all);
   return document;
 }
 
@@ -101,7 +112,19 @@ export function readPolicy(text: string, file: string, before?: PolicyDocument):
  * The document as JSON, every part on the line on which it stood: it means the same, its mistakes
  * and rules have the same lines, and it is read many times faster.
  */
-export const policyAsJson = (text: string, file: string): string => asJson(text, file, "POLICY");
+export function policyAsJson(text: string, file: string): string {
+  refuseLong(text, file);
+  return asJson(text, file, "POLICY");
+}
+
+function refuseLong(text: string, file: string): void {
+  if (text.length <= MAX_DOCUMENT) return;
+  throw new WeftError(
+    "POLICY",
+    `${printable(file)}: ${text.length} characters are more than ${MAX_DOCUMENT}`,
+    "let one rule name more addresses and ports",
+  );
+}
 
 /** What policies can refer to. */
 interface Names {

@@ -38,6 +38,8 @@ const peer = (fields: Record<string, string> = {}) =>
     .map((pair) => pair.join("="))
     .join(",");
 
+const BOMB = "abcdefghijklmnopqrstuvwxyz";
+
 describe("what is not given has a default", () => {
   it("of every setting", () => {
     const { network, ...rest } = load({});
@@ -296,7 +298,13 @@ describe("the file", () => {
       "static-peer:\n  - name: f\n    endpoint: [2001:db8::9]:4789\n",
       'an address in brackets needs quotes: "[2001:db8::1]:4789"',
     ],
-    ["an alias bomb", `join: &a [x,x]\nname: ${"[".repeat(2000)}`, "weft.yaml:2: "],
+    ["brackets in brackets", `join: [x,x]\nname: ${"[".repeat(2000)}`, "weft.yaml:2: "],
+    [
+      "an alias bomb",
+      `a: &a [x, x]\n${Array.from({ length: 25 }, (_, i) => `${BOMB[i + 1]}: &${BOMB[i + 1]} [*${BOMB[i]}, *${BOMB[i]}]`).join("\n")}\n`,
+      "weft.yaml:2: this stands for what is written elsewhere",
+    ],
+    ["more than an agent reads", `join: [${"x, ".repeat(300_000)}]\n`, "more than 100000 words"],
     [
       "settings that contradict one another",
       "subnet-len: 20\nnetwork: 10.1.0.0/20\n",

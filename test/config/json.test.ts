@@ -1,6 +1,7 @@
 /** The reader of JSON beside the library's reader of YAML, which JSON is too. */
 import { describe, expect, it } from "vitest";
-import { parseJson } from "../../src/config/json.js";
+import { mostValues, parseJson } from "../../src/config/json.js";
+import type { Node } from "../../src/config/tree.js";
 import { parseYaml } from "../../src/config/yaml.js";
 import { random, seedOfRun } from "../packets.js";
 
@@ -77,5 +78,17 @@ describe("the JSON reader", () => {
         text.slice(0, at) + pick(["", ",", '"', "}", "]", "1", "\\", " "]) + text.slice(at + 1);
       expect([changed, parseJson(changed) !== undefined]).toEqual([changed, isJson(changed)]);
     }
+  });
+  it("knows how many values there are at most, without reading them", () => {
+    const count = (node: Node): number => {
+      if (node.kind === "text") return 1;
+      if (node.kind === "list") return node.items.reduce((sum, item) => sum + count(item), 1);
+      return node.pairs.reduce((sum, { value }) => sum + 1 + count(value), 1);
+    };
+    for (let i = 0; i < 500; i++) {
+      const text = JSON.stringify(value(0), null, pick([0, 1]));
+      expect(mostValues(text)).toBeGreaterThanOrEqual(count(parseJson(text)!));
+    }
+    expect(mostValues('{"a,[{:": ["b,", {}]}')).toBe(6);
   });
 });

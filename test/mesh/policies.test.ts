@@ -6,6 +6,7 @@ import { Identity } from "../../src/mesh/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { PART_WITHIN, SERVED_POLICY, TELL_EVERY } from "../../src/mesh/policies.js";
 import {
+  MAX_POLICY_BYTES,
   MAX_POLICY_VERSION,
   PART_BYTES,
   type Seal,
@@ -193,6 +194,31 @@ describe("a peer that", () => {
     world.clock.run(1_000);
     expect(names()).toEqual(["b", "b", "b"]);
   });
+
+  it.each([
+    ["YAML", "policies: []"],
+    ["an endless list of nothing", "[".padEnd(MAX_POLICY_BYTES, ",")],
+    ["brackets in brackets", "[".repeat(MAX_POLICY_BYTES)],
+    ["more values than any policy has", `[${"0,".repeat(2_000_000)}0]`],
+  ])(
+    "brings %s, sealed by a member, costs little and is refused by every node",
+    async (_, text) => {
+      const { sealed, tell, stranger, names, world, meshes } = await withLiar();
+      const seal = sealed(7, text);
+      tell(seal);
+      const began = performance.now();
+      stranger.giveAll(seal, text);
+      // Far more than it takes, far less than the reader of YAML would: 25 s for the list of nothing.
+      expect(performance.now() - began).toBeLessThan(5_000);
+      expect(names()).toEqual(["a", "a", "a"]);
+      expect(world.said.filter((line) => line.startsWith("h1 refused policy 7"))).toHaveLength(1);
+      tell(seal);
+      expect(stranger.count(/"part":0/g)).toBe(1);
+      meshes[1]!.applyPolicy(policy("b"));
+      world.clock.run(1_000);
+      expect(names()).toEqual(["b", "b", "b"]);
+    },
+  );
 
   it("brings back what was before changes nothing and is not asked", async () => {
     const { meshes, world, tell, names, stranger } = await withLiar();

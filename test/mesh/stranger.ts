@@ -1,5 +1,6 @@
 /** A peer with the secret and an identity, that says what it likes. */
 import type { Identity } from "../../src/mesh/identity.js";
+import { PART_BYTES, type Seal } from "../../src/mesh/sealed-policy.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { identity } from "./cluster.js";
 import type { World } from "./world.js";
@@ -47,6 +48,16 @@ export class Stranger {
 
   sayText(text: string): void {
     this.#connection.send(text);
+  }
+
+  /** Gives the text of a policy, part after part, as it is asked for them. */
+  giveAll({ digest, size }: Seal, text: string): void {
+    const bytes = Buffer.from(text);
+    for (let part = 0; part * PART_BYTES < size; part++) {
+      const slice = bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES);
+      this.say({ type: "policy-part", digest, part, bytes: slice.toString("base64") });
+      this.world.clock.run(100);
+    }
   }
 
   /** How often a pattern stands in what it was sent. */

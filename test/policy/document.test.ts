@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { WeftError } from "../../src/error.js";
-import { MAX_DOCUMENT, policyAsJson, readPolicy } from "../../src/policy/document.js";
+import { MAX_DOCUMENT, policyAsJson, readPolicy, readSealed } from "../../src/policy/document.js";
 import { seedOfRun } from "../packets.js";
 import { Maker } from "./random.js";
 
@@ -272,9 +272,21 @@ describe("a policy document", () => {
     }
   });
 
+  it.each([
+    ["YAML", "policies: []", "p:1: this is not JSON"],
+    ["what has ended", '{\n"policies": [\n', "p:3: this is not JSON"],
+    ["something behind it", '{"policies": []}\n}', "p:2: this is not JSON"],
+    ["brackets", "[".repeat(40), "p:1: this is nested too deeply"],
+    ["values", `[${"0,".repeat(1_000_000)}0]`, "p:1: 1000002 values are more than 1000000"],
+    ["characters", " ".repeat(MAX_DOCUMENT + 1), "p: 4194305 characters are more than 4194304"],
+  ])("that came from elsewhere is bounded JSON: not %s", (_, text, words) => {
+    expect(() => readSealed(text, "p")).toThrow(words);
+  });
+
   it("has its limits", () => {
     const deep = Array.from({ length: 1000 }, (_, i) => `${" ".repeat(i)}a:`).join("\n");
     expect(mistake(deep)).toMatch(/^p.yaml:129: this is nested too deeply/);
+    expect(mistake("[,".padEnd(MAX_DOCUMENT, ","))).toMatch(/more than 2000000 words and signs/);
     for (const opening of ["[", "{a: ", "- ", "? ", "a: "]) {
       const text = `# deep\n${opening.repeat(100_000)}`;
       expect(mistake(text)).toMatch(/^p.yaml:2: this is nested too deeply/);

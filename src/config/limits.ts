@@ -1,0 +1,62 @@
+/**
+ * What a YAML text may cost, known from its tokens alone, before the library composes it: the
+ * library calls itself at every level, and makes many objects of each token.
+ */
+import { Lexer } from "yaml";
+
+/** Columns and signs that can open a level, in one line; and brackets that are open at a time. */
+const MAX_BLOCKS = 128;
+const MAX_BRACKETS = 32;
+/** Spaces and line ends are tokens too: some fifty for a rule of a policy. */
+export const MAX_TOKENS = 2_000_000;
+
+/** Why a text is not composed, and where, in characters from its beginning. */
+export interface Excess {
+  readonly at: number;
+  readonly why: readonly [what: string, remedy: string];
+}
+
+export const TOO_DEEP = [
+  "this is nested too deeply",
+  "close the brackets, mend the indentation",
+] as const;
+/** A few aliases of aliases stand for more than any memory holds. */
+export const ALIAS = [
+  "this stands for what is written elsewhere",
+  "write it out, without an alias",
+] as const;
+const tooMany = (most: number) =>
+  [`the text has more than ${most} words and signs`, "write less, or write it as JSON"] as const;
+
+const OPENING: ReadonlySet<string> = new Set(["[", "{"]);
+const CLOSING: ReadonlySet<string> = new Set(["]", "}"]);
+/** A level of a block has a dash, a question mark or a colon, or stands further to the right. */
+const SIGNS: ReadonlySet<string> = new Set(["-", "?", ":"]);
+/** What the lexer says between the pieces of the text: document, flow error, scalar. */
+const SCALAR = "\u001f";
+const CONTROL: ReadonlySet<string> = new Set(["\u0002", "\u0018", SCALAR]);
+
+/** Nothing: the library may have the text. */
+export function excessOf(text: string, mostTokens: number): Excess | undefined {
+  let at = 0;
+  let tokens = 0;
+  let brackets = 0;
+  let blocks = 0;
+  let isIndent = true;
+  let isScalar = false;
+  for (const token of new Lexer().lex(text)) {
+    const isSpace = token.trimStart() === "";
+    if (token.startsWith("*") && !isScalar) return { at, why: ALIAS };
+    if (token.endsWith("\n")) [blocks, isIndent] = [0, true];
+    else if (isSpace && isIndent && brackets === 0) blocks += token.length;
+    else if (SIGNS.has(token) && brackets === 0) blocks++;
+    else if (OPENING.has(token)) brackets++;
+    else if (CLOSING.has(token)) brackets--;
+    if (!isSpace && !SIGNS.has(token)) isIndent = false;
+    if (brackets > MAX_BRACKETS || blocks > MAX_BLOCKS) return { at, why: TOO_DEEP };
+    if (++tokens > mostTokens) return { at, why: tooMany(mostTokens) };
+    if (!CONTROL.has(token)) at += token.length;
+    isScalar = token === SCALAR;
+  }
+  return undefined;
+}
