@@ -1,7 +1,8 @@
 /**
  * The control plane's mail: small datagrams beside the packets, on the port of
  * VXLAN, whose first four bytes are "weft". The core does not look into them. As
- * a VXLAN header they would have no VNI, so any other VTEP drops them.
+ * a VXLAN header they would have no VNI, so any other VTEP drops them. Of a long
+ * one, padded to the size of a path's MTU, the first bytes are kept, and its length.
  *
  * A ring: the core puts them in, the host takes them out, on another thread.
  */
@@ -24,7 +25,7 @@ const MAGIC: u32 = 0x74666577;
 const LEAST: u32 = 8;
 
 export function isMail(start: usize, length: u32): bool {
-  return length >= LEAST && length <= MAX_CONTROL && load<u32>(start) == MAGIC;
+  return length >= LEAST && load<u32>(start) == MAGIC;
 }
 
 /** Keeps a datagram until the host takes it; when there is no place left it is lost. */
@@ -36,7 +37,7 @@ export function putMail(sender: usize, start: usize, length: u32): void {
   const place = MAILBOX + (put % MAILBOX_PLACES) * MAILBOX_SIZE;
   memory.copy(place, sender, SOCKADDR_SIZE);
   store<u32>(place, length, MAILBOX_LENGTH);
-  memory.copy(place + MAILBOX_BYTES, start, length);
+  memory.copy(place + MAILBOX_BYTES, start, min(length, MAX_CONTROL));
   atomic.store<u32>(MAILBOX_PUT, put + 1);
   countOne(COUNTER_CONTROL);
 }

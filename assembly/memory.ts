@@ -253,7 +253,7 @@ export const MAILBOX: usize = RECEIVE_END + GUARD;
 export const MAILBOX_PLACES: u32 = 64;
 export const MAILBOX_LENGTH: u32 = 28;
 export const MAILBOX_BYTES: u32 = 32;
-/** The longest datagram that is handed up. */
+/** Bytes that are kept of a datagram. */
 export const MAX_CONTROL: u32 = 512;
 export const MAILBOX_SIZE: u32 = MAILBOX_BYTES + MAX_CONTROL;
 

@@ -6,7 +6,10 @@ import type { Core } from "./instance.js";
 export interface Mail {
   /** `ip:port` */
   readonly from: string;
+  /** The first MAX_CONTROL bytes of the datagram. */
   readonly bytes: Uint8Array;
+  /** How long the datagram was. */
+  readonly length: number;
 }
 
 /** What there is now, oldest first; what comes meanwhile waits for the next time. */
@@ -26,6 +29,7 @@ function read({ layout, view, bytes }: Core, number: number): Mail {
   const sender = new DataView(view.buffer, place, layout.MAILBOX_LENGTH);
   return {
     from: formatEndpoint(readSockaddr(sender)),
-    bytes: bytes.slice(start, start + length),
+    bytes: bytes.slice(start, start + Math.min(length, layout.MAX_CONTROL)),
+    length,
   };
 }

@@ -13,7 +13,7 @@ import type { Core } from "../core/instance.js";
 import { takeMail } from "../core/mailbox.js";
 import type { Publisher } from "../core/publish.js";
 import { WeftError } from "../error.js";
-import type { DataPath } from "../mesh/datapath.js";
+import type { DataPath, Receiver } from "../mesh/datapath.js";
 import { check, close, eventfd, eventfdWrite, hostAddress } from "./libc.js";
 import type { LoopParts, Order, Word } from "./loop.js";
 import { tryTrains } from "./probe.js";
@@ -63,7 +63,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
   #address: string;
   /** As in LoopParts. */
   readonly #told = new Int32Array(new SharedArrayBuffer(4));
-  #receiver: (from: string, bytes: Uint8Array) => void = () => {};
+  #receiver: Receiver = () => {};
   #exchanged: () => void = () => {};
 
   constructor({ core, publisher, log }: KernelParts, options: KernelOptions) {
@@ -139,7 +139,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
     sendDatagram(this.#wire, to, bytes);
   }
 
-  receive(receiver: (from: string, bytes: Uint8Array) => void): void {
+  receive(receiver: Receiver): void {
     this.#receiver = receiver;
   }
 
@@ -200,7 +200,9 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
   #deliverMail(): void {
     // First, so that what comes from now on is told again.
     Atomics.store(this.#told, 0, 0);
-    for (const { from, bytes } of takeMail(this.#core)) this.#receiver(from, bytes);
+    for (const { from, bytes, length } of takeMail(this.#core)) {
+      this.#receiver(from, bytes, length);
+    }
   }
 
   #tell(order: Order): void {

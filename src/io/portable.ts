@@ -5,7 +5,7 @@
 import { EventEmitter } from "node:events";
 import type { Outcome } from "../core/passage.js";
 import type { Dataplane } from "../dataplane.js";
-import type { DataPath } from "../mesh/datapath.js";
+import { type DataPath, MAX_CONTROL_BYTES, type Receiver } from "../mesh/datapath.js";
 import type { Device } from "./device.js";
 import type { Underlay } from "./underlay.js";
 
@@ -24,7 +24,7 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implem
   #running = false;
   /** Milliseconds, whole ones: how far the dataplane's own time has come. */
   #clock = 0;
-  #receiver: (from: string, bytes: Uint8Array) => void = () => {};
+  #receiver: Receiver = () => {};
 
   constructor(parts: PortableParts) {
     super();
@@ -38,7 +38,8 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implem
     device.onPacket((packet) => this.#pump(() => dataplane.fromDevice(packet)));
     underlay.onDatagram((datagram, from) => {
       const outcome = this.#pump(() => dataplane.fromWire(datagram, from));
-      if (outcome?.verdict === "control") this.#receiver(from, datagram);
+      if (outcome?.verdict !== "control") return;
+      this.#receiver(from, datagram.subarray(0, MAX_CONTROL_BYTES), datagram.length);
     });
     device.onEnd((error) => this.#ended(error));
     underlay.onEnd((error) => this.#ended(error));
@@ -57,7 +58,7 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implem
     this.#parts.underlay.send(to, bytes);
   }
 
-  receive(receiver: (from: string, bytes: Uint8Array) => void): void {
+  receive(receiver: Receiver): void {
     this.#receiver = receiver;
   }
 

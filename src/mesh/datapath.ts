@@ -2,14 +2,17 @@
 
 /** What a datagram begins with, so that it is no packet: as a VXLAN header it would have no VNI. */
 export const MAGIC = "weft";
-/** The longest datagram. */
+/** What is handed up of a datagram; of a longer one, its first bytes and its length. */
 export const MAX_CONTROL_BYTES = 512;
+
+/** Takes a datagram that came in: who sent it, its first MAX_CONTROL_BYTES, and how long it was. */
+export type Receiver = (from: string, bytes: Uint8Array, length: number) => void;
 
 export interface DataPath {
   /** Sends one datagram from the VXLAN port, best effort. `to` is `192.0.2.1:4789` or `[2001:db8::1]:4789`. */
   send(to: string, bytes: Uint8Array): void;
   /** Where datagrams go that came in; one receiver. */
-  receive(receiver: (from: string, bytes: Uint8Array) => void): void;
+  receive(receiver: Receiver): void;
   /** Names of the peers to which packets went since this was asked last. */
   active(): string[];
 }

@@ -36,6 +36,8 @@ import { Vacancies } from "./vacancies.js";
 
 export interface MembershipParts extends Omit<MeshParts, "transport"> {
   readonly identity: Identity;
+  /** Of this run, as its record says it. */
+  readonly epoch: string;
   readonly cluster: Cluster;
   readonly disk: Disk;
   readonly links: Links;
@@ -68,7 +70,7 @@ export class Membership {
   readonly #news: News;
 
   constructor(parts: MembershipParts, options: MeshOptions) {
-    const { clock, log, store, datapath, identity, cluster, disk, links } = parts;
+    const { clock, log, store, datapath, identity, epoch, cluster, disk, links } = parts;
     const own = identity.id;
     const sessions = () => links.open();
     const networks = cluster.genesis.network.map(({ prefix }) => prefix);
@@ -150,6 +152,7 @@ export class Membership {
       clock,
       log,
       identity,
+      epoch,
       cluster,
       disk,
       members,
@@ -178,7 +181,8 @@ export class Membership {
         datapath,
         identity,
         cluster,
-        edition: () => members.get(own)?.version,
+        epoch,
+        isKnown: () => members.get(own) !== undefined,
         isDead: (id) => this.#liveness.isDead(id),
         sessions,
         changed: (id) => {

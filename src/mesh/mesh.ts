@@ -32,6 +32,8 @@ export const GATHER = 50;
 /** How often a node looks over its sessions, in milliseconds. */
 export const TEND_EVERY = 5_000;
 
+const EPOCH_DIGITS = 8;
+
 export interface MeshEvents {
   change: [];
   /** A member is held for dead from now on, or no more. */
@@ -53,6 +55,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #cancelRenew: (() => void) | undefined;
   #cancelTend: (() => void) | undefined;
   #cancelGather: (() => void) | undefined;
+  /** A random word of this run; its first digits are the run's epoch. */
+  readonly #instance = Identity.generate().id;
   /** Makes this node's choice of neighbours its own. */
   readonly #salt: number;
 
@@ -224,6 +228,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       {
         ...this.#parts,
         identity: this.#identity,
+        epoch: this.#instance.slice(0, EPOCH_DIGITS),
         cluster: clusterOf(genesis),
         disk: this.#disk,
         links: this.#links,
@@ -257,9 +262,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Makes the parts that meet others. */
   #meet(): void {
-    const instance = Identity.generate().id;
     this.#links = new Links(
-      { ...this.#parts, identity: this.#identity, instance },
+      { ...this.#parts, identity: this.#identity, instance: this.#instance },
       {
         opened: (session) => this.#disk.safely(() => this.#opened(session)),
         message: (session, message) => this.#disk.safely(() => this.#received(session, message)),

@@ -24,6 +24,8 @@ export interface OwnRecordParts {
   readonly log: Log;
   readonly identity: Identity;
   readonly cluster: Cluster;
+  /** Of this run. */
+  readonly epoch: string;
   readonly disk: Disk;
   readonly members: Members;
   readonly fence: Fence;
@@ -125,7 +127,7 @@ export class OwnRecord {
   }
 
   #content(withdrawn: boolean): Said {
-    const { clock, identity, disk, options, whereabouts, free } = this.#parts;
+    const { clock, identity, epoch, disk, options, whereabouts, free } = this.#parts;
     const { name, vni, mac = macOf(identity.id) } = options;
     const { mesh, vtep } = whereabouts();
     const space = free();
@@ -138,6 +140,7 @@ export class OwnRecord {
       vtep,
       mac,
       vni,
+      epoch,
       leases: fitting(disk.leases),
       renewed: clock.now(),
       withdrawn,

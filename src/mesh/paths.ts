@@ -14,10 +14,12 @@ import type { MessageOf } from "./message.js";
 import {
   decodeProbe,
   encodeProbe,
+  holderOf,
   isGenuine,
-  MAX_RELAYS,
   newNonce,
   type Probe,
+  probeBytes,
+  type Run,
   replyTo,
   signProbe,
 } from "./probe.js";
@@ -43,8 +45,10 @@ export interface PathsParts {
   readonly datapath: DataPath;
   readonly identity: Identity;
   readonly cluster: Cluster;
-  /** Version of this node's own record; nothing before it has one. */
-  readonly edition: () => number | undefined;
+  /** Of this node's run. */
+  readonly epoch: string;
+  /** Whether others may know this node: it has said who it is. */
+  readonly isKnown: () => boolean;
   readonly isDead: (id: string) => boolean;
   readonly sessions: () => Session[];
   /** Packets for a member go another way now, or come another one. */
@@ -105,7 +109,7 @@ export class Paths {
 
   start(): void {
     const { clock, datapath } = this.#parts;
-    datapath.receive((from, bytes) => this.#arrived(from, bytes));
+    datapath.receive((from, bytes, length) => this.#arrived(from, bytes, length));
     this.#seeking.start();
     this.#cancelLook = every(clock, LOOK_AROUND_EVERY, () => this.#lookAround());
   }
@@ -274,7 +278,7 @@ export class Paths {
 
   /** False when it cannot be now. */
   #atOnce(reach: Reach, spend = () => this.#turns.spend()): boolean {
-    const mayBe = this.#parts.edition() !== undefined && spend();
+    const mayBe = this.#parts.isKnown() && spend();
     if (mayBe) this.#turn(reach);
     return mayBe;
   }
@@ -302,19 +306,20 @@ export class Paths {
 
   /** False when there is no such way now. */
   #probe(reach: Reach, way: Way, { isKnock = false } = {}): boolean {
-    const { datapath, identity, cluster, edition } = this.#parts;
-    const version = edition();
+    const { datapath, identity, cluster, isKnown } = this.#parts;
     const to = this.#endpointOf(way);
-    if (version === undefined || to === undefined) return false;
+    const relays = this.#relaysOf(way);
+    if (!isKnown() || to === undefined || relays === undefined) return false;
     this.#count = (this.#count + 1) % 2 ** 32;
     const probe = signProbe(identity, cluster, {
       kind: way.course.kind === "via" ? "relayed" : "direct",
-      hops: MAX_RELAYS,
-      target: reach.id,
-      origin: identity.id,
-      edition: version,
+      carried: 0,
+      size: probeBytes(relays.length),
       count: this.#count,
       nonce: newNonce(),
+      origin: this.#run,
+      target: runOf(reach),
+      relays,
     });
     this.#awaited.add(probe.nonce, { reach, way, isKnock }, this.#now);
     datapath.send(to, encodeProbe(probe));
@@ -323,8 +328,8 @@ export class Paths {
 
   // ---- what comes in
 
-  #arrived(from: string, bytes: Uint8Array): void {
-    const probe = decodeProbe(bytes);
+  #arrived(from: string, bytes: Uint8Array, length: number): void {
+    const probe = decodeProbe(bytes, length);
     if (!probe) return;
     if (probe.kind === "reply") this.#replied(probe, bytes);
     else this.#probed(probe, from);
@@ -332,13 +337,13 @@ export class Paths {
 
   #replied(probe: Probe, bytes: Uint8Array): void {
     const now = this.#now;
-    if (probe.target !== this.#parts.identity.id) {
+    if (probe.target.id !== this.#parts.identity.id) {
       const back = this.#relays.back(probe.nonce, now);
       if (back !== undefined) this.#parts.datapath.send(back, bytes);
       return;
     }
     const sent = this.#awaited.get(probe.nonce);
-    if (!sent || sent.what.reach.id !== probe.origin) return;
+    if (!sent || sent.what.reach.id !== probe.origin.id) return;
     const { reach, way } = sent.what;
     if (!this.#checks.mayReply()) return;
     if (!isGenuine(this.#parts.cluster, reach.record.owner, probe)) return;
@@ -349,16 +354,16 @@ export class Paths {
     this.#judge(reach);
   }
 
+  /** It is for this run of this node to take, as the path says that its origin signed. */
   #probed(probe: Probe, from: string): void {
-    const isMine = probe.target === this.#parts.identity.id;
-    const origin = this.#reaches.get(probe.origin);
-    const target = this.#reaches.get(probe.target);
-    if (!origin || (!isMine && (!target || probe.kind === "direct"))) return;
+    const origin = this.#reaches.get(probe.origin.id);
+    if (!origin || !isSame(probe.origin, runOf(origin))) return;
+    if (!isSame(holderOf(probe), this.#run)) return;
     if (!this.#checks.mayProbe(origin, from)) return;
     if (!isGenuine(this.#parts.cluster, origin.record.owner, probe)) return;
-    if (!origin.once.first(probe, origin.record.version)) return;
+    if (!origin.window.accept(probe.origin.epoch, probe.count)) return;
     this.#proved(origin, probe, from);
-    if (target) this.#carryOn(probe, target, from);
+    if (probe.carried < probe.relays.length) this.#carryOn(probe, from);
     else this.#reply(probe, from);
   }
 
@@ -387,12 +392,15 @@ export class Paths {
     datapath.send(to, encodeProbe(replyTo(probe, identity, cluster)));
   }
 
-  /** As the dataplane does with packets: on along this node's own way, never back. */
-  #carryOn(probe: Probe, target: Reach, from: string): void {
-    const to = this.#endpoint(target);
-    if (probe.hops === 0 || to === from) return;
+  /** As the dataplane does with packets: on along this node's own path, if that is the one the origin signed. */
+  #carryOn(probe: Probe, from: string): void {
+    const target = this.#reaches.get(probe.target.id);
+    const path = this.#pathTo(probe.target.id);
+    const rest = probe.relays.slice(probe.carried + 1).map(({ id }) => id);
+    if (!target || path?.join() !== rest.join()) return;
     this.#relays.carried(probe.nonce, from, this.#now);
-    this.#parts.datapath.send(to, encodeProbe({ ...probe, hops: probe.hops - 1 }));
+    const carried = probe.carried + 1;
+    this.#parts.datapath.send(this.#endpoint(target), encodeProbe({ ...probe, carried }));
   }
 
   // ---- which way is used
@@ -470,6 +478,17 @@ export class Paths {
     return straight && straight.kind !== "via" ? straight.endpoint : undefined;
   }
 
+  /** The relays on it in their present runs; nothing while one of them is not known here. */
+  #relaysOf({ course }: Way): readonly Run[] | undefined {
+    if (course.kind !== "via") return [];
+    const relays = [course.neighbour, ...course.path].map((id) => this.#reaches.get(id));
+    return relays.every((relay) => relay !== undefined) ? relays.map(runOf) : undefined;
+  }
+
+  get #run(): Run {
+    return { id: this.#parts.identity.id, epoch: this.#parts.epoch };
+  }
+
   /** What of a member concerns others. */
   #text(reach: Reach): string {
     const { used } = reach;
@@ -480,6 +499,10 @@ export class Paths {
     return this.#parts.clock.elapsed();
   }
 }
+
+const runOf = ({ record }: Reach): Run => ({ id: record.id, epoch: record.epoch });
+
+const isSame = (a: Run, b: Run): boolean => a.id === b.id && a.epoch === b.epoch;
 
 /** The member's own address is one of them when packets for it go elsewhere: it may still send from there. */
 function senders({ senders, record }: Reach, endpoint: string): string[] {

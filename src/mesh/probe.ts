@@ -1,51 +1,70 @@
 /**
- * A probe: a small signed datagram that tries out a way for packets, and its reply.
+ * A probe: a small signed datagram that tries out a path for packets, and its reply.
  *
- *   0      4         5      6      7   8        24       40        44      48      56          120
- *   +------+---------+------+------+---+--------+--------+---------+-------+-------+-----------+
- *   | weft | version | kind | hops | 0 | target | origin | edition | count | nonce | signature |
- *   +------+---------+------+------+---+--------+--------+---------+-------+-------+-----------+
+ *    0      4         5      6         7        8      10  12      16      24       44       64
+ *   +------+---------+------+---------+--------+------+---+-------+-------+--------+--------+
+ *   | weft | version | kind | carried | relays | size | 0 | count | nonce | origin | target |
+ *   +------+---------+------+---------+--------+------+---+-------+-------+--------+--------+
+ *   | path: one entry for each relay, in turn ...   | signature, 64 bytes | zeros, to `size` |
+ *   +-----------------------------------------------+---------------------+------------------+
  *
- * A reply is a probe sent back: origin and target changed places, and edition,
- * count and nonce are those of the probe. Numbers are big-endian.
+ * Origin, target and relays are named by node id (16 bytes) and epoch (4 bytes).
+ * Numbers are big-endian. A reply is a probe sent back: origin and target have
+ * changed places, it names no relays and has no padding, and size, count and
+ * nonce are those of the probe. So no reply is longer than what it answers.
  */
 import { randomBytes } from "node:crypto";
 import type { Cluster } from "../lease/genesis.js";
 import { MAGIC } from "./datapath.js";
 import { type Identity, verified } from "./identity.js";
 
-export const PROBE_BYTES = 120;
-export const PROBE_VERSION = 1;
-/** Members that may carry one packet, one after the other. */
+export const PROBE_VERSION = 2;
+/** Relays that may carry one packet, one after the other. */
 export const MAX_RELAYS = 15;
+/** The UDP payload of the longest probe: no IP datagram holds more. */
+export const MAX_PROBE_BYTES = 65_507;
 
 const VERSION = 4;
 const KIND = 5;
-const HOPS = 6;
-const ZERO = 7;
-const TARGET = 8;
+const CARRIED = 6;
+const RELAYS = 7;
+const SIZE = 8;
+const ZERO = 10;
+const COUNT = 12;
+const NONCE = 16;
 const ORIGIN = 24;
-const EDITION = 40;
-const COUNT = 44;
-const NONCE = 48;
-const SIGNATURE = 56;
+const TARGET = 44;
+const PATH = 64;
 
-/** `relayed`: members between may carry it. */
+const ID_BYTES = 16;
+const RUN_BYTES = ID_BYTES + 4;
+const SIGNATURE_BYTES = 64;
+
+/** `relayed`: the relays on its path carry it. */
 export type Kind = "direct" | "relayed" | "reply";
 const KINDS: readonly (Kind | undefined)[] = [undefined, "direct", "relayed", "reply"];
 
+/** A node, and which of its runs is meant: a probe for an earlier run is refused. */
+export interface Run {
+  readonly id: string;
+  /** 4 bytes in hex, drawn when the run began, as its record says. */
+  readonly epoch: string;
+}
+
 export interface Probe {
   readonly kind: Kind;
-  /** Members that may still carry it. Not signed: each of them counts it down. */
-  readonly hops: number;
-  /** Ids of the node that is to get it, and of the one that made it. */
-  readonly target: string;
-  readonly origin: string;
-  /** Version of the prober's record, and number of its probe: both only ever grow. */
-  readonly edition: number;
+  /** Relays that have carried it so far. Not signed: each of them adds one. */
+  readonly carried: number;
+  /** Bytes of the whole datagram, padding included; in a reply, of the probe that it answers. */
+  readonly size: number;
+  /** Number of the origin's probe in this run; it only ever grows. */
   readonly count: number;
   /** 8 bytes in hex, which nobody can guess. */
   readonly nonce: string;
+  readonly origin: Run;
+  readonly target: Run;
+  /** The relays, in turn; none carry a direct probe. */
+  readonly relays: readonly Run[];
   /** 64 bytes in hex. */
   readonly signature: string;
 }
@@ -56,12 +75,22 @@ type Unsigned = Omit<Probe, "signature">;
 let drawn = "";
 
 export function newNonce(): string {
-  const digits = 2 * (SIGNATURE - NONCE);
+  const digits = 2 * (ORIGIN - NONCE);
   if (drawn.length === 0) drawn = randomBytes(4096).toString("hex");
   const nonce = drawn.slice(0, digits);
   drawn = drawn.slice(digits);
   return nonce;
 }
+
+/** Bytes of a probe with so many relays, without padding. */
+export const probeBytes = (relays: number): number => PATH + relays * RUN_BYTES + SIGNATURE_BYTES;
+
+/** Whose turn it is: the relay that has it now or gets it next, or the target. */
+export const holderOf = ({ relays, carried, target }: Unsigned): Run => relays[carried] ?? target;
+
+/** Who handed it to its holder: the relay before, or the origin. */
+export const carrierOf = ({ relays, carried, origin }: Unsigned): Run =>
+  carried === 0 ? origin : relays[carried - 1]!;
 
 export const signProbe = (origin: Identity, cluster: Cluster, probe: Unsigned): Probe => ({
   ...probe,
@@ -73,9 +102,10 @@ export const replyTo = (probe: Probe, target: Identity, cluster: Cluster): Probe
   signProbe(target, cluster, {
     ...probe,
     kind: "reply",
-    hops: MAX_RELAYS,
-    target: probe.origin,
+    carried: 0,
     origin: probe.target,
+    target: probe.origin,
+    relays: [],
   });
 
 /** Whether the node with this public key, its origin, has made it for this cluster. */
@@ -83,43 +113,61 @@ export const isGenuine = (cluster: Cluster, publicKey: string, probe: Probe): bo
   verified(publicKey, signedText(cluster, probe), probe.signature);
 
 export function encodeProbe(probe: Probe): Uint8Array {
-  const bytes = Buffer.alloc(PROBE_BYTES);
+  const { kind, carried, size, count, nonce, origin, target, relays, signature } = probe;
+  const used = probeBytes(relays.length);
+  const bytes = Buffer.alloc(kind === "reply" ? used : size);
   bytes.write(MAGIC, "latin1");
   bytes[VERSION] = PROBE_VERSION;
-  bytes[KIND] = KINDS.indexOf(probe.kind);
-  bytes[HOPS] = probe.hops;
-  bytes.writeUInt32BE(probe.edition, EDITION);
-  bytes.writeUInt32BE(probe.count, COUNT);
-  const { target, origin, nonce, signature } = probe;
-  bytes.write(target, TARGET, "hex");
-  bytes.write(origin, ORIGIN, "hex");
+  bytes[KIND] = KINDS.indexOf(kind);
+  bytes[CARRIED] = carried;
+  bytes[RELAYS] = relays.length;
+  bytes.writeUInt16BE(size, SIZE);
+  bytes.writeUInt32BE(count, COUNT);
   bytes.write(nonce, NONCE, "hex");
-  bytes.write(signature, SIGNATURE, "hex");
+  for (const [i, { id, epoch }] of [origin, target, ...relays].entries()) {
+    bytes.write(id + epoch, ORIGIN + i * RUN_BYTES, "hex");
+  }
+  bytes.write(signature, used - SIGNATURE_BYTES, "hex");
   return bytes;
 }
 
-/** Nothing when the bytes are no probe. */
-export function decodeProbe(bytes: Uint8Array): Probe | undefined {
-  if (bytes.length !== PROBE_BYTES) return undefined;
+/**
+ * Nothing when the bytes are no probe. `length` is that of the datagram, of which
+ * a padded one's end may have been cut off.
+ */
+export function decodeProbe(bytes: Uint8Array, length = bytes.length): Probe | undefined {
+  if (bytes.length < probeBytes(0)) return undefined;
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  const kind = KINDS[view[KIND]!];
-  const hops = view[HOPS]!;
   if (view.toString("latin1", 0, VERSION) !== MAGIC || view[VERSION] !== PROBE_VERSION) return;
-  if (!kind || hops > MAX_RELAYS || view[ZERO] !== 0) return undefined;
+  const kind = KINDS[view[KIND]!];
+  const [carried, relays, size] = [view[CARRIED]!, view[RELAYS]!, view.readUInt16BE(SIZE)];
+  const used = probeBytes(relays);
+  if (!kind || carried > relays || relays > (kind === "relayed" ? MAX_RELAYS : 0)) return;
+  if (view.readUInt16BE(ZERO) !== 0 || used > Math.min(size, bytes.length)) return undefined;
+  if (length !== (kind === "reply" ? used : size)) return undefined;
+  if (view.subarray(used).some((byte) => byte !== 0)) return undefined;
+  const hex = (from: number, to: number) => view.toString("hex", from, to);
+  const run = (at: number): Run => ({
+    id: hex(at, at + ID_BYTES),
+    epoch: hex(at + ID_BYTES, at + RUN_BYTES),
+  });
   return {
     kind,
-    hops,
-    target: view.toString("hex", TARGET, ORIGIN),
-    origin: view.toString("hex", ORIGIN, EDITION),
-    edition: view.readUInt32BE(EDITION),
+    carried,
+    size,
     count: view.readUInt32BE(COUNT),
-    nonce: view.toString("hex", NONCE, SIGNATURE),
-    signature: view.toString("hex", SIGNATURE),
+    nonce: hex(NONCE, ORIGIN),
+    origin: run(ORIGIN),
+    target: run(TARGET),
+    relays: Array.from({ length: relays }, (_, i) => run(PATH + i * RUN_BYTES)),
+    signature: hex(used - SIGNATURE_BYTES, used),
   };
 }
 
-const signedText = (
-  { id }: Cluster,
-  { kind, target, origin, edition, count, nonce }: Unsigned,
-): string =>
-  `weft probe ${PROBE_VERSION}\n${id}\n${kind} ${target} ${origin} ${edition} ${count} ${nonce}`;
+function signedText({ id }: Cluster, probe: Unsigned): string {
+  const { kind, size, count, nonce, origin, target, relays } = probe;
+  const runs = [origin, target, ...relays].map((run) => `${run.id} ${run.epoch}`);
+  return [`weft probe ${PROBE_VERSION}`, id, `${kind} ${size} ${count} ${nonce}`, ...runs].join(
+    "\n",
+  );
+}

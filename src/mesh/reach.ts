@@ -6,8 +6,8 @@
 import { Budget } from "./budget.js";
 import type { Clock } from "./clock.js";
 import { hostOf } from "./datapath.js";
-import { Once } from "./once.js";
 import type { NodeRecord } from "./record.js";
+import { ReplayWindow } from "./replay-window.js";
 import { PROOF_LASTS, Senders } from "./senders.js";
 import { Way } from "./way.js";
 
@@ -31,7 +31,7 @@ export type Answering = "lately" | "before" | "not yet" | "no" | undefined;
 
 export class Reach {
   readonly senders = new Senders();
-  readonly once = new Once();
+  readonly window = new ReplayWindow();
   readonly budget: Budget;
   /** The best way that works. */
   used: Way | undefined;

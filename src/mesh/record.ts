@@ -38,6 +38,8 @@ export const bodySchema = z.strictObject({
   vtep: field.endpoint,
   mac: field.mac,
   vni: z.int().min(1).max(MAX_VNI),
+  /** Drawn when the owner's run began: probes name it, so that those for an earlier run are refused. */
+  epoch: field.epoch,
   /** The proof of each lease. */
   leases: bundleSchema,
   /** When this was said, in milliseconds since the epoch, by the owner's clock. */

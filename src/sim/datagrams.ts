@@ -3,7 +3,7 @@
  * not arrive, what it delays may be overtaken. Gates translate addresses as a
  * masquerading router does.
  */
-import { type DataPath, hostOf } from "../mesh/datapath.js";
+import { type DataPath, hostOf, MAX_CONTROL_BYTES, type Receiver } from "../mesh/datapath.js";
 
 /** How long a gate remembers to whom a host behind it spoke, in milliseconds. */
 export const MAPPING_LASTS = 30_000;
@@ -86,7 +86,7 @@ export class Datagrams {
 }
 
 export class SimDataPath implements DataPath {
-  #receiver: (from: string, bytes: Uint8Array) => void = () => {};
+  #receiver: Receiver = () => {};
   #active = new Set<string>();
   /** Datagrams that were sent and that came in. */
   readonly count = { sent: 0, received: 0 };
@@ -103,7 +103,7 @@ export class SimDataPath implements DataPath {
     this.datagrams.send(this, to, bytes);
   }
 
-  receive(receiver: (from: string, bytes: Uint8Array) => void): void {
+  receive(receiver: Receiver): void {
     this.#receiver = receiver;
   }
 
@@ -120,7 +120,8 @@ export class SimDataPath implements DataPath {
 
   arrived(from: string, bytes: Uint8Array): void {
     this.count.received++;
-    this.act(() => this.#receiver(from, bytes));
+    const kept = bytes.subarray(0, MAX_CONTROL_BYTES);
+    this.act(() => this.#receiver(from, kept, bytes.length));
   }
 }
 

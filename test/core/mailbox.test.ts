@@ -21,7 +21,9 @@ beforeEach(async () => {
   host = await Host.create();
 });
 const isEverything = (...wanted: [string, Uint8Array][]) =>
-  expect(takeMail(host.core)).toEqual(wanted.map(([from, bytes]) => ({ from, bytes })));
+  expect(takeMail(host.core)).toEqual(
+    wanted.map(([from, bytes]) => ({ from, bytes, length: bytes.length })),
+  );
 
 describe("a datagram that begins with weft", () => {
   it("is handed up with the address it came from, whoever sent it, and goes through no stage", () => {
@@ -42,15 +44,26 @@ describe("a datagram that begins with weft", () => {
     });
   });
 
-  it("has 8 to 512 bytes; any other is a packet, and no sound one", () => {
-    expect(host.layout.MAX_CONTROL).toBe(MAX_CONTROL_BYTES);
+  it("has at least 8 bytes; a shorter one is a packet, and no sound one", () => {
     for (const length of [8, 512]) {
       expect(host.receive([{ from: B.endpoint, bytes: mail(length) }]).verdicts).toEqual([]);
     }
     isEverything([B.endpoint, mail(8)], [B.endpoint, mail(512)]);
     expect(host.receive([{ from: B.endpoint, bytes: mail(7) }]).verdicts).toEqual(["truncated"]);
-    expect(host.receive([{ from: B.endpoint, bytes: mail(513) }]).verdicts).toEqual(["not-vxlan"]);
     isEverything();
+  });
+
+  it("is handed up with its length and its first 512 bytes where it is longer, and nothing beside it changes", () => {
+    expect(host.layout.MAX_CONTROL).toBe(MAX_CONTROL_BYTES);
+    const lengths = [513, 1450, 9000, 65_507, 8];
+    host.receive(lengths.map((length, i) => ({ from: B.endpoint, bytes: mail(length, i) })));
+    expect(takeMail(host.core)).toEqual(
+      lengths.map((length, i) => ({
+        from: B.endpoint,
+        bytes: mail(length, i).subarray(0, 512),
+        length,
+      })),
+    );
   });
 
   it("is found in a train that the kernel made, among packets too", () => {

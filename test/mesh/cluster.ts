@@ -76,6 +76,7 @@ export function envelopeOf(n: number, { version = 1, ...change }: Change = {}): 
     vtep: `192.0.2.${n}:4789`,
     mac: macOf(owner.id),
     vni: 1,
+    epoch: "5eed0001",
     leases: [proofFor(owner, n)],
     renewed: 1_700_000_000_000,
     withdrawn: false,

@@ -58,6 +58,7 @@ async function flooded() {
         vtep: `192.0.2.66:${port}`,
         mac: macOf(of.id),
         vni: 1,
+        epoch: "5eed0001",
         leases,
         renewed: 1_700_000_000_000,
         withdrawn: false,

@@ -64,6 +64,7 @@ export function grown(size: number, random: () => number, version = 1): Grown {
       vtep: `${address}:4789`,
       mac: macOf(me.id),
       vni: 1,
+      epoch: "5eed0001",
       leases: [[...proof, lease]],
       renewed: 1_700_000_000_000 + version,
       withdrawn: false,

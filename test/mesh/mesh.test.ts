@@ -509,6 +509,7 @@ describe("a member that lies", () => {
       vtep: "192.0.2.66:4789",
       mac: "02:66:66:66:66:66",
       vni: 1,
+      epoch: "5eed0001",
       leases: [],
       renewed: 1_700_000_000_000,
       withdrawn: false,

@@ -4,13 +4,7 @@ import type { WeftError } from "../../src/error.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { type Identity, substituteSignatures } from "../../src/mesh/identity.js";
 import type { Member } from "../../src/mesh/member.js";
-import {
-  decodeProbe,
-  encodeProbe,
-  MAX_RELAYS,
-  PROBE_BYTES,
-  replyTo,
-} from "../../src/mesh/probe.js";
+import { decodeProbe, encodeProbe, MAX_RELAYS, probeBytes, replyTo } from "../../src/mesh/probe.js";
 import { PROOF_LASTS } from "../../src/mesh/senders.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { FEW } from "../../src/mesh/turns.js";
@@ -400,9 +394,12 @@ describe("what comes in over UDP", () => {
           signature: random.hex(64),
         });
         h1.datapath.arrived(`203.0.113.${random.below(256)}:4789`, forged);
-        const unknown = encodeProbe({ ...good, origin: random.hex(16) });
+        const unknown = encodeProbe({
+          ...good,
+          origin: { id: random.hex(16), epoch: random.hex(4) },
+        });
         h1.datapath.arrived("203.0.113.7:4789", unknown);
-        h1.datapath.arrived("192.0.2.3:4789", forged.subarray(0, random.below(PROBE_BYTES)));
+        h1.datapath.arrived("192.0.2.3:4789", forged.subarray(0, random.below(probeBytes(0))));
       }
     });
     expect(said.filter((to) => to.startsWith("203."))).toEqual([]);

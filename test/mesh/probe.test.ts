@@ -1,16 +1,18 @@
 /** Probes as bytes: nothing that is none is taken for one, and nobody can make one for another. */
 import { describe, expect, it } from "vitest";
 import { MAX_CONTROL_BYTES } from "../../src/mesh/datapath.js";
-import { Once, WINDOW } from "../../src/mesh/once.js";
 import {
+  carrierOf,
   decodeProbe,
   encodeProbe,
+  holderOf,
   isGenuine,
-  type Kind,
+  MAX_PROBE_BYTES,
   MAX_RELAYS,
   newNonce,
-  PROBE_BYTES,
   type Probe,
+  probeBytes,
+  type Run,
   replyTo,
   signProbe,
 } from "../../src/mesh/probe.js";
@@ -19,69 +21,119 @@ import { cluster, identity } from "./cluster.js";
 import { seed } from "./seed.js";
 
 const [a, b] = [identity(1), identity(2)];
-const probe = (change: Partial<Probe> = {}): Probe =>
-  signProbe(a, cluster, {
+const run = (n: number): Run => ({
+  id: identity(n).id,
+  epoch: (0xabcd0000 + n).toString(16),
+});
+const path = (relays: number): Run[] => Array.from({ length: relays }, (_, i) => run(3 + i));
+
+function probe({ relays = path(2), ...change }: Partial<Probe> = {}): Probe {
+  return signProbe(a, cluster, {
     kind: "relayed",
-    hops: 3,
-    target: b.id,
-    origin: a.id,
-    edition: 7,
+    carried: 1,
+    size: probeBytes(relays.length),
     count: 2 ** 32 - 1,
     nonce: newNonce(),
+    origin: run(1),
+    target: run(2),
+    relays,
     ...change,
   });
+}
+
+const direct = (change: Partial<Probe> = {}): Probe =>
+  probe({ kind: "direct", carried: 0, relays: [], ...change });
+
+/** What is handed up of a datagram. */
+const arrived = (bytes: Uint8Array) =>
+  decodeProbe(bytes.subarray(0, MAX_CONTROL_BYTES), bytes.length);
 
 describe("a probe", () => {
-  it("comes out as it went in, is short, and is genuine", () => {
-    for (const kind of ["direct", "relayed", "reply"] as Kind[]) {
-      const sent = probe({ kind });
+  it("comes out as it went in, and is genuine", () => {
+    const all = [direct(), probe({ carried: 2 }), probe({ carried: 0, relays: path(MAX_RELAYS) })];
+    for (const sent of [...all, replyTo(direct(), b, cluster)]) {
       const bytes = encodeProbe(sent);
-      expect(bytes).toHaveLength(PROBE_BYTES);
-      expect(bytes.length).toBeLessThanOrEqual(MAX_CONTROL_BYTES);
       const came = decodeProbe(bytes)!;
       expect(came).toEqual(sent);
-      expect(isGenuine(cluster, a.publicKey, came)).toBe(true);
+      const { publicKey } = sent.kind === "reply" ? b : a;
+      expect(isGenuine(cluster, publicKey, came)).toBe(true);
     }
+    expect(probeBytes(MAX_RELAYS)).toBeLessThanOrEqual(MAX_CONTROL_BYTES);
   });
 
   it("lies in its bytes where the drawing says", () => {
-    const sent = probe({
-      hops: 5,
-      edition: 0x01020304,
-      count: 0x05060708,
-      nonce: "1122334455667788",
-    });
+    const relays = path(2);
+    const sent = probe({ count: 0x05060708, nonce: "1122334455667788", relays, size: 170 });
     const hex = Buffer.from(encodeProbe(sent)).toString("hex");
-    const words = ["77656674", "01", "02", "05", "00", b.id, a.id, "01020304", "05060708"];
-    expect(hex).toBe([...words, "1122334455667788", sent.signature].join(""));
+    const words = ["77656674", "02", "02", "01", "02", "00aa", "0000", "05060708", sent.nonce];
+    const runs = [run(1), run(2), ...relays].flatMap(({ id, epoch }) => [id, epoch]);
+    expect(hex).toBe([...words, ...runs, sent.signature, "0000"].join(""));
   });
 
-  it("may be counted down by who carries it, and changed in nothing else", () => {
-    const sent = probe();
-    expect(isGenuine(cluster, a.publicKey, { ...sent, hops: 0 })).toBe(true);
-    const bytes = encodeProbe(sent);
-    for (let i = 0; i < PROBE_BYTES; i++) {
-      const isHops = i === 6;
+  it("names who has it, and who handed it over", () => {
+    const relays = path(2);
+    const at = (carried: number) => {
+      const sent = probe({ carried, relays });
+      return [carrierOf(sent), holderOf(sent)];
+    };
+    expect(at(0)).toEqual([run(1), relays[0]]);
+    expect(at(1)).toEqual([relays[0], relays[1]]);
+    expect(at(2)).toEqual([relays[1], run(2)]);
+  });
+
+  it("is counted by who carries it, and changed in nothing else", () => {
+    const bytes = encodeProbe(probe());
+    expect(isGenuine(cluster, a.publicKey, { ...decodeProbe(bytes)!, carried: 0 })).toBe(true);
+    for (let i = 0; i < bytes.length; i++) {
+      const isCarried = i === 6;
       for (let bit = 0; bit < 8; bit++) {
         const changed = Uint8Array.from(bytes);
         changed[i] = changed[i]! ^ (1 << bit);
         const came = decodeProbe(changed);
-        if (came) expect([i, isGenuine(cluster, a.publicKey, came)]).toEqual([i, isHops]);
+        if (came) expect([i, isGenuine(cluster, a.publicKey, came)]).toEqual([i, isCarried]);
       }
     }
   });
 
-  it("is worth nothing in another cluster, or as another's", () => {
+  it("is worth nothing in another cluster, as another's, or for another run", () => {
     expect(isGenuine({ ...cluster, id: "0".repeat(32) }, a.publicKey, probe())).toBe(false);
     expect(isGenuine(cluster, b.publicKey, probe())).toBe(false);
+    const sent = probe();
+    const forLater = { ...sent, target: { ...sent.target, epoch: "00000001" } };
+    expect(isGenuine(cluster, a.publicKey, forLater)).toBe(false);
+    const longer = { ...sent, relays: [...sent.relays, run(9)] };
+    expect(isGenuine(cluster, a.publicKey, longer)).toBe(false);
   });
 
-  it("is answered by its target with as many bytes", () => {
-    const sent = probe();
-    const reply = replyTo(sent, b, cluster);
-    expect(reply).toMatchObject({ kind: "reply", target: a.id, origin: b.id, nonce: sent.nonce });
-    expect(isGenuine(cluster, b.publicKey, reply)).toBe(true);
-    expect(encodeProbe(reply)).toHaveLength(PROBE_BYTES);
+  it("is answered by its target in no more bytes, with its size", () => {
+    for (const sent of [direct(), direct({ size: 1450 }), probe({ relays: path(MAX_RELAYS) })]) {
+      const reply = replyTo(sent, b, cluster);
+      const { nonce, size } = sent;
+      expect(reply).toMatchObject({ kind: "reply", target: run(1), origin: run(2), nonce, size });
+      expect(isGenuine(cluster, b.publicKey, reply)).toBe(true);
+      const bytes = encodeProbe(reply);
+      expect(bytes.length).toBeLessThanOrEqual(encodeProbe(sent).length);
+      expect(bytes).toHaveLength(probeBytes(0));
+      expect(decodeProbe(bytes)).toEqual(reply);
+    }
+  });
+
+  it("may be padded to any size a datagram has, and counts only if it came whole", () => {
+    for (const size of [129, 512, 513, 1450, 9000, MAX_PROBE_BYTES]) {
+      for (const sent of [direct({ size }), probe({ size, relays: path(1), carried: 0 })]) {
+        if (size < probeBytes(sent.relays.length)) continue;
+        const bytes = encodeProbe(sent);
+        expect(bytes).toHaveLength(size);
+        expect(arrived(bytes)).toEqual(sent);
+        for (const cut of [1, 60, size - probeBytes(sent.relays.length)]) {
+          expect(arrived(bytes.subarray(0, size - cut))).toBeUndefined();
+        }
+        expect(arrived(Buffer.concat([bytes, Buffer.alloc(1)]))).toBeUndefined();
+      }
+    }
+    expect(arrived(encodeProbe({ ...direct({ size: 1450 }), size: 1400 }))).toBeDefined();
+    const resized = arrived(encodeProbe({ ...direct({ size: 1450 }), size: 1400 }))!;
+    expect(isGenuine(cluster, a.publicKey, resized)).toBe(false);
   });
 
   it("is not found in what is none", () => {
@@ -91,42 +143,28 @@ describe("a probe", () => {
     for (let i = 0; i < 20_000; i++) {
       expect(decodeProbe(noise(random.below(600)))).toBeUndefined();
       const changed = Uint8Array.from(bytes);
-      for (let n = random.below(4); n >= 0; n--) changed[random.below(8)] = random.below(256);
+      for (let n = random.below(4); n >= 0; n--) changed[random.below(12)] = random.below(256);
       const came = decodeProbe(changed);
       if (came) expect(Buffer.from(encodeProbe(came)).equals(changed)).toBe(true);
     }
     for (let length = 0; length < 600; length++) {
       const cut = Buffer.concat([bytes, noise(600)]).subarray(0, length);
-      expect(decodeProbe(cut) !== undefined).toBe(length === PROBE_BYTES);
-    }
-    for (const hops of [MAX_RELAYS + 1, 255]) {
-      const far = Uint8Array.from(bytes);
-      far[6] = hops;
-      expect(decodeProbe(far)).toBeUndefined();
-    }
-  });
-});
-
-describe("each probe counts once", () => {
-  it("in any order that the window allows, as a list of all that came says too", () => {
-    const random = new Random(seed);
-    const once = new Once();
-    const all = new Set<number>();
-    let newest = 0;
-    for (let i = 0; i < 5_000; i++) {
-      const count = Math.max(1, i + random.below(2 * WINDOW) - WINDOW);
-      const isNew = count > newest - WINDOW && !all.has(count);
-      expect([count, once.first({ edition: 1, count }, 1)]).toEqual([count, isNew]);
-      all.add(count);
-      newest = Math.max(newest, count);
+      expect(decodeProbe(cut) !== undefined).toBe(length === bytes.length);
     }
   });
 
-  it("and one of an older record not at all", () => {
-    const once = new Once();
-    expect(once.first({ edition: 3, count: 900 }, 4)).toBe(false);
-    expect(once.first({ edition: 5, count: 900 }, 4)).toBe(true);
-    expect(once.first({ edition: 4, count: 901 }, 4)).toBe(false);
-    expect(once.first({ edition: 6, count: 1 }, 4)).toBe(true);
+  it("has no more relays than may be, is not past its target, and is not padded with anything", () => {
+    const change = (at: number, value: number, sent = probe({ size: 300 })) => {
+      const bytes = encodeProbe(sent);
+      bytes[at] = value;
+      return decodeProbe(bytes);
+    };
+    expect(change(6, 2)).toBeDefined();
+    expect(change(6, 3)).toBeUndefined();
+    const far = probe({ size: 512, relays: path(MAX_RELAYS) });
+    expect(change(7, MAX_RELAYS, far)).toBeDefined();
+    expect(change(7, MAX_RELAYS + 1, far)).toBeUndefined();
+    expect(change(7, 1, direct({ size: 300 }))).toBeUndefined();
+    expect(change(299, 1)).toBeUndefined();
   });
 });
