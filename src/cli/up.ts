@@ -4,7 +4,7 @@ import { Command, Option } from "commander";
 import type { Agent } from "../agent.js";
 import { flags, settings } from "../config/settings.js";
 import { type Config, DEFAULT_CONFIG_FILE, loadConfig } from "../config.js";
-import { WeftError } from "../error.js";
+import { ownMistake, WeftError } from "../error.js";
 import { exit } from "./exit.js";
 import { type Logger, makeLogger } from "./log.js";
 
@@ -59,9 +59,11 @@ async function run(given: object, file: string | undefined): Promise<void> {
   const log = makeLogger();
   const told = toldToStop();
 
+  // Until the agent is there, what it begins with has just been read.
+  let agent: Agent | undefined;
+  process.on("SIGHUP", () => agent && void reload(agent, read, log));
   const { Agent } = await import("../agent.js");
-  const agent = new Agent(config, log);
-  process.on("SIGHUP", () => void reload(agent, read, log));
+  agent = new Agent(config, log);
   await Promise.race([agent.start(), told]);
   const end = await Promise.race([told, agent.failed]);
   if (typeof end === "string") log.info(`${end}: stopping`);
@@ -70,13 +72,13 @@ async function run(given: object, file: string | undefined): Promise<void> {
   process.exit(exit.ok);
 }
 
-/** A configuration that is wrong by now changes nothing. */
+/** A configuration that is wrong by now changes nothing, whatever is wrong with it. */
 async function reload(agent: Agent, read: () => Config, log: Logger): Promise<void> {
   try {
     await agent.reload(read());
   } catch (error) {
-    if (!(error instanceof WeftError)) throw error;
-    log.error(`SIGHUP: ${error.message}: ${error.remedy}; all stays as it was`);
+    const { message, remedy } = error instanceof WeftError ? error : ownMistake(error as Error);
+    log.error(`SIGHUP: ${message}: ${remedy}; all stays as it was`);
   }
 }
 

@@ -1,12 +1,14 @@
 /** The cluster secret: from a file only its owner can read, or from the environment. */
-import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { printable } from "../address.js";
 import { bad } from "./read.js";
+import { type RegularFile, readRegularFile, whyUnreadable } from "./regular-file.js";
 
 export const MIN_SECRET = 16;
 /** One in use, one on its way in, one on its way out, and some to spare. */
 const MAX_SECRETS = 8;
 const MAX_SECRET_FILE = 64 * 1024;
+/** Control characters other than the tab, and what stands for bytes that are no UTF-8. */
+const NOT_TEXT = /[^\P{Cc}\t]|\ufffd/u;
 
 /** @param where how the file was named, for messages */
 export function secretsFromFile(file: string, where: string): string[] {
@@ -22,6 +24,9 @@ export function split(text: string, where: string): string[] {
   if (secrets.length > MAX_SECRETS) {
     throw bad(`${where} holds more than ${MAX_SECRETS} secrets`, "remove the ones no longer used");
   }
+  if (secrets.some((secret) => NOT_TEXT.test(secret))) {
+    throw bad(`${where} holds a secret that is not text`, "make one with: openssl rand -base64 32");
+  }
   if (secrets.some((secret) => secret.trim().length < MIN_SECRET)) {
     throw bad(
       `${where} holds a secret shorter than ${MIN_SECRET} characters`,
@@ -32,33 +37,27 @@ export function split(text: string, where: string): string[] {
 }
 
 function readPrivately(file: string, where: string): string {
-  const fd = open(file, where);
-  try {
-    const { mode, size } = fstatSync(fd);
-    if ((mode & 0o170000) !== 0o100000 || size > MAX_SECRET_FILE) {
-      throw bad(`${where}: ${printable(file)} is not a file of secrets`, "give one secret a line");
-    }
-    if ((mode & 0o077) !== 0) {
-      throw bad(
-        `${where}: ${printable(file)} can be read by others than its owner`,
-        `run: chmod 600 ${printable(file)}`,
-      );
-    }
-    return readFileSync(fd, "utf8");
-  } finally {
-    closeSync(fd);
+  const { text, stats } = open(file, where);
+  const name = `${where}: ${printable(file)}`;
+  if ((stats.mode & 0o077) !== 0) {
+    throw bad(`${name} can be read by others than its owner`, `run: chmod 600 ${printable(file)}`);
   }
+  if (stats.uid !== 0 && stats.uid !== process.geteuid?.()) {
+    throw bad(
+      `${name} belongs to user ${stats.uid}, who can change it`,
+      `run: chown ${process.geteuid?.()} ${printable(file)}`,
+    );
+  }
+  return text;
 }
 
-function open(file: string, where: string): number {
+function open(file: string, where: string): RegularFile {
   try {
-    // Without O_NONBLOCK a FIFO of that name would hold us here for ever.
-    return openSync(file, constants.O_RDONLY | constants.O_NONBLOCK);
+    return readRegularFile(file, MAX_SECRET_FILE);
   } catch (error) {
-    const missing = (error as NodeJS.ErrnoException).code === "ENOENT";
     throw bad(
-      `${where}: ${printable(file)} ${missing ? "does not exist" : "cannot be opened"}`,
-      "give the path of a readable file with the cluster secret",
+      `${where}: ${printable(file)} ${whyUnreadable(error, MAX_SECRET_FILE)}`,
+      "give the path of a readable file with the cluster secret, one a line",
     );
   }
 }

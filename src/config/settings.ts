@@ -26,6 +26,9 @@ export const flags = z.registry<Flag>();
 /** Two addresses for hosts, beside the first and the last. */
 export const LONGEST_LEASE = { 4: 30, 6: 126 } as const;
 
+/** Of a setting that repeats. */
+const MAX_VALUES = 1024;
+
 const peerFields = z.strictObject({
   name: one(read.nodeName),
   endpoint: one(read.endpoint),
@@ -184,7 +187,8 @@ function one<T>(parse: (text: string) => T) {
 
 /** A setting that may be given again and again: one value or a list of them. */
 function many<T extends z.ZodType>(item: T) {
-  return z.preprocess((value) => (Array.isArray(value) ? value : [value]), z.array(item));
+  const list = z.array(item).max(MAX_VALUES, `it has more than ${MAX_VALUES} values`);
+  return z.preprocess((value) => (Array.isArray(value) ? value : [value]), list);
 }
 
 /** A peer as one text, as a flag has it, or as a map in the file. */

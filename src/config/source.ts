@@ -1,9 +1,9 @@
 /** Where settings come from: the command line or a YAML file. */
-import { readFileSync, statSync } from "node:fs";
-import { type Document, isMap, isNode, isScalar, isSeq } from "yaml";
 import { printable } from "../address.js";
 import { bad } from "./read.js";
-import { composeYaml, dotted } from "./yaml.js";
+import { readRegularFile, whyUnreadable } from "./regular-file.js";
+import type { Node, Pair } from "./tree.js";
+import { dotted, parseYaml } from "./yaml.js";
 
 const MAX_CONFIG_FILE = 1024 * 1024;
 /** An agent reads it again while it runs: this takes it less than a second. */
@@ -22,41 +22,53 @@ export const commandLine = (values: object): Source => ({
 
 /** Reads a YAML file: a value in it and the same value in a flag mean the same. */
 export function yamlFile(file: string): Source {
-  const { document, lineOf } = composeYaml(load(file), file, "CONFIG", {
-    mostTokens: MAX_CONFIG_TOKENS,
-  });
+  const { root, lineOf } = parseYaml(load(file), file, "CONFIG", MAX_CONFIG_TOKENS);
   const at = (offset: number) => `${printable(file)}:${lineOf(offset)}`;
+  const twice = (offset: number, key: string) =>
+    bad(`${at(offset)}: ${printable(key)}: it stands here twice`, "keep one of the two");
 
-  const values: unknown = document.toJS() ?? {};
-  if (typeof values !== "object" || values === null || Array.isArray(values)) {
+  const values = isEmpty(root) ? {} : plainOf(root, twice);
+  if (typeof values !== "object" || Array.isArray(values)) {
     throw bad(`${at(0)}: this is not a list of settings`, "write KEY: VALUE, one a line");
   }
-  return { values, where: (path) => `${at(offset(document, path))}: ${dotted(path)}` };
+  return { values, where: (path) => `${at(offsetOf(root, path))}: ${dotted(path)}` };
+}
+
+const isEmpty = (root: Node): boolean => root.kind === "text" && root.text === "";
+
+type Value = string | readonly Value[] | { readonly [key: string]: Value };
+
+function plainOf(node: Node, twice: (offset: number, key: string) => Error): Value {
+  if (node.kind === "text") return node.text;
+  if (node.kind === "list") return node.items.map((item) => plainOf(item, twice));
+  const values = new Map<string, Value>();
+  for (const { at, key, value } of node.pairs) {
+    if (values.has(key)) throw twice(at, key);
+    values.set(key, plainOf(value, twice));
+  }
+  return Object.fromEntries(values);
 }
 
 /** Where the key or list item at `path` begins. What is not there stands where its parent does. */
-function offset(document: Document, path: readonly PropertyKey[]): number {
-  if (path.length === 0) return 0;
-  const above = path.slice(0, -1);
-  const step = path.at(-1);
-  const parent = above.length > 0 ? document.getIn(above, true) : document.contents;
-  const pair = isMap(parent) && parent.items.find(({ key }) => isScalar(key) && key.value === step);
-  const node = pair ? pair.key : isSeq(parent) ? parent.items[Number(step)] : undefined;
-  return isNode(node) && node.range ? node.range[0] : offset(document, above);
+function offsetOf(root: Node, path: readonly PropertyKey[]): number {
+  let node: Node | undefined = root;
+  let at = 0;
+  for (const step of path) {
+    const pair: Pair | undefined =
+      node?.kind === "map" ? node.pairs.find(({ key }) => key === step) : undefined;
+    node = pair?.value ?? (node?.kind === "list" ? node.items[Number(step)] : undefined);
+    at = pair?.at ?? node?.at ?? at;
+  }
+  return at;
 }
 
 function load(file: string): string {
   try {
-    if (statSync(file).size <= MAX_CONFIG_FILE) return readFileSync(file, "utf8");
+    return readRegularFile(file, MAX_CONFIG_FILE).text;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
     throw bad(
-      `the configuration file ${printable(file)} ${code === "ENOENT" ? "does not exist" : `cannot be read (${code})`}`,
-      "give the path of a readable YAML file with --config",
+      `the configuration file ${printable(file)} ${whyUnreadable(error, MAX_CONFIG_FILE)}`,
+      "give the path of a readable YAML file of weft's settings with --config",
     );
   }
-  throw bad(
-    `the configuration file ${printable(file)} is larger than ${MAX_CONFIG_FILE} bytes`,
-    "give a file with weft's settings only",
-  );
 }

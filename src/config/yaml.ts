@@ -10,24 +10,34 @@ import { ALIAS, excessOf, MAX_TOKENS, TOO_DEEP } from "./limits.js";
 import { MAX_DEPTH, type Node, type Pair } from "./tree.js";
 
 export interface Yaml {
-  readonly document: Document.Parsed;
+  readonly root: Node;
   lineOf(offset: number): number;
 }
 
 /**
- * A document of what YAML and JSON both have: no anchors, no tags.
+ * A document of what YAML and JSON both have: no anchors, no tags. An alias is
+ * refused where it stands, so a document means no more than its own length.
  * @param file how the text is called in messages
  * @param code of the errors
+ * @param mostTokens what the text may cost (limits.ts)
+ * @throws WeftError, and nothing else, whatever the text is
  */
-export function parseYaml(
-  text: string,
-  file: string,
-  code: string,
-): { readonly root: Node; lineOf(offset: number): number } {
-  // The library compares each key with all others of its map; who reads a map does it in one go.
-  const { document, lineOf } = composeYaml(text, file, code, { uniqueKeys: false });
+export function parseYaml(text: string, file: string, code: string, mostTokens = MAX_TOKENS): Yaml {
+  const lineOf = linesOf(text);
   const bad = (at: number, what: string, remedy: string) =>
     new WeftError(code, `${printable(file)}:${lineOf(at)}: ${what}`, remedy);
+  const excess = excessOf(text, mostTokens);
+  if (excess) throw bad(excess.at, ...excess.why);
+  const document = compose(text);
+  if (document instanceof Error) throw bad(0, printable(document.message), "mend the YAML");
+  const [problem] = [...document.errors, ...document.warnings];
+  if (problem) {
+    throw bad(
+      problem.pos[0],
+      printable(problem.message),
+      'mend the YAML on that line; an address in brackets needs quotes: "[2001:db8::1]:4789"',
+    );
+  }
 
   const nodeOf = (node: ParsedNode | null, above: number, depth: number): Node => {
     if (depth > MAX_DEPTH) throw bad(above, ...TOO_DEEP);
@@ -51,29 +61,19 @@ export function parseYaml(
   return { root: nodeOf(document.contents, 0, 0), lineOf };
 }
 
-/**
- * @param mostTokens what the text may cost (limits.ts)
- * @throws WeftError when this is not YAML, or has an alias, or is beyond the limits
- */
-export function composeYaml(
-  text: string,
-  file: string,
-  code: string,
-  { uniqueKeys = true, mostTokens = MAX_TOKENS } = {},
-): Yaml {
-  const lineOf = linesOf(text);
-  const bad = (at: number, what: string, remedy: string) =>
-    new WeftError(code, `${printable(file)}:${lineOf(at)}: ${what}`, remedy);
-  const excess = excessOf(text, mostTokens);
-  if (excess) throw bad(excess.at, ...excess.why);
-  const document = parseDocument(text, { schema: "failsafe", prettyErrors: false, uniqueKeys });
-  const [problem] = [...document.errors, ...document.warnings];
-  if (!problem) return { document, lineOf };
-  throw bad(
-    problem.pos[0],
-    printable(problem.message),
-    'mend the YAML on that line; an address in brackets needs quotes: "[2001:db8::1]:4789"',
-  );
+/** What the library makes of the text, or what it throws where a text is too much for it. */
+function compose(text: string): Document.Parsed | Error {
+  const { stackTraceLimit } = Error;
+  // A text can have an error at each character, and most of what one costs is its stack trace.
+  Error.stackTraceLimit = 0;
+  try {
+    // The library compares each key with all others of its map; who reads a map does it in one go.
+    return parseDocument(text, { schema: "failsafe", prettyErrors: false, uniqueKeys: false });
+  } catch (error) {
+    return error as Error;
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /** From offsets in a text to lines, counted from 1. */

@@ -1,4 +1,6 @@
-import { chmodSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { chmodSync, chownSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Document } from "yaml";
@@ -37,8 +39,6 @@ const peer = (fields: Record<string, string> = {}) =>
   })
     .map((pair) => pair.join("="))
     .join(",");
-
-const BOMB = "abcdefghijklmnopqrstuvwxyz";
 
 describe("what is not given has a default", () => {
   it("of every setting", () => {
@@ -269,6 +269,15 @@ it("the network may not overlap the subnet of the underlay interface", () => {
   }
 });
 
+/** 9 aliases of 9 of 9 ...: 10^9 values. */
+const ALIAS_BOMB = Array.from({ length: 10 }, (_, n) =>
+  n === 0
+    ? "a0: &a0 [x]"
+    : `a${n}: &a${n} [${Array(9)
+        .fill(`*a${n - 1}`)
+        .join()}]`,
+).join("\n");
+
 describe("the file", () => {
   it.each<[string, string, string]>([
     [
@@ -279,7 +288,11 @@ describe("the file", () => {
     ["a number YAML would change", "vni: 010\n", 'weft.yaml:1: vni: "010" is not a whole number'],
     ["an address in a list", "join:\n  - h1\n  - 010.0.0.1\n", "weft.yaml:3: join[1]: "],
     ["a key without a value", "\nmtu:\n", "weft.yaml:2: mtu: it has no value"],
-    ["a key given twice", "name: a\nname: b\n", "weft.yaml:2: Map keys must be unique"],
+    [
+      "a key given twice",
+      "name: a\nname: b\n",
+      "weft.yaml:2: name: it stands here twice -> keep one of the two",
+    ],
     ["a tag", "name: !!int 5\n", "weft.yaml:1: Unresolved tag"],
     ["no settings", "- a\n", "weft.yaml:1: this is not a list of settings"],
     ["broken YAML", "join: [a\nname: b\n", "weft.yaml:"],
@@ -299,11 +312,18 @@ describe("the file", () => {
       'an address in brackets needs quotes: "[2001:db8::1]:4789"',
     ],
     ["brackets in brackets", `join: [x,x]\nname: ${"[".repeat(2000)}`, "weft.yaml:2: "],
+    ["an alias bomb", ALIAS_BOMB, "weft.yaml:2: this stands for what is written elsewhere"],
+    ["an alias of what holds it", "a: &a\n  b: *a\n", "weft.yaml:2: this stands for what is"],
+    ["an alias of nothing", "join: *a\n", "weft.yaml:1: "],
+    ["a key that is a list", "? [a, b]\n: c\n", "weft.yaml:1: a key is a list or a map"],
+    ["several documents", "name: a\n---\nname: b\n", "weft.yaml:"],
+    ["a mistake at each character", "]".repeat(90_000), "weft.yaml:1: "],
     [
-      "an alias bomb",
-      `a: &a [x, x]\n${Array.from({ length: 25 }, (_, i) => `${BOMB[i + 1]}: &${BOMB[i + 1]} [*${BOMB[i]}, *${BOMB[i]}]`).join("\n")}\n`,
-      "weft.yaml:2: this stands for what is written elsewhere",
+      "too many values",
+      `join: [${"h,".repeat(1_025)}]`,
+      "weft.yaml:1: join: it has more than 1024",
     ],
+    ["keys without end", "a:\n".repeat(30_000), "weft.yaml:2: a: it stands here twice"],
     ["more than an agent reads", `join: [${"x, ".repeat(300_000)}]\n`, "more than 100000 words"],
     [
       "settings that contradict one another",
@@ -313,6 +333,26 @@ describe("the file", () => {
   ])("with %s is refused by line", (_, yaml, words) =>
     expect(wrong({}, yaml).replace(/\s+/g, " ")).toContain(words),
   );
+
+  it("is refused where it is no regular file, or too large, and reading it ends", () => {
+    const from = (path: string) => {
+      try {
+        return loadConfig({}, path, AROUND);
+      } catch (error) {
+        if (!(error instanceof WeftError)) throw error;
+        return error.message;
+      }
+    };
+    const fifo = join(folder(), "fifo");
+    execFileSync("mkfifo", [fifo]);
+    for (const path of [fifo, "/dev/zero", "/dev/null", folder()]) {
+      expect(from(path)).toContain("is not a regular file");
+    }
+    expect(from("/nonexistent/weft.yaml")).toContain("does not exist");
+    expect(from(file("big", " ".repeat(1024 * 1024 + 1)))).toContain("larger than 1048576 bytes");
+    // The system says that it has no bytes.
+    expect(from("/proc/self/limits")).toContain("/proc/self/limits:");
+  });
 
   it("names the same place for a key whose value begins on the next line", () =>
     expect(wrong({}, "network:\n  a: b\n")).toContain(
@@ -383,9 +423,31 @@ describe("secrets", () => {
     expect(wrong({ "secret-file": path })).toMatch(/can be read by others.*chmod 600/);
   });
 
-  it("are refused from a directory, and an empty file", () => {
-    expect(wrong({ "secret-file": folder() })).toContain("is not a file of secrets");
+  it("are refused from what is no regular file, from a large file, and from an empty one", () => {
+    const fifo = join(folder(), "fifo");
+    execFileSync("mkfifo", [fifo]);
+    for (const path of [fifo, folder(), "/dev/zero"]) {
+      expect(wrong({ "secret-file": path })).toContain("is not a regular file");
+    }
+    const large = file("s", "x".repeat(64 * 1024 + 1));
+    expect(wrong({ "secret-file": large })).toContain("is larger than 65536 bytes");
     expect(wrong({ "secret-file": file("s", "\n") })).toContain("holds no secret");
+  });
+
+  it.each([
+    ["zeros", "\0".repeat(32)],
+    ["bytes that are no UTF-8", Buffer.from("9f".repeat(32), "hex")],
+    ["UTF-16", Buffer.from("sixteen letters!\n", "utf16le")],
+  ])("are refused from a file of %s", (_, bytes) => {
+    const path = file("s", "");
+    writeFileSync(path, bytes);
+    expect(wrong({ "secret-file": path })).toContain("holds a secret that is not text");
+  });
+
+  it.runIf(process.geteuid?.() === 0)("are refused from a file that another user owns", () => {
+    const path = file("s", "sixteen letters!\n");
+    chownSync(path, 12_345, 0);
+    expect(wrong({ "secret-file": path })).toContain("belongs to user 12345, who can change it");
   });
 
   it("have at least 16 characters, which the error does not repeat", () => {

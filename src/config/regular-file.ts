@@ -1,0 +1,55 @@
+/** Reads a file that a person named, if it is one: a FIFO would hold the reader, a device need not end. */
+import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
+
+export interface RegularFile {
+  readonly text: string;
+  readonly stats: Stats;
+}
+
+/**
+ * Follows symbolic links, as who mounts configuration uses them.
+ * @param most bytes
+ * @throws an error with `code`: of the system call, `NOT_A_FILE`, or `EFBIG` where it is longer
+ */
+export function readRegularFile(path: string, most: number): RegularFile {
+  // Without O_NONBLOCK, opening a FIFO waits for a writer.
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  try {
+    const stats = fstatSync(fd);
+    if (!stats.isFile()) throw failure("NOT_A_FILE");
+    return { text: readUpTo(fd, most).toString("utf8"), stats };
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The size that the system tells is not that of a file in /proc, nor of one that grows. */
+function readUpTo(fd: number, most: number): Buffer {
+  const chunks: Buffer[] = [];
+  for (let size = 0; ; ) {
+    const chunk = Buffer.alloc(Math.min(64 * 1024, most + 1 - size));
+    const n = readSync(fd, chunk);
+    if (n === 0) return Buffer.concat(chunks);
+    chunks.push(chunk.subarray(0, n));
+    size += n;
+    if (size > most) throw failure("EFBIG");
+  }
+}
+
+const failure = (code: string): NodeJS.ErrnoException => Object.assign(new Error(code), { code });
+
+/** Says of what `readRegularFile` has thrown why the file is not used. */
+export function whyUnreadable(error: unknown, most: number): string {
+  const { code = String(error) } = error as NodeJS.ErrnoException;
+  return (
+    REASONS[code] ??
+    (code === "EFBIG" ? `is larger than ${most} bytes` : `cannot be read (${code})`)
+  );
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: "does not exist",
+  NOT_A_FILE: "is not a regular file",
+  // What open(2) says of a socket, and of a device that nothing stands behind.
+  ENXIO: "is not a regular file",
+};
