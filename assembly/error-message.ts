@@ -1,6 +1,7 @@
 /**
  * What the underlay says of a datagram we sent (IP_RECVERR, IPV6_RECVERR): the
- * kernel hands back where it was going, and beside it this (linux/errqueue.h).
+ * kernel hands back where it was going, how its payload began as far as the error
+ * quotes it, and beside it this (linux/errqueue.h).
  *
  *   0          4        5      6      7     8      12
  *   +----------+--------+------+------+-----+------+------+
@@ -13,20 +14,29 @@ import {
   CMSG_TYPE,
   ERROR_CONTROL,
   ERROR_CONTROL_SIZE,
+  ERROR_IOVEC,
   ERROR_MESSAGE,
   ERROR_NAME,
+  ERROR_QUOTE,
+  ERROR_QUOTE_SIZE,
   hostAddress,
+  IOVEC_LEN,
   MMSGHDR_CONTROL,
   MMSGHDR_CONTROLLEN,
+  MMSGHDR_IOV,
+  MMSGHDR_IOVLEN,
   MMSGHDR_NAME,
   MMSGHDR_NAMELEN,
   SOCKADDR_SIZE,
 } from "./memory";
-import { lowerPathMtu } from "./tables/endpoint";
+import { notePathMtu } from "./tables/endpoint";
 
 const ERRNO: u32 = CMSG_DATA;
+const ORIGIN: u32 = CMSG_DATA + 4;
 const INFO: u32 = CMSG_DATA + 8;
 const EXTENDED_ERROR_SIZE: u32 = 16;
+/** This host says so itself (SO_EE_ORIGIN_LOCAL). */
+const LOCAL: u32 = 1;
 const EMSGSIZE: u32 = 90;
 
 const IPPROTO_IP: u32 = 0;
@@ -34,13 +44,18 @@ const IP_RECVERR: u32 = 11;
 const IPPROTO_IPV6: u32 = 41;
 const IPV6_RECVERR: u32 = 25;
 
-/** Readies the message; of the datagram itself nothing is wanted back. */
+/** Readies the message; of what was quoted before, nothing is left. */
 export function prepareError(): void {
   memory.fill(ERROR_MESSAGE, 0, <u32>(ERROR_CONTROL - ERROR_MESSAGE));
   store<u64>(ERROR_MESSAGE, hostAddress(ERROR_NAME), MMSGHDR_NAME);
   store<u32>(ERROR_MESSAGE, SOCKADDR_SIZE, MMSGHDR_NAMELEN);
   store<u64>(ERROR_MESSAGE, hostAddress(ERROR_CONTROL), MMSGHDR_CONTROL);
   store<u64>(ERROR_MESSAGE, ERROR_CONTROL_SIZE, MMSGHDR_CONTROLLEN);
+  store<u64>(ERROR_MESSAGE, hostAddress(ERROR_IOVEC), MMSGHDR_IOV);
+  store<u64>(ERROR_MESSAGE, 1, MMSGHDR_IOVLEN);
+  store<u64>(ERROR_IOVEC, hostAddress(ERROR_QUOTE));
+  store<u64>(ERROR_IOVEC, ERROR_QUOTE_SIZE, IOVEC_LEN);
+  memory.fill(ERROR_QUOTE, 0, ERROR_QUOTE_SIZE);
 }
 
 /** Reads the message that came; only within a batch, whose tables know the peers. */
@@ -50,7 +65,7 @@ export function noteError(): void {
     const control = ERROR_CONTROL + at;
     const info = load<u32>(control, INFO);
     if (isExtendedError(control) && load<u32>(control, ERRNO) == EMSGSIZE && info > 0) {
-      lowerPathMtu(ERROR_NAME, info);
+      notePathMtu(ERROR_NAME, info, load<u8>(control, ORIGIN) == LOCAL, ERROR_QUOTE);
     }
     const size = load<u32>(control);
     if (size < CMSG_DATA || size > length - at) return;

@@ -139,12 +139,20 @@ export const MAX_PEERS: u32 = 8192;
 export const TRAFFIC: usize = FLOWS_BY_STATE + MAX_FLOW_STATES * 4;
 export const TRAFFIC_SIZE: u32 = 32;
 
-/** By peer: u32 the largest inner packet that the way there takes (0: unknown), and f64 until when. */
+/** By peer: a path MTU learned here, until when it is believed, and a hint that waits to be verified (assembly/tables/peer.ts). */
 export const PATH_MTU: usize = TRAFFIC + MAX_PEERS * TRAFFIC_SIZE;
 export const PATH_MTU_SIZE: u32 = 16;
+export const PATH_MTU_HINT: u32 = 4;
+export const PATH_MTU_UNTIL: u32 = 8;
+
+/** u32, atomic: peers put into HINTS so far by the core, and taken out of it by the host. */
+export const HINTS_PUT: usize = PATH_MTU + MAX_PEERS * PATH_MTU_SIZE;
+export const HINTS_TAKEN: usize = HINTS_PUT + 4;
+/** A ring of u32: the peers with a new hint. Each is in it once at most, so it has room for all. */
+export const HINTS: usize = HINTS_TAKEN + 4;
 
 /** By number of a rule, u64 each: packets and bytes that met it. Number 0 is no rule's; rules that come get others than those that go. */
-export const RULES: usize = PATH_MTU + MAX_PEERS * PATH_MTU_SIZE;
+export const RULES: usize = HINTS + MAX_PEERS * 4;
 export const MAX_RULE_NUMBERS: u32 = 1 << 17;
 export const RULE_COUNTER_SIZE: u32 = 16;
 
@@ -244,8 +252,12 @@ export const ERROR_MESSAGE: usize = RECEIVE_CONTROLS + BATCH * CMSG_ROOM;
 export const ERROR_NAME: usize = ERROR_MESSAGE + MMSGHDR_SIZE;
 export const ERROR_CONTROL: usize = ERROR_NAME + NAME_SIZE;
 export const ERROR_CONTROL_SIZE: u32 = 256;
+/** Its one iovec, and how the UDP payload begins that the error quotes. */
+export const ERROR_IOVEC: usize = ERROR_CONTROL + ERROR_CONTROL_SIZE;
+export const ERROR_QUOTE: usize = ERROR_IOVEC + IOVEC_SIZE;
+export const ERROR_QUOTE_SIZE: u32 = 32;
 
-const RECEIVE_END: usize = ERROR_CONTROL + ERROR_CONTROL_SIZE;
+const RECEIVE_END: usize = ERROR_QUOTE + ERROR_QUOTE_SIZE;
 
 /** A ring: each place holds the sockaddr of the sender, the length, and the bytes (assembly/mailbox.ts). */
 export const MAILBOX: usize = RECEIVE_END + GUARD;

@@ -72,7 +72,7 @@ export class AgentControl implements Control {
     return this.#follower.book.peers.map((peer) => ({
       ...peer,
       ...pathOf(members.get(peer.name)),
-      mtu: publisher.pathMtu(peer.name, mtu),
+      mtu: publisher.pathMtu(peer.name, peer.mtu ?? mtu),
     }));
   }
 

@@ -9,4 +9,10 @@ export interface Peer {
   readonly leases: readonly string[];
   /** Other underlay IP addresses its packets may come from, at most 4: a NAT's before it, a relay's. */
   readonly senders?: readonly string[];
+  /**
+   * The largest inner packet that its path takes, in bytes, as its giver has verified: ICMP is
+   * then a hint that is not acted on. Without it this node's own MTU, or what ICMP says while it
+   * quotes what was sent to this peer.
+   */
+  readonly mtu?: number;
 }

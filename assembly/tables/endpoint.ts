@@ -16,7 +16,15 @@ import {
   SOCKADDR_IPV4,
   SOCKADDR_IPV6,
 } from "../memory";
-import { hasAddress, learnPathMtu, maySendFrom, NO_PEER } from "./peer";
+import {
+  areHeaders,
+  hasAddress,
+  hintPathMtu,
+  isVerified,
+  learnPathMtu,
+  maySendFrom,
+  NO_PEER,
+} from "./peer";
 
 const HASH: usize = 0;
 const PEER: usize = 4;
@@ -38,17 +46,23 @@ export function isKnown(sockaddr: usize): bool {
 }
 
 /**
- * The underlay says that packets to this address must not be longer than `mtu`,
- * outer IP header included. Every peer that is sent to there gets the word.
+ * Somebody says of every peer that is sent to at this address that packets there must not
+ * be longer than `mtu`, outer IP header included. This host's own interface (`isLocal`) is
+ * believed. ICMP, which anybody can forge, gives a hint that the control plane verifies; of
+ * a peer that answers no probes it is believed if it quotes a frame sent to that peer.
  */
-export function lowerPathMtu(sockaddr: usize, mtu: u32): void {
+export function notePathMtu(sockaddr: usize, mtu: u32, isLocal: bool, quote: usize): void {
   const isIPv4 = load<u16>(sockaddr) == AF_INET;
   const inner = max(mtu, isIPv4 ? LEAST_MTU : LEAST_MTU_6) - (isIPv4 ? OVERHEAD_4 : OVERHEAD_6);
   const until = load<f64>(CLOCK) + BELIEVED;
   let place = find(sockaddr, start(sockaddr));
   while (place != NOWHERE) {
     const peer = load<u32>(entryAt(place), PEER);
-    if (hasAddress(peer, sockaddr)) learnPathMtu(peer, inner, until);
+    if (hasAddress(peer, sockaddr)) {
+      if (isLocal || (!isVerified(peer) && areHeaders(peer, quote))) {
+        learnPathMtu(peer, inner, until);
+      } else if (isVerified(peer)) hintPathMtu(peer, inner);
+    }
     place = find(sockaddr, (place + 1) & MASK);
   }
 }

@@ -2,11 +2,11 @@
  * The peers: where a tunnel leads, and the headers of every frame sent into it,
  * made once (src/compile/peers.ts) and copied for each packet.
  *
- *   0          28        32                        54    56    60  64        128
- *   +----------+---------+-------+----------------+-----+-----+---+---------+
- *   | sockaddr | its     | VXLAN | inner Ethernet | 0   | MTU | 0 | senders |
- *   |          | length  | header| header         |     |     |   |         |
- *   +----------+---------+-------+----------------+-----+-----+---+---------+
+ *   0          28        32                        54    56    60         64        128
+ *   +----------+---------+-------+----------------+-----+-----+----------+---------+
+ *   | sockaddr | its     | VXLAN | inner Ethernet | 0   | MTU | is it    | senders |
+ *   |          | length  | header| header         |     |     | verified |         |
+ *   +----------+---------+-------+----------------+-----+-----+----------+---------+
  *
  * Senders are the other underlay addresses that its packets may come from: a
  * NAT's in front of it, a relay's. Each takes 16 bytes, an IPv4 address as an
@@ -15,9 +15,14 @@
 import {
   CLOCK,
   ENCAP_SIZE,
+  HINTS,
+  HINTS_PUT,
+  MAX_PEERS,
   MAX_SENDERS,
   PATH_MTU,
+  PATH_MTU_HINT,
   PATH_MTU_SIZE,
+  PATH_MTU_UNTIL,
   PEER_SIZE,
   PEERS_AT,
   SEARCHED,
@@ -31,9 +36,11 @@ import { VXLAN_SIZE } from "../wire/vxlan";
 const SOCKADDR_LENGTH: usize = 28;
 const HEADERS: usize = 32;
 const MTU: usize = 56;
+const IS_VERIFIED: usize = 60;
 const SENDERS: usize = 64;
 const SENDER_SIZE: u32 = 16;
-const PATH_MTU_UNTIL: usize = 8;
+/** The only part of the headers that packets to one peer differ in. */
+const ETHER_TYPE_SIZE: u32 = 2;
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
@@ -106,13 +113,39 @@ export function mtuFor(p: Packet): u32 {
   return p.family == 6 ? max(mtu, LEAST_MTU_6) : mtu;
 }
 
-/** A router on the way to the peer said what it can take; believed until `until` (CLOCK). */
+/** Does the control plane verify the MTU of the peer's path by probes? */
+export function isVerified(index: u32): bool {
+  return load<u32>(peerAt(index), IS_VERIFIED) != 0;
+}
+
+/** Do the headers at `start` stand before packets to the peer? Who sees none of them has to guess both MAC addresses. */
+export function areHeaders(index: u32, start: usize): bool {
+  return memory.compare(start, peerAt(index) + HEADERS, ENCAP_SIZE - ETHER_TYPE_SIZE) == 0;
+}
+
+/** The path to the peer takes no more than this; believed until `until` (CLOCK). */
 export function learnPathMtu(index: u32, mtu: u32, until: f64): void {
   // Never raised on somebody's word (RFC 8201, 4).
   if (mtu > pathMtu(index)) return;
   const learned = PATH_MTU + index * PATH_MTU_SIZE;
   store<u32>(learned, mtu);
   store<f64>(learned, until, PATH_MTU_UNTIL);
+}
+
+/**
+ * Somebody says that the path to the peer takes no more than this. The control
+ * plane is told which peer it is about, once until it took the hint; of several the
+ * smallest stays.
+ */
+export function hintPathMtu(index: u32, mtu: u32): void {
+  if (mtu >= pathMtu(index)) return;
+  const hint = PATH_MTU + index * PATH_MTU_SIZE + PATH_MTU_HINT;
+  const before = atomic.load<u32>(hint);
+  if (before != 0 && before <= mtu) return;
+  if (atomic.xchg<u32>(hint, mtu) != 0) return;
+  const put = atomic.load<u32>(HINTS_PUT);
+  store<u32>(HINTS + (put % MAX_PEERS) * 4, index);
+  atomic.store<u32>(HINTS_PUT, put + 1);
 }
 
 /** Copies the VXLAN and Ethernet headers of the packet's peer to `to`. */

@@ -16,7 +16,7 @@ import {
 import { WeftError } from "../error.js";
 import type { Peer } from "../peer.js";
 import { type Claim, Claims } from "./claims.js";
-import { MAX_SENDERS, type PeerEntry } from "./peers.js";
+import { LEAST_MTU, MAX_SENDERS, type PeerEntry } from "./peers.js";
 import { NO_ROUTE } from "./rib.js";
 
 /** This node, as its own dataplane sees it. */
@@ -200,16 +200,29 @@ export class Compiler {
   /** A peer keeps its place for as long as it stays; a newcomer takes the lowest free one. */
   #read(peers: readonly Peer[], leaving: readonly KnownPeer[]): KnownPeer[] {
     const places = this.#freePlaces(new Set(leaving.map(({ index }) => index)));
-    return peers.map(({ name, endpoint, mac, leases, senders = [] }) => {
+    return peers.map(({ name, endpoint, mac, leases, senders = [], mtu }) => {
       if (senders.length > MAX_SENDERS) {
         throw wrong(
           `peer "${name}" has ${senders.length} senders`,
           `name at most ${MAX_SENDERS} other addresses that its packets may come from`,
         );
       }
+      if (mtu !== undefined && !(Number.isInteger(mtu) && mtu >= LEAST_MTU)) {
+        throw wrong(
+          `peer "${name}" has an MTU of ${mtu}`,
+          `give a whole number of at least ${LEAST_MTU}, or none`,
+        );
+      }
       const index = this.indexOf(name) ?? (places.next().value as number);
       return {
-        peer: { name, endpoint, mac, leases: [...leases], senders: [...senders] },
+        peer: {
+          name,
+          endpoint,
+          mac,
+          leases: [...leases],
+          senders: [...senders],
+          ...(mtu !== undefined && { mtu }),
+        },
         index,
         claims: leases.map((lease) => ({ prefix: parsePrefix(lease), index, name })),
       };
@@ -256,14 +269,15 @@ const known = (peers: readonly KnownPeer[], own: readonly Claim[]): Known => ({
 const claimsOf = ({ leases }: Own): Claim[] =>
   leases.map((prefix) => ({ prefix, index: THIS_NODE }));
 
-function entryOf({ peer, index }: KnownPeer, { mtu }: Own): PeerEntry {
-  const { endpoint, mac, senders = [] } = peer;
+function entryOf({ peer, index }: KnownPeer, own: Own): PeerEntry {
+  const { endpoint, mac, senders = [], mtu } = peer;
   return {
     index,
     endpoint: parseEndpoint(endpoint),
     mac: parseMac(mac),
     senders: senders.map(parseAddress),
-    mtu,
+    mtu: Math.min(mtu ?? own.mtu, own.mtu),
+    isVerified: mtu !== undefined,
   };
 }
 
@@ -289,6 +303,7 @@ const sameTunnel = (a: Own, b: Own): boolean =>
 const samePeer = (a: Peer, b: Peer): boolean =>
   a.endpoint === b.endpoint &&
   a.mac === b.mac &&
+  a.mtu === b.mtu &&
   sameTexts(a.leases, b.leases) &&
   sameTexts(a.senders ?? [], b.senders ?? []);
 

@@ -10,6 +10,8 @@ export interface PeerEntry {
   readonly senders: readonly Address[];
   /** The largest inner packet, bytes. */
   readonly mtu: number;
+  /** The control plane verifies that MTU by probes. */
+  readonly isVerified: boolean;
 }
 
 const AF_INET = 2;
@@ -23,17 +25,20 @@ const SOCKADDR_LENGTH = 28;
 const VXLAN = 32;
 const ETHERNET = VXLAN + 8;
 const MTU = 56;
+const IS_VERIFIED = 60;
 const SENDERS = 64;
 const SENDER_SIZE = 16;
 /** The core's record has room for so many (assembly/memory.ts). */
 export const MAX_SENDERS = 4;
+/** Bytes of the inner packet that every path takes: 576 outside (RFC 791, 3.1), less 50 of headers. */
+export const LEAST_MTU = 526;
 const HAS_VNI = 0x08;
 const TYPE_IPV4 = 0x0800;
 
 /** Fills one record: sockaddr, ready-made VXLAN and Ethernet headers, MTU, senders. */
 export function writePeer(
   record: DataView,
-  { endpoint, mac, senders, mtu }: PeerEntry,
+  { endpoint, mac, senders, mtu, isVerified }: PeerEntry,
   own: { vni: number; mac: Uint8Array },
 ): void {
   const bytes = clearPeer(record);
@@ -44,6 +49,7 @@ export function writePeer(
   bytes.set(own.mac, ETHERNET + 6);
   record.setUint16(ETHERNET + 12, TYPE_IPV4);
   record.setUint32(MTU, mtu, true);
+  record.setUint32(IS_VERIFIED, isVerified ? 1 : 0, true);
   for (const [i, sender] of senders.entries()) bytes.set(mapped(sender), SENDERS + i * SENDER_SIZE);
 }
 

@@ -26,7 +26,7 @@ export interface CoreFunctions {
   finishWrite(address: number, length: number): void;
   /** Readies ERROR_MESSAGE for recvmsg(MSG_ERRQUEUE). */
   prepareError(): void;
-  /** Takes what it received: a path that takes less than we sent lowers its peers' MTU. */
+  /** Takes what it received: what is believed of a path that takes less than was sent lowers its peers' MTU. */
   noteError(): void;
 
   begin(): void;

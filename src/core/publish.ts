@@ -18,6 +18,7 @@ import type { Peer } from "../peer.js";
 import { Activity } from "./activity.js";
 import { type Region, TableCopy } from "./copy.js";
 import { type PeerTraffic, type RuleTraffic, readRules, readTraffic } from "./counters.js";
+import { takeHint, takeHinted } from "./hints.js";
 import type { Core } from "./instance.js";
 
 /** Longer than any batch: a worker that holds the tables for this long is dead. */
@@ -130,8 +131,20 @@ export class Publisher {
     const { view, layout } = this.#core;
     const at = layout.PATH_MTU + index * layout.PATH_MTU_SIZE;
     const lower = view.getUint32(at, true);
-    const isStale = view.getFloat64(layout.CLOCK, true) >= view.getFloat64(at + 8, true);
+    const until = view.getFloat64(at + layout.PATH_MTU_UNTIL, true);
+    const isStale = view.getFloat64(layout.CLOCK, true) >= until;
     return lower === 0 || isStale ? mtu : Math.min(lower, mtu);
+  }
+
+  /** Names of the peers of whose path ICMP said something that is to be verified. */
+  hinted(): string[] {
+    return takeHinted(this.#core).flatMap((place) => this.nameAt(place) ?? []);
+  }
+
+  /** What it said, in bytes of the inner packet; from now on `hinted` may name the peer again. */
+  takeHint(name: string): number | undefined {
+    const place = this.placeOf(name);
+    return place === undefined ? undefined : takeHint(this.#core, place);
   }
 
   /** What rules met since each was first published, in the order given. */

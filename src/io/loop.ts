@@ -65,6 +65,10 @@ const LONG_MESSAGES = 8;
 const LONG = 16 * 1024;
 /** A kernel that refuses so many trains in a row will refuse them all. */
 const TRAINS_TO_REFUSE = 16;
+/** Times that one message is sent again for what was said of others. */
+const MOST_REPEATS = 8;
+/** Errors read at once: whoever makes more of them must not keep the worker from its packets. */
+const MOST_ERRORS = 64;
 const MSG_ERRQUEUE = 0x2000;
 
 const { module, memory, tun, wake, busyPoll, told } = workerData as LoopParts;
@@ -80,8 +84,10 @@ const SLICES_SIZE = layout.MAX_SLICES * layout.IOVEC_SIZE;
 
 let messages = layout.BATCH;
 let refusedTrains = 0;
-/** The message that was last sent again because an error was not its own. */
-let toldAt = -1;
+/** Times that the next message to send was sent again because an error may not be its own. */
+let repeats = 0;
+/** Whether the last receive failed, and the socket had no error to tell. */
+let receiveFailed = false;
 
 core.exports.prepareReceive();
 view.setFloat64(layout.CLOCK_START, monotonic() - performance.now(), true);
@@ -154,9 +160,13 @@ function turnIn(): number {
 
 /** Once, until the main thread looked: however much comes in, one word waits for it. */
 function tellOfMail(): void {
-  const put = view.getUint32(layout.MAILBOX_PUT, true);
-  if (put === view.getUint32(layout.MAILBOX_TAKEN, true)) return;
-  if (Atomics.exchange(isTold, 0, 1) === 0) say("mail");
+  const isMail = differ(layout.MAILBOX_PUT, layout.MAILBOX_TAKEN);
+  const isHint = differ(layout.HINTS_PUT, layout.HINTS_TAKEN);
+  if ((isMail || isHint) && Atomics.exchange(isTold, 0, 1) === 0) say("mail");
+}
+
+function differ(put: number, taken: number): boolean {
+  return view.getUint32(put, true) !== view.getUint32(taken, true);
 }
 
 function tick(): number {
@@ -186,10 +196,14 @@ function receiveWire(): number {
   const count = recvmmsg(udp, base + layout.RECEIVE, messages, 0);
   if (count <= 0) {
     const why = errno();
-    // An ICMP error makes one receive fail, and is gone with that.
-    if (!isNothing(why) && takeErrors() === 0) pause(FAULT_PAUSE);
+    if (isNothing(why)) return 0;
+    // An ICMP error makes one receive fail, and is gone with that; it may have been read before.
+    const isFault = takeErrors() === 0;
+    if (isFault && receiveFailed) pause(FAULT_PAUSE);
+    receiveFailed = isFault;
     return 0;
   }
+  receiveFailed = false;
   const last = layout.RECEIVE + (count - 1) * layout.MMSGHDR_SIZE + layout.MMSGHDR_LEN;
   messages = view.getUint32(last, true) > LONG ? LONG_MESSAGES : layout.BATCH;
   return count;
@@ -207,14 +221,18 @@ function isNothing(why: number): boolean {
 }
 
 function sendToWire(deadline: number): void {
-  toldAt = -1;
+  repeats = 0;
   for (let at = 0; at < view.getUint32(layout.WIRE_COUNT, true); ) {
     const count = view.getUint32(layout.WIRE_COUNT, true) - at;
     const sent = sendmmsg(udp, base + layout.WIRE + at * layout.MMSGHDR_SIZE, count, 0);
     if (sent > 0) {
       if (isTrain(at)) refusedTrains = 0;
       at += sent;
-    } else if (!again(at, errno(), deadline)) at++;
+      repeats = 0;
+    } else if (!again(at, errno(), deadline)) {
+      at++;
+      repeats = 0;
+    }
   }
 }
 
@@ -224,14 +242,11 @@ function sendToWire(deadline: number): void {
  */
 function again(message: number, why: number, deadline: number): boolean {
   if (why === EAGAIN || why === ENOBUFS) return waitForRoom(message, why, deadline);
+  // An error of an earlier datagram is told to the next one sent; that one is sent again.
+  if (repeats++ < (readErrors() > 0 ? MOST_REPEATS : 1)) return true;
   if (isTrain(message) && (why === EIO || why === EINVAL || why === EMSGSIZE)) {
     splitTrains(message);
     if (why === EIO || ++refusedTrains === TRAINS_TO_REFUSE) giveUpTrains(why);
-    return true;
-  }
-  // An error of an earlier datagram is told to the next one sent; that one is sent again.
-  if (readErrors() > 0 && toldAt !== message) {
-    toldAt = message;
     return true;
   }
   sendFailed(message, SEND_FAILED);
@@ -265,13 +280,16 @@ function takeErrors(): number {
   return count;
 }
 
-/** Empties the socket's queue of errors; within a batch. Gives how many there were. */
+/** Reads the socket's queue of errors; within a batch. Gives how many there were. */
 function readErrors(): number {
-  for (let count = 0; ; count++) {
+  let count = 0;
+  for (; count < MOST_ERRORS; count++) {
     core.exports.prepareError();
-    if (recvmsg(udp, base + layout.ERROR_MESSAGE, MSG_ERRQUEUE) < 0) return count;
+    if (recvmsg(udp, base + layout.ERROR_MESSAGE, MSG_ERRQUEUE) < 0) break;
     core.exports.noteError();
   }
+  if (count > 0) tellOfMail();
+  return count;
 }
 
 function writeToDevice(): void {

@@ -88,8 +88,8 @@ function enlarge(fd: number, force: number, plain: number): void {
 /**
  * Outer packets carry DF: a fragmented outer packet would hide a wrong MTU and
  * cost the receiver reassembly. PROBE rather than DO, because DO refuses to send
- * by what any ICMP said; we are told of it instead (RECVERR), and the core lowers
- * the MTU of that peer alone, for a while, and never below what every path takes.
+ * by what any ICMP said; we are told of it instead (RECVERR), and the core decides
+ * what of it is believed, for that peer alone.
  */
 function watchPath(fd: number, family: number): void {
   const [level, discover, errors] =

@@ -37,6 +37,7 @@ const peer: fc.Arbitrary<Peer> = fc.record(
     mac: often(fc.constantFrom(...MACS, "02:00:00:00:00:0A"), "01:00:00:00:00:01"),
     leases: fc.array(often(prefix, "10.2.0.1/24"), { maxLength: 3 }),
     senders: fc.array(often(fc.constantFrom(...ADDRESSES), "192.0.2.01"), { maxLength: 5 }),
+    mtu: often(fc.constantFrom(526, 1280, 1400, 8950, 65_535), 525),
   },
   { requiredKeys: ["name", "endpoint", "mac", "leases"] },
 );
@@ -53,7 +54,7 @@ const own: fc.Arbitrary<Own> = fc.record({
 });
 
 /** Now and then something that cannot be. */
-function often(good: fc.Arbitrary<string>, bad: string): fc.Arbitrary<string> {
+function often<T>(good: fc.Arbitrary<T>, bad: T): fc.Arbitrary<T> {
   return fc.oneof({ weight: 40, arbitrary: good }, { weight: 1, arbitrary: fc.constant(bad) });
 }
 

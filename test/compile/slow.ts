@@ -30,15 +30,16 @@ export function compileSlowly(
   const entries: PeerEntry[] = [];
   const claims = own.leases.map((prefix) => ({ prefix, index: THIS_NODE }));
   try {
-    for (const { name, endpoint, mac, leases, senders = [] } of peers) {
-      if (senders.length > 4) return undefined;
+    for (const { name, endpoint, mac, leases, senders = [], mtu } of peers) {
+      if (senders.length > 4 || (mtu !== undefined && mtu < 526)) return undefined;
       const index = indexOf(name);
       entries.push({
         index,
         endpoint: parseEndpoint(endpoint),
         mac: parseMac(mac),
         senders: senders.map(parseAddress),
-        mtu: own.mtu,
+        mtu: mtu === undefined ? own.mtu : Math.min(mtu, own.mtu),
+        isVerified: mtu !== undefined,
       });
       claims.push(...leases.map((lease) => ({ prefix: parsePrefix(lease), index })));
     }

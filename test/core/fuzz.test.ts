@@ -396,6 +396,7 @@ describe("fuzz", () => {
     core.exports.prepareError();
     for (let i = 0; i < layout.ERROR_CONTROL_SIZE; i++)
       memory[layout.ERROR_CONTROL + i] = below(256);
+    memory[layout.ERROR_CONTROL + 20] = pick([0, 1, 2, 3]);
     memory.set(pick(sockaddrs), layout.ERROR_NAME);
     memory.writeUInt32LE(pick([0, 16, 48, 250, 2 ** 32 - 1]), layout.ERROR_CONTROL);
     memory.writeUInt32LE(0, layout.ERROR_CONTROL + 4);

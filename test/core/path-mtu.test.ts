@@ -1,4 +1,4 @@
-/** What the underlay says of the way to a peer, believed within limits. */
+/** What this host's interface and ICMP say of the path to a peer, and what of that is believed. */
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Peer } from "../../src/peer.js";
 import { ipv4, ipv6, udp } from "../packets.js";
@@ -9,6 +9,10 @@ const EMSGSIZE = 90;
 const ECONNREFUSED = 111;
 const IP_RECVERR = [0, 11] as const;
 const IPV6_RECVERR = [41, 25] as const;
+/** SO_EE_ORIGIN_LOCAL, _ICMP, _ICMP6. */
+const LOCAL = 1;
+const ICMP = 2;
+const ICMP6 = 3;
 
 /** At the same address as B, behind another port. */
 const D: Peer = {
@@ -46,23 +50,31 @@ interface Control {
   kind?: readonly [number, number];
   errno?: number;
   mtu?: number;
+  origin?: number;
   /** What cmsg_len says. */
   said?: number;
 }
 
-function control({ kind = IP_RECVERR, errno = EMSGSIZE, mtu = 0, said = 48 }: Control): Buffer {
+function control(given: Control): Buffer {
+  const { kind = IP_RECVERR, errno = EMSGSIZE, mtu = 0, origin = LOCAL, said = 48 } = given;
   // cmsghdr 16, sock_extended_err 16, the offender's address 16.
   const bytes = Buffer.alloc(48);
   bytes.writeUInt32LE(said, 0);
   bytes.writeUInt32LE(kind[0], 8);
   bytes.writeUInt32LE(kind[1], 12);
   bytes.writeUInt32LE(errno, 16);
+  bytes.writeUInt8(origin, 20);
   bytes.writeUInt32LE(mtu, 24);
   return bytes;
 }
 
-/** As recvmsg(MSG_ERRQUEUE) leaves it, `length` bytes of control data. */
-function hear(to: string | undefined, controls: readonly Control[], length?: number): void {
+/** As recvmsg(MSG_ERRQUEUE) leaves it, `length` bytes of control data; `quote` is how the datagram's payload began. */
+function hear(
+  to: string | undefined,
+  controls: readonly Control[],
+  length?: number,
+  quote: Uint8Array = new Uint8Array(0),
+): void {
   const { layout, core } = host;
   core.exports.prepareError();
   if (to) host.writeName(layout.ERROR_NAME, to);
@@ -70,6 +82,7 @@ function hear(to: string | undefined, controls: readonly Control[], length?: num
   core.bytes.set(bytes.subarray(0, layout.ERROR_CONTROL_SIZE), layout.ERROR_CONTROL);
   const controlLength = layout.ERROR_MESSAGE + layout.MMSGHDR_CONTROLLEN;
   core.view.setBigUint64(controlLength, BigInt(length ?? bytes.length), true);
+  core.bytes.set(quote.subarray(0, layout.ERROR_QUOTE_SIZE), layout.ERROR_QUOTE);
   core.exports.begin();
   core.exports.noteError();
   core.exports.settle(layout.OUT);
@@ -78,7 +91,7 @@ function hear(to: string | undefined, controls: readonly Control[], length?: num
 const hear4 = (mtu: number, to = B.endpoint) => hear(to, [{ mtu }]);
 const hear6 = (mtu: number, to = C.endpoint) => hear(to, [{ kind: IPV6_RECVERR, mtu }]);
 
-describe("path MTU", () => {
+describe("path MTU, as this host's own interface says", () => {
   it("lowers every peer at that address, and nobody else, and is seen from outside", () => {
     hear4(1400);
     expect(mtus()).toEqual([1350, MTU, 1350]);
@@ -202,5 +215,136 @@ describe("path MTU", () => {
     hear4(1000);
     host.setPeers([B]);
     expect([mtuOf(B), largestTo(B)]).toEqual([950, 950]);
+  });
+});
+
+/** How the payload of a datagram to this peer begins. */
+function sentTo(peer: Peer): Uint8Array {
+  const [src, dst] = [hostOf(A), hostOf(peer)];
+  return host.send([read(ipv4({ src, dst, payload: udp(src, dst, new Uint8Array(8)) }))]).sent[0]!
+    .bytes;
+}
+
+const icmp4 = (mtu: number, quote?: Uint8Array) =>
+  hear(B.endpoint, [{ mtu, origin: ICMP }], undefined, quote);
+
+describe("what ICMP says of a peer whose path is verified by probes", () => {
+  const [VERIFIED_B, VERIFIED_D] = [
+    { ...B, mtu: MTU },
+    { ...D, mtu: MTU },
+  ];
+  beforeEach(() => host.setPeers([VERIFIED_B, C, VERIFIED_D]));
+
+  it("changes nothing, whatever it quotes, and is a hint about every peer at that address", () => {
+    const quote = sentTo(B);
+    icmp4(576);
+    icmp4(576, quote);
+    expect(mtus()).toEqual([MTU, MTU, MTU]);
+    expect([B, C, D].map(largestTo)).toEqual([MTU, MTU, MTU]);
+    expect(host.publisher.hinted()).toEqual(["b", "d"]);
+    expect(["b", "c", "d"].map((name) => host.publisher.takeHint(name))).toEqual([
+      526,
+      undefined,
+      526,
+    ]);
+  });
+
+  it("is told once until it is taken; of several hints the smallest stays", () => {
+    for (let mtu = 1499; mtu >= 1000; mtu--) icmp4(mtu);
+    for (let i = 0; i < 100_000; i++) icmp4(1000 + (i % 500));
+    expect(host.publisher.hinted()).toEqual(["b", "d"]);
+    icmp4(1400);
+    icmp4(900);
+    expect(host.publisher.hinted()).toEqual([]);
+    expect(host.publisher.takeHint("b")).toBe(850);
+    expect(host.publisher.takeHint("b")).toBe(undefined);
+    icmp4(1400);
+    expect(host.publisher.hinted()).toEqual(["b"]);
+    expect(host.publisher.takeHint("b")).toBe(1350);
+  });
+
+  it.each([1500, 1501, 9000, 65_535, 2 ** 32 - 1])("is no hint when it says %i", (mtu) => {
+    icmp4(mtu);
+    expect(host.publisher.hinted()).toEqual([]);
+  });
+
+  it("is heard of as many peers as there can be, around the ring and again", () => {
+    const count = host.layout.MAX_PEERS - 2;
+    const peers = Array.from({ length: count }, (_, i) => ({
+      name: `p${i}`,
+      endpoint: `10.9.${i >> 8}.${i & 255}:4789`,
+      mac: `02:00:00:01:${(i >> 8).toString(16).padStart(2, "0")}:${(i & 255).toString(16).padStart(2, "0")}`,
+      leases: [],
+      mtu: MTU,
+    }));
+    host.setPeers(peers);
+    for (let round = 0; round < 3; round++) {
+      for (const { endpoint } of peers) hear(endpoint, [{ mtu: 1400, origin: ICMP }]);
+      expect(host.publisher.hinted()).toEqual(peers.map(({ name }) => name));
+      for (const { name } of peers) expect(host.publisher.takeHint(name)).toBe(1350);
+    }
+  });
+
+  it("is not inherited by a peer that takes a forgotten one's place", () => {
+    icmp4(1000);
+    host.setPeers([C]);
+    host.setPeers([C, { ...VERIFIED_B, name: "e" }]);
+    expect(host.publisher.takeHint("e")).toBe(undefined);
+  });
+
+  it("is no hint when it comes from another kind of error", () => {
+    hear(B.endpoint, [{ mtu: 1000, origin: ICMP, errno: ECONNREFUSED }]);
+    expect(host.publisher.hinted()).toEqual([]);
+  });
+
+  it("has IPv6's own floor: 1280 bytes", () => {
+    host.setPeers([{ ...C, mtu: MTU }]);
+    hear(C.endpoint, [{ kind: IPV6_RECVERR, mtu: 68, origin: ICMP6 }]);
+    expect(host.publisher.takeHint("c")).toBe(1210);
+  });
+});
+
+describe("what ICMP says of a peer that answers no probes", () => {
+  it("is believed where it quotes the headers sent to that peer, of either family", () => {
+    const quote = sentTo(B);
+    icmp4(1400, quote);
+    expect(mtus()).toEqual([1350, MTU, MTU]);
+    const quote6 = quote.slice();
+    quote6.set([0x86, 0xdd], 20);
+    icmp4(1300, quote6);
+    expect([mtuOf(B), largestTo(B)]).toEqual([1250, 1250]);
+    expect(host.publisher.hinted()).toEqual([]);
+  });
+
+  it("is not believed where it quotes less, or anything else", () => {
+    const quote = sentTo(B);
+    icmp4(576);
+    icmp4(576, sentTo(C));
+    icmp4(576, quote.subarray(0, 19));
+    for (let at = 0; at < 20; at++) {
+      const other = quote.slice();
+      other[at]! ^= 1;
+      icmp4(576, other);
+    }
+    expect(mtus()).toEqual([MTU, MTU, MTU]);
+  });
+
+  it("does not make up for a short quote with what an earlier error quoted", () => {
+    icmp4(1400, sentTo(B));
+    icmp4(576);
+    expect(mtuOf(B)).toBe(1350);
+  });
+});
+
+describe("a peer's MTU, as whoever set the peer says", () => {
+  it("is what packets to it keep to", () => {
+    host.setPeers([{ ...B, mtu: 1350 }, C, { ...D, mtu: 9000 }]);
+    expect([B, C, D].map(largestTo)).toEqual([1350, MTU, MTU]);
+    host.setPeers([{ ...B, mtu: 1400 }, C, D]);
+    expect(largestTo(B)).toBe(1400);
+  });
+
+  it.each([0, 525, -1, 1.5, Number.NaN])("cannot be %d", (mtu) => {
+    expect(() => host.setPeers([{ ...B, mtu }])).toThrow(/peer "b" has an MTU of/);
   });
 });
