@@ -3,7 +3,6 @@ import { captureAll, lookOn } from "./capture";
 import {
   BATCH_NUMBER,
   BATCH_SEQUENCE,
-  CLOCK,
   COPY_IN_USE,
   COPY_SIZE,
   COUNTER_ANSWERED,
@@ -15,7 +14,6 @@ import {
   COUNTERS_SIZE,
   IN,
   LIVE_COPY,
-  NOW,
   OUT,
   PACKET_COUNT,
   SEARCHED,
@@ -25,7 +23,7 @@ import {
 } from "./memory";
 import { Packet, packetAt } from "./packet";
 import { ANSWERED } from "./reason";
-import { sweep } from "./tables/flow";
+import { sweep, takeTime } from "./tables/flow";
 
 /** Takes hold of the live copy of the tables. Whoever fills the other copy first sees it let go. */
 export function begin(): void {
@@ -38,7 +36,7 @@ export function begin(): void {
   store<usize>(SEARCHED, TABLES + copy * COPY_SIZE);
   store<u32>(PACKET_COUNT, 0);
   atomic.add<i32>(BATCH_SEQUENCE, 1);
-  store<u32>(NOW, <u32>(<u64>load<f64>(CLOCK)));
+  takeTime();
   store<u32>(BATCH_NUMBER, load<u32>(BATCH_NUMBER) + 1);
   sweep();
   lookOn();

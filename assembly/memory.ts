@@ -109,6 +109,9 @@ export const TIMEOUTS: usize = CONTROL + 164;
 export const MAX_FLOW_STATES: u32 = 16;
 /** 32 bytes: source and destination turned round. */
 export const REVERSED: usize = CONTROL + 240;
+/** f64: the CLOCK that NOW was taken from, and the CLOCK when the sweep began at the first set. */
+export const NOW_CLOCK: usize = CONTROL + 304;
+export const SWEEP_CLOCK: usize = CONTROL + 312;
 
 const CONTROL_END: usize = CONTROL + 320;
 
@@ -406,6 +409,11 @@ export const GUARD_9: usize = FRAGMENTS_END;
 export const GUARD_10: usize = CAPTURE_END;
 
 // ------------------------------------------------------------------ places
+
+/** How often the tables that the running batch searches have changed. */
+export function generation(): u32 {
+  return load<u32>(load<usize>(SEARCHED) + GENERATION_AT);
+}
 
 /** An address in this memory as the kernel sees it. */
 export function hostAddress(address: usize): u64 {

@@ -195,7 +195,7 @@ export class Dataplane {
 
   /** Lets time pass. */
   advance(milliseconds: number): void {
-    checkRange("milliseconds", milliseconds, 0, Number.MAX_SAFE_INTEGER);
+    checkRange("milliseconds", milliseconds, 0, Number.MAX_SAFE_INTEGER - this.#now);
     this.#now += milliseconds;
     this.#core.setClock(this.#now);
     this.#core.exports.expireAll();

@@ -2,9 +2,12 @@ import { ACL_AT, IN, OUT, SEARCHED } from "../memory";
 import { Packet } from "../packet";
 import { FRAGMENT_OVERLAP, TINY_FRAGMENT } from "../reason";
 import { isPoliced } from "../tables/acl";
-import { datagramOf, noteDatagram } from "../tables/fragment";
+import { Flow, findOther } from "../tables/flow";
+import { datagramOf, isCurrentDatagram, noteDatagram } from "../tables/fragment";
 import { THIS_NODE } from "../tables/peer";
+import { countRule } from "../tables/rule";
 import * as ipv4 from "../wire/ipv4";
+import * as ipv6 from "../wire/ipv6";
 import { SCTP, SCTP_SIZE, TCP } from "../wire/protocol";
 import { headerLength, TCP_SIZE } from "../wire/tcp";
 import { hasTransport, isFragment, isLaterFragment } from "./parse";
@@ -15,7 +18,7 @@ const LEAST_TRANSPORT: u32 = 8;
 /**
  * What a policy asks for stands in the transport header: it must be whole in the
  * first fragment, and no later one may write over it (RFC 1858, RFC 3128, RFC
- * 5722). A later one passes, or not, as the first did.
+ * 5722). A later one passes, or not, as the first did, while the rules are the same.
  */
 export function meetFragment(p: Packet, direction: u32): i32 {
   if (!isJudged(p, direction)) return 0;
@@ -23,9 +26,19 @@ export function meetFragment(p: Packet, direction: u32): i32 {
   const datagram = datagramOf(p, direction);
   const headers = datagram ? datagram.headers : p.protocol == TCP ? TCP_SIZE : 0;
   if ((p.fragment & ipv4.OFFSET_MASK) << 3 < headers) return FRAGMENT_OVERLAP;
-  if (!datagram) return 0;
+  if (!datagram || !isCurrentDatagram(datagram)) return 0;
+  p.rule = datagram.rule;
   p.allowed = u32(datagram.verdict == 0);
+  if (datagram.verdict && p.rule) countRule(p.rule, p.length);
   return datagram.verdict;
+}
+
+/** The connection of a later fragment's datagram, as its first fragment named it; null if none is known. */
+export function flowOfDatagram(p: Packet, direction: u32): Flow {
+  const datagram = datagramOf(p, direction);
+  if (!datagram) return changetype<Flow>(0);
+  const at = p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
+  return findOther(p.family, datagram.protocol, direction, datagram.ports, at);
 }
 
 /** Are there rules in this direction, or in the other one if it leaves and arrives here? */

@@ -28,9 +28,9 @@ import {
 import { FIRST_PEER } from "../tables/peer";
 import { advance, isMiddle, isSyn, loosen, openTcp } from "../tcp-state";
 import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
-import { meetFragment, noteFirst } from "./fragments";
+import { flowOfDatagram, meetFragment, noteFirst } from "./fragments";
 import { mayOpen } from "./key";
-import { isFragment } from "./parse";
+import { isFragment, isLaterFragment } from "./parse";
 import { related } from "./related";
 
 /**
@@ -43,8 +43,13 @@ export function meet(p: Packet, direction: u32): i32 {
     if (r) return r;
   }
   if (p.hasKey) meetFlow(p, direction);
-  else belong(p, related(p, direction));
+  else if (!p.allowed) belong(p, connectionOf(p, direction));
   return 0;
+}
+
+/** What a packet without ports of its own belongs to: the connection of its datagram, or that it reports an error of. */
+function connectionOf(p: Packet, direction: u32): Flow {
+  return isLaterFragment(p) ? flowOfDatagram(p, direction) : related(p, direction);
 }
 
 /** One before it in the same vector may have opened its flow, or closed it. */
@@ -100,17 +105,20 @@ export function track(p: Packet, direction: u32): i32 {
 /** The state of a connection is held against a packet only where a policy decided about it. */
 export function follow(p: Packet, direction: u32): i32 {
   const flow = flowOf(p);
-  if (isFragment(p)) {
-    noteFirst(p, direction, 0);
-    if (p.protocol == TCP) loosen(flow);
-  }
   if (p.protocol == TCP) {
-    if (!advance(p, flow) && flow.rule) return INVALID_STATE;
+    if (advance(p, flow)) loosenByFragment(p, flow);
+    else if (flow.rule) return INVALID_STATE;
   } else if (!flow.isFirst) {
     setReplied(flow);
   }
+  noteFirst(p, direction, 0);
   countPacket(p, flow);
   return 0;
+}
+
+/** How long a segment is that comes in fragments nobody sees here: its windows cannot be checked any more. */
+function loosenByFragment(p: Packet, flow: Flow): void {
+  if (isFragment(p)) loosen(flow);
 }
 
 function setReplied(flow: Flow): void {
@@ -125,10 +133,10 @@ function begin(p: Packet, direction: u32): i32 {
   const flow = open(p, direction, firstState(p));
   if (!flow) return p.rule ? FLOW_TABLE_FULL : 0;
   p.flow = changetype<usize>(flow);
-  if (isFragment(p)) noteFirst(p, direction, 0);
+  noteFirst(p, direction, 0);
   if (p.protocol == TCP) {
     openTcp(p, flow);
-    if (isFragment(p)) loosen(flow);
+    loosenByFragment(p, flow);
   }
   countPacket(p, flow);
   return 0;

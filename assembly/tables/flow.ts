@@ -30,11 +30,12 @@ import {
   FLOW_TAGS,
   FLOWS,
   FLOWS_BY_STATE,
-  GENERATION_AT,
+  generation,
   NEXT_SWEPT,
   NOW,
+  NOW_CLOCK,
   REVERSED,
-  SEARCHED,
+  SWEEP_CLOCK,
   SWEPT_AT,
   TIMEOUTS,
 } from "../memory";
@@ -269,10 +270,6 @@ export function isCurrent(flow: Flow): bool {
   return flow.generation == generation();
 }
 
-function generation(): u32 {
-  return load<u32>(load<usize>(SEARCHED) + GENERATION_AT);
-}
-
 // --------------------------------------------------------------- its connection
 
 export function firstOf(flow: Flow): Flow {
@@ -475,6 +472,25 @@ function isHalfOpen(state: u32): bool {
   }
 }
 
+// ------------------------------------------------------------------------ time
+
+/**
+ * NOW wraps after 2^32 milliseconds, 49 days: a record that nobody looks at for so long would
+ * seem young. Two bounds of 2^30 (12 days) prevent it, as no timeout is longer: after a batch
+ * nothing else happened for so long, no connection lives; and no set goes unswept for longer.
+ */
+const LONGEST: f64 = 1073741824;
+
+/** Takes the time for a batch: NOW. Before any packet points at anything. */
+export function takeTime(): void {
+  const clock = load<f64>(CLOCK);
+  const passed = clock - load<f64>(NOW_CLOCK);
+  store<f64>(NOW_CLOCK, clock);
+  store<u32>(NOW, <u32>(<u64>clock));
+  if (passed > LONGEST) forgetAll();
+  else if (clock - load<f64>(SWEEP_CLOCK) > LONGEST) sweepAll();
+}
+
 // ---------------------------------------------------------------------- expiry
 
 /** All sets are looked through once in so many milliseconds, in slices of at most so many sets. */
@@ -492,21 +508,43 @@ export function sweep(): void {
   const from = load<u32>(NEXT_SWEPT);
   const slice = min(due, SLICE);
   for (let i: u32 = 0; i < slice; i++) sweepSet((from + i) & setMask());
-  store<u32>(NEXT_SWEPT, (from + slice) & setMask());
+  const next = (from + slice) & setMask();
+  store<u32>(NEXT_SWEPT, next);
+  if (next < from) store<f64>(SWEEP_CLOCK, load<f64>(CLOCK));
 }
 
 /** The same for all sets at once, when much time passed. */
 export function expireAll(): void {
-  store<u32>(NOW, <u32>(<u64>load<f64>(CLOCK)));
+  takeTime();
+  sweepAll();
+}
+
+function sweepAll(): void {
   for (let set: u32 = 0; set <= setMask(); set++) sweepSet(set);
+  store<u32>(NEXT_SWEPT, 0);
+  store<f64>(SWEEP_CLOCK, load<f64>(CLOCK));
 }
 
 function sweepSet(set: u32): void {
-  if (!v128.any_true(v128.load(FLOW_TAGS + set * SET_TAGS))) return;
+  if (isEmpty(set)) return;
   for (let i: u32 = 0; i < SET_SIZE; i++) {
     const flow = recordAt(set * SET_SIZE + i);
     if (flow.state != FREE && isExpired(flow)) forget(flow);
   }
+}
+
+function forgetAll(): void {
+  for (let set: u32 = 0; set <= setMask(); set++) {
+    if (isEmpty(set)) continue;
+    for (let i: u32 = 0; i < SET_SIZE; i++) {
+      const flow = recordAt(set * SET_SIZE + i);
+      if (flow.state != FREE) forget(flow);
+    }
+  }
+}
+
+function isEmpty(set: u32): bool {
+  return !v128.any_true(v128.load(FLOW_TAGS + set * SET_TAGS));
 }
 
 // ------------------------------------------------------------------------ keys

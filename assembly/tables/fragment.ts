@@ -3,18 +3,22 @@
  * ports: it holds for those that come after it. A place for each by hash; a
  * newcomer takes it, so that there are never more than there is room for.
  *
- *   0      4                8           40      44        48        52     64
- *   +------+----------------+-----------+-------+---------+---------+------+
- *   | kind | identification | addresses | since | verdict | headers | 0    |
- *   +------+----------------+-----------+-------+---------+---------+------+
+ *   0      4                8           40      48           52     56      60
+ *   +------+----------------+-----------+-------+------------+------+-------+---------+
+ *   | kind | identification | addresses | since | generation | rule | ports | headers |
+ *   +------+----------------+-----------+-------+------------+------+-------+---------+
+ *                                                            62         63        64
+ *                                                            +----------+---------+
+ *                                                            | protocol | verdict |
+ *                                                            +----------+---------+
  */
-import { FRAGMENT_BITS, FRAGMENT_SIZE, FRAGMENTS, NOW } from "../memory";
+import { CLOCK, FRAGMENT_BITS, FRAGMENT_SIZE, FRAGMENTS, generation } from "../memory";
 import { Packet } from "../packet";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 
 /** As long as hosts wait for the rest of a datagram (RFC 8200, 4.5). */
-const KEPT: u32 = 60_000;
+const KEPT: f64 = 60_000;
 
 @unmanaged
 export class Datagram {
@@ -25,12 +29,19 @@ export class Datagram {
   addresses8: u64;
   addresses16: u64;
   addresses24: u64;
-  /** NOW when its first fragment came. */
-  since: u32;
-  /** 0, or why that was refused. */
-  verdict: i32;
+  /** CLOCK when its first fragment came. */
+  since: f64;
+  /** Of the rules that judged the first fragment. */
+  generation: u32;
+  /** The rule that decided, 0 if none did. */
+  rule: u32;
+  /** The ports in the first fragment, as its flow has them, and its transport protocol. */
+  ports: u32;
   /** Where its transport header ends, from where the data of fragments is counted. */
-  headers: u32;
+  headers: u16;
+  protocol: u8;
+  /** 0, or why the first fragment was refused. */
+  verdict: u8;
 }
 
 const ADDRESSES: usize = offsetof<Datagram>("addresses");
@@ -40,18 +51,27 @@ export function datagramOf(p: Packet, direction: u32): Datagram {
   const place = placeOf(p);
   const none = changetype<Datagram>(0);
   if (place.kind != kindOf(p, direction) || place.identification != p.identification) return none;
-  if (load<u32>(NOW) - place.since > KEPT) return none;
+  if (load<f64>(CLOCK) - place.since > KEPT) return none;
   const own = changetype<usize>(place) + ADDRESSES;
   return memory.compare(own, addressesOf(p), sizeOf(p)) == 0 ? place : none;
+}
+
+/** Do the rules that judged its first fragment still stand? */
+export function isCurrentDatagram(datagram: Datagram): bool {
+  return datagram.generation == generation();
 }
 
 export function noteDatagram(p: Packet, direction: u32, verdict: i32, headers: u32): void {
   const place = placeOf(p);
   place.kind = kindOf(p, direction);
   place.identification = p.identification;
-  place.since = load<u32>(NOW);
-  place.verdict = verdict;
-  place.headers = headers;
+  place.since = load<f64>(CLOCK);
+  place.generation = generation();
+  place.rule = p.rule;
+  place.ports = p.ports;
+  place.headers = <u16>min<u32>(headers, 0xffff);
+  place.protocol = <u8>p.protocol;
+  place.verdict = <u8>verdict;
   memory.copy(changetype<usize>(place) + ADDRESSES, addressesOf(p), sizeOf(p));
 }
 

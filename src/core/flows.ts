@@ -170,8 +170,13 @@ function readFlow({ view, bytes, layout }: Core, at: number): FlowView {
   const count = (record: number, field: number) =>
     record === 0 ? 0 : Number(view.getBigUint64(record + field, true));
   const rule = view.getUint32(at + layout.FLOW_RULE, true);
-  const now = Math.floor(view.getFloat64(layout.CLOCK, true)) >>> 0;
-  const idle = (record: number) => (now - view.getUint32(record + layout.FLOW_LAST, true)) >>> 0;
+  // NOW, of the last batch, wraps; what passed since then may be more than it can hold.
+  const now = view.getUint32(layout.NOW, true);
+  const since =
+    Math.floor(view.getFloat64(layout.CLOCK, true)) -
+    Math.floor(view.getFloat64(layout.NOW_CLOCK, true));
+  const idle = (record: number) =>
+    ((now - view.getUint32(record + layout.FLOW_LAST, true)) >>> 0) + since;
   return {
     direction: (kind >> 16) & 1 ? "in" : "out",
     protocol: PROTOCOLS[protocol] ?? `${protocol}`,

@@ -10,6 +10,8 @@ const NAMES = [
   "HOST_BASE",
   "CLOCK",
   "CLOCK_START",
+  "NOW",
+  "NOW_CLOCK",
   "OWN_VNI",
   "OWN_ADDRESS",
   "OWN_ADDRESS_6",

@@ -108,6 +108,22 @@ describe("from the device", () => {
     expect([...out.packets[0]!.subarray(20, 22)]).toEqual([3, code]);
   });
 
+  it.each([2 ** 32, 2 ** 32 + 1, 2 ** 45])("lets %i milliseconds pass at once", (milliseconds) => {
+    const answers = () =>
+      Array.from({ length: 1000 }, () => dp.fromDevice(datagram(B, A, 0, { ttl: 1 }))).filter(
+        ({ verdict }) => verdict === "answered",
+      ).length;
+    dp.advance(5);
+    dp.fromDevice(datagram());
+    expect(dp.flows()).toHaveLength(1);
+    const before = answers();
+    expect(answers()).toBe(0);
+    dp.advance(milliseconds);
+    expect(dp.flows()).toEqual([]);
+    expect(answers()).toBe(before);
+    expect(() => dp.advance(Number.MAX_SAFE_INTEGER)).toThrow(/milliseconds is/);
+  });
+
   it("never answers an ICMP error, nor a later fragment", () => {
     const error = ipv4({
       src: A,

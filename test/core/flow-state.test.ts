@@ -266,6 +266,67 @@ describe("fragments", () => {
     expect(node.out(tiny)).toBe("tiny-fragment");
   });
 
+  it("later ones are judged by the rules of today, not by those the first one met", () => {
+    node.rules(ONLY_80, []);
+    expect(node.out(piece(0, 800))).toBe("delivered");
+    node.rules(ONLY_80, DENY);
+    expect(node.out(piece(800, 1600))).toBe("delivered");
+    node.rules(DENY, []);
+    expect(node.out(piece(800, 1600))).toBe("denied-egress");
+    expect(node.flows()).toEqual([]);
+    expect(node.out(piece(800, 1600))).toBe("fragment-before-first");
+    // What was denied is not let through by what follows: its first fragment has to come again.
+    expect(node.out(piece(0, 800))).toBe("answered denied-egress");
+    node.rules(ALLOW, []);
+    expect(node.out(piece(800, 1600))).toBe("fragment-before-first");
+    node.rules([], []);
+    expect(node.out(piece(800, 1600))).toBe("delivered");
+  });
+
+  it.each([4, 6] as const)("later ones of a reply belong to its connection, IPv%i", (family) => {
+    const [us, them] = [hostOf(A, family), hostOf(B, family)];
+    const reply = udp(them, us, bytes(1600), { sport: 80, dport: 1000 });
+    const part = (from: number, to: number) => {
+      const payload = reply.subarray(from, to);
+      if (family === 4) {
+        const offset = from / 8;
+        return ipv4({ src: them, dst: us, protocol: UDP, id: 7, mf: to < 1608, offset, payload });
+      }
+      const extensions = [fragmentHeader(from / 8, to < 1608)];
+      return ipv6({ src: them, dst: us, protocol: UDP, extensions, payload });
+    };
+    expect(udpOut({ family })).toBe("delivered");
+    expect(node.in(part(0, 800))).toBe("delivered");
+    node.rules([...ALLOW], DENY);
+    expect(node.in(part(800, 1608))).toBe("delivered");
+    node.rules(DENY, DENY);
+    expect(node.in(part(800, 1608))).toBe("denied-egress");
+    expect(node.in(part(800, 1608))).toBe("fragment-before-first");
+  });
+
+  it("a first one is held against the windows before they are given up for its sake", () => {
+    const first = (sequence: number) => {
+      const segment = tcp(US, THEM, bytes(64), {
+        flags: ACK,
+        sequence,
+        acknowledgment: 501,
+        dport: 80,
+      });
+      return ipv4({ src: US, dst: THEM, protocol: TCP, id: 5, mf: true, payload: segment });
+    };
+    const later = () =>
+      ipv4({ src: US, dst: THEM, protocol: TCP, id: 5, offset: 11, payload: bytes(64) });
+    connect();
+    expect(node.out(first(2_000_000_000))).toBe("invalid-state");
+    expect(node.out(later())).toBe("fragment-before-first");
+    expect(tcpOut(ACK, 2_000_000_000, 501)).toBe("invalid-state");
+    expect(tcpIn(ACK, 2_000_000_000, 101)).toBe("invalid-state");
+    expect(node.out(first(101))).toBe("delivered");
+    expect(node.out(later())).toBe("delivered");
+    // From here on nobody knows how much was sent.
+    expect(tcpOut(ACK, 2_000_000_000, 501)).toBe("delivered");
+  });
+
   it("pass in any order where no rule is about them", () => {
     node.rules([{ action: "deny", protocols: [TCP] }], []);
     expect(node.out(piece(800, 1600))).toBe("delivered");
@@ -307,6 +368,57 @@ describe("fragments", () => {
     // 8 bytes of options, 8 of UDP.
     expect(node.out(later(1))).toBe("fragment-overlap");
     expect(node.out(later(2))).toBe("delivered");
+  });
+});
+
+describe("time", () => {
+  const WRAP = 2 ** 32;
+  const DAY = 24 * 60 * MINUTE;
+  const WHOLE = udp(US, THEM, bytes(2000), { sport: 1000, dport: 80 });
+  const piece = (from: number, to: number) =>
+    ipv4({
+      src: US,
+      dst: THEM,
+      protocol: UDP,
+      mf: to < WHOLE.length,
+      offset: from / 8,
+      payload: WHOLE.subarray(from, to),
+    });
+
+  it.each([WRAP - 1000, WRAP, WRAP + 1000, 2 * WRAP, 2 ** 40, 2 ** 52])(
+    "%i milliseconds later nothing lives, though 32 bits cannot tell them",
+    (later) => {
+      node.setClock(7);
+      connect();
+      expect(node.out(piece(0, 800))).toBe("delivered");
+      node.setClock(7 + later);
+      // Before any batch, and after one.
+      expect(node.flows()).toEqual([]);
+      expect(node.out(piece(800, 1600))).toBe("fragment-before-first");
+      expect(udpIn()).toBe("answered denied-ingress");
+      expect(tcpIn(ACK, 501, 101)).toBe("answered denied-ingress");
+      expect(countFlows(node.host.core)).toEqual({});
+    },
+  );
+
+  it("a record that the slices of the sweep did not come to is not young again after a wrap", () => {
+    connect();
+    for (let passed = 0; passed < WRAP; passed += 11 * DAY) {
+      node.setClock(passed);
+      udpOut({ dport: 9 });
+    }
+    node.setClock(WRAP + 1000);
+    expect(tcpIn(ACK, 501, 101)).toBe("answered denied-ingress");
+    expect(node.flows()).toEqual([]);
+  });
+
+  it("what is in use lives through the wrap", () => {
+    connect();
+    for (let passed = 0; passed < WRAP + 2 * 60 * MINUTE; passed += 2 * 60 * MINUTE) {
+      node.setClock(passed);
+      expect([tcpOut(ACK, 101, 501), tcpIn(ACK, 501, 101)]).toEqual(["delivered", "delivered"]);
+    }
+    expect(node.flows()).toMatchObject([{ state: "established", idleMs: 0 }]);
   });
 });
 
