@@ -10,7 +10,7 @@ import { WeftError } from "../error.js";
 import { Classes, NO_CLASS } from "./classes.js";
 import { LpmTable } from "./lpm.js";
 import { Rib, routeList, VALUES } from "./rib.js";
-import { add, MAX_RULES, remove, SET_WORDS, SetRoom } from "./sets.js";
+import { add, has, MAX_RULES, remove, SET_WORDS, SetRoom } from "./sets.js";
 
 /** The first and the last. */
 export interface Range {
@@ -175,7 +175,6 @@ interface Named {
 /** What the rules say of the addresses of one end. */
 class AddressField {
   readonly #classes: Classes;
-  /** The rules that do not say where. */
   readonly #anywhere = new Uint32Array(SET_WORDS);
   #anywhereChanged = 0;
   /** By class, the rules that name its prefix. */
@@ -198,32 +197,26 @@ class AddressField {
     for (const prefix of not) this.#namedAt(prefix, version).not.delete(bit);
   }
 
-  /** Whether the set of a class may be another than at an earlier version. */
-  changedAfter(id: number, version: number): boolean {
-    const own = Math.max(this.#changed[id]!, this.#classes.changed[id]!);
-    return Math.max(own, this.#anywhereChanged) > version;
+  /** The rules that do not say where. */
+  get anywhere(): Uint32Array {
+    return this.#anywhere;
+  }
+
+  /** The rules that name the prefix of a class. */
+  namedBy(id: number): Named | undefined {
+    return this.#named.get(id);
+  }
+
+  /** When what the rules say of just this class changed last. Those it covers follow it. */
+  changedAt(id: number): number {
+    if (id === NO_CLASS) return this.#anywhereChanged;
+    return Math.max(this.#changed[id]!, this.#classes.changed[id]!);
   }
 
   /** Has this class a set of its own, or that of the nearest one above it? */
   hasOwn(id: number): boolean {
     const named = this.#named.get(id);
     return id === NO_CLASS || (named !== undefined && named.in.size + named.not.size > 0);
-  }
-
-  fill(set: Uint32Array, id: number): void {
-    set.set(this.#anywhere);
-    const all = this.#upFrom(id);
-    for (const named of all) for (const bit of named.in) add(set, bit);
-    for (const named of all) for (const bit of named.not) remove(set, bit);
-  }
-
-  #upFrom(id: number): Named[] {
-    const all: Named[] = [];
-    for (let one = id; one !== NO_CLASS; one = this.#classes.parentOf(one)) {
-      const named = this.#named.get(one);
-      if (named) all.push(named);
-    }
-    return all;
   }
 
   #setAnywhere(change: typeof add, bit: number, version: number): void {
@@ -233,10 +226,7 @@ class AddressField {
 
   #namedAt(prefix: Prefix, version: number): Named {
     const id = this.#classes.idOf(prefix);
-    // If it was marked in this version, so were those below it.
-    if (this.#changed[id] !== version) {
-      for (const one of this.#classes.inside(prefix)) this.#changed[one] = version;
-    }
+    this.#changed[id] = version;
     const named = this.#named.get(id) ?? { in: new Set(), not: new Set() };
     this.#named.set(id, named);
     return named;
@@ -257,6 +247,8 @@ export class AclTable {
   readonly #ports = DIRECTIONS.map(() => PORT_FIELDS.map(() => new Set<number>()));
   readonly #protocols = DIRECTIONS.map((): number[] => []);
   readonly #set = new Uint32Array(SET_WORDS);
+  /** By class, the one above it. */
+  #parents: Uint16Array = new Uint16Array(VALUES);
   #version = 0;
 
   /** @param at where the table begins in `memory`, a multiple of 64; there must be zeros there */
@@ -310,7 +302,7 @@ export class AclTable {
   }
 
   #paint(acl: Acl): void {
-    for (const family of [4, 6] as const) this.#lpm[family].update(acl.ribs[family]);
+    for (const family of [4, 6] as const) this.#paintWays(family, acl);
     acl.directions.forEach((direction, i) => {
       if (direction.version > this.#version) {
         this.#paintRules(i, direction);
@@ -324,6 +316,16 @@ export class AclTable {
         this.#paintClasses(i, k, field, acl.classes);
       });
     });
+    this.#parents = acl.classes.parents;
+  }
+
+  #paintWays(family: 4 | 6, acl: Acl): void {
+    try {
+      this.#lpm[family].update(acl.ribs[family]);
+    } catch (error) {
+      if (error instanceof WeftError) throw noWay(family, acl.ribs[family].size);
+      throw error;
+    }
   }
 
   #paintRules(direction: number, { list, placed }: Direction): void {
@@ -402,23 +404,85 @@ export class AclTable {
     this.#ports[direction]![k] = owned;
   }
 
+  /** The set of a class is made again where it changed, or that of the one above it did. */
   #paintClasses(direction: number, end: number, field: AddressField, classes: Classes): void {
     const { ACL_ADDRESSES } = this.#layout;
     const at = ACL_ADDRESSES / 4 + (direction * ENDS.length + end) * VALUES;
     const owned = this.#ends[direction]![end]!;
+    const sets = new ClassSets(field, classes);
+    const isPainted = new Uint8Array(VALUES);
     const paint = (id: number) => {
+      isPainted[id] = 1;
       this.#room.release(owned[id]!);
       owned[id] = 0;
-      if (field.hasOwn(id)) {
-        field.fill(this.#set, id);
-        owned[id] = this.#room.put(this.#set);
-        this.#words[at + id] = owned[id];
-      } else this.#words[at + id] = this.#words[at + classes.parentOf(id)]!;
+      if (field.hasOwn(id)) this.#words[at + id] = owned[id] = this.#room.put(sets.of(id));
+      else this.#words[at + id] = this.#words[at + classes.parentOf(id)]!;
     };
-    if (field.changedAfter(NO_CLASS, this.#version)) paint(NO_CLASS);
-    for (const id of classes.ids) if (field.changedAfter(id, this.#version)) paint(id);
+    if (field.changedAt(NO_CLASS) > this.#version) paint(NO_CLASS);
+    for (const id of classes.ids) {
+      const parent = classes.parentOf(id);
+      const isElsewhere = parent !== this.#parents[id];
+      if (isPainted[parent] || isElsewhere || field.changedAt(id) > this.#version) paint(id);
+    }
   }
 }
+
+/**
+ * The sets of the classes of a field. That of a class is that of the one above it, and what the
+ * rules say of its own prefix: so it costs the same however deep prefixes are nested.
+ */
+class ClassSets {
+  readonly #field: AddressField;
+  readonly #classes: Classes;
+  /** From NO_CLASS down to the class that was asked for last: at each level its id, its set, and the rules that exclude it. */
+  readonly #ids: number[] = [];
+  readonly #sets: Uint32Array[] = [];
+  readonly #excluding: Uint32Array[] = [];
+
+  constructor(field: AddressField, classes: Classes) {
+    this.#field = field;
+    this.#classes = classes;
+  }
+
+  /** It stays as it is until the next is asked for. Cheapest in the order of `Classes.ids`. */
+  of(id: number): Uint32Array {
+    const way = this.#wayTo(id);
+    const known = way.findIndex((one, level) => one !== this.#ids[level]);
+    for (let level = known < 0 ? way.length : known; level < way.length; level++) {
+      this.#make(level, way[level]!);
+    }
+    this.#ids.length = way.length;
+    return this.#sets[way.length - 1]!;
+  }
+
+  /** Those with sets of their own. */
+  #wayTo(id: number): number[] {
+    const way = [id];
+    for (let one = id; one !== NO_CLASS; ) {
+      one = this.#classes.parentOf(one);
+      if (this.#field.hasOwn(one)) way.push(one);
+    }
+    return way.reverse();
+  }
+
+  #make(level: number, id: number): void {
+    this.#sets[level] ??= new Uint32Array(SET_WORDS);
+    this.#excluding[level] ??= new Uint32Array(SET_WORDS);
+    const [set, excluding] = [this.#sets[level], this.#excluding[level]];
+    set.set(this.#sets[level - 1] ?? this.#field.anywhere);
+    excluding.set(this.#excluding[level - 1] ?? EMPTY);
+    this.#ids[level] = id;
+    const named = this.#field.namedBy(id);
+    if (!named) return;
+    for (const bit of named.in) if (!has(excluding, bit)) add(set, bit);
+    for (const bit of named.not) {
+      add(excluding, bit);
+      remove(set, bit);
+    }
+  }
+}
+
+const EMPTY = new Uint32Array(SET_WORDS);
 
 /**
  * Tries rules in a table that nobody searches.
@@ -452,14 +516,15 @@ const DIRECTIONS = [0, 1] as const;
 function portsOf(rules: readonly Placed[] | undefined, name: PortField): Uint8Array {
   const ports = new Uint8Array(PORTS);
   if (!rules || rules.some(({ rule }) => isAny(rule[name]))) return ports.fill(1);
-  for (const { rule } of rules) for (const { from, to } of rule[name]) ports.fill(1, from, to + 1);
+  for (const { rule } of rules)
+    for (const { from, to } of joined(rule[name])) ports.fill(1, from, to + 1);
   return ports;
 }
 
 const isAny = (all: readonly unknown[]): boolean => all.length === 0;
 
 /** In order, and none touching another. */
-function joined(ranges: readonly Range[]): readonly Range[] {
+export function joined(ranges: readonly Range[]): readonly Range[] {
   if (ranges.length < 2) return ranges;
   const out: Range[] = [];
   for (const range of [...ranges].sort((a, b) => a.from - b.from)) {
@@ -505,6 +570,13 @@ function place(list: readonly AclRule[], before: readonly Placed[]): readonly Pl
 
 const spread = (list: readonly AclRule[]): Placed[] =>
   list.map((rule, i) => ({ rule, bit: Math.floor((i * MAX_RULES) / list.length) }));
+
+const noWay = (family: 4 | 6, count: number): WeftError =>
+  new WeftError(
+    "ACL_FULL",
+    `the ${count} IPv${family} prefixes that the rules name lie too far apart for their table`,
+    "use fewer, or wider ones",
+  );
 
 const tooMany = (count: number): WeftError =>
   new WeftError(

@@ -18,7 +18,7 @@ interface Class {
 
 export class Classes {
   readonly #byPrefix = new Map<string, Class>();
-  /** By family and address, a prefix before those it covers. */
+  /** By family and address, a prefix before those it covers; those that are gone until it is sorted again. */
   #order: Class[] = [];
   #isSorted = true;
   /** Drawn when asked for. */
@@ -66,7 +66,7 @@ export class Classes {
     const known = this.#byPrefix.get(keyOf(prefix))!;
     if (--known.users > 0) return;
     this.#byPrefix.delete(keyOf(prefix));
-    this.#order.splice(this.#placeOf(prefix), 1);
+    this.#isSorted = false;
     this.#links = undefined;
     this.#free.push(known.id);
     this.changed[known.id] = version;
@@ -77,24 +77,17 @@ export class Classes {
     return this.#byPrefix.get(keyOf(prefix))!.id;
   }
 
-  /** Ids of the classes in a prefix that is one itself, that one first. */
-  inside(prefix: Prefix): number[] {
-    const ids: number[] = [];
-    const order = this.#sorted();
-    for (let i = this.#placeOf(prefix); i < order.length; i++) {
-      const one = order[i]!;
-      if (!covers(prefix, one.prefix)) break;
-      ids.push(one.id);
-    }
-    return ids;
-  }
-
   /** All ids but NO_CLASS; each before those it covers. */
   get ids(): readonly number[] {
     return this.#linked().ids;
   }
 
-  /** The class of the nearest prefix that covers this one's, or NO_CLASS. */
+  /** By id, the class of the nearest prefix that covers this one's, or NO_CLASS. */
+  get parents(): Uint16Array {
+    return this.#linked().parents;
+  }
+
+  /** As in `parents`. */
   parentOf(id: number): number {
     return this.#linked().parents[id]!;
   }
@@ -120,21 +113,12 @@ export class Classes {
   }
 
   #sorted(): Class[] {
-    if (!this.#isSorted) this.#order.sort((a, b) => inOrder(a.prefix, b.prefix));
+    if (this.#isSorted) return this.#order;
+    this.#order = this.#order
+      .filter(({ users }) => users > 0)
+      .sort((a, b) => inOrder(a.prefix, b.prefix));
     this.#isSorted = true;
     return this.#order;
-  }
-
-  #placeOf(prefix: Prefix): number {
-    const order = this.#sorted();
-    let low = 0;
-    let high = order.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (inOrder(order[middle]!.prefix, prefix) < 0) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }
 

@@ -24,6 +24,9 @@ export function remove(set: Uint32Array, bit: number): void {
   set[bit >> 5]! &= ~(1 << (bit & 31));
 }
 
+export const has = (set: Uint32Array, bit: number): boolean =>
+  (set[bit >> 5]! & (1 << (bit & 31))) !== 0;
+
 export class SetRoom {
   /** The whole table, since sets are told by where they begin in it. */
   readonly #words: Uint32Array;

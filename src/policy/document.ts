@@ -8,6 +8,7 @@ import { wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";
 import { DIRECTIONS, type Direction, type Rule, readRule } from "./rule.js";
 import { type Groups, readMembers, readSelectors, type Selector } from "./selector.js";
+import { refuseCostly } from "./work.js";
 
 export const MAX_DOCUMENT = 4 * 1024 * 1024;
 export const MAX_GROUPS = 1024;
@@ -104,6 +105,7 @@ function read(
       .sort(inOrder)
       .map((tier) => ({ ...tier, policies: tier.policies.sort(inOrder) })),
   };
+  refuseCostly(document, printable(file));
   READ.set(document, all);
   return document;
 }

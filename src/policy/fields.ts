@@ -1,5 +1,5 @@
 /** What a rule says of protocol and ports, as the core has it: without "not". */
-import type { Range } from "../compile/acl.js";
+import { joined, type Range } from "../compile/acl.js";
 import type { Rule } from "./rule.js";
 
 export interface Fields {
@@ -31,17 +31,25 @@ function within(
   not: readonly Range[],
 ): readonly Range[] | undefined {
   if (not.length === 0) return some ?? [];
-  const left = not.reduce(without, some ?? all);
+  const left = without(joined(some ?? all), joined(not));
   return left.length > 0 ? left : undefined;
 }
 
-const without = (ranges: readonly Range[], { from, to }: Range): readonly Range[] =>
-  ranges.flatMap((range) =>
-    [
-      { from: range.from, to: Math.min(range.to, from - 1) },
-      { from: Math.max(range.from, to + 1), to: range.to },
-    ].filter((part) => part.from <= part.to),
-  );
+/** Both in order. */
+function without(some: readonly Range[], not: readonly Range[]): Range[] {
+  const left: Range[] = [];
+  let next = 0;
+  for (const { from, to } of some) {
+    while (next < not.length && not[next]!.to < from) next++;
+    let begin = from;
+    for (let i = next; i < not.length && not[i]!.from <= to; i++) {
+      if (not[i]!.from > begin) left.push({ from: begin, to: not[i]!.from - 1 });
+      begin = not[i]!.to + 1;
+    }
+    if (begin <= to) left.push({ from: begin, to });
+  }
+  return left;
+}
 
 const numbersOf = ({ from, to }: Range): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);

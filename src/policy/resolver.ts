@@ -1,5 +1,5 @@
 /** Which addresses selectors mean: a node is what it holds at the moment. */
-import { formatPrefix, type Prefix } from "../address.js";
+import type { Prefix } from "../address.js";
 import { WeftError } from "../error.js";
 import type { PolicyDocument } from "./document.js";
 import { DIRECTIONS } from "./rule.js";
@@ -8,7 +8,10 @@ import type { Selector } from "./selector.js";
 /** The prefixes that each node holds, by its name. */
 export type Members = ReadonlyMap<string, readonly Prefix[]>;
 
-/** Addresses that selectors mean, those of a group as often as it is named. */
+/**
+ * Addresses that the rules of one node name, those of a group wherever it is named, and those that
+ * a policy protects for each rule of it. What is compiled costs so much at most.
+ */
 export const MAX_ADDRESSES = 1_000_000;
 
 const NOBODY: readonly Prefix[] = [];
@@ -58,7 +61,7 @@ export class Resolver {
     if (this.#met <= MAX_ADDRESSES) return;
     throw new WeftError(
       "POLICY_FULL",
-      `the policies name more than ${MAX_ADDRESSES} addresses, those of a group wherever it is named`,
+      `the policies name more than ${MAX_ADDRESSES} addresses, those of a group wherever it is named, those they apply to once for each rule`,
       "use wider prefixes, or one rule in place of many that name the same groups",
     );
   }
@@ -87,8 +90,10 @@ const samePrefix = (a: Prefix, b: Prefix): boolean =>
   a.family === b.family && a.length === b.length && a.base === b.base;
 
 export function distinct(prefixes: readonly Prefix[]): readonly Prefix[] {
-  return [...new Map(prefixes.map((prefix) => [formatPrefix(prefix), prefix])).values()];
+  return [...new Map(prefixes.map((prefix) => [keyOf(prefix), prefix])).values()];
 }
+
+const keyOf = ({ family, base, length }: Prefix): string => `${family} ${length} ${base}`;
 
 /** The nodes that a document means by name: when what they hold changes, so do its rules. */
 export function namedNodes(document: PolicyDocument): ReadonlySet<string> {

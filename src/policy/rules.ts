@@ -153,6 +153,7 @@ class TierRules {
   #partOf(policy: Policy, near: readonly Prefix[], key: string, again: string): Part {
     const { isShadow, [this.#direction]: rules = [] } = policy;
     const met = this.#resolver.met;
+    this.#resolver.count(rules.length * near.length);
     const all = new Map<string, Numbered>();
     const times = new Map<string, number>();
     for (const rule of rules) {

@@ -236,4 +236,43 @@ describe("access lists", () => {
     core.paint(acl);
     expect(core.decide(0, header()).number).toBe(one.number);
   });
+  it("refuse prefixes whose table has no room, as rules that do not fit", async () => {
+    const core = await AclCore.create();
+    const acl = new Acl();
+    const far = Array.from({ length: 16_000 }, (_, i) =>
+      parsePrefix(`fd00:${(i * 4).toString(16)}:${((i * 40_503) & 0xffff).toString(16)}::1/128`),
+    );
+    acl.update([listOf([{ ...rule(), far: { in: far, not: [] } }]), []]);
+    expect(() => core.paint(acl)).toThrow(expect.objectContaining({ code: "ACL_FULL" }));
+  });
+
+  it("cost as much to make of prefixes in each other as of prefixes beside each other", async () => {
+    const ruleAbout = (far: Prefix[], i: number): AclRule => ({
+      ...rule(),
+      number: i + 1,
+      near: all,
+      far: { in: far, not: [] },
+      protocols: [],
+      sourcePorts: [],
+      destinationPorts: [],
+    });
+    /** Rules that share a group, and rules about hosts that lie in all of its prefixes, or in none. */
+    const cost = async (group: Prefix[]) => {
+      const core = await AclCore.create();
+      const acl = new Acl();
+      const hosts = Array.from({ length: 1_500 }, (_, i) => [
+        parsePrefix(`fd00::${i.toString(16)}/128`),
+      ]);
+      const list = [...Array(1_500).fill(group), ...hosts].map(ruleAbout);
+      const began = performance.now();
+      acl.update([listOf(list), []]);
+      core.paint(acl);
+      return performance.now() - began;
+    };
+    const nested = Array.from({ length: 60 }, (_, i) => parsePrefix(`fd00::/${20 + i}`));
+    const beside = Array.from({ length: 60 }, (_, i) => parsePrefix(`fd01:${i}::/32`));
+    await cost(beside); // The first time much is compiled.
+    // It was thirteen times as much where each prefix asked all above it for all their rules.
+    expect(await cost(nested)).toBeLessThan(3 * (await cost(beside)));
+  });
 });

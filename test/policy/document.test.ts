@@ -283,6 +283,24 @@ describe("a policy document", () => {
     expect(() => readSealed(text, "p")).toThrow(words);
   });
 
+  it("that costs too much is refused for its words alone, with the policy that costs most", () => {
+    const hosts = Array.from({ length: 1_000 }, (_, i) => `10.${i >> 8}.0.${i & 255}`);
+    const policyOf = (name: string, rules: number) => ({
+      name,
+      applies: ["group:g"],
+      ingress: Array(rules).fill({ action: "allow", from: ["group:g", "node:h9"] }),
+    });
+    const textOf = (rules: number) =>
+      `${JSON.stringify({ groups: { g: hosts } }).slice(0, -1)},\n"policies": [\n${JSON.stringify(policyOf("a", 10))},\n${JSON.stringify(policyOf("b", rules))}]}`;
+    const [few, many] = [textOf(7_900), textOf(8_000)];
+    expect(readSealed(few, "p").tiers[0]!.policies).toHaveLength(2);
+    for (const before of [undefined, readSealed(few, "p")]) {
+      expect(() => readSealed(many, "p", before)).toThrow(
+        /^p:4: the rules name 16030010 addresses.* more than 16000000; those of policy "b" name 16009000$/,
+      );
+    }
+  });
+
   it("has its limits", () => {
     const deep = Array.from({ length: 1000 }, (_, i) => `${" ".repeat(i)}a:`).join("\n");
     expect(mistake(deep)).toMatch(/^p.yaml:129: this is nested too deeply/);

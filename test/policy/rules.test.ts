@@ -8,7 +8,7 @@ import { absentNodes, type Members, namedNodes } from "../../src/policy/resolver
 import { DIRECTIONS } from "../../src/policy/rule.js";
 import { NO_RULES, type PolicyRules, rulesOf } from "../../src/policy/rules.js";
 import { AclCore, type Decision, decideSlowly } from "../core/acl-core.js";
-import { seedOfRun } from "../packets.js";
+import { random, seedOfRun } from "../packets.js";
 import { Maker } from "./random.js";
 
 const seed = seedOfRun("policy rules");
@@ -154,5 +154,44 @@ describe("the rules of a node", () => {
     const before = rulesOf(p, new Map(), own);
     // What stays as it was is counted too.
     expect(() => rulesOf(q, new Map(), own, before)).toThrow(/1000000 addresses/);
+  });
+  it("protect no more addresses than fit, counted once for each rule", () => {
+    const hosts = Array.from({ length: 200 }, (_, i) => `"10.1.0.${i}"`);
+    const of = (rules: number) =>
+      readPolicy(
+        `{"policies": [{"name": "p", "applies": [${hosts}], "ingress": [${Array(rules).fill('{"action":"allow"}')}]}]}`,
+        "p",
+      );
+    rulesOf(of(4_990), new Map(), own);
+    expect(() => rulesOf(of(5_001), new Map(), own)).toThrow(/1000000 addresses/);
+  });
+
+  it("leave out the ports and types that they exclude", () => {
+    const rnd = random(seed + 2);
+    const below = (n: number) => Math.floor(rnd() * n);
+    const range = () => {
+      const from = below(40);
+      return [from, from + below(6)] as const;
+    };
+    for (let round = 0; round < 300; round++) {
+      const some = Array.from({ length: below(5) }, range);
+      const not = Array.from({ length: 1 + below(5) }, range);
+      const text = (ranges: (readonly [number, number])[]) =>
+        ranges.map(([from, to]) => `${from}-${to}`).join();
+      const ports = some.length > 0 ? `ports: [${text(some)}], ` : "";
+      const document = policyOf(
+        `{ action: allow, protocol: tcp, ${ports}notPorts: [${text(not)}] }`,
+      );
+      const [made] = rulesOf(document, new Map(), own).rules[1];
+      const isIn = (ranges: readonly (readonly [number, number])[], port: number) =>
+        ranges.some(([from, to]) => from <= port && port <= to);
+      const ranges = (made?.rule.action === "allow" ? made.rule.destinationPorts : []).map(
+        ({ from, to }) => [from, to] as const,
+      );
+      for (let port = 0; port < 60; port++) {
+        const wanted = (some.length === 0 || isIn(some, port)) && !isIn(not, port);
+        expect([port, isIn(ranges, port)]).toEqual([port, wanted]);
+      }
+    }
   });
 });
