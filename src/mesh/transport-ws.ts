@@ -5,12 +5,13 @@
  * a word by then.
  */
 import { constants } from "node:crypto";
-import { createServer, type Server } from "node:https";
-import type { Socket, TcpNetConnectOpts } from "node:net";
+import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
+import { createServer, type Server, type Socket, type TcpNetConnectOpts } from "node:net";
 import { connect, type TLSSocket } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
 import { WeftError } from "../error.js";
 import type { Clock } from "./clock.js";
+import { Door, HANDSHAKE_WITHIN, type Refusals } from "./door.js";
 import type { Log } from "./log.js";
 import { MAX_MESSAGE_BYTES } from "./message.js";
 import { type Psk, pskOf } from "./secret.js";
@@ -25,9 +26,6 @@ import {
 const CIPHERS = "TLS_AES_128_GCM_SHA256:PSK";
 const EXPORTER = "EXPORTER-weft-mesh";
 /** Milliseconds. */
-export const HANDSHAKE_WITHIN = 5_000;
-/** How often it is looked who takes longer, in milliseconds. */
-const CHECK_EVERY = 1_000;
 const CLOSE_WITHIN = 1_000;
 /** Connections taken at once, handshakes included. */
 export const MAX_CONNECTIONS = 2048;
@@ -54,13 +52,22 @@ export class WsTransport implements Transport {
   readonly #named = new WeakMap<Socket, Psk>();
   /** Everything that is connected to the port, also while it shakes hands. */
   readonly #callers = new Set<Socket>();
+  /** Those of them that have not shown the secret, and what to do when they have. */
+  readonly #door: Door;
+  readonly #entered = new Map<string, () => void>();
   readonly #said = new Map<string, number>();
   #server: Server | undefined;
 
   /** Dials with the first secret and accepts all. */
   constructor(parts: WsTransportParts, { secrets }: { secrets: readonly string[] }) {
     this.#parts = parts;
+    this.#door = new Door(parts.clock);
     this.use(secrets);
+  }
+
+  /** Connections that were ended before they showed the secret. */
+  get refused(): Readonly<Refusals> {
+    return this.#door.refused;
   }
 
   /** From now on dials with the first of these and accepts all. What was opened with another one ends. */
@@ -77,40 +84,9 @@ export class WsTransport implements Transport {
   }
 
   listen(at: ListenAddress, accept: (connection: Connection) => void): Promise<number> {
-    const server = createServer(
-      {
-        minVersion: "TLSv1.3",
-        ciphers: CIPHERS,
-        // No session tickets: a secret that is taken away must stop working at once.
-        secureOptions: constants.SSL_OP_NO_TICKET,
-        handshakeTimeout: HANDSHAKE_WITHIN,
-        headersTimeout: HANDSHAKE_WITHIN,
-        requestTimeout: HANDSHAKE_WITHIN,
-        connectionsCheckingInterval: CHECK_EVERY,
-        pskCallback: (caller, identity) => this.#recognise(caller as TLSSocket, identity),
-      },
-      (_, response) => response.writeHead(426, { connection: "close" }).end(),
-    );
+    const upgrades = this.#makeUpgrades(accept);
+    const server = createServer({ noDelay: true }, (caller) => this.#enter(caller, upgrades));
     server.maxConnections = MAX_CONNECTIONS;
-    server.on("connection", (caller: Socket) => {
-      this.#callers.add(caller);
-      caller.once("close", () => this.#callers.delete(caller));
-    });
-    server.on("tlsClientError", (error, socket) => this.#refused(error, socket));
-    const upgrades = new WebSocketServer({
-      server,
-      perMessageDeflate: false,
-      maxPayload: MAX_MESSAGE_BYTES,
-    });
-    // ws repeats the server's errors; they are handled once, below.
-    upgrades.on("error", () => {});
-    upgrades.on("connection", (socket, { socket: caller }) => {
-      const psk = this.#named.get(caller);
-      // The secret may have been taken away while they shook hands.
-      if (!psk || !this.#accepts(psk)) return socket.terminate();
-      this.#track(socket, psk);
-      accept(new WsConnection(socket, caller as TLSSocket));
-    });
     return new Promise((resolve, reject) => {
       server.once("error", (error) => reject(cannotListen(at, error)));
       server.listen(at.port, at.address, () => {
@@ -121,6 +97,53 @@ export class WsTransport implements Transport {
         resolve((server.address() as { port: number }).port);
       });
     });
+  }
+
+  #enter(caller: Socket, upgrades: HttpsServer): void {
+    caller.on("error", () => {}); // Whoever waits for it hears of its end.
+    const shown = this.#door.enter(caller);
+    if (!shown) {
+      this.#crowded(caller);
+      return;
+    }
+    const end = endOf(caller);
+    this.#callers.add(caller);
+    this.#entered.set(end, shown);
+    caller.once("close", () => {
+      this.#callers.delete(caller);
+      this.#entered.delete(end);
+    });
+    upgrades.emit("connection", caller);
+  }
+
+  /** What makes WebSockets of connections. It listens to nothing itself. */
+  #makeUpgrades(accept: (connection: Connection) => void): HttpsServer {
+    const server = createHttpsServer(
+      {
+        minVersion: "TLSv1.3",
+        ciphers: CIPHERS,
+        // No session tickets: a secret that is taken away must stop working at once.
+        secureOptions: constants.SSL_OP_NO_TICKET,
+        handshakeTimeout: HANDSHAKE_WITHIN,
+        pskCallback: (caller, identity) => this.#recognise(caller as TLSSocket, identity),
+      },
+      (_, response) => response.writeHead(426, { connection: "close" }).end(),
+    );
+    server.on("tlsClientError", (error, socket) => this.#refused(error, socket));
+    const sockets = new WebSocketServer({
+      server,
+      perMessageDeflate: false,
+      maxPayload: MAX_MESSAGE_BYTES,
+    });
+    sockets.on("connection", (socket, { socket: caller }) => {
+      const psk = this.#named.get(caller);
+      // The secret may have been taken away while they shook hands.
+      if (!psk || !this.#accepts(psk)) return socket.terminate();
+      this.#entered.get(endOf(caller))?.();
+      this.#track(socket, psk);
+      accept(new WsConnection(socket, caller as TLSSocket));
+    });
+    return server;
   }
 
   dial(address: string, done: (result: Connection | WeftError) => void): void {
@@ -145,6 +168,7 @@ export class WsTransport implements Transport {
     });
     socket.once("open", () => {
       socket.off("close", failed);
+      this.#door.shown(stream!.remoteAddress);
       done(new WsConnection(socket, stream!));
     });
   }
@@ -188,12 +212,21 @@ export class WsTransport implements Transport {
   #refused(error: Error & { code?: string }, socket: TLSSocket): void {
     const code = error.code ?? "";
     if (!code.startsWith("ERR_SSL")) return;
-    const host = plainAddress(socket.remoteAddress);
+    this.#warn(socket, REFUSALS[code] ?? "it does not speak the mesh's TLS");
+  }
+
+  #crowded(caller: Socket): void {
+    const { rate, crowded } = this.refused;
+    this.#warn(caller, `it connects too often (${rate + crowded} connections ended so far)`);
+  }
+
+  /** Once a minute for each host. */
+  #warn(caller: Socket, why: string): void {
+    const host = plainAddress(caller.remoteAddress);
     const now = this.#parts.clock.elapsed();
     if (now - (this.#said.get(host) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN) return;
     if (this.#said.size >= MAX_SAID) this.#said.clear();
     this.#said.set(host, now);
-    const why = REFUSALS[code] ?? "it does not speak the mesh's TLS";
     this.#parts.log.warn(`refused ${host}: ${why}`);
   }
 }
@@ -294,6 +327,10 @@ const DIAL_ERRORS: { readonly [code: string]: string } = {
   ENOTFOUND: "the name is not known",
   EAI_AGAIN: "the name service does not answer",
 };
+
+/** Tells a connection from all others to this node. */
+const endOf = ({ remoteAddress, remotePort }: Socket): string =>
+  hostPort(remoteAddress ?? "", remotePort ?? 0);
 
 const plainAddress = (address: string | undefined): string =>
   (address ?? "unknown").replace(/^::ffff:/, "");

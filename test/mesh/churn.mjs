@@ -1,0 +1,36 @@
+/**
+ * A stranger that connects to a port again and again, for so long and no longer:
+ *
+ *   node churn.mjs PORT FIRST COUNT HELD MILLISECONDS [TEXT]
+ *
+ * From each of COUNT loopback addresses, 127.0.0.FIRST and those after it, it holds that many connections, and opens one anew when one
+ * has ended. It sends TEXT, if there is one. At the end it prints how many it opened.
+ */
+import { connect } from "node:net";
+
+const [port, first, count, held, ms] = process.argv.slice(2, 7).map(Number);
+const text = process.argv[7];
+const end = Date.now() + ms;
+const open = new Set();
+let opened = 0;
+
+function churn(localAddress) {
+  if (Date.now() >= end) return;
+  const socket = connect({ port, host: "127.0.0.1", localAddress });
+  open.add(socket);
+  opened++;
+  socket.on("error", () => {});
+  socket.on("connect", () => text && socket.write(text));
+  socket.on("close", () => {
+    open.delete(socket);
+    setImmediate(churn, localAddress);
+  });
+}
+
+for (let n = 0; n < count; n++) {
+  for (let i = 0; i < held; i++) churn(`127.0.0.${first + n}`);
+}
+setTimeout(() => {
+  for (const socket of open) socket.destroy();
+  console.log(opened);
+}, ms);
