@@ -13,6 +13,8 @@
  *            | copy 1: the same; one is searched, one is being filled   |
  *   FRAGMENTS+----------------------------------------------------------+
  *            | what was decided for datagrams that come in pieces       |
+ *   LIMITS   +----------------------------------------------------------+
+ *            | token buckets: how many ICMP errors may be sent           |
  *   PACKETS  +----------------------------------------------------------+
  *            | what the stages know of each packet of the batch         |
  *   RECEIVE  +----------------------------------------------------------+
@@ -66,9 +68,6 @@ export const OWN_VNI: usize = CONTROL + 32;
 export const OWN_ADDRESS: usize = CONTROL + 36;
 /** 16 bytes: the same for IPv6. */
 export const OWN_ADDRESS_6: usize = CONTROL + 80;
-/** f64: ICMP answers sent of late, a level that sinks with time, and when it was reckoned (CLOCK). */
-export const ANSWER_LEVEL: usize = CONTROL + 40;
-export const ANSWER_CLOCK: usize = CONTROL + 48;
 /** u32: after a pass, the messages of WIRE, their segments, the writes of DEVICE, and the ICMP answers. */
 export const WIRE_COUNT: usize = CONTROL + 56;
 export const SEGMENT_COUNT: usize = CONTROL + 60;
@@ -194,6 +193,18 @@ export const FRAGMENT_BITS: u32 = 10;
 
 const FRAGMENTS_END: usize = FRAGMENTS + (FRAGMENT_SIZE << FRAGMENT_BITS);
 
+// ----------------------------------------------------------------- limits
+
+/** Pairs of token buckets (assembly/tables/icmp-limit.ts): of all, by peer, by source. */
+export const LIMITS: usize = FRAGMENTS_END + GUARD;
+export const ICMP_BUCKET_SIZE: u32 = 16;
+export const ICMP_TOTALS: usize = LIMITS;
+export const ICMP_ORIGINS: usize = ICMP_TOTALS + 2 * ICMP_BUCKET_SIZE;
+export const ICMP_SOURCE_BITS: u32 = 12;
+export const ICMP_SOURCES: usize = ICMP_ORIGINS + MAX_PEERS * 2 * ICMP_BUCKET_SIZE;
+
+const LIMITS_END: usize = ICMP_SOURCES + ((2 * ICMP_BUCKET_SIZE) << ICMP_SOURCE_BITS);
+
 // ------------------------------------------------------------------ batch
 
 /** Reads from the device, or messages from the wire, in one batch. */
@@ -204,7 +215,7 @@ export const MAX_GATHERED: u32 = 128;
 /** Packets in one batch: what all messages together can hold. */
 export const MAX_PACKETS: u32 = BATCH * MAX_GATHERED;
 
-export const PACKETS: usize = FRAGMENTS_END + GUARD;
+export const PACKETS: usize = LIMITS_END + GUARD;
 export const PACKET_SIZE: u32 = 88;
 /** Where in a packet's record its verdict stands (assembly/packet.ts). */
 export const PACKET_VERDICT: u32 = 28;
@@ -304,8 +315,9 @@ export const MAX_SLICES: u32 = 64;
 export const OPEN_WRITES: usize = DEVICE_IOVECS + MAX_PACKETS * MAX_SLICES * IOVEC_SIZE;
 export const OPEN_BITS: u32 = 6;
 export const ANSWERS: usize = OPEN_WRITES + (1 << OPEN_BITS) * 4;
-/** As many as may be sent at once (assembly/stages/answer.ts). */
-export const MAX_ANSWERS: u32 = 100;
+/** ICMP errors a second, and at once: so many about the path MTU, and so many others. */
+export const ICMP_RATE: u32 = 1000;
+export const MAX_ANSWERS: u32 = 2 * ICMP_RATE;
 /** The headers of a tunnel and the 1280 bytes an ICMPv6 error may have (RFC 4443, 2.4), rounded up. */
 export const ANSWER_SIZE: u32 = 1344;
 
@@ -407,6 +419,7 @@ export const GUARD_7: usize = SLOTS_END;
 export const GUARD_8: usize = MAILBOX_END;
 export const GUARD_9: usize = FRAGMENTS_END;
 export const GUARD_10: usize = CAPTURE_END;
+export const GUARD_11: usize = LIMITS_END;
 
 // ------------------------------------------------------------------ places
 

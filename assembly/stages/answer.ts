@@ -1,13 +1,9 @@
 import { pushWrite } from "../device-list";
 import {
-  ANSWER_CLOCK,
   ANSWER_COUNT,
-  ANSWER_LEVEL,
   ANSWER_SIZE,
   ANSWERS,
-  CLOCK,
   ENCAP_SIZE,
-  MAX_ANSWERS,
   OWN_ADDRESS,
   OWN_ADDRESS_6,
   VIRTIO_SIZE,
@@ -23,6 +19,7 @@ import {
   TTL_EXCEEDED,
 } from "../reason";
 import { prependHeaders } from "../tables/flow";
+import { takeIcmpToken } from "../tables/icmp-limit";
 import { mtuFor } from "../tables/peer";
 import * as icmp from "../wire/icmp";
 import * as icmpv6 from "../wire/icmpv6";
@@ -39,16 +36,13 @@ const MAX_ERROR_6: u32 = 1280;
 /** Errors are sent with precedence "internetwork control" (RFC 1812, 4.3.2.5). */
 const TOS: u32 = 0xc0;
 const HOPS: u32 = 64;
-/** At most so many errors at once and RATE a second (RFC 1812, 4.3.2.8; RFC 4443, 2.4). */
-const BURST: f64 = MAX_ANSWERS;
-const RATE: f64 = 1000;
 
 /**
  * Tells the sender why its packet cannot go on, as a router does: on this host
  * or, if the packet came from the wire, through the tunnel it came from.
  */
 export function answer(p: Packet, reason: i32): i32 {
-  if (!isAnswerable(reason) || !mayAnswer(p) || !withinRate()) return reason;
+  if (!isAnswerable(reason) || !mayAnswer(p) || !takeIcmpToken(p, reason)) return reason;
   if (p.family == 4) answer4(p, reason);
   else answer6(p, reason);
   return reason | ANSWERED;
@@ -157,15 +151,4 @@ function mayAnswer(p: Packet): bool {
   }
   if (load<u64>(OWN_ADDRESS_6) == 0) return false;
   return p.protocol != ICMPV6 || (hasType && icmpv6.isAnswerable(p.ip + p.transport));
-}
-
-/** A leaky bucket: each answer raises the level, time lowers it. */
-function withinRate(): bool {
-  const now = load<f64>(CLOCK);
-  const leaked = ((now - load<f64>(ANSWER_CLOCK)) * RATE) / 1000;
-  const level = max<f64>(0, load<f64>(ANSWER_LEVEL) - leaked);
-  store<f64>(ANSWER_CLOCK, now);
-  const within = level + 1 <= BURST;
-  store<f64>(ANSWER_LEVEL, within ? level + 1 : level);
-  return within;
 }

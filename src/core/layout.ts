@@ -162,6 +162,8 @@ const NAMES = [
   "GUARD_8",
   "GUARD_9",
   "GUARD_10",
+  "GUARD_11",
+  "LIMITS",
   "FLOW_SET_BITS",
   "FLOW_SEED",
   "PICK_UP",

@@ -108,12 +108,15 @@ async function dataplane(): Promise<Dataplane> {
 describe("every packet, random ones,", () => {
   it("is captured once, with the verdict, the reason and the bytes that it had", async () => {
     const dp = await dataplane();
+    // One source has used up its answers, and time goes so slowly that it gets few more.
+    const [src, dst] = [OURS[4][1]!, THEIRS[4][0]!];
+    const denied = ipv4({ src, dst, payload: udp(src, dst, new Uint8Array(4), { dport: 53 }) });
+    for (let i = 0; i < 250; i++) dp.fromDevice(denied);
     const capture = dp.capture({ snaplen: 65_575 });
     const met = new Set<string>();
     let time = 0;
     for (let i = 0; i < PACKETS; i++) {
-      // So slowly that answers run out of their rate.
-      if (rnd() < 0.1) {
+      if (rnd() < 0.02) {
         dp.advance(1);
         time++;
       }

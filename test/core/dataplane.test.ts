@@ -141,10 +141,10 @@ describe("from the device", () => {
 
   it("answers at a bounded rate, and again when time has passed", () => {
     const verdicts = () =>
-      Array.from({ length: 150 }, () => dp.fromDevice(datagram(B, A, 0, { ttl: 1 })).verdict);
-    expect(verdicts().filter((v) => v === "answered")).toHaveLength(100);
+      Array.from({ length: 250 }, () => dp.fromDevice(datagram(B, A, 0, { ttl: 1 })).verdict);
+    expect(verdicts().filter((v) => v === "answered")).toHaveLength(200);
     dp.advance(50);
-    expect(verdicts().filter((v) => v === "answered")).toHaveLength(50);
+    expect(verdicts().filter((v) => v === "answered")).toHaveLength(10);
   });
 
   it.each<[string, Uint8Array]>([

@@ -266,6 +266,7 @@ describe("fuzz", () => {
       layout.GUARD_8,
       layout.GUARD_9,
       layout.GUARD_10,
+      layout.GUARD_11,
       layout.FLOWS + FLOWS * layout.FLOW_SIZE,
     ].map((at) => [at, at + layout.GUARD_SIZE]);
     guards.push([0, layout.CONTROL]);

@@ -255,11 +255,11 @@ describe("who is refused", () => {
 
   it("hears of it at the rate of all errors: the rest is counted by its reason", () => {
     setRules([], denyAll());
-    for (let sport = 1; sport <= 150; sport++)
+    for (let sport = 1; sport <= 250; sport++)
       into(packet({ src: hostOf(B), dst: hostOf(A), sport }));
     expect(host.counters().in).toMatchObject({
-      received: 150,
-      answered: 100,
+      received: 250,
+      answered: 200,
       dropped: { "denied-ingress": 50 },
     });
   });

@@ -182,6 +182,8 @@ describe("the map and the reasons", () => {
       layout.TABLES,
       layout.GUARD_2,
       layout.GUARD_9,
+      layout.LIMITS,
+      layout.GUARD_11,
       layout.PACKETS,
       layout.LENGTHS,
       layout.GUARD_3,

@@ -1,0 +1,67 @@
+/**
+ * How many ICMP errors are sent (RFC 1812, 4.3.2.8; RFC 4443, 2.4). An error takes a
+ * token of three buckets, or of none: of the source it goes to, of the origin of the
+ * packet (this host, or the peer that sent it), and of all together. Path MTU errors
+ * have buckets of their own, without which connections hang: others leave them alone.
+ *
+ * A source's bucket is chosen by a keyed hash and never emptied for another source:
+ * few sources share one, and who sends as many sources gains nothing.
+ */
+import {
+  FLOW_SEED,
+  ICMP_BUCKET_SIZE,
+  ICMP_ORIGINS,
+  ICMP_RATE,
+  ICMP_SOURCE_BITS,
+  ICMP_SOURCES,
+  ICMP_TOTALS,
+} from "../memory";
+import { Packet } from "../packet";
+import { TOO_BIG } from "../reason";
+import { hasToken, TokenBucket, takeToken } from "../token-bucket";
+import * as ipv4 from "../wire/ipv4";
+import * as ipv6 from "../wire/ipv6";
+
+/** A second, and at once. */
+const SOURCE_RATE: f64 = 200;
+const ORIGIN_RATE: f64 = 500;
+const RATE: f64 = ICMP_RATE;
+
+/** May this packet be answered by an error? Then that counts as sent. */
+export function takeIcmpToken(p: Packet, reason: i32): bool {
+  const isPathMtu = reason == TOO_BIG;
+  const source = bucketAt(ICMP_SOURCES, sourceHash(p), isPathMtu);
+  const origin = bucketAt(ICMP_ORIGINS, p.origin, isPathMtu);
+  const total = bucketAt(ICMP_TOTALS, 0, isPathMtu);
+  if (!hasToken(source, SOURCE_RATE) || !hasToken(origin, ORIGIN_RATE)) return false;
+  if (!hasToken(total, RATE)) return false;
+  takeToken(source);
+  takeToken(origin);
+  takeToken(total);
+  return true;
+}
+
+/** Buckets lie in pairs: path MTU errors, and all others. */
+function bucketAt(buckets: usize, i: u32, isPathMtu: bool): TokenBucket {
+  return changetype<TokenBucket>(buckets + (i * 2 + u32(isPathMtu)) * ICMP_BUCKET_SIZE);
+}
+
+/**
+ * Multiply-shift over the words of the source address (Dietzfelbinger 1996): any two
+ * addresses collide by chance alone for who does not know the secret multipliers.
+ */
+function sourceHash(p: Packet): u32 {
+  const at = p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
+  const words: u32 = p.family == 4 ? 1 : 4;
+  let h = secret(0);
+  for (let i: u32 = 0; i < words; i++) h += secret(i + 1) * load<u32>(at + i * 4);
+  return <u32>(h >> (64 - ICMP_SOURCE_BITS));
+}
+
+/** The i-th number that the seed makes (SplitMix64: Steele, Lea, Flood 2014). */
+function secret(i: u32): u64 {
+  let z = load<u64>(FLOW_SEED) + (i + 1) * 0x9e3779b97f4a7c15;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}

@@ -1,0 +1,31 @@
+/**
+ * A token bucket: a second refills it whole, and each use takes a token. Zeros are
+ * a full bucket.
+ *
+ *   0        8         16
+ *   +--------+---------+
+ *   | missing| updated |
+ *   +--------+---------+
+ */
+import { CLOCK } from "./memory";
+
+@unmanaged
+export class TokenBucket {
+  /** Tokens that a full bucket has and this one had not, when it was updated. */
+  missing: f64;
+  /** CLOCK at that time, milliseconds. */
+  updated: f64;
+}
+
+/** Is a token left, in a bucket of `rate` tokens that gains as many a second? */
+export function hasToken(bucket: TokenBucket, rate: f64): bool {
+  const now = load<f64>(CLOCK);
+  bucket.missing = max<f64>(0, bucket.missing - ((now - bucket.updated) * rate) / 1000);
+  bucket.updated = now;
+  return bucket.missing + 1 <= rate;
+}
+
+/** Only after `hasToken`. */
+export function takeToken(bucket: TokenBucket): void {
+  bucket.missing += 1;
+}
