@@ -7,6 +7,7 @@ import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
 import type { Log } from "./log.js";
 import type { Message } from "./message.js";
+import { SendQueues } from "./send-queues.js";
 import { BURST, RATE, type Role, Session, type SessionParts } from "./session.js";
 import type { Connection, ListenAddress, Transport } from "./transport.js";
 
@@ -23,7 +24,8 @@ const MAX_KNOWN = 1024;
 /** A session that lasted this long, in milliseconds, was worth dialling: the next wait is short again. */
 const WORTHWHILE = 10_000;
 
-export interface LinksParts extends Omit<SessionParts, "messages" | "bytes"> {
+export interface LinksParts
+  extends Omit<SessionParts, "messages" | "bytes" | "queues" | "isMember"> {
   readonly transport: Transport;
   readonly log: Log;
 }
@@ -90,6 +92,7 @@ export class Links {
   readonly #complaints: Budget;
   readonly #messages: Budgets;
   readonly #bytes: Budgets;
+  readonly #queues = new SendQueues();
   /** Whether a node is a member, by the last wish. */
   #isMember: (id: string) => boolean = () => false;
   #stopped = false;
@@ -240,7 +243,7 @@ export class Links {
     if (this.#sessions.size < MAX_SESSIONS) return true;
     for (const session of this.#sessions) {
       if (session.role === "dialer") continue;
-      if (session.hasPeer && this.#isMember(session.peer.id)) continue;
+      if (session.isMember) continue;
       session.close(CROWDED);
       return true;
     }
@@ -248,7 +251,13 @@ export class Links {
   }
 
   #session(connection: Connection, role: Role): Session {
-    const parts = { ...this.#parts, messages: this.#messages, bytes: this.#bytes };
+    const parts = {
+      ...this.#parts,
+      messages: this.#messages,
+      bytes: this.#bytes,
+      queues: this.#queues,
+      isMember: (id: string) => this.#isMember(id),
+    };
     const session = new Session(connection, role, parts, {
       opened: () => this.#opened(session),
       message: (_, message) => this.#events.message(session, message),

@@ -75,6 +75,7 @@ export class Policies {
   /** Signatures. */
   #refused: ReadonlySet<string> = new Set();
   #fetch: Fetch | undefined;
+  #encoded: { readonly policy: ClusterPolicy; readonly bytes: Buffer } | undefined;
   #cancel = () => {};
 
   /** @param found what the disk held */
@@ -157,11 +158,19 @@ export class Policies {
   // ---- giving
 
   #asked(session: Session, { digest, part }: MessageOf<"policy-ask">) {
-    const { seal, text } = this.#held ?? {};
-    if (seal?.digest !== digest || part >= partsOf(seal)) return;
+    const held = this.#held;
+    if (held?.seal.digest !== digest || part >= partsOf(held.seal)) return;
     if (!this.#served.parts.of(session.peer.id).spend(1)) return;
-    const bytes = Buffer.from(text!).subarray(part * PART_BYTES, (part + 1) * PART_BYTES);
+    const bytes = this.#bytesOf(held).subarray(part * PART_BYTES, (part + 1) * PART_BYTES);
     session.send({ type: "policy-part", digest, part, bytes: bytes.toString("base64") });
+  }
+
+  /** Encoding 4 MiB for each part that a peer asks for would cost milliseconds each time. */
+  #bytesOf(policy: ClusterPolicy): Buffer {
+    if (this.#encoded?.policy !== policy) {
+      this.#encoded = { policy, bytes: Buffer.from(policy.text) };
+    }
+    return this.#encoded.bytes;
   }
 
   // ---- getting

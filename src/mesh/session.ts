@@ -15,6 +15,7 @@ import {
   PROTOCOL,
   parseMessage,
 } from "./message.js";
+import type { Queue, SendQueues } from "./send-queues.js";
 import type { Connection } from "./transport.js";
 
 /** All in milliseconds. */
@@ -27,6 +28,8 @@ export const QUIET_AFTER = 3_000;
 export const MISSED_AFTER = 7_000;
 /** Who was quiet for so long is given up. */
 export const SILENCE = 15_000;
+/** Who has more bytes waiting for it is not told why the session ends: it would hear of it too late. */
+const MAX_UNSAID = 1024 * 1024;
 /** Messages and bytes a peer may send at once, and per second after that. */
 export const BURST = { messages: 2_000, bytes: 256 * MAX_MESSAGE_BYTES };
 export const RATE = { messages: 200, bytes: 16 * MAX_MESSAGE_BYTES };
@@ -39,6 +42,9 @@ export interface SessionParts {
   /** What each peer may still send, in this session and the next. */
   readonly messages: Budgets;
   readonly bytes: Budgets;
+  readonly queues: SendQueues;
+  /** Whether a node is a member. */
+  isMember(id: string): boolean;
 }
 
 export interface SessionEvents {
@@ -57,7 +63,7 @@ export interface Remote {
 
 export type Role = "dialer" | "listener";
 
-export class Session {
+export class Session implements Queue {
   readonly #connection: Connection;
   readonly #parts: SessionParts;
   readonly #events: SessionEvents;
@@ -100,6 +106,14 @@ export class Session {
     return this.#connection.remote;
   }
 
+  get queued(): number {
+    return this.#connection.queued;
+  }
+
+  get isMember(): boolean {
+    return this.#peer !== undefined && this.#parts.isMember(this.#peer.id);
+  }
+
   get isOpen(): boolean {
     return this.#state === "open";
   }
@@ -124,24 +138,39 @@ export class Session {
     this.#cancel = clock.after(HELLO_WITHIN, () =>
       this.#fail("SILENT", "the other end did not say who it is"),
     );
+    const { queues } = this.#parts;
+    queues.add(this);
     this.#connection.open({
       message: (text) => this.#received(text),
-      closed: () => this.#ended(),
+      closed: () => {
+        queues.remove(this);
+        this.#ended();
+      },
     });
     const signature = identity.sign(this.#helloText(this.role, identity.publicKey, instance));
     this.send({ type: "hello", protocol: PROTOCOL, key: identity.publicKey, instance, signature });
   }
 
   send(message: Message) {
-    if (this.#state !== "closed") this.#connection.send(JSON.stringify(message));
+    if (this.#state === "closed") return;
+    const text = JSON.stringify(message);
+    this.#connection.send(text);
+    this.#parts.queues.sent(text.length);
   }
 
   /** Says why, then closes. */
   close(reason: WeftError) {
     if (this.#state === "closed") return;
+    if (this.queued > MAX_UNSAID) return this.abort(reason);
     this.#reason ??= reason;
     this.send({ type: "bye", code: reason.code, reason: plain(reason.message) });
     this.#connection.close();
+    this.#ended();
+  }
+
+  abort(reason: WeftError) {
+    this.#reason ??= reason;
+    this.#connection.abort();
     this.#ended();
   }
 

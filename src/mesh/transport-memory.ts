@@ -118,6 +118,9 @@ class MemoryEnd implements Connection {
     this.#events = events;
   }
 
+  /** What is on its way is the network's. */
+  readonly queued = 0;
+
   send(text: string): void {
     if (!this.#closed) this.#toOther(() => this.other.#arrived(text));
   }
@@ -126,6 +129,10 @@ class MemoryEnd implements Connection {
     if (this.#closed) return;
     this.#end();
     this.#toOther(() => this.other.#end());
+  }
+
+  abort(): void {
+    this.close();
   }
 
   #arrived(text: string): void {

@@ -15,7 +15,9 @@ import { Door, HANDSHAKE_WITHIN, type Refusals } from "./door.js";
 import type { Log } from "./log.js";
 import { MAX_MESSAGE_BYTES } from "./message.js";
 import { type Psk, pskOf } from "./secret.js";
+import { PER_MESSAGE } from "./send-queues.js";
 import {
+  CLOSE_WITHIN,
   type Connection,
   type ConnectionEvents,
   hostPort,
@@ -26,11 +28,15 @@ import {
 const CIPHERS = "TLS_AES_128_GCM_SHA256:PSK";
 const EXPORTER = "EXPORTER-weft-mesh";
 /** Milliseconds. */
-const CLOSE_WITHIN = 1_000;
+const STOP_WITHIN = 1_000;
 /** Connections taken at once, handshakes included. */
 export const MAX_CONNECTIONS = 2048;
-/** Bytes that may wait for a peer that reads too slowly. */
-export const MAX_BACKLOG = 32 * 1024 * 1024;
+/** Of every WebSocket. The types do not know `closeTimeout` yet. */
+const SOCKET_OPTIONS = {
+  perMessageDeflate: false,
+  maxPayload: MAX_MESSAGE_BYTES,
+  closeTimeout: CLOSE_WITHIN,
+};
 /** A refused host is named in the log once in this many milliseconds. */
 const SAY_AGAIN = 60_000;
 const MAX_SAID = 1024;
@@ -132,8 +138,7 @@ export class WsTransport implements Transport {
     server.on("tlsClientError", (error, socket) => this.#refused(error, socket));
     const sockets = new WebSocketServer({
       server,
-      perMessageDeflate: false,
-      maxPayload: MAX_MESSAGE_BYTES,
+      ...SOCKET_OPTIONS,
     });
     sockets.on("connection", (socket, { socket: caller }) => {
       const psk = this.#named.get(caller);
@@ -155,8 +160,7 @@ export class WsTransport implements Transport {
       return stream;
     };
     const socket = new WebSocket(`wss://${address}/`, {
-      perMessageDeflate: false,
-      maxPayload: MAX_MESSAGE_BYTES,
+      ...SOCKET_OPTIONS,
       handshakeTimeout: HANDSHAKE_WITHIN,
       createConnection,
     });
@@ -200,7 +204,7 @@ export class WsTransport implements Transport {
 
   #closeSocket(socket: WebSocket): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.#parts.clock.after(CLOSE_WITHIN, () => socket.terminate());
+      const cancel = this.#parts.clock.after(STOP_WITHIN, () => socket.terminate());
       socket.once("close", () => {
         cancel();
         resolve();
@@ -255,6 +259,7 @@ class WsConnection implements Connection {
   readonly remote: string;
   readonly binding: Uint8Array;
   readonly #socket: WebSocket;
+  #queued = 0;
 
   constructor(socket: WebSocket, stream: TLSSocket) {
     this.#socket = socket;
@@ -269,13 +274,27 @@ class WsConnection implements Connection {
     this.#socket.once("close", () => events.closed());
   }
 
+  get queued(): number {
+    return this.#queued;
+  }
+
   send(text: string): void {
-    if (this.#socket.bufferedAmount > MAX_BACKLOG) this.#socket.terminate();
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(text);
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    const data = Buffer.from(text);
+    const bytes = data.length + PER_MESSAGE;
+    this.#queued += bytes;
+    // Called when the kernel has it: what the socket, TLS and ws hold until then is in `queued`.
+    this.#socket.send(data, { binary: false }, () => {
+      this.#queued -= bytes;
+    });
   }
 
   close(): void {
     this.#socket.close();
+  }
+
+  abort(): void {
+    this.#socket.terminate();
   }
 }
 

@@ -9,14 +9,21 @@ export interface Connection {
   /** Called once, at once. `closed` comes last, also after our own `close`. */
   open(events: ConnectionEvents): void;
   send(text: string): void;
-  /** Ends it, after what was sent is out. */
+  /** Bytes that were sent and are not out, `PER_MESSAGE` for each message included. */
+  readonly queued: number;
+  /** Ends it, after what was sent is out, or `CLOSE_WITHIN` milliseconds later. */
   close(): void;
+  /** Ends it at once. */
+  abort(): void;
 }
 
 export interface ConnectionEvents {
   message(text: string): void;
   closed(): void;
 }
+
+/** In milliseconds. */
+export const CLOSE_WITHIN = 5_000;
 
 export interface Transport {
   /**

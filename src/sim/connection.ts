@@ -48,6 +48,11 @@ export class Stream {
     this.#gaveUp = gaveUp;
   }
 
+  /** Bytes that have not got through. */
+  get queued(): number {
+    return this.#queue.reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
   send(length: number, arrived: () => void): void {
     const bytes = length + FRAMING;
     const last = this.#queue.length > 1 ? this.#queue.at(-1) : undefined;
@@ -141,10 +146,20 @@ export class End implements Connection {
     this.#stream.send(text.length, () => this.other.#arrived(text));
   }
 
+  get queued(): number {
+    return this.#stream.queued;
+  }
+
   close(): void {
     if (this.#isClosed) return;
     this.#end();
     this.hangUp();
+  }
+
+  abort(): void {
+    if (this.#isClosed) return;
+    this.#stream.drop();
+    this.close();
   }
 
   /** The other end hears that this one is closed, after all that was sent before. */

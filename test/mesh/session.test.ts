@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import { Budgets } from "../../src/mesh/budgets.js";
 import { MAX_MESSAGE_BYTES, type Message, parseMessage } from "../../src/mesh/message.js";
+import { SendQueues } from "../../src/mesh/send-queues.js";
 import {
   BURST,
   HELLO_WITHIN,
@@ -45,6 +46,8 @@ const start = async () => {
         instance: INSTANCE,
         messages: new Budgets(clock, { burst: BURST.messages, rate: RATE.messages }),
         bytes: new Budgets(clock, { burst: BURST.bytes, rate: RATE.bytes }),
+        queues: new SendQueues(),
+        isMember: () => false,
       },
       {
         opened: () => {

@@ -1,0 +1,159 @@
+/** Peers that have the secret, ask for much, and read nothing. */
+import type { Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import { afterEach, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import type { WeftError } from "../../src/error.js";
+import { Identity } from "../../src/mesh/identity.js";
+import { PROTOCOL } from "../../src/mesh/message.js";
+import { pskOf } from "../../src/mesh/secret.js";
+import {
+  CHECK_EVERY,
+  MAX_QUEUED,
+  PER_MESSAGE,
+  type Queue,
+  SendQueues,
+} from "../../src/mesh/send-queues.js";
+import { node, SECRET, sees, stopAll, until } from "./nodes.js";
+
+const STRANGERS = 60;
+const MIB = 1024 * 1024;
+
+afterEach(stopAll);
+
+/** Says hello as an identity made up for this, asks for all parts of a policy, and reads no more. */
+async function slowReader(port: number, digest: string): Promise<WebSocket> {
+  const { identity: name, key: psk } = pskOf(SECRET);
+  let stream: TLSSocket | undefined;
+  const createConnection = (): Socket => {
+    stream = connectTls({
+      host: "127.0.0.1",
+      port,
+      minVersion: "TLSv1.3",
+      ciphers: "TLS_AES_128_GCM_SHA256:PSK",
+      pskCallback: () => ({ identity: name, psk }),
+      checkServerIdentity: () => undefined,
+    });
+    return stream;
+  };
+  const socket = new WebSocket(`wss://127.0.0.1:${port}`, { createConnection });
+  socket.on("error", () => {});
+  await new Promise((resolve) => socket.once("open", resolve));
+  const identity = Identity.generate();
+  const instance = "66".repeat(16);
+  const binding = stream!.exportKeyingMaterial(32, "EXPORTER-weft-mesh", Buffer.alloc(0));
+  const { publicKey } = identity;
+  const proof = ["dialer", publicKey, instance, binding.toString("hex")].join("\n");
+  const say = (message: object) => socket.send(JSON.stringify(message));
+  const signature = identity.sign(`weft hello ${PROTOCOL}\n${proof}`);
+  say({ type: "hello", protocol: PROTOCOL, key: publicKey, instance, signature });
+  socket.pause();
+  for (let part = 0; part < 88; part++) say({ type: "policy-ask", digest, part });
+  return socket;
+}
+
+/** A policy of almost the greatest length, and what it says. */
+const policy = (name: string) =>
+  JSON.stringify({ policies: [{ name, applies: ["10.244.0.0/16"], ingress: [] }] }).padEnd(
+    3.9 * MIB,
+  );
+
+describe("peers that made up their identities and read nothing", () => {
+  it("hold no more than the bound in memory, and a member's session lives", async () => {
+    const a = await node("a");
+    await until(() => a.mesh.self().leases.length > 0);
+    const { digest } = a.mesh.applyPolicy(policy("first")).seal;
+    const b = await node("b", { joins: [a] });
+    await until(() => sees(a, "b") && sees(b, "a"));
+    await until(() => b.mesh.policy()?.seal.digest === digest);
+    const before = process.memoryUsage().rss;
+    let most = before;
+    const watch = setInterval(() => {
+      most = Math.max(most, process.memoryUsage().rss);
+    }, 20);
+
+    const readers = await Promise.all(
+      Array.from({ length: STRANGERS }, () => slowReader(a.port, digest)),
+    );
+    // What the kernel's buffers do not take waits here: some 4 MiB for each.
+    await sleep(4_000);
+    clearInterval(watch);
+    const slow = a.said.filter((line) => line.includes("the other end reads too slowly"));
+    expect(slow.length).toBeGreaterThan(0);
+    expect((most - before) / MIB).toBeLessThan(250);
+
+    const second = a.mesh.applyPolicy(policy("second")).seal.digest;
+    await until(() => b.mesh.policy()?.seal.digest === second);
+    expect(sees(a, "b")).toBe(true);
+    expect(b.said.filter((line) => line.includes("session with a ended"))).toEqual([]);
+    for (const reader of readers) reader.terminate();
+  }, 60_000);
+});
+
+describe("of the queues", () => {
+  class Waiting implements Queue {
+    ended: WeftError | undefined;
+    constructor(
+      readonly queues: SendQueues,
+      readonly isMember: boolean,
+      public queued = 0,
+    ) {
+      queues.add(this);
+    }
+    abort(reason: WeftError): void {
+      this.ended = reason;
+      this.queues.remove(this);
+    }
+  }
+  const queues = () => {
+    const all = new SendQueues();
+    const make = (bytes: number, isMember = false) => new Waiting(all, isMember, bytes);
+    return { all, make, look: () => all.sent(CHECK_EVERY) };
+  };
+
+  it("the longest of strangers end, until all of theirs are within their bound", () => {
+    const { make, look } = queues();
+    const member = make(MAX_QUEUED.one, true);
+    const strangers = [5, 4, 3, 2, 1, 3, 2].map((mib) => make(mib * MIB));
+    look();
+    expect(strangers.map(({ ended }) => ended?.code)).toEqual([
+      "SLOW",
+      ...Array(6).fill(undefined),
+    ]);
+    expect(member.ended).toBeUndefined();
+  });
+
+  it("the longest of all end when all together are too long, a member's too", () => {
+    const { make, look } = queues();
+    const members = [10, 15, 12, 11, 14, 8].map((mib) => make(mib * MIB, true));
+    const stranger = make(MIB);
+    look();
+    expect(members.map(({ ended }) => ended !== undefined)).toEqual([
+      false,
+      true,
+      false,
+      false,
+      false,
+      false,
+    ]);
+    expect(stranger.ended).toBeUndefined();
+  });
+
+  it("one that is too long ends by itself", () => {
+    const { make, look } = queues();
+    const [long, other] = [make(MAX_QUEUED.one + 1, true), make(MAX_QUEUED.one, true)];
+    look();
+    expect(long.ended?.message).toMatch(/reads too slowly: 16777217 bytes wait for it/);
+    expect(other.ended).toBeUndefined();
+  });
+
+  it("nothing is looked at before so much was sent, however short the messages are", () => {
+    const { all, make } = queues();
+    const long = make(MAX_QUEUED.one + 1);
+    for (let n = 1; n < CHECK_EVERY / PER_MESSAGE; n++) all.sent(0);
+    expect(long.ended).toBeUndefined();
+    all.sent(0);
+    expect(long.ended?.code).toBe("SLOW");
+  });
+});
