@@ -46,6 +46,7 @@ export class Agent {
   readonly #log: Logger;
   readonly #undo: Undo[] = [];
   #fail!: (error: WeftError) => void;
+  #hasFailed = false;
   #starting: Promise<void> = Promise.resolve();
   #running!: Running;
   #follower: Follower | undefined;
@@ -55,7 +56,10 @@ export class Agent {
     this.#config = config;
     this.#log = log;
     this.failed = new Promise((resolve) => {
-      this.#fail = resolve;
+      this.#fail = (error) => {
+        this.#hasFailed = true;
+        resolve(error);
+      };
     });
   }
 
@@ -118,6 +122,8 @@ export class Agent {
 
     const follower = new Follower(running, this.#fail);
     this.#follower = follower;
+    // An agent that fails leaves the overlay unreachable, as one that is killed does.
+    this.#undo.push(() => (this.#hasFailed ? undefined : follower.openRoutes()));
     this.#undo.push(() => follower.remove());
     const control = new AgentControl(running, follower);
     mesh.on("change", () => follower.follow());

@@ -20,6 +20,7 @@ import { underlayOutside } from "./config.js";
 import { setProfile } from "./core/flows.js";
 import { ownMistake, WeftError } from "./error.js";
 import { Link } from "./host/link.js";
+import { UnreachableRoutes } from "./host/unreachable.js";
 import { Enforcer } from "./policy/enforcer.js";
 import type { Members } from "./policy/resolver.js";
 import type { Running } from "./running.js";
@@ -29,6 +30,7 @@ export class Follower {
   readonly book: Book;
   readonly enforcer = new Enforcer();
   readonly #running: Running;
+  readonly #unreachable: UnreachableRoutes;
   #link: Link | undefined;
   #trouble: readonly string[] = [];
   #applying: Promise<void> = Promise.resolve();
@@ -43,6 +45,7 @@ export class Follower {
   ) {
     this.#running = running;
     this.book = new Book(running.config.staticPeers);
+    this.#unreachable = new UnreachableRoutes(running.config.port);
   }
 
   /** Why not all is as the mesh says: one sentence each. */
@@ -98,6 +101,11 @@ export class Follower {
     this.#link = undefined;
   }
 
+  /** From now on packets for the overlay go where any others go, which may be the default route. */
+  async openRoutes(): Promise<void> {
+    await this.#unreachable.remove();
+  }
+
   async #followNow(): Promise<void> {
     const { problem } = this.#running.watch;
     const trouble = problem ? [problem] : [];
@@ -117,6 +125,7 @@ export class Follower {
     trouble.push(...this.book.trouble, ...this.#publish());
     this.book.shown();
     trouble.push(...((await this.#link?.setRoutes(this.#beyondTheNetwork())) ?? []));
+    trouble.push(...(await this.#closeRoutes()));
   }
 
   /** Peers and policy in one swap: no packet of a peer is seen before the rules about it are there. */
@@ -148,10 +157,23 @@ export class Follower {
 
     for (const address of addresses) publisher.setAddress(address);
     const link = new Link({ device: config.tun, addresses, mtu, network });
+    for (const warning of await this.#closeRoutes()) log.warn(warning);
     for (const warning of await link.configure()) log.warn(warning);
     this.#link = link;
     const all = addresses.map(formatAddress).join(" and ");
     log.info(`this node is ${all} on ${config.tun}, MTU ${mtu}`);
+  }
+
+  /**
+   * What is routed to the device is unreachable where the device is gone. Before the
+   * network is known, what an earlier agent left stays.
+   */
+  async #closeRoutes(): Promise<string[]> {
+    const network = this.#network();
+    if (network.length === 0) return [];
+    const families = network.map(({ family }) => family);
+    const routed = this.#beyondTheNetwork().filter(({ family }) => families.includes(family));
+    return await this.#unreachable.set([...network, ...routed]);
   }
 
   /** Subnets of static peers that the route to the cluster network does not cover. */

@@ -144,7 +144,7 @@ export class Link {
 }
 
 /** `ip` leaves out the length of a single address, and calls a whole family "default". */
-function inFull(family: Family, dst: string): string {
+export function inFull(family: Family, dst: string): string {
   if (dst === "default") return family === 4 ? "0.0.0.0/0" : "::/0";
   return formatPrefix(parsePrefix(dst.includes("/") ? dst : `${dst}/${bits(family)}`));
 }
