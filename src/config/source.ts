@@ -68,7 +68,7 @@ function load(file: string): string {
   } catch (error) {
     throw bad(
       `the configuration file ${printable(file)} ${whyUnreadable(error, MAX_CONFIG_FILE)}`,
-      "give the path of a readable YAML file of weft's settings with --config",
+      "give the path of a readable YAML file with --config",
     );
   }
 }

@@ -11,9 +11,12 @@ export interface Question {
   readonly url: string;
   readonly host: string | undefined;
   readonly origin: string | undefined;
+  /** Who made a browser send it: `Sec-Fetch-Site`. */
+  readonly site: string | undefined;
   /** It came through the control socket, which not every user of the host may open. */
   readonly trusted: boolean;
-  readonly body: string;
+  /** Reads the body, of at most so many bytes. What is refused without it is not read. */
+  body(most: number): Promise<string>;
 }
 
 export interface Answer {
@@ -32,11 +35,15 @@ export type Reading = (typeof READINGS)[number];
 /** `localhost`, `127.x.y.z` or `[::1]`, with or without a port. */
 const LOCAL_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
 
+/** No browser, an address that a person typed, or a page of this interface itself. */
+const OWN_SITE: ReadonlySet<string | undefined> = new Set([undefined, "none", "same-origin"]);
+
 export async function answer(view: Control, question: Question): Promise<Answer> {
-  const { method, url, host, origin, trusted } = question;
+  const { method, url, host, origin, site, trusted } = question;
   // A page in this host's browser can make it send requests here. They carry an
-  // Origin, or, when a name was rebound to a loopback address, a foreign Host.
-  if (origin !== undefined) return refuse(403, "web pages may not use this interface");
+  // Origin, or, when a name was rebound to a loopback address, a foreign Host; an image has neither.
+  if (origin !== undefined || !OWN_SITE.has(site))
+    return refuse(403, "web pages may not use this interface");
   if (!LOCAL_HOST.test(host ?? "")) return refuse(403, "the Host header must be localhost");
 
   const [path = "", query] = url.split("?", 2);
@@ -47,6 +54,7 @@ export async function answer(view: Control, question: Question): Promise<Answer>
     return refuse(404, `there is: ${READINGS.map((name) => `/v1/${name}`).join(", ")}, /metrics`);
   }
   if (method !== "GET") return { ...refuse(405, "this interface answers GET only"), allow: "GET" };
+  await question.body(0);
   return reading
     ? json(200, view[reading]())
     : { status: 200, type: METRICS_TYPE, body: metrics(view) };
@@ -54,17 +62,18 @@ export async function answer(view: Control, question: Question): Promise<Answer>
 
 async function act(
   view: Control,
-  control: (typeof CONTROLS)[string],
+  { body: most = 0, ...acts }: (typeof CONTROLS)[string],
   { method, body }: Question,
   query: URLSearchParams,
 ): Promise<Answer> {
-  const asked = method === "GET" || method === "POST" ? control[method] : undefined;
+  const asked = method === "GET" || method === "POST" ? acts[method] : undefined;
   if (!asked) {
-    const allow = Object.keys(control).join(", ");
+    const allow = Object.keys(acts).join(", ");
     return { ...refuse(405, `this path takes ${allow} only`), allow };
   }
+  const sent = await body(method === "POST" ? most : 0);
   try {
-    const given = await asked(view, query, body);
+    const given = await asked(view, query, sent);
     return given instanceof Readable ? lines(given) : json(200, given);
   } catch (error) {
     if (!(error instanceof WeftError)) throw error;

@@ -11,7 +11,15 @@ import type { Control, FlowRow } from "./view.js";
 /** What it gives, or a promise of that. */
 type Act = (control: Control, query: URLSearchParams, body: string) => unknown;
 
-export const CONTROLS: Readonly<Record<string, Readonly<{ GET?: Act; POST?: Act }>>> = {
+/** The longest policy, where each character takes two bytes. */
+const MAX_POLICY_BODY = 8 * 1024 * 1024;
+/** A packet of 9,216 bytes in hex, and what is said of it. */
+const MAX_EXPLAIN_BODY = 64 * 1024;
+
+/** A path, what it does, and how many bytes a body that is posted there may have: 0 if nothing is said. */
+export const CONTROLS: Readonly<
+  Record<string, Readonly<{ GET?: Act; POST?: Act; body?: number }>>
+> = {
   "/v1/forget": {
     POST: (control, query) => {
       const certain = query.get("certain") === "true";
@@ -19,6 +27,7 @@ export const CONTROLS: Readonly<Record<string, Readonly<{ GET?: Act; POST?: Act 
     },
   },
   "/v1/policy": {
+    body: MAX_POLICY_BODY,
     GET: (control) => control.policy(),
     POST: (control, query, body) =>
       control.applyPolicy(body, {
@@ -36,6 +45,7 @@ export const CONTROLS: Readonly<Record<string, Readonly<{ GET?: Act; POST?: Act 
     GET: (control, query) => new CaptureLines(control.capture(captureOptions(query))),
   },
   "/v1/explain": {
+    body: MAX_EXPLAIN_BODY,
     POST: (control, query, body) =>
       control.explain(readQuestion(body), { here: query.get("here") === "true" }),
   },

@@ -1,20 +1,27 @@
 /** Serves the API on the control socket and, when asked to, on a loopback address. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { ListenOptions } from "node:net";
+import type { ListenOptions, Socket } from "node:net";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Endpoint, formatAddress, formatEndpoint } from "../address.js";
+import { systemClock } from "../clock.js";
 import { WeftError } from "../error.js";
 import { makeDirectory } from "../host/directory.js";
 import { clearSocket } from "../host/socket.js";
+import { Budget } from "../mesh/budget.js";
 import { type Answer, answer, type Question, refuse } from "./api.js";
+import { Bodies, BodyRefused } from "./bodies.js";
 import type { Control } from "./view.js";
 
-const MAX_CONNECTIONS = 64;
+/** Of each listener. The oldest gives way, unless it is a capture, of which there is one. */
+export const MAX_CONNECTIONS = 64;
 const MAX_HEADER_BYTES = 8 * 1024;
-/** The longest policy, where each character takes two bytes. */
-const MAX_BODY_BYTES = 8 * 1024 * 1024;
-const REQUEST_TIMEOUT_MS = 5_000;
+/** All in milliseconds: until a request is read whole, how often that is looked at, and for how long an answer waits for its reader. */
+const REQUEST_WITHIN = 5_000;
+const CHECK_EVERY = 1_000;
+const IDLE = 10_000;
+/** Requests on the loopback address, where every user of the host can send some. */
+export const LOOPBACK_RATE = { burst: 128, rate: 32 };
 /** What mode 0660 leaves out: everything for others, and execution. */
 const SOCKET_UMASK = 0o117;
 const DIRECTORY_MODE = 0o755;
@@ -27,6 +34,8 @@ export interface ControlOptions {
 
 export class ControlServer {
   readonly #servers: Server[] = [];
+  readonly #bodies = new Bodies();
+  readonly #loopback = new Budget(systemClock, LOOPBACK_RATE.burst, LOOPBACK_RATE.rate);
   #removeDirectory = () => {};
 
   constructor(
@@ -67,14 +76,27 @@ export class ControlServer {
   }
 
   async #listen(where: ListenOptions, what: string): Promise<void> {
-    const server = createServer(
-      { maxHeaderSize: MAX_HEADER_BYTES, requestTimeout: REQUEST_TIMEOUT_MS },
-      (request, response) => {
-        // A request that breaks off has nobody left to answer.
-        this.#respond(request, response, "path" in where).catch(() => response.destroy());
-      },
-    );
-    server.maxConnections = MAX_CONNECTIONS;
+    const connections = new Set<Socket>();
+    const respond = (request: IncomingMessage, response: ServerResponse) => {
+      // A request that breaks off has nobody left to answer.
+      this.#respond(request, response, { trusted: "path" in where, connections }).catch(() =>
+        response.destroy(),
+      );
+    };
+    const server = createServer({
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: REQUEST_WITHIN,
+      requestTimeout: REQUEST_WITHIN,
+      connectionsCheckingInterval: CHECK_EVERY,
+    });
+    server.timeout = IDLE;
+    server.on("request", respond).on("checkContinue", respond);
+    server.on("connection", (socket) => {
+      connections.add(socket);
+      socket.once("close", () => connections.delete(socket));
+      const [oldest] = connections;
+      if (connections.size > MAX_CONNECTIONS) oldest!.destroy();
+    });
     await new Promise<void>((resolve, reject) => {
       server.on("error", (error: NodeJS.ErrnoException) => reject(cannotListen(what, error)));
       // The socket is made inside listen(): with the umask set, it is never open to others.
@@ -88,23 +110,30 @@ export class ControlServer {
   async #respond(
     request: IncomingMessage,
     response: ServerResponse,
-    trusted: boolean,
+    { trusted, connections }: { trusted: boolean; connections: Set<Socket> },
   ): Promise<void> {
-    const { method = "", url = "", headers } = request;
-    const { host, origin } = headers;
-    const body = await read(request);
+    const { method = "", url = "", headers, socket } = request;
+    const { host, origin, expect } = headers;
+    const body = (most: number): Promise<string> => {
+      if (expect !== undefined && most > 0) response.writeContinue();
+      return this.#bodies.read(request, most);
+    };
+    const site = headers["sec-fetch-site"]?.toString();
     const answered =
-      body === undefined
-        ? refuse(413, `the body is longer than ${MAX_BODY_BYTES} bytes`)
-        : await this.#answer({ method, url, host, origin, trusted, body });
+      trusted || this.#loopback.spend(1)
+        ? await this.#answer({ method, url, host, origin, site, trusted, body })
+        : refuse(429, `more than ${LOOPBACK_RATE.rate} requests a second`);
     response.writeHead(answered.status, {
       "content-type": answered.type,
       "cache-control": "no-store",
       "x-content-type-options": "nosniff",
       ...(answered.allow && { allow: answered.allow }),
-      ...(body === undefined && { connection: "close" }),
+      // What has not been read of the body is never read.
+      ...(!request.complete && { connection: "close" }),
     });
     if (typeof answered.body === "string") return void response.end(answered.body);
+    connections.delete(socket);
+    socket.setTimeout(0);
     response.flushHeaders();
     await pipeline(answered.body, response);
   }
@@ -114,21 +143,10 @@ export class ControlServer {
     try {
       return await answer(this.view, question);
     } catch (error) {
+      if (error instanceof BodyRefused) return refuse(error.status, error.message);
       return refuse(500, String(error));
     }
   }
-}
-
-/** Nothing when it is too long. */
-async function read(request: IncomingMessage): Promise<string | undefined> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request) {
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString();
 }
 
 const close = (server: Server): Promise<void> =>
