@@ -40,7 +40,7 @@
  * Guard bands lie between the regions; nothing ever writes them.
  */
 
-import { ACL_SIZE } from "./tables/acl";
+import { ACL_MAX_RULES, ACL_SIZE } from "./tables/acl";
 import { LPM4_SIZE, LPM6_SIZE } from "./tables/lpm";
 
 const PAGE: usize = 65536;
@@ -231,7 +231,13 @@ export const FOUND: usize = KEY_PACKETS6 + MAX_VECTOR * 4;
 /** u32 for each slot: the bytes read from the device into it, virtio-net header included. */
 export const LENGTHS: usize = FOUND + MAX_VECTOR * 4;
 
-const PACKETS_END: usize = LENGTHS + BATCH * 4;
+/** u32 each: how many rules that only count the packet under way met so far, and their numbers. */
+export const MET_COUNT: usize = LENGTHS + BATCH * 4;
+export const MET_RULES: usize = MET_COUNT + 4;
+/** Every rule of both directions. */
+export const MAX_MET_RULES: u32 = 2 * ACL_MAX_RULES;
+
+const PACKETS_END: usize = MET_RULES + MAX_MET_RULES * 4;
 
 /** struct mmsghdr of Linux on 64-bit hosts: msghdr (56), msg_len (4), padding (4). */
 export const MMSGHDR_SIZE: u32 = 64;

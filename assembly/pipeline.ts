@@ -54,7 +54,7 @@ import { relay } from "./stages/relay";
 import { route } from "./stages/route";
 import { follow, meet, refuse, track, trackRelayed } from "./stages/track";
 import { deliverWhole, isWhole } from "./stages/whole";
-import { passRule, recall } from "./tables/flow";
+import { recall } from "./tables/flow";
 import { THIS_NODE } from "./tables/peer";
 import { lookupDestinations, lookupSources } from "./tables/route";
 import {
@@ -127,7 +127,7 @@ function recallAll(from: u32, to: u32, direction: u32): void {
 }
 
 function toWire(p: Packet): i32 {
-  let r = step(MEET, p, p.flow ? passRule(p) : meet(p, OUT));
+  let r = step(MEET, p, p.flow ? 0 : meet(p, OUT));
   if (r) return r;
   r = step(POLICE, p, p.flow ? 0 : policeOut(p));
   if (r) return refuse(p, OUT, r);
@@ -221,7 +221,7 @@ function fromPeer(p: Packet): i32 {
 }
 
 function toDevice(p: Packet): i32 {
-  let r = step(MEET, p, p.flow ? passRule(p) : meet(p, IN));
+  let r = step(MEET, p, p.flow ? 0 : meet(p, IN));
   if (r) return r;
   r = step(POLICE, p, p.flow ? 0 : policeIn(p));
   if (r) return step(ANSWER, p, answer(p, refuse(p, IN, r)));

@@ -91,7 +91,7 @@ function shakeHands(): void {
   exports.settle(layout.IN);
   fillWith((there) => segment(OURS, there, { flags: ACK, ...NEXT }));
   runOut();
-  const states = readFlows(core).filter(({ state }) => state === "established");
+  const states = readFlows(core, (number) => number).filter(({ state }) => state === "established");
   if (states.length !== layout.BATCH) throw new Error(`${states.length} are established`);
 }
 

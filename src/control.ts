@@ -123,11 +123,11 @@ export class AgentControl implements Control {
   }
 
   flows(): FlowRow[] {
+    const { core, publisher } = this.#running;
     const { places } = this.#follower.enforcer.rules;
-    return readFlows(this.#running.core).map(({ rule, ...flow }) => {
-      const place = rule === undefined ? undefined : places.get(rule);
-      return { ...flow, rule: place ? nameOf(place) : null };
-    });
+    return readFlows(core, (number, generation) =>
+      publisher.isSameRule(number, generation) ? places.get(number) : undefined,
+    ).map(({ rule, ...flow }) => ({ ...flow, rule: rule ? nameOf(rule) : null }));
   }
 
   async explain(question: Question, { here }: { readonly here: boolean }): Promise<Explained> {

@@ -18,7 +18,13 @@ import {
   type RuleTraffic,
   readCounters,
 } from "./core/counters.js";
-import { checkFlows, DEFAULT_FLOWS, type FlowView, readFlows, setProfile } from "./core/flows.js";
+import {
+  type FlowView as CoreFlowView,
+  checkFlows,
+  DEFAULT_FLOWS,
+  readFlows,
+  setProfile,
+} from "./core/flows.js";
 import { Core } from "./core/instance.js";
 import { type Outcome, Passage } from "./core/passage.js";
 import { Publisher } from "./core/publish.js";
@@ -54,7 +60,10 @@ export interface DataplaneOptions {
   pickUp?: boolean;
 }
 
-/** What a rule of the policy met, and where it stands. */
+/** A connection; its rule as `counters().rules` has it. */
+export type FlowView = CoreFlowView<Place>;
+
+/** What a rule of the policy decided or saw, and where it stands. */
 export type RuleCounter = Place & RuleTraffic;
 
 export interface DataplaneCounters extends Counters {
@@ -188,9 +197,11 @@ export class Dataplane {
     return this.#publisher.active();
   }
 
-  /** The connections that live. */
+  /** The connections that live, and where the rule stands that allowed each. */
   flows(): FlowView[] {
-    return readFlows(this.#core);
+    return readFlows(this.#core, (number, generation) =>
+      this.#publisher.isSameRule(number, generation) ? this.#rules.places.get(number) : undefined,
+    );
   }
 
   /** Lets time pass. */

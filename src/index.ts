@@ -7,13 +7,14 @@ export type {
   PeerTraffic,
   RuleTraffic,
 } from "./core/counters.js";
-export type { FlowState, FlowView } from "./core/flows.js";
+export type { FlowState } from "./core/flows.js";
 export type { Outcome, Verdict } from "./core/passage.js";
 export { explainReason, type Reason } from "./core/reasons.js";
 export {
   Dataplane,
   type DataplaneCounters,
   type DataplaneOptions,
+  type FlowView,
   type RuleCounter,
 } from "./dataplane.js";
 export { WeftError } from "./error.js";

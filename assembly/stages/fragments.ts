@@ -29,7 +29,7 @@ export function meetFragment(p: Packet, direction: u32): i32 {
   if (!datagram || !isCurrentDatagram(datagram)) return 0;
   p.rule = datagram.rule;
   p.allowed = u32(datagram.verdict == 0);
-  if (datagram.verdict && p.rule) countRule(p.rule, p.length);
+  if (datagram.verdict) countRule(p);
   return datagram.verdict;
 }
 

@@ -20,7 +20,7 @@ import {
 import { directionOf, ECHO_TYPE_SHIFT, Flow, flowAddresses, protocolOf } from "../tables/flow";
 import { lookup4, lookup6 } from "../tables/lpm";
 import { THIS_NODE } from "../tables/peer";
-import { countRule } from "../tables/rule";
+import { meetRule } from "../tables/rule";
 import { stepRule } from "../trace";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
@@ -74,7 +74,7 @@ function needsFirst(p: Packet, direction: u32): bool {
   return concernsAny(acl, direction, near, far, p.family == 4 ? p.protocol : ANY_PROTOCOL);
 }
 
-/** What the first rule that decides says: 0 if there is none, RULE_ALLOW or RULE_DENY. Every rule met counts it. */
+/** What the first rule that decides says: 0 if there is none, RULE_ALLOW or RULE_DENY. Notes every rule it met. */
 function judge(p: Packet, direction: u32): u32 {
   return judgeHeader(p, direction, p.protocol, addressesOf(p), portsOf(p));
 }
@@ -90,12 +90,12 @@ function judgeHeader(p: Packet, direction: u32, protocol: u32, addresses: usize,
     if (bit == ACL_MAX_RULES) return 0;
     const rule = ruleAt(acl, direction, bit);
     const action = rule >> RULE_ACTION_SHIFT;
-    countRule(rule & RULE_NUMBER, p.length);
     stepRule(p, rule, (direction << ACL_RULE_BITS) | bit, near, far, protocol, ports);
     if (action == RULE_ALLOW || action == RULE_DENY) {
       p.rule = rule & RULE_NUMBER;
       return action;
     }
+    meetRule(rule & RULE_NUMBER);
     bit = nextAfter(acl, direction, bit);
   }
 }

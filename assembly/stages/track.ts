@@ -14,7 +14,6 @@ import {
   OTHER_NEW,
   open,
   openRelayed,
-  passRule,
   pointAt,
   RELAYED,
   refresh,
@@ -22,10 +21,10 @@ import {
   seek,
   setState,
   TIME_WAIT,
-  takeRule,
   UDP_NEW,
 } from "../tables/flow";
 import { FIRST_PEER } from "../tables/peer";
+import { countRule, countRules, meetNone } from "../tables/rule";
 import { advance, isMiddle, isSyn, loosen, openTcp } from "../tcp-state";
 import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
 import { flowOfDatagram, meetFragment, noteFirst } from "./fragments";
@@ -38,6 +37,7 @@ import { related } from "./related";
  * passes as that does; if the rules changed since, they are asked about that.
  */
 export function meet(p: Packet, direction: u32): i32 {
+  meetNone();
   if (isFragment(p)) {
     const r = meetFragment(p, direction);
     if (r) return r;
@@ -62,7 +62,6 @@ function meetFlow(p: Packet, direction: u32): void {
   }
   if (isCurrent(flow)) {
     pointAt(p, flow);
-    passRule(p);
     return;
   }
   p.record = changetype<usize>(flow);
@@ -78,7 +77,7 @@ function belong(p: Packet, flow: Flow): void {
   if (!flow || flow.state == RELAYED) return;
   if (isAllowed(flow)) {
     p.allowed = 1;
-    takeRule(p, flow);
+    p.rule = flow.rule;
   } else {
     p.connection = changetype<usize>(firstOf(flow));
   }
@@ -88,22 +87,38 @@ function belong(p: Packet, flow: Flow): void {
 export function refuse(p: Packet, direction: u32, reason: i32): i32 {
   if (p.connection) forget(changetype<Flow>(p.connection));
   noteFirst(p, direction, reason);
+  countRules(p);
   return reason;
 }
 
-/** The rules allow it: its connection goes on, or begins. */
+/** The rules allow it: its connection goes on, or begins, if its state allows it too. */
 export function track(p: Packet, direction: u32): i32 {
+  const r = join(p, direction);
+  if (r == 0) countRules(p);
+  return r;
+}
+
+/** The flow of the packet is known, and no rule was asked. */
+export function follow(p: Packet, direction: u32): i32 {
+  const r = goOn(p, direction);
+  if (r == 0) countRule(p);
+  return r;
+}
+
+function join(p: Packet, direction: u32): i32 {
   if (p.connection) allow(changetype<Flow>(p.connection), p.rule);
   if (p.record) {
     p.flow = p.record;
     refresh(p, flowOf(p));
-    return follow(p, direction);
+    return goOn(p, direction);
   }
-  return p.hasKey ? begin(p, direction) : 0;
+  if (p.hasKey) return begin(p, direction);
+  noteFirst(p, direction, 0);
+  return 0;
 }
 
 /** The state of a connection is held against a packet only where a policy decided about it. */
-export function follow(p: Packet, direction: u32): i32 {
+function goOn(p: Packet, direction: u32): i32 {
   const flow = flowOf(p);
   if (p.protocol == TCP) {
     if (advance(p, flow)) loosenByFragment(p, flow);

@@ -46,7 +46,6 @@ import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { ICMP, ICMPV6 } from "../wire/protocol";
 import { copyHeaders, makeHeaders } from "./peer";
-import { countRule } from "./rule";
 
 // The states of a connection, in both its records.
 export const FREE: u32 = 0;
@@ -134,6 +133,7 @@ export const FLOW_STATE: usize = offsetof<Flow>("state");
 export const FLOW_IS_FIRST: usize = offsetof<Flow>("isFirst");
 export const FLOW_PACKETS: usize = offsetof<Flow>("packets");
 export const FLOW_BYTES: usize = offsetof<Flow>("bytes");
+export const FLOW_JUDGED: usize = offsetof<Flow>("judged");
 export const FLOW_RULE: usize = offsetof<Flow>("rule");
 
 const SET_SIZE: u32 = 8;
@@ -171,18 +171,6 @@ export function pointAt(p: Packet, flow: Flow): void {
   p.owner = flow.owner;
   p.rule = flow.rule;
   flow.batch = load<u32>(BATCH_NUMBER);
-}
-
-/** The rule that allowed its connection lets it pass. */
-export function takeRule(p: Packet, flow: Flow): void {
-  p.rule = flow.rule;
-  passRule(p);
-}
-
-/** So does that of its flow, which is not asked again: but not before it is known who sent it. */
-export function passRule(p: Packet): i32 {
-  if (p.rule) countRule(p.rule, p.length);
-  return 0;
 }
 
 /** One more packet went as the flow does. */

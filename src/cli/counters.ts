@@ -11,8 +11,9 @@ received = delivered + answered + the sum of the dropped. The relayed, which wen
 on to another node, are among the delivered. Control is what the mesh sends beside
 the packets, and no packet.
 
-Of the rules of the policy, those this node has to do with: packets that each decided
-about, or saw pass. What follows in an allowed connection is counted by its rule too.
+Of the rules of the policy, those this node has to do with: packets that each let pass
+or refused, or saw before they were. What follows in an allowed connection is counted
+by its rule too; what ends for another reason is counted by that alone.
 
 Examples:
   weft counters --watch                    look on

@@ -98,7 +98,7 @@ export function countFlows(core: Core): Partial<Record<FlowState, number>> {
 }
 
 /** A connection, as the packet that opened it went. */
-export interface FlowView {
+export interface FlowView<Rule> {
   /** `out` when it was opened from this host's device. */
   readonly direction: "out" | "in";
   /** `tcp`, `udp`, `icmp`, `icmpv6`, `sctp`, or a number. */
@@ -111,8 +111,8 @@ export interface FlowView {
   readonly state: FlowState;
   /** Did a policy allow it, or had none anything to say? */
   readonly verdict: "allowed" | "open";
-  /** Number of the rule that allowed it. */
-  readonly rule?: number;
+  /** The rule that allowed it, as long as that is in force. */
+  readonly rule?: Rule;
   readonly packets: number;
   readonly bytes: number;
   readonly replyPackets: number;
@@ -121,26 +121,30 @@ export interface FlowView {
   readonly idleMs: number;
 }
 
+/** What a rule's number stood for in that generation of the tables, if it still does. */
+export type RuleOf<Rule> = (number: number, generation: number) => Rule | undefined;
+
 /** All connections that live. Each set of records is read between two batches. */
-export function readFlows(core: Core): FlowView[] {
+export function readFlows<Rule>(core: Core, ruleOf: RuleOf<Rule>): FlowView<Rule>[] {
   const { view, layout } = core;
   const sets = 1 << view.getUint32(layout.FLOW_SET_BITS, true);
-  const found: FlowView[] = [];
+  const found: FlowView<Rule>[] = [];
   for (let set = 0; set < sets; set++) {
     const tags = layout.FLOW_TAGS + set * SET * 2;
     if (view.getBigUint64(tags, true) === 0n && view.getBigUint64(tags + 8, true) === 0n) continue;
-    found.push(...betweenBatches(core, () => readSet(core, set)));
+    found.push(...betweenBatches(core, () => readSet(core, set, ruleOf)));
   }
   return found;
 }
 
-function readSet(core: Core, set: number): FlowView[] {
+function readSet<Rule>(core: Core, set: number, ruleOf: RuleOf<Rule>): FlowView<Rule>[] {
   const { view, layout } = core;
-  const found: FlowView[] = [];
+  const found: FlowView<Rule>[] = [];
   for (let i = set * SET; i < (set + 1) * SET; i++) {
     const at = layout.FLOWS + i * layout.FLOW_SIZE;
     const isThere = view.getUint16(layout.FLOW_TAGS + i * 2, true) !== 0;
-    if (isThere && view.getUint8(at + layout.FLOW_IS_FIRST) === 1) found.push(readFlow(core, at));
+    if (isThere && view.getUint8(at + layout.FLOW_IS_FIRST) === 1)
+      found.push(readFlow(core, at, ruleOf));
   }
   return found.filter((flow) => flow.idleMs <= timeoutOf(core, flow.state));
 }
@@ -158,7 +162,11 @@ const PROTOCOLS: Readonly<Record<number, string>> = {
   132: "sctp",
 };
 
-function readFlow({ view, bytes, layout }: Core, at: number): FlowView {
+function readFlow<Rule>(
+  { view, bytes, layout }: Core,
+  at: number,
+  ruleOf: RuleOf<Rule>,
+): FlowView<Rule> {
   const kind = view.getUint32(at + layout.FLOW_KIND, true);
   const protocol = (kind >> 8) & 0xff;
   const size = (kind & 0xff) === 4 ? 4 : 16;
@@ -169,7 +177,9 @@ function readFlow({ view, bytes, layout }: Core, at: number): FlowView {
   const twin = view.getUint32(at + layout.FLOW_TWIN, true);
   const count = (record: number, field: number) =>
     record === 0 ? 0 : Number(view.getBigUint64(record + field, true));
-  const rule = view.getUint32(at + layout.FLOW_RULE, true);
+  const number = view.getUint32(at + layout.FLOW_RULE, true);
+  const rule =
+    number === 0 ? undefined : ruleOf(number, view.getUint32(at + layout.FLOW_JUDGED, true));
   // NOW, of the last batch, wraps; what passed since then may be more than it can hold.
   const now = view.getUint32(layout.NOW, true);
   const since =
@@ -185,8 +195,8 @@ function readFlow({ view, bytes, layout }: Core, at: number): FlowView {
     dst: address(addresses + size),
     dport: port(isEcho ? 0 : 2),
     state: STATES[view.getUint8(at + layout.FLOW_STATE)]!.name as FlowState,
-    verdict: rule === 0 ? "open" : "allowed",
-    ...(rule === 0 ? {} : { rule }),
+    verdict: number === 0 ? "open" : "allowed",
+    ...(rule !== undefined && { rule }),
     packets: count(at, layout.FLOW_PACKETS),
     bytes: count(at, layout.FLOW_BYTES),
     replyPackets: count(twin, layout.FLOW_PACKETS),

@@ -180,6 +180,7 @@ const NAMES = [
   "FLOW_PACKETS",
   "FLOW_PORTS",
   "FLOW_RULE",
+  "FLOW_JUDGED",
   "FLOW_STATE",
   "FLOW_TWIN",
 ] as const;

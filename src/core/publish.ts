@@ -39,6 +39,8 @@ export class Publisher {
   #missed: Differences | undefined;
   readonly #activity: Activity;
   #generation = 0;
+  /** By number of a rule: the generation since which it is that rule's. */
+  readonly #ruleSince = new Map<number, number>();
   /** What the routes of both copies are painted from. */
   readonly #ribs = { 4: new Rib(4), 6: new Rib(6) };
   /** The rules in force, and what the access lists of both copies are painted from. */
@@ -95,9 +97,10 @@ export class Publisher {
     this.#compiler.accept(differences);
 
     for (const index of differences.newcomers) this.forget(index);
+    this.#generation++;
     if (rules !== this.#rules) for (const number of rules.fresh) this.forgetRule(number);
     this.#rules = rules;
-    copy.setGeneration(++this.#generation);
+    copy.setGeneration(this.#generation);
     // As it stands in a VXLAN header: three octets and a zero, in network order.
     view.setUint32(layout.OWN_VNI, own.vni << 8, false);
     Atomics.store(words, layout.LIVE_COPY >> 2, spare);
@@ -152,6 +155,11 @@ export class Publisher {
     return readRules(this.#core, numbers);
   }
 
+  /** Did the number stand for the same rule in that generation of the tables as now? */
+  isSameRule(number: number, generation: number): boolean {
+    return (this.#ruleSince.get(number) ?? 0) <= generation;
+  }
+
   /** Routes and access lists know by themselves what they missed. */
   private paint(copy: TableCopy, routes: readonly Route[], rules: RuleSet): void {
     try {
@@ -204,5 +212,6 @@ export class Publisher {
     if (number >= layout.MAX_RULE_NUMBERS) throw new RangeError(`no rule has number ${number}`);
     const at = layout.RULES + number * layout.RULE_COUNTER_SIZE;
     bytes.fill(0, at, at + layout.RULE_COUNTER_SIZE);
+    this.#ruleSince.set(number, this.#generation);
   }
 }

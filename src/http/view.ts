@@ -85,7 +85,7 @@ export interface Counters {
 }
 
 /** A connection. */
-export type FlowRow = Omit<FlowView, "rule"> & {
+export type FlowRow = Omit<FlowView<never>, "rule"> & {
   /** The rule that allowed it, as `web ingress 0`; null where no rule had anything to say. */
   readonly rule: string | null;
 };

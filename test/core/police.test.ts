@@ -218,6 +218,114 @@ describe("beside the slow twin", () => {
   });
 });
 
+describe("a rule counts what it let pass or refused, and what ends for another reason counts no rule", () => {
+  const [sees, allows] = [rule({ action: "count" }), rule({ action: "allow" })];
+  const counts = () =>
+    host.publisher.ruleTraffic([sees.number, allows.number]).map(({ packets }) => packets);
+  const segment = (
+    flags: number,
+    sequence: number,
+    more: { ttl?: number; df?: boolean } = {},
+    size = 0,
+  ) => {
+    const [src, dst] = [hostOf(A), hostOf(B)];
+    const fields = { sport: 1000, dport: 80, flags, sequence, acknowledgment: 501 };
+    const payload = tcp(src, dst, new Uint8Array(size), fields);
+    return ipv4({ src, dst, protocol: TCP, payload, ...more });
+  };
+  const [SYN, ACK] = [2, 16];
+  const setUp = async (options = {}) => {
+    host = await Host.create({ core: await Core.create(options) });
+    setRules(inOrder(sees, allows));
+  };
+
+  it.each([
+    ["invalid-state", segment(ACK, 2_000_000_000)],
+    ["ttl-exceeded", segment(ACK, 101, { ttl: 1 })],
+    ["too-big", segment(ACK, 101, { df: true }, 1500)],
+  ])("of a connection that is known: %s", async (reason, bytes) => {
+    await setUp();
+    expect(out(segment(SYN, 100)).verdict).toBe("delivered");
+    const [src, dst] = [hostOf(B), hostOf(A)];
+    const answer = { sport: 80, dport: 1000, flags: SYN | ACK, sequence: 500, acknowledgment: 101 };
+    into(ipv4({ src, dst, protocol: TCP, payload: tcp(src, dst, new Uint8Array(0), answer) }));
+    expect(out(segment(ACK, 101)).verdict).toBe("delivered");
+    expect(counts()).toEqual([1, 3]);
+    expect(out(bytes).verdict).toMatch(reason);
+    expect(counts()).toEqual([1, 3]);
+    expect(out(segment(ACK, 101)).verdict).toBe("delivered");
+    expect(counts()).toEqual([1, 4]);
+  });
+
+  it.each([
+    ["invalid-state", segment(ACK, 101)],
+    ["ttl-exceeded", segment(SYN, 100, { ttl: 1 })],
+    ["too-big", segment(SYN, 100, { df: true }, 1500)],
+    ["no-host", packet({ src: "10.244.1.2", dst: "10.244.1.77" })],
+  ])("of one that is not: %s", async (reason, bytes) => {
+    await setUp({ pickUp: false });
+    expect(out(bytes).verdict).toMatch(reason);
+    expect(counts()).toEqual([0, 0]);
+    // Nor does the next packet, which no rule is asked about, count for the one before.
+    setRules(inOrder(allows));
+    expect(out(segment(SYN, 100)).verdict).toBe("delivered");
+    setRules(inOrder(sees, allows));
+    expect(out(bytes).verdict).toMatch(reason);
+    expect(counts()[0]).toBe(0);
+  });
+
+  it("of one that finds no place", async () => {
+    await setUp({ flows: 64 });
+    const ours = (sport: number, flags: number, sequence: number) => {
+      const [src, dst] = [hostOf(A), hostOf(B)];
+      const fields = { sport, dport: 80, flags, sequence, acknowledgment: 501 };
+      return ipv4({ src, dst, protocol: TCP, payload: tcp(src, dst, new Uint8Array(0), fields) });
+    };
+    let delivered = 0;
+    for (let sport = 1; sport <= 1000; sport++) {
+      const { verdict } = out(ours(sport, SYN, 100));
+      expect(verdict).toMatch(/delivered|flow-table-full/);
+      if (verdict !== "delivered") continue;
+      delivered++;
+      const [src, dst] = [hostOf(B), hostOf(A)];
+      const fields = { sport: 80, dport: sport, sequence: 500, acknowledgment: 101 };
+      const answer = tcp(src, dst, new Uint8Array(0), { ...fields, flags: SYN | ACK });
+      into(ipv4({ src, dst, protocol: TCP, payload: answer }));
+      expect(out(ours(sport, ACK, 101)).verdict).toBe("delivered");
+    }
+    expect(delivered).toBeLessThan(1000);
+    expect(counts()[0]).toBe(delivered);
+  });
+
+  it("of fragments each as the first one was judged", async () => {
+    await setUp();
+    const [src, dst] = [hostOf(A), hostOf(B)];
+    const whole = udp(src, dst, new Uint8Array(1600), { sport: 1000, dport: 80 });
+    const piece = (from: number, to: number) =>
+      ipv4({
+        src,
+        dst,
+        protocol: UDP,
+        mf: to < 1608,
+        offset: from / 8,
+        payload: whole.subarray(from, to),
+      });
+    for (const [from, to] of [
+      [0, 800],
+      [800, 1600],
+      [1600, 1608],
+    ] as const)
+      out(piece(from, to));
+    expect(counts()).toEqual([1, 3]);
+    const denies = rule({ action: "deny" });
+    setRules(inOrder(sees, denies));
+    expect(out(piece(0, 800)).verdict).toBe("answered denied-egress");
+    expect(out(piece(800, 1600)).verdict).toBe("denied-egress");
+    const [seen, denied] = host.publisher.ruleTraffic([sees.number, denies.number]);
+    expect([seen!.packets, denied!.packets]).toEqual([2, 2]);
+  });
+});
+
 describe("who is refused", () => {
   it("on the way out hears of it from this host, with 3/13 or 1/1", () => {
     setRules(denyAll());

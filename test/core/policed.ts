@@ -61,8 +61,8 @@ export class PolicedHost {
     return this.host.receive(messages).verdicts;
   }
 
-  flows(): FlowView[] {
-    return readFlows(this.host.core);
+  flows(): FlowView<number>[] {
+    return readFlows(this.host.core, (number) => number);
   }
 
   setClock(milliseconds: number): void {

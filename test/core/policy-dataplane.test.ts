@@ -64,6 +64,27 @@ describe("a policy document", () => {
     });
   });
 
+  it("says of each connection which of its rules allowed it, as the counters name it", () => {
+    from("10.244.2.1", 22);
+    expect(dp.flows()).toMatchObject([{ verdict: "open" }]);
+    expect(dp.flows()[0]).not.toHaveProperty("rule");
+    dp.setPolicy(WEB);
+    from("10.244.2.1", 80);
+    datagram("10.244.2.1", 53);
+    const ruleOf = (dport: number) => dp.flows().find((flow) => flow.dport === dport)!.rule;
+    const { packets, bytes, ...place } = dp
+      .counters()
+      .rules.find((rule) => rule.policy === "web" && rule.index === 1)!;
+    expect(place).toMatchObject({ tier: "default", direction: "ingress", line: 10 });
+    expect(ruleOf(80)).toEqual(place);
+    expect(ruleOf(53)).toMatchObject({ policy: "nothing-but-dns", direction: "egress", index: 0 });
+    // A rule that is gone allowed it: its number may be another's by now.
+    for (const port of [90, 91, 92])
+      dp.setPolicy(WEB.replace("80,", `${port}, 80, `).replace("[53]", `[${port}]`));
+    expect(dp.flows().find((flow) => flow.dport === 53)).toMatchObject({ verdict: "allowed" });
+    expect(ruleOf(53)).toBeUndefined();
+  });
+
   it("counts nothing that a stranger sent in a connection of others", () => {
     dp.setPolicy(WEB);
     from("10.244.2.1", 80);

@@ -157,8 +157,8 @@ export class SlowConnection {
   /** It acknowledges the SYN of the other end, and no more than that sent. */
   #opens({ from, ack }: Segment): boolean {
     const to = other(from);
-    const syn = this.#spoken(to)[0]!;
-    return distance(ack!, syn.sequence + 1) >= 0 && distance(this.#end(to)!, ack!) >= 0;
+    const first = this.#spoken(to)[0]!.sequence + 1;
+    return (ack! - first) >>> 0 <= (this.#end(to)! - first) >>> 0;
   }
 
   // ------------------------------------------------------------- from the whole story
