@@ -91,6 +91,9 @@ export const NEXT_MESSAGE: usize = CONTROL + 100;
 export const MAILBOX_PUT: usize = CONTROL + 104;
 export const MAILBOX_TAKEN: usize = CONTROL + 108;
 
+/** u32: 1 while this node does not know whether there is a policy; then no packet passes. */
+export const POLICY_IS_UNKNOWN: usize = CONTROL + 112;
+
 /** u32: the sets of the table of flows, as a power of two; the host says it before the first batch. */
 export const FLOW_SET_BITS: usize = CONTROL + 128;
 /** u64: unknown to others, so that nobody can tell which flows share a set. */

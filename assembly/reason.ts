@@ -48,8 +48,11 @@ export const FRAGMENT_OVERLAP: i32 = 28;
 // From the options and extension headers
 export const SOURCE_ROUTE: i32 = 29;
 
+// Before the policy is known
+export const POLICY_UNKNOWN: i32 = 30;
+
 /** How many there are, 0 (delivered) included. */
-export const REASONS: i32 = 30;
+export const REASONS: i32 = 31;
 
 /** Set beside the reason when the sender got an ICMP answer instead of silence. */
 export const ANSWERED: i32 = 0x100;

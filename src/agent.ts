@@ -98,6 +98,7 @@ export class Agent {
     const address = formatAddress(claim.underlay.address);
     const { tun, port, offloads, busyPoll } = config;
     const publisher = new Publisher(core);
+    publisher.setPolicyKnown(false);
     const io = new KernelIo(
       { core, publisher, log: this.#log },
       { tun, address, port, offloads, busyPoll },

@@ -138,6 +138,7 @@ export class Follower {
       publisher.change(own, change, rules),
     );
     setProfile(core, this.enforcer.document?.profile ?? "rfc");
+    publisher.setPolicyKnown(mesh.knowsPolicy());
     return misfit ? [`the policy is not in force: ${misfit.message}`] : [];
   }
 

@@ -1,6 +1,6 @@
-import { ACL_AT, IN, OUT, SEARCHED } from "../memory";
+import { ACL_AT, IN, OUT, POLICY_IS_UNKNOWN, SEARCHED } from "../memory";
 import { Packet } from "../packet";
-import { DENIED_EGRESS, DENIED_INGRESS, FRAGMENT_BEFORE_FIRST } from "../reason";
+import { DENIED_EGRESS, DENIED_INGRESS, FRAGMENT_BEFORE_FIRST, POLICY_UNKNOWN } from "../reason";
 import {
   ACL_LPM4,
   ACL_LPM6,
@@ -32,6 +32,7 @@ import { isLaterFragment } from "./parse";
  * node leaves and arrives here, so both directions are asked.
  */
 export function policeOut(p: Packet): i32 {
+  if (load<u32>(POLICY_IS_UNKNOWN)) return POLICY_UNKNOWN;
   if (p.allowed) return 0;
   if (p.connection) return judgeAgain(p);
   const arrives = p.owner == THIS_NODE;
@@ -43,6 +44,7 @@ export function policeOut(p: Packet): i32 {
 
 /** Asks them on the way in; the answer to who is refused goes back where the packet came from. */
 export function policeIn(p: Packet): i32 {
+  if (load<u32>(POLICY_IS_UNKNOWN)) return POLICY_UNKNOWN;
   if (p.allowed) return 0;
   if (!p.connection && needsFirst(p, IN)) return FRAGMENT_BEFORE_FIRST;
   const r = p.connection ? judgeAgain(p) : judge(p, IN) == RULE_DENY ? DENIED_INGRESS : 0;

@@ -167,6 +167,7 @@ const NAMES = [
   "FLOW_SET_BITS",
   "FLOW_SEED",
   "PICK_UP",
+  "POLICY_IS_UNKNOWN",
   "TIMEOUTS",
   "FLOWS_BY_STATE",
   "FLOW_TAGS",

@@ -68,6 +68,12 @@ export class Publisher {
     else bytes.set(toBytes(address), layout.OWN_ADDRESS_6);
   }
 
+  /** Until it is known whether there is a policy, no packet passes. A core begins with that known. */
+  setPolicyKnown(isKnown: boolean): void {
+    const { view, layout } = this.#core;
+    view.setUint32(layout.POLICY_IS_UNKNOWN, isKnown ? 0 : 1, true);
+  }
+
   /**
    * From the next batch on the core knows exactly these peers, and judges by these rules.
    * @throws WeftError when they contradict each other or do not fit; then nothing has changed

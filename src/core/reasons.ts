@@ -40,6 +40,7 @@ const REASONS = [
   ["tiny-fragment", "the first piece of a datagram is too short for its transport header"],
   ["fragment-overlap", "the piece of a datagram would write over its transport header"],
   ["source-route", "the sender chose the packet's path (IPv4 LSRR or SSRR, IPv6 routing type 0)"],
+  ["policy-unknown", "this node does not know yet whether there is a policy"],
 ] as const;
 
 export type Reason = (typeof REASONS)[number][0];

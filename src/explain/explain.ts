@@ -15,7 +15,13 @@ import { type Counters, readCounters } from "../core/counters.js";
 import type { Core } from "../core/instance.js";
 import type { Outcome } from "../core/passage.js";
 import type { Publisher } from "../core/publish.js";
-import { ANSWERED, explainReason, type Reason, reasonNames } from "../core/reasons.js";
+import {
+  ANSWERED,
+  explainReason,
+  type Reason,
+  reasonNames,
+  reasonNumber,
+} from "../core/reasons.js";
 import type { Peer } from "../peer.js";
 import type { Place } from "../policy/rules.js";
 import { almost, type Field } from "./almost.js";
@@ -264,7 +270,9 @@ class Story {
     }
   }
 
-  #asked({ hasFlow }: TraceRecord): string {
+  #asked({ hasFlow, verdict }: TraceRecord): string {
+    if (verdict === POLICY_UNKNOWN)
+      return "no rules yet: it is not known whether there is a policy";
     const count = this.#met.length;
     if (count > 0) return `${count === 1 ? "a rule" : `${count} rules`} met`;
     return hasFlow ? "nothing to ask: its flow was allowed" : "no rule that it meets";
@@ -284,3 +292,4 @@ class Story {
 
 const ENCAP_SIZE = 22;
 const NOBODY = 0;
+const POLICY_UNKNOWN = reasonNumber("policy-unknown");

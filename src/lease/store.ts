@@ -23,6 +23,8 @@ const clusterState = z.strictObject({
   heard: z.int().min(0).default(0),
   /** The version of the own record that was published last. */
   version: z.int().min(0),
+  /** It is known that the cluster has no policy. */
+  noPolicy: z.boolean().default(false),
 });
 
 const stateSchema = z.strictObject({

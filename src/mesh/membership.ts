@@ -220,6 +220,10 @@ export class Membership {
         store,
         proof: () => (fence.isClosed ? undefined : disk.leases[0]),
         sessions,
+        isMember: (id) => this.isMember(id),
+        others: () => this.#othersAlive(),
+        knewNone: () => disk.cluster.noPolicy,
+        saveNone: (noPolicy) => disk.safely(() => disk.saveCluster({ noPolicy })),
         changed: parts.changed,
       },
       parts.policyFound,
@@ -319,6 +323,7 @@ export class Membership {
       ...this.#standing.problems(),
       ...this.#leasing.givingProblems(),
       ...this.#ownRecord.problems(),
+      ...(this.knowsPolicy ? [] : [POLICY_UNKNOWN]),
     ];
   }
 
@@ -339,6 +344,11 @@ export class Membership {
 
   get policy(): ClusterPolicy | undefined {
     return this.#policies.held;
+  }
+
+  /** Does this node know what the cluster's policy is, or that there is none? */
+  get knowsPolicy(): boolean {
+    return this.#policies.isKnown;
   }
 
   applyPolicy(text: string, options: { readonly anew?: boolean }): ClusterPolicy {
@@ -397,6 +407,7 @@ export class Membership {
       case "doubt":
         return this.#liveness.received(session, message);
       case "policy-heard":
+      case "policy-none":
       case "policy-ask":
       case "policy-part":
         return this.#policies.received(session, message);
@@ -494,10 +505,19 @@ export class Membership {
     return this.#members.of(publicKey)?.name ?? nodeId(publicKey);
   }
 
+  #othersAlive(): number {
+    const { id: own } = this.#parts.identity;
+    const isAlive = (id: string) => id !== own && !this.#liveness.isDead(id);
+    return [...this.#view.members.keys()].filter(isAlive).length;
+  }
+
   get #view(): View {
     return this.#members.view;
   }
 }
+
+const POLICY_UNKNOWN =
+  "no packet passes yet: no member has said whether there is a policy; wait for one, or apply a policy here";
 
 const latest = (...times: (number | undefined)[]): number =>
   Math.max(...times.map((time) => time ?? Number.NEGATIVE_INFINITY));

@@ -85,7 +85,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       this.#disk.save({}); // A directory that cannot be written must be known now.
       const { cluster } = this.#disk.state;
       if (cluster) this.#enter(cluster.genesis);
-      else if (genesis) this.#settleIn(genesis, "founded a cluster");
+      else if (genesis) this.#settleIn(genesis, "founded a cluster", { noPolicy: true });
     } catch (error) {
       await this.#halt();
       throw error;
@@ -142,6 +142,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** What the cluster has for its policy, as far as this node knows. */
   policy(): ClusterPolicy | undefined {
     return this.#inside?.policy;
+  }
+
+  /** Does this node know what the cluster's policy is, or that there is none? Until then no packet may pass. */
+  knowsPolicy(): boolean {
+    return this.#inside?.knowsPolicy ?? false;
   }
 
   /**
@@ -205,7 +210,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   // ---- becoming part of a cluster
 
   /** From now on this node belongs to this cluster, and its disk knows. */
-  #settleIn(genesis: Genesis, how: string): void {
+  #settleIn(genesis: Genesis, how: string, { noPolicy = false } = {}): void {
     const cluster: ClusterState = {
       genesis,
       journal: [],
@@ -215,6 +220,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       taken: [],
       heard: 0,
       version: 0,
+      noPolicy,
     };
     this.#disk.save({ cluster });
     this.#parts.log.info(`${how}: network ${describe(genesis)}`, {

@@ -122,6 +122,8 @@ const messageSchema = z.discriminatedUnion("type", [
       .max(MAX_PATHS),
   }),
   z.strictObject({ type: z.literal("policy-heard"), seal: sealSchema }),
+  /** This node holds none. Certain: it knows that the cluster has none. */
+  z.strictObject({ type: z.literal("policy-none"), isCertain: z.boolean() }),
   z.strictObject({
     type: z.literal("policy-ask"),
     digest: field.digest,

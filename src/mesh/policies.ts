@@ -12,6 +12,7 @@ import { type Clock, every, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
 import type { Log } from "./log.js";
 import type { MessageOf } from "./message.js";
+import { NoPolicy } from "./no-policy.js";
 import {
   flawOfSeal,
   isNewer,
@@ -38,7 +39,9 @@ export const SERVED_POLICY = {
   seals: { burst: 16, rate: 0.2 },
 };
 
-export type PolicyMessage = MessageOf<"policy-heard" | "policy-ask" | "policy-part">;
+export type PolicyMessage = MessageOf<
+  "policy-heard" | "policy-none" | "policy-ask" | "policy-part"
+>;
 
 /** A policy that is in force in the cluster, as far as this node knows. */
 export interface ClusterPolicy extends PolicyText {
@@ -54,7 +57,13 @@ export interface PoliciesParts {
   /** Of a lease of this node. */
   proof(): Proof | undefined;
   sessions(): readonly Session[];
-  /** Another policy is held. */
+  isMember(id: string): boolean;
+  /** How many others there are that are not dead. */
+  others(): number;
+  /** Whether it is known that there is no policy, as it stands on disk. */
+  knewNone(): boolean;
+  saveNone(isNone: boolean): void;
+  /** Another policy is held, or it is known now that there is none. */
   changed(): void;
 }
 
@@ -76,6 +85,7 @@ export class Policies {
   #refused: ReadonlySet<string> = new Set();
   #fetch: Fetch | undefined;
   #encoded: { readonly policy: ClusterPolicy; readonly bytes: Buffer } | undefined;
+  readonly #none: NoPolicy;
   #cancel = () => {};
 
   /** @param found what the disk held */
@@ -86,6 +96,12 @@ export class Policies {
       parts: new Budgets(clock, SERVED_POLICY.parts),
       seals: new Budgets(clock, SERVED_POLICY.seals),
     };
+    this.#none = new NoPolicy({
+      ...parts,
+      isTold: (session) => this.#told.has(session),
+      isKnown: () => this.isKnown,
+      learned: () => this.#learnNone(),
+    });
     if (!found) return;
     this.#refused = new Set(found.refused);
     const why = flawOfSeal(parts.cluster, found.seal);
@@ -100,15 +116,22 @@ export class Policies {
       const one = oneOf(clock, all);
       if (one) this.opened(one);
     });
+    this.#none.start();
   }
 
   stop(): void {
     this.#cancel();
+    this.#none.stop();
     this.#fetch?.cancel();
   }
 
   get held(): ClusterPolicy | undefined {
     return this.#held;
+  }
+
+  /** Does this node know what the cluster's policy is, or that there is none? */
+  get isKnown(): boolean {
+    return this.#held !== undefined || this.#parts.knewNone();
   }
 
   /**
@@ -137,10 +160,12 @@ export class Policies {
 
   opened(session: Session): void {
     if (this.#held) session.send({ type: "policy-heard", seal: this.#held.seal });
+    else session.send({ type: "policy-none", isCertain: this.isKnown });
   }
 
   closed(session: Session): void {
     this.#told.delete(session);
+    this.#none.closed(session);
     if (this.#fetch?.session === session) this.#next();
   }
 
@@ -148,6 +173,8 @@ export class Policies {
     switch (message.type) {
       case "policy-heard":
         return this.#heard(session, message.seal);
+      case "policy-none":
+        return this.#none.heard(session, message.isCertain);
       case "policy-ask":
         return this.#asked(session, message);
       case "policy-part":
@@ -176,7 +203,10 @@ export class Policies {
   // ---- getting
 
   #heard(session: Session, seal: Seal) {
-    if (!isNewer(seal, this.#held?.seal) || this.#refused.has(seal.signature)) return;
+    // Of a policy that this node refuses it does not matter who holds it.
+    if (this.#refused.has(seal.signature)) return this.#none.heard(session, false);
+    this.#none.takenBack(session);
+    if (!isNewer(seal, this.#held?.seal)) return;
     if (!this.#served.seals.of(session.peer.id).spend(1)) return;
     const lie = flawOfSeal(this.#parts.cluster, seal);
     if (lie) return this.#distrust(session, lie);
@@ -247,9 +277,18 @@ export class Policies {
     store.savePolicy({ seal: policy.seal, text: policy.text, refused: [...refused] });
     this.#held = policy;
     this.#refused = refused;
+    if (this.#parts.knewNone()) this.#parts.saveNone(false);
     for (const session of sessions()) {
       if (this.#told.get(session)?.signature !== policy.seal.signature) this.opened(session);
     }
+    changed();
+  }
+
+  #learnNone(): void {
+    const { saveNone, sessions, log, changed } = this.#parts;
+    saveNone(true);
+    log.info("the cluster has no policy");
+    for (const session of sessions()) this.opened(session);
     changed();
   }
 

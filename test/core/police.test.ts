@@ -2,8 +2,11 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Address, parseAddress, parseMac, parsePrefix } from "../../src/address.js";
 import type { AclEntry, AclRule, AclRules, Range } from "../../src/compile/acl.js";
+import { readCounters } from "../../src/core/counters.js";
+import { readFlows } from "../../src/core/flows.js";
 import { Core } from "../../src/core/instance.js";
 import type { RuleSet } from "../../src/core/publish.js";
+import { Explainer } from "../../src/explain/explain.js";
 import {
   checksum,
   echo,
@@ -473,5 +476,47 @@ describe("a change of the rules", () => {
     setRules(inOrder(stays));
     setRules(inOrder(stays, { ...goes }));
     expect(counts()).toMatchObject([{ packets: 3 }, { packets: 0 }]);
+  });
+});
+
+describe("before it is known whether there is a policy", () => {
+  it("no packet to or from this node passes, and nobody is told; then what the rules let pass does", () => {
+    const toB = () => out(packet({ src: hostOf(A), dst: hostOf(B), dport: 53 }));
+    const fromB = () => into(packet({ src: hostOf(B), dst: hostOf(A), dport: 80 }));
+    host.publisher.setPolicyKnown(false);
+    host.setPeers([B, C]);
+    for (const ended of [toB(), fromB()]) {
+      expect(ended).toMatchObject({ verdict: "policy-unknown", written: [], sent: [] });
+    }
+    expect(readFlows(host.core)).toEqual([]);
+
+    setRules([], inOrder(rule({ action: "deny" })));
+    host.publisher.setPolicyKnown(true);
+    expect(fromB().verdict).toBe("answered denied-ingress");
+    expect(toB().verdict).toBe("delivered");
+    setRules([], []);
+    expect(fromB().verdict).toBe("delivered");
+    const { out: left, in: came } = readCounters(host.core);
+    expect([left, came].map(({ dropped }) => dropped["policy-unknown"])).toEqual([1, 1]);
+  });
+
+  it("explains itself", () => {
+    host.publisher.setPolicyKnown(false);
+    host.setPeers([B, C]);
+    const explainer = new Explainer(host.core, host.publisher);
+    const question = { src: hostOf(A), dst: hostOf(B), protocol: "udp", dport: 53 } as const;
+    const explanation = explainer.explain(question, {
+      own: OWN,
+      peers: [B, C],
+      places: new Map(),
+    });
+    expect(explanation).toMatchObject({
+      verdict: "dropped",
+      reason: "policy-unknown",
+      counter: "out.dropped.policy-unknown",
+    });
+    expect(explanation.stages.find(({ stage }) => stage === "police")).toMatchObject({
+      saw: "no rules yet: it is not known whether there is a policy",
+    });
   });
 });

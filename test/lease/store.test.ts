@@ -38,6 +38,7 @@ const full: State = {
     taken: [proofFor(founder, 2)[0]!.signature],
     heard: 1_700_000_000_000,
     version: 7,
+    noPolicy: true,
   },
 };
 

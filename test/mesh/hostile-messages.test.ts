@@ -62,6 +62,7 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
   seek: { ids: [id] },
   offer: { paths: [{ to: id, path: [identity(3).id] }] },
   "policy-heard": { seal },
+  "policy-none": { isCertain: true },
   "policy-ask": { digest, part: 0 },
   "policy-part": { digest, part: 0, bytes: "e30=" },
   "explain-ask": { n: 1, within: 4_000, packet: "RQ==" },

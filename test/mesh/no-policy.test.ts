@@ -1,0 +1,120 @@
+/** Until members said "this policy" or "none", a node does not know, and its dataplane stays closed. */
+import { describe, expect, it } from "vitest";
+import { SETTLE_AFTER } from "../../src/mesh/no-policy.js";
+import { Stranger } from "./stranger.js";
+import { World } from "./world.js";
+
+const POLICY = JSON.stringify({
+  policies: [{ name: "a", applies: ["10.244.0.0/16"], ingress: [] }],
+});
+
+const grown = async (count: number) => {
+  const world = new World();
+  const nodes = [await world.node(1, [])];
+  for (let n = 2; n <= count; n++) nodes.push(await world.node(n, [1]));
+  world.clock.run(5_000);
+  return { world, nodes };
+};
+
+describe("whether there is a policy", () => {
+  it("is known to who founds the cluster, at once and after a restart with nobody there", async () => {
+    const world = new World();
+    const first = await world.node(1, []);
+    expect(first.mesh.knowsPolicy()).toBe(true);
+    await world.kill(first);
+    const again = await world.node(1, [], first.disk);
+    expect(again.mesh.knowsPolicy()).toBe(true);
+  });
+
+  it("is not known to who joins until the policy is there, at any moment", async () => {
+    const { world, nodes } = await grown(3);
+    nodes[1]!.mesh.applyPolicy(POLICY);
+    world.clock.run(1_000);
+    const late = await world.node(4, [1]);
+    let moments = 0;
+    while (!late.mesh.knowsPolicy()) {
+      expect(late.mesh.policy()).toBeUndefined();
+      expect(late.mesh.problems().join()).toMatch(/no packet passes yet|not known yet/);
+      world.clock.run(1);
+      moments++;
+    }
+    expect(moments).toBeGreaterThan(1);
+    expect(late.mesh.policy()!.text).toBe(POLICY);
+    expect(late.mesh.problems().join()).not.toMatch(/no packet passes yet/);
+  });
+
+  it("is known when members say that there is none, and stays known when nobody is there", async () => {
+    const { world, nodes } = await grown(3);
+    for (const { mesh } of nodes) expect(mesh.knowsPolicy()).toBe(true);
+    for (const node of nodes) await world.kill(node);
+    const again = await world.node(3, [1], nodes[2]!.disk);
+    expect(again.mesh.knowsPolicy()).toBe(true);
+    expect(again.mesh.policy()).toBeUndefined();
+  });
+
+  it("is known soon in a cluster whose nodes all join at once", async () => {
+    const world = new World();
+    const nodes = [await world.node(1, [])];
+    for (let n = 2; n <= 8; n++) nodes.push(await world.node(n, [1]));
+    world.clock.run(5_000);
+    expect(nodes.map(({ mesh }) => mesh.knowsPolicy())).toEqual(Array(8).fill(true));
+  });
+
+  it("is not known while a text is fetched of which a seal was told", async () => {
+    const { world, nodes } = await grown(2);
+    nodes[0]!.mesh.applyPolicy(POLICY.padEnd(1_000_000));
+    world.clock.run(2_000);
+    const late = await world.node(3, [1]);
+    while (!late.mesh.policy()) {
+      expect(late.mesh.knowsPolicy()).toBe(false);
+      world.clock.run(1);
+    }
+    expect(late.mesh.knowsPolicy()).toBe(true);
+  });
+
+  it("is not known by the word of one where a second member is there", async () => {
+    const { world, nodes } = await grown(3);
+    // The first, whom the newcomer dials, has not heard of the policy and says that there is none.
+    const others = ["192.0.2.2", "192.0.2.3"];
+    const isCut = (from: string, to: string) => from === "192.0.2.1" && others.includes(to);
+    world.network.carries = (from, to) => !isCut(from, to) && !isCut(to, from);
+    nodes[1]!.mesh.applyPolicy(POLICY);
+    world.clock.run(500);
+    expect(nodes[0]!.mesh.policy()).toBeUndefined();
+    const late = await world.node(4, [1]);
+    while (!late.mesh.policy()) {
+      expect(late.mesh.knowsPolicy()).toBe(false);
+      world.clock.run(1);
+    }
+    expect(late.mesh.policy()!.text).toBe(POLICY);
+  });
+
+  it("is said by members: who has the secret but no lease is not believed", async () => {
+    const { nodes } = await grown(2);
+    const { genesis } = nodes[0]!.disk.load()!.cluster!;
+    const world = new World();
+    const late = await world.node(1, [2]);
+    const stranger = new Stranger(world);
+    stranger.connect();
+    stranger.say({ type: "cluster", genesis });
+    stranger.say({ type: "policy-none", isCertain: true });
+    world.clock.run(2 * SETTLE_AFTER);
+    expect(late.mesh.self().network).toEqual(["10.244.0.0/16"]);
+    expect(late.mesh.knowsPolicy()).toBe(false);
+  });
+
+  it("is learned after a while in a cluster in which nobody knows any more", async () => {
+    const { world, nodes } = await grown(3);
+    for (const node of nodes) {
+      await world.kill(node);
+      const state = node.disk.load()!;
+      node.disk.save({ ...state, cluster: { ...state.cluster!, noPolicy: false } });
+    }
+    const again = [];
+    for (const n of [1, 2, 3]) again.push(await world.node(n, [1, 2, 3], nodes[n - 1]!.disk));
+    world.clock.run(SETTLE_AFTER - 5_000);
+    expect(again.map(({ mesh }) => mesh.knowsPolicy())).toEqual([false, false, false]);
+    world.clock.run(15_000);
+    expect(again.map(({ mesh }) => mesh.knowsPolicy())).toEqual([true, true, true]);
+  });
+});
