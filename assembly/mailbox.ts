@@ -1,45 +1,80 @@
 /**
- * The control plane's mail: small datagrams beside the packets, on the port of
- * VXLAN, whose first four bytes are "weft". The core does not look into them. As
- * a VXLAN header they would have no VNI, so any other VTEP drops them. Of a long
- * one, padded to the size of a path's MTU, the first bytes are kept, and its length.
+ * Control datagrams: those of the mesh, beside the packets, on the port of VXLAN,
+ * whose first four bytes are "weft". The core does not look into them. As a VXLAN
+ * header they would have no VNI, so any other VTEP drops them. Of a long one, padded
+ * to the size of a path's MTU, the first bytes are kept, and its length.
  *
- * A ring: the core puts them in, the host takes them out, on another thread.
+ * They wait in rings: the core puts them in, the host takes them out, on another
+ * thread. Known senders, whose addresses are peers', have rings of their own, which no
+ * stranger fills; and a sender, known or not, fills one ring alone, which a keyed hash
+ * of its address chooses.
+ *
+ *   ring:   0     4       16       16 + MAILBOX_SIZE
+ *           +-----+-------+--------+--------+-----
+ *           | put | taken | place  | place  | ...
+ *           +-----+-------+--------+--------+-----
+ *   place:  0                 28       32
+ *           +-----------------+--------+-----------------------------+
+ *           | sockaddr        | length | the first MAX_CONTROL bytes |
+ *           +-----------------+--------+-----------------------------+
  */
+import { keyedHash } from "./keyed-hash";
 import {
   COUNTER_CONTROL,
   COUNTER_CONTROL_DROPPED,
+  COUNTER_CONTROL_DROPPED_UNKNOWN,
   MAILBOX,
   MAILBOX_BYTES,
+  MAILBOX_KNOWN_RING_BITS,
   MAILBOX_LENGTH,
   MAILBOX_PLACES,
   MAILBOX_PUT,
+  MAILBOX_RING_PLACES,
+  MAILBOX_RING_SIZE,
+  MAILBOX_RING_TAKEN,
   MAILBOX_SIZE,
-  MAILBOX_TAKEN,
+  MAILBOX_UNKNOWN_RING_BITS,
   MAX_CONTROL,
+  SOCKADDR_IPV4,
+  SOCKADDR_IPV6,
   SOCKADDR_SIZE,
 } from "./memory";
+import { isKnown } from "./tables/endpoint";
 
 /** "weft" as the machine loads it. */
 const MAGIC: u32 = 0x74666577;
 const LEAST: u32 = 8;
+const AF_INET: u32 = 2;
 
 export function isMail(start: usize, length: u32): bool {
   return length >= LEAST && load<u32>(start) == MAGIC;
 }
 
-/** Keeps a datagram until the host takes it; when there is no place left it is lost. */
+/** Keeps a datagram until the host takes it; when its ring is full it is lost. */
 export function putMail(sender: usize, start: usize, length: u32): void {
-  const put = atomic.load<u32>(MAILBOX_PUT);
-  if (put - atomic.load<u32>(MAILBOX_TAKEN) == MAILBOX_PLACES) {
-    return countOne(COUNTER_CONTROL_DROPPED);
+  const known = isKnown(sender);
+  const ring = ringOf(sender, known);
+  const put = atomic.load<u32>(ring);
+  if (put - atomic.load<u32>(ring + MAILBOX_RING_TAKEN) == MAILBOX_PLACES) {
+    return countOne(known ? COUNTER_CONTROL_DROPPED : COUNTER_CONTROL_DROPPED_UNKNOWN);
   }
-  const place = MAILBOX + (put % MAILBOX_PLACES) * MAILBOX_SIZE;
+  const place = ring + MAILBOX_RING_PLACES + (put % MAILBOX_PLACES) * MAILBOX_SIZE;
   memory.copy(place, sender, SOCKADDR_SIZE);
   store<u32>(place, length, MAILBOX_LENGTH);
   memory.copy(place + MAILBOX_BYTES, start, min(length, MAX_CONTROL));
-  atomic.store<u32>(MAILBOX_PUT, put + 1);
+  atomic.store<u32>(ring, put + 1);
+  atomic.add<u32>(MAILBOX_PUT, 1);
   countOne(COUNTER_CONTROL);
+}
+
+/** The rings of known senders come first. */
+function ringOf(sender: usize, known: bool): usize {
+  const isIPv4 = load<u16>(sender) == AF_INET;
+  const hash = isIPv4 ? keyedHash(sender + SOCKADDR_IPV4, 1) : keyedHash(sender + SOCKADDR_IPV6, 4);
+  const i = known
+    ? <u32>(hash >> (64 - MAILBOX_KNOWN_RING_BITS))
+    : (1 << MAILBOX_KNOWN_RING_BITS) + <u32>(hash >> (64 - MAILBOX_UNKNOWN_RING_BITS));
+  return MAILBOX + i * MAILBOX_RING_SIZE;
 }
 
 function countOne(counter: usize): void {

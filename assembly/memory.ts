@@ -87,7 +87,7 @@ export const CAN_JOIN_TCP: u32 = 2;
 export const CAN_JOIN_UDP: u32 = 4;
 /** u32: the messages of the batch that were taken apart so far. */
 export const NEXT_MESSAGE: usize = CONTROL + 100;
-/** u32, atomic: datagrams put into MAILBOX so far by the core, and taken out of it by the host. */
+/** u32, atomic: datagrams put into all rings of MAILBOX so far by the core, and taken out of them by the host. */
 export const MAILBOX_PUT: usize = CONTROL + 104;
 export const MAILBOX_TAKEN: usize = CONTROL + 108;
 
@@ -130,13 +130,14 @@ export const COUNTERS_SIZE: u32 = COUNTER_DROPPED + MAX_REASONS * 8;
 export const OUT: u32 = 0;
 export const IN: u32 = 1;
 
-/** u64 each: packets delivered to another node, and datagrams handed up to the control plane, and lost on the way there. */
+/** u64 each: packets delivered to another node, and datagrams handed up to the control plane, and lost on the way there: of known senders, and of others. */
 export const COUNTER_RELAYED: usize = COUNTERS + 2 * COUNTERS_SIZE;
 export const COUNTER_CONTROL: usize = COUNTER_RELAYED + 8;
 export const COUNTER_CONTROL_DROPPED: usize = COUNTER_CONTROL + 8;
+export const COUNTER_CONTROL_DROPPED_UNKNOWN: usize = COUNTER_CONTROL_DROPPED + 8;
 
 /** u32 for each state: the connections in it. */
-export const FLOWS_BY_STATE: usize = COUNTER_CONTROL_DROPPED + 8;
+export const FLOWS_BY_STATE: usize = COUNTER_CONTROL_DROPPED_UNKNOWN + 8;
 
 export const MAX_PEERS: u32 = 8192;
 
@@ -282,9 +283,12 @@ export const ERROR_QUOTE_SIZE: u32 = 32;
 
 const RECEIVE_END: usize = ERROR_QUOTE + ERROR_QUOTE_SIZE;
 
-/** A ring: each place holds the sockaddr of the sender, the length, and the bytes (assembly/mailbox.ts). */
+/** Rings, and what is in one (assembly/mailbox.ts). */
 export const MAILBOX: usize = RECEIVE_END + GUARD;
-/** A power of two. */
+export const MAILBOX_KNOWN_RING_BITS: u32 = 5;
+export const MAILBOX_UNKNOWN_RING_BITS: u32 = 2;
+export const MAILBOX_RINGS: u32 = (1 << MAILBOX_KNOWN_RING_BITS) + (1 << MAILBOX_UNKNOWN_RING_BITS);
+/** Of a ring; a power of two. */
 export const MAILBOX_PLACES: u32 = 64;
 export const MAILBOX_LENGTH: u32 = 28;
 export const MAILBOX_BYTES: u32 = 32;
@@ -292,7 +296,12 @@ export const MAILBOX_BYTES: u32 = 32;
 export const MAX_CONTROL: u32 = 512;
 export const MAILBOX_SIZE: u32 = MAILBOX_BYTES + MAX_CONTROL;
 
-const MAILBOX_END: usize = MAILBOX + MAILBOX_PLACES * MAILBOX_SIZE;
+/** In a ring: u32, atomic, how many were put into it is at 0, how many were taken out here, and the places. */
+export const MAILBOX_RING_TAKEN: u32 = 4;
+export const MAILBOX_RING_PLACES: u32 = 16;
+export const MAILBOX_RING_SIZE: u32 = MAILBOX_RING_PLACES + MAILBOX_PLACES * MAILBOX_SIZE;
+
+const MAILBOX_END: usize = MAILBOX + MAILBOX_RINGS * MAILBOX_RING_SIZE;
 
 /** Datagrams in one pass, and the most that one packet from the device can become. */
 export const MAX_SEGMENTS: u32 = 2048;

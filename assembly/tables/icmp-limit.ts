@@ -7,8 +7,8 @@
  * A source's bucket is chosen by a keyed hash and never emptied for another source:
  * few sources share one, and who sends as many sources gains nothing.
  */
+import { keyedHash } from "../keyed-hash";
 import {
-  FLOW_SEED,
   ICMP_BUCKET_SIZE,
   ICMP_ORIGINS,
   ICMP_RATE,
@@ -46,22 +46,7 @@ function bucketAt(buckets: usize, i: u32, isPathMtu: bool): TokenBucket {
   return changetype<TokenBucket>(buckets + (i * 2 + u32(isPathMtu)) * ICMP_BUCKET_SIZE);
 }
 
-/**
- * Multiply-shift over the words of the source address (Dietzfelbinger 1996): any two
- * addresses collide by chance alone for who does not know the secret multipliers.
- */
 function sourceHash(p: Packet): u32 {
-  const at = p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
-  const words: u32 = p.family == 4 ? 1 : 4;
-  let h = secret(0);
-  for (let i: u32 = 0; i < words; i++) h += secret(i + 1) * load<u32>(at + i * 4);
-  return <u32>(h >> (64 - ICMP_SOURCE_BITS));
-}
-
-/** The i-th number that the seed makes (SplitMix64: Steele, Lea, Flood 2014). */
-function secret(i: u32): u64 {
-  let z = load<u64>(FLOW_SEED) + (i + 1) * 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
+  const hash = p.family == 4 ? keyedHash(ipv4.addresses(p.ip), 1) : keyedHash(ipv6.source(p.ip), 4);
+  return <u32>(hash >> (64 - ICMP_SOURCE_BITS));
 }

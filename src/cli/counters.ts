@@ -39,7 +39,8 @@ function packets({ out, in: into }: Counters): string {
         into.dropped[reason] ?? 0,
       ]),
       ["control", "", into.control],
-      ["control dropped", "", into.controlDropped],
+      ["control dropped: known", "", into.controlDropped],
+      ["control dropped: unknown", "", into.controlDroppedUnknown],
     ],
   );
 }

@@ -15,9 +15,11 @@ export interface DirectionCounters {
 export interface InwardCounters extends DirectionCounters {
   /** Of the delivered, those that went on to another node. */
   relayed: number;
-  /** Datagrams of the mesh, which are no packets: handed up, and lost because nobody took them in time. */
+  /** Datagrams of the mesh, which are no packets: handed up. */
   control: number;
+  /** Lost because nobody took them in time: of known senders, and of all others. */
   controlDropped: number;
+  controlDroppedUnknown: number;
 }
 
 export interface Counters {
@@ -47,6 +49,7 @@ export function readCounters(core: Core): Counters {
       relayed: readCounter(core, core.layout.COUNTER_RELAYED),
       control: readCounter(core, core.layout.COUNTER_CONTROL),
       controlDropped: readCounter(core, core.layout.COUNTER_CONTROL_DROPPED),
+      controlDroppedUnknown: readCounter(core, core.layout.COUNTER_CONTROL_DROPPED_UNKNOWN),
     },
   }));
 }

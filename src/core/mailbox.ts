@@ -12,18 +12,36 @@ export interface Mail {
   readonly length: number;
 }
 
-/** What there is now, oldest first; what comes meanwhile waits for the next time. */
+/**
+ * What there is now: of known senders first, of one sender oldest first. What comes
+ * meanwhile waits for the next time.
+ */
 export function takeMail(core: Core): Mail[] {
   const { layout, words } = core;
-  const taken = Atomics.load(words, layout.MAILBOX_TAKEN >> 2);
-  const count = (Atomics.load(words, layout.MAILBOX_PUT >> 2) - taken) >>> 0;
-  const mail = Array.from({ length: count }, (_, i) => read(core, (taken + i) >>> 0));
-  Atomics.add(words, layout.MAILBOX_TAKEN >> 2, count);
+  const put = Atomics.load(words, layout.MAILBOX_PUT >> 2);
+  if (put === Atomics.load(words, layout.MAILBOX_TAKEN >> 2)) return [];
+  const rings = Array.from(
+    { length: layout.MAILBOX_RINGS },
+    (_, i) => layout.MAILBOX + i * layout.MAILBOX_RING_SIZE,
+  );
+  const mail = rings.flatMap((ring) => takeRing(core, ring));
+  Atomics.add(words, layout.MAILBOX_TAKEN >> 2, mail.length);
   return mail;
 }
 
-function read({ layout, view, bytes }: Core, number: number): Mail {
-  const place = layout.MAILBOX + (number % layout.MAILBOX_PLACES) * layout.MAILBOX_SIZE;
+function takeRing(core: Core, ring: number): Mail[] {
+  const { layout, words } = core;
+  const takenWord = (ring + layout.MAILBOX_RING_TAKEN) >> 2;
+  const taken = Atomics.load(words, takenWord);
+  const count = (Atomics.load(words, ring >> 2) - taken) >>> 0;
+  const mail = Array.from({ length: count }, (_, i) => read(core, ring, (taken + i) >>> 0));
+  Atomics.add(words, takenWord, count);
+  return mail;
+}
+
+function read({ layout, view, bytes }: Core, ring: number, number: number): Mail {
+  const places = ring + layout.MAILBOX_RING_PLACES;
+  const place = places + (number % layout.MAILBOX_PLACES) * layout.MAILBOX_SIZE;
   const start = place + layout.MAILBOX_BYTES;
   const length = view.getUint32(place + layout.MAILBOX_LENGTH, true);
   const sender = new DataView(view.buffer, place, layout.MAILBOX_LENGTH);

@@ -27,7 +27,10 @@ export function metrics(view: View): string {
     packets("answered"),
     family("weft_packets_relayed_total", "counter", [["", counters.in.relayed]]),
     family("weft_control_received_total", "counter", [["", counters.in.control]]),
-    family("weft_control_dropped_total", "counter", [["", counters.in.controlDropped]]),
+    family("weft_control_dropped_total", "counter", [
+      ['{sender="known"}', counters.in.controlDropped],
+      ['{sender="unknown"}', counters.in.controlDroppedUnknown],
+    ]),
     family(
       "weft_packets_dropped_total",
       "counter",

@@ -70,9 +70,11 @@ export interface DirectionCounters {
 export interface InwardCounters extends DirectionCounters {
   /** Of the delivered, those that went on to another node. */
   readonly relayed: number;
-  /** Datagrams of the mesh, beside the packets: handed to it, and lost because it was too slow. */
+  /** Datagrams of the mesh, beside the packets: handed to it. */
   readonly control: number;
+  /** Lost because it was too slow: of known senders, and of all others. */
   readonly controlDropped: number;
+  readonly controlDroppedUnknown: number;
 }
 
 export interface Counters {

@@ -107,6 +107,7 @@ describe("the control socket", () => {
     expect(body).toContain('weft_packets_received_total{direction="out"} 107\n');
     expect(body).toContain("weft_packets_relayed_total 30\n");
     expect(body).toContain("weft_control_received_total 12\n");
+    expect(body).toContain('weft_control_dropped_total{sender="unknown"} 0\n');
     expect(body).toContain('weft_packets_dropped_total{direction="in",reason="wrong VNI"} 1\n');
     const allow =
       'direction="ingress",tier="default",policy="web",index="0",action="allow",shadow="false"';
@@ -255,15 +256,16 @@ evil?[2J  192.0.2.33:4789                                connecting   via h2    
 10.244.7.0/24  h1       2030-01-01T00:00:00.000Z
 10.244.9.0/24  flannel  -
 `);
-    expect(await printed("counters")).toBe(`PACKETS             OUT    IN
-received            107  1000
-delivered           100   999
-  relayed                  30
-answered              2     0
-dropped: no route     5     0
-dropped: wrong VNI    0     1
-control                    12
-control dropped             0
+    expect(await printed("counters")).toBe(`PACKETS                   OUT    IN
+received                  107  1000
+delivered                 100   999
+  relayed                        30
+answered                    2     0
+dropped: no route           5     0
+dropped: wrong VNI          0     1
+control                          12
+control dropped: known            0
+control dropped: unknown          0
 
 RULE                    ACTION  LINE  PACKETS  BYTES
 web ingress 0           allow      4       12    840

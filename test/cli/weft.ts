@@ -55,6 +55,7 @@ export const COUNTERS: Counters = {
     relayed: 30,
     control: 12,
     controlDropped: 0,
+    controlDroppedUnknown: 0,
   },
   rules: [
     {

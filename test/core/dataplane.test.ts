@@ -244,7 +244,7 @@ describe("counters", () => {
       out: { received: 4, delivered: 2, answered: 1, dropped: { truncated: 1 } },
       in: {
         ...{ received: 2, delivered: 1, answered: 0, dropped: { "unknown-peer": 1 } },
-        ...{ relayed: 0, control: 0, controlDropped: 0 },
+        ...{ relayed: 0, control: 0, controlDropped: 0, controlDroppedUnknown: 0 },
       },
       rules: [],
     });

@@ -552,13 +552,15 @@ describe("fuzz", () => {
     expect(end()).toBe(received);
     expect(total("in")).toBe(received);
     // Some were joined, or the slices above would never have been more than one.
-    const { delivered, answered, relayed, control, controlDropped } = host.counters().in;
+    const { delivered, answered, relayed, control } = host.counters().in;
+    const { controlDropped, controlDroppedUnknown } = host.counters().in;
     expect(written).toBeLessThan(delivered - relayed);
     expect(sent).toBeLessThan(relayed + answered);
     expect(relayed).toBeGreaterThan(PACKETS_EACH_WAY / 100);
     expect(answered).toBeGreaterThan(PACKETS_EACH_WAY / 2000);
     expect(mailTaken + takeMail(core).length).toBe(control);
     expect(controlDropped).toBeGreaterThan(0);
+    expect(controlDroppedUnknown).toBeGreaterThan(0);
     expectReached("in", [
       ...ANY_PACKET,
       ...between("not-vxlan", "relay-loop"),

@@ -1,6 +1,7 @@
 /** What the mesh sends beside the packets: handed up as it came, and no packet. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { Dataplane } from "weft";
+import { Core } from "../../src/core/instance.js";
 import { takeMail } from "../../src/core/mailbox.js";
 import { MAGIC, MAX_CONTROL_BYTES } from "../../src/mesh/datapath.js";
 import { ipv4, vxlan } from "../packets.js";
@@ -32,7 +33,14 @@ describe("a datagram that begins with weft", () => {
       from.map((endpoint, i) => ({ from: endpoint, bytes: mail(100, i) })),
     );
     expect([verdicts, sent, written]).toEqual([[], [], []]);
-    isEverything(...from.map((endpoint, i): [string, Uint8Array] => [endpoint, mail(100, i)]));
+    const taken = takeMail(host.core).map((one) => [one.from, one.bytes[99]]);
+    expect([...taken].sort()).toEqual(from.map((endpoint, i) => [endpoint, i]).sort());
+    expect(
+      taken
+        .slice(0, 2)
+        .map(([endpoint]) => endpoint)
+        .sort(),
+    ).toEqual([B.endpoint, C.endpoint].sort());
     expect(host.counters().in).toEqual({
       received: 0,
       delivered: 0,
@@ -41,6 +49,7 @@ describe("a datagram that begins with weft", () => {
       relayed: 0,
       control: 4,
       controlDropped: 0,
+      controlDroppedUnknown: 0,
     });
   });
 
@@ -95,13 +104,96 @@ describe("a datagram that begins with weft", () => {
 
   it("is kept in order for ever: the numbers of the ring may begin again", () => {
     const { words } = host.core;
-    for (const word of [host.layout.MAILBOX_PUT, host.layout.MAILBOX_TAKEN]) {
-      Atomics.store(words, word >> 2, -20);
+    const { MAILBOX, MAILBOX_RINGS, MAILBOX_RING_SIZE, MAILBOX_RING_TAKEN } = host.layout;
+    const rings = Array.from({ length: MAILBOX_RINGS }, (_, i) => MAILBOX + i * MAILBOX_RING_SIZE);
+    const totals = [host.layout.MAILBOX_PUT, host.layout.MAILBOX_TAKEN];
+    for (const at of [...totals, ...rings, ...rings.map((ring) => ring + MAILBOX_RING_TAKEN)]) {
+      Atomics.store(words, at >> 2, -20);
     }
     const many = Array.from({ length: 50 }, (_, i) => mail(16, i));
     host.receive(many.map((bytes) => ({ from: B.endpoint, bytes })));
     isEverything(...many.map((bytes): [string, Uint8Array] => [B.endpoint, bytes]));
     expect(host.counters().in.controlDropped).toBe(0);
+  });
+});
+
+describe("junk that begins with weft", () => {
+  const junk = (from: string, count: number) =>
+    Array.from({ length: count }, () => ({ from, bytes: mail(16, 0xff) }));
+  /** Datagrams that were taken, by who sent them. */
+  const takenFrom = () => {
+    const counts = new Map<string, number>();
+    for (const { from } of takeMail(host.core)) counts.set(from, (counts.get(from) ?? 0) + 1);
+    return counts;
+  };
+
+  it("of any number of strangers takes no place from a peer, 80,000 a second for a second", () => {
+    let taken = 0;
+    for (let ms = 0; ms < 1000; ms++) {
+      // The host looks every tenth millisecond; a peer sends one datagram every fifth.
+      for (let i = 0; i < 2; i++)
+        host.receive(junk(`198.51.100.${(ms + i) % 250}:${1024 + ms}`, 40));
+      if (ms % 5 === 0) host.receive([{ from: B.endpoint, bytes: mail(100) }]);
+      if (ms % 10 === 9) taken += takenFrom().get(B.endpoint) ?? 0;
+    }
+    expect(taken).toBe(200);
+    const { control, controlDropped, controlDroppedUnknown } = host.counters().in;
+    expect(controlDropped).toBe(0);
+    expect(control + controlDroppedUnknown).toBe(80_200);
+    expect(controlDroppedUnknown).toBeGreaterThan(40_000);
+  });
+
+  it("of one stranger leaves room for others, who may be about to join", () => {
+    const flood = () => {
+      for (let i = 0; i < 2; i++) host.receive(junk("203.0.113.66:1", 40));
+    };
+    const others = Array.from({ length: 100 }, (_, i) => `198.51.100.${i}:4789`);
+    const heard = others.filter((from) => {
+      flood();
+      host.receive([{ from, bytes: mail(8) }]);
+      return takenFrom().has(from);
+    });
+    // One in four shares its ring.
+    expect(heard.length).toBeGreaterThan(50);
+  });
+
+  it("of a peer, or in its name, leaves room for the others", () => {
+    const others = Array.from({ length: 200 }, (_, i) => ({
+      ...C,
+      name: `p${i}`,
+      endpoint: `192.0.2.${i + 3}:4789`,
+      mac: `02:00:00:00:01:${i.toString(16).padStart(2, "0")}`,
+      leases: [`10.245.${i}.0/24`],
+    }));
+    host.setPeers([B, ...others]);
+    for (let i = 0; i < 50; i++) host.receive(junk(B.endpoint, 40));
+    host.receive(others.slice(0, 60).map(({ endpoint }) => ({ from: endpoint, bytes: mail(8) })));
+    const counts = takenFrom();
+    expect(counts.get(B.endpoint)).toBe(host.layout.MAILBOX_PLACES);
+    // One in 32 shares its ring.
+    expect(counts.size).toBeGreaterThan(50);
+  });
+
+  it("fills other rings under another key", async () => {
+    const others = Array.from({ length: 60 }, (_, i) => `192.0.2.${i + 3}:4789`);
+    const peers = others.map((endpoint, i) => ({
+      ...C,
+      name: `p${i}`,
+      endpoint,
+      mac: `02:00:00:00:01:${i.toString(16).padStart(2, "0")}`,
+      leases: [`10.245.${i}.0/24`],
+    }));
+    const shut = async (seed: bigint) => {
+      host = await Host.create({ core: await Core.create({ seed }), peers: [B, ...peers] });
+      for (let i = 0; i < 2; i++) host.receive(junk(B.endpoint, 40));
+      host.receive(others.map((from) => ({ from, bytes: mail(8) })));
+      const counts = takenFrom();
+      return others.filter((from) => !counts.has(from)).join();
+    };
+    const keys = [1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n];
+    const seen = new Set<string>();
+    for (const key of keys) seen.add(await shut(key));
+    expect(seen.size).toBeGreaterThan(4);
   });
 });
 
