@@ -1,12 +1,13 @@
 /** `weft capture`: the packets as they come, what becomes of each, and why. */
 import { once } from "node:events";
-import { createWriteStream, openSync } from "node:fs";
+import { constants, createWriteStream, fstatSync, ftruncateSync } from "node:fs";
 import type { Writable } from "node:stream";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { DEFAULT_SNAPLEN } from "../core/capture.js";
 import { explainReason } from "../core/reasons.js";
 import { WeftError } from "../error.js";
 import { inWords as packetInWords, wordsOf } from "../explain/headers.js";
+import { openOwn } from "../host/own.js";
 import { captured } from "../http/capture-client.js";
 import type { CapturedRow } from "../http/view.js";
 import { pcapngHeader, pcapngPacket, pcapngStatistics } from "../io/pcapng.js";
@@ -193,14 +194,20 @@ const FILE_MODE = 0o600;
 
 function open(path: string): Writable {
   try {
-    return createWriteStream(path, { fd: openSync(path, "w", FILE_MODE) });
+    const fd = openOwn(path, FILE_MODE, constants.O_WRONLY);
+    if (fstatSync(fd).isFile()) ftruncateSync(fd);
+    return createWriteStream(path, { fd });
   } catch (error) {
     throw cannotWrite(error as Error);
   }
 }
 
 const cannotWrite = ({ message }: Error): WeftError =>
-  new WeftError("FILE", `the file cannot be written: ${message}`, "give another with -w");
+  new WeftError(
+    "FILE",
+    `the file cannot be written: ${message}`,
+    "give another with -w, or - for stdout",
+  );
 
 /** Waits for whoever reads it. Once it takes no more, the capture ends. */
 class Sink {

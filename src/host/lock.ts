@@ -4,11 +4,11 @@
  */
 import {
   closeSync,
+  constants,
   fstatSync,
   ftruncateSync,
-  openSync,
-  readFileSync,
-  statSync,
+  lstatSync,
+  readSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
@@ -17,6 +17,7 @@ import koffi from "koffi";
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
 import { makeDirectory } from "./directory.js";
+import { openOwn, whyNotOwn } from "./own.js";
 
 // <sys/file.h>
 const LOCK_EX = 2;
@@ -40,6 +41,8 @@ export class StateLock {
   take(): void {
     try {
       this.#removeDirectory = makeDirectory(this.directory, 0o700);
+      const why = whyNotOwn(this.directory, { mayShare: false });
+      if (why !== undefined) throw new Error(why);
       while (!this.#tryLock());
       ftruncateSync(this.#fd);
       writeSync(this.#fd, `${process.pid}\n`);
@@ -49,7 +52,7 @@ export class StateLock {
       throw new WeftError(
         "STATE",
         `the state directory ${this.directory} cannot be used: ${(error as Error).message}`,
-        "name a directory this user can write to with --state",
+        "name a directory with --state that this user, and no other, can write to",
       );
     }
   }
@@ -67,12 +70,14 @@ export class StateLock {
 
   /** False when the file was removed between opening and locking it: a holder was just leaving. */
   #tryLock(): boolean {
-    const fd = openSync(this.#file, "a+", 0o600);
+    // Without O_NONBLOCK a FIFO of that name would hold us here.
+    const fd = openOwn(this.#file, 0o600, constants.O_RDWR | constants.O_NONBLOCK);
     if (flock(fd, LOCK_EX | LOCK_NB) !== 0) {
+      const error = heldByAnother(this.directory, fd);
       closeSync(fd);
-      throw heldByAnother(this.directory, this.#file);
+      throw error;
     }
-    if (fstatSync(fd).ino !== statSync(this.#file, { throwIfNoEntry: false })?.ino) {
+    if (fstatSync(fd).ino !== lstatSync(this.#file, { throwIfNoEntry: false })?.ino) {
       closeSync(fd);
       return false;
     }
@@ -81,8 +86,10 @@ export class StateLock {
   }
 }
 
-function heldByAnother(directory: string, file: string): WeftError {
-  const pid = printable(readFileSync(file, "utf8").trim()) || "unknown";
+function heldByAnother(directory: string, lock: number): WeftError {
+  const text = Buffer.alloc(16);
+  const length = readSync(lock, text, 0, text.length, 0);
+  const pid = printable(text.toString("utf8", 0, length).trim()) || "unknown";
   return new WeftError(
     "STATE",
     `another agent (pid ${pid}) uses the state directory ${directory}`,

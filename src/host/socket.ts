@@ -1,5 +1,5 @@
 /** The place of the control socket: cleared, or refused because someone is there. */
-import { existsSync, lstatSync, unlinkSync } from "node:fs";
+import { lstatSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { WeftError } from "../error.js";
 
@@ -9,8 +9,9 @@ import { WeftError } from "../error.js";
  * @throws WeftError SOCKET when an agent answers on it, or it is no socket
  */
 export async function clearSocket(path: string): Promise<boolean> {
-  if (!existsSync(path)) return false;
-  if (!lstatSync(path).isSocket()) {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (!found) return false;
+  if (!found.isSocket()) {
     throw new WeftError(
       "SOCKET",
       `${path} exists and is not a socket`,
@@ -22,6 +23,13 @@ export async function clearSocket(path: string): Promise<boolean> {
       "SOCKET",
       `another agent answers on ${path}`,
       "stop it, or choose another path with --socket",
+    );
+  }
+  if (found.uid !== 0 && found.uid !== process.geteuid?.()) {
+    throw new WeftError(
+      "SOCKET",
+      `the socket ${path} belongs to user ${found.uid}`,
+      "remove it, or choose a path with --socket where only root has files",
     );
   }
   unlinkSync(path);

@@ -7,6 +7,7 @@ import { type Endpoint, formatAddress, formatEndpoint } from "../address.js";
 import { systemClock } from "../clock.js";
 import { WeftError } from "../error.js";
 import { makeDirectory } from "../host/directory.js";
+import { whyNotOwn } from "../host/own.js";
 import { clearSocket } from "../host/socket.js";
 import { Budget } from "../mesh/budget.js";
 import { type Answer, answer, type Question, refuse } from "./api.js";
@@ -67,9 +68,12 @@ export class ControlServer {
     this.#removeDirectory = () => {};
   }
 
+  /** The directory of the socket, where nobody else may put one of theirs. */
   #makeDirectory(path: string): void {
     try {
       this.#removeDirectory = makeDirectory(path, DIRECTORY_MODE);
+      const why = whyNotOwn(path, { mayShare: true });
+      if (why !== undefined) throw new Error(why);
     } catch (error) {
       throw cannotListen(`the directory ${path}`, error as NodeJS.ErrnoException);
     }

@@ -4,14 +4,16 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  readFileSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
+import { type RegularFile, readRegularFile, whyUnreadable } from "../config/regular-file.js";
 import { WeftError } from "../error.js";
+
+/** Bytes. A state holds what its node gave away, a policy up to 4 MiB. */
+const MAX_FILE = 256 * 1024 * 1024;
 
 export class OwnFile {
   constructor(
@@ -22,25 +24,37 @@ export class OwnFile {
 
   /** Nothing when there is no such file. */
   read(): string | undefined {
-    let text: string;
-    try {
-      text = readFileSync(this.path, "utf8");
-    } catch (error) {
-      if (codeOf(error) === "ENOENT") return undefined;
-      throw new WeftError(
-        "STATE_READ",
-        `the ${this.what} ${this.path} cannot be read (${codeOf(error)})`,
-        "run as its owner, or choose another --state directory",
-      );
-    }
-    if ((statSync(this.path).mode & 0o077) !== 0) {
+    const found = this.#open();
+    if (!found) return undefined;
+    const { text, stats } = found;
+    if ((stats.mode & 0o077) !== 0) {
       throw new WeftError(
         "STATE_OPEN",
         `the ${this.what} ${this.path} is this node's alone and is open to others`,
         `chmod 600 ${this.path}`,
       );
     }
+    if (stats.uid !== 0 && stats.uid !== process.geteuid?.()) {
+      throw new WeftError(
+        "STATE_OPEN",
+        `the ${this.what} ${this.path} is this node's alone and belongs to user ${stats.uid}`,
+        `chown ${process.geteuid?.()} ${this.path}`,
+      );
+    }
     return text;
+  }
+
+  #open(): RegularFile | undefined {
+    try {
+      return readRegularFile(this.path, MAX_FILE);
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return undefined;
+      throw new WeftError(
+        "STATE_READ",
+        `the ${this.what} ${this.path} ${whyUnreadable(error, MAX_FILE)}`,
+        "run as its owner, or choose another --state directory",
+      );
+    }
   }
 
   /** When this returns, the text survives a power cut. */

@@ -1,0 +1,59 @@
+/**
+ * Files and directories that are this process's own. The agent runs as root, so whatever another user
+ * can put in the place of one of its files - a symbolic link, a hard link, a directory that can be
+ * renamed - would let that user say which file of the host is written.
+ */
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  realpathSync,
+  type Stats,
+  statSync,
+} from "node:fs";
+import { dirname } from "node:path";
+
+const GROUP_AND_OTHERS_WRITE = 0o022;
+/** Only its owner may rename or remove what is in such a directory: chmod(1). */
+const STICKY = 0o1000;
+
+const isOurs = ({ uid }: Stats): boolean => uid === 0 || uid === process.geteuid?.();
+
+/**
+ * Opens a file for writing, makes it if there is none, and leaves what is in it.
+ * @param flags beside those for that, of open(2)
+ * @throws an error that says why, if it is a link, has another name, or belongs to another user
+ */
+export function openOwn(path: string, mode: number, flags: number): number {
+  const fd = openSync(
+    path,
+    flags | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NOCTTY,
+    mode,
+  );
+  const stats = fstatSync(fd);
+  const why = !isOurs(stats)
+    ? `${path} belongs to user ${stats.uid}`
+    : stats.isFile() && stats.nlink > 1
+      ? `${path} is one of several names of a file`
+      : undefined;
+  if (why === undefined) return fd;
+  closeSync(fd);
+  throw new Error(why);
+}
+
+/**
+ * Why others could put something of theirs into this directory, or another one in its place.
+ * @param mayShare whether others may have files in it that are safe from one another, as in /tmp
+ */
+export function whyNotOwn(path: string, { mayShare }: { mayShare: boolean }): string | undefined {
+  const real = realpathSync(path);
+  for (let directory = real; ; directory = dirname(directory)) {
+    const stats = statSync(directory);
+    if (!isOurs(stats)) return `${directory} belongs to user ${stats.uid}`;
+    const isShared = (stats.mode & GROUP_AND_OTHERS_WRITE) !== 0;
+    const isSafe = (stats.mode & STICKY) !== 0 && (mayShare || directory !== real);
+    if (isShared && !isSafe) return `${directory} can be written by others than its owner`;
+    if (directory === dirname(directory)) return undefined;
+  }
+}
