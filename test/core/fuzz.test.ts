@@ -538,7 +538,7 @@ describe("fuzz", () => {
         sendAndWrite(ends);
       } while (at > 0);
       if (rnd() < 0.01) look(below(1000));
-      if (rnd() < 0.005) mailTaken += takeMail(core).length;
+      if (rnd() < 0.002) mailTaken += takeMail(core).length;
       received += core.view.getUint32(layout.PACKET_COUNT, true);
       settle(layout.IN);
       ends.forEach((end, i) => {
