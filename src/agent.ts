@@ -101,7 +101,7 @@ export class Agent {
     publisher.setPolicyKnown(false);
     const io = new KernelIo(
       { core, publisher, log: this.#log },
-      { tun, address, port, offloads, busyPoll },
+      { tun, address, port, offloads, busyPoll, mtu },
     );
     io.on("error", (error) => this.#fail(error));
     await io.start();

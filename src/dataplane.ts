@@ -118,6 +118,11 @@ export class Dataplane {
     return new Dataplane(await Core.create(options), own, options);
   }
 
+  /** The largest inner packet, in bytes. */
+  get mtu(): number {
+    return this.#own.mtu;
+  }
+
   /**
    * The peers from now on; those not named are forgotten.
    * @throws WeftError when they contradict each other; then nothing has changed

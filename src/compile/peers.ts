@@ -30,8 +30,8 @@ const SENDERS = 64;
 const SENDER_SIZE = 16;
 /** The core's record has room for so many (assembly/memory.ts). */
 export const MAX_SENDERS = 4;
-/** Bytes of the inner packet that every path takes: 576 outside (RFC 791, 3.1), less 50 of headers. */
-export const LEAST_MTU = 526;
+/** Bytes of an inner packet that every path takes: 576 outside (RFC 791, 3.1), less the 70 of the largest headers. */
+export const LEAST_MTU = 506;
 const HAS_VNI = 0x08;
 const TYPE_IPV4 = 0x0800;
 

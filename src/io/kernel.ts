@@ -7,6 +7,7 @@
 import { EventEmitter, once } from "node:events";
 import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
+import { parseAddress } from "../address.js";
 import { monotonic } from "../clock.js";
 import type { Offloads } from "../config.js";
 import type { Core } from "../core/instance.js";
@@ -37,8 +38,12 @@ export interface KernelOptions {
   readonly offloads: Offloads;
   /** Microseconds to keep looking for packets before sleeping; 0: sleep at once. */
   readonly busyPoll: number;
+  /** Of the device, in bytes. */
+  readonly mtu: number;
 }
 
+/** Bytes of an inner packet that every path takes, by underlay: 576 outside (RFC 791, 3.1) or 1280 (RFC 8200, 5), less the headers. */
+const LEAST_MTU = { 4: 526, 6: 1210 } as const;
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;
 
@@ -64,6 +69,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
   /** As in LoopParts. */
   readonly #told = new Int32Array(new SharedArrayBuffer(4));
   #receiver: Receiver = () => {};
+  #hinted: (name: string) => void = () => {};
   #exchanged: () => void = () => {};
 
   constructor({ core, publisher, log }: KernelParts, options: KernelOptions) {
@@ -147,6 +153,19 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
     return this.#publisher.active();
   }
 
+  get mtu(): { least: number; most: number } {
+    const { address, mtu } = this.#options;
+    return { least: LEAST_MTU[parseAddress(address).family], most: mtu };
+  }
+
+  hinted(listener: (name: string) => void): void {
+    this.#hinted = listener;
+  }
+
+  takeHint(name: string): number | undefined {
+    return this.#publisher.takeHint(name);
+  }
+
   // ---- parts
 
   /** Each is tried on this very host; what does not work is said once and left off. */
@@ -203,6 +222,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
     for (const { from, bytes, length } of takeMail(this.#core)) {
       this.#receiver(from, bytes, length);
     }
+    for (const name of this.#publisher.hinted()) this.#hinted(name);
   }
 
   #tell(order: Order): void {

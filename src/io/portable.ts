@@ -3,6 +3,7 @@
  * process. No root, no FFI; slower than the kernel path, and the same core.
  */
 import { EventEmitter } from "node:events";
+import { LEAST_MTU } from "../compile/peers.js";
 import type { Outcome } from "../core/passage.js";
 import type { Dataplane } from "../dataplane.js";
 import { type DataPath, MAX_CONTROL_BYTES, type Receiver } from "../mesh/datapath.js";
@@ -10,7 +11,7 @@ import type { Device } from "./device.js";
 import type { Underlay } from "./underlay.js";
 
 export interface PortableParts {
-  readonly dataplane: Pick<Dataplane, "fromDevice" | "fromWire" | "advance" | "active">;
+  readonly dataplane: Pick<Dataplane, "fromDevice" | "fromWire" | "advance" | "active" | "mtu">;
   readonly device: Device;
   readonly underlay: Underlay;
 }
@@ -60,6 +61,15 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implem
 
   receive(receiver: Receiver): void {
     this.#receiver = receiver;
+  }
+
+  /** Node's UDP socket tells nothing of ICMP. */
+  hinted(): void {}
+
+  takeHint(): undefined {}
+
+  get mtu(): { least: number; most: number } {
+    return { least: LEAST_MTU, most: this.#parts.dataplane.mtu };
   }
 
   active(): string[] {

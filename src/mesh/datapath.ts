@@ -15,7 +15,16 @@ export interface DataPath {
   receive(receiver: Receiver): void;
   /** Names of the peers to which packets went since this was asked last. */
   active(): string[];
+  /** The least inner packet that every path takes, and the largest that is sent, in bytes. */
+  readonly mtu: { readonly least: number; readonly most: number };
+  /** Who is told the name of a peer when somebody says that the path there takes less; again only after `takeHint`. One listener. */
+  hinted(listener: (name: string) => void): void;
+  /** The smallest MTU that was said since this was asked last. Anybody can say it: it is to be verified. */
+  takeHint(name: string): number | undefined;
 }
+
+/** Bytes before an inner packet in its datagram: VXLAN 8, Ethernet 14. */
+export const ENCAP_BYTES = 22;
 
 /** The IP address of an endpoint. */
 export function hostOf(endpoint: string): string {

@@ -303,6 +303,7 @@ export class Membership {
       mac: course?.mac ?? mac,
       leases: leases.map(subnetOf),
       senders: course?.senders ?? [],
+      ...(course && { mtu: course.mtu }),
     };
   }
 

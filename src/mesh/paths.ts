@@ -7,10 +7,11 @@ import type { Cluster } from "../lease/genesis.js";
 import { Awaited } from "./awaited.js";
 import { Checks } from "./checks.js";
 import { type Clock, every } from "./clock.js";
-import { type DataPath, hostOf } from "./datapath.js";
+import { type DataPath, ENCAP_BYTES, hostOf } from "./datapath.js";
 import type { Identity } from "./identity.js";
 import { Knocks } from "./knocks.js";
 import type { MessageOf } from "./message.js";
+import { PathMtus } from "./path-mtus.js";
 import {
   decodeProbe,
   encodeProbe,
@@ -66,6 +67,8 @@ export interface Course {
   readonly rttMs?: number;
   readonly loss?: number;
   readonly senders: readonly string[];
+  /** The largest inner packet that it takes, as far as is known. */
+  readonly mtu: number;
 }
 
 interface Sent {
@@ -73,6 +76,8 @@ interface Sent {
   readonly way: Way;
   /** Then it counts when it is answered, and when not, nothing has failed. */
   readonly isKnock: boolean;
+  /** The inner packet that it was padded for: whether it is answered says something of that size alone. */
+  readonly size?: number;
 }
 
 export class Paths {
@@ -87,16 +92,25 @@ export class Paths {
   readonly #awaited = new Awaited<Sent>();
   readonly #relays = new Relays();
   readonly #seeking: Seeking;
+  readonly #mtus: PathMtus;
   #count = 0;
   #cancelLook: (() => void) | undefined;
   #cancelTick: (() => void) | undefined;
 
   constructor(parts: PathsParts) {
     this.#parts = parts;
-    const { clock, identity } = parts;
+    const { clock, identity, datapath } = parts;
     this.#turns = new Turns(clock);
     this.#checks = new Checks(clock);
     this.#knocks = new Knocks(clock, (id) => this.#knock(id));
+    this.#mtus = new PathMtus({
+      clock,
+      datapath,
+      probe: (id, size) => this.#probeSize(id, size),
+      path: (id) => this.#quality(id),
+      nameOf: (id) => this.#reaches.get(id)?.name,
+      changed: (id) => parts.changed(id),
+    });
     this.#seeking = new Seeking({
       clock,
       own: identity.id,
@@ -110,6 +124,7 @@ export class Paths {
   start(): void {
     const { clock, datapath } = this.#parts;
     datapath.receive((from, bytes, length) => this.#arrived(from, bytes, length));
+    datapath.hinted((name) => this.#hinted(name));
     this.#seeking.start();
     this.#cancelLook = every(clock, LOOK_AROUND_EVERY, () => this.#lookAround());
   }
@@ -117,9 +132,11 @@ export class Paths {
   stop(): void {
     this.#seeking.stop();
     this.#knocks.stop();
+    this.#mtus.stop();
     this.#cancelLook?.();
     this.#cancelTick?.();
     this.#parts.datapath.receive(() => {});
+    this.#parts.datapath.hinted(() => {});
   }
 
   /** To be told of every other member that came, changed, or went (no record). */
@@ -168,6 +185,7 @@ export class Paths {
       ...(used?.rttMs !== undefined && { rttMs: Math.round(used.rttMs * 10) / 10 }),
       ...(used && { loss: Math.round(used.loss * 1000) / 1000 }),
       senders: senders(reach, endpoint),
+      mtu: this.#mtus.of(id),
     };
   }
 
@@ -234,6 +252,7 @@ export class Paths {
     if (!reach) return;
     this.#reaches.delete(reach.id);
     this.#knocks.end(reach.id);
+    this.#mtus.gone(reach.id);
     if (this.#byName.get(reach.name) === reach) this.#byName.delete(reach.name);
     this.#passing.delete(reach);
     this.#turns.delete(reach);
@@ -245,8 +264,8 @@ export class Paths {
   // ---- probing
 
   #tick(): void {
-    for (const { reach, way, isKnock } of this.#awaited.failed(this.#now)) {
-      if (isKnock) continue;
+    for (const { reach, way, isKnock, size } of this.#awaited.failed(this.#now)) {
+      if (isKnock || size !== undefined) continue;
       way.missed();
       this.#judge(reach);
     }
@@ -269,6 +288,7 @@ export class Paths {
       if (!reach) continue;
       reach.busyAt = now;
       this.#turns.place(reach);
+      if (reach.used) this.#mtus.used(reach.id);
     }
     for (const reach of this.#passing) this.#expire(reach, now);
     const { next } = this.#turns;
@@ -304,8 +324,30 @@ export class Paths {
     this.#wake();
   }
 
+  /** Whether a packet of this size passes along the way that is used. */
+  #probeSize(id: string, size: number): void {
+    const reach = this.#reaches.get(id);
+    if (reach?.used) this.#probe(reach, reach.used, { size });
+    this.#wake();
+  }
+
+  #quality(id: string): { rttMs: number; loss: number } | undefined {
+    const used = this.#reaches.get(id)?.used;
+    return used?.rttMs === undefined ? undefined : { rttMs: used.rttMs, loss: used.loss };
+  }
+
+  /** Somebody says that packets to this peer are too large. */
+  #hinted(name: string): void {
+    const reach = this.#byName.get(name);
+    if (reach) this.#mtus.hinted(reach.id);
+  }
+
   /** False when there is no such way now. */
-  #probe(reach: Reach, way: Way, { isKnock = false } = {}): boolean {
+  #probe(
+    reach: Reach,
+    way: Way,
+    { isKnock = false, size }: { isKnock?: boolean; size?: number } = {},
+  ): boolean {
     const { datapath, identity, cluster, isKnown } = this.#parts;
     const to = this.#endpointOf(way);
     const relays = this.#relaysOf(way);
@@ -314,14 +356,15 @@ export class Paths {
     const probe = signProbe(identity, cluster, {
       kind: way.course.kind === "via" ? "relayed" : "direct",
       carried: 0,
-      size: probeBytes(relays.length),
+      size: size === undefined ? probeBytes(relays.length) : size + ENCAP_BYTES,
       count: this.#count,
       nonce: newNonce(),
       origin: this.#run,
       target: runOf(reach),
       relays,
     });
-    this.#awaited.add(probe.nonce, { reach, way, isKnock }, this.#now);
+    const sent = { reach, way, isKnock, ...(size !== undefined && { size }) };
+    this.#awaited.add(probe.nonce, sent, this.#now);
     datapath.send(to, encodeProbe(probe));
     return true;
   }
@@ -344,10 +387,14 @@ export class Paths {
     }
     const sent = this.#awaited.get(probe.nonce);
     if (!sent || sent.what.reach.id !== probe.origin.id) return;
-    const { reach, way } = sent.what;
+    const { reach, way, size } = sent.what;
     if (!this.#checks.mayReply()) return;
     if (!isGenuine(this.#parts.cluster, reach.record.owner, probe)) return;
     this.#awaited.delete(probe.nonce);
+    if (size !== undefined) {
+      if (way === reach.used) this.#mtus.answered(reach.id, size);
+      return;
+    }
     this.#knocks.end(reach.id);
     this.#heard(reach);
     reach.answered(way, now, now - sent.at);
@@ -414,6 +461,7 @@ export class Paths {
     this.#seeking.seek(reach.id, reach.needsOffers && !this.#parts.isDead(reach.id));
     if (this.#text(reach) === before) return;
     this.#seeking.changed(reach.id);
+    this.#mtus.moved(reach.id);
     this.#parts.changed(reach.id);
     this.#judgeOthers(reach.id);
     if (this.#mayCarry(reach.id)) this.#seeking.met();

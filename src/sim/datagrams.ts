@@ -88,6 +88,9 @@ export class Datagrams {
 export class SimDataPath implements DataPath {
   #receiver: Receiver = () => {};
   #active = new Set<string>();
+  #hinted: (name: string) => void = () => {};
+  readonly #hints = new Map<string, number>();
+  readonly mtu = { least: 526, most: 1450 };
   /** Datagrams that were sent and that came in. */
   readonly count = { sent: 0, received: 0 };
 
@@ -111,6 +114,22 @@ export class SimDataPath implements DataPath {
     const names = [...this.#active];
     this.#active = new Set();
     return names;
+  }
+
+  hinted(listener: (name: string) => void): void {
+    this.#hinted = listener;
+  }
+
+  takeHint(name: string): number | undefined {
+    const hint = this.#hints.get(name);
+    this.#hints.delete(name);
+    return hint;
+  }
+
+  /** As if ICMP said that the path to this peer takes no more. */
+  icmp(name: string, mtu: number): void {
+    this.#hints.set(name, mtu);
+    this.act(() => this.#hinted(name));
   }
 
   /** As if packets went to this peer. */

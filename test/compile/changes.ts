@@ -37,7 +37,7 @@ const peer: fc.Arbitrary<Peer> = fc.record(
     mac: often(fc.constantFrom(...MACS, "02:00:00:00:00:0A"), "01:00:00:00:00:01"),
     leases: fc.array(often(prefix, "10.2.0.1/24"), { maxLength: 3 }),
     senders: fc.array(often(fc.constantFrom(...ADDRESSES), "192.0.2.01"), { maxLength: 5 }),
-    mtu: often(fc.constantFrom(526, 1280, 1400, 8950, 65_535), 525),
+    mtu: often(fc.constantFrom(506, 1280, 1400, 8950, 65_535), 505),
   },
   { requiredKeys: ["name", "endpoint", "mac", "leases"] },
 );

@@ -31,7 +31,7 @@ export function compileSlowly(
   const claims = own.leases.map((prefix) => ({ prefix, index: THIS_NODE }));
   try {
     for (const { name, endpoint, mac, leases, senders = [], mtu } of peers) {
-      if (senders.length > 4 || (mtu !== undefined && mtu < 526)) return undefined;
+      if (senders.length > 4 || (mtu !== undefined && mtu < 506)) return undefined;
       const index = indexOf(name);
       entries.push({
         index,

@@ -22,7 +22,14 @@ const used = (): number => {
 };
 
 /** Nobody answers there. */
-const nowhere: DataPath = { send() {}, receive() {}, active: () => [] };
+const nowhere: DataPath = {
+  send() {},
+  receive() {},
+  active: () => [],
+  mtu: { least: 526, most: 1450 },
+  hinted() {},
+  takeHint: () => undefined,
+};
 
 it("a thousand records, their members, the ways to them and their tables take less than 40 MB", async () => {
   const { envelopes } = grown(1000, randomFrom(seed));

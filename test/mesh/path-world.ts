@@ -34,6 +34,8 @@ export class PathWorld {
   reaches: Rule = () => true;
   reachesByUdp: Rule = () => true;
   mayDial: Rule = () => true;
+  /** Bytes of the longest UDP payload that gets from one to another. */
+  takes: (from: number, to: number) => number = () => Number.POSITIVE_INFINITY;
 
   constructor(seed: number) {
     this.random = new Random(seed);
@@ -43,9 +45,10 @@ export class PathWorld {
     this.datagrams = new Datagrams({
       now: () => this.schedule.now,
       after: (ms, act) => void this.schedule.after(ms, act),
-      crossing: (from, to) => {
+      crossing: (from, to, bytes) => {
         const [a, b] = [host(from), host(to)];
-        const arrives = this.reaches(a, b) && this.reachesByUdp(a, b);
+        const fits = bytes <= this.takes(a, b);
+        const arrives = fits && this.reaches(a, b) && this.reachesByUdp(a, b);
         return arrives && !this.random.chance(this.loss) ? this.random.between(1, 3) : undefined;
       },
     });

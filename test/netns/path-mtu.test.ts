@@ -3,8 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
-import { road } from "../../src/lab/road.js";
-import { addressOf, agentsOn, cluster, DUAL_STACK, type Node } from "./cluster.js";
+import { type Road, road } from "../../src/lab/road.js";
+import { addressOf, agentsOn, cluster, DUAL_STACK, type Node, peersOf } from "./cluster.js";
 import { story } from "./story.js";
 import { datagrams, transfer } from "./transfer.js";
 
@@ -13,6 +13,15 @@ const NARROW = 1400;
 const BYTES = 20_000_000;
 /** Enough for full-sized packets, by which each end finds out what fits. */
 const TEACHING_BYTES = 1_000_000;
+/** A firewall that lets no "fragmentation needed" out. */
+const SILENT = `
+table ip silent {
+  chain output {
+    type filter hook output priority 0
+    icmp type destination-unreachable drop
+  }
+}
+`;
 /** tshark says that it captures a little before it does. */
 const CAPTURE_MS = 300;
 
@@ -94,6 +103,72 @@ for (const [underlay, overhead] of [
     });
   });
 }
+
+story("a link on the way that becomes narrower and wide again while the agents run", () => {
+  let lab: Lab;
+  let routers: Road;
+  let [a, b]: Node[] = [];
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    const hosts = [await lab.host("a"), await lab.host("b", { segment: "far" })];
+    routers = await road(lab);
+    [a, b] = await agentsOn(lab, hosts, () => ({}));
+    await transfer(a!.host, b!.host, b!.status.address, TEACHING_BYTES);
+  });
+  afterAll(() => lab?.close());
+
+  const setLink = (mtu: number) =>
+    Promise.all([routers.r1, routers.r2].map((router) => router.ip(`link set road mtu ${mtu}`)));
+  const mtus = async () => [(await peersOf(a!)).get("b")?.mtu, (await peersOf(b!)).get("a")?.mtu];
+  /** Milliseconds until both ends know, while both send. */
+  async function learned(wanted: number, withinMs: number): Promise<number> {
+    const began = performance.now();
+    const large = ["-i", "0.05", "-s", "1400", "-M", "dont"];
+    const pings = [
+      a!.host.spawn(["ping", "-q", ...large, b!.status.address]),
+      b!.host.spawn(["ping", "-q", ...large, a!.status.address]),
+    ];
+    await expect.poll(mtus, { timeout: withinMs, interval: 20 }).toEqual([wanted, wanted]);
+    const took = performance.now() - began;
+    for (const ping of pings) await ping.stop("SIGKILL");
+    return took;
+  }
+
+  it("nothing is tried before the path answered", async () => {
+    const loss = async () => [
+      (await peersOf(a!)).get("b")?.loss,
+      (await peersOf(b!)).get("a")?.loss,
+    ];
+    await expect.poll(loss, { timeout: 10_000 }).not.toContain(null);
+    expect(await mtus()).toEqual([1450, 1450]);
+  });
+
+  it("narrower: within two seconds even here, and a stream arrives unchanged in both directions", async () => {
+    await setLink(NARROW);
+    const took = await learned(NARROW - 50, 2_000);
+    console.log(`learned after ${Math.round(took)} ms`);
+    await transfer(a!.host, b!.host, b!.status.address, BYTES);
+    await transfer(b!.host, a!.host, a!.status.address, BYTES);
+  }, 90_000);
+
+  it("wide again: it is used in full some seconds later", async () => {
+    await setLink(1500);
+    await learned(1450, 12_000);
+    await transfer(a!.host, b!.host, b!.status.address, BYTES);
+  }, 90_000);
+
+  it("narrower while no router says so: found within 10 s, and a stream arrives", async () => {
+    for (const router of [routers.r1, routers.r2]) {
+      await router.exec(["nft", "-f", "-"], { input: SILENT });
+    }
+    await setLink(1300);
+    const took = await learned(1250, 10_000);
+    console.log(`found after ${Math.round(took)} ms`);
+    await transfer(a!.host, b!.host, b!.status.address, BYTES);
+    await transfer(b!.host, a!.host, a!.status.address, BYTES);
+  }, 90_000);
+});
 
 story("an interface that becomes narrower while the agents run", () => {
   let lab: Lab;

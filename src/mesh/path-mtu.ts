@@ -1,0 +1,199 @@
+/**
+ * How large a packet the path to one member takes, found by probes of that size
+ * (Datagram Packetization Layer Path MTU Discovery, RFC 8899). Sizes are those of inner
+ * packets, in bytes.
+ *
+ * A round sends a probe of each of a few sizes, repeats those without an answer, and
+ * ends when each is answered or was repeated often enough. There are three kinds:
+ *
+ *   confirm   does the size in use still pass, or only the one that was hinted?
+ *   search    which of the sizes between one that passes and one that does not pass?
+ *   raise     the size in use is below the largest: does one byte more pass, or all?
+ *
+ * A search goes on until the two differ by one byte. Only answers change the size: one
+ * that passes raises it, and it is lowered when it fails while a smaller one passes.
+ */
+import type { Clock } from "./clock.js";
+
+/** Between two hints that are verified, in milliseconds. */
+export const HINT_EVERY = 1_000;
+/** After which a larger size is tried again: at first, and at most (PMTU_RAISE_TIMER, RFC 8899, 5.1.1). Milliseconds. */
+export const RAISE_AFTER = 5_000;
+export const RAISE_EVERY = 600_000;
+/** Sizes tried in one round of a search. */
+export const SEARCH_SIZES = 8;
+/** Probes of one size in a round: so many (MAX_PROBES, RFC 8899, 5.1.2), and where probes get lost at most so many. */
+export const PROBES = { least: 3, most: 10 };
+/** The chance that a size that passes is held for one that does not. */
+const MISTAKE = 0.001;
+/** How long the first answer is waited for, in milliseconds: this, and a few round trips; at most. */
+const ANSWER_WITHIN = 50;
+const ROUND_TRIPS = 3;
+export const ANSWER_WITHIN_MOST = 2_000;
+/** The others were sent at the same time: they are waited for so much longer, or as long again. Milliseconds. */
+const OTHERS_WITHIN = 50;
+
+export interface PathMtuParts {
+  readonly clock: Clock;
+  /** Sends a probe as large as an inner packet of this size makes it. */
+  readonly probe: (size: number) => void;
+  /** What is known of the path now: its round trip in milliseconds, and the share of small probes it loses. */
+  readonly path: () => { readonly rttMs: number; readonly loss: number };
+  /** The size in use is another. */
+  readonly changed: () => void;
+}
+
+/** The largest size that passed and the smallest that did not, as far as it is known. */
+interface Bounds {
+  readonly passes: number | undefined;
+  readonly fails: number;
+}
+
+interface Round extends Bounds {
+  /** Without an answer yet, in ascending order. */
+  waiting: number[];
+  passes: number | undefined;
+  /** How often each was sent, and when last. */
+  sent: number;
+  sentAt: number;
+}
+
+export class PathMtu {
+  /** The size in use. */
+  size: number;
+  readonly #parts: PathMtuParts;
+  readonly #least: number;
+  readonly #most: number;
+  #round: Round | undefined;
+  #cancelRound: (() => void) | undefined;
+  #cancelRaise: (() => void) | undefined;
+  #raiseAfter = RAISE_AFTER;
+  #confirmedAt = Number.NEGATIVE_INFINITY;
+  #hintedAt = Number.NEGATIVE_INFINITY;
+
+  /** @param sizes the least that every path takes, and the largest that is sent */
+  constructor(parts: PathMtuParts, { least, most }: { least: number; most: number }) {
+    this.#parts = parts;
+    this.#least = Math.min(least, most);
+    this.#most = most;
+    this.size = most;
+  }
+
+  stop(): void {
+    this.#cancelRound?.();
+    this.#cancelRaise?.();
+    this.#round = undefined;
+  }
+
+  /** Milliseconds since the size in use was to be confirmed. */
+  get confirmedFor(): number {
+    return this.#parts.clock.elapsed() - this.#confirmedAt;
+  }
+
+  /** Neither a round is under way, nor was a hint verified a moment ago. */
+  get mayConfirm(): boolean {
+    return !this.#round && this.#parts.clock.elapsed() - this.#hintedAt >= HINT_EVERY;
+  }
+
+  /** Tries the size in use and, where somebody hinted at a smaller one, that one. */
+  confirm(hint?: number): void {
+    if (!this.mayConfirm) return;
+    this.#confirmedAt = this.#parts.clock.elapsed();
+    if (hint !== undefined) this.#hintedAt = this.#confirmedAt;
+    const smaller = Math.max(this.#least, Math.min(hint ?? this.size, this.size));
+    // One byte more than the hint shows whether it names the very size that passes.
+    this.#test([smaller, smaller + 1, this.size], { passes: undefined, fails: this.size + 1 });
+  }
+
+  /** Packets take another path: the size in use is to be confirmed now, and soon a larger one is tried. */
+  moved(): void {
+    this.stop();
+    this.#raiseAfter = RAISE_AFTER;
+    this.#confirmedAt = Number.NEGATIVE_INFINITY;
+    this.#hintedAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** A probe of this size was answered, however late. */
+  answered(size: number): void {
+    const round = this.#round;
+    if (round) {
+      round.passes = Math.max(round.passes ?? size, size);
+      round.waiting = round.waiting.filter((other) => other > size);
+    }
+    if (size > this.size) this.#use(size);
+    if (!round) return;
+    if (round.waiting.length === 0) this.#conclude(round);
+    else this.#await(round, Math.max(OTHERS_WITHIN, this.#parts.clock.elapsed() - round.sentAt));
+  }
+
+  // ---- a round
+
+  #test(sizes: readonly number[], bounds: Bounds): void {
+    const waiting = [...new Set(sizes)].filter((size) => size < bounds.fails);
+    const round = { ...bounds, waiting: waiting.sort((a, b) => a - b), sent: 0, sentAt: 0 };
+    this.#cancelRaise?.();
+    this.#round = round;
+    this.#send(round);
+  }
+
+  #send(round: Round): void {
+    const { clock, path, probe } = this.#parts;
+    const { rttMs, loss } = path();
+    const enough = loss > 0 ? Math.ceil(Math.log(MISTAKE) / Math.log(loss)) : PROBES.least;
+    if (round.sent >= Math.max(PROBES.least, Math.min(enough, PROBES.most))) {
+      this.#conclude(round);
+      return;
+    }
+    round.sent++;
+    round.sentAt = clock.elapsed();
+    // One that passes shows when the answers to the others should have come.
+    if (round.passes !== undefined) probe(round.passes);
+    for (const size of round.waiting) probe(size);
+    this.#await(round, Math.min(ANSWER_WITHIN + ROUND_TRIPS * rttMs, ANSWER_WITHIN_MOST));
+  }
+
+  #await(round: Round, ms: number): void {
+    this.#cancelRound?.();
+    this.#cancelRound = this.#parts.clock.after(ms, () => this.#send(round));
+  }
+
+  #conclude({ waiting, passes, fails: failedBefore }: Round): void {
+    this.#cancelRound?.();
+    this.#round = undefined;
+    const fails = waiting[0] ?? failedBefore;
+    if (passes !== undefined) this.#use(passes);
+    if (passes !== undefined && fails - passes > 1) {
+      this.#test(between(passes, fails), { passes, fails });
+    } else if (passes === undefined && fails > this.#least) {
+      this.#test([this.#least, ...between(this.#least, fails)], { passes, fails });
+    } else {
+      // Where not even the least passes, the path is down, and says nothing of sizes.
+      this.#raiseLater();
+    }
+  }
+
+  #use(size: number): void {
+    if (size === this.size) return;
+    this.size = size;
+    this.#raiseAfter = RAISE_AFTER;
+    this.#parts.changed();
+  }
+
+  // ---- upward again
+
+  #raiseLater(): void {
+    if (this.size >= this.#most || this.#round) return;
+    this.#cancelRaise?.();
+    this.#cancelRaise = this.#parts.clock.after(this.#raiseAfter, () => {
+      this.#raiseAfter = Math.min(2 * this.#raiseAfter, RAISE_EVERY);
+      this.#test([this.size + 1, this.#most], { passes: this.size, fails: this.#most + 1 });
+    });
+  }
+}
+
+/** Sizes that part what lies between two into equal pieces. */
+function between(low: number, high: number): number[] {
+  const step = Math.max(1, (high - low) / (SEARCH_SIZES + 1));
+  const sizes = Array.from({ length: SEARCH_SIZES }, (_, i) => Math.round(low + (i + 1) * step));
+  return sizes.filter((size) => size < high);
+}

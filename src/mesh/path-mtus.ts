@@ -1,0 +1,124 @@
+/**
+ * The path MTUs of all members. A hint, and packets that go to a member, are a
+ * reason to confirm the size in use; members wait for that in turn, each once.
+ */
+import { Budget } from "./budget.js";
+import type { Clock } from "./clock.js";
+import type { DataPath } from "./datapath.js";
+import { PathMtu, type PathMtuParts } from "./path-mtu.js";
+
+/** Confirmations at once, and each second after that, of all members. */
+export const CONFIRMATIONS = { burst: 64, perSecond: 32 };
+/** Between two confirmations of the size in use while packets go to a member. Milliseconds. */
+export const CONFIRM_BUSY_EVERY = 5_000;
+/** How often those are looked at that wait, in milliseconds. */
+const LOOK_EVERY = 100;
+
+export interface PathMtusParts {
+  readonly clock: Clock;
+  readonly datapath: DataPath;
+  /** Sends a probe as large as an inner packet of this size makes it. */
+  readonly probe: (id: string, size: number) => void;
+  /** What is known of the path to this member; nothing where none works. */
+  readonly path: (id: string) => ReturnType<PathMtuParts["path"]> | undefined;
+  readonly nameOf: (id: string) => string | undefined;
+  /** Packets to this member may be of another size. */
+  readonly changed: (id: string) => void;
+}
+
+export class PathMtus {
+  readonly #parts: PathMtusParts;
+  /** By id, of those to which packets went, or about which somebody hinted. */
+  readonly #probers = new Map<string, PathMtu>();
+  /** Ids of those that wait, longest first. */
+  readonly #waiting = new Set<string>();
+  readonly #confirmations: Budget;
+  #cancelLook: (() => void) | undefined;
+
+  constructor(parts: PathMtusParts) {
+    this.#parts = parts;
+    const { burst, perSecond } = CONFIRMATIONS;
+    this.#confirmations = new Budget(parts.clock, burst, perSecond);
+  }
+
+  stop(): void {
+    this.#cancelLook?.();
+    for (const prober of this.#probers.values()) prober.stop();
+  }
+
+  /** The largest packet that the path to this member takes, as far as it is known. */
+  of(id: string): number {
+    return this.#probers.get(id)?.size ?? this.#parts.datapath.mtu.most;
+  }
+
+  /** Somebody said that the path to this member takes less; how much less is asked when it is its turn. */
+  hinted(id: string): void {
+    this.#waiting.add(id);
+    this.#look();
+  }
+
+  /** Packets go to this member. */
+  used(id: string): void {
+    if (this.#prober(id).confirmedFor >= CONFIRM_BUSY_EVERY) this.hinted(id);
+  }
+
+  /** Packets to this member take another path. */
+  moved(id: string): void {
+    const prober = this.#probers.get(id);
+    if (!prober) return;
+    prober.moved();
+    this.hinted(id);
+  }
+
+  gone(id: string): void {
+    this.#probers.get(id)?.stop();
+    this.#probers.delete(id);
+    this.#waiting.delete(id);
+  }
+
+  answered(id: string, size: number): void {
+    this.#probers.get(id)?.answered(size);
+  }
+
+  /** Confirms what may be confirmed now; the others wait on, but not for a path: `moved` tells of that. */
+  #look(): void {
+    for (const id of this.#waiting) {
+      const prober = this.#prober(id);
+      const hasPath = this.#parts.path(id) !== undefined;
+      if (hasPath && !prober.mayConfirm) continue;
+      if (hasPath && !this.#confirmations.spend(1)) break;
+      this.#waiting.delete(id);
+      if (hasPath) prober.confirm(this.#takeHint(id));
+    }
+    if (this.#waiting.size === 0) return;
+    this.#cancelLook ??= this.#parts.clock.after(LOOK_EVERY, () => {
+      this.#cancelLook = undefined;
+      this.#look();
+    });
+  }
+
+  #takeHint(id: string): number | undefined {
+    const name = this.#parts.nameOf(id);
+    return name === undefined ? undefined : this.#parts.datapath.takeHint(name);
+  }
+
+  #prober(id: string): PathMtu {
+    const known = this.#probers.get(id);
+    if (known) return known;
+    const { clock, datapath, probe, path, changed } = this.#parts;
+    const prober = new PathMtu(
+      {
+        clock,
+        probe: (size) => probe(id, size),
+        path: () => path(id) ?? UNKNOWN,
+        changed: () => changed(id),
+      },
+      datapath.mtu,
+    );
+    this.#probers.set(id, prober);
+    return prober;
+  }
+}
+
+/** Of a path on which no probe was answered yet. */
+const UNKNOWN = { rttMs: 100, loss: 0 };
