@@ -8,6 +8,7 @@ import { type Clock, oneOf } from "./clock.js";
 import { nodeId } from "./identity.js";
 import type { Log } from "./log.js";
 import { MAX_SEEN, type MessageOf } from "./message.js";
+import { who } from "./record.js";
 import type { Session } from "./session.js";
 import type { Vacancies } from "./vacancies.js";
 
@@ -122,8 +123,9 @@ export class Carrier {
     const { for: to, seen } = errand;
     back.send({ type: "lease-refusal", for: to, reason, seen });
     if (!this.#told.spend(1)) return;
-    const who = "name" in errand ? errand.name : nodeId(to);
-    this.#parts.log.warn(`refused a lease to ${who} at ${back.remote}: ${reason}`);
+    const id = nodeId(to);
+    const asker = "name" in errand ? who({ name: errand.name, id }) : id;
+    this.#parts.log.warn(`refused a lease to ${asker} at ${back.remote}: ${reason}`);
   }
 }
 

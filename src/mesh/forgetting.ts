@@ -11,7 +11,7 @@ import type { Liveness } from "./liveness.js";
 import type { Log } from "./log.js";
 import { HEARD_WITHIN } from "./member.js";
 import type { Members } from "./members.js";
-import type { NodeRecord } from "./record.js";
+import { type NodeRecord, who } from "./record.js";
 
 export interface ForgettingParts {
   readonly clock: Clock;
@@ -43,8 +43,8 @@ export class Forgetting {
     if (!certain) this.#makeSure(found);
     const [other] = leasing.takeBack(owner, leases);
     publish();
-    if (other !== undefined) throw notTheGiver(name, members.of(other)?.name ?? nodeId(other));
-    return this.#forgotten(`${found.name} (${id})`, leases.map(subnetOf));
+    if (other !== undefined) throw notTheGiver(name, nodeId(other), members.of(other)?.name);
+    return this.#forgotten(who(found), leases.map(subnetOf));
   }
 
   /** What was given to an identity of which no record ever came. */
@@ -82,7 +82,7 @@ export class Forgetting {
     if (left > 0) throw tooEarly(name, clock.now() + left, withdrawn);
     const others = members.sorted().filter((one) => one.id !== id && one.id !== own);
     const silent = others.find((one) => this.#isSilent(one.id));
-    if (silent) throw mayBeHeard(name, `${silent.name}, of which nothing was heard here either`);
+    if (silent) throw mayBeHeard(name, `${who(silent)}, of which nothing was heard here either`);
     const hasSpace = leases.some((proof) => proof.at(-1)?.from === owner);
     if (hasSpace) throw mayBeHeard(name, "a node that it gave space to and that is not known here");
   }
@@ -127,9 +127,9 @@ const mayBeHeard = (name: string, by: string): WeftError =>
     `look on both sides of the broken network; if its machine or its state directory is gone for good: weft forget ${name} --certain`,
   );
 
-const notTheGiver = (name: string, giver: string): WeftError =>
+const notTheGiver = (name: string, giver: string, giverName = "a node"): WeftError =>
   new WeftError(
     "NOT_THE_GIVER",
-    `${giver} alone can take back what ${name} holds`,
-    `run there: weft forget ${name}; if ${giver} is gone as well, forget it first`,
+    `${who({ name: giverName, id: giver })} alone can take back what ${name} holds`,
+    `run there: weft forget ${name}; if it is gone as well, first: weft forget ${giver}`,
   );

@@ -15,7 +15,7 @@ import { type Clock, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
 import type { Log } from "./log.js";
 import type { MessageOf } from "./message.js";
-import type { NodeRecord } from "./record.js";
+import { type NodeRecord, who } from "./record.js";
 import type { Session } from "./session.js";
 
 /** What one peer may ask for itself and for others, at once and per second after that. */
@@ -157,7 +157,7 @@ export class Giving {
     const { name, for: to } = request;
     const answer = this.#answer(session, request);
     if (answer instanceof WeftError) return carrier.passOn(session, request, answer);
-    log.info(`gave ${answer.map(subnetOf).join(", ")} to ${name}`, { id: nodeId(to) });
+    log.info(`gave ${answer.map(subnetOf).join(", ")} to ${who({ name, id: nodeId(to) })}`);
     this.sayFreeSoon();
     this.#remindLater();
     session.send({ type: "lease-grant", proofs: answer.map((proof) => [...proof]) });

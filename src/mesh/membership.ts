@@ -28,7 +28,7 @@ import type { MeshOptions, MeshParts, Whereabouts } from "./options.js";
 import { type Occasion, OwnRecord } from "./own-record.js";
 import { Paths } from "./paths.js";
 import { type ClusterPolicy, Policies } from "./policies.js";
-import { LEASE_TTL, MAX_LEASES, type NodeRecord } from "./record.js";
+import { LEASE_TTL, MAX_LEASES, type NodeRecord, who } from "./record.js";
 import type { Tunnel, View } from "./roll.js";
 import type { PolicyText } from "./sealed-policy.js";
 import type { Session } from "./session.js";
@@ -450,8 +450,10 @@ export class Membership {
     return [...this.#leasing.sought, ...(this.#paths?.needed() ?? []), ...this.#inquiries.sought];
   }
 
+  /** A member by its name, which no other has; anybody else with its id, as it may call itself what it likes. */
   nameOf(id: string): string | undefined {
-    return this.#members.get(id)?.name;
+    const record = this.#members.get(id);
+    return this.#view.members.get(id)?.name ?? (record && who(record));
   }
 
   /** Passes on who came, changed or went. */
@@ -503,7 +505,8 @@ export class Membership {
   }
 
   #nameOf(publicKey: string): string {
-    return this.#members.of(publicKey)?.name ?? nodeId(publicKey);
+    const id = nodeId(publicKey);
+    return this.nameOf(id) ?? id;
   }
 
   #othersAlive(): number {

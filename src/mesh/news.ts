@@ -106,8 +106,8 @@ export class News {
     const { log } = this.#parts;
     const before = this.#present.get(id);
     if (before === now) return;
-    if (before) log.info(`${before} has left`);
-    if (now) log.info(`${now} is here`);
+    if (before) log.info(`${before} has left`, { id });
+    if (now) log.info(`${now} is here`, { id });
     if (now) this.#present.set(id, now);
     else this.#present.delete(id);
   }

@@ -71,6 +71,9 @@ export type NodeRecord = Said & {
   readonly bytes: number;
 };
 
+/** Who has said it, to people: what it calls itself, and the id that it cannot choose. */
+export const who = ({ name, id }: Pick<NodeRecord, "name" | "id">): string => `${name} (${id})`;
+
 export function seal(owner: Identity, cluster: Cluster, version: number, said: Said): Envelope {
   const body: Body = { ...said, leases: bundle(said.leases) };
   const sealed = { owner: owner.publicKey, version, body: JSON.stringify(body) };

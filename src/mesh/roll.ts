@@ -7,7 +7,7 @@ import type { Family } from "../address.js";
 import { Claims } from "../lease/claims.js";
 import { type Proof, subnetOf } from "../lease/grant.js";
 import { oldest, order, seniority } from "../lease/ring.js";
-import type { NodeRecord } from "./record.js";
+import { type NodeRecord, who } from "./record.js";
 
 /**
  * Claimants of one subnet that have a place, the first in order. Honest clusters have two or three
@@ -240,10 +240,11 @@ const fits = ({ vni, vtep }: NodeRecord, own: Tunnel): boolean =>
 /** Of an endpoint that was read before. */
 const familyOf = (vtep: string): Family => (vtep.startsWith("[") ? 6 : 4);
 
-function misfit({ name, vni, vtep }: NodeRecord, own: Tunnel): string {
-  return vni === own.vni
-    ? `${name} has an IPv${familyOf(vtep)} underlay (${vtep}), this node an IPv${own.family} one: ${name} is left out`
-    : `${name} uses VNI ${vni}, this node ${own.vni}: ${name} is left out`;
+function misfit(record: NodeRecord, own: Tunnel): string {
+  const { vni, vtep, mesh } = record;
+  const why =
+    vni === own.vni
+      ? `has an IPv${familyOf(vtep)} underlay (${vtep}), this node an IPv${own.family} one`
+      : `uses VNI ${vni}, this node ${own.vni}`;
+  return `${who(record)} at ${mesh} ${why}: it is left out`;
 }
-
-const who = ({ name, id }: NodeRecord): string => `${name} (${id})`;

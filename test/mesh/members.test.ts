@@ -353,7 +353,20 @@ describe("the members made of the records", () => {
   it("leave out another VNI, and say so", () => {
     const view = merged([envelopeOf(2), envelopeOf(3, { vni: 2 })]).view;
     expect(view.members.size).toBe(1);
-    expect(view.problems().join()).toMatch(/h3 uses VNI 2, this node 1/);
+    const { id } = identity(3);
+    expect(view.problems()).toEqual([
+      `h3 (${id}) at 192.0.2.3:6783 uses VNI 2, this node 1: it is left out`,
+    ]);
+  });
+
+  it("are not said to be left out when another takes their name and another VNI", () => {
+    const liar = envelopeOf(3, { name: "h2", vni: 2 });
+    const view = merged([envelopeOf(2), liar]).view;
+    expect([...view.members.keys()]).toEqual([identity(2).id]);
+    const [problem, ...others] = view.problems();
+    expect(problem).toMatch(`h2 (${identity(3).id}) at 192.0.2.3:6783 uses VNI 2`);
+    expect(problem).not.toMatch(/h2 is left out/);
+    expect(others).toEqual([]);
   });
 
   it("leave out an underlay of the other family, and say so, whichever is this node's", () => {
@@ -364,8 +377,12 @@ describe("the members made of the records", () => {
     });
     expect(seen.map(([ids]) => ids)).toEqual([[identity(2).id], [identity(3).id]]);
     expect(seen.map(([, problems]) => problems)).toEqual([
-      ["h3 has an IPv6 underlay ([2001:db8::3]:4789), this node an IPv4 one: h3 is left out"],
-      ["h2 has an IPv4 underlay (192.0.2.2:4789), this node an IPv6 one: h2 is left out"],
+      [
+        `h3 (${identity(3).id}) at 192.0.2.3:6783 has an IPv6 underlay ([2001:db8::3]:4789), this node an IPv4 one: it is left out`,
+      ],
+      [
+        `h2 (${identity(2).id}) at 192.0.2.2:6783 has an IPv4 underlay (192.0.2.2:4789), this node an IPv6 one: it is left out`,
+      ],
     ]);
   });
 

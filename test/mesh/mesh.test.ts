@@ -374,10 +374,10 @@ describe("a cluster of both families", () => {
     world.clock.run(10_000);
     expect([a, b].map(({ mesh }) => mesh.members())).toEqual([[], []]);
     expect(a.mesh.problems().join()).toMatch(
-      /h2 has an IPv6 underlay .* an IPv4 one: h2 is left out/,
+      /h2 \([0-9a-f]{32}\) at \[fd00::2\]:6783 has an IPv6 underlay .* an IPv4 one: it is left out/,
     );
     expect(b.mesh.problems().join()).toMatch(
-      /h1 has an IPv4 underlay .* an IPv6 one: h1 is left out/,
+      /h1 \([0-9a-f]{32}\) at 192.0.2.1:6783 has an IPv4 underlay .* an IPv6 one: it is left out/,
     );
   });
 });

@@ -45,10 +45,12 @@ export function slowView(
   for (const record of records.filter((one) => !silent(one))) {
     const { id, name, mesh, vtep, vni } = record;
     if (vni !== own.vni) {
-      problems.push(`${name} uses VNI ${vni}, this node ${own.vni}: ${name} is left out`);
+      problems.push(
+        `${name} (${id}) at ${mesh} uses VNI ${vni}, this node ${own.vni}: it is left out`,
+      );
     } else if (familyOf(record) !== own.family) {
       problems.push(
-        `${name} has an IPv${familyOf(record)} underlay (${vtep}), this node an IPv${own.family} one: ${name} is left out`,
+        `${name} (${id}) at ${mesh} has an IPv${familyOf(record)} underlay (${vtep}), this node an IPv${own.family} one: it is left out`,
       );
     } else {
       for (const [what, key] of [
