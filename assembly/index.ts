@@ -13,6 +13,7 @@ export { copy, decapAll, encapAll, findRules } from "./stagewise";
 export * from "./tables/acl";
 export {
   expireAll,
+  FLOW_ACCOUNT,
   FLOW_ADDRESSES,
   FLOW_BYTES,
   FLOW_IS_FIRST,

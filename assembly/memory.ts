@@ -422,7 +422,11 @@ export const MAX_FLOW_BITS: u32 = 20;
 
 /** u16 for each record; as many as there can be. */
 export const FLOW_TAGS: usize = (CAPTURE_END + GUARD + 63) & ~63;
-export const FLOWS: usize = FLOW_TAGS + (2 << MAX_FLOW_BITS);
+/** u32 each: policed connections by account, and half-open ones among them by party (assembly/tables/account.ts). */
+export const HELD: usize = FLOW_TAGS + (2 << MAX_FLOW_BITS);
+export const MAX_ACCOUNTS: u32 = MAX_PEERS + 1024;
+export const OPENING: usize = HELD + MAX_ACCOUNTS * 4;
+export const FLOWS: usize = OPENING + MAX_PEERS * 4;
 
 /** Where the guard bands begin; each is GUARD_SIZE bytes of what the host filled it with. */
 export const GUARD_SIZE: u32 = GUARD;

@@ -8,10 +8,10 @@
  *   +------+-------+-----------+------------+------+------+-------+------+-------+-------+
  *   | kind | ports | addresses | generation | twin | last | batch | peer | owner | state |
  *   +------+-------+-----------+------------+------+------+-------+------+-------+-------+
- *   64                  88               104                         120      124      128
- *   +-------------------+----------------+---------------------------+--------+--------+
- *   | headers to send   | packets, bytes | sequence numbers (tcp)    | judged | rule   |
- *   +-------------------+----------------+---------------------------+--------+--------+
+ *   64                86        88               104                         120      124      128
+ *   +-----------------+---------+----------------+---------------------------+--------+--------+
+ *   | headers to send | account | packets, bytes | sequence numbers (tcp)    | judged | rule   |
+ *   +-----------------+---------+----------------+---------------------------+--------+--------+
  *
  * Eight records are a set, and a flow stands in one of two sets. 16 bits of its
  * hash, its tag, lie apart, the eight of a set side by side: a flow is looked
@@ -34,6 +34,7 @@ import {
   NEXT_SWEPT,
   NOW,
   NOW_CLOCK,
+  OUT,
   REVERSED,
   SWEEP_CLOCK,
   SWEPT_AT,
@@ -45,6 +46,7 @@ import * as icmpv6 from "../wire/icmpv6";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { ICMP, ICMPV6 } from "../wire/protocol";
+import { accountHere, hold, isFlooding, isHeavy, outweighs } from "./account";
 import { copyHeaders, makeHeaders } from "./peer";
 
 // The states of a connection, in both its records.
@@ -100,7 +102,10 @@ export class Flow {
   /** VXLAN and Ethernet headers, 22 bytes. */
   headers: u64;
   headers8: u64;
-  headers16: u64;
+  headers16: u32;
+  headers20: u16;
+  /** Whose connection it is (tables/account). */
+  account: u16;
   packets: u64;
   bytes: u64;
   /** What comes next after all its sender sent. */
@@ -133,6 +138,7 @@ export const FLOW_STATE: usize = offsetof<Flow>("state");
 export const FLOW_IS_FIRST: usize = offsetof<Flow>("isFirst");
 export const FLOW_PACKETS: usize = offsetof<Flow>("packets");
 export const FLOW_BYTES: usize = offsetof<Flow>("bytes");
+export const FLOW_ACCOUNT: usize = offsetof<Flow>("account");
 export const FLOW_JUDGED: usize = offsetof<Flow>("judged");
 export const FLOW_RULE: usize = offsetof<Flow>("rule");
 
@@ -192,7 +198,8 @@ export function refresh(p: Packet, flow: Flow): void {
 
 /** Both records of a connection that this packet opens; null if there is no place for them. */
 export function open(p: Packet, direction: u32, state: u32): Flow {
-  const first = makeRecord(kindOf(p, direction), p.ports, addressesOf(p), state);
+  const account = direction == OUT ? accountHere(p.family, addressesOf(p)) : p.peer;
+  const first = makeRecord(p, account, kindOf(p, direction), p.ports, addressesOf(p), state);
   if (first == NONE) return NONE;
   refresh(p, first);
   const second = makeTwin(p, first);
@@ -210,7 +217,7 @@ export function open(p: Packet, direction: u32, state: u32): Flow {
 
 /** One record, of a packet that goes on to another peer. */
 export function openRelayed(p: Packet, direction: u32): void {
-  const flow = makeRecord(kindOf(p, direction), p.ports, addressesOf(p), RELAYED);
+  const flow = makeRecord(p, p.peer, kindOf(p, direction), p.ports, addressesOf(p), RELAYED);
   if (flow == NONE) return;
   flow.isFirst = 1;
   refresh(p, flow);
@@ -240,8 +247,10 @@ export function prependHeaders(p: Packet, ip: usize): usize {
 
 /** The rules of this generation, or none, allow the connection. */
 export function allow(flow: Flow, rule: u32): void {
+  charge(flow, -1);
   setAllowed(flow, rule);
   setAllowed(flow.twin, rule);
+  charge(flow, 1);
 }
 
 function setAllowed(flow: Flow, rule: u32): void {
@@ -281,14 +290,17 @@ export function flowAddresses(flow: Flow): usize {
 export function setState(flow: Flow, state: u32): void {
   if (flow.state == state) return;
   count(flow.state, -1);
-  count(state, 1);
+  charge(flow, -1);
   flow.state = <u8>state;
   flow.twin.state = <u8>state;
+  charge(flow, 1);
+  count(state, 1);
 }
 
 /** Forgets a connection: the next packet opens another one. */
 export function forget(flow: Flow): void {
   count(flow.state, -1);
+  charge(flow, -1);
   if (flow.twin != NONE) release(flow.twin);
   release(flow);
 }
@@ -296,6 +308,11 @@ export function forget(flow: Flow): void {
 function count(state: u32, difference: i32): void {
   const counter = FLOWS_BY_STATE + (state << 2);
   store<i32>(counter, load<i32>(counter) + difference);
+}
+
+/** Only connections that a policy decided about need their place. */
+function charge(flow: Flow, n: i32): void {
+  if (flow.rule) hold(flow.account, isHalfOpen(flow.state), n);
 }
 
 /** No packet of either direction for as long as its state allows. */
@@ -377,15 +394,23 @@ function isOf(flow: Flow, kind: u32, ports: u32, addresses: usize): bool {
   return !v128.any_true(v128.or(sources, destinations));
 }
 
-function makeRecord(kind: u32, ports: u32, addresses: usize, state: u32): Flow {
+function makeRecord(
+  p: Packet,
+  account: u32,
+  kind: u32,
+  ports: u32,
+  addresses: usize,
+  state: u32,
+): Flow {
   const hash = hashOf(kind, ports, addresses);
-  const flow = findPlace(hash);
+  const flow = findPlace(hash, account, p.rule != 0);
   if (flow == NONE) return NONE;
   memory.fill(changetype<usize>(flow), 0, FLOW_SIZE);
   flow.kind = kind;
   flow.ports = ports;
   memory.copy(flowAddresses(flow), addresses, (kind & 0xff) == 4 ? 8 : 32);
   flow.state = <u8>state;
+  flow.account = <u16>account;
   flow.last = load<u32>(NOW);
   flow.batch = load<u32>(BATCH_NUMBER);
   store<u16>(tagPlace(flow), <u16>tagOf(hash));
@@ -396,7 +421,7 @@ function makeRecord(kind: u32, ports: u32, addresses: usize, state: u32): Flow {
 function makeTwin(p: Packet, first: Flow): Flow {
   const ports = reversePorts(p.protocol, p.ports);
   reverseAddresses(p.family, flowAddresses(first));
-  return makeRecord(first.kind ^ DIRECTION_BIT, ports, REVERSED, first.state);
+  return makeRecord(p, first.account, first.kind ^ DIRECTION_BIT, ports, REVERSED, first.state);
 }
 
 function release(flow: Flow): void {
@@ -405,40 +430,94 @@ function release(flow: Flow): void {
 }
 
 /** A free place in one of the two sets, or one that a flow is driven from that matters less; null if there is none. */
-function findPlace(hash: u64): Flow {
+function findPlace(hash: u64, account: u32, isPoliced: bool): Flow {
   const first = firstSet(hash);
   const second = secondSet(hash);
-  let flow = freeIn(first);
-  if (flow == NONE) flow = freeIn(second);
+  const flow = freeIn(first, second);
   if (flow != NONE) return flow;
-  flow = leastIn(first);
-  if (flow == NONE) flow = leastIn(second);
-  if (flow != NONE) forget(flow);
-  return flow;
-}
-
-function freeIn(set: u32): Flow {
-  const free = i16x8.bitmask(i16x8.eq(v128.load(FLOW_TAGS + set * SET_TAGS), i16x8.splat(0)));
-  return free ? recordAt(set * SET_SIZE + <u32>ctz(free)) : NONE;
+  const least = leastIn(first, second, account, isPoliced);
+  if (least != NONE) forget(least);
+  return least;
 }
 
 /**
- * Who is driven out when a newcomer needs the place: an expired flow, or one that
- * is over, else the one that waits longest for a first reply. Nobody whom a
- * packet of the batch points at, and no connection that lives.
+ * The emptier set fills last: the table is 3/4 full before both sets of a flow are, where the
+ * first free place would leave it at 1/2. While the first set is nearly empty it is preferred,
+ * because it is looked into first.
  */
-function leastIn(set: u32): Flow {
+function freeIn(first: u32, second: u32): Flow {
+  const NEARLY_EMPTY = 6;
+  let set = first;
+  let free = freePlaces(first);
+  if (popcnt(free) < NEARLY_EMPTY) {
+    const others = freePlaces(second);
+    if (popcnt(others) > popcnt(free)) {
+      set = second;
+      free = others;
+    }
+  }
+  return free ? recordAt(set * SET_SIZE + <u32>ctz(free)) : NONE;
+}
+
+/** A bit for each. */
+function freePlaces(set: u32): i32 {
+  return i16x8.bitmask(i16x8.eq(v128.load(FLOW_TAGS + set * SET_TAGS), i16x8.splat(0)));
+}
+
+// How soon a flow gives way to a newcomer.
+const OVER: u32 = 0;
+const OPEN: u32 = 1;
+const HALF_OPEN: u32 = 2;
+const EXCHANGE: u32 = 3;
+const CONNECTION: u32 = 4;
+const NEVER: u32 = 5;
+
+/** Who is driven out when a newcomer needs the place: of those that give way soonest the one that was quiet longest. */
+function leastIn(first: u32, second: u32, account: u32, isPoliced: bool): Flow {
   let least = NONE;
+  let soonest = NEVER;
   let longest: u32 = 0;
-  for (let i: u32 = 0; i < SET_SIZE; i++) {
-    const flow = recordAt(set * SET_SIZE + i);
-    if (isPointedAt(flow)) continue;
-    if (flow.state >= TIME_WAIT || isExpired(flow)) return flow;
-    if (!isHalfOpen(flow.state) || idle(flow) < longest) continue;
+  for (let i: u32 = 0; i < 2 * SET_SIZE; i++) {
+    const flow = recordAt((i < SET_SIZE ? first : second) * SET_SIZE + (i & (SET_SIZE - 1)));
+    const rank = rankOf(flow, account, isPoliced);
+    if (rank == OVER) return flow;
+    if (rank > soonest || rank == NEVER) continue;
+    const quiet = quietFor(flow);
+    if (rank == soonest && quiet <= longest) continue;
     least = flow;
-    longest = idle(flow);
+    soonest = rank;
+    longest = quiet;
   }
   return least;
+}
+
+/**
+ * How soon the flow gives way to a newcomer on this account. What no policy decided about loses
+ * nothing but its place; a newcomer without policy takes no other. A policed connection gives way
+ * on its own account while it is half-open, or an exchange of datagrams; on that of another only
+ * to one that holds less, and no established one to a party that floods.
+ */
+function rankOf(flow: Flow, account: u32, isPoliced: bool): u32 {
+  if (isPointedAt(flow)) return NEVER;
+  if (flow.state >= TIME_WAIT || isExpired(flow)) return OVER;
+  if (flow.rule == 0) return OPEN;
+  if (!isPoliced) return NEVER;
+  const holder: u32 = flow.account;
+  if (isHalfOpen(flow.state)) return holdsHalfOpen(holder, account) ? NEVER : HALF_OPEN;
+  const rank = flow.state <= OTHER_REPLIED ? EXCHANGE : CONNECTION;
+  if (holder == account) return rank == EXCHANGE ? rank : NEVER;
+  if (isFlooding(account) || !isHeavy(holder, account)) return NEVER;
+  return outweighs(holder, account, 2) ? rank : NEVER;
+}
+
+/** Do half-open connections of the one account stay where they are before a newcomer of the other? */
+function holdsHalfOpen(holder: u32, account: u32): bool {
+  if (holder == account || isFlooding(holder)) return false;
+  return isFlooding(account) || !outweighs(holder, account, 1);
+}
+
+function quietFor(flow: Flow): u32 {
+  return flow.twin == NONE ? idle(flow) : min(idle(flow), idle(flow.twin));
 }
 
 function isPointedAt(flow: Flow): bool {

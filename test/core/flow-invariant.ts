@@ -31,8 +31,37 @@ export function expectSoundFlows(core: Core): void {
       throw new Error(`record ${i}: two states in one connection`);
     }
   }
+  expectSoundAccounts(core);
   const counted = Object.values(countFlows(core)).reduce((sum, n) => sum + n, 0);
   if (counted !== first) throw new Error(`${first} connections, counted as ${counted}`);
 }
 
+/** Accounts hold the policed connections there are, and no others. */
+function expectSoundAccounts({ view, layout }: Core): void {
+  const { MAX_PEERS, MAX_ACCOUNTS } = layout;
+  const [held, opening] = [new Uint32Array(MAX_ACCOUNTS), new Uint32Array(MAX_PEERS)];
+  const records = 8 << view.getUint32(layout.FLOW_SET_BITS, true);
+  for (let i = 0; i < records; i++) {
+    const record = layout.FLOWS + i * layout.FLOW_SIZE;
+    const state = view.getUint8(record + layout.FLOW_STATE);
+    const isPoliced = view.getUint32(record + layout.FLOW_RULE, true) !== 0;
+    if (state === 0 || !isPoliced || view.getUint8(record + layout.FLOW_IS_FIRST) !== 1) continue;
+    const account = view.getUint16(record + layout.FLOW_ACCOUNT, true);
+    const party = account < MAX_PEERS ? account : THIS_NODE;
+    held[account]!++;
+    if (party !== account) held[party]!++;
+    if (HALF_OPEN.includes(state)) opening[party]!++;
+  }
+  held.forEach((count, i) => {
+    const said = view.getUint32(layout.HELD + i * 4, true);
+    if (said !== count) throw new Error(`account ${i} holds ${count}, and is said to hold ${said}`);
+  });
+  opening.forEach((count, i) => {
+    const said = view.getUint32(layout.OPENING + i * 4, true);
+    if (said !== count) throw new Error(`party ${i}: ${count} half-open, said to be ${said}`);
+  });
+}
+
 const RELAYED = 1;
+const HALF_OPEN = [RELAYED, 2, 4, 6, 8, 9];
+const THIS_NODE = 1;
