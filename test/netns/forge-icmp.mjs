@@ -1,9 +1,9 @@
-// Sends forged ICMP errors "fragmentation needed" / "packet too big" to a host.
+// Sends forged ICMP errors to a host until it is ended.
 //
-//     node forge-icmp.mjs FROM TO MTU COUNT EVERY_MS
+//     node forge-icmp.mjs FROM TO EVERY_MS MTU           "fragmentation needed", "packet too big"
+//     node forge-icmp.mjs FROM TO EVERY_MS TYPE CODE     any other error
 //
-// They say that a router took a VXLAN datagram from TO to FROM, port 4789 to 4789, for too big,
-// and quote how it began. Prints how many were sent. COUNT 0: until it is ended.
+// They are about a VXLAN datagram from TO to FROM, port 4789 to 4789, and quote how it began.
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseAddress, toBytes } from "../../dist/address.js";
 import { writeSockaddr } from "../../dist/compile/peers.js";
@@ -20,9 +20,12 @@ const SIZE = 1472;
 /** At most so many without a pause. */
 const BURST = 500;
 
-const [from, to, mtu, count, everyMs] = process.argv.slice(2);
+const [from, to] = process.argv.slice(2);
+const [everyMs, ...kind] = process.argv.slice(4).map(Number);
 const [peer, victim] = [parseAddress(from), parseAddress(to)];
 const isIPv4 = victim.family === 4;
+const mtu = kind.length === 1 ? kind[0] : 0;
+const [type, code] = kind.length === 2 ? kind : isIPv4 ? [3, 4] : [2, 0];
 const fd = check(
   socket(isIPv4 ? AF_INET : AF_INET6, SOCK_RAW, isIPv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6),
   "raw socket",
@@ -31,13 +34,11 @@ const sockaddr = new Uint8Array(28);
 const length = writeSockaddr(new DataView(sockaddr.buffer), { address: victim, port: 0 });
 const message = isIPv4 ? error4() : error6();
 
-let sent = 0;
-for (; sent < (Number(count) || Number.POSITIVE_INFINITY); sent++) {
-  if (Number(everyMs) > 0) await sleep(Number(everyMs));
+for (let sent = 0; ; sent++) {
+  if (everyMs > 0) await sleep(everyMs);
   else if (sent % BURST === 0) await sleep(1);
   sendto(fd, message, message.length, 0, sockaddr, length);
 }
-console.log(sent);
 
 /** RFC 792 with the next hop's MTU (RFC 1191, 4); the kernel puts the IP header before it. */
 function error4() {
@@ -49,8 +50,8 @@ function error4() {
   ip[9] = 17;
   ip.set(toBytes(victim), 12);
   ip.set(toBytes(peer), 16);
-  const error = Buffer.concat([Buffer.from([3, 4, 0, 0, 0, 0, 0, 0]), ip, datagram()]);
-  error.writeUInt16BE(Number(mtu), 6);
+  const error = Buffer.concat([Buffer.from([type, code, 0, 0, 0, 0, 0, 0]), ip, datagram()]);
+  error.writeUInt16BE(mtu, 6);
   error.writeUInt16BE(checksum(error), 2);
   return error;
 }
@@ -64,8 +65,8 @@ function error6() {
   ip[7] = 63;
   ip.set(toBytes(victim), 8);
   ip.set(toBytes(peer), 24);
-  const error = Buffer.concat([Buffer.from([2, 0, 0, 0, 0, 0, 0, 0]), ip, datagram()]);
-  error.writeUInt32BE(Number(mtu), 4);
+  const error = Buffer.concat([Buffer.from([type, code, 0, 0, 0, 0, 0, 0]), ip, datagram()]);
+  error.writeUInt32BE(mtu, 4);
   return error;
 }
 
