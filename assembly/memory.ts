@@ -96,7 +96,7 @@ export const POLICY_IS_UNKNOWN: usize = CONTROL + 112;
 
 /** u32: the sets of the table of flows, as a power of two; the host says it before the first batch. */
 export const FLOW_SET_BITS: usize = CONTROL + 128;
-/** u64: unknown to others, so that nobody can tell which flows share a set. */
+/** u64: unknown to others, so that nobody can tell which flows share a set, or which addresses a bucket or ring. */
 export const FLOW_SEED: usize = CONTROL + 136;
 /** u32: CLOCK in whole milliseconds, modulo 2^32, and the number of the batch: both of the running one. */
 export const NOW: usize = CONTROL + 144;

@@ -58,17 +58,21 @@ export class UnreachableRoutes {
     if (wanted.size === 0 && this.#present.get(family)?.size === 0) return;
     const question = `-${family} route show type unreachable proto ${ROUTE_PROTOCOL}`;
     const shown = await ask<{ dst: string; metric?: number }>(...question.split(" "));
-    const ours = shown.filter(({ metric }) => metric === this.#metric);
-    const present = new Set(ours.map(({ dst }) => inFull(family, dst)));
+    const routes = shown.map(({ dst, metric }) => ({ prefix: inFull(family, dst), metric }));
+    const ours = routes.filter(({ metric }) => metric === this.#metric);
+    const present = new Set(ours.map(({ prefix }) => prefix));
+    const gone = ours.filter(({ prefix }) => !wanted.has(prefix));
+    // Of the same prefix, but another port: no second agent can route it, so it was this one's.
+    const earlier = routes.filter((it) => it.metric !== this.#metric && wanted.has(it.prefix));
     this.#present.set(family, new Set([...present, ...wanted]));
     await change([
       ...[...wanted].filter((it) => !present.has(it)).map((it) => this.#route("add", it)),
-      ...[...present].filter((it) => !wanted.has(it)).map((it) => this.#route("del", it)),
+      ...[...gone, ...earlier].map(({ prefix, metric }) => this.#route("del", prefix, metric)),
     ]);
     this.#present.set(family, wanted);
   }
 
-  #route(verb: "add" | "del", prefix: string): string {
-    return `route ${verb} unreachable ${prefix} proto ${ROUTE_PROTOCOL} metric ${this.#metric}`;
+  #route(verb: "add" | "del", prefix: string, metric = this.#metric): string {
+    return `route ${verb} unreachable ${prefix} proto ${ROUTE_PROTOCOL} metric ${metric}`;
   }
 }

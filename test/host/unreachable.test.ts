@@ -89,6 +89,13 @@ onHosts("unreachable routes behind the device", () => {
     expect([...(await routes(4)), ...(await routes(6))]).toEqual([]);
   });
 
+  it("of the same prefixes, which this agent left when it had another port, are replaced", async () => {
+    await run(`await set("10.244.0.0/16", "fd00:244::/48");`, 8472);
+    expect(await set(...BOTH)).toEqual({ value: [] });
+    expect(await routes(4)).toEqual(ours("10.244.0.0/16"));
+    expect(await routes(6)).toEqual(ours("fd00:244::/48"));
+  });
+
   it("of IPv4 do not mind that IPv6 is switched off", async () => {
     await host.sysctl("net/ipv6/conf/all/disable_ipv6", 1);
     expect(await set("10.244.0.0/16")).toEqual({ value: [] });
