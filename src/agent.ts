@@ -118,7 +118,7 @@ export class Agent {
       explain: (packet, peer) => control.tried({ packet, direction: "in", peer }),
     });
     const watch = new UnderlayWatch(config.underlay, claim.underlay, (to) => this.#move(to));
-    const running = { config, log: this.#log, watch, core, publisher, mesh, io, mtu };
+    const running = { config, log: this.#log, watch, core, publisher, mesh, transport, io, mtu };
     this.#running = running;
 
     const follower = new Follower(running, this.#fail);

@@ -113,12 +113,13 @@ export class AgentControl implements Control {
   }
 
   counters(): Counters {
-    const { core, publisher } = this.#running;
+    const { core, publisher, transport } = this.#running;
     const places = [...this.#follower.enforcer.rules.places];
     const traffic = publisher.ruleTraffic(places.map(([number]) => number));
     return {
       ...readCounters(core),
       rules: places.map(([, place], i) => ({ ...place, ...traffic[i]! })),
+      meshRefused: { ...transport.refused },
     };
   }
 

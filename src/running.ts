@@ -6,6 +6,7 @@ import type { Publisher } from "./core/publish.js";
 import type { UnderlayWatch } from "./host/underlay-watch.js";
 import type { KernelIo } from "./io/kernel.js";
 import type { Mesh } from "./mesh/mesh.js";
+import type { WsTransport } from "./mesh/transport-ws.js";
 
 export interface Running {
   readonly config: Config;
@@ -14,6 +15,7 @@ export interface Running {
   readonly core: Core;
   readonly publisher: Publisher;
   readonly mesh: Mesh;
+  readonly transport: WsTransport;
   readonly io: KernelIo;
   /** Of the overlay device, in bytes. */
   readonly mtu: number;

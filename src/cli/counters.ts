@@ -11,6 +11,9 @@ received = delivered + answered + the sum of the dropped. The relayed, which wen
 on to another node, are among the delivered. Control is what the mesh sends beside
 the packets, and no packet.
 
+What connected to the mesh port and was refused before it showed the cluster secret: over the
+rate of its address, crowded out by others, or too late.
+
 Of the rules of the policy, those this node has to do with: packets that each let pass
 or refused, or saw before they were. What follows in an allowed connection is counted
 by its rule too; what ends for another reason is counted by that alone.
@@ -21,7 +24,7 @@ Examples:
   weft counters -o json | jq '.rules[] | select(.packets == 0)'     rules nobody met
 `,
     canBeWatched: true,
-    print: (answer) => packets(answer) + rules(answer),
+    print: (answer) => packets(answer) + refused(answer) + rules(answer),
   });
 
 function packets({ out, in: into }: Counters): string {
@@ -43,6 +46,12 @@ function packets({ out, in: into }: Counters): string {
       ["control dropped: unknown", "", into.controlDroppedUnknown],
     ],
   );
+}
+
+/** Nothing where nobody was refused. */
+function refused({ meshRefused }: Counters): string {
+  const rows = Object.entries(meshRefused).filter(([, count]) => count > 0);
+  return rows.length === 0 ? "" : `\n${table(["MESH PORT REFUSED", "CONNECTIONS"], rows)}`;
 }
 
 function rules({ rules }: Counters): string {

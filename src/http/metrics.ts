@@ -40,6 +40,13 @@ export function metrics(view: View): string {
         ),
       ),
     ),
+    family(
+      "weft_mesh_connections_refused_total",
+      "counter",
+      Object.entries(counters.meshRefused).map(
+        ([reason, count]): Sample => [`{reason="${reason}"}`, count],
+      ),
+    ),
     family("weft_rules", "gauge", [["", counters.rules.length]]),
     ...perRule(counters.rules),
   ].join("");

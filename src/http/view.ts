@@ -5,6 +5,7 @@ import type { RuleTraffic } from "../core/counters.js";
 import type { FlowView } from "../core/flows.js";
 import type { Explanation } from "../explain/explain.js";
 import type { Question } from "../explain/question.js";
+import type { Refusals } from "../mesh/door.js";
 import type { Unasked } from "../mesh/message.js";
 import type { Place } from "../policy/place.js";
 
@@ -84,6 +85,8 @@ export interface Counters {
   readonly in: InwardCounters;
   /** Of the policy, as far as this node has to do with it: those that met nothing as well. */
   readonly rules: readonly (Place & RuleTraffic)[];
+  /** Connections to the mesh port that were ended before they showed the cluster secret, by why. */
+  readonly meshRefused: Readonly<Refusals>;
 }
 
 /** A connection. */

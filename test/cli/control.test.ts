@@ -112,6 +112,7 @@ describe("the control socket", () => {
     const allow =
       'direction="ingress",tier="default",policy="web",index="0",action="allow",shadow="false"';
     const end = 'direction="ingress",tier="default",action="deny",shadow="false"';
+    expect(body).toContain('weft_mesh_connections_refused_total{reason="rate"} 900\n');
     expect(body).toContain("weft_rules 2\n");
     expect(body).toContain(
       `weft_rule_packets_total{${allow}} 12\nweft_rule_packets_total{${end}} 3\n`,
@@ -266,6 +267,11 @@ dropped: wrong VNI          0     1
 control                          12
 control dropped: known            0
 control dropped: unknown          0
+
+MESH PORT REFUSED  CONNECTIONS
+rate                       900
+crowded                     30
+late                         4
 
 RULE                    ACTION  LINE  PACKETS  BYTES
 web ingress 0           allow      4       12    840

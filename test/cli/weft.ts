@@ -57,6 +57,7 @@ export const COUNTERS: Counters = {
     controlDropped: 0,
     controlDroppedUnknown: 0,
   },
+  meshRefused: { rate: 900, crowded: 30, late: 4 },
   rules: [
     {
       direction: "ingress",
