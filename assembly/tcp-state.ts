@@ -14,9 +14,11 @@ import {
   ESTABLISHED,
   Flow,
   HALF_CLOSED,
+  lastSynAt,
   RESET,
   SYN_RECEIVED,
   SYN_SENT,
+  setFirst,
   setState,
   TIME_WAIT,
 } from "./tables/flow";
@@ -42,6 +44,30 @@ const MAX_SCALE: u32 = 14;
 
 /** The flags that say what a segment is. */
 const KIND: u32 = tcp.FIN | tcp.SYN | tcp.RST | tcp.ACK;
+
+/**
+ * A SYN that passed and changed nothing: its connection is under way. What its receiver says to
+ * it decides whether it counts.
+ */
+@unmanaged
+class LastSyn {
+  sequence: u32;
+  /** Bytes of data in it. */
+  data: u16;
+  window: u16;
+  /** As its option says, or NO_SCALE. */
+  scale: u8;
+  /** NONE, SYN or SYN_ACK. */
+  kind: u8;
+}
+const NONE: u8 = 0;
+const SYN: u8 = 1;
+const SYN_ACK: u8 = 2;
+const NO_SCALE: u8 = 0xff;
+
+function lastSynOf(flow: Flow): LastSyn {
+  return changetype<LastSyn>(lastSynAt(flow));
+}
 
 export function isSyn(p: Packet): bool {
   return (tcp.flags(p.ip + p.transport) & KIND) == tcp.SYN;
@@ -90,38 +116,99 @@ export function advance(p: Packet, own: Flow): bool {
 
 // ------------------------------------------------------------------------- SYN
 
-/** A SYN of a connection that is under way changes nothing: its receiver asks back (RFC 9293, 3.10.7.4). */
 function meetSyn(p: Packet, own: Flow, other: Flow, isFirst: bool): bool {
-  const isNew = (own.side & SEEN) == 0;
   if (own.state >= TIME_WAIT) return isFirst && own.isFirst ? reopen(p, own, other) : false;
+  return isFirst ? meetFirstSyn(p, own, other) : meetSynAck(p, own, other);
+}
+
+/**
+ * It opens; so it does when it is sent again, perhaps with another number, or when the other end
+ * opens at the same time. In a connection that is under way it changes nothing, since anybody may
+ * have sent it: it is remembered. A receiver that has that connection asks back (RFC 9293,
+ * 3.10.7.4); one that has none any more acknowledges it.
+ */
+function meetFirstSyn(p: Packet, own: Flow, other: Flow): bool {
+  const isUnderWay = (own.side & LOOSE) != 0 || (own.side & other.side & SEEN) != 0;
+  if (!isUnderWay) start(p, own, other);
+  else if (!isRepeated(p, own)) remember(p, own, SYN);
+  return true;
+}
+
+function meetSynAck(p: Packet, own: Flow, other: Flow): bool {
+  if (acknowledges(p, other, SYN) && !isRepeated(p, own)) return resynchronize(p, own, other);
   if (own.side & LOOSE) return true;
-  if (isFirst) {
-    // Sent again, perhaps with another number; or the other end opens at the same time.
-    if (isNew || (other.side & SEEN) == 0) start(p, own, other);
-    return true;
-  }
   if ((other.side & SEEN) == 0) return false;
-  // Whoever is new acknowledged nothing yet.
   if ((other.side & OPENED) == 0) {
     if (!opens(acknowledgment(p), other)) return false;
-    if (isNew) start(p, own, other);
+    // Whoever is new acknowledged nothing yet.
+    if ((own.side & SEEN) == 0) start(p, own, other);
     acknowledge(p, own, other, 0, true);
     settle(own, other);
+    return true;
   }
+  // Which of two different ones the other end took its ACK will tell.
+  const isOpening = (own.side & OPENED) == 0 && acknowledgment(p) == own.acked;
+  if (isOpening && !isRepeated(p, own)) remember(p, own, SYN_ACK);
   return true;
+}
+
+/** Its end sent all of this before, and nothing after it. */
+function isRepeated(p: Packet, own: Flow): bool {
+  return (own.side & SEEN) != 0 && endOf(p) == own.end;
+}
+
+function remember(p: Packet, own: Flow, kind: u8): void {
+  const segment = p.ip + p.transport;
+  const scale = tcp.findScale(segment);
+  const syn = lastSynOf(own);
+  syn.sequence = tcp.sequence(segment);
+  syn.data = <u16>(endOf(p) - syn.sequence - 1);
+  syn.window = <u16>tcp.window(segment);
+  syn.scale = scale ? <u8>min<u32>(load<u8>(scale), MAX_SCALE) : NO_SCALE;
+  syn.kind = kind;
+}
+
+/** Does it acknowledge the SYN that is remembered of the other end, and no more than that carried? */
+function acknowledges(p: Packet, other: Flow, kind: u8): bool {
+  const syn = lastSynOf(other);
+  return syn.kind == kind && acknowledgment(p) - (syn.sequence + 1) <= syn.data;
 }
 
 /** The first segment of an end. */
 function start(p: Packet, own: Flow, other: Flow): void {
-  const segment = p.ip + p.transport;
-  const scale = tcp.findScale(segment);
-  own.side = <u8>(SEEN | (scale ? SCALED : 0));
-  own.scale = scale ? <u8>min<u32>(load<u8>(scale), MAX_SCALE) : 0;
-  own.end = endOf(p);
-  own.maxEnd = tcp.sequence(segment) + 1;
-  own.maxWindow = max<u32>(tcp.window(segment), 1);
-  other.acked = own.end;
+  remember(p, own, SYN);
+  take(own, other);
   settle(own, other);
+}
+
+/** The SYN that is remembered of an end is where it begins. */
+function take(own: Flow, other: Flow): void {
+  const syn = lastSynOf(own);
+  const isScaled = syn.scale != NO_SCALE;
+  own.side = <u8>(SEEN | (isScaled ? SCALED : 0));
+  own.scale = isScaled ? syn.scale : 0;
+  own.end = syn.sequence + 1 + syn.data;
+  own.maxEnd = syn.sequence + 1;
+  own.maxWindow = max<u32>(syn.window, 1);
+  other.acked = own.end;
+  syn.kind = NONE;
+}
+
+/** The receiver of a SYN took it for the beginning of a connection: so the one that was under way is over. */
+function resynchronize(p: Packet, own: Flow, other: Flow): bool {
+  take(other, own);
+  start(p, own, other);
+  acknowledge(p, own, other, 0, true);
+  settle(own, other);
+  setFirst(other);
+  return true;
+}
+
+/** The other end took a SYN-ACK that came after another one: what that said is forgotten. */
+function takeSynAck(p: Packet, own: Flow, other: Flow): void {
+  if ((other.side & OPENED) != 0 || !acknowledges(p, other, SYN_ACK)) return;
+  take(other, own);
+  own.maxEnd = other.acked + other.maxWindow;
 }
 
 /** The same two ends begin anew (RFC 9293, 3.6.1). */
@@ -131,6 +218,7 @@ function reopen(p: Packet, own: Flow, other: Flow): bool {
   other.end = 0;
   other.maxEnd = 0;
   other.maxWindow = 0;
+  lastSynOf(other).kind = NONE;
   start(p, own, other);
   return true;
 }
@@ -148,7 +236,10 @@ function opens(ack: u32, other: Flow): bool {
  */
 function meetReset(p: Packet, own: Flow, other: Flow, isBare: bool): bool {
   const sequence = tcp.sequence(p.ip + p.transport);
-  if ((own.side & SEEN) == 0 && (own.side & LOOSE) == 0) {
+  const isRefusal = !isBare && own.state < TIME_WAIT && acknowledges(p, other, SYN);
+  if (isRefusal) {
+    // Its sender has no connection: neither that which was under way nor a new one.
+  } else if ((own.side & SEEN) == 0 && (own.side & LOOSE) == 0) {
     // A SYN is refused by acknowledging it (RFC 9293, 3.10.7.3).
     if (isBare || !opens(acknowledgment(p), other)) return false;
   } else if (sequence != other.acked && (sequence != own.end || (own.side & SEEN) == 0)) {
@@ -189,8 +280,10 @@ function meetSegment(p: Packet, own: Flow, other: Flow): bool {
       own.acked = ack;
       return true;
     }
+    takeSynAck(p, own, other);
     if ((other.side & SEEN) == 0 || !fits(p, ack, own, other)) return false;
   }
+  if (lastSynOf(own).kind == SYN_ACK) lastSynOf(own).kind = NONE;
   const end = endOf(p);
   const isFirst = (own.side & LOOSE ? own.side & SEEN : other.side & OPENED) == 0;
   if ((own.side & SEEN) == 0 || isAfter(end, own.end)) own.end = end;

@@ -13,6 +13,9 @@
  *   | headers to send | account | packets, bytes | sequence numbers (tcp)    | judged | rule   |
  *   +-----------------+---------+----------------+---------------------------+--------+--------+
  *
+ * Nothing is sent as what comes in: the record of that direction has in the place of its headers
+ * the last SYN of both ends (tcp-state).
+ *
  * Eight records are a set, and a flow stands in one of two sets. 16 bits of its
  * hash, its tag, lie apart, the eight of a set side by side: a flow is looked
  * for by comparing eight tags at once. Tag 0 is a free place.
@@ -145,6 +148,8 @@ export const FLOW_RULE: usize = offsetof<Flow>("rule");
 const SET_SIZE: u32 = 8;
 const SET_TAGS: u32 = 16;
 const DIRECTION_BIT: u32 = 1 << 16;
+/** The tables never are of this one. */
+const NO_GENERATION: u32 = 0;
 
 /** No record. */
 const NONE = changetype<Flow>(0);
@@ -271,6 +276,29 @@ export function isCurrent(flow: Flow): bool {
 
 export function firstOf(flow: Flow): Flow {
   return flow.isFirst ? flow : flow.twin;
+}
+
+/** Where the last SYN of its sender is remembered, LAST_SYN_SIZE bytes (tcp-state). */
+export const LAST_SYN_SIZE: usize = 10;
+export function lastSynAt(flow: Flow): usize {
+  const isIn = (flow.kind & DIRECTION_BIT) != 0;
+  const inward = changetype<usize>(isIn ? flow : flow.twin) + HEADERS;
+  return isIn ? inward : inward + LAST_SYN_SIZE;
+}
+
+/** The sender of this flow opened the connection anew. If the other end had, the rules are asked about it. */
+export function setFirst(flow: Flow): void {
+  if (flow.isFirst) return;
+  const twin = flow.twin;
+  charge(flow, -1);
+  const isOut = directionOf(flow) == OUT;
+  const account = isOut ? accountHere(familyOf(flow), flowAddresses(flow)) : flow.peer;
+  flow.account = twin.account = <u16>account;
+  charge(flow, 1);
+  flow.isFirst = 1;
+  twin.isFirst = 0;
+  flow.judged = twin.judged = NO_GENERATION;
+  flow.generation = twin.generation = NO_GENERATION;
 }
 
 export function familyOf(flow: Flow): u32 {

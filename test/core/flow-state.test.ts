@@ -17,6 +17,7 @@ import {
   UDP,
   udp,
 } from "../packets.js";
+import { expectSoundFlows } from "./flow-invariant.js";
 import { A, B, hostOf } from "./host.js";
 import { PolicedHost, type Said } from "./policed.js";
 
@@ -184,6 +185,130 @@ describe("TCP", () => {
     expect(tcpIn(ACK, 501, 101)).toBe("delivered");
   });
 });
+
+describe.each([4, 6] as const)("a SYN in a connection that is under way, IPv%i", (family) => {
+  /** Who opened it: this node's end or the peer's. */
+  describe.each(["out", "in"] as const)("opened %s", (way) => {
+    const send = (isClient: boolean, flags: number, sequence: number, acknowledgment = 0) => {
+      const isOut = isClient === (way === "out");
+      const ports = isClient === isOut ? {} : { sport: 80, dport: 1000 };
+      const ends = way === "out" ? {} : { sport: 80, dport: 1000 };
+      const bytes = packet(
+        isOut,
+        TCP,
+        { family, flags, sequence, acknowledgment, ...ends, ...ports },
+        0,
+      );
+      return isOut ? node.out(bytes) : node.in(bytes);
+    };
+    const client = (flags: number, sequence: number, ack = 0) => send(true, flags, sequence, ack);
+    const server = (flags: number, sequence: number, ack = 0) => send(false, flags, sequence, ack);
+    const state = () => node.flows()[0]?.state;
+    const allPass = (...verdicts: string[]) =>
+      expect(verdicts).toEqual(verdicts.map(() => "delivered"));
+
+    beforeEach(() => {
+      node.rules(way === "out" ? ALLOW : DENY, way === "out" ? DENY : ALLOW);
+      allPass(client(SYN, 100), server(SYN | ACK, 500, 101), client(ACK, 101, 501));
+    });
+    const UNDER_WAY = {
+      established: () => {},
+      "half-closed": () => allPass(client(ACK | 1, 101, 501), server(ACK, 501, 102)),
+      closing: () => allPass(client(ACK | 1, 101, 501), server(ACK | 1, 501, 101)),
+    };
+    const NEW = 2_000_000_000;
+
+    describe.each(Object.entries(UNDER_WAY))("%s", (name, reach) => {
+      beforeEach(() => {
+        reach();
+        expect(state()).toBe(name);
+      });
+
+      it("changes nothing by itself, however often it comes", () => {
+        for (let i = 0; i < 10; i++) expect(client(SYN, NEW + i * 1000)).toBe("delivered");
+        for (let i = 0; i < 10; i++) expect(server(SYN, NEW + i * 1000)).toBe("delivered");
+        expect(state()).toBe(name);
+        // Nothing that a stranger says to it opens or closes: he would have to be the other end.
+        expect(client(ACK, NEW + 9001, 501)).toBe("invalid-state");
+        expect(server(RST | ACK, 3_000_000_000, NEW + 1)).toBe("invalid-state");
+        allPass(server(ACK, 501, 101), client(ACK, 101, 501));
+        expect(state()).toBe(name);
+      });
+
+      it("opens a new connection when the other end answers it, and only then", () => {
+        expect(client(SYN, NEW)).toBe("delivered");
+        allPass(server(ACK, 501, 101));
+        expect(server(SYN | ACK, 7_000_000, NEW + 1)).toBe("delivered");
+        expect(state()).toBe("syn-received");
+        expect(client(ACK, NEW + 1, 7_000_001)).toBe("delivered");
+        expect(state()).toBe("established");
+        allPass(server(ACK, 7_000_001, NEW + 1), client(ACK, NEW + 1, 7_000_001));
+        // What was before is over.
+        expect(client(ACK, 101, 501)).toBe("invalid-state");
+        expect(server(ACK, 501, 101)).toBe("invalid-state");
+      });
+
+      it("is refused when the other end says so: a connection that nobody has is over", () => {
+        expect(client(SYN, NEW)).toBe("delivered");
+        expect(server(RST | ACK, 0, NEW + 1)).toBe("delivered");
+        expect(state()).toBe("reset");
+        allPass(client(SYN, NEW + 1000), server(SYN | ACK, 9000, NEW + 1001));
+        allPass(client(ACK, NEW + 1001, 9001));
+        expect(state()).toBe("established");
+      });
+
+      it("that is asked back about ends the old connection, and comes again (RFC 5961, 4)", () => {
+        expect(client(SYN, NEW)).toBe("delivered");
+        const next = name === "closing" ? 502 : 501;
+        const awaited = name === "half-closed" ? 102 : 101;
+        allPass(server(ACK, next, awaited), client(RST, awaited));
+        expect(state()).toBe("reset");
+        allPass(client(SYN, NEW));
+        allPass(server(SYN | ACK, 9000, NEW + 1), client(ACK, NEW + 1, 9001));
+        expect(state()).toBe("established");
+      });
+
+      it("of the end that did not open it is judged as that end's connection once it is answered", () => {
+        expect(server(SYN, NEW)).toBe("delivered");
+        expect(client(SYN | ACK, 9000, NEW + 1)).toBe("delivered");
+        const denied = way === "out" ? "answered denied-ingress" : "answered denied-egress";
+        expect(server(ACK, NEW + 1, 9001)).toBe(denied);
+        expect(node.flows()).toEqual([]);
+      });
+
+      it("of the end that did not open it opens it where that end may", () => {
+        node.rules(ALLOW, ALLOW);
+        allPass(server(SYN, NEW), client(SYN | ACK, 9000, NEW + 1), server(ACK, NEW + 1, 9001));
+        expect(node.flows()).toMatchObject([
+          { state: "established", direction: way === "out" ? "in" : "out" },
+        ]);
+        expectSoundFlows(node.host.core);
+      });
+    });
+
+    it("that is repeated in another's place is not taken for the answer to a new one", () => {
+      // Delayed copies of the SYN and of its answer, while data is under way.
+      allPass(send(true, ACK, 1101, 501));
+      allPass(client(SYN, 100), server(SYN | ACK, 500, 101), server(ACK, 501, 1101));
+      expect(state()).toBe("established");
+    });
+  });
+
+  it("SYN-ACKs of two numbers: the one that is acknowledged counts", () => {
+    for (const taken of [500, 9_000_000]) {
+      const sport = taken % 60_000;
+      allDelivered(tcpOut(SYN, 100, 0, sport), tcpIn(SYN | ACK, 500, 101, sport));
+      allDelivered(tcpIn(SYN | ACK, 9_000_000, 101, sport));
+      // A guess at what the opener sent is none of them.
+      allDelivered(tcpIn(SYN | ACK, 77, 5000, sport));
+      expect(tcpOut(ACK, 101, 78, sport)).toBe("invalid-state");
+      allDelivered(tcpOut(ACK, 101, taken + 1, sport), tcpIn(ACK, taken + 1, 101, sport));
+    }
+  });
+});
+
+const allDelivered = (...verdicts: string[]) =>
+  expect(verdicts).toEqual(verdicts.map(() => "delivered"));
 
 describe("fragments", () => {
   const whole = udp(US, THEM, bytes(4000), { sport: 1000, dport: 80 });

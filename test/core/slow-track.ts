@@ -39,6 +39,10 @@ export class SlowConnection {
   #isOver = false;
   /** Taken up in its middle. */
   #isLoose = false;
+  /** By end, its last SYN that passed and changed nothing: perhaps the other end answers it. */
+  #offers: [Segment | undefined, Segment | undefined] = [undefined, undefined];
+  /** How often an answer to one changed something. */
+  taken = 0;
   /** What an end acknowledged that did not open: it has an older connection. */
   #challenge: [number | undefined, number | undefined] = [undefined, undefined];
 
@@ -88,28 +92,62 @@ export class SlowConnection {
     this.#isOver = false;
     this.#isLoose = isLoose;
     this.#challenge = [undefined, undefined];
+    this.#offers = [undefined, undefined];
     return true;
   }
 
   #meetSyn(s: Segment): boolean {
-    if (this.#isLoose) return true;
     const isNew = !this.#spoke(s.from);
     const isAlone = !this.#spoke(other(s.from));
+    const isRepeated = !isNew && endOf(s) === this.#end(s.from);
     if (s.ack === undefined) {
-      if (!isNew && !isAlone) return true;
+      if (this.#isLoose || (!isNew && !isAlone)) {
+        if (!isRepeated) this.#offers[s.from] = s;
+        return true;
+      }
+      this.#offers[s.from] = undefined;
       this.#story = this.#story.filter(({ from }) => from !== s.from);
       this.#challenge[other(s.from)] = undefined;
       this.#count(s);
       return true;
     }
+    const offer = this.#answered(s);
+    if (offer && offer.ack === undefined && !isRepeated) return this.#beginAnew(offer, s);
+    if (this.#isLoose) return true;
     if (isAlone) return false;
-    if (!isNew && this.#isOpened(other(s.from))) return true;
+    if (!isNew && this.#isOpened(other(s.from))) {
+      const isOpening = !this.#isOpened(s.from) && s.ack === this.#awaited(s.from);
+      if (isOpening && !isRepeated) this.#offers[s.from] = s;
+      return true;
+    }
     if (!this.#opens(s)) return false;
     this.#story.push({ ...s, onlyAck: !isNew });
     return true;
   }
 
+  /** The offer of the other end that the segment acknowledges. */
+  #answered({ from, ack }: Segment): Segment | undefined {
+    const offer = this.#offers[other(from)];
+    if (!offer || ack === undefined) return undefined;
+    const isOfIt = (ack - offer.sequence - 1) >>> 0 <= offer.length;
+    return isOfIt ? offer : undefined;
+  }
+
+  /** All that was before is over: the one end opened, and the other answered. */
+  #beginAnew(offer: Segment, answer: Segment): true {
+    this.#begin(offer, false);
+    this.#count(answer);
+    this.taken++;
+    return true;
+  }
+
   #meetReset(s: Segment): boolean {
+    const offer = this.#answered(s);
+    if (offer && offer.ack === undefined && !this.#isReset && !this.#isOver) {
+      this.#isReset = true;
+      this.taken++;
+      return true;
+    }
     if (!this.#isLoose && !this.#spoke(s.from)) {
       if (s.ack === undefined || !this.#opens(s)) return false;
     } else {
@@ -128,10 +166,23 @@ export class SlowConnection {
         this.#challenge[s.from] = s.ack;
         return true;
       }
+      this.#takeLater(s);
       if (!this.#spoke(other(s.from)) || !this.#fits(s)) return false;
     }
+    if (this.#offers[s.from]?.ack !== undefined) this.#offers[s.from] = undefined;
     this.#count(s);
     return true;
+  }
+
+  /** Of two SYN-ACKs the other end took the later: so its sender never sent the earlier. */
+  #takeLater(s: Segment): void {
+    const to = other(s.from);
+    const offer = this.#answered(s);
+    if (!offer || offer.ack === undefined || this.#isOpened(to)) return;
+    this.#story = this.#story.filter(({ from }) => from !== to);
+    this.#offers[to] = undefined;
+    this.#count(offer);
+    this.taken++;
   }
 
   #count(s: Segment): void {
