@@ -27,6 +27,7 @@ import type { Log } from "./mesh/log.js";
 import { Mesh } from "./mesh/mesh.js";
 import type { MeshParts } from "./mesh/options.js";
 import { WsTransport } from "./mesh/transport-ws.js";
+import { PolicyThread } from "./policy/thread.js";
 import type { Running } from "./running.js";
 
 /** Outer IP, UDP and VXLAN headers and the inner Ethernet header, bytes, by underlay. */
@@ -112,13 +113,27 @@ export class Agent {
       { secrets: config.secrets },
     );
     this.#transport = transport;
+    const policies = new PolicyThread(core.layout);
+    this.#undo.push(() => policies.stop());
     const mesh = this.#makeMesh(claim, {
       transport,
+      policies,
       datapath: io,
       explain: (packet, peer) => control.tried({ packet, direction: "in", peer }),
     });
     const watch = new UnderlayWatch(config.underlay, claim.underlay, (to) => this.#move(to));
-    const running = { config, log: this.#log, watch, core, publisher, mesh, transport, io, mtu };
+    const running = {
+      config,
+      log: this.#log,
+      watch,
+      core,
+      publisher,
+      mesh,
+      policies,
+      transport,
+      io,
+      mtu,
+    };
     this.#running = running;
 
     const follower = new Follower(running, this.#fail);
@@ -150,7 +165,7 @@ export class Agent {
 
   #makeMesh(
     { underlay }: Claim,
-    parts: Pick<MeshParts, "transport" | "datapath" | "explain">,
+    parts: Pick<MeshParts, "transport" | "policies" | "datapath" | "explain">,
   ): Mesh {
     const config = this.#config;
     const log = meshLog(this.#log);

@@ -1,6 +1,5 @@
 /** What the control socket shows of a running agent, and what it lets one do. */
 import { formatAddress } from "./address.js";
-import { checkFit } from "./compile/acl.js";
 import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
@@ -25,10 +24,8 @@ import type {
 import { nodeId } from "./mesh/identity.js";
 import type { Member } from "./mesh/member.js";
 import type { NodeTold } from "./mesh/message.js";
-import { readSealed } from "./policy/document.js";
+import { type Counts, type PolicyFacts, promised } from "./policy/engine.js";
 import { nameOf } from "./policy/place.js";
-import { absentNodes } from "./policy/resolver.js";
-import { rulesOf } from "./policy/rules.js";
 import type { Running } from "./running.js";
 
 export class AgentControl implements Control {
@@ -47,6 +44,7 @@ export class AgentControl implements Control {
     const { addresses } = this.#follower;
     const { name, leases, network, mac } = mesh.self();
     const problems = [...mesh.problems(), ...this.#follower.trouble];
+    if (mesh.knowsPolicy() && !this.#follower.isPolicyKnown) problems.push(COMPILING);
     if (addresses.length === 0) problems.push(`${config.tun} has no address yet`);
     const first = addresses.find(({ family }) => family === 4) ?? addresses[0];
     return {
@@ -114,7 +112,7 @@ export class AgentControl implements Control {
 
   counters(): Counters {
     const { core, publisher, transport } = this.#running;
-    const places = [...this.#follower.enforcer.rules.places];
+    const places = [...this.#follower.enforcer.places];
     const traffic = publisher.ruleTraffic(places.map(([number]) => number));
     return {
       ...readCounters(core),
@@ -125,7 +123,7 @@ export class AgentControl implements Control {
 
   flows(): FlowRow[] {
     const { core, publisher } = this.#running;
-    const { places } = this.#follower.enforcer.rules;
+    const { places } = this.#follower.enforcer;
     return readFlows(core, (number, generation) =>
       publisher.isSameRule(number, generation) ? places.get(number) : undefined,
     ).map(({ rule, ...flow }) => ({ ...flow, rule: rule ? nameOf(rule) : null }));
@@ -141,7 +139,7 @@ export class AgentControl implements Control {
 
   /** What becomes of it here. */
   tried(question: Question): Explanation {
-    const { places } = this.#follower.enforcer.rules;
+    const { places } = this.#follower.enforcer;
     const { peers } = this.#follower.book;
     return this.#explainer.explain(question, { own: this.#follower.own(), peers, places });
   }
@@ -150,7 +148,7 @@ export class AgentControl implements Control {
     const { core, publisher, io } = this.#running;
     return Capture.start(core, options, {
       peer: (place) => publisher.nameAt(place),
-      rule: (number) => this.#follower.enforcer.rules.places.get(number),
+      rule: (number) => this.#follower.enforcer.places.get(number),
       epoch: () => io.epoch(),
     });
   }
@@ -166,22 +164,24 @@ export class AgentControl implements Control {
     return { version, digest, author: { id, name }, text: policy.text };
   }
 
-  applyPolicy(json: string, { dryRun, anew }: ApplyOptions): PolicyReport {
-    const { mesh, core } = this.#running;
-    const { leases } = this.#follower.own();
+  async applyPolicy(text: string, { dryRun, anew }: ApplyOptions): Promise<PolicyReport> {
+    const { mesh, policies } = this.#running;
+    const { leases: own } = this.#follower.own();
     const members = this.#follower.members();
-    const document = readSealed(json, "policy", this.#follower.enforcer.document);
-    const { rules } = rulesOf(document, members, leases, this.#follower.enforcer.rules);
-    checkFit(rules, core.layout);
-    const version = dryRun ? null : mesh.applyPolicy(json, { anew }).seal.version;
-    const [egress, ingress] = rules.map(({ length }) => length);
-    return {
-      version,
-      rules: { egress: egress!, ingress: ingress! },
-      absent: absentNodes(document, members),
-    };
+    const facts = await promised<PolicyFacts>((done) => policies.read(text, done));
+    const named = facts.nodes.flatMap((name) => {
+      const leases = members.get(name);
+      return leases ? [[name, leases] as const] : [];
+    });
+    const job = { text, members: new Map(named), own };
+    const [egress, ingress] = await promised<Counts>((done) => policies.tryOut(job, done));
+    const version = dryRun ? null : (await mesh.applyPolicy(text, { anew })).seal.version;
+    const absent = facts.nodes.filter((name) => !members.has(name)).sort();
+    return { version, rules: { egress, ingress }, absent };
   }
 }
+
+const COMPILING = "no packet passes yet: the policy is being compiled";
 
 const withSentence = (told: NodeTold): ExplainedThere => ({
   ...told,

@@ -28,7 +28,9 @@ import type { Running } from "./running.js";
 export class Follower {
   /** The peers, and what of them the core does not know yet. */
   readonly book: Book;
-  readonly enforcer = new Enforcer();
+  readonly enforcer: Enforcer;
+  /** It stays known, whatever policies come. */
+  #isPolicyKnown = false;
   readonly #running: Running;
   readonly #unreachable: UnreachableRoutes;
   #link: Link | undefined;
@@ -45,12 +47,18 @@ export class Follower {
   ) {
     this.#running = running;
     this.book = new Book(running.config.staticPeers);
+    this.enforcer = new Enforcer(running.policies, () => this.follow());
     this.#unreachable = new UnreachableRoutes(running.config.port);
   }
 
   /** Why not all is as the mesh says: one sentence each. */
   get trouble(): readonly string[] {
     return this.#trouble;
+  }
+
+  /** Packets pass: the policy is in force, or it is known that there is none. */
+  get isPolicyKnown(): boolean {
+    return this.#isPolicyKnown;
   }
 
   /** Those that the device has. */
@@ -123,22 +131,28 @@ export class Follower {
     await this.#settle();
     for (const id of mesh.takeMoved()) this.book.note(id, mesh.peer(id));
     trouble.push(...this.book.trouble, ...this.#publish());
-    this.book.shown();
     trouble.push(...((await this.#link?.setRoutes(this.#beyondTheNetwork())) ?? []));
     trouble.push(...(await this.#closeRoutes()));
   }
 
-  /** Peers and policy in one swap: no packet of a peer is seen before the rules about it are there. */
+  /**
+   * Peers and policy in one swap: no packet of a peer is seen before the rules about it are there.
+   * What the rules that are ready do not mean yet waits for those that are being compiled.
+   */
   #publish(): string[] {
     const { core, publisher, mesh } = this.#running;
     const own = this.own();
-    const change = this.book.change();
-    const policy = mesh.policy()?.document;
-    const misfit = this.enforcer.enforce(policy, this.members(), own.leases, (rules) =>
-      publisher.change(own, change, rules),
+    const change = this.book.change(({ name, leases }) =>
+      this.enforcer.isUpToDate(name, leases.map(parsePrefix)),
     );
-    setProfile(core, this.enforcer.document?.profile ?? "rfc");
-    publisher.setPolicyKnown(mesh.knowsPolicy());
+    publisher.change({ ...own, leases: this.enforcer.leases }, change, this.enforcer.ready);
+    this.book.shown();
+    this.enforcer.published();
+    setProfile(core, this.enforcer.ready?.profile ?? "rfc");
+    const isSettled = this.enforcer.want(mesh.policy(), this.members(), own.leases);
+    this.#isPolicyKnown ||= isSettled && mesh.knowsPolicy();
+    publisher.setPolicyKnown(this.#isPolicyKnown);
+    const { misfit } = this.enforcer;
     return misfit ? [`the policy is not in force: ${misfit.message}`] : [];
   }
 

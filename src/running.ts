@@ -7,6 +7,7 @@ import type { UnderlayWatch } from "./host/underlay-watch.js";
 import type { KernelIo } from "./io/kernel.js";
 import type { Mesh } from "./mesh/mesh.js";
 import type { WsTransport } from "./mesh/transport-ws.js";
+import type { PolicyCompiler } from "./policy/engine.js";
 
 export interface Running {
   readonly config: Config;
@@ -16,6 +17,7 @@ export interface Running {
   readonly publisher: Publisher;
   readonly mesh: Mesh;
   readonly transport: WsTransport;
+  readonly policies: PolicyCompiler;
   readonly io: KernelIo;
   /** Of the overlay device, in bytes. */
   readonly mtu: number;

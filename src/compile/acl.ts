@@ -268,6 +268,18 @@ export class AclTable {
     return { sets: this.#room.used, classes: { 4: four.used, 6: six.used } };
   }
 
+  /** What of the table is in use, bytes from where it begins; nothing of the rest is ever read. */
+  get regions(): readonly { readonly from: number; readonly size: number }[] {
+    const { ACL_LPM4, ACL_LPM6, ACL_SETS } = this.#layout;
+    const { classes, sets } = this.used;
+    return [
+      { from: 0, size: ACL_LPM4 },
+      { from: ACL_LPM4, size: classes[4] },
+      { from: ACL_LPM6, size: classes[6] },
+      { from: ACL_SETS, size: sets },
+    ];
+  }
+
   /**
    * Makes this copy say what the rules say. No reader may be in it.
    * @throws WeftError when they do not fit; the copy is void then, until an update succeeds

@@ -20,6 +20,8 @@ export class Book {
   readonly #shown = new Map<string, Peer>();
   /** Ids of those that may differ. */
   readonly #pending = new Set<string>();
+  /** Ids in the change that was given last. */
+  #given: readonly string[] = [];
   /** By id of who is left out: why. */
   readonly #trouble = new Map<string, string>();
 
@@ -43,9 +45,13 @@ export class Book {
     else if (peer) this.#wanted.set(id, peer);
   }
 
-  /** What the tables lack. */
-  change(): Change {
-    const ids = [...this.#pending];
+  /** What the tables lack, but for peers that they are not to have yet. */
+  change(mayBeShown: (peer: Peer) => boolean = () => true): Change {
+    const ids = [...this.#pending].filter((id) => {
+      const peer = this.#wanted.get(id);
+      return !peer || mayBeShown(peer);
+    });
+    this.#given = ids;
     return {
       set: ids.flatMap((id) => this.#wanted.get(id) ?? []),
       remove: ids.flatMap((id) => this.#shown.get(id)?.name ?? []),
@@ -54,12 +60,13 @@ export class Book {
 
   /** The change was made. */
   shown(): void {
-    for (const id of this.#pending) {
+    for (const id of this.#given) {
+      this.#pending.delete(id);
       const peer = this.#wanted.get(id);
       if (peer) this.#shown.set(id, peer);
       else this.#shown.delete(id);
     }
-    this.#pending.clear();
+    this.#given = [];
   }
 
   /** As they should be. */

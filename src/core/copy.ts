@@ -1,6 +1,6 @@
 /** One of the two copies of the tables. Nobody searches it while it is written. */
 import type { Family } from "../address.js";
-import { AclTable } from "../compile/acl.js";
+import { type Acl, AclTable } from "../compile/acl.js";
 import type { Differences } from "../compile/compiler.js";
 import { EndpointTable } from "../compile/endpoints.js";
 import { LpmTable } from "../compile/lpm.js";
@@ -13,9 +13,18 @@ export interface Region {
   readonly size: number;
 }
 
+/** The table of the rules, made elsewhere. */
+export interface AclImage {
+  readonly image: Uint8Array;
+  /** What of it is in use, counted from where it begins; nothing of the rest is ever read. */
+  readonly used: readonly Region[];
+}
+
 export class TableCopy {
   readonly routes: Readonly<Record<Family, LpmTable>>;
-  readonly rules: AclTable;
+  readonly #rules: AclTable;
+  /** What of the rules is in use, where they came from elsewhere. */
+  #loaded: { readonly by: object; readonly used: readonly Region[] } | undefined;
   readonly #endpoints: EndpointTable;
   readonly #core: Core;
   /** Where it begins in the memory. */
@@ -33,7 +42,7 @@ export class TableCopy {
       4: new LpmTable(memory.buffer, at + layout.LPM4_AT, layout.LPM4_SIZE),
       6: new LpmTable(memory.buffer, at + layout.LPM6_AT, layout.LPM6_SIZE),
     };
-    this.rules = new AclTable(memory.buffer, at + layout.ACL_AT, layout);
+    this.#rules = new AclTable(memory.buffer, at + layout.ACL_AT, layout);
     this.#endpoints = new EndpointTable(places, layout.ENDPOINT_BITS);
     this.#core = core;
     this.at = at;
@@ -51,6 +60,34 @@ export class TableCopy {
     }
   }
 
+  /** @throws WeftError ACL_FULL */
+  paintRules(acl: Acl): void {
+    if (this.#loaded) throw new Error("rules from elsewhere are not painted over");
+    this.#rules.update(acl);
+  }
+
+  loadRules(rules: AclImage): void {
+    for (const { from, size } of rules.used) {
+      this.#core.bytes.set(rules.image.subarray(from, from + size), this.#rulesAt + from);
+    }
+    this.#loaded = { by: rules, used: rules.used };
+  }
+
+  /** Makes this copy's rules those of the other, which came from elsewhere. */
+  takeRules(other: TableCopy): void {
+    const loaded = other.#loaded;
+    if (!loaded || loaded.by === this.#loaded?.by) return;
+    for (const { from, size } of loaded.used) {
+      const at = other.#rulesAt + from;
+      this.#core.bytes.copyWithin(this.#rulesAt + from, at, at + size);
+    }
+    this.#loaded = loaded;
+  }
+
+  get #rulesAt(): number {
+    return this.at + this.#core.layout.ACL_AT;
+  }
+
   /** Flows that were remembered under another generation are decided again. */
   setGeneration(generation: number): void {
     const { view, layout } = this.#core;
@@ -60,16 +97,13 @@ export class TableCopy {
   /** What of it is in use; nothing of the rest is ever read. */
   regions(): Region[] {
     const { layout } = this.#core;
-    const { LPM4_AT, LPM6_AT, ACL_AT, ACL_LPM4, ACL_LPM6, ACL_SETS } = layout;
-    const { classes, sets } = this.rules.used;
+    const { LPM4_AT, LPM6_AT, ACL_AT } = layout;
+    const rules = this.#loaded?.used ?? this.#rules.regions;
     return [
       { from: 0, size: LPM4_AT },
       { from: LPM4_AT, size: this.routes[4].used },
       { from: LPM6_AT, size: this.routes[6].used },
-      { from: ACL_AT, size: ACL_LPM4 },
-      { from: ACL_AT + ACL_LPM4, size: classes[4] },
-      { from: ACL_AT + ACL_LPM6, size: classes[6] },
-      { from: ACL_AT + ACL_SETS, size: sets },
+      ...rules.map(({ from, size }) => ({ from: ACL_AT + from, size })),
     ];
   }
 

@@ -16,7 +16,7 @@ import { networkOrder } from "../compile/peers.js";
 import { Rib, routeList } from "../compile/rib.js";
 import type { Peer } from "../peer.js";
 import { Activity } from "./activity.js";
-import { type Region, TableCopy } from "./copy.js";
+import { type AclImage, type Region, TableCopy } from "./copy.js";
 import { type PeerTraffic, type RuleTraffic, readRules, readTraffic } from "./counters.js";
 import { takeHint, takeHinted } from "./hints.js";
 import type { Core } from "./instance.js";
@@ -24,12 +24,11 @@ import type { Core } from "./instance.js";
 /** Longer than any batch: a worker that holds the tables for this long is dead. */
 const LET_GO_MS = 1000;
 
-/** Rules by which the core is to judge. */
-export interface RuleSet {
-  readonly rules: AclRules;
+/** Rules by which the core is to judge: to be made a table of here, or made elsewhere. */
+export type RuleSet = {
   /** Numbers that no rule had before, or another: they begin to count at nothing. */
   readonly fresh: readonly number[];
-}
+} & ({ readonly rules: AclRules } | AclImage);
 
 export class Publisher {
   readonly #core: Core;
@@ -169,13 +168,23 @@ export class Publisher {
   /** Routes and access lists know by themselves what they missed. */
   private paint(copy: TableCopy, routes: readonly Route[], rules: RuleSet): void {
     try {
-      if (rules !== this.#rules) this.#acl.update(rules.rules);
-      copy.rules.update(this.#acl);
+      if ("rules" in rules) {
+        if (rules !== this.#rules) this.#acl.update(rules.rules);
+        copy.paintRules(this.#acl);
+      }
       this.paintRoutes(copy, routes);
+      if ("image" in rules) this.copyRules(copy, rules);
     } catch (error) {
-      if (rules !== this.#rules) this.#acl.update(this.#rules.rules);
+      if (rules !== this.#rules && "rules" in this.#rules) this.#acl.update(this.#rules.rules);
       throw error;
     }
+  }
+
+  /** An image is there until the next is made; after that the live copy has what it was. */
+  private copyRules(copy: TableCopy, rules: RuleSet & AclImage): void {
+    const live = this.#copies.find((other) => other !== copy)!;
+    if (rules === this.#rules) copy.takeRules(live);
+    else copy.loadRules(rules);
   }
 
   private paintRoutes(copy: TableCopy, routes: readonly Route[]): void {

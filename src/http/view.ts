@@ -167,7 +167,7 @@ export interface Control extends View {
    * @param text YAML or JSON
    * @throws WeftError; then what is in force stays in force
    */
-  applyPolicy(text: string, options: ApplyOptions): PolicyReport;
+  applyPolicy(text: string, options: ApplyOptions): PolicyReport | Promise<PolicyReport>;
   /**
    * Takes back the subnets of a node that is gone for good.
    * @returns the subnets

@@ -9,6 +9,7 @@ import type { Cluster } from "../lease/genesis.js";
 import { subnetOf } from "../lease/grant.js";
 import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
+import { type Done, readInPlace } from "../policy/engine.js";
 import type { Disk } from "./disk.js";
 import { Forgetting } from "./forgetting.js";
 import type { Bearer } from "./giving.js";
@@ -218,6 +219,8 @@ export class Membership {
         identity,
         cluster,
         store,
+        reader: parts.policies ?? readInPlace,
+        safely: (act) => disk.safely(act),
         proof: () => (fence.isClosed ? undefined : disk.leases[0]),
         sessions,
         isMember: (id) => this.isMember(id),
@@ -324,7 +327,7 @@ export class Membership {
       ...this.#standing.problems(),
       ...this.#leasing.givingProblems(),
       ...this.#ownRecord.problems(),
-      ...(this.knowsPolicy ? [] : [POLICY_UNKNOWN]),
+      ...this.#policies.problems(),
     ];
   }
 
@@ -352,8 +355,8 @@ export class Membership {
     return this.#policies.isKnown;
   }
 
-  applyPolicy(text: string, options: { readonly anew?: boolean }): ClusterPolicy {
-    return this.#policies.apply(text, options);
+  applyPolicy(text: string, options: { readonly anew?: boolean }, done: Done<ClusterPolicy>): void {
+    this.#policies.apply(text, options, done);
   }
 
   follow(onward: Onward): Promise<Followed> {
@@ -519,9 +522,6 @@ export class Membership {
     return this.#members.view;
   }
 }
-
-const POLICY_UNKNOWN =
-  "no packet passes yet: no member has said whether there is a policy; wait for one, or apply a policy here";
 
 const latest = (...times: (number | undefined)[]): number =>
   Math.max(...times.map((time) => time ?? Number.NEGATIVE_INFINITY));

@@ -155,8 +155,17 @@ export class Mesh extends EventEmitter<MeshEvents> {
    * @param options `anew`: where there is no next version, it begins again
    * @throws WeftError when it is none, or this node has no lease; then nothing has changed
    */
-  applyPolicy(text: string, options: { readonly anew?: boolean } = {}): ClusterPolicy {
-    return (this.#inside ?? notJoined()).applyPolicy(text, options);
+  async applyPolicy(
+    text: string,
+    options: { readonly anew?: boolean } = {},
+  ): Promise<ClusterPolicy> {
+    const inside = this.#inside ?? notJoined();
+    return new Promise((resolve, reject) => {
+      inside.applyPolicy(text, options, (result) => {
+        if (result instanceof WeftError) reject(result);
+        else resolve(result);
+      });
+    });
   }
 
   /** Asks the nodes on the way of a packet what becomes of it there. It takes `ANSWER_WITHIN` at most. */

@@ -3,6 +3,7 @@ import type { Prefix } from "../address.js";
 import type { Explanation } from "../explain/explain.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Store } from "../lease/store.js";
+import type { PolicyReader } from "../policy/engine.js";
 import type { Clock } from "./clock.js";
 import type { DataPath } from "./datapath.js";
 import type { Log } from "./log.js";
@@ -18,6 +19,8 @@ export interface MeshParts {
   readonly datapath?: DataPath | undefined;
   /** Tries a packet that comes from the member of this name, for other nodes. */
   readonly explain?: ((packet: Uint8Array, from: string) => Explanation) | undefined;
+  /** Reads what others apply; nodes without one read it themselves. */
+  readonly policies?: PolicyReader | undefined;
   /** Who opens the records of a cluster; nodes of one process may share one. */
   readonly notary?: ((cluster: Cluster) => Notary) | undefined;
 }

@@ -6,7 +6,7 @@ import { WeftError } from "../error.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Proof } from "../lease/grant.js";
 import type { Store } from "../lease/store.js";
-import { type PolicyDocument, readSealed } from "../policy/document.js";
+import type { Done, PolicyFacts, PolicyReader } from "../policy/engine.js";
 import { Budgets } from "./budgets.js";
 import { type Clock, every, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
@@ -45,7 +45,7 @@ export type PolicyMessage = MessageOf<
 
 /** A policy that is in force in the cluster, as far as this node knows. */
 export interface ClusterPolicy extends PolicyText {
-  readonly document: PolicyDocument;
+  readonly facts: PolicyFacts;
 }
 
 export interface PoliciesParts {
@@ -54,6 +54,9 @@ export interface PoliciesParts {
   readonly identity: Identity;
   readonly cluster: Cluster;
   readonly store: Pick<Store, "savePolicy">;
+  readonly reader: PolicyReader;
+  /** A full disk is no reason to end. */
+  safely(act: () => void): void;
   /** Of a lease of this node. */
   proof(): Proof | undefined;
   sessions(): readonly Session[];
@@ -88,9 +91,18 @@ export class Policies {
   readonly #none: NoPolicy;
   #cancel = () => {};
 
+  readonly #found: PolicyText | undefined;
+  /** One text at a time is read; meanwhile it is neither held nor asked for. */
+  #reading: Seal | undefined;
+  /** The policy on disk cannot be read any more. */
+  #isLost = false;
+  #refusal: { readonly seal: Seal; readonly sentence: string } | undefined;
+  #isStopped = false;
+
   /** @param found what the disk held */
   constructor(parts: PoliciesParts, found: PolicyText | undefined) {
     this.#parts = parts;
+    this.#found = found;
     const { clock } = parts;
     this.#served = {
       parts: new Budgets(clock, SERVED_POLICY.parts),
@@ -98,18 +110,15 @@ export class Policies {
     };
     this.#none = new NoPolicy({
       ...parts,
-      isTold: (session) => this.#told.has(session),
+      isTold: (session) => this.#told.has(session) || this.#reading !== undefined || this.#isLost,
       isKnown: () => this.isKnown,
       learned: () => this.#learnNone(),
     });
-    if (!found) return;
-    this.#refused = new Set(found.refused);
-    const why = flawOfSeal(parts.cluster, found.seal);
-    if (why) parts.log.warn(`the policy on disk is not used: ${why.message}`);
-    else this.#held = { ...found, document: readSealed(found.text, "policy") };
+    this.#refused = new Set(found?.refused);
   }
 
   start(): void {
+    this.#restore();
     this.#cancel = every(this.#parts.clock, TELL_EVERY, () => {
       const { clock, sessions } = this.#parts;
       const all = sessions();
@@ -129,19 +138,37 @@ export class Policies {
     return this.#held;
   }
 
+  /** Sentences about what is not as it should be. */
+  problems(): string[] {
+    const refusal = this.#refusal;
+    const isLatest = refusal && isNewer(refusal.seal, this.#held?.seal);
+    return [...(this.isKnown ? [] : [UNKNOWN]), ...(isLatest ? [refusal.sentence] : [])];
+  }
+
   /** Does this node know what the cluster's policy is, or that there is none? */
   get isKnown(): boolean {
-    return this.#held !== undefined || this.#parts.knewNone();
+    return this.#held !== undefined || (this.#parts.knewNone() && !this.#isLost);
   }
 
   /**
    * From now on this is the cluster's policy.
    * @param text JSON, as `policyAsJson` makes it
    * @param anew where the last version there is is held, this node refuses that one for ever and begins again
-   * @throws WeftError when it is none, or this node may not say so
+   * @param done gets an error when it is none, or this node may not say so
    */
-  apply(text: string, { anew = false } = {}): ClusterPolicy {
-    const document = readSealed(text, "policy", this.#held?.document);
+  apply(text: string, { anew = false }, done: Done<ClusterPolicy>): void {
+    this.#parts.reader.read(text, (facts) => {
+      if (facts instanceof WeftError) return done(facts);
+      try {
+        done(this.#seal(text, facts, anew));
+      } catch (error) {
+        if (!(error instanceof WeftError)) throw error;
+        done(error);
+      }
+    });
+  }
+
+  #seal(text: string, facts: PolicyFacts, anew: boolean): ClusterPolicy {
     const { identity, cluster } = this.#parts;
     if (Buffer.byteLength(text) > MAX_POLICY_BYTES) throw tooLong();
     const proof = this.#parts.proof() ?? noLease();
@@ -152,7 +179,7 @@ export class Policies {
     const policy = {
       seal: sealPolicy(identity, cluster, { proof, version, text }),
       text,
-      document,
+      facts,
     };
     this.#take(policy, last && this.#refusing(last));
     return policy;
@@ -218,6 +245,7 @@ export class Policies {
   #next(): void {
     this.#fetch?.cancel();
     this.#fetch = undefined;
+    if (this.#reading) return;
     let best: [Session, Seal] | undefined;
     for (const [session, seal] of this.#told) {
       if (!isNewer(seal, this.#held?.seal) || this.#refused.has(seal.signature)) {
@@ -256,19 +284,49 @@ export class Policies {
 
   /** Its author says so. A text that is no policy is the author's lie, not that of who carried it. */
   #believe(seal: Seal, text: string): void {
-    try {
-      const document = readSealed(text, "policy", this.#held?.document);
-      this.#take({ seal, text, document });
-      this.#parts.log.info(`policy ${seal.version} came, applied on ${nodeId(seal.author)}`);
-    } catch (error) {
-      if (!(error instanceof WeftError)) throw error;
-      if (error.code !== "POLICY") throw error;
-      this.#refused = this.#refusing(seal);
-      const { message, remedy } = error;
-      this.#parts.log.warn(`refused policy ${seal.version} of ${nodeId(seal.author)}: ${message}`, {
-        remedy,
-      });
-    }
+    this.#read(seal, text, (facts) => {
+      if (facts instanceof WeftError) this.#refuse(seal, facts);
+      else if (isNewer(seal, this.#held?.seal)) {
+        this.#take({ seal, text, facts });
+        this.#parts.log.info(`policy ${seal.version} came, applied on ${nodeId(seal.author)}`);
+      }
+    });
+  }
+
+  #refuse(seal: Seal, { message, remedy }: WeftError): void {
+    this.#refused = this.#refusing(seal);
+    const sentence = `refused policy ${seal.version} of ${nodeId(seal.author)}: ${message}`;
+    this.#refusal = { seal, sentence };
+    this.#parts.log.warn(sentence, { remedy });
+  }
+
+  /** What the disk held. If it cannot be read any more, nothing passes until there is another one. */
+  #restore(): void {
+    const found = this.#found;
+    if (!found) return;
+    const { cluster, log, sessions, changed } = this.#parts;
+    const why = flawOfSeal(cluster, found.seal);
+    if (why) return void log.warn(`the policy on disk is not used: ${why.message}`);
+    this.#read(found.seal, found.text, (facts) => {
+      if (facts instanceof WeftError) {
+        this.#refuse(found.seal, facts);
+        this.#isLost = true;
+      } else if (isNewer(found.seal, this.#held?.seal)) {
+        this.#held = { ...found, facts };
+        for (const session of sessions()) this.opened(session);
+        changed();
+      }
+    });
+  }
+
+  #read(seal: Seal, text: string, done: Done<PolicyFacts>): void {
+    this.#reading = seal;
+    this.#parts.reader.read(text, (facts) => {
+      if (this.#isStopped) return;
+      this.#reading = undefined;
+      this.#parts.safely(() => done(facts));
+      this.#next();
+    });
   }
 
   /** It is on disk before anybody hears of it. */
@@ -276,6 +334,7 @@ export class Policies {
     const { store, sessions, changed } = this.#parts;
     store.savePolicy({ seal: policy.seal, text: policy.text, refused: [...refused] });
     this.#held = policy;
+    this.#isLost = false;
     this.#refused = refused;
     if (this.#parts.knewNone()) this.#parts.saveNone(false);
     for (const session of sessions()) {
@@ -301,6 +360,9 @@ export class Policies {
     session.close(lie);
   }
 }
+
+const UNKNOWN =
+  "no packet passes yet: no member has said whether there is a policy; wait for one, or apply a policy here";
 
 const partsOf = ({ size }: Seal): number => Math.ceil(size / PART_BYTES);
 

@@ -1,105 +1,149 @@
 /**
- * Keeps one node's part of the policy in force. The rules are made again only when
- * the document, this node's leases or what a node it names holds has changed.
+ * Keeps one node's part of the policy in force. The rules are compiled again only when the policy,
+ * this node's leases or what a node it names holds has changed; meanwhile what is in force stays so.
+ *
+ *   want -> compile -> changed -> ready -> published
  */
 import { formatPrefix, type Prefix } from "../address.js";
 import { WeftError } from "../error.js";
-import { type PolicyDocument, readPolicy } from "./document.js";
-import { type Members, namedNodes } from "./resolver.js";
-import { NO_RULES, type PolicyRules, rulesOf } from "./rules.js";
+import type { Compiled, Job, PolicyCompiler, PolicyFacts } from "./engine.js";
+import type { Place } from "./place.js";
+import type { Members } from "./resolver.js";
 
-/** Lets nothing pass. In force where a node starts with a policy that does not fit. */
-const CLOSED = readPolicy(
-  '{"policies": [{"name": "closed", "applies": ["0.0.0.0/0", "::/0"], "ingress": [], "egress": []}]}',
-  "closed",
-);
-
-const DOES_NOT_FIT: readonly string[] = ["POLICY_FULL", "ACL_FULL"];
-
-/** Another error is none of the policy's. */
-function unfit(error: unknown): WeftError {
-  if (error instanceof WeftError && DOES_NOT_FIT.includes(error.code)) return error;
-  throw error;
+/** What the cluster has for its policy. */
+export interface Wanted {
+  readonly text: string;
+  readonly facts: PolicyFacts;
 }
 
-interface InForce {
-  readonly document: PolicyDocument | undefined;
-  /** What the rules were made from, besides. */
-  readonly basis: string;
-  readonly rules: PolicyRules;
+const ENDS = '"applies": ["0.0.0.0/0", "::/0"], "ingress": [], "egress": []';
+/** Lets nothing pass. In force where a node starts with a policy that does not fit. */
+const CLOSED: Wanted = {
+  text: `{"policies": [{"name": "closed", ${ENDS}}]}`,
+  facts: { profile: "rfc", nodes: [] },
+};
+/** Of a cluster that has no policy. */
+const OPEN: Wanted = { text: '{"policies": []}', facts: { profile: "rfc", nodes: [] } };
+
+/** What rules were made from. */
+interface Basis {
+  readonly policy: Wanted;
+  readonly members: Members;
+  readonly own: readonly Prefix[];
+}
+
+/** Rules, and what they were made from. */
+interface Made {
+  readonly basis: Basis;
+  readonly compiled: Compiled;
 }
 
 export class Enforcer {
-  #inForce: InForce | undefined;
-  #named: { readonly of: PolicyDocument; readonly names: ReadonlySet<string> } | undefined;
+  readonly #compiler: PolicyCompiler;
+  readonly #changed: () => void;
+  /** What is being compiled, or was last. */
+  #basis: Basis | undefined;
+  #isCompiling = false;
+  /** What was compiled last; while something is being compiled it is not to be published. */
+  #made: Made | undefined;
+  #inForce: Made | undefined;
+  /** Numbers that are fresh in what was never published. */
+  #fresh: readonly number[] = [];
+  #misfit: WeftError | undefined;
 
-  get rules(): PolicyRules {
-    return this.#inForce?.rules ?? NO_RULES;
+  /** @param changed something else is ready, or does not fit */
+  constructor(compiler: PolicyCompiler, changed: () => void) {
+    this.#compiler = compiler;
+    this.#changed = changed;
   }
 
-  get document(): PolicyDocument | undefined {
-    return this.#inForce?.document;
+  get places(): ReadonlyMap<number, Place> {
+    return this.#inForce?.compiled.places() ?? NO_PLACES;
+  }
+
+  /** Why the policy is not in force, if it does not fit: what was in force stays so. */
+  get misfit(): WeftError | undefined {
+    return this.#misfit;
+  }
+
+  /** What the core is to have now; nothing until something was compiled. */
+  get ready(): Compiled | undefined {
+    return this.#ready?.compiled;
+  }
+
+  /** The leases of this node that what is ready is about: packets for others wait until it is. */
+  get leases(): readonly Prefix[] {
+    return this.#ready?.basis.own ?? [];
+  }
+
+  /** Does what is ready mean by this node what it holds? */
+  isUpToDate(name: string, leases: readonly Prefix[]): boolean {
+    const basis = this.#ready?.basis;
+    if (!basis?.policy.facts.nodes.includes(name)) return true;
+    return textOf(basis.members.get(name) ?? []) === textOf(leases);
+  }
+
+  /** What is ready is before the core. */
+  published(): void {
+    this.#inForce = this.#ready;
+    if (!this.#isCompiling) this.#fresh = [];
   }
 
   /**
-   * @param publish brings rules before the core; given the same ones again, it leaves them there
-   * @returns why the policy is not in force, if it does not fit: what was in force stays so
-   * @throws WeftError what `publish` throws for other reasons; then nothing has changed
+   * From now on this is to be in force, and means what the nodes hold.
+   * @returns whether it is, or what is kept in its place because it does not fit
    */
-  enforce(
-    document: PolicyDocument | undefined,
-    members: Members,
-    own: readonly Prefix[],
-    publish: (rules: PolicyRules) => void,
-  ): WeftError | undefined {
-    try {
-      this.#put(document, members, own, publish);
-      return undefined;
-    } catch (error) {
-      const why = unfit(error);
-      this.#keep(members, own, publish);
-      return why;
-    }
+  want(policy: Wanted = OPEN, members: Members, own: readonly Prefix[]): boolean {
+    const named = new Set(policy.facts.nodes);
+    const meant = new Map([...members].filter(([name]) => named.has(name)));
+    const basis = { policy, own, members: meant };
+    const isNew = !this.#basis || !isSame(this.#basis, basis);
+    if (isNew && !this.#isCompiling) this.#compile(basis);
+    if (isNew || this.#isCompiling) return false;
+    return this.#inForce !== undefined && this.#inForce === this.#made;
+  }
+
+  get #ready(): Made | undefined {
+    return this.#isCompiling ? this.#inForce : this.#made;
+  }
+
+  #compile(basis: Basis): void {
+    this.#basis = basis;
+    this.#isCompiling = true;
+    this.#compiler.compile(jobOf(basis), (result) => {
+      if (result instanceof WeftError) this.#keep(basis, result);
+      else this.#finish({ basis, compiled: result }, undefined);
+    });
   }
 
   /** What was in force stays so, and means what the nodes hold now if that fits. */
-  #keep(members: Members, own: readonly Prefix[], publish: (rules: PolicyRules) => void): void {
-    const before = this.#inForce;
-    try {
-      this.#put(before ? before.document : CLOSED, members, own, publish);
-    } catch (error) {
-      if (!before) throw error;
-      unfit(error);
-      publish(before.rules);
-    }
+  #keep(now: Basis, misfit: WeftError): void {
+    const basis = { ...now, policy: this.#inForce?.basis.policy ?? CLOSED };
+    this.#compiler.compile(jobOf(basis), (result) => {
+      if (result instanceof WeftError) this.#finish(this.#inForce, misfit);
+      else this.#finish({ basis, compiled: result }, misfit);
+    });
   }
 
-  #put(
-    document: PolicyDocument | undefined,
-    members: Members,
-    own: readonly Prefix[],
-    publish: (rules: PolicyRules) => void,
-  ): void {
-    const named: Members = document ? this.#namedIn(document, members) : new Map();
-    const basis = JSON.stringify([own.map(formatPrefix), [...named].map(inWords)]);
-    const before = this.#inForce;
-    const isSame = before?.document === document && before?.basis === basis;
-    const rules = isSame ? before!.rules : this.#made(document, named, own);
-    publish(rules);
-    this.#inForce = { document, basis, rules };
-  }
-
-  #made(document: PolicyDocument | undefined, members: Members, own: readonly Prefix[]) {
-    return document ? rulesOf(document, members, own, this.rules) : NO_RULES;
-  }
-
-  #namedIn(document: PolicyDocument, members: Members): Members {
-    if (this.#named?.of !== document) this.#named = { of: document, names: namedNodes(document) };
-    return new Map([...members].filter(([name]) => this.#named!.names.has(name)));
+  #finish(made: Made | undefined, misfit: WeftError | undefined): void {
+    if (made && made !== this.#inForce) {
+      this.#fresh = [...this.#fresh, ...made.compiled.fresh];
+      this.#made = { ...made, compiled: { ...made.compiled, fresh: this.#fresh } };
+    } else this.#made = made;
+    this.#isCompiling = false;
+    this.#misfit = misfit;
+    this.#changed();
   }
 }
 
-const inWords = ([name, leases]: readonly [string, readonly Prefix[]]) => [
-  name,
-  ...leases.map(formatPrefix),
-];
+const NO_PLACES: ReadonlyMap<number, Place> = new Map();
+
+const jobOf = ({ policy, members, own }: Basis): Job => ({ text: policy.text, members, own });
+
+const isSame = (a: Basis, b: Basis): boolean =>
+  a.policy.text === b.policy.text &&
+  textOf(a.own) === textOf(b.own) &&
+  a.members.size === b.members.size &&
+  [...a.members].every(([name, leases]) => textOf(b.members.get(name) ?? []) === textOf(leases));
+
+const textOf = (prefixes: readonly Prefix[]): string => prefixes.map(formatPrefix).join();

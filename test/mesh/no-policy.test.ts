@@ -1,6 +1,9 @@
 /** Until members said "this policy" or "none", a node does not know, and its dataplane stays closed. */
 import { describe, expect, it } from "vitest";
+import { clusterOf } from "../../src/lease/genesis.js";
+import { Identity } from "../../src/mesh/identity.js";
 import { SETTLE_AFTER } from "../../src/mesh/no-policy.js";
+import { sealPolicy } from "../../src/mesh/sealed-policy.js";
 import { Stranger } from "./stranger.js";
 import { World } from "./world.js";
 
@@ -116,5 +119,28 @@ describe("whether there is a policy", () => {
     expect(again.map(({ mesh }) => mesh.knowsPolicy())).toEqual([false, false, false]);
     world.clock.run(15_000);
     expect(again.map(({ mesh }) => mesh.knowsPolicy())).toEqual([true, true, true]);
+  });
+
+  it("is not known where the policy on disk cannot be read any more, until another one is there", async () => {
+    const { world, nodes } = await grown(3);
+    const { disk } = nodes[2]!;
+    const { seed, cluster } = disk.load()!;
+    const text = "policies: []";
+    const seal = sealPolicy(new Identity(seed), clusterOf(cluster!.genesis), {
+      proof: cluster!.leases[0]!,
+      version: 7,
+      text,
+    });
+    await world.kill(nodes[2]!);
+    disk.savePolicy({ seal, text });
+    const again = await world.node(3, [1], disk);
+    world.clock.run(2 * SETTLE_AFTER);
+    expect(again.mesh.problems().join()).toMatch(
+      /no packet passes yet.*refused policy 7 of .* JSON/,
+    );
+    expect(nodes[0]!.mesh.problems().join()).not.toMatch(/refused/);
+    await nodes[0]!.mesh.applyPolicy(POLICY);
+    world.clock.run(1_000);
+    expect(again.mesh.knowsPolicy()).toBe(true);
   });
 });

@@ -19,10 +19,13 @@ import { Disk, World } from "./world.js";
 const policy = (name: string, bytes = 0): string =>
   JSON.stringify({ policies: [{ name, applies: ["10.244.0.0/16"], ingress: [] }] }).padEnd(bytes);
 
-const nameIn = (mesh: Mesh) => mesh.policy()?.document.tiers[0]?.policies[0]?.name;
-const codeOf = (act: () => unknown): string | undefined => {
+const nameIn = (mesh: Mesh) => {
+  const policy = mesh.policy();
+  return policy && JSON.parse(policy.text).policies[0].name;
+};
+const codeOf = async (act: () => unknown): Promise<string | undefined> => {
   try {
-    act();
+    await act();
   } catch (error) {
     if (error instanceof WeftError) return error.code;
     throw error;
@@ -81,7 +84,7 @@ describe("a policy", () => {
   it("with a mistake is refused, and what is held stays", async () => {
     const { world, meshes, names } = await three();
     meshes[0]!.applyPolicy(policy("a"));
-    expect(codeOf(() => meshes[0]!.applyPolicy('{"polices": []}'))).toBe("POLICY");
+    expect(await codeOf(() => meshes[0]!.applyPolicy('{"polices": []}'))).toBe("POLICY");
     world.clock.run(1_000);
     expect(names()).toEqual(["a", "a", "a"]);
   });
@@ -109,7 +112,7 @@ describe("a policy", () => {
   it("cannot be applied by a node that is in no cluster yet", async () => {
     const world = new World();
     const { mesh } = await world.node(2, [1]);
-    expect(codeOf(() => mesh.applyPolicy(policy("a")))).toBe("NOT_JOINED");
+    expect(await codeOf(() => mesh.applyPolicy(policy("a")))).toBe("NOT_JOINED");
   });
 });
 
@@ -244,7 +247,7 @@ describe("a peer that", () => {
     tell(seal);
     give(seal, policy("last"));
     expect(names()).toEqual(["last", "last", "last"]);
-    expect(codeOf(() => meshes[0]!.applyPolicy(policy("b")))).toBe("POLICY_VERSION");
+    expect(await codeOf(() => meshes[0]!.applyPolicy(policy("b")))).toBe("POLICY_VERSION");
   });
 
   it("skips all versions does not end it: begun anew on every node, the last one never comes back", async () => {

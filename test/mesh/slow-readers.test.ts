@@ -63,7 +63,7 @@ describe("peers that made up their identities and read nothing", () => {
   it("hold no more than the bound in memory, and a member's session lives", async () => {
     const a = await node("a");
     await until(() => a.mesh.self().leases.length > 0);
-    const { digest } = a.mesh.applyPolicy(policy("first")).seal;
+    const { digest } = (await a.mesh.applyPolicy(policy("first"))).seal;
     const b = await node("b", { joins: [a] });
     await until(() => sees(a, "b") && sees(b, "a"));
     await until(() => b.mesh.policy()?.seal.digest === digest);
@@ -83,7 +83,7 @@ describe("peers that made up their identities and read nothing", () => {
     expect(slow.length).toBeGreaterThan(0);
     expect((most - before) / MIB).toBeLessThan(250);
 
-    const second = a.mesh.applyPolicy(policy("second")).seal.digest;
+    const second = (await a.mesh.applyPolicy(policy("second"))).seal.digest;
     await until(() => b.mesh.policy()?.seal.digest === second);
     expect(sees(a, "b")).toBe(true);
     expect(b.said.filter((line) => line.includes("session with a ended"))).toEqual([]);

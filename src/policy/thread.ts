@@ -1,0 +1,133 @@
+/**
+ * The policy engine in a thread of its own: however long a policy takes, sessions and packets go
+ * on, and what is in force stays so meanwhile. Memory and time have an end there.
+ */
+import { Worker } from "node:worker_threads";
+import type { AclLayout } from "../compile/acl.js";
+import { WeftError } from "../error.js";
+import type { Compiled, Counts, Done, Job, PolicyCompiler, PolicyFacts } from "./engine.js";
+import type { Place } from "./place.js";
+
+/** What counts of work bound lets no policy come near these: they are there for what was not thought of. */
+const MAX_HEAP_MB = 1024;
+const MAX_MS = 60_000;
+
+export type Order =
+  | { readonly verb: "read"; readonly text: string }
+  | { readonly verb: "compile" | "tryOut"; readonly job: Job };
+
+export type Reply =
+  | { readonly result: unknown }
+  | {
+      readonly error: { readonly code: string; readonly message: string; readonly remedy: string };
+    };
+
+/** Places as one text: few ask for them, and to take in thousands of objects costs the main thread. */
+interface Packed extends Omit<Compiled, "places"> {
+  readonly places: string;
+}
+
+export const packed = (made: Compiled): Packed => ({
+  ...made,
+  places: JSON.stringify([...made.places()]),
+});
+
+function unpacked(made: Packed): Compiled {
+  let places: ReadonlyMap<number, Place> | undefined;
+  return {
+    ...made,
+    places: () => {
+      places ??= new Map(JSON.parse(made.places) as [number, Place][]);
+      return places;
+    },
+  };
+}
+
+interface Waiting {
+  readonly order: Order;
+  readonly done: Done<never>;
+}
+
+export class PolicyThread implements PolicyCompiler {
+  readonly #layout: AclLayout;
+  readonly #heapMb: number;
+  /** The first is being worked on. */
+  readonly #queue: Waiting[] = [];
+  #worker: Worker | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+
+  constructor(layout: AclLayout, { heapMb = MAX_HEAP_MB } = {}) {
+    this.#layout = layout;
+    this.#heapMb = heapMb;
+  }
+
+  read(text: string, done: Done<PolicyFacts>): void {
+    this.#ask({ verb: "read", text }, done);
+  }
+
+  compile(job: Job, done: Done<Compiled>): void {
+    this.#ask({ verb: "compile", job }, (made: Packed | WeftError) =>
+      done(made instanceof WeftError ? made : unpacked(made)),
+    );
+  }
+
+  tryOut(job: Job, done: Done<Counts>): void {
+    this.#ask({ verb: "tryOut", job }, done);
+  }
+
+  /** What was asked for is not answered any more. */
+  async stop(): Promise<void> {
+    this.#queue.length = 0;
+    clearTimeout(this.#deadline);
+    await this.#end();
+  }
+
+  #ask(order: Order, done: Done<never>): void {
+    this.#queue.push({ order, done });
+    if (this.#queue.length === 1) this.#next();
+  }
+
+  #next(): void {
+    const [first] = this.#queue;
+    if (!first) return;
+    this.#worker ??= this.#start();
+    this.#worker.postMessage(first.order);
+    this.#deadline = setTimeout(() => this.#fail(`it took longer than ${MAX_MS / 1000} s`), MAX_MS);
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL("./worker.js", import.meta.url), {
+      workerData: { ...this.#layout },
+      resourceLimits: { maxOldGenerationSizeMb: this.#heapMb },
+    });
+    worker.unref();
+    worker.on("message", (reply: Reply) => this.#answer(reply));
+    worker.on("error", ({ message }) => this.#fail(message));
+    return worker;
+  }
+
+  #answer(reply: Reply): void {
+    clearTimeout(this.#deadline);
+    const done = this.#queue.shift()?.done as Done<unknown> | undefined;
+    if ("result" in reply) done?.(reply.result);
+    else done?.(new WeftError(reply.error.code, reply.error.message, reply.error.remedy));
+    this.#next();
+  }
+
+  /** The next order gets a new thread, which knows nothing of the one before. */
+  #fail(why: string): void {
+    void this.#end();
+    const message = `the policy was given up: ${why}`;
+    const remedy = "make the policy smaller, and report it: the limits should have refused it";
+    this.#answer({ error: { code: "POLICY_FULL", message, remedy } });
+  }
+
+  async #end(): Promise<void> {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    worker?.removeAllListeners();
+    // What ends it may come twice.
+    worker?.on("error", () => {});
+    await worker?.terminate();
+  }
+}

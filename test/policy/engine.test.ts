@@ -1,0 +1,150 @@
+/** Policies read and compiled, in place and in a thread, and the images that come of it. */
+import { afterEach, describe, expect, it } from "vitest";
+import { parseMac, parsePrefix } from "../../src/address.js";
+import { Core } from "../../src/core/instance.js";
+import type {
+  Compiled,
+  Counts,
+  Job,
+  PolicyCompiler,
+  PolicyFacts,
+} from "../../src/policy/engine.js";
+import { A, B, C, Host, hostOf, MTU } from "../core/host.js";
+import { ipv4, seedOfRun, UDP, udp, vxlan } from "../packets.js";
+import { Maker } from "./random.js";
+
+// The thread runs what was built.
+const { PolicyThread } = await import("../../dist/policy/thread.js");
+const { PolicyEngine, promised } = await import("../../dist/policy/engine.js");
+
+const { layout } = await Core.create();
+const own = A.leases.map(parsePrefix);
+const jobOf = (text: string): Job => ({ text, members: new Map(), own });
+const compile = (by: PolicyCompiler, text: string) =>
+  promised<Compiled>((done) => by.compile(jobOf(text), done));
+
+const plain = (made: Compiled) => ({ ...made, image: 0, places: made.places() });
+
+/** A group of prefixes 60 deep, rules that all name it, and hosts that lie in all of its prefixes. */
+function nested(rules: number): string {
+  const group = Array.from({ length: 60 }, (_, i) => `fd00::/${20 + i}`);
+  const ingress = Array.from({ length: rules }, (_, i) => ({
+    action: "allow",
+    protocol: "tcp",
+    from: i % 16 ? ["group:g"] : [`fd00::${i.toString(16)}`],
+    ports: [i],
+  }));
+  const policies = [{ name: "deep", applies: ["10.244.0.0/16"], ingress }];
+  return JSON.stringify({ groups: { g: group }, policies });
+}
+
+let thread: PolicyCompiler & { stop(): Promise<void> };
+const inThread = () => {
+  thread = new PolicyThread({ ...layout }) as typeof thread;
+  return thread;
+};
+afterEach(() => thread?.stop());
+
+describe("the policy engine", () => {
+  it("makes in a thread what it makes in place, change after change", async () => {
+    const make = new Maker(seedOfRun("engine"));
+    const [here, there] = [new PolicyEngine(layout), inThread()];
+    let document = make.document();
+    for (let i = 0; i < 30; i++) {
+      document = make.change(document);
+      const text = JSON.stringify(document);
+      const [a, b] = await Promise.all([compile(here, text), compile(there, text)]);
+      expect(plain(b)).toEqual(plain(a));
+      for (const { from, size } of a.used) {
+        const part = ({ image }: Compiled) => Buffer.from(image.subarray(from, from + size));
+        expect(part(a).equals(part(b))).toBe(true);
+      }
+    }
+  });
+
+  it("refuses with the same words in a thread, and goes on", async () => {
+    const there = inThread();
+    const ask = (text: string) => promised<PolicyFacts>((done) => there.read(text, done));
+    await expect(ask("policies: []")).rejects.toThrow("policy:1: this is not JSON");
+    await expect(ask("[".padEnd(4_000_000, ","))).rejects.toMatchObject({ code: "POLICY" });
+    expect(await ask('{"profile": "linux", "policies": []}')).toEqual({
+      profile: "linux",
+      nodes: [],
+    });
+    const counts = await promised<Counts>((done) => there.tryOut(jobOf(nested(32)), done));
+    expect(counts).toEqual([0, 33]);
+  });
+
+  it("lets the main thread go on while a costly policy is compiled", {
+    timeout: 60_000,
+  }, async () => {
+    const there = inThread();
+    const text = nested(16_000);
+    expect(text.length).toBeGreaterThan(800_000);
+    await compile(there, '{"policies": []}');
+    let turns = 0;
+    let longest = 0;
+    let last = performance.now();
+    const beat = setInterval(() => {
+      turns++;
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 5);
+    const began = performance.now();
+    const places = (await compile(there, text)).places();
+    const took = performance.now() - began;
+    clearInterval(beat);
+    expect(places.size).toBe(16_001);
+    // In place there would be no turn at all, and one pause as long as the whole.
+    expect(turns).toBeGreaterThan(10);
+    expect(longest).toBeLessThan(took / 2);
+  });
+
+  it("gives up what takes all memory of its thread, and begins anew", {
+    timeout: 60_000,
+  }, async () => {
+    const there = new PolicyThread({ ...layout }, { heapMb: 24 }) as typeof thread;
+    thread = there;
+    await expect(compile(there, nested(16_000))).rejects.toThrow(/given up/);
+    expect((await compile(there, '{"policies": []}')).places().size).toBe(0);
+  });
+});
+
+describe("an image", () => {
+  const OWN = { vni: 1, mac: parseMac(A.mac), mtu: MTU, leases: own };
+  const deny = (port: number) =>
+    JSON.stringify({
+      policies: [
+        {
+          name: "web",
+          applies: ["10.244.1.0/24"],
+          ingress: [{ action: "deny", protocol: "udp", ports: [port] }, { action: "allow" }],
+        },
+      ],
+    });
+
+  it("is what the core judges by, in both copies, whatever is compiled after it", async () => {
+    const engine = new PolicyEngine(layout);
+    const host = await Host.create();
+    const arrives = (dport: number) => {
+      const [src, dst] = [hostOf(B), hostOf(A)];
+      const payload = udp(src, dst, new Uint8Array(8), { sport: 1000 + dport, dport });
+      const packet = vxlan(ipv4({ src, dst, protocol: UDP, payload }));
+      return host.receive([{ from: B.endpoint, bytes: packet }]).verdicts[0];
+    };
+    const publish = (peers = [B, C], rules?: Compiled) => host.publisher.publish(OWN, peers, rules);
+    publish([B, C]);
+    for (const port of [53, 80, 53, 443]) {
+      const compiled = await compile(engine, deny(port));
+      publish([B, C], compiled);
+      await compile(engine, deny(port + 1)); // It takes the place of the image.
+      for (const peers of [[B, C], [B], [B, C], [B]]) {
+        publish(peers);
+        expect([arrives(port), arrives(port + 1)]).toEqual([
+          "answered denied-ingress",
+          "delivered",
+        ]);
+      }
+    }
+  });
+});
