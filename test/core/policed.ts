@@ -39,7 +39,7 @@ export class PolicedHost {
   rules(out: readonly Said[], inward: readonly Said[]): void {
     const rules = [entries(out), entries(inward)] as const;
     const fresh = rules.flat().map(({ rule }) => rule.number);
-    this.host.publisher.publish(OWN, [B, C], { rules, fresh });
+    this.host.publisher.publish(OWN, [B, { ...C, mtu: MTU }], { rules, fresh });
   }
 
   /** What becomes of a packet from the device. */
