@@ -24,7 +24,7 @@ import {
   UDP_NEW,
 } from "../tables/flow";
 import { FIRST_PEER } from "../tables/peer";
-import { countRule, countRules, meetNone } from "../tables/rule";
+import { countMet, countRule, meetNone } from "../tables/rule";
 import { advance, isMiddle, isSyn, loosen, openTcp } from "../tcp-state";
 import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
 import { flowOfDatagram, meetFragment, noteFirst } from "./fragments";
@@ -87,53 +87,44 @@ function belong(p: Packet, flow: Flow): void {
 export function refuse(p: Packet, direction: u32, reason: i32): i32 {
   if (p.connection) forget(changetype<Flow>(p.connection));
   noteFirst(p, direction, reason);
-  countRules(p);
+  countRule(p);
+  countMet(p);
   return reason;
 }
 
 /** The rules allow it: its connection goes on, or begins, if its state allows it too. */
 export function track(p: Packet, direction: u32): i32 {
-  const r = join(p, direction);
-  if (r == 0) countRules(p);
-  return r;
-}
-
-/** The flow of the packet is known, and no rule was asked. */
-export function follow(p: Packet, direction: u32): i32 {
-  const r = goOn(p, direction);
-  if (r == 0) countRule(p);
-  return r;
-}
-
-function join(p: Packet, direction: u32): i32 {
   if (p.connection) allow(changetype<Flow>(p.connection), p.rule);
   if (p.record) {
     p.flow = p.record;
     refresh(p, flowOf(p));
-    return goOn(p, direction);
+    const r = follow(p, direction);
+    if (r == 0) countMet(p);
+    return r;
   }
-  if (p.hasKey) return begin(p, direction);
-  noteFirst(p, direction, 0);
+  const r = p.hasKey ? begin(p, direction) : 0;
+  if (r) return r;
+  if (p.flow == 0) noteFirst(p, direction, 0);
+  countRule(p);
+  countMet(p);
   return 0;
 }
 
 /** The state of a connection is held against a packet only where a policy decided about it. */
-function goOn(p: Packet, direction: u32): i32 {
+export function follow(p: Packet, direction: u32): i32 {
   const flow = flowOf(p);
   if (p.protocol == TCP) {
-    if (advance(p, flow)) loosenByFragment(p, flow);
-    else if (flow.rule) return INVALID_STATE;
+    const fits = advance(p, flow);
+    if (!fits && flow.rule) return INVALID_STATE;
+    // How long a segment is that comes in fragments nobody sees here.
+    if (fits && isFragment(p)) loosen(flow);
   } else if (!flow.isFirst) {
     setReplied(flow);
   }
-  noteFirst(p, direction, 0);
+  if (isFragment(p)) noteFirst(p, direction, 0);
   countPacket(p, flow);
+  countRule(p);
   return 0;
-}
-
-/** How long a segment is that comes in fragments nobody sees here: its windows cannot be checked any more. */
-function loosenByFragment(p: Packet, flow: Flow): void {
-  if (isFragment(p)) loosen(flow);
 }
 
 function setReplied(flow: Flow): void {
@@ -151,7 +142,7 @@ function begin(p: Packet, direction: u32): i32 {
   noteFirst(p, direction, 0);
   if (p.protocol == TCP) {
     openTcp(p, flow);
-    loosenByFragment(p, flow);
+    if (isFragment(p)) loosen(flow);
   }
   countPacket(p, flow);
   return 0;

@@ -463,7 +463,7 @@ function findPlace(hash: u64, account: u32, isPoliced: bool): Flow {
   const second = secondSet(hash);
   const flow = freeIn(first, second);
   if (flow != NONE) return flow;
-  const least = leastIn(first, second, account, isPoliced);
+  const least = giveWay(first, second, account, isPoliced);
   if (least != NONE) forget(least);
   return least;
 }
@@ -500,13 +500,22 @@ const EXCHANGE: u32 = 3;
 const CONNECTION: u32 = 4;
 const NEVER: u32 = 5;
 
-/** Who is driven out when a newcomer needs the place: of those that give way soonest the one that was quiet longest. */
-function leastIn(first: u32, second: u32, account: u32, isPoliced: bool): Flow {
+/** Who is driven out when a newcomer needs the place; the second set is asked if the first would lose what works. */
+function giveWay(first: u32, second: u32, account: u32, isPoliced: bool): Flow {
+  const flow = leastIn(first, account, isPoliced);
+  const rank = flow == NONE ? NEVER : rankOf(flow, account, isPoliced);
+  if (rank <= HALF_OPEN) return flow;
+  const other = leastIn(second, account, isPoliced);
+  return other != NONE && rankOf(other, account, isPoliced) < rank ? other : flow;
+}
+
+/** Of those in the set that give way soonest the one that was quiet longest. */
+function leastIn(set: u32, account: u32, isPoliced: bool): Flow {
   let least = NONE;
   let soonest = NEVER;
   let longest: u32 = 0;
-  for (let i: u32 = 0; i < 2 * SET_SIZE; i++) {
-    const flow = recordAt((i < SET_SIZE ? first : second) * SET_SIZE + (i & (SET_SIZE - 1)));
+  for (let i: u32 = 0; i < SET_SIZE; i++) {
+    const flow = recordAt(set * SET_SIZE + i);
     const rank = rankOf(flow, account, isPoliced);
     if (rank == OVER) return flow;
     if (rank > soonest || rank == NEVER) continue;

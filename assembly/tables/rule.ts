@@ -35,9 +35,8 @@ export function meetRule(number: u32): void {
   store<u32>(MET_COUNT, count + 1);
 }
 
-/** The packet passed or was refused: all rules that it met count it. */
-export function countRules(p: Packet): void {
-  countRule(p);
+/** The packet passed or was refused: those that only count, and that it met, count it. */
+export function countMet(p: Packet): void {
   const count = load<u32>(MET_COUNT);
   for (let i: u32 = 0; i < count; i++) add(load<u32>(MET_RULES + (i << 2)), p.length);
 }
