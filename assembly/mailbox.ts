@@ -7,7 +7,7 @@
  * They wait in rings: the core puts them in, the host takes them out, on another
  * thread. Known senders, whose addresses are peers', have rings of their own, which no
  * stranger fills; and a sender, known or not, fills one ring alone, which a keyed hash
- * of its address chooses.
+ * of its address chooses. A stranger has all addresses of an IPv6 /64.
  *
  *   ring:   0     4       16       16 + MAILBOX_SIZE
  *           +-----+-------+--------+--------+-----
@@ -70,7 +70,9 @@ export function putMail(sender: usize, start: usize, length: u32): void {
 /** The rings of known senders come first. */
 function ringOf(sender: usize, known: bool): usize {
   const isIPv4 = load<u16>(sender) == AF_INET;
-  const hash = isIPv4 ? keyedHash(sender + SOCKADDR_IPV4, 1) : keyedHash(sender + SOCKADDR_IPV6, 4);
+  const hash = isIPv4
+    ? keyedHash(sender + SOCKADDR_IPV4, 1)
+    : keyedHash(sender + SOCKADDR_IPV6, known ? 4 : 2);
   const i = known
     ? <u32>(hash >> (64 - MAILBOX_KNOWN_RING_BITS))
     : (1 << MAILBOX_KNOWN_RING_BITS) + <u32>(hash >> (64 - MAILBOX_UNKNOWN_RING_BITS));

@@ -157,6 +157,14 @@ describe("junk that begins with weft", () => {
     expect(heard.length).toBeGreaterThan(50);
   });
 
+  it("of one IPv6 /64, whatever addresses it takes there, fills one ring", () => {
+    const places = host.layout.MAILBOX_PLACES;
+    for (let i = 0; i < 500; i++) host.receive(junk(`[2001:db8::${i.toString(16)}:1]:4789`, 1));
+    expect(host.counters().in.control).toBe(places);
+    for (let i = 0; i < 500; i++) host.receive(junk(`[2001:db8:0:${i.toString(16)}::1]:4789`, 1));
+    expect(host.counters().in.control).toBe(4 * places);
+  });
+
   it("of a peer, or in its name, leaves room for the others", () => {
     const others = Array.from({ length: 200 }, (_, i) => ({
       ...C,
