@@ -147,9 +147,13 @@ export class Door {
   }
 }
 
+/** Node writes the last 32 bits of some IPv6 addresses as IPv4: `::192.0.2.1`. */
+const LAST_32_BITS = /\d+(\.\d+){3}$/;
+
 /** One IPv4 address, or one IPv6 /64: so many addresses one host has. */
 export function sourceOf(address = ""): string {
   const plain = address.replace(/^::ffff:(?=\d+\.)/, "").replace(/%.*/, "");
   if (!plain.includes(":")) return plain;
-  return `${(parseAddress(plain).value >> 64n).toString(16)}::/64`;
+  const { value } = parseAddress(plain.replace(LAST_32_BITS, "0:0"));
+  return `${(value >> 64n).toString(16)}::/64`;
 }

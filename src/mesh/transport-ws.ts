@@ -10,10 +10,12 @@ import { createServer, type Server, type Socket, type TcpNetConnectOpts } from "
 import { connect, type TLSSocket } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
 import { WeftError } from "../error.js";
+import { Budget } from "./budget.js";
 import type { Clock } from "./clock.js";
-import { Door, HANDSHAKE_WITHIN, type Refusals } from "./door.js";
+import { Door, HANDSHAKE_WITHIN, type Refusals, sourceOf } from "./door.js";
 import type { Log } from "./log.js";
 import { MAX_MESSAGE_BYTES } from "./message.js";
+import { dropOldest } from "./oldest.js";
 import { type Psk, pskOf } from "./secret.js";
 import { PER_MESSAGE } from "./send-queues.js";
 import {
@@ -31,15 +33,22 @@ const EXPORTER = "EXPORTER-weft-mesh";
 const STOP_WITHIN = 1_000;
 /** Connections taken at once, handshakes included. */
 export const MAX_CONNECTIONS = 2048;
-/** Of every WebSocket. The types do not know `closeTimeout` yet. */
+/**
+ * Of every WebSocket. A node sends each message as one frame: a message in thousands of fragments costs
+ * some 100 bytes of memory for each. The types do not know the last three yet.
+ */
 const SOCKET_OPTIONS = {
   perMessageDeflate: false,
   maxPayload: MAX_MESSAGE_BYTES,
+  autoPong: false,
+  maxFragments: 1,
+  maxBufferedChunks: 256,
   closeTimeout: CLOSE_WITHIN,
 };
-/** A refused host is named in the log once in this many milliseconds. */
+/** A refused source is named in the log once in this many milliseconds, and of all so many. */
 const SAY_AGAIN = 60_000;
 const MAX_SAID = 1024;
+export const COMPLAINTS = { burst: 32, rate: 0.5 };
 
 /** TLS alerts by which an OpenSSL server refuses a pre-shared key: RFC 8446 section 6. */
 const SECRET_ALERTS = /SSL alert number (40|47|51|115)\b/;
@@ -61,13 +70,16 @@ export class WsTransport implements Transport {
   /** Those of them that have not shown the secret, and what to do when they have. */
   readonly #door: Door;
   readonly #entered = new Map<string, () => void>();
+  /** When a source was named in the log. */
   readonly #said = new Map<string, number>();
+  readonly #complaints: Budget;
   #server: Server | undefined;
 
   /** Dials with the first secret and accepts all. */
   constructor(parts: WsTransportParts, { secrets }: { secrets: readonly string[] }) {
     this.#parts = parts;
     this.#door = new Door(parts.clock);
+    this.#complaints = new Budget(parts.clock, COMPLAINTS.burst, COMPLAINTS.rate);
     this.use(secrets);
   }
 
@@ -224,14 +236,16 @@ export class WsTransport implements Transport {
     this.#warn(caller, `it connects too often (${rate + crowded} connections ended so far)`);
   }
 
-  /** Once a minute for each host. */
+  /** Once a minute for each source, and no faster than COMPLAINTS for all: strangers do not fill the disk. */
   #warn(caller: Socket, why: string): void {
-    const host = plainAddress(caller.remoteAddress);
+    const source = sourceOf(caller.remoteAddress);
     const now = this.#parts.clock.elapsed();
-    if (now - (this.#said.get(host) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN) return;
-    if (this.#said.size >= MAX_SAID) this.#said.clear();
-    this.#said.set(host, now);
-    this.#parts.log.warn(`refused ${host}: ${why}`);
+    if (now - (this.#said.get(source) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN) return;
+    if (!this.#complaints.spend(1)) return;
+    this.#said.delete(source);
+    this.#said.set(source, now);
+    dropOldest(this.#said, MAX_SAID);
+    this.#parts.log.warn(`refused ${plainAddress(caller.remoteAddress)}: ${why}`);
   }
 }
 
@@ -271,6 +285,8 @@ class WsConnection implements Connection {
     // No message is binary; an empty one is none either, and ends the session.
     this.#socket.on("message", (data, isBinary) => events.message(isBinary ? "" : data.toString()));
     this.#socket.on("error", () => this.#socket.terminate());
+    // No node sends these frames, and no budget counts them.
+    for (const frame of ["ping", "pong"]) this.#socket.on(frame, () => this.#socket.terminate());
     this.#socket.once("close", () => events.closed());
   }
 

@@ -16,7 +16,7 @@ import {
   OF_ONE,
   sourceOf,
 } from "../../src/mesh/door.js";
-import { MAX_CONNECTIONS, WsTransport } from "../../src/mesh/transport-ws.js";
+import { COMPLAINTS, MAX_CONNECTIONS, WsTransport } from "../../src/mesh/transport-ws.js";
 import { HandClock } from "./hand-clock.js";
 import { freePort, SECRET } from "./nodes.js";
 
@@ -33,9 +33,11 @@ const transport = (): WsTransport => {
 afterEach(() => Promise.all(made.splice(0).map((one) => one.close())));
 
 /** A node, and a stranger beside it: from `count` addresses it holds so many connections each, for so long. */
-async function besieged(from: { first?: number; count?: number; held: number; text?: string }) {
+async function besieged(
+  from: { first?: number; count?: number; held: number; text?: string },
+  node = transport(),
+) {
   const { first = 2, count = 1, held, text = "" } = from;
-  const node = transport();
   const port = await node.listen({ address: "127.0.0.1", port: await freePort() }, () => {});
   const argv = [port, first, count, held, SIEGE].map(String);
   const stranger = execFile(process.execPath, [CHURN, ...argv, text]);
@@ -101,6 +103,19 @@ describe("members get in while a stranger", () => {
     await ended;
   }, 20_000);
 });
+
+it("strangers at hundreds of addresses do not fill the log", async () => {
+  const warnings: string[] = [];
+  const talking = { ...log, warn: (text: string) => void warnings.push(text) };
+  const node = new WsTransport({ clock: systemClock, log: talking }, { secrets: [SECRET] });
+  made.push(node);
+  const { ended } = await besieged({ count: 250, held: 3, text: "GET / HTTP/1.1\r\n\r\n" }, node);
+  await ended;
+  const seconds = SIEGE / 1_000 + 5;
+  expect(warnings.length).toBeGreaterThanOrEqual(COMPLAINTS.burst);
+  expect(warnings.length).toBeLessThanOrEqual(COMPLAINTS.burst + seconds * COMPLAINTS.rate);
+  expect(new Set(warnings).size).toBe(warnings.length);
+}, 20_000);
 
 describe("the door", () => {
   let closed: () => void;
@@ -200,5 +215,14 @@ describe("the door", () => {
     expect(sourceOf("::ffff:192.0.2.1")).toBe(sourceOf("192.0.2.1"));
     expect(sourceOf("fe80::1%eth0")).toBe(sourceOf("fe80::2"));
     expect(sourceOf(undefined)).toBe(sourceOf(""));
+  });
+
+  it("takes every address that Node names, also those that end like IPv4", () => {
+    const { come } = open();
+    for (const address of ["::192.0.2.1", "64:ff9b::192.0.2.1", "::ffff:0:192.0.2.1", "::"]) {
+      expect(come(address).shown, address).toBeDefined();
+    }
+    expect(sourceOf("::192.0.2.1")).toBe(sourceOf("::1"));
+    expect(sourceOf("64:ff9b::192.0.2.1")).toBe(sourceOf("64:ff9b::1"));
   });
 });

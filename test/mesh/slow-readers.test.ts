@@ -1,4 +1,5 @@
 /** Peers that have the secret, ask for much, and read nothing. */
+import { once } from "node:events";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls, type TLSSocket } from "node:tls";
@@ -22,8 +23,8 @@ const MIB = 1024 * 1024;
 
 afterEach(stopAll);
 
-/** Says hello as an identity made up for this, asks for all parts of a policy, and reads no more. */
-async function slowReader(port: number, digest: string): Promise<WebSocket> {
+/** A WebSocket of somebody who has the secret, and what it sends its bytes through. */
+async function connected(port: number): Promise<{ socket: WebSocket; stream: TLSSocket }> {
   const { identity: name, key: psk } = pskOf(SECRET);
   let stream: TLSSocket | undefined;
   const createConnection = (): Socket => {
@@ -40,9 +41,15 @@ async function slowReader(port: number, digest: string): Promise<WebSocket> {
   const socket = new WebSocket(`wss://127.0.0.1:${port}`, { createConnection });
   socket.on("error", () => {});
   await new Promise((resolve) => socket.once("open", resolve));
+  return { socket, stream: stream! };
+}
+
+/** Says hello as an identity made up for this, asks for all parts of a policy, and reads no more. */
+async function slowReader(port: number, digest: string): Promise<WebSocket> {
+  const { socket, stream } = await connected(port);
   const identity = Identity.generate();
   const instance = "66".repeat(16);
-  const binding = stream!.exportKeyingMaterial(32, "EXPORTER-weft-mesh", Buffer.alloc(0));
+  const binding = stream.exportKeyingMaterial(32, "EXPORTER-weft-mesh", Buffer.alloc(0));
   const { publicKey } = identity;
   const proof = ["dialer", publicKey, instance, binding.toString("hex")].join("\n");
   const say = (message: object) => socket.send(JSON.stringify(message));
@@ -89,6 +96,29 @@ describe("peers that made up their identities and read nothing", () => {
     expect(b.said.filter((line) => line.includes("session with a ended"))).toEqual([]);
     for (const reader of readers) reader.terminate();
   }, 60_000);
+});
+
+describe("a session that sends frames which no node sends ends at the first:", () => {
+  const MASK = Buffer.alloc(4);
+  /** RFC 6455, section 5.2: FIN, opcode, MASK, a payload of one byte. */
+  const frame = (isLast: boolean, opcode: number) =>
+    Buffer.concat([Buffer.from([isLast ? 0x80 | opcode : opcode, 0x81]), MASK, Buffer.from("a")]);
+  const [CONTINUATION, TEXT, PING, PONG] = [0x0, 0x1, 0x9, 0xa];
+
+  it.each([
+    ["pings, which would cost an answer", [frame(true, PING)]],
+    ["pongs", [frame(true, PONG)]],
+    ["a message in fragments", [frame(false, TEXT), frame(false, CONTINUATION)]],
+  ])("%s", async (_, frames) => {
+    const a = await node("a");
+    const { socket, stream } = await connected(a.port);
+    let ponged = 0;
+    socket.on("pong", () => ponged++);
+    const closed = once(socket, "close", { signal: AbortSignal.timeout(3_000) });
+    stream.write(Buffer.concat(frames));
+    await closed;
+    expect(ponged).toBe(0);
+  });
 });
 
 describe("of the queues", () => {
