@@ -19,10 +19,11 @@ import {
   SEARCHED,
   TABLES,
   TRAFFIC,
+  TRAFFIC_NO_PATH,
   TRAFFIC_SIZE,
 } from "./memory";
 import { Packet, packetAt } from "./packet";
-import { ANSWERED } from "./reason";
+import { ANSWERED, NO_PATH } from "./reason";
 import { sweep, takeTime } from "./tables/flow";
 
 /** Takes hold of the live copy of the tables. Whoever fills the other copy first sees it let go. */
@@ -56,6 +57,7 @@ export function settle(direction: u32): void {
       add(counters + COUNTER_ANSWERED, 1);
     } else {
       add(counters + COUNTER_DROPPED + p.verdict * 8, 1);
+      if (p.verdict == NO_PATH) add(TRAFFIC + p.peer * TRAFFIC_SIZE + TRAFFIC_NO_PATH, 1);
     }
   }
   add(counters + COUNTER_RECEIVED, count);

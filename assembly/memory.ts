@@ -141,9 +141,10 @@ export const FLOWS_BY_STATE: usize = COUNTER_CONTROL_DROPPED_UNKNOWN + 8;
 
 export const MAX_PEERS: u32 = 8192;
 
-/** By peer, u64 each: packets and bytes sent to it, packets and bytes received from it. */
+/** By peer, u64 each: packets and bytes sent to it, packets and bytes received from it, packets dropped for want of a path. */
 export const TRAFFIC: usize = FLOWS_BY_STATE + MAX_FLOW_STATES * 4;
-export const TRAFFIC_SIZE: u32 = 32;
+export const TRAFFIC_SIZE: u32 = 40;
+export const TRAFFIC_NO_PATH: u32 = 32;
 
 /** By peer: a path MTU learned here, until when it is believed, and a hint that waits to be verified (assembly/tables/peer.ts). */
 export const PATH_MTU: usize = TRAFFIC + MAX_PEERS * TRAFFIC_SIZE;
@@ -169,8 +170,9 @@ const TRAFFIC_END: usize = RULES + MAX_RULE_NUMBERS * RULE_COUNTER_SIZE;
 
 export const TABLES: usize = TRAFFIC_END + GUARD;
 
-export const PEER_SIZE: u32 = 128;
-/** Underlay addresses, beside its own, that a peer's packets may come from. */
+/** A multiple of 64, so that headers and first senders lie in one cache line each. */
+export const PEER_SIZE: u32 = 192;
+/** Underlay endpoints that a peer's packets come from. */
 export const MAX_SENDERS: u32 = 4;
 export const ENDPOINT_SIZE: u32 = 8;
 /** 2^17 places: with every address of every peer little more than a quarter full, so that a probe ends soon. */

@@ -51,8 +51,11 @@ export const SOURCE_ROUTE: i32 = 29;
 // Before the policy is known
 export const POLICY_UNKNOWN: i32 = 30;
 
+// Where no path to the peer has answered a probe yet
+export const NO_PATH: i32 = 31;
+
 /** How many there are, 0 (delivered) included. */
-export const REASONS: i32 = 31;
+export const REASONS: i32 = 32;
 
 /** Set beside the reason when the sender got an ICMP answer instead of silence. */
 export const ANSWERED: i32 = 0x100;

@@ -20,7 +20,7 @@ import {
 } from "../reason";
 import { prependHeaders } from "../tables/flow";
 import { takeIcmpToken } from "../tables/icmp-limit";
-import { mtuFor } from "../tables/peer";
+import { hasPath, mtuFor } from "../tables/peer";
 import * as icmp from "../wire/icmp";
 import * as icmpv6 from "../wire/icmpv6";
 import * as ipv4 from "../wire/ipv4";
@@ -140,10 +140,12 @@ function sendBack(p: Packet, ip: usize, length: u32): void {
 
 /**
  * Never about an error, nor about any fragment but the first (RFC 1812, 4.3.2.7;
- * RFC 4443, 2.4), nor from a node that has no address of that family.
+ * RFC 4443, 2.4), nor from a node that has no address of that family, nor to a
+ * peer to which there is no path.
  */
 function mayAnswer(p: Packet): bool {
   if (isLaterFragment(p)) return false;
+  if (p.origin && !hasPath(p.origin)) return false;
   const hasType = p.length > p.transport;
   if (p.family == 4) {
     if (load<u32>(OWN_ADDRESS) == 0) return false;

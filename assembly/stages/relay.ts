@@ -1,6 +1,6 @@
 import { Packet } from "../packet";
 import { RELAY_LOOP } from "../reason";
-import { hasAddress } from "../tables/peer";
+import { leadsTo } from "../tables/peer";
 import { isSound, isUnfinished } from "../transport";
 import { TCP, UDP } from "../wire/protocol";
 import { completeChecksum } from "./offload";
@@ -10,7 +10,7 @@ import { checkWhole } from "./whole";
 
 /**
  * Turns a packet from the wire towards the peer whose its destination is, as a
- * router does. Never back to the address it came from: two tables that disagree
+ * router does. Never back to the endpoint it came from: two tables that disagree
  * would pass it to and fro.
  */
 export function relay(p: Packet): i32 {
@@ -18,7 +18,7 @@ export function relay(p: Packet): i32 {
   p.peer = p.owner;
   // What is remembered of its flow leads here, not there.
   p.flow = 0;
-  if (p.peer == p.origin || hasAddress(p.peer, p.sender)) return RELAY_LOOP;
+  if (p.peer == p.origin || leadsTo(p.peer, p.sender)) return RELAY_LOOP;
   if (p.segmentSize) {
     const r = checkWhole(p);
     if (r) return r;

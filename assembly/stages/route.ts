@@ -1,6 +1,6 @@
 import { Packet } from "../packet";
-import { NO_HOST, NO_ROUTE, TOO_BIG, TTL_EXCEEDED } from "../reason";
-import { mtuFor, NO_PEER, THIS_NODE } from "../tables/peer";
+import { NO_HOST, NO_PATH, NO_ROUTE, TOO_BIG, TTL_EXCEEDED } from "../reason";
+import { hasPath, mtuFor, NO_PEER, THIS_NODE } from "../tables/peer";
 import { headersOf } from "../transport";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
@@ -11,6 +11,7 @@ export function route(p: Packet): i32 {
   if (p.peer == NO_PEER) return NO_ROUTE;
   // The host handed us an address of its own lease: nothing on this host carries it.
   if (p.peer == THIS_NODE) return NO_HOST;
+  if (!hasPath(p.peer)) return NO_PATH;
   if (hopsLeft(p) <= 1) return TTL_EXCEEDED;
   if (onWire(p) > mtuFor(p) && !mayFragment(p)) return TOO_BIG;
 

@@ -1,6 +1,6 @@
 /**
- * The underlay addresses that peers send from: a hash table with linear
- * probing, one entry for each address of each peer. A free place has peer
+ * The underlay addresses that peers send from or are sent to: a hash table with
+ * linear probing, one entry for each endpoint of each peer. A free place has peer
  * NO_PEER.
  *
  *   +------+------+
@@ -41,8 +41,14 @@ const LEAST_MTU_6: u32 = 1280;
 const OVERHEAD_4: u32 = 50;
 const OVERHEAD_6: u32 = 70;
 
+/** Does any peer send from this endpoint? */
 export function isKnown(sockaddr: usize): bool {
-  return find(sockaddr, start(sockaddr)) != NOWHERE;
+  let place = find(sockaddr, start(sockaddr));
+  while (place != NOWHERE) {
+    if (maySendFrom(peerIn(place), sockaddr)) return true;
+    place = find(sockaddr, (place + 1) & MASK);
+  }
+  return false;
 }
 
 /**
@@ -57,7 +63,7 @@ export function notePathMtu(sockaddr: usize, mtu: u32, isLocal: bool, quote: usi
   const until = load<f64>(CLOCK) + BELIEVED;
   let place = find(sockaddr, start(sockaddr));
   while (place != NOWHERE) {
-    const peer = load<u32>(entryAt(place), PEER);
+    const peer = peerIn(place);
     if (hasAddress(peer, sockaddr)) {
       if (isLocal || (!isVerified(peer) && areHeaders(peer, quote))) {
         learnPathMtu(peer, inner, until);
@@ -69,16 +75,20 @@ export function notePathMtu(sockaddr: usize, mtu: u32, isLocal: bool, quote: usi
 
 const NOWHERE: u32 = 0xffffffff;
 
-/** The first place from `place` on where a peer is that sends from this address. */
+/** The first place from `place` on where a peer is that may have this address. */
 function find(sockaddr: usize, place: u32): u32 {
   const wanted = hash(sockaddr);
   while (true) {
     const entry = entryAt(place);
     const peer = load<u32>(entry, PEER);
     if (peer == NO_PEER) return NOWHERE;
-    if (load<u32>(entry, HASH) == wanted && maySendFrom(peer, sockaddr)) return place;
+    if (load<u32>(entry, HASH) == wanted) return place;
     place = (place + 1) & MASK;
   }
+}
+
+function peerIn(place: u32): u32 {
+  return load<u32>(entryAt(place), PEER);
 }
 
 function entryAt(place: u32): usize {

@@ -2,15 +2,16 @@
  * The peers: where a tunnel leads, and the headers of every frame sent into it,
  * made once (src/compile/peers.ts) and copied for each packet.
  *
- *   0          28        32                        54    56    60         64        128
- *   +----------+---------+-------+----------------+-----+-----+----------+---------+
- *   | sockaddr | its     | VXLAN | inner Ethernet | 0   | MTU | is it    | senders |
- *   |          | length  | header| header         |     |     | verified |         |
- *   +----------+---------+-------+----------------+-----+-----+----------+---------+
+ *   0          28        32                        54    56    60         64        160    192
+ *   +----------+---------+-------+----------------+-----+-----+----------+---------+------+
+ *   | sockaddr | its     | VXLAN | inner Ethernet | 0   | MTU | is it    | senders | 0    |
+ *   |          | length  | header| header         |     |     | verified |         |      |
+ *   +----------+---------+-------+----------------+-----+-----+----------+---------+------+
  *
- * Senders are the other underlay addresses that its packets may come from: a
- * NAT's in front of it, a relay's. Each takes 16 bytes, an IPv4 address as an
- * IPv6 one maps it (RFC 4291, 2.5.5.2); zeros where there is none.
+ * The sockaddr is where the peer is sent to; its length is 0 while no path to the
+ * peer is known. Senders are the endpoints that its packets come from, 24 bytes
+ * each: family, port and IPv4 address as they stand in a sockaddr_in, or family and
+ * port, four zeros and the IPv6 address. Port 0 stands for any. Zeros where there is none.
  */
 import {
   CLOCK,
@@ -28,6 +29,7 @@ import {
   SEARCHED,
   SOCKADDR_IPV4,
   SOCKADDR_IPV6,
+  SOCKADDR_PORT,
 } from "../memory";
 import { Packet } from "../packet";
 import * as ethernet from "../wire/ethernet";
@@ -38,14 +40,14 @@ const HEADERS: usize = 32;
 const MTU: usize = 56;
 const IS_VERIFIED: usize = 60;
 const SENDERS: usize = 64;
-const SENDER_SIZE: u32 = 16;
+const SENDER_SIZE: u32 = 24;
 /** The only part of the headers that packets to one peer differ in. */
 const ETHER_TYPE_SIZE: u32 = 2;
 
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
-/** ::ffff:0:0, its last 8 bytes as loaded; the IPv4 address follows. */
-const MAPPED: u64 = 0xffff0000;
+/** The bits of the port in the first 8 bytes of a sockaddr, as loaded. */
+const PORT_BITS: u64 = 0xffff0000;
 
 /** What `lookup` says where no prefix matches, and for this node's own leases. */
 export const NO_PEER: u32 = 0;
@@ -61,12 +63,34 @@ export function sockaddrLength(peer: usize): u32 {
   return load<u32>(peer, SOCKADDR_LENGTH);
 }
 
-/** May packets of the peer come from this sockaddr's address? */
-export function maySendFrom(index: u32, sockaddr: usize): bool {
-  return hasAddress(index, sockaddr) || hasSender(index, sockaddr);
+/** Is it known where to send the peer's packets? */
+export function hasPath(index: u32): bool {
+  return sockaddrLength(peerAt(index)) != 0;
 }
 
-/** Is this sockaddr's address where the peer is sent to? The port does not matter. */
+/** Is this sockaddr one that packets of the peer come from? */
+export function maySendFrom(index: u32, sockaddr: usize): bool {
+  const isIPv4 = load<u16>(sockaddr) == AF_INET;
+  const head: u64 = isIPv4 ? load<u64>(sockaddr) : <u64>load<u32>(sockaddr);
+  const high: u64 = isIPv4 ? 0 : load<u64>(sockaddr, SOCKADDR_IPV6);
+  const low: u64 = isIPv4 ? 0 : load<u64>(sockaddr, SOCKADDR_IPV6 + 8);
+  const senders = peerAt(index) + SENDERS;
+  for (let at: u32 = 0; at < MAX_SENDERS * SENDER_SIZE; at += SENDER_SIZE) {
+    const sender = senders + at;
+    if (isHead(sender, head) && load<u64>(sender, 8) == high && load<u64>(sender, 16) == low)
+      return true;
+  }
+  return false;
+}
+
+/** Family, port and IPv4 address agree; the port need not where the sender's is 0. */
+function isHead(sender: usize, head: u64): bool {
+  const difference = load<u64>(sender) ^ head;
+  if (difference == 0) return true;
+  return (difference & ~PORT_BITS) == 0 && load<u16>(sender, SOCKADDR_PORT) == 0;
+}
+
+/** Is this sockaddr's address the one that the peer is sent to? The port does not matter. */
 export function hasAddress(index: u32, sockaddr: usize): bool {
   const peer = peerAt(index);
   const family: u32 = load<u16>(sockaddr);
@@ -80,18 +104,11 @@ export function hasAddress(index: u32, sockaddr: usize): bool {
   );
 }
 
-function hasSender(index: u32, sockaddr: usize): bool {
-  const isIPv4 = load<u16>(sockaddr) == AF_INET;
-  const high: u64 = isIPv4 ? 0 : load<u64>(sockaddr, SOCKADDR_IPV6);
-  const low: u64 = isIPv4
-    ? MAPPED | ((<u64>load<u32>(sockaddr, SOCKADDR_IPV4)) << 32)
-    : load<u64>(sockaddr, SOCKADDR_IPV6 + 8);
-  const senders = peerAt(index) + SENDERS;
-  for (let at: u32 = 0; at < MAX_SENDERS * SENDER_SIZE; at += SENDER_SIZE) {
-    if (load<u64>(senders + at) == high && load<u64>(senders + at, 8) == low)
-      return (high | low) != 0;
-  }
-  return false;
+/** Would a packet for the peer go to this sockaddr, or to one that the peer sends from as well? */
+export function leadsTo(index: u32, sockaddr: usize): bool {
+  if (!hasAddress(index, sockaddr)) return false;
+  const isPort = load<u16>(peerAt(index), SOCKADDR_PORT) == load<u16>(sockaddr, SOCKADDR_PORT);
+  return isPort || maySendFrom(index, sockaddr);
 }
 
 /** The largest inner packet that the way there takes in one datagram, as far as is known now. */

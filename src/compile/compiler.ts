@@ -5,10 +5,10 @@
  *   change of peers -> compare -> differences -> (the tables) -> accept
  */
 import {
+  type Endpoint,
   formatMac,
   formatPrefix,
   type Prefix,
-  parseAddress,
   parseEndpoint,
   parseMac,
   parsePrefix,
@@ -16,7 +16,7 @@ import {
 import { WeftError } from "../error.js";
 import type { Peer } from "../peer.js";
 import { type Claim, Claims } from "./claims.js";
-import { LEAST_MTU, MAX_SENDERS, type PeerEntry } from "./peers.js";
+import { ANY_PORT, LEAST_MTU, MAX_SENDERS, type PeerEntry } from "./peers.js";
 import { NO_ROUTE } from "./rib.js";
 
 /** This node, as its own dataplane sees it. */
@@ -200,11 +200,12 @@ export class Compiler {
   /** A peer keeps its place for as long as it stays; a newcomer takes the lowest free one. */
   #read(peers: readonly Peer[], leaving: readonly KnownPeer[]): KnownPeer[] {
     const places = this.#freePlaces(new Set(leaving.map(({ index }) => index)));
-    return peers.map(({ name, endpoint, mac, leases, senders = [], mtu }) => {
+    return peers.map((peer) => {
+      const { name, leases, senders = [], mtu } = peer;
       if (senders.length > MAX_SENDERS) {
         throw wrong(
           `peer "${name}" has ${senders.length} senders`,
-          `name at most ${MAX_SENDERS} other addresses that its packets may come from`,
+          `name at most ${MAX_SENDERS} endpoints that its packets come from`,
         );
       }
       if (mtu !== undefined && !(Number.isInteger(mtu) && mtu >= LEAST_MTU)) {
@@ -215,14 +216,7 @@ export class Compiler {
       }
       const index = this.indexOf(name) ?? (places.next().value as number);
       return {
-        peer: {
-          name,
-          endpoint,
-          mac,
-          leases: [...leases],
-          senders: [...senders],
-          ...(mtu !== undefined && { mtu }),
-        },
+        peer: structuredClone(peer),
         index,
         claims: leases.map((lease) => ({ prefix: parsePrefix(lease), index, name })),
       };
@@ -270,15 +264,19 @@ const claimsOf = ({ leases }: Own): Claim[] =>
   leases.map((prefix) => ({ prefix, index: THIS_NODE }));
 
 function entryOf({ peer, index }: KnownPeer, own: Own): PeerEntry {
-  const { endpoint, mac, senders = [], mtu } = peer;
   return {
     index,
-    endpoint: parseEndpoint(endpoint),
-    mac: parseMac(mac),
-    senders: senders.map(parseAddress),
-    mtu: Math.min(mtu ?? own.mtu, own.mtu),
-    isVerified: mtu !== undefined,
+    endpoint: peer.noPath ? undefined : parseEndpoint(peer.endpoint),
+    mac: parseMac(peer.mac),
+    senders: sendersOf(peer),
+    mtu: Math.min(peer.mtu ?? own.mtu, own.mtu),
+    isVerified: peer.mtu !== undefined,
   };
+}
+
+function sendersOf(peer: Peer): Endpoint[] {
+  const senders = (peer.senders ?? [peer.endpoint]).map(parseEndpoint);
+  return peer.anyPort ? senders.map(({ address }) => ({ address, port: ANY_PORT })) : senders;
 }
 
 /** A prefix that goes from hand to hand is one change; one that stays in its hands is none. */
@@ -304,8 +302,10 @@ const samePeer = (a: Peer, b: Peer): boolean =>
   a.endpoint === b.endpoint &&
   a.mac === b.mac &&
   a.mtu === b.mtu &&
+  Boolean(a.anyPort) === Boolean(b.anyPort) &&
+  Boolean(a.noPath) === Boolean(b.noPath) &&
   sameTexts(a.leases, b.leases) &&
-  sameTexts(a.senders ?? [], b.senders ?? []);
+  sameTexts(a.senders ?? [a.endpoint], b.senders ?? [b.endpoint]);
 
 const sameTexts = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((text, i) => text === b[i]);

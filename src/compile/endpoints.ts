@@ -1,5 +1,5 @@
 /**
- * The underlay addresses that peers send from, in the hash table that
+ * The underlay addresses that peers send from or are sent to, in the hash table that
  * `assembly/tables/endpoint.ts` searches: 2^bits places of two words, hash and
  * peer; a place without a peer is free.
  *

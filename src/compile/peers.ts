@@ -4,10 +4,11 @@ import { type Address, type Endpoint, toBytes } from "../address.js";
 export interface PeerEntry {
   /** Index in the table. */
   readonly index: number;
-  readonly endpoint: Endpoint;
+  /** Where it is sent to; missing while no path is known. */
+  readonly endpoint: Endpoint | undefined;
   readonly mac: Uint8Array;
-  /** Other underlay addresses its packets may come from, at most MAX_SENDERS. */
-  readonly senders: readonly Address[];
+  /** The underlay endpoints that its packets come from, at most MAX_SENDERS. Port 0 stands for any. */
+  readonly senders: readonly Endpoint[];
   /** The largest inner packet, bytes. */
   readonly mtu: number;
   /** The control plane verifies that MTU by probes. */
@@ -27,7 +28,10 @@ const ETHERNET = VXLAN + 8;
 const MTU = 56;
 const IS_VERIFIED = 60;
 const SENDERS = 64;
-const SENDER_SIZE = 16;
+const SENDER_SIZE = 24;
+const SENDER_ADDRESS_6 = 8;
+/** A sender's port that stands for any. */
+export const ANY_PORT = 0;
 /** The core's record has room for so many (assembly/memory.ts). */
 export const MAX_SENDERS = 4;
 /** Bytes of an inner packet that every path takes: 576 outside (RFC 791, 3.1), less the 70 of the largest headers. */
@@ -42,7 +46,7 @@ export function writePeer(
   own: { vni: number; mac: Uint8Array },
 ): void {
   const bytes = clearPeer(record);
-  record.setUint32(SOCKADDR_LENGTH, writeSockaddr(record, endpoint), true);
+  if (endpoint) record.setUint32(SOCKADDR_LENGTH, writeSockaddr(record, endpoint), true);
   record.setUint8(VXLAN, HAS_VNI);
   record.setUint32(VXLAN + 4, own.vni << 8);
   bytes.set(mac, ETHERNET);
@@ -50,7 +54,19 @@ export function writePeer(
   record.setUint16(ETHERNET + 12, TYPE_IPV4);
   record.setUint32(MTU, mtu, true);
   record.setUint32(IS_VERIFIED, isVerified ? 1 : 0, true);
-  for (const [i, sender] of senders.entries()) bytes.set(mapped(sender), SENDERS + i * SENDER_SIZE);
+  for (const [i, sender] of senders.entries()) {
+    const at = record.byteOffset + SENDERS + i * SENDER_SIZE;
+    writeSender(new DataView(record.buffer, at, SENDER_SIZE), sender);
+  }
+}
+
+/** As a sockaddr, but an IPv6 address follows the port without the scope. */
+function writeSender(view: DataView, { address, port }: Endpoint): void {
+  const isIPv4 = address.family === 4;
+  view.setUint16(0, isIPv4 ? AF_INET : AF_INET6, true);
+  view.setUint16(PORT, port);
+  const at = view.byteOffset + (isIPv4 ? ADDRESS_4 : SENDER_ADDRESS_6);
+  new Uint8Array(view.buffer, at).set(toBytes(address));
 }
 
 /** Where nobody is, nothing stands. */
@@ -58,15 +74,9 @@ export function clearPeer(record: DataView): Uint8Array {
   return new Uint8Array(record.buffer, record.byteOffset, record.byteLength).fill(0);
 }
 
-/** The underlay addresses that its packets may come from. */
-export const addressesOf = ({ endpoint, senders }: PeerEntry): Address[] => [
-  endpoint.address,
-  ...senders,
-];
-
-/** 16 bytes: an IPv4 address as an IPv6 one maps it, ::ffff:192.0.2.1. */
-const mapped = ({ family, value }: Address): Uint8Array =>
-  toBytes({ family: 6, value: family === 4 ? 0xffff_0000_0000n | value : value });
+/** The underlay addresses that it is sent to or sends from. */
+export const addressesOf = ({ endpoint, senders }: PeerEntry): Address[] =>
+  [...(endpoint ? [endpoint] : []), ...senders].map(({ address }) => address);
 
 /** struct sockaddr_in or sockaddr_in6; gives its length. */
 export function writeSockaddr(view: DataView, { address, port }: Endpoint): number {

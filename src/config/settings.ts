@@ -197,7 +197,9 @@ function staticPeer() {
     typeof value === "string" ? attempt(context, () => read.fields(value)) : value;
   return z.preprocess(
     apart,
-    peerFields.transform(({ subnets, ...peer }): Peer => ({ ...peer, leases: subnets })),
+    peerFields.transform(
+      ({ subnets, ...peer }): Peer => ({ ...peer, leases: subnets, anyPort: true }),
+    ),
   );
 }
 

@@ -1,4 +1,7 @@
-/** To which peers packets went of late: what was sent to each is compared with what it was when last asked. */
+/**
+ * To which peers packets went of late, or would have if there were a path: what was counted
+ * for each is compared with what it was when last asked.
+ */
 import type { Core } from "./instance.js";
 
 export class Activity {
@@ -11,12 +14,14 @@ export class Activity {
     this.#seen = new Uint32Array(core.layout.MAX_PEERS);
   }
 
-  /** Did packets go to the peer at this place since this was asked last? */
+  /** Were there packets for the peer at this place since this was asked last? */
   take(index: number): boolean {
     const { view, layout } = this.#core;
-    const sent = view.getUint32(layout.TRAFFIC + index * layout.TRAFFIC_SIZE, true);
+    const at = layout.TRAFFIC + index * layout.TRAFFIC_SIZE;
+    const sent = view.getUint32(at, true);
+    const count = (sent + view.getUint32(at + layout.TRAFFIC_NO_PATH, true)) >>> 0;
     const before = this.#seen[index];
-    this.#seen[index] = sent;
-    return sent !== before && sent !== 0;
+    this.#seen[index] = count;
+    return count !== before && count !== 0;
   }
 }

@@ -37,6 +37,7 @@ const NAMES = [
   "MAX_PEERS",
   "TRAFFIC",
   "TRAFFIC_SIZE",
+  "TRAFFIC_NO_PATH",
   "PATH_MTU",
   "PATH_MTU_SIZE",
   "PATH_MTU_HINT",

@@ -22,9 +22,12 @@ const REASONS = [
   ["too-big", "the packet is bigger than the way to the peer allows, and must not be fragmented"],
   ["not-vxlan", "the datagram has no VXLAN header with a network identifier"],
   ["wrong-vni", "the datagram belongs to another VXLAN network"],
-  ["unknown-peer", "the datagram comes from an underlay address that is no peer's"],
+  [
+    "unknown-peer",
+    "the datagram comes from an underlay endpoint (address and port) that is no peer's",
+  ],
   ["spoofed-source", "a peer sent an inner source that is not in its leases"],
-  ["relay-loop", "the packet would go back to the underlay address it came from"],
+  ["relay-loop", "the packet would go back to the underlay endpoint it came from"],
   ["send-buffer-full", "the UDP socket took no more, for longer than waiting helps"],
   ["send-failed", "the kernel refused to send the datagram"],
   ["device-buffer-full", "the device took no more, for longer than waiting helps"],
@@ -41,6 +44,7 @@ const REASONS = [
   ["fragment-overlap", "the piece of a datagram would write over its transport header"],
   ["source-route", "the sender chose the packet's path (IPv4 LSRR or SSRR, IPv6 routing type 0)"],
   ["policy-unknown", "this node does not know yet whether there is a policy"],
+  ["no-path", "no path to the peer has answered a probe yet"],
 ] as const;
 
 export type Reason = (typeof REASONS)[number][0];

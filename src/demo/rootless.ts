@@ -113,15 +113,13 @@ async function makeNode(name: string, address: string, previous?: Node): Promise
   const host = new Pinger(hostEnd, overlay);
   host.start();
   const reaches = (others: number) =>
-    peers.length === others && peers.every(({ leases }) => leases.length > 0);
+    peers.length === others && peers.every(({ leases, noPath }) => leases.length > 0 && !noPath);
   return { name, mesh, meshAddress, io, host, reaches };
 }
 
 const peersOf = (mesh: Mesh) =>
-  mesh.members().map(({ name, endpoint, mac, leases }) => ({
-    name,
-    endpoint,
-    mac,
+  mesh.members().map(({ name, endpoint, mac, leases, senders, noPath }) => ({
+    ...{ name, endpoint, mac, senders, noPath },
     leases: leases.map(({ subnet }) => subnet),
   }));
 

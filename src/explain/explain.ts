@@ -102,7 +102,7 @@ export class Explainer {
     this.#twin.renew();
     const before = readCounters(core);
     const outcome = sender
-      ? passage.fromWire(datagramFrom(sender, packet, surroundings), parseEndpoint(sender.endpoint))
+      ? passage.fromWire(datagramFrom(sender, packet, surroundings), parseEndpoint(from(sender)))
       : passage.fromDevice(packet);
     const records = readTrace(core);
     const words = wordsOf(packet);
@@ -157,6 +157,9 @@ function senderOf({ peer }: Question, packet: Uint8Array, { peers }: Surrounding
 
 const holds = (leases: readonly string[], address: string): boolean =>
   leases.some((lease) => contains(parsePrefix(lease), parseAddress(address)));
+
+/** An endpoint that the peer's packets come from; while none is known, the one it says it has. */
+const from = ({ endpoint, senders = [] }: Peer): string => senders[0] ?? endpoint;
 
 /** As the peer would send it. */
 function datagramFrom({ mac }: Peer, packet: Uint8Array, { own }: Surroundings): Uint8Array {
@@ -237,7 +240,7 @@ class Story {
   #saw(record: TraceRecord, stage: Step["stage"], changes: readonly HeaderChange[]): string {
     switch (stage) {
       case "decap":
-        return `a datagram from ${formatEndpoint(parseEndpoint(this.#sender!.endpoint))}`;
+        return `a datagram from ${formatEndpoint(parseEndpoint(from(this.#sender!)))}`;
       case "parse":
         return inWords(wordsOf(this.#packet));
       case "offload":

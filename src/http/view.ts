@@ -36,6 +36,8 @@ export interface PeerRow {
   readonly endpoint: string;
   readonly mac: string;
   readonly leases: readonly string[];
+  /** No path to it has answered a probe yet: packets for it are dropped (`no-path`). */
+  readonly noPath?: boolean | undefined;
   readonly state: string;
   /** `direct`, or `via NAME`. */
   readonly path: string;

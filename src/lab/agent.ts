@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { PeerRow } from "../http/view.js";
 import type { Host } from "./namespace.js";
 import { ROOT } from "./root.js";
 import type { Finished, Running } from "./running.js";
@@ -120,18 +121,24 @@ export class Agent {
     return this.get<AgentStatus>("/v1/status");
   }
 
-  /** Waits until it says it is healthy and knows at least that many peers. */
+  /** Waits until it says it is healthy and has a path to at least that many peers. */
   async waitHealthy({ peers = 0, limitMs = 20_000 } = {}): Promise<AgentStatus> {
     const deadline = Date.now() + limitMs;
     for (;;) {
       const status = await this.status();
-      if (status?.healthy && status.peers >= peers) return status;
+      if (status?.healthy && (await this.#reached()) >= peers) return status;
       if (this.process.ended) throw this.#failed("ended before it was healthy");
       if (Date.now() > deadline) {
         throw this.#failed(`is not healthy after ${limitMs} ms: ${JSON.stringify(status)}`);
       }
       await sleep(POLL_MS);
     }
+  }
+
+  /** Peers to which packets are sent. */
+  async #reached(): Promise<number> {
+    const rows = (await this.get<PeerRow[]>("/v1/peers")) ?? [];
+    return rows.filter(({ noPath }) => !noPath).length;
   }
 
   /** Writes these into its secret file and waits for what it says to SIGHUP. */

@@ -1,10 +1,9 @@
 /** Whose probes are verified: nobody can make this node verify more than it has time for, nor take the time of others. */
 import { Budget } from "./budget.js";
 import type { Clock } from "./clock.js";
-import { hostOf } from "./datapath.js";
 import type { Reach } from "./reach.js";
 
-/** Signatures at once, and each second after that: of all members at addresses that are not known to be theirs, and of anybody. */
+/** Signatures at once, and each second after that: of all members at endpoints that are not known to be theirs, and of anybody. */
 export const STRANGERS = { burst: 256, perSecond: 64 };
 export const VERIFIED = { burst: 1024, perSecond: 512 };
 
@@ -19,7 +18,7 @@ export class Checks {
 
   /** A probe says it is of this member. */
   mayProbe(origin: Reach, from: string): boolean {
-    const budget = origin.knows(hostOf(from)) ? origin.budget : this.#strangers;
+    const budget = origin.knows(from) ? origin.budget : this.#strangers;
     return budget.spend(1) && this.#all.spend(1);
   }
 

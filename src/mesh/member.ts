@@ -4,7 +4,7 @@ import type { Clock } from "./clock.js";
 import type { Links } from "./links.js";
 import type { Liveness } from "./liveness.js";
 import type { Members } from "./members.js";
-import type { Paths } from "./paths.js";
+import type { Course, Paths } from "./paths.js";
 import type { Answering } from "./reach.js";
 import { LEASE_TTL, type NodeRecord, RENEW_EVERY } from "./record.js";
 
@@ -28,7 +28,7 @@ export interface Member {
   readonly name: string;
   /** That of the VTEP its packets are sent to. */
   readonly mac: string;
-  /** Where packets for it go: its VTEP, or that of the member they go through. */
+  /** Where packets for it go: its VTEP, or that of the member they go through. While none has answered, the one that is tried. */
   readonly endpoint: string;
   readonly meshEndpoint: string;
   /** `expires` in milliseconds since the epoch. */
@@ -38,7 +38,11 @@ export interface Member {
   readonly rttMs?: number;
   /** Of the probes sent of late, the share that was not answered: 0 to 1. */
   readonly loss?: number;
-  /** Other underlay IP addresses its packets may come from, at most 4. */
+  /** No path to it has answered yet: packets for it are dropped. Never where there is no data path to probe. */
+  readonly noPath: boolean;
+  /** The largest inner packet that its path takes, as far as probes have verified it. */
+  readonly mtu?: number;
+  /** The underlay endpoints that its packets come from, at most 4. */
   readonly senders: readonly string[];
 }
 
@@ -107,7 +111,7 @@ export class Standing {
     const { id } = record;
     const { links, paths } = this.#parts;
     const rtt = links.to(id)?.rttMs;
-    const { answering, ...course } = paths?.of(id) ?? {};
+    const { answering, ...course }: Partial<Course> = paths?.of(id) ?? {};
     const expires = expiry(record);
     return {
       id,
@@ -116,19 +120,22 @@ export class Standing {
       endpoint: record.vtep,
       meshEndpoint: record.mesh,
       leases: record.leases.map((proof) => ({ subnet: subnetOf(proof), expires })),
-      state: this.stateOf(record, answering),
+      state: this.stateOf(record, answering, course.noPath),
       path: "direct",
-      senders: [],
+      noPath: false,
+      senders: [record.vtep],
       ...(rtt === undefined ? {} : { rttMs: rtt }),
       ...course,
     };
   }
 
   /** An answer of late is more than what others say; what others say is more than an older one. */
-  stateOf(record: NodeRecord, answering?: Answering): Member["state"] {
+  stateOf(record: NodeRecord, answering?: Answering, noPath = false): Member["state"] {
     if (answering === "lately") return "established";
     if (this.#parts.liveness.isDead(record.id)) return "unreachable";
-    return answering ? STATES[answering] : this.#presumed(record);
+    if (answering) return STATES[answering];
+    const presumed = this.#presumed(record);
+    return noPath && presumed === "established" ? "connecting" : presumed;
   }
 
   /** Of a member that was not probed yet. */

@@ -305,7 +305,8 @@ export class Membership {
       endpoint: course?.endpoint ?? vtep,
       mac: course?.mac ?? mac,
       leases: leases.map(subnetOf),
-      senders: course?.senders ?? [],
+      senders: course?.senders ?? [vtep],
+      noPath: course?.noPath ?? false,
       ...(course && { mtu: course.mtu }),
     };
   }

@@ -7,12 +7,13 @@ import type { Cluster } from "../lease/genesis.js";
 import { Awaited } from "./awaited.js";
 import { Checks } from "./checks.js";
 import { type Clock, every } from "./clock.js";
-import { type DataPath, ENCAP_BYTES, hostOf } from "./datapath.js";
+import { type DataPath, ENCAP_BYTES } from "./datapath.js";
 import type { Identity } from "./identity.js";
 import { Knocks } from "./knocks.js";
 import type { MessageOf } from "./message.js";
 import { PathMtus } from "./path-mtus.js";
 import {
+  carrierOf,
   decodeProbe,
   encodeProbe,
   holderOf,
@@ -27,8 +28,8 @@ import {
 import { type Answering, LATELY, Reach } from "./reach.js";
 import type { NodeRecord } from "./record.js";
 import { Relays } from "./relays.js";
+import { ReplayWindows } from "./replay-window.js";
 import { type Path, Seeking } from "./seeking.js";
-import { MAX_SENDERS } from "./senders.js";
 import type { Session } from "./session.js";
 import { Turns, WATCH_EVERY } from "./turns.js";
 import type { Way } from "./way.js";
@@ -61,11 +62,14 @@ export interface PathsParts {
 /** How packets for a member go, and what is known of the way. */
 export interface Course {
   readonly endpoint: string;
+  /** No path has answered yet: nothing is sent there. */
+  readonly noPath: boolean;
   readonly mac: string;
   readonly path: "direct" | `via ${string}`;
   readonly answering: Answering;
   readonly rttMs?: number;
   readonly loss?: number;
+  /** Endpoints that its packets come from. */
   readonly senders: readonly string[];
   /** The largest inner packet that it takes, as far as is known. */
   readonly mtu: number;
@@ -74,6 +78,9 @@ export interface Course {
 interface Sent {
   readonly reach: Reach;
   readonly way: Way;
+  /** As the way led when it was sent, and to which endpoint. */
+  readonly course: Way["course"];
+  readonly to: string;
   /** Then it counts when it is answered, and when not, nothing has failed. */
   readonly isKnock: boolean;
   /** The inner packet that it was padded for: whether it is answered says something of that size alone. */
@@ -91,6 +98,7 @@ export class Paths {
   readonly #knocks: Knocks;
   readonly #awaited = new Awaited<Sent>();
   readonly #relays = new Relays();
+  readonly #windows = new ReplayWindows();
   readonly #seeking: Seeking;
   readonly #mtus: PathMtus;
   #count = 0;
@@ -178,13 +186,14 @@ export class Paths {
     const carrier = used?.course.kind === "via" && this.#reaches.get(used.course.neighbour);
     const endpoint = this.#endpoint(reach);
     return {
-      endpoint,
+      endpoint: endpoint ?? reach.record.vtep,
+      noPath: endpoint === undefined,
       mac: (carrier || reach).record.mac,
       path: carrier ? `via ${carrier.name}` : "direct",
       answering: reach.answering(this.#now),
       ...(used?.rttMs !== undefined && { rttMs: Math.round(used.rttMs * 10) / 10 }),
       ...(used && { loss: Math.round(used.loss * 1000) / 1000 }),
-      senders: senders(reach, endpoint),
+      senders: reach.senders.endpoints,
       mtu: this.#mtus.of(id),
     };
   }
@@ -244,6 +253,7 @@ export class Paths {
     const hasMoved = reach.follow(record);
     this.#byName.set(record.name, reach);
     if (!hasMoved) return;
+    this.#passing.add(reach);
     this.#judge(reach);
     this.#atOnce(reach);
   }
@@ -264,8 +274,8 @@ export class Paths {
   // ---- probing
 
   #tick(): void {
-    for (const { reach, way, isKnock, size } of this.#awaited.failed(this.#now)) {
-      if (isKnock || size !== undefined) continue;
+    for (const { reach, way, course, isKnock, size } of this.#awaited.failed(this.#now)) {
+      if (isKnock || size !== undefined || way.course !== course) continue;
       way.missed();
       this.#judge(reach);
     }
@@ -317,6 +327,18 @@ export class Paths {
     this.#wake();
   }
 
+  /**
+   * Asks the member whether it is at the end of this way. What was sent there before may have
+   * come when the member did not know this node yet, so it is not waited for.
+   */
+  #challenge(reach: Reach, way: Way): void {
+    const now = this.#now;
+    const isEarly = way.sentAt !== undefined && now - way.sentAt < TICK;
+    if (isEarly || !this.#turns.spend({ isPrompted: true })) return;
+    if (this.#probe(reach, way)) reach.probed(way, now);
+    this.#wake();
+  }
+
   #knock(id: string): void {
     const reach = this.#reaches.get(id);
     if (!reach) return;
@@ -363,7 +385,8 @@ export class Paths {
       target: runOf(reach),
       relays,
     });
-    const sent = { reach, way, isKnock, ...(size !== undefined && { size }) };
+    const { course } = way;
+    const sent = { reach, way, course, to, isKnock, ...(size !== undefined && { size }) };
     this.#awaited.add(probe.nonce, sent, this.#now);
     datapath.send(to, encodeProbe(probe));
     return true;
@@ -374,21 +397,21 @@ export class Paths {
   #arrived(from: string, bytes: Uint8Array, length: number): void {
     const probe = decodeProbe(bytes, length);
     if (!probe) return;
-    if (probe.kind === "reply") this.#replied(probe, bytes);
+    if (probe.kind === "reply") this.#replied(probe, bytes, from);
     else this.#probed(probe, from);
   }
 
-  #replied(probe: Probe, bytes: Uint8Array): void {
+  #replied(probe: Probe, bytes: Uint8Array, from: string): void {
     const now = this.#now;
     if (probe.target.id !== this.#parts.identity.id) {
-      const back = this.#relays.back(probe.nonce, now);
+      const back = this.#relays.back(probe.nonce, from, now);
       if (back !== undefined) this.#parts.datapath.send(back, bytes);
       return;
     }
     const sent = this.#awaited.get(probe.nonce);
     if (!sent || sent.what.reach.id !== probe.origin.id) return;
-    const { reach, way, size } = sent.what;
-    if (!this.#checks.mayReply()) return;
+    const { reach, way, course, to, size } = sent.what;
+    if (from !== to || !this.#checks.mayReply()) return;
     if (!isGenuine(this.#parts.cluster, reach.record.owner, probe)) return;
     this.#awaited.delete(probe.nonce);
     if (size !== undefined) {
@@ -397,7 +420,8 @@ export class Paths {
     }
     this.#knocks.end(reach.id);
     this.#heard(reach);
-    reach.answered(way, now, now - sent.at);
+    if (course.kind !== "via") this.#proved(reach, reach.senders.answered(to, now));
+    if (way.course === course) reach.answered(way, now, now - sent.at);
     this.#judge(reach);
   }
 
@@ -405,28 +429,49 @@ export class Paths {
   #probed(probe: Probe, from: string): void {
     const origin = this.#reaches.get(probe.origin.id);
     if (!origin || !isSame(probe.origin, runOf(origin))) return;
-    if (!isSame(holderOf(probe), this.#run)) return;
+    if (!isSame(holderOf(probe), this.#run) || !this.#isHandedOver(probe, from)) return;
     if (!this.#checks.mayProbe(origin, from)) return;
     if (!isGenuine(this.#parts.cluster, origin.record.owner, probe)) return;
-    if (!origin.window.accept(probe.origin.epoch, probe.count)) return;
-    this.#proved(origin, probe, from);
-    if (probe.carried < probe.relays.length) this.#carryOn(probe, from);
-    else this.#reply(probe, from);
+    if (this.#windows.accept(probe.origin, probe.count)) this.#accepted(probe, origin, from);
+    else this.#repeat(probe, origin, from);
   }
 
-  /** A node's packets come from where its probes come from. */
-  #proved(origin: Reach, { kind }: Probe, from: string): void {
-    const now = this.#now;
+  #accepted(probe: Probe, origin: Reach, from: string): void {
     this.#heard(origin);
-    origin.heardAt = now;
-    this.#passing.add(origin);
-    const host = hostOf(from);
-    const isOther = host !== hostOf(origin.record.vtep);
-    if (isOther && origin.senders.prove(host, now)) this.#parts.changed(origin.id);
-    if (kind !== "direct") return;
-    const isWorthTrying = origin.heardFrom(from, now);
-    const isEarly = origin.probedAt !== undefined && now - origin.probedAt < TICK;
-    if (isWorthTrying && !isEarly) this.#prompted(origin);
+    origin.heardAt = this.#now;
+    if (probe.carried === 0) this.#cameStraight(origin, from);
+    else this.#proved(origin, origin.senders.carried(from, this.#now));
+    const isProved = origin.senders.endpoints.includes(from);
+    if (probe.carried < probe.relays.length) {
+      if (isProved) this.#carryOn(probe, from);
+    } else if (isProved || probe.kind === "direct") this.#reply(probe, from);
+  }
+
+  /** Whoever was quicker with a copy of a probe does not keep its origin from being answered. */
+  #repeat(probe: Probe, origin: Reach, from: string): void {
+    const isOrigin = probe.kind === "direct" && origin.senders.hasAnswered(from);
+    if (isOrigin) this.#reply(probe, from);
+  }
+
+  /** A relay's word counts only from where that relay has answered. */
+  #isHandedOver(probe: Probe, from: string): boolean {
+    if (probe.carried === 0) return true;
+    const carrier = carrierOf(probe);
+    const relay = this.#reaches.get(carrier.id);
+    return relay !== undefined && isSame(carrier, runOf(relay)) && relay.senders.hasAnswered(from);
+  }
+
+  /** Whoever sent it may have recorded it: only an answer shows that the member is there. */
+  #cameStraight(origin: Reach, from: string): void {
+    const way = origin.heardFrom(from, this.#now);
+    if (from !== origin.record.vtep) this.#passing.add(origin);
+    if (way) this.#challenge(origin, way);
+  }
+
+  /** The endpoints that its packets come from are others now. */
+  #proved(reach: Reach, isNews: boolean): void {
+    if (reach.passes) this.#passing.add(reach);
+    if (isNews) this.#parts.changed(reach.id);
   }
 
   /** Where a way works it was not silent: it may only not have had its turn. */
@@ -445,9 +490,9 @@ export class Paths {
     const path = this.#pathTo(probe.target.id);
     const rest = probe.relays.slice(probe.carried + 1).map(({ id }) => id);
     if (!target || path?.join() !== rest.join()) return;
-    this.#relays.carried(probe.nonce, from, this.#now);
-    const carried = probe.carried + 1;
-    this.#parts.datapath.send(this.#endpoint(target), encodeProbe({ ...probe, carried }));
+    const to = this.#endpoint(target)!;
+    this.#relays.carried(probe.nonce, from, to, this.#now);
+    this.#parts.datapath.send(to, encodeProbe({ ...probe, carried: probe.carried + 1 }));
   }
 
   // ---- which way is used
@@ -490,8 +535,9 @@ export class Paths {
   }
 
   #expire(reach: Reach, now: number): void {
-    if (reach.senders.expire(now)) this.#parts.changed(reach.id);
+    const hasLost = reach.senders.expire(now, reach.record.vtep);
     if (reach.expire(now)) this.#judge(reach);
+    if (hasLost) this.#parts.changed(reach.id);
     if (!reach.passes) this.#passing.delete(reach);
   }
 
@@ -515,9 +561,10 @@ export class Paths {
 
   readonly #carries = (neighbour: string): boolean => this.#mayCarry(neighbour);
 
-  /** Where packets for a member go; where no way works, to the endpoint in its record. */
-  #endpoint({ used, record }: Reach): string {
-    return (used && this.#endpointOf(used)) ?? record.vtep;
+  /** Where packets for a member go; where no way works any more, to where it answered. */
+  #endpoint({ used, record, senders }: Reach): string | undefined {
+    const to = used && this.#endpointOf(used);
+    return to ?? (senders.hasAnswered(record.vtep) ? record.vtep : senders.answeredLast);
   }
 
   #endpointOf({ course }: Way): string | undefined {
@@ -551,11 +598,3 @@ export class Paths {
 const runOf = ({ record }: Reach): Run => ({ id: record.id, epoch: record.epoch });
 
 const isSame = (a: Run, b: Run): boolean => a.id === b.id && a.epoch === b.epoch;
-
-/** The member's own address is one of them when packets for it go elsewhere: it may still send from there. */
-function senders({ senders, record }: Reach, endpoint: string): string[] {
-  if (senders.size === 0 && endpoint === record.vtep) return [];
-  const all = new Set([hostOf(record.vtep), ...senders.addresses]);
-  all.delete(hostOf(endpoint));
-  return [...all].slice(0, MAX_SENDERS);
-}

@@ -5,9 +5,7 @@
  */
 import { Budget } from "./budget.js";
 import type { Clock } from "./clock.js";
-import { hostOf } from "./datapath.js";
 import type { NodeRecord } from "./record.js";
-import { ReplayWindow } from "./replay-window.js";
 import { PROOF_LASTS, Senders } from "./senders.js";
 import { Way } from "./way.js";
 
@@ -31,7 +29,6 @@ export type Answering = "lately" | "before" | "not yet" | "no" | undefined;
 
 export class Reach {
   readonly senders = new Senders();
-  readonly window = new ReplayWindow();
   readonly budget: Budget;
   /** The best way that works. */
   used: Way | undefined;
@@ -42,7 +39,7 @@ export class Reach {
   answeredAt: number | undefined;
   heardAt: number | undefined;
   #own: Way;
-  /** Where its last probe came straight from, if that is not its own endpoint. */
+  /** To where its last probe came straight from, if that is not its own endpoint. */
   #elsewhere: Way | undefined;
   readonly #learned = new Map<string, Way>();
   readonly #vias = new Map<string, Way>();
@@ -77,16 +74,17 @@ export class Reach {
     if (this.#own.failures > 0) this.#own = own(this.record);
   }
 
-  /** A probe came straight from this endpoint. True when it is worth trying. */
-  heardFrom(endpoint: string, now: number): boolean {
+  /**
+   * A probe came straight from this endpoint. Gives the way to there, when the member is to
+   * show by an answer that it is its own: it has not, or not of late.
+   */
+  heardFrom(endpoint: string, now: number): Way | undefined {
     const isOwn = endpoint === this.record.vtep;
-    this.#elsewhere = isOwn ? undefined : new Way({ kind: "learned", endpoint }, now);
-    if (isOwn) return !this.#own.works;
-    if (this.#own.isSound) return false;
-    const known = this.#learned.get(endpoint);
-    if (known) known.mentionedAt = now;
-    else this.#learn(endpoint, now);
-    return !known?.works;
+    const way = isOwn ? this.#own : (this.#learned.get(endpoint) ?? this.#learn(endpoint, now));
+    way.mentionedAt = now;
+    this.#elsewhere = isOwn ? undefined : way;
+    const isStale = !isOwn && now - (way.answeredAt ?? now) > PROOF_LASTS / 2;
+    return !way.works || isStale ? way : undefined;
   }
 
   /** A neighbour has this path, or none any more. True when that is news. */
@@ -103,7 +101,7 @@ export class Reach {
     known.mentionedAt = now;
     if (isSame) return false;
     if (known.hasFailed) this.#vias.set(neighbour, new Way(course, now));
-    else known.course = course;
+    else known.lead(course);
     return true;
   }
 
@@ -115,7 +113,8 @@ export class Reach {
   expire(now: number): boolean {
     const before = this.#learned.size + this.#vias.size;
     for (const [endpoint, { mentionedAt, answeredAt = 0 }] of this.#learned) {
-      if (now - Math.max(mentionedAt, answeredAt) > PROOF_LASTS) this.#learned.delete(endpoint);
+      const lastNeeded = this.#own.isSound ? mentionedAt : Math.max(mentionedAt, answeredAt);
+      if (now - lastNeeded > PROOF_LASTS) this.#learned.delete(endpoint);
     }
     for (const [neighbour, { mentionedAt }] of this.#vias) {
       if (now - mentionedAt > OFFER_LASTS) this.#vias.delete(neighbour);
@@ -125,19 +124,19 @@ export class Reach {
 
   /** Whether something is known of it that passes. */
   get passes(): boolean {
-    return this.#learned.size + this.#vias.size + this.senders.size > 0;
+    const isProved = this.senders.hasAnswered(this.record.vtep);
+    return this.#learned.size + this.#vias.size + this.senders.size > Number(isProved);
   }
 
   answered(way: Way, now: number, tookMs: number): void {
     way.answered(now, tookMs);
     this.answeredAt = now;
     this.heardAt = now;
-    if (way === this.#own) this.#forgetProofs();
+    if (way === this.#own) this.#forgetRelays();
   }
 
-  /** Whatever else is needed one day must then show that it still works. */
-  #forgetProofs(): void {
-    this.#learned.clear();
+  /** A path through others that is needed one day must then show that it still works. */
+  #forgetRelays(): void {
     for (const [neighbour, { course, mentionedAt }] of this.#vias) {
       this.#vias.set(neighbour, new Way(course, mentionedAt));
     }
@@ -198,9 +197,9 @@ export class Reach {
     return now - since < SILENT_FOR ? "not yet" : "no";
   }
 
-  /** Whether the address is the member's, as far as is known. */
-  knows(address: string): boolean {
-    return address === hostOf(this.record.vtep) || this.senders.has(address);
+  /** Whether its packets come from this endpoint, as far as is known. */
+  knows(endpoint: string): boolean {
+    return endpoint === this.record.vtep || this.senders.endpoints.includes(endpoint);
   }
 
   /** The learned ways, that spoken of last first; the one in use before all. */
@@ -233,12 +232,14 @@ export class Reach {
     return works < 0 ? better : [...better, all[works]!];
   }
 
-  #learn(endpoint: string, now: number): void {
+  #learn(endpoint: string, now: number): Way {
     const oldest = this.#byMention().at(-1)?.course;
     if (this.#learned.size >= MAX_LEARNED && oldest?.kind === "learned") {
       this.#learned.delete(oldest.endpoint);
     }
-    this.#learned.set(endpoint, new Way({ kind: "learned", endpoint }, now));
+    const way = new Way({ kind: "learned", endpoint }, now);
+    this.#learned.set(endpoint, way);
+    return way;
   }
 
   /** What failed gives its place to any other, else the longest path to a shorter one. */

@@ -1,50 +1,78 @@
-/** The underlay addresses from which a member's packets may come, as its probes have proved. */
+/**
+ * The underlay endpoints (address and UDP port) that a member's packets come from,
+ * as probes have proved: its own, where it answered a probe that this node sent
+ * there; and those of relays, which carried a probe along a path that it signed.
+ */
 
-/** Addresses for one member; so many fit into the dataplane's table. */
+/** Endpoints of one member; so many fit into the dataplane's table. */
 export const MAX_SENDERS = 4;
 /** How long a proof counts, in milliseconds. */
 export const PROOF_LASTS = 60_000;
-/** An address proved within this time gives its place to no other. Milliseconds. */
+/** An endpoint proved within this time gives its place to no other. Milliseconds. */
 const SETTLED = 10_000;
 
-export class Senders {
-  /** When each was proved last. */
-  readonly #proved = new Map<string, number>();
+interface Proof {
+  /** When it was proved last. */
+  at: number;
+  /** The member itself answered there; otherwise a relay carries for it. */
+  isOwn: boolean;
+}
 
-  /** True when the addresses changed. */
-  prove(address: string, now: number): boolean {
-    const isNew = !this.#proved.has(address);
-    if (isNew && !this.#makeRoom(now)) return false;
-    this.#proved.set(address, now);
-    return isNew;
+export class Senders {
+  readonly #proofs = new Map<string, Proof>();
+
+  /** The member answered a probe from there. True when the endpoints changed. */
+  answered(endpoint: string, now: number): boolean {
+    return this.#prove(endpoint, now, true);
   }
 
-  /** True when the addresses changed. */
-  expire(now: number): boolean {
-    const before = this.#proved.size;
-    for (const [address, at] of this.#proved) {
-      if (now - at > PROOF_LASTS) this.#proved.delete(address);
+  /** A relay at this endpoint carried its probe. True when the endpoints changed. */
+  carried(endpoint: string, now: number): boolean {
+    return this.#prove(endpoint, now, false);
+  }
+
+  /** Forgets what was proved too long ago, but for `kept`. True when the endpoints changed. */
+  expire(now: number, kept: string): boolean {
+    const before = this.size;
+    for (const [endpoint, { at, isOwn }] of this.#proofs) {
+      const isKept = isOwn && endpoint === kept;
+      if (!isKept && now - at > PROOF_LASTS) this.#proofs.delete(endpoint);
     }
-    return this.#proved.size < before;
+    return this.size < before;
   }
 
   get size(): number {
-    return this.#proved.size;
+    return this.#proofs.size;
   }
 
-  has(address: string): boolean {
-    return this.#proved.has(address);
+  /** Whether the member itself answered there. */
+  hasAnswered(endpoint: string): boolean {
+    return this.#proofs.get(endpoint)?.isOwn ?? false;
   }
 
-  get addresses(): string[] {
-    return [...this.#proved.keys()].sort();
+  get endpoints(): string[] {
+    return [...this.#proofs.keys()].sort();
   }
 
+  /** Where the member itself answered last. */
+  get answeredLast(): string | undefined {
+    const own = [...this.#proofs].filter(([, { isOwn }]) => isOwn);
+    return own.toSorted(([, a], [, b]) => b.at - a.at)[0]?.[0];
+  }
+
+  #prove(endpoint: string, now: number, isOwn: boolean): boolean {
+    const known = this.#proofs.get(endpoint);
+    if (!known && !this.#makeRoom(now)) return false;
+    this.#proofs.set(endpoint, { at: now, isOwn: isOwn || (known?.isOwn ?? false) });
+    return !known;
+  }
+
+  /** The oldest goes; those of relays before the member's own. */
   #makeRoom(now: number): boolean {
-    if (this.#proved.size < MAX_SENDERS) return true;
-    const [oldest, at] = [...this.#proved].reduce((a, b) => (b[1] < a[1] ? b : a));
-    if (now - at < SETTLED) return false;
-    this.#proved.delete(oldest);
-    return true;
+    if (this.size < MAX_SENDERS) return true;
+    const [endpoint, { at }] = [...this.#proofs].toSorted(
+      ([, a], [, b]) => Number(a.isOwn) - Number(b.isOwn) || a.at - b.at,
+    )[0]!;
+    return now - at >= SETTLED && this.#proofs.delete(endpoint);
   }
 }

@@ -64,6 +64,12 @@ export class Way {
     return this.course.kind === "via" ? this.course.path.length + 1 : 0;
   }
 
+  /** It goes another way now: a probe that is under way says nothing of that. */
+  lead(course: Course): void {
+    this.course = course;
+    this.isAwaited = false;
+  }
+
   sent(now: number): void {
     this.sentAt = now;
     this.isAwaited = true;

@@ -126,7 +126,7 @@ class Tables {
     const endpoints = endpointsSlowly(
       layout.ENDPOINT_BITS,
       whole.entries.flatMap(({ endpoint, senders, index }) =>
-        [endpoint.address, ...senders].map((address) => ({ address, peer: index })),
+        [endpoint ?? [], senders].flat().map(({ address }) => ({ address, peer: index })),
       ),
     );
     const end = layout.ENDPOINTS_AT + endpoints.byteLength;
@@ -171,7 +171,7 @@ describe("a peer that comes and goes a thousand times", () => {
     mac: `02:00:00:00:00:${n.toString(16).padStart(2, "0")}`,
     leases: [`10.244.${n}.0/24`, `fd00:0:0:${n}::/64`],
     // One relay for all.
-    senders: ["198.51.100.1"],
+    senders: [`192.0.2.${n}:4789`, "198.51.100.1:4789"],
   });
   const flapping = peerOf(20);
   const others = Array.from({ length: 8 }, (_, i) => peerOf(16 + i)).filter(

@@ -3,7 +3,6 @@ import {
   type Address,
   formatPrefix,
   overlaps,
-  parseAddress,
   parseEndpoint,
   parseMac,
   parsePrefix,
@@ -30,14 +29,17 @@ export function compileSlowly(
   const entries: PeerEntry[] = [];
   const claims = own.leases.map((prefix) => ({ prefix, index: THIS_NODE }));
   try {
-    for (const { name, endpoint, mac, leases, senders = [], mtu } of peers) {
+    for (const { name, endpoint, mac, leases, anyPort, noPath, ...peer } of peers) {
+      const { senders = [endpoint], mtu } = peer;
       if (senders.length > 4 || (mtu !== undefined && mtu < 506)) return undefined;
       const index = indexOf(name);
       entries.push({
         index,
-        endpoint: parseEndpoint(endpoint),
+        endpoint: noPath ? undefined : parseEndpoint(endpoint),
         mac: parseMac(mac),
-        senders: senders.map(parseAddress),
+        senders: senders
+          .map(parseEndpoint)
+          .map(({ address, port }) => ({ address, port: anyPort ? 0 : port })),
         mtu: mtu === undefined ? own.mtu : Math.min(mtu, own.mtu),
         isVerified: mtu !== undefined,
       });

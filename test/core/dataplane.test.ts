@@ -10,7 +10,7 @@ const peerB: Peer = {
   mac: "02:00:00:00:00:02",
   leases: ["10.244.2.0/24"],
 };
-const fromB = "192.0.2.2:54321";
+const fromB = peerB.endpoint;
 const data = Uint8Array.from({ length: 100 }, (_, i) => i);
 const datagram = (dst = B, src = A, size = 100, more = {}) =>
   ipv4({ src, dst, protocol: UDP, payload: udp(src, dst, new Uint8Array(size)), ...more });
@@ -204,6 +204,7 @@ describe("from the wire", () => {
     ["wrong-vni", vxlan(inner, { vni: 2 }), fromB],
     ["not-ip", vxlan(inner, { etherType: 0x0806 }), fromB],
     ["unknown-peer", vxlan(inner), "192.0.2.9:4789"],
+    ["unknown-peer", vxlan(inner), "192.0.2.2:54321"],
     ["unknown-peer", vxlan(inner), "[2001:db8::1]:4789"],
     ["spoofed-source", vxlan(datagram(A, "10.244.3.1")), fromB],
     ["spoofed-source", vxlan(datagram(A, A)), fromB],
@@ -226,8 +227,10 @@ describe("from the wire", () => {
       leases: ["10.244.3.0/24"],
     };
     dp.setPeers([peerB, peerC]);
-    expect(dp.fromWire(vxlan(datagram(A, "10.244.3.1")), fromB).verdict).toBe("delivered");
-    expect(dp.fromWire(vxlan(datagram(A, "10.244.4.1")), fromB).reason).toBe("spoofed-source");
+    const ofC = vxlan(datagram(A, "10.244.3.1"));
+    expect(dp.fromWire(ofC, peerC.endpoint).verdict).toBe("delivered");
+    expect(dp.fromWire(ofC, fromB).reason).toBe("spoofed-source");
+    expect(dp.fromWire(vxlan(inner), peerC.endpoint).reason).toBe("spoofed-source");
     expect(dp.fromDevice(datagram("10.244.3.1")).datagrams[0]!.to).toBe("192.0.2.2:4790");
   });
 });

@@ -206,8 +206,8 @@ describe("from the device", () => {
 
 describe("from the wire", () => {
   const inner = datagram(a, b);
-  const fromB = "192.0.2.2:54321";
-  const fromC = "[2001:db8::3]:1";
+  const fromB = B.endpoint;
+  const fromC = C.endpoint;
 
   it("delivers the inner packet of a known peer, over IPv4 and over IPv6", () => {
     expect(dp.fromWire(vxlan(inner), fromB)).toEqual({
@@ -246,6 +246,7 @@ describe("from the wire", () => {
   it.each<[string, Uint8Array, string]>([
     ["unknown-peer", inner, "192.0.2.9:4789"],
     ["unknown-peer", inner, "[2001:db8::9]:4789"],
+    ["unknown-peer", datagram(a, hostOf(C, 6)), "[2001:db8::3]:54321"],
     // The same last bytes in the other family, and the mapped form of a known peer.
     ["unknown-peer", inner, "[::ffff:c000:202]:4789"],
     ["spoofed-source", inner, fromC],
@@ -274,11 +275,14 @@ describe("from the wire", () => {
     dp.setPeers([B, ...peers]);
     for (const [i, { endpoint }] of peers.entries()) {
       const theirs = `fd00:0:0:${(100 + i).toString(16)}::5`;
-      expect(dp.fromWire(vxlan(datagram(a, theirs)), fromC).verdict).toBe("delivered");
+      expect(dp.fromWire(vxlan(datagram(a, theirs)), endpoint).verdict).toBe("delivered");
       expect(dp.fromWire(vxlan(datagram(a, theirs)), fromB).reason).toBe("spoofed-source");
       expect(dp.fromDevice(datagram(theirs)).datagrams[0]!.to).toBe(endpoint);
     }
-    expect(dp.fromWire(vxlan(datagram(a, "fd00:0:0:3::1")), fromC).reason).toBe("spoofed-source");
+    const { endpoint } = peers[0]!;
+    expect(dp.fromWire(vxlan(datagram(a, "fd00:0:0:3::1")), endpoint).reason).toBe(
+      "spoofed-source",
+    );
   });
 });
 

@@ -40,7 +40,7 @@ const OWN = {
   leases: A.leases.map(parsePrefix),
 };
 const ANY = { in: [], not: [] };
-const FROM_B = "192.0.2.2:54321";
+const FROM_B = B.endpoint;
 
 let host: Host;
 let known: ReadonlySet<number> = new Set();

@@ -45,23 +45,40 @@ const seed = seedOfRun("relay");
 const MTU = 1450;
 
 /** A lies behind a NAT, and is a relay for E. */
-const NAT = "203.0.113.5";
-const BEHIND: Peer = { ...A, senders: [NAT] };
+const NAT = "203.0.113.5:7";
+const BEHIND: Peer = { ...A, senders: [A.endpoint, NAT] };
 const E: Peer = {
   name: "e",
   endpoint: A.endpoint,
   mac: A.mac,
   leases: ["10.244.5.0/24", "fd00:0:0:5::/64"],
-  senders: [NAT],
+  senders: [A.endpoint, NAT],
+};
+/** A kernel VXLAN device. */
+const KERNEL: Peer = {
+  name: "kernel",
+  endpoint: "192.0.2.6:4789",
+  mac: "02:00:00:00:00:06",
+  leases: ["10.244.6.0/24", "fd00:0:0:6::/64"],
+  anyPort: true,
+};
+/** It can be heard, and nothing has answered where it says it is. */
+const SILENT: Peer = {
+  name: "silent",
+  endpoint: "192.0.2.7:4789",
+  mac: "02:00:00:00:00:07",
+  leases: ["10.244.7.0/24", "fd00:0:0:7::/64"],
+  senders: ["192.0.2.7:4790"],
+  noPath: true,
 };
 /** Whom no packet may be for: nobody has it. */
 const NOBODY: Peer = { ...C, name: "nobody", leases: ["10.244.9.0/24", "fd00:0:0:9::/64"] };
 const bytesOf = (length: number) => Uint8Array.from({ length }, (_, i) => i * 7 + (i >> 8));
 
 describe("a node in the middle", () => {
-  const peers = [BEHIND, C, E];
+  const peers = [BEHIND, C, E, KERNEL, SILENT];
   const router = new SlowRouter(B, peers, MTU);
-  const anyone = fc.constantFrom(A, B, C, E, NOBODY);
+  const anyone = fc.constantFrom(A, B, C, E, KERNEL, SILENT, NOBODY);
 
   const packet = fc
     .record({
@@ -102,7 +119,12 @@ describe("a node in the middle", () => {
         hopLimit: hops,
       });
     });
-  const sender = fc.constantFrom(A.endpoint, C.endpoint, `${NAT}:7`, "198.51.100.1:4789");
+  const sender = fc.constantFrom(
+    ...[A.endpoint, C.endpoint, NAT, "192.0.2.7:4790"],
+    ...[KERNEL.endpoint, "192.0.2.6:50123"],
+    // Other ports of hosts where a peer is.
+    ...["192.0.2.1:50000", "203.0.113.5:8", "192.0.2.7:4789", "198.51.100.1:4789"],
+  );
 
   it("does with every packet what its slow twin does", async () => {
     const host = await Host.create({ own: B, peers });
@@ -127,7 +149,7 @@ describe("a node in the middle", () => {
     );
     expect([...seen].sort()).toEqual(
       [
-        ...["delivered", "relay-loop", "spoofed-source", "unknown-peer"],
+        ...["delivered", "no-path", "relay-loop", "spoofed-source", "unknown-peer"],
         ...["no-route", "too-big", "ttl-exceeded"].flatMap((name) => [name, `answered ${name}`]),
       ].sort(),
     );
@@ -237,9 +259,9 @@ describe("a node in the middle", () => {
     );
     const targets = () => host.receive([{ from: A.endpoint, bytes }]).sent.map(({ to }) => to);
     expect([targets(), targets()]).toEqual([[C.endpoint], [C.endpoint]]);
-    host.setPeers([BEHIND, { ...C, endpoint: "192.0.2.77:4789" }, E]);
+    host.setPeers([BEHIND, { ...C, endpoint: "192.0.2.77:4789" }]);
     expect(targets()).toEqual(["192.0.2.77:4789"]);
-    host.setPeers([BEHIND, { ...C, leases: ["10.244.33.0/24"] }, E]);
+    host.setPeers([BEHIND, { ...C, leases: ["10.244.33.0/24"] }]);
     expect(host.receive([{ from: A.endpoint, bytes }]).verdicts).toEqual(["answered no-route"]);
   });
 });
@@ -250,10 +272,9 @@ describe.each([4, 6] as const)("three nodes in a row, A - B - C, IPv%i", (family
   let [a, b, c]: Host[] = [];
   beforeEach(async () => {
     // A and C do not hear each other: each sees the other at B's address.
-    const [atB] = [B.endpoint.replace(":4789", "")];
     a = await Host.create({ own: A, peers: [B, { ...C, endpoint: B.endpoint, mac: B.mac }] });
     b = await Host.create({ own: B, peers: [A, { ...C, endpoint: "192.0.2.3:4789" }] });
-    c = await Host.create({ own: C, peers: [B, { ...A, senders: [atB] }] });
+    c = await Host.create({ own: C, peers: [B, { ...A, senders: [B.endpoint] }] });
   });
 
   const over = (from: string, sent: readonly Sent[]): Received[] =>

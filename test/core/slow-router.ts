@@ -2,7 +2,7 @@
  * What a node does with a sound packet from the wire, slowly and plainly, as the
  * RFCs say it of a router: the twin of the core's way in.
  */
-import { formatAddress, parseAddress, parseEndpoint, parsePrefix } from "../../src/address.js";
+import { formatAddress, parseEndpoint, parsePrefix } from "../../src/address.js";
 import type { Reason } from "../../src/core/reasons.js";
 import type { Peer } from "../../src/peer.js";
 import {
@@ -37,15 +37,15 @@ export class SlowRouter {
 
   fromWire(packet: Uint8Array, from: string): Way {
     const sender = this.ownerOf(partsOf(packet).src);
-    const address = addressOf(from);
-    if (sender === undefined || sender === this.own || !mayComeFrom(sender, address)) {
-      const isKnown = this.peers.some((peer) => mayComeFrom(peer, address));
+    if (sender === undefined || sender === this.own || !mayComeFrom(sender, from)) {
+      const isKnown = this.peers.some((peer) => mayComeFrom(peer, from));
       return dropped(isKnown ? "spoofed-source" : "unknown-peer");
     }
     const owner = this.ownerOf(partsOf(packet).dst);
     if (owner === this.own) return { verdict: "delivered", sent: [], written: [completed(packet)] };
     if (owner === undefined) return this.answer(packet, sender, "no-route");
-    if (owner === sender || addressOf(owner.endpoint) === address) return dropped("relay-loop");
+    if (owner === sender || leadsTo(owner, from)) return dropped("relay-loop");
+    if (owner.noPath) return dropped("no-path");
     if (packet[partsOf(packet).isIPv4 ? 8 : 7]! <= 1) {
       return this.answer(packet, sender, "ttl-exceeded");
     }
@@ -78,6 +78,7 @@ export class SlowRouter {
 
   private answer(packet: Uint8Array, sender: Peer, reason: keyof typeof ERRORS): Way {
     if (!mayAnswer(packet)) return dropped(reason);
+    if (sender.noPath) return dropped(reason);
     const family = packet[0]! >> 4 === 4 ? 4 : 6;
     const own = hostOf(this.own, family);
     const error =
@@ -90,10 +91,14 @@ const dropped = (reason: Reason): Way => ({ verdict: reason, sent: [], written: 
 
 const addressOf = (endpoint: string): string => formatAddress(parseEndpoint(endpoint).address);
 
-const mayComeFrom = ({ endpoint, senders = [] }: Peer, address: string): boolean =>
-  [addressOf(endpoint), ...senders.map((text) => formatAddress(parseAddress(text)))].includes(
-    address,
-  );
+const mayComeFrom = ({ endpoint, senders = [endpoint], anyPort }: Peer, from: string): boolean =>
+  senders.some((sender) => sender === from || (anyPort && addressOf(sender) === addressOf(from)));
+
+/** Whether a packet for this peer would go back to where it came from. */
+const leadsTo = (peer: Peer, from: string): boolean =>
+  !peer.noPath &&
+  (peer.endpoint === from ||
+    (addressOf(peer.endpoint) === addressOf(from) && mayComeFrom(peer, from)));
 
 /** Flags and offset of a fragment, IPv4's; 0 for a whole packet. */
 const fragmentField = (packet: Uint8Array): number =>

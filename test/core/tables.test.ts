@@ -5,8 +5,9 @@ import { MAX_SENDERS } from "../../src/compile/peers.js";
 import { DEFAULT_FLOWS } from "../../src/core/flows.js";
 import { Core } from "../../src/core/instance.js";
 import { reasonNames } from "../../src/core/reasons.js";
+import type { Peer } from "../../src/peer.js";
 import { checksum, ipv4, seedOfRun, vxlan } from "../packets.js";
-import { A, B, Host, hostOf } from "./host.js";
+import { A, B, Host, hostOf, read } from "./host.js";
 
 const seed = seedOfRun("tables");
 
@@ -35,67 +36,78 @@ describe("checksum", () => {
   });
 });
 
-describe("the table of underlay addresses", () => {
-  /** Few addresses that lie close together, of both families: many peers at one, many neighbours. */
-  const underlay = fc.tuple(fc.constantFrom(4, 6), fc.nat(40)).map(([family, n]) => {
+describe("the table of underlay endpoints", () => {
+  const PORTS = [1, 4789, 0xff00];
+  /** Few endpoints that lie close together, of both families: many peers at one, many neighbours. */
+  const address = fc.tuple(fc.constantFrom(4, 6), fc.nat(12)).map(([family, n]) => {
     return family === 4 ? `192.0.2.${n}` : `[2001:db8::${n.toString(16)}]`;
   });
-
-  /** Where a peer is sent to, and where else its packets may come from. */
-  const addressesOfPeer = fc.tuple(underlay, fc.array(underlay, { maxLength: MAX_SENDERS }));
-  const everyAddress = Array.from({ length: 42 }, (_, n) => [
+  const underlay = fc
+    .tuple(address, fc.constantFrom(...PORTS))
+    .map(([host, port]) => `${host}:${port}`);
+  const everyEndpoint = Array.from({ length: 14 }, (_, n) => [
     `192.0.2.${n}`,
     `[2001:db8::${n.toString(16)}]`,
-  ]).flat();
+  ])
+    .flat()
+    .flatMap((host) => PORTS.map((port) => `${host}:${port}`));
 
-  it("knows exactly the addresses that the peers send from", async () => {
+  /** Where a peer is sent to, from where its packets come, and whether the port matters. */
+  const peerAt = fc.record(
+    {
+      endpoint: underlay,
+      senders: fc.array(underlay, { maxLength: MAX_SENDERS }),
+      anyPort: fc.boolean(),
+      noPath: fc.boolean(),
+    },
+    { requiredKeys: ["endpoint"] },
+  );
+  const addressOf = (endpoint: string) => endpoint.slice(0, endpoint.lastIndexOf(":"));
+  const mayComeFrom = ({ endpoint, senders = [endpoint], anyPort }: Whereabouts, from: string) =>
+    senders.some((sender) => (anyPort ? addressOf(sender) === addressOf(from) : sender === from));
+  type Whereabouts = Pick<Peer, "endpoint" | "senders" | "anyPort">;
+  const packetOf = (src: string) =>
+    vxlan(ipv4({ src, dst: hostOf(A), protocol: 99, payload: new Uint8Array(9) }));
+  const ofNobody = packetOf("10.99.0.1");
+  const ofB = packetOf(hostOf(B));
+
+  it("knows exactly the endpoints that the peers send from", async () => {
     const host = await Host.create({ peers: [] });
-    const ofNobody = vxlan(
-      ipv4({ src: "10.99.0.1", dst: hostOf(A), protocol: 99, payload: new Uint8Array(9) }),
-    );
     fc.assert(
-      fc.property(fc.array(addressesOfPeer, { maxLength: 30 }), (given) => {
+      fc.property(fc.array(peerAt, { maxLength: 30 }), (given) => {
         host.setPeers(
-          given.map(([address, senders], i) => ({
+          given.map((where, i) => ({
+            ...where,
             name: `peer${i}`,
-            endpoint: `${address}:${4000 + i}`,
-            mac: `02:00:00:00:01:${(16 + i).toString(16)}`,
+            mac: `02:00:00:00:01:${hex(i)}`,
             leases: [],
-            senders: senders.map(bare),
           })),
         );
-        const known = given.flatMap(([address, senders]) => [address, ...senders]);
-        for (const address of everyAddress) {
-          const { verdicts } = host.receive([{ from: `${address}:1`, bytes: ofNobody }]);
-          const isKnown = known.includes(address);
-          expect(verdicts).toEqual([isKnown ? "spoofed-source" : "unknown-peer"]);
+        for (const from of everyEndpoint) {
+          const { verdicts } = host.receive([{ from, bytes: ofNobody }]);
+          const isKnown = given.some((peer) => mayComeFrom(peer, from));
+          expect([from, ...verdicts]).toEqual([from, isKnown ? "spoofed-source" : "unknown-peer"]);
         }
       }),
       { seed, numRuns: 30 },
     );
   });
 
-  it("lets a peer's packets come from its own address and its senders', and no other", async () => {
+  it("lets a peer's packets come from its senders, address and port, and from nowhere else", async () => {
     const host = await Host.create({ peers: [] });
-    const ofB = vxlan(
-      ipv4({ src: hostOf(B), dst: hostOf(A), protocol: 99, payload: new Uint8Array(9) }),
-    );
     fc.assert(
-      fc.property(addressesOfPeer, ([address, senders]) => {
+      fc.property(peerAt, (where) => {
         // Somebody else sends from everywhere: that must not help B.
-        const elsewhere = everyAddress.map((from, i) => ({
+        const elsewhere = everyEndpoint.map((endpoint, i) => ({
           name: `peer${i}`,
-          endpoint: `${from}:4789`,
+          endpoint,
           mac: `02:00:00:00:01:${hex(i)}`,
           leases: [],
         }));
-        host.setPeers([
-          { ...B, endpoint: `${address}:4789`, senders: senders.map(bare) },
-          ...elsewhere,
-        ]);
-        for (const from of everyAddress) {
-          const { verdicts } = host.receive([{ from: `${from}:1`, bytes: ofB }]);
-          const may = [address, ...senders].includes(from);
+        host.setPeers([{ ...B, ...where }, ...elsewhere]);
+        for (const from of everyEndpoint) {
+          const { verdicts } = host.receive([{ from, bytes: ofB }]);
+          const may = mayComeFrom(where, from);
           expect([from, ...verdicts]).toEqual([from, may ? "delivered" : "spoofed-source"]);
         }
       }),
@@ -103,15 +115,25 @@ describe("the table of underlay addresses", () => {
     );
   });
 
-  it("does not take an IPv6 sender for the IPv4 address its first bytes spell, nor nobody for ::", async () => {
-    const host = await Host.create({ peers: [{ ...B, senders: ["2001:db8::", "192.0.2.9"] }] });
-    const ofB = vxlan(
-      ipv4({ src: hostOf(B), dst: hostOf(A), protocol: 99, payload: new Uint8Array(9) }),
-    );
+  it("takes nothing from another port of a peer's host, as an unprivileged process there would send it", async () => {
+    const host = await Host.create();
     const verdictOf = (from: string) => host.receive([{ from, bytes: ofB }]).verdicts[0];
-    expect(verdictOf("[2001:db8::]:1")).toBe("delivered");
-    expect(verdictOf("192.0.2.9:1")).toBe("delivered");
-    for (const from of ["32.1.13.184:1", "[c000:209::]:1", "[::]:1", "0.0.0.0:1"]) {
+    expect(verdictOf(B.endpoint)).toBe("delivered");
+    for (const port of [1, 1024, 4788, 4790, 65535]) {
+      expect(verdictOf(`${addressOf(B.endpoint)}:${port}`)).toBe("unknown-peer");
+    }
+    host.setPeers([{ ...B, anyPort: true }]);
+    for (const port of [1, 4789, 65535]) {
+      expect(verdictOf(`${addressOf(B.endpoint)}:${port}`)).toBe("delivered");
+    }
+  });
+
+  it("does not take an IPv6 sender for the IPv4 address its first bytes spell, nor nobody for ::", async () => {
+    const senders = ["[2001:db8::]:1", "192.0.2.9:1"];
+    const host = await Host.create({ peers: [{ ...B, senders }] });
+    const verdictOf = (from: string) => host.receive([{ from, bytes: ofB }]).verdicts[0];
+    for (const from of senders) expect(verdictOf(from)).toBe("delivered");
+    for (const from of ["32.1.13.184:1", "[c000:209::]:1", "[::]:1", "0.0.0.0:1", B.endpoint]) {
       expect([from, verdictOf(from)]).toEqual([from, "unknown-peer"]);
     }
   });
@@ -119,7 +141,7 @@ describe("the table of underlay addresses", () => {
   it("refuses more senders than the record holds", async () => {
     const host = await Host.create();
     expect(host.layout.MAX_SENDERS).toBe(MAX_SENDERS);
-    const senders = Array.from({ length: MAX_SENDERS + 1 }, (_, i) => `192.0.2.${10 + i}`);
+    const senders = Array.from({ length: MAX_SENDERS + 1 }, (_, i) => `192.0.2.${10 + i}:1`);
     expect(() => host.setPeers([{ ...B, senders }])).toThrow(/senders/);
   });
 
@@ -127,34 +149,45 @@ describe("the table of underlay addresses", () => {
     const host = await Host.create({ peers: [] });
     const count = host.layout.MAX_PEERS - 2;
     const mac = (i: number) => `02:00:00:00:${[i >> 8, i & 255].map(hex).join(":")}`;
+    const at = (i: number, last: number) => `10.${i >> 8}.${i & 255}.${last}:4789`;
     const peers = Array.from({ length: count }, (_, i) => ({
       name: `peer${i}`,
-      endpoint: `10.${i >> 8}.${i & 255}.1:4789`,
+      endpoint: at(i, 1),
       mac: mac(i),
       leases: [],
-      senders: [3, 4, 5, 6].map((last) => `10.${i >> 8}.${i & 255}.${last}`),
+      senders: [3, 4, 5, 6].map((last) => at(i, last)),
     }));
     host.setPeers(peers);
-    const bytes = vxlan(
-      ipv4({ src: "10.99.0.1", dst: hostOf(A), protocol: 99, payload: new Uint8Array(9) }),
-    );
-    const verdictOf = (from: string) => host.receive([{ from, bytes }]).verdicts[0];
-    expect(new Set(peers.map(({ endpoint }) => verdictOf(endpoint)))).toEqual(
-      new Set(["spoofed-source"]),
-    );
-    expect(new Set(peers.map(({ endpoint }) => verdictOf(endpoint.replace(".1:", ".6:"))))).toEqual(
-      new Set(["spoofed-source"]),
-    );
-    expect(new Set(peers.map(({ endpoint }) => verdictOf(endpoint.replace(".1:", ".2:"))))).toEqual(
-      new Set(["unknown-peer"]),
-    );
+    const verdictOf = (from: string) => host.receive([{ from, bytes: ofNobody }]).verdicts[0];
+    const verdictsAt = (last: number) => new Set(peers.map((_, i) => verdictOf(at(i, last))));
+    expect(verdictsAt(3)).toEqual(new Set(["spoofed-source"]));
+    expect(verdictsAt(6)).toEqual(new Set(["spoofed-source"]));
+    expect(verdictsAt(1)).toEqual(new Set(["unknown-peer"]));
     expect(() => host.setPeers([...peers, { ...B, mac: "02:00:00:00:ff:ff", leases: [] }])).toThrow(
       /more than this node can hold/,
     );
   });
 
   const hex = (n: number) => n.toString(16).padStart(2, "0");
-  const bare = (address: string) => address.replace(/[[\]]/g, "");
+});
+
+describe("a peer to which no path has answered", () => {
+  it("is sent nothing: packets for it are dropped, with a reason of their own and without an ICMP error", async () => {
+    const host = await Host.create({ peers: [{ ...B, noPath: true, senders: [] }] });
+    const packet = ipv4({
+      src: hostOf(A),
+      dst: hostOf(B),
+      protocol: 99,
+      payload: new Uint8Array(9),
+    });
+    const { sent, written, verdicts } = host.send([read(packet), read(packet)]);
+    expect([sent, written, verdicts]).toEqual([[], [], ["no-path", "no-path"]]);
+    expect(host.counters().out.dropped).toEqual({ "no-path": 2 });
+    expect(host.publisher.active()).toEqual(["b"]);
+    expect(host.publisher.active()).toEqual([]);
+    host.setPeers([B]);
+    expect(host.send([read(packet)]).sent.map(({ to }) => to)).toEqual([B.endpoint]);
+  });
 });
 
 describe("the map and the reasons", () => {

@@ -23,16 +23,19 @@ export const US = {
   leases: ["10.244.1.0/24", "fd00:244:0:1::/64"],
   underlay: "192.0.2.1:4789",
 };
+/** Kernel VXLAN devices. */
 export const PEERS = [
   {
     name: "b",
     endpoint: "192.0.2.2:4789",
+    anyPort: true,
     mac: "02:00:00:00:00:02",
     leases: ["10.244.2.0/24", "fd00:244:0:2::/64"],
   },
   {
     name: "linux",
     endpoint: "192.0.2.3:8472",
+    anyPort: true,
     mac: "02:00:00:00:00:03",
     leases: ["10.244.3.0/24"],
   },

@@ -178,7 +178,11 @@ story("the kernel path: nodes that are nothing but their dataplanes", () => {
     const index = async () =>
       JSON.parse(await a!.exec(["ip", "-j", "link", "show", "weft0"]))[0].ifindex;
     await second!.stop("SIGTERM");
-    const moved = { ...peer(1), endpoint: "192.0.2.9:4789", senders: ["192.0.2.1"] };
+    const moved = {
+      ...peer(1),
+      endpoint: "192.0.2.9:4789",
+      senders: ["192.0.2.9:4789", "192.0.2.1:4789"],
+    };
     second = start(b!, settings(2, moved));
     await second.says("ready");
     const before = await index();

@@ -29,12 +29,11 @@ class Follower {
 
   /** All that is different from what all members say now. */
   expectToSeeAll(): void {
-    const all = this.mesh
-      .members()
-      .map(({ id, name, endpoint, mac, leases, senders }): [string, Peer] => [
-        id,
-        { name, endpoint, mac, leases: leases.map(({ subnet }) => subnet), senders },
-      ]);
+    const all = this.mesh.members().map(({ id, leases, ...member }): [string, Peer] => {
+      const { name, endpoint, mac, noPath, senders, mtu } = member;
+      const peer = { name, endpoint, mac, leases: leases.map(({ subnet }) => subnet) };
+      return [id, { ...peer, noPath, senders, ...(mtu !== undefined && { mtu }) }];
+    });
     expect(this.#peers).toEqual(new Map(all));
   }
 }

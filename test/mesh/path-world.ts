@@ -17,6 +17,8 @@ export interface Node {
   readonly identity: Identity;
   readonly datapath: SimDataPath;
   readonly process: Process;
+  /** Its disk. */
+  readonly store: MemoryStore;
 }
 
 export type Rule = (from: number, to: number) => boolean;
@@ -61,8 +63,10 @@ export class PathWorld {
     {
       gate,
       explain,
+      store = newStore(this.random),
       ...options
-    }: Partial<MeshOptions> & Pick<MeshParts, "explain"> & { gate?: number } = {},
+    }: Partial<MeshOptions> &
+      Pick<MeshParts, "explain"> & { gate?: number; store?: MemoryStore } = {},
   ) {
     const process = this.#process();
     const endpoint = `192.0.2.${n}:4789`;
@@ -72,9 +76,7 @@ export class PathWorld {
       act,
       gate === undefined ? undefined : `192.0.2.${gate}`,
     );
-    const store = new MemoryStore();
-    const identity = new Identity(this.random.hex(32));
-    store.save({ seed: identity.seed, remembered: [] });
+    const identity = new Identity(store.load()!.seed);
     const mesh = new Mesh(
       {
         clock: process,
@@ -94,10 +96,21 @@ export class PathWorld {
         ...options,
       },
     );
-    const node: Node = { n, mesh, identity, datapath, process };
+    const node: Node = { n, mesh, identity, datapath, process, store };
     this.nodes.push(node);
     await mesh.start();
     return node;
+  }
+
+  /** Stops a node that joined, and starts it again from its disk. */
+  async restart(node: Node): Promise<Node> {
+    const stopped = node.mesh.stop();
+    await this.run(100);
+    await stopped;
+    node.process.end();
+    this.datagrams.close(node.datapath);
+    this.nodes.splice(this.nodes.indexOf(node), 1);
+    return this.node(node.n, [node.n - 1], { store: node.store });
   }
 
   /** Nodes 1 to `count`, each joining through the one before. */
@@ -134,6 +147,12 @@ export class PathWorld {
   #process(): Process {
     return new Process(this.schedule, this.random.fork(), { rate: 1, offset: 0 }, () => {});
   }
+}
+
+function newStore(random: Random): MemoryStore {
+  const store = new MemoryStore();
+  store.save({ seed: random.hex(32), remembered: [] });
+  return store;
 }
 
 export const host = (address: string): number => Number(address.split(":")[0]!.split(".")[3]);

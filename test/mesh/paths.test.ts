@@ -66,14 +66,26 @@ function distance(nodes: readonly Node[], reaches: Rule, from: Node, to: Node): 
   }
 }
 
-/** Whether all reach all over as few others as can be, and nobody says so of one that cannot be reached. */
+/** Whether each node that a packet visits takes it as the first one's from the node before. */
+function isTaken(views: Views, [first, ...visited]: readonly Node[]): boolean {
+  let from = first!;
+  return visited.every((node) => {
+    const { senders } = views.get(node)!.get(`h${first!.n}`)!;
+    const [before, gate] = [from.datapath.endpoint, from.datapath.gate];
+    from = node;
+    return senders.some((sender) => (gate ? sender.startsWith(`${gate}:`) : sender === before));
+  });
+}
+
+/** Whether all reach all over as few others as can be, all on the way take their packets, and nobody says so of one that cannot be reached. */
 function isSettled(nodes: readonly Node[], reaches: Rule): boolean {
   const views = viewsOf(nodes);
   return pairs(nodes).every(([a, b]) => {
     const steps = distance(nodes, reaches, a, b);
     const state = views.get(a)!.get(`h${b.n}`)?.state;
     if (steps === Number.POSITIVE_INFINITY) return state === "unreachable";
-    return state === "established" && walk(views, a, b)?.length === steps + 1;
+    const visited = walk(views, a, b);
+    return state === "established" && visited?.length === steps + 1 && isTaken(views, visited);
   });
 }
 
@@ -159,16 +171,25 @@ describe("eight nodes in a line, each reaching only its neighbours", () => {
       path: "via h2",
       endpoint: "192.0.2.2:4789",
       mac: nodes[1]!.mesh.self().mac,
-      senders: ["192.0.2.8"],
+      senders: ["192.0.2.2:4789"],
     });
-    expect(member(nodes[3]!, 1).senders).toEqual(["192.0.2.1"]);
+    expect(member(nodes[3]!, 1).senders).toEqual(["192.0.2.3:4789"]);
     expect(member(nodes[3]!, 1).endpoint).toBe("192.0.2.3:4789");
     expect(member(nodes[0]!, 8).rttMs).toBeGreaterThan(member(nodes[0]!, 2).rttMs!);
 
     const cut: Rule = (a, b) => isNext(a, b) && !isPair(a, b, 4, 5);
     world.reaches = cut;
-    await settles(world, nodes, cut, 15_000);
-    await world.run(60_000);
+    const expectNoLossOnEitherSide = () => {
+      const views = viewsOf(nodes);
+      for (const [a, b] of pairs(nodes).filter(([a, b]) => a.n > 4 === b.n > 4)) {
+        expect(isTaken(views, walk(views, a, b)!)).toBe(true);
+      }
+    };
+    await world.until(() => {
+      expectNoLossOnEitherSide();
+      return isSettled(nodes, cut);
+    }, 15_000);
+    await world.watch(60_000, expectNoLossOnEitherSide);
     expect(isSettled(nodes, cut)).toBe(true);
 
     world.reaches = isNext;
@@ -176,7 +197,9 @@ describe("eight nodes in a line, each reaching only its neighbours", () => {
     world.reaches = () => true;
     await settles(world, nodes, () => true, 5_000);
     await world.run(PROOF_LASTS + 10_000);
-    for (const [a, b] of pairs(nodes)) expect(member(a, b).senders).toEqual([]);
+    for (const [a, b] of pairs(nodes)) {
+      expect(member(a, b).senders).toEqual([`192.0.2.${b.n}:4789`]);
+    }
   });
 
   it("do so too where one datagram in thirty is lost", async () => {
@@ -251,7 +274,7 @@ describe("three nodes, two of which lose the way to each other", () => {
     await settles(world, nodes, world.reachesByUdp, 12_000);
     expect(member(nodes[0]!, 3).path).toBe("via h2");
     expect(member(nodes[2]!, 1).path).toBe("via h2");
-    expect(member(nodes[0]!, 3).senders).toEqual(["192.0.2.3"]);
+    expect(member(nodes[0]!, 3).senders).toEqual(["192.0.2.2:4789", "192.0.2.3:4789"]);
   });
 });
 
@@ -266,7 +289,7 @@ describe("a node behind a gate that translates its address", () => {
     await settles(world, world.nodes, () => true, 10_000);
     for (const node of world.nodes.slice(0, 3)) {
       expect(member(node, 4)).toMatchObject({ endpoint: "192.0.2.99:20000", path: "direct" });
-      expect(member(node, 4).senders).toEqual(["192.0.2.4"]);
+      expect(member(node, 4).senders).toEqual(["192.0.2.99:20000"]);
       expect(member(hidden, node).endpoint).toBe(`192.0.2.${node.n}:4789`);
     }
     await world.run(600_000);
@@ -294,7 +317,7 @@ describe("a node behind a gate that translates its address", () => {
     await world.run(5_000);
     expect(member(h1!, 4)).toMatchObject({ endpoint: "192.0.2.4:4789", state: "established" });
     await world.run(PROOF_LASTS);
-    expect(member(h1!, 4).senders).toEqual([]);
+    expect(member(h1!, 4).senders).toEqual(["192.0.2.4:4789"]);
   });
 });
 
@@ -376,7 +399,10 @@ describe("what comes in over UDP", () => {
     for (const bytes of captured) h1.datapath.arrived("192.0.2.66:4789", bytes);
     await world.run(10_000);
     expect(said).not.toContain("192.0.2.66:4789");
-    expect(member(h1, 2)).toMatchObject({ endpoint: "192.0.2.2:4789", senders: [] });
+    expect(member(h1, 2)).toMatchObject({
+      endpoint: "192.0.2.2:4789",
+      senders: ["192.0.2.2:4789"],
+    });
   });
 
   it("and is not of a member is not answered; floods of it take nobody's place", async () => {
