@@ -32,6 +32,7 @@ async function three() {
   const b = await node("b", { joins: [a] });
   const c = await node("c", { joins: [b] });
   await until(() => sees(a, "b", "c") && sees(b, "a", "c") && sees(c, "a", "b"));
+  await until(() => [a, b, c].every(({ mesh }) => mesh.knowsPolicy()));
   return { a, b, c };
 }
 
@@ -210,6 +211,7 @@ describe("over IPv6", () => {
     const b = await node("b", { ...here, joins: [a] });
     const c = await node("c", { ...here, joins: [b] });
     await until(() => sees(a, "b", "c") && sees(b, "a", "c") && sees(c, "a", "b"));
+    await until(() => [a, b, c].every(({ mesh }) => mesh.knowsPolicy()));
     expect([a, b, c].flatMap(({ mesh }) => mesh.problems())).toEqual([]);
     expect(lease(a)).toEqual(["fd00:244:0:1::/64"]);
     expect(new Set([a, b, c].flatMap(lease)).size).toBe(3);
