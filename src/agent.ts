@@ -47,6 +47,7 @@ export class Agent {
   readonly #log: Logger;
   readonly #undo: Undo[] = [];
   #fail!: (error: WeftError) => void;
+  #hasStarted = false;
   #hasFailed = false;
   #starting: Promise<void> = Promise.resolve();
   #running!: Running;
@@ -64,7 +65,7 @@ export class Agent {
     });
   }
 
-  /** @throws WeftError; then nothing is left behind */
+  /** @throws WeftError; then all is as it was before */
   start(): Promise<void> {
     this.#starting = this.#start().catch(async (error) => {
       await this.#unwind();
@@ -138,8 +139,7 @@ export class Agent {
 
     const follower = new Follower(running, this.#fail);
     this.#follower = follower;
-    // An agent that fails leaves the overlay unreachable, as one that is killed does.
-    this.#undo.push(() => (this.#hasFailed ? undefined : follower.openRoutes()));
+    this.#undo.push(() => this.#leaveRoutes(follower));
     this.#undo.push(() => follower.remove());
     const control = new AgentControl(running, follower);
     mesh.on("change", () => follower.follow());
@@ -161,6 +161,7 @@ export class Agent {
     this.#undo.push(() => watch.rest());
     this.#undo.push(every(systemClock, LOOK_EVERY, () => this.#look()));
     await follower.rest();
+    this.#hasStarted = true;
   }
 
   #makeMesh(
@@ -185,6 +186,12 @@ export class Agent {
         ...(founds && { leaseLength: config.subnetLen, leaseLength6: config.subnetLen6 }),
       },
     );
+  }
+
+  /** An agent that fails leaves the overlay unreachable, as one that is killed does. */
+  async #leaveRoutes(follower: Follower): Promise<void> {
+    if (!this.#hasStarted) await follower.restoreRoutes();
+    else if (!this.#hasFailed) await follower.openRoutes();
   }
 
   async #unwind(): Promise<void> {

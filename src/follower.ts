@@ -48,7 +48,7 @@ export class Follower {
     this.#running = running;
     this.book = new Book(running.config.staticPeers);
     this.enforcer = new Enforcer(running.policies, () => this.follow());
-    this.#unreachable = new UnreachableRoutes(running.config.port);
+    this.#unreachable = new UnreachableRoutes(running.config.state);
   }
 
   /** Why not all is as the mesh says: one sentence each. */
@@ -112,6 +112,11 @@ export class Follower {
   /** From now on packets for the overlay go where any others go, which may be the default route. */
   async openRoutes(): Promise<void> {
     await this.#unreachable.remove();
+  }
+
+  /** Unreachable is what was so before this agent began, as an earlier one had left it. */
+  async restoreRoutes(): Promise<void> {
+    await this.#unreachable.restore();
   }
 
   async #followNow(): Promise<void> {

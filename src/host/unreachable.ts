@@ -3,6 +3,8 @@
  * when an agent dies and its device goes with it, packets for the overlay are refused
  * by this host, where the default route would send them out in clear.
  */
+import { createHash } from "node:crypto";
+import { realpathSync } from "node:fs";
 import { type Family, formatPrefix, type Prefix } from "../address.js";
 import { WeftError } from "../error.js";
 import { ask, change } from "./ip.js";
@@ -11,8 +13,9 @@ import { inFull } from "./link.js";
 /** Whose routes they are, as `ip route` shows it (rtm_protocol; none that /etc/iproute2/rt_protos names). */
 export const ROUTE_PROTOCOL = 119;
 /**
- * The UDP port of an agent is added: two agents on one host do not touch each
- * other's. Linux prefers every lower metric, and this is far above any in use.
+ * A hash of the agent's state directory, which no two agents share and which stays when ports or addresses
+ * change, is added: two agents on one host do not touch each other's. Linux prefers every lower
+ * metric, and this is far above any in use.
  */
 const METRIC = 0xffff0000;
 
@@ -20,59 +23,67 @@ export class UnreachableRoutes {
   readonly #metric: number;
   /** In full, by family; not known before the first look. */
   readonly #present = new Map<Family, ReadonlySet<string>>();
+  /** What the first look found. */
+  readonly #before = new Map<Family, ReadonlySet<string>>();
 
-  /** @param port the UDP port of the agent */
-  constructor(port: number) {
-    this.#metric = METRIC + port;
+  /** @param state the agent's state directory, which exists */
+  constructor(state: string) {
+    this.#metric =
+      METRIC + createHash("sha256").update(realpathSync(state)).digest().readUInt16BE();
   }
 
   /**
-   * From now on these prefixes have such a route and no others, what an earlier agent
-   * left included. One family that cannot be set does not keep the other.
+   * From now on these prefixes have such a route and no others, what an earlier run of
+   * this agent left included. One family that cannot be set does not keep the other.
    * @returns what could not be done: one sentence each
    */
   async set(prefixes: readonly Prefix[]): Promise<string[]> {
     const trouble: string[] = [];
     for (const family of [4, 6] as const) {
       const wanted = prefixes.filter((it) => it.family === family).map(formatPrefix);
-      try {
-        await this.#setFamily(family, new Set(wanted));
-      } catch (error) {
-        if (!(error instanceof WeftError)) throw error;
-        // A host without IPv6 has none to take away either.
-        if (wanted.length > 0) trouble.push(`${error.message}: ${error.remedy}`);
-      }
+      const problem = await this.#trySetting(family, new Set(wanted));
+      // A host without IPv6 has none to take away either.
+      if (problem !== undefined && wanted.length > 0) trouble.push(problem);
     }
     return trouble;
   }
 
-  /** Takes away what was set. One that is gone already is fine. */
+  /** Takes all away, what an earlier run of this agent left included. */
   async remove(): Promise<void> {
-    for (const prefix of [...this.#present.values()].flatMap((all) => [...all])) {
-      await change([this.#route("del", prefix)]).catch(() => {});
+    await this.set([]);
+  }
+
+  /** All is as it was before the first `set`. */
+  async restore(): Promise<void> {
+    for (const [family, before] of this.#before) await this.#trySetting(family, before);
+  }
+
+  async #trySetting(family: Family, wanted: ReadonlySet<string>): Promise<string | undefined> {
+    try {
+      await this.#setFamily(family, wanted);
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      return `${error.message}: ${error.remedy}`;
     }
-    this.#present.clear();
   }
 
   async #setFamily(family: Family, wanted: ReadonlySet<string>): Promise<void> {
     if (wanted.size === 0 && this.#present.get(family)?.size === 0) return;
     const question = `-${family} route show type unreachable proto ${ROUTE_PROTOCOL}`;
     const shown = await ask<{ dst: string; metric?: number }>(...question.split(" "));
-    const routes = shown.map(({ dst, metric }) => ({ prefix: inFull(family, dst), metric }));
-    const ours = routes.filter(({ metric }) => metric === this.#metric);
-    const present = new Set(ours.map(({ prefix }) => prefix));
-    const gone = ours.filter(({ prefix }) => !wanted.has(prefix));
-    // Of the same prefix, but another port: no second agent can route it, so it was this one's.
-    const earlier = routes.filter((it) => it.metric !== this.#metric && wanted.has(it.prefix));
+    const ours = shown.filter(({ metric }) => metric === this.#metric);
+    const present = new Set(ours.map(({ dst }) => inFull(family, dst)));
+    if (!this.#before.has(family)) this.#before.set(family, present);
     this.#present.set(family, new Set([...present, ...wanted]));
     await change([
       ...[...wanted].filter((it) => !present.has(it)).map((it) => this.#route("add", it)),
-      ...[...gone, ...earlier].map(({ prefix, metric }) => this.#route("del", prefix, metric)),
+      ...[...present].filter((it) => !wanted.has(it)).map((it) => this.#route("del", it)),
     ]);
     this.#present.set(family, wanted);
   }
 
-  #route(verb: "add" | "del", prefix: string, metric = this.#metric): string {
-    return `route ${verb} unreachable ${prefix} proto ${ROUTE_PROTOCOL} metric ${metric}`;
+  #route(verb: "add" | "del", prefix: string): string {
+    return `route ${verb} unreachable ${prefix} proto ${ROUTE_PROTOCOL} metric ${this.#metric}`;
   }
 }

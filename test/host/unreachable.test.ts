@@ -3,9 +3,10 @@ import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { inside, onHosts } from "./inside.js";
 
-/** An agent's UDP port, and the metric of its routes. */
-const PORT = 4789;
-const METRIC = 0xffff0000 + PORT;
+/** The state directories of two agents, as far as these routes know them. */
+const [STATE, OTHER_STATE] = ["/var", "/usr"];
+/** Where the metrics of their routes begin. */
+const METRICS = 0xffff0000;
 const BOTH = ["10.244.0.0/16", "fd00:244::/48"];
 
 onHosts("unreachable routes behind the device", () => {
@@ -22,32 +23,33 @@ onHosts("unreachable routes behind the device", () => {
   afterAll(() => lab?.close());
 
   /** Runs in a process of its own, as a later agent would. */
-  const run = (steps: string, port = PORT) =>
+  const run = (steps: string, state = STATE) =>
     inside<string[]>(
       host,
       `const { UnreachableRoutes } = await weft("host/unreachable.js");
-       const routes = new UnreachableRoutes(${port});
+       const routes = new UnreachableRoutes("${state}");
        const set = (...all) => routes.set(all.map(prefix));
        ${steps}`,
     );
   const set = (...prefixes: string[]) => run(`return set(...${JSON.stringify(prefixes)});`);
 
-  const routes = async (family: 4 | 6): Promise<string[]> => {
+  const shown = async (family: 4 | 6): Promise<{ dst: string; metric: number }[]> => {
     const words = `ip -j -${family} route show type unreachable`.split(" ");
-    const shown: { dst: string; metric?: number; protocol: string }[] = JSON.parse(
-      (await host.exec(words)) || "[]",
-    );
-    return shown.map(({ dst, metric, protocol }) => `${dst} ${protocol} ${metric}`).sort();
+    return JSON.parse((await host.exec(words)) || "[]");
   };
-  const ours = (...prefixes: string[]) => prefixes.map((it) => `${it} 119 ${METRIC}`);
+  const routes = async (family: 4 | 6): Promise<string[]> => {
+    const all = (await shown(family)).filter(({ metric }) => metric >= METRICS);
+    return all.map(({ dst }) => dst).sort();
+  };
+  const metric = async (): Promise<number> => (await shown(4))[0]!.metric;
 
   it("are those of the prefixes, in both families, whatever an earlier agent left", async () => {
     expect(await set(...BOTH, "10.99.0.0/16", "10.98.7.7/32")).toEqual({ value: [] });
-    expect(await routes(4)).toEqual(ours("10.244.0.0/16", "10.98.7.7", "10.99.0.0/16"));
-    expect(await routes(6)).toEqual(ours("fd00:244::/48"));
+    expect(await routes(4)).toEqual(["10.244.0.0/16", "10.98.7.7", "10.99.0.0/16"]);
+    expect(await routes(6)).toEqual(["fd00:244::/48"]);
     expect(await set("10.244.0.0/16", "fd00:7::/48")).toEqual({ value: [] });
-    expect(await routes(4)).toEqual(ours("10.244.0.0/16"));
-    expect(await routes(6)).toEqual(ours("fd00:7::/48"));
+    expect(await routes(4)).toEqual(["10.244.0.0/16"]);
+    expect(await routes(6)).toEqual(["fd00:7::/48"]);
     expect(await set("10.244.0.0/16")).toEqual({ value: [] });
     expect(await routes(6)).toEqual([]);
   });
@@ -67,33 +69,44 @@ onHosts("unreachable routes behind the device", () => {
   });
 
   it("leave those of others alone: of another protocol, and of another agent", async () => {
-    await host.ip(`route add unreachable 10.55.0.0/16 metric ${METRIC}`);
+    await host.ip(`route add unreachable 10.55.0.0/16 metric ${METRICS + 5}`);
     await host.ip("route add unreachable 10.56.0.0/16 proto 119 metric 5");
-    await run(`return set("10.57.0.0/16");`, 4790);
-    const others = await routes(4);
+    await run(`return set("10.57.0.0/16", "10.244.0.0/16");`, OTHER_STATE);
+    const others = await shown(4);
     await run(`await set("10.244.0.0/16"); await set("10.58.0.0/16"); await routes.remove();`);
-    expect(await routes(4)).toEqual(others);
-    expect(others).toHaveLength(3);
+    expect(await shown(4)).toEqual(others);
+    expect(others).toHaveLength(4);
   });
 
   it("are all taken away, and that again does no harm, nor that one is gone", async () => {
     expect(await run(`await set("10.244.0.0/16", "10.99.0.0/16", "fd00:244::/48");`)).toEqual({});
-    await host.ip(`route del unreachable 10.99.0.0/16 metric ${METRIC}`);
+    const own = await metric();
+    await host.ip(`route del unreachable 10.99.0.0/16 metric ${own}`);
     const gone = `
       await set("10.244.0.0/16", "10.98.0.0/16", "fd00:244::/48");
       const { change } = await weft("host/ip.js");
-      await change(["route del unreachable 10.98.0.0/16 metric ${METRIC}"]);
+      await change(["route del unreachable 10.98.0.0/16 metric ${own}"]);
       await routes.remove();
       await routes.remove();`;
     expect(await run(gone)).toEqual({});
     expect([...(await routes(4)), ...(await routes(6))]).toEqual([]);
   });
 
-  it("of the same prefixes, which this agent left when it had another port, are replaced", async () => {
-    await run(`await set("10.244.0.0/16", "fd00:244::/48");`, 8472);
-    expect(await set(...BOTH)).toEqual({ value: [] });
-    expect(await routes(4)).toEqual(ours("10.244.0.0/16"));
-    expect(await routes(6)).toEqual(ours("fd00:244::/48"));
+  it("that an earlier run left are taken away by one that knew of no network yet", async () => {
+    await set(...BOTH);
+    expect(await run("await routes.remove();")).toEqual({});
+    expect([...(await routes(4)), ...(await routes(6))]).toEqual([]);
+  });
+
+  it("are restored as an earlier run left them, where a start fails", async () => {
+    await set("10.244.0.0/16", "10.99.0.0/16", "fd00:244::/48");
+    const fails = "await routes.restore();";
+    expect(await run(fails)).toEqual({});
+    expect(
+      await run(`await set("10.244.0.0/16", "10.98.0.0/16", "fd00:7::/48"); ${fails}`),
+    ).toEqual({});
+    expect(await routes(4)).toEqual(["10.244.0.0/16", "10.99.0.0/16"]);
+    expect(await routes(6)).toEqual(["fd00:244::/48"]);
   });
 
   it("of IPv4 do not mind that IPv6 is switched off", async () => {
@@ -102,6 +115,6 @@ onHosts("unreachable routes behind the device", () => {
     const { value, error } = await set(...BOTH);
     expect(error).toBeUndefined();
     expect(value!.length).toBeLessThanOrEqual(1);
-    expect(await routes(4)).toEqual(ours("10.244.0.0/16"));
+    expect(await routes(4)).toEqual(["10.244.0.0/16"]);
   });
 });

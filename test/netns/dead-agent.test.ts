@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
-import { addressOf, agentsOn, DUAL_STACK, type Node, traces } from "./cluster.js";
+import { addressOf, agentsOn, allAnswer, DUAL_STACK, type Node, traces } from "./cluster.js";
 import { story } from "./story.js";
 
 /** Of a peer without an agent, beyond the cluster network. Nobody is there. */
@@ -74,6 +74,7 @@ story("a host whose agent is dead", () => {
   }
 
   async function expectAnswers(): Promise<void> {
+    await allAnswer([a, b]);
     for (const family of [4, 6] as const) {
       const { sent, rttMs, output } = await ping(a.host, addressOf(b, family));
       expect(rttMs, output).toHaveLength(sent);
@@ -83,6 +84,19 @@ story("a host whose agent is dead", () => {
   it("by SIGKILL refuses packets for the overlay, in both families", async () => {
     await expectAnswers();
     await a.agent.kill("SIGKILL");
+    await expectClosed();
+  });
+
+  it("still refuses them when the next start fails, however late", async () => {
+    const taken = `require("node:net").createServer().listen(8080, "127.0.0.1", () => console.log("bound"))`;
+    const holder = a.host.spawn([process.execPath, "-e", taken]);
+    await holder.says(/bound/);
+    const flags = [...DUAL_STACK, ...STATIC_FLAGS, "--http", "127.0.0.1:8080"];
+    const agent = lab.agent(a.host, { join: [b.host], flags });
+    const { code, stderr } = await agent.process.finish(15_000);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/127\.0\.0\.1:8080 is already in use/);
+    await holder.stop("SIGKILL");
     await expectClosed();
   });
 
