@@ -26,6 +26,7 @@ import type { Member } from "./mesh/member.js";
 import type { NodeTold } from "./mesh/message.js";
 import { type Counts, type PolicyFacts, promised } from "./policy/engine.js";
 import { nameOf } from "./policy/place.js";
+import { absentNodes, heldByNamed } from "./policy/resolver.js";
 import type { Running } from "./running.js";
 
 export class AgentControl implements Control {
@@ -169,14 +170,10 @@ export class AgentControl implements Control {
     const { leases: own } = this.#follower.own();
     const members = this.#follower.members();
     const facts = await promised<PolicyFacts>((done) => policies.read(text, done));
-    const named = facts.nodes.flatMap((name) => {
-      const leases = members.get(name);
-      return leases ? [[name, leases] as const] : [];
-    });
-    const job = { text, members: new Map(named), own };
+    const job = { text, members: heldByNamed(facts.nodes, members), own };
     const [egress, ingress] = await promised<Counts>((done) => policies.tryOut(job, done));
     const version = dryRun ? null : (await mesh.applyPolicy(text, { anew })).seal.version;
-    const absent = facts.nodes.filter((name) => !members.has(name)).sort();
+    const absent = absentNodes(facts.nodes, members);
     return { version, rules: { egress, ingress }, absent };
   }
 }

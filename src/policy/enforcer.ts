@@ -8,7 +8,7 @@ import { formatPrefix, type Prefix } from "../address.js";
 import { WeftError } from "../error.js";
 import type { Compiled, Job, PolicyCompiler, PolicyFacts } from "./engine.js";
 import type { Place } from "./place.js";
-import type { Members } from "./resolver.js";
+import { heldByNamed, type Members } from "./resolver.js";
 
 /** What the cluster has for its policy. */
 export interface Wanted {
@@ -20,14 +20,15 @@ const ENDS = '"applies": ["0.0.0.0/0", "::/0"], "ingress": [], "egress": []';
 /** Lets nothing pass. In force where a node starts with a policy that does not fit. */
 const CLOSED: Wanted = {
   text: `{"policies": [{"name": "closed", ${ENDS}}]}`,
-  facts: { profile: "rfc", nodes: [] },
+  facts: { profile: "rfc", nodes: new Set() },
 };
 /** Of a cluster that has no policy. */
-const OPEN: Wanted = { text: '{"policies": []}', facts: { profile: "rfc", nodes: [] } };
+const OPEN: Wanted = { text: '{"policies": []}', facts: { profile: "rfc", nodes: new Set() } };
 
 /** What rules were made from. */
 interface Basis {
   readonly policy: Wanted;
+  /** All of the cluster; the rules depend on those that the policy names. */
   readonly members: Members;
   readonly own: readonly Prefix[];
 }
@@ -79,7 +80,7 @@ export class Enforcer {
   /** Does what is ready mean by this node what it holds? */
   isUpToDate(name: string, leases: readonly Prefix[]): boolean {
     const basis = this.#ready?.basis;
-    if (!basis?.policy.facts.nodes.includes(name)) return true;
+    if (!basis?.policy.facts.nodes.has(name)) return true;
     return textOf(basis.members.get(name) ?? []) === textOf(leases);
   }
 
@@ -94,10 +95,8 @@ export class Enforcer {
    * @returns whether it is, or what is kept in its place because it does not fit
    */
   want(policy: Wanted = OPEN, members: Members, own: readonly Prefix[]): boolean {
-    const named = new Set(policy.facts.nodes);
-    const meant = new Map([...members].filter(([name]) => named.has(name)));
-    const basis = { policy, own, members: meant };
-    const isNew = !this.#basis || !isSame(this.#basis, basis);
+    const basis = { policy, members, own };
+    const isNew = !this.#basis || !isSame(this.#basis, basis, this.#made?.basis.policy);
     if (isNew && !this.#isCompiling) this.#compile(basis);
     if (isNew || this.#isCompiling) return false;
     return this.#inForce !== undefined && this.#inForce === this.#made;
@@ -138,12 +137,18 @@ export class Enforcer {
 
 const NO_PLACES: ReadonlyMap<number, Place> = new Map();
 
-const jobOf = ({ policy, members, own }: Basis): Job => ({ text: policy.text, members, own });
+const jobOf = ({ policy: { text, facts }, members, own }: Basis): Job => ({
+  text,
+  members: heldByNamed(facts.nodes, members),
+  own,
+});
 
-const isSame = (a: Basis, b: Basis): boolean =>
+/** @param kept the policy that is compiled in place of one that does not fit: it may name other nodes */
+const isSame = (a: Basis, b: Basis, kept = b.policy): boolean =>
   a.policy.text === b.policy.text &&
   textOf(a.own) === textOf(b.own) &&
-  a.members.size === b.members.size &&
-  [...a.members].every(([name, leases]) => textOf(b.members.get(name) ?? []) === textOf(leases));
+  [...a.members.keys(), ...b.members.keys()]
+    .filter((name) => b.policy.facts.nodes.has(name) || kept.facts.nodes.has(name))
+    .every((name) => textOf(a.members.get(name) ?? []) === textOf(b.members.get(name) ?? []));
 
 const textOf = (prefixes: readonly Prefix[]): string => prefixes.map(formatPrefix).join();

@@ -16,7 +16,7 @@ import { NO_RULES, type PolicyRules, rulesOf } from "./rules.js";
 export interface PolicyFacts {
   readonly profile: PolicyDocument["profile"];
   /** The nodes that it names. */
-  readonly nodes: readonly string[];
+  readonly nodes: ReadonlySet<string>;
 }
 
 /** What is to be compiled: a policy that was read before, for this node as it is now. */
@@ -150,7 +150,7 @@ export const readInPlace: PolicyReader = {
 
 const factsOf = (document: PolicyDocument): PolicyFacts => ({
   profile: document.profile,
-  nodes: [...namedNodes(document)],
+  nodes: namedNodes(document),
 });
 
 function result<T>(make: () => T): T | WeftError {

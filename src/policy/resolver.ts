@@ -110,6 +110,10 @@ export function namedNodes(document: PolicyDocument): ReadonlySet<string> {
   return new Set(names);
 }
 
-/** Those of them that nobody has seen: the document means no addresses by them. */
-export const absentNodes = (document: PolicyDocument, members: Members): string[] =>
-  [...namedNodes(document)].filter((name) => !members.has(name)).sort();
+/** What the nodes that a document names hold. */
+export const heldByNamed = (named: ReadonlySet<string>, members: Members): Members =>
+  new Map([...members].filter(([name]) => named.has(name)));
+
+/** The named nodes that are no members: the document means no addresses by them. */
+export const absentNodes = (named: ReadonlySet<string>, members: Members): string[] =>
+  [...named].filter((name) => !members.has(name)).sort();

@@ -158,6 +158,25 @@ describe("this node's part of the policy", () => {
     expect(enforcer.misfit).toBeUndefined();
   });
 
+  it("keeps the meaning of the nodes it names when the next one does not fit and names others", () => {
+    const { hand, enforcer, follow } = enforcing();
+    const before = holding(["h2", "10.244.2.0/24"]);
+    follow(policy("small", "node:h2"), before);
+    follow(policy("small", "node:h2"), before);
+    hand.fits = ({ text }) => !text.includes("large");
+    follow(policy("large", "node:h3"), before);
+    expect(hand.jobs.at(-1)!.members).toEqual(before);
+    expect(follow(policy("large", "node:h3"), before)).toBe(true);
+    expect(hand.jobs).toHaveLength(3);
+
+    const after = holding(["h2", "10.244.9.0/24"]);
+    const leases = after.get("h2")!;
+    expect(enforcer.isUpToDate("h2", leases)).toBe(false);
+    follow(policy("large", "node:h3"), after);
+    expect(hand.jobs.at(-1)!.members).toEqual(after);
+    expect(enforcer.isUpToDate("h2", leases)).toBe(true);
+  });
+
   it("keeps the rules as they are when those before do not fit either", () => {
     const { hand, enforcer, follow } = enforcing();
     follow(policy("small"));

@@ -69,7 +69,7 @@ describe("the policy engine", () => {
     await expect(ask("[".padEnd(4_000_000, ","))).rejects.toMatchObject({ code: "POLICY" });
     expect(await ask('{"profile": "linux", "policies": []}')).toEqual({
       profile: "linux",
-      nodes: [],
+      nodes: new Set(),
     });
     const counts = await promised<Counts>((done) => there.tryOut(jobOf(nested(32)), done));
     expect(counts).toEqual([0, 33]);
