@@ -24,8 +24,8 @@ export interface NoPolicyParts {
   isMember(id: string): boolean;
   /** How many others there are that are not dead. */
   others(): number;
-  /** Is there a policy of which this node has heard, and which it has not refused? */
-  isTold(session: Session): boolean;
+  /** Has this node heard of a policy, from whomever, that it has not refused? */
+  isTold(): boolean;
   /** As it stands on disk. */
   isKnown(): boolean;
   /** From now on it is known that there is none: to be kept on disk, and told. */
@@ -78,7 +78,7 @@ export class NoPolicy {
   #isSaid(): boolean {
     const { clock, isMember, isTold } = this.#parts;
     const members = this.#parts.sessions().filter(({ peer }) => isMember(peer.id));
-    if (members.some(isTold)) return false;
+    if (isTold()) return false;
     const words = members.flatMap((session) => this.#words.get(session) ?? []);
     if (members.length === 0) this.#since = Number.POSITIVE_INFINITY;
     else this.#since = Math.min(this.#since, clock.elapsed());

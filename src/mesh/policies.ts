@@ -32,6 +32,8 @@ import type { Session } from "./session.js";
 export const PART_WITHIN = 2_000;
 /** How often one neighbour is told again, in milliseconds: what was lost on the way is found so. */
 export const TELL_EVERY = 30_000;
+/** Seals that are remembered until their text comes. One is enough to keep a node closed. */
+const MAX_AWAITED = 64;
 /** What one peer may make this node do, at once and per second after that. */
 export const SERVED_POLICY = {
   parts: { burst: 2 * MAX_PARTS, rate: 4 },
@@ -84,6 +86,8 @@ export class Policies {
   /** What each neighbour told last, where it is newer than what is held. */
   readonly #told = new Map<Session, Seal>();
   readonly #served: { readonly parts: Budgets; readonly seals: Budgets };
+  /** By signature: seals that were verified and whose text has not come, while no policy is held. */
+  readonly #awaited = new Map<string, Seal>();
   /** Signatures. */
   #refused: ReadonlySet<string> = new Set();
   #fetch: Fetch | undefined;
@@ -110,7 +114,7 @@ export class Policies {
     };
     this.#none = new NoPolicy({
       ...parts,
-      isTold: (session) => this.#told.has(session) || this.#reading !== undefined || this.#isLost,
+      isTold: () => this.#awaited.size > 0 || this.#reading !== undefined || this.#isLost,
       isKnown: () => this.isKnown,
       learned: () => this.#learnNone(),
     });
@@ -129,6 +133,7 @@ export class Policies {
   }
 
   stop(): void {
+    this.#isStopped = true;
     this.#cancel();
     this.#none.stop();
     this.#fetch?.cancel();
@@ -142,7 +147,13 @@ export class Policies {
   problems(): string[] {
     const refusal = this.#refusal;
     const isLatest = refusal && isNewer(refusal.seal, this.#held?.seal);
-    return [...(this.isKnown ? [] : [UNKNOWN]), ...(isLatest ? [refusal.sentence] : [])];
+    return [...(this.isKnown ? [] : [this.#lack()]), ...(isLatest ? [refusal.sentence] : [])];
+  }
+
+  #lack(): string {
+    if (this.#isLost) return LOST;
+    const [awaited] = this.#awaited.values();
+    return awaited ? textLacks(awaited) : UNKNOWN;
   }
 
   /** Does this node know what the cluster's policy is, or that there is none? */
@@ -187,7 +198,12 @@ export class Policies {
 
   opened(session: Session): void {
     if (this.#held) session.send({ type: "policy-heard", seal: this.#held.seal });
-    else session.send({ type: "policy-none", isCertain: this.isKnown });
+    else if (!this.#mayHold) session.send({ type: "policy-none", isCertain: this.isKnown });
+  }
+
+  /** There is a policy on disk that is not read yet, or not any more: that is not none. */
+  get #mayHold(): boolean {
+    return this.#reading !== undefined || this.#isLost;
   }
 
   closed(session: Session): void {
@@ -230,13 +246,13 @@ export class Policies {
   // ---- getting
 
   #heard(session: Session, seal: Seal) {
-    // Of a policy that this node refuses it does not matter who holds it.
-    if (this.#refused.has(seal.signature)) return this.#none.heard(session, false);
     this.#none.takenBack(session);
+    if (this.#refused.has(seal.signature)) return;
     if (!isNewer(seal, this.#held?.seal)) return;
     if (!this.#served.seals.of(session.peer.id).spend(1)) return;
     const lie = flawOfSeal(this.#parts.cluster, seal);
     if (lie) return this.#distrust(session, lie);
+    if (!this.#held && this.#awaited.size < MAX_AWAITED) this.#awaited.set(seal.signature, seal);
     this.#told.set(session, seal);
     if (!this.#fetch || this.#fetch.session === session) this.#next();
   }
@@ -295,6 +311,7 @@ export class Policies {
 
   #refuse(seal: Seal, { message, remedy }: WeftError): void {
     this.#refused = this.#refusing(seal);
+    this.#awaited.delete(seal.signature);
     const sentence = `refused policy ${seal.version} of ${nodeId(seal.author)}: ${message}`;
     this.#refusal = { seal, sentence };
     this.#parts.log.warn(sentence, { remedy });
@@ -313,6 +330,7 @@ export class Policies {
         this.#isLost = true;
       } else if (isNewer(found.seal, this.#held?.seal)) {
         this.#held = { ...found, facts };
+        this.#awaited.clear();
         for (const session of sessions()) this.opened(session);
         changed();
       }
@@ -334,6 +352,7 @@ export class Policies {
     const { store, sessions, changed } = this.#parts;
     store.savePolicy({ seal: policy.seal, text: policy.text, refused: [...refused] });
     this.#held = policy;
+    this.#awaited.clear();
     this.#isLost = false;
     this.#refused = refused;
     if (this.#parts.knewNone()) this.#parts.saveNone(false);
@@ -363,6 +382,12 @@ export class Policies {
 
 const UNKNOWN =
   "no packet passes yet: no member has said whether there is a policy; wait for one, or apply a policy here";
+
+const LOST =
+  "no packet passes yet: the policy on disk cannot be read any more; apply a policy on any node";
+
+const textLacks = ({ version, author }: Seal): string =>
+  `no packet passes yet: the text of policy ${version}, applied on ${nodeId(author)}, has not come; wait for it, or apply a policy here`;
 
 const partsOf = ({ size }: Seal): number => Math.ceil(size / PART_BYTES);
 

@@ -106,5 +106,5 @@ const corrupt = (where: string, why: string): WeftError =>
   new WeftError(
     "POLICY_CORRUPT",
     `the policy file ${where} cannot be used: ${why}`,
-    "restore it from a backup; or move it away, and nothing is denied until another node tells the policy",
+    "restore it from a backup; or move it away, and nothing passes until another node tells the policy",
   );

@@ -3,9 +3,9 @@ import { describe, expect, it } from "vitest";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { Identity } from "../../src/mesh/identity.js";
 import { SETTLE_AFTER } from "../../src/mesh/no-policy.js";
-import { sealPolicy } from "../../src/mesh/sealed-policy.js";
+import { type Seal, sealPolicy } from "../../src/mesh/sealed-policy.js";
 import { Stranger } from "./stranger.js";
-import { World } from "./world.js";
+import { type Disk, World } from "./world.js";
 
 const POLICY = JSON.stringify({
   policies: [{ name: "a", applies: ["10.244.0.0/16"], ingress: [] }],
@@ -18,6 +18,13 @@ const grown = async (count: number) => {
   world.clock.run(5_000);
   return { world, nodes };
 };
+
+/** What a node could say is the cluster's policy. */
+function sealedBy({ disk }: { readonly disk: Disk }, version: number, text: string): Seal {
+  const { seed, cluster } = disk.load()!;
+  const proof = cluster!.leases[0]!;
+  return sealPolicy(new Identity(seed), clusterOf(cluster!.genesis), { proof, version, text });
+}
 
 describe("whether there is a policy", () => {
   it("is known to who founds the cluster, at once and after a restart with nobody there", async () => {
@@ -106,6 +113,44 @@ describe("whether there is a policy", () => {
     expect(late.mesh.knowsPolicy()).toBe(false);
   });
 
+  it("is not known while the text of a sealed policy is nowhere to be had, and the status names it", async () => {
+    const world = new World();
+    const founder = await world.node(2, []);
+    await world.node(3, [2]);
+    world.clock.run(5_000);
+    const isCut = (from: string, to: string) =>
+      [from, to].includes("192.0.2.1") && [from, to].includes("192.0.2.3");
+    world.network.carries = (from, to) => !isCut(from, to);
+    const late = await world.node(1, [2]);
+    world.clock.run(1_000);
+    const stranger = new Stranger(world);
+    stranger.connect();
+    stranger.say({ type: "policy-heard", seal: sealedBy(founder, 7, POLICY) });
+    world.clock.run(2 * SETTLE_AFTER);
+    expect(late.mesh.knowsPolicy()).toBe(false);
+    expect(late.mesh.problems().join()).toMatch(
+      /no packet passes yet: the text of policy 7, applied on \w+, has not come/,
+    );
+    await founder.mesh.applyPolicy(POLICY);
+    world.clock.run(1_000);
+    expect(late.mesh.knowsPolicy()).toBe(true);
+    expect(late.mesh.problems().join()).not.toMatch(/no packet passes/);
+  });
+
+  it("is not said to be none by members that cannot read theirs any more", async () => {
+    const { world, nodes } = await grown(2);
+    const text = "policies: []";
+    for (const node of nodes) {
+      await world.kill(node);
+      node.disk.savePolicy({ seal: sealedBy(nodes[0]!, 7, text), text });
+    }
+    for (const n of [1, 2]) await world.node(n, [1, 2], nodes[n - 1]!.disk);
+    const late = await world.node(3, [1, 2]);
+    world.clock.run(2 * SETTLE_AFTER);
+    expect(late.mesh.self().leases).toHaveLength(1);
+    expect(late.mesh.knowsPolicy()).toBe(false);
+  });
+
   it("is learned after a while in a cluster in which nobody knows any more", async () => {
     const { world, nodes } = await grown(3);
     for (const node of nodes) {
@@ -124,19 +169,14 @@ describe("whether there is a policy", () => {
   it("is not known where the policy on disk cannot be read any more, until another one is there", async () => {
     const { world, nodes } = await grown(3);
     const { disk } = nodes[2]!;
-    const { seed, cluster } = disk.load()!;
     const text = "policies: []";
-    const seal = sealPolicy(new Identity(seed), clusterOf(cluster!.genesis), {
-      proof: cluster!.leases[0]!,
-      version: 7,
-      text,
-    });
+    const seal = sealedBy(nodes[2]!, 7, text);
     await world.kill(nodes[2]!);
     disk.savePolicy({ seal, text });
     const again = await world.node(3, [1], disk);
     world.clock.run(2 * SETTLE_AFTER);
     expect(again.mesh.problems().join()).toMatch(
-      /no packet passes yet.*refused policy 7 of .* JSON/,
+      /no packet passes yet: the policy on disk cannot be read.*refused policy 7 of .* JSON/,
     );
     expect(nodes[0]!.mesh.problems().join()).not.toMatch(/refused/);
     await nodes[0]!.mesh.applyPolicy(POLICY);
