@@ -60,7 +60,8 @@ export class StateLock {
   /** Leaves the directory as it was found: the lock file goes, and the directory if it is empty and ours. */
   release(): void {
     if (this.#fd >= 0) {
-      unlinkSync(this.#file);
+      // Who removed the directory meanwhile may have started another agent, whose lock it is then.
+      if (this.#isInPlace(this.#fd)) unlinkSync(this.#file);
       closeSync(this.#fd);
       this.#fd = -1;
     }
@@ -77,12 +78,16 @@ export class StateLock {
       closeSync(fd);
       throw error;
     }
-    if (fstatSync(fd).ino !== lstatSync(this.#file, { throwIfNoEntry: false })?.ino) {
+    if (!this.#isInPlace(fd)) {
       closeSync(fd);
       return false;
     }
     this.#fd = fd;
     return true;
+  }
+
+  #isInPlace(fd: number): boolean {
+    return fstatSync(fd).ino === lstatSync(this.#file, { throwIfNoEntry: false })?.ino;
   }
 }
 

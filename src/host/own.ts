@@ -7,12 +7,13 @@ import {
   closeSync,
   constants,
   fstatSync,
+  lstatSync,
   openSync,
+  readlinkSync,
   realpathSync,
   type Stats,
-  statSync,
 } from "node:fs";
-import { dirname } from "node:path";
+import { isAbsolute, join, resolve } from "node:path";
 
 const GROUP_AND_OTHERS_WRITE = 0o022;
 /** Only its owner may rename or remove what is in such a directory: chmod(1). */
@@ -48,12 +49,29 @@ export function openOwn(path: string, mode: number, flags: number): number {
  */
 export function whyNotOwn(path: string, { mayShare }: { mayShare: boolean }): string | undefined {
   const real = realpathSync(path);
-  for (let directory = real; ; directory = dirname(directory)) {
-    const stats = statSync(directory);
-    if (!isOurs(stats)) return `${directory} belongs to user ${stats.uid}`;
-    const isShared = (stats.mode & GROUP_AND_OTHERS_WRITE) !== 0;
-    const isSafe = (stats.mode & STICKY) !== 0 && (mayShare || directory !== real);
-    if (isShared && !isSafe) return `${directory} can be written by others than its owner`;
-    if (directory === dirname(directory)) return undefined;
+  for (const step of stepsTo(path)) {
+    const stats = lstatSync(step);
+    if (!isOurs(stats)) return `${step} belongs to user ${stats.uid}`;
+    const isShared = stats.isDirectory() && (stats.mode & GROUP_AND_OTHERS_WRITE) !== 0;
+    const isSafe = (stats.mode & STICKY) !== 0 && (mayShare || step !== real);
+    if (isShared && !isSafe) return `${step} can be written by others than its owner`;
+  }
+  return undefined;
+}
+
+/** Every directory and symbolic link on the way to a path that exists, from the root on, and the path itself. */
+function* stepsTo(path: string): Generator<string> {
+  const names = namesIn(resolve(path));
+  let at = "/";
+  yield at;
+  for (let name = names.shift(); name !== undefined; name = names.shift()) {
+    const next = join(at, name);
+    yield next;
+    const target = lstatSync(next).isSymbolicLink() ? readlinkSync(next) : undefined;
+    if (target === undefined) at = next;
+    else if (isAbsolute(target)) at = "/";
+    names.unshift(...namesIn(target ?? ""));
   }
 }
+
+const namesIn = (path: string): string[] => path.split("/").filter((name) => name !== "");

@@ -1,7 +1,9 @@
 /** The place of the control socket: cleared, or refused because someone is there. */
 import { lstatSync, unlinkSync } from "node:fs";
 import { connect } from "node:net";
+import { dirname } from "node:path";
 import { WeftError } from "../error.js";
+import { whyNotOwn } from "./own.js";
 
 /**
  * Takes away the socket of an agent that is gone.
@@ -32,13 +34,24 @@ export async function clearSocket(path: string): Promise<boolean> {
       "remove it, or choose a path with --socket where only root has files",
     );
   }
+  const why = whyNotOwn(dirname(path), { mayShare: true });
+  if (why !== undefined) {
+    throw new WeftError(
+      "SOCKET",
+      `the socket ${path} cannot be removed: ${why}`,
+      "choose a path with --socket where only root has files",
+    );
+  }
   unlinkSync(path);
   return true;
 }
 
+/** Only ECONNREFUSED says that nobody listens. An agent that is too busy to accept gives EAGAIN. */
 const answers = (path: string): Promise<boolean> =>
   new Promise((resolve) => {
-    const probe = connect(path);
-    probe.once("connect", () => resolve(true)).once("error", () => resolve(false));
-    probe.once("connect", () => probe.destroy());
+    const probe = connect(path, () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once("error", ({ code }: NodeJS.ErrnoException) => resolve(code !== "ECONNREFUSED"));
   });

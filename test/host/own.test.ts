@@ -1,9 +1,11 @@
 /** Another user of the host, who can write somewhere near the agent's files, and the agent, which is root. */
 import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   chownSync,
   existsSync,
+  lchownSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -14,8 +16,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { StateLock } from "../../src/host/lock.js";
 import { whyNotOwn } from "../../src/host/own.js";
@@ -131,6 +134,54 @@ describe("the lock of the state directory", () => {
   });
 });
 
+describe("the way to a directory", () => {
+  it.runIf(isRoot)("leads through no link of another user's, wherever that points", () => {
+    const [real, shared] = [folder(), folder(0o1777)];
+    for (const target of [real, "..", `../${basename(real)}`]) {
+      const link = join(shared, "state");
+      symlinkSync(target, link);
+      lchownSync(link, SOMEBODY, SOMEBODY);
+      expect(whyNotOwn(link, { mayShare: true })).toMatch(`${link} belongs to user 12345`);
+      expect(cannotTake(link)).not.toBe("it was taken");
+      rmSync(link);
+    }
+  });
+
+  it("leads through no directory in which others may put another link", () => {
+    const [real, shared] = [folder(), folder(0o777)];
+    for (const [link, target] of [
+      [join(shared, "state"), real],
+      [join(folder(), "state"), join(shared, "state")],
+      [join(folder(), "state"), `${shared}/../${basename(real)}`],
+    ] as const) {
+      symlinkSync(target, link);
+      expect(whyNotOwn(link, { mayShare: true })).toMatch(`${shared} can be written by others`);
+    }
+  });
+
+  it("may lead through the operator's own links, up and down", () => {
+    const real = folder();
+    mkdirSync(join(real, "state"));
+    const [first, second] = [join(folder(), "first"), join(folder(), "second")];
+    symlinkSync(`${real}/./state/..`, first);
+    symlinkSync(join(first, "state"), second);
+    expect(whyNotOwn(second, { mayShare: false })).toBeUndefined();
+  });
+});
+
+it("the lock of an agent that was started after the directory was removed is left to it", () => {
+  const directory = join(folder(), "state");
+  const [first, second] = [new StateLock(directory), new StateLock(directory)];
+  first.take();
+  rmSync(directory, { recursive: true });
+  second.take();
+  first.release();
+  expect(cannotTake(directory)).toMatch(/another agent .* uses the state directory/);
+  rmSync(directory, { recursive: true });
+  second.release();
+  expect(cannotTake(directory)).toBe("it was taken");
+});
+
 it("a directory under /tmp is one's own: only its owner renames it there", () => {
   expect(whyNotOwn(folder(), { mayShare: false })).toBeUndefined();
   expect(whyNotOwn(folder(0o1777), { mayShare: true })).toBeUndefined();
@@ -190,6 +241,22 @@ describe("the control socket", () => {
       expect(await start(socket)).toMatch(/exists and is not a socket/);
       expect(lstatSync(socket).isSymbolicLink()).toBe(true);
     }
+  });
+
+  it("does not take the place of one whose agent is too busy to accept", async () => {
+    const socket = join(folder(), "weft.sock");
+    const path = JSON.stringify(socket);
+    const busy = `require("net").createServer().listen({ path: ${path}, backlog: 1 }, () => {
+      require("fs").writeSync(1, "bound");
+      for (;;);
+    })`;
+    const agent = spawn(process.execPath, ["-e", busy]);
+    onTestFinished(() => void agent.kill("SIGKILL"));
+    await once(agent.stdout, "data");
+    const waiting = Array.from({ length: 5 }, () => connect(socket).on("error", () => {}));
+    expect(await start(socket)).toMatch(/another agent answers/);
+    expect(lstatSync(socket).isSocket()).toBe(true);
+    for (const one of waiting) one.destroy();
   });
 
   it.runIf(isRoot)("does not take the place of another user's", async () => {
