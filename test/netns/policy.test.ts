@@ -1,5 +1,5 @@
 /** A policy, applied on one host, decides about real traffic on another. */
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -223,6 +223,71 @@ story("the cluster's policy", () => {
     expect(stderr).toContain(`${file}:5: policies[0].ingress[0].action: "alow" is not known here`);
     expect(await knock(a!.host, web(), OTHER)).toBe("EHOSTUNREACH");
   });
+});
+
+/** Datagrams to the first address of each /24 of the cluster, without end: one of them is the new node's. */
+const FLOOD = `
+const socket = require("node:dgram").createSocket("udp4");
+socket.on("error", () => {});
+setInterval(() => {
+  for (let n = 0; n < 256; n++) socket.send("flood", 9999, "10.244." + n + ".1", () => {});
+}, 20);
+console.log("floods");`;
+
+story("a new node", () => {
+  let lab: Lab;
+  afterAll(() => lab?.close());
+
+  it("delivers no packet that the policy denies, from its first moment on, then those it allows", async () => {
+    lab = await Lab.open();
+    const nodes = await cluster(lab, ["a", "b"]);
+    const [a] = nodes;
+    const file = join(lab.folder, "policy.json");
+    const ingress = [{ action: "allow", protocol: "tcp", ports: [WEB] }];
+    const policies = [{ name: "web", applies: ["10.244.0.0/16"], ingress }];
+    // It takes three seconds to come.
+    for (const node of nodes) {
+      const link = ["rate", "16mbit", "burst", "64k", "latency", "200ms"];
+      await node.host.exec(["tc", "qdisc", "add", "dev", "eth0", "root", "tbf", ...link]);
+    }
+    writeFileSync(file, JSON.stringify({ policies }).padEnd(4_000_000));
+    expect((await a!.agent.weft("policy", "apply", file)).code).toBe(0);
+    for (const node of nodes) {
+      await node.host.spawn([process.execPath, "-e", FLOOD]).says("floods");
+    }
+
+    const host = await lab.host("new");
+    const delivered = async () => {
+      const [device] = JSON.parse(await host.exec(["ip", "-j", "-s", "link", "show", "weft0"]));
+      return device.stats64.rx.packets as number;
+    };
+    const start = () => lab.agent(host, { join: [a!.host] });
+    /** Nothing was delivered when the policy has denied some of the flood. */
+    const denies = async (agent: Agent) => {
+      for (;;) {
+        const { rules, in: into } = (await agent.get<Counters>("/v1/counters"))!;
+        const end = rules.find(({ kind }) => kind === "tier default");
+        expect(await delivered()).toBe(0);
+        if ((end?.packets ?? 0) > 20) return into.dropped["policy-unknown"] ?? 0;
+        await sleep(POLL_MS);
+      }
+    };
+    let agent = start();
+    await agent.waitHealthy();
+    await denies(agent);
+
+    // One that has its lease already, and no policy on its disk.
+    await agent.kill("SIGKILL");
+    rmSync(join(agent.state, "policy.state"));
+    agent = start();
+    const { address } = await agent.waitHealthy();
+    expect(await denies(agent)).toBeGreaterThan(0);
+
+    await host.spawn([process.execPath, "-e", SERVER]).says(`listens on ${OTHER}`);
+    expect(await knock(a!.host, address, WEB)).toBe("hello");
+    expect(await delivered()).toBeGreaterThan(0);
+    expect(await knock(a!.host, address, OTHER)).toBe("EHOSTUNREACH");
+  }, 60_000);
 });
 
 story("a policy on disk", () => {
