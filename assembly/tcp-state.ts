@@ -243,7 +243,8 @@ function meetReset(p: Packet, own: Flow, other: Flow, isBare: bool): bool {
     // A SYN is refused by acknowledging it (RFC 9293, 3.10.7.3).
     if (isBare || !opens(acknowledgment(p), other)) return false;
   } else if (sequence != other.acked && (sequence != own.end || (own.side & SEEN) == 0)) {
-    return (own.side & LOOSE) != 0 || isInWindow(sequence, sequence, own, other);
+    if (own.side & LOOSE) return true;
+    return isInWindow(sequence, sequence, limitOf(own, other), own, other);
   }
   if (own.state < TIME_WAIT) setState(own, RESET);
   return true;
@@ -263,7 +264,8 @@ function carryOn(p: Packet, own: Flow, other: Flow): bool {
   const sequence = tcp.sequence(segment);
   const ack = tcp.acknowledgment(segment);
   const end = sequence + p.length - p.transport - tcp.headerLength(segment);
-  if (!isInWindow(sequence, end, own, other) || !isOfLate(ack, own, other)) return false;
+  if (!isInWindow(sequence, end, own.maxEnd, own, other)) return false;
+  if (!isOfLate(ack, own, other)) return false;
   const window = max<u32>(tcp.window(segment) << scaleOf(own, other), 1);
   if (isAfter(end, own.end)) own.end = end;
   if (window > own.maxWindow) own.maxWindow = window;
@@ -296,7 +298,8 @@ function meetSegment(p: Packet, own: Flow, other: Flow): bool {
 function fits(p: Packet, ack: u32, own: Flow, other: Flow): bool {
   const end = endOf(p);
   if ((own.side & FINISHED) != 0 && isAfter(end, own.end)) return false;
-  if (!isInWindow(tcp.sequence(p.ip + p.transport), end, own, other)) return false;
+  const sequence = tcp.sequence(p.ip + p.transport);
+  if (!isInWindow(sequence, end, limitOf(own, other), own, other)) return false;
   if ((other.side & OPENED) == 0) return opens(ack, other);
   return isOfLate(ack, own, other);
 }
@@ -306,9 +309,17 @@ function isOfLate(ack: u32, own: Flow, other: Flow): bool {
   return !isAfter(ack, other.end) && !isAfter(other.end - max(own.maxWindow, LATE_ACK), ack);
 }
 
-/** Nothing beyond what the other end allowed, nothing so old that it cannot be asked for any more. */
-function isInWindow(from: u32, end: u32, own: Flow, other: Flow): bool {
-  return !isAfter(from, own.maxEnd) && !isAfter(own.end - other.maxWindow, end);
+/**
+ * As far as the other end lets it send. Before its own SYN is acknowledged that is the window in
+ * the other's SYN: an end that takes data with a SYN answers it at once (RFC 7413, 4.2.2).
+ */
+function limitOf(own: Flow, other: Flow): u32 {
+  return own.side & OPENED ? own.maxEnd : own.maxEnd + other.maxWindow;
+}
+
+/** Nothing beyond the limit, nothing so old that it cannot be asked for any more. */
+function isInWindow(from: u32, end: u32, limit: u32, own: Flow, other: Flow): bool {
+  return !isAfter(from, limit) && !isAfter(own.end - other.maxWindow, end);
 }
 
 /** Takes what the segment says to the other end: what came, and how much more may. */

@@ -4,6 +4,7 @@ import { FLOW_TABLE_FULL, INVALID_STATE } from "../reason";
 import {
   allow,
   countPacket,
+  cut,
   ECHO_NEW,
   Flow,
   firstOf,
@@ -85,7 +86,7 @@ function belong(p: Packet, flow: Flow): void {
 
 /** The rules deny it, and with it what they allowed before. */
 export function refuse(p: Packet, direction: u32, reason: i32): i32 {
-  if (p.connection) forget(changetype<Flow>(p.connection));
+  if (p.connection) cut(changetype<Flow>(p.connection));
   noteFirst(p, direction, reason);
   countRule(p);
   countMet(p);

@@ -333,6 +333,11 @@ export function forget(flow: Flow): void {
   release(flow);
 }
 
+/** The rules deny it. While packets of the batch point at its records these stay: the next batch asks again. */
+export function cut(flow: Flow): void {
+  if (!isPointedAt(flow)) forget(flow);
+}
+
 function count(state: u32, difference: i32): void {
   const counter = FLOWS_BY_STATE + (state << 2);
   store<i32>(counter, load<i32>(counter) + difference);

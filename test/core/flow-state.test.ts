@@ -165,6 +165,18 @@ describe("TCP", () => {
     expect(node.flows()[0]!.state).toBe("reset");
   });
 
+  it("who takes data with a SYN answers it before the handshake is over (RFC 7413)", () => {
+    const answer = (from: number) =>
+      packet(false, TCP, { flags: ACK, sequence: from, acknowledgment: 151 }, 1000);
+    expect(node.out(packet(true, TCP, { flags: SYN, sequence: 100 }, 50))).toBe("delivered");
+    expect(tcpIn(SYN | ACK, 500, 151)).toBe("delivered");
+    allDelivered(...node.allIn([answer(501), answer(1501), answer(2501)]));
+    // The window in the SYN is 65,535 bytes.
+    expect(node.in(answer(501 + 65_536))).toBe("invalid-state");
+    expect(tcpOut(ACK, 151, 3501)).toBe("delivered");
+    expect(node.flows()[0]!.state).toBe("established");
+  });
+
   it("is taken up in its middle, or not, as was said", async () => {
     expect(tcpOut(ACK, 101, 501)).toBe("delivered");
     expect(tcpIn(ACK, 501, 101)).toBe("delivered");
@@ -189,17 +201,16 @@ describe("TCP", () => {
 describe.each([4, 6] as const)("a SYN in a connection that is under way, IPv%i", (family) => {
   /** Who opened it: this node's end or the peer's. */
   describe.each(["out", "in"] as const)("opened %s", (way) => {
-    const send = (isClient: boolean, flags: number, sequence: number, acknowledgment = 0) => {
+    const segmentOf = (isClient: boolean, flags: number, sequence: number, acknowledgment = 0) => {
       const isOut = isClient === (way === "out");
       const ports = isClient === isOut ? {} : { sport: 80, dport: 1000 };
       const ends = way === "out" ? {} : { sport: 80, dport: 1000 };
-      const bytes = packet(
-        isOut,
-        TCP,
-        { family, flags, sequence, acknowledgment, ...ends, ...ports },
-        0,
-      );
-      return isOut ? node.out(bytes) : node.in(bytes);
+      const fields = { family, flags, sequence, acknowledgment, ...ends, ...ports };
+      return packet(isOut, TCP, fields, 0);
+    };
+    const send = (isClient: boolean, flags: number, sequence: number, ack = 0) => {
+      const bytes = segmentOf(isClient, flags, sequence, ack);
+      return isClient === (way === "out") ? node.out(bytes) : node.in(bytes);
     };
     const client = (flags: number, sequence: number, ack = 0) => send(true, flags, sequence, ack);
     const server = (flags: number, sequence: number, ack = 0) => send(false, flags, sequence, ack);
@@ -274,6 +285,31 @@ describe.each([4, 6] as const)("a SYN in a connection that is under way, IPv%i",
         const denied = way === "out" ? "answered denied-ingress" : "answered denied-egress";
         expect(server(ACK, NEW + 1, 9001)).toBe(denied);
         expect(node.flows()).toEqual([]);
+      });
+
+      it("of the end that did not open it: what is denied leaves no packet of its batch without a record", () => {
+        expect(server(SYN, NEW)).toBe("delivered");
+        // An error about the connection is judged, and denied, between two segments of it.
+        const [us, them] = [hostOf(A, family), hostOf(B, family)];
+        const [src, dst] = way === "out" ? [us, them] : [them, us];
+        const error = (family === 4 ? ipv4 : ipv6)({
+          src,
+          dst,
+          protocol: family === 4 ? ICMP : ICMPV6,
+          payload: echo(segmentOf(false, ACK, NEW + 1, 9001), { type: family === 4 ? 3 : 1 }),
+        });
+        const batch = [
+          segmentOf(true, SYN | ACK, 9000, NEW + 1),
+          error,
+          segmentOf(true, ACK | 1, 9001, NEW + 1),
+        ];
+        const denied = way === "out" ? "denied-ingress" : "denied-egress";
+        const verdicts = way === "out" ? node.allOut(batch) : node.allIn(batch);
+        expect(verdicts).toEqual(["delivered", denied, "delivered"]);
+        expectSoundFlows(node.host.core);
+        expect(server(ACK, NEW + 1, 9001)).toBe(`answered ${denied}`);
+        expect(node.flows()).toEqual([]);
+        expectSoundFlows(node.host.core);
       });
 
       it("of the end that did not open it opens it where that end may", () => {

@@ -232,12 +232,14 @@ export class SlowConnection {
     return ends.length === 0 ? undefined : ends.reduce((a, b) => (distance(b, a) > 0 ? b : a));
   }
 
-  /** How far the other end lets it send; before the other one said so, just behind its SYN. */
+  /** How far the other end lets it send; before that one acknowledged its SYN, by the window it gave. */
   #limit(end: End): number {
     const limits = this.#by(other(end))
       .filter(({ ack }) => ack !== undefined)
       .map((s) => (s.ack! + this.#windowOf(s)) >>> 0);
-    if (limits.length === 0) return (this.#spoken(end)[0]!.sequence + 1) >>> 0;
+    if (limits.length === 0) {
+      return (this.#spoken(end)[0]!.sequence + 1 + this.#largestWindow(other(end))) >>> 0;
+    }
     return limits.reduce((a, b) => (distance(b, a) > 0 ? b : a));
   }
 
