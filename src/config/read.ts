@@ -5,13 +5,18 @@
 import { resolve } from "node:path";
 import {
   type Address,
-  contains,
   covers,
   type Endpoint,
   formatAddress,
   formatEndpoint,
   formatMac,
   formatPrefix,
+  isHost,
+  isLinkLocal,
+  isLoopback,
+  LINK_LOCAL,
+  LOOPBACK,
+  NO_HOST,
   overlaps,
   type Prefix,
   parseAddress,
@@ -45,10 +50,6 @@ const HOST_PORT = /^(?:\[(?<ipv6>[^\]]*:[^\]]*)\]|(?<host>[^:]*))(?::(?<port>[^:
 const DEVICE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
 /** Names that are taken: `all` and `default` by sysctl, `lo` by the loopback device. */
 const RESERVED_DEVICES = ["all", "default", "lo"];
-/** "This network", what IPv6 made of IPv4 addresses, and multicast with all above it (RFC 6890). */
-const NO_HOST = ["0.0.0.0/8", "224.0.0.0/3", "::/8", "ff00::/8"].map(parsePrefix);
-const LOOPBACK = ["127.0.0.0/8", "::1/128"].map(parsePrefix);
-const LINK_LOCAL = parsePrefix("fe80::/10");
 
 export const bad = (what: string, remedy: string) => new WeftError("CONFIG", what, remedy);
 
@@ -91,18 +92,13 @@ export function yes(text: string): boolean {
 export function address(text: string): Address {
   if (text.includes("%")) throw linkLocal(text);
   const value = parseAddress(text);
-  if (contains(LINK_LOCAL, value)) throw linkLocal(text);
-  if (isIn(NO_HOST, value) && !isIn(LOOPBACK, value)) {
-    throw bad(
-      `${text} is not an address of a host`,
-      "give a unicast address like 192.0.2.1 or 2001:db8::1",
-    );
-  }
-  return value;
+  if (isLinkLocal(value)) throw linkLocal(text);
+  if (isHost(value) || isLoopback(value)) return value;
+  throw bad(
+    `${text} is not an address of a host`,
+    "give a unicast address like 192.0.2.1 or 2001:db8::1",
+  );
 }
-
-const isIn = (ranges: readonly Prefix[], value: Address): boolean =>
-  ranges.some((range) => contains(range, value));
 
 const linkLocal = (text: string) =>
   bad(
@@ -190,7 +186,7 @@ export function socketPath(text: string): string {
 /** The API has no login, so it stays on this host. */
 export function loopback(text: string): Endpoint {
   const value = parseEndpoint(text);
-  if (isIn(LOOPBACK, value.address)) return value;
+  if (isLoopback(value.address)) return value;
   throw bad(
     `${text} can be reached from other hosts, and the HTTP interface has no login`,
     "use a loopback address, like 127.0.0.1:6784",

@@ -3,6 +3,7 @@
  * the living and the ways to them, and what each tells the others. mesh.ts gets
  * it here, and keeps its sessions.
  */
+import { type Address, parsePrefix } from "../address.js";
 import { Allocator } from "../lease/allocator.js";
 import { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
@@ -46,7 +47,8 @@ export interface MembershipParts extends Omit<MeshParts, "transport"> {
   /** The policy that the disk held at the start. */
   readonly policyFound: PolicyText | undefined;
   whereabouts(): Whereabouts;
-  tunnel(): Tunnel;
+  /** This node's, on the underlay. */
+  address(): Address;
   /** Something happened that is acted on in a moment. */
   soon(): void;
   /** Something changed that can be seen from outside. */
@@ -58,6 +60,8 @@ export interface MembershipParts extends Omit<MeshParts, "transport"> {
 export class Membership {
   readonly #parts: MembershipParts;
   readonly #members: Members;
+  /** What a member's must be like. */
+  readonly #tunnel: () => Tunnel;
   readonly #gossip: Gossip;
   readonly #fence: Fence;
   readonly #leasing: Leasing;
@@ -79,7 +83,11 @@ export class Membership {
     this.#parts = parts;
 
     const notary = parts.notary?.(cluster) ?? new Notary(cluster);
-    const members = new Members(notary, parts.tunnel(), own);
+    this.#tunnel = () => ({
+      vni: options.vni,
+      underlay: { address: parts.address(), networks: networks.map(parsePrefix) },
+    });
+    const members = new Members(notary, this.#tunnel(), own);
     this.#members = members;
     this.#gossip = new Gossip({
       clock,
@@ -341,8 +349,8 @@ export class Membership {
 
   /** This node is elsewhere now. Its neighbours hear that it lives before its sessions stand again. */
   relocated(): void {
-    const { disk, links, tunnel } = this.#parts;
-    this.#members.refit(tunnel());
+    const { disk, links } = this.#parts;
+    this.#members.refit(this.#tunnel());
     disk.safely(() => this.publish());
     for (const { peer } of links.open()) this.#paths?.look(peer.id);
   }

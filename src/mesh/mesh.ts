@@ -22,7 +22,6 @@ import { Neighbourhood } from "./neighbourhood.js";
 import type { MeshOptions, MeshParts } from "./options.js";
 import type { ClusterPolicy } from "./policies.js";
 import { RENEW_EVERY } from "./record.js";
-import type { Tunnel } from "./roll.js";
 import type { PolicyText } from "./sealed-policy.js";
 import type { Session } from "./session.js";
 import { hostPort } from "./transport.js";
@@ -250,7 +249,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
         neighbourhood: this.#neighbourhood,
         policyFound: this.#policyFound,
         whereabouts: () => ({ mesh: this.#meshEndpoint, vtep: this.#options.vtep }),
-        tunnel: () => this.#tunnel,
+        address: () => parseEndpoint(this.#options.vtep).address,
         soon: () => this.#soon(),
         changed: () => this.emit("change"),
         judged: (id, isDead) => {
@@ -305,11 +304,6 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** From now on others reach this node there. */
   #moveTo(vtep: string, port: number): void {
     this.#meshEndpoint = formatEndpoint({ address: parseEndpoint(vtep).address, port });
-  }
-
-  get #tunnel(): Tunnel {
-    const { vni, vtep } = this.#options;
-    return { vni, family: parseEndpoint(vtep).address.family };
   }
 
   #opened(session: Session): void {

@@ -93,7 +93,8 @@ export class News {
   passOn(): void {
     const { own, members, neighbourhood, paths } = this.#parts;
     for (const id of members.takeTouched()) {
-      neighbourhood.set(id, members.get(id));
+      const record = members.get(id);
+      neighbourhood.set(id, record && members.view.mayDial(record) ? record : undefined);
       const member = id === own ? undefined : members.view.members.get(id);
       paths?.follow(id, member);
       this.#log(id, member?.name);

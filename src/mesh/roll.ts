@@ -8,6 +8,7 @@ import { Claims } from "../lease/claims.js";
 import { type Proof, subnetOf } from "../lease/grant.js";
 import { oldest, order, seniority } from "../lease/ring.js";
 import { type NodeRecord, who } from "./record.js";
+import { badEndpoint, type Underlay } from "./underlay.js";
 
 /**
  * Claimants of one subnet that have a place, the first in order. Honest clusters have two or three
@@ -18,8 +19,7 @@ export const MAX_CLAIMANTS = 8;
 /** What all members must have in common to reach each other. */
 export interface Tunnel {
   readonly vni: number;
-  /** Of the underlay. */
-  readonly family: Family;
+  readonly underlay: Underlay;
 }
 
 /** What is read from a roll. */
@@ -30,6 +30,8 @@ export interface View {
   holder(subnet: string): NodeRecord | undefined;
   /** The record of the one node in service that has this name. */
   bearer(name: string): NodeRecord | undefined;
+  /** Whether the endpoints that a record names can be another host's, so that it may be dialled. */
+  mayDial(record: NodeRecord): boolean;
   /** What was held back, and why, in words. */
   problems(): string[];
 }
@@ -45,6 +47,8 @@ export class Roll implements View {
   readonly #members = new Map<string, NodeRecord>();
   /** Records in service that do not fit this node's tunnel. */
   readonly #misfits = new Map<string, NodeRecord>();
+  /** Of each record, why it does not fit, if it does not: worked out once. */
+  #judged = new WeakMap<NodeRecord, string | undefined>();
   readonly #lapsed = new Set<string>();
   #touched = new Set<string>();
 
@@ -74,6 +78,7 @@ export class Roll implements View {
   refit(own: Tunnel, records: readonly NodeRecord[]): void {
     for (const record of records) this.#withdraw(record);
     this.#own = own;
+    this.#judged = new WeakMap();
     for (const record of records) this.#enter(record);
     for (const record of records) this.#note(record.id, this.#counts(record) ? record : undefined);
   }
@@ -88,6 +93,10 @@ export class Roll implements View {
 
   bearer(name: string): NodeRecord | undefined {
     return this.#names.holder(name);
+  }
+
+  mayDial(record: NodeRecord): boolean {
+    return badEndpoint(record, this.#own.underlay) === undefined;
   }
 
   /** Whether a record is among the first claimants of one of its subnets, or would be, were it on the roll. */
@@ -124,7 +133,9 @@ export class Roll implements View {
       ...this.#leftOut(),
       ...[...this.#misfits.values()]
         .filter(({ id }) => !this.#lapsed.has(id))
-        .map((record) => misfit(record, this.#own)),
+        .map(
+          (record) => `${who(record)} at ${record.mesh} ${this.#misfit(record)}: it is left out`,
+        ),
     ];
   }
 
@@ -176,7 +187,7 @@ export class Roll implements View {
 
   #enter(record: NodeRecord): void {
     for (const [claims, key] of this.#claims(record)) claims.add(key, record);
-    if (!record.withdrawn && !fits(record, this.#own)) this.#misfits.set(record.id, record);
+    if (!record.withdrawn && this.#misfit(record)) this.#misfits.set(record.id, record);
   }
 
   #withdraw(record: NodeRecord): void {
@@ -198,7 +209,12 @@ export class Roll implements View {
   }
 
   #serves(record: NodeRecord): boolean {
-    return !record.withdrawn && fits(record, this.#own);
+    return !record.withdrawn && !this.#misfit(record);
+  }
+
+  #misfit(record: NodeRecord): string | undefined {
+    if (!this.#judged.has(record)) this.#judged.set(record, misfit(record, this.#own));
+    return this.#judged.get(record);
   }
 
   /** Subnets stay their owner's whatever it does; a name, an endpoint and a MAC it has while it serves. */
@@ -234,17 +250,15 @@ export class Roll implements View {
 const proofOf = ({ leases }: NodeRecord, subnet: string): Proof =>
   leases.find((proof) => subnetOf(proof) === subnet)!;
 
-const fits = ({ vni, vtep }: NodeRecord, own: Tunnel): boolean =>
-  vni === own.vni && familyOf(vtep) === own.family;
-
 /** Of an endpoint that was read before. */
 const familyOf = (vtep: string): Family => (vtep.startsWith("[") ? 6 : 4);
 
-function misfit(record: NodeRecord, own: Tunnel): string {
-  const { vni, vtep, mesh } = record;
-  const why =
-    vni === own.vni
-      ? `has an IPv${familyOf(vtep)} underlay (${vtep}), this node an IPv${own.family} one`
-      : `uses VNI ${vni}, this node ${own.vni}`;
-  return `${who(record)} at ${mesh} ${why}: it is left out`;
+/** Why a record does not fit, in words. */
+function misfit(record: NodeRecord, { vni, underlay }: Tunnel): string | undefined {
+  const [family, own] = [familyOf(record.vtep), underlay.address.family];
+  if (record.vni !== vni) return `uses VNI ${record.vni}, this node ${vni}`;
+  if (family !== own) {
+    return `has an IPv${family} underlay (${record.vtep}), this node an IPv${own} one`;
+  }
+  return badEndpoint(record, underlay);
 }

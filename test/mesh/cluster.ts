@@ -1,5 +1,5 @@
 /** A cluster on paper: identities, leases, and records, without a mesh. */
-import type { Prefix } from "../../src/address.js";
+import { type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
 import { Allocator, type Ledger } from "../../src/lease/allocator.js";
 import { clusterOf } from "../../src/lease/genesis.js";
@@ -7,12 +7,22 @@ import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { Identity, macOf } from "../../src/mesh/identity.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { type Envelope, type NodeRecord, type Said, seal } from "../../src/mesh/record.js";
+import type { Tunnel } from "../../src/mesh/roll.js";
 
 export const identity = (n: number): Identity => new Identity(n.toString(16).padStart(64, "0"));
 
 export const founder = identity(0xf0);
 export const network = [{ prefix: "10.244.0.0/16", leaseLength: 24 }];
 export const cluster = clusterOf({ network, founder: founder.publicKey });
+
+/** Of a node at 192.0.2.250. */
+export const TUNNEL: Tunnel = {
+  vni: 1,
+  underlay: {
+    address: parseAddress("192.0.2.250"),
+    networks: network.map(({ prefix }) => parsePrefix(prefix)),
+  },
+};
 
 /** A node on paper: its disk, and the allocator that a crash makes anew from it. */
 export class Owner {
@@ -67,12 +77,14 @@ export const proofFor = (to: Identity, n: number): Proof => [
 
 export type Change = Partial<Said> & { readonly version?: number };
 
+const hostOf = (endpoint: string): string => endpoint.slice(0, endpoint.lastIndexOf(":"));
+
 /** A right record of the N-th node, but for what is asked otherwise, as its owner seals it. */
 export function envelopeOf(n: number, { version = 1, ...change }: Change = {}): Envelope {
   const owner = identity(n);
   return seal(owner, cluster, version, {
     name: `h${n}`,
-    mesh: `192.0.2.${n}:6783`,
+    mesh: `${hostOf(change.vtep ?? `192.0.2.${n}:4789`)}:6783`,
     vtep: `192.0.2.${n}:4789`,
     mac: macOf(owner.id),
     vni: 1,

@@ -2,11 +2,10 @@ import { describe, expect, it } from "vitest";
 import { KEEP, Members } from "../../src/mesh/members.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { type Envelope, MAX_TIME, MAX_VERSION } from "../../src/mesh/record.js";
-import { cluster, envelopeOf, identity } from "./cluster.js";
+import { cluster, envelopeOf, identity, TUNNEL } from "./cluster.js";
 
 const NOW = 1_700_000_000_000;
 const YEARS = 10 * 365 * 24 * 3600_000;
-const TUNNEL = { vni: 1, family: 4 } as const;
 const OWN = identity(1).id;
 const id = (n: number): string => identity(n).id;
 

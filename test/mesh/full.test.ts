@@ -4,6 +4,7 @@ import { substituteSignatures } from "../../src/mesh/identity.js";
 import { MAX_RECORDS, Members } from "../../src/mesh/members.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
+import { TUNNEL } from "./cluster.js";
 import { grown, grownIdentity } from "./grown.js";
 import { randomFrom, seed } from "./seed.js";
 
@@ -14,7 +15,7 @@ afterAll(() => substituteSignatures(undefined));
 it("takes news of those it holds, and nobody else until one is gone", () => {
   const { cluster, envelopes } = grown(MAX_RECORDS + 1, randomFrom(seed));
   const newer = grown(1, randomFrom(seed), 2).envelopes[0]!;
-  const members = new Members(new Notary(cluster), { vni: 1, family: 4 }, "");
+  const members = new Members(new Notary(cluster), TUNNEL, "");
   const last = envelopes.at(-1)!;
   for (const envelope of envelopes.slice(0, -1)) {
     expect(members.merge(envelope)).toMatchObject({ version: 1 });

@@ -12,7 +12,7 @@ import type { SimNode } from "../../src/sim/node.js";
 import { Random } from "../../src/sim/random.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { World as SimWorld } from "../../src/sim/world.js";
-import { envelopeOf, cluster as onPaper, recordOf } from "./cluster.js";
+import { envelopeOf, cluster as onPaper, recordOf, TUNNEL } from "./cluster.js";
 import { HandClock } from "./hand-clock.js";
 import { host, PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
@@ -416,7 +416,7 @@ describe("a process that stood still when a verdict was due", () => {
 
   function doubting() {
     const clock = new HandClock();
-    const members = new Members(new Notary(onPaper), { vni: 1, family: 4 }, recordOf(1).id);
+    const members = new Members(new Notary(onPaper), TUNNEL, recordOf(1).id);
     members.merge(envelopeOf(2));
     const verdicts: boolean[] = [];
     const liveness = new Liveness({

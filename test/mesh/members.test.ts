@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { parseAddress } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { nodeId } from "../../src/mesh/identity.js";
@@ -7,11 +8,15 @@ import { Members } from "../../src/mesh/members.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { type Envelope, LEASE_TTL, type NodeRecord } from "../../src/mesh/record.js";
 import { MAX_CLAIMANTS, type Tunnel } from "../../src/mesh/roll.js";
-import { cluster, envelopeOf, founder, identity, proofFor, recordOf } from "./cluster.js";
+import { cluster, envelopeOf, founder, identity, proofFor, recordOf, TUNNEL } from "./cluster.js";
 import { seed } from "./seed.js";
 import { type SlowView, slowView } from "./slow-members.js";
 
-const OWN = { vni: 1, family: 4 } as const;
+const OWN = TUNNEL;
+const OVER_IPV6: Tunnel = {
+  ...TUNNEL,
+  underlay: { ...TUNNEL.underlay, address: parseAddress("2001:db8::fa") },
+};
 /** Of a node without a record. */
 const NOBODY = identity(99).id;
 
@@ -83,6 +88,8 @@ describe("the members kept record by record", () => {
         envelopeOf(n, { version, withdrawn: true }),
         envelopeOf(n, { version, vni: 2 }),
         envelopeOf(n, { version, vtep: `[2001:db8::${n}]:4789` }),
+        envelopeOf(n, { version, vtep: "127.0.0.1:53" }),
+        envelopeOf(n, { version, mesh: "192.0.2.99:22" }),
         envelopeOf(n, { version, leases: [[regrant(n, other, 40 + n)]] }),
         envelopeOf(n, { version, leases: [proofFor(identity(n), n), [regrant(n, other, 1, 1)]] }),
         { ...envelopeOf(n, { version }), version: version + 1 },
@@ -154,14 +161,7 @@ describe("the members kept record by record", () => {
       {
         weight: 1,
         arbitrary: fc.record({
-          refit: fc.constantFrom(
-            OWN,
-            { vni: 2, family: 4 } as const,
-            {
-              vni: 1,
-              family: 6,
-            } as const,
-          ),
+          refit: fc.constantFrom(OWN, { ...TUNNEL, vni: 2 }, OVER_IPV6),
         }),
       },
     );
@@ -371,19 +371,60 @@ describe("the members made of the records", () => {
 
   it("leave out an underlay of the other family, and say so, whichever is this node's", () => {
     const members = merged([envelopeOf(2), envelopeOf(3, { vtep: "[2001:db8::3]:4789" })]);
-    const seen = ([4, 6] as const).map((family) => {
-      members.refit({ vni: 1, family });
+    const seen = [OWN, OVER_IPV6].map((own) => {
+      members.refit(own);
       return [[...members.view.members.keys()], members.view.problems()];
     });
     expect(seen.map(([ids]) => ids)).toEqual([[identity(2).id], [identity(3).id]]);
     expect(seen.map(([, problems]) => problems)).toEqual([
       [
-        `h3 (${identity(3).id}) at 192.0.2.3:6783 has an IPv6 underlay ([2001:db8::3]:4789), this node an IPv4 one: it is left out`,
+        `h3 (${identity(3).id}) at [2001:db8::3]:6783 has an IPv6 underlay ([2001:db8::3]:4789), this node an IPv4 one: it is left out`,
       ],
       [
         `h2 (${identity(2).id}) at 192.0.2.2:6783 has an IPv4 underlay (192.0.2.2:4789), this node an IPv6 one: it is left out`,
       ],
     ]);
+  });
+
+  it.each([
+    ["127.0.0.1:53", "which is no other host's"],
+    ["0.0.0.0:4789", "which is no other host's"],
+    ["224.0.0.1:4789", "which is no other host's"],
+    ["255.255.255.255:4789", "which is no other host's"],
+    ["240.0.0.1:4789", "which is no other host's"],
+    ["10.244.9.1:4789", "inside the overlay"],
+    ["[::1]:4789", "which is no other host's"],
+    ["[::]:4789", "which is no other host's"],
+    ["[ff02::1]:4789", "which is no other host's"],
+    ["[fe80::1]:4789", "which is no other host's"],
+    ["[::ffff:c000:203]:4789", "which is no other host's"],
+  ])("leave out one that says it is at %s, do not dial it, and say so", (vtep, why) => {
+    const members = merged([envelopeOf(2), envelopeOf(3, { vtep })]);
+    if (vtep.startsWith("[")) members.refit(OVER_IPV6);
+    expect(members.view.members.has(identity(3).id)).toBe(false);
+    expect(members.view.problems().filter((problem) => problem.startsWith("h3"))).toEqual([
+      expect.stringContaining(`says it is at ${vtep}, ${why}: it is left out`),
+    ]);
+    expect(members.view.mayDial(recordOf(3, { vtep }))).toBe(false);
+    expect(members.view.mayDial(recordOf(2))).toBe(true);
+  });
+
+  it("leave out one whose mesh is elsewhere than its VTEP, and do not dial it", () => {
+    const mesh = "127.0.0.1:22";
+    const { view } = merged([envelopeOf(2), envelopeOf(3, { mesh })]);
+    expect([...view.members.keys()]).toEqual([identity(2).id]);
+    expect(view.problems().join()).toMatch(
+      /h3 \(.*\) at 127.0.0.1:22 has its VTEP at 192.0.2.3:4789, another address than its mesh: it is left out/,
+    );
+    expect(view.mayDial(recordOf(3, { mesh }))).toBe(false);
+  });
+
+  it("are on the loopback where this node is, as in the demo without root", () => {
+    const members = merged([envelopeOf(3, { vtep: "127.0.0.1:4790" })]);
+    const underlay = { ...TUNNEL.underlay, address: parseAddress("127.0.0.1") };
+    members.refit({ ...TUNNEL, underlay });
+    expect([...members.view.members.keys()]).toEqual([identity(3).id]);
+    expect(members.view.problems()).toEqual([]);
   });
 
   it("give a subnet that was granted twice to the first, and say so", () => {

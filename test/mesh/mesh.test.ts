@@ -505,7 +505,7 @@ describe("a member that lies", () => {
   const said = (me: Identity, genesis: Genesis, change: Partial<Said>, version = 1) =>
     seal(me, clusterOf(genesis), version, {
       name: "h66",
-      mesh: "192.0.2.66:6783",
+      mesh: change.vtep?.replace(/:\d+$/, ":6783") ?? "192.0.2.66:6783",
       vtep: "192.0.2.66:4789",
       mac: "02:66:66:66:66:66",
       vni: 1,
@@ -524,6 +524,41 @@ describe("a member that lies", () => {
         "10.244.64.0/24",
       );
     }
+  });
+
+  it("about where it is, is not dialled there, is no member, and is named", async () => {
+    const { world, a, b, me, say, connect, genesis, proof } = await liar();
+    const dialled: string[] = [];
+    for (const { transport } of [a, b]) {
+      const dial = transport.dial.bind(transport);
+      transport.dial = (address, done) => {
+        dialled.push(address);
+        return dial(address, done);
+      };
+    }
+    const lies: [mesh: string, vtep: string][] = [
+      ["127.0.0.1:22", "192.0.2.66:4789"],
+      ["127.0.0.1:22", "127.0.0.1:53"],
+      ["224.0.0.1:6783", "224.0.0.1:4789"],
+      ["0.0.0.0:6783", "0.0.0.0:4789"],
+      ["10.244.1.1:6783", "10.244.1.1:4789"],
+    ];
+    for (const [i, [mesh, vtep]] of lies.entries()) {
+      say({
+        type: "records",
+        records: [said(me, genesis, { leases: [proof], mesh, vtep }, 1 + i)],
+      });
+      world.clock.run(1_000);
+      for (const node of [a, b]) {
+        expect(node.mesh.members().map(({ name }) => name)).not.toContain("h66");
+        expect(node.mesh.problems().join()).toMatch(/h66 \(.*\) at .*: it is left out/);
+      }
+    }
+    world.clock.run(60_000);
+    expect(dialled.filter((address) => lies.some(([mesh]) => mesh === address))).toEqual([]);
+    connect();
+    say({ type: "records", records: [said(me, genesis, { leases: [proof] }, 9)] });
+    expect(a.mesh.members().map(({ name }) => name)).toContain("h66");
   });
 
   it("changes nothing but its own", async () => {

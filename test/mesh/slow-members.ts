@@ -12,6 +12,16 @@ export interface SlowView {
   readonly problems: readonly string[];
 }
 
+/** What is wrong with where a record says its owner is, for a node that is not on the loopback. */
+function wrong({ vtep, mesh }: NodeRecord): string | undefined {
+  if (/^(0|127|22[4-9]|2[345]\d)\.|^\[(:|ff|fe[89ab])/.test(vtep)) {
+    return `says it is at ${vtep}, which is no other host's`;
+  }
+  if (vtep.startsWith("10.244.")) return `says it is at ${vtep}, inside the overlay`;
+  const [a, b] = [vtep, mesh].map((endpoint) => endpoint.replace(/:\d+$/, ""));
+  return a === b ? undefined : `has its VTEP at ${vtep}, another address than its mesh`;
+}
+
 /** `lapsed` are ids. */
 export function slowView(
   records: readonly NodeRecord[],
@@ -22,8 +32,10 @@ export function slowView(
     records.flatMap(({ owner, leases }) => leases.map((proof) => ({ holder: owner, proof }))),
   );
   const familyOf = ({ vtep }: NodeRecord) => parseEndpoint(vtep).address.family;
+  const family = own.underlay.address.family;
   const serving = records.filter(
-    (record) => !record.withdrawn && record.vni === own.vni && familyOf(record) === own.family,
+    (record) =>
+      !record.withdrawn && record.vni === own.vni && familyOf(record) === family && !wrong(record),
   );
   const rank = ({ id, leases, owner }: NodeRecord) =>
     [Number(lapsed.has(id)), leases.map(ageOf).sort()[0], owner].join("\n\n");
@@ -48,10 +60,12 @@ export function slowView(
       problems.push(
         `${name} (${id}) at ${mesh} uses VNI ${vni}, this node ${own.vni}: it is left out`,
       );
-    } else if (familyOf(record) !== own.family) {
+    } else if (familyOf(record) !== family) {
       problems.push(
-        `${name} (${id}) at ${mesh} has an IPv${familyOf(record)} underlay (${vtep}), this node an IPv${own.family} one: it is left out`,
+        `${name} (${id}) at ${mesh} has an IPv${familyOf(record)} underlay (${vtep}), this node an IPv${family} one: it is left out`,
       );
+    } else if (wrong(record)) {
+      problems.push(`${name} (${id}) at ${mesh} ${wrong(record)}: it is left out`);
     } else {
       for (const [what, key] of [
         ["name", "name"],

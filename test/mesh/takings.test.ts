@@ -5,7 +5,7 @@ import { Members } from "../../src/mesh/members.js";
 import { Notary } from "../../src/mesh/notary.js";
 import type { NodeRecord } from "../../src/mesh/record.js";
 import { MAX_TAKERS, Takings } from "../../src/mesh/takings.js";
-import { founder, identity, proofFor } from "./cluster.js";
+import { founder, identity, proofFor, TUNNEL } from "./cluster.js";
 import { grown } from "./grown.js";
 import { randomFrom, seed } from "./seed.js";
 
@@ -41,7 +41,7 @@ describe("what givers say they took back", () => {
     });
     fc.assert(
       fc.property(fc.array(saying, { maxLength: 8 }), (said) => {
-        const members = new Members(notary, { vni: 1, family: 4 }, identity(99).id);
+        const members = new Members(notary, TUNNEL, identity(99).id);
         for (const envelope of envelopes) members.merge(envelope);
         const takings = new Takings();
         for (const one of said) {
