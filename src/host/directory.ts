@@ -1,18 +1,39 @@
-import { mkdirSync, rmdirSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, mkdirSync, rmdirSync, statSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 
 /**
- * Makes a directory and those above it, where they are missing.
+ * Makes a directory and those above it, where they are missing. Node's own `recursive` never
+ * returns where none can be made, as below /proc.
  * @returns a function that removes the ones it made, as far as they are empty
  */
 export function makeDirectory(path: string, mode: number): () => void {
-  const first = mkdirSync(path, { recursive: true, mode });
-  return () => {
-    if (first === undefined) return;
+  const missing: string[] = [];
+  for (let at = resolve(path); !existsSync(at); at = dirname(at)) missing.push(at);
+  const made: string[] = [];
+  const remove = () => {
     try {
-      for (let made = path; made.length >= first.length; made = dirname(made)) rmdirSync(made);
+      for (const one of made.splice(0)) rmdirSync(one);
     } catch {
       // Not empty, or gone already: either way it is not ours to remove.
     }
   };
+  try {
+    for (const one of missing.reverse()) if (make(one, mode)) made.unshift(one);
+    if (!statSync(path).isDirectory()) throw new Error(`${path} is not a directory`);
+  } catch (error) {
+    remove();
+    throw error;
+  }
+  return remove;
+}
+
+/** False when somebody else has made it meanwhile. */
+function make(path: string, mode: number): boolean {
+  try {
+    mkdirSync(path, { mode });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST" && existsSync(path)) return false;
+    throw error;
+  }
 }

@@ -1,5 +1,5 @@
 /** The place of the control socket: cleared, or refused because someone is there. */
-import { lstatSync, unlinkSync } from "node:fs";
+import { lstatSync, type Stats, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname } from "node:path";
 import { WeftError } from "../error.js";
@@ -11,7 +11,7 @@ import { whyNotOwn } from "./own.js";
  * @throws WeftError SOCKET when an agent answers on it, or it is no socket
  */
 export async function clearSocket(path: string): Promise<boolean> {
-  const found = lstatSync(path, { throwIfNoEntry: false });
+  const found = look(path);
   if (!found) return false;
   if (!found.isSocket()) {
     throw new WeftError(
@@ -44,6 +44,18 @@ export async function clearSocket(path: string): Promise<boolean> {
   }
   unlinkSync(path);
   return true;
+}
+
+function look(path: string): Stats | undefined {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw new WeftError(
+      "SOCKET",
+      `the control socket cannot be ${path} (${(error as NodeJS.ErrnoException).code})`,
+      "choose another path with --socket, like /run/weft/weft.sock",
+    );
+  }
 }
 
 /** Only ECONNREFUSED says that nobody listens. An agent that is too busy to accept gives EAGAIN. */

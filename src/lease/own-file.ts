@@ -1,16 +1,9 @@
 /** A file of one node alone. A reader sees the old text or the new one, whenever the power goes. */
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { type RegularFile, readRegularFile, whyUnreadable } from "../config/regular-file.js";
 import { WeftError } from "../error.js";
+import { makeDirectory } from "../host/directory.js";
 
 /** Bytes. A state holds what its node gave away, a policy up to 4 MiB. */
 const MAX_FILE = 256 * 1024 * 1024;
@@ -61,7 +54,7 @@ export class OwnFile {
   write(text: string): void {
     const directory = dirname(this.path);
     try {
-      mkdirSync(directory, { recursive: true, mode: 0o700 });
+      makeDirectory(directory, 0o700);
       const next = `${this.path}.new`;
       rmSync(next, { force: true }); // What a crash left may be open to others.
       flushed(openSync(next, "wx", 0o600), (file) => writeFileSync(file, text));

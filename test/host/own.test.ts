@@ -127,6 +127,14 @@ describe("the lock of the state directory", () => {
     expect(cannotTake(join(directory, "state"))).toMatch(/can be written by others/);
   });
 
+  it.each([
+    ["/proc/weft/state", /cannot be used: ENOENT/],
+    ["/etc/passwd", /cannot be used: \/etc\/passwd is not a directory/],
+    ["/etc/passwd/state", /cannot be used: ENOTDIR/],
+  ])("is refused where there can be no directory: %s", (path, why) => {
+    expect(cannotTake(path)).toMatch(why);
+  });
+
   it("may be reached by a link of the operator's", () => {
     const [real, link] = [folder(), join(folder(), "state")];
     symlinkSync(real, link);
@@ -232,6 +240,13 @@ describe("the control socket", () => {
     expect(await start(join(folder(0o1777), "weft.sock"))).toBe("it started");
     const directory = join(folder(), "run");
     expect(await start(join(directory, "weft.sock"))).toBe("it started");
+  });
+
+  it.each([
+    ["/etc/passwd/weft.sock", /cannot be \/etc\/passwd\/weft\.sock \(ENOTDIR\)/],
+    ["/proc/weft/weft.sock", /the directory \/proc\/weft cannot be opened: ENOENT/],
+  ])("is refused where it cannot be: %s", async (path, why) => {
+    expect(await start(path)).toMatch(why);
   });
 
   it("does not take the place of a link, whatever that points to", async () => {
