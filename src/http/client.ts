@@ -5,6 +5,8 @@ import type { Reading } from "./api.js";
 import type { ApplyOptions, Explained, FlowRow, PolicyReport, PolicyView, View } from "./view.js";
 
 const TIMEOUT_MS = 5_000;
+/** A policy is read and compiled, after another that is being compiled, each within a minute. */
+const POLICY_TIMEOUT_MS = 300_000;
 /** Some hundred thousand routes. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
@@ -40,7 +42,8 @@ export async function applyPolicy(
   text: string,
   { dryRun, anew }: ApplyOptions,
 ): Promise<PolicyReport> {
-  return control(socketPath, "POST", `/v1/policy?dry-run=${dryRun}&anew=${anew}`, text);
+  const path = `/v1/policy?dry-run=${dryRun}&anew=${anew}`;
+  return control(socketPath, "POST", path, text, POLICY_TIMEOUT_MS);
 }
 
 export const getPolicy = (socketPath: string): Promise<PolicyView | null> =>
@@ -67,8 +70,9 @@ async function control<T>(
   method: "GET" | "POST",
   path: string,
   sent?: string,
+  withinMs?: number,
 ): Promise<T> {
-  const { status, body } = await call(socketPath, method, path, sent);
+  const { status, body } = await call(socketPath, method, path, sent, withinMs);
   if (status !== 200) throw refusal(socketPath, status, body);
   const answer = parsed(body);
   if (answer === undefined) throw notAnAgent(socketPath, status);
@@ -94,6 +98,7 @@ function call(
   method: "GET" | "POST",
   path: string,
   sent = "",
+  withinMs = TIMEOUT_MS,
 ): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const headers = { host: "localhost" };
@@ -103,8 +108,8 @@ function call(
       reject(noAgent(socketPath, error));
     };
     const deadline = setTimeout(
-      () => fail(new Error(`no answer within ${TIMEOUT_MS / 1000} seconds`)),
-      TIMEOUT_MS,
+      () => fail(new Error(`no answer within ${withinMs / 1000} seconds`)),
+      withinMs,
     );
     call.once("close", () => clearTimeout(deadline)).on("error", fail);
     call.once("response", (response) => {

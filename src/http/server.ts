@@ -17,7 +17,7 @@ import type { Control } from "./view.js";
 /** Of each listener. The oldest gives way, unless it is a capture, of which there is one. */
 export const MAX_CONNECTIONS = 64;
 const MAX_HEADER_BYTES = 8 * 1024;
-/** All in milliseconds: until a request is read whole, how often that is looked at, and for how long an answer waits for its reader. */
+/** All in milliseconds: until a request is read whole, how often that is looked at, and for how long a connection or an answer that was made waits for the other end. */
 const REQUEST_WITHIN = 5_000;
 const CHECK_EVERY = 1_000;
 const IDLE = 10_000;
@@ -123,10 +123,13 @@ export class ControlServer {
       return this.#bodies.read(request, most);
     };
     const site = headers["sec-fetch-site"]?.toString();
+    // To compile a policy may take a minute.
+    socket.setTimeout(0);
     const answered =
       trusted || this.#loopback.spend(1)
         ? await this.#answer({ method, url, host, origin, site, trusted, body })
         : refuse(429, `more than ${LOOPBACK_RATE.rate} requests a second`);
+    socket.setTimeout(IDLE);
     response.writeHead(answered.status, {
       "content-type": answered.type,
       "cache-control": "no-store",

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { MAX_DOCUMENT } from "../../src/policy/document.js";
@@ -25,6 +26,7 @@ const YAML = `policies:
     ingress:
       - { action: allow, protocol: tcp, ports: [80] }
 `;
+const REPORT = { version: 4, rules: { egress: 0, ingress: 2 }, absent: [] };
 const nobody = () => join(folder(), "weft.sock");
 
 describe("weft policy apply", () => {
@@ -51,6 +53,13 @@ describe("weft policy apply", () => {
     const argv = ["policy", "apply", file("policy.yaml", YAML), "--anew"];
     const { stdout } = await weft([...argv, "--socket", await serve()]);
     expect(stdout).toMatch(/^version 1 is the cluster's policy/);
+  });
+
+  it("waits as long as it takes to compile", { timeout: 60_000 }, async () => {
+    const applyPolicy = () => sleep(12_000, REPORT);
+    const slow = { ...view(), applyPolicy };
+    const argv = ["policy", "apply", file("policy.yaml", YAML), "--socket", await serve(slow)];
+    expect(await weft(argv)).toMatchObject({ code: 0, stderr: "" });
   });
 
   it("names file, line and path of a mistake, without an agent", async () => {
