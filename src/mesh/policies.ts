@@ -7,6 +7,7 @@ import type { Cluster } from "../lease/genesis.js";
 import type { Proof } from "../lease/grant.js";
 import type { Store } from "../lease/store.js";
 import type { Done, PolicyFacts, PolicyReader } from "../policy/engine.js";
+import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
 import { type Clock, every, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
@@ -40,6 +41,9 @@ export const SERVED_POLICY = {
   /** Seals that are verified. */
   seals: { burst: 16, rate: 0.2 },
 };
+
+/** Texts that are asked for, from whomever: each that is taken is written to disk, compiled and told to all. */
+export const ASKED_POLICY = { burst: 8, rate: 0.5 };
 
 export type PolicyMessage = MessageOf<
   "policy-heard" | "policy-none" | "policy-ask" | "policy-part"
@@ -92,6 +96,9 @@ export class Policies {
   #refused: ReadonlySet<string> = new Set();
   #fetch: Fetch | undefined;
   #encoded: { readonly policy: ClusterPolicy; readonly bytes: Buffer } | undefined;
+  readonly #texts: Budget;
+  /** Until a text may be asked for again. */
+  #pause: (() => void) | undefined;
   readonly #none: NoPolicy;
   #cancel = () => {};
 
@@ -112,6 +119,7 @@ export class Policies {
       parts: new Budgets(clock, SERVED_POLICY.parts),
       seals: new Budgets(clock, SERVED_POLICY.seals),
     };
+    this.#texts = new Budget(clock, ASKED_POLICY.burst, ASKED_POLICY.rate);
     this.#none = new NoPolicy({
       ...parts,
       isTold: () => this.#awaited.size > 0 || this.#reading !== undefined || this.#isLost,
@@ -136,6 +144,7 @@ export class Policies {
     this.#isStopped = true;
     this.#cancel();
     this.#none.stop();
+    this.#pause?.();
     this.#fetch?.cancel();
   }
 
@@ -268,7 +277,14 @@ export class Policies {
         this.#told.delete(session);
       } else if (isNewer(seal, best?.[1])) best = [session, seal];
     }
-    if (best) this.#ask(...best, []);
+    if (!best) return;
+    if (this.#texts.spend(1)) this.#ask(...best, []);
+    else this.#pause ??= this.#parts.clock.after(1_000 / ASKED_POLICY.rate, () => this.#goOn());
+  }
+
+  #goOn(): void {
+    this.#pause = undefined;
+    this.#next();
   }
 
   #ask(session: Session, seal: Seal, parts: Buffer[]): void {

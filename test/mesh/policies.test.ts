@@ -4,7 +4,7 @@ import { WeftError } from "../../src/error.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { Identity } from "../../src/mesh/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { PART_WITHIN, SERVED_POLICY, TELL_EVERY } from "../../src/mesh/policies.js";
+import { ASKED_POLICY, PART_WITHIN, SERVED_POLICY, TELL_EVERY } from "../../src/mesh/policies.js";
 import {
   MAX_POLICY_BYTES,
   MAX_POLICY_VERSION,
@@ -290,6 +290,28 @@ describe("a peer that", () => {
     const given = stranger.count(/"type":"policy-part"/g);
     expect(given).toBeGreaterThanOrEqual(burst);
     expect(given).toBeLessThanOrEqual(burst + 21 * rate);
+  });
+
+  it("has many identities, each with newer policies, has some of them taken, and the last", async () => {
+    const { world, sealed, names } = await withLiar();
+    const strangers = [70, 71, 72].map((n) => new Stranger(world, n));
+    for (const stranger of strangers) stranger.connect();
+    const began = world.clock.now();
+    for (let version = 2; version < 50; version++) {
+      const stranger = strangers[version % strangers.length]!;
+      const [seal, text] = [sealed(version, policy(`v${version}`)), policy(`v${version}`)];
+      stranger.say({ type: "policy-heard", seal });
+      world.clock.run(20);
+      stranger.giveAll(seal, text);
+    }
+    const seconds = (world.clock.now() - began) / 1_000;
+    const asked = strangers.reduce((sum, one) => sum + one.count(/"type":"policy-ask"/g), 0);
+    expect(asked).toBeGreaterThanOrEqual(ASKED_POLICY.burst);
+    expect(asked).toBeLessThanOrEqual(ASKED_POLICY.burst + 1 + seconds * ASKED_POLICY.rate);
+    world.clock.run(1_000 / ASKED_POLICY.rate);
+    strangers[49 % strangers.length]!.giveAll(sealed(49, policy("v49")), policy("v49"));
+    world.clock.run(1_000);
+    expect(names()).toEqual(["v49", "v49", "v49"]);
   });
 
   it("sends parts that nobody asked for changes nothing", async () => {
