@@ -52,7 +52,9 @@ export class StateLock {
       throw new WeftError(
         "STATE",
         `the state directory ${this.directory} cannot be used: ${(error as Error).message}`,
-        "name a directory with --state that this user, and no other, can write to",
+        (error as NodeJS.ErrnoException).code === "ENOSPC"
+          ? "make room on the disk, or choose another --state directory"
+          : "name a directory with --state that this user, and no other, can write to",
       );
     }
   }

@@ -53,14 +53,16 @@ export class OwnFile {
   /** When this returns, the text survives a power cut. */
   write(text: string): void {
     const directory = dirname(this.path);
+    const next = `${this.path}.new`;
     try {
       makeDirectory(directory, 0o700);
-      const next = `${this.path}.new`;
       rmSync(next, { force: true }); // What a crash left may be open to others.
       flushed(openSync(next, "wx", 0o600), (file) => writeFileSync(file, text));
       renameSync(next, this.path);
       flushed(openSync(directory, "r"));
     } catch (error) {
+      // What it holds of a full disk is room for the next try.
+      if (codeOf(error) === "ENOSPC") rmSync(next, { force: true });
       throw new WeftError(
         "STATE_WRITE",
         `the ${this.what} ${this.path} cannot be written (${codeOf(error)})`,

@@ -19,6 +19,7 @@ import {
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { StateLock } from "../../src/host/lock.js";
 import { whyNotOwn } from "../../src/host/own.js";
@@ -220,6 +221,32 @@ describe("the state file", () => {
     chownSync(join(directory, STATE_FILE), SOMEBODY, SOMEBODY);
     expect(() => new FileStore(directory).load()).toThrow(/belongs to user 12345/);
   });
+});
+
+it.runIf(isRoot)("a full disk is named as such, and nothing half written stays on it", () => {
+  const directory = folder();
+  const dist = fileURLToPath(new URL("../../dist/", import.meta.url));
+  const steps = `
+    const { OwnFile } = await import("${dist}lease/own-file.js");
+    const { StateLock } = await import("${dist}host/lock.js");
+    const { readdirSync, writeFileSync } = await import("node:fs");
+    const tell = (step) => {
+      try { step(); } catch ({ message, remedy }) { console.log(message + ": " + remedy); }
+    };
+    tell(() => new OwnFile("${directory}/file", "file").write("x".repeat(1e6)));
+    console.log(readdirSync("${directory}").length);
+    try { writeFileSync("${directory}/junk", Buffer.alloc(1e6)); } catch {}
+    tell(() => new StateLock("${directory}").take());`;
+  const mount = `mount -t tmpfs -o size=8k,mode=700 none ${directory} && exec "$@"`;
+  const node = [process.execPath, "--input-type=module", "-e", steps];
+  const said = execFileSync("unshare", ["-m", "sh", "-c", mount, "sh", ...node], {
+    encoding: "utf8",
+  });
+  expect(said.trim().split("\n")).toEqual([
+    expect.stringMatching(/file cannot be written \(ENOSPC\): make room on the disk/),
+    "0",
+    expect.stringMatching(/cannot be used: ENOSPC.*: make room on the disk/),
+  ]);
 });
 
 describe("the control socket", () => {
