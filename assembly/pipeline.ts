@@ -53,7 +53,7 @@ import { policeIn, policeOut } from "./stages/police";
 import { relay } from "./stages/relay";
 import { route } from "./stages/route";
 import { follow, meet, refuse, track, trackRelayed } from "./stages/track";
-import { deliverWhole, isWhole } from "./stages/whole";
+import { admitWhole, deliverWhole, isWhole } from "./stages/whole";
 import { recall } from "./tables/flow";
 import { THIS_NODE } from "./tables/peer";
 import { lookupDestinations, lookupSources } from "./tables/route";
@@ -137,7 +137,8 @@ function toWire(p: Packet): i32 {
   if (r) return r;
   clamp(p);
   step(CLAMP, p, 0);
-  return step(ENCAP, p, encap(p));
+  encap(p);
+  return step(ENCAP, p, 0);
 }
 
 // ---------------------------------------------------------------- inbound
@@ -215,7 +216,7 @@ function fromWire(p: Packet): i32 {
 }
 
 function fromPeer(p: Packet): i32 {
-  const r = step(ADMIT, p, admit(p));
+  const r = step(ADMIT, p, p.segmentSize ? admitWhole(p) : admit(p));
   if (r) return r;
   return p.owner == THIS_NODE ? toDevice(p) : toNextPeer(p);
 }
@@ -236,7 +237,8 @@ function toNextPeer(p: Packet): i32 {
   trackRelayed(p);
   const r = step(RELAY, p, relay(p));
   if (r) return step(ANSWER, p, answer(p, r));
-  return step(ENCAP, p, encap(p));
+  encap(p);
+  return step(ENCAP, p, 0);
 }
 
 function clearLists(): void {

@@ -1,6 +1,5 @@
-import { ENCAP_SIZE, MAX_PIECES } from "../memory";
+import { ENCAP_SIZE } from "../memory";
 import { Packet } from "../packet";
-import { TOO_BIG } from "../reason";
 import { prependHeaders } from "../tables/flow";
 import { mtuFor } from "../tables/peer";
 import * as ipv4 from "../wire/ipv4";
@@ -8,23 +7,21 @@ import { madeHeader, pushDatagram } from "../wire-list";
 import { segment } from "./segment";
 
 /** Puts the peer's headers before the packet; what is too big for one datagram becomes several. */
-export function encap(p: Packet): i32 {
+export function encap(p: Packet): void {
   if (p.segmentSize) return segment(p);
   if (p.length > mtuFor(p)) return fragment(p);
   const start = prependHeaders(p, p.ip);
   pushDatagram(p, start, p.length + ENCAP_SIZE, start, 0);
-  return 0;
 }
 
 /**
  * RFC 791, 3.2: every fragment but the last carries a multiple of 8 bytes. Each
  * gets a made header of its own; its data is a slice of the packet where it lies.
  */
-function fragment(p: Packet): i32 {
+function fragment(p: Packet): void {
   const header = p.transport;
   const data = p.length - header;
   const step = (mtuFor(p) - header) & ~7;
-  if ((data + step - 1) / step > MAX_PIECES) return TOO_BIG;
 
   const firstOffset = p.fragment & ipv4.OFFSET_MASK;
   const moreAfterThis = p.fragment & ipv4.MORE_FRAGMENTS;
@@ -45,5 +42,4 @@ function fragment(p: Packet): i32 {
     const start = prependHeaders(p, ip);
     pushDatagram(p, start, ENCAP_SIZE + header, p.ip + header + at, size);
   }
-  return 0;
 }

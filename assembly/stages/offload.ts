@@ -1,4 +1,4 @@
-import { VIRTIO_SIZE } from "../memory";
+import { MAX_PIECES, VIRTIO_SIZE } from "../memory";
 import { Packet } from "../packet";
 import { BAD_OFFLOAD } from "../reason";
 import { checksumOffset } from "../transport";
@@ -6,6 +6,7 @@ import { sum, transportChecksum } from "../wire/checksum";
 import { TCP, UDP } from "../wire/protocol";
 import * as virtio from "../wire/virtio";
 import { isFragment } from "./parse";
+import { canBeCut } from "./segment";
 
 /** Checks what the kernel left to its device, and does it: the checksum, unless `segment` will. */
 export function offload(p: Packet): i32 {
@@ -23,16 +24,20 @@ export function offload(p: Packet): i32 {
 /** The checksum is made for each segment anew, whatever the header says of it. */
 function checkGso(p: Packet, header: usize): i32 {
   p.segmentSize = virtio.gsoSize(header);
-  if (p.segmentSize == 0 || isFragment(p)) return BAD_OFFLOAD;
+  if (p.segmentSize == 0 || isFragment(p) || !isOfItsType(p, header)) return BAD_OFFLOAD;
+  return canBeCut(p, MAX_PIECES) ? 0 : BAD_OFFLOAD;
+}
+
+function isOfItsType(p: Packet, header: usize): bool {
   switch (virtio.gsoType(header)) {
     case virtio.GSO_TCPV4:
-      return p.family == 4 && p.protocol == TCP ? 0 : BAD_OFFLOAD;
+      return p.family == 4 && p.protocol == TCP;
     case virtio.GSO_TCPV6:
-      return p.family == 6 && p.protocol == TCP ? 0 : BAD_OFFLOAD;
+      return p.family == 6 && p.protocol == TCP;
     case virtio.GSO_UDP_L4:
-      return p.protocol == UDP ? 0 : BAD_OFFLOAD;
+      return p.protocol == UDP;
     default:
-      return BAD_OFFLOAD;
+      return false;
   }
 }
 

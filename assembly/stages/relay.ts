@@ -6,7 +6,6 @@ import { TCP, UDP } from "../wire/protocol";
 import { completeChecksum } from "./offload";
 import { isFragment } from "./parse";
 import { route } from "./route";
-import { checkWhole } from "./whole";
 
 /**
  * Turns a packet from the wire towards the peer whose its destination is, as a
@@ -19,10 +18,6 @@ export function relay(p: Packet): i32 {
   // What is remembered of its flow leads here, not there.
   p.flow = 0;
   if (p.peer == p.origin || leadsTo(p.peer, p.sender)) return RELAY_LOOP;
-  if (p.segmentSize) {
-    const r = checkWhole(p);
-    if (r) return r;
-  }
   const r = route(p);
   if (r) return r;
   if (p.segmentSize == 0) finish(p);

@@ -1,6 +1,5 @@
-import { ENCAP_SIZE, MAX_PIECES, WIRE_HEADER_SIZE } from "../memory";
+import { ENCAP_SIZE, WIRE_HEADER_SIZE } from "../memory";
 import { Packet } from "../packet";
-import { BAD_OFFLOAD } from "../reason";
 import { prependHeaders } from "../tables/flow";
 import { checksumOffset, headersOf, pseudoSumOf } from "../transport";
 import { sum, transportChecksum } from "../wire/checksum";
@@ -17,18 +16,20 @@ import { madeHeader, pushDatagram } from "../wire-list";
  * IPv4 identification, TCP's sequence; FIN and PSH go on the last alone, CWR on
  * the first (RFC 3168, 6.1.2).
  */
-export function segment(p: Packet): i32 {
+export function segment(p: Packet): void {
   const headers = headersOf(p);
   const count = segmentsOf(p);
-  if (count > MAX_PIECES || ENCAP_SIZE + headers > WIRE_HEADER_SIZE) return BAD_OFFLOAD;
-
   for (let i: u32 = 0; i < count; i++) {
     const ip = madeHeader() + ENCAP_SIZE;
     const size = makeHeaders(p, ip, i);
     const start = prependHeaders(p, ip);
     pushDatagram(p, start, ENCAP_SIZE + headers, p.ip + headers + i * p.segmentSize, size);
   }
-  return 0;
+}
+
+/** Is it at most so many packets, whose headers have room where they are made? */
+export function canBeCut(p: Packet, most: u32): bool {
+  return segmentsOf(p) <= most && ENCAP_SIZE + headersOf(p) <= WIRE_HEADER_SIZE;
 }
 
 /** How many packets it is in one. */

@@ -6,7 +6,6 @@ import {
   OFFLOADS,
   SEGMENT_COUNT,
   VIRTIO_SIZE,
-  WIRE_HEADER_SIZE,
 } from "../memory";
 import { Packet } from "../packet";
 import { BAD_CHECKSUM, BAD_HEADER } from "../reason";
@@ -18,9 +17,10 @@ import { UDP } from "../wire/protocol";
 import * as udp from "../wire/udp";
 import * as virtio from "../wire/virtio";
 import { madeHeader } from "../wire-list";
+import { admit } from "./admit";
 import { closeAll } from "./coalesce";
 import { isFragment } from "./parse";
-import { makeHeaders, segmentsOf } from "./segment";
+import { canBeCut, makeHeaders, segmentsOf } from "./segment";
 
 /**
  * Is this message not a train, but one datagram around a UDP super-packet? A
@@ -41,17 +41,20 @@ export function isWhole(ip: usize, length: u32): bool {
   }
 }
 
-/** Is it what it is taken for, and sound? Whoever cuts it makes new checksums. */
-export function checkWhole(p: Packet): i32 {
-  if (p.protocol != UDP || isFragment(p) || segmentsOf(p) > MAX_GATHERED) return BAD_HEADER;
+/**
+ * Lets in such a packet only if it is what it is taken for, and sound: whoever cuts it makes
+ * new checksums. Later stages count it, so none of them refuses it for its shape any more.
+ */
+export function admitWhole(p: Packet): i32 {
+  const r = admit(p);
+  if (r) return r;
+  if (p.protocol != UDP || isFragment(p) || !canBeCut(p, MAX_GATHERED)) return BAD_HEADER;
   if (udp.udpLength(p.ip + p.transport) != p.length - p.transport) return BAD_HEADER;
   return isVerified(p) ? 0 : BAD_CHECKSUM;
 }
 
 /** Hands such a packet to the device: as it is, or cut where the device takes no UDP super-packets. */
 export function deliverWhole(p: Packet): i32 {
-  const r = checkWhole(p);
-  if (r) return r;
   // No later datagram of its stream may join what was written before it.
   closeAll();
   return load<u32>(OFFLOADS) & CAN_JOIN_UDP ? writeWhole(p) : writeCut(p);
@@ -72,7 +75,6 @@ function writeWhole(p: Packet): i32 {
 function writeCut(p: Packet): i32 {
   const headers = headersOf(p);
   const count = segmentsOf(p);
-  if (ENCAP_SIZE + headers > WIRE_HEADER_SIZE) return BAD_HEADER;
   for (let i: u32 = 0; i < count; i++) {
     const ip = madeHeader() + ENCAP_SIZE;
     store<u32>(SEGMENT_COUNT, load<u32>(SEGMENT_COUNT) + 1);

@@ -537,7 +537,8 @@ function leastIn(set: u32, account: u32, isPoliced: bool): Flow {
  * How soon the flow gives way to a newcomer on this account. What no policy decided about loses
  * nothing but its place; a newcomer without policy takes no other. A policed connection gives way
  * on its own account while it is half-open, or an exchange of datagrams; on that of another only
- * to one that holds less, and no established one to a party that floods.
+ * to one that holds less, or when it was a question and its answer, and no answered one to a
+ * party that floods.
  */
 function rankOf(flow: Flow, account: u32, isPoliced: bool): u32 {
   if (isPointedAt(flow)) return NEVER;
@@ -546,16 +547,24 @@ function rankOf(flow: Flow, account: u32, isPoliced: bool): u32 {
   if (!isPoliced) return NEVER;
   const holder: u32 = flow.account;
   if (isHalfOpen(flow.state)) return holdsHalfOpen(holder, account) ? NEVER : HALF_OPEN;
-  const rank = flow.state <= OTHER_REPLIED ? EXCHANGE : CONNECTION;
-  if (holder == account) return rank == EXCHANGE ? rank : NEVER;
+  const isOwn = holder == account;
+  const isExchange = flow.state <= OTHER_REPLIED;
+  if (isExchange && isAnsweredOnce(flow) && (isOwn || !isFlooding(account))) return HALF_OPEN;
+  if (isOwn) return isExchange ? EXCHANGE : NEVER;
   if (isFlooding(account) || !isHeavy(holder, account)) return NEVER;
-  return outweighs(holder, account, 2) ? rank : NEVER;
+  if (!outweighs(holder, account, 2)) return NEVER;
+  return isExchange ? EXCHANGE : CONNECTION;
 }
 
 /** Do half-open connections of the one account stay where they are before a newcomer of the other? */
 function holdsHalfOpen(holder: u32, account: u32): bool {
   if (holder == account || isFlooding(holder)) return false;
   return isFlooding(account) || !outweighs(holder, account, 1);
+}
+
+/** One packet each way: a question and its answer, after which most say nothing more. */
+function isAnsweredOnce(flow: Flow): bool {
+  return flow.packets + flow.twin.packets <= 2;
 }
 
 function quietFor(flow: Flow): u32 {

@@ -25,7 +25,7 @@ import {
   vxlan,
 } from "../packets.js";
 import { decideSlowly, type Header } from "./acl-core.js";
-import { A, B, C, Host, hostOf, MTU, read } from "./host.js";
+import { A, B, C, GSO, Host, hostOf, MTU, read } from "./host.js";
 
 const SCTP = 132;
 const rnd = random(seedOfRun("police"));
@@ -275,6 +275,31 @@ describe("a rule counts what it let pass or refused, and what ends for another r
     setRules(inOrder(sees, allows));
     expect(out(bytes).verdict).toMatch(reason);
     expect(counts()[0]).toBe(0);
+  });
+
+  it.each([
+    ["bad-checksum", 1200, false],
+    ["bad-header", 10, true],
+  ] as const)("of a UDP super-packet in one datagram: %s", async (reason, size, isSound) => {
+    await setUp();
+    setRules([], inOrder(sees, allows));
+    const [src, dst] = [hostOf(B), hostOf(A)];
+    const bytes = vxlan(
+      ipv4({ src, dst, protocol: UDP, payload: udp(src, dst, new Uint8Array(5000)) }),
+    );
+    if (!isSound) bytes[bytes.length - 1]! ^= 1;
+    expect(host.receive([{ from: B.endpoint, bytes, size }]).verdicts).toEqual([reason]);
+    expect(counts()).toEqual([0, 0]);
+    expect(countFlows(host.core)).toEqual({});
+  });
+
+  it("of a super-packet of more segments than one can be", async () => {
+    await setUp();
+    const [src, dst] = [hostOf(A), hostOf(B)];
+    const whole = ipv4({ src, dst, protocol: UDP, payload: udp(src, dst, new Uint8Array(2000)) });
+    const { verdicts } = host.send([read(whole, { gsoType: GSO.UDP_L4, gsoSize: 1 })]);
+    expect(verdicts).toEqual(["bad-offload"]);
+    expect(counts()).toEqual([0, 0]);
   });
 
   it("of one that finds no place", async () => {
