@@ -110,6 +110,28 @@ describe("the policy engine", () => {
   });
 });
 
+describe("the time that a policy may take", () => {
+  const inTime = (ms: number) => {
+    thread = new PolicyThread({ ...layout }, { ms }) as typeof thread;
+    return thread;
+  };
+
+  it("has an end", { timeout: 60_000 }, async () => {
+    await expect(compile(inTime(300), nested(16_000))).rejects.toThrow(
+      "the policy was given up: it took longer than 0.3 s",
+    );
+  });
+
+  it("begins again when the process was suspended meanwhile", { timeout: 60_000 }, async () => {
+    const there = inTime(2_000);
+    await compile(there, '{"policies": []}');
+    const made = compile(there, nested(100));
+    const end = performance.now() + 4_000;
+    while (performance.now() < end);
+    expect((await made).places().size).toBe(101);
+  });
+});
+
 describe("an image", () => {
   const OWN = { vni: 1, mac: parseMac(A.mac), mtu: MTU, leases: own };
   const deny = (port: number) =>
