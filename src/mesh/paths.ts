@@ -441,7 +441,7 @@ export class Paths {
     origin.heardAt = this.#now;
     if (probe.carried === 0) this.#cameStraight(origin, from);
     else this.#proved(origin, origin.senders.carried(from, this.#now));
-    const isProved = origin.senders.endpoints.includes(from);
+    const isProved = origin.senders.has(from);
     if (probe.carried < probe.relays.length) {
       if (isProved) this.#carryOn(probe, from);
     } else if (isProved || probe.kind === "direct") this.#reply(probe, from);

@@ -199,7 +199,7 @@ export class Reach {
 
   /** Whether its packets come from this endpoint, as far as is known. */
   knows(endpoint: string): boolean {
-    return endpoint === this.record.vtep || this.senders.endpoints.includes(endpoint);
+    return endpoint === this.record.vtep || this.senders.has(endpoint);
   }
 
   /** The learned ways, that spoken of last first; the one in use before all. */

@@ -45,6 +45,10 @@ export class Senders {
     return this.#proofs.size;
   }
 
+  has(endpoint: string): boolean {
+    return this.#proofs.has(endpoint);
+  }
+
   /** Whether the member itself answered there. */
   hasAnswered(endpoint: string): boolean {
     return this.#proofs.get(endpoint)?.isOwn ?? false;
