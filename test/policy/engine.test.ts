@@ -1,4 +1,7 @@
 /** Policies read and compiled, in place and in a thread, and the images that come of it. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { parseMac, parsePrefix } from "../../src/address.js";
 import { Core } from "../../src/core/instance.js";
@@ -17,6 +20,7 @@ import { Maker } from "./random.js";
 const { PolicyThread } = await import("../../dist/policy/thread.js");
 const { PolicyEngine, promised } = await import("../../dist/policy/engine.js");
 
+const THREAD = new URL("../../dist/policy/thread.js", import.meta.url).href;
 const { layout } = await Core.create();
 const own = A.leases.map(parsePrefix);
 const jobOf = (text: string): Job => ({ text, members: new Map(), own });
@@ -123,14 +127,31 @@ describe("the time that a policy may take", () => {
   });
 
   it("begins again when the process was suspended meanwhile", { timeout: 60_000 }, async () => {
-    const there = inTime(2_000);
-    await compile(there, '{"policies": []}');
-    const made = compile(there, nested(100));
-    const end = performance.now() + 4_000;
-    while (performance.now() < end);
-    expect((await made).places().size).toBe(101);
+    const child = spawn(process.execPath, ["-e", SUSPENDED]);
+    child.stdin.end(JSON.stringify({ layout: { ...layout }, text: nested(16_000) }));
+    await once(child.stdout, "data");
+    child.kill("SIGSTOP");
+    await sleep(6_500);
+    child.kill("SIGCONT");
+    const [said] = await once(child.stdout, "data");
+    child.kill();
+    expect(String(said)).toBe("16001");
   });
 });
+
+/** Compiles within five seconds, and says when it begins and how many places it has. */
+const SUSPENDED = `
+const { layout, text } = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+const own = [{ family: 4, base: 0x0af40100n, length: 24 }];
+import("${THREAD}").then(({ PolicyThread }) => {
+  const thread = new PolicyThread(layout, { ms: 5_000 });
+  const compile = (text, done) => thread.compile({ text, members: new Map(), own }, done);
+  const say = (text) => process.stdout.write(text);
+  compile('{"policies": []}', () => {
+    compile(text, (made) => say(made.message ?? String(made.places().size)));
+    say("begins");
+  });
+});`;
 
 describe("an image", () => {
   const OWN = { vni: 1, mac: parseMac(A.mac), mtu: MTU, leases: own };
