@@ -5,7 +5,7 @@
  */
 import { FLOW_SEED } from "./memory";
 
-/** Of so many words at `at`, at most 4. */
+/** Of so many words at `at`, at most 8. */
 export function keyedHash(at: usize, words: u32): u64 {
   let h = secret(0);
   for (let i: u32 = 0; i < words; i++) h += secret(i + 1) * load<u32>(at + i * 4);

@@ -12,6 +12,7 @@
  *                                                            | protocol | verdict |
  *                                                            +----------+---------+
  */
+import { keyedHash } from "../keyed-hash";
 import { CLOCK, FRAGMENT_BITS, FRAGMENT_SIZE, FRAGMENTS, generation } from "../memory";
 import { Packet } from "../packet";
 import * as ipv4 from "../wire/ipv4";
@@ -87,12 +88,10 @@ function sizeOf(p: Packet): u32 {
   return p.family == 4 ? 8 : 32;
 }
 
+/** Nobody can tell which datagrams share a place, so as to push another's out with one of its own. */
 function placeOf(p: Packet): Datagram {
   const SPREAD: u64 = 0x9e3779b97f4a7c15;
-  const at = addressesOf(p);
-  let h = load<u64>(at) ^ (<u64>p.identification * SPREAD);
-  for (let i: u32 = 8; i < sizeOf(p); i += 8) h = (h * SPREAD) ^ load<u64>(at + i);
-  return changetype<Datagram>(
-    FRAGMENTS + <u32>((h * SPREAD) >> (64 - FRAGMENT_BITS)) * FRAGMENT_SIZE,
-  );
+  const addresses = keyedHash(addressesOf(p), sizeOf(p) >> 2);
+  const h = (addresses ^ ((<u64>p.identification) << 32)) * SPREAD;
+  return changetype<Datagram>(FRAGMENTS + <u32>(h >> (64 - FRAGMENT_BITS)) * FRAGMENT_SIZE);
 }

@@ -76,6 +76,7 @@ interface KnownPeer {
 
 export class Compiler {
   readonly #places: number;
+  readonly #isHeld: (place: number) => boolean;
   #own: Own | undefined;
   #ownClaims: readonly Claim[] = [];
   readonly #peers = new Map<string, KnownPeer>();
@@ -83,9 +84,13 @@ export class Compiler {
   readonly #names = new Map<number, string>();
   readonly #claims = new Claims();
 
-  /** @param places of the table of peers, those before FIRST_PEER included */
-  constructor(places: number) {
+  /**
+   * @param places of the table of peers, those before FIRST_PEER included
+   * @param isHeld does a connection still count on the peer that had the place?
+   */
+  constructor(places: number, isHeld: (place: number) => boolean = () => false) {
     this.#places = places;
+    this.#isHeld = isHeld;
   }
 
   /**
@@ -197,7 +202,7 @@ export class Compiler {
     );
   }
 
-  /** A peer keeps its place for as long as it stays; a newcomer takes the lowest free one. */
+  /** A peer keeps its place for as long as it stays; a newcomer takes the lowest free one, held ones last. */
   #read(peers: readonly Peer[], leaving: readonly KnownPeer[]): KnownPeer[] {
     const places = this.#freePlaces(new Set(leaving.map(({ index }) => index)));
     return peers.map((peer) => {
@@ -224,9 +229,13 @@ export class Compiler {
   }
 
   *#freePlaces(left: ReadonlySet<number>): Generator<number, undefined> {
+    const held: number[] = [];
     for (let index = FIRST_PEER; index < this.#places; index++) {
-      if (!this.#names.has(index) || left.has(index)) yield index;
+      if (this.#names.has(index) && !left.has(index)) continue;
+      if (this.#isHeld(index)) held.push(index);
+      else yield index;
     }
+    yield* held;
   }
 
   #refuseOverlap(before: Known, after: Known): void {

@@ -48,7 +48,7 @@ export class Publisher {
 
   constructor(core: Core) {
     this.#core = core;
-    this.#compiler = new Compiler(core.layout.MAX_PEERS);
+    this.#compiler = new Compiler(core.layout.MAX_PEERS, (place) => isHeld(core, place));
     this.#activity = new Activity(core);
     this.#copies = [new TableCopy(core, 0), new TableCopy(core, 1)];
   }
@@ -230,3 +230,7 @@ export class Publisher {
     this.#ruleSince.set(number, this.#generation);
   }
 }
+
+/** Are policed connections on the account of a peer that had this place (assembly/tables/account.ts)? */
+const isHeld = ({ view, layout }: Core, place: number): boolean =>
+  view.getUint32(layout.HELD + place * 4, true) > 0;

@@ -152,7 +152,8 @@ describe("answered exchanges at a high rate keep no other party out, and drive o
     flood(() => to(B, "10.244.1.66"), [to(C, "10.244.1.7"), from(C)]);
   });
 
-  it("of this node under many addresses: neither another address here nor a peer", () => {
+  it("of this node under many addresses: neither another address here nor a peer", async () => {
+    await setUp(4 * FLOWS);
     const attacker = () => to(B, `10.244.1.${100 + Math.floor(rnd() * 150)}`);
     flood(attacker, [to(C, "10.244.1.7"), from(C)]);
   });
@@ -180,6 +181,22 @@ describe("a full table", () => {
     const before = node.flows().filter(({ src }) => src === hostOf(C)).length;
     for (const port of portsFrom(50_000, FLOWS / 4)) connect(from(B), [port]);
     expect(node.flows().filter(({ src }) => src === hostOf(C))).toHaveLength(before);
+    expectSoundFlows(node.host.core);
+  });
+
+  it("is shared with a newcomer among the peers, whoever left before it came", () => {
+    const isHeld = (place: number) =>
+      node.host.core.view.getUint32(node.host.layout.HELD + place * 4, true) > 0;
+    const left = node.host.publisher.placeOf(B.name)!;
+    for (const port of portsFrom(2000, 100)) expect(connect(from(B), [port])).toEqual([port]);
+    expect(isHeld(left)).toBe(true);
+    node.host.setPeers([C, { ...B, name: "d" }]);
+    expect(isHeld(node.host.publisher.placeOf("d")!)).toBe(false);
+    // When the last connection of the one that left has ended, its place is anybody's again.
+    node.setClock(2 * 124 * 60_000);
+    node.host.core.exports.expireAll();
+    node.host.setPeers([C, { ...B, name: "d" }, { ...A, name: "e", leases: [] }]);
+    expect(node.host.publisher.placeOf("e")).toBe(left);
     expectSoundFlows(node.host.core);
   });
 
