@@ -70,10 +70,7 @@ export class UnreachableRoutes {
 
   async #setFamily(family: Family, wanted: ReadonlySet<string>): Promise<void> {
     if (wanted.size === 0 && this.#present.get(family)?.size === 0) return;
-    const question = `-${family} route show type unreachable proto ${ROUTE_PROTOCOL}`;
-    const shown = await ask<{ dst: string; metric?: number }>(...question.split(" "));
-    const ours = shown.filter(({ metric }) => metric === this.#metric);
-    const present = new Set(ours.map(({ dst }) => inFull(family, dst)));
+    const present = await this.#look(family);
     if (!this.#before.has(family)) this.#before.set(family, present);
     this.#present.set(family, new Set([...present, ...wanted]));
     await change([
@@ -81,6 +78,20 @@ export class UnreachableRoutes {
       ...[...present].filter((it) => !wanted.has(it)).map((it) => this.#route("del", it)),
     ]);
     this.#present.set(family, wanted);
+  }
+
+  /** The routes that the host has; where it gives no answer any more, those that it had at the last look. */
+  async #look(family: Family): Promise<ReadonlySet<string>> {
+    const question = `-${family} route show type unreachable proto ${ROUTE_PROTOCOL}`;
+    try {
+      const shown = await ask<{ dst: string; metric?: number }>(...question.split(" "));
+      const ours = shown.filter(({ metric }) => metric === this.#metric);
+      return new Set(ours.map(({ dst }) => inFull(family, dst)));
+    } catch (error) {
+      const known = this.#present.get(family);
+      if (error instanceof WeftError && known) return known;
+      throw error;
+    }
   }
 
   #route(verb: "add" | "del", prefix: string): string {
