@@ -1,6 +1,6 @@
 /** Every kind of message, with everything in it made wrong in turn, from a peer with a session. */
 import { describe, expect, it } from "vitest";
-import { KINDS, parseMessage } from "../../src/mesh/message.js";
+import { KINDS, PROTOCOL, parseMessage } from "../../src/mesh/message.js";
 import { MAX_BODY_BYTES } from "../../src/mesh/record.js";
 import { sealPolicy } from "../../src/mesh/sealed-policy.js";
 import { cluster, envelopeOf, identity, proofFor } from "./cluster.js";
@@ -30,7 +30,7 @@ const place = {
 
 /** One right message of each kind. */
 const right: { readonly [kind: string]: { [key: string]: Json } } = {
-  hello: { protocol: 1, key, instance: id, signature: "00".repeat(64) },
+  hello: { protocol: PROTOCOL, key, instance: id, signature: "00".repeat(64) },
   cluster: { genesis: structuredClone(cluster.genesis) },
   digest: { digest: "00".repeat(32) },
   branches: { branches: "f".repeat(64 * 16) },

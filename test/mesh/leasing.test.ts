@@ -18,7 +18,7 @@ import {
 import { Identity } from "../../src/mesh/identity.js";
 import { FAREWELL, UNASKED } from "../../src/mesh/leasing.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { type Message, parseMessage } from "../../src/mesh/message.js";
+import { type Message, PROTOCOL, parseMessage } from "../../src/mesh/message.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { unowned } from "../../src/sim/unowned.js";
 import { identity, proofFor } from "./cluster.js";
@@ -323,8 +323,10 @@ function speaker(world: World, me: Identity, from: string) {
     connection.open({ message: (text) => void heard.push(parseMessage(text)!), closed() {} });
     const instance = "66".repeat(16);
     const binding = Buffer.from(connection.binding).toString("hex");
-    const signature = me.sign(`weft hello 1\ndialer\n${me.publicKey}\n${instance}\n${binding}`);
-    say({ type: "hello", protocol: 1, key: me.publicKey, instance, signature });
+    const signature = me.sign(
+      `weft hello ${PROTOCOL}\ndialer\n${me.publicKey}\n${instance}\n${binding}`,
+    );
+    say({ type: "hello", protocol: PROTOCOL, key: me.publicKey, instance, signature });
   });
   const say = (message: object) => connection.send(JSON.stringify(message));
   world.clock.run(100);
@@ -564,9 +566,9 @@ describe("a liar", () => {
           if (message.type === "hello") {
             const instance = "66".repeat(16);
             const binding = Buffer.from(connection.binding).toString("hex");
-            const own = `weft hello 1\nlistener\n${me.publicKey}\n${instance}\n${binding}`;
+            const own = `weft hello ${PROTOCOL}\nlistener\n${me.publicKey}\n${instance}\n${binding}`;
             const signature = me.sign(own);
-            say({ type: "hello", protocol: 1, key: me.publicKey, instance, signature });
+            say({ type: "hello", protocol: PROTOCOL, key: me.publicKey, instance, signature });
           }
           if (message.type !== "lease-question") return;
           const gifts = [spaces[0]!.at(-1)!.signature];

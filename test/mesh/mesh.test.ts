@@ -7,7 +7,7 @@ import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { ALONE_AFTER } from "../../src/mesh/giving.js";
 import { type Identity, nodeId } from "../../src/mesh/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { type Message, parseMessage } from "../../src/mesh/message.js";
+import { type Message, PROTOCOL, parseMessage } from "../../src/mesh/message.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { LEASE_TTL, type NodeRecord, RENEW_EVERY, type Said, seal } from "../../src/mesh/record.js";
 import { MAX_CLAIMANTS } from "../../src/mesh/roll.js";
@@ -457,9 +457,17 @@ describe("a member that lies", () => {
         connection.open({ message: (text) => void heard.push(parseMessage(text)!), closed() {} });
         const instance = "66".repeat(16);
         const binding = Buffer.from(connection.binding).toString("hex");
-        const signature = me.sign(`weft hello 1\ndialer\n${me.publicKey}\n${instance}\n${binding}`);
+        const signature = me.sign(
+          `weft hello ${PROTOCOL}\ndialer\n${me.publicKey}\n${instance}\n${binding}`,
+        );
         connection.send(
-          JSON.stringify({ type: "hello", protocol: 1, key: me.publicKey, instance, signature }),
+          JSON.stringify({
+            type: "hello",
+            protocol: PROTOCOL,
+            key: me.publicKey,
+            instance,
+            signature,
+          }),
         );
       });
       world.clock.run(100);

@@ -4,6 +4,7 @@ import type { WeftError } from "../../src/error.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { type Identity, substituteSignatures } from "../../src/mesh/identity.js";
 import type { Member } from "../../src/mesh/member.js";
+import { PROTOCOL } from "../../src/mesh/message.js";
 import { decodeProbe, encodeProbe, MAX_RELAYS, probeBytes, replyTo } from "../../src/mesh/probe.js";
 import { PROOF_LASTS } from "../../src/mesh/senders.js";
 import type { Connection } from "../../src/mesh/transport.js";
@@ -155,9 +156,9 @@ class Liar {
     });
     const instance = "66".repeat(16);
     const binding = Buffer.from(this.connection.binding).toString("hex");
-    const hello = `weft hello 1\ndialer\n${identity.publicKey}\n${instance}\n${binding}`;
+    const hello = `weft hello ${PROTOCOL}\ndialer\n${identity.publicKey}\n${instance}\n${binding}`;
     const signature = identity.sign(hello);
-    this.say({ type: "hello", protocol: 1, key: identity.publicKey, instance, signature });
+    this.say({ type: "hello", protocol: PROTOCOL, key: identity.publicKey, instance, signature });
   }
 }
 

@@ -2,7 +2,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import { Budgets } from "../../src/mesh/budgets.js";
-import { MAX_MESSAGE_BYTES, type Message, parseMessage } from "../../src/mesh/message.js";
+import { MAX_MESSAGE_BYTES, type Message, PROTOCOL, parseMessage } from "../../src/mesh/message.js";
 import { SendQueues } from "../../src/mesh/send-queues.js";
 import {
   BURST,
@@ -81,11 +81,11 @@ const hello = ({
   instance = "22".repeat(16),
 } = {}) => ({
   type: "hello",
-  protocol: 1,
+  protocol: PROTOCOL,
   key: by.publicKey,
   instance,
   signature: by.sign(
-    `weft hello 1\n${role}\n${by.publicKey}\n${instance}\n${Buffer.from(binding).toString("hex")}`,
+    `weft hello ${PROTOCOL}\n${role}\n${by.publicKey}\n${instance}\n${Buffer.from(binding).toString("hex")}`,
   ),
 });
 
@@ -107,7 +107,7 @@ describe("hello", () => {
       () => ({ ...hello(), instance: "33".repeat(16) }),
       "IDENTITY",
     ],
-    ["of another protocol", () => ({ ...hello(), protocol: 2 }), "VERSION"],
+    ["of another protocol", () => ({ ...hello(), protocol: PROTOCOL + 1 }), "VERSION"],
     ["from this node itself", () => hello({ by: us, instance: INSTANCE }), "SELF"],
     ["from a copy of this node", () => hello({ by: us }), "CLONE"],
     ["replaced by something else", () => ({ type: "ping", n: 1 }), "PROTOCOL"],
@@ -146,7 +146,7 @@ describe("an open session", () => {
       "a second hello",
       {
         type: "hello",
-        protocol: 1,
+        protocol: PROTOCOL,
         key: "00".repeat(32),
         instance: INSTANCE,
         signature: "00".repeat(64),

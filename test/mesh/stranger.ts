@@ -1,5 +1,6 @@
 /** A peer with the secret and an identity, that says what it likes. */
 import type { Identity } from "../../src/mesh/identity.js";
+import { PROTOCOL } from "../../src/mesh/message.js";
 import { PART_BYTES, type Seal } from "../../src/mesh/sealed-policy.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { identity } from "./cluster.js";
@@ -34,9 +35,9 @@ export class Stranger {
       const { publicKey } = this.identity;
       const instance = "66".repeat(16);
       const binding = Buffer.from(this.#connection.binding).toString("hex");
-      const hello = `weft hello 1\ndialer\n${publicKey}\n${instance}\n${binding}`;
+      const hello = `weft hello ${PROTOCOL}\ndialer\n${publicKey}\n${instance}\n${binding}`;
       const signature = this.identity.sign(hello);
-      this.say({ type: "hello", protocol: 1, key: publicKey, instance, signature });
+      this.say({ type: "hello", protocol: PROTOCOL, key: publicKey, instance, signature });
     });
     this.world.clock.run(wait);
     this.heard.splice(0);
