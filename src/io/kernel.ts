@@ -19,7 +19,7 @@ import { check, close, eventfd, eventfdWrite, hostAddress } from "./libc.js";
 import type { LoopParts, Order, Word } from "./loop.js";
 import { tryTrains } from "./probe.js";
 import { openTun } from "./tun.js";
-import { gather, openUdp, sendDatagram } from "./udp.js";
+import { gather, holdPort, openUdp, sendDatagram } from "./udp.js";
 
 export interface KernelParts {
   readonly core: Core;
@@ -86,7 +86,8 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
     try {
       const { fd: device, tso, uso } = openTun(tun, this.#options.offloads);
       this.#keep(device);
-      this.#wire = this.#keep(openUdp(address, port));
+      this.#keep(holdPort(port));
+      this.#wire = this.#keep(openUdp(address, port, { isHeld: true }));
       this.#use({ tso, uso, ...this.#tryTrains(this.#wire) });
       this.#wake = this.#keep(check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"));
       await this.#work({ tun: device, udp: this.#wire, wake: this.#wake });
@@ -126,7 +127,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
    */
   async rebind(address: string): Promise<void> {
     if (address === this.#address) return;
-    const wire = this.#keep(openUdp(address, this.#options.port));
+    const wire = this.#keep(openUdp(address, this.#options.port, { isHeld: true }));
     if (this.#offloads.gro) gather(wire);
     const exchanged = new Promise<void>((resolve) => {
       this.#exchanged = resolve;

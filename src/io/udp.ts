@@ -16,6 +16,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
+const SO_REUSEPORT = 15;
 const SO_SNDBUFFORCE = 32;
 const SO_RCVBUFFORCE = 33;
 
@@ -37,10 +38,11 @@ export const SOCKET_BUFFER = 7 * 1024 * 1024;
 const SOCKADDR_IN6_SIZE = 28;
 
 /**
- * Opens the socket and returns its non-blocking descriptor.
+ * Opens the socket and returns its non-blocking descriptor. `isHeld`: this process holds
+ * the port already (`holdPort`).
  * Throws a WeftError: UDP_IN_USE, UDP_ADDRESS, UDP_PERMISSION.
  */
-export function openUdp(address: string, port: number): number {
+export function openUdp(address: string, port: number, { isHeld = false } = {}): number {
   const parsed = parseAddress(address);
   const sockaddr = new Uint8Array(SOCKADDR_IN6_SIZE);
   const length = writeSockaddr(new DataView(sockaddr.buffer), { address: parsed, port });
@@ -51,6 +53,7 @@ export function openUdp(address: string, port: number): number {
     enlarge(fd, SO_SNDBUFFORCE, SO_SNDBUF);
     if (family === AF_INET6) check(setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1), "IPV6_V6ONLY");
     watchPath(fd, family);
+    if (isHeld) share(fd);
     if (bind(fd, sockaddr, length) < 0) throw bindError(errno(), address, port);
     return fd;
   } catch (error) {
@@ -58,6 +61,38 @@ export function openUdp(address: string, port: number): number {
     throw error;
   }
 }
+
+/**
+ * Takes a port at every address of the host, so that no other user has it at any. Linux lets
+ * whoever has a port at one address send from all the others (IP_PKTINFO, ip(7)), so from
+ * this node's. Sockets of this user can share it. What is sent to other addresses is dropped.
+ * Throws a WeftError: UDP_IN_USE, UDP_PERMISSION.
+ */
+export function holdPort(port: number): number {
+  const ofBoth = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const isDual = ofBoth >= 0; // A kernel can be without IPv6.
+  const fd = isDual ? ofBoth : check(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "UDP socket");
+  const sockaddr = new Uint8Array(SOCKADDR_IN6_SIZE);
+  const address = isDual ? "::" : "0.0.0.0";
+  const any = { address: parseAddress(address), port };
+  const length = writeSockaddr(new DataView(sockaddr.buffer), any);
+  try {
+    if (isDual) check(setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0), "IPV6_V6ONLY");
+    check(setOption(fd, SOL_SOCKET, SO_RCVBUF, 0), "shrink the buffer of a UDP socket");
+    if (bind(fd, sockaddr, length) < 0) throw bindError(errno(), address, port);
+    // Only now: a socket that may be shared does not see all that have the port already.
+    share(fd);
+    return fd;
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+/** Lets other sockets of this user have the port as well. */
+const share = (fd: number): void => {
+  check(setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1), "SO_REUSEPORT");
+};
 
 /** Sends one datagram, best effort, beside whoever else uses the socket. */
 export function sendDatagram(fd: number, to: string, bytes: Uint8Array): void {

@@ -4,7 +4,7 @@ import { constants } from "node:os";
 import { afterEach, expect, it } from "vitest";
 import { close } from "../../src/io/libc.js";
 import { openTun } from "../../src/io/tun.js";
-import { openUdp, SOCKET_BUFFER } from "../../src/io/udp.js";
+import { holdPort, openUdp, SOCKET_BUFFER } from "../../src/io/udp.js";
 import { inOwnNetwork, ip } from "./own-network.js";
 import { icmp, ipv4, octets } from "./packets.js";
 import { readUntil, sendNow, writeNow } from "./system.js";
@@ -25,6 +25,33 @@ inOwnNetwork("the UDP socket", () => {
     keep(openUdp("127.0.0.1", 4789));
     expect(() => openUdp("127.0.0.1", 4789)).toThrow(refused("UDP_IN_USE"));
     keep(openUdp("127.0.0.2", 4789));
+  });
+
+  // Whoever has the port at one address can send from all others of the host, by IP_PKTINFO.
+  it("leaves its port to no other user of the host, at no address", async () => {
+    const others = ["127.0.0.2", "::1", "::ffff:127.0.0.2", "0.0.0.0", "::"];
+    expect(takenByOther(others)).toEqual(others.map(() => true));
+    keep(holdPort(4789));
+    const fd = keep(openUdp("127.0.0.1", 4789, { isHeld: true }));
+    expect(takenByOther(others)).toEqual(others.map(() => false));
+    const moved = keep(openUdp("127.0.0.3", 4789, { isHeld: true }));
+    expect(takenByOther(others)).toEqual(others.map(() => false));
+
+    for (const [own, address] of [
+      [fd, "127.0.0.1"],
+      [moved, "127.0.0.3"],
+    ] as const) {
+      const { socket } = await listener("127.0.0.1", 4791);
+      socket.send("for this one", 4789, address);
+      expect((await readUntil(own, () => true)).toString()).toBe("for this one");
+      socket.close();
+    }
+  });
+
+  it("says so when another program has the port at another address", async () => {
+    const { socket } = await listener("127.0.0.2", 4789);
+    expect(() => holdPort(4789)).toThrow(refused("UDP_IN_USE"));
+    socket.close();
   });
 
   it("says so when a kernel vxlan device has the port", () => {
@@ -78,6 +105,17 @@ inOwnNetwork("the UDP socket", () => {
     expect(send(1471)).toBe(0);
     expect((await sent(1471)).readUInt16BE(6)).toBe(0x4000);
   });
+
+  /** Whether uid 65534 can have the port there, sharing it if it may. */
+  const takenByOther = (addresses: string[]): boolean[] =>
+    addresses.map((address) => {
+      const program = `const { createSocket } = require("node:dgram");
+        const socket = createSocket({ type: "${address.includes(":") ? "udp6" : "udp4"}", reuseAddr: true });
+        socket.on("error", () => { console.log(false); socket.close(); });
+        socket.bind(4789, "${address}", () => { console.log(true); socket.close(); });`;
+      const options = { uid: 65534, gid: 65534, encoding: "utf8", cwd: "/" } as const;
+      return execFileSync(process.execPath, ["-e", program], options).trim() === "true";
+    });
 
   async function listener(
     address: string,
