@@ -7,6 +7,8 @@ export const LATEST = 10_000;
 interface Sent<T> {
   readonly what: T;
   readonly at: number;
+  /** Replies that came, none of them genuine so far. */
+  replies: number;
 }
 
 export class Awaited<T> {
@@ -15,7 +17,7 @@ export class Awaited<T> {
   readonly #late = new Map<string, Sent<T>>();
 
   add(nonce: string, what: T, now: number): void {
-    this.#young.set(nonce, { what, at: now });
+    this.#young.set(nonce, { what, at: now, replies: 0 });
   }
 
   get(nonce: string): Sent<T> | undefined {

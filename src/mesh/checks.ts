@@ -3,27 +3,43 @@ import { Budget } from "./budget.js";
 import type { Clock } from "./clock.js";
 import type { Reach } from "./reach.js";
 
-/** Signatures at once, and each second after that: of all members at endpoints that are not known to be theirs, and of anybody. */
+/**
+ * Signatures of probes that are verified at once, and each second after that: of all members
+ * together from endpoints that are not known to be theirs, and of all from anywhere. What each
+ * member may use of these is in reach.ts.
+ */
 export const STRANGERS = { burst: 256, perSecond: 64 };
 export const VERIFIED = { burst: 1024, perSecond: 512 };
+/** Replies to one probe that are verified: somebody who sees the probe may forge some before the true one comes. */
+export const MAX_REPLIES = 4;
+/** Challenges at once, and each second after that, to all members together. */
+export const CHALLENGES = { burst: 256, perSecond: 64 };
 
 export class Checks {
   readonly #strangers: Budget;
   readonly #all: Budget;
+  readonly #challenges: Budget;
 
   constructor(clock: Clock) {
     this.#strangers = new Budget(clock, STRANGERS.burst, STRANGERS.perSecond);
     this.#all = new Budget(clock, VERIFIED.burst, VERIFIED.perSecond);
+    this.#challenges = new Budget(clock, CHALLENGES.burst, CHALLENGES.perSecond);
   }
 
   /** A probe says it is of this member. */
   mayProbe(origin: Reach, from: string): boolean {
-    const budget = origin.knows(from) ? origin.budget : this.#strangers;
-    return budget.spend(1) && this.#all.spend(1);
+    const isKnown = origin.knows(from);
+    const mayBe = isKnown ? origin.probes.spend(1) : this.#mayBeElsewhere(origin);
+    return mayBe && this.#all.spend(1);
   }
 
-  /** A reply to a probe of this node, as its nonce says. */
-  mayReply(): boolean {
-    return this.#all.spend(1);
+  /** A member that floods from many endpoints, or in whose name somebody does, takes no other's share. */
+  #mayBeElsewhere(origin: Reach): boolean {
+    return origin.elsewhere.spend(1) && this.#strangers.spend(1);
+  }
+
+  /** Its probe, which was verified, came from an endpoint that it has not answered at. */
+  mayChallenge(origin: Reach): boolean {
+    return origin.prompts.spend(1) && this.#challenges.spend(1);
   }
 }

@@ -5,7 +5,7 @@
  */
 import type { Cluster } from "../lease/genesis.js";
 import { Awaited } from "./awaited.js";
-import { Checks } from "./checks.js";
+import { Checks, MAX_REPLIES } from "./checks.js";
 import { type Clock, every } from "./clock.js";
 import { type DataPath, ENCAP_BYTES } from "./datapath.js";
 import type { Identity } from "./identity.js";
@@ -250,12 +250,12 @@ export class Paths {
 
   #followed(reach: Reach, record: NodeRecord): void {
     if (this.#byName.get(reach.name) === reach) this.#byName.delete(reach.name);
-    const hasMoved = reach.follow(record);
+    const isElsewhere = reach.follow(record);
     this.#byName.set(record.name, reach);
-    if (!hasMoved) return;
+    if (!isElsewhere) return;
     this.#passing.add(reach);
     this.#judge(reach);
-    this.#atOnce(reach);
+    this.#atOnce(reach, () => reach.prompts.spend(1) && this.#turns.spend());
   }
 
   #gone(reach: Reach | undefined): void {
@@ -332,10 +332,8 @@ export class Paths {
    * come when the member did not know this node yet, so it is not waited for.
    */
   #challenge(reach: Reach, way: Way): void {
-    const now = this.#now;
-    const isEarly = way.sentAt !== undefined && now - way.sentAt < TICK;
-    if (isEarly || !this.#turns.spend({ isPrompted: true })) return;
-    if (this.#probe(reach, way)) reach.probed(way, now);
+    if (!this.#checks.mayChallenge(reach)) return;
+    this.#probe(reach, way, { isKnock: true });
     this.#wake();
   }
 
@@ -411,11 +409,11 @@ export class Paths {
     const sent = this.#awaited.get(probe.nonce);
     if (!sent || sent.what.reach.id !== probe.origin.id) return;
     const { reach, way, course, to, size } = sent.what;
-    if (from !== to || !this.#checks.mayReply()) return;
+    if (from !== to || ++sent.replies > MAX_REPLIES) return;
     if (!isGenuine(this.#parts.cluster, reach.record.owner, probe)) return;
     this.#awaited.delete(probe.nonce);
     if (size !== undefined) {
-      if (way === reach.used) this.#mtus.answered(reach.id, size);
+      if (way === reach.used && way.course === course) this.#mtus.answered(reach.id, size);
       return;
     }
     this.#knocks.end(reach.id);

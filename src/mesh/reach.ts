@@ -19,8 +19,11 @@ export const REST = 30_000;
 export const OFFER_LASTS = 75_000;
 /** A member that answered nothing for so long counts as unreachable; one that answered within this time lives. Milliseconds. */
 export const SILENT_FOR = 12_000;
-/** Its probes that are verified at once, and each second after that. */
+/** Its probes that are verified at once, and each second after that: from endpoints known to be its own or its relays', and from others. */
 export const PROBES = { burst: 256, perSecond: 64 };
+export const ELSEWHERE = { burst: 32, perSecond: 8 };
+/** Probes at once, and each second after that, that are sent to it because it moved, restarted, or was heard elsewhere. */
+export const PROMPTS = { burst: 8, perSecond: 2 };
 
 export const LATELY = 10_000;
 
@@ -29,7 +32,9 @@ export type Answering = "lately" | "before" | "not yet" | "no" | undefined;
 
 export class Reach {
   readonly senders = new Senders();
-  readonly budget: Budget;
+  readonly probes: Budget;
+  readonly elsewhere: Budget;
+  readonly prompts: Budget;
   /** The best way that works. */
   used: Way | undefined;
   /** When packets went to it last, and when it was probed last. */
@@ -49,7 +54,9 @@ export class Reach {
     public record: NodeRecord,
     clock: Clock,
   ) {
-    this.budget = new Budget(clock, PROBES.burst, PROBES.perSecond);
+    this.probes = new Budget(clock, PROBES.burst, PROBES.perSecond);
+    this.elsewhere = new Budget(clock, ELSEWHERE.burst, ELSEWHERE.perSecond);
+    this.prompts = new Budget(clock, PROMPTS.burst, PROMPTS.perSecond);
     this.#own = own(record);
   }
 
@@ -61,12 +68,21 @@ export class Reach {
     return this.record.name;
   }
 
-  /** True when the record names another endpoint than before. */
+  /** True when the record names another endpoint or another run than before. */
   follow(record: NodeRecord): boolean {
-    const hasMoved = record.vtep !== this.record.vtep;
+    const { vtep, epoch } = this.record;
+    const [hasMoved, hasRestarted] = [record.vtep !== vtep, record.epoch !== epoch];
     this.record = record;
     if (hasMoved) this.#own = own(record);
-    return hasMoved;
+    // What is under way names the earlier run, which will not answer.
+    if (hasRestarted) for (const way of this.#ways()) way.lead({ ...way.course });
+    return hasMoved || hasRestarted;
+  }
+
+  *#ways(): Generator<Way> {
+    yield this.#own;
+    yield* this.#learned.values();
+    yield* this.#vias.values();
   }
 
   /** It was dead and lives: what failed meanwhile says nothing of its own endpoint. */
@@ -164,7 +180,9 @@ export class Reach {
 
   /** The ways to probe now: the straight ones, and those through others while these are not sound. */
   toTry(now: number, mayCarry: (neighbour: string) => boolean): Way[] {
-    const straight = [this.#own, ...this.#byMention()];
+    // Where it never answered a stranger may be, whom one datagram was to reach: only challenges go there.
+    const proved = this.#byMention().filter(({ answeredAt }) => answeredAt !== undefined);
+    const straight = [this.#own, ...proved];
     const ways = this.isSound ? straight : [...straight, ...this.#offersToTry(now, mayCarry)];
     return ways.filter(({ isAwaited }) => !isAwaited);
   }

@@ -8,7 +8,7 @@
 export const MAX_SENDERS = 4;
 /** How long a proof counts, in milliseconds. */
 export const PROOF_LASTS = 60_000;
-/** An endpoint proved within this time gives its place to no other. Milliseconds. */
+/** An endpoint proved within this time gives its place to none of the same kind. Milliseconds. */
 const SETTLED = 10_000;
 
 interface Proof {
@@ -66,17 +66,18 @@ export class Senders {
 
   #prove(endpoint: string, now: number, isOwn: boolean): boolean {
     const known = this.#proofs.get(endpoint);
-    if (!known && !this.#makeRoom(now)) return false;
+    if (!known && !this.#makeRoom(now, isOwn)) return false;
     this.#proofs.set(endpoint, { at: now, isOwn: isOwn || (known?.isOwn ?? false) });
     return !known;
   }
 
-  /** The oldest goes; those of relays before the member's own. */
-  #makeRoom(now: number): boolean {
+  /** The oldest goes; those of relays before the member's own, which need not wait for that. */
+  #makeRoom(now: number, isOwn: boolean): boolean {
     if (this.size < MAX_SENDERS) return true;
-    const [endpoint, { at }] = [...this.#proofs].toSorted(
+    const [endpoint, oldest] = [...this.#proofs].toSorted(
       ([, a], [, b]) => Number(a.isOwn) - Number(b.isOwn) || a.at - b.at,
     )[0]!;
-    return now - at >= SETTLED && this.#proofs.delete(endpoint);
+    const outranked = isOwn && !oldest.isOwn;
+    return (outranked || now - oldest.at >= SETTLED) && this.#proofs.delete(endpoint);
   }
 }

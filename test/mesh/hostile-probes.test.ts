@@ -1,8 +1,9 @@
 /** Probes that somebody recorded, held back, or handed to another node than they were for: they gain nothing. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { clusterOf } from "../../src/lease/genesis.js";
 import { substituteSignatures } from "../../src/mesh/identity.js";
-import { TICK } from "../../src/mesh/paths.js";
-import { decodeProbe, encodeProbe } from "../../src/mesh/probe.js";
+import { decodeProbe, encodeProbe, newNonce, type Probe, signProbe } from "../../src/mesh/probe.js";
+import { PROMPTS } from "../../src/mesh/reach.js";
 import { WINDOW } from "../../src/mesh/replay-window.js";
 import { PROOF_LASTS } from "../../src/mesh/senders.js";
 import type { SimDataPath } from "../../src/sim/datagrams.js";
@@ -35,6 +36,13 @@ function divert(datapath: SimDataPath, takes: (to: string, bytes: Uint8Array) =>
 }
 
 const kindOf = (bytes: Uint8Array) => decodeProbe(bytes)?.kind;
+async function everyMillisecond(world: PathWorld, ms: number, act: () => void): Promise<void> {
+  for (let i = 0; i < ms; i++) {
+    act();
+    await world.run(1);
+  }
+}
+
 const sendersOf = (at: Node, of: Node) => member(at, of).senders;
 const endpoint = ({ n }: Node) => `192.0.2.${n}:4789`;
 
@@ -107,12 +115,75 @@ describe("a listener who recorded a member's probes", () => {
     });
     await world.run(60_000);
     expect(asked.length).toBeGreaterThan(1);
-    for (const [i, at] of asked.entries()) {
-      if (i > 0) expect(at - asked[i - 1]!).toBeGreaterThanOrEqual(TICK);
-    }
+    expect(asked.length).toBeLessThanOrEqual(PROMPTS.burst + 60 * PROMPTS.perSecond);
     // An answer for each probe, and a challenge for some: it got no more than twice what it sent.
     expect(bytesOut).toBeLessThanOrEqual(2 * bytesIn);
     expect(sendersOf(v, a)).toEqual([endpoint(a)]);
+  });
+});
+
+describe("a member that makes probes as it pleases", () => {
+  /** Probes of one node for another as an insider makes them, each with the next count. */
+  async function maker(world: PathWorld, from: Node, to: Node): Promise<() => Probe> {
+    const cluster = clusterOf(from.store.load()!.cluster!.genesis);
+    const recorded = record(from, endpoint(to));
+    await world.until(() => recorded.some((bytes) => kindOf(bytes) === "direct"), 10_000);
+    const known = decodeProbe(recorded.find((bytes) => kindOf(bytes) === "direct")!)!;
+    let count = 1_000_000;
+    return () => signProbe(from.identity, cluster, { ...known, count: ++count, nonce: newNonce() });
+  }
+
+  it("makes others send a third party no more than two datagrams for each of its own", async () => {
+    const { world, nodes } = await settled(3);
+    const [, v, m] = nodes;
+    const probe = await maker(world, m, v);
+    let sent = 0;
+    divert(v.datapath, (to) => to === EVIL && ++sent > 0);
+    v.datapath.arrived(EVIL, encodeProbe(probe()));
+    await world.run(PROOF_LASTS);
+    expect(sent).toBe(2);
+  });
+
+  it("from many ports keeps no other member from being heard at an endpoint that is new", async () => {
+    const { world, nodes } = await settled(3);
+    const [, v, m] = nodes;
+    const probe = await maker(world, m, v);
+    const flood = () => {
+      for (let i = 0; i < 50; i++)
+        v.datapath.arrived(`192.0.2.66:${1024 + i}`, encodeProbe(probe()));
+    };
+    await world.watch(20_000, flood);
+    const inside = await world.node(9, [2], { gate: 8 });
+    await world.watch(2_000, flood);
+    expect(sendersOf(v, inside)).toEqual([expect.stringMatching(/^192\.0\.2\.8:/)]);
+  });
+
+  it("or in whose name somebody sends what it never signed", async () => {
+    const { world, nodes } = await settled(3);
+    const [, v, m] = nodes;
+    const probe = await maker(world, m, v);
+    const forged = encodeProbe({ ...probe(), signature: "00".repeat(64) });
+    const flood = () => {
+      for (let i = 0; i < 5; i++) v.datapath.arrived(`192.0.2.66:${1024 + i}`, forged);
+    };
+    await everyMillisecond(world, 1_000, flood);
+    const inside = await world.node(9, [2], { gate: 8 });
+    await everyMillisecond(world, 2_000, flood);
+    expect(sendersOf(v, inside)).toEqual([expect.stringMatching(/^192\.0\.2\.8:/)]);
+  });
+
+  it("or many do from their own endpoints: this node's probes are answered all the same", async () => {
+    const { world, nodes } = await settled(12);
+    const [, v, ...others] = nodes;
+    const forged: [string, Uint8Array][] = [];
+    for (const other of others) {
+      const probe = (await maker(world, other, v))();
+      forged.push([endpoint(other), encodeProbe({ ...probe, signature: "00".repeat(64) })]);
+    }
+    await everyMillisecond(world, 6_000, () => {
+      for (const [from, bytes] of forged) v.datapath.arrived(from, bytes);
+    });
+    for (const other of others) expect(member(v, other)).toMatchObject({ loss: 0 });
   });
 });
 
@@ -222,4 +293,20 @@ describe("a member whose record names another's endpoint", () => {
     expect(member(a, b)).toMatchObject({ noPath: false, senders: [endpoint(b)] });
     expect(member(a, b).state).toBe("unreachable");
   });
+});
+
+describe("a member that starts again", () => {
+  for (const how of ["stop", "kill"] as const) {
+    it(`after a ${how} takes packets of others, and sends to them, within a moment of its new record`, async () => {
+      const { world, nodes } = await settled(3);
+      const [a, v, c] = nodes;
+      const again = await world.restart(v, how);
+      await world.until(() => again.mesh.members().length === 2, 10_000);
+      const took = await world.until(
+        () => [a, c].every((other) => member(again, other).senders.length === 1),
+        10_000,
+      );
+      expect(took).toBeLessThanOrEqual(300);
+    });
+  }
 });

@@ -102,12 +102,16 @@ export class PathWorld {
     return node;
   }
 
-  /** Stops a node that joined, and starts it again from its disk. */
-  async restart(node: Node): Promise<Node> {
-    const stopped = node.mesh.stop();
-    await this.run(100);
-    await stopped;
+  /** Ends a node that joined, by a kill or as it should, and starts it again from its disk. */
+  async restart(node: Node, how: "stop" | "kill" = "stop"): Promise<Node> {
+    if (how === "stop") {
+      const stopped = node.mesh.stop();
+      await this.run(100);
+      await stopped;
+    }
     node.process.end();
+    // As the kernel does when a process ends.
+    await this.network.listeners.get(`192.0.2.${node.n}:6783`)?.close();
     this.datagrams.close(node.datapath);
     this.nodes.splice(this.nodes.indexOf(node), 1);
     return this.node(node.n, [node.n - 1], { store: node.store });
