@@ -35,13 +35,13 @@ export class Awaited<T> {
   }
 
   /** What has failed since this was asked last. */
-  failed(now: number): T[] {
-    const failed: T[] = [];
+  failed(now: number): Sent<T>[] {
+    const failed: Sent<T>[] = [];
     for (const [nonce, sent] of this.#young) {
       if (now - sent.at < PATIENCE) break;
       this.#young.delete(nonce);
       this.#late.set(nonce, sent);
-      failed.push(sent.what);
+      failed.push(sent);
     }
     for (const [nonce, { at }] of this.#late) {
       if (now - at < LATEST) break;

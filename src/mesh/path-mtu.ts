@@ -30,6 +30,8 @@ const MISTAKE = 0.001;
 const ANSWER_WITHIN = 50;
 const ROUND_TRIPS = 3;
 export const ANSWER_WITHIN_MOST = 2_000;
+/** Between two looks whether more probes may be sent, in milliseconds. */
+const AGAIN_AFTER = 100;
 /** The others were sent at the same time: they are waited for so much longer, or as long again. Milliseconds. */
 const OTHERS_WITHIN = 50;
 
@@ -37,6 +39,8 @@ export interface PathMtuParts {
   readonly clock: Clock;
   /** Sends a probe as large as an inner packet of this size makes it. */
   readonly probe: (size: number) => void;
+  /** Whether so many probes may be sent now; if so, they are spent. */
+  readonly mayProbe: (count: number) => boolean;
   /** What is known of the path now: its round trip in milliseconds, and the share of small probes it loses. */
   readonly path: () => { readonly rttMs: number; readonly loss: number };
   /** The size in use is another. */
@@ -137,18 +141,22 @@ export class PathMtu {
   }
 
   #send(round: Round): void {
-    const { clock, path, probe } = this.#parts;
+    const { clock, path, probe, mayProbe } = this.#parts;
     const { rttMs, loss } = path();
     const enough = loss > 0 ? Math.ceil(Math.log(MISTAKE) / Math.log(loss)) : PROBES.least;
     if (round.sent >= Math.max(PROBES.least, Math.min(enough, PROBES.most))) {
       this.#conclude(round);
       return;
     }
+    // One that passes shows when the answers to the others should have come.
+    const sizes = [...(round.passes === undefined ? [] : [round.passes]), ...round.waiting];
+    if (!mayProbe(sizes.length)) {
+      this.#await(round, AGAIN_AFTER);
+      return;
+    }
     round.sent++;
     round.sentAt = clock.elapsed();
-    // One that passes shows when the answers to the others should have come.
-    if (round.passes !== undefined) probe(round.passes);
-    for (const size of round.waiting) probe(size);
+    for (const size of sizes) probe(size);
     this.#await(round, Math.min(ANSWER_WITHIN + ROUND_TRIPS * rttMs, ANSWER_WITHIN_MOST));
   }
 

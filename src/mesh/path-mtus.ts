@@ -3,12 +3,15 @@
  * reason to confirm the size in use; members wait for that in turn, each once.
  */
 import { Budget } from "./budget.js";
+import { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
 import type { DataPath } from "./datapath.js";
 import { PathMtu, type PathMtuParts } from "./path-mtu.js";
 
 /** Confirmations at once, and each second after that, of all members. */
 export const CONFIRMATIONS = { burst: 64, perSecond: 32 };
+/** Probes at once, and each second after that, through one relay: it verifies no more of one member (PROBES in reach.ts), and would drop the rest. */
+export const RELAYED = { burst: 192, rate: 40 };
 /** Between two confirmations of the size in use while packets go to a member. Milliseconds. */
 export const CONFIRM_BUSY_EVERY = 5_000;
 /** How often those are looked at that wait, in milliseconds. */
@@ -21,6 +24,8 @@ export interface PathMtusParts {
   readonly probe: (id: string, size: number) => void;
   /** What is known of the path to this member; nothing where none works. */
   readonly path: (id: string) => ReturnType<PathMtuParts["path"]> | undefined;
+  /** Who carries the packets for this member first; nobody where the path is direct. */
+  readonly relay: (id: string) => string | undefined;
   readonly nameOf: (id: string) => string | undefined;
   /** Packets to this member may be of another size. */
   readonly changed: (id: string) => void;
@@ -33,12 +38,14 @@ export class PathMtus {
   /** Ids of those that wait, longest first. */
   readonly #waiting = new Set<string>();
   readonly #confirmations: Budget;
+  readonly #relayed: Budgets;
   #cancelLook: (() => void) | undefined;
 
   constructor(parts: PathMtusParts) {
     this.#parts = parts;
     const { burst, perSecond } = CONFIRMATIONS;
     this.#confirmations = new Budget(parts.clock, burst, perSecond);
+    this.#relayed = new Budgets(parts.clock, RELAYED);
   }
 
   stop(): void {
@@ -105,11 +112,15 @@ export class PathMtus {
   #prober(id: string): PathMtu {
     const known = this.#probers.get(id);
     if (known) return known;
-    const { clock, datapath, probe, path, changed } = this.#parts;
+    const { clock, datapath, probe, relay, path, changed } = this.#parts;
     const prober = new PathMtu(
       {
         clock,
         probe: (size) => probe(id, size),
+        mayProbe: (count) => {
+          const carrier = relay(id);
+          return carrier === undefined || this.#relayed.of(carrier).spend(count);
+        },
         path: () => path(id) ?? UNKNOWN,
         changed: () => changed(id),
       },

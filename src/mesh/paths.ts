@@ -115,6 +115,7 @@ export class Paths {
       clock,
       datapath,
       probe: (id, size) => this.#probeSize(id, size),
+      relay: (id) => this.#pathTo(id)?.[0],
       path: (id) => this.#quality(id),
       nameOf: (id) => this.#reaches.get(id)?.name,
       changed: (id) => parts.changed(id),
@@ -274,9 +275,10 @@ export class Paths {
   // ---- probing
 
   #tick(): void {
-    for (const { reach, way, course, isKnock, size } of this.#awaited.failed(this.#now)) {
+    for (const { what, at } of this.#awaited.failed(this.#now)) {
+      const { reach, way, course, isKnock, size } = what;
       if (isKnock || size !== undefined || way.course !== course) continue;
-      way.missed();
+      way.missed(at);
       this.#judge(reach);
     }
     for (const reach of this.#turns.due()) if (!this.#atOnce(reach)) break;

@@ -57,7 +57,7 @@ export interface Probe {
   readonly carried: number;
   /** Bytes of the whole datagram, padding included; in a reply, of the probe that it answers. */
   readonly size: number;
-  /** Number of the origin's probe in this run; it only ever grows. */
+  /** Number of the origin's probe in this run, modulo 2^32. */
   readonly count: number;
   /** 8 bytes in hex, which nobody can guess. */
   readonly nonce: string;

@@ -25,31 +25,36 @@ export class ReplayWindows {
 }
 
 export class ReplayWindow {
-  #epoch = "";
-  #newest = -1;
+  #epoch: string | undefined;
+  #newest = 0;
   /** A bit for each count of the window, at its remainder by WINDOW. */
   readonly #seen = new Uint32Array(WINDOW / 32);
 
-  /** False when it was accepted before, or is too old to tell. Another epoch begins anew. */
+  /**
+   * False when it was accepted before, or is too old to tell. Another epoch begins anew. After
+   * 2^32 - 1 comes 0: of two counts the one that is less than 2^31 ahead is newer (RFC 1982).
+   */
   accept(epoch: string, count: number): boolean {
-    if (epoch !== this.#epoch) this.#begin(epoch);
-    if (count <= this.#newest - WINDOW) return false;
-    if (count > this.#newest) this.#moveTo(count);
+    if (epoch !== this.#epoch) this.#begin(epoch, count);
+    const ahead = (count - this.#newest) | 0;
+    if (ahead <= -WINDOW) return false;
+    if (ahead > 0) this.#moveTo(count, ahead);
     const [word, bit] = [(count % WINDOW) >> 5, 1 << (count % 32)];
     if ((this.#seen[word]! & bit) !== 0) return false;
     this.#seen[word]! |= bit;
     return true;
   }
 
-  #begin(epoch: string): void {
+  #begin(epoch: string, count: number): void {
     this.#epoch = epoch;
-    this.#newest = -1;
+    this.#newest = count;
     this.#seen.fill(0);
   }
 
   /** Counts that come into the window were not seen. */
-  #moveTo(newest: number): void {
-    for (let count = Math.max(this.#newest + 1, newest - WINDOW + 1); count <= newest; count++) {
+  #moveTo(newest: number, ahead: number): void {
+    for (let i = 0; i < Math.min(ahead, WINDOW); i++) {
+      const count = (newest - i) >>> 0;
       this.#seen[(count % WINDOW) >> 5]! &= ~(1 << (count % 32));
     }
     this.#newest = newest;

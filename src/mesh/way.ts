@@ -83,9 +83,10 @@ export class Way {
     this.#loss = averaged(this.#loss, 0);
   }
 
-  missed(): void {
+  /** One that was sent at this time is not answered: after the last answer, that is one more in a row. */
+  missed(sentAt: number): void {
     this.isAwaited = false;
-    this.failures++;
+    if (this.answeredAt === undefined || sentAt >= this.answeredAt) this.failures++;
     this.#loss = averaged(this.#loss, 1);
   }
 }

@@ -21,6 +21,8 @@ class Path {
   /** Of round trips. */
   loss = 0;
   rttMs = RTT;
+  /** Whether so many probes may be sent now. */
+  mayProbe: (count: number) => boolean = () => true;
   readonly clock: HandClock;
   readonly prober: PathMtu;
   /** Sizes that were probed, and those that were in use from some moment on. */
@@ -34,6 +36,7 @@ class Path {
       {
         clock: this.clock,
         path: () => ({ rttMs: this.rttMs, loss: this.loss }),
+        mayProbe: (count) => this.mayProbe(count),
         probe: (size) => {
           this.probed.push(size);
           if (size > this.takes || random() < this.loss) return;
@@ -60,6 +63,24 @@ class Path {
     return this.clock.elapsed() - began;
   }
 }
+
+it("sends no more probes than may be sent now, and what waits is not held for lost", () => {
+  const path = new Path();
+  path.takes = 1300;
+  let [left, asked] = [5, 0];
+  path.mayProbe = (count) => {
+    asked++;
+    if (left < count) return false;
+    left -= count;
+    return true;
+  };
+  path.prober.confirm();
+  path.clock.run(5_000);
+  expect(path.probed.length).toBeLessThanOrEqual(5);
+  expect([path.prober.size, asked > 20]).toEqual([MOST, true]);
+  left = 1_000;
+  path.until(1300);
+});
 
 describe("a hint", () => {
   it("that is a lie costs three probes, and changes nothing", () => {

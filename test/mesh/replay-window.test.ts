@@ -18,6 +18,13 @@ describe("a replay window", () => {
     }
   });
 
+  it("goes on after the last count there is", () => {
+    const window = new ReplayWindow();
+    const counts = Array.from({ length: 2 * WINDOW }, (_, i) => (2 ** 32 - WINDOW + i) % 2 ** 32);
+    expect(counts.map((count) => window.accept("00000001", count))).toEqual(counts.map(() => true));
+    expect(counts.filter((count) => window.accept("00000001", count))).toEqual([]);
+  });
+
   it("begins anew with another run of the member", () => {
     const window = new ReplayWindow();
     expect(window.accept("00000001", 900)).toBe(true);
