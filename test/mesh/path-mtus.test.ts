@@ -111,6 +111,26 @@ describe("a path that takes less, of which nobody says so", () => {
 });
 
 describe("a path through a relay", () => {
+  it("is measured right for many members at once: the relay drops no probe of a search", async () => {
+    const far = (n: number) => n > 2;
+    world.reachesByUdp = (a, b) => !((a === 1 && far(b)) || (b === 1 && far(a)));
+    const [a, , ...others] = (await settled(30)) as [Node, Node, ...Node[]];
+    world.takes = () => 1300 + ENCAP_BYTES;
+    const seen = new Set<number>();
+    for (let second = 0; second < 60; second++) {
+      for (const { n } of others) a.datapath.packets(`h${n}`);
+      await world.run(1_000);
+      for (const other of others) {
+        const { mtu = 0, loss, path } = member(a, other);
+        seen.add(mtu);
+        expect([loss, path]).toEqual([0, "via h2"]);
+      }
+    }
+    expect(others.map((other) => mtu(a, other))).toEqual(others.map(() => 1300));
+    // A search goes from below to what passes; nine sizes part the whole evenly.
+    expect(Math.min(...seen)).toBeGreaterThan(1300 - (MTU - 526) / 9 - 1);
+  });
+
   it("has the MTU of all its parts, and the straight one its own again", async () => {
     const [h1, h2, h3] = (await settled(3)) as [Node, Node, Node];
     const packets = () => h1.datapath.packets("h3");
