@@ -7,7 +7,8 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { parseAddress, parseMac, parsePrefix } from "../src/address.js";
+import { parseAddress, parseEndpoint, parseMac, parsePrefix } from "../src/address.js";
+import { writeSockaddr } from "../src/compile/peers.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
 import { ipv4, TCP, tcp, UDP, udp, vxlan } from "../test/packets.js";
@@ -131,7 +132,7 @@ function publishPeers(): void {
     own,
     Array.from({ length: PEERS }, (_, i) => ({
       name: `n${i}`,
-      endpoint: `192.0.${2 + (i >> 8)}.${i & 255}:4789`,
+      endpoint: endpointOf(i),
       mac: `02:00:00:00:${(0x10 + (i >> 8)).toString(16)}:${(i & 255).toString(16).padStart(2, "0")}`,
       leases: [`10.${1 + (i >> 8)}.${i & 255}.0/24`],
     })),
@@ -181,8 +182,11 @@ function receive(i: number, length: number, peer: number): void {
     layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM,
     layout.RECEIVE_CONTROLS + (i + 1) * layout.CMSG_ROOM,
   );
-  view.setUint16(name, 2, true);
-  bytes.set([192, 0, 2 + (peer >> 8), peer & 255], name + layout.SOCKADDR_IPV4);
+  writeSockaddr(new DataView(view.buffer, name), parseEndpoint(endpointOf(peer)));
+}
+
+function endpointOf(peer: number): string {
+  return `192.0.${2 + (peer >> 8)}.${peer & 255}:4789`;
 }
 
 /** One TCP super-packet. */

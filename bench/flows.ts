@@ -2,8 +2,9 @@
  * What following connections costs: packets of 64 bytes whose connection a
  * policy allowed, the same without any policy, and connections that are new.
  */
-import { parseAddress, parseMac, parsePrefix } from "../src/address.js";
+import { parseAddress, parseEndpoint, parseMac, parsePrefix } from "../src/address.js";
 import type { AclEntry } from "../src/compile/acl.js";
+import { writeSockaddr } from "../src/compile/peers.js";
 import { readFlows } from "../src/core/flows.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
@@ -46,8 +47,9 @@ const own = {
   mtu: 1450,
   leases: [parsePrefix("10.0.1.0/24")],
 };
+const ENDPOINT = "192.0.2.2:4789";
 const peers = [
-  { name: "b", endpoint: "192.0.2.2:4789", mac: "02:00:00:00:00:02", leases: ["10.0.2.0/24"] },
+  { name: "b", endpoint: ENDPOINT, mac: "02:00:00:00:00:02", leases: ["10.0.2.0/24"] },
 ];
 
 export function flowRows(): FlowRow[] {
@@ -84,8 +86,7 @@ function shakeHands(): void {
     const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
     view.setUint32(message + layout.MMSGHDR_LEN, datagram.length, true);
     const name = layout.RECEIVE_NAMES + i * layout.NAME_SIZE;
-    view.setUint16(name, 2, true);
-    bytes.set([192, 0, 2, 2], name + layout.SOCKADDR_IPV4);
+    writeSockaddr(new DataView(view.buffer, name), parseEndpoint(ENDPOINT));
   }
   exports.inbound(0, layout.BATCH);
   exports.settle(layout.IN);
