@@ -35,7 +35,7 @@ const ERRNO: u32 = CMSG_DATA;
 const ORIGIN: u32 = CMSG_DATA + 4;
 const INFO: u32 = CMSG_DATA + 8;
 const EXTENDED_ERROR_SIZE: u32 = 16;
-/** This host says so itself (SO_EE_ORIGIN_LOCAL). */
+/** The error comes from this host itself (SO_EE_ORIGIN_LOCAL). */
 const LOCAL: u32 = 1;
 const EMSGSIZE: u32 = 90;
 
@@ -44,7 +44,7 @@ const IP_RECVERR: u32 = 11;
 const IPPROTO_IPV6: u32 = 41;
 const IPV6_RECVERR: u32 = 25;
 
-/** Readies the message; of what was quoted before, nothing is left. */
+/** Prepares the message for the next error and clears what the last one quoted. */
 export function prepareError(): void {
   memory.fill(ERROR_MESSAGE, 0, <u32>(ERROR_CONTROL - ERROR_MESSAGE));
   store<u64>(ERROR_MESSAGE, hostAddress(ERROR_NAME), MMSGHDR_NAME);

@@ -1,13 +1,13 @@
 /**
  * Control datagrams: those of the mesh, beside the packets, on the port of VXLAN,
  * whose first four bytes are "weft". The core does not look into them. As a VXLAN
- * header they would have no VNI, so any other VTEP drops them. Of a long one, padded
- * to the size of a path's MTU, the first bytes are kept, and its length.
+ * header they would have no VNI, so any other VTEP drops them. A long one, padded to the size of a
+ * path's MTU, keeps only its first bytes and its length.
  *
- * They wait in rings: the core puts them in, the host takes them out, on another
- * thread. Known senders, whose addresses are peers', have rings of their own, which no
- * stranger fills; and a sender, known or not, fills one ring alone, which a keyed hash
- * of its address chooses. A stranger has all addresses of an IPv6 /64.
+ * They wait in rings: the core puts them in, the host takes them out, on another thread. Known
+ * senders, the endpoints of peers, have rings of their own, which no stranger can fill. A keyed
+ * hash of its address gives each sender one ring, so it fills no other. A stranger counts as its
+ * whole IPv6 /64.
  *
  *   ring:   0     4       16       16 + MAILBOX_SIZE
  *           +-----+-------+--------+--------+-----
@@ -50,7 +50,7 @@ export function isMail(start: usize, length: u32): bool {
   return length >= LEAST && load<u32>(start) == MAGIC;
 }
 
-/** Keeps a datagram until the host takes it; when its ring is full it is lost. */
+/** Keeps a datagram until the host takes it; a datagram for a full ring is lost and counted. */
 export function putMail(sender: usize, start: usize, length: u32): void {
   const known = isKnown(sender);
   const ring = ringOf(sender, known);

@@ -91,12 +91,15 @@ export const NEXT_MESSAGE: usize = CONTROL + 100;
 export const MAILBOX_PUT: usize = CONTROL + 104;
 export const MAILBOX_TAKEN: usize = CONTROL + 108;
 
-/** u32: 1 while this node does not know whether there is a policy; then no packet passes. */
+/** u32: 1 while this node does not know whether there is a policy; no packet passes meanwhile. */
 export const POLICY_IS_UNKNOWN: usize = CONTROL + 112;
 
 /** u32: the sets of the table of flows, as a power of two; the host says it before the first batch. */
 export const FLOW_SET_BITS: usize = CONTROL + 128;
-/** u64: unknown to others, so that nobody can tell which flows share a set, or which addresses a bucket or ring. */
+/**
+ * u64: secret, so that no sender can tell which flows share a set, or which addresses share a
+ * bucket or ring.
+ */
 export const FLOW_SEED: usize = CONTROL + 136;
 /** u32: CLOCK in whole milliseconds, modulo 2^32, and the number of the batch: both of the running one. */
 export const NOW: usize = CONTROL + 144;
@@ -111,7 +114,7 @@ export const TIMEOUTS: usize = CONTROL + 164;
 export const MAX_FLOW_STATES: u32 = 16;
 /** 32 bytes: source and destination turned round. */
 export const REVERSED: usize = CONTROL + 240;
-/** f64: the CLOCK that NOW was taken from, and the CLOCK when the sweep began at the first set. */
+/** f64: the CLOCK that NOW is derived from, and the CLOCK when the sweep began at the first set. */
 export const NOW_CLOCK: usize = CONTROL + 304;
 export const SWEEP_CLOCK: usize = CONTROL + 312;
 
@@ -130,7 +133,10 @@ export const COUNTERS_SIZE: u32 = COUNTER_DROPPED + MAX_REASONS * 8;
 export const OUT: u32 = 0;
 export const IN: u32 = 1;
 
-/** u64 each: packets delivered to another node, and datagrams handed up to the control plane, and lost on the way there: of known senders, and of others. */
+/**
+ * u64 each: packets delivered to another node; control datagrams handed up; control datagrams lost,
+ * of known senders and of others.
+ */
 export const COUNTER_RELAYED: usize = COUNTERS + 2 * COUNTERS_SIZE;
 export const COUNTER_CONTROL: usize = COUNTER_RELAYED + 8;
 export const COUNTER_CONTROL_DROPPED: usize = COUNTER_CONTROL + 8;
@@ -146,7 +152,10 @@ export const TRAFFIC: usize = FLOWS_BY_STATE + MAX_FLOW_STATES * 4;
 export const TRAFFIC_SIZE: u32 = 40;
 export const TRAFFIC_NO_PATH: u32 = 32;
 
-/** By peer: a path MTU learned here, until when it is believed, and a hint that waits to be verified (assembly/tables/peer.ts). */
+/**
+ * By peer: a path MTU learned here, its expiry, and a hint that waits to be verified
+ * (assembly/tables/peer.ts).
+ */
 export const PATH_MTU: usize = TRAFFIC + MAX_PEERS * TRAFFIC_SIZE;
 export const PATH_MTU_SIZE: u32 = 16;
 export const PATH_MTU_HINT: u32 = 4;
@@ -155,7 +164,7 @@ export const PATH_MTU_UNTIL: u32 = 8;
 /** u32, atomic: peers put into HINTS so far by the core, and taken out of it by the host. */
 export const HINTS_PUT: usize = PATH_MTU + MAX_PEERS * PATH_MTU_SIZE;
 export const HINTS_TAKEN: usize = HINTS_PUT + 4;
-/** A ring of u32: the peers with a new hint. Each is in it once at most, so it has room for all. */
+/** A ring of u32: the peers with a new hint. A peer is in it at most once, so it has room for all. */
 export const HINTS: usize = HINTS_TAKEN + 4;
 
 /** By number of a rule, u64 each: packets and bytes that met it. Number 0 is no rule's; rules that come get others than those that go. */
@@ -237,7 +246,7 @@ export const FOUND: usize = KEY_PACKETS6 + MAX_VECTOR * 4;
 /** u32 for each slot: the bytes read from the device into it, virtio-net header included. */
 export const LENGTHS: usize = FOUND + MAX_VECTOR * 4;
 
-/** u32 each: how many rules that only count the packet under way met so far, and their numbers. */
+/** u32 each: how many count-only rules the current packet matched so far, and their numbers. */
 export const MET_COUNT: usize = LENGTHS + BATCH * 4;
 export const MET_RULES: usize = MET_COUNT + 4;
 /** Every rule of both directions. */
@@ -278,27 +287,30 @@ export const ERROR_MESSAGE: usize = RECEIVE_CONTROLS + BATCH * CMSG_ROOM;
 export const ERROR_NAME: usize = ERROR_MESSAGE + MMSGHDR_SIZE;
 export const ERROR_CONTROL: usize = ERROR_NAME + NAME_SIZE;
 export const ERROR_CONTROL_SIZE: u32 = 256;
-/** Its one iovec, and how the UDP payload begins that the error quotes. */
+/** Its one iovec, and the first bytes of the UDP payload that the error quotes. */
 export const ERROR_IOVEC: usize = ERROR_CONTROL + ERROR_CONTROL_SIZE;
 export const ERROR_QUOTE: usize = ERROR_IOVEC + IOVEC_SIZE;
 export const ERROR_QUOTE_SIZE: u32 = 32;
 
 const RECEIVE_END: usize = ERROR_QUOTE + ERROR_QUOTE_SIZE;
 
-/** Rings, and what is in one (assembly/mailbox.ts). */
+/** Rings and their layout (assembly/mailbox.ts). */
 export const MAILBOX: usize = RECEIVE_END + GUARD;
 export const MAILBOX_KNOWN_RING_BITS: u32 = 5;
 export const MAILBOX_UNKNOWN_RING_BITS: u32 = 2;
 export const MAILBOX_RINGS: u32 = (1 << MAILBOX_KNOWN_RING_BITS) + (1 << MAILBOX_UNKNOWN_RING_BITS);
-/** Of a ring; a power of two. */
+/** Places in a ring; a power of two. */
 export const MAILBOX_PLACES: u32 = 64;
 export const MAILBOX_LENGTH: u32 = 28;
 export const MAILBOX_BYTES: u32 = 32;
-/** Bytes that are kept of a datagram. */
+/** Bytes of a datagram that are kept. */
 export const MAX_CONTROL: u32 = 512;
 export const MAILBOX_SIZE: u32 = MAILBOX_BYTES + MAX_CONTROL;
 
-/** In a ring: u32, atomic, how many were put into it is at 0, how many were taken out here, and the places. */
+/**
+ * Offsets in a ring: at 0 the u32, atomic, of datagrams put in; here that of datagrams taken out;
+ * and the places.
+ */
 export const MAILBOX_RING_TAKEN: u32 = 4;
 export const MAILBOX_RING_PLACES: u32 = 16;
 export const MAILBOX_RING_SIZE: u32 = MAILBOX_RING_PLACES + MAILBOX_PLACES * MAILBOX_SIZE;
@@ -335,7 +347,7 @@ export const MAX_SLICES: u32 = 64;
 export const OPEN_WRITES: usize = DEVICE_IOVECS + MAX_PACKETS * MAX_SLICES * IOVEC_SIZE;
 export const OPEN_BITS: u32 = 6;
 export const ANSWERS: usize = OPEN_WRITES + (1 << OPEN_BITS) * 4;
-/** ICMP errors a second, and at once: so many about the path MTU, and so many others. */
+/** ICMP errors a second, and at once; this holds for path MTU errors and, separately, for all others. */
 export const ICMP_RATE: u32 = 1000;
 export const MAX_ANSWERS: u32 = 2 * ICMP_RATE;
 /** The headers of a tunnel and the 1280 bytes an ICMPv6 error may have (RFC 4443, 2.4), rounded up. */
@@ -447,7 +459,7 @@ export const GUARD_11: usize = LIMITS_END;
 
 // ------------------------------------------------------------------ places
 
-/** How often the tables that the running batch searches have changed. */
+/** Generation of the tables that the running batch searches: grows with each change. */
 export function generation(): u32 {
   return load<u32>(load<usize>(SEARCHED) + GENERATION_AT);
 }

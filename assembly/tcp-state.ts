@@ -46,8 +46,8 @@ const MAX_SCALE: u32 = 14;
 const KIND: u32 = tcp.FIN | tcp.SYN | tcp.RST | tcp.ACK;
 
 /**
- * A SYN that passed and changed nothing: its connection is under way. What its receiver says to
- * it decides whether it counts.
+ * A SYN that passed in a connection under way and changed nothing yet. The receiver's answer
+ * decides whether it takes effect.
  */
 @unmanaged
 class LastSyn {
@@ -55,7 +55,7 @@ class LastSyn {
   /** Bytes of data in it. */
   data: u16;
   window: u16;
-  /** As its option says, or NO_SCALE. */
+  /** Window scale of its option, or NO_SCALE. */
   scale: u8;
   /** NONE, SYN or SYN_ACK. */
   kind: u8;
@@ -122,10 +122,10 @@ function meetSyn(p: Packet, own: Flow, other: Flow, isFirst: bool): bool {
 }
 
 /**
- * It opens; so it does when it is sent again, perhaps with another number, or when the other end
- * opens at the same time. In a connection that is under way it changes nothing, since anybody may
- * have sent it: it is remembered. A receiver that has that connection asks back (RFC 9293,
- * 3.10.7.4); one that has none any more acknowledges it.
+ * A SYN opens the connection, also when it is repeated, perhaps with another number, or when the
+ * other end opens at the same time. In a connection under way it changes nothing, since it may be
+ * forged, but it is remembered. A receiver that has that connection answers with a challenge ACK
+ * (RFC 9293, 3.10.7.4); one that no longer has it acknowledges the SYN.
  */
 function meetFirstSyn(p: Packet, own: Flow, other: Flow): bool {
   const isUnderWay = (own.side & LOOSE) != 0 || (own.side & other.side & SEEN) != 0;
@@ -140,19 +140,19 @@ function meetSynAck(p: Packet, own: Flow, other: Flow): bool {
   if ((other.side & SEEN) == 0) return false;
   if ((other.side & OPENED) == 0) {
     if (!opens(acknowledgment(p), other)) return false;
-    // Whoever is new acknowledged nothing yet.
+    // A new end has acknowledged nothing yet.
     if ((own.side & SEEN) == 0) start(p, own, other);
     acknowledge(p, own, other, 0, true);
     settle(own, other);
     return true;
   }
-  // Which of two different ones the other end took its ACK will tell.
+  // The other end's ACK will tell which of two different SYN-ACKs it took.
   const isOpening = (own.side & OPENED) == 0 && acknowledgment(p) == own.acked;
   if (isOpening && !isRepeated(p, own)) remember(p, own, SYN_ACK);
   return true;
 }
 
-/** Its end sent all of this before, and nothing after it. */
+/** A repeat: its end sent all of this before, and nothing after it. */
 function isRepeated(p: Packet, own: Flow): bool {
   return (own.side & SEEN) != 0 && endOf(p) == own.end;
 }
@@ -168,20 +168,20 @@ function remember(p: Packet, own: Flow, kind: u8): void {
   syn.kind = kind;
 }
 
-/** Does it acknowledge the SYN that is remembered of the other end, and no more than that carried? */
+/** Does it acknowledge the remembered SYN of the other end, and no more than that SYN carried? */
 function acknowledges(p: Packet, other: Flow, kind: u8): bool {
   const syn = lastSynOf(other);
   return syn.kind == kind && acknowledgment(p) - (syn.sequence + 1) <= syn.data;
 }
 
-/** The first segment of an end. */
+/** Takes the first segment of an end. */
 function start(p: Packet, own: Flow, other: Flow): void {
   remember(p, own, SYN);
   take(own, other);
   settle(own, other);
 }
 
-/** The SYN that is remembered of an end is where it begins. */
+/** Begins an end from its remembered SYN. */
 function take(own: Flow, other: Flow): void {
   const syn = lastSynOf(own);
   const isScaled = syn.scale != NO_SCALE;
@@ -194,7 +194,7 @@ function take(own: Flow, other: Flow): void {
   syn.kind = NONE;
 }
 
-/** The receiver of a SYN took it for the beginning of a connection: so the one that was under way is over. */
+/** The receiver accepted a SYN as the start of a connection, so the one under way is over. */
 function resynchronize(p: Packet, own: Flow, other: Flow): bool {
   take(other, own);
   start(p, own, other);
@@ -204,7 +204,7 @@ function resynchronize(p: Packet, own: Flow, other: Flow): bool {
   return true;
 }
 
-/** The other end took a SYN-ACK that came after another one: what that said is forgotten. */
+/** The other end accepted a later SYN-ACK: the state of the earlier one is discarded. */
 function takeSynAck(p: Packet, own: Flow, other: Flow): void {
   if ((other.side & OPENED) != 0 || !acknowledges(p, other, SYN_ACK)) return;
   take(other, own);
@@ -238,7 +238,7 @@ function meetReset(p: Packet, own: Flow, other: Flow, isBare: bool): bool {
   const sequence = tcp.sequence(p.ip + p.transport);
   const isRefusal = !isBare && own.state < TIME_WAIT && acknowledges(p, other, SYN);
   if (isRefusal) {
-    // Its sender has no connection: neither that which was under way nor a new one.
+    // Its sender has no connection: neither the one under way nor a new one.
   } else if ((own.side & SEEN) == 0 && (own.side & LOOSE) == 0) {
     // A SYN is refused by acknowledging it (RFC 9293, 3.10.7.3).
     if (isBare || !opens(acknowledgment(p), other)) return false;
@@ -310,14 +310,15 @@ function isOfLate(ack: u32, own: Flow, other: Flow): bool {
 }
 
 /**
- * As far as the other end lets it send. Before its own SYN is acknowledged that is the window in
- * the other's SYN: an end that takes data with a SYN answers it at once (RFC 7413, 4.2.2).
+ * The limit up to which the other end lets it send. Before its own SYN is acknowledged that is the
+ * window in the other's SYN: an end that takes data with a SYN answers it at once (RFC 7413,
+ * 4.2.2).
  */
 function limitOf(own: Flow, other: Flow): u32 {
   return own.side & OPENED ? own.maxEnd : own.maxEnd + other.maxWindow;
 }
 
-/** Nothing beyond the limit, nothing so old that it cannot be asked for any more. */
+/** Refuses what lies beyond the limit, or is too old to be requested again. */
 function isInWindow(from: u32, end: u32, limit: u32, own: Flow, other: Flow): bool {
   return !isAfter(from, limit) && !isAfter(own.end - other.maxWindow, end);
 }

@@ -11,9 +11,9 @@ import { CLOCK } from "./memory";
 
 @unmanaged
 export class TokenBucket {
-  /** Tokens that a full bucket has and this one had not, when it was updated. */
+  /** Tokens missing from a full bucket at `updated`. */
   missing: f64;
-  /** CLOCK at that time, milliseconds. */
+  /** CLOCK of the last update, milliseconds. */
   updated: f64;
 }
 

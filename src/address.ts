@@ -156,10 +156,10 @@ export const readAddress = (bytes: Uint8Array): Address => ({
 const fromBytes = (bytes: number[]): bigint =>
   bytes.reduce((value, byte) => (value << 8n) | BigInt(byte), 0n);
 
-/** "This network", what IPv6 made of IPv4 addresses, and multicast with all above it (RFC 6890). */
+/** "This network", IPv6 ranges that embed IPv4 addresses, and multicast with all above it (RFC 6890). */
 export const NO_HOST = ["0.0.0.0/8", "224.0.0.0/3", "::/8", "ff00::/8"].map(parsePrefix);
 export const LOOPBACK = ["127.0.0.0/8", "::1/128"].map(parsePrefix);
-/** On every link it can be another host. */
+/** Link-local: on each link it can be another host. */
 export const LINK_LOCAL = parsePrefix("fe80::/10");
 
 const isIn = (ranges: readonly Prefix[], address: Address): boolean =>
@@ -169,7 +169,7 @@ export const isLoopback = (address: Address): boolean => isIn(LOOPBACK, address)
 
 export const isLinkLocal = (address: Address): boolean => contains(LINK_LOCAL, address);
 
-/** Whether other hosts can reach one host there: unicast, and neither loopback nor link-local. */
+/** Whether other hosts can reach a host at this address: unicast, neither loopback nor link-local. */
 export const isHost = (address: Address): boolean =>
   !isIn([...NO_HOST, ...LOOPBACK, LINK_LOCAL], address);
 

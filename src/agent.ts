@@ -65,7 +65,7 @@ export class Agent {
     });
   }
 
-  /** @throws WeftError; then all is as it was before */
+  /** @throws WeftError, after everything is undone */
   start(): Promise<void> {
     this.#starting = this.#start().catch(async (error) => {
       await this.#unwind();

@@ -63,7 +63,7 @@ export interface DataplaneOptions {
 /** A connection; its rule as `counters().rules` has it. */
 export type FlowView = CoreFlowView<Place>;
 
-/** What a rule of the policy decided or saw, and where it stands. */
+/** Counters of a rule of the policy, and its place in the document. */
 export type RuleCounter = Place & RuleTraffic;
 
 export interface DataplaneCounters extends Counters {
@@ -202,7 +202,7 @@ export class Dataplane {
     return this.#publisher.active();
   }
 
-  /** The connections that live, and where the rule stands that allowed each. */
+  /** The live connections, and the place of the rule that allowed each. */
   flows(): FlowView[] {
     return readFlows(this.#core, (number, generation) =>
       this.#publisher.isSameRule(number, generation) ? this.#rules.places.get(number) : undefined,

@@ -29,7 +29,7 @@ export class Follower {
   /** The peers, and what of them the core does not know yet. */
   readonly book: Book;
   readonly enforcer: Enforcer;
-  /** It stays known, whatever policies come. */
+  /** Never becomes false again, whatever policies come. */
   #isPolicyKnown = false;
   readonly #running: Running;
   readonly #unreachable: UnreachableRoutes;
@@ -56,7 +56,7 @@ export class Follower {
     return this.#trouble;
   }
 
-  /** Packets pass: the policy is in force, or it is known that there is none. */
+  /** Whether packets pass: the policy is in force, or it is known that there is none. */
   get isPolicyKnown(): boolean {
     return this.#isPolicyKnown;
   }
@@ -109,12 +109,12 @@ export class Follower {
     this.#link = undefined;
   }
 
-  /** From now on packets for the overlay go where any others go, which may be the default route. */
+  /** From now on packets for the overlay take the host's other routes, which may be the default route. */
   async openRoutes(): Promise<void> {
     await this.#unreachable.remove();
   }
 
-  /** Unreachable is what was so before this agent began, as an earlier one had left it. */
+  /** Restores the unreachable routes that an earlier agent had left before this one began. */
   async restoreRoutes(): Promise<void> {
     await this.#unreachable.restore();
   }
@@ -141,8 +141,9 @@ export class Follower {
   }
 
   /**
-   * Peers and policy in one swap: no packet of a peer is seen before the rules about it are there.
-   * What the rules that are ready do not mean yet waits for those that are being compiled.
+   * Publishes peers and policy in one swap, so that the rules about a peer are in force before its
+   * first packet. Peers and leases that the ready rules do not cover wait for the rules being
+   * compiled.
    */
   #publish(): string[] {
     const { core, publisher, mesh } = this.#running;
@@ -185,8 +186,8 @@ export class Follower {
   }
 
   /**
-   * What is routed to the device is unreachable where the device is gone. Before the
-   * network is known, what an earlier agent left stays.
+   * Sets unreachable routes for the prefixes that are routed to the device, for when it is gone.
+   * Before the network is known, those of an earlier agent stay.
    */
   async #closeRoutes(): Promise<string[]> {
     const network = this.#network();

@@ -8,22 +8,22 @@ export interface Peer {
   /** The prefixes behind it, and the only inner sources accepted from it. */
   readonly leases: readonly string[];
   /**
-   * The endpoints its packets come from, at most 4: its own, a NAT's before it, a relay's.
-   * When they are not given, `endpoint`.
+   * The endpoints that its packets come from, at most 4: its own, that of a NAT in front of it,
+   * or a relay's. Without them, `endpoint`.
    */
   readonly senders?: readonly string[] | undefined;
   /**
-   * Its packets may come from any UDP port of those addresses. A kernel VXLAN device needs
-   * that: it varies the port with the flow (RFC 7348, 5). Any process of the peer's host can
-   * send in its name then.
+   * Its packets may come from any UDP port of those addresses. A kernel VXLAN device needs this,
+   * because it varies the port with the flow (RFC 7348, 5). Any process of the peer's host can then
+   * send in its name.
    */
   readonly anyPort?: boolean | undefined;
   /** Nothing has answered at `endpoint` yet, so nothing is sent there: packets for it are dropped (`no-path`). */
   readonly noPath?: boolean | undefined;
   /**
-   * The largest inner packet that its path takes, in bytes, as its giver has verified: ICMP is
-   * then a hint that is not acted on. Without it this node's own MTU, or what ICMP says while it
-   * quotes what was sent to this peer.
+   * The largest inner packet that its path takes, in bytes, verified by the caller: ICMP errors are
+   * then only hints. Without it, this node's own MTU, or a smaller one from an ICMP error that
+   * quotes a packet sent to this peer.
    */
   readonly mtu?: number;
 }

@@ -18,7 +18,7 @@ const LEAST_TRANSPORT: u32 = 8;
 /**
  * What a policy asks for stands in the transport header: it must be whole in the
  * first fragment, and no later one may write over it (RFC 1858, RFC 3128, RFC
- * 5722). A later one passes, or not, as the first did, while the rules are the same.
+ * 5722). A later fragment gets the verdict of the first while the rules are the same.
  */
 export function meetFragment(p: Packet, direction: u32): i32 {
   if (!isJudged(p, direction)) return 0;
@@ -33,7 +33,10 @@ export function meetFragment(p: Packet, direction: u32): i32 {
   return datagram.verdict;
 }
 
-/** The connection of a later fragment's datagram, as its first fragment named it; null if none is known. */
+/**
+ * The connection that the first fragment of a later fragment's datagram belongs to; null if none is
+ * known.
+ */
 export function flowOfDatagram(p: Packet, direction: u32): Flow {
   const datagram = datagramOf(p, direction);
   if (!datagram) return changetype<Flow>(0);

@@ -63,9 +63,9 @@ function judgeAgain(p: Packet): i32 {
 }
 
 /**
- * A later fragment whose first did not come: could any rule be about that one?
- * IPv4 tells datagrams apart by protocol too, so the first has this one's (RFC 791,
- * 3.2). In IPv6 only what the first says of the protocol counts (RFC 8200, 4.5).
+ * Could any rule match the first fragment, which has not come before this later one? An IPv4
+ * datagram is identified by its protocol too, so the first fragment has the same (RFC 791, 3.2). In
+ * IPv6 only the first fragment names the protocol (RFC 8200, 4.5).
  */
 function needsFirst(p: Packet, direction: u32): bool {
   const acl = load<usize>(SEARCHED) + ACL_AT;
@@ -76,7 +76,10 @@ function needsFirst(p: Packet, direction: u32): bool {
   return concernsAny(acl, direction, near, far, p.family == 4 ? p.protocol : ANY_PROTOCOL);
 }
 
-/** What the first rule that decides says: 0 if there is none, RULE_ALLOW or RULE_DENY. Notes every rule it met. */
+/**
+ * Verdict of the first deciding rule, RULE_ALLOW or RULE_DENY; 0 if there is none. Notes every
+ * count-only rule that matched before it.
+ */
 function judge(p: Packet, direction: u32): u32 {
   return judgeHeader(p, direction, p.protocol, addressesOf(p), portsOf(p));
 }

@@ -27,7 +27,7 @@ export function segment(p: Packet): void {
   }
 }
 
-/** Is it at most so many packets, whose headers have room where they are made? */
+/** Does it make at most `most` packets, and do their headers fit into WIRE_HEADER_SIZE? */
 export function canBeCut(p: Packet, most: u32): bool {
   return segmentsOf(p) <= most && ENCAP_SIZE + headersOf(p) <= WIRE_HEADER_SIZE;
 }

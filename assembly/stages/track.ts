@@ -48,7 +48,10 @@ export function meet(p: Packet, direction: u32): i32 {
   return 0;
 }
 
-/** What a packet without ports of its own belongs to: the connection of its datagram, or that it reports an error of. */
+/**
+ * The connection of a packet without ports of its own: that of its datagram, or the one whose error
+ * it reports.
+ */
 function connectionOf(p: Packet, direction: u32): Flow {
   return isLaterFragment(p) ? flowOfDatagram(p, direction) : related(p, direction);
 }
@@ -93,7 +96,7 @@ export function refuse(p: Packet, direction: u32, reason: i32): i32 {
   return reason;
 }
 
-/** The rules allow it: its connection goes on, or begins, if its state allows it too. */
+/** The rules allow the packet: its connection begins or continues if its state allows it too. */
 export function track(p: Packet, direction: u32): i32 {
   if (p.connection) allow(changetype<Flow>(p.connection), p.rule);
   if (p.record) {
@@ -117,7 +120,7 @@ export function follow(p: Packet, direction: u32): i32 {
   if (p.protocol == TCP) {
     const fits = advance(p, flow);
     if (!fits && flow.rule) return INVALID_STATE;
-    // How long a segment is that comes in fragments nobody sees here.
+    // The length of a segment that comes in fragments is not known here.
     if (fits && isFragment(p)) loosen(flow);
   } else if (!flow.isFirst) {
     setReplied(flow);

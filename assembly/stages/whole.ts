@@ -42,8 +42,8 @@ export function isWhole(ip: usize, length: u32): bool {
 }
 
 /**
- * Lets in such a packet only if it is what it is taken for, and sound: whoever cuts it makes
- * new checksums. Later stages count it, so none of them refuses it for its shape any more.
+ * Lets a UDP super-packet in only if its headers and checksum are sound, because cutting it makes
+ * new checksums. No later stage refuses it for its shape, since they count it.
  */
 export function admitWhole(p: Packet): i32 {
   const r = admit(p);

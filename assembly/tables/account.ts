@@ -1,9 +1,9 @@
 /**
- * Who holds how many policed connections, so that nobody can fill the table of flows for all.
- * A party is a peer, or this node. A connection opened from outside is on the account of the
- * peer that it came from. One opened here is on that of its source address, by hash, and on
- * this node's as a whole: addresses of this node weigh against each other, its whole weighs
- * against peers.
+ * Counts policed connections by account, so that no party can fill the table of flows for all. A
+ * party is a peer, or this node. A connection opened from outside is on the account of the peer
+ * that it came from. One opened here is on the account of its source address, by hash, and on that
+ * of this node as a whole: addresses of this node are compared with each other, the node as a whole
+ * with peers.
  *
  *   HELD      0        MAX_PEERS             MAX_ACCOUNTS
  *             +--------+---------------------+
@@ -32,17 +32,20 @@ export function hold(account: u32, isHalfOpen: bool, n: i32): void {
   if (isHalfOpen) add(OPENING, party, n);
 }
 
-/** Does its party have more half-open connections than anybody needs who gets answers: 1 in 128? */
+/**
+ * Does its party hold more half-open connections than 1/128 of the table? Parties that get answers
+ * need fewer.
+ */
 export function isFlooding(account: u32): bool {
   return load<u32>(OPENING + (partyOf(account) << 2)) > max<u32>(8, connections() >> 7);
 }
 
-/** Does one hold more than `times` as many as the other? */
+/** Does the first account hold more than `times` as many connections as the other? */
 export function outweighs(account: u32, other: u32, times: u32): bool {
   return heldBy(account, other) > heldBy(other, account) * times;
 }
 
-/** Does it hold more than 1 in 32 of all that there is room for? */
+/** Does it hold more than 1/32 of the table's capacity? */
 export function isHeavy(account: u32, other: u32): bool {
   return heldBy(account, other) > connections() >> 5;
 }
@@ -51,7 +54,10 @@ function connections(): u32 {
   return 4 << load<u32>(FLOW_SET_BITS);
 }
 
-/** What weighs against the other: in one party the account, else the whole party. */
+/**
+ * The count to compare with the other account: the account's own within one party, else that of the
+ * whole party.
+ */
 function heldBy(account: u32, other: u32): u32 {
   const weighed = partyOf(account) == partyOf(other) ? account : partyOf(account);
   return load<u32>(HELD + (weighed << 2));

@@ -127,14 +127,14 @@ export function findRule(
   );
 }
 
-/** A protocol that is not known, where a rule could be about any. */
+/** Stands for an unknown protocol, where a rule about any protocol could match. */
 export const ANY_PROTOCOL: u32 = 256;
 
 /** Is there a rule that a packet of these addresses and this protocol could meet, whatever its ports? */
 export function concernsAny(acl: usize, direction: u32, near: u32, far: u32, protocol: u32): bool {
   const a = nearSet(acl, direction, near);
   const b = farSet(acl, direction, far);
-  // A set that is asked twice keeps no more rules away than asked once.
+  // Intersecting with the same set twice changes nothing.
   const c = protocol == ANY_PROTOCOL ? a : protocolSet(acl, direction, protocol);
   return firstInAll(a, b, c, c, c, 0) != NO_RULE;
 }

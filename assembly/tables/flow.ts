@@ -13,8 +13,8 @@
  *   | headers to send | account | packets, bytes | sequence numbers (tcp)    | judged | rule   |
  *   +-----------------+---------+----------------+---------------------------+--------+--------+
  *
- * Nothing is sent as what comes in: the record of that direction has in the place of its headers
- * the last SYN of both ends (tcp-state).
+ * Incoming packets need no headers to send, so the record of that direction holds the last SYN of
+ * both ends in their place (tcp-state).
  *
  * Eight records are a set, and a flow stands in one of two sets. 16 bits of its
  * hash, its tag, lie apart, the eight of a set side by side: a flow is looked
@@ -107,7 +107,7 @@ export class Flow {
   headers8: u64;
   headers16: u32;
   headers20: u16;
-  /** Whose connection it is (tables/account). */
+  /** The account that the connection is on (tables/account). */
   account: u16;
   packets: u64;
   bytes: u64;
@@ -148,7 +148,7 @@ export const FLOW_RULE: usize = offsetof<Flow>("rule");
 const SET_SIZE: u32 = 8;
 const SET_TAGS: u32 = 16;
 const DIRECTION_BIT: u32 = 1 << 16;
-/** The tables never are of this one. */
+/** The tables never have this generation. */
 const NO_GENERATION: u32 = 0;
 
 /** No record. */
@@ -278,7 +278,7 @@ export function firstOf(flow: Flow): Flow {
   return flow.isFirst ? flow : flow.twin;
 }
 
-/** Where the last SYN of its sender is remembered, LAST_SYN_SIZE bytes (tcp-state). */
+/** Address of the remembered last SYN of its sender, LAST_SYN_SIZE bytes (tcp-state). */
 export const LAST_SYN_SIZE: usize = 10;
 export function lastSynAt(flow: Flow): usize {
   const isIn = (flow.kind & DIRECTION_BIT) != 0;
@@ -286,7 +286,10 @@ export function lastSynAt(flow: Flow): usize {
   return isIn ? inward : inward + LAST_SYN_SIZE;
 }
 
-/** The sender of this flow opened the connection anew. If the other end had, the rules are asked about it. */
+/**
+ * The sender of this flow opened the connection anew. If the other end had opened the old one, the
+ * rules judge it again.
+ */
 export function setFirst(flow: Flow): void {
   if (flow.isFirst) return;
   const twin = flow.twin;
@@ -333,7 +336,10 @@ export function forget(flow: Flow): void {
   release(flow);
 }
 
-/** The rules deny it. While packets of the batch point at its records these stay: the next batch asks again. */
+/**
+ * The rules deny the connection. Its records stay while packets of the batch point at them; the
+ * next batch asks again.
+ */
 export function cut(flow: Flow): void {
   if (!isPointedAt(flow)) forget(flow);
 }
@@ -343,7 +349,7 @@ function count(state: u32, difference: i32): void {
   store<i32>(counter, load<i32>(counter) + difference);
 }
 
-/** Only connections that a policy decided about need their place. */
+/** Counts a connection on its account; only those that a policy decided about count. */
 function charge(flow: Flow, n: i32): void {
   if (flow.rule) hold(flow.account, isHalfOpen(flow.state), n);
 }
@@ -474,9 +480,9 @@ function findPlace(hash: u64, account: u32, isPoliced: bool): Flow {
 }
 
 /**
- * The emptier set fills last: the table is 3/4 full before both sets of a flow are, where the
- * first free place would leave it at 1/2. While the first set is nearly empty it is preferred,
- * because it is looked into first.
+ * Chooses the emptier set: the table is then 3/4 full before both sets of a flow are full, where
+ * the first free place would get it only to 1/2. A nearly empty first set is preferred, because it
+ * is searched first.
  */
 function freeIn(first: u32, second: u32): Flow {
   const NEARLY_EMPTY = 6;
@@ -497,7 +503,7 @@ function freePlaces(set: u32): i32 {
   return i16x8.bitmask(i16x8.eq(v128.load(FLOW_TAGS + set * SET_TAGS), i16x8.splat(0)));
 }
 
-// How soon a flow gives way to a newcomer.
+// How early a flow is evicted for a newcomer.
 const OVER: u32 = 0;
 const OPEN: u32 = 1;
 const HALF_OPEN: u32 = 2;
@@ -505,7 +511,10 @@ const EXCHANGE: u32 = 3;
 const CONNECTION: u32 = 4;
 const NEVER: u32 = 5;
 
-/** Who is driven out when a newcomer needs the place; the second set is asked if the first would lose what works. */
+/**
+ * The flow to evict for a newcomer; the second set is searched if the first would lose a working
+ * connection.
+ */
 function giveWay(first: u32, second: u32, account: u32, isPoliced: bool): Flow {
   const flow = leastIn(first, account, isPoliced);
   const rank = flow == NONE ? NEVER : rankOf(flow, account, isPoliced);
@@ -514,7 +523,7 @@ function giveWay(first: u32, second: u32, account: u32, isPoliced: bool): Flow {
   return other != NONE && rankOf(other, account, isPoliced) < rank ? other : flow;
 }
 
-/** Of those in the set that give way soonest the one that was quiet longest. */
+/** Among the flows of the set that are evicted earliest, the one that was idle longest. */
 function leastIn(set: u32, account: u32, isPoliced: bool): Flow {
   let least = NONE;
   let soonest = NEVER;
@@ -534,11 +543,11 @@ function leastIn(set: u32, account: u32, isPoliced: bool): Flow {
 }
 
 /**
- * How soon the flow gives way to a newcomer on this account. What no policy decided about loses
- * nothing but its place; a newcomer without policy takes no other. A policed connection gives way
- * on its own account while it is half-open, or an exchange of datagrams; on that of another only
- * to one that holds less, or when it was a question and its answer, and no answered one to a
- * party that floods.
+ * How early the flow is evicted for a newcomer on this account. A flow without policy loses only
+ * its record; a newcomer without policy evicts no other. A policed connection is evicted for its
+ * own account while it is half-open, or an exchange of datagrams; for another account only if that
+ * holds less, or if the exchange was one packet each way. A flooding party evicts no answered
+ * connection of another account.
  */
 function rankOf(flow: Flow, account: u32, isPoliced: bool): u32 {
   if (isPointedAt(flow)) return NEVER;
@@ -556,13 +565,13 @@ function rankOf(flow: Flow, account: u32, isPoliced: bool): u32 {
   return isExchange ? EXCHANGE : CONNECTION;
 }
 
-/** Do half-open connections of the one account stay where they are before a newcomer of the other? */
+/** Are half-open connections of the first account safe from a newcomer of the other? */
 function holdsHalfOpen(holder: u32, account: u32): bool {
   if (holder == account || isFlooding(holder)) return false;
   return isFlooding(account) || !outweighs(holder, account, 1);
 }
 
-/** One packet each way: a question and its answer, after which most say nothing more. */
+/** One packet each way, such as a query and its answer: most such exchanges are over then. */
 function isAnsweredOnce(flow: Flow): bool {
   return flow.packets + flow.twin.packets <= 2;
 }
@@ -593,13 +602,13 @@ function isHalfOpen(state: u32): bool {
 // ------------------------------------------------------------------------ time
 
 /**
- * NOW wraps after 2^32 milliseconds, 49 days: a record that nobody looks at for so long would
- * seem young. Two bounds of 2^30 (12 days) prevent it, as no timeout is longer: after a batch
- * nothing else happened for so long, no connection lives; and no set goes unswept for longer.
+ * NOW wraps after 2^32 milliseconds (49 days), so a record left alone that long would seem young.
+ * Two bounds of 2^30 milliseconds (12 days) prevent it, since no timeout is longer: after 12 days
+ * without a batch all connections are forgotten, and no set goes unswept for longer.
  */
 const LONGEST: f64 = 1073741824;
 
-/** Takes the time for a batch: NOW. Before any packet points at anything. */
+/** Sets NOW for a batch; called before any packet points at a record. */
 export function takeTime(): void {
   const clock = load<f64>(CLOCK);
   const passed = clock - load<f64>(NOW_CLOCK);

@@ -30,9 +30,9 @@ export class Datagram {
   addresses8: u64;
   addresses16: u64;
   addresses24: u64;
-  /** CLOCK when its first fragment came. */
+  /** CLOCK at which its first fragment came. */
   since: f64;
-  /** Of the rules that judged the first fragment. */
+  /** Generation of the rules that judged the first fragment. */
   generation: u32;
   /** The rule that decided, 0 if none did. */
   rule: u32;
@@ -88,7 +88,7 @@ function sizeOf(p: Packet): u32 {
   return p.family == 4 ? 8 : 32;
 }
 
-/** Nobody can tell which datagrams share a place, so as to push another's out with one of its own. */
+/** The hash is keyed, so no sender can tell which datagrams share a place and evict another's. */
 function placeOf(p: Packet): Datagram {
   const SPREAD: u64 = 0x9e3779b97f4a7c15;
   const addresses = keyedHash(addressesOf(p), sizeOf(p) >> 2);

@@ -1,11 +1,12 @@
 /**
- * How many ICMP errors are sent (RFC 1812, 4.3.2.8; RFC 4443, 2.4). An error takes a
- * token of three buckets, or of none: of the source it goes to, of the origin of the
- * packet (this host, or the peer that sent it), and of all together. Path MTU errors
- * have buckets of their own, without which connections hang: others leave them alone.
+ * Limits the ICMP errors that are sent (RFC 1812, 4.3.2.8; RFC 4443, 2.4). An error takes a token
+ * from each of three buckets, or from none: that of the source it goes to, that of the origin of
+ * the packet (this host, or the peer that sent it), and that of all together. Path MTU errors,
+ * without which connections hang, have buckets of their own, so other errors take none of their
+ * tokens.
  *
  * A source's bucket is chosen by a keyed hash and never emptied for another source:
- * few sources share one, and who sends as many sources gains nothing.
+ * few sources share one, and a sender with many source addresses gains nothing.
  */
 import { keyedHash } from "../keyed-hash";
 import {
@@ -22,12 +23,12 @@ import { hasToken, TokenBucket, takeToken } from "../token-bucket";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 
-/** A second, and at once. */
+/** Errors a second, and at once. */
 const SOURCE_RATE: f64 = 200;
 const ORIGIN_RATE: f64 = 500;
 const RATE: f64 = ICMP_RATE;
 
-/** May this packet be answered by an error? Then that counts as sent. */
+/** Whether this packet may be answered by an error, which then counts as sent. */
 export function takeIcmpToken(p: Packet, reason: i32): bool {
   const isPathMtu = reason == TOO_BIG;
   const source = bucketAt(ICMP_SOURCES, sourceHash(p), isPathMtu);

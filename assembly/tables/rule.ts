@@ -1,9 +1,9 @@
 /**
- * What each rule decided, or saw: packets and bytes, by the rule's number. A rule counts the
- * packets that it let pass or refused; one that only counts, those that passed or were refused
- * after they met it. A packet that ends for another reason (its connection's state, no route,
- * its size) is counted by that reason alone. A number stays a rule's own as long as the rule
- * does, so its count outlives every publication.
+ * Counters of each rule: packets and bytes, by the rule's number. A rule counts the packets that it
+ * let pass or refused; a count-only rule, those that matched it and then passed or were refused. A
+ * packet that ends for another reason (its connection's state, no route, its size) is counted by
+ * that reason alone. A number stays a rule's own as long as the rule does, so its count outlives
+ * every publication.
  */
 import {
   MAX_MET_RULES,
@@ -22,12 +22,12 @@ export function countRule(p: Packet): void {
   if (p.rule) add(p.rule, p.length);
 }
 
-/** The rules begin to be asked about a packet. */
+/** Called before the rules are asked about a packet. */
 export function meetNone(): void {
   store<u32>(MET_COUNT, 0);
 }
 
-/** The packet met a rule that only counts; whether it will is known when the packet passed or was refused. */
+/** The packet matched a count-only rule, which counts it once it has passed or was refused. */
 export function meetRule(number: u32): void {
   const count = load<u32>(MET_COUNT);
   if (count == MAX_MET_RULES) return;
@@ -35,7 +35,7 @@ export function meetRule(number: u32): void {
   store<u32>(MET_COUNT, count + 1);
 }
 
-/** The packet passed or was refused: those that only count, and that it met, count it. */
+/** The packet passed or was refused: the count-only rules that it matched count it. */
 export function countMet(p: Packet): void {
   const count = load<u32>(MET_COUNT);
   for (let i: u32 = 0; i < count; i++) add(load<u32>(MET_RULES + (i << 2)), p.length);

@@ -53,13 +53,13 @@ const END_OF_OPTIONS: u32 = 0;
 const NO_OPERATION: u32 = 1;
 const LOOSE_SOURCE_ROUTE: u32 = 131;
 const STRICT_SOURCE_ROUTE: u32 = 137;
-/** In the type of an option that every fragment carries. */
+/** Flag in the type of an option that every fragment carries. */
 const COPIED: u32 = 0x80;
 
 /**
- * 0 when every option lies in the header and none is a source route, which lets
- * the sender choose the routers and so go round what filters by address (RFC 7126,
- * 4.3 and 4.4). After it `blankUncopiedOptions` cannot leave the header.
+ * 0 when every option lies in the header and none is a source route. A source route lets the sender
+ * choose the routers and so bypass filters by address (RFC 7126, 4.3 and 4.4). After it
+ * `blankUncopiedOptions` cannot leave the header.
  */
 export function checkOptions(p: usize): i32 {
   const end = p + headerLength(p);

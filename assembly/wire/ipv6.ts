@@ -93,9 +93,9 @@ export function extensionLength(p: usize, type: u32): u32 {
 }
 
 /**
- * A routing header of type 0 that still has addresses to visit (RFC 5095): the
- * sender's choice of a path, which may go to and fro. Without them it is ignored
- * (RFC 8200, 4.4), as other types are, which only their own hosts act on.
+ * A routing header of type 0 that still has addresses to visit (RFC 5095): the sender chooses the
+ * path, which may loop. Without addresses left it is ignored (RFC 8200, 4.4), as are other types,
+ * which only their own hosts act on.
  */
 export function isSourceRoute(p: usize): bool {
   const TYPE_0: u32 = 0;

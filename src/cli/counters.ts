@@ -48,7 +48,7 @@ function packets({ out, in: into }: Counters): string {
   );
 }
 
-/** Nothing where nobody was refused. */
+/** Empty where no connection was refused. */
 function refused({ meshRefused }: Counters): string {
   const rows = Object.entries(meshRefused).filter(([, count]) => count > 0);
   return rows.length === 0 ? "" : `\n${table(["MESH PORT REFUSED", "CONNECTIONS"], rows)}`;

@@ -59,7 +59,7 @@ async function run(given: object, file: string | undefined): Promise<void> {
   const log = makeLogger();
   const told = toldToStop();
 
-  // Until the agent is there, what it begins with has just been read.
+  // Until the agent exists there is nothing to reload: its configuration has just been read.
   let agent: Agent | undefined;
   process.on("SIGHUP", () => agent && void reload(agent, read, log));
   const { Agent } = await import("../agent.js");
@@ -72,7 +72,7 @@ async function run(given: object, file: string | undefined): Promise<void> {
   process.exit(exit.ok);
 }
 
-/** A configuration that is wrong by now changes nothing, whatever is wrong with it. */
+/** A faulty configuration changes nothing, whatever the fault. */
 async function reload(agent: Agent, read: () => Config, log: Logger): Promise<void> {
   try {
     await agent.reload(read());

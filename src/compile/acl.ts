@@ -207,13 +207,13 @@ class AddressField {
     return this.#named.get(id);
   }
 
-  /** When what the rules say of just this class changed last. Those it covers follow it. */
+  /** When this class's own rules changed last. The classes that it covers follow it. */
   changedAt(id: number): number {
     if (id === NO_CLASS) return this.#anywhereChanged;
     return Math.max(this.#changed[id]!, this.#classes.changed[id]!);
   }
 
-  /** Has this class a set of its own, or that of the nearest one above it? */
+  /** Whether this class has a set of its own; otherwise it uses that of the nearest class above it. */
   hasOwn(id: number): boolean {
     const named = this.#named.get(id);
     return id === NO_CLASS || (named !== undefined && named.in.size + named.not.size > 0);
@@ -247,7 +247,7 @@ export class AclTable {
   readonly #ports = DIRECTIONS.map(() => PORT_FIELDS.map(() => new Set<number>()));
   readonly #protocols = DIRECTIONS.map((): number[] => []);
   readonly #set = new Uint32Array(SET_WORDS);
-  /** By class, the one above it. */
+  /** By class, the class above it. */
   #parents: Uint16Array = new Uint16Array(VALUES);
   #version = 0;
 
@@ -268,7 +268,7 @@ export class AclTable {
     return { sets: this.#room.used, classes: { 4: four.used, 6: six.used } };
   }
 
-  /** What of the table is in use, bytes from where it begins; nothing of the rest is ever read. */
+  /** Ranges of the table that are in use, in bytes from its beginning; the rest is never read. */
   get regions(): readonly { readonly from: number; readonly size: number }[] {
     const { ACL_LPM4, ACL_LPM6, ACL_SETS } = this.#layout;
     const { classes, sets } = this.used;
@@ -416,7 +416,7 @@ export class AclTable {
     this.#ports[direction]![k] = owned;
   }
 
-  /** The set of a class is made again where it changed, or that of the one above it did. */
+  /** Whether to make the set of a class again: it, or the set of the class above it, changed. */
   #paintClasses(direction: number, end: number, field: AddressField, classes: Classes): void {
     const { ACL_ADDRESSES } = this.#layout;
     const at = ACL_ADDRESSES / 4 + (direction * ENDS.length + end) * VALUES;
@@ -440,13 +440,16 @@ export class AclTable {
 }
 
 /**
- * The sets of the classes of a field. That of a class is that of the one above it, and what the
- * rules say of its own prefix: so it costs the same however deep prefixes are nested.
+ * The sets of the classes of a field. The set of a class is that of the class above it plus the
+ * rules about its own prefix, so the cost does not depend on how deep prefixes are nested.
  */
 class ClassSets {
   readonly #field: AddressField;
   readonly #classes: Classes;
-  /** From NO_CLASS down to the class that was asked for last: at each level its id, its set, and the rules that exclude it. */
+  /**
+   * The path from NO_CLASS down to the class of the last call: at each level its id, its set, and
+   * the rules that exclude it.
+   */
   readonly #ids: number[] = [];
   readonly #sets: Uint32Array[] = [];
   readonly #excluding: Uint32Array[] = [];
@@ -456,7 +459,7 @@ class ClassSets {
     this.#classes = classes;
   }
 
-  /** It stays as it is until the next is asked for. Cheapest in the order of `Classes.ids`. */
+  /** The set of a class, valid until the next call. Cheapest in the order of `Classes.ids`. */
   of(id: number): Uint32Array {
     const way = this.#wayTo(id);
     const known = way.findIndex((one, level) => one !== this.#ids[level]);
@@ -467,7 +470,7 @@ class ClassSets {
     return this.#sets[way.length - 1]!;
   }
 
-  /** Those with sets of their own. */
+  /** The classes on the way down to this one that have sets of their own, and this one. */
   #wayTo(id: number): number[] {
     const way = [id];
     for (let one = id; one !== NO_CLASS; ) {

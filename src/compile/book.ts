@@ -20,7 +20,7 @@ export class Book {
   readonly #shown = new Map<string, Peer>();
   /** Ids of those that may differ. */
   readonly #pending = new Set<string>();
-  /** Ids in the change that was given last. */
+  /** Ids in the last change that was returned. */
   #given: readonly string[] = [];
   /** By id of who is left out: why. */
   readonly #trouble = new Map<string, string>();
@@ -45,7 +45,7 @@ export class Book {
     else if (peer) this.#wanted.set(id, peer);
   }
 
-  /** What the tables lack, but for peers that they are not to have yet. */
+  /** Changes that the tables lack, except for peers that must still wait. */
   change(mayBeShown: (peer: Peer) => boolean = () => true): Change {
     const ids = [...this.#pending].filter((id) => {
       const peer = this.#wanted.get(id);

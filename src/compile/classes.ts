@@ -18,7 +18,7 @@ interface Class {
 
 export class Classes {
   readonly #byPrefix = new Map<string, Class>();
-  /** By family and address, a prefix before those it covers; those that are gone until it is sorted again. */
+  /** Classes by family and address, a prefix before those it covers; removed ones stay until the next sort. */
   #order: Class[] = [];
   #isSorted = true;
   /** Drawn when asked for. */
@@ -82,7 +82,7 @@ export class Classes {
     return this.#linked().ids;
   }
 
-  /** By id, the class of the nearest prefix that covers this one's, or NO_CLASS. */
+  /** By id, the class of the nearest prefix that covers its own, or NO_CLASS. */
   get parents(): Uint16Array {
     return this.#linked().parents;
   }

@@ -86,7 +86,8 @@ export class Compiler {
 
   /**
    * @param places of the table of peers, those before FIRST_PEER included
-   * @param isHeld does a connection still count on the peer that had the place?
+   * @param isHeld whether connections are still counted on the account of the peer that had the
+   * place
    */
   constructor(places: number, isHeld: (place: number) => boolean = () => false) {
     this.#places = places;
@@ -202,7 +203,7 @@ export class Compiler {
     );
   }
 
-  /** A peer keeps its place for as long as it stays; a newcomer takes the lowest free one, held ones last. */
+  /** A peer keeps its place while it exists; a newcomer takes the lowest free one, held ones last. */
   #read(peers: readonly Peer[], leaving: readonly KnownPeer[]): KnownPeer[] {
     const places = this.#freePlaces(new Set(leaving.map(({ index }) => index)));
     return peers.map((peer) => {

@@ -4,7 +4,7 @@ import { type Address, type Endpoint, toBytes } from "../address.js";
 export interface PeerEntry {
   /** Index in the table. */
   readonly index: number;
-  /** Where it is sent to; missing while no path is known. */
+  /** Destination of its packets; missing while no path is known. */
   readonly endpoint: Endpoint | undefined;
   readonly mac: Uint8Array;
   /** The underlay endpoints that its packets come from, at most MAX_SENDERS. Port 0 stands for any. */
@@ -30,7 +30,7 @@ const IS_VERIFIED = 60;
 const SENDERS = 64;
 const SENDER_SIZE = 24;
 const SENDER_ADDRESS_6 = 8;
-/** A sender's port that stands for any. */
+/** The port of a sender that may use any port. */
 export const ANY_PORT = 0;
 /** The core's record has room for so many (assembly/memory.ts). */
 export const MAX_SENDERS = 4;
@@ -60,7 +60,7 @@ export function writePeer(
   }
 }
 
-/** As a sockaddr, but an IPv6 address follows the port without the scope. */
+/** Laid out as a sockaddr, but an IPv6 address follows the port, without the scope. */
 function writeSender(view: DataView, { address, port }: Endpoint): void {
   const isIPv4 = address.family === 4;
   view.setUint16(0, isIPv4 ? AF_INET : AF_INET6, true);
@@ -74,7 +74,7 @@ export function clearPeer(record: DataView): Uint8Array {
   return new Uint8Array(record.buffer, record.byteOffset, record.byteLength).fill(0);
 }
 
-/** The underlay addresses that it is sent to or sends from. */
+/** The underlay addresses that its packets go to or come from. */
 export const addressesOf = ({ endpoint, senders }: PeerEntry): Address[] =>
   [...(endpoint ? [endpoint] : []), ...senders].map(({ address }) => address);
 

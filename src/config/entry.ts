@@ -32,12 +32,12 @@ export function readDocument(text: string, file: string, code: string, known?: K
   return new Entry({ file, code, lineOf }, root, root.at, []);
 }
 
-/** Values and keys in a document that others wrote. Each is an object of its own in memory. */
+/** Most values and keys in a document that others wrote. Each is an object of its own in memory. */
 export const MAX_VALUES = 1_000_000;
 
 /**
- * The same for a text that another node or process sent: JSON and nothing else, whose size is
- * known before it is taken apart.
+ * The same for a text that another node or process sent: JSON only, with its size checked before it
+ * is parsed.
  * @throws WeftError
  */
 export function readJson(text: string, file: string, code: string, known?: Known): Entry {

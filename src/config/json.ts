@@ -22,14 +22,14 @@ export function parseJson(text: string, known?: Known): Node | undefined {
   return reader.isAtEnd ? root : undefined;
 }
 
-/** Where a text is no JSON any more: `parseJson` gave nothing for it. */
+/** Offset at which a text stops being JSON, after `parseJson` gave nothing for it. */
 export function endOfJson(text: string): { readonly at: number; readonly isTooDeep: boolean } {
   const reader = new Reader(text);
   reader.node(0);
   return { at: reader.at, isTooDeep: reader.isTooDeep };
 }
 
-/** How many values and keys a text has at most, if it is JSON; known without taking it apart. */
+/** Upper bound of the values and keys in a text, if it is JSON; found without parsing it. */
 export function mostValues(text: string): number {
   let values = 1;
   for (let i = 0; i < text.length; i++) {
@@ -85,7 +85,7 @@ class Reader {
     this.#at = at;
   }
 
-  /** Where it goes on. */
+  /** Offset of what follows. */
   get at(): number {
     this.#take(SPACE);
     return this.#at;

@@ -1,16 +1,16 @@
 /**
- * What a YAML text may cost, known from its tokens alone, before the library composes it: the
- * library calls itself at every level, and makes many objects of each token.
+ * Bounds the cost of a YAML text by its tokens, before the library composes it: the library
+ * recurses at every level, and makes many objects of each token.
  */
 import { Lexer } from "yaml";
 
-/** Columns and signs that can open a level, in one line; and brackets that are open at a time. */
+/** Most columns and signs that can open a level, in one line; most brackets open at a time. */
 const MAX_BLOCKS = 128;
 const MAX_BRACKETS = 32;
-/** Spaces and line ends are tokens too: some fifty for a rule of a policy. */
+/** Most tokens. Spaces and line ends are tokens too: a rule of a policy has some fifty. */
 export const MAX_TOKENS = 2_000_000;
 
-/** Why a text is not composed, and where, in characters from its beginning. */
+/** Why a text is not composed, and the offset of the reason, in characters from the beginning. */
 export interface Excess {
   readonly at: number;
   readonly why: readonly [what: string, remedy: string];
@@ -20,7 +20,7 @@ export const TOO_DEEP = [
   "this is nested too deeply",
   "close the brackets, mend the indentation",
 ] as const;
-/** A few aliases of aliases stand for more than any memory holds. */
+/** A few aliases of aliases can expand beyond any memory. */
 export const ALIAS = [
   "this stands for what is written elsewhere",
   "write it out, without an alias",
@@ -30,13 +30,13 @@ const tooMany = (most: number) =>
 
 const OPENING: ReadonlySet<string> = new Set(["[", "{"]);
 const CLOSING: ReadonlySet<string> = new Set(["]", "}"]);
-/** A level of a block has a dash, a question mark or a colon, or stands further to the right. */
+/** A block level has a dash, a question mark or a colon, or is indented further. */
 const SIGNS: ReadonlySet<string> = new Set(["-", "?", ":"]);
-/** What the lexer says between the pieces of the text: document, flow error, scalar. */
+/** Marks of the lexer between the pieces of the text: document, flow error, scalar. */
 const SCALAR = "\u001f";
 const CONTROL: ReadonlySet<string> = new Set(["\u0002", "\u0018", SCALAR]);
 
-/** Nothing: the library may have the text. */
+/** The first bound that the text exceeds; nothing if the library may compose it. */
 export function excessOf(text: string, mostTokens: number): Excess | undefined {
   let at = 0;
   let tokens = 0;

@@ -1,4 +1,7 @@
-/** Reads a file that a person named, if it is one: a FIFO would hold the reader, a device need not end. */
+/**
+ * Reads a file that a person named, if it is a regular one: a FIFO would block the reader, a device
+ * may never end.
+ */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
 
 export interface RegularFile {
@@ -7,7 +10,7 @@ export interface RegularFile {
 }
 
 /**
- * Follows symbolic links, as who mounts configuration uses them.
+ * Follows symbolic links, since mounted configuration uses them.
  * @param most bytes
  * @throws an error with `code`: of the system call, `NOT_A_FILE`, or `EFBIG` where it is longer
  */
@@ -23,7 +26,7 @@ export function readRegularFile(path: string, most: number): RegularFile {
   }
 }
 
-/** The size that the system tells is not that of a file in /proc, nor of one that grows. */
+/** Reads to the end: the size from stat is wrong for a file in /proc and for one that grows. */
 function readUpTo(fd: number, most: number): Buffer {
   const chunks: Buffer[] = [];
   for (let size = 0; ; ) {
@@ -38,7 +41,7 @@ function readUpTo(fd: number, most: number): Buffer {
 
 const failure = (code: string): NodeJS.ErrnoException => Object.assign(new Error(code), { code });
 
-/** Says of what `readRegularFile` has thrown why the file is not used. */
+/** Turns an error of `readRegularFile` into the reason why the file is not used. */
 export function whyUnreadable(error: unknown, most: number): string {
   const { code = String(error) } = error as NodeJS.ErrnoException;
   return (
@@ -50,6 +53,6 @@ export function whyUnreadable(error: unknown, most: number): string {
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "does not exist",
   NOT_A_FILE: "is not a regular file",
-  // What open(2) says of a socket, and of a device that nothing stands behind.
+  // open(2) fails so for a socket, and for a device without a driver.
   ENXIO: "is not a regular file",
 };

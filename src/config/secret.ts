@@ -7,7 +7,7 @@ export const MIN_SECRET = 16;
 /** One in use, one on its way in, one on its way out, and some to spare. */
 const MAX_SECRETS = 8;
 const MAX_SECRET_FILE = 64 * 1024;
-/** Control characters other than the tab, and what stands for bytes that are no UTF-8. */
+/** Control characters other than the tab, and the replacement character of invalid UTF-8. */
 const NOT_TEXT = /[^\P{Cc}\t]|\ufffd/u;
 
 /** @param where how the file was named, for messages */

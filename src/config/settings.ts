@@ -26,7 +26,7 @@ export const flags = z.registry<Flag>();
 /** Two addresses for hosts, beside the first and the last. */
 export const LONGEST_LEASE = { 4: 30, 6: 126 } as const;
 
-/** Of a setting that repeats. */
+/** Most values of a setting that repeats. */
 const MAX_VALUES = 1024;
 
 const peerFields = z.strictObject({

@@ -6,7 +6,7 @@ import type { Node, Pair } from "./tree.js";
 import { dotted, parseYaml } from "./yaml.js";
 
 const MAX_CONFIG_FILE = 1024 * 1024;
-/** An agent reads it again while it runs: this takes it less than a second. */
+/** Bytes. A running agent reads the file again: one of this size takes less than a second. */
 const MAX_CONFIG_TOKENS = 100_000;
 
 export interface Source {

@@ -15,8 +15,8 @@ export interface Yaml {
 }
 
 /**
- * A document of what YAML and JSON both have: no anchors, no tags. An alias is
- * refused where it stands, so a document means no more than its own length.
+ * A document in the part of YAML that JSON has too: no anchors, no tags. An alias is an error, so a
+ * document never expands beyond its own length.
  * @param file how the text is called in messages
  * @param code of the errors
  * @param mostTokens what the text may cost (limits.ts)
@@ -61,13 +61,13 @@ export function parseYaml(text: string, file: string, code: string, mostTokens =
   return { root: nodeOf(document.contents, 0, 0), lineOf };
 }
 
-/** What the library makes of the text, or what it throws where a text is too much for it. */
+/** The library's result for the text, or its error if it cannot handle the text. */
 function compose(text: string): Document.Parsed | Error {
   const { stackTraceLimit } = Error;
-  // A text can have an error at each character, and most of what one costs is its stack trace.
+  // A text can have an error at each character, and an error costs most for its stack trace.
   Error.stackTraceLimit = 0;
   try {
-    // The library compares each key with all others of its map; who reads a map does it in one go.
+    // The library compares each key with all others of its map; the reader of a map checks them in one pass.
     return parseDocument(text, { schema: "failsafe", prettyErrors: false, uniqueKeys: false });
   } catch (error) {
     return error as Error;

@@ -1,6 +1,6 @@
 /**
- * To which peers packets went of late, or would have if there were a path: what was counted
- * for each is compared with what it was when last asked.
+ * Tells to which peers packets went lately, or would have gone if there were a path: compares the
+ * counters of each peer with those at the last call.
  */
 import type { Core } from "./instance.js";
 
@@ -14,7 +14,7 @@ export class Activity {
     this.#seen = new Uint32Array(core.layout.MAX_PEERS);
   }
 
-  /** Were there packets for the peer at this place since this was asked last? */
+  /** Whether there were packets for the peer at this place since the last call. */
   take(index: number): boolean {
     const { view, layout } = this.#core;
     const at = layout.TRAFFIC + index * layout.TRAFFIC_SIZE;

@@ -16,14 +16,14 @@ export interface Region {
 /** The table of the rules, made elsewhere. */
 export interface AclImage {
   readonly image: Uint8Array;
-  /** What of it is in use, counted from where it begins; nothing of the rest is ever read. */
+  /** Ranges of it that are in use, in bytes from its beginning; the rest is never read. */
   readonly used: readonly Region[];
 }
 
 export class TableCopy {
   readonly routes: Readonly<Record<Family, LpmTable>>;
   readonly #rules: AclTable;
-  /** What of the rules is in use, where they came from elsewhere. */
+  /** Ranges of the rules' table in use, where the table was made elsewhere. */
   #loaded: { readonly by: object; readonly used: readonly Region[] } | undefined;
   readonly #endpoints: EndpointTable;
   readonly #core: Core;
@@ -73,7 +73,7 @@ export class TableCopy {
     this.#loaded = { by: rules, used: rules.used };
   }
 
-  /** Makes this copy's rules those of the other, which came from elsewhere. */
+  /** Copies the rules of the other copy, whose table was made elsewhere. */
   takeRules(other: TableCopy): void {
     const loaded = other.#loaded;
     if (!loaded || loaded.by === this.#loaded?.by) return;

@@ -15,9 +15,9 @@ export interface DirectionCounters {
 export interface InwardCounters extends DirectionCounters {
   /** Of the delivered, those that went on to another node. */
   relayed: number;
-  /** Datagrams of the mesh, which are no packets: handed up. */
+  /** Control datagrams handed up to the mesh; they do not count as packets. */
   control: number;
-  /** Lost because nobody took them in time: of known senders, and of all others. */
+  /** Control datagrams lost because they were not taken in time: of known senders, and of all others. */
   controlDropped: number;
   controlDroppedUnknown: number;
 }

@@ -111,7 +111,7 @@ export interface FlowView<Rule> {
   readonly state: FlowState;
   /** Did a policy allow it, or had none anything to say? */
   readonly verdict: "allowed" | "open";
-  /** The rule that allowed it, as long as that is in force. */
+  /** The rule that allowed it, while that rule is in force. */
   readonly rule?: Rule;
   readonly packets: number;
   readonly bytes: number;
@@ -121,7 +121,7 @@ export interface FlowView<Rule> {
   readonly idleMs: number;
 }
 
-/** What a rule's number stood for in that generation of the tables, if it still does. */
+/** The rule that a number stood for in that generation of the tables, if it still does. */
 export type RuleOf<Rule> = (number: number, generation: number) => Rule | undefined;
 
 /** All connections that live. Each set of records is read between two batches. */
@@ -180,7 +180,7 @@ function readFlow<Rule>(
   const number = view.getUint32(at + layout.FLOW_RULE, true);
   const rule =
     number === 0 ? undefined : ruleOf(number, view.getUint32(at + layout.FLOW_JUDGED, true));
-  // NOW, of the last batch, wraps; what passed since then may be more than it can hold.
+  // NOW, of the last batch, wraps; the time since then may be longer than it can hold.
   const now = view.getUint32(layout.NOW, true);
   const since =
     Math.floor(view.getFloat64(layout.CLOCK, true)) -

@@ -26,7 +26,7 @@ export interface CoreFunctions {
   finishWrite(address: number, length: number): void;
   /** Readies ERROR_MESSAGE for recvmsg(MSG_ERRQUEUE). */
   prepareError(): void;
-  /** Takes what it received: what is believed of a path that takes less than was sent lowers its peers' MTU. */
+  /** Handles the received error: a credible report of a smaller path MTU lowers the MTU of its peers. */
   noteError(): void;
 
   begin(): void;

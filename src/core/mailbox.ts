@@ -8,13 +8,13 @@ export interface Mail {
   readonly from: string;
   /** The first MAX_CONTROL bytes of the datagram. */
   readonly bytes: Uint8Array;
-  /** How long the datagram was. */
+  /** Length of the datagram in bytes. */
   readonly length: number;
 }
 
 /**
- * What there is now: of known senders first, of one sender oldest first. What comes
- * meanwhile waits for the next time.
+ * The datagrams that wait now: those of known senders first, those of one sender oldest first.
+ * Later ones wait for the next call.
  */
 export function takeMail(core: Core): Mail[] {
   const { layout, words } = core;

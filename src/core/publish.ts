@@ -24,7 +24,7 @@ import type { Core } from "./instance.js";
 /** Longer than any batch: a worker that holds the tables for this long is dead. */
 const LET_GO_MS = 1000;
 
-/** Rules by which the core is to judge: to be made a table of here, or made elsewhere. */
+/** Rules for the core: to be compiled to a table here, or a table that was made elsewhere. */
 export type RuleSet = {
   /** Numbers that no rule had before, or another: they begin to count at nothing. */
   readonly fresh: readonly number[];
@@ -38,7 +38,7 @@ export class Publisher {
   #missed: Differences | undefined;
   readonly #activity: Activity;
   #generation = 0;
-  /** By number of a rule: the generation since which it is that rule's. */
+  /** By number of a rule: the generation since which the number belongs to that rule. */
   readonly #ruleSince = new Map<number, number>();
   /** What the routes of both copies are painted from. */
   readonly #ribs = { 4: new Rib(4), 6: new Rib(6) };
@@ -67,7 +67,10 @@ export class Publisher {
     else bytes.set(toBytes(address), layout.OWN_ADDRESS_6);
   }
 
-  /** Until it is known whether there is a policy, no packet passes. A core begins with that known. */
+  /**
+   * Sets whether it is known if there is a policy; otherwise no packet passes. A core begins with
+   * it known.
+   */
   setPolicyKnown(isKnown: boolean): void {
     const { view, layout } = this.#core;
     view.setUint32(layout.POLICY_IS_UNKNOWN, isKnown ? 0 : 1, true);
@@ -144,12 +147,12 @@ export class Publisher {
     return lower === 0 || isStale ? mtu : Math.min(lower, mtu);
   }
 
-  /** Names of the peers of whose path ICMP said something that is to be verified. */
+  /** Names of the peers with an ICMP hint about their path that is to be verified. */
   hinted(): string[] {
     return takeHinted(this.#core).flatMap((place) => this.nameAt(place) ?? []);
   }
 
-  /** What it said, in bytes of the inner packet; from now on `hinted` may name the peer again. */
+  /** The hinted MTU, in bytes of the inner packet; from now on `hinted` may name the peer again. */
   takeHint(name: string): number | undefined {
     const place = this.placeOf(name);
     return place === undefined ? undefined : takeHint(this.#core, place);
@@ -160,7 +163,7 @@ export class Publisher {
     return readRules(this.#core, numbers);
   }
 
-  /** Did the number stand for the same rule in that generation of the tables as now? */
+  /** Whether the number stood for the same rule in that generation of the tables as now. */
   isSameRule(number: number, generation: number): boolean {
     return (this.#ruleSince.get(number) ?? 0) <= generation;
   }
@@ -180,7 +183,7 @@ export class Publisher {
     }
   }
 
-  /** An image is there until the next is made; after that the live copy has what it was. */
+  /** An image is valid until the next is made; after that the live copy has its contents. */
   private copyRules(copy: TableCopy, rules: RuleSet & AclImage): void {
     const live = this.#copies.find((other) => other !== copy)!;
     if (rules === this.#rules) copy.takeRules(live);
@@ -231,6 +234,9 @@ export class Publisher {
   }
 }
 
-/** Are policed connections on the account of a peer that had this place (assembly/tables/account.ts)? */
+/**
+ * Whether policed connections are still on the account of a peer that had this place
+ * (assembly/tables/account.ts).
+ */
 const isHeld = ({ view, layout }: Core, place: number): boolean =>
   view.getUint32(layout.HELD + place * 4, true) > 0;

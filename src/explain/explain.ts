@@ -158,7 +158,7 @@ function senderOf({ peer }: Question, packet: Uint8Array, { peers }: Surrounding
 const holds = (leases: readonly string[], address: string): boolean =>
   leases.some((lease) => contains(parsePrefix(lease), parseAddress(address)));
 
-/** An endpoint that the peer's packets come from; while none is known, the one it says it has. */
+/** An endpoint that the peer's packets come from; while none is known, the endpoint in its record. */
 const from = ({ endpoint, senders = [] }: Peer): string => senders[0] ?? endpoint;
 
 /** As the peer would send it. */

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync, rmdirSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 
 /**
- * Makes a directory and those above it, where they are missing. Node's own `recursive` never
- * returns where none can be made, as below /proc.
+ * Makes a directory and its missing parents. Node's own `recursive` never returns where none can be
+ * made, as below /proc.
  * @returns a function that removes the ones it made, as far as they are empty
  */
 export function makeDirectory(path: string, mode: number): () => void {
@@ -27,7 +27,7 @@ export function makeDirectory(path: string, mode: number): () => void {
   return remove;
 }
 
-/** False when somebody else has made it meanwhile. */
+/** False when another process has made it meanwhile. */
 function make(path: string, mode: number): boolean {
   try {
     mkdirSync(path, { mode });

@@ -1,8 +1,7 @@
 /**
  * What an agent leaves when it is killed: its control socket. Its device is
- * closed with the process and takes address and routes along; the unreachable
- * routes behind those are meant to stay (unreachable.ts); the lock is the
- * kernel's, and its file is taken over.
+ * closed with the process and takes address and routes along; the unreachable routes of a higher
+ * metric stay on purpose (unreachable.ts); the lock is the kernel's, and its file is taken over.
  */
 import type { Config } from "../config.js";
 import { clearSocket } from "./socket.js";

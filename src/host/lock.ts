@@ -62,7 +62,7 @@ export class StateLock {
   /** Leaves the directory as it was found: the lock file goes, and the directory if it is empty and ours. */
   release(): void {
     if (this.#fd >= 0) {
-      // Who removed the directory meanwhile may have started another agent, whose lock it is then.
+      // If the directory was removed meanwhile, another agent may have started and hold the new lock.
       if (this.#isInPlace(this.#fd)) unlinkSync(this.#file);
       closeSync(this.#fd);
       this.#fd = -1;
@@ -73,7 +73,7 @@ export class StateLock {
 
   /** False when the file was removed between opening and locking it: a holder was just leaving. */
   #tryLock(): boolean {
-    // Without O_NONBLOCK a FIFO of that name would hold us here.
+    // Without O_NONBLOCK a FIFO of that name would block this process.
     const fd = openOwn(this.#file, 0o600, constants.O_RDWR | constants.O_NONBLOCK);
     if (flock(fd, LOCK_EX | LOCK_NB) !== 0) {
       const error = heldByAnother(this.directory, fd);

@@ -1,7 +1,7 @@
 /**
- * Files and directories that are this process's own. The agent runs as root, so whatever another user
- * can put in the place of one of its files - a symbolic link, a hard link, a directory that can be
- * renamed - would let that user say which file of the host is written.
+ * Files and directories that only this process's user may change. The agent runs as root: if
+ * another user could put a symbolic link, a hard link or a renamed directory in the place of one of
+ * its files, that user would choose which file of the host is written.
  */
 import {
   closeSync,
@@ -16,14 +16,14 @@ import {
 import { isAbsolute, join, resolve } from "node:path";
 
 const GROUP_AND_OTHERS_WRITE = 0o022;
-/** Only its owner may rename or remove what is in such a directory: chmod(1). */
+/** The sticky bit: only the owner of a file in the directory may rename or remove it (chmod(1)). */
 const STICKY = 0o1000;
 
 const isOurs = ({ uid }: Stats): boolean => uid === 0 || uid === process.geteuid?.();
 
 /**
- * Opens a file for writing, makes it if there is none, and leaves what is in it.
- * @param flags beside those for that, of open(2)
+ * Opens a file for writing, creates it if there is none, and keeps its contents.
+ * @param flags further flags of open(2)
  * @throws an error that says why, if it is a link, has another name, or belongs to another user
  */
 export function openOwn(path: string, mode: number, flags: number): number {
@@ -44,8 +44,8 @@ export function openOwn(path: string, mode: number, flags: number): number {
 }
 
 /**
- * Why others could put something of theirs into this directory, or another one in its place.
- * @param mayShare whether others may have files in it that are safe from one another, as in /tmp
+ * Says why other users could put files into this directory, or another directory in its place.
+ * @param mayShare whether other users may have files in it too, if it is sticky, as /tmp is
  */
 export function whyNotOwn(path: string, { mayShare }: { mayShare: boolean }): string | undefined {
   const real = realpathSync(path);
@@ -59,7 +59,10 @@ export function whyNotOwn(path: string, { mayShare }: { mayShare: boolean }): st
   return undefined;
 }
 
-/** Every directory and symbolic link on the way to a path that exists, from the root on, and the path itself. */
+/**
+ * Every directory and symbolic link on the way to an existing path, from the root on, and the path
+ * itself.
+ */
 function* stepsTo(path: string): Generator<string> {
   const names = namesIn(resolve(path));
   let at = "/";

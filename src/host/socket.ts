@@ -58,7 +58,7 @@ function look(path: string): Stats | undefined {
   }
 }
 
-/** Only ECONNREFUSED says that nobody listens. An agent that is too busy to accept gives EAGAIN. */
+/** Only ECONNREFUSED means that no process listens. An agent that is too busy to accept gives EAGAIN. */
 const answers = (path: string): Promise<boolean> =>
   new Promise((resolve) => {
     const probe = connect(path, () => {

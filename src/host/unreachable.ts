@@ -1,7 +1,7 @@
 /**
  * Unreachable routes behind those of the overlay device. They outlive the process:
- * when an agent dies and its device goes with it, packets for the overlay are refused
- * by this host, where the default route would send them out in clear.
+ * when an agent dies and its device goes with it, this host refuses packets for the overlay, which
+ * the default route would otherwise send out in clear.
  */
 import { createHash } from "node:crypto";
 import { realpathSync } from "node:fs";
@@ -10,20 +10,20 @@ import { WeftError } from "../error.js";
 import { ask, change } from "./ip.js";
 import { inFull } from "./link.js";
 
-/** Whose routes they are, as `ip route` shows it (rtm_protocol; none that /etc/iproute2/rt_protos names). */
+/** Marks the routes as weft's in `ip route` (rtm_protocol; no value that /etc/iproute2/rt_protos names). */
 export const ROUTE_PROTOCOL = 119;
 /**
- * A hash of the agent's state directory, which no two agents share and which stays when ports or addresses
- * change, is added: two agents on one host do not touch each other's. Linux prefers every lower
- * metric, and this is far above any in use.
+ * The lowest metric; a hash of the agent's state directory is added. No two agents share a state
+ * directory, and it stays when ports or addresses change, so two agents on one host do not touch
+ * each other's routes. Linux prefers every lower metric, and this one is far above any in use.
  */
 const METRIC = 0xffff0000;
 
 export class UnreachableRoutes {
   readonly #metric: number;
-  /** In full, by family; not known before the first look. */
+  /** Complete list by family; unknown before the first look. */
   readonly #present = new Map<Family, ReadonlySet<string>>();
-  /** What the first look found. */
+  /** The routes that the first look found. */
   readonly #before = new Map<Family, ReadonlySet<string>>();
 
   /** @param state the agent's state directory, which exists */
@@ -33,9 +33,9 @@ export class UnreachableRoutes {
   }
 
   /**
-   * From now on these prefixes have such a route and no others, what an earlier run of
-   * this agent left included. One family that cannot be set does not keep the other.
-   * @returns what could not be done: one sentence each
+   * Sets such a route for exactly these prefixes, and removes all others of this agent, also those
+   * of an earlier run. If one family fails, the other is set nevertheless.
+   * @returns one sentence for each failure
    */
   async set(prefixes: readonly Prefix[]): Promise<string[]> {
     const trouble: string[] = [];
@@ -48,12 +48,12 @@ export class UnreachableRoutes {
     return trouble;
   }
 
-  /** Takes all away, what an earlier run of this agent left included. */
+  /** Removes all routes of this agent, also those of an earlier run. */
   async remove(): Promise<void> {
     await this.set([]);
   }
 
-  /** All is as it was before the first `set`. */
+  /** Restores the routes from before the first `set`. */
   async restore(): Promise<void> {
     for (const [family, before] of this.#before) await this.#trySetting(family, before);
   }
@@ -80,7 +80,7 @@ export class UnreachableRoutes {
     this.#present.set(family, wanted);
   }
 
-  /** The routes that the host has; where it gives no answer any more, those that it had at the last look. */
+  /** The routes of the host; if it no longer answers, those of the last look. */
   async #look(family: Family): Promise<ReadonlySet<string>> {
     const question = `-${family} route show type unreachable proto ${ROUTE_PROTOCOL}`;
     try {

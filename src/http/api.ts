@@ -11,11 +11,11 @@ export interface Question {
   readonly url: string;
   readonly host: string | undefined;
   readonly origin: string | undefined;
-  /** Who made a browser send it: `Sec-Fetch-Site`. */
+  /** Value of `Sec-Fetch-Site`: the kind of site that made a browser send the request. */
   readonly site: string | undefined;
   /** It came through the control socket, which not every user of the host may open. */
   readonly trusted: boolean;
-  /** Reads the body, of at most so many bytes. What is refused without it is not read. */
+  /** Reads the body, at most `most` bytes. A request that is refused before this is never read. */
   body(most: number): Promise<string>;
 }
 
@@ -35,13 +35,13 @@ export type Reading = (typeof READINGS)[number];
 /** `localhost`, `127.x.y.z` or `[::1]`, with or without a port. */
 const LOCAL_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
 
-/** No browser, an address that a person typed, or a page of this interface itself. */
+/** Allowed: no browser, an address that a person typed, or a page of this interface itself. */
 const OWN_SITE: ReadonlySet<string | undefined> = new Set([undefined, "none", "same-origin"]);
 
 export async function answer(view: Control, question: Question): Promise<Answer> {
   const { method, url, host, origin, site, trusted } = question;
-  // A page in this host's browser can make it send requests here. They carry an
-  // Origin, or, when a name was rebound to a loopback address, a foreign Host; an image has neither.
+  // A page in this host's browser can make it send requests here. They carry an Origin, or a foreign
+  // Host when a name was rebound to a loopback address; a request for an image carries neither.
   if (origin !== undefined || !OWN_SITE.has(site))
     return refuse(403, "web pages may not use this interface");
   if (!LOCAL_HOST.test(host ?? "")) return refuse(403, "the Host header must be localhost");

@@ -1,10 +1,10 @@
-/** Reads bodies of requests: no more of each than its route takes, and so much of all at one time. */
+/** Reads bodies of requests: each up to the limit of its route, all together up to MAX_READING. */
 import type { IncomingMessage } from "node:http";
 
-/** Bytes of all bodies that are being read. Two policies of the greatest length. */
+/** Most bytes of all bodies that are being read: two policies of the greatest length. */
 export const MAX_READING = 16 * 1024 * 1024;
 
-/** Why a body is not read, or not further. */
+/** Why a body is not read to its end. */
 export class BodyRefused extends Error {
   constructor(
     readonly status: 413 | 503,
@@ -17,8 +17,7 @@ export class BodyRefused extends Error {
 export class Bodies {
   #reading = 0;
 
-  /**
-   * @param most bytes. 0: there is to be none, and nothing is read
+  /** @param most bytes; 0 if the route takes no body
    * @throws BodyRefused
    */
   async read(request: IncomingMessage, most: number): Promise<string> {
@@ -29,7 +28,7 @@ export class Bodies {
     const chunks: Buffer[] = [];
     let size = 0;
     try {
-      // Whoever leaves the loop still has to answer.
+      // The response is still to be sent after the loop ends.
       for await (const chunk of request.iterator({ destroyOnReturn: false })) {
         size += chunk.length;
         this.#reading += chunk.length;

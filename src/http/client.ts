@@ -5,7 +5,7 @@ import type { Reading } from "./api.js";
 import type { ApplyOptions, Explained, FlowRow, PolicyReport, PolicyView, View } from "./view.js";
 
 const TIMEOUT_MS = 5_000;
-/** A policy is read and compiled, after another that is being compiled, each within a minute. */
+/** To read and compile a policy takes at most a minute, and one that is being compiled comes first. */
 const POLICY_TIMEOUT_MS = 300_000;
 /** Some hundred thousand routes. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;

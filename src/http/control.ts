@@ -11,12 +11,12 @@ import type { Control, FlowRow } from "./view.js";
 /** What it gives, or a promise of that. */
 type Act = (control: Control, query: URLSearchParams, body: string) => unknown;
 
-/** The longest policy, where each character takes two bytes. */
+/** Bytes of the longest policy, with two bytes for each character. */
 const MAX_POLICY_BODY = 8 * 1024 * 1024;
-/** A packet of 9,216 bytes in hex, and what is said of it. */
+/** Bytes: a packet of 9,216 bytes in hex, and the other fields. */
 const MAX_EXPLAIN_BODY = 64 * 1024;
 
-/** A path, what it does, and how many bytes a body that is posted there may have: 0 if nothing is said. */
+/** A path, its handler, and the most bytes of a body posted there: 0 if not given. */
 export const CONTROLS: Readonly<
   Record<string, Readonly<{ GET?: Act; POST?: Act; body?: number }>>
 > = {

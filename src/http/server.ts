@@ -14,14 +14,17 @@ import { type Answer, answer, type Question, refuse } from "./api.js";
 import { Bodies, BodyRefused } from "./bodies.js";
 import type { Control } from "./view.js";
 
-/** Of each listener. The oldest gives way, unless it is a capture, of which there is one. */
+/** Most connections of each listener. A new one closes the oldest that is not a capture. */
 export const MAX_CONNECTIONS = 64;
 const MAX_HEADER_BYTES = 8 * 1024;
-/** All in milliseconds: until a request is read whole, how often that is looked at, and for how long a connection or an answer that was made waits for the other end. */
+/**
+ * Milliseconds: until a request is complete, between two checks of that, and for which an idle
+ * connection or an unread answer waits for the other end.
+ */
 const REQUEST_WITHIN = 5_000;
 const CHECK_EVERY = 1_000;
 const IDLE = 10_000;
-/** Requests on the loopback address, where every user of the host can send some. */
+/** Limits requests on the loopback address, where every user of the host can send some. */
 export const LOOPBACK_RATE = { burst: 128, rate: 32 };
 /** What mode 0660 leaves out: everything for others, and execution. */
 const SOCKET_UMASK = 0o117;
@@ -68,7 +71,7 @@ export class ControlServer {
     this.#removeDirectory = () => {};
   }
 
-  /** The directory of the socket, where nobody else may put one of theirs. */
+  /** The directory of the socket, in which no other user may put one. */
   #makeDirectory(path: string): void {
     try {
       this.#removeDirectory = makeDirectory(path, DIRECTORY_MODE);
@@ -82,7 +85,7 @@ export class ControlServer {
   async #listen(where: ListenOptions, what: string): Promise<void> {
     const connections = new Set<Socket>();
     const respond = (request: IncomingMessage, response: ServerResponse) => {
-      // A request that breaks off has nobody left to answer.
+      // A request that breaks off needs no answer.
       this.#respond(request, response, { trusted: "path" in where, connections }).catch(() =>
         response.destroy(),
       );
@@ -123,7 +126,7 @@ export class ControlServer {
       return this.#bodies.read(request, most);
     };
     const site = headers["sec-fetch-site"]?.toString();
-    // To compile a policy may take a minute.
+    // Compiling a policy may take a minute.
     socket.setTimeout(0);
     const answered =
       trusted || this.#loopback.spend(1)
@@ -135,7 +138,7 @@ export class ControlServer {
       "cache-control": "no-store",
       "x-content-type-options": "nosniff",
       ...(answered.allow && { allow: answered.allow }),
-      // What has not been read of the body is never read.
+      // The rest of the body is never read.
       ...(!request.complete && { connection: "close" }),
     });
     if (typeof answered.body === "string") return void response.end(answered.body);

@@ -73,9 +73,9 @@ export interface DirectionCounters {
 export interface InwardCounters extends DirectionCounters {
   /** Of the delivered, those that went on to another node. */
   readonly relayed: number;
-  /** Datagrams of the mesh, beside the packets: handed to it. */
+  /** Control datagrams handed to the mesh; they do not count as packets. */
   readonly control: number;
-  /** Lost because it was too slow: of known senders, and of all others. */
+  /** Control datagrams lost because the mesh was too slow: of known senders, and of all others. */
   readonly controlDropped: number;
   readonly controlDroppedUnknown: number;
 }
@@ -87,7 +87,7 @@ export interface Counters {
   readonly in: InwardCounters;
   /** Of the policy, as far as this node has to do with it: those that met nothing as well. */
   readonly rules: readonly (Place & RuleTraffic)[];
-  /** Connections to the mesh port that were ended before they showed the cluster secret, by why. */
+  /** Connections to the mesh port that were ended before they showed the cluster secret, by reason. */
   readonly meshRefused: Readonly<Refusals>;
 }
 

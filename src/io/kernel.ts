@@ -38,7 +38,7 @@ export interface KernelOptions {
   readonly offloads: Offloads;
   /** Microseconds to keep looking for packets before sleeping; 0: sleep at once. */
   readonly busyPoll: number;
-  /** Of the device, in bytes. */
+  /** MTU of the device, in bytes. */
   readonly mtu: number;
 }
 

@@ -65,9 +65,9 @@ const LONG_MESSAGES = 8;
 const LONG = 16 * 1024;
 /** A kernel that refuses so many trains in a row will refuse them all. */
 const TRAINS_TO_REFUSE = 16;
-/** Times that one message is sent again for what was said of others. */
+/** Most repeats of one message because of errors about others. */
 const MOST_REPEATS = 8;
-/** Errors read at once: whoever makes more of them must not keep the worker from its packets. */
+/** Most errors read at once, so that a flood of them does not keep the worker from its packets. */
 const MOST_ERRORS = 64;
 const MSG_ERRQUEUE = 0x2000;
 
@@ -86,7 +86,7 @@ let messages = layout.BATCH;
 let refusedTrains = 0;
 /** Times that the next message to send was sent again because an error may not be its own. */
 let repeats = 0;
-/** Whether the last receive failed, and the socket had no error to tell. */
+/** Whether the last receive failed while the socket's error queue was empty. */
 let receiveFailed = false;
 
 core.exports.prepareReceive();
@@ -197,7 +197,8 @@ function receiveWire(): number {
   if (count <= 0) {
     const why = errno();
     if (isNothing(why)) return 0;
-    // An ICMP error makes one receive fail, and is gone with that; it may have been read before.
+    // An ICMP error makes one receive fail and is cleared by that; it may have been read from the
+    // queue before.
     const isFault = takeErrors() === 0;
     if (isFault && receiveFailed) pause(FAULT_PAUSE);
     receiveFailed = isFault;
@@ -242,7 +243,7 @@ function sendToWire(deadline: number): void {
  */
 function again(message: number, why: number, deadline: number): boolean {
   if (why === EAGAIN || why === ENOBUFS) return waitForRoom(message, why, deadline);
-  // An error of an earlier datagram is told to the next one sent; that one is sent again.
+  // An error of an earlier datagram fails the next send, which is then repeated.
   if (repeats++ < (readErrors() > 0 ? MOST_REPEATS : 1)) return true;
   if (isTrain(message) && (why === EIO || why === EINVAL || why === EMSGSIZE)) {
     splitTrains(message);
@@ -280,7 +281,7 @@ function takeErrors(): number {
   return count;
 }
 
-/** Reads the socket's queue of errors; within a batch. Gives how many there were. */
+/** Reads the socket's error queue, within a batch. Returns the number of errors. */
 function readErrors(): number {
   let count = 0;
   for (; count < MOST_ERRORS; count++) {

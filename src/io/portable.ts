@@ -63,7 +63,7 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implem
     this.#receiver = receiver;
   }
 
-  /** Node's UDP socket tells nothing of ICMP. */
+  /** Node's UDP socket does not report ICMP errors. */
   hinted(): void {}
 
   takeHint(): undefined {}

@@ -123,8 +123,8 @@ function enlarge(fd: number, force: number, plain: number): void {
 /**
  * Outer packets carry DF: a fragmented outer packet would hide a wrong MTU and
  * cost the receiver reassembly. PROBE rather than DO, because DO refuses to send
- * by what any ICMP said; we are told of it instead (RECVERR), and the core decides
- * what of it is believed, for that peer alone.
+ * by any ICMP error. The socket reports such errors instead (RECVERR), and the core decides which
+ * take effect, for that peer alone.
  */
 function watchPath(fd: number, family: number): void {
   const [level, discover, errors] =

@@ -121,7 +121,7 @@ export class Agent {
     return this.get<AgentStatus>("/v1/status");
   }
 
-  /** Waits until it says it is healthy and has a path to at least that many peers. */
+  /** Waits until it reports that it is healthy and has a path to at least that many peers. */
   async waitHealthy({ peers = 0, limitMs = 20_000 } = {}): Promise<AgentStatus> {
     const deadline = Date.now() + limitMs;
     for (;;) {

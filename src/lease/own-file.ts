@@ -5,7 +5,7 @@ import { type RegularFile, readRegularFile, whyUnreadable } from "../config/regu
 import { WeftError } from "../error.js";
 import { makeDirectory } from "../host/directory.js";
 
-/** Bytes. A state holds what its node gave away, a policy up to 4 MiB. */
+/** Bytes. A state holds the grants of its node, and a policy of up to 4 MiB. */
 const MAX_FILE = 256 * 1024 * 1024;
 
 export class OwnFile {
@@ -61,7 +61,7 @@ export class OwnFile {
       renameSync(next, this.path);
       flushed(openSync(directory, "r"));
     } catch (error) {
-      // What it holds of a full disk is room for the next try.
+      // The space that it holds on a full disk is needed for the next try.
       if (codeOf(error) === "ENOSPC") rmSync(next, { force: true });
       throw new WeftError(
         "STATE_WRITE",

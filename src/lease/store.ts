@@ -23,7 +23,7 @@ const clusterState = z.strictObject({
   heard: z.int().min(0).default(0),
   /** The version of the own record that was published last. */
   version: z.int().min(0),
-  /** It is known that the cluster has no policy. */
+  /** True if this node knows that the cluster has no policy. */
   noPolicy: z.boolean().default(false),
 });
 

@@ -2,10 +2,10 @@
 
 /** What a datagram begins with, so that it is no packet: as a VXLAN header it would have no VNI. */
 export const MAGIC = "weft";
-/** What is handed up of a datagram; of a longer one, its first bytes and its length. */
+/** Most bytes of a datagram that are handed up; a longer one is cut, and its length is given. */
 export const MAX_CONTROL_BYTES = 512;
 
-/** Takes a datagram that came in: who sent it, its first MAX_CONTROL_BYTES, and how long it was. */
+/** Receives a datagram: its sender, its first MAX_CONTROL_BYTES, and its full length. */
 export type Receiver = (from: string, bytes: Uint8Array, length: number) => void;
 
 export interface DataPath {
@@ -17,9 +17,12 @@ export interface DataPath {
   active(): string[];
   /** The least inner packet that every path takes, and the largest that is sent, in bytes. */
   readonly mtu: { readonly least: number; readonly most: number };
-  /** Who is told the name of a peer when somebody says that the path there takes less; again only after `takeHint`. One listener. */
+  /**
+   * Sets the one listener for the name of a peer with a new path MTU hint; it is called again only
+   * after `takeHint`.
+   */
   hinted(listener: (name: string) => void): void;
-  /** The smallest MTU that was said since this was asked last. Anybody can say it: it is to be verified. */
+  /** The smallest hinted MTU since the last call. A hint may be forged, so it must be verified. */
   takeHint(name: string): number | undefined;
 }
 

@@ -1,6 +1,7 @@
 /**
  * Admits connections to the mesh port before TLS: a handshake takes 0.2 ms of the main thread, a reset a
- * third of that. A stranger that connects again and again takes its own places, not those of others.
+ * third of that. A stranger that connects again and again uses up its own places, not those of
+ * others.
  *
  *   connection -> rate of its source -> place among those that wait -> TLS, upgrade -> known
  */
@@ -12,18 +13,21 @@ import { dropOldest } from "./oldest.js";
 
 /** From a connection to an open WebSocket, in milliseconds. */
 export const HANDSHAKE_WITHIN = 5_000;
-/** Connections that have not shown the secret: of all sources together, and of one. */
+/** Most connections that have not shown the secret: of all sources together, and of one. */
 export const MAX_WAITING = 256;
 export const MAX_WAITING_OF_ONE = 32;
-/** Handshakes that one source may begin, the successful ones not counted. */
+/** Handshakes that one source may begin, not counting the successful ones. */
 export const OF_ONE = { burst: 16, rate: 2 };
-/** Handshakes of sources that have not shown the secret before; and of all that are over their own rate. */
+/**
+ * Handshakes of all sources that have not shown the secret before; and of all sources over their
+ * own rate.
+ */
 export const OF_NEW = { burst: 512, rate: 256 };
 export const OF_HEAVY = { burst: 256, rate: 256 };
-/** Sources that have shown the secret: of more, the one that did so longest ago is forgotten. */
+/** Most remembered sources that have shown the secret; beyond that, the oldest is forgotten. */
 const MAX_KNOWN = 4096;
 
-/** What is asked of a connection: `net.Socket` has it. */
+/** The part of `net.Socket` that is used here. */
 export interface Caller {
   readonly remoteAddress?: string | undefined;
   once(event: "close", listener: () => void): unknown;
@@ -33,7 +37,7 @@ export interface Caller {
 export interface Refusals {
   /** Over the rate: refused before TLS. */
   rate: number;
-  /** Gave way to another of its own source, or of another source when there were too many. */
+  /** Evicted for another of its own source, or of another source when there were too many. */
   crowded: number;
   /** Took too long. */
   late: number;
@@ -42,7 +46,7 @@ export interface Refusals {
 export class Door {
   readonly refused: Refusals = { rate: 0, crowded: 0, late: 0 };
   readonly #clock: Clock;
-  /** By source, in the order in which they came. */
+  /** Waiting connections by source, oldest first. */
   readonly #waiting = new Map<string, Set<Caller>>();
   #count = 0;
   /** Sources that have shown the secret. */
@@ -58,14 +62,14 @@ export class Door {
     this.#ofHeavy = new Budget(clock, OF_HEAVY.burst, OF_HEAVY.rate);
   }
 
-  /** Connections that wait now. */
+  /** Number of waiting connections. */
   get waiting(): number {
     return this.#count;
   }
 
   /**
    * Lets a connection begin its handshake, or ends it.
-   * @returns what to call when it has shown the secret; nothing if it is refused
+   * @returns a function to call when it has shown the secret; nothing if it is refused
    */
   enter(caller: Caller): (() => void) | undefined {
     const source = sourceOf(caller.remoteAddress);
@@ -89,7 +93,7 @@ export class Door {
     };
   }
 
-  /** Who answers there has the secret: its handshakes are let in before those of strangers. */
+  /** The node at this address has shown the secret: its handshakes are admitted before those of strangers. */
   shown(address: string | undefined): void {
     const source = sourceOf(address);
     this.#known.delete(source);
@@ -102,7 +106,10 @@ export class Door {
     return this.#known.has(source) || this.#ofNew.spend(1);
   }
 
-  /** A source over its share gives way to itself; when all places are taken, the source that has most. */
+  /**
+   * Evicts the oldest of a source over its share; when all places are taken, that of the source
+   * with most.
+   */
   #makeRoomFor(source: string): void {
     const own = this.#waiting.get(source)?.size ?? 0;
     const from =
@@ -116,7 +123,7 @@ export class Door {
     this.#drop(from, oldest!, "crowded");
   }
 
-  /** Of several that have as many, the one that has waited longest; a known source last. */
+  /** Among sources with equally many, the one that has waited longest; known sources come last. */
   #heaviest(): string {
     let [heaviest, most] = ["", 0];
     for (const [source, callers] of this.#waiting) {
@@ -138,7 +145,7 @@ export class Door {
     this.#count++;
   }
 
-  /** Does nothing when it was called before. */
+  /** Does nothing when called again. */
   #unseat(source: string, caller: Caller): void {
     const callers = this.#waiting.get(source);
     if (!callers?.delete(caller)) return;
@@ -150,7 +157,7 @@ export class Door {
 /** Node writes the last 32 bits of some IPv6 addresses as IPv4: `::192.0.2.1`. */
 const LAST_32_BITS = /\d+(\.\d+){3}$/;
 
-/** One IPv4 address, or one IPv6 /64: so many addresses one host has. */
+/** The source of an address: one IPv4 address, or one IPv6 /64, all of which a single host may have. */
 export function sourceOf(address = ""): string {
   const plain = address.replace(/^::ffff:(?=\d+\.)/, "").replace(/%.*/, "");
   if (!plain.includes(":")) return plain;

@@ -17,7 +17,7 @@ const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${2 * byte
 export const publicKey = hex(32);
 export const signature = hex(64);
 export const id = hex(16);
-/** Of one run of a node. */
+/** The epoch of one run of a node. */
 export const epoch = hex(4);
 /** SHA-256. */
 export const digest = hex(32);

@@ -28,7 +28,10 @@ export interface Member {
   readonly name: string;
   /** That of the VTEP its packets are sent to. */
   readonly mac: string;
-  /** Where packets for it go: its VTEP, or that of the member they go through. While none has answered, the one that is tried. */
+  /**
+   * Destination of packets for it: its VTEP, or that of the relay. While none has answered, the
+   * endpoint that is tried.
+   */
   readonly endpoint: string;
   readonly meshEndpoint: string;
   /** `expires` in milliseconds since the epoch. */
@@ -38,7 +41,10 @@ export interface Member {
   readonly rttMs?: number;
   /** Of the probes sent of late, the share that was not answered: 0 to 1. */
   readonly loss?: number;
-  /** No path to it has answered yet: packets for it are dropped. Never where there is no data path to probe. */
+  /**
+   * No path to it has answered yet: packets for it are dropped. Never set where there is no data
+   * path to probe.
+   */
   readonly noPath: boolean;
   /** The largest inner packet that its path takes, as far as probes have verified it. */
   readonly mtu?: number;

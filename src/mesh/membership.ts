@@ -38,7 +38,7 @@ import { Vacancies } from "./vacancies.js";
 
 export interface MembershipParts extends Omit<MeshParts, "transport"> {
   readonly identity: Identity;
-  /** Of this run, as its record says it. */
+  /** The epoch of this run, as in this node's record. */
   readonly epoch: string;
   readonly cluster: Cluster;
   readonly disk: Disk;
@@ -47,7 +47,7 @@ export interface MembershipParts extends Omit<MeshParts, "transport"> {
   /** The policy that the disk held at the start. */
   readonly policyFound: PolicyText | undefined;
   whereabouts(): Whereabouts;
-  /** This node's, on the underlay. */
+  /** This node's underlay. */
   address(): Address;
   /** Something happened that is acted on in a moment. */
   soon(): void;
@@ -60,7 +60,7 @@ export interface MembershipParts extends Omit<MeshParts, "transport"> {
 export class Membership {
   readonly #parts: MembershipParts;
   readonly #members: Members;
-  /** What a member's must be like. */
+  /** Conditions on a member's underlay endpoints. */
   readonly #tunnel: () => Tunnel;
   readonly #gossip: Gossip;
   readonly #fence: Fence;
@@ -359,7 +359,7 @@ export class Membership {
     return this.#policies.held;
   }
 
-  /** Does this node know what the cluster's policy is, or that there is none? */
+  /** Whether this node knows the cluster's policy, or that there is none. */
   get knowsPolicy(): boolean {
     return this.#policies.isKnown;
   }
@@ -462,7 +462,7 @@ export class Membership {
     return [...this.#leasing.sought, ...(this.#paths?.needed() ?? []), ...this.#inquiries.sought];
   }
 
-  /** A member by its name, which no other has; anybody else with its id, as it may call itself what it likes. */
+  /** A member by its name, which is unique; any other node with its id, since it may choose any name. */
   nameOf(id: string): string | undefined {
     const record = this.#members.get(id);
     return this.#view.members.get(id)?.name ?? (record && who(record));

@@ -143,7 +143,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     return this.#inside?.policy;
   }
 
-  /** Does this node know what the cluster's policy is, or that there is none? Until then no packet may pass. */
+  /** Whether this node knows the cluster's policy, or that there is none. Until then no packet may pass. */
   knowsPolicy(): boolean {
     return this.#inside?.knowsPolicy ?? false;
   }

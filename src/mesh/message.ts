@@ -122,7 +122,7 @@ const messageSchema = z.discriminatedUnion("type", [
       .max(MAX_PATHS),
   }),
   z.strictObject({ type: z.literal("policy-heard"), seal: sealSchema }),
-  /** This node holds none. Certain: it knows that the cluster has none. */
+  /** The sender holds no policy. `certain`: it knows that the cluster has none. */
   z.strictObject({ type: z.literal("policy-none"), isCertain: z.boolean() }),
   z.strictObject({
     type: z.literal("policy-ask"),

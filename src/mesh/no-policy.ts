@@ -1,20 +1,20 @@
 /**
- * Whether a node that holds no policy knows that there is none. Until it does, its dataplane passes
- * no packet: the policy that it lacks might deny that.
+ * Decides whether a node that holds no policy knows that there is none. Until it does, its
+ * dataplane passes no packet, because an unknown policy might deny it.
  *
- * A node that founds the cluster knows it. Any other hears it: each neighbour says whether it knows
- * that there is none, and one liar among several is not enough.
+ * The founder of the cluster knows it. Any other node learns it from its neighbours: each says
+ * whether it knows that there is none, and one liar among several is not enough.
  */
 import { type Clock, every } from "./clock.js";
 import type { Session } from "./session.js";
 
-/** How often a node looks whether enough has been said, in milliseconds. */
+/** Interval of the check whether enough members have answered, in milliseconds. */
 const LOOK_EVERY = 250;
-/** As many members must have heard of none, where there are as many; one of them must know. */
+/** This many members, where there are as many, must have heard of no policy; one of them must be certain. */
 const ENOUGH = 2;
 /**
- * After so many milliseconds the word of one member is enough, and that of members that do not
- * know either: so a cluster in which nobody knows any more does not stay closed for ever.
+ * Milliseconds after which the word of one member is enough, even of one that is not certain: so a
+ * cluster in which no node knows any more does not stay closed for ever.
  */
 export const SETTLE_AFTER = 30_000;
 
@@ -22,19 +22,19 @@ export interface NoPolicyParts {
   readonly clock: Clock;
   sessions(): readonly Session[];
   isMember(id: string): boolean;
-  /** How many others there are that are not dead. */
+  /** Number of other members that are not dead. */
   others(): number;
-  /** Has this node heard of a policy, from whomever, that it has not refused? */
+  /** Whether this node has heard of a policy, from any node, that it has not refused. */
   isTold(): boolean;
-  /** As it stands on disk. */
+  /** The value on disk. */
   isKnown(): boolean;
-  /** From now on it is known that there is none: to be kept on disk, and told. */
+  /** Called when it becomes known that there is none, to keep that on disk and announce it. */
   learned(): void;
 }
 
 export class NoPolicy {
   readonly #parts: NoPolicyParts;
-  /** By session: does the other end know that there is none? If not, it has heard of none either. */
+  /** By session, whether the other end is certain that there is none; if not, it has only heard of none. */
   readonly #words = new Map<Session, boolean>();
   #since = Number.POSITIVE_INFINITY;
   #cancel = () => {};
@@ -60,7 +60,7 @@ export class NoPolicy {
     this.#look();
   }
 
-  /** The other end tells of a policy. */
+  /** The other end announced a policy. */
   takenBack(session: Session): void {
     this.#words.delete(session);
   }

@@ -19,7 +19,7 @@ export interface MeshParts {
   readonly datapath?: DataPath | undefined;
   /** Tries a packet that comes from the member of this name, for other nodes. */
   readonly explain?: ((packet: Uint8Array, from: string) => Explanation) | undefined;
-  /** Reads what others apply; nodes without one read it themselves. */
+  /** Reads policies that others apply; without it the node reads them on its main thread. */
   readonly policies?: PolicyReader | undefined;
   /** Who opens the records of a cluster; nodes of one process may share one. */
   readonly notary?: ((cluster: Cluster) => Notary) | undefined;

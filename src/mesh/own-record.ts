@@ -24,7 +24,7 @@ export interface OwnRecordParts {
   readonly log: Log;
   readonly identity: Identity;
   readonly cluster: Cluster;
-  /** Of this run. */
+  /** The epoch of this run. */
   readonly epoch: string;
   readonly disk: Disk;
   readonly members: Members;

@@ -1,7 +1,6 @@
 /**
- * How large a packet the path to one member takes, found by probes of that size
- * (Datagram Packetization Layer Path MTU Discovery, RFC 8899). Sizes are those of inner
- * packets, in bytes.
+ * Finds the largest packet that the path to one member takes, by probes of that size (Datagram
+ * Packetization Layer Path MTU Discovery, RFC 8899). Sizes are those of inner packets, in bytes.
  *
  * A round sends a probe of each of a few sizes, repeats those without an answer, and
  * ends when each is answered or was repeated often enough. There are three kinds:
@@ -10,54 +9,63 @@
  *   search    which of the sizes between one that passes and one that does not pass?
  *   raise     the size in use is below the largest: does one byte more pass, or all?
  *
- * A search goes on until the two differ by one byte. Only answers change the size: one
- * that passes raises it, and it is lowered when it fails while a smaller one passes.
+ * A search goes on until the two differ by one byte. Only answers change the size in use: a larger
+ * size that passes raises it, and it is lowered when it fails while a smaller one passes.
  */
 import type { Clock } from "./clock.js";
 
-/** Between two hints that are verified, in milliseconds. */
+/** Least time between two hints that are verified, in milliseconds. */
 export const HINT_EVERY = 1_000;
-/** After which a larger size is tried again: at first, and at most (PMTU_RAISE_TIMER, RFC 8899, 5.1.1). Milliseconds. */
+/**
+ * Milliseconds until a larger size is tried again: at first, and at most (PMTU_RAISE_TIMER, RFC
+ * 8899, 5.1.1).
+ */
 export const RAISE_AFTER = 5_000;
 export const RAISE_EVERY = 600_000;
 /** Sizes tried in one round of a search. */
 export const SEARCH_SIZES = 8;
-/** Probes of one size in a round: so many (MAX_PROBES, RFC 8899, 5.1.2), and where probes get lost at most so many. */
+/**
+ * Probes of one size in a round: normally (MAX_PROBES, RFC 8899, 5.1.2), and at most, where probes
+ * get lost.
+ */
 export const PROBES = { least: 3, most: 10 };
-/** The chance that a size that passes is held for one that does not. */
+/** Accepted probability that a size that passes is taken for one that does not. */
 const MISTAKE = 0.001;
-/** How long the first answer is waited for, in milliseconds: this, and a few round trips; at most. */
+/** Wait for the first answer, in milliseconds: this plus a few round trips; and the most. */
 const ANSWER_WITHIN = 50;
 const ROUND_TRIPS = 3;
 export const ANSWER_WITHIN_MOST = 2_000;
-/** Between two looks whether more probes may be sent, in milliseconds. */
+/** Interval of the check whether more probes may be sent, in milliseconds. */
 const AGAIN_AFTER = 100;
-/** The others were sent at the same time: they are waited for so much longer, or as long again. Milliseconds. */
+/**
+ * Further wait for the other answers, whose probes were sent at the same time: this, or as long
+ * again. Milliseconds.
+ */
 const OTHERS_WITHIN = 50;
 
 export interface PathMtuParts {
   readonly clock: Clock;
   /** Sends a probe as large as an inner packet of this size makes it. */
   readonly probe: (size: number) => void;
-  /** Whether so many probes may be sent now; if so, they are spent. */
+  /** Whether `count` probes may be sent now; if so, takes their tokens. */
   readonly mayProbe: (count: number) => boolean;
-  /** What is known of the path now: its round trip in milliseconds, and the share of small probes it loses. */
+  /** The path as measured now: its round trip in milliseconds, and the share of small probes it loses. */
   readonly path: () => { readonly rttMs: number; readonly loss: number };
-  /** The size in use is another. */
+  /** Called when the size in use has changed. */
   readonly changed: () => void;
 }
 
-/** The largest size that passed and the smallest that did not, as far as it is known. */
+/** The largest size that passed and the smallest that did not, as far as known. */
 interface Bounds {
   readonly passes: number | undefined;
   readonly fails: number;
 }
 
 interface Round extends Bounds {
-  /** Without an answer yet, in ascending order. */
+  /** Sizes without an answer yet, in ascending order. */
   waiting: number[];
   passes: number | undefined;
-  /** How often each was sent, and when last. */
+  /** Number of probes of each size, and when the last was sent. */
   sent: number;
   sentAt: number;
 }
@@ -89,17 +97,17 @@ export class PathMtu {
     this.#round = undefined;
   }
 
-  /** Milliseconds since the size in use was to be confirmed. */
+  /** Milliseconds since the last confirm round began; infinite if the path has changed since. */
   get confirmedFor(): number {
     return this.#parts.clock.elapsed() - this.#confirmedAt;
   }
 
-  /** Neither a round is under way, nor was a hint verified a moment ago. */
+  /** Whether no round is under way and no hint was verified within HINT_EVERY. */
   get mayConfirm(): boolean {
     return !this.#round && this.#parts.clock.elapsed() - this.#hintedAt >= HINT_EVERY;
   }
 
-  /** Tries the size in use and, where somebody hinted at a smaller one, that one. */
+  /** Probes the size in use and, if there is a hint at a smaller one, that one. */
   confirm(hint?: number): void {
     if (!this.mayConfirm) return;
     this.#confirmedAt = this.#parts.clock.elapsed();
@@ -109,7 +117,7 @@ export class PathMtu {
     this.#test([smaller, smaller + 1, this.size], { passes: undefined, fails: this.size + 1 });
   }
 
-  /** Packets take another path: the size in use is to be confirmed now, and soon a larger one is tried. */
+  /** Packets take another path: confirms the size in use now, and tries a larger one soon. */
   moved(): void {
     this.stop();
     this.#raiseAfter = RAISE_AFTER;
@@ -117,7 +125,7 @@ export class PathMtu {
     this.#hintedAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** A probe of this size was answered, however late. */
+  /** Takes the answer to a probe of this size, however late. */
   answered(size: number): void {
     const round = this.#round;
     if (round) {
@@ -175,7 +183,7 @@ export class PathMtu {
     } else if (passes === undefined && fails > this.#least) {
       this.#test([this.#least, ...between(this.#least, fails)], { passes, fails });
     } else {
-      // Where not even the least passes, the path is down, and says nothing of sizes.
+      // If not even the least size passes, the path is down, which says nothing about sizes.
       this.#raiseLater();
     }
   }
@@ -199,7 +207,7 @@ export class PathMtu {
   }
 }
 
-/** Sizes that part what lies between two into equal pieces. */
+/** Sizes that divide the range between two into equal parts. */
 function between(low: number, high: number): number[] {
   const step = Math.max(1, (high - low) / (SEARCH_SIZES + 1));
   const sizes = Array.from({ length: SEARCH_SIZES }, (_, i) => Math.round(low + (i + 1) * step));

@@ -1,6 +1,6 @@
 /**
- * The path MTUs of all members. A hint, and packets that go to a member, are a
- * reason to confirm the size in use; members wait for that in turn, each once.
+ * The path MTUs of all members. A hint about a member, or traffic to it, is a reason to confirm its
+ * size in use; members queue for that, each at most once.
  */
 import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
@@ -8,13 +8,16 @@ import type { Clock } from "./clock.js";
 import type { DataPath } from "./datapath.js";
 import { PathMtu, type PathMtuParts } from "./path-mtu.js";
 
-/** Confirmations at once, and each second after that, of all members. */
+/** Confirmations at once, and each second after that, of all members together. */
 export const CONFIRMATIONS = { burst: 64, perSecond: 32 };
-/** Probes at once, and each second after that, through one relay: it verifies no more of one member (PROBES in reach.ts), and would drop the rest. */
+/**
+ * Probes at once, and each second after that, through one relay, which verifies no more of one
+ * member (PROBES in reach.ts) and drops the rest.
+ */
 export const RELAYED = { burst: 192, rate: 40 };
-/** Between two confirmations of the size in use while packets go to a member. Milliseconds. */
+/** Time between two confirmations of the size in use while packets go to a member. Milliseconds. */
 export const CONFIRM_BUSY_EVERY = 5_000;
-/** How often those are looked at that wait, in milliseconds. */
+/** Interval at which the queue is checked, in milliseconds. */
 const LOOK_EVERY = 100;
 
 export interface PathMtusParts {
@@ -22,20 +25,20 @@ export interface PathMtusParts {
   readonly datapath: DataPath;
   /** Sends a probe as large as an inner packet of this size makes it. */
   readonly probe: (id: string, size: number) => void;
-  /** What is known of the path to this member; nothing where none works. */
+  /** The path to this member as measured; nothing where none works. */
   readonly path: (id: string) => ReturnType<PathMtuParts["path"]> | undefined;
-  /** Who carries the packets for this member first; nobody where the path is direct. */
+  /** The first relay of the path to this member; nothing where the path is direct. */
   readonly relay: (id: string) => string | undefined;
   readonly nameOf: (id: string) => string | undefined;
-  /** Packets to this member may be of another size. */
+  /** Called when the path MTU of this member has changed. */
   readonly changed: (id: string) => void;
 }
 
 export class PathMtus {
   readonly #parts: PathMtusParts;
-  /** By id, of those to which packets went, or about which somebody hinted. */
+  /** By id, of members to which packets went, or about which there was a hint. */
   readonly #probers = new Map<string, PathMtu>();
-  /** Ids of those that wait, longest first. */
+  /** Ids in the queue, longest waiting first. */
   readonly #waiting = new Set<string>();
   readonly #confirmations: Budget;
   readonly #relayed: Budgets;
@@ -53,12 +56,12 @@ export class PathMtus {
     for (const prober of this.#probers.values()) prober.stop();
   }
 
-  /** The largest packet that the path to this member takes, as far as it is known. */
+  /** The largest packet that the path to this member takes, as far as known. */
   of(id: string): number {
     return this.#probers.get(id)?.size ?? this.#parts.datapath.mtu.most;
   }
 
-  /** Somebody said that the path to this member takes less; how much less is asked when it is its turn. */
+  /** There is a hint that the path to this member takes less; the hinted size is read at its turn. */
   hinted(id: string): void {
     this.#waiting.add(id);
     this.#look();
@@ -69,7 +72,7 @@ export class PathMtus {
     if (this.#prober(id).confirmedFor >= CONFIRM_BUSY_EVERY) this.hinted(id);
   }
 
-  /** Packets to this member take another path. */
+  /** Called when packets to this member take another path. */
   moved(id: string): void {
     const prober = this.#probers.get(id);
     if (!prober) return;
@@ -87,7 +90,10 @@ export class PathMtus {
     this.#probers.get(id)?.answered(size);
   }
 
-  /** Confirms what may be confirmed now; the others wait on, but not for a path: `moved` tells of that. */
+  /**
+   * Confirms the members that are due; the others stay queued. One without a path leaves: `moved`
+   * brings it back.
+   */
   #look(): void {
     for (const id of this.#waiting) {
       const prober = this.#prober(id);
@@ -131,5 +137,5 @@ export class PathMtus {
   }
 }
 
-/** Of a path on which no probe was answered yet. */
+/** Assumed of a path on which no probe was answered yet. */
 const UNKNOWN = { rttMs: 100, loss: 0 };

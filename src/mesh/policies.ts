@@ -33,7 +33,7 @@ import type { Session } from "./session.js";
 export const PART_WITHIN = 2_000;
 /** How often one neighbour is told again, in milliseconds: what was lost on the way is found so. */
 export const TELL_EVERY = 30_000;
-/** Seals that are remembered until their text comes. One is enough to keep a node closed. */
+/** Most seals that are remembered until their text comes. One is enough to keep a node closed. */
 const MAX_AWAITED = 64;
 /** What one peer may make this node do, at once and per second after that. */
 export const SERVED_POLICY = {
@@ -42,7 +42,7 @@ export const SERVED_POLICY = {
   seals: { burst: 16, rate: 0.2 },
 };
 
-/** Texts that are asked for, from whomever: each that is taken is written to disk, compiled and told to all. */
+/** Texts asked for, from all nodes together: each accepted one is written to disk, compiled and announced. */
 export const ASKED_POLICY = { burst: 8, rate: 0.5 };
 
 export type PolicyMessage = MessageOf<
@@ -61,18 +61,18 @@ export interface PoliciesParts {
   readonly cluster: Cluster;
   readonly store: Pick<Store, "savePolicy">;
   readonly reader: PolicyReader;
-  /** A full disk is no reason to end. */
+  /** A full disk must not end the agent. */
   safely(act: () => void): void;
   /** Of a lease of this node. */
   proof(): Proof | undefined;
   sessions(): readonly Session[];
   isMember(id: string): boolean;
-  /** How many others there are that are not dead. */
+  /** Number of other members that are not dead. */
   others(): number;
-  /** Whether it is known that there is no policy, as it stands on disk. */
+  /** Whether it is known that there is no policy, as read from disk. */
   knewNone(): boolean;
   saveNone(isNone: boolean): void;
-  /** Another policy is held, or it is known now that there is none. */
+  /** Called when another policy is held, or when it becomes known that there is none. */
   changed(): void;
 }
 
@@ -90,22 +90,22 @@ export class Policies {
   /** What each neighbour told last, where it is newer than what is held. */
   readonly #told = new Map<Session, Seal>();
   readonly #served: { readonly parts: Budgets; readonly seals: Budgets };
-  /** By signature: seals that were verified and whose text has not come, while no policy is held. */
+  /** By signature, verified seals whose text has not come, while no policy is held. */
   readonly #awaited = new Map<string, Seal>();
   /** Signatures. */
   #refused: ReadonlySet<string> = new Set();
   #fetch: Fetch | undefined;
   #encoded: { readonly policy: ClusterPolicy; readonly bytes: Buffer } | undefined;
   readonly #texts: Budget;
-  /** Until a text may be asked for again. */
+  /** Timer until a text may be asked for again. */
   #pause: (() => void) | undefined;
   readonly #none: NoPolicy;
   #cancel = () => {};
 
   readonly #found: PolicyText | undefined;
-  /** One text at a time is read; meanwhile it is neither held nor asked for. */
+  /** The one text that is being read; meanwhile it is neither held nor asked for. */
   #reading: Seal | undefined;
-  /** The policy on disk cannot be read any more. */
+  /** Whether the policy on disk can no longer be read. */
   #isLost = false;
   #refusal: { readonly seal: Seal; readonly sentence: string } | undefined;
   #isStopped = false;
@@ -152,7 +152,7 @@ export class Policies {
     return this.#held;
   }
 
-  /** Sentences about what is not as it should be. */
+  /** Problems for the operator, a sentence each. */
   problems(): string[] {
     const refusal = this.#refusal;
     const isLatest = refusal && isNewer(refusal.seal, this.#held?.seal);
@@ -165,7 +165,7 @@ export class Policies {
     return awaited ? textLacks(awaited) : UNKNOWN;
   }
 
-  /** Does this node know what the cluster's policy is, or that there is none? */
+  /** Whether this node knows the cluster's policy, or that there is none. */
   get isKnown(): boolean {
     return this.#held !== undefined || (this.#parts.knewNone() && !this.#isLost);
   }
@@ -174,7 +174,7 @@ export class Policies {
    * From now on this is the cluster's policy.
    * @param text JSON, as `policyAsJson` makes it
    * @param anew where the last version there is is held, this node refuses that one for ever and begins again
-   * @param done gets an error when it is none, or this node may not say so
+   * @param done gets an error when the text is no policy, or this node may not apply one
    */
   apply(text: string, { anew = false }, done: Done<ClusterPolicy>): void {
     this.#parts.reader.read(text, (facts) => {
@@ -210,7 +210,7 @@ export class Policies {
     else if (!this.#mayHold) session.send({ type: "policy-none", isCertain: this.isKnown });
   }
 
-  /** There is a policy on disk that is not read yet, or not any more: that is not none. */
+  /** A policy on disk that is not read yet, or can no longer be read, is not "no policy". */
   get #mayHold(): boolean {
     return this.#reading !== undefined || this.#isLost;
   }
@@ -244,7 +244,7 @@ export class Policies {
     session.send({ type: "policy-part", digest, part, bytes: bytes.toString("base64") });
   }
 
-  /** Encoding 4 MiB for each part that a peer asks for would cost milliseconds each time. */
+  /** The encoded text, kept because encoding 4 MiB for each requested part would take milliseconds. */
   #bytesOf(policy: ClusterPolicy): Buffer {
     if (this.#encoded?.policy !== policy) {
       this.#encoded = { policy, bytes: Buffer.from(policy.text) };
@@ -333,7 +333,7 @@ export class Policies {
     this.#parts.log.warn(sentence, { remedy });
   }
 
-  /** What the disk held. If it cannot be read any more, nothing passes until there is another one. */
+  /** Takes the policy from disk. If it can no longer be read, nothing passes until there is another one. */
   #restore(): void {
     const found = this.#found;
     if (!found) return;

@@ -71,7 +71,7 @@ export type NodeRecord = Said & {
   readonly bytes: number;
 };
 
-/** Who has said it, to people: what it calls itself, and the id that it cannot choose. */
+/** The record's owner, for people: the name that it chose, and the id that it cannot choose. */
 export const who = ({ name, id }: Pick<NodeRecord, "name" | "id">): string => `${name} (${id})`;
 
 export function seal(owner: Identity, cluster: Cluster, version: number, said: Said): Envelope {

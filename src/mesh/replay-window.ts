@@ -1,16 +1,15 @@
 /**
- * Accepts each probe of a member once (RFC 4303, 3.4.3), so that nobody gains by
- * sending again what was recorded. Probes that take different paths may overtake
- * each other by up to WINDOW.
+ * Accepts each probe of a member once (RFC 4303, 3.4.3), so that replayed probes have no effect.
+ * Probes that take different paths may overtake each other by up to WINDOW.
  */
 import { MAX_RECORDS } from "./members.js";
 import { dropOldest } from "./oldest.js";
 
 export const WINDOW = 256;
-/** Members of which a window is kept, whether they are members now or not. */
+/** Most nodes with a window, whether they are members now or not. */
 export const MAX_WINDOWS = 2 * MAX_RECORDS;
 
-/** One for each member. A member that goes and comes back in one run finds its own again. */
+/** One window for each node. A member that leaves and returns in one run finds its own again. */
 export class ReplayWindows {
   readonly #windows = new Map<string, ReplayWindow>();
 
@@ -27,11 +26,11 @@ export class ReplayWindows {
 export class ReplayWindow {
   #epoch: string | undefined;
   #newest = 0;
-  /** A bit for each count of the window, at its remainder by WINDOW. */
+  /** A bit for each count of the window, at the count modulo WINDOW. */
   readonly #seen = new Uint32Array(WINDOW / 32);
 
   /**
-   * False when it was accepted before, or is too old to tell. Another epoch begins anew. After
+   * False when it was accepted before, or is too old to tell. A new epoch resets the window. After
    * 2^32 - 1 comes 0: of two counts the one that is less than 2^31 ahead is newer (RFC 1982).
    */
   accept(epoch: string, count: number): boolean {
@@ -51,7 +50,7 @@ export class ReplayWindow {
     this.#seen.fill(0);
   }
 
-  /** Counts that come into the window were not seen. */
+  /** Clears the bits of counts that enter the window. */
   #moveTo(newest: number, ahead: number): void {
     for (let i = 0; i < Math.min(ahead, WINDOW); i++) {
       const count = (newest - i) >>> 0;

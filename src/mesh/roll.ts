@@ -30,7 +30,7 @@ export interface View {
   holder(subnet: string): NodeRecord | undefined;
   /** The record of the one node in service that has this name. */
   bearer(name: string): NodeRecord | undefined;
-  /** Whether the endpoints that a record names can be another host's, so that it may be dialled. */
+  /** Whether the endpoints in a record can belong to another host, so that it may be dialled. */
   mayDial(record: NodeRecord): boolean;
   /** What was held back, and why, in words. */
   problems(): string[];
@@ -47,7 +47,7 @@ export class Roll implements View {
   readonly #members = new Map<string, NodeRecord>();
   /** Records in service that do not fit this node's tunnel. */
   readonly #misfits = new Map<string, NodeRecord>();
-  /** Of each record, why it does not fit, if it does not: worked out once. */
+  /** By record, why it does not fit, if it does not; computed once. */
   #judged = new WeakMap<NodeRecord, string | undefined>();
   readonly #lapsed = new Set<string>();
   #touched = new Set<string>();

@@ -1,26 +1,27 @@
 /**
- * What waits to be sent, in all sessions together. A peer that reads slowly makes its queue long, and
- * who has the secret can make up peers: so there is one bound for all, and a small one for all that
- * are no members. Over a bound, the session with the longest queue ends.
+ * Bounds the send queues of all sessions together. A peer that reads slowly makes its queue long,
+ * and a host with the secret can make up peers: so there is one bound for all sessions, and a
+ * smaller one for those with peers that are not members. Over a bound, the session with the longest
+ * queue ends.
  */
 import { WeftError } from "../error.js";
 
-/** Bytes: of all; of all that are no members; of one. */
+/** Most queued bytes: of all sessions; of those with non-members; of one session. */
 export const MAX_QUEUED = {
   all: 64 * 1024 * 1024,
   strangers: 16 * 1024 * 1024,
   one: 16 * 1024 * 1024,
 };
-/** The queues are added up each time so many bytes were sent. They exceed a bound by no more. */
+/** The queues are added up after each this many bytes sent, so they exceed a bound by no more. */
 export const CHECK_EVERY = 1024 * 1024;
-/** What a message costs beside its text: its frame, its buffers and who waits for it, in bytes. */
+/** Bytes that a message costs beside its text: its frame, its buffers and its callback. */
 export const PER_MESSAGE = 512;
 
 export interface Queue {
-  /** Bytes that wait, `PER_MESSAGE` for each message included. */
+  /** Queued bytes, including `PER_MESSAGE` for each message. */
   readonly queued: number;
   readonly isMember: boolean;
-  /** Ends it at once: what waits is lost. */
+  /** Ends the session at once: its queue is lost. */
   abort(reason: WeftError): void;
 }
 
@@ -32,12 +33,12 @@ export class SendQueues {
     this.#queues.add(queue);
   }
 
-  /** To be called when what waited is gone, not when the session is said to be closed. */
+  /** To be called when the queue is freed, not already when the session is reported closed. */
   remove(queue: Queue): void {
     this.#queues.delete(queue);
   }
 
-  /** So many characters more were given to one of them. */
+  /** Called after `characters` more were given to one of the sessions. */
   sent(length: number): void {
     this.#unchecked += length + PER_MESSAGE;
     if (this.#unchecked < CHECK_EVERY) return;

@@ -28,7 +28,7 @@ export const QUIET_AFTER = 3_000;
 export const MISSED_AFTER = 7_000;
 /** Who was quiet for so long is given up. */
 export const SILENCE = 15_000;
-/** Who has more bytes waiting for it is not told why the session ends: it would hear of it too late. */
+/** A peer with more queued bytes is not told why the session ends: the message would arrive too late. */
 const MAX_UNSAID = 1024 * 1024;
 /** Messages and bytes a peer may send at once, and per second after that. */
 export const BURST = { messages: 2_000, bytes: 256 * MAX_MESSAGE_BYTES };

@@ -118,7 +118,7 @@ class MemoryEnd implements Connection {
     this.#events = events;
   }
 
-  /** What is on its way is the network's. */
+  /** Bytes under way belong to the network. */
   readonly queued = 0;
 
   send(text: string): void {

@@ -34,8 +34,9 @@ const STOP_WITHIN = 1_000;
 /** Connections taken at once, handshakes included. */
 export const MAX_CONNECTIONS = 2048;
 /**
- * Of every WebSocket. A node sends each message as one frame: a message in thousands of fragments costs
- * some 100 bytes of memory for each. The types do not know the last three yet.
+ * Options of every WebSocket. A node sends each message as one frame; a fragmented message costs
+ * some 100 bytes of memory for each of thousands of fragments. The types do not know the last three
+ * yet.
  */
 const SOCKET_OPTIONS = {
   perMessageDeflate: false,
@@ -45,7 +46,7 @@ const SOCKET_OPTIONS = {
   maxBufferedChunks: 256,
   closeTimeout: CLOSE_WITHIN,
 };
-/** A refused source is named in the log once in this many milliseconds, and of all so many. */
+/** The log names a refused source once in this many milliseconds, and all sources at this rate. */
 const SAY_AGAIN = 60_000;
 const MAX_SAID = 1024;
 export const COMPLAINTS = { burst: 32, rate: 0.5 };
@@ -67,10 +68,10 @@ export class WsTransport implements Transport {
   readonly #named = new WeakMap<Socket, Psk>();
   /** Everything that is connected to the port, also while it shakes hands. */
   readonly #callers = new Set<Socket>();
-  /** Those of them that have not shown the secret, and what to do when they have. */
+  /** Connections that have not shown the secret, and the function to call when they have. */
   readonly #door: Door;
   readonly #entered = new Map<string, () => void>();
-  /** When a source was named in the log. */
+  /** By source, when the log named it last. */
   readonly #said = new Map<string, number>();
   readonly #complaints: Budget;
   #server: Server | undefined;
@@ -118,7 +119,7 @@ export class WsTransport implements Transport {
   }
 
   #enter(caller: Socket, upgrades: HttpsServer): void {
-    caller.on("error", () => {}); // Whoever waits for it hears of its end.
+    caller.on("error", () => {}); // The close event ends every wait for it.
     const shown = this.#door.enter(caller);
     if (!shown) {
       this.#crowded(caller);
@@ -134,7 +135,7 @@ export class WsTransport implements Transport {
     upgrades.emit("connection", caller);
   }
 
-  /** What makes WebSockets of connections. It listens to nothing itself. */
+  /** Turns connections into WebSockets. It listens on no port itself. */
   #makeUpgrades(accept: (connection: Connection) => void): HttpsServer {
     const server = createHttpsServer(
       {
@@ -236,7 +237,10 @@ export class WsTransport implements Transport {
     this.#warn(caller, `it connects too often (${rate + crowded} connections ended so far)`);
   }
 
-  /** Once a minute for each source, and no faster than COMPLAINTS for all: strangers do not fill the disk. */
+  /**
+   * Logs once a minute for each source, and at most at COMPLAINTS for all, so strangers cannot fill
+   * the disk.
+   */
   #warn(caller: Socket, why: string): void {
     const source = sourceOf(caller.remoteAddress);
     const now = this.#parts.clock.elapsed();
@@ -285,7 +289,7 @@ class WsConnection implements Connection {
     // No message is binary; an empty one is none either, and ends the session.
     this.#socket.on("message", (data, isBinary) => events.message(isBinary ? "" : data.toString()));
     this.#socket.on("error", () => this.#socket.terminate());
-    // No node sends these frames, and no budget counts them.
+    // No node sends these frames, and no rate limit counts them.
     for (const frame of ["ping", "pong"]) this.#socket.on(frame, () => this.#socket.terminate());
     this.#socket.once("close", () => events.closed());
   }
@@ -299,7 +303,7 @@ class WsConnection implements Connection {
     const data = Buffer.from(text);
     const bytes = data.length + PER_MESSAGE;
     this.#queued += bytes;
-    // Called when the kernel has it: what the socket, TLS and ws hold until then is in `queued`.
+    // Called when the kernel has taken it: until then `queued` counts what the socket, TLS and ws hold.
     this.#socket.send(data, { binary: false }, () => {
       this.#queued -= bytes;
     });
@@ -363,7 +367,7 @@ const DIAL_ERRORS: { readonly [code: string]: string } = {
   EAI_AGAIN: "the name service does not answer",
 };
 
-/** Tells a connection from all others to this node. */
+/** Key of a connection, unique among those to this node. */
 const endOf = ({ remoteAddress, remotePort }: Socket): string =>
   hostPort(remoteAddress ?? "", remotePort ?? 0);
 

@@ -9,9 +9,9 @@ export interface Connection {
   /** Called once, at once. `closed` comes last, also after our own `close`. */
   open(events: ConnectionEvents): void;
   send(text: string): void;
-  /** Bytes that were sent and are not out, `PER_MESSAGE` for each message included. */
+  /** Bytes given to `send` that the kernel has not taken, including `PER_MESSAGE` for each message. */
   readonly queued: number;
-  /** Ends it, after what was sent is out, or `CLOSE_WITHIN` milliseconds later. */
+  /** Ends it once its queue is sent, or `CLOSE_WITHIN` milliseconds later. */
   close(): void;
   /** Ends it at once. */
   abort(): void;

@@ -1,4 +1,4 @@
-/** Which endpoints of a record can be those of a host on this node's underlay. */
+/** Checks that the endpoints in a record can belong to a host on this node's underlay. */
 import {
   type Address,
   contains,
@@ -9,18 +9,18 @@ import {
 } from "../address.js";
 import type { NodeRecord } from "./record.js";
 
-/** What a node's own underlay is. */
+/** A node's own underlay. */
 export interface Underlay {
-  /** This node's address there. */
+  /** This node's underlay address. */
   readonly address: Address;
-  /** The cluster's: they are inside the overlay, endpoints outside it. */
+  /** The cluster's networks: endpoints must lie outside them. */
   readonly networks: readonly Prefix[];
 }
 
 /**
- * What is wrong with the endpoints in a record, in words; nothing when other hosts can be
- * reached there. The rules are those of the configuration, so that no record can have this
- * node send packets to, or dial, what its operator could not.
+ * Says what is wrong with the endpoints in a record; nothing when they can belong to another host.
+ * The rules are those of the configuration, so no record can make this node send packets to, or
+ * dial, an address that its operator could not configure.
  */
 export function badEndpoint({ vtep, mesh }: NodeRecord, underlay: Underlay): string | undefined {
   const { address } = parseEndpoint(vtep);

@@ -64,7 +64,7 @@ export class Way {
     return this.course.kind === "via" ? this.course.path.length + 1 : 0;
   }
 
-  /** It goes another way now: a probe that is under way says nothing of that. */
+  /** The path has changed: a probe under way proves nothing about the new one. */
   lead(course: Course): void {
     this.course = course;
     this.isAwaited = false;

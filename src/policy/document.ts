@@ -71,8 +71,8 @@ export const readPolicy = (text: string, file: string, before?: PolicyDocument):
   read(readDocument, text, file, before);
 
 /**
- * A policy that came from elsewhere: JSON, as `policyAsJson` makes it. It never comes to the reader
- * of YAML, whose time and memory have no bound that all nodes share.
+ * Reads a policy from another node or process: JSON, as `policyAsJson` makes it. It never reaches
+ * the YAML parser, whose time and memory have no bound that all nodes share.
  * @throws WeftError as `readPolicy`
  */
 export const readSealed = (text: string, file: string, before?: PolicyDocument): PolicyDocument =>

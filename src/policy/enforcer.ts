@@ -1,6 +1,7 @@
 /**
  * Keeps one node's part of the policy in force. The rules are compiled again only when the policy,
- * this node's leases or what a node it names holds has changed; meanwhile what is in force stays so.
+ * this node's leases or the leases of a node that it names have changed; meanwhile the rules in
+ * force stay so.
  *
  *   want -> compile -> changed -> ready -> published
  */
@@ -10,30 +11,30 @@ import type { Compiled, Job, PolicyCompiler, PolicyFacts } from "./engine.js";
 import type { Place } from "./place.js";
 import { heldByNamed, type Members } from "./resolver.js";
 
-/** What the cluster has for its policy. */
+/** The cluster's policy. */
 export interface Wanted {
   readonly text: string;
   readonly facts: PolicyFacts;
 }
 
 const ENDS = '"applies": ["0.0.0.0/0", "::/0"], "ingress": [], "egress": []';
-/** Lets nothing pass. In force where a node starts with a policy that does not fit. */
+/** Denies everything. In force where a node starts with a policy that does not fit. */
 const CLOSED: Wanted = {
   text: `{"policies": [{"name": "closed", ${ENDS}}]}`,
   facts: { profile: "rfc", nodes: new Set() },
 };
-/** Of a cluster that has no policy. */
+/** The rules of a cluster that has no policy. */
 const OPEN: Wanted = { text: '{"policies": []}', facts: { profile: "rfc", nodes: new Set() } };
 
-/** What rules were made from. */
+/** The inputs that rules are compiled from. */
 interface Basis {
   readonly policy: Wanted;
-  /** All of the cluster; the rules depend on those that the policy names. */
+  /** All nodes of the cluster; the rules depend on those that the policy names. */
   readonly members: Members;
   readonly own: readonly Prefix[];
 }
 
-/** Rules, and what they were made from. */
+/** Rules, and the inputs they were compiled from. */
 interface Made {
   readonly basis: Basis;
   readonly compiled: Compiled;
@@ -42,17 +43,17 @@ interface Made {
 export class Enforcer {
   readonly #compiler: PolicyCompiler;
   readonly #changed: () => void;
-  /** What is being compiled, or was last. */
+  /** Inputs of the running compilation, or of the last one. */
   #basis: Basis | undefined;
   #isCompiling = false;
-  /** What was compiled last; while something is being compiled it is not to be published. */
+  /** Result of the last compilation; not to be published while another one runs. */
   #made: Made | undefined;
   #inForce: Made | undefined;
-  /** Numbers that are fresh in what was never published. */
+  /** Fresh rule numbers of results that were never published. */
   #fresh: readonly number[] = [];
   #misfit: WeftError | undefined;
 
-  /** @param changed something else is ready, or does not fit */
+  /** @param changed called when other rules are ready, or do not fit */
   constructor(compiler: PolicyCompiler, changed: () => void) {
     this.#compiler = compiler;
     this.#changed = changed;
@@ -62,36 +63,36 @@ export class Enforcer {
     return this.#inForce?.compiled.places() ?? NO_PLACES;
   }
 
-  /** Why the policy is not in force, if it does not fit: what was in force stays so. */
+  /** Why the policy is not in force, if it does not fit; the earlier rules stay in force then. */
   get misfit(): WeftError | undefined {
     return this.#misfit;
   }
 
-  /** What the core is to have now; nothing until something was compiled. */
+  /** The rules for the core; nothing before the first compilation. */
   get ready(): Compiled | undefined {
     return this.#ready?.compiled;
   }
 
-  /** The leases of this node that what is ready is about: packets for others wait until it is. */
+  /** The leases of this node that the ready rules cover; other leases wait until rules cover them. */
   get leases(): readonly Prefix[] {
     return this.#ready?.basis.own ?? [];
   }
 
-  /** Does what is ready mean by this node what it holds? */
+  /** Whether the ready rules cover the current leases of this node. */
   isUpToDate(name: string, leases: readonly Prefix[]): boolean {
     const basis = this.#ready?.basis;
     if (!basis?.policy.facts.nodes.has(name)) return true;
     return textOf(basis.members.get(name) ?? []) === textOf(leases);
   }
 
-  /** What is ready is before the core. */
+  /** Called when the core has the ready rules. */
   published(): void {
     this.#inForce = this.#ready;
     if (!this.#isCompiling) this.#fresh = [];
   }
 
   /**
-   * From now on this is to be in force, and means what the nodes hold.
+   * From now on this policy is to be in force, for the current leases of the nodes.
    * @returns whether it is, or what is kept in its place because it does not fit
    */
   want(policy: Wanted = OPEN, members: Members, own: readonly Prefix[]): boolean {
@@ -115,7 +116,7 @@ export class Enforcer {
     });
   }
 
-  /** What was in force stays so, and means what the nodes hold now if that fits. */
+  /** Keeps the earlier policy in force, compiled for the current leases if that fits. */
   #keep(now: Basis, misfit: WeftError): void {
     const basis = { ...now, policy: this.#inForce?.basis.policy ?? CLOSED };
     this.#compiler.compile(jobOf(basis), (result) => {
@@ -143,7 +144,7 @@ const jobOf = ({ policy: { text, facts }, members, own }: Basis): Job => ({
   own,
 });
 
-/** @param kept the policy that is compiled in place of one that does not fit: it may name other nodes */
+/** @param kept the policy that is compiled in place of one that does not fit; it may name other nodes */
 const isSame = (a: Basis, b: Basis, kept = b.policy): boolean =>
   a.policy.text === b.policy.text &&
   textOf(a.own) === textOf(b.own) &&

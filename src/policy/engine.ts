@@ -1,6 +1,6 @@
 /**
- * Reads policies, and makes this node's rules and their table of them. It is far from packets and
- * sessions: in a thread of its own in the agent (thread.ts), in place in tests.
+ * Reads policies, and compiles them to this node's rules and their table. In the agent it runs in a
+ * thread of its own, apart from packets and sessions (thread.ts); in tests it runs in place.
  *
  *   text -> document -> rules of this node -> image of the table, which the publisher copies
  */
@@ -12,55 +12,55 @@ import type { Place } from "./place.js";
 import { type Members, namedNodes } from "./resolver.js";
 import { NO_RULES, type PolicyRules, rulesOf } from "./rules.js";
 
-/** What others need to know of a policy. */
+/** The facts about a policy that callers need. */
 export interface PolicyFacts {
   readonly profile: PolicyDocument["profile"];
   /** The nodes that it names. */
   readonly nodes: ReadonlySet<string>;
 }
 
-/** What is to be compiled: a policy that was read before, for this node as it is now. */
+/** A compilation: a policy that was read before, for this node's current state. */
 export interface Job {
   readonly text: string;
-  /** Those that the policy names. */
+  /** The nodes that the policy names. */
   readonly members: Members;
   /** The leases of this node. */
   readonly own: readonly Prefix[];
 }
 
-/** A part of the table, bytes from where it begins. */
+/** A range of the table, in bytes from its beginning. */
 interface Used {
   readonly from: number;
   readonly size: number;
 }
 
-/** What the core is to have. The image stays as it is until the next job. */
+/** The result for the core. The image stays valid until the next job. */
 export interface Compiled {
   readonly image: Uint8Array;
-  /** What of the image is in use; nothing of the rest is ever read. */
+  /** Ranges of the image that are in use; the rest is never read. */
   readonly used: readonly Used[];
-  /** By the number of the rule. */
+  /** Places by the number of the rule. */
   places(): ReadonlyMap<number, Place>;
-  /** Numbers that stood for another rule before, or for none. */
+  /** Rule numbers that stood for another rule before, or for none. */
   readonly fresh: readonly number[];
   readonly profile: PolicyDocument["profile"];
 }
 
-/** How many rules a policy would have here: egress, ingress. */
+/** Number of rules that a policy would have here: egress, ingress. */
 export type Counts = readonly [number, number];
 
-/** What a job comes to, once; an error says why it cannot be. */
+/** Called once with the result of a job, or with the error that prevents it. */
 export type Done<T> = (result: T | WeftError) => void;
 
 export interface PolicyReader {
-  /** Is this a policy? Error POLICY says why not, on every node alike. */
+  /** Checks that the text is a policy. Error POLICY says why not, the same on every node. */
   read(text: string, done: Done<PolicyFacts>): void;
 }
 
 export interface PolicyCompiler extends PolicyReader {
-  /** Error POLICY_FULL or ACL_FULL: it does not fit here. */
+  /** Compiles a policy. Error POLICY_FULL or ACL_FULL: it does not fit here. */
   compile(job: Job, done: Done<Compiled>): void;
-  /** Would it fit? */
+  /** Checks whether it would fit. */
   tryOut(job: Job, done: Done<Counts>): void;
 }
 
@@ -71,9 +71,9 @@ export class PolicyEngine implements PolicyCompiler {
   readonly #acl = new Acl();
   readonly #table: AclTable;
   #rules: PolicyRules = NO_RULES;
-  /** Of the last job. */
+  /** The document of the last job. */
   #compiled: Document | undefined;
-  /** Read last. */
+  /** The document that was read last. */
   #read: Document | undefined;
 
   constructor(layout: AclLayout) {
@@ -111,7 +111,7 @@ export class PolicyEngine implements PolicyCompiler {
     );
   }
 
-  /** What was in force stays so in the image when the rules do not fit. */
+  /** The image keeps the earlier rules when the new ones do not fit. */
   #paint(rules: PolicyRules): void {
     try {
       this.#acl.update(rules.rules);
@@ -137,13 +137,13 @@ interface Document {
   readonly document: PolicyDocument;
 }
 
-/** The same for who can wait. */
+/** The same, as a promise. */
 export const promised = <T>(ask: (done: Done<T>) => void): Promise<T> =>
   new Promise((resolve, reject) => {
     ask((result) => (result instanceof WeftError ? reject(result) : resolve(result)));
   });
 
-/** Reads in place: for nodes that need no thread. */
+/** Reads in place, for nodes without a thread. */
 export const readInPlace: PolicyReader = {
   read: (text, done) => done(result(() => factsOf(readSealed(text, "policy")))),
 };

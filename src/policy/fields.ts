@@ -35,7 +35,7 @@ function within(
   return left.length > 0 ? left : undefined;
 }
 
-/** Both in order. */
+/** `some` without `not`, both sorted. */
 function without(some: readonly Range[], not: readonly Range[]): Range[] {
   const left: Range[] = [];
   let next = 0;

@@ -9,8 +9,8 @@ import type { Selector } from "./selector.js";
 export type Members = ReadonlyMap<string, readonly Prefix[]>;
 
 /**
- * Addresses that the rules of one node name, those of a group wherever it is named, and those that
- * a policy protects for each rule of it. What is compiled costs so much at most.
+ * Most addresses that the rules of one node name: those of a group wherever it is named, and those
+ * that a policy protects once for each of its rules. This bounds the cost of compiling.
  */
 export const MAX_ADDRESSES = 1_000_000;
 
@@ -110,10 +110,10 @@ export function namedNodes(document: PolicyDocument): ReadonlySet<string> {
   return new Set(names);
 }
 
-/** What the nodes that a document names hold. */
+/** The leases of the nodes that a document names. */
 export const heldByNamed = (named: ReadonlySet<string>, members: Members): Members =>
   new Map([...members].filter(([name]) => named.has(name)));
 
-/** The named nodes that are no members: the document means no addresses by them. */
+/** The named nodes that are not members, for which the document has no addresses. */
 export const absentNodes = (named: ReadonlySet<string>, members: Members): string[] =>
   [...named].filter((name) => !members.has(name)).sort();

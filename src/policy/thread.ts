@@ -1,6 +1,6 @@
 /**
  * The policy engine in a thread of its own: however long a policy takes, sessions and packets go
- * on, and what is in force stays so meanwhile. Memory and time have an end there.
+ * on, and the rules in force stay so meanwhile. The thread's memory and time are bounded.
  */
 import { Worker } from "node:worker_threads";
 import type { AclLayout } from "../compile/acl.js";
@@ -8,7 +8,7 @@ import { WeftError } from "../error.js";
 import type { Compiled, Counts, Done, Job, PolicyCompiler, PolicyFacts } from "./engine.js";
 import type { Place } from "./place.js";
 
-/** What counts of work bound lets no policy come near these: they are there for what was not thought of. */
+/** Backstops: the limits on work keep every policy far below these, unless a case was overlooked. */
 const MAX_HEAP_MB = 1024;
 const MAX_MS = 60_000;
 /** A timer this many milliseconds late means the process was suspended, and the thread with it. */
@@ -24,7 +24,10 @@ export type Reply =
       readonly error: { readonly code: string; readonly message: string; readonly remedy: string };
     };
 
-/** Places as one text: few ask for them, and to take in thousands of objects costs the main thread. */
+/**
+ * Places as one text: they are rarely needed, and receiving thousands of objects costs the main
+ * thread time.
+ */
 interface Packed extends Omit<Compiled, "places"> {
   readonly places: string;
 }
@@ -54,7 +57,7 @@ export class PolicyThread implements PolicyCompiler {
   readonly #layout: AclLayout;
   readonly #heapMb: number;
   readonly #ms: number;
-  /** The first is being worked on. */
+  /** Waiting orders; the first one is under way. */
   readonly #queue: Waiting[] = [];
   #worker: Worker | undefined;
   #deadline: NodeJS.Timeout | undefined;
@@ -79,7 +82,7 @@ export class PolicyThread implements PolicyCompiler {
     this.#ask({ verb: "tryOut", job }, done);
   }
 
-  /** What was asked for is not answered any more. */
+  /** Ends the thread; pending orders get no answer. */
   async stop(): Promise<void> {
     this.#queue.length = 0;
     clearTimeout(this.#deadline);
@@ -126,7 +129,7 @@ export class PolicyThread implements PolicyCompiler {
     this.#next();
   }
 
-  /** The next order gets a new thread, which knows nothing of the one before. */
+  /** Fails the first order; the next one gets a new thread, without the state of this one. */
   #fail(why: string): void {
     void this.#end();
     const message = `the policy was given up: ${why}`;
@@ -138,7 +141,7 @@ export class PolicyThread implements PolicyCompiler {
     const worker = this.#worker;
     this.#worker = undefined;
     worker?.removeAllListeners();
-    // What ends it may come twice.
+    // The end of the thread may be reported twice.
     worker?.on("error", () => {});
     await worker?.terminate();
   }

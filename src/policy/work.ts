@@ -1,6 +1,6 @@
 /**
- * What a document costs at most, counted from its words alone: so every node counts the same, and
- * refuses the same documents, whatever it holds itself.
+ * Bounds the cost of a document by counts of its words alone: so every node counts the same, and
+ * refuses the same documents, whatever leases it has.
  */
 import { WeftError } from "../error.js";
 import type { Policy, PolicyDocument } from "./document.js";
@@ -8,8 +8,8 @@ import { DIRECTIONS } from "./rule.js";
 import type { Groups, Selector } from "./selector.js";
 
 /**
- * Units of work in a document: an address or node that a rule names, those of a group wherever it
- * is named; and those that a policy applies to, once for each rule of it.
+ * Most units of work in a document. A unit is an address or node that a rule names, those of a
+ * group wherever it is named; and those that a policy applies to, once for each of its rules.
  */
 export const MAX_WORK = 16_000_000;
 

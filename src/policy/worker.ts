@@ -1,4 +1,4 @@
-/** The thread of the policy engine: takes orders one after the other, and answers each. */
+/** The thread of the policy engine: handles orders one after the other, and answers each. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { AclLayout } from "../compile/acl.js";
 import { WeftError } from "../error.js";

@@ -48,7 +48,7 @@ export class Stream {
     this.#gaveUp = gaveUp;
   }
 
-  /** Bytes that have not got through. */
+  /** Bytes that have not arrived yet. */
   get queued(): number {
     return this.#queue.reduce((sum, { bytes }) => sum + bytes, 0);
   }

@@ -126,7 +126,7 @@ export class SimDataPath implements DataPath {
     return hint;
   }
 
-  /** As if ICMP said that the path to this peer takes no more. */
+  /** Acts as if ICMP reported this path MTU for the peer. */
   icmp(name: string, mtu: number): void {
     this.#hints.set(name, mtu);
     this.act(() => this.#hinted(name));
