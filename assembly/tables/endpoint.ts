@@ -41,7 +41,7 @@ const LEAST_MTU_6: u32 = 1280;
 const OVERHEAD_4: u32 = 50;
 const OVERHEAD_6: u32 = 70;
 
-/** Does any peer send from this endpoint? */
+/** Whether any peer sends from this endpoint. */
 export function isKnown(sockaddr: usize): bool {
   let place = find(sockaddr, start(sockaddr));
   while (place != NOWHERE) {
@@ -52,10 +52,10 @@ export function isKnown(sockaddr: usize): bool {
 }
 
 /**
- * Somebody says of every peer that is sent to at this address that packets there must not
- * be longer than `mtu`, outer IP header included. This host's own interface (`isLocal`) is
- * believed. ICMP, which anybody can forge, gives a hint that the control plane verifies; of
- * a peer that answers no probes it is believed if it quotes a frame sent to that peer.
+ * Takes the report that packets to this underlay address must not be longer than `mtu` bytes, outer
+ * IP header included, for every peer there. A report of this host's own interface (`isLocal`) takes
+ * effect at once. ICMP, which can be forged, is a hint that the control plane verifies; for a peer
+ * that answers no probes it takes effect if it quotes a frame sent to that peer.
  */
 export function notePathMtu(sockaddr: usize, mtu: u32, isLocal: bool, quote: usize): void {
   const isIPv4 = load<u16>(sockaddr) == AF_INET;
@@ -75,7 +75,7 @@ export function notePathMtu(sockaddr: usize, mtu: u32, isLocal: bool, quote: usi
 
 const NOWHERE: u32 = 0xffffffff;
 
-/** The first place from `place` on where a peer is that may have this address. */
+/** The first place from `place` on with a peer that may have this address. */
 function find(sockaddr: usize, place: u32): u32 {
   const wanted = hash(sockaddr);
   while (true) {

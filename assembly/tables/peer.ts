@@ -8,10 +8,10 @@
  *   |          | length  | header| header         |     |     | verified |         |      |
  *   +----------+---------+-------+----------------+-----+-----+----------+---------+------+
  *
- * The sockaddr is where the peer is sent to; its length is 0 while no path to the
- * peer is known. Senders are the endpoints that its packets come from, 24 bytes
- * each: family, port and IPv4 address as they stand in a sockaddr_in, or family and
- * port, four zeros and the IPv6 address. Port 0 stands for any. Zeros where there is none.
+ * The sockaddr is the destination of packets to the peer; its length is 0 while no path to the peer
+ * is known. Senders are the endpoints that its packets come from, 24 bytes each: family, port and
+ * IPv4 address as they stand in a sockaddr_in, or family and port, four zeros and the IPv6 address.
+ * Port 0 stands for any. Zeros where there is none.
  */
 import {
   CLOCK,
@@ -41,7 +41,7 @@ const MTU: usize = 56;
 const IS_VERIFIED: usize = 60;
 const SENDERS: usize = 64;
 const SENDER_SIZE: u32 = 24;
-/** The only part of the headers that packets to one peer differ in. */
+/** The only part of the headers that differs between packets to one peer. */
 const ETHER_TYPE_SIZE: u32 = 2;
 
 const AF_INET: u32 = 2;
@@ -63,12 +63,12 @@ export function sockaddrLength(peer: usize): u32 {
   return load<u32>(peer, SOCKADDR_LENGTH);
 }
 
-/** Is it known where to send the peer's packets? */
+/** Whether there is an endpoint to send the peer's packets to. */
 export function hasPath(index: u32): bool {
   return sockaddrLength(peerAt(index)) != 0;
 }
 
-/** Is this sockaddr one that packets of the peer come from? */
+/** Whether this sockaddr is one of the peer's senders. */
 export function maySendFrom(index: u32, sockaddr: usize): bool {
   const isIPv4 = load<u16>(sockaddr) == AF_INET;
   const head: u64 = isIPv4 ? load<u64>(sockaddr) : <u64>load<u32>(sockaddr);
@@ -83,14 +83,14 @@ export function maySendFrom(index: u32, sockaddr: usize): bool {
   return false;
 }
 
-/** Family, port and IPv4 address agree; the port need not where the sender's is 0. */
+/** Whether family, port and IPv4 address agree; any port agrees where the sender's is 0. */
 function isHead(sender: usize, head: u64): bool {
   const difference = load<u64>(sender) ^ head;
   if (difference == 0) return true;
   return (difference & ~PORT_BITS) == 0 && load<u16>(sender, SOCKADDR_PORT) == 0;
 }
 
-/** Is this sockaddr's address the one that the peer is sent to? The port does not matter. */
+/** Whether packets to the peer go to this sockaddr's address. The port does not matter. */
 export function hasAddress(index: u32, sockaddr: usize): bool {
   const peer = peerAt(index);
   const family: u32 = load<u16>(sockaddr);
@@ -104,7 +104,10 @@ export function hasAddress(index: u32, sockaddr: usize): bool {
   );
 }
 
-/** Would a packet for the peer go to this sockaddr, or to one that the peer sends from as well? */
+/**
+ * Whether packets to the peer go to this sockaddr, or to the same address while this sockaddr is
+ * one of its senders.
+ */
 export function leadsTo(index: u32, sockaddr: usize): bool {
   if (!hasAddress(index, sockaddr)) return false;
   const isPort = load<u16>(peerAt(index), SOCKADDR_PORT) == load<u16>(sockaddr, SOCKADDR_PORT);
@@ -130,17 +133,20 @@ export function mtuFor(p: Packet): u32 {
   return p.family == 6 ? max(mtu, LEAST_MTU_6) : mtu;
 }
 
-/** Does the control plane verify the MTU of the peer's path by probes? */
+/** Whether the control plane verifies the MTU of the peer's path by probes. */
 export function isVerified(index: u32): bool {
   return load<u32>(peerAt(index), IS_VERIFIED) != 0;
 }
 
-/** Do the headers at `start` stand before packets to the peer? Who sees none of them has to guess both MAC addresses. */
+/**
+ * Whether the headers at `start` are those of packets to the peer. An attacker that sees none of
+ * these has to guess both MAC addresses.
+ */
 export function areHeaders(index: u32, start: usize): bool {
   return memory.compare(start, peerAt(index) + HEADERS, ENCAP_SIZE - ETHER_TYPE_SIZE) == 0;
 }
 
-/** The path to the peer takes no more than this; believed until `until` (CLOCK). */
+/** Lowers the path MTU of the peer until `until` (CLOCK). */
 export function learnPathMtu(index: u32, mtu: u32, until: f64): void {
   // Never raised on somebody's word (RFC 8201, 4).
   if (mtu > pathMtu(index)) return;
@@ -150,9 +156,8 @@ export function learnPathMtu(index: u32, mtu: u32, until: f64): void {
 }
 
 /**
- * Somebody says that the path to the peer takes no more than this. The control
- * plane is told which peer it is about, once until it took the hint; of several the
- * smallest stays.
+ * Keeps a hint that the path to the peer takes no more than this; of several the smallest stays.
+ * The control plane finds the peer in HINTS, once until it takes the hint.
  */
 export function hintPathMtu(index: u32, mtu: u32): void {
   if (mtu >= pathMtu(index)) return;

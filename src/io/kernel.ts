@@ -42,7 +42,10 @@ export interface KernelOptions {
   readonly mtu: number;
 }
 
-/** Bytes of an inner packet that every path takes, by underlay: 576 outside (RFC 791, 3.1) or 1280 (RFC 8200, 5), less the headers. */
+/**
+ * Bytes of the largest inner packet that every path takes, by underlay: 576 outside (RFC 791, 3.1)
+ * or 1280 (RFC 8200, 5), less the headers.
+ */
 const LEAST_MTU = { 4: 526, 6: 1210 } as const;
 const EFD_CLOEXEC = 0o2000000;
 const EFD_NONBLOCK = 0o4000;

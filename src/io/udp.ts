@@ -63,10 +63,10 @@ export function openUdp(address: string, port: number, { isHeld = false } = {}):
 }
 
 /**
- * Takes a port at every address of the host, so that no other user has it at any. Linux lets
- * whoever has a port at one address send from all the others (IP_PKTINFO, ip(7)), so from
- * this node's. Sockets of this user can share it. What is sent to other addresses is dropped.
- * Throws a WeftError: UDP_IN_USE, UDP_PERMISSION.
+ * Takes a port at every address of the host, so that no other user has it at any. Linux lets a
+ * process with a port at one address send from all others (IP_PKTINFO, ip(7)), so also from this
+ * node's. Sockets of this user can share the port. Datagrams to other addresses are dropped. Throws
+ * a WeftError: UDP_IN_USE, UDP_PERMISSION.
  */
 export function holdPort(port: number): number {
   const ofBoth = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -80,7 +80,7 @@ export function holdPort(port: number): number {
     if (isDual) check(setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0), "IPV6_V6ONLY");
     check(setOption(fd, SOL_SOCKET, SO_RCVBUF, 0), "shrink the buffer of a UDP socket");
     if (bind(fd, sockaddr, length) < 0) throw bindError(errno(), address, port);
-    // Only now: a socket that may be shared does not see all that have the port already.
+    // Only after bind: a shareable socket would bind even where other sockets have the port already.
     share(fd);
     return fd;
   } catch (error) {

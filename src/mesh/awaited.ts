@@ -7,7 +7,7 @@ export const LATEST = 10_000;
 interface Sent<T> {
   readonly what: T;
   readonly at: number;
-  /** Replies that came, none of them genuine so far. */
+  /** Number of replies so far, none of them genuine. */
   replies: number;
 }
 

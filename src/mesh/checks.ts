@@ -5,12 +5,15 @@ import type { Reach } from "./reach.js";
 
 /**
  * Signatures of probes that are verified at once, and each second after that: of all members
- * together from endpoints that are not known to be theirs, and of all from anywhere. What each
- * member may use of these is in reach.ts.
+ * together from endpoints that are not known to be theirs, and of all members from anywhere. The
+ * share of each member is in reach.ts.
  */
 export const STRANGERS = { burst: 256, perSecond: 64 };
 export const VERIFIED = { burst: 1024, perSecond: 512 };
-/** Replies to one probe that are verified: somebody who sees the probe may forge some before the true one comes. */
+/**
+ * Replies to one probe that are verified: an attacker that sees the probe may forge some before the
+ * true one comes.
+ */
 export const MAX_REPLIES = 4;
 /** Challenges at once, and each second after that, to all members together. */
 export const CHALLENGES = { burst: 256, perSecond: 64 };
@@ -33,12 +36,12 @@ export class Checks {
     return mayBe && this.#all.spend(1);
   }
 
-  /** A member that floods from many endpoints, or in whose name somebody does, takes no other's share. */
+  /** A flood in one member's name from many endpoints takes no other member's share. */
   #mayBeElsewhere(origin: Reach): boolean {
     return origin.elsewhere.spend(1) && this.#strangers.spend(1);
   }
 
-  /** Its probe, which was verified, came from an endpoint that it has not answered at. */
+  /** A verified probe of this member came from an endpoint at which it has not answered. */
   mayChallenge(origin: Reach): boolean {
     return origin.prompts.spend(1) && this.#challenges.spend(1);
   }

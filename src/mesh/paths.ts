@@ -47,7 +47,7 @@ export interface PathsParts {
   readonly datapath: DataPath;
   readonly identity: Identity;
   readonly cluster: Cluster;
-  /** Of this node's run. */
+  /** Epoch of this node's run. */
   readonly epoch: string;
   /** Whether others may know this node: it has said who it is. */
   readonly isKnown: () => boolean;
@@ -62,7 +62,7 @@ export interface PathsParts {
 /** How packets for a member go, and what is known of the way. */
 export interface Course {
   readonly endpoint: string;
-  /** No path has answered yet: nothing is sent there. */
+  /** No path has answered yet: nothing is sent to it. */
   readonly noPath: boolean;
   readonly mac: string;
   readonly path: "direct" | `via ${string}`;
@@ -71,19 +71,22 @@ export interface Course {
   readonly loss?: number;
   /** Endpoints that its packets come from. */
   readonly senders: readonly string[];
-  /** The largest inner packet that it takes, as far as is known. */
+  /** The largest inner packet that its path takes, as far as known. */
   readonly mtu: number;
 }
 
 interface Sent {
   readonly reach: Reach;
   readonly way: Way;
-  /** As the way led when it was sent, and to which endpoint. */
+  /** The course of the way when it was sent, and the endpoint that it was sent to. */
   readonly course: Way["course"];
   readonly to: string;
   /** Then it counts when it is answered, and when not, nothing has failed. */
   readonly isKnock: boolean;
-  /** The inner packet that it was padded for: whether it is answered says something of that size alone. */
+  /**
+   * Size of the inner packet that it was padded for, in bytes: its answer, or the lack of one,
+   * counts for that size only.
+   */
   readonly size?: number;
 }
 
@@ -330,8 +333,8 @@ export class Paths {
   }
 
   /**
-   * Asks the member whether it is at the end of this way. What was sent there before may have
-   * come when the member did not know this node yet, so it is not waited for.
+   * Sends a probe that shows whether the member is at the end of this way. It does not wait for an
+   * earlier probe, which may have arrived before the member knew this node.
    */
   #challenge(reach: Reach, way: Way): void {
     if (!this.#checks.mayChallenge(reach)) return;
@@ -346,7 +349,7 @@ export class Paths {
     this.#wake();
   }
 
-  /** Whether a packet of this size passes along the way that is used. */
+  /** Probes whether a packet of this size passes along the way in use. */
   #probeSize(id: string, size: number): void {
     const reach = this.#reaches.get(id);
     if (reach?.used) this.#probe(reach, reach.used, { size });
@@ -358,7 +361,7 @@ export class Paths {
     return used?.rttMs === undefined ? undefined : { rttMs: used.rttMs, loss: used.loss };
   }
 
-  /** Somebody says that packets to this peer are too large. */
+  /** There is a hint that packets to this peer are too large. */
   #hinted(name: string): void {
     const reach = this.#byName.get(name);
     if (reach) this.#mtus.hinted(reach.id);
@@ -425,7 +428,7 @@ export class Paths {
     this.#judge(reach);
   }
 
-  /** It is for this run of this node to take, as the path says that its origin signed. */
+  /** Takes a probe only if this node, in this run, is its holder on the path that the origin signed. */
   #probed(probe: Probe, from: string): void {
     const origin = this.#reaches.get(probe.origin.id);
     if (!origin || !isSame(probe.origin, runOf(origin))) return;
@@ -447,13 +450,13 @@ export class Paths {
     } else if (isProved || probe.kind === "direct") this.#reply(probe, from);
   }
 
-  /** Whoever was quicker with a copy of a probe does not keep its origin from being answered. */
+  /** Answers a repeated probe from its origin, since a copy from an attacker may have come first. */
   #repeat(probe: Probe, origin: Reach, from: string): void {
     const isOrigin = probe.kind === "direct" && origin.senders.hasAnswered(from);
     if (isOrigin) this.#reply(probe, from);
   }
 
-  /** A relay's word counts only from where that relay has answered. */
+  /** Whether the relay before this node has answered at the endpoint that the probe came from. */
   #isHandedOver(probe: Probe, from: string): boolean {
     if (probe.carried === 0) return true;
     const carrier = carrierOf(probe);
@@ -461,14 +464,14 @@ export class Paths {
     return relay !== undefined && isSame(carrier, runOf(relay)) && relay.senders.hasAnswered(from);
   }
 
-  /** Whoever sent it may have recorded it: only an answer shows that the member is there. */
+  /** The probe may be a recorded one: only an answer shows that the member is there. */
   #cameStraight(origin: Reach, from: string): void {
     const way = origin.heardFrom(from, this.#now);
     if (from !== origin.record.vtep) this.#passing.add(origin);
     if (way) this.#challenge(origin, way);
   }
 
-  /** The endpoints that its packets come from are others now. */
+  /** Called after proofs of its endpoints; `isNews` if they have changed. */
   #proved(reach: Reach, isNews: boolean): void {
     if (reach.passes) this.#passing.add(reach);
     if (isNews) this.#parts.changed(reach.id);
@@ -484,7 +487,10 @@ export class Paths {
     datapath.send(to, encodeProbe(replyTo(probe, identity, cluster)));
   }
 
-  /** As the dataplane does with packets: on along this node's own path, if that is the one the origin signed. */
+  /**
+   * Forwards a probe as the dataplane does packets: along this node's own path, if the origin
+   * signed that one.
+   */
   #carryOn(probe: Probe, from: string): void {
     const target = this.#reaches.get(probe.target.id);
     const path = this.#pathTo(probe.target.id);
@@ -561,7 +567,10 @@ export class Paths {
 
   readonly #carries = (neighbour: string): boolean => this.#mayCarry(neighbour);
 
-  /** Where packets for a member go; where no way works any more, to where it answered. */
+  /**
+   * Destination of packets for a member; where no way works any more, the endpoint where it
+   * answered last.
+   */
   #endpoint({ used, record, senders }: Reach): string | undefined {
     const to = used && this.#endpointOf(used);
     return to ?? (senders.hasAnswered(record.vtep) ? record.vtep : senders.answeredLast);
@@ -573,7 +582,7 @@ export class Paths {
     return straight && straight.kind !== "via" ? straight.endpoint : undefined;
   }
 
-  /** The relays on it in their present runs; nothing while one of them is not known here. */
+  /** The relays on it in their current runs; nothing while one of them is unknown here. */
   #relaysOf({ course }: Way): readonly Run[] | undefined {
     if (course.kind !== "via") return [];
     const relays = [course.neighbour, ...course.path].map((id) => this.#reaches.get(id));

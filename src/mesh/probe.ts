@@ -1,5 +1,5 @@
 /**
- * A probe: a small signed datagram that tries out a path for packets, and its reply.
+ * A probe, a small signed datagram that tests a path for packets, and its reply.
  *
  *    0      4         5      6         7        8      10  12      16      24       44       64
  *   +------+---------+------+---------+--------+------+---+-------+-------+--------+--------+
@@ -44,10 +44,10 @@ const SIGNATURE_BYTES = 64;
 export type Kind = "direct" | "relayed" | "reply";
 const KINDS: readonly (Kind | undefined)[] = [undefined, "direct", "relayed", "reply"];
 
-/** A node, and which of its runs is meant: a probe for an earlier run is refused. */
+/** A node in one of its runs: a probe for an earlier run is refused. */
 export interface Run {
   readonly id: string;
-  /** 4 bytes in hex, drawn when the run began, as its record says. */
+  /** 4 random bytes in hex, drawn when the run began; the node's record has it. */
   readonly epoch: string;
 }
 
@@ -82,13 +82,13 @@ export function newNonce(): string {
   return nonce;
 }
 
-/** Bytes of a probe with so many relays, without padding. */
+/** Bytes of a probe with this many relays, without padding. */
 export const probeBytes = (relays: number): number => PATH + relays * RUN_BYTES + SIGNATURE_BYTES;
 
-/** Whose turn it is: the relay that has it now or gets it next, or the target. */
+/** The holder: the relay that has the probe now or gets it next, or the target. */
 export const holderOf = ({ relays, carried, target }: Unsigned): Run => relays[carried] ?? target;
 
-/** Who handed it to its holder: the relay before, or the origin. */
+/** The node that handed it to its holder: the relay before, or the origin. */
 export const carrierOf = ({ relays, carried, origin }: Unsigned): Run =>
   carried === 0 ? origin : relays[carried - 1]!;
 
@@ -132,8 +132,8 @@ export function encodeProbe(probe: Probe): Uint8Array {
 }
 
 /**
- * Nothing when the bytes are no probe. `length` is that of the datagram, of which
- * a padded one's end may have been cut off.
+ * Nothing when the bytes are no probe. `length` is that of the whole datagram: the end of a padded
+ * one may have been cut off.
  */
 export function decodeProbe(bytes: Uint8Array, length = bytes.length): Probe | undefined {
   if (bytes.length < probeBytes(0)) return undefined;

@@ -19,10 +19,16 @@ export const REST = 30_000;
 export const OFFER_LASTS = 75_000;
 /** A member that answered nothing for so long counts as unreachable; one that answered within this time lives. Milliseconds. */
 export const SILENT_FOR = 12_000;
-/** Its probes that are verified at once, and each second after that: from endpoints known to be its own or its relays', and from others. */
+/**
+ * Probes of one member that are verified at once, and each second after that: from its own and its
+ * relays' known endpoints, and from others.
+ */
 export const PROBES = { burst: 256, perSecond: 64 };
 export const ELSEWHERE = { burst: 32, perSecond: 8 };
-/** Probes at once, and each second after that, that are sent to it because it moved, restarted, or was heard elsewhere. */
+/**
+ * Probes sent to one member at once, and each second after that, because it moved, restarted, or
+ * was heard elsewhere.
+ */
 export const PROMPTS = { burst: 8, perSecond: 2 };
 
 export const LATELY = 10_000;
@@ -44,7 +50,7 @@ export class Reach {
   answeredAt: number | undefined;
   heardAt: number | undefined;
   #own: Way;
-  /** To where its last probe came straight from, if that is not its own endpoint. */
+  /** The way to the endpoint of its last direct probe, if that is not its own endpoint. */
   #elsewhere: Way | undefined;
   readonly #learned = new Map<string, Way>();
   readonly #vias = new Map<string, Way>();
@@ -68,13 +74,13 @@ export class Reach {
     return this.record.name;
   }
 
-  /** True when the record names another endpoint or another run than before. */
+  /** Takes a newer record. True when it names another endpoint or another run. */
   follow(record: NodeRecord): boolean {
     const { vtep, epoch } = this.record;
     const [hasMoved, hasRestarted] = [record.vtep !== vtep, record.epoch !== epoch];
     this.record = record;
     if (hasMoved) this.#own = own(record);
-    // What is under way names the earlier run, which will not answer.
+    // Probes under way name the earlier run, which will not answer.
     if (hasRestarted) for (const way of this.#ways()) way.lead({ ...way.course });
     return hasMoved || hasRestarted;
   }
@@ -91,8 +97,8 @@ export class Reach {
   }
 
   /**
-   * A probe came straight from this endpoint. Gives the way to there, when the member is to
-   * show by an answer that it is its own: it has not, or not of late.
+   * A probe came straight from this endpoint. Gives the way to the endpoint when the member must
+   * prove by an answer that it is there: it has not yet, or not lately.
    */
   heardFrom(endpoint: string, now: number): Way | undefined {
     const isOwn = endpoint === this.record.vtep;
@@ -180,7 +186,7 @@ export class Reach {
 
   /** The ways to probe now: the straight ones, and those through others while these are not sound. */
   toTry(now: number, mayCarry: (neighbour: string) => boolean): Way[] {
-    // Where it never answered a stranger may be, whom one datagram was to reach: only challenges go there.
+    // An endpoint that never answered may be a stranger's, named by a forged probe: only challenges go there.
     const proved = this.#byMention().filter(({ answeredAt }) => answeredAt !== undefined);
     const straight = [this.#own, ...proved];
     const ways = this.isSound ? straight : [...straight, ...this.#offersToTry(now, mayCarry)];
@@ -215,7 +221,7 @@ export class Reach {
     return now - since < SILENT_FOR ? "not yet" : "no";
   }
 
-  /** Whether its packets come from this endpoint, as far as is known. */
+  /** Whether its packets come from this endpoint, as far as known. */
   knows(endpoint: string): boolean {
     return endpoint === this.record.vtep || this.senders.has(endpoint);
   }

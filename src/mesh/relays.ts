@@ -1,4 +1,4 @@
-/** Probes this node carried on for others, and which way their replies go back. */
+/** Probes that this node forwarded for others, and the endpoints that their replies return to. */
 
 /** How long a reply may take, in milliseconds. */
 export const REPLY_WITHIN = 5_000;
@@ -14,7 +14,7 @@ export class Relays {
   /** By nonce, the oldest first. */
   readonly #carried = new Map<string, Carried>();
 
-  /** `from` and `to` are the endpoints of who handed it over and of who got it. */
+  /** `from` and `to` are the endpoints of the nodes before and after this one. */
   carried(nonce: string, from: string, to: string, now: number): void {
     for (const [oldest, { at }] of this.#carried) {
       if (now - at <= REPLY_WITHIN && this.#carried.size < MAX_CARRIED) break;
@@ -23,7 +23,10 @@ export class Relays {
     this.#carried.set(nonce, { from, to, at: now });
   }
 
-  /** Where the reply goes that came from where the probe went: once, and while it is not too late. */
+  /**
+   * The endpoint to return a reply to, once and within REPLY_WITHIN, if it came from where the
+   * probe went.
+   */
   back(nonce: string, from: string, now: number): string | undefined {
     const probe = this.#carried.get(nonce);
     if (probe?.to !== from) return undefined;

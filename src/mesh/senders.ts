@@ -4,11 +4,11 @@
  * there; and those of relays, which carried a probe along a path that it signed.
  */
 
-/** Endpoints of one member; so many fit into the dataplane's table. */
+/** Most endpoints of one member, as many as fit into the dataplane's table. */
 export const MAX_SENDERS = 4;
 /** How long a proof counts, in milliseconds. */
 export const PROOF_LASTS = 60_000;
-/** An endpoint proved within this time gives its place to none of the same kind. Milliseconds. */
+/** An endpoint proved within this time is not evicted for one of the same kind. Milliseconds. */
 const SETTLED = 10_000;
 
 interface Proof {
@@ -31,7 +31,7 @@ export class Senders {
     return this.#prove(endpoint, now, false);
   }
 
-  /** Forgets what was proved too long ago, but for `kept`. True when the endpoints changed. */
+  /** Forgets endpoints proved too long ago, except `kept`. True when the endpoints changed. */
   expire(now: number, kept: string): boolean {
     const before = this.size;
     for (const [endpoint, { at, isOwn }] of this.#proofs) {
@@ -58,7 +58,7 @@ export class Senders {
     return [...this.#proofs.keys()].sort();
   }
 
-  /** Where the member itself answered last. */
+  /** The endpoint at which the member itself answered last. */
   get answeredLast(): string | undefined {
     const own = [...this.#proofs].filter(([, { isOwn }]) => isOwn);
     return own.toSorted(([, a], [, b]) => b.at - a.at)[0]?.[0];
@@ -71,7 +71,7 @@ export class Senders {
     return !known;
   }
 
-  /** The oldest goes; those of relays before the member's own, which need not wait for that. */
+  /** Evicts the oldest; relays' endpoints first, and at once for one of the member's own. */
   #makeRoom(now: number, isOwn: boolean): boolean {
     if (this.size < MAX_SENDERS) return true;
     const [endpoint, oldest] = [...this.#proofs].toSorted(
