@@ -1,4 +1,6 @@
 import { PACKET_COUNT, PACKET_SIZE, PACKETS } from "./memory";
+import * as ipv4 from "./wire/ipv4";
+import * as ipv6 from "./wire/ipv6";
 
 /** Goes to no device write. */
 export const NO_WRITE: u32 = 0xffffffff;
@@ -75,6 +77,11 @@ export function nextPacket(ip: usize, length: u32): Packet {
   p.allowed = 0;
   p.rule = 0;
   return p;
+}
+
+/** Where its source address stands, and behind that its destination, in either family. */
+export function addressesOf(p: Packet): usize {
+  return p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
 }
 
 export function indexOf(p: Packet): u32 {

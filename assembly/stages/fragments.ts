@@ -1,5 +1,5 @@
 import { ACL_AT, IN, OUT, SEARCHED } from "../memory";
-import { Packet } from "../packet";
+import { addressesOf, Packet } from "../packet";
 import { FRAGMENT_OVERLAP, TINY_FRAGMENT } from "../reason";
 import { isPoliced } from "../tables/acl";
 import { Flow, findOther } from "../tables/flow";
@@ -7,7 +7,6 @@ import { datagramOf, isCurrentDatagram, noteDatagram } from "../tables/fragment"
 import { THIS_NODE } from "../tables/peer";
 import { countRule } from "../tables/rule";
 import * as ipv4 from "../wire/ipv4";
-import * as ipv6 from "../wire/ipv6";
 import { SCTP, SCTP_SIZE, TCP } from "../wire/protocol";
 import { headerLength, TCP_SIZE } from "../wire/tcp";
 import { hasTransport, isFragment, isLaterFragment } from "./parse";
@@ -40,8 +39,7 @@ export function meetFragment(p: Packet, direction: u32): i32 {
 export function flowOfDatagram(p: Packet, direction: u32): Flow {
   const datagram = datagramOf(p, direction);
   if (!datagram) return changetype<Flow>(0);
-  const at = p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
-  return findOther(p.family, datagram.protocol, direction, datagram.ports, at);
+  return findOther(p.family, datagram.protocol, direction, datagram.ports, addressesOf(p));
 }
 
 /** Are there rules in this direction, or in the other one if it leaves and arrives here? */

@@ -1,5 +1,5 @@
 import { ACL_AT, IN, OUT, POLICY_IS_UNKNOWN, SEARCHED } from "../memory";
-import { Packet } from "../packet";
+import { addressesOf, Packet } from "../packet";
 import { DENIED_EGRESS, DENIED_INGRESS, FRAGMENT_BEFORE_FIRST, POLICY_UNKNOWN } from "../reason";
 import {
   ACL_LPM4,
@@ -22,8 +22,6 @@ import { lookup4, lookup6 } from "../tables/lpm";
 import { THIS_NODE } from "../tables/peer";
 import { meetRule } from "../tables/rule";
 import { stepRule } from "../trace";
-import * as ipv4 from "../wire/ipv4";
-import * as ipv6 from "../wire/ipv6";
 import { ICMP, ICMPV6, SCTP, TCP, UDP } from "../wire/protocol";
 import { isLaterFragment } from "./parse";
 
@@ -114,11 +112,6 @@ function nearIn(direction: u32, p: Packet, addresses: usize): usize {
 function classOf(acl: usize, p: Packet, address: usize): u32 {
   if (p.family == 4) return lookup4(acl + ACL_LPM4, load<u32>(address));
   return lookup6(acl + ACL_LPM6, address);
-}
-
-/** Source and destination, side by side. */
-function addressesOf(p: Packet): usize {
-  return p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
 }
 
 /** Source port above destination port, or type and code of ICMP in the place of the latter; 0 where there are none. */

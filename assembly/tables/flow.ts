@@ -43,11 +43,9 @@ import {
   SWEPT_AT,
   TIMEOUTS,
 } from "../memory";
-import { Packet } from "../packet";
+import { addressesOf, Packet } from "../packet";
 import * as icmp from "../wire/icmp";
 import * as icmpv6 from "../wire/icmpv6";
-import * as ipv4 from "../wire/ipv4";
-import * as ipv6 from "../wire/ipv6";
 import { ICMP, ICMPV6 } from "../wire/protocol";
 import { accountHere, hold, isFlooding, isHeavy, outweighs } from "./account";
 import { copyHeaders, makeHeaders } from "./peer";
@@ -678,11 +676,6 @@ function isEmpty(set: u32): bool {
 
 function kindOf(p: Packet, direction: u32): u32 {
   return p.family | (p.protocol << 8) | (direction << 16);
-}
-
-/** Source and destination stand side by side in both families. */
-function addressesOf(p: Packet): usize {
-  return p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
 }
 
 /** Puts them the other way round to REVERSED. */

@@ -14,9 +14,7 @@
  */
 import { keyedHash } from "../keyed-hash";
 import { CLOCK, FRAGMENT_BITS, FRAGMENT_SIZE, FRAGMENTS, generation } from "../memory";
-import { Packet } from "../packet";
-import * as ipv4 from "../wire/ipv4";
-import * as ipv6 from "../wire/ipv6";
+import { addressesOf, Packet } from "../packet";
 
 /** As long as hosts wait for the rest of a datagram (RFC 8200, 4.5). */
 const KEPT: f64 = 60_000;
@@ -78,10 +76,6 @@ export function noteDatagram(p: Packet, direction: u32, verdict: i32, headers: u
 
 function kindOf(p: Packet, direction: u32): u32 {
   return p.family == 4 ? 4 | (p.protocol << 8) | (direction << 16) : 6 | (direction << 16);
-}
-
-function addressesOf(p: Packet): usize {
-  return p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
 }
 
 function sizeOf(p: Packet): u32 {
