@@ -11,7 +11,7 @@ const MAX_BRACKETS = 32;
 export const MAX_TOKENS = 2_000_000;
 
 /** Why a text is not composed, and the offset of the reason, in characters from the beginning. */
-export interface Excess {
+interface Excess {
   readonly at: number;
   readonly why: readonly [what: string, remedy: string];
 }

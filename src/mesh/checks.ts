@@ -16,7 +16,7 @@ export const VERIFIED = { burst: 1024, perSecond: 512 };
  */
 export const MAX_REPLIES = 4;
 /** Challenges at once, and each second after that, to all members together. */
-export const CHALLENGES = { burst: 256, perSecond: 64 };
+const CHALLENGES = { burst: 256, perSecond: 64 };
 
 export class Checks {
   readonly #strangers: Budget;

@@ -34,7 +34,7 @@ const MISTAKE = 0.001;
 /** Wait for the first answer, in milliseconds: this plus a few round trips; and the most. */
 const ANSWER_WITHIN = 50;
 const ROUND_TRIPS = 3;
-export const ANSWER_WITHIN_MOST = 2_000;
+const ANSWER_WITHIN_MOST = 2_000;
 /** Interval of the check whether more probes may be sent, in milliseconds. */
 const AGAIN_AFTER = 100;
 /**

@@ -16,7 +16,7 @@ export const CONFIRMATIONS = { burst: 64, perSecond: 32 };
  */
 export const RELAYED = { burst: 192, rate: 40 };
 /** Time between two confirmations of the size in use while packets go to a member. Milliseconds. */
-export const CONFIRM_BUSY_EVERY = 5_000;
+const CONFIRM_BUSY_EVERY = 5_000;
 /** Interval at which the queue is checked, in milliseconds. */
 const LOOK_EVERY = 100;
 

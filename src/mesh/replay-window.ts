@@ -7,7 +7,7 @@ import { dropOldest } from "./oldest.js";
 
 export const WINDOW = 256;
 /** Most nodes with a window, whether they are members now or not. */
-export const MAX_WINDOWS = 2 * MAX_RECORDS;
+const MAX_WINDOWS = 2 * MAX_RECORDS;
 
 /** One window for each node. A member that leaves and returns in one run finds its own again. */
 export class ReplayWindows {
