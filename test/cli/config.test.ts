@@ -8,6 +8,7 @@ import { formatAddress, formatPrefix, parsePrefix } from "../../src/address.js";
 import { flags as help, settings } from "../../src/config/settings.js";
 import { loadConfig, underlayOutside } from "../../src/config.js";
 import { WeftError } from "../../src/error.js";
+import { ALIAS_BOMB } from "../config/alias-bomb.js";
 import { file, folder } from "./weft.js";
 
 const seed = Number(process.env.WEFT_SEED ?? Date.now() % 2 ** 31);
@@ -268,15 +269,6 @@ it("the network may not overlap the subnet of the underlay interface", () => {
     expect(() => underlayOutside(config, parsePrefix(subnet))).toThrow(`underlay ${subnet}`);
   }
 });
-
-/** 9 aliases of 9 of 9 ...: 10^9 values. */
-const ALIAS_BOMB = Array.from({ length: 10 }, (_, n) =>
-  n === 0
-    ? "a0: &a0 [x]"
-    : `a${n}: &a${n} [${Array(9)
-        .fill(`*a${n - 1}`)
-        .join()}]`,
-).join("\n");
 
 describe("the file", () => {
   it.each<[string, string, string]>([

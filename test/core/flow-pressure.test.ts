@@ -177,7 +177,7 @@ describe("a full table", () => {
     const ours = portsFrom(2000, FLOWS / 8);
     for (const port of ours) expect(connect(from(C), [port])).toEqual([port]);
     expect(goesOn(from(C), ours)).toBe(true);
-    // Who holds most takes nothing back.
+    // The peer with the most connections evicts none of the others.
     const before = node.flows().filter(({ src }) => src === hostOf(C)).length;
     for (const port of portsFrom(50_000, FLOWS / 4)) connect(from(B), [port]);
     expect(node.flows().filter(({ src }) => src === hostOf(C))).toHaveLength(before);

@@ -199,7 +199,7 @@ describe("TCP", () => {
 });
 
 describe.each([4, 6] as const)("a SYN in a connection that is under way, IPv%i", (family) => {
-  /** Who opened it: this node's end or the peer's. */
+  /** The end that opened the connection: this node's or the peer's. */
   describe.each(["out", "in"] as const)("opened %s", (way) => {
     const segmentOf = (isClient: boolean, flags: number, sequence: number, acknowledgment = 0) => {
       const isOut = isClient === (way === "out");
@@ -254,7 +254,7 @@ describe.each([4, 6] as const)("a SYN in a connection that is under way, IPv%i",
         expect(client(ACK, NEW + 1, 7_000_001)).toBe("delivered");
         expect(state()).toBe("established");
         allPass(server(ACK, 7_000_001, NEW + 1), client(ACK, NEW + 1, 7_000_001));
-        // What was before is over.
+        // The earlier connection is over.
         expect(client(ACK, 101, 501)).toBe("invalid-state");
         expect(server(ACK, 501, 101)).toBe("invalid-state");
       });
@@ -436,7 +436,7 @@ describe("fragments", () => {
     expect(node.out(piece(800, 1600))).toBe("denied-egress");
     expect(node.flows()).toEqual([]);
     expect(node.out(piece(800, 1600))).toBe("fragment-before-first");
-    // What was denied is not let through by what follows: its first fragment has to come again.
+    // A datagram that was denied stays denied until its first fragment arrives again.
     expect(node.out(piece(0, 800))).toBe("answered denied-egress");
     node.rules(ALLOW, []);
     expect(node.out(piece(800, 1600))).toBe("fragment-before-first");

@@ -1,4 +1,4 @@
-/** What this host's interface and ICMP say of the path to a peer, and what of that is believed. */
+/** Path MTU: errors of this host's own interface are believed, ICMP errors only under conditions. */
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Peer } from "../../src/peer.js";
 import { ipv4, ipv6, udp } from "../packets.js";

@@ -46,7 +46,7 @@ const withExtensions =
   (src, dst) =>
     ipv6({ src, dst, extensions, payload: udp(src, dst, data) });
 
-/** What becomes of it from the device, from a peer, and from a peer for another one. */
+/** The verdicts on a packet from the device, from a peer, and from a peer to another peer. */
 function verdicts(made: Made): string[] {
   const family = made("10.0.0.1", "10.0.0.1")[0]! >> 4 === 4 ? 4 : 6;
   const [us, them, others] = [A, B, C].map((peer) => hostOf(peer, family)) as [

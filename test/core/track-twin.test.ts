@@ -87,7 +87,7 @@ function mutate(s: Sent, known: readonly number[]): Sent {
   };
 }
 
-/** What answers a SYN, and then a SYN-ACK: as if its receiver knew nothing of what was before. */
+/** The answer to a SYN, or to a SYN-ACK, of an end that has lost its earlier connection. */
 function answerTo(syn: Sent): Sent {
   const from = syn.from === 0 ? 1 : 0;
   const kind = syn.ack !== undefined || chance(0.1) ? "ack" : chance(0.3) ? "rst" : "syn";

@@ -8,7 +8,7 @@ import { TUNNEL } from "./cluster.js";
 import { grown, grownIdentity } from "./grown.js";
 import { randomFrom, seed } from "./seed.js";
 
-// What bytes are taken for a signature is tested elsewhere.
+// Other tests cover real signatures.
 beforeAll(() => substituteSignatures(cheapSignatures));
 afterAll(() => substituteSignatures(undefined));
 

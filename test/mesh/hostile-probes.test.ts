@@ -19,7 +19,7 @@ const EVIL = "192.0.2.66:4789";
 const isPair = (a: number, b: number, one: number, other: number): boolean =>
   (a === one && b === other) || (a === other && b === one);
 
-/** What a node sends to an endpoint, as a listener on the way records it. */
+/** Records every datagram that a node sends to an endpoint, as a listener on the path does. */
 function record(from: Node, to: string): Uint8Array[] {
   const recorded: Uint8Array[] = [];
   divert(from.datapath, (endpoint, bytes) => {

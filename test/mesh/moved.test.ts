@@ -9,7 +9,7 @@ import { PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
 import { World } from "./world.js";
 
-// What bytes are taken for a signature is tested elsewhere.
+// Other tests cover real signatures.
 beforeAll(() => substituteSignatures(cheapSignatures));
 afterAll(() => substituteSignatures(undefined));
 

@@ -19,7 +19,7 @@ const grown = async (count: number) => {
   return { world, nodes };
 };
 
-/** What a node could say is the cluster's policy. */
+/** A policy that a node could announce as the cluster's. */
 function sealedBy({ disk }: { readonly disk: Disk }, version: number, text: string): Seal {
   const { seed, cluster } = disk.load()!;
   const proof = cluster!.leases[0]!;

@@ -5,19 +5,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Agent, LAB_SECRET } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
+import { ALIAS_BOMB } from "../config/alias-bomb.js";
 import { story } from "./story.js";
 
 const folder = mkdtempSync(join(tmpdir(), "weft-reload-"));
 const config = join(folder, "weft.yaml");
-
-/** 9 aliases of 9 of 9 ...: 10^9 values. */
-const ALIAS_BOMB = Array.from({ length: 10 }, (_, n) =>
-  n === 0
-    ? "a0: &a0 [x]"
-    : `a${n}: &a${n} [${Array(9)
-        .fill(`*a${n - 1}`)
-        .join()}]`,
-).join("\n");
 
 const remove = (path: string) => rmSync(path, { recursive: true, force: true });
 const replace = (path: string, text: string | Buffer, mode = 0o600) => {
