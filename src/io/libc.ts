@@ -26,6 +26,7 @@ type SendTo = (
   address: Bytes,
   addressSize: number,
 ) => number;
+type GetOption = (fd: number, level: number, option: number, value: Bytes, size: Bytes) => number;
 type SetOption = (fd: number, level: number, option: number, value: Bytes, size: number) => number;
 
 export const open: Open = libc.func("int open(const char *path, int flags)");
@@ -50,6 +51,9 @@ export const getsockname: (fd: number, address: Bytes, size: Bytes) => number = 
 );
 export const setsockopt: SetOption = libc.func(
   "int setsockopt(int fd, int level, int option, void *value, uint size)",
+);
+export const getsockopt: GetOption = libc.func(
+  "int getsockopt(int fd, int level, int option, void *value, void *size)",
 );
 
 export const sendto: SendTo = libc.func(

@@ -33,6 +33,7 @@ import {
   waitWritable,
   writev,
 } from "./libc.js";
+import { reportErrors } from "./udp.js";
 
 /** What the main thread hands over: the core's code and memory, and three descriptors. */
 export interface LoopParts {
@@ -69,6 +70,10 @@ const TRAINS_TO_REFUSE = 16;
 const MOST_REPEATS = 8;
 /** Most errors read at once, so that a flood of them does not keep the worker from its packets. */
 const MOST_ERRORS = 64;
+/** Milliseconds without errors after so many: a full error queue would fail every send. */
+const ERROR_PAUSE = 100;
+/** Milliseconds between two warnings of a flood. */
+const FLOOD_WARNING = 60_000;
 const MSG_ERRQUEUE = 0x2000;
 
 const { module, memory, tun, wake, busyPoll, told } = workerData as LoopParts;
@@ -88,6 +93,9 @@ let refusedTrains = 0;
 let repeats = 0;
 /** Whether the last receive failed while the socket's error queue was empty. */
 let receiveFailed = false;
+/** When the socket reports ICMP errors again; 0: it reports them. */
+let errorsPausedUntil = 0;
+let warnNextAt = 0;
 
 core.exports.prepareReceive();
 view.setFloat64(layout.CLOCK_START, monotonic() - performance.now(), true);
@@ -103,6 +111,7 @@ function run(): void {
   for (;;) {
     ready.wait(busyPoll > 0 && performance.now() < awakeUntil ? 0 : IDLE);
     if (ready.has(wake) && !obey()) return;
+    if (errorsPausedUntil > 0 && performance.now() >= errorsPausedUntil) resumeErrors();
     const worked = turnOut() + turnIn();
     if (worked > 0 && busyPoll > 0) awakeUntil = performance.now() + busyPoll;
   }
@@ -116,6 +125,7 @@ function obey(): boolean {
     if (order === "stop") return false;
     ready.exchange(udp, order.udp);
     udp = order.udp;
+    errorsPausedUntil = 0;
     say("exchanged");
   }
   return true;
@@ -290,7 +300,24 @@ function readErrors(): number {
     core.exports.noteError();
   }
   if (count > 0) tellOfMail();
+  if (count === MOST_ERRORS) pauseErrors();
   return count;
+}
+
+function pauseErrors(): void {
+  reportErrors(udp, false);
+  const now = performance.now();
+  errorsPausedUntil = now + ERROR_PAUSE;
+  if (now < warnNextAt) return;
+  warnNextAt = now + FLOOD_WARNING;
+  say({
+    warning: `a flood of ICMP errors: at most ${MOST_ERRORS} are read each ${ERROR_PAUSE} ms`,
+  });
+}
+
+function resumeErrors(): void {
+  reportErrors(udp, true);
+  errorsPausedUntil = 0;
 }
 
 function writeToDevice(): void {

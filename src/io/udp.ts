@@ -5,7 +5,17 @@
 import { parseAddress, parseEndpoint } from "../address.js";
 import { writeSockaddr } from "../compile/peers.js";
 import { bindError } from "./bind.js";
-import { bind, check, close, errno, getsockname, sendto, setsockopt, socket } from "./libc.js";
+import {
+  bind,
+  check,
+  close,
+  errno,
+  getsockname,
+  getsockopt,
+  sendto,
+  setsockopt,
+  socket,
+} from "./libc.js";
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -14,6 +24,7 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 
 const SOL_SOCKET = 1;
+const SO_ERROR = 4;
 const SO_SNDBUF = 7;
 const SO_RCVBUF = 8;
 const SO_REUSEPORT = 15;
@@ -127,12 +138,23 @@ function enlarge(fd: number, force: number, plain: number): void {
  * take effect, for that peer alone.
  */
 function watchPath(fd: number, family: number): void {
-  const [level, discover, errors] =
-    family === AF_INET
-      ? [IPPROTO_IP, IP_MTU_DISCOVER, IP_RECVERR]
-      : [IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_RECVERR];
+  const [level, discover] =
+    family === AF_INET ? [IPPROTO_IP, IP_MTU_DISCOVER] : [IPPROTO_IPV6, IPV6_MTU_DISCOVER];
   check(setOption(fd, level, discover, PMTUDISC_PROBE), "set DF on the UDP socket");
-  check(setOption(fd, level, errors, 1), "watch the UDP socket for ICMP errors");
+  reportErrors(fd, true);
+}
+
+/**
+ * Starts or stops the reporting of ICMP errors. While they are reported, each one fails the next
+ * send or receive. Stopping discards those that wait (ip(7), IP_RECVERR); errors of an unconnected
+ * socket then fail no call.
+ */
+export function reportErrors(fd: number, isOn: boolean): void {
+  const set = (level: number, option: number) => setOption(fd, level, option, isOn ? 1 : 0);
+  // Each family refuses the option of the other.
+  const done = [set(IPPROTO_IP, IP_RECVERR), set(IPPROTO_IPV6, IPV6_RECVERR)];
+  check(Math.max(...done), "report ICMP errors of the UDP socket");
+  if (!isOn) getsockopt(fd, SOL_SOCKET, SO_ERROR, new Int32Array(1), Uint32Array.of(4));
 }
 
 const setOption = (fd: number, level: number, option: number, value: number): number =>

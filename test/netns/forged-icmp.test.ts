@@ -14,6 +14,8 @@ import { transfer } from "./transfer.js";
 const FORGE = fileURLToPath(new URL("forge-icmp.mjs", import.meta.url));
 const BYTES = 20_000_000;
 const FLOOD_MS = 3_000;
+/** Long enough for a flood to fill the socket's error queue, were it not read. */
+const FULL_QUEUE_MS = 1_000;
 
 /** To `to`, about a datagram to `from`; `error` is an MTU, or type and code. */
 const forge = (stranger: Host, from: string, to: string, everyMs: number, ...error: number[]) =>
@@ -80,6 +82,7 @@ for (const [underlay, forged, unreachable] of [
       "that a %s is unreachable, as fast as it can: a stream goes on, and trains are still sent",
       async (_, error) => {
         const forging = attack(0, ...error);
+        await sleep(FULL_QUEUE_MS);
         await transfer(a!.host, b!.host, addressOf(b!, 4), BYTES);
         await forging.stop("SIGKILL");
         const { healthy, offloads } = (await a!.agent.status())!;
