@@ -262,6 +262,8 @@ const connectWith = ({ identity, key }: Psk, { host, port }: TcpNetConnectOpts):
     pskCallback: () => ({ identity, psk: key }),
     // With the pre-shared key no certificate is shown; whoever shows one is not a node.
     ca: [],
+    // Given, so that NODE_TLS_REJECT_UNAUTHORIZED cannot let a certificate stand for the secret.
+    rejectUnauthorized: true,
     checkServerIdentity: (_, certificate) =>
       Object.keys(certificate).length > 0 ? new Error("it shows a certificate") : undefined,
   });

@@ -1,8 +1,9 @@
 import { readFileSync, statSync } from "node:fs";
+import { createServer as createHttpsServer } from "node:https";
 import { connect, createServer, type Socket } from "node:net";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
-import { afterEach, describe, expect, it } from "vitest";
-import { WebSocket } from "ws";
+import { afterEach, describe, expect, it, onTestFinished } from "vitest";
+import { WebSocket, WebSocketServer } from "ws";
 import { parsePrefix } from "../../src/address.js";
 import { systemClock } from "../../src/clock.js";
 import { FileStore, STATE_FILE } from "../../src/lease/store-file.js";
@@ -268,6 +269,22 @@ describe("what answers at a join address may be", () => {
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const result = await failureAt((server.address() as { port: number }).port);
     expect(result).toMatchObject({ code: "NOT_A_NODE" });
+    server.close();
+  });
+
+  it("a WebSocket server with a certificate, where the environment has Node accept any", async () => {
+    const server = createHttpsServer({ key: KEY, cert: CERTIFICATE });
+    server.on("tlsClientError", () => {});
+    const opened: unknown[] = [];
+    new WebSocketServer({ server }).on("connection", (socket) => opened.push(socket));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0";
+    onTestFinished(() => {
+      delete process.env.NODE_TLS_REJECT_UNAUTHORIZED;
+    });
+    const result = await failureAt((server.address() as { port: number }).port);
+    expect(result).toMatchObject({ code: "NOT_A_NODE" });
+    expect(opened).toEqual([]);
     server.close();
   });
 
