@@ -85,6 +85,7 @@ export function flawOfGift(
   if (!last || !network) return "the subnet is not in the cluster's network";
   if (last.to !== holder) return "the subnet was granted to somebody else";
 
+  if (!isLease(cluster, last) && proof.length === MAX_CHAIN) return NO_ROOM;
   let owner = genesis.founder;
   let space = network.prefix;
   for (const grant of proof) {
@@ -100,6 +101,8 @@ export function flawOfGift(
   return undefined;
 }
 
+/** The receiver could show no lease from it. */
+const NO_ROOM = "the chain is too long for a lease to follow";
 const ENDS = "a lease ends the chain, and nothing else does";
 
 export const isSigned = (cluster: Cluster, grant: Grant): boolean =>

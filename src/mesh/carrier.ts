@@ -9,7 +9,7 @@ import { nodeId } from "./identity.js";
 import type { Log } from "./log.js";
 import { MAX_SEEN, type MessageOf } from "./message.js";
 import { who } from "./record.js";
-import type { Session } from "./session.js";
+import { plain, type Session } from "./session.js";
 import type { Vacancies } from "./vacancies.js";
 
 /** Errands of others that a node carries on at one time. */
@@ -57,7 +57,7 @@ export class Carrier {
 
   /** To another, if that one may know better than this node; else back with the reason. */
   passOn(back: Session, errand: Errand, error: WeftError): void {
-    const reason = `${error.message}; ${error.remedy}`;
+    const reason = plain(`${error.message}; ${error.remedy}`);
     const seen = union(errand.seen, [this.#parts.own, nodeId(errand.for)]);
     const further = { ...errand, seen };
     if (CARRIED.has(error.code)) this.#carry(back, further, reason);

@@ -89,13 +89,14 @@ export class Leasing {
     this.seek();
   }
 
-  /** Seeks leases until this node has those it is to have and may use them. */
+  /** Asks for leases until this node has all of them and may use them. */
   seek(): void {
     const { fence, allocator } = this.#parts;
     const { givers } = allocator;
     if (fence.isClosed && givers.size > 0) this.#unsure ??= givers;
     if (!this.#unsure && !this.#isDone) this.#take();
-    if (!this.#isDone) this.#asker.start();
+    if (this.#isDone) this.#asker.stop();
+    else this.#asker.start();
   }
 
   opened(session: Session): void {
@@ -355,10 +356,18 @@ export class Leasing {
   #lose(gone: readonly string[]): void {
     const { allocator, log, publish, changed } = this.#parts;
     if (gone.length === 0 || !allocator.lose(gone)) return;
+    this.#forgetGivers();
     log.warn(TAKEN_BACK);
     publish();
     changed();
     this.seek();
+  }
+
+  /** A giver of nothing that this node holds has nothing to confirm. */
+  #forgetGivers(): void {
+    const { givers } = this.#parts.allocator;
+    for (const giver of this.#unsure ?? []) if (!givers.has(giver)) this.#unsure?.delete(giver);
+    if (this.#unsure?.size === 0) this.#unsure = undefined;
   }
 
   /** Its giver is to know that it is not held. */

@@ -426,6 +426,12 @@ describe("a proof", () => {
     ],
     ["with a gap in its chain", [half, grant(b, c, "10.244.200.0/24")], c.publicKey, /did not own/],
     ["of more than was owned", [half, grant(a, b, "10.244.1.0/24")], b.publicKey, /more was given/],
+    [
+      "of space at the end of the longest chain",
+      [grant(founder, a, half!.prefix), ...Array(31).fill(grant(a, a, half!.prefix))],
+      a.publicKey,
+      /too long for a lease/,
+    ],
     ["outside the network", [grant(founder, a, "10.9.1.0/24")], a.publicKey, /not in the cluster/],
     ["of space that is no lease", [half], a.publicKey, /a lease ends the chain/],
     [

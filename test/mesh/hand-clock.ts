@@ -69,7 +69,7 @@ export class NodeClock implements Clock {
   /** `ahead`: milliseconds by which its time of day is wrong. */
   constructor(
     readonly clock: HandClock,
-    readonly ahead = 0,
+    public ahead = 0,
   ) {}
 
   now(): number {

@@ -7,6 +7,7 @@ import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";
 import type { PolicyText } from "../../src/mesh/sealed-policy.js";
 import { MemoryNetwork, type MemoryTransport } from "../../src/mesh/transport-memory.js";
+import "./legal.js";
 import { HandClock, NodeClock } from "./hand-clock.js";
 import { seed } from "./seed.js";
 

@@ -1,0 +1,20 @@
+/**
+ * Holds every node of this process to the schema: a message that its receiver would refuse fails
+ * the test. Hostile ends of the tests send through the connection and stay free to break rules.
+ */
+import { type Message, parseMessage } from "../../src/mesh/message.js";
+import { Session } from "../../src/mesh/session.js";
+
+const { send } = Session.prototype;
+
+/** Each message that a node of this process sent and its receiver would refuse. */
+export const illegal: string[] = [];
+
+Session.prototype.send = function (message: Message): void {
+  const text = JSON.stringify(message);
+  if (!parseMessage(text)) {
+    illegal.push(text);
+    throw new Error(`a message that its receiver refuses: ${text.slice(0, 500)}`);
+  }
+  send.call(this, message);
+};
