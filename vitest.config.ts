@@ -7,8 +7,7 @@ export default defineConfig({
   resolve: { alias: { weft: here("./src/index.ts") } },
   test: {
     include: ["test/**/*.test.ts"],
-    // Long simulations have time on a machine that is shared; a hung test still ends.
-    testTimeout: 180_000,
+    testTimeout: 30_000,
     hookTimeout: 60_000,
     // Two cores: namespace tests start real agents, so files run one at a time.
     fileParallelism: false,
