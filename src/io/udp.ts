@@ -151,7 +151,7 @@ function watchPath(fd: number, family: number): void {
  */
 export function reportErrors(fd: number, isOn: boolean): void {
   const set = (level: number, option: number) => setOption(fd, level, option, isOn ? 1 : 0);
-  // Each family refuses the option of the other.
+  // A socket can refuse the option of the other family.
   const done = [set(IPPROTO_IP, IP_RECVERR), set(IPPROTO_IPV6, IPV6_RECVERR)];
   check(Math.max(...done), "report ICMP errors of the UDP socket");
   if (!isOn) getsockopt(fd, SOL_SOCKET, SO_ERROR, new Int32Array(1), Uint32Array.of(4));

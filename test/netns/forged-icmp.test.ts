@@ -87,6 +87,7 @@ for (const [underlay, forged, unreachable] of [
         await forging.stop("SIGKILL");
         const { healthy, offloads } = (await a!.agent.status())!;
         expect({ healthy, gso: offloads.gso }).toEqual({ healthy: true, gso: true });
+        expect(a!.agent.process.output).toContain("a flood of ICMP errors");
       },
       60_000,
     );
