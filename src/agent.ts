@@ -7,7 +7,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { formatAddress, formatEndpoint, parsePrefix } from "./address.js";
-import type { Logger } from "./cli/log.js";
+import type { Logger, LogState } from "./cli/log.js";
 import { systemClock } from "./clock.js";
 import { type Config, foundedNetwork, underlayFits } from "./config.js";
 import { AgentControl } from "./control.js";
@@ -45,6 +45,7 @@ export class Agent {
 
   readonly #config: Config;
   readonly #log: Logger;
+  readonly #logState: () => LogState;
   readonly #undo: Undo[] = [];
   #fail!: (error: WeftError) => void;
   #hasStarted = false;
@@ -54,9 +55,10 @@ export class Agent {
   #follower: Follower | undefined;
   #transport!: WsTransport;
 
-  constructor(config: Config, log: Logger) {
+  constructor(config: Config, log: Logger, logState: () => LogState) {
     this.#config = config;
     this.#log = log;
+    this.#logState = logState;
     this.failed = new Promise((resolve) => {
       this.#fail = (error) => {
         this.#hasFailed = true;
@@ -126,6 +128,7 @@ export class Agent {
     const running = {
       config,
       log: this.#log,
+      logState: this.#logState,
       watch,
       core,
       publisher,

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { type Address, type Endpoint, type Prefix, parsePrefix, printable } from "./address.js";
 import { didYouMean } from "./config/nearest.js";
-import { bad, type HostPort, MESH_PORT, nodeName } from "./config/read.js";
+import { bad, type HostPort, type LogFormat, MESH_PORT, nodeName } from "./config/read.js";
 import { secretsFromFile, split } from "./config/secret.js";
 import { knownKeys, type Setting, type Settings, settings } from "./config/settings.js";
 import { commandLine, type Source, yamlFile } from "./config/source.js";
@@ -62,6 +62,8 @@ export interface Config {
   readonly socket: string;
   /** Loopback address to serve the API on as well. */
   readonly http?: Endpoint;
+  /** Absent: text on a terminal, JSON elsewhere. */
+  readonly logFormat?: LogFormat;
 }
 
 /** Ways to move many packets in one system call. True: allowed, or in use. */
@@ -158,6 +160,7 @@ export function loadConfig(
     ...(given.mtu && { mtu: given.mtu }),
     ...(given.sessions && { sessions: given.sessions }),
     ...(given.http && { http: given.http }),
+    ...(given["log-format"] && { logFormat: given["log-format"] }),
   };
   checkTogether(config, where);
   return config;

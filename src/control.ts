@@ -41,7 +41,7 @@ export class AgentControl implements Control {
   }
 
   status(): Status {
-    const { config, watch, mesh, io, mtu } = this.#running;
+    const { config, watch, mesh, io, mtu, logState } = this.#running;
     const { addresses } = this.#follower;
     const { name, leases, network, mac } = mesh.self();
     const problems = [...mesh.problems(), ...this.#follower.trouble];
@@ -62,6 +62,7 @@ export class AgentControl implements Control {
       underlay: formatAddress(watch.underlay.address),
       peers: this.#follower.book.size,
       offloads: io.offloads(),
+      log: logState(),
     };
   }
 

@@ -1,5 +1,5 @@
 /** What runs inside an agent, once it has started. */
-import type { Logger } from "./cli/log.js";
+import type { Logger, LogState } from "./cli/log.js";
 import type { Config } from "./config.js";
 import type { Core } from "./core/instance.js";
 import type { Publisher } from "./core/publish.js";
@@ -12,6 +12,7 @@ import type { PolicyCompiler } from "./policy/engine.js";
 export interface Running {
   readonly config: Config;
   readonly log: Logger;
+  readonly logState: () => LogState;
   readonly watch: UnderlayWatch;
   readonly core: Core;
   readonly publisher: Publisher;

@@ -1,14 +1,32 @@
-/** The agent's log, on stderr: sentences for a person at a terminal, JSON lines for a collector. */
+/** The agent's log, on stderr: sentences for a person, or JSON lines for a collector. */
+import { isatty } from "node:tty";
 import { type Logger, pino } from "pino";
+import type { LogFormat } from "../config/read.js";
+import { type Gap, LogSink, type LogState } from "./log-sink.js";
 
 export type { Logger } from "pino";
+export type { LogState } from "./log-sink.js";
 
-export function makeLogger(stream: NodeJS.WriteStream = process.stderr): Logger {
-  const options = { base: null, timestamp: pino.stdTimeFunctions.isoTime };
-  return stream.isTTY
-    ? pino(options, { write: (line) => void stream.write(sentence(line)) })
-    : pino({ ...options, formatters: { level: (level) => ({ level }) } }, stream);
+export interface Log {
+  readonly log: Logger;
+  state(): LogState;
 }
+
+const STDERR = 2;
+
+/** @param format if not given: text on a terminal, JSON elsewhere */
+export function makeLog(format?: LogFormat, fd = STDERR): Log {
+  const isText = (format ?? (isatty(fd) ? "text" : "json")) === "text";
+  const sink = new LogSink(fd, (gap) => log.warn(lossOf(gap)));
+  const options = { base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  const log = isText
+    ? pino(options, { write: (line) => sink.write(sentence(line)) })
+    : pino({ ...options, formatters: { level: (level) => ({ level }) } }, sink);
+  return { log, state: () => sink.state() };
+}
+
+const lossOf = ({ lost, since, why }: Gap): string =>
+  `${lost} lines of the log are lost: since ${since} it could not be written (${why})`;
 
 /** `{"level":30,"time":"...T12:00:00.000Z","msg":"ready","mtu":1450}` -> `12:00:00 ready mtu=1450` */
 function sentence(line: string): string {

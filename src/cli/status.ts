@@ -1,5 +1,6 @@
 import type { Offloads } from "../config.js";
 import { exit } from "./exit.js";
+import type { LogState } from "./log.js";
 import { readingVerb } from "./reading.js";
 import { pairs } from "./table.js";
 
@@ -9,6 +10,15 @@ const inUse = (offloads: Offloads): string =>
     .filter(([, used]) => used)
     .map(([name]) => name)
     .join(" ") || "none";
+
+/** Nothing where the whole log is written. */
+function logRow({ lost, waiting, since, why }: LogState): [string, string][] {
+  if (since !== undefined) {
+    const rest = `${waiting} lines wait, ${lost} are lost`;
+    return [["log", `cannot be written since ${since} (${why}): ${rest}`]];
+  }
+  return lost > 0 ? [["log", `${lost} lines were lost while it could not be written`]] : [];
+}
 
 export const status = () =>
   readingVerb("status", {
@@ -34,6 +44,7 @@ Examples:
         ["mac", node.mac],
         ["offloads", inUse(node.offloads)],
         ["peers", node.peers],
+        ...logRow(node.log),
       ]),
     exitCode: ({ healthy }) => (healthy ? exit.ok : exit.failed),
   });

@@ -6,7 +6,7 @@ import { flags, settings } from "../config/settings.js";
 import { type Config, DEFAULT_CONFIG_FILE, loadConfig } from "../config.js";
 import { ownMistake, WeftError } from "../error.js";
 import { exit } from "./exit.js";
-import { type Logger, makeLogger } from "./log.js";
+import { type Logger, makeLog } from "./log.js";
 
 const HELP = `
 The first node owns the cluster network; every other joins any node that is up.
@@ -56,14 +56,14 @@ async function run(given: object, file: string | undefined): Promise<void> {
   const secret = process.env.WEFT_SECRET;
   const read = () => loadConfig(given, file, { hostname: hostname(), secret });
   const config = read();
-  const log = makeLogger();
+  const { log, state } = makeLog(config.logFormat);
   const told = toldToStop();
 
   // Until the agent exists there is nothing to reload: its configuration has just been read.
   let agent: Agent | undefined;
   process.on("SIGHUP", () => agent && void reload(agent, read, log));
   const { Agent } = await import("../agent.js");
-  agent = new Agent(config, log);
+  agent = new Agent(config, log, state);
   await Promise.race([agent.start(), told]);
   const end = await Promise.race([told, agent.failed]);
   if (typeof end === "string") log.info(`${end}: stopping`);

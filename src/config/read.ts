@@ -35,6 +35,9 @@ export interface HostPort {
 
 export const MESH_PORT = 6783;
 
+export const LOG_FORMATS = ["text", "json"] as const;
+export type LogFormat = (typeof LOG_FORMATS)[number];
+
 /** The longest path a Unix socket address holds (`sun_path`, unix(7)), in bytes. */
 const MAX_SOCKET_PATH = 107;
 /** IFNAMSIZ less its closing zero, in bytes. */
@@ -87,6 +90,12 @@ export const powerOfTwo =
 export function yes(text: string): boolean {
   if (text === "true" || text === "false") return text === "true";
   throw bad(`"${printable(text)}" is neither true nor false`, "write true or false");
+}
+
+export function logFormat(text: string): LogFormat {
+  const format = LOG_FORMATS.find((it) => it === text);
+  if (format) return format;
+  throw bad(`"${printable(text)}" is no format of the log`, "write text or json");
 }
 
 export function address(text: string): Address {

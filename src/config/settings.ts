@@ -166,6 +166,11 @@ export const settings = z.strictObject({
     value: "ADDR:PORT",
     help: "serve the API on this loopback address as well (default: off)",
   }),
+  "log-format": one(read.logFormat).register(flags, {
+    group: "Files and control",
+    value: "text|json",
+    help: "how the log is written, on stderr (default: text on a terminal, json elsewhere)",
+  }),
 });
 
 export type Setting = keyof typeof settings.shape;

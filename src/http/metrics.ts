@@ -8,7 +8,7 @@ export const MAX_RULE_SAMPLES = 4_096;
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 export function metrics(view: View): string {
-  const { healthy, peers } = view.status();
+  const { healthy, peers, log } = view.status();
   const counters = view.counters();
   const directions = (["out", "in"] as const).map(
     (direction) => [direction, counters[direction]] as const,
@@ -22,6 +22,7 @@ export function metrics(view: View): string {
   return [
     family("weft_healthy", "gauge", [["", Number(healthy)]]),
     family("weft_peers", "gauge", [["", peers]]),
+    family("weft_log_lines_lost_total", "counter", [["", log.lost]]),
     packets("received"),
     packets("delivered"),
     packets("answered"),

@@ -1,4 +1,5 @@
 /** What an agent tells about itself. These shapes are the JSON of the API: others rely on them. */
+import type { LogState } from "../cli/log.js";
 import type { Offloads } from "../config.js";
 import type { Capture, CapturedPacket, CaptureOptions } from "../core/capture.js";
 import type { RuleTraffic } from "../core/counters.js";
@@ -28,6 +29,8 @@ export interface Status {
   /** What is in use. */
   readonly offloads: Offloads;
   readonly peers: number;
+  /** Whether the agent's log is written; it does not count as a problem of the network. */
+  readonly log: LogState;
 }
 
 export interface PeerRow {

@@ -108,6 +108,9 @@ export function waitWritable(fd: number, milliseconds: number): void {
   poll(Int32Array.of(fd, POLLOUT), 1, milliseconds);
 }
 
+/** Whether a write to `fd` has something to say now: it takes some bytes, or it fails. */
+export const isWritable = (fd: number): boolean => poll(Int32Array.of(fd, POLLOUT), 1, 0) > 0;
+
 /** Blocks this thread. */
 export function pause(milliseconds: number): void {
   poll(Int32Array.of(), 0, milliseconds);

@@ -218,6 +218,7 @@ export const view = (healthy = true): Control => ({
     mtu: 1450,
     underlay: "192.0.2.1:4789",
     offloads: { tso: healthy, uso: false, gso: healthy, gro: false },
+    log: { lost: 0, waiting: 0 },
     peers: 2,
   }),
   peers: () => [
