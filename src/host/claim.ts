@@ -22,7 +22,7 @@ export async function claimHost(config: Config): Promise<Claim> {
   underlayFits(config, underlay.prefix);
 
   const lock = new StateLock(config.state);
-  lock.take();
+  lock.take(config.name);
   try {
     const mended = await mendLeftovers(config);
     await checkRoom(config, underlay);

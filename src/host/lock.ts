@@ -1,6 +1,6 @@
 /**
  * One agent a state directory. The lock is the kernel's, so it ends with the
- * process however that ends; the file holds the pid for the message only.
+ * process however that ends; the file holds pid and node name for messages only.
  */
 import {
   closeSync,
@@ -14,9 +14,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import koffi from "koffi";
-import { printable } from "../address.js";
 import { WeftError } from "../error.js";
 import { makeDirectory } from "./directory.js";
+import { inWords, lockText, readLock } from "./other-agent.js";
 import { openOwn, whyNotOwn } from "./own.js";
 
 // <sys/file.h>
@@ -37,15 +37,16 @@ export class StateLock {
     this.#file = join(directory, "lock");
   }
 
-  /** @throws WeftError STATE when another process holds it, or the directory cannot be used */
-  take(): void {
+  /** @param name of this node
+   * @throws WeftError STATE when another process holds it, or the directory cannot be used */
+  take(name: string): void {
     try {
       this.#removeDirectory = makeDirectory(this.directory, 0o700);
       const why = whyNotOwn(this.directory, { mayShare: false });
       if (why !== undefined) throw new Error(why);
       while (!this.#tryLock());
       ftruncateSync(this.#fd);
-      writeSync(this.#fd, `${process.pid}\n`);
+      writeSync(this.#fd, lockText({ pid: process.pid, name }));
     } catch (error) {
       this.release();
       if (error instanceof WeftError) throw error;
@@ -94,12 +95,12 @@ export class StateLock {
 }
 
 function heldByAnother(directory: string, lock: number): WeftError {
-  const text = Buffer.alloc(16);
+  const text = Buffer.alloc(128);
   const length = readSync(lock, text, 0, text.length, 0);
-  const pid = printable(text.toString("utf8", 0, length).trim()) || "unknown";
+  const holder = readLock(text.toString("utf8", 0, length));
   return new WeftError(
     "STATE",
-    `another agent (pid ${pid}) uses the state directory ${directory}`,
+    `another agent (${holder ? inWords(holder) : "pid unknown"}) uses the state directory ${directory}`,
     "stop it, or give this one a directory of its own with --state",
   );
 }

@@ -7,6 +7,7 @@ import type { Config } from "../config.js";
 import { WeftError } from "../error.js";
 import { ask } from "./ip.js";
 import { deviceExists } from "./link.js";
+import { holderOfDevice, inWords } from "./other-agent.js";
 import type { Underlay } from "./underlay.js";
 
 /** <linux/capability.h> */
@@ -31,14 +32,25 @@ export async function checkRoom(config: Config, underlay: Underlay): Promise<voi
     );
   }
   if (await deviceExists(tun)) {
-    throw new WeftError(
-      "DEVICE",
-      `a network device named ${tun} exists already, and this agent did not make it`,
-      `choose another name with --tun, or remove it with: ip link delete ${tun}`,
-    );
+    throw deviceExistsAlready(tun);
   }
   await udpPortFree(underlay.address, port);
   await tcpPortFree(underlay.address, meshPort);
+}
+
+function deviceExistsAlready(tun: string): WeftError {
+  const holder = holderOfDevice(tun);
+  return holder
+    ? new WeftError(
+        "DEVICE",
+        `another agent (${inWords(holder)}) runs on this host, with the network device ${tun}`,
+        "let it run; a second one beside it needs a --tun, --port, --mesh-port, --socket and --state of its own",
+      )
+    : new WeftError(
+        "DEVICE",
+        `a network device named ${tun} exists already, and no process in this network namespace holds it`,
+        `choose another name with --tun, or remove it with: ip link delete ${tun}`,
+      );
 }
 
 function mayConfigureNetwork(): void {

@@ -3,12 +3,13 @@ import { lstatSync, type Stats, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname } from "node:path";
 import { WeftError } from "../error.js";
+import { inWords, listenerAt } from "./other-agent.js";
 import { whyNotOwn } from "./own.js";
 
 /**
  * Takes away the socket of an agent that is gone.
  * @returns true when one was taken away
- * @throws WeftError SOCKET when an agent answers on it, or it is no socket
+ * @throws WeftError SOCKET when an agent listens on it, or it is no socket
  */
 export async function clearSocket(path: string): Promise<boolean> {
   const found = look(path);
@@ -21,9 +22,10 @@ export async function clearSocket(path: string): Promise<boolean> {
     );
   }
   if (await answers(path)) {
+    const agent = listenerAt(path);
     throw new WeftError(
       "SOCKET",
-      `another agent answers on ${path}`,
+      `another agent${agent ? ` (${inWords(agent)})` : ""} has the control socket ${path}`,
       "stop it, or choose another path with --socket",
     );
   }

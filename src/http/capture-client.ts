@@ -1,7 +1,7 @@
 /** Reads from the agent on this host what it captures, for as long as that is wanted. */
 import { type IncomingMessage, request } from "node:http";
 import { WeftError } from "../error.js";
-import { noAgent, notAnAgent, refusal } from "./client.js";
+import { noAgent, notAnAgent, refusal, silent } from "./client.js";
 import type { CaptureLine } from "./view.js";
 
 const TIMEOUT_MS = 5_000;
@@ -30,11 +30,16 @@ function begun(socketPath: string, path: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const headers = { host: "localhost" };
     const call = request({ socketPath, path, headers, agent: false });
+    let isLate = false;
     const fail = (error: NodeJS.ErrnoException) => {
       call.destroy();
-      reject(noAgent(socketPath, error));
+      if (!isLate) reject(noAgent(socketPath, error));
     };
-    const deadline = setTimeout(() => fail(new Error("no answer in time")), TIMEOUT_MS);
+    const deadline = setTimeout(() => {
+      isLate = true;
+      call.destroy();
+      silent(socketPath, TIMEOUT_MS).then(reject, reject);
+    }, TIMEOUT_MS);
     call.on("error", fail).once("response", (response) => {
       clearTimeout(deadline);
       resolve(response);

@@ -103,14 +103,16 @@ function call(
   return new Promise((resolve, reject) => {
     const headers = { host: "localhost" };
     const call = request({ socketPath, method, path, headers, agent: false });
+    let isLate = false;
     const fail = (error: NodeJS.ErrnoException) => {
       call.destroy();
-      reject(noAgent(socketPath, error));
+      if (!isLate) reject(noAgent(socketPath, error));
     };
-    const deadline = setTimeout(
-      () => fail(new Error(`no answer within ${withinMs / 1000} seconds`)),
-      withinMs,
-    );
+    const deadline = setTimeout(() => {
+      isLate = true;
+      call.destroy();
+      silent(socketPath, withinMs).then(reject, reject);
+    }, withinMs);
     call.once("close", () => clearTimeout(deadline)).on("error", fail);
     call.once("response", (response) => {
       const chunks: Buffer[] = [];
@@ -134,6 +136,29 @@ export const notAnAgent = (socketPath: string, status: number): WeftError =>
     `what answers on ${socketPath} does not speak as a weft agent (HTTP ${status})`,
     "check --socket, and that the agent is of the same version",
   );
+
+/** The error for a process that holds the socket and does not answer. */
+export async function silent(socketPath: string, withinMs: number): Promise<WeftError> {
+  const { inWords, isSuspended, listenerAt } = await import("../host/other-agent.js");
+  const agent = listenerAt(socketPath);
+  const who = agent ? `the agent (${inWords(agent)})` : "the agent";
+  const what = `${who} that holds ${socketPath}`;
+  const within = `no answer within ${withinMs / 1000} seconds`;
+  if (agent && isSuspended(agent)) {
+    return new WeftError(
+      "NO_AGENT",
+      `${what} is suspended: ${within}`,
+      `let it go on with: kill -CONT ${agent.pid}`,
+    );
+  }
+  return new WeftError(
+    "NO_AGENT",
+    `${what} does not answer: ${within}`,
+    agent
+      ? `see what it does with: top -H -p ${agent.pid}; if it stays so, end it with kill -KILL ${agent.pid} and start it again`
+      : `find it with: ss -xlp src ${socketPath}`,
+  );
+}
 
 export function noAgent(socketPath: string, { code, message }: NodeJS.ErrnoException): WeftError {
   if (code === "EACCES") {

@@ -46,6 +46,9 @@ export const socket: (domain: number, type: number, protocol: number) => number 
 export const bind: (fd: number, address: Bytes, size: number) => number = libc.func(
   "int bind(int fd, void *address, uint size)",
 );
+export const connect: (fd: number, address: Bytes, size: number) => number = libc.func(
+  "int connect(int fd, void *address, uint size)",
+);
 export const getsockname: (fd: number, address: Bytes, size: Bytes) => number = libc.func(
   "int getsockname(int fd, void *address, void *size)",
 );

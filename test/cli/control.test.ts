@@ -208,7 +208,7 @@ describe("the place of the socket", () => {
     const second = new ControlServer(view(), { socket });
     await expect(second.start()).rejects.toMatchObject({
       code: "SOCKET",
-      message: `another agent answers on ${socket}`,
+      message: `another agent (pid ${process.pid}) has the control socket ${socket}`,
     });
     expect((await ask(socket, "status")).name).toBe("h1");
   });

@@ -160,12 +160,12 @@ onHosts("claiming a host", () => {
     await holder.says(/held/);
     const { error } = await inside(host, claim());
     expect(error?.message).toBe(
-      `another agent (pid ${holder.pid}) uses the state directory ${join(folder, "state/deep")}`,
+      `another agent (pid ${holder.pid}, h1) uses the state directory ${join(folder, "state/deep")}`,
     );
 
     holder.kill("SIGKILL");
     await holder.finish(5_000);
-    expect(readFileSync(join(folder, "state/deep/lock"), "utf8")).toBe(`${holder.pid}\n`);
+    expect(readFileSync(join(folder, "state/deep/lock"), "utf8")).toBe(`${holder.pid} h1\n`);
     expect(await inside(host, claim())).toEqual({ value: [] });
   });
 

@@ -48,7 +48,7 @@ function precious(): string {
 const cannotTake = (directory: string): string => {
   const lock = new StateLock(directory);
   try {
-    lock.take();
+    lock.take("h1");
   } catch (error) {
     return (error as Error).message;
   }
@@ -60,10 +60,10 @@ describe("the lock of the state directory", () => {
   it("is taken, and leaves the directory as it was", () => {
     const directory = join(folder(), "a/state");
     const lock = new StateLock(directory);
-    lock.take();
+    lock.take("h1");
     expect(statSync(directory).mode & 0o777).toBe(0o700);
     expect(statSync(join(directory, "lock")).mode & 0o777).toBe(0o600);
-    expect(readFileSync(join(directory, "lock"), "utf8")).toBe(`${process.pid}\n`);
+    expect(readFileSync(join(directory, "lock"), "utf8")).toBe(`${process.pid} h1\n`);
     lock.release();
     expect(existsSync(directory)).toBe(false);
   });
@@ -181,9 +181,9 @@ describe("the way to a directory", () => {
 it("the lock of an agent that was started after the directory was removed is left to it", () => {
   const directory = join(folder(), "state");
   const [first, second] = [new StateLock(directory), new StateLock(directory)];
-  first.take();
+  first.take("h1");
   rmSync(directory, { recursive: true });
-  second.take();
+  second.take("h1");
   first.release();
   expect(cannotTake(directory)).toMatch(/another agent .* uses the state directory/);
   rmSync(directory, { recursive: true });
@@ -236,7 +236,7 @@ it.runIf(isRoot)("a full disk is named as such, and nothing half written stays o
     tell(() => new OwnFile("${directory}/file", "file").write("x".repeat(1e6)));
     console.log(readdirSync("${directory}").length);
     try { writeFileSync("${directory}/junk", Buffer.alloc(1e6)); } catch {}
-    tell(() => new StateLock("${directory}").take());`;
+    tell(() => new StateLock("${directory}").take("h1"));`;
   const mount = `mount -t tmpfs -o size=8k,mode=700 none ${directory} && exec "$@"`;
   const node = [process.execPath, "--input-type=module", "-e", steps];
   const said = execFileSync("unshare", ["-m", "sh", "-c", mount, "sh", ...node], {
@@ -296,7 +296,7 @@ describe("the control socket", () => {
     onTestFinished(() => void agent.kill("SIGKILL"));
     await once(agent.stdout, "data");
     const waiting = Array.from({ length: 5 }, () => connect(socket).on("error", () => {}));
-    expect(await start(socket)).toMatch(/another agent answers/);
+    expect(await start(socket)).toMatch(/another agent has the control socket/);
     expect(lstatSync(socket).isSocket()).toBe(true);
     for (const one of waiting) one.destroy();
   });
@@ -319,7 +319,7 @@ describe("the control socket", () => {
     expect(statSync(join(socket, "..")).mode & 0o777).toBe(0o755);
     const state = join(folder(), "state");
     const lock = new StateLock(state);
-    lock.take();
+    lock.take("h1");
     new FileStore(state).save({ seed: founder.seed, remembered: [] });
     expect(statSync(state).mode & 0o777).toBe(0o700);
     expect(statSync(join(state, "lock")).mode & 0o777).toBe(0o600);

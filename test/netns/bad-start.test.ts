@@ -92,4 +92,15 @@ story("an agent that cannot start says why and leaves nothing behind", () => {
     await first.waitHealthy();
     await first.kill();
   });
+
+  it("when another agent has the device: the message names that one, and spares its device", async () => {
+    const first = lab.agent(host);
+    await first.waitHealthy();
+    const flags = ["--state", `${first.state}.2`, "--socket", `${first.socket}.2`];
+    const other = new RegExp(`another agent \\(pid ${first.process.pid}, ${host.name}\\).* weft0`);
+    const { process } = await refuses(() => lab.agent(host, { flags }), other, /--tun/);
+    expect(process.output).not.toContain("ip link delete");
+    await first.waitHealthy();
+    await first.kill();
+  });
 });

@@ -1,0 +1,100 @@
+/** Other agents on this host, as /proc shows them. What may not be read is not known. */
+import { readdirSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { readRegularFile } from "../config/regular-file.js";
+import { close, connect, getsockopt, socket } from "../io/libc.js";
+
+export interface OtherAgent {
+  readonly pid: number;
+  /** Its node name. */
+  readonly name?: string;
+}
+
+/** What an agent writes into the lock file of its state directory. */
+export const lockText = ({ pid, name }: OtherAgent): string => `${pid} ${name}\n`;
+const LOCK_TEXT = /^(\d+)(?: ([a-z0-9-]+))?\n$/;
+/** Bytes of a file of /proc, or of a lock file. */
+const MAX_TEXT = 4096;
+
+/** `pid 12, h1` */
+export const inWords = ({ pid, name }: OtherAgent): string =>
+  name === undefined ? `pid ${pid}` : `pid ${pid}, ${name}`;
+
+export function readLock(text: string): OtherAgent | undefined {
+  const [, pid, name] = LOCK_TEXT.exec(text) ?? [];
+  return pid === undefined ? undefined : { pid: Number(pid), ...(name && { name }) };
+}
+
+/** The process that listens on a Unix socket, whether it answers or not. */
+export function listenerAt(path: string): OtherAgent | undefined {
+  const pid = pidOfListener(path);
+  return pid === undefined ? undefined : agentOf(pid);
+}
+
+/** The process of this network namespace that holds a TUN device. */
+export function holderOfDevice(device: string): OtherAgent | undefined {
+  const own = linkAt("/proc/self/ns/net");
+  for (const entry of entriesOf("/proc")) {
+    if (!/^\d+$/.test(entry) || linkAt(`/proc/${entry}/ns/net`) !== own) continue;
+    const directory = `/proc/${entry}/fdinfo`;
+    const holds = entriesOf(directory).some((fd) =>
+      textOf(join(directory, fd)).includes(`\niff:\t${device}\n`),
+    );
+    if (holds) return agentOf(Number(entry));
+  }
+  return undefined;
+}
+
+/** Whether a signal suspended it (proc_pid_stat(5)). */
+export const isSuspended = ({ pid }: OtherAgent): boolean =>
+  /^\d+ \(.*\) [Tt] /s.test(textOf(`/proc/${pid}/stat`));
+
+/** Finds its name in the lock file that it has open. */
+function agentOf(pid: number): OtherAgent {
+  const directory = `/proc/${pid}/fd`;
+  const files = entriesOf(directory)
+    .map((fd) => join(directory, fd))
+    .filter((fd) => linkAt(fd)?.endsWith("/lock"));
+  const agent = files.map((fd) => readLock(textOf(fd))).find((it) => it?.pid === pid);
+  return agent ?? { pid };
+}
+
+// <sys/socket.h>
+const AF_UNIX = 1;
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+
+/** Of the process that called listen(2) on it (SO_PEERCRED, unix(7)). */
+function pidOfListener(path: string): number | undefined {
+  const fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  const address = Buffer.concat([
+    Buffer.from(Uint16Array.of(AF_UNIX).buffer),
+    Buffer.from(`${path}\0`),
+  ]);
+  // struct ucred: pid, uid, gid
+  const credentials = new Int32Array(3);
+  const size = Uint32Array.of(credentials.byteLength);
+  const isKnown =
+    connect(fd, address, address.length) === 0 &&
+    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, credentials, size) === 0;
+  close(fd);
+  const [pid = 0] = credentials;
+  return isKnown && pid > 0 ? pid : undefined;
+}
+
+const entriesOf = (directory: string): string[] => attempt(() => readdirSync(directory)) ?? [];
+
+const linkAt = (path: string): string | undefined => attempt(() => readlinkSync(path));
+
+const textOf = (path: string): string => attempt(() => readRegularFile(path, MAX_TEXT).text) ?? "";
+
+/** Processes come and go, and those of other users do not show everything. */
+function attempt<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
+}
