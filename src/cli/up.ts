@@ -6,7 +6,8 @@ import { flags, settings } from "../config/settings.js";
 import { type Config, DEFAULT_CONFIG_FILE, loadConfig } from "../config.js";
 import { ownMistake, WeftError } from "../error.js";
 import { exit } from "./exit.js";
-import { type Logger, makeLog } from "./log.js";
+import type { Logger } from "./log.js";
+import { onSignals } from "./signals.js";
 
 const HELP = `
 The first node owns the cluster network; every other joins any node that is up.
@@ -25,8 +26,11 @@ Examples:
     name=f,endpoint=192.0.2.9:8472,mac=02:00:00:00:00:09,subnets=10.244.9.0/24
                                                       beside a plain Linux vxlan device
 
-SIGTERM or Ctrl-C takes the device and its routes away and ends it.
+SIGTERM, Ctrl-C, or closing its terminal takes the device and its routes away and ends it.
 SIGHUP reads the secret file again, and no packet is lost by it.
+
+Exit code: 0 stopped as it was told, 1 the host refuses, or the agent cannot go on, 2 the
+command line, the configuration or the secret file is wrong.
 `;
 
 export function up(): Command {
@@ -53,22 +57,34 @@ export function up(): Command {
 }
 
 async function run(given: object, file: string | undefined): Promise<void> {
+  const { hardenProcess, refuseNodeSettings, Terminals } = await import("./daemon.js");
+  refuseNodeSettings(process.env);
+  hardenProcess();
+  const terminals = new Terminals();
   const secret = process.env.WEFT_SECRET;
   const read = () => loadConfig(given, file, { hostname: hostname(), secret });
   const config = read();
+  const { makeLog } = await import("./log.js");
   const { log, state } = makeLog(config.logFormat);
-  const told = toldToStop();
 
   // Until the agent exists there is nothing to reload: its configuration has just been read.
   let agent: Agent | undefined;
-  process.on("SIGHUP", () => agent && void reload(agent, read, log));
+  const told = onSignals({
+    isTerminalClosed: () => terminals.areClosed(),
+    reload: () => agent && void reload(agent, read, log),
+    meaningless: (signal) => log.info(`${signal} means nothing to weft`),
+  });
   const { Agent } = await import("../agent.js");
   agent = new Agent(config, log, state);
-  await Promise.race([agent.start(), told]);
-  const end = await Promise.race([told, agent.failed]);
-  if (typeof end === "string") log.info(`${end}: stopping`);
-  await agent.stop();
-  if (typeof end !== "string") throw end;
+  try {
+    await Promise.race([agent.start(), told]);
+    const end = await Promise.race([told, agent.failed]);
+    if (typeof end === "string") log.info(`${end}: stopping`);
+    await agent.stop();
+    if (typeof end !== "string") throw end;
+  } finally {
+    terminals.release();
+  }
   process.exit(exit.ok);
 }
 
@@ -97,9 +113,3 @@ function byName(command: Command): Record<string, unknown> {
     ]);
   return Object.fromEntries(given);
 }
-
-const toldToStop = (): Promise<NodeJS.Signals> =>
-  new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const)
-      process.once(signal, () => resolve(signal));
-  });

@@ -1,89 +1,11 @@
-#!/usr/bin/env node
-/** The `weft` command: its verbs, and what every one of them does alike. */
-import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
-import { WeftError } from "../error.js";
-import { capture } from "./capture.js";
-import { counters } from "./counters.js";
-import { complain, exit } from "./exit.js";
-import { explain } from "./explain.js";
-import { flows } from "./flows.js";
-import { forget } from "./forget.js";
-import { leases } from "./leases.js";
-import { peers } from "./peers.js";
-import { policy } from "./policy.js";
-import { routes } from "./routes.js";
-import { status } from "./status.js";
-import { up } from "./up.js";
+#!/usr/bin/env -S -u NODE_OPTIONS node
+/**
+ * The `weft` command. By default Node opens its debugger at SIGUSR1, so that signal has a listener
+ * before anything else is loaded; and with NODE_OPTIONS before its first line, so the line above
+ * takes that out of the environment.
+ */
+process.on("SIGUSR1", () => {});
 
-const HELP = `
-Examples:
-  weft up --secret-file secret                     the first node
-  weft up --secret-file secret --join 192.0.2.1    another one
-  weft status                                      is it healthy?
-  weft policy apply policy.yaml                    who may talk to whom
-  weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443
-                                                   why does it not get through?
-  weft capture --dropped                           what does not get through now?
-  weft help up                                     every setting
+await import("./verbs.js");
 
-Exit codes: 0 done, 1 failed or degraded, 2 wrong usage or configuration, 3 no agent answers.
-`;
-
-const weft = new Command("weft")
-  .description("weft joins Linux hosts into one flat IP network.")
-  .usage("VERB [options]")
-  .version(version(), "--version", "print the version")
-  .helpOption("-h, --help", "print this help")
-  .addHelpText("after", HELP);
-
-weft.commandsGroup("Run:").addCommand(up());
-weft.commandsGroup("Look:");
-for (const verb of [
-  status(),
-  peers(),
-  routes(),
-  leases(),
-  counters(),
-  flows(),
-  explain(),
-  capture(),
-]) {
-  weft.addCommand(verb);
-}
-
-weft.commandsGroup("Change:");
-for (const verb of [policy(), forget()]) weft.addCommand(verb);
-
-const verbs = weft.commands;
-for (const command of [weft, ...verbs, ...verbs.flatMap(({ commands }) => commands)]) {
-  command
-    .exitOverride()
-    .helpOption("-h, --help", "print this help")
-    .configureOutput({ outputError: () => {} });
-}
-
-// `weft routes | head` closes the pipe early; that is no failure of ours.
-process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
-  if (code !== "EPIPE") throw new Error(`stdout: ${code}`);
-});
-
-try {
-  await weft.parseAsync();
-} catch (error) {
-  process.exit(error instanceof CommanderError ? misuse(error) : complain(error));
-}
-
-/** commander ends by throwing: after printing help or the version, and at `error: unknown ...`. */
-function misuse({ code, exitCode, message }: CommanderError): number {
-  if (exitCode === exit.ok) return exit.ok;
-  if (code === "commander.help") return exit.usage;
-  const [what = "", hint] = message.replace(/^error: /, "").split("\n");
-  const remedy = hint?.replace(/^\(Did (.*)\)$/, "did $1") ?? "see: weft --help";
-  return complain(new WeftError("USAGE", what, remedy));
-}
-
-function version(): string {
-  const manifest = readFileSync(new URL("../../package.json", import.meta.url), "utf8");
-  return (JSON.parse(manifest) as { version: string }).version;
-}
+export {};

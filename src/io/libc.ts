@@ -31,6 +31,13 @@ type SetOption = (fd: number, level: number, option: number, value: Bytes, size:
 
 export const open: Open = libc.func("int open(const char *path, int flags)");
 export const close: (fd: number) => number = libc.func("int close(int fd)");
+export const dup2: (from: number, to: number) => number = libc.func("int dup2(int from, int to)");
+export const signal: (number: number, action: number) => number = libc.func(
+  "intptr_t signal(int number, intptr_t action)",
+);
+export const prctl: (option: number, value: number) => number = libc.func(
+  "int prctl(int option, ulong value)",
+);
 export const read: Transfer = libc.func("long read(int fd, uintptr_t buffer, size_t size)");
 /** Takes a vector of `struct iovec` in the core's memory. */
 export const writev: Transfer = libc.func("long writev(int fd, uintptr_t vector, int count)");

@@ -1,0 +1,74 @@
+/**
+ * What Node, the shell and the terminal would otherwise bring into an agent that runs as root.
+ * docs/command.md#signals has the table of signals.
+ */
+import { openSync } from "node:fs";
+import { url as debuggerUrl } from "node:inspector";
+import { constants } from "node:os";
+import { isatty } from "node:tty";
+import { WeftError } from "../error.js";
+import { dup2, prctl, signal } from "../io/libc.js";
+
+/** Variables with which Node runs other code, opens a port, writes files, or prints what it handles. */
+const REFUSED_VARIABLES = [
+  "NODE_OPTIONS",
+  "NODE_PATH",
+  "NODE_COMPILE_CACHE",
+  "NODE_V8_COVERAGE",
+  "NODE_REDIRECT_WARNINGS",
+  "NODE_DEBUG",
+  "NODE_DEBUG_NATIVE",
+] as const;
+
+/** Directories that the agent makes have the modes that the documentation names, whatever the shell's umask. */
+const UMASK = 0o022;
+/** <linux/prctl.h> */
+const PR_SET_DUMPABLE = 4;
+/** <signal.h> */
+const SIG_IGN = 1;
+
+/** @throws WeftError USAGE if Node was told more than its own command line says */
+export function refuseNodeSettings(env: NodeJS.ProcessEnv): void {
+  const given = REFUSED_VARIABLES.filter((name) => env[name]);
+  if (given.length > 0) {
+    const unset = given.map((name) => `-u ${name}`).join(" ");
+    throw new WeftError(
+      "USAGE",
+      `${given.join(", ")} changes what Node does, and the agent runs with the rights of root`,
+      `start it with: env ${unset} weft up ...; flags for Node go on its own command line`,
+    );
+  }
+  const url = debuggerUrl();
+  if (url === undefined || process.execArgv.some((flag) => flag.startsWith("--inspect"))) return;
+  throw new WeftError(
+    "USAGE",
+    `Node's debugger listens on ${url}, where every user of this host can run code as this one`,
+    "start it again, and send no SIGUSR1 while it starts",
+  );
+}
+
+/** Sets what the process inherited or Node decided by default. */
+export function hardenProcess(): void {
+  process.umask(UMASK);
+  // A core dump would hold the secrets.
+  prctl(PR_SET_DUMPABLE, 0);
+  // With `stty tostop` a line of the log would suspend an agent in the background.
+  signal(constants.signals.SIGTTOU, SIG_IGN);
+}
+
+/** The terminals among stdin, stdout and stderr. */
+export class Terminals {
+  readonly #fds = [0, 1, 2].filter((fd) => isatty(fd));
+
+  /** A terminal that is closed is none any more. */
+  areClosed(): boolean {
+    return this.#fds.some((fd) => !isatty(fd));
+  }
+
+  /** Lets go of closed ones: restoring a closed terminal, as Node does at its end, aborts it. */
+  release(): void {
+    if (!this.areClosed()) return;
+    const nothing = openSync("/dev/null", "r+");
+    for (const fd of this.#fds) dup2(nothing, fd);
+  }
+}
