@@ -6,6 +6,7 @@ import {
   COPY_IN_USE,
   COPY_SIZE,
   COUNTER_ANSWERED,
+  COUNTER_ANSWERED_BY,
   COUNTER_DELIVERED,
   COUNTER_DROPPED,
   COUNTER_RECEIVED,
@@ -55,6 +56,7 @@ export function settle(direction: u32): void {
       else countTraffic(p.peer, direction, p.length);
     } else if (p.verdict & ANSWERED) {
       add(counters + COUNTER_ANSWERED, 1);
+      add(counters + COUNTER_ANSWERED_BY + (p.verdict & ~ANSWERED) * 8, 1);
     } else {
       add(counters + COUNTER_DROPPED + p.verdict * 8, 1);
       if (p.verdict == NO_PATH) add(TRAFFIC + p.peer * TRAFFIC_SIZE + TRAFFIC_NO_PATH, 1);

@@ -122,14 +122,18 @@ const CONTROL_END: usize = CONTROL + 320;
 
 // --------------------------------------------------------------- counters
 
-/** One direction's counters, u64 each: received, delivered, answered, then one for each reason. */
+/**
+ * One direction's counters, u64 each: received, delivered, answered, then one for each reason of the
+ * dropped, and one for each reason of the answered.
+ */
 export const COUNTERS: usize = CONTROL_END + GUARD;
 export const COUNTER_RECEIVED: u32 = 0;
 export const COUNTER_DELIVERED: u32 = 8;
 export const COUNTER_ANSWERED: u32 = 16;
 export const COUNTER_DROPPED: u32 = 24;
 export const MAX_REASONS: u32 = 61;
-export const COUNTERS_SIZE: u32 = COUNTER_DROPPED + MAX_REASONS * 8;
+export const COUNTER_ANSWERED_BY: u32 = COUNTER_DROPPED + MAX_REASONS * 8;
+export const COUNTERS_SIZE: u32 = COUNTER_ANSWERED_BY + MAX_REASONS * 8;
 export const OUT: u32 = 0;
 export const IN: u32 = 1;
 

@@ -8,7 +8,8 @@ export const counters = () =>
     summary: "show what became of every packet, and why some were dropped",
     help: `OUT is from this host to its peers, IN from them to it. In each column
 received = delivered + answered + the sum of the dropped. The relayed, which went
-on to another node, are among the delivered. Control is what the mesh sends beside
+on to another node, are among the delivered; the reasons under the answered add up
+to them. Control is what the mesh sends beside
 the packets, and no packet.
 
 What connected to the mesh port and was refused before it showed the cluster secret: over the
@@ -21,6 +22,7 @@ by its rule too; what ends for another reason is counted by that alone.
 Examples:
   weft counters --watch                    look on
   weft counters -o json | jq .in.dropped
+  weft counters -o json | jq '.in.answeredBy["denied-ingress"]'
   weft counters -o json | jq '.rules[] | select(.packets == 0)'     rules nobody met
 `,
     canBeWatched: true,
@@ -28,7 +30,12 @@ Examples:
   });
 
 function packets({ out, in: into }: Counters): string {
-  const reasons = [...new Set([out, into].flatMap(({ dropped }) => Object.keys(dropped)))];
+  const byReason = (of: "answeredBy" | "dropped", label: (reason: string) => string) =>
+    [...new Set([out, into].flatMap((direction) => Object.keys(direction[of])))].map((reason) => [
+      label(reason),
+      out[of][reason] ?? 0,
+      into[of][reason] ?? 0,
+    ]);
   return table(
     ["PACKETS", "OUT", "IN"],
     [
@@ -36,11 +43,8 @@ function packets({ out, in: into }: Counters): string {
       ["delivered", out.delivered, into.delivered],
       ["  relayed", "", into.relayed],
       ["answered", out.answered, into.answered],
-      ...reasons.map((reason) => [
-        `dropped: ${reason}`,
-        out.dropped[reason] ?? 0,
-        into.dropped[reason] ?? 0,
-      ]),
+      ...byReason("answeredBy", (reason) => `  ${reason}`),
+      ...byReason("dropped", (reason) => `dropped: ${reason}`),
       ["control", "", into.control],
       ["control dropped: known", "", into.controlDropped],
       ["control dropped: unknown", "", into.controlDroppedUnknown],

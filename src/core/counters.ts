@@ -6,8 +6,10 @@ import { type Reason, reasonNames } from "./reasons.js";
 export interface DirectionCounters {
   received: number;
   delivered: number;
-  /** Refused with an ICMP error to the sender. */
+  /** Refused with an ICMP error to the sender: the sum of answeredBy. */
   answered: number;
+  /** By reason; reasons that never occurred are left out. */
+  answeredBy: Partial<Record<Reason, number>>;
   /** By reason; reasons that never occurred are left out. */
   dropped: Partial<Record<Reason, number>>;
 }
@@ -78,17 +80,23 @@ export function readRules(core: Core, numbers: readonly number[]): RuleTraffic[]
 function readDirection(core: Core, direction: number): DirectionCounters {
   const { layout } = core;
   const at = layout.COUNTERS + direction * layout.COUNTERS_SIZE;
-  const dropped: Partial<Record<Reason, number>> = {};
-  reasonNames.forEach((name, i) => {
-    const count = readCounter(core, at + layout.COUNTER_DROPPED + i * 8);
-    if (count > 0) dropped[name] = count;
-  });
   return {
     received: readCounter(core, at + layout.COUNTER_RECEIVED),
     delivered: readCounter(core, at + layout.COUNTER_DELIVERED),
     answered: readCounter(core, at + layout.COUNTER_ANSWERED),
-    dropped,
+    answeredBy: readReasons(core, at + layout.COUNTER_ANSWERED_BY),
+    dropped: readReasons(core, at + layout.COUNTER_DROPPED),
   };
+}
+
+/** The counters above 0 among those at this address, one for each reason. */
+function readReasons(core: Core, at: number): Partial<Record<Reason, number>> {
+  const counts: Partial<Record<Reason, number>> = {};
+  reasonNames.forEach((name, i) => {
+    const count = readCounter(core, at + i * 8);
+    if (count > 0) counts[name] = count;
+  });
+  return counts;
 }
 
 const readCounter = (core: Core, at: number) => Number(core.view.getBigUint64(at, true));

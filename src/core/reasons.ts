@@ -54,6 +54,16 @@ export const ANSWERED = 0x100;
 
 export const reasonNames: readonly Reason[] = REASONS.map(([name]) => name);
 
+/** The reasons of which a sender may be told by ICMP (`isAnswerable` in assembly/stages/answer.ts). */
+export const ANSWERABLE: readonly Reason[] = [
+  "no-route",
+  "no-host",
+  "ttl-exceeded",
+  "too-big",
+  "denied-egress",
+  "denied-ingress",
+];
+
 export const reasonNumber = (name: Reason): number => reasonNames.indexOf(name);
 
 export const explainReason = (name: Reason): string =>

@@ -1,4 +1,5 @@
 /** The Prometheus text format, version 0.0.4, made by hand from status and counters. */
+import { ANSWERABLE, type Reason, reasonNames } from "../core/reasons.js";
 import type { Place } from "../policy/place.js";
 import type { Counters, View } from "./view.js";
 
@@ -13,42 +14,72 @@ export function metrics(view: View): string {
   const directions = (["out", "in"] as const).map(
     (direction) => [direction, counters[direction]] as const,
   );
-  const packets = (outcome: "received" | "delivered" | "answered") =>
+  const packets = (outcome: "received" | "delivered" | "answered", help: string) =>
     family(
       `weft_packets_${outcome}_total`,
       "counter",
+      help,
       directions.map(([direction, count]) => [`{direction="${direction}"}`, count[outcome]]),
     );
+  const byReason = (of: "answeredBy" | "dropped", reasons: readonly Reason[]) =>
+    directions.flatMap(([direction, count]) =>
+      reasons.map(
+        (reason): Sample => [
+          `{direction="${direction}",reason="${reason}"}`,
+          count[of][reason] ?? 0,
+        ],
+      ),
+    );
   return [
-    family("weft_healthy", "gauge", [["", Number(healthy)]]),
-    family("weft_peers", "gauge", [["", peers]]),
-    family("weft_log_lines_lost_total", "counter", [["", log.lost]]),
-    packets("received"),
-    packets("delivered"),
-    packets("answered"),
-    family("weft_packets_relayed_total", "counter", [["", counters.in.relayed]]),
-    family("weft_control_received_total", "counter", [["", counters.in.control]]),
-    family("weft_control_dropped_total", "counter", [
-      ['{sender="known"}', counters.in.controlDropped],
-      ['{sender="unknown"}', counters.in.controlDroppedUnknown],
+    family("weft_healthy", "gauge", "1 when healthy, 0 when degraded.", [["", Number(healthy)]]),
+    family("weft_peers", "gauge", "Peers that this node knows.", [["", peers]]),
+    family("weft_log_lines_lost_total", "counter", "Log lines that could not be written.", [
+      ["", log.lost],
     ]),
+    packets("received", "Packets taken: delivered, answered and dropped."),
+    packets("delivered", "Packets sent to a peer, or given to the device or another node."),
+    packets("answered", "Packets refused with an ICMP error to the sender."),
+    family(
+      "weft_packets_answered_by_reason_total",
+      "counter",
+      "Packets refused with an ICMP error to the sender, by reason.",
+      byReason("answeredBy", ANSWERABLE),
+    ),
+    family(
+      "weft_packets_relayed_total",
+      "counter",
+      "Of the delivered packets, those that went on to another node.",
+      [["", counters.in.relayed]],
+    ),
+    family("weft_control_received_total", "counter", "Control datagrams handed to the mesh.", [
+      ["", counters.in.control],
+    ]),
+    family(
+      "weft_control_dropped_total",
+      "counter",
+      "Control datagrams lost because the mesh was too slow.",
+      [
+        ['{sender="known"}', counters.in.controlDropped],
+        ['{sender="unknown"}', counters.in.controlDroppedUnknown],
+      ],
+    ),
     family(
       "weft_packets_dropped_total",
       "counter",
-      directions.flatMap(([direction, { dropped }]) =>
-        Object.entries(dropped).map(
-          ([reason, count]): Sample => [`{direction="${direction}",reason="${reason}"}`, count],
-        ),
-      ),
+      "Packets dropped without an answer, by reason.",
+      byReason("dropped", DROPPABLE),
     ),
     family(
       "weft_mesh_connections_refused_total",
       "counter",
+      "Connections to the mesh port that ended before they showed the cluster secret, by reason.",
       Object.entries(counters.meshRefused).map(
         ([reason, count]): Sample => [`{reason="${reason}"}`, count],
       ),
     ),
-    family("weft_rules", "gauge", [["", counters.rules.length]]),
+    family("weft_rules", "gauge", "Rules of the policy that concern this node.", [
+      ["", counters.rules.length],
+    ]),
     ...perRule(counters.rules),
   ].join("");
 }
@@ -59,8 +90,18 @@ function perRule(rules: Counters["rules"]): string[] {
   const samples = (what: "packets" | "bytes") =>
     met.map((rule): Sample => [labelsOf(rule), rule[what]]);
   return [
-    family("weft_rule_packets_total", "counter", samples("packets")),
-    family("weft_rule_bytes_total", "counter", samples("bytes")),
+    family(
+      "weft_rule_packets_total",
+      "counter",
+      "Packets that a rule of the policy decided about, by rule.",
+      samples("packets"),
+    ),
+    family(
+      "weft_rule_bytes_total",
+      "counter",
+      "Bytes of the packets that a rule of the policy decided about, by rule.",
+      samples("bytes"),
+    ),
   ];
 }
 
@@ -79,5 +120,8 @@ function labelsOf({ direction, tier, policy, index, action, isShadow }: Place): 
 
 type Sample = [labels: string, value: number];
 
-const family = (name: string, type: "counter" | "gauge", samples: Sample[]): string =>
-  `# TYPE ${name} ${type}\n${samples.map(([labels, value]) => `${name}${labels} ${value}\n`).join("")}`;
+/** Each reason but `delivered`, which is none. */
+const DROPPABLE = reasonNames.slice(1);
+
+const family = (name: string, type: "counter" | "gauge", help: string, samples: Sample[]): string =>
+  `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${samples.map(([labels, value]) => `${name}${labels} ${value}\n`).join("")}`;

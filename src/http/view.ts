@@ -69,7 +69,9 @@ export interface LeaseRow {
 export interface DirectionCounters {
   readonly received: number;
   readonly delivered: number;
+  /** The sum of answeredBy. */
   readonly answered: number;
+  readonly answeredBy: Readonly<Record<string, number>>;
   readonly dropped: Readonly<Record<string, number>>;
 }
 

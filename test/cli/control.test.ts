@@ -7,6 +7,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
+import { ANSWERABLE, reasonNames } from "../../src/core/reasons.js";
 import { ask } from "../../src/http/client.js";
 import { MAX_RULE_SAMPLES } from "../../src/http/metrics.js";
 import { ControlServer } from "../../src/http/server.js";
@@ -108,7 +109,10 @@ describe("the control socket", () => {
     expect(body).toContain("weft_packets_relayed_total 30\n");
     expect(body).toContain("weft_control_received_total 12\n");
     expect(body).toContain('weft_control_dropped_total{sender="unknown"} 0\n');
-    expect(body).toContain('weft_packets_dropped_total{direction="in",reason="wrong VNI"} 1\n');
+    expect(body).toContain('weft_packets_dropped_total{direction="in",reason="wrong-vni"} 1\n');
+    expect(body).toContain(
+      'weft_packets_answered_by_reason_total{direction="out",reason="no-route"} 2\n',
+    );
     const allow =
       'direction="ingress",tier="default",policy="web",index="0",action="allow",shadow="false"';
     const end = 'direction="ingress",tier="default",action="deny",shadow="false"';
@@ -121,8 +125,30 @@ describe("the control socket", () => {
       `weft_rule_bytes_total{${allow}} 840\nweft_rule_bytes_total{${end}} 180\n`,
     );
     for (const line of body.trimEnd().split("\n")) {
-      expect(line).toMatch(/^(# TYPE \w+ (counter|gauge)|\w+(\{(\w+="[^"]*",?)+\})? \d+)$/);
+      expect(line).toMatch(
+        /^(# HELP \w+ [A-Z0-9].*\.|# TYPE \w+ (counter|gauge)|\w+(\{(\w+="[^"]*",?)+\})? \d+)$/,
+      );
     }
+  });
+
+  it("shows Prometheus each reason of an answer or a drop before its first packet", async () => {
+    const { body } = await call({ socketPath: await serve() }, "/metrics");
+    const series = (name: string, direction: string) =>
+      [
+        ...body.matchAll(
+          new RegExp(`^${name}{direction="${direction}",reason="(.+)"} \\d+$`, "gm"),
+        ),
+      ].map(([, reason]) => reason);
+    for (const direction of ["out", "in"]) {
+      expect(series("weft_packets_answered_by_reason_total", direction)).toEqual(ANSWERABLE);
+      expect(series("weft_packets_dropped_total", direction)).toEqual(reasonNames.slice(1));
+    }
+    expect(body).toContain(
+      'weft_packets_answered_by_reason_total{direction="in",reason="denied-ingress"} 0\n',
+    );
+    const families = (kind: string) =>
+      [...body.matchAll(new RegExp(`^# ${kind} (\\w+)`, "gm"))].map(([, name]) => name);
+    expect(families("HELP")).toEqual(families("TYPE"));
   });
 
   it("shows Prometheus the rules that met something, and so many at most", async () => {
@@ -262,8 +288,9 @@ received                  107  1000
 delivered                 100   999
   relayed                        30
 answered                    2     0
-dropped: no route           5     0
-dropped: wrong VNI          0     1
+  no-route                  2     0
+dropped: no-route           5     0
+dropped: wrong-vni          0     1
 control                          12
 control dropped: known            0
 control dropped: unknown          0

@@ -46,12 +46,19 @@ export function file(name: string, text: string, mode = 0o600): string {
 }
 
 export const COUNTERS: Counters = {
-  out: { received: 107, delivered: 100, answered: 2, dropped: { "no route": 5 } },
+  out: {
+    received: 107,
+    delivered: 100,
+    answered: 2,
+    answeredBy: { "no-route": 2 },
+    dropped: { "no-route": 5 },
+  },
   in: {
     received: 1000,
     delivered: 999,
     answered: 0,
-    dropped: { "wrong VNI": 1 },
+    answeredBy: {},
+    dropped: { "wrong-vni": 1 },
     relayed: 30,
     control: 12,
     controlDropped: 0,

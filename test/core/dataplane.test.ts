@@ -244,9 +244,21 @@ describe("counters", () => {
     dp.fromWire(vxlan(datagram(A, B)), fromB);
     dp.fromWire(vxlan(datagram(A, B)), "192.0.2.3:4789");
     expect(dp.counters()).toEqual({
-      out: { received: 4, delivered: 2, answered: 1, dropped: { truncated: 1 } },
+      out: {
+        received: 4,
+        delivered: 2,
+        answered: 1,
+        answeredBy: { "ttl-exceeded": 1 },
+        dropped: { truncated: 1 },
+      },
       in: {
-        ...{ received: 2, delivered: 1, answered: 0, dropped: { "unknown-peer": 1 } },
+        ...{
+          received: 2,
+          delivered: 1,
+          answered: 0,
+          answeredBy: {},
+          dropped: { "unknown-peer": 1 },
+        },
         ...{ relayed: 0, control: 0, controlDropped: 0, controlDroppedUnknown: 0 },
       },
       rules: [],

@@ -429,8 +429,11 @@ describe("fuzz", () => {
   }
 
   function total(direction: "out" | "in"): number {
-    const { delivered, answered, dropped } = host.counters()[direction];
-    return delivered + answered + Object.values(dropped).reduce((sum, n) => sum + n, 0);
+    const { delivered, answered, answeredBy, dropped } = host.counters()[direction];
+    const sum = (counts: typeof dropped) => Object.values(counts).reduce((sum, n) => sum + n, 0);
+    expect(sum(answeredBy)).toBe(answered);
+    expect(ANSWERABLE).toEqual(expect.arrayContaining(Object.keys(answeredBy)));
+    return delivered + answered + sum(dropped);
   }
 
   /** A fuzz that never got past the first check proves nothing: every reason was met, and some got through. */

@@ -45,6 +45,7 @@ describe("a datagram that begins with weft", () => {
       received: 0,
       delivered: 0,
       answered: 0,
+      answeredBy: {},
       dropped: {},
       relayed: 0,
       control: 4,

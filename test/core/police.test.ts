@@ -385,6 +385,7 @@ describe("who is refused", () => {
       received: 1,
       delivered: 0,
       answered: 1,
+      answeredBy: { "denied-ingress": 1 },
       relayed: 0,
     });
   });
@@ -396,6 +397,7 @@ describe("who is refused", () => {
     expect(host.counters().in).toMatchObject({
       received: 250,
       answered: 200,
+      answeredBy: { "denied-ingress": 200 },
       dropped: { "denied-ingress": 50 },
     });
   });

@@ -182,7 +182,11 @@ describe("a node in the middle", () => {
     for (const wanted of [60, 60, 60, 20]) {
       expect(host.receive(many).sent.flatMap(datagramsOf)).toHaveLength(wanted);
     }
-    expect(host.counters().in).toMatchObject({ answered: 200, dropped: { "ttl-exceeded": 40 } });
+    expect(host.counters().in).toMatchObject({
+      answered: 200,
+      answeredBy: { "ttl-exceeded": 200 },
+      dropped: { "ttl-exceeded": 40 },
+    });
   });
 
   it("goes through as often as it takes: no fragment is lost for want of room", async () => {
