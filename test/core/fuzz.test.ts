@@ -11,6 +11,7 @@ import { writeSockaddr } from "../../src/compile/peers.js";
 import { Capture } from "../../src/core/capture.js";
 import { takeMail } from "../../src/core/mailbox.js";
 import {
+  ANSWERABLE,
   DEVICE_BUFFER_FULL,
   DEVICE_FAILED,
   type Reason,
