@@ -85,6 +85,8 @@ export class Giving {
   #unseen: ReadonlySet<string> = new Set();
   #silent: readonly string[] = [];
   #isSure: boolean;
+  /** Time of day at which this node gives without a comparison, in milliseconds. */
+  #sureAt = 0;
   /** The free space, as it was said last. */
   #said = UNSAID;
   #cancelSay: (() => void) | undefined;
@@ -107,7 +109,10 @@ export class Giving {
   }
 
   start(): void {
-    if (!this.#isSure) this.#cancels.push(this.#after(ALONE_AFTER, () => this.#becomeSure()));
+    if (!this.#isSure) {
+      this.#sureAt = this.#parts.clock.now() + ALONE_AFTER;
+      this.#cancels.push(this.#after(ALONE_AFTER, () => this.#becomeSure()));
+    }
     this.#remindLater();
   }
 
@@ -128,8 +133,20 @@ export class Giving {
     return this.#reminder?.id;
   }
 
-  /** That nothing was seen for a minute or two of what others were given, in words. */
+  /** Why this node gives nothing, or less than it could. */
   get problem(): string | undefined {
+    if (this.#isSure) return this.#unseenGifts;
+    const { sessions, member } = this.#parts;
+    if (sessions().some(({ peer }) => member(peer.id))) return undefined;
+    return `this node gives no leases yet, because its state may be older than what it gave: ${this.#awaited}`;
+  }
+
+  get #awaited(): string {
+    return `it waits for another member to compare with, until ${new Date(this.#sureAt).toISOString()}`;
+  }
+
+  /** That nothing was seen for a minute or two of what others were given, in words. */
+  get #unseenGifts(): string | undefined {
     const [ids, more] = [this.#silent.slice(0, MAX_SAID), this.#silent.length - MAX_SAID];
     if (ids.length === 0) return undefined;
     const who = `${ids.join(", ")}${more > 0 ? ` and ${more} others` : ""}`;
@@ -189,7 +206,8 @@ export class Giving {
     const known = bearer(name);
     if (known && known.id !== nodeId(to)) return nameTaken(name, known);
     if (!this.#mayAsk(session, to)) return TOO_OFTEN;
-    if (fence.isClosed || !this.#isSure) return NOT_NOW;
+    if (fence.isClosed) return NOT_NOW;
+    if (!this.#isSure) return new WeftError("NOT_NOW", NOT_NOW.message, this.#awaited);
     const isOwn = to === session.peer.publicKey;
     const { unseen } = allocator;
     if (!isOwn && receivers(unseen) >= MAX_UNSEEN.all) return UNSEEN;

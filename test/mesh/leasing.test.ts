@@ -211,9 +211,13 @@ describe("a founder restored from a backup", () => {
     const d = await world.node(4, [1]);
     world.clock.run(ALONE_AFTER / 2);
     expect(d.mesh.self().leases).toEqual([]);
+    const awaited = "it waits for another member to compare with, until 20";
     expect(d.mesh.problems().join()).toMatch(/gives nothing before it has compared/);
+    expect(d.mesh.problems().join()).toContain(awaited);
+    expect(a.mesh.problems().join()).toContain(awaited);
     world.network.carries = () => true;
     world.clock.run(HEALED);
+    expect(a.mesh.problems().join()).not.toContain(awaited);
     const all = leasesOf([a, b, c, d]);
     expect(all).toHaveLength(4);
     expect(new Set(all).size).toBe(4);
