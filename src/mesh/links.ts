@@ -330,6 +330,9 @@ export class Links {
         remedy: reason.remedy,
       });
     }
+    if (reason.code === "SELF" && dial.failure?.code !== "SELF") {
+      this.#parts.log.info(`${dial.address} is an address of this node itself: not dialled again`);
+    }
     dial.failure = reason.code === "LOST" ? undefined : reason;
     if (reason.code !== "SELF") this.#again(dial);
     if (dial.id && !wasOpen) this.#events.unanswered(dial.id, dial.dialledAt!);

@@ -11,6 +11,7 @@ import { subnetOf } from "../lease/grant.js";
 import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
 import { type Done, readInPlace } from "../policy/engine.js";
+import { Copies } from "./copies.js";
 import type { Disk } from "./disk.js";
 import { Forgetting } from "./forgetting.js";
 import type { Bearer } from "./giving.js";
@@ -71,6 +72,7 @@ export class Membership {
   readonly #paths: Paths | undefined;
   readonly #standing: Standing;
   readonly #ownRecord: OwnRecord;
+  readonly #copies: Copies;
   readonly #forgetting: Forgetting;
   readonly #news: News;
 
@@ -171,6 +173,7 @@ export class Membership {
       free: () => this.#leasing.sayFree(),
       said: (record, isUrgent) => this.#said(record, isUrgent),
     });
+    this.#copies = new Copies(clock);
     this.#forgetting = new Forgetting({
       clock,
       log,
@@ -207,6 +210,7 @@ export class Membership {
       members,
       links,
       neighbourhood: parts.neighbourhood,
+      copies: this.#copies,
       ownRecord: this.#ownRecord,
       liveness: this.#liveness,
       leasing: this.#leasing,
@@ -336,6 +340,7 @@ export class Membership {
       ...this.#standing.problems(),
       ...this.#leasing.givingProblems(),
       ...this.#ownRecord.problems(),
+      ...this.#copies.problems((id) => this.#members.get(id)?.name),
       ...this.#policies.problems(),
     ];
   }

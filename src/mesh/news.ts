@@ -3,6 +3,7 @@
  * the parts of this node that must know.
  */
 import type { Clock } from "./clock.js";
+import type { Copies } from "./copies.js";
 import type { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
 import type { Liveness } from "./liveness.js";
@@ -26,6 +27,7 @@ export interface NewsParts {
   readonly members: Members;
   readonly links: Links;
   readonly neighbourhood: Neighbourhood;
+  readonly copies: Copies;
   readonly ownRecord: OwnRecord;
   readonly liveness: Liveness;
   readonly leasing: Leasing;
@@ -48,11 +50,12 @@ export class News {
 
   /** What others said of themselves; or this node did, before it lost its memory. */
   came(records: readonly NodeRecord[]): void {
-    const { clock, own, links, liveness, neighbourhood, ownRecord } = this.#parts;
+    const { clock, own, links, copies, liveness, neighbourhood, ownRecord } = this.#parts;
     const others = records.filter(({ id }) => id !== own);
     for (const record of records) if (!others.includes(record)) ownRecord.heard(record);
     for (const record of others) {
       this.#learn(record.id, clock.elapsed());
+      copies.onRecord(record);
       neighbourhood.isBack(record.id);
       liveness.news(record);
       links.hasNews(record.mesh);

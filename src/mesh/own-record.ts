@@ -102,28 +102,44 @@ export class OwnRecord {
    * from a copy of it. Go on above its version, but do not race a copy.
    */
   heard({ version, mesh }: NodeRecord): void {
-    const { clock, log, disk, whereabouts } = this.#parts;
+    const { clock, log, disk } = this.#parts;
     disk.safely(() => disk.saveCluster({ version }));
-    log.warn(`heard a newer record of this node, for ${mesh}: going on from version ${version}`);
-    if (mesh !== whereabouts().mesh) this.#copy = { mesh, heard: clock.elapsed() };
+    const isNews = this.#copy?.mesh !== mesh || !this.#isCopyThere;
+    this.#copy = { mesh, heard: clock.elapsed() };
+    const [copy] = this.#copies();
+    if (isNews) {
+      log.warn(
+        copy ?? `a newer record of this node came back: going on above its version, ${version}`,
+      );
+    }
     this.#cancelEcho?.();
     this.#cancelEcho = clock.after(ECHO_WAIT, () => disk.safely(() => this.publish()));
   }
 
   /** Sentences about what others cannot see of this node, or see twice. */
   problems(): string[] {
-    const { clock, disk } = this.#parts;
-    const { mesh, heard = Number.NEGATIVE_INFINITY } = this.#copy ?? {};
-    const isThere = clock.elapsed() - heard < COPY_SPOKEN_OF;
+    const { disk } = this.#parts;
     const [held, shown] = [disk.leases.length, fitting(disk.leases).length];
     return [
-      isThere
-        ? `another node runs with this node's identity at ${mesh}: its state directory is a copy, remove it there`
-        : [],
+      ...this.#copies(),
       shown < held
         ? `the record of this node has room for ${shown} of its ${held} leases, because they come from so many nodes: the others are not used`
         : [],
     ].flat();
+  }
+
+  get #isCopyThere(): boolean {
+    const { heard = Number.NEGATIVE_INFINITY } = this.#copy ?? {};
+    return this.#parts.clock.elapsed() - heard < COPY_SPOKEN_OF;
+  }
+
+  /** That another process uses this node's identity elsewhere. */
+  #copies(): string[] {
+    const { mesh: here } = this.#parts.whereabouts();
+    if (!this.#copy || this.#copy.mesh === here || !this.#isCopyThere) return [];
+    return [
+      `another agent runs with this node's identity, at ${this.#copy.mesh} (this one is at ${here}): the state directory of one is a copy: stop that agent, remove its state directory, start it again`,
+    ];
   }
 
   #content(withdrawn: boolean): Said {

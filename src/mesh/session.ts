@@ -236,7 +236,7 @@ export class Session implements Queue {
     this.#reason ??= new WeftError(
       code,
       `the other end closed the session: ${reason}`,
-      code === "OTHER_CLUSTER" ? KEEP_ONE : "see its log",
+      code === "OTHER_CLUSTER" ? KEEP_ONE : code === "SELF" ? OTHER_ADDRESS : "see its log",
     );
     this.#connection.close();
     this.#ended();
@@ -285,9 +285,13 @@ export class Session implements Queue {
   }
 }
 
+const OTHER_ADDRESS =
+  "give --join an address of another node; the first node of a cluster has none";
+
 const REMEDIES: { readonly [code: string]: string } = {
   VERSION: "run the same version of weft on all nodes",
   CLONE: "its state directory is a copy: stop it there, remove the copy, start it again",
+  SELF: OTHER_ADDRESS,
   FLOOD: "find out what runs at that address",
 };
 

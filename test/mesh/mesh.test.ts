@@ -434,7 +434,7 @@ describe("a copied state directory", () => {
     const twin = await world.node(3, [1], copy, { name: "h2" });
     world.clock.run(30_000);
     for (const { mesh } of [b, twin]) {
-      expect(mesh.problems().join()).toMatch(/another node runs with this node's identity/);
+      expect(mesh.problems().join()).toMatch(/another agent runs with this node's identity/);
     }
   });
 });
