@@ -24,6 +24,7 @@ import type {
 import { nodeId } from "./mesh/identity.js";
 import type { Member } from "./mesh/member.js";
 import type { NodeTold } from "./mesh/message.js";
+import { pathMtuNote } from "./mesh/path-mtu-note.js";
 import { type Counts, type PolicyFacts, promised } from "./policy/engine.js";
 import { nameOf } from "./policy/place.js";
 import { absentNodes, heldByNamed } from "./policy/resolver.js";
@@ -47,11 +48,16 @@ export class AgentControl implements Control {
     const problems = [...mesh.problems(), ...this.#follower.trouble];
     if (mesh.knowsPolicy() && !this.#follower.isPolicyKnown) problems.push(COMPILING);
     if (addresses.length === 0) problems.push(`${config.tun} has no address yet`);
+    const note = pathMtuNote(
+      this.peers().filter(({ noPath }) => !noPath),
+      { name: config.tun, mtu },
+    );
     const first = addresses.find(({ family }) => family === 4) ?? addresses[0];
     return {
       name,
       healthy: problems.length === 0,
       problems,
+      notes: note === undefined ? [] : [note],
       network,
       address: first ? formatAddress(first) : null,
       addresses: addresses.map(formatAddress),

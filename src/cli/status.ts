@@ -35,6 +35,7 @@ Examples:
         ["node", node.name],
         ["health", node.healthy ? "healthy" : "degraded"],
         ...node.problems.map((problem) => ["problem", problem] as const),
+        ...node.notes.map((note) => ["note", note] as const),
         ["address", node.address && node.addresses],
         ["leases", node.leases],
         ["network", node.network],

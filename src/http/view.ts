@@ -15,6 +15,8 @@ export interface Status {
   readonly healthy: boolean;
   /** What keeps the node from being healthy: one sentence each. */
   readonly problems: readonly string[];
+  /** What an operator may want to change though the node is healthy: one sentence each. */
+  readonly notes: readonly string[];
   readonly network: readonly string[];
   /** The node's own overlay address, the IPv4 one where it has both; null until it has a lease. */
   readonly address: string | null;

@@ -27,6 +27,7 @@ export interface AgentStatus {
   readonly name: string;
   readonly healthy: boolean;
   readonly problems: readonly string[];
+  readonly notes: readonly string[];
   readonly network: readonly string[];
   readonly address: string;
   /** One of each family the network has. */

@@ -305,7 +305,7 @@ web ingress 0           allow      4       12    840
 end of default ingress  deny       -        3    180
 `);
     expect(await printed("status")).toMatch(
-      /^node {6}h1\nhealth {4}healthy\naddress {3}10\.244\.7\.1, fd00:244:0:7::1\n(.*\n)*offloads {2}tso gso\n/,
+      /^node {6}h1\nhealth {4}healthy\nnote {6}the path to h3 is narrow\naddress {3}10\.244\.7\.1, fd00:244:0:7::1\n(.*\n)*offloads {2}tso gso\n/,
     );
   });
 

@@ -216,6 +216,7 @@ export const view = (healthy = true): Control => ({
     name: "h1",
     healthy,
     problems: healthy ? [] : ["no peer answers"],
+    notes: ["the path to h3 is narrow"],
     network: ["10.244.0.0/16"],
     address: "10.244.7.1",
     addresses: ["10.244.7.1", "fd00:244:0:7::1"],

@@ -121,6 +121,10 @@ story("a link on the way that becomes narrower and wide again while the agents r
   const setLink = (mtu: number) =>
     Promise.all([routers.r1, routers.r2].map((router) => router.ip(`link set road mtu ${mtu}`)));
   const mtus = async () => [(await peersOf(a!)).get("b")?.mtu, (await peersOf(b!)).get("a")?.mtu];
+  const notes = async () => {
+    const { healthy, notes } = (await a!.agent.status())!;
+    return { healthy, notes };
+  };
   /** Milliseconds until both ends know, while both send. */
   async function learned(wanted: number, withinMs: number): Promise<number> {
     const began = performance.now();
@@ -142,12 +146,24 @@ story("a link on the way that becomes narrower and wide again while the agents r
     ];
     await expect.poll(loss, { timeout: 10_000 }).not.toContain(null);
     expect(await mtus()).toEqual([1450, 1450]);
+    expect(await notes()).toEqual({ healthy: true, notes: [] });
   });
 
   it("narrower: within two seconds even here, and a stream arrives unchanged in both directions", async () => {
     await setLink(NARROW);
     const took = await learned(NARROW - 50, 2_000);
     console.log(`learned after ${Math.round(took)} ms`);
+    expect(await notes()).toEqual({
+      healthy: true,
+      notes: [
+        expect.stringMatching(
+          /^weft0's MTU is 1450 bytes, .* to b \(1350 bytes\): .*raise the MTU/,
+        ),
+      ],
+    });
+    const { code, stdout } = await a!.agent.weft("status");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^note +weft0's MTU is 1450 bytes, .* to b \(1350 bytes\)/m);
     await transfer(a!.host, b!.host, b!.status.address, BYTES);
     await transfer(b!.host, a!.host, a!.status.address, BYTES);
   }, 90_000);
@@ -155,6 +171,7 @@ story("a link on the way that becomes narrower and wide again while the agents r
   it("wide again: it is used in full some seconds later", async () => {
     await setLink(1500);
     await learned(1450, 12_000);
+    expect(await notes()).toEqual({ healthy: true, notes: [] });
     await transfer(a!.host, b!.host, b!.status.address, BYTES);
   }, 90_000);
 
