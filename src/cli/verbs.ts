@@ -1,6 +1,6 @@
 /** The verbs of the `weft` command, and what every one of them does alike. */
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Command } from "commander";
 import { WeftError } from "../error.js";
 import { capture } from "./capture.js";
 import { counters } from "./counters.js";
@@ -9,6 +9,7 @@ import { explain } from "./explain.js";
 import { flows } from "./flows.js";
 import { forget } from "./forget.js";
 import { leases } from "./leases.js";
+import { Misuse } from "./misuse.js";
 import { peers } from "./peers.js";
 import { policy } from "./policy.js";
 import { routes } from "./routes.js";
@@ -54,32 +55,38 @@ for (const verb of [
 weft.commandsGroup("Change:");
 for (const verb of [policy(), forget()]) weft.addCommand(verb);
 
-const verbs = weft.commands;
-for (const command of [weft, ...verbs, ...verbs.flatMap(({ commands }) => commands)]) {
+for (const command of everyCommand(weft)) {
   command
-    .exitOverride()
+    .exitOverride((error) => {
+      throw new Misuse(command, error);
+    })
     .helpOption("-h, --help", "print this help")
     .configureOutput({ outputError: () => {} });
 }
 
-// `weft routes | head` closes the pipe early; that is no failure of ours.
-process.stdout.on("error", ({ code }: NodeJS.ErrnoException) => {
-  if (code !== "EPIPE") throw new Error(`stdout: ${code}`);
+process.stdout.on("error", ({ code = "", message }: NodeJS.ErrnoException) => {
+  // `weft routes | head` closes the pipe early; that is no failure of ours.
+  if (code === "EPIPE") return;
+  const remedy = "write it somewhere else";
+  process.exit(complain(new WeftError("FILE", `stdout cannot be written: ${message}`, remedy)));
 });
+// A closed stderr changes no exit code.
+process.stderr.on("error", () => {});
 
 try {
   await weft.parseAsync();
 } catch (error) {
-  process.exit(error instanceof CommanderError ? misuse(error) : complain(error));
+  process.exit(error instanceof Misuse ? endOf(error) : complain(error));
 }
 
-/** commander ends by throwing: after printing help or the version, and at `error: unknown ...`. */
-function misuse({ code, exitCode, message }: CommanderError): number {
-  if (exitCode === exit.ok) return exit.ok;
-  if (code === "commander.help") return exit.usage;
-  const [what = "", hint] = message.replace(/^error: /, "").split("\n");
-  const remedy = hint?.replace(/^\(Did (.*)\)$/, "did $1") ?? "see: weft --help";
-  return complain(new WeftError("USAGE", what, remedy));
+function* everyCommand(command: Command): Generator<Command> {
+  yield command;
+  for (const verb of command.commands) yield* everyCommand(verb);
+}
+
+function endOf(misuse: Misuse): number {
+  if (misuse.isAnswered) return exit.ok;
+  return misuse.isIncomplete ? exit.usage : complain(misuse.explained());
 }
 
 function version(): string {

@@ -1,0 +1,46 @@
+/** Command lines that commander refuses, in weft's words: what is wrong, and where the help is. */
+import type { Command, CommanderError } from "commander";
+import { nearest } from "../config/nearest.js";
+import { WeftError } from "../error.js";
+import { exit } from "./exit.js";
+
+/** commander ends by throwing: after help or the version, and at a mistake. */
+export class Misuse extends Error {
+  constructor(
+    readonly command: Command,
+    readonly error: CommanderError,
+  ) {
+    super(error.message);
+  }
+
+  /** Help or the version was printed. */
+  get isAnswered(): boolean {
+    return this.error.exitCode === exit.ok;
+  }
+
+  /** A verb that needs another one after it printed its help. */
+  get isIncomplete(): boolean {
+    return this.error.code === "commander.help";
+  }
+
+  explained(): WeftError {
+    const [what = ""] = this.error.message.replace(/^error: /, "").split("\n");
+    const meant = nearest(this.#known(), /'([^']*)'/.exec(what)?.[1] ?? "");
+    const remedy = meant ? `did you mean ${meant}?` : `see: ${nameOf(this.command)} --help`;
+    return new WeftError("USAGE", what, remedy);
+  }
+
+  /** The words of which one may have been meant. */
+  #known(): string[] {
+    const { command, error } = this;
+    if (error.code === "commander.unknownCommand") return command.commands.map((it) => it.name());
+    if (error.code !== "commander.unknownOption") return [];
+    const options = command.createHelp().visibleOptions(command);
+    return options.flatMap(({ long }) => long ?? []);
+  }
+}
+
+/** `weft policy apply` */
+function nameOf(command: Command): string {
+  return command.parent ? `${nameOf(command.parent)} ${command.name()}` : command.name();
+}
