@@ -3,7 +3,7 @@ import { WeftError } from "../error.js";
 
 export const exit = {
   ok: 0,
-  /** It failed, or the node is degraded. */
+  /** It failed, or the answer is no: a degraded node, a packet that does not go on. */
   failed: 1,
   /** The command line, the configuration or a document is wrong. */
   usage: 2,
@@ -28,6 +28,7 @@ export function complain(error: unknown): number {
   switch (error.code) {
     case "USAGE":
     case "CONFIG":
+    case "ADDRESS":
     case "POLICY":
     case "POLICY_TEST":
     case "EXPLAIN":

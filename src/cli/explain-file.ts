@@ -1,6 +1,6 @@
 /** The packets of a capture file, as `weft explain --pcap` tries them. */
-import { readFileSync, statSync } from "node:fs";
 import { printable } from "../address.js";
+import { whyUnreadable } from "../config/regular-file.js";
 import { WeftError } from "../error.js";
 import { inWords } from "../explain/headers.js";
 import { type Frame, framesIn } from "../explain/pcap.js";
@@ -8,6 +8,7 @@ import { firstSegment } from "../explain/segment.js";
 import { ask, explain as askAgent } from "../http/client.js";
 import type { Explained } from "../http/view.js";
 import { nameOf } from "../policy/place.js";
+import { inputName, readInput } from "./input.js";
 import { type Cell, table } from "./table.js";
 
 const MAX_FILE = 256 * 1024 * 1024;
@@ -24,7 +25,7 @@ interface Asked {
 
 /** Prints one line for each. @returns whether all of them go on */
 export async function explainFile({ path, count, socket, way, isJson }: Asked): Promise<boolean> {
-  const file = load(path);
+  const file = await load(path);
   const rows: Cell[][] = [];
   let [frames, others, doAll] = [0, 0, true];
   const { mtu } = await ask(socket, "status");
@@ -48,15 +49,15 @@ export async function explainFile({ path, count, socket, way, isJson }: Asked): 
 
 /** In hex. */
 export async function packetAt(path: string, wanted: number, socket: string): Promise<string> {
-  const { packet } = frameAt(path, wanted);
+  const { packet } = await frameAt(path, wanted);
   if (!packet) {
     throw unusable(path, `holds no IP packet in frame ${wanted}`, "choose another --number");
   }
   return asHex(packet, (await ask(socket, "status")).mtu);
 }
 
-function frameAt(path: string, wanted: number): Frame {
-  for (const frame of framesIn(load(path), wanted)) if (frame.number === wanted) return frame;
+async function frameAt(path: string, wanted: number): Promise<Frame> {
+  for (const frame of framesIn(await load(path), wanted)) if (frame.number === wanted) return frame;
   throw unusable(path, `has no frame ${wanted}`, "choose a lower --number");
 }
 
@@ -76,16 +77,17 @@ const rowOf = (frame: number, { packet, verdict, reason, rule }: Explained): Cel
 const asHex = (packet: Uint8Array, mtu: number): string =>
   Buffer.from(firstSegment(packet, mtu)).toString("hex");
 
-function load(path: string): Uint8Array {
+async function load(path: string): Promise<Uint8Array> {
   try {
-    if (statSync(path).size <= MAX_FILE) return readFileSync(path);
+    return await readInput(path, MAX_FILE);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const why = code === "ENOENT" ? "does not exist" : `cannot be read (${code})`;
-    throw unusable(path, why, "give the path of a readable file");
+    const isLong = (error as NodeJS.ErrnoException).code === "EFBIG";
+    const remedy = isLong
+      ? "cut it: editcap -r FILE PART 1-100000"
+      : "give the path of a readable file";
+    throw unusable(path, whyUnreadable(error, MAX_FILE), remedy);
   }
-  throw unusable(path, `is longer than ${MAX_FILE} bytes`, "cut it: editcap -r FILE PART 1-100000");
 }
 
 const unusable = (path: string, why: string, remedy: string): WeftError =>
-  new WeftError("PCAP", `${printable(path)} ${why}`, remedy);
+  new WeftError("PCAP", `${printable(inputName(path))} ${why}`, remedy);

@@ -1,10 +1,12 @@
 /** `weft explain`: what would become of a packet, and which rule decides. */
 import { Command, Option } from "commander";
+import { parseAddress, printable } from "../address.js";
 import { WeftError } from "../error.js";
 import { explain as askAgent } from "../http/client.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
 import type { Unasked } from "../mesh/message.js";
 import { inWords } from "../policy/place.js";
+import { PROTOCOLS } from "../policy/read.js";
 import { exit } from "./exit.js";
 import { explainFile, goesOn, packetAt } from "./explain-file.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
@@ -113,7 +115,14 @@ type Packet = Pick<Given, (typeof TUPLE)[number] | "in" | "peer">;
 
 function questionOf(given: Packet): object {
   const { src, dst, packet } = given;
-  if (packet !== undefined) return { packet, ...wayOf(given) };
+  if (packet !== undefined) {
+    if (HEX.test(packet)) return { packet, ...wayOf(given) };
+    throw new WeftError(
+      "USAGE",
+      `--packet ${printable(packet.slice(0, 40))} is not hexadecimal`,
+      "give two hexadecimal digits for each byte, from the IP header on",
+    );
+  }
   if (src === undefined || dst === undefined) {
     throw new WeftError(
       "USAGE",
@@ -122,21 +131,54 @@ function questionOf(given: Packet): object {
     );
   }
   return {
-    src,
-    dst,
-    ...(given.proto !== undefined && { protocol: numberOr(given.proto) }),
-    ...(given.sport !== undefined && { sport: Number(given.sport) }),
-    ...(given.dport !== undefined && { dport: Number(given.dport) }),
+    src: addressOf("--src", src),
+    dst: addressOf("--dst", dst),
+    ...(given.proto !== undefined && { protocol: protocolOf(given.proto) }),
+    ...(given.sport !== undefined && { sport: portOf("--sport", given.sport) }),
+    ...(given.dport !== undefined && { dport: portOf("--dport", given.dport) }),
     ...wayOf(given),
   };
 }
+
+const HEX = /^([0-9a-f]{2})+$/i;
 
 const wayOf = ({ in: isIn, peer }: Packet): object => ({
   ...(isIn && { direction: "in" }),
   ...(peer !== undefined && { peer }),
 });
 
-const numberOr = (text: string): string | number => (/^\d+$/.test(text) ? Number(text) : text);
+const MAX_PROTOCOL = 255;
+const MAX_PORT = 65_535;
+
+function protocolOf(text: string): string | number {
+  if (Object.hasOwn(PROTOCOLS, text)) return text;
+  if (/^\d{1,3}$/.test(text) && Number(text) <= MAX_PROTOCOL) return Number(text);
+  throw new WeftError(
+    "USAGE",
+    `--proto ${printable(text)} is no protocol`,
+    `give ${Object.keys(PROTOCOLS).join(", ")}, or a number up to ${MAX_PROTOCOL}; a port goes to --dport`,
+  );
+}
+
+function portOf(flag: string, text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= MAX_PORT) return Number(text);
+  throw new WeftError(
+    "USAGE",
+    `${flag} ${printable(text)} is no port`,
+    `give a whole number up to ${MAX_PORT}`,
+  );
+}
+
+/** Checked here, since the agent does not say which flag an address came from. */
+function addressOf(flag: string, text: string): string {
+  try {
+    parseAddress(text);
+    return text;
+  } catch (error) {
+    const { message, remedy } = error as WeftError;
+    throw new WeftError("USAGE", `${flag}: ${message}`, remedy);
+  }
+}
 
 function print(answer: Explained, given: Packet): string {
   const { further, unasked } = answer;

@@ -1,14 +1,15 @@
 /** `weft policy`: the cluster's policy, applied, shown, and tried against what is expected of it. */
-import { readFileSync, statSync } from "node:fs";
 import { Command, Option } from "commander";
 import { stringify } from "yaml";
 import { type Prefix, parsePrefix, printable } from "../address.js";
+import { whyUnreadable } from "../config/regular-file.js";
 import { WeftError } from "../error.js";
 import { applyPolicy, ask, getPolicy } from "../http/client.js";
 import { MAX_DOCUMENT, policyAsJson, readPolicy, readSealed } from "../policy/document.js";
 import { type Outcome, readExpectations, tryExpectations } from "../policy/expectations.js";
 import type { Members } from "../policy/resolver.js";
 import { exit } from "./exit.js";
+import { inputName, readInput, STDIN } from "./input.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
 import { table } from "./table.js";
 
@@ -33,9 +34,13 @@ Examples:
   weft policy test expected.yaml --policy policy.yaml      try it, before it is applied
   weft policy apply policy.yaml --dry-run                  would it be taken?
   weft policy apply policy.yaml
+  generate | weft policy apply -                           from stdin
   weft policy get
   weft policy test expected.yaml                           does what is in force do it?
 `;
+
+/** Bytes. A character takes up to three; how many characters there are is checked later. */
+const MAX_FILE = 3 * MAX_DOCUMENT;
 
 export function policy(): Command {
   const command = new Command("policy")
@@ -47,7 +52,7 @@ export function policy(): Command {
 
 const apply = (): Command =>
   new Command("apply")
-    .argument("<FILE>", "the policy, YAML or JSON")
+    .argument("<FILE>", "the policy, YAML or JSON; -: from stdin")
     .description("put a policy in force on all nodes")
     .addOption(new Option("--dry-run", "check it only: nothing changes"))
     .addOption(
@@ -58,8 +63,8 @@ const apply = (): Command =>
     )
     .addOption(socketOption())
     .action(async (file: string, { dryRun = false, anew = false, socket }: Applied) => {
-      const json = policyAsJson(load(file), file);
-      readSealed(json, file);
+      const json = policyAsJson(await load(file), inputName(file));
+      readSealed(json, inputName(file));
       const { version, rules, absent } = await applyPolicy(socket, json, { dryRun, anew });
       const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
       process.stdout.write(
@@ -90,16 +95,26 @@ const get = (): Command =>
 
 const test = (): Command =>
   new Command("test")
-    .argument("<FILE>", "expected verdicts, YAML or JSON")
+    .argument("<FILE>", "expected verdicts, YAML or JSON; -: from stdin")
     .description("try expected verdicts against the policy in force; exit 1 if one is not met")
     .addOption(new Option("--policy <FILE>", "against this policy instead"))
     .addOption(outputOption())
     .addOption(socketOption())
     .action(async (file: string, { policy, output, socket }: { policy?: string } & Both) => {
+      if (file === STDIN && policy === STDIN) {
+        throw new WeftError(
+          "USAGE",
+          "stdin can be read once only",
+          "give a file for one of the two",
+        );
+      }
       const document =
-        policy === undefined ? await inForce(socket) : readPolicy(load(policy), policy);
+        policy === undefined
+          ? await inForce(socket)
+          : readPolicy(await load(policy), inputName(policy));
       const members = await membersOf(socket, policy !== undefined);
-      const outcomes = tryExpectations(document, readExpectations(load(file), file, members));
+      const expected = readExpectations(await load(file), inputName(file), members);
+      const outcomes = tryExpectations(document, expected);
       process.stdout.write(output === "json" ? asJson(outcomes) : print(outcomes));
       process.exitCode = outcomes.every(({ isMet }) => isMet) ? exit.ok : exit.failed;
     });
@@ -150,23 +165,19 @@ const print = (outcomes: readonly Outcome[]): string =>
     ]),
   );
 
-function load(file: string): string {
+async function load(file: string): Promise<string> {
   try {
-    // A character takes up to three bytes; how many there are is said later.
-    if (statSync(file).size <= 3 * MAX_DOCUMENT) return readFileSync(file, "utf8");
+    return (await readInput(file, MAX_FILE)).toString("utf8");
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
+    const isLong = (error as NodeJS.ErrnoException).code === "EFBIG";
     throw new WeftError(
       "POLICY",
-      `${printable(file)} ${code === "ENOENT" ? "does not exist" : `cannot be read (${code})`}`,
-      "give the path of a readable file",
+      `${printable(inputName(file))} ${whyUnreadable(error, MAX_FILE)}`,
+      isLong
+        ? "let one rule name more addresses and ports"
+        : "give the path of a readable file, or - for stdin",
     );
   }
-  throw new WeftError(
-    "POLICY",
-    `${printable(file)} is longer than ${3 * MAX_DOCUMENT} bytes`,
-    "let one rule name more addresses and ports",
-  );
 }
 
 const noPolicy = (): WeftError =>

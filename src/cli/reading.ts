@@ -31,18 +31,22 @@ export function readingVerb<R extends Reading>(
     .addOption(outputOption())
     .addOption(socketOption());
   if (canBeWatched) {
-    command.addOption(new Option("--watch", "print it again every second, until Ctrl-C"));
+    command.addOption(
+      new Option("--watch", "print it again every second, until Ctrl-C or until stdout is closed"),
+    );
   }
   return command
     .addHelpText("after", `\n${help}`)
     .action(async ({ output, socket, watch }: Given) => {
+      const closed = new AbortController();
+      process.stdout.once("error", () => closed.abort());
       do {
         const answer = await ask(socket, reading);
         const text = output === "json" ? asJson(answer) : print(answer);
         process.stdout.write(watch && process.stdout.isTTY ? FROM_THE_TOP + text : text);
         process.exitCode = exitCode?.(answer) ?? 0;
-        if (watch) await sleep(WATCH_MS);
-      } while (watch);
+        if (watch) await sleep(WATCH_MS, undefined, closed).catch(() => {});
+      } while (watch && !closed.signal.aborted);
     });
 }
 

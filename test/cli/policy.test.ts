@@ -1,5 +1,6 @@
 /** The verbs about the policy, its flows and its reasons, against a control socket. */
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -49,6 +50,23 @@ describe("weft policy apply", () => {
     });
   });
 
+  it("takes a policy from stdin, and names line and place of a mistake in it", async () => {
+    const argv = ["policy", "apply", "-", "--socket", await serve()];
+    expect((await weft(argv, {}, YAML)).stdout).toMatch(/^version 4 is the cluster's policy/);
+    const { code, stderr } = await weft(argv, {}, YAML.replace("applies", "aplies"));
+    expect(stderr).toMatch(/^weft: <stdin>:3: /);
+    expect(code).toBe(2);
+  });
+
+  it("reads no more than a policy may have, from whatever does not end", async () => {
+    const argv = ["policy", "apply", "/dev/zero", "--socket", await serve()];
+    const { code, stderr } = await weft(argv);
+    expect(stderr).toBe(
+      `weft: /dev/zero is larger than ${3 * MAX_DOCUMENT} bytes\n  let one rule name more addresses and ports\n`,
+    );
+    expect(code).toBe(2);
+  });
+
   it("with --anew says so to the agent", async () => {
     const argv = ["policy", "apply", file("policy.yaml", YAML), "--anew"];
     const { stdout } = await weft([...argv, "--socket", await serve()]);
@@ -80,11 +98,7 @@ describe("weft policy apply", () => {
   it.each([
     ["a file that is not there", () => join(folder(), "none.yaml"), /does not exist/],
     ["a directory", () => folder(), /cannot be read \(EISDIR\)/],
-    [
-      "an endless file",
-      () => file("long.yaml", "#".repeat(3 * MAX_DOCUMENT + 1)),
-      /is longer than/,
-    ],
+    ["a long file", () => file("long.yaml", "#".repeat(3 * MAX_DOCUMENT + 1)), /is larger than/],
   ])("refuses %s", async (_, path, why) => {
     const { code, stderr } = await weft(["policy", "apply", path(), "--socket", nobody()]);
     expect(code).toBe(2);
@@ -276,9 +290,12 @@ counter  in.dropped.denied-ingress
 
   it.each([
     [["--src", "10.244.1.1"], /a packet has two ends/],
-    [["--packet", "xyz"], /this is no packet/],
+    [["--packet", "xyz"], /--packet xyz is not hexadecimal/],
     [["--number", "2"], /--count and --number are of a file/],
-    [["--src", "10.244.1.1", "--dst", "10.244.1.2", "--proto", "tpc"], /this is no packet/],
+    [
+      ["--src", "10.244.1.1", "--dst", "10.244.1.2", "--proto", "tpc"],
+      /--proto tpc is no protocol\n.*icmp, tcp, udp, icmpv6, sctp/,
+    ],
   ])("refuses %j", async (argv, why) => {
     const { code, stderr } = await weft(["explain", ...argv, "--socket", await serve()]);
     expect(code).toBe(2);
@@ -307,6 +324,20 @@ describe("weft flows", () => {
 });
 
 describe("weft counters --watch", () => {
+  it("ends once nobody reads what it prints", async () => {
+    const argv = [WEFT, "counters", "--watch", "--socket", await serve()];
+    const child = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "pipe"] });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    let stderr = "";
+    child.stderr.on("data", (chunk) => {
+      stderr += chunk;
+    });
+    await once(child.stdout, "data");
+    child.stdout.destroy();
+    expect(await once(child, "close")).toEqual([0, null]);
+    expect(stderr).toBe("");
+  });
+
   it("prints them again and again", async () => {
     const argv = [WEFT, "counters", "--watch", "--socket", await serve()];
     const child = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "inherit"] });

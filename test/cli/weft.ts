@@ -22,6 +22,7 @@ export interface Ended {
 export const weft = (
   args: readonly string[],
   env: Readonly<Record<string, string>> = {},
+  stdin = "",
 ): Promise<Ended> =>
   new Promise((resolve) => {
     const child = execFile(
@@ -30,6 +31,8 @@ export const weft = (
       { env: { PATH: process.env.PATH, ...env } },
       (_, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
     );
+    // It may end without having read all.
+    child.stdin?.on("error", () => {}).end(stdin);
   });
 
 /** A directory for one test. */
