@@ -153,11 +153,16 @@ export function hostPort(text: string): HostPort {
   };
 }
 
-/** A name whose last label is a number would be read as an address by some: it must be one. */
+/**
+ * A name whose last label is a number would be read as an address by some: it must be one. A dot at
+ * the end of a name marks the DNS root (RFC 1034 section 3.1) and stays: without it the resolver
+ * may add a search domain.
+ */
 function hostName(text: string): string {
-  const labels = text.split(".");
+  const labels = text.replace(/(?<=[^.])\.$/, "").split(".");
   if (NUMERIC_LABEL.test(labels.at(-1) ?? "")) return formatAddress(address(text));
-  if (text.length <= MAX_DNS_NAME && labels.every((label) => DNS_LABEL.test(label))) return text;
+  if (labels.join(".").length <= MAX_DNS_NAME && labels.every((label) => DNS_LABEL.test(label)))
+    return text;
   throw noHost(text);
 }
 

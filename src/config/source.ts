@@ -1,7 +1,7 @@
 /** Where settings come from: the command line or a YAML file. */
 import { printable } from "../address.js";
 import { bad } from "./read.js";
-import { readRegularFile, whyUnreadable } from "./regular-file.js";
+import { type RegularFile, readRegularFile, whyUnreadable } from "./regular-file.js";
 import type { Node, Pair } from "./tree.js";
 import { dotted, parseYaml } from "./yaml.js";
 
@@ -63,8 +63,27 @@ function offsetOf(root: Node, path: readonly PropertyKey[]): number {
 }
 
 function load(file: string): string {
+  const { text, stats } = open(file);
+  const name = `the configuration file ${printable(file)}`;
+  const user = process.geteuid?.();
+  if (stats.uid !== 0 && stats.uid !== user) {
+    throw bad(
+      `${name} belongs to user ${stats.uid}, who can change it`,
+      `run: chown ${user} ${printable(file)}`,
+    );
+  }
+  if ((stats.mode & 0o022) !== 0) {
+    throw bad(
+      `${name} can be changed by others than its owner`,
+      `run: chmod go-w ${printable(file)}`,
+    );
+  }
+  return text;
+}
+
+function open(file: string): RegularFile {
   try {
-    return readRegularFile(file, MAX_CONFIG_FILE).text;
+    return readRegularFile(file, MAX_CONFIG_FILE);
   } catch (error) {
     throw bad(
       `the configuration file ${printable(file)} ${whyUnreadable(error, MAX_CONFIG_FILE)}`,

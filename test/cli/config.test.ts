@@ -403,6 +403,31 @@ describe("the file", () => {
   });
 });
 
+describe("the configuration file", () => {
+  it.each([0o620, 0o602, 0o666])("is refused with mode %o", (mode) => {
+    const path = file("weft.yaml", "vni: 7\n");
+    chmodSync(path, mode);
+    expect(() => loadConfig({}, path, AROUND)).toThrow(/can be changed by others than its owner/);
+    chmodSync(path, 0o644);
+    expect(loadConfig({}, path, AROUND).vni).toBe(7);
+  });
+
+  it.runIf(process.geteuid?.() === 0)("is refused where another user owns it", () => {
+    const path = file("weft.yaml", "vni: 7\n");
+    chownSync(path, 12_345, 0);
+    expect(() => loadConfig({}, path, AROUND)).toThrow(/belongs to user 12345, who can change it/);
+  });
+});
+
+it("a host name may end with the dot of the DNS root, and keeps it", () => {
+  const hosts = (join: string) => load({ join: [join] }).join.map(({ host }) => host);
+  expect(hosts("node1.example.org.:6783")).toEqual(["node1.example.org."]);
+  expect(hosts("node1.")).toEqual(["node1."]);
+  for (const join of [".", "a..", "192.0.2.1.", "..:6783"]) {
+    expect(wrong({ join: [join] })).toMatch(/^--join/);
+  }
+});
+
 describe("secrets", () => {
   it("come from a file, one a line", () =>
     expect(
