@@ -7,8 +7,11 @@ export const MIN_SECRET = 16;
 /** One in use, one on its way in, one on its way out, and some to spare. */
 const MAX_SECRETS = 8;
 const MAX_SECRET_FILE = 64 * 1024;
-/** Control characters other than the tab, and the replacement character of invalid UTF-8. */
-const NOT_TEXT = /[^\P{Cc}\t]|\ufffd/u;
+/** Control characters, and the replacement character of invalid UTF-8. */
+const NOT_TEXT = /\p{Cc}|\ufffd/u;
+const BYTE_ORDER_MARK = "\ufeff";
+const MAKE_ONE = "make one with: openssl rand -base64 32";
+const SAVE_AS_TEXT = "save it as plain UTF-8 text without a byte order mark";
 
 /** @param where how the file was named, for messages */
 export function secretsFromFile(file: string, where: string): string[] {
@@ -17,23 +20,57 @@ export function secretsFromFile(file: string, where: string): string[] {
 
 /** One secret a line; the first is the one we offer, the others are accepted as well. */
 export function split(text: string, where: string): string[] {
-  const secrets = text.split(/\r?\n/).filter((line) => line !== "");
+  const lines = text.split(/\r?\n/);
+  const secrets = lines.filter((line) => line !== "");
   if (secrets.length === 0) {
-    throw bad(`${where} holds no secret`, "make one with: openssl rand -base64 32");
+    throw bad(`${where} holds no secret`, MAKE_ONE);
   }
   if (secrets.length > MAX_SECRETS) {
     throw bad(`${where} holds more than ${MAX_SECRETS} secrets`, "remove the ones no longer used");
   }
-  if (secrets.some((secret) => NOT_TEXT.test(secret))) {
-    throw bad(`${where} holds a secret that is not text`, "make one with: openssl rand -base64 32");
+  for (const [i, line] of lines.entries())
+    if (line !== "") check(line, `line ${i + 1} of ${where}`);
+  return secrets;
+}
+
+/**
+ * Refuses what editors and templates put around a secret. Two files that look alike would otherwise
+ * hold two secrets, and the nodes would only say that they do not match.
+ */
+function check(line: string, where: string): void {
+  if (line.startsWith(BYTE_ORDER_MARK)) {
+    throw bad(`${where} begins with a byte order mark (EF BB BF)`, SAVE_AS_TEXT);
   }
-  if (secrets.some((secret) => secret.trim().length < MIN_SECRET)) {
+  const [odd] = NOT_TEXT.exec(line) ?? [];
+  if (odd !== undefined && odd !== "\t") {
+    const what = odd === "\ufffd" ? "bytes that are not UTF-8" : `the byte ${inHex(odd)}`;
+    throw bad(`${where} holds ${what}: it is not text`, SAVE_AS_TEXT);
+  }
+  if (line.trim() !== line) {
+    const side = line.trimEnd() === line ? "begins" : "ends";
+    const outer = side === "begins" ? line.slice(0, 1) : line.slice(-1);
     throw bad(
-      `${where} holds a secret shorter than ${MIN_SECRET} characters`,
-      "make one with: openssl rand -base64 32",
+      `${where} ${side} with a blank (${inHex(outer)})`,
+      "remove it: a secret neither begins nor ends with a blank",
     );
   }
-  return secrets;
+  if (odd !== undefined) throw bad(`${where} holds a tab (09)`, "remove it: a secret has none");
+  if (line.startsWith("#")) {
+    throw bad(
+      `${where} begins with "#", as a comment does`,
+      "remove the line: each line is a secret, and none begins so",
+    );
+  }
+  if (line.length < MIN_SECRET) {
+    throw bad(`${where} is a secret shorter than ${MIN_SECRET} characters`, MAKE_ONE);
+  }
+}
+
+/** `09`, or `U+00A0` where it is no ASCII character. */
+function inHex(character: string): string {
+  const code = character.codePointAt(0) ?? 0;
+  const hex = code.toString(16).toUpperCase();
+  return code < 128 ? hex.padStart(2, "0") : `U+${hex.padStart(4, "0")}`;
 }
 
 function readPrivately(file: string, where: string): string {

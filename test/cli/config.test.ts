@@ -451,15 +451,43 @@ describe("secrets", () => {
     expect(wrong({ "secret-file": file("s", "\n") })).toContain("holds no secret");
   });
 
-  it.each([
-    ["zeros", "\0".repeat(32)],
-    ["bytes that are no UTF-8", Buffer.from("9f".repeat(32), "hex")],
-    ["UTF-16", Buffer.from("sixteen letters!\n", "utf16le")],
-  ])("are refused from a file of %s", (_, bytes) => {
+  const GOOD = "sixteen letters!";
+  it.each<[string, string | Buffer, string]>([
+    ["zeros", "\0".repeat(32), "line 1 of FILE holds the byte 00: it is not text"],
+    [
+      "bytes that are no UTF-8",
+      Buffer.from("9f".repeat(32), "hex"),
+      "line 1 of FILE holds bytes that are not UTF-8: it is not text",
+    ],
+    ["UTF-16", Buffer.from(`${GOOD}\n`, "utf16le"), "line 1 of FILE holds the byte 00"],
+    [
+      "UTF-16 with a byte order mark",
+      Buffer.from(`\ufeff${GOOD}\n`, "utf16le"),
+      "line 1 of FILE holds bytes that are not UTF-8",
+    ],
+    [
+      "a byte order mark",
+      `\ufeff${GOOD}\n`,
+      "line 1 of FILE begins with a byte order mark (EF BB BF)",
+    ],
+    ["a tab at the end", `${GOOD}\t\n`, "line 1 of FILE ends with a blank (09)"],
+    ["a blank at the end", `${GOOD}\n${GOOD} \r\n`, "line 2 of FILE ends with a blank (20)"],
+    ["a blank before", ` ${GOOD}\n`, "line 1 of FILE begins with a blank (20)"],
+    ["a no-break space", `${GOOD}\u00a0\n`, "line 1 of FILE ends with a blank (U+00A0)"],
+    ["a line of blanks", `${GOOD}\n   \n`, "line 2 of FILE"],
+    ["a tab inside", `sixteen\tletters!\n`, "line 1 of FILE holds a tab (09)"],
+    ["an old line end", `${GOOD}\r${GOOD}\r`, "line 1 of FILE holds the byte 0D"],
+    ["a comment", `# Ansible managed\n${GOOD}\n`, 'line 1 of FILE begins with "#", as a comment'],
+  ])("are refused from a file with %s, by line and byte", (_, bytes, said) => {
     const path = file("s", "");
     writeFileSync(path, bytes);
-    expect(wrong({ "secret-file": path })).toContain("holds a secret that is not text");
+    const message = wrong({ "secret-file": path });
+    expect(message).toContain(said.replace("FILE", `--secret-file: ${path}`));
+    expect(message).not.toContain("letters");
   });
+
+  it("are the same with the line ends of Windows, and with empty lines", () =>
+    expect(load({ "secret-file": file("s", `\r\n${GOOD}\r\n\r\n`) }).secrets).toEqual([GOOD]));
 
   it.runIf(process.geteuid?.() === 0)("are refused from a file that another user owns", () => {
     const path = file("s", "sixteen letters!\n");
@@ -469,7 +497,7 @@ describe("secrets", () => {
 
   it("have at least 16 characters, which the error does not repeat", () => {
     const message = wrong({}, undefined, { ...AROUND, secret: "fifteen letters" });
-    expect(message).toContain("WEFT_SECRET holds a secret shorter than 16 characters");
+    expect(message).toContain("line 1 of WEFT_SECRET is a secret shorter than 16 characters");
     expect(message).not.toContain("fifteen letters");
   });
 });

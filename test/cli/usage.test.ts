@@ -84,7 +84,7 @@ describe("a wrong command line is one sentence, one remedy and exit code 2", () 
   it("never shows the secret", async () => {
     const path = file("secret", "short secret\n");
     const { stderr } = await weft(["up", "--secret-file", path]);
-    expect(stderr).toContain("shorter than 16 characters");
+    expect(stderr).toContain("is a secret shorter than 16 characters");
     expect(stderr).not.toContain("short secret");
   });
 });
