@@ -23,6 +23,8 @@ const PACKAGES = {
   traceroute: "traceroute",
   nft: "nftables",
   setpriv: "util-linux",
+  setcap: "libcap2-bin",
+  script: "bsdutils",
   unshare: "util-linux",
   nsenter: "util-linux",
   mount: "mount",

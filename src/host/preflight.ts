@@ -5,10 +5,11 @@ import { createServer } from "node:net";
 import { type Address, formatAddress } from "../address.js";
 import type { Config } from "../config.js";
 import { WeftError } from "../error.js";
-import { ask } from "./ip.js";
+import { ask, change } from "./ip.js";
 import { deviceExists } from "./link.js";
 import { holderOfDevice, inWords } from "./other-agent.js";
 import type { Underlay } from "./underlay.js";
+import { ROUTE_PROTOCOL } from "./unreachable.js";
 
 /** <linux/capability.h> */
 const CAP_NET_ADMIN = 12n;
@@ -19,6 +20,7 @@ export async function checkMeans(): Promise<void> {
   mayConfigureNetwork();
   tunOpens();
   await ask("link", "show", "lo");
+  await ipMayConfigureNetwork();
 }
 
 /** Is there room for us? @throws WeftError MTU, DEVICE or PORT */
@@ -54,12 +56,40 @@ function deviceExistsAlready(tun: string): WeftError {
 }
 
 function mayConfigureNetwork(): void {
-  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
-  if ((BigInt(`0x${effective ?? "0"}`) >> CAP_NET_ADMIN) & 1n) return;
+  if (hasNetAdmin("Eff")) return;
   throw new WeftError(
     "ROOT",
     "making a network device needs root, or the capability CAP_NET_ADMIN",
     "run it as root: sudo weft up ...",
+  );
+}
+
+/** A capability in this set of the process (capabilities(7)). */
+function hasNetAdmin(set: "Eff" | "Amb"): boolean {
+  const line = new RegExp(`^Cap${set}:\\s*([0-9a-f]+)$`, "m");
+  const value = line.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  return ((BigInt(`0x${value}`) >> CAP_NET_ADMIN) & 1n) === 1n;
+}
+
+/** A route that no host has: to one address reserved for documentation (RFC 5737). */
+const NO_ROUTE = `unreachable 203.0.113.255/32 proto ${ROUTE_PROTOCOL} metric ${2 ** 32 - 1}`;
+
+/**
+ * The `ip` command makes the changes, and a capability of the node binary's file is not passed on to
+ * it. The kernel checks the right to remove a route before it looks for the route.
+ */
+async function ipMayConfigureNetwork(): Promise<void> {
+  const refused = await change([`route del ${NO_ROUTE}`]).then(
+    () => undefined,
+    (error: WeftError) => error,
+  );
+  if (!refused || !/not permitted/.test(refused.message)) return;
+  throw new WeftError(
+    "ROOT",
+    hasNetAdmin("Amb") || process.geteuid?.() === 0
+      ? "the ip command may not change routes here: CAP_NET_ADMIN does not reach this network namespace"
+      : "this process has CAP_NET_ADMIN, but the ip command that it runs does not get it: a capability of a file ends with that program",
+    "run it as root, or as root: setpriv --reuid USER --clear-groups --inh-caps +net_admin --ambient-caps +net_admin weft up ... (in a systemd unit: AmbientCapabilities=CAP_NET_ADMIN)",
   );
 }
 

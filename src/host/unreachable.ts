@@ -11,7 +11,7 @@ import { ask, change } from "./ip.js";
 import { inFull } from "./link.js";
 
 /** Marks the routes as weft's in `ip route` (rtm_protocol; no value that /etc/iproute2/rt_protos names). */
-const ROUTE_PROTOCOL = 119;
+export const ROUTE_PROTOCOL = 119;
 /**
  * The lowest metric; a hash of the agent's state directory is added. No two agents share a state
  * directory, and it stays when ports or addresses change, so two agents on one host do not touch

@@ -1,5 +1,7 @@
-import { existsSync } from "node:fs";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
 import type { Agent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
@@ -60,6 +62,24 @@ story("an agent that cannot start says why and leaves nothing behind", () => {
   it("when a device of that name exists", async () => {
     await host.ip("link add weft0 type bridge");
     await refuses(() => lab.agent(host), /weft0/);
+  });
+
+  it("when the node binary has the capability and the ip command does not get it", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "weft-setcap-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    chmodSync(folder, 0o755);
+    const node = join(folder, "node");
+    copyFileSync(process.execPath, node);
+    // The second one opens the files of the lab, which are root's.
+    await host.exec(["setcap", "cap_net_admin,cap_dac_override+ep", node]);
+    // The agent's argv begins with the node binary of the test.
+    const script = `shift; exec setpriv --reuid nobody --clear-groups --inh-caps=-all ${node} "$@"`;
+    const inside = ["sh", "-c", script, "sh"];
+    await refuses(
+      () => lab.agent(host, { inside }),
+      /CAP_NET_ADMIN, but the ip command/,
+      /ambient/,
+    );
   });
 
   it("when there is no /dev/net/tun", async () => {
