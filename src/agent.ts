@@ -9,14 +9,13 @@ import { randomBytes } from "node:crypto";
 import { formatAddress, formatEndpoint, parsePrefix } from "./address.js";
 import type { Logger, LogState } from "./cli/log.js";
 import { systemClock } from "./clock.js";
-import { type Config, foundedNetwork, underlayFits } from "./config.js";
+import { type Config, underlayFits } from "./config.js";
 import { AgentControl } from "./control.js";
 import { Core } from "./core/instance.js";
 import { Publisher } from "./core/publish.js";
 import { ownMistake, type WeftError } from "./error.js";
 import { Follower } from "./follower.js";
 import { type Claim, claimHost } from "./host/claim.js";
-import { checkIpv6 } from "./host/ipv6.js";
 import type { Underlay } from "./host/underlay.js";
 import { UnderlayWatch } from "./host/underlay-watch.js";
 import { ControlServer } from "./http/server.js";
@@ -95,7 +94,6 @@ export class Agent {
     this.#undo.push(() => claim.release());
     for (const mended of claim.mended) this.#log.warn(mended);
     const mtu = (config.mtu ?? claim.underlay.mtu) - OVERHEAD[claim.underlay.address.family];
-    checkIpv6(foundedNetwork(config), mtu);
 
     const seed = randomBytes(8).readBigUInt64LE();
     const core = await Core.create({ flows: config.flows, pickUp: config.pickUp, seed });

@@ -14,7 +14,7 @@ import { DEFAULT_FLOWS } from "./core/flows.js";
 import type { Peer } from "./peer.js";
 
 export type { HostPort } from "./config/read.js";
-export { foundedNetwork, underlayFits, underlayOutside } from "./config/together.js";
+export { underlayFits, underlayOutside } from "./config/together.js";
 
 export interface Config {
   /** This node: 1-63 of [a-z0-9-]. */

@@ -35,6 +35,7 @@ export class Follower {
   readonly #unreachable: UnreachableRoutes;
   #link: Link | undefined;
   #trouble: readonly string[] = [];
+  #warnings: readonly string[] = [];
   #applying: Promise<void> = Promise.resolve();
   /** Something changed since the mesh was last followed, and that will be seen to. */
   #isWaiting = false;
@@ -136,8 +137,10 @@ export class Follower {
     await this.#settle();
     for (const id of mesh.takeMoved()) this.book.note(id, mesh.peer(id));
     trouble.push(...this.book.trouble, ...this.#publish());
-    trouble.push(...((await this.#link?.setRoutes(this.#beyondTheNetwork())) ?? []));
     trouble.push(...(await this.#closeRoutes()));
+    if (!this.#link) return;
+    trouble.push(...(await this.#link.set(this.#beyondTheNetwork())));
+    this.#warn(await this.#link.acceptOwnSource());
   }
 
   /**
@@ -162,25 +165,23 @@ export class Follower {
     return misfit ? [`the policy is not in force: ${misfit.message}`] : [];
   }
 
-  /** The device has the addresses of this node's leases from now on, and no others. */
+  /** Takes addresses that are no longer this node's off the device. */
   async #settle(): Promise<void> {
     const addresses = addressesIn(this.#network(), this.own().leases);
     const [before, after] = [this.addresses, addresses].map((all) => all.map(formatAddress).join());
     if (before === after) return;
     await this.remove();
-    if (addresses.length > 0) await this.#configure(addresses);
+    if (addresses.length > 0) this.#take(addresses);
   }
 
-  async #configure(addresses: readonly Address[]): Promise<void> {
+  /** The device is to have these addresses; the link sets what of it lacks, and `remove` undoes it. */
+  #take(addresses: readonly Address[]): void {
     const { config, log, watch, publisher, mtu } = this.#running;
     const network = this.#network();
     underlayOutside({ ...config, network, networkGiven: true }, watch.underlay.prefix);
 
     for (const address of addresses) publisher.setAddress(address);
-    const link = new Link({ device: config.tun, addresses, mtu, network });
-    for (const warning of await this.#closeRoutes()) log.warn(warning);
-    for (const warning of await link.configure()) log.warn(warning);
-    this.#link = link;
+    this.#link = new Link({ device: config.tun, addresses, mtu, network });
     const all = addresses.map(formatAddress).join(" and ");
     log.info(`this node is ${all} on ${config.tun}, MTU ${mtu}`);
   }
@@ -207,6 +208,12 @@ export class Follower {
 
   #network(): Prefix[] {
     return this.#running.mesh.self().network.map(parsePrefix);
+  }
+
+  /** Logs what the node can live without, once for as long as it lasts. */
+  #warn(warnings: readonly string[]): void {
+    for (const it of warnings) if (!this.#warnings.includes(it)) this.#running.log.warn(it);
+    this.#warnings = warnings;
   }
 
   /** Trouble is said once in the log, and in `weft status` for as long as it lasts. */

@@ -64,7 +64,7 @@ const foundsNetwork = ({ join, networkGiven }: Pick<Config, "join" | "networkGiv
   networkGiven || join.length === 0;
 
 /** The network, as far as it is known before the cluster is. */
-export const foundedNetwork = (
+const foundedNetwork = (
   config: Pick<Config, "network" | "networkGiven" | "join">,
 ): readonly Prefix[] => (foundsNetwork(config) ? config.network : []);
 

@@ -4,16 +4,16 @@ import { formatPrefix, type Prefix } from "../address.js";
 import { WeftError } from "../error.js";
 
 /** Missing where the kernel was started without IPv6. */
-export const IPV6_SETTINGS = "/proc/sys/net/ipv6/conf";
+const IPV6_SETTINGS = "/proc/sys/net/ipv6/conf";
 /** The least a link must carry in one piece (RFC 8200, section 5), in bytes. */
 const LEAST_MTU = 1280;
 
 /**
  * @param mtu of the overlay, in bytes
- * @param device whose settings count; a device still to be made begins with those of `default`
+ * @param device whose settings count
  * @throws WeftError IPV6 or MTU, if the network has an IPv6 prefix and the host cannot carry it
  */
-export function checkIpv6(network: readonly Prefix[], mtu: number, device = "default"): void {
+export function checkIpv6(network: readonly Prefix[], mtu: number, device: string): void {
   const prefix = network.find(({ family }) => family === 6);
   if (!prefix) return;
   const has = `the cluster network has ${formatPrefix(prefix)}`;
@@ -24,19 +24,28 @@ export function checkIpv6(network: readonly Prefix[], mtu: number, device = "def
       "start the host without ipv6.disable=1, or found the cluster on an IPv4 network",
     );
   }
-  const setting = `${IPV6_SETTINGS}/${device}/disable_ipv6`;
-  if (readFileSync(setting, "utf8").trim() !== "0") {
-    throw new WeftError(
-      "IPV6",
-      `${has}, and IPv6 is switched off on this host`,
-      "switch it on with: sysctl -w net.ipv6.conf.all.disable_ipv6=0",
-    );
-  }
   if (mtu < LEAST_MTU) {
     throw new WeftError(
       "MTU",
       `${has}, and an overlay MTU of ${mtu} is less than the ${LEAST_MTU} that IPv6 needs`,
       `raise the MTU of the underlay by ${LEAST_MTU - mtu} bytes, or found the cluster on an IPv4 network`,
     );
+  }
+  const setting = `${IPV6_SETTINGS}/${device}/disable_ipv6`;
+  if (readSetting(setting) !== "0") {
+    throw new WeftError(
+      "IPV6",
+      `${has}, and IPv6 is switched off on this host or on ${device}`,
+      `switch it on with: sysctl -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.${device}.disable_ipv6=0`,
+    );
+  }
+}
+
+/** A device without IPv6 has no settings. */
+function readSetting(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8").trim();
+  } catch {
+    return undefined;
   }
 }

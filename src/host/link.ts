@@ -4,8 +4,7 @@
  * The device itself is made elsewhere and vanishes with the process that made
  * it, and its addresses and routes vanish with it.
  */
-import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import {
   type Address,
   bits,
@@ -15,11 +14,30 @@ import {
   type Prefix,
   parsePrefix,
 } from "../address.js";
+import { WeftError } from "../error.js";
 import { ask, change } from "./ip.js";
-import { checkIpv6, IPV6_SETTINGS } from "./ipv6.js";
+import { checkIpv6 } from "./ipv6.js";
 
 /** Packets the device holds for us; Linux gives a TUN device 500, too few for a burst. */
 const QUEUE_LENGTH = 1000;
+
+/** The metric of a route that is added without one. */
+const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
+
+interface ShownDevice {
+  readonly mtu: number;
+  readonly txqlen?: number;
+  readonly flags: readonly string[];
+  /** Absent where the device has no IPv6. */
+  readonly inet6_addr_gen_mode?: string;
+}
+
+interface ShownRoute {
+  readonly type?: string;
+  readonly gateway?: string;
+  readonly dev?: string;
+  readonly metric?: number;
+}
 
 export interface LinkOptions {
   /** Name of a device that exists. */
@@ -40,38 +58,46 @@ export class Link {
   }
 
   /**
-   * Gives the device its addresses, MTU and routes, and brings it up.
-   * @returns what could not be done and the node can live without: one sentence each
-   * @throws WeftError IP when the host refuses; IPV6 or MTU when it cannot carry the IPv6 network
+   * Compares the device with what it should be, and sets what lacks: MTU, queue length, up, the
+   * addresses, and the routes for the cluster network and these prefixes. Removes its other routes.
+   * First configuration and repair are the same; what fails is tried again by the next call. A
+   * failure in one family or at one route does not stop the others.
+   * @returns one sentence for each failure
    */
-  async configure(): Promise<string[]> {
-    const { device, addresses, mtu, network } = this.options;
-    checkIpv6(network, mtu, device);
-    await change([
-      ...(existsSync(IPV6_SETTINGS) ? [`link set dev ${device} addrgenmode none`] : []),
-      `link set dev ${device} mtu ${mtu} txqueuelen ${QUEUE_LENGTH}`,
-      ...addresses.map((address) => this.#addAddress(address)),
-      `link set dev ${device} up`,
-      ...network.map((prefix) => this.#addRoute(prefix)),
-    ]);
-    return this.#acceptOwnSource();
+  async set(beyond: readonly Prefix[]): Promise<string[]> {
+    const { device, addresses, network } = this.options;
+    if (!(await deviceExists(device))) return [`the device ${device} is gone: restart the agent`];
+    const wanted = [...network, ...beyond];
+    const trouble = await attempt(() => this.#setDevice());
+    for (const { family } of addresses) {
+      trouble.push(...(await attempt(() => this.#setFamily(family, wanted))));
+    }
+    const unrouted = wanted.filter(({ family }) => !this.#source(family));
+    return [
+      ...trouble,
+      ...unrouted.map(
+        (it) => `${formatPrefix(it)} is not routed: this node has no IPv${it.family} address`,
+      ),
+    ];
   }
 
   /**
-   * Routes the cluster network and these prefixes to the device, and nothing
-   * else. Routes and addresses that were taken away come back; Linux itself
-   * takes the IPv6 ones when the device goes down.
-   * @returns what cannot be routed: one sentence each
+   * ICMP errors the core answers with carry the node's own address as their
+   * source. Linux drops a packet that comes in with an address of its own,
+   * unless accept_local is set.
+   * @returns a warning, if it cannot be set; the node can live without
    */
-  async setRoutes(beyond: readonly Prefix[]): Promise<string[]> {
-    const { addresses, network } = this.options;
-    const changes = await this.#missingAddresses();
-    const wanted = [...network, ...beyond];
-    for (const { family } of addresses) changes.push(...(await this.#differing(family, wanted)));
-    await change(changes);
-    return wanted
-      .filter(({ family }) => !this.#source(family))
-      .map((it) => `${formatPrefix(it)} is not routed: this node has no IPv${it.family} address`);
+  async acceptOwnSource(): Promise<string[]> {
+    const setting = `/proc/sys/net/ipv4/conf/${this.options.device}/accept_local`;
+    try {
+      if ((await readFile(setting, "utf8")).trim() !== "1") await writeFile(setting, "1");
+      return [];
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      return [
+        `${setting} cannot be set (${code}): ICMP errors of this node will not be seen on it`,
+      ];
+    }
   }
 
   /** Takes the addresses and the routes away. A device that is gone already is fine. */
@@ -81,17 +107,53 @@ export class Link {
     await change([`link set dev ${device} down`, `address flush dev ${device}`]);
   }
 
-  async #missingAddresses(): Promise<string[]> {
+  /** An MTU below 1280 takes IPv6 off a device, so the MTU comes before the settings of IPv6. */
+  async #setDevice(): Promise<string[]> {
+    const { device, mtu } = this.options;
+    const before = await this.#look();
+    if (before.mtu !== mtu || before.txqlen !== QUEUE_LENGTH) {
+      await change([`link set dev ${device} mtu ${mtu} txqueuelen ${QUEUE_LENGTH}`]);
+    }
+    const { flags, inet6_addr_gen_mode: generated = "none" } = await this.#look();
+    await change([
+      ...(generated === "none" ? [] : [`link set dev ${device} addrgenmode none`]),
+      ...(flags.includes("UP") ? [] : [`link set dev ${device} up`]),
+    ]);
+    return [];
+  }
+
+  async #look(): Promise<ShownDevice> {
+    const { device } = this.options;
+    const [shown] = await ask<ShownDevice>("-details", "link", "show", "dev", device);
+    if (shown) return shown;
+    throw new WeftError("IP", `the device ${device} is gone`, "restart the agent");
+  }
+
+  async #setFamily(family: Family, prefixes: readonly Prefix[]): Promise<string[]> {
+    const { device, mtu, network } = this.options;
+    if (family === 6) checkIpv6(network, mtu, device);
+    await change(await this.#missingAddresses(family));
+    const trouble: string[] = [];
+    const { surplus, missing } = await this.#differing(family, prefixes);
+    await change(surplus);
+    for (const prefix of missing) trouble.push(...(await attempt(() => this.#route(prefix))));
+    return trouble;
+  }
+
+  async #missingAddresses(family: Family): Promise<string[]> {
     const { device, addresses } = this.options;
     const shown = await ask<{ addr_info: { local?: string }[] }>("address", "show", "dev", device);
     const present = shown.flatMap(({ addr_info }) => addr_info.map(({ local }) => local));
     return addresses
-      .filter((address) => !present.includes(formatAddress(address)))
+      .filter((it) => it.family === family && !present.includes(formatAddress(it)))
       .map((address) => this.#addAddress(address));
   }
 
   /** The changes to the routes of one family. The kernel's own, for addresses and links, are let be. */
-  async #differing(family: Family, prefixes: readonly Prefix[]): Promise<string[]> {
+  async #differing(
+    family: Family,
+    prefixes: readonly Prefix[],
+  ): Promise<{ surplus: string[]; missing: Prefix[] }> {
     const { device } = this.options;
     const wanted = new Map(
       prefixes.filter((it) => it.family === family).map((it) => [formatPrefix(it), it]),
@@ -101,10 +163,43 @@ export class Link {
     const present = new Set(
       shown.filter(({ protocol }) => protocol !== "kernel").map(({ dst }) => inFull(family, dst)),
     );
-    return [
-      ...[...present].filter((it) => !wanted.has(it)).map((it) => `route del ${it} dev ${device}`),
-      ...[...wanted].filter(([it]) => !present.has(it)).map(([, it]) => this.#addRoute(it)),
-    ];
+    return {
+      surplus: [...present]
+        .filter((it) => !wanted.has(it))
+        .map((it) => `route del ${it} dev ${device}`),
+      missing: [...wanted].filter(([it]) => !present.has(it)).map(([, it]) => it),
+    };
+  }
+
+  /** Adds and never replaces: Linux would take the same route from another device without a word. */
+  async #route(prefix: Prefix): Promise<string[]> {
+    try {
+      await change([this.#addRoute(prefix)]);
+      return [];
+    } catch (error) {
+      if (error instanceof WeftError && error.message.endsWith("File exists")) {
+        throw (await this.#routeInTheWay(prefix)) ?? error;
+      }
+      throw error;
+    }
+  }
+
+  async #routeInTheWay(prefix: Prefix): Promise<WeftError | undefined> {
+    const whole = formatPrefix(prefix);
+    const { device } = this.options;
+    const { family } = prefix;
+    const shown = await ask<ShownRoute>(`-${family}`, "route", "show", "exact", whole);
+    const metric = DEFAULT_METRIC[family];
+    const other = shown.find((it) => it.dev !== device && (it.metric ?? 0) === metric);
+    if (!other) return undefined;
+    const { type, gateway, dev } = other;
+    const rest = `${gateway ? ` via ${gateway}` : ""}${dev ? ` dev ${dev}` : ""}`;
+    const route = `${type ? `${type} ` : ""}${whole}${rest}`;
+    return new WeftError(
+      "IP",
+      `${whole} cannot be routed to ${device}: this host has the route "${route}"`,
+      `remove it with "ip -${family} route del ${route}", or found the cluster on another network`,
+    );
   }
 
   /** `nodad`: nobody else can have it, so there is nobody to ask before it may be used. */
@@ -123,23 +218,15 @@ export class Link {
   #source(family: Family): Address | undefined {
     return this.options.addresses.find((address) => address.family === family);
   }
+}
 
-  /**
-   * ICMP errors the core answers with carry the node's own address as their
-   * source. Linux drops a packet that comes in with an address of its own,
-   * unless accept_local is set.
-   */
-  async #acceptOwnSource(): Promise<string[]> {
-    const setting = `/proc/sys/net/ipv4/conf/${this.options.device}/accept_local`;
-    try {
-      await writeFile(setting, "1");
-      return [];
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      return [
-        `${setting} cannot be set (${code}): ICMP errors of this node will not be seen on it`,
-      ];
-    }
+/** @returns the failure as one sentence, or the failures that the work itself lists */
+async function attempt(work: () => Promise<string[]>): Promise<string[]> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof WeftError)) throw error;
+    return [`${error.message}: ${error.remedy}`];
   }
 }
 

@@ -45,9 +45,9 @@ onHosts("the overlay link", () => {
         `${local}/${prefixlen}${tentative ? " tentative" : ""}`,
     );
   };
-  const configure = (link: string) => inside<string[]>(host, `${link} return link.configure();`);
+  const configure = (link: string) => inside<string[]>(host, `${link} return link.set([]);`);
   const setRoutes = (link: string, ...beyond: string[]) =>
-    inside<string[]>(host, `${link} return link.setRoutes(${JSON.stringify(beyond)}.map(prefix));`);
+    inside<string[]>(host, `${link} return link.set(${JSON.stringify(beyond)}.map(prefix));`);
 
   it("gets its address, MTU, queue and route, and makes no IPv6 noise", async () => {
     expect(await configure(LINK)).toEqual({ value: [] });
@@ -57,6 +57,7 @@ onHosts("the overlay link", () => {
     expect(await addresses()).toEqual(["10.244.7.1/32"]);
     expect(await routes()).toEqual(["10.244.0.0/16 10.244.7.1"]);
     const setting = "/proc/sys/net/ipv4/conf/weft0/accept_local";
+    expect(await inside(host, `${LINK} return link.acceptOwnSource();`)).toEqual({ value: [] });
     expect(await host.exec(["cat", setting])).toBe("1\n");
   });
 
@@ -69,7 +70,11 @@ onHosts("the overlay link", () => {
       'mount -o bind,ro /proc/sys /proc/sys; exec "$@"',
       "sh",
     ];
-    const { value } = await inside<string[]>(host, `${LINK} return link.configure();`, readOnly);
+    const { value } = await inside<string[]>(
+      host,
+      `${LINK} return [...(await link.set([])), ...(await link.acceptOwnSource())];`,
+      readOnly,
+    );
     expect(value).toEqual([expect.stringContaining("accept_local cannot be set (EROFS)")]);
     expect(await routes()).toHaveLength(1);
   });
@@ -95,7 +100,7 @@ onHosts("the overlay link", () => {
   it("is taken away, and that again does no harm", async () => {
     const { error } = await inside(
       host,
-      `${LINK} await link.configure(); await link.remove(); await link.remove();`,
+      `${LINK} await link.set([]); await link.remove(); await link.remove();`,
     );
     expect(error).toBeUndefined();
     expect(await routes()).toEqual([]);
@@ -105,13 +110,50 @@ onHosts("the overlay link", () => {
     expect(await inside(host, `${LINK} await link.remove();`)).toEqual({});
   });
 
-  it("says which change the host refused", async () => {
-    await host.ip("route add 10.244.0.0/16 via 192.0.2.99 dev eth0");
-    const { error } = await configure(LINK);
-    expect(error).toEqual({
-      code: "IP",
-      message: '"ip route add 10.244.0.0/16 dev weft0 src 10.244.7.1" failed: File exists',
-      remedy: "see what is in the way with: ip address; ip route",
+  it.each([
+    [4, "10.244.0.0/16", "10.244.7.1", "fd00:244::/48 fd00:244:0:7::1"],
+    [6, "fd00:244::/48", "fd00:244:0:7::1", "10.244.0.0/16 10.244.7.1"],
+  ])(
+    "names an IPv%i route in the way, keeps it, and has its own once it is gone",
+    async (family, network, own, other) => {
+      await host.ip("tuntap add dev cni0 mode tun", "link set cni0 up");
+      await host.ip(`route add ${network} dev cni0`);
+      const problem =
+        `${network} cannot be routed to weft0: this host has the route "${network} dev cni0": ` +
+        `remove it with "ip -${family} route del ${network} dev cni0", or found the cluster on another network`;
+      expect(await configure(DUAL)).toEqual({ value: [problem] });
+      expect(await setRoutes(DUAL, "198.51.100.0/24")).toEqual({ value: [problem] });
+      expect(await addresses()).toEqual(["10.244.7.1/32", "fd00:244:0:7::1/128"]);
+      const all = async () => [...(await routes("-4")), ...(await routes("-6"))];
+      expect(await all()).toContain(other);
+      expect(await all()).toContain("198.51.100.0/24 10.244.7.1");
+      expect(await host.exec(["ip", `-${family}`, "route", "show", network])).toContain("dev cni0");
+
+      await host.ip(`route del ${network} dev cni0`);
+      expect(await configure(DUAL)).toEqual({ value: [] });
+      expect(await all()).toContain(`${network} ${own}`);
+    },
+  );
+
+  it("has MTU, queue and accept_local back after somebody changed them", async () => {
+    await configure(DUAL);
+    await host.ip("link set weft0 down mtu 1000 txqueuelen 5");
+    await host.sysctl("net/ipv4/conf/weft0/accept_local", 0);
+    expect(await configure(DUAL)).toEqual({ value: [] });
+    expect(await inside(host, `${DUAL} return link.acceptOwnSource();`)).toEqual({ value: [] });
+    const [shown] = JSON.parse(await host.exec(["ip", "-j", "address", "show", "weft0"]));
+    expect(shown).toMatchObject({ mtu: 1450, txqlen: 1000 });
+    expect(await addresses()).toEqual(["10.244.7.1/32", "fd00:244:0:7::1/128"]);
+    expect(await routes()).toEqual(["10.244.0.0/16 10.244.7.1"]);
+    expect(await routes("-6")).toEqual([OWN_6, NETWORK_6]);
+    const setting = "/proc/sys/net/ipv4/conf/weft0/accept_local";
+    expect(await host.exec(["cat", setting])).toBe("1\n");
+  });
+
+  it("says that the device is gone", async () => {
+    await host.ip("link delete weft0");
+    expect(await configure(DUAL)).toEqual({
+      value: ["the device weft0 is gone: restart the agent"],
     });
   });
 
@@ -179,48 +221,50 @@ onHosts("the overlay link", () => {
   });
 
   it("leaves nothing of either family when it is taken away", async () => {
-    await inside(host, `${DUAL} await link.configure(); await link.remove();`);
+    await inside(host, `${DUAL} await link.set([]); await link.remove();`);
     expect(await addresses()).toEqual([]);
     expect([...(await routes()), ...(await routes("-6"))]).toEqual([]);
   });
 
-  it("refuses an MTU too small for IPv6, with what is missing, and touches nothing", async () => {
-    const small = linkOf(["fd00:244:0:7::1"], ["fd00:244::/48"], 1279);
-    expect((await configure(small)).error).toEqual({
-      code: "MTU",
-      message:
-        "the cluster network has fd00:244::/48, and an overlay MTU of 1279 is less than the 1280 that IPv6 needs",
-      remedy: "raise the MTU of the underlay by 1 bytes, or found the cluster on an IPv4 network",
+  it("keeps IPv4 where the MTU is too small for IPv6, and says what is missing", async () => {
+    const both = ["10.244.7.1", "fd00:244:0:7::1"];
+    const networks = ["10.244.0.0/16", "fd00:244::/48"];
+    expect(await configure(linkOf(both, networks, 1279))).toEqual({
+      value: [
+        "the cluster network has fd00:244::/48, and an overlay MTU of 1279 is less than the 1280 that IPv6 needs: " +
+          "raise the MTU of the underlay by 1 bytes, or found the cluster on an IPv4 network",
+      ],
     });
-    expect(await addresses()).toEqual([]);
-    const least = linkOf(["fd00:244:0:7::1"], ["fd00:244::/48"], 1280);
-    expect(await configure(least)).toEqual({ value: [] });
+    expect(await addresses()).toEqual(["10.244.7.1/32"]);
+    expect(await routes()).toEqual(["10.244.0.0/16 10.244.7.1"]);
+    expect(await configure(linkOf(both, networks, 1280))).toEqual({ value: [] });
+    expect(await addresses()).toEqual(["10.244.7.1/32", "fd00:244:0:7::1/128"]);
   });
 
-  it("says that IPv6 is switched off, on the host or on the device; IPv4 does not mind", async () => {
-    const off = {
-      code: "IPV6",
-      message: "the cluster network has fd00:244::/48, and IPv6 is switched off on this host",
-      remedy: "switch it on with: sysctl -w net.ipv6.conf.all.disable_ipv6=0",
-    };
-    const early = `
-      const { checkIpv6 } = await weft("host/ipv6.js");
-      checkIpv6([prefix("10.244.0.0/16"), prefix("fd00:244::/48")], 1450);`;
-    expect(await inside(host, early)).toEqual({});
+  it.each(["weft0", "all"])(
+    "keeps and repairs IPv4 while IPv6 is switched off for %s",
+    async (where) => {
+      const remedy =
+        "sysctl -w net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.weft0.disable_ipv6=0";
+      const off =
+        "the cluster network has fd00:244::/48, and IPv6 is switched off on this host or on weft0: " +
+        `switch it on with: ${remedy}`;
+      await host.sysctl(`net/ipv6/conf/${where}/disable_ipv6`, 1);
+      expect(await configure(DUAL)).toEqual({ value: [off] });
+      expect(await routes()).toEqual(["10.244.0.0/16 10.244.7.1"]);
+      await host.exec(remedy.split(" "));
+      expect(await configure(DUAL)).toEqual({ value: [] });
+      expect(await routes("-6")).toEqual([OWN_6, NETWORK_6]);
 
-    await host.sysctl("net/ipv6/conf/weft0/disable_ipv6", 1);
-    expect((await configure(DUAL)).error).toEqual(off);
-    expect(await inside(host, early)).toEqual({});
-    await host.sysctl("net/ipv6/conf/all/disable_ipv6", 1);
-    expect((await inside(host, early)).error).toEqual(off);
-    expect(await configure(LINK)).toEqual({ value: [] });
+      await host.sysctl(`net/ipv6/conf/${where}/disable_ipv6`, 1);
+      await host.ip("address flush dev weft0");
+      expect(await configure(DUAL)).toEqual({ value: [off] });
+      expect(await addresses()).toEqual(["10.244.7.1/32"]);
+      expect(await routes()).toEqual(["10.244.0.0/16 10.244.7.1"]);
+    },
+  );
 
-    await host.exec(["sysctl", "-w", ...off.remedy.split(" ").slice(-1)]);
-    await host.ip("address flush dev weft0");
-    expect(await configure(DUAL)).toEqual({ value: [] });
-  });
-
-  it("says that the kernel has no IPv6; IPv4 does not mind", async () => {
+  it("keeps IPv4 where the kernel has no IPv6", async () => {
     const without = [
       "unshare",
       "--mount",
@@ -229,11 +273,9 @@ onHosts("the overlay link", () => {
       'mount -t tmpfs none /proc/sys/net/ipv6; exec "$@"',
       "sh",
     ];
-    const { error } = await inside(host, `${DUAL} await link.configure();`, without);
-    expect(error).toMatchObject({
-      code: "IPV6",
-      message: expect.stringContaining("the kernel of this host runs without IPv6"),
-    });
-    expect(await inside(host, `${LINK} return link.configure();`, without)).toEqual({ value: [] });
+    const { value } = await inside<string[]>(host, `${DUAL} return link.set([]);`, without);
+    expect(value).toEqual([expect.stringContaining("the kernel of this host runs without IPv6")]);
+    expect(await routes()).toEqual(["10.244.0.0/16 10.244.7.1"]);
+    expect(await inside(host, `${LINK} return link.set([]);`, without)).toEqual({ value: [] });
   });
 });
