@@ -2,8 +2,11 @@
 import type { Lab } from "./lab.js";
 import type { Host } from "./namespace.js";
 
-/** `everything`: not a frame passes. `packets`: the mesh's sessions do, the data path does not. */
-export type Wall = "everything" | "packets";
+/**
+ * `everything`: not a frame passes. `packets`: the mesh's sessions do, the data path does not.
+ * `sessions`: the other way round.
+ */
+export type Wall = "everything" | "packets" | "sessions";
 /** From one host to another; the way back is another pair. */
 export type Pair = readonly [from: Host, to: Host];
 
@@ -11,10 +14,13 @@ const RULES = `
 table bridge walls {
   set everything { type ifname . ifname; }
   set packets { type ifname . ifname; }
+  set sessions { type ifname . ifname; }
   chain forward {
     type filter hook forward priority 0
     iifname . oifname @everything drop
     iifname . oifname @packets udp dport 4789 drop
+    iifname . oifname @sessions tcp dport 6783 drop
+    iifname . oifname @sessions tcp sport 6783 drop
   }
 }
 `;

@@ -200,6 +200,11 @@ export class Allocator {
     });
   }
 
+  /** Whether this node has something from another, or another has something from it. */
+  get knowsOthers(): boolean {
+    return this.#given.length > 0 || this.givers.size > 0;
+  }
+
   /** Whether the prefix is a lease: it cannot be given on. */
   isLease(prefix: string): boolean {
     const network = this.#networks.find((whole) => inside(whole.prefix, prefix));

@@ -1,6 +1,8 @@
 /** What a node sees of itself and of another one. */
 import { subnetOf } from "../lease/grant.js";
 import type { Clock } from "./clock.js";
+import { type Contact, timeOfDay } from "./contact.js";
+import type { DocumentInForce } from "./in-force.js";
 import type { Links } from "./links.js";
 import type { Liveness } from "./liveness.js";
 import type { Members } from "./members.js";
@@ -21,6 +23,8 @@ export interface Self {
   readonly network: readonly string[];
   /** When the leases expire, in milliseconds since the epoch. Missing until this node has published. */
   readonly expires?: number;
+  /** The cluster documents in force here. */
+  readonly documents: readonly DocumentInForce[];
 }
 
 export interface Member {
@@ -36,7 +40,7 @@ export interface Member {
   readonly meshEndpoint: string;
   /** `expires` in milliseconds since the epoch. */
   readonly leases: readonly { readonly subnet: string; readonly expires: number }[];
-  readonly state: "established" | "connecting" | "unreachable";
+  readonly state: "established" | "no-mesh" | "connecting" | "unreachable";
   readonly path: "direct" | `via ${string}`;
   readonly rttMs?: number;
   /** Of the probes sent of late, the share that was not answered: 0 to 1. */
@@ -50,6 +54,10 @@ export interface Member {
   readonly mtu?: number;
   /** The underlay endpoints that its packets come from, at most 4. */
   readonly senders: readonly string[];
+  /** When it last answered a probe of its path, in milliseconds since the epoch. Missing: never, or not probed. */
+  readonly answered?: number;
+  /** The cluster documents that it has in force, as it says itself. */
+  readonly documents: readonly DocumentInForce[];
 }
 
 /** When the leases in a record expire, in milliseconds since the epoch. */
@@ -62,6 +70,7 @@ export interface StandingParts {
   readonly members: Members;
   readonly liveness: Liveness;
   readonly paths: Paths | undefined;
+  readonly contact: Contact;
 }
 
 /** How this node and each of the others stand to each other. */
@@ -87,20 +96,31 @@ export class Standing {
   /** Sentences about those that cannot be reached. */
   problems(): string[] {
     const members = this.members();
-    const away = members.filter(({ state }) => state === "unreachable");
-    const others = members.filter(({ state }) => state !== "unreachable");
-    return [...away.map((member) => this.#unreachable(member)), ...this.#alone(others)];
+    return members
+      .flatMap((member) => this.#problem(member) ?? [])
+      .concat(this.#parts.contact.isLost ? this.#lost(members) : []);
   }
 
-  /** Without a session packets may go on, but nothing new is learned. */
-  #alone(others: readonly Member[]): string[] {
-    const { links } = this.#parts;
-    if (links.open().length > 0) return [];
-    const refused = others.find(({ meshEndpoint }) => links.failure(meshEndpoint));
-    if (!refused) return [];
-    const { message, remedy } = links.failure(refused.meshEndpoint)!;
-    const all = others.length > 1 ? ", nor has any other" : "";
-    return [`${refused.name} has no session with this node${all}: ${message}: ${remedy}`];
+  #problem(member: Member): string | undefined {
+    if (member.state === "unreachable") return this.#unreachable(member);
+    return member.state === "no-mesh" ? this.#alone(member) : undefined;
+  }
+
+  /** This node is without a session. */
+  #lost(members: readonly Member[]): string {
+    const { links, contact } = this.#parts;
+    const [failure] = members.flatMap(({ meshEndpoint }) => links.failure(meshEndpoint) ?? []);
+    const why = failure
+      ? `${failure.message}: ${failure.remedy}`
+      : "let TCP through to their mesh ports, or start one; those that are gone for good: weft forget NAME";
+    return `no mesh session with any member since ${contact.since}; policy and leases may be out of date: ${why}`;
+  }
+
+  #alone({ id, name, meshEndpoint }: Member): string {
+    const { clock, paths } = this.#parts;
+    const since = paths?.of(id)?.aloneSince;
+    const when = since === undefined ? "" : `, for longer than since ${timeOfDay(clock, since)}`;
+    return `${name} says that it has no mesh session with any member${when}; its policy and leases may be out of date: let TCP through between ${meshEndpoint} and the others`;
   }
 
   #unreachable({ id, name, endpoint, meshEndpoint }: Member): string {
@@ -115,9 +135,11 @@ export class Standing {
 
   #member(record: NodeRecord): Member {
     const { id } = record;
-    const { links, paths } = this.#parts;
+    const { clock, links, paths } = this.#parts;
     const rtt = links.to(id)?.rttMs;
-    const { answering, ...course }: Partial<Course> = paths?.of(id) ?? {};
+    const { answering, answeredAt, aloneSince, ...course }: Partial<Course> = paths?.of(id) ?? {};
+    const state = this.stateOf(record, answering, course.noPath);
+    const isAlone = aloneSince !== undefined && !links.to(id)?.isHeard;
     const expires = expiry(record);
     return {
       id,
@@ -126,10 +148,12 @@ export class Standing {
       endpoint: record.vtep,
       meshEndpoint: record.mesh,
       leases: record.leases.map((proof) => ({ subnet: subnetOf(proof), expires })),
-      state: this.stateOf(record, answering, course.noPath),
+      state: state === "established" && isAlone ? "no-mesh" : state,
       path: "direct",
       noPath: false,
       senders: [record.vtep],
+      documents: record.documents ?? [],
+      ...(answeredAt !== undefined && { answered: clock.now() - (clock.elapsed() - answeredAt) }),
       ...(rtt === undefined ? {} : { rttMs: rtt }),
       ...course,
     };

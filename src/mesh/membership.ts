@@ -11,12 +11,14 @@ import { subnetOf } from "../lease/grant.js";
 import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
 import { type Done, readInPlace } from "../policy/engine.js";
+import { Contact } from "./contact.js";
 import { Copies } from "./copies.js";
 import type { Disk } from "./disk.js";
 import { Forgetting } from "./forgetting.js";
 import type { Bearer } from "./giving.js";
 import { Gossip } from "./gossip.js";
 import { type Identity, nodeId } from "./identity.js";
+import { type DocumentInForce, InForce } from "./in-force.js";
 import { Inquiries, type Onward } from "./inquiries.js";
 import { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
@@ -33,7 +35,7 @@ import { Paths } from "./paths.js";
 import { type ClusterPolicy, Policies } from "./policies.js";
 import { LEASE_TTL, MAX_LEASES, type NodeRecord, who } from "./record.js";
 import type { Tunnel, View } from "./roll.js";
-import type { PolicyText } from "./sealed-policy.js";
+import type { PolicyText, Seal } from "./sealed-policy.js";
 import type { Session } from "./session.js";
 import { Vacancies } from "./vacancies.js";
 
@@ -70,6 +72,8 @@ export class Membership {
   readonly #policies: Policies;
   readonly #inquiries: Inquiries;
   readonly #paths: Paths | undefined;
+  readonly #contact: Contact;
+  readonly #inForce: InForce;
   readonly #standing: Standing;
   readonly #ownRecord: OwnRecord;
   readonly #copies: Copies;
@@ -159,6 +163,17 @@ export class Membership {
       },
       { name: options.name, wanted, restarted: disk.knowsOthers },
     );
+    this.#inForce = new InForce({
+      clock,
+      members: () => members.view.members.size,
+      publish: () => disk.safely(() => this.publish()),
+    });
+    this.#contact = new Contact({
+      clock,
+      sessions,
+      isMember: (id) => this.isMember(id),
+      hasOthers: () => this.#hasOthers(allocator.knowsOthers),
+    });
     this.#ownRecord = new OwnRecord({
       clock,
       log,
@@ -171,6 +186,7 @@ export class Membership {
       options,
       whereabouts: parts.whereabouts,
       free: () => this.#leasing.sayFree(),
+      documents: () => this.#inForce.say(),
       said: (record, isUrgent) => this.#said(record, isUrgent),
     });
     this.#copies = new Copies(clock);
@@ -196,6 +212,7 @@ export class Membership {
         epoch,
         isKnown: () => members.get(own) !== undefined,
         isDead: (id) => this.#liveness.isDead(id),
+        isAlone: () => this.#contact.isLost,
         sessions,
         changed: (id) => {
           this.#news.isElsewhere(id);
@@ -223,6 +240,7 @@ export class Membership {
       members,
       liveness: this.#liveness,
       paths: this.#paths,
+      contact: this.#contact,
     });
     this.#policies = new Policies(
       {
@@ -269,6 +287,7 @@ export class Membership {
     this.#leasing.stop();
     this.#fence.stop();
     this.#ownRecord.stop();
+    this.#inForce.stop();
     this.#gossip.stop();
     this.#policies.stop();
     this.#inquiries.stop();
@@ -373,6 +392,20 @@ export class Membership {
     this.#policies.apply(text, options, done);
   }
 
+  /**
+   * The policy that the dataplane has in force: nothing before it has one, null for none.
+   * @param isMisfit a newer one is held and does not fit here
+   */
+  enforces(policy: Seal | null | undefined, isMisfit: boolean): void {
+    const said = this.#policies.said(policy, isMisfit);
+    this.#inForce.set(said ? [said] : []);
+  }
+
+  /** The cluster documents that this node has in force. */
+  get documents(): readonly DocumentInForce[] {
+    return this.#inForce.documents;
+  }
+
   follow(onward: Onward): Promise<Followed> {
     return this.#inquiries.follow(onward);
   }
@@ -440,6 +473,7 @@ export class Membership {
   }
 
   closed(session: Session): void {
+    this.#contact.closed(session);
     this.#paths?.closed(session);
     this.#policies.closed(session);
     this.#inquiries.closed(session);
@@ -524,6 +558,13 @@ export class Membership {
   #nameOf(publicKey: string): string {
     const id = nodeId(publicKey);
     return this.nameOf(id) ?? id;
+  }
+
+  /** @param byDisk whether the disk knows of others, which counts until the first record comes in this run */
+  #hasOthers(byDisk: boolean): boolean {
+    const own = this.#parts.identity.id;
+    if (this.#members.size <= Number(this.isMember(own))) return byDisk;
+    return this.#view.members.size > Number(this.#view.members.has(own));
   }
 
   #othersAlive(): number {

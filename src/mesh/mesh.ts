@@ -22,7 +22,7 @@ import { Neighbourhood } from "./neighbourhood.js";
 import type { MeshOptions, MeshParts } from "./options.js";
 import type { ClusterPolicy } from "./policies.js";
 import { RENEW_EVERY } from "./record.js";
-import type { PolicyText } from "./sealed-policy.js";
+import type { PolicyText, Seal } from "./sealed-policy.js";
 import type { Session } from "./session.js";
 import { hostPort } from "./transport.js";
 
@@ -130,6 +130,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       leases: this.#inside?.leases ?? [],
       network: this.#inside?.cluster.genesis.network.map(({ prefix }) => prefix) ?? [],
       ...(expires !== undefined && { expires }),
+      documents: this.#inside?.documents ?? [],
     };
   }
 
@@ -165,6 +166,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
         else resolve(result);
       });
     });
+  }
+
+  /** As `Membership.enforces`: called after each change of the tables, it costs nothing without news. */
+  enforces(policy: Seal | null | undefined, { isMisfit = false } = {}): void {
+    this.#inside?.enforces(policy, isMisfit);
   }
 
   /** Asks the nodes on the way of a packet what becomes of it there. It takes `ANSWER_WITHIN` at most. */

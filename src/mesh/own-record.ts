@@ -7,6 +7,7 @@ import { MAX_TAKEN, markOf } from "../lease/grant.js";
 import type { Clock } from "./clock.js";
 import type { Disk } from "./disk.js";
 import { type Identity, macOf } from "./identity.js";
+import type { DocumentInForce } from "./in-force.js";
 import type { Log } from "./log.js";
 import type { Members } from "./members.js";
 import type { MeshOptions, Whereabouts } from "./options.js";
@@ -33,6 +34,8 @@ export interface OwnRecordParts {
   whereabouts(): Whereabouts;
   /** The free space, in the words of a record; nothing when there is none to give. */
   free(): (number | null)[] | undefined;
+  /** The cluster documents in force, in the words of a record; nothing when none is known. */
+  documents(): DocumentInForce[] | undefined;
   /** It is to be sent out. `isUrgent`: somebody waits for it. */
   said(record: NodeRecord, isUrgent: boolean): void;
 }
@@ -143,10 +146,11 @@ export class OwnRecord {
   }
 
   #content(withdrawn: boolean): Said {
-    const { clock, identity, epoch, disk, options, whereabouts, free } = this.#parts;
+    const { clock, identity, epoch, disk, options, whereabouts, free, documents } = this.#parts;
     const { name, vni, mac = macOf(identity.id) } = options;
     const { mesh, vtep } = whereabouts();
     const space = free();
+    const inForce = documents();
     const { void: gone, taken: byOperators } = disk.cluster;
     // What others gave back by themselves is named as far as there is room.
     const taken = [...new Set([...gone.slice(-MAX_TAKEN), ...byOperators])].slice(-MAX_TAKEN);
@@ -162,6 +166,7 @@ export class OwnRecord {
       withdrawn,
       ...(space && !withdrawn && { free: space }),
       ...(taken.length > 0 && { taken: taken.map(markOf) }),
+      ...(inForce && !withdrawn && { documents: inForce }),
     };
   }
 }

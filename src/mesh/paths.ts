@@ -52,6 +52,8 @@ export interface PathsParts {
   /** Whether others may know this node: it has said who it is. */
   readonly isKnown: () => boolean;
   readonly isDead: (id: string) => boolean;
+  /** Whether this node has no mesh session with any member. */
+  readonly isAlone: () => boolean;
   readonly sessions: () => Session[];
   /** Packets for a member go another way now, or come another one. */
   readonly changed: (id: string) => void;
@@ -67,6 +69,10 @@ export interface Course {
   readonly mac: string;
   readonly path: "direct" | `via ${string}`;
   readonly answering: Answering;
+  /** When it last answered a probe; nothing if it never did. By `clock.elapsed`. */
+  readonly answeredAt?: number;
+  /** Since when it says that it has no mesh session with any member. By `clock.elapsed`. */
+  readonly aloneSince?: number;
   readonly rttMs?: number;
   readonly loss?: number;
   /** Endpoints that its packets come from. */
@@ -195,6 +201,8 @@ export class Paths {
       mac: (carrier || reach).record.mac,
       path: carrier ? `via ${carrier.name}` : "direct",
       answering: reach.answering(this.#now),
+      ...(reach.answeredAt !== undefined && { answeredAt: reach.answeredAt }),
+      ...(reach.aloneSince !== undefined && { aloneSince: reach.aloneSince }),
       ...(used?.rttMs !== undefined && { rttMs: Math.round(used.rttMs * 10) / 10 }),
       ...(used && { loss: Math.round(used.loss * 1000) / 1000 }),
       senders: reach.senders.endpoints,
@@ -382,6 +390,7 @@ export class Paths {
       kind: way.course.kind === "via" ? "relayed" : "direct",
       carried: 0,
       size: size === undefined ? probeBytes(relays.length) : size + ENCAP_BYTES,
+      isAlone: this.#parts.isAlone(),
       count: this.#count,
       nonce: newNonce(),
       origin: this.#run,
@@ -417,6 +426,7 @@ export class Paths {
     if (from !== to || ++sent.replies > MAX_REPLIES) return;
     if (!isGenuine(this.#parts.cluster, reach.record.owner, probe)) return;
     this.#awaited.delete(probe.nonce);
+    reach.saidAlone(probe.isAlone, now);
     if (size !== undefined) {
       if (way === reach.used && way.course === course) this.#mtus.answered(reach.id, size);
       return;
@@ -442,6 +452,7 @@ export class Paths {
   #accepted(probe: Probe, origin: Reach, from: string): void {
     this.#heard(origin);
     origin.heardAt = this.#now;
+    origin.saidAlone(probe.isAlone, this.#now);
     if (probe.carried === 0) this.#cameStraight(origin, from);
     else this.#proved(origin, origin.senders.carried(from, this.#now));
     const isProved = origin.senders.has(from);
@@ -483,8 +494,9 @@ export class Paths {
   }
 
   #reply(probe: Probe, to: string): void {
-    const { datapath, identity, cluster } = this.#parts;
-    datapath.send(to, encodeProbe(replyTo(probe, identity, cluster)));
+    const { datapath, identity, cluster, isAlone } = this.#parts;
+    const reply = replyTo(probe, identity, cluster, { isAlone: isAlone() });
+    datapath.send(to, encodeProbe(reply));
   }
 
   /**

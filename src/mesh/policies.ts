@@ -11,6 +11,7 @@ import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
 import { type Clock, every, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
+import { type DocumentInForce, hashOf } from "./in-force.js";
 import type { Log } from "./log.js";
 import type { MessageOf } from "./message.js";
 import { NoPolicy } from "./no-policy.js";
@@ -163,6 +164,30 @@ export class Policies {
     if (this.#isLost) return LOST;
     const [awaited] = this.#awaited.values();
     return awaited ? textLacks(awaited) : UNKNOWN;
+  }
+
+  /**
+   * This node's part in the record.
+   * @param inForce the policy that the dataplane has; null for none, nothing before that is known
+   * @param isMisfit what is held is newer and does not fit the dataplane
+   */
+  said(inForce: Seal | null | undefined, isMisfit: boolean): DocumentInForce | undefined {
+    const held = this.#heldBack(isMisfit);
+    if (inForce === undefined && !held) return undefined;
+    return {
+      kind: "policy",
+      version: inForce?.version ?? 0,
+      ...(inForce && { hash: hashOf(inForce.digest) }),
+      ...(held && { held }),
+    };
+  }
+
+  #heldBack(isMisfit: boolean): DocumentInForce["held"] {
+    const [refusal, held] = [this.#refusal, this.#held?.seal];
+    if (refusal && isNewer(refusal.seal, held)) {
+      return { version: refusal.seal.version, why: "refused" };
+    }
+    return isMisfit && held ? { version: held.version, why: "too-large" } : undefined;
   }
 
   /** Whether this node knows the cluster's policy, or that there is none. */
@@ -331,6 +356,7 @@ export class Policies {
     const sentence = `refused policy ${seal.version} of ${nodeId(seal.author)}: ${message}`;
     this.#refusal = { seal, sentence };
     this.#parts.log.warn(sentence, { remedy });
+    this.#parts.changed();
   }
 
   /** Takes the policy from disk. If it can no longer be read, nothing passes until there is another one. */

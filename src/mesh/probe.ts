@@ -1,17 +1,17 @@
 /**
  * A probe, a small signed datagram that tests a path for packets, and its reply.
  *
- *    0      4         5      6         7        8      10  12      16      24       44       64
- *   +------+---------+------+---------+--------+------+---+-------+-------+--------+--------+
- *   | weft | version | kind | carried | relays | size | 0 | count | nonce | origin | target |
- *   +------+---------+------+---------+--------+------+---+-------+-------+--------+--------+
- *   | path: one entry for each relay, in turn ...   | signature, 64 bytes | zeros, to `size` |
- *   +-----------------------------------------------+---------------------+------------------+
+ *    0      4         5      6         7        8      10      11  12      16      24       44       64
+ *   +------+---------+------+---------+--------+------+-------+---+-------+-------+--------+--------+
+ *   | weft | version | kind | carried | relays | size | alone | 0 | count | nonce | origin | target |
+ *   +------+---------+------+---------+--------+------+-------+---+-------+-------+--------+--------+
+ *   | path: one entry for each relay, in turn ...    | signature, 64 bytes    | zeros, to `size`    |
+ *   +------------------------------------------------+------------------------+---------------------+
  *
  * Origin, target and relays are named by node id (16 bytes) and epoch (4 bytes).
  * Numbers are big-endian. A reply is a probe sent back: origin and target have
  * changed places, it names no relays and has no padding, and size, count and
- * nonce are those of the probe. So no reply is longer than what it answers.
+ * nonce are those of the probe; `alone` is of who replies. So no reply is longer than what it answers.
  */
 import { randomBytes } from "node:crypto";
 import type { Cluster } from "../lease/genesis.js";
@@ -29,7 +29,8 @@ const KIND = 5;
 const CARRIED = 6;
 const RELAYS = 7;
 const SIZE = 8;
-const ZERO = 10;
+const ALONE = 10;
+const ZERO = 11;
 const COUNT = 12;
 const NONCE = 16;
 const ORIGIN = 24;
@@ -57,6 +58,8 @@ export interface Probe {
   readonly carried: number;
   /** Bytes of the whole datagram, padding included; in a reply, of the probe that it answers. */
   readonly size: number;
+  /** The origin has no mesh session with any member. */
+  readonly isAlone: boolean;
   /** Number of the origin's probe in this run, modulo 2^32. */
   readonly count: number;
   /** 8 bytes in hex, which nobody can guess. */
@@ -98,9 +101,15 @@ export const signProbe = (origin: Identity, cluster: Cluster, probe: Unsigned): 
 });
 
 /** What the target says to the probe's origin. */
-export const replyTo = (probe: Probe, target: Identity, cluster: Cluster): Probe =>
+export const replyTo = (
+  probe: Probe,
+  target: Identity,
+  cluster: Cluster,
+  { isAlone }: Pick<Probe, "isAlone">,
+): Probe =>
   signProbe(target, cluster, {
     ...probe,
+    isAlone,
     kind: "reply",
     carried: 0,
     origin: probe.target,
@@ -113,7 +122,7 @@ export const isGenuine = (cluster: Cluster, publicKey: string, probe: Probe): bo
   verified(publicKey, signedText(cluster, probe), probe.signature);
 
 export function encodeProbe(probe: Probe): Uint8Array {
-  const { kind, carried, size, count, nonce, origin, target, relays, signature } = probe;
+  const { kind, carried, size, isAlone, count, nonce, origin, target, relays, signature } = probe;
   const used = probeBytes(relays.length);
   const bytes = Buffer.alloc(kind === "reply" ? used : size);
   bytes.write(MAGIC, "latin1");
@@ -122,6 +131,7 @@ export function encodeProbe(probe: Probe): Uint8Array {
   bytes[CARRIED] = carried;
   bytes[RELAYS] = relays.length;
   bytes.writeUInt16BE(size, SIZE);
+  bytes[ALONE] = Number(isAlone);
   bytes.writeUInt32BE(count, COUNT);
   bytes.write(nonce, NONCE, "hex");
   for (const [i, { id, epoch }] of [origin, target, ...relays].entries()) {
@@ -143,7 +153,8 @@ export function decodeProbe(bytes: Uint8Array, length = bytes.length): Probe | u
   const [carried, relays, size] = [view[CARRIED]!, view[RELAYS]!, view.readUInt16BE(SIZE)];
   const used = probeBytes(relays);
   if (!kind || carried > relays || relays > (kind === "relayed" ? MAX_RELAYS : 0)) return;
-  if (view.readUInt16BE(ZERO) !== 0 || used > Math.min(size, bytes.length)) return undefined;
+  if (view[ALONE]! > 1 || view[ZERO] !== 0) return undefined;
+  if (used > Math.min(size, bytes.length)) return undefined;
   if (length !== (kind === "reply" ? used : size)) return undefined;
   if (view.subarray(used).some((byte) => byte !== 0)) return undefined;
   const hex = (from: number, to: number) => view.toString("hex", from, to);
@@ -155,6 +166,7 @@ export function decodeProbe(bytes: Uint8Array, length = bytes.length): Probe | u
     kind,
     carried,
     size,
+    isAlone: view[ALONE] === 1,
     count: view.readUInt32BE(COUNT),
     nonce: hex(NONCE, ORIGIN),
     origin: run(ORIGIN),
@@ -165,9 +177,8 @@ export function decodeProbe(bytes: Uint8Array, length = bytes.length): Probe | u
 }
 
 function signedText({ id }: Cluster, probe: Unsigned): string {
-  const { kind, size, count, nonce, origin, target, relays } = probe;
+  const { kind, size, isAlone, count, nonce, origin, target, relays } = probe;
   const runs = [origin, target, ...relays].map((run) => `${run.id} ${run.epoch}`);
-  return [`weft probe ${PROBE_VERSION}`, id, `${kind} ${size} ${count} ${nonce}`, ...runs].join(
-    "\n",
-  );
+  const what = `${kind} ${size} ${Number(isAlone)} ${count} ${nonce}`;
+  return [`weft probe ${PROBE_VERSION}`, id, what, ...runs].join("\n");
 }

@@ -49,6 +49,8 @@ export class Reach {
   /** When it answered a probe last, and when it made itself heard last: that, or a probe of its own. */
   answeredAt: number | undefined;
   heardAt: number | undefined;
+  /** Since when it says in its probes and replies that it has no mesh session, by `clock.elapsed`. */
+  aloneSince: number | undefined;
   #own: Way;
   /** The way to the endpoint of its last direct probe, if that is not its own endpoint. */
   #elsewhere: Way | undefined;
@@ -125,6 +127,11 @@ export class Reach {
     if (known.hasFailed) this.#vias.set(neighbour, new Way(course, now));
     else known.lead(course);
     return true;
+  }
+
+  /** It has said in a probe or a reply whether it has a mesh session. */
+  saidAlone(isAlone: boolean, now: number): void {
+    this.aloneSince = isAlone ? (this.aloneSince ?? now) : undefined;
   }
 
   offers(neighbour: string): boolean {

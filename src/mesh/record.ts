@@ -9,6 +9,7 @@ import { type Cluster, MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_TAKEN, type Proof } from "../lease/grant.js";
 import * as field from "./fields.js";
 import { type Identity, verified } from "./identity.js";
+import { documentsSchema } from "./in-force.js";
 
 /** A version every second for 68 years. */
 export const MAX_VERSION = 2 ** 31 - 1;
@@ -50,6 +51,8 @@ export const bodySchema = z.strictObject({
   free: z.array(z.int().min(0).max(128).nullable()).max(MAX_NETWORKS).exactOptional(),
   /** Marks of the grants, the owner's or below one of its own, that it took back. Absent: none. */
   taken: z.array(field.mark).max(MAX_TAKEN).exactOptional(),
+  /** The cluster documents that the owner has in force. Absent: it does not know of any yet. */
+  documents: documentsSchema.exactOptional(),
 });
 
 export type Envelope = z.infer<typeof envelopeSchema>;
@@ -84,7 +87,10 @@ export function seal(owner: Identity, cluster: Cluster, version: number, said: S
 export const isSealed = (cluster: Cluster, envelope: Envelope): boolean =>
   verified(envelope.owner, signedText(cluster, envelope), envelope.signature);
 
-/** Whether nothing changed from one record of an owner to the next that anybody waits for. */
+/**
+ * Whether nothing changed from one record of an owner to the next that packets depend on. After a
+ * new policy all records change at once; pushed to all, they would be a storm.
+ */
 export const isRenewal = (old: NodeRecord, young: NodeRecord): boolean =>
   lasting(old) === lasting(young);
 
@@ -96,6 +102,7 @@ const lasting = ({
   bytes,
   renewed,
   free,
+  documents,
   ...rest
 }: NodeRecord): string => JSON.stringify(rest);
 

@@ -123,6 +123,11 @@ export class Session implements Queue {
     return this.isOpen && this.#quiet < MISSED_AFTER;
   }
 
+  /** When something was last heard from the other end, by `clock.elapsed`. */
+  get heardAt(): number {
+    return this.#heard;
+  }
+
   get #quiet(): number {
     return this.#parts.clock.elapsed() - this.#heard;
   }

@@ -215,6 +215,7 @@ export class SimNode {
     const differences = compiler.compare(own, book.change());
     compiler.accept(differences);
     book.shown();
+    mesh.enforces(mesh.knowsPolicy() ? (mesh.policy()?.seal ?? null) : undefined);
     for (const { prefix, peer } of differences.routes) {
       if (peer === NO_ROUTE) routes.delete(formatPrefix(prefix));
       else routes.set(formatPrefix(prefix), peer);

@@ -32,8 +32,9 @@ export class PathWorld {
   readonly nodes: Node[] = [];
   /** Of datagrams. */
   loss = 0;
-  /** Which host can reach which; and, where that is less, by UDP; and by whom a session can be opened. */
+  /** Which host can reach which; and, where that is less, by TCP or UDP; and by whom a session can be opened. */
   reaches: Rule = () => true;
+  reachesByTcp: Rule = () => true;
   reachesByUdp: Rule = () => true;
   mayDial: Rule = () => true;
   /** Bytes of the longest UDP payload that gets from one to another. */
@@ -42,7 +43,10 @@ export class PathWorld {
   constructor(seed: number) {
     this.random = new Random(seed);
     this.network = new MemoryNetwork(this.#process());
-    this.network.carries = (from, to) => this.reaches(host(from), host(to));
+    this.network.carries = (from, to) => {
+      const [a, b] = [host(from), host(to)];
+      return this.reaches(a, b) && this.reachesByTcp(a, b);
+    };
     this.network.mayDial = (from, to) => this.mayDial(host(from), host(to));
     this.datagrams = new Datagrams({
       now: () => this.schedule.now,
@@ -114,7 +118,8 @@ export class PathWorld {
     await this.network.listeners.get(`192.0.2.${node.n}:6783`)?.close();
     this.datagrams.close(node.datapath);
     this.nodes.splice(this.nodes.indexOf(node), 1);
-    return this.node(node.n, [node.n - 1], { store: node.store });
+    const joins = node.n > 1 ? [node.n - 1] : [];
+    return this.node(node.n, joins, { store: node.store });
   }
 
   /** Nodes 1 to `count`, each joining through the one before. */

@@ -124,7 +124,7 @@ class Liar {
     const answers = world.datagrams.open(datapath.endpoint, (fn) => fn());
     answers.receive((from, bytes) => {
       const probe = decodeProbe(bytes)!;
-      const reply = () => encodeProbe(replyTo(probe, identity, cluster));
+      const reply = () => encodeProbe(replyTo(probe, identity, cluster, { isAlone: false }));
       if (probe.kind === "direct") answers.send(from, reply());
       else swallowed.count++;
     });

@@ -32,6 +32,7 @@ function probe({ relays = path(2), ...change }: Partial<Probe> = {}): Probe {
     kind: "relayed",
     carried: 1,
     size: probeBytes(relays.length),
+    isAlone: false,
     count: 2 ** 32 - 1,
     nonce: newNonce(),
     origin: run(1),
@@ -51,7 +52,7 @@ const arrived = (bytes: Uint8Array) =>
 describe("a probe", () => {
   it("comes out as it went in, and is genuine", () => {
     const all = [direct(), probe({ carried: 2 }), probe({ carried: 0, relays: path(MAX_RELAYS) })];
-    for (const sent of [...all, replyTo(direct(), b, cluster)]) {
+    for (const sent of [...all, replyTo(direct(), b, cluster, { isAlone: true })]) {
       const bytes = encodeProbe(sent);
       const came = decodeProbe(bytes)!;
       expect(came).toEqual(sent);
@@ -63,9 +64,10 @@ describe("a probe", () => {
 
   it("lies in its bytes where the drawing says", () => {
     const relays = path(2);
-    const sent = probe({ count: 0x05060708, nonce: "1122334455667788", relays, size: 170 });
+    const known = { count: 0x05060708, nonce: "1122334455667788", relays, size: 170 };
+    const sent = probe({ ...known, isAlone: true });
     const hex = Buffer.from(encodeProbe(sent)).toString("hex");
-    const words = ["77656674", "02", "02", "01", "02", "00aa", "0000", "05060708", sent.nonce];
+    const words = ["77656674", "02", "02", "01", "02", "00aa", "0100", "05060708", sent.nonce];
     const runs = [run(1), run(2), ...relays].flatMap(({ id, epoch }) => [id, epoch]);
     expect(hex).toBe([...words, ...runs, sent.signature, "0000"].join(""));
   });
@@ -107,7 +109,7 @@ describe("a probe", () => {
 
   it("is answered by its target in no more bytes, with its size", () => {
     for (const sent of [direct(), direct({ size: 1450 }), probe({ relays: path(MAX_RELAYS) })]) {
-      const reply = replyTo(sent, b, cluster);
+      const reply = replyTo(sent, b, cluster, { isAlone: true });
       const { nonce, size } = sent;
       expect(reply).toMatchObject({ kind: "reply", target: run(1), origin: run(2), nonce, size });
       expect(isGenuine(cluster, b.publicKey, reply)).toBe(true);
@@ -166,5 +168,10 @@ describe("a probe", () => {
     expect(change(7, MAX_RELAYS + 1, far)).toBeUndefined();
     expect(change(7, 1, direct({ size: 300 }))).toBeUndefined();
     expect(change(299, 1)).toBeUndefined();
+    expect([change(10, 1), change(10, 2), change(11, 1)].map((it) => it !== undefined)).toEqual([
+      true,
+      false,
+      false,
+    ]);
   });
 });

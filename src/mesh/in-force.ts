@@ -1,0 +1,103 @@
+/**
+ * Which version of each cluster document a node has in force, as its record says it. What counts is
+ * the dataplane: a document that is held and not compiled yet is not in force.
+ */
+import { z } from "zod";
+import { Budget } from "./budget.js";
+import type { Clock } from "./clock.js";
+import * as field from "./fields.js";
+
+/** Kinds of documents that one record has room for. */
+export const MAX_DOCUMENTS = 8;
+const MAX_DOCUMENT_VERSION = 2 ** 31 - 1;
+/** A change waits for others this long, in milliseconds. */
+export const CHANGE_GATHER = 100;
+/**
+ * A new document comes into force on all nodes at once, and each record then travels to all: they
+ * are spread over so many milliseconds for each member, and this many at most.
+ */
+export const SPREAD = { each: 5, most: 5_000 };
+/** Records published for changes of what is in force: at once, and per second after that. */
+export const PUBLISHED = { burst: 8, rate: 1 / 10 };
+
+const version = z.int().min(0).max(MAX_DOCUMENT_VERSION);
+
+export const documentSchema = z.strictObject({
+  /** `policy`. A node keeps kinds that it does not know, and does not read them. */
+  kind: z.string().regex(/^[a-z]{1,16}$/),
+  /** 0: the cluster has no such document, as far as the node knows, or none fits there. */
+  version,
+  /** The first 8 bytes of the SHA-256 of its text. Absent with version 0. */
+  hash: field.mark.exactOptional(),
+  /** The newest version that the node knows, and why that is not in force. Absent: nothing keeps it. */
+  held: z
+    .strictObject({ version, why: z.string().regex(/^[a-z]([a-z-]{0,30}[a-z])?$/) })
+    .exactOptional(),
+});
+
+export const documentsSchema = z.array(documentSchema).max(MAX_DOCUMENTS);
+
+export type DocumentInForce = z.infer<typeof documentSchema>;
+
+/** Digits of a digest that a record carries. */
+export const hashOf = (digest: string): string => digest.slice(0, 16);
+
+export interface InForceParts {
+  readonly clock: Clock;
+  /** Number of members. */
+  members(): number;
+  /** Publishes the record of this node. */
+  publish(): void;
+}
+
+/** What this node says of itself, and when it says it again. */
+export class InForce {
+  readonly #parts: InForceParts;
+  readonly #published: Budget;
+  #documents: readonly DocumentInForce[] = [];
+  /** As it was said last. */
+  #said = "[]";
+  #cancel: (() => void) | undefined;
+
+  constructor(parts: InForceParts) {
+    this.#parts = parts;
+    this.#published = new Budget(parts.clock, PUBLISHED.burst, PUBLISHED.rate);
+  }
+
+  stop(): void {
+    this.#cancel?.();
+  }
+
+  get documents(): readonly DocumentInForce[] {
+    return this.#documents;
+  }
+
+  /** These are in force from now on. The others hear of it in a moment. */
+  set(documents: readonly DocumentInForce[]): void {
+    this.#documents = documents;
+    if (this.#isSaid) return;
+    const { each, most } = SPREAD;
+    const { clock, members } = this.#parts;
+    this.#later(CHANGE_GATHER + clock.random() * Math.min(most, each * members()));
+  }
+
+  /** For the record that is published now; nothing where there is nothing to say. */
+  say(): DocumentInForce[] | undefined {
+    this.#said = JSON.stringify(this.#documents);
+    return this.#documents.length > 0 ? [...this.#documents] : undefined;
+  }
+
+  get #isSaid(): boolean {
+    return JSON.stringify(this.#documents) === this.#said;
+  }
+
+  #later(ms: number): void {
+    const { clock, publish } = this.#parts;
+    this.#cancel ??= clock.after(ms, () => {
+      this.#cancel = undefined;
+      if (this.#isSaid) return;
+      if (this.#published.spend(1)) publish();
+      else this.#later(1_000 / PUBLISHED.rate);
+    });
+  }
+}
