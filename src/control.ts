@@ -17,16 +17,19 @@ import type {
   LeaseRow,
   PeerRow,
   PolicyReport,
+  PolicyStatus,
   PolicyView,
   RouteRow,
   Status,
 } from "./http/view.js";
 import { nodeId } from "./mesh/identity.js";
+import { hashOf } from "./mesh/in-force.js";
 import type { Member } from "./mesh/member.js";
 import type { NodeTold } from "./mesh/message.js";
 import { pathMtuNote } from "./mesh/path-mtu-note.js";
 import { type Counts, type PolicyFacts, promised } from "./policy/engine.js";
 import { nameOf } from "./policy/place.js";
+import { type Progress, progressOf } from "./policy/progress.js";
 import { absentNodes, heldByNamed } from "./policy/resolver.js";
 import type { Running } from "./running.js";
 
@@ -67,9 +70,16 @@ export class AgentControl implements Control {
       mtu,
       underlay: formatAddress(watch.underlay.address),
       peers: this.#follower.book.size,
+      policy: this.#policyStatus(),
       offloads: io.offloads(),
       log: logState(),
     };
+  }
+
+  #policyStatus(): PolicyStatus {
+    const { version: newest, inForce, known, nodes } = this.policyProgress();
+    const { version = null, hash = null } = nodes.at(-1) ?? {};
+    return { version, hash, newest, inForce, known };
   }
 
   peers(): PeerRow[] {
@@ -172,6 +182,15 @@ export class AgentControl implements Control {
     return { version, digest, author: { id, name }, text: policy.text };
   }
 
+  /** The others, then this node. */
+  policyProgress(): Progress {
+    const { mesh } = this.#running;
+    const seal = mesh.policy()?.seal;
+    const { name, id, documents } = mesh.self();
+    const newest = seal && { version: seal.version, hash: hashOf(seal.digest) };
+    return progressOf(newest, [...mesh.members(), { name, id, state: "self", documents }]);
+  }
+
   async applyPolicy(text: string, { dryRun, anew }: ApplyOptions): Promise<PolicyReport> {
     const { mesh, policies } = this.#running;
     const { leases: own } = this.#follower.own();
@@ -179,9 +198,11 @@ export class AgentControl implements Control {
     const facts = await promised<PolicyFacts>((done) => policies.read(text, done));
     const job = { text, members: heldByNamed(facts.nodes, members), own };
     const [egress, ingress] = await promised<Counts>((done) => policies.tryOut(job, done));
-    const version = dryRun ? null : (await mesh.applyPolicy(text, { anew })).seal.version;
+    const seal = dryRun ? undefined : (await mesh.applyPolicy(text, { anew })).seal;
+    const { version = null, digest } = seal ?? {};
+    const hash = digest === undefined ? null : hashOf(digest);
     const absent = absentNodes(facts.nodes, members);
-    return { version, rules: { egress, ingress }, absent };
+    return { version, hash, rules: { egress, ingress }, absent };
   }
 }
 
@@ -195,8 +216,9 @@ const withSentence = (told: NodeTold): ExplainedThere => ({
 /** A static peer says nothing about itself, so nothing is known but that it is there. */
 const pathOf = (
   member: Member | undefined,
-): Pick<PeerRow, "state" | "path" | "rttMs" | "loss"> => ({
+): Pick<PeerRow, "state" | "documents" | "path" | "rttMs" | "loss"> => ({
   state: member?.state ?? "static",
+  ...(member && { documents: member.documents }),
   path: member?.path ?? "direct",
   rttMs: rounded(member?.rttMs),
   loss: rounded(member?.loss),

@@ -21,6 +21,7 @@ import { setProfile } from "./core/flows.js";
 import { ownMistake, WeftError } from "./error.js";
 import { Link } from "./host/link.js";
 import { UnreachableRoutes } from "./host/unreachable.js";
+import type { Seal } from "./mesh/sealed-policy.js";
 import { Enforcer } from "./policy/enforcer.js";
 import type { Members } from "./policy/resolver.js";
 import type { Running } from "./running.js";
@@ -162,7 +163,17 @@ export class Follower {
     this.#isPolicyKnown ||= isSettled && mesh.knowsPolicy();
     publisher.setPolicyKnown(this.#isPolicyKnown);
     const { misfit } = this.enforcer;
+    mesh.enforces(this.#isPolicyKnown ? this.#inForce : undefined, {
+      isMisfit: misfit !== undefined,
+    });
     return misfit ? [`the policy is not in force: ${misfit.message}`] : [];
+  }
+
+  /** The cluster's policy that the core has; null for none. The same text applied again needs no compilation. */
+  get #inForce(): Seal | null {
+    const [held, { inForce }] = [this.#running.mesh.policy(), this.enforcer];
+    const policy = held && held.text === inForce?.text ? held : inForce;
+    return policy?.seal ?? null;
   }
 
   /** Takes addresses that are no longer this node's off the device. */

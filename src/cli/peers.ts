@@ -1,3 +1,4 @@
+import type { PeerRow } from "../http/view.js";
 import { readingVerb } from "./reading.js";
 import { table } from "./table.js";
 
@@ -11,8 +12,8 @@ export const peers = () =>
 `,
     print: (rows) =>
       table(
-        ["NAME", "ENDPOINT", "LEASES", "STATE", "PATH", "RTT ms", "LOSS %", "MTU", "MAC"],
-        rows.map(({ name, endpoint, leases, state, path, rttMs, loss, mtu, mac }) => [
+        ["NAME", "ENDPOINT", "LEASES", "STATE", "PATH", "RTT ms", "LOSS %", "MTU", "POLICY", "MAC"],
+        rows.map(({ name, endpoint, leases, state, path, rttMs, loss, mtu, documents, mac }) => [
           name,
           endpoint,
           leases,
@@ -21,7 +22,16 @@ export const peers = () =>
           rttMs,
           loss === null ? null : Math.round(loss * 100),
           mtu,
+          policyOf(documents),
           mac,
         ]),
       ),
   });
+
+/** Version in force, and one that the node knows and does not enforce. */
+function policyOf(documents: PeerRow["documents"] = []): string | null {
+  const said = documents.find(({ kind }) => kind === "policy");
+  if (!said) return null;
+  const { version, held } = said;
+  return `${version || "none"}${held ? ` (${held.version}: ${held.why})` : ""}`;
+}

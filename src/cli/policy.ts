@@ -4,19 +4,23 @@ import { stringify } from "yaml";
 import { type Prefix, parsePrefix, printable } from "../address.js";
 import { whyUnreadable } from "../config/regular-file.js";
 import { WeftError } from "../error.js";
-import { applyPolicy, ask, getPolicy } from "../http/client.js";
+import { applyPolicy, ask, getPolicy, policyProgress } from "../http/client.js";
+import type { PolicyView } from "../http/view.js";
 import { MAX_DOCUMENT, policyAsJson, readPolicy, readSealed } from "../policy/document.js";
 import { type Outcome, readExpectations, tryExpectations } from "../policy/expectations.js";
+import type { Progress } from "../policy/progress.js";
 import type { Members } from "../policy/resolver.js";
 import { exit } from "./exit.js";
 import { inputName, readInput, STDIN } from "./input.js";
+import { DEFAULT_WAIT, follow, summary, waitSeconds } from "./policy-wait.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
 import { table } from "./table.js";
 
 const HELP = `
 A policy says who may talk to whom. The cluster has one: what is applied on any node
-that has a lease is in force on all, and stays so over a restart. A file with a
-mistake is refused whole, with its line, and what is in force stays in force.
+that has a lease comes to all through the mesh, and stays in force over a restart. A
+file with a mistake is refused whole, with its line, and what is in force stays so.
+Each node says itself which version it has in force: the counts are what is known here.
 
 policy.yaml, which opens one port of a web server and closes the rest:
   policies:
@@ -35,6 +39,7 @@ Examples:
   weft policy apply policy.yaml --dry-run                  would it be taken?
   weft policy apply policy.yaml
   generate | weft policy apply -                           from stdin
+  weft policy apply policy.yaml --wait 120                 until all living nodes have it in force
   weft policy get
   weft policy test expected.yaml                           does what is in force do it?
 `;
@@ -53,7 +58,7 @@ export function policy(): Command {
 const apply = (): Command =>
   new Command("apply")
     .argument("<FILE>", "the policy, YAML or JSON; -: from stdin")
-    .description("put a policy in force on all nodes")
+    .description("make a policy the cluster's, and say which nodes have it in force")
     .addOption(new Option("--dry-run", "check it only: nothing changes"))
     .addOption(
       new Option(
@@ -61,37 +66,59 @@ const apply = (): Command =>
         "where no version is left: refuse the last one, begin again at the first",
       ),
     )
+    .addOption(
+      new Option(
+        "--wait [SECONDS]",
+        `wait until all living nodes have it in force; exit 1 if not within ${DEFAULT_WAIT}, or SECONDS`,
+      ),
+    )
     .addOption(socketOption())
-    .action(async (file: string, { dryRun = false, anew = false, socket }: Applied) => {
+    .action(async (file: string, { dryRun = false, anew = false, wait, socket }: Applied) => {
+      const seconds = waitSeconds(wait);
       const json = policyAsJson(await load(file), inputName(file));
       readSealed(json, inputName(file));
-      const { version, rules, absent } = await applyPolicy(socket, json, { dryRun, anew });
+      const { version, hash, rules, absent } = await applyPolicy(socket, json, { dryRun, anew });
       const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
       process.stdout.write(
         version === null
           ? `it would be taken: ${here}; nothing has changed\n`
-          : `version ${version} is the cluster's policy from now on: ${here}\n`,
+          : `version ${version} (${hash}) is the newest policy: ${here}\n`,
       );
       if (absent.length > 0) {
-        process.stderr.write(`nobody has seen these nodes yet: ${absent.join(", ")}\n`);
+        process.stderr.write(`no node has seen these nodes yet: ${absent.join(", ")}\n`);
       }
+      if (version === null || hash === null) return;
+      const isEverywhere = await follow(socket, { version, hash }, seconds);
+      if (seconds !== undefined && !isEverywhere) process.exitCode = exit.failed;
     });
 
 const get = (): Command =>
   new Command("get")
-    .description("print the policy that is in force, ready to be applied again")
+    .description(
+      "print the newest policy, ready to be applied again, and which nodes have it in force",
+    )
     .addOption(outputOption())
     .addOption(socketOption())
     .action(async ({ output, socket }: { output: string } & Socket) => {
       const held = await getPolicy(socket);
       if (output === "json") return void process.stdout.write(asJson(held));
       if (!held) throw noPolicy();
-      const { version, author, text } = held;
-      const from = author.name ?? author.id;
       process.stdout.write(
-        `# version ${version}, applied on ${from}\n${stringify(JSON.parse(text))}`,
+        `${heading(held, await policyProgress(socket))}${stringify(JSON.parse(held.text))}`,
       );
     });
+
+/** As comments: which version it is, and which nodes have it. */
+function heading({ version, author }: PolicyView, progress: Progress): string {
+  const missing = progress.nodes.filter(({ isInForce }) => !isInForce);
+  return [
+    `version ${version}, applied on ${author.name ?? author.id}`,
+    summary(progress),
+    ...missing.map(({ name, why }) => `not on ${name}: ${why}`),
+  ]
+    .map((line) => `# ${line}\n`)
+    .join("");
+}
 
 const test = (): Command =>
   new Command("test")
@@ -126,6 +153,7 @@ interface Socket {
 interface Applied extends Socket {
   readonly dryRun?: boolean;
   readonly anew?: boolean;
+  readonly wait?: string | boolean;
 }
 
 interface Both extends Socket {

@@ -1,4 +1,5 @@
 import type { Offloads } from "../config.js";
+import type { PolicyStatus } from "../http/view.js";
 import { exit } from "./exit.js";
 import type { LogState } from "./log.js";
 import { readingVerb } from "./reading.js";
@@ -18,6 +19,14 @@ function logRow({ lost, waiting, since, why }: LogState): [string, string][] {
     return [["log", `cannot be written since ${since} (${why}): ${rest}`]];
   }
   return lost > 0 ? [["log", `${lost} lines were lost while it could not be written`]] : [];
+}
+
+/** `version 7 here; version 8 on 3 of 4 known nodes`. */
+function policyIn({ version, newest, inForce, known }: PolicyStatus): string {
+  const here = version === null ? "none is in force yet" : version || "none";
+  if (version === 0 && newest === 0 && inForce === known) return "none";
+  const named = newest === 0 ? "no policy" : `version ${newest}`;
+  return `${typeof here === "number" ? `version ${here}` : here} here; ${named} on ${inForce} of ${known} known nodes`;
 }
 
 export const status = () =>
@@ -45,6 +54,7 @@ Examples:
         ["mac", node.mac],
         ["offloads", inUse(node.offloads)],
         ["peers", node.peers],
+        ["policy", policyIn(node.policy)],
         ...logRow(node.log),
       ]),
     exitCode: ({ healthy }) => (healthy ? exit.ok : exit.failed),

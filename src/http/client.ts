@@ -1,6 +1,7 @@
 /** Asks the agent on this host, through its control socket. */
 import { request } from "node:http";
 import { WeftError } from "../error.js";
+import type { Progress } from "../policy/progress.js";
 import type { Reading } from "./api.js";
 import type { ApplyOptions, Explained, FlowRow, PolicyReport, PolicyView, View } from "./view.js";
 
@@ -48,6 +49,10 @@ export async function applyPolicy(
 
 export const getPolicy = (socketPath: string): Promise<PolicyView | null> =>
   control(socketPath, "GET", "/v1/policy");
+
+/** Which of the known nodes have the newest policy in force. */
+export const policyProgress = (socketPath: string): Promise<Progress> =>
+  control(socketPath, "GET", "/v1/policy/nodes");
 
 /** @throws WeftError when the agent cannot make such a packet */
 export const explain = (

@@ -35,6 +35,7 @@ export const CONTROLS: Readonly<
         anew: query.get("anew") === "true",
       }),
   },
+  "/v1/policy/nodes": { GET: (control) => control.policyProgress() },
   "/v1/flows": {
     GET: (control, query) => {
       const isAsked = (["src", "dst"] as const).map((end) => within(end, query.get(end)));

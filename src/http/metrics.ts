@@ -9,7 +9,7 @@ export const MAX_RULE_SAMPLES = 4_096;
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 export function metrics(view: View): string {
-  const { healthy, peers, log } = view.status();
+  const { healthy, peers, policy, log } = view.status();
   const counters = view.counters();
   const directions = (["out", "in"] as const).map(
     (direction) => [direction, counters[direction]] as const,
@@ -33,6 +33,16 @@ export function metrics(view: View): string {
   return [
     family("weft_healthy", "gauge", "1 when healthy, 0 when degraded.", [["", Number(healthy)]]),
     family("weft_peers", "gauge", "Peers that this node knows.", [["", peers]]),
+    family(
+      "weft_policy_version",
+      "gauge",
+      "Version of the policy in force here, 0 for none.",
+      policy.version === null ? [] : [["", policy.version]],
+    ),
+    family("weft_policy_nodes", "gauge", "Known nodes, by whether the newest policy is in force.", [
+      ['{in_force="true"}', policy.inForce],
+      ['{in_force="false"}', policy.known - policy.inForce],
+    ]),
     family("weft_log_lines_lost_total", "counter", "Log lines that could not be written.", [
       ["", log.lost],
     ]),

@@ -7,8 +7,10 @@ import type { FlowView } from "../core/flows.js";
 import type { Explanation } from "../explain/explain.js";
 import type { Question } from "../explain/question.js";
 import type { Refusals } from "../mesh/door.js";
+import type { DocumentInForce } from "../mesh/in-force.js";
 import type { Unasked } from "../mesh/message.js";
 import type { Place } from "../policy/place.js";
+import type { Progress } from "../policy/progress.js";
 
 export interface Status {
   readonly name: string;
@@ -33,6 +35,19 @@ export interface Status {
   readonly peers: number;
   /** Whether the agent's log is written; it does not count as a problem of the network. */
   readonly log: LogState;
+  readonly policy: PolicyStatus;
+}
+
+/** The policy in force here, and on how many nodes the newest that is known here is. */
+export interface PolicyStatus {
+  /** 0 for none; null while none is in force: then no packet passes. */
+  readonly version: number | null;
+  /** The first 16 hex digits of the text's SHA-256. */
+  readonly hash: string | null;
+  /** Of `known` nodes, this one included, so many have version `newest` in force, as they say themselves. */
+  readonly newest: number;
+  readonly inForce: number;
+  readonly known: number;
 }
 
 export interface PeerRow {
@@ -44,6 +59,8 @@ export interface PeerRow {
   /** No path to it has answered a probe yet: packets for it are dropped (`no-path`). */
   readonly noPath?: boolean | undefined;
   readonly state: string;
+  /** The cluster documents that it has in force, as it says itself: of kind `policy`, so far. */
+  readonly documents?: readonly DocumentInForce[];
   /** `direct`, or `via NAME`. */
   readonly path: string;
   /** Milliseconds; null while unmeasured. */
@@ -136,6 +153,8 @@ export interface PolicyView {
 export interface PolicyReport {
   /** null when it was only tried. */
   readonly version: number | null;
+  /** The first 16 hex digits of the text's SHA-256; null when it was only tried. */
+  readonly hash: string | null;
   /** On this node, ends of tiers included. */
   readonly rules: { readonly egress: number; readonly ingress: number };
   /** Nodes that it names and nobody has seen: they stand for no addresses. */
@@ -166,6 +185,8 @@ export interface Control extends View {
    */
   capture(options: CaptureOptions): Pick<Capture, "take" | "lost" | "stop">;
   policy(): PolicyView | null;
+  /** Which of the known nodes have the newest policy in force. */
+  policyProgress(): Progress;
   /**
    * Rejects with a WeftError EXPLAIN when no such packet can be.
    * @param here no other node is asked

@@ -7,6 +7,7 @@
  */
 import { formatPrefix, type Prefix } from "../address.js";
 import { WeftError } from "../error.js";
+import type { Seal } from "../mesh/sealed-policy.js";
 import type { Compiled, Job, PolicyCompiler, PolicyFacts } from "./engine.js";
 import type { Place } from "./place.js";
 import { heldByNamed, type Members } from "./resolver.js";
@@ -15,6 +16,8 @@ import { heldByNamed, type Members } from "./resolver.js";
 export interface Wanted {
   readonly text: string;
   readonly facts: PolicyFacts;
+  /** Says which version it is. */
+  readonly seal?: Seal;
 }
 
 const ENDS = '"applies": ["0.0.0.0/0", "::/0"], "ingress": [], "egress": []';
@@ -61,6 +64,11 @@ export class Enforcer {
 
   get places(): ReadonlyMap<number, Place> {
     return this.#inForce?.compiled.places() ?? NO_PLACES;
+  }
+
+  /** The policy that the core has. Where it has none of the cluster's, this is one of this file's. */
+  get inForce(): Wanted | undefined {
+    return this.#inForce?.basis.policy;
   }
 
   /** Why the policy is not in force, if it does not fit; the earlier rules stay in force then. */

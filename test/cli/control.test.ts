@@ -106,6 +106,9 @@ describe("the control socket", () => {
     const { type, body } = await call({ socketPath: await serve() }, "/metrics");
     expect(type).toContain("version=0.0.4");
     expect(body).toContain('weft_packets_received_total{direction="out"} 107\n');
+    expect(body).toContain("weft_policy_version 3\n");
+    expect(body).toContain('weft_policy_nodes{in_force="true"} 2\n');
+    expect(body).toContain('weft_policy_nodes{in_force="false"} 0\n');
     expect(body).toContain("weft_packets_relayed_total 30\n");
     expect(body).toContain("weft_control_received_total 12\n");
     expect(body).toContain('weft_control_dropped_total{sender="unknown"} 0\n');
@@ -271,9 +274,9 @@ describe("the verbs", () => {
       return stdout;
     };
     expect(await printed("peers")).toBe(
-      `NAME      ENDPOINT         LEASES                        STATE        PATH    RTT ms  LOSS %   MTU  MAC
-h2        192.0.2.2:4789   10.244.8.0/24, 10.244.9.0/24  established  direct     0.4      25  1450  02:00:00:00:00:02
-evil?[2J  192.0.2.33:4789                                connecting   via h2       -       -  1280  02:00:00:00:00:03
+      `NAME      ENDPOINT         LEASES                        STATE        PATH    RTT ms  LOSS %   MTU  POLICY               MAC
+h2        192.0.2.2:4789   10.244.8.0/24, 10.244.9.0/24  established  direct     0.4      25  1450  3                    02:00:00:00:00:02
+evil?[2J  192.0.2.33:4789                                connecting   via h2       -       -  1280  none (3: too-large)  02:00:00:00:00:03
 `,
     );
     expect(await printed("routes")).toBe(
@@ -305,7 +308,7 @@ web ingress 0           allow      4       12    840
 end of default ingress  deny       -        3    180
 `);
     expect(await printed("status")).toMatch(
-      /^node {6}h1\nhealth {4}healthy\nnote {6}the path to h3 is narrow\naddress {3}10\.244\.7\.1, fd00:244:0:7::1\n(.*\n)*offloads {2}tso gso\n/,
+      /^node {6}h1\nhealth {4}healthy\nnote {6}the path to h3 is narrow\naddress {3}10\.244\.7\.1, fd00:244:0:7::1\n(.*\n)*offloads {2}tso gso\n(.*\n)*policy {4}version 3 here; version 3 on 2 of 2 known nodes\n/,
     );
   });
 

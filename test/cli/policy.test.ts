@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { MAX_DOCUMENT } from "../../src/policy/document.js";
+import { type KnownNode, progressOf } from "../../src/policy/progress.js";
 import { readPcap } from "../golden/pcap.js";
 import {
   asked,
@@ -14,6 +15,9 @@ import {
   FLOWS,
   file,
   folder,
+  HASH,
+  NODE_H1,
+  NODE_H2,
   POLICY,
   serve,
   view,
@@ -27,7 +31,19 @@ const YAML = `policies:
     ingress:
       - { action: allow, protocol: tcp, ports: [80] }
 `;
-const REPORT = { version: 4, rules: { egress: 0, ingress: 2 }, absent: [] };
+const REPORT = { version: 3, hash: HASH, rules: { egress: 0, ingress: 2 }, absent: [] };
+const APPLIED = `version 3 (${HASH}) is the newest policy: 0 egress and 2 ingress rules here\n`;
+const NEWEST = { version: 3, hash: HASH };
+const old = [{ kind: "policy", version: 2, hash: "00".repeat(8) }];
+const SLOW: KnownNode = { name: "h3", id: "03", state: "established", documents: old };
+const CUT_OFF: KnownNode = { ...SLOW, state: "no-mesh" };
+const none = [{ kind: "policy", version: 0 }];
+const GONE: KnownNode = { name: "h4", id: "04", state: "unreachable", documents: none };
+/** An agent that knows these nodes besides. */
+const reached = (...others: KnownNode[]) => ({
+  ...view(),
+  policyProgress: () => progressOf(NEWEST, [NODE_H2, ...others, NODE_H1]),
+});
 const nobody = () => join(folder(), "weft.sock");
 
 describe("weft policy apply", () => {
@@ -35,9 +51,75 @@ describe("weft policy apply", () => {
     const path = file("policy.yaml", YAML);
     expect(await weft(["policy", "apply", path, "--socket", await serve()])).toEqual({
       code: 0,
-      stdout: "version 4 is the cluster's policy from now on: 0 egress and 2 ingress rules here\n",
+      stdout: `${APPLIED}in force on 2 of 2 known nodes\n`,
       stderr: "",
     });
+  });
+
+  it("names the nodes that have it not, and why; that is no failure", async () => {
+    const path = file("policy.yaml", YAML);
+    const { code, stdout, stderr } = await weft([
+      "policy",
+      "apply",
+      path,
+      "--socket",
+      await serve(reached(CUT_OFF, GONE)),
+    ]);
+    expect(code).toBe(0);
+    expect(stdout).toBe(`${APPLIED}in force on 2 of 4 known nodes\n`);
+    expect(stderr).toBe(
+      `not on h3: it has no mesh session with any member; it said last: version 2
+not on h4: it is unreachable; it said last: none
+it comes to those that the mesh reaches: see weft policy get, or wait with --wait
+`,
+    );
+  });
+
+  it("with --wait ends when the last living node has it, and says how far it is", async () => {
+    let left = 4;
+    const control = {
+      ...view(),
+      policyProgress: () =>
+        progressOf(NEWEST, [
+          ...(left-- > 0 ? [SLOW] : [{ ...SLOW, documents: NODE_H1.documents }]),
+          GONE,
+          NODE_H1,
+        ]),
+    };
+    const argv = ["policy", "apply", file("policy.yaml", YAML), "--wait", "--socket"];
+    expect(await weft([...argv, await serve(control)])).toEqual({
+      code: 0,
+      stdout: `${APPLIED}in force on 2 of 3 known nodes\n`,
+      stderr: `in force on 1 of 3 known nodes; waiting for h3
+not on h4: it is unreachable; it said last: none
+`,
+    });
+  });
+
+  it("with --wait SECONDS exits 1 and names the missing when time is up", async () => {
+    const argv = ["policy", "apply", file("policy.yaml", YAML), "--wait", "1", "--socket"];
+    const { code, stderr } = await weft([...argv, await serve(reached(SLOW))]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^in force on 2 of 3 known nodes; waiting for h3\nnot on h3: it said last: version 2\nnot all had it after 1 seconds\n$/,
+    );
+  });
+
+  it("with --wait exits 1 when another policy takes its place", async () => {
+    const control = {
+      ...view(),
+      policyProgress: () => progressOf({ version: 4, hash: "cd".repeat(8) }, [NODE_H1]),
+    };
+    const argv = ["policy", "apply", file("policy.yaml", YAML), "--wait", "9", "--socket"];
+    const { code, stderr } = await weft([...argv, await serve(control)]);
+    expect([code, stderr]).toEqual([1, "version 4 has taken its place meanwhile\n"]);
+  });
+
+  it("refuses a time that is none, before anything is applied", async () => {
+    const argv = ["policy", "apply", "--wait", file("policy.yaml", YAML), "x", "--socket"];
+    const { code, stderr } = await weft([...argv, nobody()]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/--wait .* cannot be\n {2}give whole seconds/);
   });
 
   it("with --dry-run says what it would come to, and which nodes nobody has seen", async () => {
@@ -46,7 +128,7 @@ describe("weft policy apply", () => {
     expect(await weft(argv)).toEqual({
       code: 0,
       stdout: "it would be taken: 0 egress and 2 ingress rules here; nothing has changed\n",
-      stderr: "nobody has seen these nodes yet: h9\n",
+      stderr: "no node has seen these nodes yet: h9\n",
     });
   });
 
@@ -70,7 +152,7 @@ describe("weft policy apply", () => {
   it("with --anew says so to the agent", async () => {
     const argv = ["policy", "apply", file("policy.yaml", YAML), "--anew"];
     const { stdout } = await weft([...argv, "--socket", await serve()]);
-    expect(stdout).toMatch(/^version 1 is the cluster's policy/);
+    expect(stdout).toMatch(/^version 1 \(abababababababab\) is the newest policy/);
   });
 
   it("waits as long as it takes to compile", { timeout: 60_000 }, async () => {
@@ -111,7 +193,9 @@ describe("weft policy get", () => {
     const socket = await serve();
     const { code, stdout } = await weft(["policy", "get", "--socket", socket]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/^# version 3, applied on h2\npolicies:\n {2}- name: web\n/);
+    expect(stdout).toMatch(
+      /^# version 3, applied on h2\n# in force on 2 of 2 known nodes\npolicies:\n {2}- name: web\n/,
+    );
     const again = await weft(["policy", "apply", file("again.yaml", stdout), "--socket", socket]);
     expect(again.code).toBe(0);
   });

@@ -10,6 +10,7 @@ import { WeftError } from "../../src/error.js";
 import type { Question } from "../../src/explain/question.js";
 import { ControlServer } from "../../src/http/server.js";
 import type { Control, Counters, Explained, FlowRow } from "../../src/http/view.js";
+import { type KnownNode, progressOf } from "../../src/policy/progress.js";
 
 export const WEFT = fileURLToPath(new URL("../../dist/cli/weft.js", import.meta.url));
 
@@ -133,6 +134,17 @@ export const POLICY = `{"policies": [
 "applies": ["10.244.7.80"], "ingress": [
 {"action": "allow", "protocol": "tcp", "ports": [80]}]}]}`;
 
+export const HASH = "ab".repeat(8);
+
+const inForce = [{ kind: "policy", version: 3, hash: HASH }];
+export const NODE_H1: KnownNode = { name: "h1", id: "01", state: "self", documents: inForce };
+export const NODE_H2: KnownNode = {
+  name: "h2",
+  id: "02",
+  state: "established",
+  documents: inForce,
+};
+
 const [ALLOWING, DENYING] = COUNTERS.rules;
 
 export const EXPLANATION: Explained = {
@@ -202,10 +214,12 @@ export const view = (healthy = true): Control => ({
     author: { id: "cd".repeat(16), name: "h2" },
     text: POLICY,
   }),
+  policyProgress: () => progressOf({ version: 3, hash: HASH }, [NODE_H2, NODE_H1]),
   applyPolicy: (text, { dryRun, anew }) => {
     if (text.includes("too-much")) throw new WeftError("ACL_FULL", "too many rules", "use fewer");
     return {
-      version: dryRun ? null : anew ? 1 : 4,
+      version: dryRun ? null : anew ? 1 : 3,
+      hash: dryRun ? null : HASH,
       rules: { egress: 0, ingress: 2 },
       absent: text.includes("node:h9") ? ["h9"] : [],
     };
@@ -231,6 +245,7 @@ export const view = (healthy = true): Control => ({
     offloads: { tso: healthy, uso: false, gso: healthy, gro: false },
     log: { lost: 0, waiting: 0 },
     peers: 2,
+    policy: { version: 3, hash: HASH, newest: 3, inForce: 2, known: 2 },
   }),
   peers: () => [
     {
@@ -242,6 +257,7 @@ export const view = (healthy = true): Control => ({
       path: "direct",
       rttMs: 0.4,
       loss: 0.25,
+      documents: NODE_H2.documents,
       mtu: 1450,
     },
     {
@@ -253,6 +269,7 @@ export const view = (healthy = true): Control => ({
       path: "via h2",
       rttMs: null,
       loss: null,
+      documents: [{ kind: "policy", version: 0, held: { version: 3, why: "too-large" } }],
       mtu: 1280,
     },
   ],

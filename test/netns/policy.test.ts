@@ -3,7 +3,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Counters, FlowRow, PolicyView } from "../../src/http/view.js";
+import type { Counters, FlowRow } from "../../src/http/view.js";
 import type { Agent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import { iperf, ping } from "../../src/lab/measure.js";
@@ -16,7 +16,6 @@ import { story } from "./story.js";
 const WEB = 80;
 const OTHER = 8080;
 const POLL_MS = 50;
-const LIMIT_MS = 10_000;
 
 /** Accepts on both ports, and says so. */
 const SERVER = `
@@ -62,16 +61,8 @@ story("the cluster's policy", () => {
   async function apply(text: string): Promise<void> {
     const file = join(lab.folder, "policy.yaml");
     writeFileSync(file, text);
-    const { code, stderr } = await a!.agent.weft("policy", "apply", file);
-    expect(stderr).toBe("");
-    expect(code).toBe(0);
-    const digest = async ({ agent }: Node) => (await agent.get<PolicyView>("/v1/policy"))?.digest;
-    const deadline = Date.now() + LIMIT_MS;
-    while ((await digest(b!)) !== (await digest(a!))) {
-      if (Date.now() > deadline) throw new Error("the policy does not come");
-      await sleep(POLL_MS);
-    }
-    await sleep(2 * POLL_MS);
+    const { code, stderr } = await a!.agent.weft("policy", "apply", file, "--wait");
+    expect(code, stderr).toBe(0);
   }
 
   const policy = (mode: string, rules: string): string =>

@@ -1,0 +1,75 @@
+/** How `weft policy apply` follows a policy to the nodes of the cluster. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { WeftError } from "../error.js";
+import { policyProgress } from "../http/client.js";
+import { isLiving, type NodeProgress, type Progress } from "../policy/progress.js";
+
+/** Seconds, where `--wait` is given without a number, and at most. */
+export const DEFAULT_WAIT = 60;
+const MAX_WAIT = 86_400;
+/** How long the command looks on without `--wait`, in milliseconds: in a small cluster that is enough. */
+const GLANCE_MS = 2_000;
+const POLL_MS = 200;
+
+/** The policy that was applied. */
+export interface Applied {
+  readonly version: number;
+  readonly hash: string;
+}
+
+/** Seconds to wait, as given after `--wait`; nothing where it is not given. */
+export function waitSeconds(given: string | boolean | undefined): number | undefined {
+  if (given === undefined || given === false) return undefined;
+  if (given === true) return DEFAULT_WAIT;
+  const seconds = /^[1-9]\d{0,5}$/.test(given) ? Number(given) : Number.NaN;
+  if (seconds <= MAX_WAIT) return seconds;
+  throw new WeftError(
+    "USAGE",
+    `--wait ${given} cannot be`,
+    `give whole seconds from 1 to ${MAX_WAIT}; a file is named before --wait`,
+  );
+}
+
+/**
+ * Prints how far it has come, and with `seconds` what changes until then.
+ * @returns whether all living nodes have it in force
+ */
+export async function follow(socket: string, applied: Applied, seconds?: number): Promise<boolean> {
+  const deadline = Date.now() + (seconds === undefined ? GLANCE_MS : seconds * 1000);
+  let said = "";
+  for (;;) {
+    const progress = await policyProgress(socket);
+    if (progress.version !== applied.version || progress.hash !== applied.hash) {
+      process.stderr.write(`version ${progress.version} has taken its place meanwhile\n`);
+      return false;
+    }
+    const missing = progress.nodes.filter((node) => isLiving(node) && !node.isInForce);
+    if (missing.length === 0 || Date.now() >= deadline) {
+      process.stdout.write(`${summary(progress)}\n`);
+      process.stderr.write(absence(progress, seconds));
+      return missing.length === 0;
+    }
+    if (seconds !== undefined && summary(progress) !== said) {
+      said = summary(progress);
+      process.stderr.write(`${said}; waiting for ${missing.map(({ name }) => name).join(", ")}\n`);
+    }
+    await sleep(Math.min(POLL_MS, Math.max(0, deadline - Date.now())));
+  }
+}
+
+export const summary = ({ inForce, known }: Progress): string =>
+  `in force on ${inForce} of ${known} known nodes`;
+
+/** A line for each node that has not got it. */
+function absence({ nodes }: Progress, seconds: number | undefined): string {
+  const line = (node: NodeProgress) => `not on ${node.name}: ${node.why}\n`;
+  const missing = nodes.filter(({ isInForce }) => !isInForce);
+  const living = missing.filter(isLiving);
+  const after =
+    living.length === 0
+      ? ""
+      : seconds === undefined
+        ? "it comes to those that the mesh reaches: see weft policy get, or wait with --wait\n"
+        : `not all had it after ${seconds} seconds\n`;
+  return missing.map(line).join("") + after;
+}
