@@ -24,7 +24,7 @@ import type {
 } from "./http/view.js";
 import { nodeId } from "./mesh/identity.js";
 import { hashOf } from "./mesh/in-force.js";
-import type { Member } from "./mesh/member.js";
+import type { Departed, Member } from "./mesh/member.js";
 import type { NodeTold } from "./mesh/message.js";
 import { pathMtuNote } from "./mesh/path-mtu-note.js";
 import { type Counts, type PolicyFacts, promised } from "./policy/engine.js";
@@ -83,13 +83,14 @@ export class AgentControl implements Control {
   }
 
   peers(): PeerRow[] {
-    const members = new Map(this.#running.mesh.members().map((member) => [member.name, member]));
-    const { publisher, mtu } = this.#running;
-    return this.#follower.book.peers.map((peer) => ({
+    const { mesh, publisher, mtu } = this.#running;
+    const members = new Map(mesh.members().map((member) => [member.name, member]));
+    const peers = this.#follower.book.peers.map((peer) => ({
       ...peer,
       ...pathOf(members.get(peer.name)),
       mtu: publisher.pathMtu(peer.name, peer.mtu ?? mtu),
     }));
+    return [...peers, ...mesh.departed().map(departedRow)];
   }
 
   routes(): RouteRow[] {
@@ -106,21 +107,24 @@ export class AgentControl implements Control {
   leases(): LeaseRow[] {
     const { config, mesh } = this.#running;
     const { name, leases, expires } = mesh.self();
-    const row = (subnet: string, owner: string, at: number | undefined): LeaseRow => ({
-      subnet,
-      owner,
-      expires: at === undefined ? null : new Date(at).toISOString(),
-    });
     return [
-      ...leases.map((subnet) => row(subnet, name, expires)),
+      ...leases.map((subnet) => leaseRow(subnet, name, "self", { expires })),
       ...mesh
         .members()
-        .flatMap((member) =>
-          member.leases.map((lease) => row(lease.subnet, member.name, lease.expires)),
+        .flatMap(({ name, state, since, leases }) =>
+          leases.map(({ subnet, expires }) => leaseRow(subnet, name, state, { expires, since })),
         ),
       ...config.staticPeers.flatMap((peer) =>
-        peer.leases.map((subnet) => row(subnet, peer.name, undefined)),
+        peer.leases.map((subnet) => leaseRow(subnet, peer.name, "static", {})),
       ),
+      ...mesh
+        .departed()
+        .flatMap(({ name, state, since, leases }) =>
+          leases.map((subnet) => leaseRow(subnet, name, state, { since, isReserved: true })),
+        ),
+      ...mesh
+        .unseen()
+        .map(({ prefix, owner }) => leaseRow(prefix, owner, "unseen", { isReserved: true })),
     ];
   }
 
@@ -216,13 +220,46 @@ const withSentence = (told: NodeTold): ExplainedThere => ({
 /** A static peer says nothing about itself, so nothing is known but that it is there. */
 const pathOf = (
   member: Member | undefined,
-): Pick<PeerRow, "state" | "documents" | "path" | "rttMs" | "loss"> => ({
+): Pick<PeerRow, "id" | "state" | "since" | "documents" | "path" | "rttMs" | "loss"> => ({
   state: member?.state ?? "static",
-  ...(member && { documents: member.documents }),
+  since: timeOf(member?.since),
+  ...(member && { id: member.id, documents: member.documents }),
   path: member?.path ?? "direct",
   rttMs: rounded(member?.rttMs),
   loss: rounded(member?.loss),
 });
+
+/** A node to which no packets go. */
+const departedRow = ({ since, ...node }: Departed): PeerRow => ({
+  ...node,
+  since: timeOf(since),
+  noPath: true,
+  path: "none",
+  rttMs: null,
+  loss: null,
+  mtu: null,
+});
+
+const leaseRow = (
+  subnet: string,
+  owner: string,
+  state: string,
+  {
+    expires,
+    since,
+    isReserved = false,
+  }: { expires?: number | undefined; since?: number | undefined; isReserved?: boolean },
+): LeaseRow => ({
+  subnet,
+  owner,
+  expires: timeOf(expires),
+  state,
+  since: timeOf(since),
+  isReserved,
+});
+
+const timeOf = (at: number | undefined): string | null =>
+  at === undefined ? null : new Date(at).toISOString();
 
 const rounded = (value: number | undefined): number | null =>
   value === undefined ? null : Math.round(value * 1000) / 1000;

@@ -1,17 +1,25 @@
 import { readingVerb } from "./reading.js";
-import { table } from "./table.js";
+import { seconds, table } from "./table.js";
 
 export const leases = () =>
   readingVerb("leases", {
     summary: "list the subnets and the nodes that own them",
-    help: `A lease without an expiry time is held until its owner gives it up.
+    help: `A lease without an expiry time is held until its owner gives it up. A reserved one is used
+by no member and given to no other: its owner has left, or is not seen. It is free again
+after: weft forget OWNER
 
 Example:
   weft leases
 `,
     print: (rows) =>
       table(
-        ["SUBNET", "OWNER", "EXPIRES"],
-        rows.map(({ subnet, owner, expires }) => [subnet, owner, expires]),
+        ["SUBNET", "OWNER", "STATE", "SINCE", "EXPIRES"],
+        rows.map(({ subnet, owner, state, since, isReserved, expires }) => [
+          subnet,
+          owner,
+          isReserved ? `${state}, reserved` : state,
+          seconds(since),
+          expires,
+        ]),
       ),
   });

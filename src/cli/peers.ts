@@ -1,30 +1,47 @@
 import type { PeerRow } from "../http/view.js";
 import { readingVerb } from "./reading.js";
-import { table } from "./table.js";
+import { seconds, table } from "./table.js";
 
 export const peers = () =>
   readingVerb("peers", {
-    summary: "list the nodes this one can send to",
-    help: `Examples:
+    summary: "list the other nodes: how they are reached, and since when not",
+    help: `Nodes that have left are listed too, as long as their leases are reserved for them.
+
+Examples:
   weft peers
   weft peers -o json | jq -r '.[] | select(.state != "established") | .name'
   weft peers -o json | jq -r '.[] | select(.path != "direct") | .name + " " + .path'
 `,
     print: (rows) =>
       table(
-        ["NAME", "ENDPOINT", "LEASES", "STATE", "PATH", "RTT ms", "LOSS %", "MTU", "POLICY", "MAC"],
-        rows.map(({ name, endpoint, leases, state, path, rttMs, loss, mtu, documents, mac }) => [
-          name,
-          endpoint,
-          leases,
-          state,
-          path,
-          rttMs,
-          loss === null ? null : Math.round(loss * 100),
-          mtu,
-          policyOf(documents),
-          mac,
-        ]),
+        [
+          "NAME",
+          "ENDPOINT",
+          "LEASES",
+          "STATE",
+          "SINCE",
+          "PATH",
+          "RTT ms",
+          "LOSS %",
+          "MTU",
+          "POLICY",
+          "MAC",
+        ],
+        rows.map(
+          ({ name, endpoint, leases, state, since, path, rttMs, loss, mtu, documents, mac }) => [
+            name,
+            endpoint,
+            leases,
+            state,
+            seconds(since),
+            path,
+            rttMs,
+            loss === null ? null : Math.round(loss * 100),
+            mtu,
+            policyOf(documents),
+            mac,
+          ],
+        ),
       ),
   });
 

@@ -169,7 +169,8 @@ async function inForce(socket: string) {
 async function membersOf(socket: string, canDoWithout: boolean): Promise<Members> {
   const members = new Map<string, Prefix[]>();
   try {
-    for (const { owner, subnet } of await ask(socket, "leases")) {
+    for (const { owner, subnet, isReserved } of await ask(socket, "leases")) {
+      if (isReserved) continue; // A policy means by a node what it holds as a member.
       members.set(owner, [...(members.get(owner) ?? []), parsePrefix(subnet)]);
     }
   } catch (error) {

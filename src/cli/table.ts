@@ -28,3 +28,7 @@ function plain(cell: Cell): string {
   const text = Array.isArray(cell) ? cell.join(", ") : cell === null ? "-" : String(cell);
   return text.replace(/[^\x20-\x7e]/g, "?");
 }
+
+/** A time without its milliseconds. */
+export const seconds = (time: string | null): string | null =>
+  time?.replace(/\.\d+Z$/, "Z") ?? null;

@@ -58,17 +58,25 @@ export interface PeerRow {
   readonly leases: readonly string[];
   /** No path to it has answered a probe yet: packets for it are dropped (`no-path`). */
   readonly noPath?: boolean | undefined;
+  /**
+   * `established`, `no-mesh`, `connecting`, `unreachable` or `dead`; `static` for a peer without an
+   * agent. Of a node that is no peer any more, and whose leases are reserved: `left`, `dead` or `left-out`.
+   */
   readonly state: string;
+  /** Since when it is so, ISO 8601; null where it is established or static, or where this agent does not know. */
+  readonly since: string | null;
+  /** The node's id; a static peer has none. */
+  readonly id?: string;
   /** The cluster documents that it has in force, as it says itself: of kind `policy`, so far. */
   readonly documents?: readonly DocumentInForce[];
-  /** `direct`, or `via NAME`. */
+  /** `direct`, or `via NAME`; `none` for a node that is no peer any more. */
   readonly path: string;
   /** Milliseconds; null while unmeasured. */
   readonly rttMs: number | null;
   /** The part of the probes sent of late that was not answered, 0 to 1; null where none was sent. */
   readonly loss: number | null;
-  /** The largest packet that reaches it through the overlay, in bytes. */
-  readonly mtu: number;
+  /** The largest packet that reaches it through the overlay, in bytes; null for a node that is no peer any more. */
+  readonly mtu: number | null;
 }
 
 export interface RouteRow {
@@ -79,9 +87,19 @@ export interface RouteRow {
 
 export interface LeaseRow {
   readonly subnet: string;
+  /** Name of the node that has it, or for which it is reserved; its id where the name is not known. */
   readonly owner: string;
-  /** ISO 8601; null when it does not expire. */
+  /** ISO 8601; null when it does not expire, or is only reserved. */
   readonly expires: string | null;
+  /**
+   * The owner's state, as in `peers`; `self` for this node; `unseen` where this node gave it and no
+   * record shows it.
+   */
+  readonly state: string;
+  /** Since when, as in `peers`. */
+  readonly since: string | null;
+  /** No member uses it: it is kept for its owner until that is forgotten. */
+  readonly isReserved: boolean;
 }
 
 /** Packets in one direction. received = delivered + answered + the sum of dropped. */

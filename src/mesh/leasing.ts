@@ -139,6 +139,11 @@ export class Leasing {
     return this.#parts.allocator.givenTo(id);
   }
 
+  /** Proofs of what this node gave and no record shows. */
+  get unseen(): Proof[] {
+    return this.#parts.allocator.unseen;
+  }
+
   /** Takes back what this node gave to the node of this id, which never showed it. Answers with the prefixes. */
   takeBackFrom(id: string): string[] {
     return this.#parts.allocator.takeBackFrom(id);

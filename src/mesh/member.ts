@@ -40,7 +40,12 @@ export interface Member {
   readonly meshEndpoint: string;
   /** `expires` in milliseconds since the epoch. */
   readonly leases: readonly { readonly subnet: string; readonly expires: number }[];
-  readonly state: "established" | "no-mesh" | "connecting" | "unreachable";
+  readonly state: "established" | "no-mesh" | "connecting" | "unreachable" | "dead";
+  /**
+   * Since when, in milliseconds since the epoch by this node's clock: since it was heard last by UDP,
+   * or says that it has no mesh session. Missing where it is established, or this run does not know.
+   */
+  readonly since?: number;
   readonly path: "direct" | `via ${string}`;
   readonly rttMs?: number;
   /** Of the probes sent of late, the share that was not answered: 0 to 1. */
@@ -60,6 +65,26 @@ export interface Member {
   readonly documents: readonly DocumentInForce[];
 }
 
+/**
+ * A node that is known and no member any more, and whose leases stay reserved for it: it has stopped
+ * (`left`), it is dead and another has its name (`dead`), or it does not fit or claims what another
+ * member has (`left-out`).
+ */
+export interface Departed {
+  readonly id: string;
+  readonly name: string;
+  readonly mac: string;
+  /** The VTEP it had. */
+  readonly endpoint: string;
+  readonly leases: readonly string[];
+  readonly state: "left" | "dead" | "left-out";
+  /** Of `left`, when it stopped, by its own clock; else since when this node counts it no more. Missing: not known. */
+  readonly since?: number;
+}
+
+/** A stop that is said to be so much later than now tells nothing but a wrong clock. Milliseconds. */
+const CLOCK_TOLERANCE = 60_000;
+
 /** When the leases in a record expire, in milliseconds since the epoch. */
 export const expiry = ({ renewed }: NodeRecord): number => renewed + LEASE_TTL;
 
@@ -71,6 +96,8 @@ export interface StandingParts {
   readonly liveness: Liveness;
   readonly paths: Paths | undefined;
   readonly contact: Contact;
+  /** When a node ceased to be a member in this run, by `clock.elapsed`. */
+  leftAt(id: string): number | undefined;
 }
 
 /** How this node and each of the others stand to each other. */
@@ -88,6 +115,40 @@ export class Standing {
     return others.map((record) => this.#member(record));
   }
 
+  /** Those of whom the record is known and who are no members. */
+  departed(): Departed[] {
+    const { members, own } = this.#parts;
+    const { view } = members;
+    return members.sorted().flatMap((record) => {
+      const { id } = record;
+      if (id === own || view.members.has(id)) return [];
+      const reserved = record.leases.map(subnetOf);
+      const leases = reserved.filter((subnet) => view.holder(subnet)?.id === id);
+      return leases.length > 0 ? [this.#gone(record, leases)] : [];
+    });
+  }
+
+  #gone(record: NodeRecord, leases: readonly string[]): Departed {
+    const { clock, liveness, leftAt } = this.#parts;
+    const { id, name, mac, vtep, renewed } = record;
+    const known = { id, name, mac, endpoint: vtep, leases };
+    if (record.withdrawn) {
+      const isPast = renewed <= clock.now() + CLOCK_TOLERANCE;
+      return { ...known, state: "left", ...(isPast && { since: renewed }) };
+    }
+    const at = leftAt(id);
+    return {
+      ...known,
+      state: liveness.isDead(id) ? "dead" : "left-out",
+      ...(at !== undefined && { since: this.#timeOf(at) }),
+    };
+  }
+
+  #timeOf(elapsed: number): number {
+    const { clock } = this.#parts;
+    return clock.now() - (clock.elapsed() - elapsed);
+  }
+
   /** Milliseconds since a node's record was last new here. */
   age(id: string): number {
     return this.#parts.members.age(id, this.#parts.clock.elapsed());
@@ -102,7 +163,7 @@ export class Standing {
   }
 
   #problem(member: Member): string | undefined {
-    if (member.state === "unreachable") return this.#unreachable(member);
+    if (isAway(member)) return this.#unreachable(member);
     return member.state === "no-mesh" ? this.#alone(member) : undefined;
   }
 
@@ -135,11 +196,12 @@ export class Standing {
 
   #member(record: NodeRecord): Member {
     const { id } = record;
-    const { clock, links, paths } = this.#parts;
+    const { links, paths } = this.#parts;
     const rtt = links.to(id)?.rttMs;
     const { answering, answeredAt, aloneSince, ...course }: Partial<Course> = paths?.of(id) ?? {};
     const state = this.stateOf(record, answering, course.noPath);
-    const isAlone = aloneSince !== undefined && !links.to(id)?.isHeard;
+    const isAlone = state === "established" && aloneSince !== undefined && !links.to(id)?.isHeard;
+    const since = isAlone ? aloneSince : state === "established" ? undefined : paths?.heardAt(id);
     const expires = expiry(record);
     return {
       id,
@@ -148,12 +210,13 @@ export class Standing {
       endpoint: record.vtep,
       meshEndpoint: record.mesh,
       leases: record.leases.map((proof) => ({ subnet: subnetOf(proof), expires })),
-      state: state === "established" && isAlone ? "no-mesh" : state,
+      state: isAlone ? "no-mesh" : state,
+      ...(since !== undefined && { since: this.#timeOf(since) }),
       path: "direct",
       noPath: false,
       senders: [record.vtep],
       documents: record.documents ?? [],
-      ...(answeredAt !== undefined && { answered: clock.now() - (clock.elapsed() - answeredAt) }),
+      ...(answeredAt !== undefined && { answered: this.#timeOf(answeredAt) }),
       ...(rtt === undefined ? {} : { rttMs: rtt }),
       ...course,
     };
@@ -162,7 +225,7 @@ export class Standing {
   /** An answer of late is more than what others say; what others say is more than an older one. */
   stateOf(record: NodeRecord, answering?: Answering, noPath = false): Member["state"] {
     if (answering === "lately") return "established";
-    if (this.#parts.liveness.isDead(record.id)) return "unreachable";
+    if (this.#parts.liveness.isDead(record.id)) return "dead";
     if (answering) return STATES[answering];
     const presumed = this.#presumed(record);
     return noPath && presumed === "established" ? "connecting" : presumed;
@@ -177,5 +240,9 @@ export class Standing {
     return this.age(id) > HEARD_WITHIN ? "unreachable" : "established";
   }
 }
+
+/** Whether it is dead, or no way to it works. */
+export const isAway = ({ state }: Pick<Member, "state">): boolean =>
+  state === "dead" || state === "unreachable";
 
 const STATES = { before: "established", "not yet": "connecting", no: "unreachable" } as const;

@@ -23,7 +23,7 @@ import { Inquiries, type Onward } from "./inquiries.js";
 import { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
 import { Liveness } from "./liveness.js";
-import { expiry, type Member, Standing } from "./member.js";
+import { type Departed, expiry, isAway, type Member, Standing } from "./member.js";
 import { Members } from "./members.js";
 import type { Followed, Message } from "./message.js";
 import type { Neighbourhood } from "./neighbourhood.js";
@@ -142,7 +142,7 @@ export class Membership {
       closed: () => this.#fenced(),
     });
     this.#fence = fence;
-    const isThere = (record: NodeRecord) => this.#standing.stateOf(record) !== "unreachable";
+    const isThere = (record: NodeRecord) => !isAway({ state: this.#standing.stateOf(record) });
     this.#leasing = new Leasing(
       {
         clock,
@@ -241,6 +241,7 @@ export class Membership {
       liveness: this.#liveness,
       paths: this.#paths,
       contact: this.#contact,
+      leftAt: (id) => this.#news.leftAt(id),
     });
     this.#policies = new Policies(
       {
@@ -319,6 +320,21 @@ export class Membership {
   /** Everyone but this node. */
   members(): Member[] {
     return this.#standing.members();
+  }
+
+  departed(): Departed[] {
+    return this.#standing.departed();
+  }
+
+  /** What this node gave and no known record shows, and for which node it is kept, by its name if that is known. */
+  unseen(): { readonly prefix: string; readonly owner: string }[] {
+    return this.#leasing.unseen
+      .flatMap((proof) => proof.at(-1) ?? [])
+      .map(({ prefix, to }) => {
+        const id = nodeId(to);
+        const record = this.#members.get(id) ?? this.#members.dropped(id);
+        return { prefix, owner: record?.name ?? id };
+      });
   }
 
   isMember(id: string): boolean {

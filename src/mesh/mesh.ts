@@ -15,7 +15,7 @@ import { contradiction, genesisOf, twoClusters } from "./founding.js";
 import { Identity, macOf } from "./identity.js";
 import type { Onward } from "./inquiries.js";
 import { Links } from "./links.js";
-import type { Member, Self } from "./member.js";
+import type { Departed, Member, Self } from "./member.js";
 import { Membership } from "./membership.js";
 import type { Followed, Message } from "./message.js";
 import { Neighbourhood } from "./neighbourhood.js";
@@ -137,6 +137,16 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** Everyone but this node. A member stays when its session breaks; only its state changes. */
   members(): Member[] {
     return this.#inside?.members() ?? [];
+  }
+
+  /** Nodes that are no members any more, and for which their leases are reserved. */
+  departed(): Departed[] {
+    return this.#inside?.departed() ?? [];
+  }
+
+  /** What this node gave and no known record shows: kept for a node that was not heard for long, or never. */
+  unseen(): { readonly prefix: string; readonly owner: string }[] {
+    return this.#inside?.unseen() ?? [];
   }
 
   /** What the cluster has for its policy, as far as this node knows. */

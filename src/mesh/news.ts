@@ -41,6 +41,8 @@ export class News {
   readonly #learned = new Map<string, number>();
   /** Names of the members of which the log has said that they are here, by id. */
   readonly #present = new Map<string, string>();
+  /** When those that were members ceased to be, by id, the longest ago first. */
+  readonly #left = new Map<string, number>();
   /** Ids of the members that came, changed or went, or packets for which go another way. */
   #moved = new Set<string>();
 
@@ -112,8 +114,19 @@ export class News {
     if (before === now) return;
     if (before) log.info(`${before} has left`, { id });
     if (now) log.info(`${now} is here`, { id });
-    if (now) this.#present.set(id, now);
-    else this.#present.delete(id);
+    if (now) {
+      this.#present.set(id, now);
+      this.#left.delete(id);
+    } else {
+      this.#present.delete(id);
+      this.#left.set(id, this.#parts.clock.elapsed());
+      dropOldest(this.#left, MAX_RECORDS);
+    }
+  }
+
+  /** When it ceased to be a member in this run, by `clock.elapsed`. */
+  leftAt(id: string): number | undefined {
+    return this.#left.get(id);
   }
 
   /** Packets for it go another way. */

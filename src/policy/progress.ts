@@ -76,6 +76,7 @@ function reasonOf(state: string, said: DocumentInForce | undefined, newest: numb
     const { version, why } = said.held;
     return `version ${version} ${HELD[why] ?? `is held back there (${why})`}`;
   }
+  if (state === "dead") return `it is declared dead; ${lastSaid(said)}`;
   if (state === "unreachable") return `it is unreachable; ${lastSaid(said)}`;
   if (state === "no-mesh") return `it has no mesh session with any member; ${lastSaid(said)}`;
   if (!said) return "it has not said which one it has";

@@ -115,7 +115,7 @@ describe("of forty nodes one", () => {
     await cluster.run(15_000);
     expect(cluster.deaths(victim)).toHaveLength(39);
     expect(cluster.verdicts).toHaveLength(39);
-    expect(cluster.states(victim)).toEqual(new Set(["unreachable"]));
+    expect(cluster.states(victim)).toEqual(new Set(["dead"]));
     expect(Math.min(...cluster.deaths(victim))).toBeGreaterThan(
       MISSED_AFTER - 2 * PING_AFTER.most + ANSWER_WITHIN,
     );
@@ -350,7 +350,7 @@ describe("a node that cannot write to its disk, so that it cannot answer", () =>
     second.disk.full = true;
     world.network.carries = () => false;
     world.clock.run(20_000);
-    expect(stateOf(first.mesh, "h2")).toBe("unreachable");
+    expect(stateOf(first.mesh, "h2")).toBe("dead");
     world.network.carries = () => true;
     world.clock.run(60_000);
     expect(stateOf(first.mesh, "h2")).toBe("established");

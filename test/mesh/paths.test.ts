@@ -84,7 +84,7 @@ function isSettled(nodes: readonly Node[], reaches: Rule): boolean {
   return pairs(nodes).every(([a, b]) => {
     const steps = distance(nodes, reaches, a, b);
     const state = views.get(a)!.get(`h${b.n}`)?.state;
-    if (steps === Number.POSITIVE_INFINITY) return state === "unreachable";
+    if (steps === Number.POSITIVE_INFINITY) return state === "dead" || state === "unreachable";
     const visited = walk(views, a, b);
     return state === "established" && visited?.length === steps + 1 && isTaken(views, visited);
   });

@@ -139,13 +139,13 @@ describe("a network that is cut in two", () => {
     }
   });
 
-  it("shows the other side as unreachable to those who had sessions there", async () => {
+  it("shows the other side as dead to those who had sessions there", async () => {
     const world = new World();
     const all = await nodes(world, 6, () => [1]);
     world.clock.run(10_000);
     world.network.carries = (a, b) => (host(a) === 6 || host(b) === 6 ? a === b : true);
     world.clock.run(40_000);
-    for (const node of all.slice(0, 5)) expect(states(node).h6).toBe("unreachable");
+    for (const node of all.slice(0, 5)) expect(states(node).h6).toBe("dead");
   });
 });
 
@@ -163,7 +163,7 @@ describe("a member that is gone", () => {
     await world.kill(c);
     world.clock.run(KEEP - 12 * 3600_000);
     expect(names(a!)).toContain("h4");
-    expect(states(a!).h4).toBe("unreachable");
+    expect(states(a!).h4).toBe("dead");
     world.clock.run(14 * 3600_000);
     expect(names(a!)).not.toContain("h4");
     expect(names(b!)).not.toContain("h4");

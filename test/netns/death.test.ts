@@ -25,7 +25,7 @@ story("a host that dies", () => {
       await die();
       for (const node of [a!, b!]) {
         const state = async () => (await peersOf(node)).get(name)?.state;
-        await expect.poll(state, { timeout: 25_000 }).toBe("unreachable");
+        await expect.poll(state, { timeout: 25_000 }).toBe("dead");
         const { code, stdout } = await node.agent.weft("status");
         expect(code).toBe(1);
         expect(stdout).toMatch(new RegExp(`^problem +${name} `, "m"));

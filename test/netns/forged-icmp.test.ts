@@ -46,7 +46,7 @@ for (const [underlay, forged, unreachable] of [
       "that the path takes %i: no MTU changes, and a stream goes on",
       async (said) => {
         const forging = attack(10, said);
-        const seen = new Set<number | undefined>();
+        const seen = new Set<number | null | undefined>();
         let isOver = false;
         const streams = Promise.all([
           transfer(a!.host, b!.host, addressOf(b!, 4), BYTES),
