@@ -51,10 +51,10 @@ export class AgentControl implements Control {
     const problems = [...mesh.problems(), ...this.#follower.trouble];
     if (mesh.knowsPolicy() && !this.#follower.isPolicyKnown) problems.push(COMPILING);
     if (addresses.length === 0) problems.push(`${config.tun} has no address yet`);
-    const note = pathMtuNote(
-      this.peers().filter(({ noPath }) => !noPath),
-      { name: config.tun, mtu },
+    const reached = this.peers().flatMap(({ name, mtu, noPath }) =>
+      mtu === null || noPath ? [] : [{ name, mtu }],
     );
+    const note = pathMtuNote(reached, { name: config.tun, mtu });
     const first = addresses.find(({ family }) => family === 4) ?? addresses[0];
     return {
       name,
