@@ -13,6 +13,41 @@ const BYTE_ORDER_MARK = "\ufeff";
 const MAKE_ONE = "make one with: openssl rand -base64 32";
 const SAVE_AS_TEXT = "save it as plain UTF-8 text without a byte order mark";
 
+/** A line of a secret file that holds something else: what it is, and what to do. */
+interface Lookalike {
+  readonly pattern: RegExp;
+  readonly is: string;
+  readonly remedy: string;
+}
+
+/**
+ * What templates and other programs write into such a file. Accepted as the secret, any of it could be
+ * guessed. Base64, which may begin with `//`, hex and words of a pass phrase match none of these.
+ */
+const LOOKALIKES: readonly Lookalike[] = [
+  {
+    pattern: /^(?:[#;]|\/\*|\/\/(?![\w+/]+=*$))/,
+    is: "begins as a comment does",
+    remedy: "remove the line: each line is a secret",
+  },
+  {
+    pattern: /^-----(?:BEGIN|END) /,
+    is: "is part of a PEM file",
+    remedy: MAKE_ONE,
+  },
+  {
+    pattern: /^(?:\{\{[^}]*\}\}|\$\{[^}]*\}|\$\([^)]*\)|\$[A-Z_]+|<[\w .-]+>)$/,
+    is: "is a placeholder that was not filled in",
+    remedy: "put the secret in its place",
+  },
+  {
+    pattern:
+      /^(?:export )?["']?[\w.-]{0,32}(?:secret|password|passphrase|psk|key|token)[\w.-]{0,32}["']?\s*[=:]\s*[^\s=]/i,
+    is: "looks like a setting, a name and a value",
+    remedy: "write the secret alone on the line",
+  },
+];
+
 /** @param where how the file was named, for messages */
 export function secretsFromFile(file: string, where: string): string[] {
   return split(readPrivately(file, where), `${where}: ${printable(file)}`);
@@ -55,12 +90,8 @@ function check(line: string, where: string): void {
     );
   }
   if (odd !== undefined) throw bad(`${where} holds a tab (09)`, "remove it: a secret has none");
-  if (line.startsWith("#")) {
-    throw bad(
-      `${where} begins with "#", as a comment does`,
-      "remove the line: each line is a secret, and none begins so",
-    );
-  }
+  const lookalike = LOOKALIKES.find(({ pattern }) => pattern.test(line));
+  if (lookalike) throw bad(`${where} ${lookalike.is}`, lookalike.remedy);
   if (line.length < MIN_SECRET) {
     throw bad(`${where} is a secret shorter than ${MIN_SECRET} characters`, MAKE_ONE);
   }

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Document } from "yaml";
 import { formatAddress, formatPrefix, parsePrefix } from "../../src/address.js";
+import { split } from "../../src/config/secret.js";
 import { flags as help, settings } from "../../src/config/settings.js";
 import { loadConfig, underlayOutside } from "../../src/config.js";
 import { WeftError } from "../../src/error.js";
@@ -477,13 +478,45 @@ describe("secrets", () => {
     ["a line of blanks", `${GOOD}\n   \n`, "line 2 of FILE"],
     ["a tab inside", `sixteen\tletters!\n`, "line 1 of FILE holds a tab (09)"],
     ["an old line end", `${GOOD}\r${GOOD}\r`, "line 1 of FILE holds the byte 0D"],
-    ["a comment", `# Ansible managed\n${GOOD}\n`, 'line 1 of FILE begins with "#", as a comment'],
+    ["a comment", `# Ansible managed\n${GOOD}\n`, "line 1 of FILE begins as a comment does"],
+    ["a comment of an INI file", `; letters\n${GOOD}\n`, "line 1 of FILE begins as a comment does"],
+    ["a comment of C", `// the letters\n${GOOD}\n`, "line 1 of FILE begins as a comment does"],
+    ["a comment of CSS", `/* the letters */\n${GOOD}\n`, "line 1 of FILE begins as a comment"],
+    ["a variable", `WEFT_SECRET=${GOOD}\n`, "line 1 of FILE looks like a setting"],
+    ["a shell's variable", `export PSK='${GOOD}'\n`, "line 1 of FILE looks like a setting"],
+    ["a key of YAML", `cluster-secret: ${GOOD}\n`, "line 1 of FILE looks like a setting"],
+    ["a key of JSON", `"secret": "${GOOD}"\n`, "line 1 of FILE looks like a setting"],
+    [
+      "a template",
+      "{{ weft_letters }}\n",
+      "line 1 of FILE is a placeholder that was not filled in",
+    ],
+    ["a reference", `${GOOD}\n\${THE_LETTERS_HERE}\n`, "line 2 of FILE is a placeholder"],
+    ["a key of OpenSSL", "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIE\n", "is part of a PEM"],
   ])("are refused from a file with %s, by line and byte", (_, bytes, said) => {
     const path = file("s", "");
     writeFileSync(path, bytes);
     const message = wrong({ "secret-file": path });
     expect(message).toContain(said.replace("FILE", `--secret-file: ${path}`));
     expect(message).not.toContain("letters");
+  });
+
+  it("are taken as they are where they are base64, hex, a UUID or words", () => {
+    const secrets = [
+      "//8AAP//uVsA3k0dVq8TN0y6Zb2mXcJ5r1w7oKeYhQk=",
+      "c2VjcmV0a2V5cHNrdG9rZW4=",
+      "8f14e45fceea167a5a36dedd4bea2543",
+      "123e4567-e89b-12d3-a456-426614174000",
+      "my key: a horse, a battery = power",
+    ];
+    expect(load({ "secret-file": file("s", secrets.join("\n")) }).secrets).toEqual(secrets);
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 12, maxLength: 64 }), (bytes) => {
+        const random = Buffer.from(bytes);
+        const spelled = [random.toString("base64"), random.toString("base64url")];
+        expect(split(spelled.join("\n"), "it")).toEqual(spelled);
+      }),
+    );
   });
 
   it("are the same with the line ends of Windows, and with empty lines", () =>
