@@ -54,6 +54,7 @@ export const line = (most: number) =>
     .max(most)
     .regex(/^[\x20-\x7e]*$/);
 
-/** For a person. */
-export const sentence = line(400);
+/** Characters of a sentence for a person. */
+export const MAX_SENTENCE = 400;
+export const sentence = line(MAX_SENTENCE);
 export const code = z.string().regex(/^[A-Z_]{1,40}$/);

@@ -315,13 +315,14 @@ const TOO_OFTEN = new WeftError(
 const cannotWrite = (code: string): WeftError =>
   new WeftError(code, "the owner of the free space cannot write to its disk", "make room there");
 
+/** Fits into a refusal (`field.sentence`) with names of 63 characters, so that the command at its end is whole. */
 const nameTaken = (name: string, { id, giver }: Bearer): WeftError =>
   new WeftError(
     "NAME_TAKEN",
     `the name ${name} belongs to another identity (${id})`,
-    `start with the state directory that the name had before, or choose another --name${
+    `choose another --name, or start with the state directory that it had${
       giver === undefined
         ? ""
-        : `; or, if that host is gone for good, on ${giver}: weft forget ${name} --certain`
+        : `; or, if its host is gone for good, on ${giver}: weft forget ${name} --certain`
     }`,
   );

@@ -560,7 +560,7 @@ export class Membership {
       return name === own ? { id: this.#parts.identity.id } : undefined;
     }
     const gift = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
-    return { id: found.id, ...(gift && { giver: this.#nameOf(gift.from) }) };
+    return { id: found.id, ...(gift && { giver: this.#shortly(gift.from) }) };
   }
 
   /** Whom packets for the member of this name are handed to. */
@@ -571,9 +571,10 @@ export class Membership {
     return members.get(this.#paths?.nextTo(target) ?? target);
   }
 
-  #nameOf(publicKey: string): string {
+  /** A member by its name, any other node by its id alone: together they are too long for a refusal. */
+  #shortly(publicKey: string): string {
     const id = nodeId(publicKey);
-    return this.nameOf(id) ?? id;
+    return this.#view.members.get(id)?.name ?? id;
   }
 
   /** @param byDisk whether the disk knows of others, which counts until the first record comes in this run */

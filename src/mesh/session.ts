@@ -6,6 +6,7 @@ import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
 import type { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
+import { MAX_SENTENCE } from "./fields.js";
 import { KEEP_ONE } from "./founding.js";
 import { type Identity, nodeId, verified } from "./identity.js";
 import {
@@ -302,5 +303,8 @@ const REMEDIES: { readonly [code: string]: string } = {
 
 const tenths = (ms: number): number => Math.round(10 * ms) / 10;
 
-/** As the other end takes it: `field.sentence`. */
-export const plain = (text: string): string => text.replace(/[^\x20-\x7e]/g, "?").slice(0, 400);
+/** As the other end takes it: `field.sentence`. What is cut ends with three dots. */
+export const plain = (text: string): string => {
+  const ascii = text.replace(/[^\x20-\x7e]/g, "?");
+  return ascii.length > MAX_SENTENCE ? `${ascii.slice(0, MAX_SENTENCE - 3)}...` : ascii;
+};

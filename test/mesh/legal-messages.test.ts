@@ -51,7 +51,7 @@ describe("a node whose lease fence closed", () => {
 });
 
 describe("a node whose name is taken, where all names are as long as they can be", () => {
-  it("is told so, and keeps its sessions", async () => {
+  it("is told so with the whole remedy, and keeps its sessions", async () => {
     const world = new World();
     const name = "n".repeat(63);
     await world.node(1, [], undefined, { name: "f".repeat(63) });
@@ -59,7 +59,9 @@ describe("a node whose name is taken, where all names are as long as they can be
     world.clock.run(10_000);
     const second = await world.node(3, [1], undefined, { name });
     world.clock.run(30_000);
-    expect(second.mesh.problems().join()).toMatch(/n belongs to another identity/);
+    expect(second.mesh.problems().join()).toMatch(
+      /n belongs to another identity .* on f{63}: weft forget n{63} --certain$/,
+    );
     expect(world.said.join("\n")).not.toMatch(/no message/);
     expect(illegal).toEqual([]);
   });

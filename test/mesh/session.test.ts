@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import { Budgets } from "../../src/mesh/budgets.js";
+import { MAX_SENTENCE } from "../../src/mesh/fields.js";
 import { MAX_MESSAGE_BYTES, type Message, PROTOCOL, parseMessage } from "../../src/mesh/message.js";
 import { SendQueues } from "../../src/mesh/send-queues.js";
 import {
@@ -9,6 +10,7 @@ import {
   HELLO_WITHIN,
   MISSED_AFTER,
   PING_AFTER,
+  plain,
   RATE,
   Session,
   SILENCE,
@@ -256,6 +258,12 @@ describe("an open session", () => {
     for (let i = 0; i <= BURST.messages; i++) far.send('{"type":"ping","n":1}');
     clock.run(2);
     expect(ended?.code).toBe("FLOOD");
+  });
+
+  it("is told why it closes in plain text, and of a long reason that it is cut", () => {
+    expect(plain("a\u00e9b")).toBe("a?b");
+    expect(plain("x".repeat(MAX_SENTENCE))).toBe("x".repeat(MAX_SENTENCE));
+    expect(plain("x".repeat(MAX_SENTENCE + 1))).toBe(`${"x".repeat(MAX_SENTENCE - 3)}...`);
   });
 
   it("hears why the other end closes", () => {
