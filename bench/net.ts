@@ -19,7 +19,15 @@ import { machine } from "./machine.js";
 import { type Overlay, type OverlayName, open, overlays } from "./net/overlays.js";
 import { profile, whyNoProfile } from "./net/profile.js";
 import { markdown, type NetResult, quantityResult } from "./net/result.js";
-import { type QuantityName, quantities, type Readings, type WorkName, works } from "./net/works.js";
+import {
+  type QuantityName,
+  quantities,
+  type Readings,
+  UDP_BUFFER,
+  type WorkName,
+  whyNoBuffer,
+  works,
+} from "./net/works.js";
 import { spread } from "./statistics.js";
 
 const FEWEST_ROUNDS_TO_KEEP = 3;
@@ -41,6 +49,8 @@ const rounds = wholeNumber("rounds", given.rounds, 1, 100);
 const chosen = given.only.split(",").map(workName);
 const why = whyNoLab();
 if (why !== undefined) refuse(`${why}: this benchmark needs root and /dev/net/tun`);
+const noBuffer = chosen.some((work) => work.startsWith("udp")) ? whyNoBuffer() : undefined;
+if (noBuffer !== undefined) refuse(noBuffer);
 
 if (given.profile) await explain();
 else await compare();
@@ -59,6 +69,7 @@ async function compare(): Promise<void> {
     machine: about,
     seconds,
     rounds,
+    udpBuffer: UDP_BUFFER,
     overlays,
     quantities: summary(taken),
   };

@@ -7,7 +7,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { describeMachine, type Machine } from "./machine.js";
 import { inWords } from "./nanoseconds.js";
 import { type OverlayName, overlays } from "./net/overlays.js";
-import { comparison, type NetResult, type QuantityResult } from "./net/result.js";
+import { comparison, type NetResult, type QuantityResult, udpBuffers } from "./net/result.js";
 import { quantities } from "./net/works.js";
 import { table } from "./table.js";
 
@@ -50,7 +50,7 @@ function between(net: NetResult | undefined): string[] {
   if (net === undefined) return [];
   const names = Object.keys(overlays) as OverlayName[];
   return [
-    `Between two hosts, medians of ${net.rounds} rounds (${net.date.slice(0, 10)}; ${describeMachine(net.machine)}):`,
+    `Between two hosts, medians of ${net.rounds} rounds (${net.date.slice(0, 10)}; ${describeMachine(net.machine)}; ${udpBuffers(net)}):`,
     "",
     ...table([
       ["", "unit", ...names, "weft : vxlan", "weft : vxlanOff", "weftOff : vxlanOff"],

@@ -18,6 +18,8 @@ export interface Overlay {
   readonly a: Host;
   readonly b: Host;
   readonly address: string;
+  /** What carries the packets, where it is not the kernel. */
+  readonly agents: readonly Agent[];
 }
 
 export interface WeftOverlay extends Overlay {
@@ -62,7 +64,7 @@ function vxlan(offloads: Offloads): Promise<Overlay> {
     const b = await kernelVtep(await lab.host("b"), { subnet: "10.244.2.0/24", offloads });
     await teach(a, b);
     await teach(b, a);
-    return { lab, a: a.host, b: b.host, address: b.address };
+    return { lab, a: a.host, b: b.host, address: b.address, agents: [] };
   });
 }
 

@@ -12,6 +12,8 @@ export interface NetResult {
   /** How long one flow ran. */
   readonly seconds: number;
   readonly rounds: number;
+  /** Bytes of iperf3's socket buffers for UDP. */
+  readonly udpBuffer: number;
   readonly overlays: typeof overlays;
   readonly quantities: readonly QuantityResult[];
 }
@@ -53,7 +55,8 @@ export function quantityResult(
 }
 
 /** The whole run as one Markdown page. */
-export function markdown({ date, machine, seconds, rounds, quantities: rows }: NetResult): string {
+export function markdown(result: NetResult): string {
+  const { date, machine, seconds, rounds, quantities: rows } = result;
   const names = Object.keys(overlays) as OverlayName[];
   return [
     "# weft beside the kernel's own VXLAN",
@@ -61,7 +64,7 @@ export function markdown({ date, machine, seconds, rounds, quantities: rows }: N
     "Made by `npm run bench:net`; do not edit. Two hosts on one machine, joined by veth and a bridge.",
     "",
     `- ${date.slice(0, 10)}, ${describeMachine(machine)}`,
-    `- median (lowest - highest) of ${rounds} interleaved rounds, ${seconds} s a flow`,
+    `- median (lowest - highest) of ${rounds} interleaved rounds, ${seconds} s a flow; ${udpBuffers(result)}`,
     ...names.map((name) => `- **${name}**: ${overlays[name]}`),
     "",
     ...table([
@@ -76,6 +79,10 @@ export function markdown({ date, machine, seconds, rounds, quantities: rows }: N
     "",
   ].join("\n");
 }
+
+/** A result says little of UDP without it. */
+export const udpBuffers = ({ udpBuffer }: NetResult): string =>
+  `UDP through socket buffers of ${udpBuffer / 1024} KiB at iperf3`;
 
 function cell({ name }: QuantityResult, { median, min, max }: Spread): string {
   const text = (value: number) => value.toFixed(quantities[name].digits);

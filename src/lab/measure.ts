@@ -37,6 +37,11 @@ export interface FlowOptions {
   readonly length?: number;
   /** Bits per second to send; 0 means as fast as it goes. TCP always does. */
   readonly bitsPerSecond?: number;
+  /**
+   * Bytes of the socket buffers of both ends, at most `net.core.rmem_max` and `wmem_max`; the kernel's
+   * default when left out. A small one drops datagrams that the network delivered.
+   */
+  readonly socketBuffer?: number;
 }
 
 export interface Flow {
@@ -59,7 +64,7 @@ export async function iperf(
   address: string,
   options: FlowOptions = {},
 ): Promise<Flow> {
-  const { udp = false, seconds = 2, flows = 1, length, bitsPerSecond = 0 } = options;
+  const { udp = false, seconds = 2, flows = 1, length, bitsPerSecond = 0, socketBuffer } = options;
   const server = to.spawn(["iperf3", "-s", "-1", "--forceflush", "-B", address]);
   try {
     await server.says(/Server listening/);
@@ -67,6 +72,7 @@ export async function iperf(
     argv.push("-t", `${seconds}`, "-P", `${flows}`);
     if (udp) argv.push("-u", "-b", `${bitsPerSecond}`);
     if (length !== undefined) argv.push("-l", `${length}`);
+    if (socketBuffer !== undefined) argv.push("-w", `${socketBuffer}`);
     const client = await from.run(argv, { limitMs: 1_000 * seconds + 30_000 });
     const { start, end, error } = JSON.parse(client.stdout || "{}");
     if (client.code !== 0 || error !== undefined) throw new CommandFailed(argv, client);

@@ -55,6 +55,16 @@ story("the lab itself: two kernel VTEPs, as flannel sets them up, are joined by 
     expect(udp.datagrams).toBeGreaterThan(0);
   });
 
+  it("a flow has the socket buffers that it asks for, or fails", async () => {
+    const flow = { udp: true, seconds: 1, bitsPerSecond: 1e6 };
+    const [from, to, address] = [a!.host, b!.host, b!.address] as const;
+    const { datagrams } = await iperf(from, to, address, { ...flow, socketBuffer: 65_536 });
+    expect(datagrams).toBeGreaterThan(0);
+    await expect(iperf(from, to, address, { ...flow, socketBuffer: 2 ** 29 })).rejects.toThrow(
+      "socket buffer size not set correctly",
+    );
+  });
+
   it("a packet bigger than the overlay's MTU may not pass whole", async () => {
     const whole = { count: 1, whole: true };
     expect((await ping(a!.host, b!.address, { ...whole, size: 1422 })).rttMs).toHaveLength(1);
