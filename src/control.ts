@@ -4,8 +4,10 @@ import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
 import { explainReason } from "./core/reasons.js";
-import { Explainer, type Explanation, onwardOf } from "./explain/explain.js";
+import { Explainer, onwardOf } from "./explain/explain.js";
+import { pathTo } from "./explain/path.js";
 import type { Question } from "./explain/question.js";
+import type { Tried } from "./explain/told.js";
 import type { Follower } from "./follower.js";
 import type {
   ApplyOptions,
@@ -160,10 +162,16 @@ export class AgentControl implements Control {
   }
 
   /** What becomes of it here. */
-  tried(question: Question): Explanation {
+  tried(question: Question): Tried {
     const { places } = this.#follower.enforcer;
     const { peers } = this.#follower.book;
-    return this.#explainer.explain(question, { own: this.#follower.own(), peers, places });
+    const own = this.#follower.own();
+    const explanation = this.#explainer.explain(question, { own, peers, places });
+    const to =
+      explanation.verdict === "sent" && peers.find(({ name }) => name === explanation.peer);
+    if (!to) return explanation;
+    const member = this.#running.mesh.members().find(({ name }) => name === to.name);
+    return { ...explanation, path: pathTo(to, member) };
   }
 
   capture(options: CaptureOptions): Capture {

@@ -8,6 +8,7 @@ import { firstSegment } from "../explain/segment.js";
 import { ask, explain as askAgent } from "../http/client.js";
 import type { Explained } from "../http/view.js";
 import { nameOf } from "../policy/place.js";
+import { goesOn, verdictOf } from "./explain-verdict.js";
 import { inputName, readInput } from "./input.js";
 import { type Cell, table } from "./table.js";
 
@@ -61,16 +62,11 @@ async function frameAt(path: string, wanted: number): Promise<Frame> {
   throw unusable(path, `has no frame ${wanted}`, "choose a lower --number");
 }
 
-const GOES_ON: readonly Explained["verdict"][] = ["sent", "delivered"];
-
-export const goesOn = ({ verdict }: Pick<Explained, "verdict">): boolean =>
-  GOES_ON.includes(verdict);
-
-const rowOf = (frame: number, { packet, verdict, reason, rule }: Explained): Cell[] => [
+const rowOf = (frame: number, answer: Explained): Cell[] => [
   frame,
-  inWords(packet),
-  reason === undefined ? verdict : `${verdict}: ${reason}`,
-  rule ? nameOf(rule) : null,
+  inWords(answer.packet),
+  verdictOf(answer),
+  answer.rule ? nameOf(answer.rule) : null,
 ];
 
 /** What the device would cut up does not come as a whole. */

@@ -8,7 +8,8 @@ import type { Unasked } from "../mesh/message.js";
 import { inWords } from "../policy/place.js";
 import { PROTOCOLS } from "../policy/read.js";
 import { exit } from "./exit.js";
-import { explainFile, goesOn, packetAt } from "./explain-file.js";
+import { explainFile, packetAt } from "./explain-file.js";
+import { goesOn, isProbablyLost, pathInWords, verdictOf } from "./explain-verdict.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
 import { pairs, table } from "./table.js";
 
@@ -18,15 +19,16 @@ counter moves. Without --proto it is TCP if there is a port, else an echo reques
 
 The node where a packet leaves judges its egress, the one where it arrives its
 ingress. So each node that the packet comes to is asked as well, and the last one's
-verdict counts. --here asks nobody else. With --in this node is asked about a packet
+verdict counts, unless it probably does not get there: "path" says when the next node
+answered a probe of the path last. --here asks nobody else. With --in this node is asked about a packet
 that comes from a peer: the one that holds --src, or the one named by --peer.
 
 With --pcap each packet of a capture file is tried, by this node alone, as if it came
 now: what the packets before it in the file would have left behind is not there. FRAME
 counts as Wireshark does; --number gives the whole explanation of one.
 
-Exit code: 0 the packet goes on, 1 it does not, or one of a file does not, 2 there is no
-such packet.
+Exit code: 0 the packet goes on, 1 it does not, or is probably lost, or this is so of one
+in a file, 2 there is no such packet.
 
 Examples:
   weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443
@@ -90,7 +92,7 @@ const TUPLE = ["src", "dst", "proto", "sport", "dport", "packet"] as const;
 async function one({ socket, output, here = false }: Given, packet: Packet): Promise<boolean> {
   const answer = await askAgent(socket, questionOf(packet), { here });
   process.stdout.write(output === "json" ? asJson(answer) : print(answer, packet));
-  return goesOn(answer.further.at(-1) ?? answer);
+  return goesOn(answer);
 }
 
 async function ofFile(given: Given, path: string): Promise<boolean> {
@@ -182,22 +184,19 @@ function addressOf(flag: string, text: string): string {
 
 function print(answer: Explained, given: Packet): string {
   const { further, unasked } = answer;
+  const hops = [answer, ...further];
   return [
     part(answer),
-    ...further.map((told) => `on ${told.node}:\n${part(told)}`),
+    ...further.map((told, i) => {
+      const isDoubtful = hops.slice(0, i + 1).some(isProbablyLost);
+      return `on ${told.node}${isDoubtful ? ", if it arrives" : ""}:\n${part(told)}`;
+    }),
     ...(unasked ? [silence(unasked, given)] : []),
   ].join("\n");
 }
 
-function part({
-  stages,
-  verdict,
-  reason,
-  sentence,
-  rule,
-  almost,
-  counter,
-}: Explained | ExplainedThere): string {
+function part(node: Explained | ExplainedThere): string {
+  const { stages, sentence, rule, almost, counter, path, peer } = node;
   const rows = stages.flatMap(({ stage, saw, verdict, changes, rules = [] }) => [
     [stage, saw, verdict],
     ...rules.map((place) => ["", `  ${inWords(place)}`, ""]),
@@ -208,7 +207,8 @@ function part({
     ]),
   ]);
   const end = pairs([
-    ["verdict", reason === undefined ? verdict : `${verdict}: ${reason}`],
+    ["verdict", verdictOf(node)],
+    ...(path && peer !== undefined ? [["path", pathInWords(path, peer)] as const] : []),
     ...(sentence === undefined ? [] : [["because", sentence] as const]),
     ...(rule ? [["rule", inWords(rule)] as const] : []),
     ...(almost

@@ -62,7 +62,7 @@ export interface Explanation {
   readonly rule?: Place;
   /** Denied because no rule allows it: the one that nearly does, and what keeps it from matching. */
   readonly almost?: { readonly rule: Place; readonly field: Field };
-  /** The counter it would end in, as it is found in the counters: `out.dropped.denied-egress`. */
+  /** The counter it would end in, as it is found in the counters: `out.answeredBy.denied-egress`. */
   readonly counter: string;
   /** The peer it would go to, or came from. */
   readonly peer?: string;
@@ -177,9 +177,12 @@ function counterBetween(before: Counters, after: Counters): string {
   for (const direction of ["out", "in"] as const) {
     const [was, is] = [before[direction], after[direction]];
     if (is.delivered > was.delivered) return `${direction}.delivered`;
-    if (is.answered > was.answered) return `${direction}.answered`;
-    for (const [reason, count] of Object.entries(is.dropped)) {
-      if (count > (was.dropped[reason as Reason] ?? 0)) return `${direction}.dropped.${reason}`;
+    for (const outcome of ["answeredBy", "dropped"] as const) {
+      for (const [reason, count] of Object.entries(is[outcome])) {
+        if (count > (was[outcome][reason as Reason] ?? 0)) {
+          return `${direction}.${outcome}.${reason}`;
+        }
+      }
     }
   }
   return "in.control";

@@ -6,6 +6,7 @@ import type { Place } from "../policy/place.js";
 import { ACTIONS, DIRECTIONS } from "../policy/rule.js";
 import { FIELDS } from "./almost.js";
 import type { Explanation } from "./explain.js";
+import { PATH_STATES, type PathView } from "./path.js";
 import { STAGES } from "./trace.js";
 
 /** Of the rules that were met by one packet at one end, the last ones. */
@@ -34,6 +35,18 @@ const place = z.strictObject({
 
 const reason = z.enum(reasonNames).exclude(["delivered"]);
 
+const path = z.strictObject({
+  state: z.enum(PATH_STATES),
+  answered: z.union([z.iso.datetime(), z.null()]),
+  path: z.union([z.literal("direct"), z.templateLiteral(["via ", field.name])]),
+  endpoint: field.endpoint,
+}) satisfies z.ZodType<PathView>;
+
+/** An explanation, and of what is sent the path that it takes. */
+export interface Tried extends Explanation {
+  readonly path?: PathView;
+}
+
 export const toldSchema = z.strictObject({
   stages: z
     .array(
@@ -54,12 +67,13 @@ export const toldSchema = z.strictObject({
   almost: z.strictObject({ rule: place, field: z.enum(FIELDS) }).exactOptional(),
   counter: words,
   peer: words.exactOptional(),
+  path: path.exactOptional(),
 });
 
 export type Told = z.infer<typeof toldSchema>;
 
-export function toldOf(explanation: Explanation): Told {
-  const { stages, verdict, reason, rule, almost, counter, peer } = explanation;
+export function toldOf(tried: Tried): Told {
+  const { stages, verdict, reason, rule, almost, counter, peer, path } = tried;
   return toldSchema.parse({
     stages: stages.map((step) =>
       step.rules ? { ...step, rules: step.rules.slice(-MAX_TOLD_RULES) } : step,
@@ -70,5 +84,6 @@ export function toldOf(explanation: Explanation): Told {
     ...(almost && { almost }),
     counter,
     ...(peer !== undefined && { peer }),
+    ...(path && { path }),
   });
 }

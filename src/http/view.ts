@@ -4,8 +4,8 @@ import type { Offloads } from "../config.js";
 import type { Capture, CapturedPacket, CaptureOptions } from "../core/capture.js";
 import type { RuleTraffic } from "../core/counters.js";
 import type { FlowView } from "../core/flows.js";
-import type { Explanation } from "../explain/explain.js";
 import type { Question } from "../explain/question.js";
+import type { Tried } from "../explain/told.js";
 import type { Refusals } from "../mesh/door.js";
 import type { DocumentInForce } from "../mesh/in-force.js";
 import type { Unasked } from "../mesh/message.js";
@@ -141,12 +141,12 @@ export type FlowRow = Omit<FlowView<never>, "rule"> & {
 
 /** By another node, of this name. */
 export interface ExplainedThere
-  extends Omit<Explanation, "direction" | "packet" | "datagrams" | "packets"> {
+  extends Omit<Tried, "direction" | "packet" | "datagrams" | "packets"> {
   readonly node: string;
 }
 
 /** What becomes of a packet: at this node, and at those that it comes to after it, in turn. */
-export interface Explained extends Explanation {
+export interface Explained extends Tried {
   readonly further: readonly ExplainedThere[];
   /** It goes on to a node that could not be asked: why. */
   readonly unasked?: Unasked;

@@ -3,8 +3,8 @@
  * That one tries it as if it came from here, tells, and asks the next one.
  */
 import { WeftError } from "../error.js";
-import { type Explanation, onwardOf } from "../explain/explain.js";
-import { toldOf } from "../explain/told.js";
+import { onwardOf } from "../explain/explain.js";
+import { type Tried, toldOf } from "../explain/told.js";
 import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
@@ -39,7 +39,7 @@ export interface InquiriesParts {
   /** The name of this node. */
   readonly own: string;
   /** Tries a packet that comes from this member; nothing where there is no dataplane. */
-  readonly explain: ((packet: Uint8Array, from: string) => Explanation) | undefined;
+  readonly explain: ((packet: Uint8Array, from: string) => Tried) | undefined;
   session(id: string): Session | undefined;
   nameOf(id: string): string | undefined;
   /** The member to which packets for the peer of this name are handed; nothing if it runs no agent. */
@@ -221,7 +221,7 @@ export class Inquiries {
   }
 
   /** Or why not. */
-  #try(session: Session, packet: Uint8Array, from: string): Explanation | string {
+  #try(session: Session, packet: Uint8Array, from: string): Tried | string {
     const { explain } = this.#parts;
     if (!explain) return "it has no dataplane";
     if (!this.#each.of(session.peer.id).spend(1) || !this.#all.spend(1))

@@ -1,6 +1,6 @@
 /** What a node is told at its start: what to do, and with what. */
 import type { Prefix } from "../address.js";
-import type { Explanation } from "../explain/explain.js";
+import type { Tried } from "../explain/told.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Store } from "../lease/store.js";
 import type { PolicyReader } from "../policy/engine.js";
@@ -18,7 +18,7 @@ export interface MeshParts {
   /** Without one, nothing is probed, and packets for a member go to the VTEP in its record. */
   readonly datapath?: DataPath | undefined;
   /** Tries a packet that comes from the member of this name, for other nodes. */
-  readonly explain?: ((packet: Uint8Array, from: string) => Explanation) | undefined;
+  readonly explain?: ((packet: Uint8Array, from: string) => Tried) | undefined;
   /** Reads policies that others apply; without it the node reads them on its main thread. */
   readonly policies?: PolicyReader | undefined;
   /** Who opens the records of a cluster; nodes of one process may share one. */

@@ -305,6 +305,15 @@ counter  in.dropped.denied-ingress
     );
   });
 
+  it("says that it is probably lost where the path is silent, and exits 1", async () => {
+    const { code, stdout } = await weft([...TO_H2, "23", "--socket", await serve()]);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(
+      /^verdict +sent, but probably lost\npath +direct to 192\.0\.2\.2:4789: no probe has been answered by h2 since 2030-01-01T00:00:00Z$/m,
+    );
+    expect(stdout).toMatch(/\n\non h2, if it arrives:\nSTAGE/);
+  });
+
   it("asks nobody else with --here", async () => {
     const { stdout } = await weft([...TO_H2, "443", "--here", "--socket", await serve()]);
     expect(stdout).not.toContain("on h2:");

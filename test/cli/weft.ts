@@ -195,6 +195,18 @@ export const ONE_SIDE: Explained = {
   unasked: { node: "h2", from: "h1", why: "it did not answer in time" },
 };
 
+/** The only path to h2 is no longer answered. */
+export const LOST: Explained = {
+  ...BOTH_SIDES,
+  path: {
+    state: "silent",
+    answered: "2030-01-01T00:00:00.123Z",
+    path: "direct",
+    endpoint: "192.0.2.2:4789",
+  },
+  further: [{ node: "h2", stages: [], verdict: "delivered", counter: "in.delivered" }],
+};
+
 /** What the agent was asked to explain. */
 export const asked: Question[] = [];
 
@@ -227,7 +239,14 @@ export const view = (healthy = true): Control => ({
   explain: async (question, { here }) => {
     asked.push(question);
     if ("packet" in question || question.direction === "in" || here) return EXPLANATION;
-    return "dport" in question && question.dport === 22 ? ONE_SIDE : BOTH_SIDES;
+    switch ("dport" in question && question.dport) {
+      case 22:
+        return ONE_SIDE;
+      case 23:
+        return LOST;
+      default:
+        return BOTH_SIDES;
+    }
   },
   status: () => ({
     name: "h1",

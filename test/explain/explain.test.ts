@@ -80,7 +80,7 @@ describe("the way of a packet", () => {
       "out, denied",
       { src: "10.244.1.7", dst: "10.244.2.1", protocol: "udp", dport: 53 },
       "parse offload flow lookup meet police answer",
-      { verdict: "answered", reason: "denied-egress", counter: "out.answered" },
+      { verdict: "answered", reason: "denied-egress", counter: "out.answeredBy.denied-egress" },
     ],
     [
       "out, to nobody",

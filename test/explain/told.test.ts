@@ -37,6 +37,19 @@ async function policed(): Promise<Dataplane> {
   return plane;
 }
 
+it("of a packet that is sent, the path that it takes", async () => {
+  const plane = await policed();
+  const sent = plane.explain({ src: "10.244.1.5", dst: "10.244.2.5" });
+  for (const path of ["direct", "via a-node"] as const) {
+    const known = { state: "silent", answered: "2030-01-01T00:00:00.000Z" } as const;
+    for (const view of [known, { state: "unknown", answered: null } as const]) {
+      const whole = { ...view, path, endpoint: "192.0.2.2:4789" };
+      const told = toldOf({ ...sent, path: whole });
+      expect(toldSchema.parse(JSON.parse(JSON.stringify(told)))).toMatchObject({ path: whole });
+    }
+  }
+});
+
 /** Time for much computing on a machine that is shared; the other tests keep the usual limit. */
 const BUSY_MS = 180_000;
 

@@ -125,7 +125,7 @@ it("the node that holds the destination says what its own dataplane does", async
     verdict: "answered",
     reason: "denied-ingress",
     rule: { kind: "tier default", direction: "ingress" },
-    counter: "in.answered",
+    counter: "in.answeredBy.denied-ingress",
   });
   nodes.plane(2).setPolicy({ policies: [] });
   expect(inShort(await nodes.follow(1, nodes.web(1, 2)))).toEqual(["h2 delivered"]);

@@ -119,7 +119,7 @@ story("the cluster's policy", () => {
     expect(here).toMatch(/^verdict +sent$/m);
     expect(there).toMatch(/^verdict +answered: denied-ingress$/m);
     expect(there).toMatch(/^almost +web ingress 0: allow .*line 5\), but for its ports$/m);
-    expect(there).toMatch(/^counter +in\.answered$/m);
+    expect(there).toMatch(/^counter +in\.answeredBy\.denied-ingress$/m);
     expect(await denied()).toEqual(before);
     expect(await knock(a!.host, web(), OTHER)).toBe("EHOSTUNREACH");
     const after = await denied();

@@ -1,0 +1,32 @@
+/** What probes say of the path that a packet takes to the next node. */
+import type { Member } from "../mesh/member.js";
+import type { Peer } from "../peer.js";
+
+export const PATH_STATES = ["answers", "silent", "unknown"] as const;
+
+export interface PathView {
+  /**
+   * `answers`: its probes are answered. `silent`: they were, and are no more, so what is sent is
+   * probably lost. `unknown`: it is not probed, as that to a static peer.
+   */
+  readonly state: (typeof PATH_STATES)[number];
+  /** When its last answered probe was answered, ISO 8601 by the clock of the node that sends; null: not known. */
+  readonly answered: string | null;
+  readonly path: Member["path"];
+  /** `ip:port` that the packet is sent to. */
+  readonly endpoint: string;
+}
+
+/** @param member of the peer's name; a static peer has none */
+export function pathTo({ endpoint }: Peer, member: Member | undefined): PathView {
+  const { answered, path = "direct", state } = member ?? {};
+  if (answered === undefined) return { state: "unknown", answered: null, path, endpoint };
+  return {
+    state: state !== undefined && ANSWERING.includes(state) ? "answers" : "silent",
+    answered: new Date(answered).toISOString(),
+    path,
+    endpoint,
+  };
+}
+
+const ANSWERING: readonly Member["state"][] = ["established", "no-mesh"];
