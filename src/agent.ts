@@ -145,11 +145,9 @@ export class Agent {
     const control = new AgentControl(running, follower);
     mesh.on("change", () => follower.follow());
     await mesh.start();
-    this.#undo.push(async () => {
-      // What is given back may be another node's in a moment.
-      if (config.release) await follower.remove();
-      await mesh.stop({ release: config.release });
-    });
+    this.#undo.push(() => mesh.stop({ release: config.release }));
+    // What is given back may be another node's in a moment.
+    if (config.release) this.#undo.push(() => follower.remove());
     follower.follow();
 
     const server = new ControlServer(control, {

@@ -26,6 +26,9 @@ import { Enforcer } from "./policy/enforcer.js";
 import type { Members } from "./policy/resolver.js";
 import type { Running } from "./running.js";
 
+const OPEN =
+  "the next start sets them right; or remove them with: ip route flush proto 119; ip -6 route flush proto 119";
+
 export class Follower {
   /** The peers, and what of them the core does not know yet. */
   readonly book: Book;
@@ -113,12 +116,16 @@ export class Follower {
 
   /** From now on packets for the overlay take the host's other routes, which may be the default route. */
   async openRoutes(): Promise<void> {
-    await this.#unreachable.remove();
+    for (const it of await this.#unreachable.remove()) {
+      this.#running.log.error(`this host goes on refusing packets for the overlay: ${it}; ${OPEN}`);
+    }
   }
 
   /** Restores the unreachable routes that an earlier agent had left before this one began. */
   async restoreRoutes(): Promise<void> {
-    await this.#unreachable.restore();
+    for (const it of await this.#unreachable.restore()) {
+      this.#running.log.error(`unreachable routes are not as before the start: ${it}; ${OPEN}`);
+    }
   }
 
   async #followNow(): Promise<void> {

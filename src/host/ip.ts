@@ -21,14 +21,14 @@ export async function ask<T>(...words: string[]): Promise<T[]> {
 }
 
 /**
- * Makes the changes in order, in one process; the first that fails ends it. Each
- * is of the family of the address in it.
- * @throws WeftError IP, naming the change that failed
+ * Makes the changes in order, in one process. One that fails does not stop the next. Each is of the
+ * family of the address in it.
+ * @throws WeftError IP, naming the first change that failed
  */
 export async function change(commands: readonly string[]): Promise<void> {
   if (commands.length === 0) return;
   try {
-    await ip(["-batch", "-"], commands.map((command) => `${command}\n`).join(""));
+    await ip(["-force", "-batch", "-"], commands.map((command) => `${command}\n`).join(""));
   } catch (error) {
     const line = error instanceof WeftError && /Command failed -:(\d+)/.exec(error.message);
     if (!line) throw error;

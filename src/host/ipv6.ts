@@ -17,7 +17,7 @@ export function checkIpv6(network: readonly Prefix[], mtu: number, device: strin
   const prefix = network.find(({ family }) => family === 6);
   if (!prefix) return;
   const has = `the cluster network has ${formatPrefix(prefix)}`;
-  if (!existsSync(IPV6_SETTINGS)) {
+  if (!hasIpv6()) {
     throw new WeftError(
       "IPV6",
       `${has}, and the kernel of this host runs without IPv6`,
@@ -40,6 +40,9 @@ export function checkIpv6(network: readonly Prefix[], mtu: number, device: strin
     );
   }
 }
+
+/** Whether the kernel of this host knows IPv6. */
+export const hasIpv6 = (): boolean => existsSync(IPV6_SETTINGS);
 
 /** A device without IPv6 has no settings. */
 function readSetting(path: string): string | undefined {

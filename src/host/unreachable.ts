@@ -8,6 +8,7 @@ import { realpathSync } from "node:fs";
 import { type Family, formatPrefix, type Prefix } from "../address.js";
 import { WeftError } from "../error.js";
 import { ask, change } from "./ip.js";
+import { hasIpv6 } from "./ipv6.js";
 import { inFull } from "./link.js";
 
 /** Marks the routes as weft's in `ip route` (rtm_protocol; no value that /etc/iproute2/rt_protos names). */
@@ -35,27 +36,38 @@ export class UnreachableRoutes {
   /**
    * Sets such a route for exactly these prefixes, and removes all others of this agent, also those
    * of an earlier run. If one family fails, the other is set nevertheless.
-   * @returns one sentence for each failure
+   * @returns one sentence for each family that failed
    */
   async set(prefixes: readonly Prefix[]): Promise<string[]> {
     const trouble: string[] = [];
     for (const family of [4, 6] as const) {
       const wanted = prefixes.filter((it) => it.family === family).map(formatPrefix);
       const problem = await this.#trySetting(family, new Set(wanted));
-      // A host without IPv6 has none to take away either.
-      if (problem !== undefined && wanted.length > 0) trouble.push(problem);
+      const mayHaveSome = family === 4 || hasIpv6();
+      if (problem !== undefined && (wanted.length > 0 || mayHaveSome)) trouble.push(problem);
     }
     return trouble;
   }
 
-  /** Removes all routes of this agent, also those of an earlier run. */
-  async remove(): Promise<void> {
-    await this.set([]);
+  /**
+   * Removes all routes of this agent, also those of an earlier run.
+   * @returns one sentence for each family that failed
+   */
+  remove(): Promise<string[]> {
+    return this.set([]);
   }
 
-  /** Restores the routes from before the first `set`. */
-  async restore(): Promise<void> {
-    for (const [family, before] of this.#before) await this.#trySetting(family, before);
+  /**
+   * Restores the routes from before the first `set`.
+   * @returns one sentence for each family that failed
+   */
+  async restore(): Promise<string[]> {
+    const trouble: string[] = [];
+    for (const [family, before] of this.#before) {
+      const problem = await this.#trySetting(family, before);
+      if (problem !== undefined) trouble.push(problem);
+    }
+    return trouble;
   }
 
   async #trySetting(family: Family, wanted: ReadonlySet<string>): Promise<string | undefined> {

@@ -1,0 +1,142 @@
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Lab } from "../../src/lab/lab.js";
+import type { Host } from "../../src/lab/namespace.js";
+import { FailingIp, type How } from "./failing-ip.js";
+import { inside, onHosts } from "./inside.js";
+
+const FAMILIES = [4, 6] as const;
+/** Any directory that exists: it numbers the unreachable routes. */
+const STATE = "/var";
+
+/** What an agent with both families and two static peers makes of its host, and takes away again. */
+const AGENT = `
+  const { Link } = await weft("host/link.js");
+  const { UnreachableRoutes } = await weft("host/unreachable.js");
+  const network = ["10.244.0.0/16", "fd00:244::/48"].map(prefix);
+  const beyond = ["198.51.100.0/24", "fd00:9::/64"].map(prefix);
+  const addresses = ["10.244.7.1", "fd00:244:0:7::1"].map(address);
+  const link = new Link({ device: "weft0", addresses, mtu: 1450, network });
+  const unreachable = new UnreachableRoutes("${STATE}");
+  const attempts = async (...steps) => {
+    const trouble = [];
+    for (const step of steps) {
+      try { trouble.push(...((await step()) ?? [])); } catch (error) { trouble.push(error.message); }
+    }
+    return trouble;
+  };
+  const configure = () => attempts(
+    () => unreachable.set([...network, ...beyond]),
+    () => link.set(beyond),
+    () => link.acceptOwnSource(),
+  );`;
+const CONFIGURE = `${AGENT} return configure();`;
+const UNCONFIGURE = `${AGENT}
+  return attempts(() => link.remove(), () => unreachable.remove());`;
+
+onHosts("every single step of configuring a host may fail", () => {
+  let lab: Lab;
+  let host: Host;
+  let ip: FailingIp;
+  let bare: string[];
+  let whole: string[];
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    host = await lab.host("h");
+    ip = new FailingIp(join(lab.folder, "failing-ip"));
+    await reset();
+    bare = await state();
+    expect(await run(CONFIGURE)).toEqual([]);
+    whole = await state();
+    expect(whole).not.toEqual(bare);
+  });
+  afterAll(() => lab?.close());
+
+  const run = async (body: string, path = process.env.PATH): Promise<string[]> => {
+    const { value, error } = await inside<string[]>(host, body, ["env", `PATH=${path}`]);
+    expect(error).toBeUndefined();
+    return value!;
+  };
+
+  /**
+   * Everything there is on the host: links, addresses, routes of all tables, rules. Without the
+   * kernel's multicast routes, which depend on whether a device was up when its address came.
+   */
+  const state = async (): Promise<string[]> => {
+    const input = ["link", "address", "route show table all", "rule"].join("\n");
+    const shown = await Promise.all(
+      FAMILIES.map((family) =>
+        host.exec(["ip", `-${family}`, "-details", "-o", "-batch", "-"], { input }),
+      ),
+    );
+    const lines = shown.join("").trim().split("\n");
+    // Each device that is made has another number.
+    const unnumbered = lines.map((line) => line.replace(/^\d+: /, ""));
+    return unnumbered.filter((line) => !line.includes("multicast ff00::/8")).sort();
+  };
+
+  /** The device is new, as that of a process that has just begun. */
+  const renewDevice = async (): Promise<void> => {
+    await host.run(["ip", "link", "delete", "weft0"]);
+    await host.ip("tuntap add dev weft0 mode tun");
+  };
+  const reset = async (): Promise<void> => {
+    for (const family of FAMILIES) {
+      await host.run(["ip", `-${family}`, "route", "flush", "proto", "119"]);
+    }
+    await renewDevice();
+  };
+
+  const isAbout = (line: string, family: 4 | 6): boolean =>
+    (family === 4 ? /\b(10\.244|198\.51)\.| -4 / : /\bfd00:| -6 /).test(line);
+  /** Lines of a complete host that are of this family alone. */
+  const of = (family: 4 | 6) => whole.filter((line) => isAbout(line, family));
+
+  /** Lets each step of `body` fail once; `see` is told what it answered. */
+  async function eachStep(
+    body: string,
+    how: How,
+    see: (trouble: string[], step: string) => Promise<void>,
+  ): Promise<void> {
+    for (let step = 1; ; step++) {
+      ip.failAt(step, how);
+      const trouble = await run(body, ip.path);
+      if (ip.failed === "") return void expect(step).toBeGreaterThan(5);
+      await see(trouble, `${step}: ${ip.failed}`);
+    }
+  }
+
+  describe.each<How>(["refused", "late"])("and be %s", (how) => {
+    it("then it is named, spares the other family, and the next try mends it", async () => {
+      const see = async (trouble: string[], step: string) => {
+        expect(trouble.join("\n"), step).toContain("Injected failure");
+        const after = await state();
+        for (const [family, other] of [FAMILIES, [...FAMILIES].reverse()]) {
+          if (isAbout(step, other!))
+            expect(after, step).toEqual(expect.arrayContaining(of(family!)));
+        }
+        expect(await run(CONFIGURE), step).toEqual([]);
+        expect(await state(), step).toEqual(whole);
+        await reset();
+      };
+      await reset();
+      await eachStep(CONFIGURE, how, see);
+    }, 120_000);
+
+    it("also when it is taken away: it is named, or nothing is left; the next start mends it", async () => {
+      await reset();
+      await run(CONFIGURE);
+      const see = async (trouble: string[], step: string) => {
+        await renewDevice();
+        if (trouble.length === 0) expect(await state(), step).toEqual(bare);
+        else expect(trouble.join("\n"), step).toContain("Injected failure");
+        expect(await run(CONFIGURE), step).toEqual([]);
+        expect(await state(), step).toEqual(whole);
+      };
+      await eachStep(UNCONFIGURE, how, see);
+      await renewDevice();
+      expect(await state()).toEqual(bare);
+    }, 120_000);
+  });
+});
