@@ -13,18 +13,20 @@
  *           +-----+-------+--------+--------+-----
  *           | put | taken | place  | place  | ...
  *           +-----+-------+--------+--------+-----
- *   place:  0                 28       32
- *           +-----------------+--------+-----------------------------+
- *           | sockaddr        | length | the first MAX_CONTROL bytes |
- *           +-----------------+--------+-----------------------------+
+ *   place:  0                 28       32      40
+ *           +-----------------+--------+-------+-----------------------------+
+ *           | sockaddr        | length | CLOCK | the first MAX_CONTROL bytes |
+ *           +-----------------+--------+-------+-----------------------------+
  */
 import { keyedHash } from "./keyed-hash";
 import {
+  CLOCK,
   COUNTER_CONTROL,
   COUNTER_CONTROL_DROPPED,
   COUNTER_CONTROL_DROPPED_UNKNOWN,
   MAILBOX,
   MAILBOX_BYTES,
+  MAILBOX_CLOCK,
   MAILBOX_KNOWN_RING_BITS,
   MAILBOX_LENGTH,
   MAILBOX_PLACES,
@@ -61,6 +63,7 @@ export function putMail(sender: usize, start: usize, length: u32): void {
   const place = ring + MAILBOX_RING_PLACES + (put % MAILBOX_PLACES) * MAILBOX_SIZE;
   memory.copy(place, sender, SOCKADDR_SIZE);
   store<u32>(place, length, MAILBOX_LENGTH);
+  store<f64>(place, load<f64>(CLOCK), MAILBOX_CLOCK);
   memory.copy(place + MAILBOX_BYTES, start, min(length, MAX_CONTROL));
   atomic.store<u32>(ring, put + 1);
   atomic.add<u32>(MAILBOX_PUT, 1);

@@ -306,7 +306,8 @@ export const MAILBOX_RINGS: u32 = (1 << MAILBOX_KNOWN_RING_BITS) + (1 << MAILBOX
 /** Places in a ring; a power of two. */
 export const MAILBOX_PLACES: u32 = 64;
 export const MAILBOX_LENGTH: u32 = 28;
-export const MAILBOX_BYTES: u32 = 32;
+export const MAILBOX_CLOCK: u32 = 32;
+export const MAILBOX_BYTES: u32 = 40;
 /** Bytes of a datagram that are kept. */
 export const MAX_CONTROL: u32 = 512;
 export const MAILBOX_SIZE: u32 = MAILBOX_BYTES + MAX_CONTROL;

@@ -13,3 +13,15 @@ export const systemClock: Clock = {
 
 /** Milliseconds that mean the same in every thread, unlike `performance.now`. */
 export const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6;
+
+/**
+ * What `monotonic` said when `performance.now` of this thread was 0: the least of a few readings,
+ * because a pause between its two clocks only adds to one.
+ */
+export function performanceStart(): number {
+  const readings = Array.from({ length: 8 }, () => {
+    const now = performance.now();
+    return monotonic() - now;
+  });
+  return Math.min(...readings);
+}

@@ -10,6 +10,8 @@ export interface Mail {
   readonly bytes: Uint8Array;
   /** Length of the datagram in bytes. */
   readonly length: number;
+  /** When it came in, by the core's CLOCK, in milliseconds. */
+  readonly at: number;
 }
 
 /**
@@ -49,5 +51,6 @@ function read({ layout, view, bytes }: Core, ring: number, number: number): Mail
     from: formatEndpoint(readSockaddr(sender)),
     bytes: bytes.slice(start, start + Math.min(length, layout.MAX_CONTROL)),
     length,
+    at: view.getFloat64(place + layout.MAILBOX_CLOCK, true),
   };
 }

@@ -110,8 +110,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
 
   /** Milliseconds since 1970 when the core's clock stood at 0, as this host's clock says now. */
   epoch(): number {
-    const { view, layout } = this.#core;
-    return Date.now() - monotonic() + view.getFloat64(layout.CLOCK_START, true);
+    return Date.now() - this.#clock;
   }
 
   async stop(): Promise<void> {
@@ -223,10 +222,16 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
   #deliverMail(): void {
     // First, so that what comes from now on is told again.
     Atomics.store(this.#told, 0, 0);
-    for (const { from, bytes, length } of takeMail(this.#core)) {
-      this.#receiver(from, bytes, length);
+    for (const { from, bytes, length, at } of takeMail(this.#core)) {
+      this.#receiver(from, bytes, length, this.#clock - at);
     }
     for (const name of this.#publisher.hinted()) this.#hinted(name);
+  }
+
+  /** What the core's CLOCK would say now, in milliseconds. */
+  get #clock(): number {
+    const { view, layout } = this.#core;
+    return monotonic() - view.getFloat64(layout.CLOCK_START, true);
   }
 
   #tell(order: Order): void {

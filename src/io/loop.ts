@@ -11,7 +11,7 @@
  * thread gives it an order and makes `wake` readable.
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { monotonic } from "../clock.js";
+import { performanceStart } from "../clock.js";
 import { Core } from "../core/instance.js";
 import {
   DEVICE_BUFFER_FULL,
@@ -98,7 +98,7 @@ let errorsPausedUntil = 0;
 let warnNextAt = 0;
 
 core.exports.prepareReceive();
-view.setFloat64(layout.CLOCK_START, monotonic() - performance.now(), true);
+view.setFloat64(layout.CLOCK_START, performanceStart(), true);
 const ready = new Epoll([tun, udp, wake]);
 const isTold = new Int32Array(told);
 const woken = new BigUint64Array(1);

@@ -40,7 +40,7 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implem
     underlay.onDatagram((datagram, from) => {
       const outcome = this.#pump(() => dataplane.fromWire(datagram, from));
       if (outcome?.verdict !== "control") return;
-      this.#receiver(from, datagram.subarray(0, MAX_CONTROL_BYTES), datagram.length);
+      this.#receiver(from, datagram.subarray(0, MAX_CONTROL_BYTES), datagram.length, 0);
     });
     device.onEnd((error) => this.#ended(error));
     underlay.onEnd((error) => this.#ended(error));

@@ -5,8 +5,11 @@ export const MAGIC = "weft";
 /** Most bytes of a datagram that are handed up; a longer one is cut, and its length is given. */
 export const MAX_CONTROL_BYTES = 512;
 
-/** Receives a datagram: its sender, its first MAX_CONTROL_BYTES, and its full length. */
-export type Receiver = (from: string, bytes: Uint8Array, length: number) => void;
+/**
+ * Receives a datagram: its sender, its first MAX_CONTROL_BYTES, its full length, and the milliseconds
+ * that it has waited here since it came in.
+ */
+export type Receiver = (from: string, bytes: Uint8Array, length: number, waited: number) => void;
 
 export interface DataPath {
   /** Sends one datagram from the VXLAN port, best effort. `to` is `192.0.2.1:4789` or `[2001:db8::1]:4789`. */

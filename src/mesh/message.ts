@@ -10,7 +10,7 @@ import { envelopeSchema, MAX_VERSION } from "./record.js";
 import { MAX_PART_TEXT, MAX_PARTS, sealSchema } from "./sealed-policy.js";
 import { BRANCH_DIGITS, BRANCHES } from "./summary.js";
 
-export const PROTOCOL = 2;
+export const PROTOCOL = 3;
 export const MAX_MESSAGE_BYTES = 64 * 1024;
 /** Of ids in an `ask`, of pairs in a `versions`, `heard` or `doubt`. */
 export const MAX_IDS = 256;

@@ -31,9 +31,9 @@ export const SEARCH_SIZES = 8;
 export const PROBES = { least: 3, most: 10 };
 /** Accepted probability that a size that passes is taken for one that does not. */
 const MISTAKE = 0.001;
-/** Wait for the first answer, in milliseconds: this plus a few round trips; and the most. */
+/** Wait for the first answer, in milliseconds: this plus a few times what one takes; and the most. */
 const ANSWER_WITHIN = 50;
-const ROUND_TRIPS = 3;
+const RESPONSES = 3;
 const ANSWER_WITHIN_MOST = 2_000;
 /** Interval of the check whether more probes may be sent, in milliseconds. */
 const AGAIN_AFTER = 100;
@@ -49,8 +49,8 @@ export interface PathMtuParts {
   readonly probe: (size: number) => void;
   /** Whether `count` probes may be sent now; if so, takes their tokens. */
   readonly mayProbe: (count: number) => boolean;
-  /** The path as measured now: its round trip in milliseconds, and the share of small probes it loses. */
-  readonly path: () => { readonly rttMs: number; readonly loss: number };
+  /** The path as measured now: milliseconds until a probe is answered, and the share of small probes it loses. */
+  readonly path: () => { readonly responseMs: number; readonly loss: number };
   /** Called when the size in use has changed. */
   readonly changed: () => void;
 }
@@ -150,7 +150,7 @@ export class PathMtu {
 
   #send(round: Round): void {
     const { clock, path, probe, mayProbe } = this.#parts;
-    const { rttMs, loss } = path();
+    const { responseMs, loss } = path();
     const enough = loss > 0 ? Math.ceil(Math.log(MISTAKE) / Math.log(loss)) : PROBES.least;
     if (round.sent >= Math.max(PROBES.least, Math.min(enough, PROBES.most))) {
       this.#conclude(round);
@@ -165,7 +165,7 @@ export class PathMtu {
     round.sent++;
     round.sentAt = clock.elapsed();
     for (const size of sizes) probe(size);
-    this.#await(round, Math.min(ANSWER_WITHIN + ROUND_TRIPS * rttMs, ANSWER_WITHIN_MOST));
+    this.#await(round, Math.min(ANSWER_WITHIN + RESPONSES * responseMs, ANSWER_WITHIN_MOST));
   }
 
   #await(round: Round, ms: number): void {

@@ -138,4 +138,4 @@ export class PathMtus {
 }
 
 /** Assumed of a path on which no probe was answered yet. */
-const UNKNOWN = { rttMs: 100, loss: 0 };
+const UNKNOWN = { responseMs: 100, loss: 0 };

@@ -16,6 +16,7 @@ import {
   carrierOf,
   decodeProbe,
   encodeProbe,
+  heldFor,
   holderOf,
   isGenuine,
   newNonce,
@@ -32,7 +33,7 @@ import { ReplayWindows } from "./replay-window.js";
 import { type Path, Seeking } from "./seeking.js";
 import type { Session } from "./session.js";
 import { Turns, WATCH_EVERY } from "./turns.js";
-import type { Way } from "./way.js";
+import type { Took, Way } from "./way.js";
 
 /** How often a node looks whose turn it is, while there is somebody to wait for. Milliseconds. */
 export const TICK = 250;
@@ -79,6 +80,14 @@ export interface Course {
   readonly senders: readonly string[];
   /** The largest inner packet that its path takes, as far as known. */
   readonly mtu: number;
+}
+
+interface Arrival {
+  readonly probe: Probe;
+  /** Endpoint that it came from. */
+  readonly from: string;
+  /** When it came in on this host, by `clock.elapsed`. */
+  readonly at: number;
 }
 
 interface Sent {
@@ -141,7 +150,10 @@ export class Paths {
 
   start(): void {
     const { clock, datapath } = this.#parts;
-    datapath.receive((from, bytes, length) => this.#arrived(from, bytes, length));
+    datapath.receive((from, bytes, length, waited) => {
+      const probe = decodeProbe(bytes, length);
+      if (probe) this.#arrived({ probe, from, at: this.#now - waited });
+    });
     datapath.hinted((name) => this.#hinted(name));
     this.#seeking.start();
     this.#cancelLook = every(clock, LOOK_AROUND_EVERY, () => this.#lookAround());
@@ -203,7 +215,7 @@ export class Paths {
       answering: reach.answering(this.#now),
       ...(reach.answeredAt !== undefined && { answeredAt: reach.answeredAt }),
       ...(reach.aloneSince !== undefined && { aloneSince: reach.aloneSince }),
-      ...(used?.rttMs !== undefined && { rttMs: Math.round(used.rttMs * 10) / 10 }),
+      ...(used?.rttMs !== undefined && { rttMs: Math.round(used.rttMs * 100) / 100 }),
       ...(used && { loss: Math.round(used.loss * 1000) / 1000 }),
       senders: reach.senders.endpoints,
       mtu: this.#mtus.of(id),
@@ -364,9 +376,9 @@ export class Paths {
     this.#wake();
   }
 
-  #quality(id: string): { rttMs: number; loss: number } | undefined {
-    const used = this.#reaches.get(id)?.used;
-    return used?.rttMs === undefined ? undefined : { rttMs: used.rttMs, loss: used.loss };
+  #quality(id: string): { responseMs: number; loss: number } | undefined {
+    const { responseMs, loss = 0 } = this.#reaches.get(id)?.used ?? {};
+    return responseMs === undefined ? undefined : { responseMs, loss };
   }
 
   /** There is a hint that packets to this peer are too large. */
@@ -391,6 +403,7 @@ export class Paths {
       carried: 0,
       size: size === undefined ? probeBytes(relays.length) : size + ENCAP_BYTES,
       isAlone: this.#parts.isAlone(),
+      residence: 0,
       count: this.#count,
       nonce: newNonce(),
       origin: this.#run,
@@ -406,18 +419,17 @@ export class Paths {
 
   // ---- what comes in
 
-  #arrived(from: string, bytes: Uint8Array, length: number): void {
-    const probe = decodeProbe(bytes, length);
-    if (!probe) return;
-    if (probe.kind === "reply") this.#replied(probe, bytes, from);
-    else this.#probed(probe, from);
+  #arrived(arrival: Arrival): void {
+    if (arrival.probe.kind === "reply") this.#replied(arrival);
+    else this.#probed(arrival);
   }
 
-  #replied(probe: Probe, bytes: Uint8Array, from: string): void {
+  #replied(arrival: Arrival): void {
+    const { probe, from } = arrival;
     const now = this.#now;
     if (probe.target.id !== this.#parts.identity.id) {
       const back = this.#relays.back(probe.nonce, from, now);
-      if (back !== undefined) this.#parts.datapath.send(back, bytes);
+      if (back !== undefined) this.#handOn(probe, back, arrival);
       return;
     }
     const sent = this.#awaited.get(probe.nonce);
@@ -434,22 +446,24 @@ export class Paths {
     this.#knocks.end(reach.id);
     this.#heard(reach);
     if (course.kind !== "via") this.#proved(reach, reach.senders.answered(to, now));
-    if (way.course === course) reach.answered(way, now, now - sent.at);
+    if (way.course === course) reach.answered(way, now, tookSince(sent.at, now, arrival));
     this.#judge(reach);
   }
 
   /** Takes a probe only if this node, in this run, is its holder on the path that the origin signed. */
-  #probed(probe: Probe, from: string): void {
+  #probed(arrival: Arrival): void {
+    const { probe, from } = arrival;
     const origin = this.#reaches.get(probe.origin.id);
     if (!origin || !isSame(probe.origin, runOf(origin))) return;
     if (!isSame(holderOf(probe), this.#run) || !this.#isHandedOver(probe, from)) return;
     if (!this.#checks.mayProbe(origin, from)) return;
     if (!isGenuine(this.#parts.cluster, origin.record.owner, probe)) return;
-    if (this.#windows.accept(probe.origin, probe.count)) this.#accepted(probe, origin, from);
-    else this.#repeat(probe, origin, from);
+    if (this.#windows.accept(probe.origin, probe.count)) this.#accepted(arrival, origin);
+    else this.#repeat(arrival, origin);
   }
 
-  #accepted(probe: Probe, origin: Reach, from: string): void {
+  #accepted(arrival: Arrival, origin: Reach): void {
+    const { probe, from } = arrival;
     this.#heard(origin);
     origin.heardAt = this.#now;
     origin.saidAlone(probe.isAlone, this.#now);
@@ -457,14 +471,15 @@ export class Paths {
     else this.#proved(origin, origin.senders.carried(from, this.#now));
     const isProved = origin.senders.has(from);
     if (probe.carried < probe.relays.length) {
-      if (isProved) this.#carryOn(probe, from);
-    } else if (isProved || probe.kind === "direct") this.#reply(probe, from);
+      if (isProved) this.#carryOn(arrival);
+    } else if (isProved || probe.kind === "direct") this.#reply(arrival);
   }
 
   /** Answers a repeated probe from its origin, since a copy from an attacker may have come first. */
-  #repeat(probe: Probe, origin: Reach, from: string): void {
+  #repeat(arrival: Arrival, origin: Reach): void {
+    const { probe, from } = arrival;
     const isOrigin = probe.kind === "direct" && origin.senders.hasAnswered(from);
-    if (isOrigin) this.#reply(probe, from);
+    if (isOrigin) this.#reply(arrival);
   }
 
   /** Whether the relay before this node has answered at the endpoint that the probe came from. */
@@ -493,24 +508,30 @@ export class Paths {
     if (!used && this.#now - heardAt >= LATELY) this.#parts.isBack(id);
   }
 
-  #reply(probe: Probe, to: string): void {
-    const { datapath, identity, cluster, isAlone } = this.#parts;
-    const reply = replyTo(probe, identity, cluster, { isAlone: isAlone() });
-    datapath.send(to, encodeProbe(reply));
+  #reply(arrival: Arrival): void {
+    const { identity, cluster, isAlone } = this.#parts;
+    const reply = replyTo(arrival.probe, identity, cluster, { isAlone: isAlone() });
+    this.#handOn(reply, arrival.from, arrival);
+  }
+
+  /** Sends what came of a probe or reply, with the time that this node has held it. */
+  #handOn(probe: Probe, to: string, { at }: Arrival): void {
+    this.#parts.datapath.send(to, encodeProbe(heldFor(this.#now - at, probe)));
   }
 
   /**
    * Forwards a probe as the dataplane does packets: along this node's own path, if the origin
    * signed that one.
    */
-  #carryOn(probe: Probe, from: string): void {
+  #carryOn(arrival: Arrival): void {
+    const { probe, from } = arrival;
     const target = this.#reaches.get(probe.target.id);
     const path = this.#pathTo(probe.target.id);
     const rest = probe.relays.slice(probe.carried + 1).map(({ id }) => id);
     if (!target || path?.join() !== rest.join()) return;
     const to = this.#endpoint(target)!;
     this.#relays.carried(probe.nonce, from, to, this.#now);
-    this.#parts.datapath.send(to, encodeProbe({ ...probe, carried: probe.carried + 1 }));
+    this.#handOn({ ...probe, carried: probe.carried + 1 }, to, arrival);
   }
 
   // ---- which way is used
@@ -617,5 +638,11 @@ export class Paths {
 }
 
 const runOf = ({ record }: Reach): Run => ({ id: record.id, epoch: record.epoch });
+
+/** Not below 0, whatever residence the other nodes claim: they can only make the round trip look short. */
+const tookSince = (sentAt: number, now: number, { probe, at }: Arrival): Took => ({
+  responseMs: now - sentAt,
+  rttMs: Math.max(0, at - sentAt - probe.residence / 1_000),
+});
 
 const isSame = (a: Run, b: Run): boolean => a.id === b.id && a.epoch === b.epoch;

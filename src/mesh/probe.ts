@@ -1,28 +1,30 @@
 /**
  * A probe, a small signed datagram that tests a path for packets, and its reply.
  *
- *    0      4         5      6         7        8      10      11  12      16      24       44       64
- *   +------+---------+------+---------+--------+------+-------+---+-------+-------+--------+--------+
- *   | weft | version | kind | carried | relays | size | alone | 0 | count | nonce | origin | target |
- *   +------+---------+------+---------+--------+------+-------+---+-------+-------+--------+--------+
- *   | path: one entry for each relay, in turn ...    | signature, 64 bytes    | zeros, to `size`    |
- *   +------------------------------------------------+------------------------+---------------------+
+ *    0      4         5      6         7        8      10      11  12          16      20      28       48       68
+ *   +------+---------+------+---------+--------+------+-------+---+-----------+-------+-------+--------+--------+
+ *   | weft | version | kind | carried | relays | size | alone | 0 | residence | count | nonce | origin | target |
+ *   +------+---------+------+---------+--------+------+-------+---+-----------+-------+-------+--------+--------+
+ *   | path: one entry for each relay, in turn ...           | signature, 64 bytes      | zeros, to `size`       |
+ *   +-------------------------------------------------------+--------------------------+------------------------+
  *
  * Origin, target and relays are named by node id (16 bytes) and epoch (4 bytes).
  * Numbers are big-endian. A reply is a probe sent back: origin and target have
  * changed places, it names no relays and has no padding, and size, count and
  * nonce are those of the probe; `alone` is of who replies. So no reply is longer than what it answers.
+ * The residence of a probe goes on in its reply.
  */
 import { randomBytes } from "node:crypto";
 import type { Cluster } from "../lease/genesis.js";
 import { MAGIC } from "./datapath.js";
 import { type Identity, verified } from "./identity.js";
 
-export const PROBE_VERSION = 2;
+export const PROBE_VERSION = 3;
 /** Relays that may carry one packet, one after the other. */
 export const MAX_RELAYS = 15;
 /** The UDP payload of the longest probe: no IP datagram holds more. */
 export const MAX_PROBE_BYTES = 65_507;
+const MAX_RESIDENCE = 2 ** 32 - 1;
 
 const VERSION = 4;
 const KIND = 5;
@@ -31,11 +33,12 @@ const RELAYS = 7;
 const SIZE = 8;
 const ALONE = 10;
 const ZERO = 11;
-const COUNT = 12;
-const NONCE = 16;
-const ORIGIN = 24;
-const TARGET = 44;
-const PATH = 64;
+const RESIDENCE = 12;
+const COUNT = 16;
+const NONCE = 20;
+const ORIGIN = 28;
+const TARGET = 48;
+const PATH = 68;
 
 const ID_BYTES = 16;
 const RUN_BYTES = ID_BYTES + 4;
@@ -60,6 +63,11 @@ export interface Probe {
   readonly size: number;
   /** The origin has no mesh session with any member. */
   readonly isAlone: boolean;
+  /**
+   * Microseconds that relays and target have held it so far, at most 2^32 - 1. Not signed: each of
+   * them adds its own, as PTP's transparent clocks do (IEEE 1588), and nothing is decided by it.
+   */
+  readonly residence: number;
   /** Number of the origin's probe in this run, modulo 2^32. */
   readonly count: number;
   /** 8 bytes in hex, which nobody can guess. */
@@ -117,12 +125,18 @@ export const replyTo = (
     relays: [],
   });
 
+/** The probe as a node hands it on that has held it for so many milliseconds. */
+export const heldFor = (ms: number, probe: Probe): Probe => ({
+  ...probe,
+  residence: Math.min(probe.residence + Math.round(ms * 1_000), MAX_RESIDENCE),
+});
+
 /** Whether the node with this public key, its origin, has made it for this cluster. */
 export const isGenuine = (cluster: Cluster, publicKey: string, probe: Probe): boolean =>
   verified(publicKey, signedText(cluster, probe), probe.signature);
 
 export function encodeProbe(probe: Probe): Uint8Array {
-  const { kind, carried, size, isAlone, count, nonce, origin, target, relays, signature } = probe;
+  const { kind, carried, size, isAlone, residence, count, nonce, relays, signature } = probe;
   const used = probeBytes(relays.length);
   const bytes = Buffer.alloc(kind === "reply" ? used : size);
   bytes.write(MAGIC, "latin1");
@@ -132,9 +146,10 @@ export function encodeProbe(probe: Probe): Uint8Array {
   bytes[RELAYS] = relays.length;
   bytes.writeUInt16BE(size, SIZE);
   bytes[ALONE] = Number(isAlone);
+  bytes.writeUInt32BE(residence, RESIDENCE);
   bytes.writeUInt32BE(count, COUNT);
   bytes.write(nonce, NONCE, "hex");
-  for (const [i, { id, epoch }] of [origin, target, ...relays].entries()) {
+  for (const [i, { id, epoch }] of [probe.origin, probe.target, ...relays].entries()) {
     bytes.write(id + epoch, ORIGIN + i * RUN_BYTES, "hex");
   }
   bytes.write(signature, used - SIGNATURE_BYTES, "hex");
@@ -167,6 +182,7 @@ export function decodeProbe(bytes: Uint8Array, length = bytes.length): Probe | u
     carried,
     size,
     isAlone: view[ALONE] === 1,
+    residence: view.readUInt32BE(RESIDENCE),
     count: view.readUInt32BE(COUNT),
     nonce: hex(NONCE, ORIGIN),
     origin: run(ORIGIN),

@@ -7,7 +7,7 @@ import { Budget } from "./budget.js";
 import type { Clock } from "./clock.js";
 import type { NodeRecord } from "./record.js";
 import { PROOF_LASTS, Senders } from "./senders.js";
-import { Way } from "./way.js";
+import { type Took, Way } from "./way.js";
 
 /** Endpoints kept that are not the record's, and neighbours that offer a path. */
 export const MAX_LEARNED = 2;
@@ -157,8 +157,8 @@ export class Reach {
     return this.#learned.size + this.#vias.size + this.senders.size > Number(isProved);
   }
 
-  answered(way: Way, now: number, tookMs: number): void {
-    way.answered(now, tookMs);
+  answered(way: Way, now: number, took: Took): void {
+    way.answered(now, took);
     this.answeredAt = now;
     this.heardAt = now;
     if (way === this.#own) this.#forgetRelays();

@@ -4,6 +4,8 @@
 export const ENOUGH_FAILURES = 3;
 /** Weight of the newest in what is averaged. */
 const NEWEST = 1 / 8;
+/** Answers of which the least round trip counts, as in NTP's clock filter (RFC 5905, 10): delays only add to it. */
+const ROUND_TRIPS = 8;
 
 /** Straight to an endpoint: the one in the member's record, or one its probes came from; or through a neighbour. */
 export type Course =
@@ -15,6 +17,12 @@ export type Course =
       readonly path: readonly string[];
     };
 
+/** How long one answer took, in milliseconds: as in Way. */
+export interface Took {
+  readonly responseMs: number;
+  readonly rttMs: number;
+}
+
 export class Way {
   /** In a row. */
   failures = 0;
@@ -23,7 +31,9 @@ export class Way {
   sentAt: number | undefined;
   /** A probe is on its way: the next one waits for it. */
   isAwaited = false;
-  #rtt: number | undefined;
+  #response: number | undefined;
+  /** Of the last ROUND_TRIPS answers, the oldest first. */
+  #roundTrips: number[] = [];
   #loss = 0;
 
   constructor(
@@ -49,9 +59,14 @@ export class Way {
     return ENOUGH_FAILURES + this.relays;
   }
 
-  /** Milliseconds there and back, averaged. */
+  /** Milliseconds there and back, without the time that the nodes held the probe. */
   get rttMs(): number | undefined {
-    return this.#rtt;
+    return this.#roundTrips.length > 0 ? Math.min(...this.#roundTrips) : undefined;
+  }
+
+  /** Milliseconds until this node had the answer to a probe, averaged. */
+  get responseMs(): number | undefined {
+    return this.#response;
   }
 
   /** Of the probes sent of late, the share without an answer. */
@@ -68,6 +83,7 @@ export class Way {
   lead(course: Course): void {
     this.course = course;
     this.isAwaited = false;
+    this.#roundTrips = [];
   }
 
   sent(now: number): void {
@@ -75,11 +91,12 @@ export class Way {
     this.isAwaited = true;
   }
 
-  answered(now: number, tookMs: number): void {
+  answered(now: number, { responseMs, rttMs }: Took): void {
     this.isAwaited = false;
     this.failures = 0;
     this.answeredAt = now;
-    this.#rtt = averaged(this.#rtt ?? tookMs, tookMs);
+    this.#response = averaged(this.#response ?? responseMs, responseMs);
+    this.#roundTrips = [...this.#roundTrips, rttMs].slice(-ROUND_TRIPS);
     this.#loss = averaged(this.#loss, 0);
   }
 

@@ -65,6 +65,11 @@ export class Datagrams {
     }
   }
 
+  later(ms: number, act: () => void): void {
+    if (ms === 0) act();
+    else this.#underlay.after(ms, act);
+  }
+
   /** `side` is the gate behind which it stays. */
   #cross(from: string, to: string, bytes: Uint8Array, side?: string): void {
     const ms = this.#underlay.crossing(hostOf(from), hostOf(to), bytes.length);
@@ -93,6 +98,8 @@ export class SimDataPath implements DataPath {
   readonly mtu = { least: 526, most: 1450 };
   /** Datagrams that were sent and that came in. */
   readonly count = { sent: 0, received: 0 };
+  /** Milliseconds until the process gets to what came in. */
+  busyFor = 0;
 
   constructor(
     readonly datagrams: Datagrams,
@@ -140,7 +147,10 @@ export class SimDataPath implements DataPath {
   arrived(from: string, bytes: Uint8Array): void {
     this.count.received++;
     const kept = bytes.subarray(0, MAX_CONTROL_BYTES);
-    this.act(() => this.#receiver(from, kept, bytes.length));
+    const waited = this.busyFor;
+    this.datagrams.later(waited, () =>
+      this.act(() => this.#receiver(from, kept, bytes.length, waited)),
+    );
   }
 }
 

@@ -23,7 +23,7 @@ beforeEach(async () => {
 });
 const isEverything = (...wanted: [string, Uint8Array][]) =>
   expect(takeMail(host.core)).toEqual(
-    wanted.map(([from, bytes]) => ({ from, bytes, length: bytes.length })),
+    wanted.map(([from, bytes]) => ({ from, bytes, length: bytes.length, at: 0 })),
   );
 
 describe("a datagram that begins with weft", () => {
@@ -72,8 +72,18 @@ describe("a datagram that begins with weft", () => {
         from: B.endpoint,
         bytes: mail(length, i).subarray(0, 512),
         length,
+        at: 0,
       })),
     );
+  });
+
+  it("is handed up with the time at which it came in", () => {
+    for (const at of [5.25, 7_000.5]) {
+      host.core.setClock(at);
+      host.receive([{ from: B.endpoint, bytes: mail(8) }]);
+    }
+    host.core.setClock(9_000);
+    expect(takeMail(host.core).map(({ at }) => at)).toEqual([5.25, 7_000.5]);
   });
 
   it("is found in a train that the kernel made, among packets too", () => {

@@ -20,7 +20,7 @@ class Path {
   takes = MOST;
   /** Of round trips. */
   loss = 0;
-  rttMs = RTT;
+  responseMs = RTT;
   /** Whether so many probes may be sent now. */
   mayProbe: (count: number) => boolean = () => true;
   readonly clock: HandClock;
@@ -35,12 +35,12 @@ class Path {
     this.prober = new PathMtu(
       {
         clock: this.clock,
-        path: () => ({ rttMs: this.rttMs, loss: this.loss }),
+        path: () => ({ responseMs: this.responseMs, loss: this.loss }),
         mayProbe: (count) => this.mayProbe(count),
         probe: (size) => {
           this.probed.push(size);
           if (size > this.takes || random() < this.loss) return;
-          this.clock.after(this.rttMs, () => this.prober.answered(size));
+          this.clock.after(this.responseMs, () => this.prober.answered(size));
         },
         changed: () => this.used.push(this.prober.size),
       },
@@ -226,9 +226,9 @@ describe("loss", () => {
 
   it("of answers that come late is none", () => {
     const path = new Path();
-    path.rttMs = 600;
+    path.responseMs = 600;
     path.prober.confirm(526);
-    path.rttMs = 1_500; // from now on, and the prober has not measured it yet
+    path.responseMs = 1_500; // from now on, and the prober has not measured it yet
     path.clock.run(5_000);
     expect(path.prober.size).toBe(MOST);
   });

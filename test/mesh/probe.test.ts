@@ -5,6 +5,7 @@ import {
   carrierOf,
   decodeProbe,
   encodeProbe,
+  heldFor,
   holderOf,
   isGenuine,
   MAX_PROBE_BYTES,
@@ -33,6 +34,7 @@ function probe({ relays = path(2), ...change }: Partial<Probe> = {}): Probe {
     carried: 1,
     size: probeBytes(relays.length),
     isAlone: false,
+    residence: 0,
     count: 2 ** 32 - 1,
     nonce: newNonce(),
     origin: run(1),
@@ -64,10 +66,11 @@ describe("a probe", () => {
 
   it("lies in its bytes where the drawing says", () => {
     const relays = path(2);
-    const known = { count: 0x05060708, nonce: "1122334455667788", relays, size: 170 };
-    const sent = probe({ ...known, isAlone: true });
+    const known = { count: 0x05060708, nonce: "1122334455667788", relays, size: 174 };
+    const sent = probe({ ...known, isAlone: true, residence: 0x01020304 });
     const hex = Buffer.from(encodeProbe(sent)).toString("hex");
-    const words = ["77656674", "02", "02", "01", "02", "00aa", "0100", "05060708", sent.nonce];
+    const header = ["77656674", "03", "02", "01", "02", "00ae", "0100"];
+    const words = [...header, "01020304", "05060708", sent.nonce];
     const runs = [run(1), run(2), ...relays].flatMap(({ id, epoch }) => [id, epoch]);
     expect(hex).toBe([...words, ...runs, sent.signature, "0000"].join(""));
   });
@@ -83,16 +86,25 @@ describe("a probe", () => {
     expect(at(2)).toEqual([relays[1], run(2)]);
   });
 
-  it("is counted by who carries it, and changed in nothing else", () => {
+  it("says how long it was held, by all who held it, up to the most that it can say", () => {
+    const sent = heldFor(0.25, heldFor(1, probe()));
+    expect(sent.residence).toBe(1_250);
+    expect(replyTo(sent, b, cluster, { isAlone: true }).residence).toBe(1_250);
+    const held = decodeProbe(encodeProbe(heldFor(2 ** 40, sent)))!;
+    expect(held.residence).toBe(2 ** 32 - 1);
+    expect(isGenuine(cluster, a.publicKey, held)).toBe(true);
+  });
+
+  it("is counted and timed by those who carry it, and changed in nothing else", () => {
     const bytes = encodeProbe(probe());
     expect(isGenuine(cluster, a.publicKey, { ...decodeProbe(bytes)!, carried: 0 })).toBe(true);
     for (let i = 0; i < bytes.length; i++) {
-      const isCarried = i === 6;
+      const isTheirs = i === 6 || (i >= 12 && i < 16);
       for (let bit = 0; bit < 8; bit++) {
         const changed = Uint8Array.from(bytes);
         changed[i] = changed[i]! ^ (1 << bit);
         const came = decodeProbe(changed);
-        if (came) expect([i, isGenuine(cluster, a.publicKey, came)]).toEqual([i, isCarried]);
+        if (came) expect([i, isGenuine(cluster, a.publicKey, came)]).toEqual([i, isTheirs]);
       }
     }
   });
@@ -121,7 +133,7 @@ describe("a probe", () => {
   });
 
   it("may be padded to any size a datagram has, and counts only if it came whole", () => {
-    for (const size of [129, 512, 513, 1450, 9000, MAX_PROBE_BYTES]) {
+    for (const size of [133, 512, 513, 1450, 9000, MAX_PROBE_BYTES]) {
       for (const sent of [direct({ size }), probe({ size, relays: path(1), carried: 0 })]) {
         if (size < probeBytes(sent.relays.length)) continue;
         const bytes = encodeProbe(sent);
