@@ -12,6 +12,7 @@ import { leases } from "./leases.js";
 import { Misuse } from "./misuse.js";
 import { peers } from "./peers.js";
 import { policy } from "./policy.js";
+import { refuseRepeated } from "./repeated.js";
 import { routes } from "./routes.js";
 import { status } from "./status.js";
 import { up } from "./up.js";
@@ -56,6 +57,7 @@ weft.commandsGroup("Change:");
 for (const verb of [policy(), forget()]) weft.addCommand(verb);
 
 for (const command of everyCommand(weft)) {
+  refuseRepeated(command);
   command
     .exitOverride((error) => {
       throw new Misuse(command, error);

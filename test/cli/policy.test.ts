@@ -363,13 +363,16 @@ counter  in.dropped.denied-ingress
     });
 
     it.each([
-      [["--number", "99"], /device-in\.pcap has no frame 99/],
-      [["--count", "0"], /--count 0 cannot be/],
-      [["--src", "10.244.1.1"], /'--pcap <FILE>' cannot be used with option '--src <ADDR>'/],
+      [["--pcap", CAPTURE, "--number", "99"], /device-in\.pcap has no frame 99/],
+      [["--pcap", CAPTURE, "--count", "0"], /--count 0 cannot be/],
+      [
+        ["--pcap", CAPTURE, "--src", "10.244.1.1"],
+        /'--pcap <FILE>' cannot be used with option '--src <ADDR>'/,
+      ],
       [["--pcap", "/nowhere"], /\/nowhere does not exist/],
       [["--pcap", fileURLToPath(import.meta.url)], /it is no pcap and no pcapng file/],
     ])("refuses %j", async (argv, why) => {
-      const { code, stderr } = await tried([...argv, "--socket", await serve()]);
+      const { code, stderr } = await weft(["explain", ...argv, "--socket", await serve()]);
       expect(code).toBe(2);
       expect(stderr).toMatch(why);
     });

@@ -52,6 +52,26 @@ describe("a wrong command line is one sentence, one remedy and exit code 2", () 
     expect(code).toBe(2);
   });
 
+  it.each<[string[], string]>([
+    [["up", "--network", "10.1.0.0/16", "--network", "fd00:1::/48"], "--network <CIDR[,CIDR]>"],
+    [["up", "--network", "10.1.0.0/16", "--network=10.1.0.0/16"], "--network <CIDR[,CIDR]>"],
+    [["up", "--mtu", "1400", "--mtu", "1500"], "--mtu <N>"],
+    [["up", "--no-tso", "--no-tso"], "--no-tso"],
+    [["up", "--config", "/a", "--config", "/b"], "--config <FILE>"],
+    [["status", "-o", "json", "--output", "table"], "-o, --output <format>"],
+    [["policy", "apply", "p.yaml", "--socket", "/a", "--socket", "/b"], "--socket <path>"],
+    [["explain", "--src", "10.1.0.1", "--src", "10.1.0.2"], "--src <ADDR>"],
+  ])("an option given twice: %j", async (args, option) => {
+    const { code, stdout, stderr } = await weft(args, SECRET);
+    expect(stderr).toBe(two(`option '${option}' is given more than once`, "keep one of them"));
+    expect([code, stdout]).toEqual([2, ""]);
+  });
+
+  it("only what repeats may be given twice", async () => {
+    const args = ["up", "--join", "a", "--join", "b", "--mtu", "1"];
+    expect((await weft(args, SECRET)).stderr).toContain("--mtu: ");
+  });
+
   it("a switch with a value", async () => {
     const { code, stderr } = await weft(["up", "--no-tso=false"], SECRET);
     expect(stderr).toContain("unknown option '--no-tso=false'");

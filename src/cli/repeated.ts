@@ -1,0 +1,20 @@
+/** An option that is given twice: commander would take the last value without a word. */
+import type { Command } from "commander";
+import { WeftError } from "../error.js";
+
+/** Makes a command refuse each of its options that is given twice, except those that may repeat. */
+export function refuseRepeated(command: Command): void {
+  for (const option of command.options.filter(({ variadic }) => !variadic)) {
+    let isGiven = false;
+    command.on(`option:${option.name()}`, () => {
+      if (isGiven) {
+        throw new WeftError(
+          "USAGE",
+          `option '${option.flags}' is given more than once`,
+          "keep one of them",
+        );
+      }
+      isGiven = true;
+    });
+  }
+}
