@@ -11,7 +11,7 @@ import type { DocumentInForce } from "./in-force.js";
 import type { Log } from "./log.js";
 import type { Members } from "./members.js";
 import type { MeshOptions, Whereabouts } from "./options.js";
-import { isRenewal, type NodeRecord, type Said, seal } from "./record.js";
+import { isRenewal, MAX_VERSION, type NodeRecord, type Said, seal } from "./record.js";
 
 /** How long a node waits before it answers a newer record of its own, in milliseconds. */
 export const ECHO_WAIT = 5_000;
@@ -66,14 +66,14 @@ export class OwnRecord {
 
   /**
    * Says who this node is, once it has a lease that it may use. What cannot be written is not said,
-   * and tried again until it can: nobody asks a second time.
+   * and tried again until it can: nobody asks a second time. After the last version nothing is said.
    */
   publish({ withdrawn = false, isAwaited = false }: Occasion = {}): void {
     const { identity, cluster, disk, members, fence, said } = this.#parts;
-    if (disk.leases.length === 0 || fence.isClosed) return;
+    if (disk.leases.length === 0 || fence.isClosed || this.#isLast) return;
     const content = this.#content(withdrawn);
     const before = members.get(identity.id);
-    const version = Math.max(disk.cluster.version, before?.version ?? 0) + 1;
+    const version = this.#version + 1;
     this.#owesAnswer ||= isAwaited;
     try {
       disk.saveCluster({ version });
@@ -89,6 +89,17 @@ export class OwnRecord {
     const isUrgent = this.#owesAnswer || !before || !isRenewal(before, record);
     this.#owesAnswer = false;
     said(record, isUrgent);
+  }
+
+  /** The highest one that is known to be published. */
+  get #version(): number {
+    const { identity, disk, members } = this.#parts;
+    return Math.max(disk.cluster.version, members.get(identity.id)?.version ?? 0);
+  }
+
+  /** Nobody would take a record after this one. */
+  get #isLast(): boolean {
+    return this.#version >= MAX_VERSION;
   }
 
   /** Unless it is said before. */
@@ -112,7 +123,9 @@ export class OwnRecord {
     const [copy] = this.#copies();
     if (isNews) {
       log.warn(
-        copy ?? `a newer record of this node came back: going on above its version, ${version}`,
+        copy ??
+          this.#spent() ??
+          `a newer record of this node came back: going on above its version, ${version}`,
       );
     }
     this.#cancelEcho?.();
@@ -125,10 +138,18 @@ export class OwnRecord {
     const [held, shown] = [disk.leases.length, fitting(disk.leases).length];
     return [
       ...this.#copies(),
+      this.#spent() ?? [],
       shown < held
         ? `the record of this node has room for ${shown} of its ${held} leases, because they come from so many nodes: the others are not used`
         : [],
     ].flat();
+  }
+
+  /** That only another identity can speak for this host now. */
+  #spent(): string | undefined {
+    const { identity } = this.#parts;
+    if (!this.#isLast) return undefined;
+    return `the last version of this node's record, ${MAX_VERSION}, was published with its key, so others learn nothing new of it: stop it, move its state directory away, and start it with --join: it joins as a new node; then free its lease: weft forget ${identity.id}`;
   }
 
   get #isCopyThere(): boolean {

@@ -1,9 +1,10 @@
 /** What a node says of itself when it has more to say than a record has room for, or cannot write it down. */
-import { expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type Cluster, clusterOf } from "../../src/lease/genesis.js";
 import { type Grant, signGrant, subnetOf } from "../../src/lease/grant.js";
 import { Identity } from "../../src/mesh/identity.js";
-import { SAY_AGAIN } from "../../src/mesh/own-record.js";
+import { COPY_SPOKEN_OF, SAY_AGAIN } from "../../src/mesh/own-record.js";
+import { MAX_VERSION } from "../../src/mesh/record.js";
 import { identity } from "./cluster.js";
 import { Disk, World } from "./world.js";
 
@@ -71,4 +72,55 @@ it("a node that moved while its disk was full says so when there is room", async
   const { version } = second.disk.load()!.cluster!;
   world.clock.run(3 * SAY_AGAIN);
   expect(second.disk.load()!.cluster!.version).toBe(version);
+});
+
+describe("a node of which the last version of its record is published", () => {
+  const NOTHING_NEW = /last version of this node's record, 2147483647, .* move its state directory/;
+
+  const numbered = (disk: Disk, version: number): Disk => {
+    const state = disk.load()!;
+    const other = new Disk();
+    other.save({ ...state, cluster: { ...state.cluster!, version } });
+    return other;
+  };
+
+  it("goes on, starts again, and says how to be heard", async () => {
+    const world = new World();
+    const first = await world.node(1, []);
+    let second = await world.node(2, [1]);
+    world.clock.run(10_000);
+    const { leases, id } = second.mesh.self();
+    for (const version of [MAX_VERSION - 1, MAX_VERSION, MAX_VERSION + 1]) {
+      await world.kill(second);
+      second = await world.node(2, [1], numbered(second.disk, version));
+      world.clock.run(20_000);
+      expect(second.mesh.self().leases).toEqual(leases);
+      expect(second.mesh.problems()).toEqual([expect.stringMatching(NOTHING_NEW)]);
+      expect(first.mesh.members()).toMatchObject([{ id, state: "established" }]);
+      expect(first.mesh.problems()).toEqual([]);
+    }
+  });
+
+  it("says so when a copy of it published that, and a new identity is the way out", async () => {
+    const world = new World();
+    const first = await world.node(1, []);
+    const second = await world.node(2, [1]);
+    world.clock.run(10_000);
+    const { id } = second.mesh.self();
+    const copy = await world.node(3, [1], numbered(second.disk, MAX_VERSION - 1), { name: "h2" });
+    world.clock.run(1_000);
+    await world.kill(copy);
+    world.clock.run(COPY_SPOKEN_OF + 60_000);
+    expect(second.mesh.problems()).toContainEqual(expect.stringMatching(NOTHING_NEW));
+    expect(second.mesh.problems().join()).toContain(`weft forget ${id}`);
+    await world.kill(second);
+    const anew = await world.node(2, [1]);
+    world.clock.run(60_000);
+    first.mesh.forget(id, { certain: true });
+    world.clock.run(60_000);
+    expect(anew.mesh.problems()).toEqual([]);
+    expect(anew.mesh.self().leases).toHaveLength(1);
+    expect(first.mesh.members()).toMatchObject([{ name: "h2", state: "established" }]);
+    expect(first.mesh.problems()).toEqual([]);
+  });
 });
