@@ -1,8 +1,8 @@
-import type { Clock } from "./mesh/clock.js";
+import { type Clock, dateable } from "./mesh/clock.js";
 
 /** The machine's own clock. */
 export const systemClock: Clock = {
-  now: () => Date.now(),
+  now: () => dateable(Date.now()),
   elapsed: () => performance.now(),
   after(ms, fn) {
     const timer = setTimeout(fn, ms);

@@ -1,6 +1,9 @@
 /** Time and chance, handed in, so that a test can own both. What lasts is measured by `elapsed`, what is written down is dated by `now`. */
 export interface Clock {
-  /** The time of day: whole milliseconds since the epoch. It can be set, so it says nothing of how long something takes. */
+  /**
+   * The time of day: whole milliseconds since the epoch, from 0 to `MAX_TIME` (`dateable`). It can be set,
+   * so it says nothing of how long something takes.
+   */
   now(): number;
   /** Milliseconds since some moment before; they only ever grow, at one pace. */
   elapsed(): number;
@@ -8,6 +11,19 @@ export interface Clock {
   after(ms: number, fn: () => void): () => void;
   /** From 0 up to, not including, 1. For spreading things out, never for secrets. */
   random(): number;
+}
+
+/** The end of the year 9999: what is later, a Date may not be able to say. */
+export const MAX_TIME = 253_402_300_799_999;
+
+/** The nearest time to what a host's clock shows that a record and the disk can hold. */
+export const dateable = (ms: number): number => Math.min(Math.max(ms, 0), MAX_TIME);
+
+/** That the host's clock shows a time outside, as far as `now` tells. */
+export function unlikelyTime(now: number): string | undefined {
+  if (now > 0 && now < MAX_TIME) return undefined;
+  const year = now > 0 ? "after the year 9999" : "before 1970";
+  return `the clock of this host is set to a time ${year}: set it right (timedatectl set-ntp true)`;
 }
 
 /** Calls `fn` every `ms` milliseconds, give or take a quarter so that nodes do not march in step. */

@@ -9,7 +9,7 @@ import { WeftError } from "../error.js";
 import { clusterOf, describe, type Genesis } from "../lease/genesis.js";
 import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
-import { every } from "./clock.js";
+import { every, unlikelyTime } from "./clock.js";
 import { Disk } from "./disk.js";
 import { contradiction, genesisOf, twoClusters } from "./founding.js";
 import { Identity, macOf } from "./identity.js";
@@ -215,11 +215,13 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const isMember = (id: string) => inside?.isMember(id) ?? false;
     const lack = inside ? inside.lack : NOT_JOINED;
     const { trouble } = this.#disk;
+    const time = unlikelyTime(this.#parts.clock.now());
     return [
       ...(lack === undefined ? [] : [lack]),
       ...this.#neighbourhood.problems(isMember, inside !== undefined),
       ...(inside?.problems() ?? []),
       ...(trouble === undefined ? [] : [trouble]),
+      ...(time === undefined ? [] : [time]),
     ];
   }
 

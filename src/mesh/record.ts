@@ -7,6 +7,7 @@ import { z } from "zod";
 import { bundle, bundleSchema, MAX_PROOFS } from "../lease/bundle.js";
 import { type Cluster, MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_TAKEN, type Proof } from "../lease/grant.js";
+import { MAX_TIME } from "./clock.js";
 import * as field from "./fields.js";
 import { type Identity, verified } from "./identity.js";
 import { documentsSchema } from "./in-force.js";
@@ -16,8 +17,6 @@ export const MAX_VERSION = 2 ** 31 - 1;
 export const MAX_LEASES = MAX_PROOFS;
 export const MAX_BODY_BYTES = 16 * 1024;
 export const MAX_VNI = 2 ** 24 - 1;
-/** The end of the year 9999: what is later, a Date may not be able to say. */
-export const MAX_TIME = 253_402_300_799_999;
 /** How often a node says anew what it said, in milliseconds. */
 export const RENEW_EVERY = 3600_000;
 export { LEASE_TTL } from "../lease/fence.js";

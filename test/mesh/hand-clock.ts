@@ -1,4 +1,4 @@
-import type { Clock } from "../../src/mesh/clock.js";
+import { type Clock, dateable } from "../../src/mesh/clock.js";
 import { randomFrom } from "./seed.js";
 
 interface Due {
@@ -73,7 +73,7 @@ export class NodeClock implements Clock {
   ) {}
 
   now(): number {
-    return this.clock.now() + this.ahead;
+    return dateable(this.clock.now() + this.ahead);
   }
 
   elapsed(): number {

@@ -3,13 +3,13 @@ import { WeftError } from "../../src/error.js";
 import { fitting, MAX_PROOFS } from "../../src/lease/bundle.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { MAX_SEQUENCE, MAX_TAKEN, signGrant } from "../../src/lease/grant.js";
+import { MAX_TIME } from "../../src/mesh/clock.js";
 import { parseMessage } from "../../src/mesh/message.js";
 import { Notary } from "../../src/mesh/notary.js";
 import {
   type Envelope,
   envelopeSchema,
   MAX_BODY_BYTES,
-  MAX_TIME,
   MAX_VERSION,
   MAX_VNI,
   seal,
