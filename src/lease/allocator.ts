@@ -19,6 +19,7 @@ import {
   subnetOf,
 } from "./grant.js";
 import { blockToGive, firstLeases, freeBlocks } from "./space.js";
+import { MAX_COUNTING } from "./word.js";
 
 /**
  * Space that came through this many grants is given on as single leases only,
@@ -179,11 +180,18 @@ export class Allocator {
     return new Set(this.#received.map(({ from }) => from));
   }
 
-  /** Signatures of the gifts of this node to another that count. */
+  /**
+   * Signatures of the gifts of this node to another that count. A word names `MAX_COUNTING`: of more,
+   * those come first of which something is seen, since the receiver gives up what is not named.
+   */
   counting(to: string): string[] {
-    return this.#networks
+    const gifts = this.#networks
       .flatMap((network) => this.#gifts(network, to))
       .map((proof) => proof.at(-1)!.signature);
+    if (gifts.length <= MAX_COUNTING) return gifts;
+    const unseen = new Set(this.unseen.map((proof) => proof.at(-1)!.signature));
+    const rank = (signature: string) => Number(unseen.has(signature));
+    return gifts.sort((a, b) => rank(a) - rank(b)).slice(0, MAX_COUNTING);
   }
 
   /** Gifts of this node that count, and of which nothing is seen in what the others show. */
@@ -233,16 +241,16 @@ export class Allocator {
 
   /**
    * Lets go of everything this node was given, for good, on its disk first.
-   * Answers with the signatures of the gifts, for their givers; with nothing when
-   * it keeps them, because parts of them are others' by now, or nothing was given.
+   * Answers with the gifts, for their givers; with nothing when it keeps them,
+   * because parts of them are others' by now, or nothing was given.
    */
-  letGo(): string[] | undefined {
+  letGo(): Grant[] | undefined {
     const { ledger, save } = this.#parts;
     const { journal, void: before } = ledger();
-    const { gifts } = this;
+    const gifts = this.#received;
     if (this.#given.length > 0 || gifts.length === 0) return undefined;
-    const own = journal.map(({ signature }) => signature);
-    save({ spaces: [], leases: [], void: [...new Set([...before, ...gifts, ...own])] });
+    const gone = [...gifts, ...journal].map(({ signature }) => signature);
+    save({ spaces: [], leases: [], void: [...new Set([...before, ...gone])] });
     return gifts;
   }
 

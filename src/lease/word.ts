@@ -10,8 +10,8 @@ import { type Identity, verified } from "../mesh/identity.js";
 import { MAX_PROOFS } from "./bundle.js";
 import type { Cluster } from "./genesis.js";
 
-/** Gifts of one node to another: at most so many in each of the networks. */
-const MAX_COUNTING = 4 * MAX_PROOFS;
+/** Gifts that a word names. A node gives another at most so many, but may hear of earlier ones again. */
+export const MAX_COUNTING = 4 * MAX_PROOFS;
 
 export const nonceSchema = z.string().regex(/^[0-9a-f]{32}$/);
 

@@ -224,7 +224,11 @@ export class Leasing {
     const told = this.#givers();
     const gifts = told.length === allocator.givers.size ? allocator.letGo() : undefined;
     for (const giver of gifts ? told : []) {
-      giver.send({ type: "lease-return", gifts: gifts!.slice(0, MAX_GIFTS) });
+      const own = gifts!.filter(({ from }) => from === giver.peer.publicKey);
+      const left = own.map(({ signature }) => signature);
+      while (left.length > 0) {
+        giver.send({ type: "lease-return", gifts: left.splice(0, MAX_GIFTS) });
+      }
     }
     log.info(
       gifts ? "the leases are given back" : "the leases are kept: they cannot be given back now",

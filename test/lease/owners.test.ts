@@ -114,7 +114,8 @@ class Town {
     if (this.dead.has(who) || this.giversOf(who).some((giver) => this.dead.has(giver))) return;
     const { leases } = who.disk;
     const gifts = this.attempt(() => who.allocator.letGo());
-    if (gifts) this.returning.push({ from: who, gifts, leases });
+    const signatures = gifts?.map(({ signature }) => signature);
+    if (signatures) this.returning.push({ from: who, gifts: signatures, leases });
   }
 
   back(n: number): void {

@@ -1,0 +1,76 @@
+/** A node that holds more gifts of one giver than a message names. */
+import { expect, it } from "vitest";
+import { FENCE_AFTER } from "../../src/lease/fence.js";
+import { clusterOf } from "../../src/lease/genesis.js";
+import { signGrant } from "../../src/lease/grant.js";
+import { Identity } from "../../src/mesh/identity.js";
+import { MAX_GIFTS } from "../../src/mesh/message.js";
+import { Disk, World } from "./world.js";
+
+const GIFTS = MAX_GIFTS + 6;
+
+/** A founder whose disk says that it gave the second node so many spaces; that one's lease is in the first. */
+async function world() {
+  const world = new World();
+  const founder = await world.node(1, []);
+  world.clock.run(1_000);
+  await world.kill(founder);
+  const state = founder.disk.load()!;
+  const { cluster } = state;
+  const [giver, holder] = [new Identity(state.seed), new Identity("22".repeat(32))];
+  const of = clusterOf(cluster!.genesis);
+  const sequence = cluster!.journal.at(-1)!.sequence + 1;
+  const gifts = Array.from({ length: GIFTS }, (_, n) =>
+    signGrant(giver, of, {
+      prefix: `10.244.${2 * n + 2}.0/23`,
+      to: holder.publicKey,
+      sequence: sequence + n,
+    }),
+  );
+  const lease = signGrant(holder, of, {
+    prefix: "10.244.2.0/24",
+    to: holder.publicKey,
+    sequence: sequence + GIFTS,
+  });
+  const disk = new Disk();
+  disk.save({
+    seed: holder.seed,
+    remembered: [],
+    cluster: {
+      ...cluster!,
+      journal: [lease],
+      spaces: gifts.map((gift) => [gift]),
+      leases: [[gifts[0]!, lease]],
+      version: 0,
+      heard: world.clock.now(),
+    },
+  });
+  founder.disk.save({
+    ...state,
+    cluster: { ...cluster!, journal: [...cluster!.journal, ...gifts] },
+  });
+  const first = await world.node(1, [], founder.disk);
+  const second = await world.node(2, [1], disk);
+  world.clock.run(60_000);
+  expect(second.mesh.self().leases).toEqual(["10.244.2.0/24"]);
+  return { world, first, second };
+}
+
+it("a node that gives all of them back has its giver free all", async () => {
+  const { world: it, first, second } = await world();
+  await second.mesh.stop({ release: true });
+  it.clock.run(2_000);
+  const returned = it.said.flatMap((line) => /h1 got back (.*)/.exec(line)?.[1]?.split(", ") ?? []);
+  expect(new Set(returned).size).toBe(GIFTS);
+  expect(first.mesh.problems()).toEqual([]);
+});
+
+it("a node that was cut off has its lease confirmed", async () => {
+  const { world: it, second } = await world();
+  await it.kill(second);
+  it.clock.run(FENCE_AFTER + 3_600_000);
+  const { mesh } = await it.node(2, [1], second.disk);
+  it.clock.run(60_000);
+  expect(mesh.problems()).toEqual([]);
+  expect(mesh.self().leases).toEqual(["10.244.2.0/24"]);
+});
