@@ -6,7 +6,13 @@
  *                       -> control: the socket that shows it
  */
 import { randomBytes } from "node:crypto";
-import { formatAddress, formatEndpoint, parsePrefix } from "./address.js";
+import {
+  type Address,
+  formatAddress,
+  formatEndpoint,
+  parseEndpoint,
+  parsePrefix,
+} from "./address.js";
 import type { Logger, LogState } from "./cli/log.js";
 import { systemClock } from "./clock.js";
 import { type Config, underlayFits } from "./config.js";
@@ -16,6 +22,8 @@ import { Publisher } from "./core/publish.js";
 import { ownMistake, type WeftError } from "./error.js";
 import { Follower } from "./follower.js";
 import { type Claim, claimHost } from "./host/claim.js";
+import { joinAddresses, staticOf } from "./host/known-peers.js";
+import { MOST_PEERS } from "./host/route.js";
 import type { Underlay } from "./host/underlay.js";
 import { UnderlayWatch } from "./host/underlay-watch.js";
 import { ControlServer } from "./http/server.js";
@@ -33,7 +41,7 @@ import type { Running } from "./running.js";
 const OVERHEAD = { 4: 50, 6: 70 } as const;
 /** What a flapping interface took away comes back within this many milliseconds. */
 const MEND_EVERY = 5_000;
-/** A changed underlay address is noticed within this many milliseconds. */
+/** Time between two looks for a changed underlay, in milliseconds. */
 const LOOK_EVERY = 2_000;
 
 type Undo = () => void | Promise<void>;
@@ -93,7 +101,7 @@ export class Agent {
     const claim = await claimHost(config);
     this.#undo.push(() => claim.release());
     for (const mended of claim.mended) this.#log.warn(mended);
-    const mtu = (config.mtu ?? claim.underlay.mtu) - OVERHEAD[claim.underlay.address.family];
+    const mtu = overlayMtu({ ...claim.underlay, ...(config.mtu && { mtu: config.mtu }) });
 
     const seed = randomBytes(8).readBigUInt64LE();
     const core = await Core.create({ flows: config.flows, pickUp: config.pickUp, seed });
@@ -122,7 +130,12 @@ export class Agent {
       datapath: io,
       explain: (packet, peer) => control.tried({ packet, direction: "in", peer }),
     });
-    const watch = new UnderlayWatch(config.underlay, claim.underlay, (to) => this.#move(to));
+    const watch = new UnderlayWatch(config.underlay, claim.underlay, {
+      peers: () => this.#peerAddresses(),
+      isHeard: () => mesh.isHeard,
+      move: (to) => this.#move(to),
+      resize: (to) => this.#resize(to),
+    });
     const running = {
       config,
       log: this.#log,
@@ -134,7 +147,9 @@ export class Agent {
       policies,
       transport,
       io,
-      mtu,
+      get mtu() {
+        return io.mtu.most;
+      },
     };
     this.#running = running;
 
@@ -211,6 +226,22 @@ export class Agent {
     this.#running.watch.look().catch((error: Error) => this.#fail(ownMistake(error)));
   }
 
+  /** Hosts to join count until members are known. */
+  async #peerAddresses(): Promise<Address[]> {
+    const members = this.#running.mesh.endpoints(MOST_PEERS).map((it) => parseEndpoint(it).address);
+    const peers = members.length > 0 ? members : await joinAddresses(this.#config);
+    return [...peers, ...staticOf(this.#config)];
+  }
+
+  /** What the device sends until it follows, and is too large, is answered with the size that fits. */
+  #resize(to: Underlay): void {
+    if (this.#config.mtu !== undefined) return;
+    const { io, log } = this.#running;
+    io.resize(overlayMtu(to));
+    log.info(`packets to peers may have ${to.mtu} bytes now: the MTU inside is ${io.mtu.most}`);
+    this.#follower?.follow();
+  }
+
   /** The dataplane first: when the others hear of the new address, packets can come to it. */
   async #move({ address, device, prefix }: Underlay): Promise<void> {
     const { io, mesh } = this.#running;
@@ -221,6 +252,10 @@ export class Agent {
     this.#log.info(`the underlay address is ${formatAddress(address)} on ${device} now`);
   }
 }
+
+/** The largest packet inside, in bytes. */
+const overlayMtu = ({ address, mtu }: Pick<Underlay, "address" | "mtu">): number =>
+  mtu - OVERHEAD[address.family];
 
 /** pino wants the fields before the sentence. */
 const meshLog = (log: Logger): Log => ({

@@ -147,7 +147,7 @@ export class Follower {
     trouble.push(...this.book.trouble, ...this.#publish());
     trouble.push(...(await this.#closeRoutes()));
     if (!this.#link) return;
-    trouble.push(...(await this.#link.set(this.#beyondTheNetwork())));
+    trouble.push(...(await this.#link.set(this.#beyondTheNetwork(), this.#running.mtu)));
     this.#warn(await this.#link.acceptOwnSource());
   }
 
@@ -199,7 +199,7 @@ export class Follower {
     underlayOutside({ ...config, network, networkGiven: true }, watch.underlay.prefix);
 
     for (const address of addresses) publisher.setAddress(address);
-    this.#link = new Link({ device: config.tun, addresses, mtu, network });
+    this.#link = new Link({ device: config.tun, addresses, network });
     const all = addresses.map(formatAddress).join(" and ");
     log.info(`this node is ${all} on ${config.tun}, MTU ${mtu}`);
   }

@@ -20,6 +20,6 @@ export interface Running {
   readonly transport: WsTransport;
   readonly policies: PolicyCompiler;
   readonly io: KernelIo;
-  /** Of the overlay device, in bytes. */
+  /** Of the overlay device now, in bytes. */
   readonly mtu: number;
 }

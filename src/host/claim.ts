@@ -3,6 +3,7 @@
  * found here, while there is nothing yet to undo but the lock.
  */
 import { type Config, underlayFits } from "../config.js";
+import { knownPeers } from "./known-peers.js";
 import { mendLeftovers } from "./leftovers.js";
 import { StateLock } from "./lock.js";
 import { checkMeans, checkRoom } from "./preflight.js";
@@ -18,12 +19,14 @@ export interface Claim {
 /** @throws WeftError, with nothing left behind */
 export async function claimHost(config: Config): Promise<Claim> {
   await checkMeans();
-  const underlay = await findUnderlay(config.underlay);
-  underlayFits(config, underlay.prefix);
-
   const lock = new StateLock(config.state);
   lock.take(config.name);
   try {
+    const underlay = await findUnderlay({
+      address: config.underlay,
+      peers: await knownPeers(config),
+    });
+    underlayFits(config, underlay.prefix);
     const mended = await mendLeftovers(config);
     await checkRoom(config, underlay);
     return { underlay, mended, release: () => lock.release() };

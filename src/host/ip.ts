@@ -5,16 +5,40 @@ import { WeftError } from "../error.js";
 const TIMEOUT_MS = 10_000;
 /** `ip -j` about some hundred thousand routes. */
 const MAX_OUTPUT = 64 * 1024 * 1024;
+/** What `ip` says about a line of a batch that failed. */
+const FAILED_LINE = /^Command failed -:(\d+)/gm;
 
 /** `ask("-6", "route", "show")` is `ip -j -6 route show`. */
 export async function ask<T>(...words: string[]): Promise<T[]> {
-  const answer = await ip(["-j", ...words]);
+  const { stdout } = await ip(["-j", ...words]);
+  return read(stdout || "[]", words.join(" "));
+}
+
+/**
+ * Asks many questions in one process.
+ * @returns by question, the first row of its answer; nothing where the kernel refuses one
+ */
+export async function askEach<T>(questions: readonly string[]): Promise<(T | undefined)[]> {
+  if (questions.length === 0) return [];
+  const { stdout, stderr } = await ip(["-j", "-force", "-batch", "-"], {
+    input: linesOf(questions),
+    mayFail: true,
+  });
+  const refused = new Set([...stderr.matchAll(FAILED_LINE)].map(([, line]) => Number(line)));
+  const answers = stdout.split("\n").filter((line) => line !== "");
+  return questions.map((question, i) => {
+    const answer = refused.has(i + 1) ? undefined : answers.shift();
+    return answer === undefined ? undefined : read<T>(answer, question)[0];
+  });
+}
+
+function read<T>(answer: string, question: string): T[] {
   try {
-    return JSON.parse(answer || "[]") as T[];
+    return JSON.parse(answer) as T[];
   } catch {
     throw new WeftError(
       "IP",
-      `"ip -j ${words.join(" ")}" did not answer in JSON`,
+      `"ip -j ${question}" did not answer in JSON`,
       "install Debian's iproute2; another ip on the PATH does not do",
     );
   }
@@ -28,7 +52,7 @@ export async function ask<T>(...words: string[]): Promise<T[]> {
 export async function change(commands: readonly string[]): Promise<void> {
   if (commands.length === 0) return;
   try {
-    await ip(["-force", "-batch", "-"], commands.map((command) => `${command}\n`).join(""));
+    await ip(["-force", "-batch", "-"], { input: linesOf(commands) });
   } catch (error) {
     const line = error instanceof WeftError && /Command failed -:(\d+)/.exec(error.message);
     if (!line) throw error;
@@ -41,7 +65,13 @@ export async function change(commands: readonly string[]): Promise<void> {
   }
 }
 
-const ip = (args: string[], input = ""): Promise<string> =>
+const linesOf = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join("");
+
+/** `mayFail`: what it refuses does not matter, as long as the command itself runs. */
+const ip = (
+  args: string[],
+  { input = "", mayFail = false } = {},
+): Promise<{ stdout: string; stderr: string }> =>
   new Promise((resolve, reject) => {
     const options = {
       // Not ours: the environment may hold the cluster secret.
@@ -50,7 +80,8 @@ const ip = (args: string[], input = ""): Promise<string> =>
       maxBuffer: MAX_OUTPUT,
     };
     const child = execFile("ip", args, options, (error, stdout, stderr) => {
-      if (!error) return resolve(stdout);
+      const hasRun = typeof error?.code === "number";
+      if (!error || (mayFail && hasRun)) return resolve({ stdout, stderr });
       if (error.code === "ENOENT") return reject(NO_IP());
       reject(new WeftError("IP", stderr.trim() || error.message, "see: ip address; ip route"));
     });

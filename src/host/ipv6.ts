@@ -6,7 +6,7 @@ import { WeftError } from "../error.js";
 /** Missing where the kernel was started without IPv6. */
 const IPV6_SETTINGS = "/proc/sys/net/ipv6/conf";
 /** The least a link must carry in one piece (RFC 8200, section 5), in bytes. */
-const LEAST_MTU = 1280;
+export const LEAST_MTU = 1280;
 
 /**
  * @param mtu of the overlay, in bytes

@@ -16,7 +16,7 @@ import {
 } from "../address.js";
 import { WeftError } from "../error.js";
 import { ask, change } from "./ip.js";
-import { checkIpv6 } from "./ipv6.js";
+import { checkIpv6, LEAST_MTU as LEAST_IPV6_MTU } from "./ipv6.js";
 
 /** Packets the device holds for us; Linux gives a TUN device 500, too few for a burst. */
 const QUEUE_LENGTH = 1000;
@@ -44,8 +44,6 @@ export interface LinkOptions {
   readonly device: string;
   /** The node's own overlay addresses: one of each family the cluster network has. */
   readonly addresses: readonly Address[];
-  /** MTU of the overlay, in bytes. */
-  readonly mtu: number;
   /** The cluster network: routed to the device. */
   readonly network: readonly Prefix[];
 }
@@ -62,15 +60,16 @@ export class Link {
    * addresses, and the routes for the cluster network and these prefixes. Removes its other routes.
    * First configuration and repair are the same; what fails is tried again by the next call. A
    * failure in one family or at one route does not stop the others.
+   * @param mtu of the overlay, in bytes; it may be another one at each call
    * @returns one sentence for each failure
    */
-  async set(beyond: readonly Prefix[]): Promise<string[]> {
+  async set(beyond: readonly Prefix[], mtu: number): Promise<string[]> {
     const { device, addresses, network } = this.options;
     if (!(await deviceExists(device))) return [`the device ${device} is gone: restart the agent`];
     const wanted = [...network, ...beyond];
-    const trouble = await attempt(() => this.#setDevice());
+    const trouble = await attempt(() => this.#setDevice(mtu));
     for (const { family } of addresses) {
-      trouble.push(...(await attempt(() => this.#setFamily(family, wanted))));
+      trouble.push(...(await attempt(() => this.#setFamily(family, wanted, mtu))));
     }
     const unrouted = wanted.filter(({ family }) => !this.#source(family));
     return [
@@ -107,12 +106,20 @@ export class Link {
     await change([`link set dev ${device} down`, `address flush dev ${device}`]);
   }
 
-  /** An MTU below 1280 takes IPv6 off a device, so the MTU comes before the settings of IPv6. */
-  async #setDevice(): Promise<string[]> {
-    const { device, mtu } = this.options;
+  /**
+   * An MTU below 1280 takes IPv6 off a device, so the MTU comes before the settings of IPv6. When a
+   * device that is up takes IPv6 again, Linux gives it a link-local address at once; so it goes down
+   * for that, and what it loses is set after it.
+   */
+  async #setDevice(mtu: number): Promise<string[]> {
+    const { device } = this.options;
     const before = await this.#look();
     if (before.mtu !== mtu || before.txqlen !== QUEUE_LENGTH) {
-      await change([`link set dev ${device} mtu ${mtu} txqueuelen ${QUEUE_LENGTH}`]);
+      const takesIpv6 = before.mtu < LEAST_IPV6_MTU && mtu >= LEAST_IPV6_MTU;
+      await change([
+        ...(takesIpv6 ? [`link set dev ${device} down`] : []),
+        `link set dev ${device} mtu ${mtu} txqueuelen ${QUEUE_LENGTH}`,
+      ]);
     }
     const { flags, inet6_addr_gen_mode: generated = "none" } = await this.#look();
     await change([
@@ -129,8 +136,8 @@ export class Link {
     throw new WeftError("IP", `the device ${device} is gone`, "restart the agent");
   }
 
-  async #setFamily(family: Family, prefixes: readonly Prefix[]): Promise<string[]> {
-    const { device, mtu, network } = this.options;
+  async #setFamily(family: Family, prefixes: readonly Prefix[], mtu: number): Promise<string[]> {
+    const { device, network } = this.options;
     if (family === 6) checkIpv6(network, mtu, device);
     await change(await this.#missingAddresses(family));
     const trouble: string[] = [];

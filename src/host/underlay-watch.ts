@@ -1,27 +1,45 @@
 /**
- * Follows the underlay address while the agent runs: a host may get another one
- * at any time. One that was given is never exchanged for another.
+ * Follows the underlay while the agent runs: its address, which a host may exchange for another at
+ * any time, and the MTU of the routes to the peers.
+ *
+ * An address stays as long as the host has it and peers answer there, whatever other routes come
+ * up; one that was configured stays in any case.
  */
 import { type Address, formatAddress } from "../address.js";
 import { WeftError } from "../error.js";
 import { findUnderlay, type Underlay } from "./underlay.js";
 
+/** Looks in a row that do not find the address, after which it is gone: it may only be renewed. */
+export const GONE_AFTER = 2;
+
+export interface UnderlayWatchParts {
+  /** Addresses of peers, as far as known. */
+  peers(): Promise<readonly Address[]>;
+  /** Whether a peer was heard of late, or there is none to hear. */
+  isHeard(): boolean;
+  /** Takes up another address; when it throws a WeftError, it is tried again at the next look. */
+  move(to: Underlay): Promise<void>;
+  /** Takes up another MTU. */
+  resize(to: Underlay): void;
+}
+
 export class UnderlayWatch {
+  readonly #given: Address | undefined;
+  readonly #parts: UnderlayWatchParts;
   #underlay: Underlay;
   #problem: string | undefined;
   #looking: Promise<void> | undefined;
+  /** Looks in a row that did not find the address. */
+  #missed = 0;
 
   /**
-   * @param given as to `findUnderlay`
+   * @param given the configured address, if there is one
    * @param first what the agent runs on now
-   * @param move takes up another; when it throws a WeftError, it is tried again at the next look
    */
-  constructor(
-    private readonly given: Address | undefined,
-    first: Underlay,
-    private readonly move: (to: Underlay) => Promise<void>,
-  ) {
+  constructor(given: Address | undefined, first: Underlay, parts: UnderlayWatchParts) {
+    this.#given = given;
     this.#underlay = first;
+    this.#parts = parts;
   }
 
   get underlay(): Underlay {
@@ -48,14 +66,41 @@ export class UnderlayWatch {
 
   async #look(): Promise<void> {
     try {
-      const found = await findUnderlay(this.given);
-      const isOther = formatAddress(found.address) !== formatAddress(this.#underlay.address);
-      if (isOther) await this.move(found);
+      const before = this.#underlay;
+      const found = await this.#find();
+      if (!isSame(found, before)) await this.#parts.move(found);
       this.#underlay = found;
       this.#problem = undefined;
+      if (found.mtu !== before.mtu) this.#parts.resize(found);
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
       this.#problem = `${error.message}: ${error.remedy}`;
     }
+  }
+
+  async #find(): Promise<Underlay> {
+    const { address, mtu } = this.#underlay;
+    const peers = await this.#parts.peers();
+    if (this.#given) return await findUnderlay({ address: this.#given, peers, mtu });
+    const kept = await orNothing(findUnderlay({ address, peers, mtu }));
+    this.#missed = kept ? 0 : this.#missed + 1;
+    if (kept && this.#parts.isHeard()) return kept;
+    if (!kept && this.#missed < GONE_AFTER) return this.#underlay;
+    // All members share the family, so another one would be of no use.
+    const other = findUnderlay({ families: [address.family], peers, mtu });
+    return kept ? ((await orNothing(other)) ?? kept) : await other;
+  }
+}
+
+const isSame = (a: Underlay, b: Underlay): boolean =>
+  formatAddress(a.address) === formatAddress(b.address);
+
+/** Nothing where there is no such underlay. */
+async function orNothing(underlay: Promise<Underlay>): Promise<Underlay | undefined> {
+  try {
+    return await underlay;
+  } catch (error) {
+    if (error instanceof WeftError && error.code === "UNDERLAY") return undefined;
+    throw error;
   }
 }

@@ -4,13 +4,14 @@ import {
   contains,
   type Family,
   formatAddress,
+  isLoopback,
   type Prefix,
   parseAddress,
-  parsePrefix,
   prefixOf,
 } from "../address.js";
 import { WeftError } from "../error.js";
 import { ask } from "./ip.js";
+import { mostFrequent, routeMtu, routesTo, sourcesTo } from "./route.js";
 
 export interface Underlay {
   readonly address: Address;
@@ -18,8 +19,19 @@ export interface Underlay {
   readonly device: string;
   /** The subnet the interface is in. */
   readonly prefix: Prefix;
-  /** MTU of the interface, in bytes. */
+  /** The largest packet that may leave to a peer, in bytes. */
   readonly mtu: number;
+}
+
+export interface Wanted {
+  /** The address to use. */
+  readonly address?: Address | undefined;
+  /** Without it, an address of these families; the first is preferred. */
+  readonly families?: readonly Family[];
+  /** Addresses of peers, as far as known. */
+  readonly peers?: readonly Address[];
+  /** The MTU, in bytes, while no route leads to a peer and the address is on a loopback device. */
+  readonly mtu?: number;
 }
 
 interface Interface {
@@ -40,35 +52,42 @@ interface Carried {
   readonly temporary?: true;
 }
 
-const LINK_LOCAL = parsePrefix("fe80::/10");
 /** The most a packet without extensions can be; loopback claims one byte more. */
 const MAX_PACKET = 65_535;
+/** The least that counts: what every host takes in one piece (RFC 791, 3.2). */
+const MIN_PACKET = 576;
+/** Ethernet's. */
+const USUAL_MTU = 1500;
+/** Its MTU says nothing about packets to other hosts. */
+const LOOPBACK_DEVICE = "lo";
 /**
  * Reserved (RFC 1112, section 4), and not assigned to anybody, so only a default
  * route leads there. Nothing is sent to them.
  */
-const ANYWHERE = { 4: "240.0.0.1", 6: "3fff:ffff::1" } as const;
+const ANYWHERE = { 4: parseAddress("240.0.0.1"), 6: parseAddress("3fff:ffff::1") } as const;
 
 /**
- * @param given the address to use; without it, the source address of the default
- *   route: IPv4's, or else IPv6's
+ * Finds this host's underlay. Without an address to use, it is the source address of the routes to
+ * most of the peers, or where no peer is known, of the default route.
  * @throws WeftError UNDERLAY when there is no such address
  */
-export async function findUnderlay(given?: Address): Promise<Underlay> {
+export async function findUnderlay(wanted: Wanted = {}): Promise<Underlay> {
+  const { peers = [] } = wanted;
   const interfaces = await ask<Interface>("address", "show");
-  const chosen = given ?? (await defaultAddress(4)) ?? (await defaultAddress(6));
-  if (!chosen) throw noDefault();
-  const address = given ?? lasting(interfaces, chosen);
+  const address = wanted.address ?? lasting(interfaces, await preferred(wanted));
   const local = formatAddress(address);
   for (const { ifname, mtu, addr_info } of interfaces) {
     const found = addr_info.find((info) => info.local === local);
     if (!found) continue;
     if (found.tentative || found.dadfailed) throw notUsable(local, ifname, found);
+    const isElsewhere = ifname === LOOPBACK_DEVICE && !isLoopback(address);
+    const known = isElsewhere ? (wanted.mtu ?? USUAL_MTU) : mtu;
+    const towards = await mtuTowards(peers, address, interfaces);
     return {
       address,
       device: ifname,
       prefix: prefixOf(address, found.prefixlen),
-      mtu: Math.min(mtu, MAX_PACKET),
+      mtu: Math.min(Math.max(towards ?? known, MIN_PACKET), MAX_PACKET),
     };
   }
   throw new WeftError(
@@ -78,19 +97,39 @@ export async function findUnderlay(given?: Address): Promise<Underlay> {
   );
 }
 
-async function defaultAddress(family: Family): Promise<Address | undefined> {
-  const asked = ask<{ prefsrc?: string }>(`-${family}`, "route", "get", ANYWHERE[family]);
-  const [route] = await asked.catch(() => []);
-  const address = route?.prefsrc === undefined ? undefined : parseAddress(route.prefsrc);
-  return address && contains(LINK_LOCAL, address) ? undefined : address;
+async function preferred({ families = [4, 6], peers = [] }: Wanted): Promise<Address> {
+  const reachable = peers.filter(({ family }) => families.includes(family));
+  const towards = mostFrequent(await sourcesTo(reachable));
+  if (towards) return towards;
+  const [anywhere] = await sourcesTo(families.map((family) => ANYWHERE[family]));
+  if (!anywhere) throw noDefault();
+  return anywhere;
+}
+
+/**
+ * The largest packet that may leave to some peer, or where no peer is known, by the default route.
+ * Smaller ones of other routes are found out by peer, while packets flow.
+ */
+async function mtuTowards(
+  peers: readonly Address[],
+  source: Address,
+  interfaces: readonly Interface[],
+): Promise<number | undefined> {
+  const mtus = new Map(interfaces.map(({ ifname, mtu }) => [ifname, mtu]));
+  mtus.delete(LOOPBACK_DEVICE);
+  for (const some of [peers, [ANYWHERE[source.family]]]) {
+    const found = (await routesTo(some, source)).flatMap((route) => routeMtu(route, mtus) ?? []);
+    if (found.length > 0) return Math.max(...found);
+  }
+  return undefined;
 }
 
 /** Linux prefers a temporary address; peers need the one of the same subnet that stays. */
 function lasting(interfaces: readonly Interface[], address: Address): Address {
   const carried = interfaces.flatMap(({ addr_info }) => addr_info);
-  const preferred = carried.find(({ local }) => local === formatAddress(address));
-  if (!preferred?.temporary) return address;
-  const subnet = prefixOf(address, preferred.prefixlen);
+  const chosen = carried.find(({ local }) => local === formatAddress(address));
+  if (!chosen?.temporary) return address;
+  const subnet = prefixOf(address, chosen.prefixlen);
   const stays = carried
     .filter(({ local, temporary }) => local?.includes(":") && !temporary)
     .map(({ local }) => parseAddress(local!))
@@ -101,7 +140,7 @@ function lasting(interfaces: readonly Interface[], address: Address): Address {
 const noDefault = () =>
   new WeftError(
     "UNDERLAY",
-    "this host has no default route to take its underlay address from",
+    "this host has neither a route to a known peer nor a default route to take its underlay address from",
     "pass the address peers reach it at with --underlay",
   );
 

@@ -69,10 +69,12 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
   #wake = -1;
   #wire = -1;
   #address: string;
+  #mtu: number;
   /** As in LoopParts. */
   readonly #told = new Int32Array(new SharedArrayBuffer(4));
   #receiver: Receiver = () => {};
   #hinted: (name: string) => void = () => {};
+  #resized: () => void = () => {};
   #exchanged: () => void = () => {};
 
   constructor({ core, publisher, log }: KernelParts, options: KernelOptions) {
@@ -81,6 +83,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
     this.#publisher = publisher;
     this.#options = options;
     this.#address = options.address;
+    this.#mtu = options.mtu;
     this.#log = log;
   }
 
@@ -157,8 +160,17 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
   }
 
   get mtu(): { least: number; most: number } {
-    const { address, mtu } = this.#options;
-    return { least: LEAST_MTU[parseAddress(address).family], most: mtu };
+    return { least: LEAST_MTU[parseAddress(this.#address).family], most: this.#mtu };
+  }
+
+  /** Packets of the device have another largest size, in bytes; the device itself is set elsewhere. */
+  resize(mtu: number): void {
+    this.#mtu = mtu;
+    this.#resized();
+  }
+
+  resized(listener: () => void): void {
+    this.#resized = listener;
   }
 
   hinted(listener: (name: string) => void): void {

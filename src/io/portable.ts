@@ -68,6 +68,9 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implem
 
   takeHint(): undefined {}
 
+  /** The MTU is that of the dataplane, for good. */
+  resized(): void {}
+
   get mtu(): { least: number; most: number } {
     return { least: LEAST_MTU, most: this.#parts.dataplane.mtu };
   }

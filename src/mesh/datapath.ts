@@ -25,6 +25,8 @@ export interface DataPath {
    * after `takeHint`.
    */
   hinted(listener: (name: string) => void): void;
+  /** Sets the one listener for a change of `mtu`. */
+  resized(listener: () => void): void;
   /** The smallest hinted MTU since the last call. A hint may be forged, so it must be verified. */
   takeHint(name: string): number | undefined;
 }

@@ -337,6 +337,22 @@ export class Membership {
       });
   }
 
+  /** Whether any other node was heard of late, or none is known. */
+  get isHeard(): boolean {
+    return !this.#contact.isLost || (this.#paths?.isAnswered ?? false);
+  }
+
+  /** Where packets for other members go; at most so many. */
+  endpoints(most: number): string[] {
+    const endpoints: string[] = [];
+    for (const id of this.#view.members.keys()) {
+      if (endpoints.length === most) break;
+      const endpoint = this.peer(id)?.endpoint;
+      if (endpoint !== undefined) endpoints.push(endpoint);
+    }
+    return endpoints;
+  }
+
   isMember(id: string): boolean {
     return this.#members.get(id) !== undefined;
   }

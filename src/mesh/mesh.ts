@@ -188,6 +188,17 @@ export class Mesh extends EventEmitter<MeshEvents> {
     return (this.#inside ?? notJoined()).follow(onward);
   }
 
+  /** Whether any other node was heard of late, or there is none to hear. */
+  get isHeard(): boolean {
+    const hasSession = () => this.#links.open().length > 0;
+    return this.#inside?.isHeard ?? (this.#options.join.length === 0 || hasSession());
+  }
+
+  /** Underlay endpoints of members; at most so many. */
+  endpoints(most: number): string[] {
+    return this.#inside?.endpoints(most) ?? [];
+  }
+
   /** A member as the dataplane is to see it. */
   peer(id: string): Peer | undefined {
     return this.#inside?.peer(id);

@@ -55,6 +55,12 @@ export interface PathMtuParts {
   readonly changed: () => void;
 }
 
+/** The least that every path takes, and the largest that is sent. */
+interface Sizes {
+  readonly least: number;
+  readonly most: number;
+}
+
 /** The largest size that passed and the smallest that did not, as far as known. */
 interface Bounds {
   readonly passes: number | undefined;
@@ -74,8 +80,8 @@ export class PathMtu {
   /** The size in use. */
   size: number;
   readonly #parts: PathMtuParts;
-  readonly #least: number;
-  readonly #most: number;
+  #least = 0;
+  #most = 0;
   #round: Round | undefined;
   #cancelRound: (() => void) | undefined;
   #cancelRaise: (() => void) | undefined;
@@ -83,12 +89,22 @@ export class PathMtu {
   #confirmedAt = Number.NEGATIVE_INFINITY;
   #hintedAt = Number.NEGATIVE_INFINITY;
 
-  /** @param sizes the least that every path takes, and the largest that is sent */
-  constructor(parts: PathMtuParts, { least, most }: { least: number; most: number }) {
+  constructor(parts: PathMtuParts, sizes: Sizes) {
     this.#parts = parts;
+    this.size = sizes.most;
+    this.#bound(sizes);
+  }
+
+  /** Takes other bounds: a size beyond them is lowered now, a larger one is tried soon. */
+  resize(sizes: Sizes): void {
+    this.moved();
+    this.#bound(sizes);
+    this.#use(Math.min(this.size, sizes.most));
+  }
+
+  #bound({ least, most }: Sizes): void {
     this.#least = Math.min(least, most);
     this.#most = most;
-    this.size = most;
   }
 
   stop(): void {
@@ -125,8 +141,9 @@ export class PathMtu {
     this.#hintedAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** Takes the answer to a probe of this size, however late. */
+  /** Takes the answer to a probe of this size, however late; but no size that is sent no more. */
   answered(size: number): void {
+    if (size > this.#most) return;
     const round = this.#round;
     if (round) {
       round.passes = Math.max(round.passes ?? size, size);

@@ -80,6 +80,15 @@ export class PathMtus {
     this.hinted(id);
   }
 
+  /** Called when the largest packet that is sent has another size. */
+  resized(): void {
+    const { datapath } = this.#parts;
+    for (const [id, prober] of this.#probers) {
+      prober.resize(datapath.mtu);
+      this.hinted(id);
+    }
+  }
+
   gone(id: string): void {
     this.#probers.get(id)?.stop();
     this.#probers.delete(id);

@@ -155,6 +155,7 @@ export class Paths {
       if (probe) this.#arrived({ probe, from, at: this.#now - waited });
     });
     datapath.hinted((name) => this.#hinted(name));
+    datapath.resized(() => this.#resized());
     this.#seeking.start();
     this.#cancelLook = every(clock, LOOK_AROUND_EVERY, () => this.#lookAround());
   }
@@ -167,6 +168,7 @@ export class Paths {
     this.#cancelTick?.();
     this.#parts.datapath.receive(() => {});
     this.#parts.datapath.hinted(() => {});
+    this.#parts.datapath.resized(() => {});
   }
 
   /** To be told of every other member that came, changed, or went (no record). */
@@ -194,6 +196,11 @@ export class Paths {
     if (!reach || this.#parts.isDead(id)) return;
     this.#prompted(reach);
     this.#knocks.at(id);
+  }
+
+  /** Whether any member answered a probe of late. */
+  get isAnswered(): boolean {
+    return [...this.#reaches.values()].some((reach) => reach.answering(this.#now) === "lately");
   }
 
   heardAt(id: string): number | undefined {
@@ -385,6 +392,12 @@ export class Paths {
   #hinted(name: string): void {
     const reach = this.#byName.get(name);
     if (reach) this.#mtus.hinted(reach.id);
+  }
+
+  /** The largest packet that is sent has another size now. */
+  #resized(): void {
+    this.#mtus.resized();
+    for (const id of this.#reaches.keys()) this.#parts.changed(id);
   }
 
   /** False when there is no such way now. */

@@ -94,8 +94,9 @@ export class SimDataPath implements DataPath {
   #receiver: Receiver = () => {};
   #active = new Set<string>();
   #hinted: (name: string) => void = () => {};
+  #resized: () => void = () => {};
   readonly #hints = new Map<string, number>();
-  readonly mtu = { least: 526, most: 1450 };
+  mtu = { least: 526, most: 1450 };
   /** Datagrams that were sent and that came in. */
   readonly count = { sent: 0, received: 0 };
   /** Milliseconds until the process gets to what came in. */
@@ -125,6 +126,16 @@ export class SimDataPath implements DataPath {
 
   hinted(listener: (name: string) => void): void {
     this.#hinted = listener;
+  }
+
+  resized(listener: () => void): void {
+    this.#resized = listener;
+  }
+
+  /** Acts as if this host's interface had another MTU now. */
+  resize(most: number): void {
+    this.mtu = { ...this.mtu, most };
+    this.act(() => this.#resized());
   }
 
   takeHint(name: string): number | undefined {

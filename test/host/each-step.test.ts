@@ -16,7 +16,7 @@ const AGENT = `
   const network = ["10.244.0.0/16", "fd00:244::/48"].map(prefix);
   const beyond = ["198.51.100.0/24", "fd00:9::/64"].map(prefix);
   const addresses = ["10.244.7.1", "fd00:244:0:7::1"].map(address);
-  const link = new Link({ device: "weft0", addresses, mtu: 1450, network });
+  const link = new Link({ device: "weft0", addresses, network });
   const unreachable = new UnreachableRoutes("${STATE}");
   const attempts = async (...steps) => {
     const trouble = [];
@@ -27,7 +27,7 @@ const AGENT = `
   };
   const configure = () => attempts(
     () => unreachable.set([...network, ...beyond]),
-    () => link.set(beyond),
+    () => link.set(beyond, 1450),
     () => link.acceptOwnSource(),
   );`;
 const CONFIGURE = `${AGENT} return configure();`;

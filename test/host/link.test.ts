@@ -5,11 +5,11 @@ import { inside, onHosts } from "./inside.js";
 
 /** A link with these addresses in these networks. */
 const linkOf = (addresses: string[], network: string[], mtu = 1450) => `
+  const mtu = ${mtu};
   const { Link } = await weft("host/link.js");
   const link = new Link({
     device: "weft0",
     addresses: ${JSON.stringify(addresses)}.map(address),
-    mtu: ${mtu},
     network: ${JSON.stringify(network)}.map(prefix),
   });`;
 
@@ -45,9 +45,9 @@ onHosts("the overlay link", () => {
         `${local}/${prefixlen}${tentative ? " tentative" : ""}`,
     );
   };
-  const configure = (link: string) => inside<string[]>(host, `${link} return link.set([]);`);
+  const configure = (link: string) => inside<string[]>(host, `${link} return link.set([], mtu);`);
   const setRoutes = (link: string, ...beyond: string[]) =>
-    inside<string[]>(host, `${link} return link.set(${JSON.stringify(beyond)}.map(prefix));`);
+    inside<string[]>(host, `${link} return link.set(${JSON.stringify(beyond)}.map(prefix), mtu);`);
 
   it("gets its address, MTU, queue and route, and makes no IPv6 noise", async () => {
     expect(await configure(LINK)).toEqual({ value: [] });
@@ -72,7 +72,7 @@ onHosts("the overlay link", () => {
     ];
     const { value } = await inside<string[]>(
       host,
-      `${LINK} return [...(await link.set([])), ...(await link.acceptOwnSource())];`,
+      `${LINK} return [...(await link.set([], mtu)), ...(await link.acceptOwnSource())];`,
       readOnly,
     );
     expect(value).toEqual([expect.stringContaining("accept_local cannot be set (EROFS)")]);
@@ -100,7 +100,7 @@ onHosts("the overlay link", () => {
   it("is taken away, and that again does no harm", async () => {
     const { error } = await inside(
       host,
-      `${LINK} await link.set([]); await link.remove(); await link.remove();`,
+      `${LINK} await link.set([], mtu); await link.remove(); await link.remove();`,
     );
     expect(error).toBeUndefined();
     expect(await routes()).toEqual([]);
@@ -221,7 +221,7 @@ onHosts("the overlay link", () => {
   });
 
   it("leaves nothing of either family when it is taken away", async () => {
-    await inside(host, `${DUAL} await link.set([]); await link.remove();`);
+    await inside(host, `${DUAL} await link.set([], mtu); await link.remove();`);
     expect(await addresses()).toEqual([]);
     expect([...(await routes()), ...(await routes("-6"))]).toEqual([]);
   });
@@ -273,9 +273,9 @@ onHosts("the overlay link", () => {
       'mount -t tmpfs none /proc/sys/net/ipv6; exec "$@"',
       "sh",
     ];
-    const { value } = await inside<string[]>(host, `${DUAL} return link.set([]);`, without);
+    const { value } = await inside<string[]>(host, `${DUAL} return link.set([], mtu);`, without);
     expect(value).toEqual([expect.stringContaining("the kernel of this host runs without IPv6")]);
     expect(await routes()).toEqual(["10.244.0.0/16 10.244.7.1"]);
-    expect(await inside(host, `${LINK} return link.set([]);`, without)).toEqual({ value: [] });
+    expect(await inside(host, `${LINK} return link.set([], mtu);`, without)).toEqual({ value: [] });
   });
 });

@@ -12,10 +12,17 @@ const WATCH = `
   const moves = [];
   const seen = [];
   let refuse = false;
+  let isHeard = true;
+  let peers = [];
   const watching = async (given) =>
-    new UnderlayWatch(given, await findUnderlay(given), async ({ address }) => {
-      if (refuse) throw new WeftError("TEST", "it is refused", "wait");
-      moves.push(formatAddress(address));
+    new UnderlayWatch(given, await findUnderlay({ address: given }), {
+      peers: async () => peers.map(address),
+      isHeard: () => isHeard,
+      move: async ({ address }) => {
+        if (refuse) throw new WeftError("TEST", "it is refused", "wait");
+        moves.push(formatAddress(address));
+      },
+      resize: ({ mtu }) => moves.push(mtu),
     });
   const look = async (watch) => {
     await watch.look();
@@ -51,20 +58,121 @@ onHosts("a watch of the underlay", () => {
     });
   });
 
-  it("stays where it is when there is none, or the new one is refused, and tries again", async () => {
-    const host = await lab.host("b");
+  /** A host whose default route comes to lead through a VPN, as the usual clients set it. */
+  const withVpn = `
+    await change([
+      "link add vpn0 mtu 1420 type veth peer name server",
+      "link set server addrgenmode none up",
+      "link set vpn0 addrgenmode none up",
+      "addr add 10.99.0.2/24 dev vpn0",
+      "route add 0.0.0.0/1 dev vpn0",
+      "route add 128.0.0.0/1 dev vpn0",
+    ]);`;
+
+  it("stays while the host has the address and peers answer, whatever routes come up", async () => {
+    const host = await lab.host("vpn");
     await host.ip("route add default dev eth0");
     const { value } = await inside(
       host,
       `${WATCH}
       const watch = await watching();
+      ${withVpn}
+      peers = ["198.51.100.1"];
+      await look(watch);
       await change(["route del default dev eth0"]);
       await look(watch);
+      return { moves: moves.filter((it) => typeof it === "string"), seen };`,
+    );
+    expect(value).toEqual({
+      moves: [],
+      seen: [
+        [host.address, ""],
+        [host.address, ""],
+      ],
+    });
+  });
+
+  it("moves where no peer answers and the routes to the peers prefer another address", async () => {
+    const host = await lab.host("silent");
+    await host.ip("route add default dev eth0");
+    const { value } = await inside(
+      host,
+      `${WATCH}
+      const watch = await watching();
+      ${withVpn}
+      isHeard = false;
+      peers = ["192.0.2.200"];
+      await look(watch);
+      peers = ["2001:db8:1::99"];
+      await change(["route del 0.0.0.0/1 dev vpn0", "route del 128.0.0.0/1 dev vpn0", "route del default dev eth0"]);
+      await look(watch);
+      await change(["route add default dev vpn0"]);
+      peers = ["192.0.2.200", "198.51.100.1", "198.51.100.2"];
+      await look(watch);
+      return { moves, seen };`,
+    );
+    expect(value).toEqual({
+      moves: ["10.99.0.2"],
+      seen: [
+        [host.address, ""],
+        [host.address, ""],
+        ["10.99.0.2", ""],
+      ],
+    });
+  });
+
+  it("does not take an address that is renewed for one that is gone", async () => {
+    const host = await lab.host("renewed");
+    await host.ip("route add default dev eth0");
+    const { value } = await inside(
+      host,
+      `${WATCH}
+      const watch = await watching();
+      const out = ["addr add 198.51.100.7/24 dev eth0", "addr del ${host.address}/24 dev eth0"];
+      for (let i = 0; i < 3; i++) {
+        await change(out);
+        await look(watch);
+        await change(["addr add ${host.address}/24 dev eth0", "addr del 198.51.100.7/24 dev eth0", "route replace default dev eth0"]);
+        await look(watch);
+      }
+      return { moves, places: [...new Set(seen.map(String))] };`,
+    );
+    expect(value).toEqual({ moves: [], places: [`${host.address},`] });
+  });
+
+  it("follows the MTU of the routes to the peers", async () => {
+    const host = await lab.host("sizes");
+    const { value } = await inside(
+      host,
+      `${WATCH}
+      const watch = await watching(address("${host.address}"));
+      peers = ["192.0.2.200"];
+      for (const mtu of [1400, 1400, 9000]) {
+        await change(["link set eth0 mtu " + mtu]);
+        await watch.look();
+      }
+      await change(["route add 192.0.2.200 dev eth0 mtu 1300"]);
+      await watch.look();
+      return { moves, mtu: watch.underlay.mtu };`,
+    );
+    expect(value).toEqual({ moves: [1400, 9000, 1300], mtu: 1300 });
+  });
+
+  it("tries again when there is no other address yet, or the new one is refused", async () => {
+    const host = await lab.host("b");
+    const { value } = await inside(
+      host,
+      `${WATCH}
+      await change(["route add default dev eth0"]);
+      const watch = await watching();
       await change([
-        "route add default dev eth0",
+        "route del default dev eth0",
         "addr add 198.51.100.8/24 dev eth0",
         "addr del ${host.address}/24 dev eth0",
       ]);
+      await look(watch);
+      await look(watch);
+      await change(["route add default dev eth0"]);
       refuse = true;
       await look(watch);
       refuse = false;
@@ -74,7 +182,8 @@ onHosts("a watch of the underlay", () => {
     expect(value).toEqual({
       moves: ["198.51.100.8"],
       seen: [
-        [host.address, expect.stringContaining("no default route")],
+        [host.address, ""],
+        [host.address, expect.stringContaining("nor a default route")],
         [host.address, "it is refused: wait"],
         ["198.51.100.8", ""],
       ],

@@ -26,9 +26,71 @@ onHosts("the underlay", () => {
     });
   });
 
+  const towards = (...peers: string[]) =>
+    `${FIND} return show(await findUnderlay({ peers: ${JSON.stringify(peers)}.map(address) }));`;
+
+  it("is the address that most routes to known peers prefer, whatever the default route", async () => {
+    const host = await lab.host("nat");
+    await host.ip(
+      "link add nat0 type veth peer name nat",
+      "link set nat addrgenmode none up",
+      "link set nat0 addrgenmode none up",
+      "addr add 10.0.2.15/24 dev nat0",
+      "route add default via 10.0.2.2 dev nat0",
+    );
+    const found = async (...peers: string[]) =>
+      (await inside<{ address: string }>(host, towards(...peers))).value?.address;
+    expect(await found()).toBe("10.0.2.15");
+    expect(await found("198.51.100.1")).toBe("10.0.2.15");
+    expect(await found("198.51.100.1", "192.0.2.201", "192.0.2.202")).toBe(host.address);
+    expect(await found("192.0.2.201", "198.51.100.1")).toBe(host.address);
+    expect(await found("2001:db8:1::77", "198.51.100.1")).toBe(host.address6);
+    expect(await found(host.address)).toBe(host.address);
+  });
+
+  it("passes over peers that no route leads to", async () => {
+    const host = await lab.host("apart");
+    const { value } = await inside(host, towards("198.51.100.1", "198.51.100.2", "192.0.2.201"));
+    expect(value).toMatchObject({ address: host.address });
+  });
+
+  it("has the MTU of the devices that packets to the peers leave by, where its address is on lo", async () => {
+    const host = await lab.host("rack", { mtu: 9000 });
+    await host.ip(
+      "addr add 203.0.113.1/32 dev lo",
+      "addr add 2001:db8:9::1/128 dev lo",
+      "link add up1 mtu 1400 type veth peer name leaf",
+      "link set leaf addrgenmode none up",
+      "link set up1 addrgenmode none up",
+      "addr add 10.1.0.1/24 dev up1",
+      "addr add 2001:db8:8::1/64 dev up1 nodad",
+      "route add 203.0.113.2 src 203.0.113.1 via 192.0.2.99 dev eth0",
+      "route add 203.0.113.3 src 203.0.113.1 via 192.0.2.99 dev eth0 mtu 8000",
+      "route add 203.0.113.4 src 203.0.113.1 nexthop via 192.0.2.99 nexthop via 10.1.0.2",
+      "route add 2001:db8:9::2 src 2001:db8:9::1 nexthop via 2001:db8:1::99 nexthop via 2001:db8:8::2",
+      "route add 203.0.113.5 src 203.0.113.1 via 10.1.0.2 dev up1 mtu lock 1200",
+    );
+    const mtu = async (own: string, peers: string[], mtu?: number) => {
+      const wanted = `{ address: address("${own}"), peers: ${JSON.stringify(peers)}.map(address)${mtu ? `, mtu: ${mtu}` : ""} }`;
+      const body = `${FIND} return show(await findUnderlay(${wanted}));`;
+      return (await inside<{ mtu: number }>(host, body)).value?.mtu;
+    };
+    const own = "203.0.113.1";
+    expect(await mtu(own, ["203.0.113.2"])).toBe(9000);
+    expect(await mtu(own, ["203.0.113.3"])).toBe(8000);
+    expect(await mtu(own, ["203.0.113.4"])).toBe(1400);
+    expect(await mtu("2001:db8:9::1", ["2001:db8:9::2"])).toBe(1400);
+    expect(await mtu(own, ["203.0.113.5"])).toBe(1200);
+    expect(await mtu(own, ["203.0.113.5", "203.0.113.4"])).toBe(1400);
+    expect(await mtu(own, [own, "198.51.100.1"])).toBe(1500);
+    expect(await mtu(own, [], 9000)).toBe(9000);
+    await host.ip("route add default via 10.1.0.2 dev up1");
+    expect(await mtu(own, [own], 9000)).toBe(1400);
+  });
+
   it("is the address that was given", async () => {
     const host = await lab.host("b");
-    const given = `${FIND} return show(await findUnderlay(address("${host.address}")));`;
+    const given = `${FIND} return show(await findUnderlay({ address: address("${host.address}") }));`;
     expect(await inside(host, given)).toEqual({
       value: { address: host.address, device: "eth0", prefix: "192.0.2.0/24", mtu: 1500 },
     });
@@ -42,7 +104,7 @@ onHosts("the underlay", () => {
       prefix: "2001:db8:1::/64",
       mtu: 1400,
     };
-    const given = `${FIND} return show(await findUnderlay(address("${host.address6}")));`;
+    const given = `${FIND} return show(await findUnderlay({ address: address("${host.address6}") }));`;
     expect(await inside(host, given)).toEqual({ value });
 
     const found = `${FIND} return show(await findUnderlay());`;
@@ -72,12 +134,13 @@ onHosts("the underlay", () => {
       "addr add fe80::7/64 dev eth0 nodad",
       "route add default via fe80::99 dev eth0",
     );
-    expect((await inside(host, found)).error?.message).toContain("has no default route");
+    expect((await inside(host, found)).error?.message).toContain("nor a default route");
   });
 
   it("must be usable: not still in question, not another host's", async () => {
     const [owner, host] = [await lab.host("owner"), await lab.host("late")];
-    const find = (text: string) => inside(host, `${FIND} await findUnderlay(address("${text}"));`);
+    const find = (text: string) =>
+      inside(host, `${FIND} await findUnderlay({ address: address("${text}") });`);
     await host.sysctl("net/ipv6/conf/eth0/dad_transmits", 60);
     await host.ip("addr add 2001:db8:1::77/64 dev eth0");
     expect((await find("2001:db8:1::77")).error?.message).toBe(
@@ -97,14 +160,18 @@ onHosts("the underlay", () => {
     const host = await lab.host("c");
     expect((await inside(host, `${FIND} return show(await findUnderlay());`)).error).toEqual({
       code: "UNDERLAY",
-      message: "this host has no default route to take its underlay address from",
+      message:
+        "this host has neither a route to a known peer nor a default route to take its underlay address from",
       remedy: "pass the address peers reach it at with --underlay",
     });
   });
 
   it("must be an address of this host", async () => {
     const host = await lab.host("d");
-    const { error } = await inside(host, `${FIND} await findUnderlay(address("192.0.2.99"));`);
+    const { error } = await inside(
+      host,
+      `${FIND} await findUnderlay({ address: address("192.0.2.99") });`,
+    );
     expect(error?.message).toBe(
       "no interface of this host carries the underlay address 192.0.2.99",
     );

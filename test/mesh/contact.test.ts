@@ -104,3 +104,31 @@ describe("a node that loses its mesh sessions while UDP still passes", () => {
     });
   });
 });
+
+describe("a node hears others", () => {
+  it("while sessions stand or probes are answered, and while there is none to hear", async () => {
+    const world = new PathWorld(seed);
+    const alone = await world.node(1, []);
+    await world.run(60_000);
+    expect(alone.mesh.isHeard).toBe(true);
+    const joiner = await world.node(2, [9]);
+    await world.run(1_000);
+    expect(joiner.mesh.isHeard).toBe(false);
+  });
+
+  it("does not when it has heard none for some seconds", async () => {
+    const { world, victim, others } = await four();
+    const all = ["192.0.2.1:4789", "192.0.2.2:4789", "192.0.2.3:4789"];
+    expect(victim.mesh.endpoints(9).sort()).toEqual(all);
+    expect(victim.mesh.endpoints(2)).toHaveLength(2);
+    blockTcp(world, victim);
+    await world.run(60_000);
+    expect(victim.mesh.isHeard).toBe(true);
+    world.reachesByUdp = (from, to) => from !== victim.n && to !== victim.n;
+    await world.run(WITHIN);
+    expect(victim.mesh.isHeard).toBe(false);
+    for (const { mesh } of others) expect(mesh.isHeard).toBe(true);
+    world.reachesByUdp = () => true;
+    await world.until(() => victim.mesh.isHeard, 60_000);
+  });
+});

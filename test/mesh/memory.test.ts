@@ -28,6 +28,7 @@ const nowhere: DataPath = {
   active: () => [],
   mtu: { least: 526, most: 1450 },
   hinted() {},
+  resized() {},
   takeHint: () => undefined,
 };
 

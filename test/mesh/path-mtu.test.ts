@@ -190,6 +190,40 @@ describe("a path that is wide again", () => {
   });
 });
 
+describe("an interface with another MTU", () => {
+  it("that is smaller counts at once, and nothing larger is probed", () => {
+    const path = new Path();
+    path.prober.confirm(526);
+    path.probed.length = 0;
+    path.prober.resize({ least: LEAST, most: 1250 });
+    expect(path.prober.size).toBe(1250);
+    path.prober.confirm();
+    path.clock.run(60_000);
+    expect([path.used, Math.max(...path.probed)]).toEqual([[1250], 1250]);
+  });
+
+  it("that is larger is used as far as the path takes it", () => {
+    for (const takes of [1450, 4000, 8950]) {
+      const path = new Path();
+      path.takes = takes;
+      path.prober.resize({ least: LEAST, most: 8950 });
+      path.prober.confirm();
+      expect(path.prober.size).toBe(MOST);
+      path.until(takes);
+      path.clock.run(60_000);
+      expect(path.prober.size).toBe(takes);
+    }
+  });
+
+  it("and one below what every path takes is the least", () => {
+    const path = new Path();
+    path.prober.resize({ least: LEAST, most: 506 });
+    path.prober.confirm(300);
+    path.clock.run(60_000);
+    expect([path.prober.size, Math.max(...path.probed)]).toEqual([506, 506]);
+  });
+});
+
 describe("packets that take another path", () => {
   it("are held against it at once, in both directions", () => {
     const path = new Path();

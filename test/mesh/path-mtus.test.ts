@@ -35,6 +35,22 @@ async function sends(node: Node, ms: number, meanwhile = () => {}): Promise<numb
   return node.datapath.count.sent - before;
 }
 
+describe("an interface whose MTU changes", () => {
+  it("changes that of every peer, probed or not, at both nodes by itself", async () => {
+    const [h1, h2, h3] = (await settled(3)) as [Node, Node, Node];
+    h1.datapath.packets("h2");
+    await world.run(5_000);
+    h1.mesh.takeMoved();
+    h1.datapath.resize(1350);
+    expect([mtu(h1, h2), mtu(h1, h3), mtu(h2, h1)]).toEqual([1350, 1350, MTU]);
+    await world.run(100);
+    expect(h1.mesh.takeMoved()).toEqual(new Set([h2.identity.id, h3.identity.id]));
+    h1.datapath.resize(8950);
+    expect([mtu(h1, h2), mtu(h1, h3)]).toEqual([1350, 8950]);
+    await world.until(() => mtu(h1, h2) === 8950, 10_000);
+  });
+});
+
 describe("a hint that anybody can send", () => {
   it("changes no MTU, however often it is sent, and costs three probes a second", async () => {
     const [h1, h2] = (await settled(3)) as [Node, Node, Node];

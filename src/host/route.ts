@@ -1,0 +1,63 @@
+/** The routes from this host to its peers, as the kernel would take them now. */
+import { type Address, contains, formatAddress, LINK_LOCAL, parseAddress } from "../address.js";
+import { askEach } from "./ip.js";
+
+/** A route as `ip -j route get` shows it. */
+export interface Route {
+  /** The source address that Linux prefers. */
+  readonly prefsrc?: string;
+  readonly dev?: string;
+  readonly nexthops?: readonly { readonly dev?: string }[];
+  readonly metrics?: readonly { readonly mtu?: number }[];
+}
+
+/** Most peers whose routes are looked up; each costs a line of a batch at every look. */
+export const MOST_PEERS = 64;
+
+/** The source address that Linux prefers to each of these peers; none is link-local. */
+export async function sourcesTo(peers: readonly Address[]): Promise<Address[]> {
+  const questions = peers.slice(0, MOST_PEERS).map((peer) => `route get ${formatAddress(peer)}`);
+  const routes = await askEach<Route>(questions);
+  return routes
+    .flatMap((route) => (route?.prefsrc === undefined ? [] : [parseAddress(route.prefsrc)]))
+    .filter((address) => !contains(LINK_LOCAL, address));
+}
+
+/**
+ * The routes of packets from `source` to each of these peers, with all their next hops.
+ *
+ * `fibmatch` answers with the route itself. Without it the answer holds what an ICMP error, which
+ * may be forged, has said about the path.
+ */
+export async function routesTo(peers: readonly Address[], source: Address): Promise<Route[]> {
+  const from = formatAddress(source);
+  const questions = peers
+    .filter(({ family }) => family === source.family)
+    .slice(0, MOST_PEERS)
+    .map((peer) => `route get fibmatch ${formatAddress(peer)} from ${from}`);
+  return (await askEach<Route>(questions)).filter((route) => route !== undefined);
+}
+
+/** The address that most of these are, of equals the first. */
+export function mostFrequent(addresses: readonly Address[]): Address | undefined {
+  const counts = new Map<string, number>();
+  for (const it of addresses) {
+    const text = formatAddress(it);
+    counts.set(text, (counts.get(text) ?? 0) + 1);
+  }
+  const [first] = [...counts].sort(([, a], [, b]) => b - a);
+  return first && parseAddress(first[0]);
+}
+
+/**
+ * The largest packet that may take any of a route's next hops: the smallest MTU of their devices
+ * and of the route itself. Nothing where a device is not among `mtus`.
+ */
+export function routeMtu(
+  { dev, nexthops = [{ ...(dev !== undefined && { dev }) }], metrics = [] }: Route,
+  mtus: ReadonlyMap<string, number>,
+): number | undefined {
+  const devices = nexthops.map((hop) => mtus.get(hop.dev ?? ""));
+  const all = [...devices, ...metrics.flatMap(({ mtu }) => mtu ?? [])];
+  return all.every((mtu) => mtu !== undefined) ? Math.min(...all) : undefined;
+}
