@@ -235,7 +235,7 @@ export const MAX_GATHERED: u32 = 128;
 export const MAX_PACKETS: u32 = BATCH * MAX_GATHERED;
 
 export const PACKETS: usize = LIMITS_END + GUARD;
-export const PACKET_SIZE: u32 = 88;
+export const PACKET_SIZE: u32 = 92;
 /** Where in a packet's record its verdict stands (assembly/packet.ts). */
 export const PACKET_VERDICT: u32 = 28;
 /** Packets that take each step together: so many, and the rest of the message that reached it. */
@@ -273,7 +273,8 @@ export const IOVEC_LEN: u32 = 8;
 export const CMSG_LEVEL: u32 = 8;
 export const CMSG_TYPE: u32 = 12;
 export const CMSG_DATA: u32 = 16;
-export const CMSG_ROOM: u32 = 32;
+/** Two of them, each with data of up to 8 bytes: the size of a GSO batch, and the TOS. */
+export const CMSG_ROOM: u32 = 48;
 /** struct sockaddr_in6, which a sockaddr_in fits into. */
 export const SOCKADDR_SIZE: u32 = 28;
 export const SOCKADDR_PORT: u32 = 2;

@@ -52,6 +52,8 @@ export class Packet {
   identification: u32;
   /** Where, from the IP header, that begins of which it is a piece. */
   fragmented: u32;
+  /** TOS or traffic class of the datagram that it came in, then of the one that it goes out in. */
+  outerTos: u32;
 }
 
 export function packetAt(i: u32): Packet {
@@ -82,6 +84,11 @@ export function nextPacket(ip: usize, length: u32): Packet {
 /** Where its source address stands, and behind that its destination, in either family. */
 export function addressesOf(p: Packet): usize {
   return p.family == 4 ? ipv4.addresses(p.ip) : ipv6.source(p.ip);
+}
+
+/** TOS or traffic class (wire/tos). */
+export function tosOf(p: Packet): u32 {
+  return p.family == 4 ? ipv4.tos(p.ip) : ipv6.trafficClass(p.ip);
 }
 
 export function indexOf(p: Packet): u32 {

@@ -3,7 +3,7 @@
  *
  *   outbound:  device -> parse -> offload -> flow? -> lookup
  *                                     -> meet -> police -> route -> track -> clamp -> encap -> wire
- *   inbound:   wire -> decap -> parse -> flow? -> lookup -> admit
+ *   inbound:   wire -> decap -> parse -> flow? -> lookup -> admit -> ecn
  *                                     -> meet -> police -> track -> clamp -> coalesce -> device
  *                                     \-> relay -> encap -> wire
  *
@@ -39,12 +39,20 @@ import {
 } from "./memory";
 import { nextPacket, Packet, packetAt } from "./packet";
 import { TRUNCATED } from "./reason";
-import { datagramSize, rearm, received, receivedLength, senderOf } from "./receive-list";
+import {
+  datagramSize,
+  rearm,
+  received,
+  receivedLength,
+  receivedTos,
+  senderOf,
+} from "./receive-list";
 import { admit } from "./stages/admit";
 import { answer } from "./stages/answer";
 import { clamp } from "./stages/clamp";
 import { closeAll, coalesce, finishJoined } from "./stages/coalesce";
 import { decap } from "./stages/decap";
+import { combineEcn } from "./stages/ecn";
 import { encap } from "./stages/encap";
 import { takeKey } from "./stages/key";
 import { offload } from "./stages/offload";
@@ -63,6 +71,7 @@ import {
   CLAMP,
   COALESCE,
   DECAP,
+  ECN,
   ENCAP,
   FLOW,
   LOOKUP,
@@ -184,27 +193,29 @@ function takeMessage(i: u32): void {
   const start = received(i) + ENCAP_SIZE;
   const length = receivedLength(i);
   const size = datagramSize(i);
+  const tos = receivedTos(i);
   if (size < length && isWhole(start, length - ENCAP_SIZE)) {
-    takeDatagram(start, length - ENCAP_SIZE, i, size);
+    takeDatagram(start, length - ENCAP_SIZE, i, tos, size);
     return rearm(i);
   }
   let at: u32 = 0;
   // The last may be shorter. More than a train can have: the rest is taken as one, and fails.
   for (let n: u32 = 1; at + size < length && n < MAX_GATHERED; n++, at += size) {
-    takeDatagram(start + at, size - ENCAP_SIZE, i, 0);
+    takeDatagram(start + at, size - ENCAP_SIZE, i, tos, 0);
   }
-  takeDatagram(start + at, length - at - ENCAP_SIZE, i, 0);
+  takeDatagram(start + at, length - at - ENCAP_SIZE, i, tos, 0);
   rearm(i);
 }
 
 /** `length` counts from the inner IP header on, and wraps below zero where there is none. */
-function takeDatagram(ip: usize, length: u32, message: u32, segmentSize: u32): void {
+function takeDatagram(ip: usize, length: u32, message: u32, tos: u32, segmentSize: u32): void {
   const sender = senderOf(message);
   const start = ip - ENCAP_SIZE;
   if (isMail(start, length + ENCAP_SIZE)) return putMail(sender, start, length + ENCAP_SIZE);
   const p = nextPacket(ip, length);
   p.sender = sender;
   p.segmentSize = segmentSize;
+  p.outerTos = tos;
   p.verdict = fromWire(p);
   if (p.verdict == 0) takeKey(p);
 }
@@ -216,7 +227,9 @@ function fromWire(p: Packet): i32 {
 }
 
 function fromPeer(p: Packet): i32 {
-  const r = step(ADMIT, p, p.segmentSize ? admitWhole(p) : admit(p));
+  let r = step(ADMIT, p, p.segmentSize ? admitWhole(p) : admit(p));
+  if (r) return r;
+  r = step(ECN, p, combineEcn(p));
   if (r) return r;
   return p.owner == THIS_NODE ? toDevice(p) : toNextPeer(p);
 }

@@ -54,8 +54,11 @@ export const POLICY_UNKNOWN: i32 = 30;
 // Where no path to the peer has answered a probe yet
 export const NO_PATH: i32 = 31;
 
+// From the congestion marks of the underlay
+export const NOT_ECN_CAPABLE: i32 = 32;
+
 /** How many there are, 0 (delivered) included. */
-export const REASONS: i32 = 32;
+export const REASONS: i32 = 33;
 
 /** Set beside the reason when the sender got an ICMP answer instead of silence. */
 export const ANSWERED: i32 = 0x100;

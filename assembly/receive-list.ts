@@ -31,6 +31,10 @@ import {
 
 const SOL_UDP: u32 = 17;
 const UDP_GRO: u32 = 104;
+const IPPROTO_IP: u32 = 0;
+const IP_TOS: u32 = 1;
+const IPPROTO_IPV6: u32 = 41;
+const IPV6_TCLASS: u32 = 67;
 
 /** Points each message at its slot: once, when the host's address is known. */
 export function prepareReceive(): void {
@@ -70,13 +74,33 @@ export function senderOf(i: u32): usize {
 
 /** Bytes of each datagram of message `i` but the last, which may be shorter. */
 export function datagramSize(i: u32): u32 {
-  const whole = receivedLength(i);
+  const data = findControl(i, SOL_UDP, UDP_GRO, 4);
+  const size = data ? load<u32>(data) : 0;
+  return size == 0 ? receivedLength(i) : size;
+}
+
+/**
+ * TOS or traffic class of the datagrams of message `i`; 0 where the kernel did not tell. Gathered
+ * datagrams have the same.
+ */
+export function receivedTos(i: u32): u32 {
+  let data = findControl(i, IPPROTO_IP, IP_TOS, 1);
+  if (data == 0) data = findControl(i, IPPROTO_IPV6, IPV6_TCLASS, 4);
+  return data ? load<u8>(data) : 0;
+}
+
+/** The data of a control message of message `i`, `least` bytes or more; 0 if there is none. */
+function findControl(i: u32, level: u32, type: u32, least: u32): usize {
   const message = RECEIVE + i * MMSGHDR_SIZE;
-  if (load<u64>(message, MMSGHDR_CONTROLLEN) < CMSG_DATA + 4) return whole;
-  const control = RECEIVE_CONTROLS + i * CMSG_ROOM;
-  if (load<u32>(control, CMSG_LEVEL) != SOL_UDP || load<u32>(control, CMSG_TYPE) != UDP_GRO) {
-    return whole;
+  const length = min<u64>(load<u64>(message, MMSGHDR_CONTROLLEN), CMSG_ROOM);
+  for (let at: u64 = 0; at + CMSG_DATA + least <= length; ) {
+    const control = RECEIVE_CONTROLS + i * CMSG_ROOM + <usize>at;
+    const size = load<u64>(control);
+    if (size < CMSG_DATA || size > length - at) return 0;
+    const isWanted =
+      load<u32>(control, CMSG_LEVEL) == level && load<u32>(control, CMSG_TYPE) == type;
+    if (isWanted && size >= CMSG_DATA + least) return control + CMSG_DATA;
+    at += (size + 7) & ~7;
   }
-  const size = load<u32>(control, CMSG_DATA);
-  return size == 0 ? whole : size;
+  return 0;
 }

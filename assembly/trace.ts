@@ -40,6 +40,7 @@ export const COALESCE: u32 = 12;
 export const ANSWER: u32 = 13;
 export const MEET: u32 = 14;
 export const TRACK: u32 = 15;
+export const ECN: u32 = 16;
 
 /** Places left for the stages behind it when very many rules count. */
 const KEPT: u32 = 32;

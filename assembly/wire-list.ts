@@ -1,7 +1,7 @@
 /**
  * The messages for sendmmsg. Each carries one datagram, or a train: datagrams of
- * one size to one peer, the last perhaps shorter, which the kernel takes apart
- * (UDP_SEGMENT). They live until the next pass.
+ * one size and TOS to one peer, the last perhaps shorter, which the kernel takes
+ * apart (UDP_SEGMENT). They live until the next pass.
  */
 import {
   CAN_TRAIN,
@@ -35,10 +35,14 @@ import {
   WIRE_PACKETS,
 } from "./memory";
 import { Packet } from "./packet";
-import { peerAt, sockaddrLength } from "./tables/peer";
+import { isIPv4, peerAt, sockaddrLength } from "./tables/peer";
 
 const SOL_UDP: u32 = 17;
 const UDP_SEGMENT: u32 = 103;
+const IPPROTO_IP: u32 = 0;
+const IP_TOS: u32 = 1;
+const IPPROTO_IPV6: u32 = 41;
+const IPV6_TCLASS: u32 = 67;
 /** The largest UDP payload on IPv4: the kernel builds the train as one packet first. */
 const MAX_TRAIN_BYTES: u32 = 65507;
 const IOVECS_SIZE: u32 = 2 * IOVEC_SIZE;
@@ -55,6 +59,8 @@ class Train {
   bytes: u32;
   /** A shorter datagram ended it. */
   closed: u32;
+  /** TOS or traffic class of its datagrams. */
+  tos: u32;
 }
 
 function trainAt(i: u32): Train {
@@ -95,6 +101,7 @@ function joinTrain(p: Packet, segment: u32, size: u32): bool {
   if (count == 0 || (load<u32>(OFFLOADS) & CAN_TRAIN) == 0) return false;
   const train = trainAt(count - 1);
   if (train.closed || train.peer != p.peer || size > train.size) return false;
+  if (train.tos != p.outerTos) return false;
   // Its slices must stand side by side; what is cut for the device takes room between them.
   if (train.first + train.segments != segment) return false;
   if (train.segments == MAX_TRAIN || train.bytes + size > MAX_TRAIN_BYTES) return false;
@@ -115,32 +122,47 @@ function startTrain(p: Packet, segment: u32, size: u32): void {
   train.segments = 1;
   train.bytes = size;
   train.closed = 0;
-  writeMessage(i, p.peer, segment);
+  train.tos = p.outerTos;
+  writeMessage(i, p.peer, segment, train.tos);
   store<u32>(WIRE_COUNT, i + 1);
 }
 
 /** A message of one datagram. */
-function writeMessage(i: u32, peer: u32, segment: u32): void {
+function writeMessage(i: u32, peer: u32, segment: u32, tos: u32): void {
   const message = WIRE + i * MMSGHDR_SIZE;
   const record = peerAt(peer);
   store<u64>(message, hostAddress(record), MMSGHDR_NAME);
   store<u32>(message, sockaddrLength(record), MMSGHDR_NAMELEN);
   store<u64>(message, hostAddress(WIRE_IOVECS + segment * IOVECS_SIZE), MMSGHDR_IOV);
   store<u64>(message, 2, MMSGHDR_IOVLEN);
-  store<u64>(message, 0, MMSGHDR_CONTROL);
+  store<u64>(message, hostAddress(WIRE_CONTROLS + i * CMSG_ROOM), MMSGHDR_CONTROL);
   store<u64>(message, 0, MMSGHDR_CONTROLLEN);
+  if (tos) announceTos(i, isIPv4(record), tos);
+}
+
+/** The kernel's own TOS is 0. */
+function announceTos(i: u32, isIPv4: bool, tos: u32): void {
+  const control = isIPv4
+    ? addControl(i, IPPROTO_IP, IP_TOS, 4)
+    : addControl(i, IPPROTO_IPV6, IPV6_TCLASS, 4);
+  store<u32>(control, tos);
 }
 
 /** Tells the kernel to cut message `i` into datagrams of `size` bytes; wrong for a single one. */
 function announceTrain(i: u32, size: u32): void {
+  store<u16>(addControl(i, SOL_UDP, UDP_SEGMENT, 2), <u16>size);
+}
+
+/** One more control message of message `i`; gives where its data goes, 8 bytes at most. */
+function addControl(i: u32, level: u32, type: u32, size: u32): usize {
   const message = WIRE + i * MMSGHDR_SIZE;
-  const control = WIRE_CONTROLS + i * CMSG_ROOM;
-  store<u64>(control, CMSG_DATA + 2);
-  store<u32>(control, SOL_UDP, CMSG_LEVEL);
-  store<u32>(control, UDP_SEGMENT, CMSG_TYPE);
-  store<u16>(control, <u16>size, CMSG_DATA);
-  store<u64>(message, hostAddress(control), MMSGHDR_CONTROL);
-  store<u64>(message, CMSG_DATA + 8, MMSGHDR_CONTROLLEN);
+  const before = load<u64>(message, MMSGHDR_CONTROLLEN);
+  const control = WIRE_CONTROLS + i * CMSG_ROOM + <usize>before;
+  store<u64>(control, CMSG_DATA + size);
+  store<u32>(control, level, CMSG_LEVEL);
+  store<u32>(control, type, CMSG_TYPE);
+  store<u64>(message, before + CMSG_DATA + 8, MMSGHDR_CONTROLLEN);
+  return control + CMSG_DATA;
 }
 
 export function isTrain(i: u32): bool {
@@ -161,13 +183,15 @@ export function splitTrains(i: u32): void {
     const train = trainAt(t - 1);
     const peer = train.peer;
     const first = train.first;
+    const tos = train.tos;
     for (let s = train.segments; s > 0; s--) {
       next--;
-      writeMessage(next, peer, first + s - 1);
+      writeMessage(next, peer, first + s - 1, tos);
       const single = trainAt(next);
       single.peer = peer;
       single.first = first + s - 1;
       single.segments = 1;
+      single.tos = tos;
     }
   }
 }

@@ -12,6 +12,7 @@ import { commandLine, type Source, yamlFile } from "./config/source.js";
 import { checkTogether } from "./config/together.js";
 import { DEFAULT_FLOWS } from "./core/flows.js";
 import type { Peer } from "./peer.js";
+import type { Dscp } from "./tos.js";
 
 export type { HostPort } from "./config/read.js";
 export { underlayFits, underlayOutside } from "./config/together.js";
@@ -39,6 +40,8 @@ export interface Config {
   readonly tun: string;
   /** MTU of the underlay, in bytes. Absent: the interface's. */
   readonly mtu?: number;
+  /** DSCP of outer headers. */
+  readonly dscp: Dscp;
   /** What may be used where the kernel has it. */
   readonly offloads: Offloads;
   /** How many leases to hold in each network. */
@@ -90,6 +93,7 @@ const DEFAULTS = {
   port: 4789,
   "mesh-port": MESH_PORT,
   tun: "weft0",
+  dscp: 0,
   leases: 1,
   release: false,
   "no-pick-up": false,
@@ -141,6 +145,7 @@ export function loadConfig(
     port: all.port,
     meshPort: all["mesh-port"],
     tun: all.tun,
+    dscp: all.dscp,
     offloads: {
       tso: !all["no-tso"],
       uso: !all["no-uso"],

@@ -35,6 +35,7 @@ import type { Peer } from "./peer.js";
 import { type PolicyDocument, readPolicy } from "./policy/document.js";
 import type { Members } from "./policy/resolver.js";
 import { NO_RULES, type Place, type PolicyRules, rulesOf } from "./policy/rules.js";
+import { type Dscp, MAX_DSCP } from "./tos.js";
 
 export interface DataplaneOptions {
   /** VXLAN network identifier, 1 to 16,777,215. */
@@ -58,6 +59,8 @@ export interface DataplaneOptions {
   flows?: number;
   /** May a TCP connection that a policy allows be taken up in its middle? By default it may. */
   pickUp?: boolean;
+  /** DSCP of outer headers, 0 to 63, or "inherit": that of the packet inside. Default 0. */
+  dscp?: Dscp;
 }
 
 /** A connection; its rule as `counters().rules` has it. */
@@ -113,7 +116,9 @@ export class Dataplane {
     const hasIPv6 = leases.some(({ family }) => family === 6);
     checkRange("mtu", options.mtu, hasIPv6 ? MIN_MTU_6 : MIN_MTU, MAX_MTU);
     parseEndpoint(options.underlay);
-    const own = { vni: options.vni, mac: parseMac(options.mac), mtu: options.mtu, leases };
+    const { vni, mtu, dscp = 0 } = options;
+    if (dscp !== "inherit") checkRange("dscp", dscp, 0, MAX_DSCP);
+    const own = { vni, mac: parseMac(options.mac), mtu, leases, dscp };
     checkFlows(options.flows ?? DEFAULT_FLOWS);
     return new Dataplane(await Core.create(options), own, options);
   }
@@ -149,11 +154,13 @@ export class Dataplane {
   }
 
   /**
-   * Takes a datagram that came in on the VXLAN port, `from` an `ip:port`. A packet
+   * Takes a datagram that came in on the VXLAN port, `from` an `ip:port`. `tos` is the TOS or traffic
+   * class of its outer header: congestion marks there go into the packet (RFC 6040). A packet
    * for another peer is relayed: sent on in new headers.
    */
-  fromWire(datagram: Uint8Array, from: string): Outcome {
-    return this.#passage.fromWire(datagram, parseEndpoint(from));
+  fromWire(datagram: Uint8Array, from: string, { tos = 0 }: { tos?: number } = {}): Outcome {
+    checkRange("tos", tos, 0, 255);
+    return this.#passage.fromWire(datagram, parseEndpoint(from), tos);
   }
 
   /** How packets ended, by direction, and what the rules of the policy met. */

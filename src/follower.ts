@@ -74,7 +74,8 @@ export class Follower {
   own(): Own {
     const { mesh, mtu, config } = this.#running;
     const { mac, leases } = mesh.self();
-    return { vni: config.vni, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix) };
+    const { vni, dscp } = config;
+    return { vni, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix), dscp };
   }
 
   /** Who holds what: what policies mean by the name of a node. */

@@ -21,6 +21,11 @@ export interface Peer {
   /** Nothing has answered at `endpoint` yet, so nothing is sent there: packets for it are dropped (`no-path`). */
   readonly noPath?: boolean | undefined;
   /**
+   * It carries congestion marks of the outer header into the packet (RFC 6040), as Linux does. To
+   * others packets go without ECN on the outside, so that no mark is lost.
+   */
+  readonly ecn?: boolean | undefined;
+  /**
    * The largest inner packet that its path takes, in bytes, verified by the caller: ICMP errors are
    * then only hints. Without it, this node's own MTU, or a smaller one from an ICMP error that
    * quotes a packet sent to this peer.

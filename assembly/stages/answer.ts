@@ -20,7 +20,7 @@ import {
 } from "../reason";
 import { prependHeaders } from "../tables/flow";
 import { takeIcmpToken } from "../tables/icmp-limit";
-import { hasPath, mtuFor } from "../tables/peer";
+import { hasPath, mtuFor, outerTos } from "../tables/peer";
 import * as icmp from "../wire/icmp";
 import * as icmpv6 from "../wire/icmpv6";
 import * as ipv4 from "../wire/ipv4";
@@ -35,6 +35,7 @@ const MAX_ERROR: u32 = 576;
 const MAX_ERROR_6: u32 = 1280;
 /** Errors are sent with precedence "internetwork control" (RFC 1812, 4.3.2.5). */
 const TOS: u32 = 0xc0;
+const TRAFFIC_CLASS: u32 = 0;
 const HOPS: u32 = 64;
 
 /**
@@ -115,7 +116,7 @@ function error6(p: Packet, type: u32, code: u32, mtu: u32): void {
   const whole = ipv6.IPV6_SIZE + length;
 
   memory.copy(message + icmpv6.ICMPV6_SIZE, p.ip, quoted);
-  ipv6.writeIPv6(ip, 0, whole, HOPS, ICMPV6, OWN_ADDRESS_6, ipv6.source(p.ip));
+  ipv6.writeIPv6(ip, TRAFFIC_CLASS, whole, HOPS, ICMPV6, OWN_ADDRESS_6, ipv6.source(p.ip));
   icmpv6.writeError(message, type, code, mtu, length, ipv6.source(ip));
   sendBack(p, ip, whole);
 }
@@ -130,6 +131,7 @@ function answerBuffer(): usize {
 function sendBack(p: Packet, ip: usize, length: u32): void {
   if (p.origin) {
     p.peer = p.origin;
+    p.outerTos = outerTos(p.peer, p.family == 4 ? TOS : TRAFFIC_CLASS);
     const start = prependHeaders(p, ip);
     return pushDatagram(p, start, ENCAP_SIZE + length, start, 0);
   }

@@ -1,7 +1,7 @@
 import { Packet } from "../packet";
 import { mtuFor } from "../tables/peer";
 import { isSound, isUnfinished } from "../transport";
-import { checksum } from "../wire/checksum";
+import { updated } from "../wire/checksum";
 import * as ipv4 from "../wire/ipv4";
 import { IPV6_SIZE } from "../wire/ipv6";
 import { TCP } from "../wire/protocol";
@@ -41,6 +41,5 @@ function replace(segment: usize, at: usize, value: u16): void {
   const isOdd = ((at - segment) & 1) != 0;
   const from: u32 = isOdd ? bswap<u16>(old) : old;
   const to: u32 = isOdd ? bswap<u16>(value) : value;
-  const sum: u64 = <u64>(~(<u32>tcp.storedChecksum(segment)) & 0xffff) + (~from & 0xffff) + to;
-  tcp.setChecksum(segment, checksum(sum));
+  tcp.setChecksum(segment, updated(tcp.storedChecksum(segment), from, to));
 }

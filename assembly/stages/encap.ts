@@ -1,13 +1,14 @@
 import { ENCAP_SIZE } from "../memory";
-import { Packet } from "../packet";
+import { Packet, tosOf } from "../packet";
 import { prependHeaders } from "../tables/flow";
-import { mtuFor } from "../tables/peer";
+import { mtuFor, outerTos } from "../tables/peer";
 import * as ipv4 from "../wire/ipv4";
 import { madeHeader, pushDatagram } from "../wire-list";
 import { segment } from "./segment";
 
 /** Puts the peer's headers before the packet; what is too big for one datagram becomes several. */
 export function encap(p: Packet): void {
+  p.outerTos = outerTos(p.peer, tosOf(p));
   if (p.segmentSize) return segment(p);
   if (p.length > mtuFor(p)) return fragment(p);
   const start = prependHeaders(p, p.ip);

@@ -2,16 +2,18 @@
  * The peers: where a tunnel leads, and the headers of every frame sent into it,
  * made once (src/compile/peers.ts) and copied for each packet.
  *
- *   0          28        32                        54    56    60         64        160    192
- *   +----------+---------+-------+----------------+-----+-----+----------+---------+------+
- *   | sockaddr | its     | VXLAN | inner Ethernet | 0   | MTU | is it    | senders | 0    |
- *   |          | length  | header| header         |     |     | verified |         |      |
- *   +----------+---------+-------+----------------+-----+-----+----------+---------+------+
+ *   0          28        32                        54     55    56    60         64        160    192
+ *   +----------+---------+-------+----------------+------+-----+-----+----------+---------+------+
+ *   | sockaddr | its     | VXLAN | inner Ethernet | TOS  | TOS | MTU | is it    | senders | 0    |
+ *   |          | length  | header| header         | kept | set |     | verified |         |      |
+ *   +----------+---------+-------+----------------+------+-----+-----+----------+---------+------+
  *
  * The sockaddr is the destination of packets to the peer; its length is 0 while no path to the peer
  * is known. Senders are the endpoints that its packets come from, 24 bytes each: family, port and
  * IPv4 address as they stand in a sockaddr_in, or family and port, four zeros and the IPv6 address.
- * Port 0 stands for any. Zeros where there is none.
+ * Port 0 stands for any. Zeros where there is none. An outer header has the bits of the inner TOS that
+ * are kept, and those that are set: of the ECN none for a peer that may not combine it (RFC 6040, 4.1),
+ * of the DSCP what this node is told.
  */
 import {
   CLOCK,
@@ -37,6 +39,8 @@ import { VXLAN_SIZE } from "../wire/vxlan";
 
 const SOCKADDR_LENGTH: usize = 28;
 const HEADERS: usize = 32;
+const TOS_KEPT: usize = 54;
+const TOS_SET: usize = 55;
 const MTU: usize = 56;
 const IS_VERIFIED: usize = 60;
 const SENDERS: usize = 64;
@@ -61,6 +65,10 @@ export function peerAt(index: u32): usize {
 
 export function sockaddrLength(peer: usize): u32 {
   return load<u32>(peer, SOCKADDR_LENGTH);
+}
+
+export function isIPv4(peer: usize): bool {
+  return load<u16>(peer) == AF_INET;
 }
 
 /** Whether there is an endpoint to send the peer's packets to. */
@@ -131,6 +139,12 @@ export function mtuFor(p: Packet): u32 {
   const LEAST_MTU_6: u32 = 1280;
   const mtu = pathMtu(p.peer);
   return p.family == 6 ? max(mtu, LEAST_MTU_6) : mtu;
+}
+
+/** TOS or traffic class of a datagram to the peer around a packet with this one. */
+export function outerTos(index: u32, inner: u32): u32 {
+  const peer = peerAt(index);
+  return (inner & load<u8>(peer, TOS_KEPT)) | load<u8>(peer, TOS_SET);
 }
 
 /** Whether the control plane verifies the MTU of the peer's path by probes. */

@@ -62,7 +62,12 @@ export function checksum(sum: u64): u16 {
   return <u16>~fold(sum);
 }
 
-/** The same for TCP and UDP, where 0 is written as its other form: for UDP it means none (RFC 768). */
+/** The checksum field after one 16-bit word of what it covers has changed (RFC 1624, equation 3). */
+export function updated(stored: u32, from: u32, to: u32): u16 {
+  return checksum(<u64>(~stored & 0xffff) + (~from & 0xffff) + to);
+}
+
+/** `checksum` for TCP and UDP, where 0 is written as its other form: for UDP it means none (RFC 768). */
 export function transportChecksum(sum: u64): u16 {
   const value = checksum(sum);
   return value == 0 ? 0xffff : value;

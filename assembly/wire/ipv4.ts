@@ -16,7 +16,7 @@
  *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  */
 import { BAD_CHECKSUM, BAD_HEADER, SOURCE_ROUTE, TRUNCATED } from "../reason";
-import { checksum, fold, sum } from "./checksum";
+import { checksum, fold, sum, updated } from "./checksum";
 
 const VERSION_IHL: usize = 0;
 const TOS: usize = 1;
@@ -124,6 +124,13 @@ export function decrementTtl(p: usize): void {
   store<u8>(p, <u8>(ttl(p) - 1), TTL);
   const raised = <u32>load<u16>(p, CHECKSUM) + 1;
   store<u16>(p, <u16>(raised + u32(raised >= 0xffff)), CHECKSUM);
+}
+
+/** Keeps the header checksum right. */
+export function setTos(p: usize, tos: u32): void {
+  const from: u32 = load<u16>(p);
+  store<u8>(p, <u8>tos, TOS);
+  store<u16>(p, updated(load<u16>(p, CHECKSUM), from, load<u16>(p)), CHECKSUM);
 }
 
 export function setTotalLength(p: usize, length: u32): void {

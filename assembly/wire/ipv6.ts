@@ -54,6 +54,10 @@ export function source(p: usize): usize {
 export function destination(p: usize): usize {
   return p + DESTINATION;
 }
+/** The 8 bits after the version; they lie across the first two bytes. */
+export function trafficClass(p: usize): u32 {
+  return (bswap<u16>(load<u16>(p, VERSION_CLASS_LABEL)) >> 4) & 0xff;
+}
 /** Version, traffic class and flow label, as loaded. */
 export function classAndLabel(p: usize): u32 {
   return load<u32>(p, VERSION_CLASS_LABEL);
@@ -61,6 +65,10 @@ export function classAndLabel(p: usize): u32 {
 
 export function decrementHopLimit(p: usize): void {
   store<u8>(p, <u8>(hopLimit(p) - 1), HOP_LIMIT);
+}
+export function setTrafficClass(p: usize, value: u32): void {
+  const others = bswap<u16>(load<u16>(p, VERSION_CLASS_LABEL)) & 0xf00f;
+  store<u16>(p, bswap<u16>(<u16>(others | (value << 4))), VERSION_CLASS_LABEL);
 }
 export function setTotalLength(p: usize, length: u32): void {
   store<u16>(p, bswap<u16>(<u16>(length - IPV6_SIZE)), PAYLOAD_LENGTH);

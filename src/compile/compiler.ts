@@ -15,6 +15,7 @@ import {
 } from "../address.js";
 import { WeftError } from "../error.js";
 import type { Peer } from "../peer.js";
+import { type Dscp, outerTos } from "../tos.js";
 import { type Claim, Claims } from "./claims.js";
 import { ANY_PORT, LEAST_MTU, MAX_SENDERS, type PeerEntry } from "./peers.js";
 import { NO_ROUTE } from "./rib.js";
@@ -26,6 +27,8 @@ export interface Own {
   /** The largest inner packet, bytes. */
   readonly mtu: number;
   readonly leases: readonly Prefix[];
+  /** Of outer headers; 0 if it is not given. */
+  readonly dscp?: Dscp | undefined;
 }
 
 export interface Route {
@@ -281,6 +284,7 @@ function entryOf({ peer, index }: KnownPeer, own: Own): PeerEntry {
     senders: sendersOf(peer),
     mtu: Math.min(peer.mtu ?? own.mtu, own.mtu),
     isVerified: peer.mtu !== undefined,
+    tos: outerTos(own.dscp ?? 0, peer.ecn ?? false),
   };
 }
 
@@ -306,7 +310,7 @@ function routesBetween(gone: readonly Claim[], come: readonly Claim[]): Route[] 
 
 /** Whether this node's part of every peer's record is the same. */
 const sameTunnel = (a: Own, b: Own): boolean =>
-  a.vni === b.vni && a.mtu === b.mtu && formatMac(a.mac) === formatMac(b.mac);
+  a.vni === b.vni && a.mtu === b.mtu && a.dscp === b.dscp && formatMac(a.mac) === formatMac(b.mac);
 
 const samePeer = (a: Peer, b: Peer): boolean =>
   a.endpoint === b.endpoint &&
@@ -314,6 +318,7 @@ const samePeer = (a: Peer, b: Peer): boolean =>
   a.mtu === b.mtu &&
   Boolean(a.anyPort) === Boolean(b.anyPort) &&
   Boolean(a.noPath) === Boolean(b.noPath) &&
+  Boolean(a.ecn) === Boolean(b.ecn) &&
   sameTexts(a.leases, b.leases) &&
   sameTexts(a.senders ?? [a.endpoint], b.senders ?? [b.endpoint]);
 

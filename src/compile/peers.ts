@@ -1,5 +1,6 @@
 /** Writes a peer as the core reads it: `assembly/tables/peer.ts` draws the layout. */
 import { type Address, type Endpoint, toBytes } from "../address.js";
+import type { OuterTos } from "../tos.js";
 
 export interface PeerEntry {
   /** Index in the table. */
@@ -13,6 +14,7 @@ export interface PeerEntry {
   readonly mtu: number;
   /** The control plane verifies that MTU by probes. */
   readonly isVerified: boolean;
+  readonly tos: OuterTos;
 }
 
 const AF_INET = 2;
@@ -25,6 +27,8 @@ const ADDRESS_6 = 8;
 const SOCKADDR_LENGTH = 28;
 const VXLAN = 32;
 const ETHERNET = VXLAN + 8;
+const TOS_KEPT = 54;
+const TOS_SET = 55;
 const MTU = 56;
 const IS_VERIFIED = 60;
 const SENDERS = 64;
@@ -39,10 +43,10 @@ export const LEAST_MTU = 506;
 const HAS_VNI = 0x08;
 const TYPE_IPV4 = 0x0800;
 
-/** Fills one record: sockaddr, ready-made VXLAN and Ethernet headers, MTU, senders. */
+/** Fills one record: sockaddr, ready-made VXLAN and Ethernet headers, TOS, MTU, senders. */
 export function writePeer(
   record: DataView,
-  { endpoint, mac, senders, mtu, isVerified }: PeerEntry,
+  { endpoint, mac, senders, mtu, isVerified, tos }: PeerEntry,
   own: { vni: number; mac: Uint8Array },
 ): void {
   const bytes = clearPeer(record);
@@ -52,6 +56,8 @@ export function writePeer(
   bytes.set(mac, ETHERNET);
   bytes.set(own.mac, ETHERNET + 6);
   record.setUint16(ETHERNET + 12, TYPE_IPV4);
+  record.setUint8(TOS_KEPT, tos.kept);
+  record.setUint8(TOS_SET, tos.set);
   record.setUint32(MTU, mtu, true);
   record.setUint32(IS_VERIFIED, isVerified ? 1 : 0, true);
   for (const [i, sender] of senders.entries()) {

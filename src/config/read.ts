@@ -26,6 +26,7 @@ import {
   printable,
 } from "../address.js";
 import { WeftError } from "../error.js";
+import { type Dscp, MAX_DSCP } from "../tos.js";
 
 /** A mesh address to dial. The host is an IP address, without brackets, or a DNS name. */
 export interface HostPort {
@@ -74,6 +75,16 @@ export const wholeNumber =
       `give a number from ${least} to ${most}`,
     );
   };
+
+export function dscp(text: string): Dscp {
+  if (text === "inherit") return text;
+  const value = Number(text);
+  if (WHOLE_NUMBER.test(text) && value <= MAX_DSCP) return value;
+  throw bad(
+    `"${printable(text)}" is no DSCP`,
+    `give a number from 0 to ${MAX_DSCP}, like 46 for EF, or inherit`,
+  );
+}
 
 export const port = wholeNumber(1, 65535);
 

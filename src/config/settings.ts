@@ -10,6 +10,7 @@ import { WeftError } from "../error.js";
 import { MAX_PROOFS as MAX_LEASES } from "../lease/bundle.js";
 import { OPENED } from "../mesh/neighbours.js";
 import type { Peer } from "../peer.js";
+import { MAX_DSCP } from "../tos.js";
 import * as read from "./read.js";
 
 /** What `weft up --help` prints for a setting. */
@@ -107,6 +108,11 @@ export const settings = z.strictObject({
     value: "N",
     help: "underlay MTU (default: read from the interface)",
   }),
+  dscp: one(read.dscp).register(flags, {
+    group: "This node",
+    value: "N|inherit",
+    help: `DSCP of outer headers, 0 to ${MAX_DSCP}, or that of the packet inside (default: 0)`,
+  }),
   leases: one(read.wholeNumber(1, MAX_LEASES)).register(flags, {
     group: "This node",
     value: "N",
@@ -203,7 +209,7 @@ function staticPeer() {
   return z.preprocess(
     apart,
     peerFields.transform(
-      ({ subnets, ...peer }): Peer => ({ ...peer, leases: subnets, anyPort: true }),
+      ({ subnets, ...peer }): Peer => ({ ...peer, leases: subnets, anyPort: true, ecn: true }),
     ),
   );
 }

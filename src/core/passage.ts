@@ -13,11 +13,16 @@ export interface Outcome {
   verdict: Verdict;
   /** Why it was dropped or answered. */
   reason?: Reason;
-  /** VXLAN datagrams for the wire. */
-  datagrams: { to: string; bytes: Uint8Array }[];
+  /** VXLAN datagrams for the wire. `tos`: TOS or traffic class of the outer header. */
+  datagrams: { to: string; bytes: Uint8Array; tos: number }[];
   /** IP packets for the device. */
   packets: Uint8Array[];
 }
+
+const IPPROTO_IP = 0;
+const IP_TOS = 1;
+/** Bytes of a control message with data of up to 8 bytes. */
+const CMSG_SPACE = 24n;
 
 export class Passage {
   readonly #core: Core;
@@ -39,23 +44,34 @@ export class Passage {
     return this.outcome(layout.OUT);
   }
 
-  /** Takes a datagram that came in on the VXLAN port. */
-  fromWire(datagram: Uint8Array, from: Endpoint): Outcome {
+  /** Takes a datagram that came in on the VXLAN port; `tos` is TOS or traffic class of its outer header. */
+  fromWire(datagram: Uint8Array, from: Endpoint, tos = 0): Outcome {
     const { bytes, view, layout, exports } = this.#core;
     checkSize("datagram", datagram, layout.ENCAP_SIZE + layout.MAX_PACKET);
     this.writeSender(from);
+    this.writeTos(tos);
     bytes.set(datagram, layout.SLOTS + layout.HEADROOM - layout.ENCAP_SIZE);
     view.setUint32(layout.RECEIVE + layout.MMSGHDR_LEN, datagram.length, true);
     exports.inbound(0, 1);
     return this.outcome(layout.IN);
   }
 
-  /** As recvmmsg would: who sent it, and that it is a datagram by itself. */
+  /** As recvmmsg would. */
   private writeSender(from: Endpoint): void {
-    const { bytes, view, layout, memory } = this.#core;
+    const { bytes, layout, memory } = this.#core;
     bytes.fill(0, layout.RECEIVE_NAMES, layout.RECEIVE_NAMES + layout.NAME_SIZE);
     writeSockaddr(new DataView(memory.buffer, layout.RECEIVE_NAMES, layout.NAME_SIZE), from);
-    view.setBigUint64(layout.RECEIVE + layout.MMSGHDR_CONTROLLEN, 0n, true);
+  }
+
+  /** The only control message: the datagram comes by itself. */
+  private writeTos(tos: number): void {
+    const { view, layout } = this.#core;
+    const control = layout.RECEIVE_CONTROLS;
+    view.setBigUint64(layout.RECEIVE + layout.MMSGHDR_CONTROLLEN, CMSG_SPACE, true);
+    view.setBigUint64(control, BigInt(layout.CMSG_DATA + 1), true);
+    view.setUint32(control + layout.CMSG_LEVEL, IPPROTO_IP, true);
+    view.setUint32(control + layout.CMSG_TYPE, IP_TOS, true);
+    view.setUint8(control + layout.CMSG_DATA, tos);
   }
 
   /** Takes what the core left in its vectors, and counts the packet. */
@@ -84,8 +100,16 @@ export class Passage {
       return {
         to: formatEndpoint(readSockaddr(new DataView(memory.buffer, name, layout.NAME_SIZE))),
         bytes: this.gather(iovecs, slices),
+        tos: this.takeTos(message),
       };
     });
+  }
+
+  /** Nothing but a TOS is ever asked of a host that takes no GSO batches; without one it is 0. */
+  private takeTos(message: number): number {
+    const { view, layout } = this.#core;
+    if (this.pointer(message + layout.MMSGHDR_CONTROLLEN) === 0) return 0;
+    return view.getUint8(this.pointer(message + layout.MMSGHDR_CONTROL) + layout.CMSG_DATA);
   }
 
   private takePackets(): Uint8Array[] {

@@ -45,6 +45,10 @@ const REASONS = [
   ["source-route", "the sender chose the packet's path (IPv4 LSRR or SSRR, IPv6 routing type 0)"],
   ["policy-unknown", "this node does not know yet whether there is a policy"],
   ["no-path", "no path to the peer has answered a probe yet"],
+  [
+    "not-ecn-capable",
+    "the underlay marked congestion (CE) on a packet that cannot carry the mark (RFC 6040)",
+  ],
 ] as const;
 
 export type Reason = (typeof REASONS)[number][0];

@@ -97,12 +97,20 @@ export class Explainer {
     if (packet.length > MAX_PACKET) {
       throw wrong(`a packet of ${packet.length} bytes cannot be`, `give ${MAX_PACKET} at most`);
     }
+    const { tos = 0 } = question;
+    if (!Number.isInteger(tos) || tos < 0 || tos > 255) {
+      throw wrong(`a TOS of ${tos} cannot be`, "give a whole number up to 255");
+    }
     this.#twin ??= new Twin(this.#core, this.#publisher);
     const { core, passage } = this.#twin;
     this.#twin.renew();
     const before = readCounters(core);
     const outcome = sender
-      ? passage.fromWire(datagramFrom(sender, packet, surroundings), parseEndpoint(from(sender)))
+      ? passage.fromWire(
+          datagramFrom(sender, packet, surroundings),
+          parseEndpoint(from(sender)),
+          tos,
+        )
       : passage.fromDevice(packet);
     const records = readTrace(core);
     const words = wordsOf(packet);
@@ -256,6 +264,10 @@ class Story {
           : `the destination is of ${this.#whose(record.owner)}`;
       case "admit":
         return `it comes from ${this.#whose(record.peer)}`;
+      case "ecn":
+        return changes.length > 0 || record.verdict !== 0
+          ? "a congestion mark on the outer header"
+          : "no congestion mark to carry";
       case "police":
         return this.#asked(record);
       case "route":

@@ -8,6 +8,8 @@ interface Way {
   readonly direction?: "out" | "in";
   /** On the way in: the peer it comes from. Without it: the one that holds the source. */
   readonly peer?: string;
+  /** On the way in: TOS or traffic class of the outer header. Without it: 0. */
+  readonly tos?: number;
 }
 
 /** An inner packet from its IP header on. */

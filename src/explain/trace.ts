@@ -18,6 +18,7 @@ export const STAGES = [
   "answer",
   "meet",
   "track",
+  "ecn",
 ] as const;
 
 export type Stage = (typeof STAGES)[number];

@@ -68,7 +68,11 @@ function within(end: "src" | "dst", text: string | null): (flow: FlowRow) => boo
   return (flow) => contains(prefix, parseAddress(flow[end]));
 }
 
-const way = { direction: z.enum(["out", "in"]).exactOptional(), peer: z.string().exactOptional() };
+const way = {
+  direction: z.enum(["out", "in"]).exactOptional(),
+  peer: z.string().exactOptional(),
+  tos: z.int().exactOptional(),
+};
 const questionSchema = z.union([
   z.strictObject({ packet: z.string().regex(/^([0-9a-f]{2})+$/i), ...way }),
   z.strictObject({

@@ -147,6 +147,8 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
 
   // ---- the data path of the mesh
 
+  readonly carriesEcn = true;
+
   send(to: string, bytes: Uint8Array): void {
     sendDatagram(this.#wire, to, bytes);
   }

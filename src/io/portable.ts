@@ -55,6 +55,9 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implem
 
   // ---- the data path of the mesh
 
+  /** Node's UDP socket neither reads nor writes the TOS of an outer header. */
+  readonly carriesEcn = false;
+
   send(to: string, bytes: Uint8Array): void {
     this.#parts.underlay.send(to, bytes);
   }

@@ -34,10 +34,12 @@ const SO_RCVBUFFORCE = 33;
 const IPPROTO_IP = 0;
 const IP_MTU_DISCOVER = 10;
 const IP_RECVERR = 11;
+const IP_RECVTOS = 13;
 const IPPROTO_IPV6 = 41;
 const IPV6_MTU_DISCOVER = 23;
 const IPV6_RECVERR = 25;
 const IPV6_V6ONLY = 26;
+const IPV6_RECVTCLASS = 66;
 const PMTUDISC_PROBE = 3;
 
 const SOL_UDP = 17;
@@ -64,6 +66,7 @@ export function openUdp(address: string, port: number, { isHeld = false } = {}):
     enlarge(fd, SO_SNDBUFFORCE, SO_SNDBUF);
     if (family === AF_INET6) check(setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1), "IPV6_V6ONLY");
     watchPath(fd, family);
+    reportTos(fd, family);
     if (isHeld) share(fd);
     if (bind(fd, sockaddr, length) < 0) throw bindError(errno(), address, port);
     return fd;
@@ -142,6 +145,13 @@ function watchPath(fd: number, family: number): void {
     family === AF_INET ? [IPPROTO_IP, IP_MTU_DISCOVER] : [IPPROTO_IPV6, IPV6_MTU_DISCOVER];
   check(setOption(fd, level, discover, PMTUDISC_PROBE), "set DF on the UDP socket");
   reportErrors(fd, true);
+}
+
+/** Each receive tells the TOS, or traffic class, of what came: congestion marks are in it. */
+function reportTos(fd: number, family: number): void {
+  const [level, option] =
+    family === AF_INET ? [IPPROTO_IP, IP_RECVTOS] : [IPPROTO_IPV6, IPV6_RECVTCLASS];
+  check(setOption(fd, level, option, 1), "report the TOS of datagrams on the UDP socket");
 }
 
 /**

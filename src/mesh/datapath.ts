@@ -12,6 +12,8 @@ export const MAX_CONTROL_BYTES = 512;
 export type Receiver = (from: string, bytes: Uint8Array, length: number, waited: number) => void;
 
 export interface DataPath {
+  /** Whether congestion marks on outer headers reach the packets inside (RFC 6040). */
+  readonly carriesEcn: boolean;
   /** Sends one datagram from the VXLAN port, best effort. `to` is `192.0.2.1:4789` or `[2001:db8::1]:4789`. */
   send(to: string, bytes: Uint8Array): void;
   /** Where datagrams go that came in; one receiver. */

@@ -187,6 +187,7 @@ export class Membership {
       whereabouts: parts.whereabouts,
       free: () => this.#leasing.sayFree(),
       documents: () => this.#inForce.say(),
+      carriesEcn: parts.datapath?.carriesEcn ?? false,
       said: (record, isUrgent) => this.#said(record, isUrgent),
     });
     this.#copies = new Copies(clock);
@@ -361,12 +362,13 @@ export class Membership {
   peer(id: string): Peer | undefined {
     const record = id === this.#parts.identity.id ? undefined : this.#view.members.get(id);
     if (!record) return undefined;
-    const { name, vtep, mac, leases } = record;
+    const { name, vtep, mac, leases, ecn = false } = record;
     const course = this.#paths?.of(id);
     return {
       name,
       endpoint: course?.endpoint ?? vtep,
       mac: course?.mac ?? mac,
+      ecn: course?.ecn ?? ecn,
       leases: leases.map(subnetOf),
       senders: course?.senders ?? [vtep],
       noPath: course?.noPath ?? false,

@@ -36,6 +36,7 @@ export interface OwnRecordParts {
   free(): (number | null)[] | undefined;
   /** The cluster documents in force, in the words of a record; nothing when none is known. */
   documents(): DocumentInForce[] | undefined;
+  readonly carriesEcn: boolean;
   /** It is to be sent out. `isUrgent`: somebody waits for it. */
   said(record: NodeRecord, isUrgent: boolean): void;
 }
@@ -168,6 +169,7 @@ export class OwnRecord {
 
   #content(withdrawn: boolean): Said {
     const { clock, identity, epoch, disk, options, whereabouts, free, documents } = this.#parts;
+    const { carriesEcn } = this.#parts;
     const { name, vni, mac = macOf(identity.id) } = options;
     const { mesh, vtep } = whereabouts();
     const space = free();
@@ -188,6 +190,7 @@ export class OwnRecord {
       ...(space && !withdrawn && { free: space }),
       ...(taken.length > 0 && { taken: taken.map(markOf) }),
       ...(inForce && !withdrawn && { documents: inForce }),
+      ...(carriesEcn && { ecn: true as const }),
     };
   }
 }

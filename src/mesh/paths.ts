@@ -68,6 +68,8 @@ export interface Course {
   /** No path has answered yet: nothing is sent to it. */
   readonly noPath: boolean;
   readonly mac: string;
+  /** Whether the next node carries congestion marks on outer headers into the packets. */
+  readonly ecn: boolean;
   readonly path: "direct" | `via ${string}`;
   readonly answering: Answering;
   /** When it last answered a probe; nothing if it never did. By `clock.elapsed`. */
@@ -214,10 +216,12 @@ export class Paths {
     const { used } = reach;
     const carrier = used?.course.kind === "via" && this.#reaches.get(used.course.neighbour);
     const endpoint = this.#endpoint(reach);
+    const { mac, ecn = false } = (carrier || reach).record;
     return {
       endpoint: endpoint ?? reach.record.vtep,
       noPath: endpoint === undefined,
-      mac: (carrier || reach).record.mac,
+      mac,
+      ecn,
       path: carrier ? `via ${carrier.name}` : "direct",
       answering: reach.answering(this.#now),
       ...(reach.answeredAt !== undefined && { answeredAt: reach.answeredAt }),

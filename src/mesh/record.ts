@@ -52,6 +52,8 @@ export const bodySchema = z.strictObject({
   taken: z.array(field.mark).max(MAX_TAKEN).exactOptional(),
   /** The cluster documents that the owner has in force. Absent: it does not know of any yet. */
   documents: documentsSchema.exactOptional(),
+  /** Congestion marks on outer headers reach the packets inside (RFC 6040). Absent: they are lost. */
+  ecn: z.literal(true).exactOptional(),
 });
 
 export type Envelope = z.infer<typeof envelopeSchema>;

@@ -29,7 +29,7 @@ export function compileSlowly(
   const entries: PeerEntry[] = [];
   const claims = own.leases.map((prefix) => ({ prefix, index: THIS_NODE }));
   try {
-    for (const { name, endpoint, mac, leases, anyPort, noPath, ...peer } of peers) {
+    for (const { name, endpoint, mac, leases, anyPort, noPath, ecn, ...peer } of peers) {
       const { senders = [endpoint], mtu } = peer;
       if (senders.length > 4 || (mtu !== undefined && mtu < 506)) return undefined;
       const index = indexOf(name);
@@ -42,6 +42,7 @@ export function compileSlowly(
           .map(({ address, port }) => ({ address, port: anyPort ? 0 : port })),
         mtu: mtu === undefined ? own.mtu : Math.min(mtu, own.mtu),
         isVerified: mtu !== undefined,
+        tos: { kept: ecn ? 3 : 0, set: 0 },
       });
       claims.push(...leases.map((lease) => ({ prefix: parsePrefix(lease), index })));
     }

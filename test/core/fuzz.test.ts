@@ -99,9 +99,10 @@ function packet(
     () => [below(256), data],
   ])();
   const hops = pick([0, 1, 2, 64, 64, 64, 255]);
+  const tos = pick([0, 0, 1, 2, 3, below(256)]);
   if (family === 6) {
     const extensions = rnd() < 0.4 ? Array.from({ length: below(11) }, extension) : [];
-    return ipv6({ src, dst, protocol, payload, hopLimit: hops, extensions });
+    return ipv6({ src, dst, protocol, payload, trafficClass: tos, hopLimit: hops, extensions });
   }
   return ipv4({
     src,
@@ -109,6 +110,7 @@ function packet(
     protocol,
     payload,
     options: rnd() < 0.2 ? words(10, [0, 1, 1, 1, 7, 0x83, 0x89]) : new Uint8Array(0),
+    tos,
     ttl: hops,
     df: rnd() < 0.3,
     mf: rnd() < 0.1,
@@ -392,6 +394,18 @@ describe("fuzz", () => {
     }
   }
 
+  /** No kernel writes such control messages; their lengths lead nowhere all the same. */
+  function garbleControls(i: number): void {
+    const { layout, core } = host;
+    const at = layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM;
+    for (let k = 0; k < layout.CMSG_ROOM; k++) if (rnd() < 0.2) memory[at + k] = below(256);
+    core.view.setBigUint64(
+      layout.RECEIVE + i * layout.MMSGHDR_SIZE + layout.MMSGHDR_CONTROLLEN,
+      BigInt(pick([0, 1, 15, 16, 17, 24, 47, 48, 49, 2 ** 32])),
+      true,
+    );
+  }
+
   /** An error message of the underlay, half of it noise. */
   function hearError(): void {
     const { layout, core } = host;
@@ -524,7 +538,8 @@ describe("fuzz", () => {
         fillSlot(i, host.messageStart(i), bytes);
         const name = rnd() < 0.99 ? sockaddrs[SENDERS.indexOf(from)]! : pick(sockaddrs);
         memory.set(name, layout.RECEIVE_NAMES + i * layout.NAME_SIZE);
-        host.announce(i, bytes.length, size);
+        host.announce(i, bytes.length, { size, tos: rnd() < 0.3 ? below(256) : undefined });
+        if (rnd() < 0.01) garbleControls(i);
         ends.push(host.messageStart(i) + bytes.length);
       }
       // On from the other direction's, and slowly: answers are to run out of their rate as well.
@@ -576,6 +591,7 @@ describe("fuzz", () => {
       "invalid-state",
       "fragment-before-first",
       "source-route",
+      "not-ecn-capable",
     ]);
   });
 });

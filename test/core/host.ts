@@ -17,6 +17,7 @@ import type { Layout } from "../../src/core/layout.js";
 import { Publisher } from "../../src/core/publish.js";
 import { ANSWERED, reasonNames } from "../../src/core/reasons.js";
 import type { Peer } from "../../src/peer.js";
+import type { Dscp } from "../../src/tos.js";
 
 export const A: Peer = {
   name: "a",
@@ -70,18 +71,30 @@ export function virtio(fields: VirtioFields = {}): Uint8Array {
 export const read = (packet: Uint8Array, fields: VirtioFields = {}): Uint8Array =>
   new Uint8Array(Buffer.concat([virtio(fields), packet]));
 
-/** What one message of recvmmsg is; `size` when the kernel gathered datagrams of that size. */
+/**
+ * What one message of recvmmsg is; `size` when the kernel gathered datagrams of that size, `tos` that
+ * of the outer header.
+ */
 export interface Received {
   from: string;
   bytes: Uint8Array;
   size?: number;
+  tos?: number;
 }
 
-/** What one message of sendmmsg is; `size` when the kernel is to cut it. */
+/** What one message of sendmmsg is; `size` when the kernel is to cut it, `tos` when it is to set one. */
 export interface Sent {
   to: string;
   bytes: Uint8Array;
   size?: number;
+  tos?: number;
+}
+
+/** What the kernel tells beside a message. */
+export interface Told {
+  size?: number | undefined;
+  tos?: number | undefined;
+  isIPv4?: boolean;
 }
 
 /** The datagrams that a message is on the wire. */
@@ -97,6 +110,7 @@ export interface HostOptions {
   mtu?: number;
   trains?: boolean;
   join?: boolean;
+  dscp?: Dscp;
   core?: Core;
 }
 
@@ -108,14 +122,15 @@ export class Host {
     readonly core: Core,
     private readonly own: Peer,
     private readonly mtu: number,
+    private readonly dscp: Dscp,
   ) {
     this.layout = core.layout;
     this.publisher = new Publisher(core);
   }
 
   static async create(options: HostOptions = {}): Promise<Host> {
-    const { own = A, peers = [B, C], mtu = MTU, trains = true, join = true } = options;
-    const host = new Host(options.core ?? (await Core.create()), own, mtu);
+    const { own = A, peers = [B, C], mtu = MTU, trains = true, join = true, dscp = 0 } = options;
+    const host = new Host(options.core ?? (await Core.create()), own, mtu, dscp);
     host.setPeers(peers);
     host.setOffloads(trains, join);
     for (const family of [4, 6] as const) {
@@ -127,7 +142,8 @@ export class Host {
 
   setPeers(peers: readonly Peer[]): void {
     const { mac, leases } = this.own;
-    const own = { vni: 1, mac: parseMac(mac), mtu: this.mtu, leases: leases.map(parsePrefix) };
+    const { mtu, dscp } = this;
+    const own = { vni: 1, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix), dscp };
     this.publisher.publish(own, peers);
   }
 
@@ -191,27 +207,33 @@ export class Host {
     this.core.view.setUint32(this.layout.LENGTHS + i * 4, bytes.length, true);
   }
 
-  writeMessage(i: number, { from, bytes, size }: Received): void {
+  writeMessage(i: number, { from, bytes, size, tos }: Received): void {
     const { layout, core } = this;
     core.bytes.set(bytes, this.messageStart(i));
     this.writeName(layout.RECEIVE_NAMES + i * layout.NAME_SIZE, from);
-    this.announce(i, bytes.length, size);
+    this.announce(i, bytes.length, { size, tos, isIPv4: !from.startsWith("[") });
   }
 
-  /** msg_len, and the control message of UDP_GRO if there is a `size`. */
-  announce(i: number, length: number, size?: number): void {
+  /** msg_len, and the control messages: of UDP_GRO if there is a `size`, and of the TOS if that is told. */
+  announce(i: number, length: number, { size, tos, isIPv4 = true }: Told): void {
     const { layout } = this;
     const { view } = this.core;
     const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
     view.setUint32(message + layout.MMSGHDR_LEN, length, true);
-    const controlLength = size === undefined ? 0 : layout.CMSG_DATA + 8;
-    view.setBigUint64(message + layout.MMSGHDR_CONTROLLEN, BigInt(controlLength), true);
-    if (size === undefined) return;
-    const control = layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM;
-    view.setBigUint64(control, BigInt(layout.CMSG_DATA + 4), true);
-    view.setUint32(control + layout.CMSG_LEVEL, SOL_UDP, true);
-    view.setUint32(control + layout.CMSG_TYPE, UDP_GRO, true);
-    view.setUint32(control + layout.CMSG_DATA, size, true);
+    let at = 0;
+    const add = (level: number, type: number, bytes: number, data: number) => {
+      const control = layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM + at;
+      view.setBigUint64(control, BigInt(layout.CMSG_DATA + bytes), true);
+      view.setUint32(control + layout.CMSG_LEVEL, level, true);
+      view.setUint32(control + layout.CMSG_TYPE, type, true);
+      if (bytes === 1) view.setUint8(control + layout.CMSG_DATA, data);
+      else view.setUint32(control + layout.CMSG_DATA, data, true);
+      at += CMSG_SPACE;
+    };
+    if (size !== undefined) add(SOL_UDP, UDP_GRO, 4, size);
+    if (tos !== undefined && isIPv4) add(IPPROTO_IP, IP_TOS, 1, tos);
+    else if (tos !== undefined) add(IPPROTO_IPV6, IPV6_TCLASS, 4, tos);
+    view.setBigUint64(message + layout.MMSGHDR_CONTROLLEN, BigInt(at), true);
   }
 
   writeName(at: number, from: string): void {
@@ -238,24 +260,28 @@ export class Host {
       this.pointer(message + layout.MMSGHDR_IOV),
       this.pointer(message + layout.MMSGHDR_IOVLEN),
     );
-    const controlLength = this.pointer(message + layout.MMSGHDR_CONTROLLEN);
-    if (controlLength === 0) return { to, bytes };
+    const length = this.pointer(message + layout.MMSGHDR_CONTROLLEN);
     const control = this.pointer(message + layout.MMSGHDR_CONTROL);
-    return { to, bytes, size: this.trainSize(control, controlLength) };
+    if (length > layout.CMSG_ROOM) throw new Error(`${length} bytes of control messages`);
+    const sent: Sent = { to, bytes };
+    for (let at = control; at < control + length; at += CMSG_SPACE) {
+      Object.assign(sent, this.control(at, to.startsWith("[") ? 6 : 4));
+    }
+    return sent;
   }
 
-  private trainSize(control: number, length: number): number {
+  /** What one control message asks of the kernel, which is strict about the family of a TOS. */
+  private control(at: number, family: 4 | 6): Pick<Sent, "size" | "tos"> {
     const { CMSG_LEVEL, CMSG_TYPE, CMSG_DATA } = this.layout;
     const { view } = this.core;
-    const header = [
-      this.pointer(control),
-      view.getUint32(control + CMSG_LEVEL, true),
-      view.getUint32(control + CMSG_TYPE, true),
-    ];
-    if (header.join() !== [CMSG_DATA + 2, SOL_UDP, UDP_SEGMENT].join() || length < CMSG_DATA + 2) {
-      throw new Error(`the control message ${header} in ${length} bytes is not UDP_SEGMENT`);
+    const [level, type] = [CMSG_LEVEL, CMSG_TYPE].map((field) => view.getUint32(at + field, true));
+    const header = [this.pointer(at) - CMSG_DATA, level, type].join();
+    if (header === [2, SOL_UDP, UDP_SEGMENT].join()) {
+      return { size: view.getUint16(at + CMSG_DATA, true) };
     }
-    return view.getUint16(control + CMSG_DATA, true);
+    const tos = family === 4 ? [4, IPPROTO_IP, IP_TOS] : [4, IPPROTO_IPV6, IPV6_TCLASS];
+    if (header === tos.join()) return { tos: view.getUint32(at + CMSG_DATA, true) };
+    throw new Error(`the control message ${header} is neither UDP_SEGMENT nor a TOS`);
   }
 
   /** Each device write as one run of bytes, virtio-net header first. */
@@ -302,3 +328,9 @@ export class Host {
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;
 const UDP_GRO = 104;
+const IPPROTO_IP = 0;
+const IP_TOS = 1;
+const IPPROTO_IPV6 = 41;
+const IPV6_TCLASS = 67;
+/** Bytes of a control message with data of up to 8 bytes. */
+const CMSG_SPACE = 24;

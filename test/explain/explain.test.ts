@@ -91,7 +91,7 @@ describe("the way of a packet", () => {
     [
       "in",
       { ...web, direction: "in" },
-      "decap parse flow lookup admit meet police track clamp coalesce",
+      "decap parse flow lookup admit ecn meet police track clamp coalesce",
       { verdict: "delivered", counter: "in.delivered", peer: "b" },
     ],
     [
@@ -103,7 +103,7 @@ describe("the way of a packet", () => {
     [
       "in, for another node",
       { ...web, dst: "10.244.3.1", peer: "b" },
-      "decap parse flow lookup admit relay encap",
+      "decap parse flow lookup admit ecn relay encap",
       { verdict: "sent", counter: "in.delivered", peer: "c" },
     ],
     [
@@ -309,7 +309,7 @@ policies:
     ingress:
 ${log.repeat(3000)}`);
     const explanation = dp.explain({ ...web, peer: "b" });
-    expect(stagesOf(explanation)).toBe("decap parse flow lookup admit meet police answer");
+    expect(stagesOf(explanation)).toBe("decap parse flow lookup admit ecn meet police answer");
     expect(explanation.rule).toMatchObject({ kind: "tier default" });
   });
 

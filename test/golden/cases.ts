@@ -23,7 +23,7 @@ export const US = {
   leases: ["10.244.1.0/24", "fd00:244:0:1::/64"],
   underlay: "192.0.2.1:4789",
 };
-/** Kernel VXLAN devices. */
+/** Two kernel VXLAN devices, and a peer that loses what is marked on the outer header. */
 export const PEERS = [
   {
     name: "b",
@@ -31,6 +31,7 @@ export const PEERS = [
     anyPort: true,
     mac: "02:00:00:00:00:02",
     leases: ["10.244.2.0/24", "fd00:244:0:2::/64"],
+    ecn: true,
   },
   {
     name: "linux",
@@ -38,14 +39,25 @@ export const PEERS = [
     anyPort: true,
     mac: "02:00:00:00:00:03",
     leases: ["10.244.3.0/24"],
+    ecn: true,
+  },
+  {
+    name: "deaf",
+    endpoint: "192.0.2.4:4789",
+    mac: "02:00:00:00:00:04",
+    leases: ["10.244.4.0/24", "fd00:244:0:4::/64"],
   },
 ];
 
 export interface Case {
   /** IP packets from the device. */
   readonly device: readonly Uint8Array[];
-  /** Datagrams from the wire, and who sent them. */
-  readonly wire: readonly { readonly from: string; readonly data: Uint8Array }[];
+  /** Datagrams from the wire, who sent them, and the TOS of the outer header; without one 0. */
+  readonly wire: readonly {
+    readonly from: string;
+    readonly data: Uint8Array;
+    readonly tos?: number;
+  }[];
   /**
    * `d` for the next packet from the device, `w` for the next from the wire, `p` for the next policy;
    * else the device comes first.
@@ -242,6 +254,33 @@ export const CASES: Readonly<Record<string, Case>> = {
       const payload = make(src, OURS, data(100), { partial: true });
       return { from: "192.0.2.3:40000", data: vxlan(ipv4({ src, dst: OURS, protocol, payload })) };
     }),
+  },
+  /** Figure 4 of RFC 6040: each inner header in each outer one. */
+  "ecn-decapsulation": {
+    device: [],
+    wire: [0, 2, 1, 3].flatMap((inner) =>
+      [0, 2, 1, 3].flatMap((outer) => [
+        { from: B, data: vxlan(ping(THEIRS, OURS, { tos: inner })), tos: outer },
+        { from: B, data: vxlan(ping6(THEIRS_6, OURS_6, { trafficClass: inner })), tos: outer },
+      ]),
+    ),
+  },
+  /** Figure 3 of RFC 6040: normal mode to one peer, compatibility mode to another. */
+  "ecn-encapsulation": {
+    device: [0, 2, 1, 3].flatMap((tos) => [
+      ping(OURS, THEIRS, { tos }),
+      ping6(OURS_6, THEIRS_6, { trafficClass: tos }),
+      ping(OURS, "10.244.4.1", { tos }),
+      ping6(OURS_6, "fd00:244:0:4::1", { trafficClass: tos }),
+    ]),
+    wire: [],
+  },
+  "ecn-relayed": {
+    device: [],
+    wire: [0, 2, 1, 3].flatMap((outer) => [
+      { from: B, data: vxlan(ping(THEIRS, LINUX, { tos: 2 })), tos: outer },
+      { from: B, data: vxlan(ping(THEIRS, "10.244.4.1", { tos: 2 })), tos: outer },
+    ]),
   },
   "state-handshake": conversation([
     out({ flags: SYN, sequence: 100 }),

@@ -13,7 +13,7 @@ for (const [name, given] of Object.entries(CASES)) {
   const write = (file: string, bytes: Buffer | string) =>
     writeFileSync(new URL(file, folder), bytes);
   const { wire, device, counters } = await run(given);
-  const arriving = given.wire.map(({ from, data }) => onTheWire(from, US.underlay, data));
+  const arriving = given.wire.map(({ from, data, tos }) => onTheWire(from, US.underlay, data, tos));
   write("device-in.pcap", writePcap(RAW_IP, given.device));
   write("wire-in.pcap", writePcap(ETHERNET, arriving));
   write("device-out.pcap", writePcap(RAW_IP, device));

@@ -44,12 +44,13 @@ const DATA_AT = UDP_AT + 8;
 const UDP = 17;
 
 /** A datagram as it would be captured on an IPv4 underlay, without a UDP checksum. */
-export function onTheWire(from: string, to: string, data: Uint8Array): Uint8Array {
+export function onTheWire(from: string, to: string, data: Uint8Array, tos = 0): Uint8Array {
   const [source, sourcePort] = split(from);
   const [destination, destinationPort] = split(to);
   const frame = Buffer.alloc(DATA_AT + data.length);
   frame.writeUInt16BE(0x0800, 12);
   frame.writeUInt8(0x45, IP_AT);
+  frame.writeUInt8(tos, IP_AT + 1);
   frame.writeUInt16BE(frame.length - IP_AT, IP_AT + 2);
   frame.writeUInt16BE(0x4000, IP_AT + 6);
   frame.writeUInt8(64, IP_AT + 8);
@@ -64,11 +65,12 @@ export function onTheWire(from: string, to: string, data: Uint8Array): Uint8Arra
   return new Uint8Array(frame);
 }
 
-/** Where a captured datagram came from, and what was in it. */
-export function offTheWire(frame: Uint8Array): { from: string; data: Uint8Array } {
+/** Where a captured datagram came from, what was in it, and the TOS of its outer header. */
+export function offTheWire(frame: Uint8Array): { from: string; data: Uint8Array; tos: number } {
   const bytes = Buffer.from(frame);
   const address = [...bytes.subarray(IP_AT + 12, IP_AT + 16)].join(".");
-  return { from: `${address}:${bytes.readUInt16BE(UDP_AT)}`, data: frame.slice(DATA_AT) };
+  const from = `${address}:${bytes.readUInt16BE(UDP_AT)}`;
+  return { from, data: frame.slice(DATA_AT), tos: bytes[IP_AT + 1]! };
 }
 
 function split(endpoint: string): [number[], number] {

@@ -22,12 +22,12 @@ export async function run({ device, wire, order, policies = [], flows }: Case): 
       dataplane.setPolicy(rules.next().value!);
       return [];
     }
-    const { from, data } = inward.next().value!;
-    return dataplane.fromWire(data, from);
+    const { from, data, tos } = inward.next().value!;
+    return dataplane.fromWire(data, from, tos === undefined ? {} : { tos });
   });
   return {
     wire: outcomes.flatMap(({ datagrams }) =>
-      datagrams.map(({ to, bytes }) => onTheWire(US.underlay, to, bytes)),
+      datagrams.map(({ to, bytes, tos }) => onTheWire(US.underlay, to, bytes, tos)),
     ),
     device: outcomes.flatMap(({ packets }) => packets),
     counters: dataplane.counters(),

@@ -25,6 +25,7 @@ const used = (): number => {
 const nowhere: DataPath = {
   send() {},
   receive() {},
+  carriesEcn: false,
   active: () => [],
   mtu: { least: 526, most: 1450 },
   hinted() {},
