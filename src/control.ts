@@ -62,7 +62,7 @@ export class AgentControl implements Control {
       name,
       healthy: problems.length === 0,
       problems,
-      notes: note === undefined ? [] : [note],
+      notes: [...mesh.notes(), ...(note === undefined ? [] : [note])],
       network,
       address: first ? formatAddress(first) : null,
       addresses: addresses.map(formatAddress),

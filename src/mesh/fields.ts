@@ -24,6 +24,10 @@ export const digest = hex(32);
 /** The first bytes of a signature, to name a grant by. */
 export const mark = hex(8);
 
+/** The latest time of day that may be said, in milliseconds since the epoch: the end of the year 9999. */
+export const MAX_TIME = Date.UTC(10_000, 0) - 1;
+export const time = z.int().min(0).max(MAX_TIME);
+
 /** 1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit. */
 export const name = z.string().regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/);
 

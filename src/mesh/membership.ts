@@ -11,6 +11,7 @@ import { subnetOf } from "../lease/grant.js";
 import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
 import { type Done, readInPlace } from "../policy/engine.js";
+import { clockNotes } from "./clock-notes.js";
 import { Contact } from "./contact.js";
 import { Copies } from "./copies.js";
 import type { Disk } from "./disk.js";
@@ -396,6 +397,16 @@ export class Membership {
       ...this.#copies.problems((id) => this.#members.get(id)?.name),
       ...this.#policies.problems(),
     ];
+  }
+
+  /** Sentences about what an operator may want to change though all works. */
+  notes(): string[] {
+    const { clock, links } = this.#parts;
+    const members = links.open().flatMap(({ peer, isHeard, aheadMs }) => {
+      const name = this.#view.members.get(peer.id)?.name;
+      return name === undefined || !isHeard || aheadMs === undefined ? [] : [{ name, aheadMs }];
+    });
+    return clockNotes(members, clock.now());
   }
 
   // ---- what it is asked to do

@@ -236,6 +236,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
     ];
   }
 
+  /** Sentences about what an operator may want to change though the node is healthy. */
+  notes(): string[] {
+    return this.#inside?.notes() ?? [];
+  }
+
   async #halt(): Promise<void> {
     this.#cancelRenew?.();
     this.#cancelTend?.();

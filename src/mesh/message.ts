@@ -164,7 +164,8 @@ const messageSchema = z.discriminatedUnion("type", [
     unasked: unaskedSchema.exactOptional(),
   }),
   z.strictObject({ type: z.literal("ping"), n: count }),
-  z.strictObject({ type: z.literal("pong"), n: count }),
+  /** `time`: what its sender's clock says. */
+  z.strictObject({ type: z.literal("pong"), n: count, time: field.time }),
   z.strictObject({ type: z.literal("bye"), code: field.code, reason: field.sentence }),
 ]);
 

@@ -6,7 +6,7 @@ import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
 import type { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
-import { MAX_SENTENCE } from "./fields.js";
+import { MAX_SENTENCE, MAX_TIME } from "./fields.js";
 import { KEEP_ONE } from "./founding.js";
 import { type Identity, nodeId, verified } from "./identity.js";
 import {
@@ -74,8 +74,10 @@ export class Session implements Queue {
   #state: "new" | "hello" | "open" | "closed" = "new";
   #peer: Remote | undefined;
   #heard: number;
-  #asked = { n: 0, at: 0 };
+  /** The last ping: its number, and when it was sent, by `clock.elapsed` and by `clock.now`. */
+  #asked = { n: 0, at: 0, time: 0 };
   #rtt: number | undefined;
+  #ahead: number | undefined;
   #reason: WeftError | undefined;
   #cancel = () => {};
 
@@ -136,6 +138,11 @@ export class Session implements Queue {
   /** Milliseconds, of the last ping that was answered. */
   get rttMs(): number | undefined {
     return this.#rtt;
+  }
+
+  /** Milliseconds by which the other end's clock is surely ahead of this one's, by its last pong; negative: behind. */
+  get aheadMs(): number | undefined {
+    return this.#ahead;
   }
 
   start() {
@@ -227,12 +234,9 @@ export class Session implements Queue {
       case "hello":
         return this.#fail("PROTOCOL", "the other end said hello twice");
       case "ping":
-        return this.send({ type: "pong", n: message.n });
+        return this.send({ type: "pong", n: message.n, time: timeToSay(this.#parts.clock.now()) });
       case "pong":
-        if (message.n === this.#asked.n) {
-          this.#rtt = tenths(this.#parts.clock.elapsed() - this.#asked.at);
-        }
-        return;
+        return this.#answered(message);
       default:
         return this.#events.message(this, message);
     }
@@ -268,8 +272,17 @@ export class Session implements Queue {
   }
 
   #ping() {
-    this.#asked = { n: (this.#asked.n + 1) % 2 ** 31, at: this.#parts.clock.elapsed() };
-    this.send({ type: "ping", n: this.#asked.n });
+    const { clock } = this.#parts;
+    const n = (this.#asked.n + 1) % 2 ** 31;
+    this.#asked = { n, at: clock.elapsed(), time: clock.now() };
+    this.send({ type: "ping", n });
+  }
+
+  #answered({ n, time }: MessageOf<"pong">) {
+    if (n !== this.#asked.n) return;
+    const { clock } = this.#parts;
+    this.#rtt = tenths(clock.elapsed() - this.#asked.at);
+    this.#ahead = outside(time, this.#asked.time, clock.now());
   }
 
   #fail(code: string, message: string) {
@@ -300,6 +313,17 @@ const REMEDIES: { readonly [code: string]: string } = {
   SELF: OTHER_ADDRESS,
   FLOOD: "find out what runs at that address",
 };
+
+/**
+ * How far a time lies after the later of two others, or, negative, before the earlier. What the other
+ * end's clock said between ping and pong is no difference between the clocks.
+ */
+function outside(time: number, one: number, other: number): number {
+  const [earlier, later] = [Math.min(one, other), Math.max(one, other)];
+  return time - Math.min(Math.max(time, earlier), later);
+}
+
+const timeToSay = (now: number): number => Math.min(Math.max(now, 0), MAX_TIME);
 
 const tenths = (ms: number): number => Math.round(10 * ms) / 10;
 

@@ -89,7 +89,7 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
   },
   "explain-end": { n: 1, unasked: { node: "h3", from: "h2", why: "no" } },
   ping: { n: 1 },
-  pong: { n: 1 },
+  pong: { n: 1, time: 1_700_000_000_000 },
   bye: { code: "LOST", reason: "no" },
 };
 
@@ -120,8 +120,6 @@ function replaced(value: Json, path: Path, text: string): string {
 const NUMBERS = [
   "-1",
   "1.5",
-  "2147483648",
-  "4294967295",
   "9007199254740992",
   "9223372036854775808",
   "1e400",
@@ -129,6 +127,10 @@ const NUMBERS = [
   "Infinity",
   '"1"',
 ];
+/** Right for a time, and for no other number. */
+const TIMES = ["2147483648", "4294967295"];
+const wrongNumbers = (value: number): string[] =>
+  value > 2 ** 32 ? NUMBERS : [...NUMBERS, ...TIMES];
 const DEEP = "[".repeat(10_000) + "]".repeat(10_000);
 /** Fields that a right message may lack. */
 const OPTIONAL: { readonly [kind: string]: string } = {
@@ -142,7 +144,7 @@ const ANYWHERE = ["null", "true", "0.5", '"\\u0000"', "{}", "[[]]", DEEP, '{"len
 function* wrong(kind: string, value: Json): Generator<string> {
   const optional = OPTIONAL[kind]?.split(" ") ?? [];
   yield* ANYWHERE.filter((text) => typeof value !== "boolean" || text !== "true");
-  if (typeof value === "number") yield* NUMBERS;
+  if (typeof value === "number") yield* wrongNumbers(value);
   if (typeof value === "string") {
     yield JSON.stringify(`${value}\n`);
     yield JSON.stringify(`${value}\ud800`);
@@ -207,8 +209,8 @@ describe("a peer that sends it is told so, and changes nothing:", () => {
     const stranger = new Stranger(world);
     const whole = message(kind);
     for (const path of places(whole)) {
-      const number = typeof at(whole, path) === "number";
-      for (const text of number ? NUMBERS : [DEEP, "{}"]) {
+      const value = at(whole, path);
+      for (const text of typeof value === "number" ? wrongNumbers(value) : [DEEP, "{}"]) {
         stranger.connect();
         stranger.sayText(replaced(whole, path, text));
         world.clock.run(50);

@@ -148,7 +148,7 @@ class Liar {
       message: (text) => {
         this.heard.push(text);
         const message = JSON.parse(text);
-        if (message.type === "ping") this.say({ type: "pong", n: message.n });
+        if (message.type === "ping") this.say({ type: "pong", n: message.n, time: 0 });
       },
       closed: () => {
         this.isClosed = true;

@@ -181,6 +181,8 @@ describe("an open session", () => {
         genesis: { founder: us.publicKey, network: [{ prefix: "010.0.0.0/8", leaseLength: 24 }] },
       },
     ],
+    ["a time after the year 9999", { type: "pong", n: 0, time: 253_402_300_800_000 }],
+    ["a time before 1970", { type: "pong", n: 0, time: -1 }],
     ["a newline in a sentence", { type: "lease-refusal", reason: "a\nb" }],
   ])("ends at %s, with nothing handed on", (_, message) => {
     say(message);
@@ -190,17 +192,42 @@ describe("an open session", () => {
 
   it("answers pings and measures its own", () => {
     say({ type: "ping", n: 7 });
-    expect(heard).toContainEqual({ type: "pong", n: 7 });
+    expect(heard).toContainEqual({ type: "pong", n: 7, time: clock.now() - 1 });
     const ping = heard.filter((message) => message.type === "ping").at(-1)!;
     clock.run(30);
-    say({ type: "pong", n: ping.n });
+    say({ type: "pong", n: ping.n, time: 0 });
     expect(session.rttMs).toBeGreaterThanOrEqual(30);
     expect(ended).toBeUndefined();
   });
 
   it("is not fooled by a pong that was not asked for", () => {
-    say({ type: "pong", n: 99 });
+    say({ type: "pong", n: 99, time: 0 });
     expect(session.rttMs).toBeUndefined();
+    expect(session.aheadMs).toBeUndefined();
+  });
+
+  it.each([
+    ["as early as the ping was sent", (sent: number) => sent, 0],
+    ["as late as the pong came", (_: number, came: number) => came, 0],
+    ["2 s before the ping", (sent: number) => sent - 2_000, -2_000],
+    ["2 s after the pong", (_: number, came: number) => came + 2_000, 2_000],
+  ])("takes no round trip for a difference of clocks: %s", (_, timeOf, ahead) => {
+    const ping = heard.findLast((message) => message.type === "ping")!;
+    const sent = clock.now() - 1;
+    clock.run(1_000);
+    say({ type: "pong", n: ping.n, time: timeOf(sent, clock.now() + 1) });
+    expect(Math.abs(session.aheadMs! - ahead)).toBeLessThan(10);
+  });
+
+  it.each([
+    ["back", -7_200_000],
+    ["forth", 7_200_000],
+  ])("takes no clock that was set %s meanwhile for a difference of clocks", (_, by) => {
+    const ping = heard.findLast((message) => message.type === "ping")!;
+    const time = clock.now();
+    clock.set(by);
+    say({ type: "pong", n: ping.n, time });
+    expect(Math.abs(session.aheadMs!)).toBeLessThan(10);
   });
 
   it("ends when nothing is heard", () => {
@@ -213,7 +240,7 @@ describe("an open session", () => {
     const before = pings();
     for (let n = 0; n < 20; n++) {
       clock.run(PING_AFTER.least / 2);
-      say({ type: "pong", n: 0 });
+      say({ type: "pong", n: 0, time: 0 });
     }
     expect(pings()).toBe(before);
     clock.run(PING_AFTER.most);
@@ -227,7 +254,7 @@ describe("an open session", () => {
     expect(missed[0]! - began).toBeLessThan(MISSED_AFTER + PING_AFTER.most);
     expect(missed.length).toBeGreaterThan(3);
     expect(session.isHeard).toBe(false);
-    say({ type: "pong", n: 0 });
+    say({ type: "pong", n: 0, time: 0 });
     const count = missed.length;
     clock.run(MISSED_AFTER - 10);
     expect(missed.length).toBe(count);
@@ -246,7 +273,7 @@ describe("an open session", () => {
 
   it.each([3600_000, -3600_000])("outlives a time of day that is set by %i ms", (ms) => {
     clock.set(ms);
-    say({ type: "pong", n: 0 });
+    say({ type: "pong", n: 0, time: 0 });
     clock.run(2 * PING_AFTER.most);
     expect(ended).toBeUndefined();
     expect(heard.at(-1)).toMatchObject({ type: "ping" });
