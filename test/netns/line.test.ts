@@ -70,7 +70,7 @@ story("eight hosts in a line, each of which reaches only its neighbours", () => 
     const pinger = new Pinger(nodes[0]!.host, nodes[LEFT]!.status.address);
     await walls.cut(bothWays(nodes[LEFT]!.host, nodes[RIGHT]!.host));
     const isLeft = (i: number) => i <= LEFT;
-    const sides = expected((from, to) => (isLeft(from) === isLeft(to) ? "established" : "dead"));
+    const sides = expected((from, to) => (isLeft(from) === isLeft(to) ? "established" : "away"));
     const away = (rows: string[][]) =>
       rows.map((row) => row.map((state) => state.replace(/^(dead|unreachable)$/, "away")));
     await expect.poll(async () => away(await told("state")), { timeout: 25_000 }).toEqual(sides);
