@@ -15,9 +15,10 @@ import {
 } from "../../bench/classbench.js";
 import { Acl } from "../../src/compile/acl.js";
 import { random, seedOfRun } from "../packets.js";
+import { rounds } from "../rounds.js";
 import { AclCore } from "./acl-core.js";
 
-const HEADERS = 100_000;
+const HEADERS = rounds(20_000, 200_000);
 const DIR = process.env.WEFT_CLASSBENCH;
 const rnd = random(seedOfRun("classbench"));
 

@@ -40,11 +40,12 @@ import {
   udp,
   vxlan,
 } from "../packets.js";
+import { rounds } from "../rounds.js";
 import { expectSoundFlows } from "./flow-invariant.js";
 import { B, C, GSO, type Host, NEEDS_CSUM, type Received, read } from "./host.js";
 import { PolicedHost } from "./policed.js";
 
-const PACKETS_EACH_WAY = Number(process.env.WEFT_FUZZ_PACKETS ?? 1_000_000);
+const PACKETS_EACH_WAY = rounds(250_000, 2_000_000);
 const GUARD_BYTE = 0xa5;
 /** Bytes behind each packet that are looked at after every batch; the rest of its slot at the end. */
 const BEHIND = 64;

@@ -13,12 +13,15 @@ import {
 import { type LpmTable, updateAll } from "../../src/compile/lpm.js";
 import { NO_ROUTE, Rib, type RouteList, routeList, wordsOf } from "../../src/compile/rib.js";
 import { random, seedOfRun } from "../packets.js";
+import { rounds } from "../rounds.js";
 import { KEYS, LpmCore } from "./lpm-core.js";
 import { internetLike } from "./lpm-routes.js";
 
 const seed = seedOfRun("lpm");
 const core = await LpmCore.create();
 const FAMILIES = [4, 6] as const;
+/** Thousands of changes, so many times over: an even number, so that both copies follow them all. */
+const CHANGES = rounds(2, 12);
 /** A table without routes takes this much; what is asked beyond it is room for blocks. */
 const emptySize = (family: Family) => core.table(family).used;
 
@@ -180,7 +183,7 @@ describe.each(FAMILIES)("longest-prefix match, IPv%i", (family) => {
     copies[0].update(routes);
     copies[1].update(routes);
     check(0);
-    for (let round = 0; round < 6; round++) {
+    for (let round = 0; round < CHANGES; round++) {
       const copy = round % 2 === 0 ? 1 : 0;
       const changes = someChanges(family, list, 2000, rnd);
       routes.apply(changes);

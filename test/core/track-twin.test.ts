@@ -1,11 +1,12 @@
 /** TCP state in the core and its slow twin: the same verdict on every segment of random conversations. */
 import { expect, it } from "vitest";
 import { ipv4, ipv6, random, seedOfRun, TCP, tcp } from "../packets.js";
+import { rounds } from "../rounds.js";
 import { A, B, hostOf } from "./host.js";
 import { PolicedHost } from "./policed.js";
 import { type End, endOf, type Segment, SlowConnection } from "./slow-track.js";
 
-const SEGMENTS = Number(process.env.WEFT_TRACK_SEGMENTS ?? 20_000);
+const SEGMENTS = rounds(20_000, 400_000);
 const seed = seedOfRun("track");
 const rnd = random(seed);
 const below = (n: number) => Math.floor(rnd() * n);

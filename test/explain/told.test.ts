@@ -5,6 +5,7 @@ import { packetFor } from "../../src/explain/question.js";
 import { MAX_TOLD_RULES, toldOf, toldSchema } from "../../src/explain/told.js";
 import { MAX_MESSAGE_BYTES } from "../../src/mesh/message.js";
 import { random, seedOfRun } from "../packets.js";
+import { rounds } from "../rounds.js";
 
 const LOGGED = 3 * MAX_TOLD_RULES;
 const LONG = "a".repeat(63);
@@ -78,7 +79,7 @@ it("of any bytes: it can be told, and the other end takes it", { timeout: BUSY_M
     ),
   );
   const ended = new Set<string>();
-  for (let n = 0; n < 3_000; n++) {
+  for (let n = 0; n < rounds(1_000, 10_000); n++) {
     const bytes = [
       ...whole[below(whole.length)]!,
       ...Array.from({ length: below(60) }, () => below(256)),

@@ -12,6 +12,7 @@ import type { SimNode } from "../../src/sim/node.js";
 import { Random } from "../../src/sim/random.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { World as SimWorld } from "../../src/sim/world.js";
+import { rounds } from "../rounds.js";
 import { envelopeOf, cluster as onPaper, recordOf, TUNNEL } from "./cluster.js";
 import { HandClock } from "./hand-clock.js";
 import { host, PathWorld } from "./path-world.js";
@@ -203,9 +204,9 @@ describe("nodes that are cut in two", () => {
 
 describe("pauses", () => {
   it.each([
-    [5, 0.05, 30],
-    [5, 0.15, 5],
-    [9, 0.05, 5],
+    [5, 0.05, rounds(5, 60)],
+    [5, 0.15, rounds(2, 5)],
+    [9, 0.05, rounds(2, 5)],
   ])(
     "of %i s are no deaths, though all forty nodes make them (loss %f, %i minutes)",
     async (seconds, loss, minutes) => {
@@ -223,7 +224,7 @@ describe("moves", () => {
     const cluster = await new Cluster(40, 0.05).come();
     cluster.world.network.loss = 0.6;
     await cluster.run(30_000);
-    const movers = cluster.nodes.slice(0, 24);
+    const movers = cluster.nodes.slice(0, rounds(12, 24));
     for (const node of movers) {
       await node.move();
       await cluster.run(5_000);

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
+import { rounds } from "../rounds.js";
 import { addressOf, cluster, DUAL_STACK, type Node } from "./cluster.js";
 import { story } from "./story.js";
 import { datagrams, transfer } from "./transfer.js";
 
-const BYTES = 50_000_000;
+const BYTES = rounds(10_000_000, 50_000_000);
 
 for (const [underlay, mtu] of [
   [4, 1450],

@@ -2,11 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
 import { kernelVtep, staticPeer, teach, type Vtep } from "../../src/lab/vtep.js";
+import { rounds } from "../rounds.js";
 import { addressOf, agentsOn, DUAL_STACK, type Node } from "./cluster.js";
 import { story } from "./story.js";
 import { datagrams, transfer } from "./transfer.js";
 
-const LARGE = 100_000_000;
+const LARGE = rounds(20_000_000, 100_000_000);
 
 for (const underlay of [4, 6] as const) {
   story(`kernel VXLAN peers over an IPv${underlay} underlay`, () => {

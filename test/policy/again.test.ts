@@ -3,9 +3,10 @@ import { describe, expect, it } from "vitest";
 import { type PolicyDocument, readPolicy } from "../../src/policy/document.js";
 import { placeOfRule } from "../../src/policy/place.js";
 import { seedOfRun } from "../packets.js";
+import { rounds } from "../rounds.js";
 import { Maker, type Plain } from "./random.js";
 
-const ROUNDS = 2000;
+const ROUNDS = rounds(500, 5_000);
 const seed = seedOfRun("policy again");
 
 /** The document, or what is said of its mistake. */

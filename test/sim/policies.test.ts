@@ -5,10 +5,11 @@ import type { SimNode } from "../../src/sim/node.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import type { World } from "../../src/sim/world.js";
 import { seed } from "../mesh/seed.js";
+import { rounds } from "../rounds.js";
 import { SECOND, worldOf } from "./worlds.js";
 
 const NODES = 9;
-const ROUNDS = 6;
+const ROUNDS = rounds(3, 12);
 
 const policy = (name: string): string =>
   JSON.stringify({ policies: [{ name, applies: ["10.64.0.0/16"], ingress: [] }] });

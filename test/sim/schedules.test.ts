@@ -1,0 +1,18 @@
+/** Whole clusters in troubles drawn from one seed after another, as in `npm run sim:soak`. */
+import { expect, it } from "vitest";
+import { emptyTally, runSchedule } from "../../src/sim/schedules.js";
+import { seed } from "../mesh/seed.js";
+import { rounds } from "../rounds.js";
+
+const SCHEDULES = rounds(10, 200);
+/** Milliseconds. No measure of anything: a busy machine takes its time. */
+const PATIENCE = 30_000 * SCHEDULES;
+
+it("clusters of 3 to 25 in trouble never use one lease twice, whatever the schedule", {
+  timeout: PATIENCE,
+}, async () => {
+  const tally = emptyTally();
+  while (tally.schedules < SCHEDULES) await runSchedule(seed + tally.schedules, tally);
+  console.log(`${tally.schedules} schedules, ${tally.nodes} nodes, starved: ${tally.starved}`);
+  expect(tally).toMatchObject({ double: [], unhealed: [] });
+});
