@@ -6,18 +6,17 @@ import { table } from "./table.js";
 export const counters = () =>
   readingVerb("counters", {
     summary: "show what became of every packet, and why some were dropped",
-    help: `OUT is from this host to its peers, IN from them to it. In each column
-received = delivered + answered + the sum of the dropped. The relayed, which went
-on to another node, are among the delivered; the reasons under the answered add up
-to them. Control is what the mesh sends beside
-the packets, and no packet.
+    help: `PACKETS: OUT is from this host to its peers, IN from them to it. In each column
+received = delivered + answered + all that was dropped. Relayed packets, which went on to
+another node, are part of the delivered ones. Below "answered" stands for which reason an ICMP
+error was sent back. Control datagrams are the mesh's own probes, and are no packets.
 
-What connected to the mesh port and was refused before it showed the cluster secret: over the
-rate of its address, crowded out by others, or too late.
+MESH PORT REFUSED counts connections that were refused before they showed the cluster secret:
+their address made too many, others crowded them out, or they took too long.
 
-Of the rules of the policy, those this node has to do with: packets that each let pass
-or refused, or saw before they were. What follows in an allowed connection is counted
-by its rule too; what ends for another reason is counted by that alone.
+The rules are those of the policy that concern this node, with the packets that each allowed,
+denied or logged. Later packets of an allowed connection count for its rule as well; packets
+dropped for another reason count for that reason alone.
 
 Examples:
   weft counters --watch                    look on

@@ -23,7 +23,7 @@ interface Given {
 
 export const flows = (): Command =>
   new Command("flows")
-    .description("list the connections that live, and the rule that allowed each")
+    .description("list the live connections, and the rule that allowed each")
     .addOption(new Option("--src <CIDR>", "only those opened from this address or prefix"))
     .addOption(new Option("--dst <CIDR>", "only those opened to this address or prefix"))
     .addOption(outputOption())

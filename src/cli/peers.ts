@@ -4,8 +4,12 @@ import { seconds, table } from "./table.js";
 
 export const peers = () =>
   readingVerb("peers", {
-    summary: "list the other nodes: how they are reached, and since when not",
-    help: `Nodes that have left are listed too, as long as their leases are reserved for them.
+    summary: "list the other nodes, their states and the paths to them",
+    help: `STATE is established, no-mesh (no member has a mesh session with it), connecting, unreachable,
+dead or static; SINCE says since when it is not established. Nodes that have left (left, dead,
+left-out) are listed too, as long as their leases are reserved for them.
+RTT, LOSS and MTU are those of the path that packets take, as its probes found them. POLICY is
+the version that the node says it has in force, and in brackets a newer one and why it is not.
 
 Examples:
   weft peers

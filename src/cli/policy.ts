@@ -55,6 +55,15 @@ export function policy(): Command {
   return command;
 }
 
+const APPLY_HELP = `
+Exit code: 0 it was (with --dry-run: would be) taken, with --wait by all living nodes, 1 it was not,
+2 the file has a mistake, 3 no agent answers. Without --wait it looks on for 2 seconds.
+
+Examples:
+  weft policy apply policy.yaml --dry-run
+  weft policy apply policy.yaml --wait 120
+`;
+
 const apply = (): Command =>
   new Command("apply")
     .argument("<FILE>", "the policy, YAML or JSON; -: from stdin")
@@ -73,6 +82,7 @@ const apply = (): Command =>
       ),
     )
     .addOption(socketOption())
+    .addHelpText("after", APPLY_HELP)
     .action(async (file: string, { dryRun = false, anew = false, wait, socket }: Applied) => {
       const seconds = waitSeconds(wait);
       const json = policyAsJson(await load(file), inputName(file));

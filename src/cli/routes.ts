@@ -4,7 +4,10 @@ import { table } from "./table.js";
 export const routes = () =>
   readingVerb("routes", {
     summary: "list which prefix goes to which peer",
-    help: `Example:
+    help: `VIA is where packets for the prefix are sent: the peer's endpoint, that of the node that
+relays for it, or the device for this node's own leases.
+
+Example:
   weft routes -o json | jq -r '.[] | "\\(.prefix) \\(.peer)"'
 `,
     print: (rows) =>
