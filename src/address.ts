@@ -100,6 +100,10 @@ export const covers = (outer: Prefix, inner: Prefix): boolean =>
 
 export const overlaps = (a: Prefix, b: Prefix): boolean => covers(a, b) || covers(b, a);
 
+/** Orders prefixes by their first address; of those with the same, the wider one comes first. */
+export const byBase = (a: Prefix, b: Prefix): number =>
+  a.family - b.family || (a.base === b.base ? a.length - b.length : a.base < b.base ? -1 : 1);
+
 /** The first address a host may carry: base + 1, or the base itself where that is all there is. */
 export function firstHost({ family, base, length }: Prefix): Address {
   return { family, value: length === bits(family) ? base : base + 1n };

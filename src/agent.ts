@@ -175,6 +175,7 @@ export class Agent {
     this.#undo.push(() => watch.rest());
     this.#undo.push(every(systemClock, LOOK_EVERY, () => this.#look()));
     await follower.rest();
+    await follower.refuseConflicts();
     this.#hasStarted = true;
   }
 

@@ -15,7 +15,7 @@ import type { Peer } from "./peer.js";
 import type { Dscp } from "./tos.js";
 
 export type { HostPort } from "./config/read.js";
-export { underlayFits, underlayOutside } from "./config/together.js";
+export { foundedNetwork, underlayFits, underlayOutside } from "./config/together.js";
 
 export interface Config {
   /** This node: 1-63 of [a-z0-9-]. */

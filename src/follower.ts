@@ -19,6 +19,13 @@ import type { Own } from "./compile/compiler.js";
 import { underlayOutside } from "./config.js";
 import { setProfile } from "./core/flows.js";
 import { ownMistake, WeftError } from "./error.js";
+import {
+  type Conflict,
+  conflictError,
+  conflictProblems,
+  findConflicts,
+  isFatal,
+} from "./host/conflict.js";
 import { Link } from "./host/link.js";
 import { UnreachableRoutes } from "./host/unreachable.js";
 import type { Seal } from "./mesh/sealed-policy.js";
@@ -87,6 +94,11 @@ export class Follower {
     ]);
   }
 
+  /** What is routed to the device: the cluster network, and subnets of static peers beyond it. */
+  routed(): Prefix[] {
+    return [...this.#network(), ...this.#beyondTheNetwork()];
+  }
+
   /** Soon all is as the mesh says now. */
   follow(): void {
     if (this.#isWaiting) return;
@@ -129,6 +141,19 @@ export class Follower {
     }
   }
 
+  /** @throws WeftError CONFLICT if it is certain that routes of this host leave the node without packets */
+  async refuseConflicts(): Promise<void> {
+    const fatal = (await this.#conflicts()).find((it) => isFatal(it, this.addresses));
+    if (fatal) throw conflictError(fatal, this.#running.config.tun);
+  }
+
+  /** Routes of this host that take packets away from the device; none before it has its own. */
+  async #conflicts(): Promise<Conflict[]> {
+    if (!this.#link) return [];
+    const { tun: device } = this.#running.config;
+    return await findConflicts({ device, routed: this.routed(), leases: this.own().leases });
+  }
+
   async #followNow(): Promise<void> {
     const { problem } = this.#running.watch;
     const trouble = problem ? [problem] : [];
@@ -142,7 +167,7 @@ export class Follower {
   }
 
   async #apply(trouble: string[]): Promise<void> {
-    const { mesh } = this.#running;
+    const { mesh, config } = this.#running;
     await this.#settle();
     for (const id of mesh.takeMoved()) this.book.note(id, mesh.peer(id));
     trouble.push(...this.book.trouble, ...this.#publish());
@@ -150,6 +175,7 @@ export class Follower {
     if (!this.#link) return;
     trouble.push(...(await this.#link.set(this.#beyondTheNetwork(), this.#running.mtu)));
     this.#warn(await this.#link.acceptOwnSource());
+    trouble.push(...conflictProblems(await this.#conflicts(), config.tun));
   }
 
   /**

@@ -2,6 +2,7 @@
 import {
   type Address,
   bits,
+  byBase,
   contains,
   covers,
   formatAddress,
@@ -64,7 +65,7 @@ const foundsNetwork = ({ join, networkGiven }: Pick<Config, "join" | "networkGiv
   networkGiven || join.length === 0;
 
 /** The network, as far as it is known before the cluster is. */
-const foundedNetwork = (
+export const foundedNetwork = (
   config: Pick<Config, "network" | "networkGiven" | "join">,
 ): readonly Prefix[] => (foundsNetwork(config) ? config.network : []);
 
@@ -105,7 +106,7 @@ function subnetsApart(config: Config, where: Where): void {
   const { network, staticPeers } = config;
   const families = foundedNetwork(config).map(({ family }) => family);
   const endpoints = staticPeers.map((peer) => parseEndpoint(peer.endpoint).address);
-  const subnets = staticPeers.flatMap(subnetsOf).sort(byBase);
+  const subnets = staticPeers.flatMap(subnetsOf).sort((a, b) => byBase(a.prefix, b.prefix));
   for (const [i, { peer, prefix }] of subnets.entries()) {
     // Two prefixes are apart or nested, so in this order an overlap is between neighbours.
     const before = subnets[i - 1];
@@ -138,14 +139,6 @@ function subnetsApart(config: Config, where: Where): void {
 }
 
 const subnetsOf = (peer: Peer) => peer.leases.map((text) => ({ peer, prefix: parsePrefix(text) }));
-
-const byBase = (a: { prefix: Prefix }, b: { prefix: Prefix }): number =>
-  a.prefix.family - b.prefix.family ||
-  (a.prefix.base === b.prefix.base
-    ? a.prefix.length - b.prefix.length
-    : a.prefix.base < b.prefix.base
-      ? -1
-      : 1);
 
 const whole = ({ family, value }: Address): Prefix => ({
   family,

@@ -32,6 +32,14 @@ export async function askEach<T>(questions: readonly string[]): Promise<(T | und
   });
 }
 
+/** Asks many questions in one process. @returns by question, all rows of its answer */
+export async function askAll<T>(questions: readonly string[]): Promise<T[][]> {
+  if (questions.length === 0) return [];
+  const { stdout } = await ip(["-j", "-batch", "-"], { input: linesOf(questions) });
+  const answers = stdout.split("\n");
+  return questions.map((question, i) => read<T>(answers[i] || "[]", question));
+}
+
 function read<T>(answer: string, question: string): T[] {
   try {
     return JSON.parse(answer) as T[];

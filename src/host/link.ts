@@ -22,7 +22,7 @@ import { checkIpv6, LEAST_MTU as LEAST_IPV6_MTU } from "./ipv6.js";
 const QUEUE_LENGTH = 1000;
 
 /** The metric of a route that is added without one. */
-const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
+export const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
 
 interface ShownDevice {
   readonly mtu: number;

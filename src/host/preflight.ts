@@ -3,8 +3,9 @@ import { createSocket } from "node:dgram";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { type Address, formatAddress } from "../address.js";
-import type { Config } from "../config.js";
+import { type Config, foundedNetwork } from "../config.js";
 import { WeftError } from "../error.js";
+import { conflictError, findConflicts, isFatal } from "./conflict.js";
 import { ask, change } from "./ip.js";
 import { deviceExists } from "./link.js";
 import { holderOfDevice, inWords } from "./other-agent.js";
@@ -23,7 +24,7 @@ export async function checkMeans(): Promise<void> {
   await ipMayConfigureNetwork();
 }
 
-/** Is there room for us? @throws WeftError MTU, DEVICE or PORT */
+/** Is there room for us? @throws WeftError MTU, DEVICE, PORT or CONFLICT */
 export async function checkRoom(config: Config, underlay: Underlay): Promise<void> {
   const { tun, mtu, port, meshPort } = config;
   if (mtu !== undefined && mtu > underlay.mtu) {
@@ -38,6 +39,15 @@ export async function checkRoom(config: Config, underlay: Underlay): Promise<voi
   }
   await udpPortFree(underlay.address, port);
   await tcpPortFree(underlay.address, meshPort);
+  await networkFree(config);
+}
+
+/** Before the cluster is founded on a network of which this host would send no packet to peers. */
+async function networkFree(config: Config): Promise<void> {
+  const { tun: device } = config;
+  const conflicts = await findConflicts({ device, routed: foundedNetwork(config), leases: [] });
+  const fatal = conflicts.find((it) => isFatal(it, []));
+  if (fatal) throw conflictError(fatal, device);
 }
 
 function deviceExistsAlready(tun: string): WeftError {
