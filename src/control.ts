@@ -1,5 +1,5 @@
 /** What the control socket shows of a running agent, and what it lets one do. */
-import { formatAddress } from "./address.js";
+import { formatAddress, formatPrefix } from "./address.js";
 import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
@@ -17,6 +17,7 @@ import type {
   ExplainedThere,
   FlowRow,
   LeaseRow,
+  OutsideRow,
   PeerRow,
   PolicyReport,
   PolicyStatus,
@@ -29,7 +30,8 @@ import { hashOf } from "./mesh/in-force.js";
 import type { Departed, Member } from "./mesh/member.js";
 import type { NodeTold } from "./mesh/message.js";
 import { pathMtuNote } from "./mesh/path-mtu-note.js";
-import { type Counts, type PolicyFacts, promised } from "./policy/engine.js";
+import { type PolicyFacts, promised, type Trial } from "./policy/engine.js";
+import type { Outside } from "./policy/outside.js";
 import { nameOf } from "./policy/place.js";
 import { type Progress, progressOf } from "./policy/progress.js";
 import { absentNodes, heldByNamed } from "./policy/resolver.js";
@@ -208,15 +210,22 @@ export class AgentControl implements Control {
     const { leases: own } = this.#follower.own();
     const members = this.#follower.members();
     const facts = await promised<PolicyFacts>((done) => policies.read(text, done));
-    const job = { text, members: heldByNamed(facts.nodes, members), own };
-    const [egress, ingress] = await promised<Counts>((done) => policies.tryOut(job, done));
+    const carried = this.#follower.routed();
+    const job = { text, members: heldByNamed(facts.nodes, members), own, carried };
+    const { counts, outside } = await promised<Trial>((done) => policies.tryOut(job, done));
+    const [egress, ingress] = counts;
     const seal = dryRun ? undefined : (await mesh.applyPolicy(text, { anew })).seal;
     const { version = null, digest } = seal ?? {};
     const hash = digest === undefined ? null : hashOf(digest);
     const absent = absentNodes(facts.nodes, members);
-    return { version, hash, rules: { egress, ingress }, absent };
+    return { version, hash, rules: { egress, ingress }, absent, outside: outside.map(outsideRow) };
   }
 }
+
+const outsideRow = ({ where, prefix }: Outside): OutsideRow => ({
+  where,
+  prefix: formatPrefix(prefix),
+});
 
 const COMPILING = "no packet passes yet: the policy is being compiled";
 

@@ -87,7 +87,8 @@ const apply = (): Command =>
       const seconds = waitSeconds(wait);
       const json = policyAsJson(await load(file), inputName(file));
       readSealed(json, inputName(file));
-      const { version, hash, rules, absent } = await applyPolicy(socket, json, { dryRun, anew });
+      const report = await applyPolicy(socket, json, { dryRun, anew });
+      const { version, hash, rules, absent, outside } = report;
       const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
       process.stdout.write(
         version === null
@@ -97,10 +98,16 @@ const apply = (): Command =>
       if (absent.length > 0) {
         process.stderr.write(`no node has seen these nodes yet: ${absent.join(", ")}\n`);
       }
+      for (const { where, prefix } of outside) {
+        process.stderr.write(`${printable(where)}: ${prefix} ${OUTSIDE}\n`);
+      }
       if (version === null || hash === null) return;
       const isEverywhere = await follow(socket, { version, hash }, seconds);
       if (seconds !== undefined && !isEverywhere) process.exitCode = exit.failed;
     });
+
+const OUTSIDE =
+  "is outside of the cluster network and of every static peer, so no packet has such an address";
 
 const get = (): Command =>
   new Command("get")

@@ -177,6 +177,14 @@ export interface PolicyReport {
   readonly rules: { readonly egress: number; readonly ingress: number };
   /** Nodes that it names and nobody has seen: they stand for no addresses. */
   readonly absent: readonly string[];
+  /** Prefixes that it names and that no packet of the overlay has; at most 20. */
+  readonly outside: readonly OutsideRow[];
+}
+
+export interface OutsideRow {
+  /** `web applies`, `web ingress 0`, `group db` */
+  readonly where: string;
+  readonly prefix: string;
 }
 
 export interface View {

@@ -8,6 +8,7 @@ import type { Prefix } from "../address.js";
 import { Acl, type AclLayout, AclTable, checkFit } from "../compile/acl.js";
 import { WeftError } from "../error.js";
 import { type PolicyDocument, readSealed } from "./document.js";
+import { type Outside, outsideOf } from "./outside.js";
 import type { Place } from "./place.js";
 import { type Members, namedNodes } from "./resolver.js";
 import { NO_RULES, type PolicyRules, rulesOf } from "./rules.js";
@@ -26,6 +27,12 @@ export interface Job {
   readonly members: Members;
   /** The leases of this node. */
   readonly own: readonly Prefix[];
+}
+
+/** A trial of a policy before it is applied. */
+export interface TrialJob extends Job {
+  /** The prefixes of all packets of the overlay. */
+  readonly carried: readonly Prefix[];
 }
 
 /** A range of the table, in bytes from its beginning. */
@@ -49,6 +56,11 @@ export interface Compiled {
 /** Number of rules that a policy would have here: egress, ingress. */
 export type Counts = readonly [number, number];
 
+export interface Trial {
+  readonly counts: Counts;
+  readonly outside: readonly Outside[];
+}
+
 /** Called once with the result of a job, or with the error that prevents it. */
 export type Done<T> = (result: T | WeftError) => void;
 
@@ -60,8 +72,8 @@ export interface PolicyReader {
 export interface PolicyCompiler extends PolicyReader {
   /** Compiles a policy. Error POLICY_FULL or ACL_FULL: it does not fit here. */
   compile(job: Job, done: Done<Compiled>): void;
-  /** Checks whether it would fit. */
-  tryOut(job: Job, done: Done<Counts>): void;
+  /** Checks whether it would fit, and what of it no packet can meet. */
+  tryOut(job: TrialJob, done: Done<Trial>): void;
 }
 
 /** Calls `done` before it returns. */
@@ -101,12 +113,14 @@ export class PolicyEngine implements PolicyCompiler {
     );
   }
 
-  tryOut({ text, members, own }: Job, done: Done<Counts>): void {
+  tryOut({ text, members, own, carried }: TrialJob, done: Done<Trial>): void {
     done(
       result(() => {
-        const { rules } = rulesOf(this.#document(text).document, members, own);
+        const { document } = this.#document(text);
+        const { rules } = rulesOf(document, members, own);
         checkFit(rules, this.#layout);
-        return [rules[0].length, rules[1].length];
+        const counts = [rules[0].length, rules[1].length] as const;
+        return { counts, outside: outsideOf(document, carried) };
       }),
     );
   }

@@ -5,7 +5,15 @@
 import { Worker } from "node:worker_threads";
 import type { AclLayout } from "../compile/acl.js";
 import { WeftError } from "../error.js";
-import type { Compiled, Counts, Done, Job, PolicyCompiler, PolicyFacts } from "./engine.js";
+import type {
+  Compiled,
+  Done,
+  Job,
+  PolicyCompiler,
+  PolicyFacts,
+  Trial,
+  TrialJob,
+} from "./engine.js";
 import type { Place } from "./place.js";
 
 /** Backstops: the limits on work keep every policy far below these, unless a case was overlooked. */
@@ -16,7 +24,8 @@ const SUSPENDED_MS = 1_000;
 
 export type Order =
   | { readonly verb: "read"; readonly text: string }
-  | { readonly verb: "compile" | "tryOut"; readonly job: Job };
+  | { readonly verb: "compile"; readonly job: Job }
+  | { readonly verb: "tryOut"; readonly job: TrialJob };
 
 export type Reply =
   | { readonly result: unknown }
@@ -78,7 +87,7 @@ export class PolicyThread implements PolicyCompiler {
     );
   }
 
-  tryOut(job: Job, done: Done<Counts>): void {
+  tryOut(job: TrialJob, done: Done<Trial>): void {
     this.#ask({ verb: "tryOut", job }, done);
   }
 

@@ -31,7 +31,13 @@ const YAML = `policies:
     ingress:
       - { action: allow, protocol: tcp, ports: [80] }
 `;
-const REPORT = { version: 3, hash: HASH, rules: { egress: 0, ingress: 2 }, absent: [] };
+const REPORT = {
+  version: 3,
+  hash: HASH,
+  rules: { egress: 0, ingress: 2 },
+  absent: [],
+  outside: [],
+};
 const APPLIED = `version 3 (${HASH}) is the newest policy: 0 egress and 2 ingress rules here\n`;
 const NEWEST = { version: 3, hash: HASH };
 const old = [{ kind: "policy", version: 2, hash: "00".repeat(8) }];
@@ -131,6 +137,22 @@ not on h4: it is unreachable; it said last: none
       stderr: "no node has seen these nodes yet: h9\n",
     });
   });
+
+  it.each([["--dry-run"], []])(
+    "warns of what no packet can meet, with its place: %j",
+    async (...flags) => {
+      const path = file("policy.yaml", YAML.replace("10.244.7.80", "192.168.7.0/24"));
+      const { code, stderr } = await weft([
+        ...["policy", "apply", path, ...flags],
+        ...["--socket", await serve()],
+      ]);
+      expect(stderr).toContain(
+        "web applies: 192.168.7.0/24 is outside of the cluster network and of every static peer, " +
+          "so no packet has such an address\n",
+      );
+      expect(code).toBe(0);
+    },
+  );
 
   it("takes a policy from stdin, and names line and place of a mistake in it", async () => {
     const argv = ["policy", "apply", "-", "--socket", await serve()];

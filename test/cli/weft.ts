@@ -234,6 +234,9 @@ export const view = (healthy = true): Control => ({
       hash: dryRun ? null : HASH,
       rules: { egress: 0, ingress: 2 },
       absent: text.includes("node:h9") ? ["h9"] : [],
+      outside: text.includes("192.168.7.")
+        ? [{ where: "web applies", prefix: "192.168.7.0/24" }]
+        : [],
     };
   },
   explain: async (question, { here }) => {
