@@ -1,5 +1,5 @@
 /** What the control socket shows of a running agent, and what it lets one do. */
-import { formatAddress, formatPrefix } from "./address.js";
+import { formatAddress, formatPrefix, parsePrefix } from "./address.js";
 import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
@@ -27,7 +27,7 @@ import type {
 } from "./http/view.js";
 import { nodeId } from "./mesh/identity.js";
 import { hashOf } from "./mesh/in-force.js";
-import type { Departed, Member } from "./mesh/member.js";
+import type { Departed, Member, SpaceOf } from "./mesh/member.js";
 import type { NodeTold } from "./mesh/message.js";
 import { pathMtuNote } from "./mesh/path-mtu-note.js";
 import { type PolicyFacts, promised, type Trial } from "./policy/engine.js";
@@ -64,7 +64,7 @@ export class AgentControl implements Control {
       name,
       healthy: problems.length === 0,
       problems,
-      notes: [...mesh.notes(), ...(note === undefined ? [] : [note])],
+      notes: [...mesh.notes(), ...(note === undefined ? [] : [note]), ...this.#spaceNotes()],
       network,
       address: first ? formatAddress(first) : null,
       addresses: addresses.map(formatAddress),
@@ -78,6 +78,17 @@ export class AgentControl implements Control {
       offloads: io.offloads(),
       log: logState(),
     };
+  }
+
+  /** Subnets of static peers that other nodes may give away. */
+  #spaceNotes(): string[] {
+    const { config, mesh } = this.#running;
+    const subnets = config.staticPeers.flatMap(({ name, leases }) =>
+      leases.map((subnet) => ({ name, subnet })),
+    );
+    const spaces =
+      subnets.length > 0 ? mesh.spacesAround(subnets.map(({ subnet }) => parsePrefix(subnet))) : [];
+    return subnets.flatMap((one, i) => (spaces[i] ? [spaceNote(one, spaces[i])] : []));
   }
 
   #policyStatus(): PolicyStatus {
@@ -221,6 +232,12 @@ export class AgentControl implements Control {
     return { version, hash, rules: { egress, ingress }, absent, outside: outside.map(outsideRow) };
   }
 }
+
+const spaceNote = (
+  { name, subnet }: { readonly name: string; readonly subnet: string },
+  { prefix, owner }: SpaceOf,
+): string =>
+  `${subnet} of the static peer ${name} is in ${prefix}, the space of ${owner}, which keeps it free only if it has the same --static-peer: start ${owner} with it, or choose a subnet outside of the cluster network`;
 
 const outsideRow = ({ where, prefix }: Outside): OutsideRow => ({
   where,

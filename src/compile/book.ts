@@ -13,7 +13,7 @@ const STATIC = "static ";
 
 export class Book {
   readonly #statics: readonly Peer[];
-  readonly #prefixes: readonly Prefix[];
+  readonly #subnets: readonly { readonly peer: Peer; readonly prefix: Prefix }[];
   /** By id, as they should be. */
   readonly #wanted = new Map<string, Peer>();
   /** By id, as the tables show them. */
@@ -28,7 +28,9 @@ export class Book {
   /** `statics` were put there by this node's operator: they come before what others claim. */
   constructor(statics: readonly Peer[]) {
     this.#statics = statics;
-    this.#prefixes = statics.flatMap(({ leases }) => leases.map(parsePrefix));
+    this.#subnets = statics.flatMap((peer) =>
+      peer.leases.map((subnet) => ({ peer, prefix: parsePrefix(subnet) })),
+    );
     for (const peer of statics) {
       this.#wanted.set(STATIC + peer.name, peer);
       this.#pending.add(STATIC + peer.name);
@@ -89,11 +91,11 @@ export class Book {
   }
 
   #obstacle({ name, mac, leases }: Peer): string | undefined {
-    const clash = leases
-      .map(parsePrefix)
-      .find((subnet) => this.#prefixes.some((fixed) => overlaps(fixed, subnet)));
-    if (clash) {
-      return `${name} holds ${formatPrefix(clash)}, which a static peer has: give that one other subnets`;
+    for (const lease of leases.map(parsePrefix)) {
+      const clash = this.#subnets.find(({ prefix }) => overlaps(prefix, lease));
+      if (!clash) continue;
+      const [of, subnet] = [clash.peer.name, formatPrefix(clash.prefix)];
+      return `${name} holds ${formatPrefix(lease)}, and ${subnet} is of the static peer ${of}: packets go to ${of}, and none to ${name}: give ${of} subnets that no node holds`;
     }
     if (this.#statics.some((fixed) => fixed.name === name || fixed.mac === mac)) {
       return `${name} has the name or MAC address of a static peer: rename that one`;

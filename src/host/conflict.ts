@@ -18,6 +18,7 @@ import {
   parsePrefix,
 } from "../address.js";
 import { WeftError } from "../error.js";
+import { sizeOf } from "../lease/space.js";
 import { ask, askAll } from "./ip.js";
 import { DEFAULT_METRIC, inFull } from "./link.js";
 import { ROUTE_PROTOCOL } from "./unreachable.js";
@@ -202,8 +203,6 @@ function isWithin(leases: readonly Prefix[], taken: Prefix): boolean {
   const inside = leases.filter((lease) => covers(taken, lease));
   return inside.reduce((sum, lease) => sum + sizeOf(lease), 0n) === sizeOf(taken);
 }
-
-const sizeOf = ({ family, length }: Prefix): bigint => 1n << BigInt(bits(family) - length);
 
 /** Of two that overlap. */
 const narrower = (a: Prefix, b: Prefix): Prefix => (a.length > b.length ? a : b);

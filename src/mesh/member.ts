@@ -65,6 +65,12 @@ export interface Member {
   readonly documents: readonly DocumentInForce[];
 }
 
+/** A space, and the name of the node that it belongs to; its id where the name is not known. */
+export interface SpaceOf {
+  readonly prefix: string;
+  readonly owner: string;
+}
+
 /**
  * A node that is known and no member any more, and whose leases stay reserved for it: it has stopped
  * (`left`), it is dead and another has its name (`dead`), or it does not fit or claims what another

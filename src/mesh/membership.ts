@@ -3,7 +3,7 @@
  * the living and the ways to them, and what each tells the others. mesh.ts gets
  * it here, and keeps its sessions.
  */
-import { type Address, parsePrefix } from "../address.js";
+import { type Address, type Prefix, parsePrefix } from "../address.js";
 import { Allocator } from "../lease/allocator.js";
 import { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
@@ -24,7 +24,7 @@ import { Inquiries, type Onward } from "./inquiries.js";
 import { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
 import { Liveness } from "./liveness.js";
-import { type Departed, expiry, isAway, type Member, Standing } from "./member.js";
+import { type Departed, expiry, isAway, type Member, type SpaceOf, Standing } from "./member.js";
 import { Members } from "./members.js";
 import type { Followed, Message } from "./message.js";
 import type { Neighbourhood } from "./neighbourhood.js";
@@ -32,6 +32,7 @@ import { News } from "./news.js";
 import { Notary } from "./notary.js";
 import type { MeshOptions, MeshParts, Whereabouts } from "./options.js";
 import { type Occasion, OwnRecord } from "./own-record.js";
+import { Owners } from "./owners.js";
 import { Paths } from "./paths.js";
 import { type ClusterPolicy, Policies } from "./policies.js";
 import { LEASE_TTL, MAX_LEASES, type NodeRecord, who } from "./record.js";
@@ -353,6 +354,19 @@ export class Membership {
       if (endpoint !== undefined) endpoints.push(endpoint);
     }
     return endpoints;
+  }
+
+  /** For each of these prefixes the space of another node that it lies in, if that is so. */
+  spacesAround(prefixes: readonly Prefix[]): (SpaceOf | undefined)[] {
+    const { identity, cluster } = this.#parts;
+    const owners = new Owners(cluster.genesis, this.#members.proofs());
+    return prefixes.map((one) => {
+      const space = owners.around(one);
+      if (!space || space.owner === identity.publicKey) return undefined;
+      const id = nodeId(space.owner);
+      const record = this.#members.get(id) ?? this.#members.dropped(id);
+      return { prefix: space.prefix, owner: record?.name ?? id };
+    });
   }
 
   isMember(id: string): boolean {

@@ -4,7 +4,7 @@
  * docs/mesh.md and docs/leases.md tell the rules.
  */
 import { EventEmitter } from "node:events";
-import { formatAddress, formatEndpoint, parseEndpoint } from "../address.js";
+import { formatAddress, formatEndpoint, type Prefix, parseEndpoint } from "../address.js";
 import { WeftError } from "../error.js";
 import { clusterOf, describe, type Genesis } from "../lease/genesis.js";
 import type { ClusterState } from "../lease/store.js";
@@ -15,7 +15,7 @@ import { contradiction, genesisOf, twoClusters } from "./founding.js";
 import { Identity, macOf } from "./identity.js";
 import type { Onward } from "./inquiries.js";
 import { Links } from "./links.js";
-import type { Departed, Member, Self } from "./member.js";
+import type { Departed, Member, Self, SpaceOf } from "./member.js";
 import { Membership } from "./membership.js";
 import type { Followed, Message } from "./message.js";
 import { Neighbourhood } from "./neighbourhood.js";
@@ -147,6 +147,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** What this node gave and no known record shows: kept for a node that was not heard for long, or never. */
   unseen(): { readonly prefix: string; readonly owner: string }[] {
     return this.#inside?.unseen() ?? [];
+  }
+
+  /** For each of these prefixes the space of another node that it lies in, if that is so. */
+  spacesAround(prefixes: readonly Prefix[]): (SpaceOf | undefined)[] {
+    return this.#inside?.spacesAround(prefixes) ?? [];
   }
 
   /** What the cluster has for its policy, as far as this node knows. */

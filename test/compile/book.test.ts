@@ -32,7 +32,11 @@ it.each<[string, Partial<Peer>, string?]>([
   ["is in nobody's way", {}],
   ["has its name", { name: "switch" }, "rename that one"],
   ["has its MAC address", { mac: fixed.mac }, "rename that one"],
-  ["holds a part of its subnet", { leases: ["10.244.9.128/25"] }, "h1 holds 10.244.9.128/25"],
+  [
+    "holds a part of its subnet",
+    { leases: ["10.244.9.128/25"] },
+    "h1 holds 10.244.9.128/25, and 10.244.9.0/24 is of the static peer switch: packets go to switch, and none to h1",
+  ],
   ["holds what its subnet lies in", { leases: ["10.244.1.0/24", "fd00::/48"] }, "holds fd00::/48"],
 ])("beside a static peer, a member that %s", (_, change, words) => {
   const book = new Book([fixed]);
