@@ -180,22 +180,23 @@ story("the cluster's policy", () => {
   });
 
   it("cuts a stream that it denies now, and spares one that it allows", async () => {
-    const stream = () => iperf(a!.host, b!.host, web(), { seconds: 3 });
+    const stream = (seconds: number) => iperf(a!.host, b!.host, web(), { seconds });
     const IPERF = `{ action: allow, protocol: tcp, ports: [${WEB}, 5201] }`;
     await apply(policy("enforce", IPERF));
-    const going = stream();
+    const going = stream(3);
     await sleep(1_000);
     await apply(policy("enforce", `{ action: deny, protocol: icmp }, ${IPERF}`));
     expect((await going).bytes).toBeGreaterThan(0);
 
-    const cut = stream().then(
+    // Long enough that a slow host applies the policy before the stream ends.
+    const cut = stream(12).then(
       () => "went on",
       () => "was cut",
     );
     await sleep(1_000);
     await apply(policy("enforce", ONE_PORT));
     expect(await cut).toBe("was cut");
-  }, 60_000);
+  }, 120_000);
 
   it("in shadow mode counts what it would deny, and lets it pass", async () => {
     await apply(policy("shadow", ONE_PORT));
