@@ -128,7 +128,7 @@ export class Agent {
       transport,
       policies,
       datapath: io,
-      explain: (packet, peer) => control.tried({ packet, direction: "in", peer }),
+      explain: (packet, peer) => control.triedForOthers(packet, peer),
     });
     const watch = new UnderlayWatch(config.underlay, claim.underlay, {
       peers: () => this.#peerAddresses(),

@@ -1,14 +1,17 @@
 /** What the control socket shows of a running agent, and what it lets one do. */
-import { formatAddress, formatPrefix, parsePrefix } from "./address.js";
+import { contains, formatAddress, formatPrefix, parseAddress, parsePrefix } from "./address.js";
 import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
 import { explainReason } from "./core/reasons.js";
-import { Explainer, onwardOf } from "./explain/explain.js";
+import { WeftError } from "./error.js";
+import { Explainer, holderOf, onwardOf } from "./explain/explain.js";
+import { type PacketWords, wordsOf } from "./explain/headers.js";
 import { pathTo } from "./explain/path.js";
-import type { Question } from "./explain/question.js";
+import { directionOf, packetFor, type Question } from "./explain/question.js";
 import type { Tried } from "./explain/told.js";
 import type { Follower } from "./follower.js";
+import { type HostView, routeIn, routeOut } from "./host/forwarding.js";
 import type {
   ApplyOptions,
   Control,
@@ -167,24 +170,80 @@ export class AgentControl implements Control {
   }
 
   async explain(question: Question, { here }: { readonly here: boolean }): Promise<Explained> {
-    const explanation = this.tried(question);
-    const onward = here ? undefined : onwardOf(explanation);
-    if (!onward) return { ...explanation, further: [] };
+    const { name } = this.#running.config;
+    const packet = packetFor(question);
+    const words = directionOf(question) === "out" ? wordsOf(packet) : undefined;
+    const owner = words && this.#ownerOf(words.src);
+    if (words && owner && owner !== name && !here) return this.#elsewhere(owner, packet, words);
+    const tried = await this.#tried(question);
+    const begun = { ...tried, ...(words && { owner: owner ?? null }) };
+    const onward = here ? undefined : onwardOf(tried);
+    if (!onward) return { ...begun, further: [] };
     const { further, ...rest } = await this.#running.mesh.follow(onward);
-    return { ...explanation, further: further.map(withSentence), ...rest };
+    return { ...begun, further: further.map(withSentence), ...rest };
+  }
+
+  /** The node that has this address: this one, or a peer. */
+  #ownerOf(address: string): string | undefined {
+    const isOwn = this.#follower.own().leases.some((it) => contains(it, parseAddress(address)));
+    if (isOwn) return this.#running.config.name;
+    return holderOf(address, this.#follower.book.peers)?.name;
+  }
+
+  /** What becomes of a packet that leaves the host of another node, as that one says. */
+  async #elsewhere(owner: string, packet: Uint8Array, words: PacketWords): Promise<Explained> {
+    const { mesh } = this.#running;
+    const { further, unasked } = await mesh.follow({ to: owner, packet, leaves: true });
+    const [first, ...behind] = further.map(withSentence);
+    if (!first) throw notAsked(words.src, owner, unasked?.why);
+    return {
+      ...first,
+      direction: "out",
+      packet: words,
+      owner,
+      datagrams: [],
+      packets: [],
+      further: behind,
+      ...(unasked && { unasked }),
+    };
+  }
+
+  /** What becomes of a packet here that comes from this peer, or without one leaves this host. */
+  async triedForOthers(packet: Uint8Array, peer?: string): Promise<Tried> {
+    if (peer !== undefined) return this.#tried({ packet, direction: "in", peer });
+    const src = wordsOf(packet)?.src;
+    if (src !== undefined && this.#ownerOf(src) === this.#running.config.name) {
+      return this.#tried({ packet, direction: "out" });
+    }
+    throw new WeftError("EXPLAIN", `it does not have ${src ?? "the source"}`, "ask another node");
   }
 
   /** What becomes of it here. */
-  tried(question: Question): Tried {
+  async #tried(question: Question): Promise<Tried> {
+    const { tun } = this.#running.config;
+    const packet = packetFor(question);
+    const words = wordsOf(packet);
+    const leaving = directionOf(question) === "out" && words;
+    const host = leaving ? await routeOut(leaving, tun) : undefined;
+    if (host && host.to !== "weft") return notCarried(words!, host);
     const { places } = this.#follower.enforcer;
     const { peers } = this.#follower.book;
     const own = this.#follower.own();
     const explanation = this.#explainer.explain(question, { own, peers, places });
-    const to =
-      explanation.verdict === "sent" && peers.find(({ name }) => name === explanation.peer);
-    if (!to) return explanation;
-    const member = this.#running.mesh.members().find(({ name }) => name === to.name);
-    return { ...explanation, path: pathTo(to, member) };
+    switch (explanation.verdict) {
+      case "delivered":
+        return { ...explanation, ...(words && { host: await routeIn(words, tun) }) };
+      case "sent":
+        return { ...explanation, ...(host && { host }), ...this.#pathTo(explanation.peer) };
+      default:
+        return { ...explanation, ...(host && { host }) };
+    }
+  }
+
+  #pathTo(name: string | undefined): Pick<Tried, "path"> {
+    const peer = this.#follower.book.peers.find((it) => it.name === name);
+    const member = this.#running.mesh.members().find((it) => it.name === name);
+    return peer ? { path: pathTo(peer, member) } : {};
   }
 
   capture(options: CaptureOptions): Capture {
@@ -243,6 +302,30 @@ const outsideRow = ({ where, prefix }: Outside): OutsideRow => ({
   where,
   prefix: formatPrefix(prefix),
 });
+
+const notCarried = (packet: PacketWords, host: HostView): Tried => ({
+  direction: "out",
+  packet,
+  stages: [],
+  verdict: "not-carried",
+  host,
+  datagrams: [],
+  packets: [],
+});
+
+/** @param why missing for a static peer */
+const notAsked = (src: string, owner: string, why: string | undefined): WeftError =>
+  why === undefined
+    ? new WeftError(
+        "NOT_ASKED",
+        `${src} is behind ${owner}, a static peer, which runs no agent to ask`,
+        `ask the node that it sends to, with: --in --peer ${owner}`,
+      )
+    : new WeftError(
+        "NOT_ASKED",
+        `${owner} has ${src}, and was not asked: ${why}`,
+        `ask on ${owner}; with --here, as if this node had ${src}`,
+      );
 
 const COMPILING = "no packet passes yet: the policy is being compiled";
 

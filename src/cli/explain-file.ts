@@ -1,8 +1,8 @@
 /** The packets of a capture file, as `weft explain --pcap` tries them. */
-import { printable } from "../address.js";
+import { contains, type Prefix, parseAddress, parsePrefix, printable } from "../address.js";
 import { whyUnreadable } from "../config/regular-file.js";
 import { WeftError } from "../error.js";
-import { inWords } from "../explain/headers.js";
+import { inWords, wordsOf } from "../explain/headers.js";
 import { type Frame, framesIn } from "../explain/pcap.js";
 import { firstSegment } from "../explain/segment.js";
 import { ask, explain as askAgent } from "../http/client.js";
@@ -19,7 +19,7 @@ interface Asked {
   /** Frames to look at. */
   readonly count: number;
   readonly socket: string;
-  /** Direction and peer. */
+  /** Direction and peer; without them a packet whose source a peer has comes from that one. */
   readonly way: object;
   readonly isJson: boolean;
 }
@@ -28,24 +28,41 @@ interface Asked {
 export async function explainFile({ path, count, socket, way, isJson }: Asked): Promise<boolean> {
   const file = await load(path);
   const rows: Cell[][] = [];
-  let [frames, others, doAll] = [0, 0, true];
+  let [frames, unread, doAll] = [0, 0, true];
   const { mtu } = await ask(socket, "status");
+  const isGiven = Object.keys(way).length > 0;
+  const others = await leasesOfOthers(socket);
+  const wayOf = (packet: Uint8Array) =>
+    !isGiven && comesFrom(others, packet) ? { direction: "in" } : way;
   for (const { number, packet } of framesIn(file, count)) {
     frames = number;
     if (!packet) {
-      others++;
+      unread++;
       continue;
     }
-    const answer = await askAgent(socket, { packet: asHex(packet, mtu), ...way }, { here: true });
+    const question = { packet: asHex(packet, mtu), ...wayOf(packet) };
+    const answer = await askAgent(socket, question, { here: true });
     doAll &&= goesOn(answer);
     if (isJson) process.stdout.write(`${JSON.stringify({ frame: number, ...answer })}\n`);
     else rows.push(rowOf(number, answer));
   }
-  if (!isJson) process.stdout.write(table(["FRAME", "PACKET", "VERDICT", "RULE"], rows));
-  if (others > 0) process.stderr.write(`frames that hold no IP packet: ${others}\n`);
+  if (!isJson) process.stdout.write(table(["FRAME", "WAY", "PACKET", "VERDICT", "RULE"], rows));
+  if (unread > 0) process.stderr.write(`frames that hold no IP packet: ${unread}\n`);
   if (frames === count)
     process.stderr.write(`frames tried: ${count}; --count takes more or fewer\n`);
   return doAll;
+}
+
+async function leasesOfOthers(socket: string): Promise<Prefix[]> {
+  const rows = await ask(socket, "leases");
+  return rows
+    .filter(({ state, isReserved }) => state !== "self" && !isReserved)
+    .map(({ subnet }) => parsePrefix(subnet));
+}
+
+function comesFrom(leases: readonly Prefix[], packet: Uint8Array): boolean {
+  const src = wordsOf(packet)?.src;
+  return src !== undefined && leases.some((lease) => contains(lease, parseAddress(src)));
 }
 
 /** In hex. */
@@ -64,6 +81,7 @@ async function frameAt(path: string, wanted: number): Promise<Frame> {
 
 const rowOf = (frame: number, answer: Explained): Cell[] => [
   frame,
+  answer.direction,
   inWords(answer.packet),
   verdictOf(answer),
   answer.rule ? nameOf(answer.rule) : null,

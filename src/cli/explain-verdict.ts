@@ -1,23 +1,47 @@
 /** What `weft explain` says of a packet in the end. */
 import type { PathView } from "../explain/path.js";
+import type { HostView } from "../host/forwarding.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
 
-type AtNode = Pick<Explained | ExplainedThere, "verdict" | "reason" | "path">;
+type AtNode = Pick<Explained | ExplainedThere, "verdict" | "reason" | "path" | "host">;
 
 /** Whether it goes on at the last node that was asked, and nothing on the way speaks against its coming there. */
 export function goesOn({ further, ...here }: Explained): boolean {
   const nodes = [here, ...further];
-  return GOES_ON.includes(nodes.at(-1)!.verdict) && !nodes.some(isProbablyLost);
+  const last = nodes.at(-1)!;
+  return GOES_ON.includes(last.verdict) && !isStranded(last) && !nodes.some(isProbablyLost);
 }
 
 const GOES_ON: readonly Explained["verdict"][] = ["sent", "delivered"];
 
 export const isProbablyLost = ({ path }: AtNode): boolean => path?.state === "silent";
 
+/** Its host has it and gives it to nobody. */
+const isStranded = ({ verdict, host }: AtNode): boolean =>
+  verdict === "delivered" && (host?.to === "nowhere" || host?.to === "refused");
+
 export function verdictOf(node: AtNode): string {
   const { verdict, reason } = node;
+  if (verdict === "not-carried") return "not carried by weft";
   if (reason !== undefined) return `${verdict}: ${reason}`;
+  if (isStranded(node)) return `${verdict}, but no further than the host`;
   return isProbablyLost(node) ? `${verdict}, but probably lost` : verdict;
+}
+
+/** Nothing where the host only gives it to weft. */
+export function hostInWords({ to, device, via, why }: HostView): string | undefined {
+  switch (to) {
+    case "weft":
+      return why;
+    case "local":
+      return "keeps it: the destination is an address of this host";
+    case "device":
+      return `sends it by ${device ?? "another device"}${via === undefined ? "" : ` via ${via}`}`;
+    case "refused":
+      return `does not send it on: ${why}`;
+    case "nowhere":
+      return why;
+  }
 }
 
 /** `direct to 192.0.2.2:4789: no probe has been answered by h2 since 2026-11-30T08:00:00Z` */

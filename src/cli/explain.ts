@@ -9,7 +9,7 @@ import { inWords } from "../policy/place.js";
 import { PROTOCOLS } from "../policy/read.js";
 import { exit } from "./exit.js";
 import { explainFile, packetAt } from "./explain-file.js";
-import { goesOn, isProbablyLost, pathInWords, verdictOf } from "./explain-verdict.js";
+import { goesOn, hostInWords, isProbablyLost, pathInWords, verdictOf } from "./explain-verdict.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
 import { pairs, table } from "./table.js";
 
@@ -17,18 +17,25 @@ const HELP = `
 The agent's own code tries the packet on a copy of its memory: nothing is sent, no
 counter moves. Without --proto it is TCP if there is a port, else an echo request.
 
-The node where a packet leaves judges its egress, the one where it arrives its
-ingress. So each node that the packet comes to is asked as well, and the last one's
-verdict counts, unless it probably does not get there: "path" says when the next node
-answered a probe of the path last. --here asks nobody else. With --in this node is asked about a packet
-that comes from a peer: the one that holds --src, or the one named by --peer.
+The packet begins at the node that has --src, whichever node is asked. That node judges
+egress, the one where the packet arrives ingress. So each node that it comes to is asked
+as well, and the last one's verdict counts, unless it probably does not get there: "path"
+says when the next node answered a probe last. --here asks nobody else: the packet
+begins at this node. With --in this node is asked about a packet that comes from a peer:
+the one that holds --src, or the one named by --peer.
+
+"host" is what the kernel routes: whether a packet comes to weft at all, and where one
+goes that weft has delivered. weft does not see the host's firewall (nft, iptables), its
+NAT, what listens on a port, hosts behind a device, the network between the nodes but for
+probes, or what becomes of a packet behind a static peer.
 
 With --pcap each packet of a capture file is tried, by this node alone, as if it came
-now: what the packets before it in the file would have left behind is not there. FRAME
-counts as Wireshark does; --number gives the whole explanation of one.
+now: what the packets before it in the file would have left behind is not there. A packet
+whose source a peer has comes in, any other goes out. FRAME counts as Wireshark does;
+--number gives the whole explanation of one.
 
-Exit code: 0 the packet goes on, 1 it does not, or is probably lost, or this is so of one
-in a file, 2 there is no such packet.
+Exit code: 0 the packet goes on, 1 it does not, or is probably lost, or weft does not
+carry it, or this is so of one in a file, 2 there is no such packet.
 
 Examples:
   weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443
@@ -186,7 +193,7 @@ function print(answer: Explained, given: Packet): string {
   const { further, unasked } = answer;
   const hops = [answer, ...further];
   return [
-    part(answer),
+    `${beginning(answer)}${part(answer)}`,
     ...further.map((told, i) => {
       const isDoubtful = hops.slice(0, i + 1).some(isProbablyLost);
       return `on ${told.node}${isDoubtful ? ", if it arrives" : ""}:\n${part(told)}`;
@@ -195,8 +202,15 @@ function print(answer: Explained, given: Packet): string {
   ].join("\n");
 }
 
+/** Where it begins, unless that is this node and has the source. */
+function beginning({ node, owner, packet }: Explained): string {
+  if (node !== undefined) return `on ${node}, which has ${packet?.src}:\n`;
+  if (owner !== null) return "";
+  return `no node has ${packet?.src}: this is tried as a packet of this host\n\n`;
+}
+
 function part(node: Explained | ExplainedThere): string {
-  const { stages, sentence, rule, almost, counter, path, peer } = node;
+  const { stages, sentence, rule, almost, counter, path, peer, host } = node;
   const rows = stages.flatMap(({ stage, saw, verdict, changes, rules = [] }) => [
     [stage, saw, verdict],
     ...rules.map((place) => ["", `  ${inWords(place)}`, ""]),
@@ -206,6 +220,7 @@ function part(node: Explained | ExplainedThere): string {
       "",
     ]),
   ]);
+  const inHost = host && hostInWords(host);
   const end = pairs([
     ["verdict", verdictOf(node)],
     ...(path && peer !== undefined ? [["path", pathInWords(path, peer)] as const] : []),
@@ -214,9 +229,10 @@ function part(node: Explained | ExplainedThere): string {
     ...(almost
       ? [["almost", `${inWords(almost.rule)}, but for its ${almost.field}`] as const]
       : []),
-    ["counter", counter],
+    ...(inHost === undefined ? [] : [["host", inHost] as const]),
+    ...(counter === undefined ? [] : [["counter", counter] as const]),
   ]);
-  return `${table(["STAGE", "SAW", "VERDICT"], rows)}\n${end}`;
+  return rows.length === 0 ? end : `${table(["STAGE", "SAW", "VERDICT"], rows)}\n${end}`;
 }
 
 /** What is missing, and how to get it. */

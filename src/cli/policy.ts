@@ -21,6 +21,7 @@ A policy says who may talk to whom. The cluster has one: what is applied on any 
 that has a lease comes to all through the mesh, and stays in force over a restart. A
 file with a mistake is refused whole, with its line, and what is in force stays so.
 Each node says itself which version it has in force: the counts are what is known here.
+test looks at the rules alone: whether such a packet gets there, weft explain says.
 
 policy.yaml, which opens one port of a web server and closes the rest:
   policies:

@@ -33,7 +33,7 @@ import {
   tunnelOf,
   wordsOf,
 } from "./headers.js";
-import { packetFor, type Question, wrong } from "./question.js";
+import { directionOf, packetFor, type Question, wrong } from "./question.js";
 import { type MetRule, readTrace, type Stage, type TraceRecord } from "./trace.js";
 import { Twin } from "./twin.js";
 
@@ -91,7 +91,7 @@ export class Explainer {
   /** @throws WeftError EXPLAIN when no such packet can be */
   explain(question: Question, surroundings: Surroundings): Explanation {
     const packet = packetFor(question);
-    const direction = question.direction ?? (question.peer === undefined ? "out" : "in");
+    const direction = directionOf(question);
     const sender = direction === "in" ? senderOf(question, packet, surroundings) : undefined;
     const { MAX_PACKET } = this.#core.layout;
     if (packet.length > MAX_PACKET) {
@@ -131,12 +131,16 @@ export class Explainer {
   }
 }
 
+interface Onwards extends Pick<Explanation, "peer" | "datagrams"> {
+  readonly verdict: string;
+}
+
 /** The packet as it goes on, from its IP header on, and the peer that holds its destination. */
 export function onwardOf({
   verdict,
   peer,
   datagrams: [first],
-}: Explanation): { readonly to: string; readonly packet: Uint8Array } | undefined {
+}: Onwards): { readonly to: string; readonly packet: Uint8Array } | undefined {
   if (verdict !== "sent" || peer === undefined || !first) return undefined;
   return { to: peer, packet: first.bytes.subarray(ENCAP_SIZE) };
 }
@@ -156,15 +160,18 @@ function senderOf({ peer }: Question, packet: Uint8Array, { peers }: Surrounding
   const src = wordsOf(packet)?.src;
   const sender =
     peer === undefined
-      ? peers.find(({ leases }) => src !== undefined && holds(leases, src))
+      ? src !== undefined && holderOf(src, peers)
       : peers.find(({ name }) => name === peer);
   if (sender) return sender;
   if (peer !== undefined) throw wrong(`no peer is named "${peer}"`, "name one of `weft peers`");
   throw wrong(`no peer holds the source ${src}`, "name the peer that it comes from");
 }
 
-const holds = (leases: readonly string[], address: string): boolean =>
-  leases.some((lease) => contains(parsePrefix(lease), parseAddress(address)));
+/** The peer that has this address. */
+export function holderOf(address: string, peers: readonly Peer[]): Peer | undefined {
+  const wanted = parseAddress(address);
+  return peers.find(({ leases }) => leases.some((it) => contains(parsePrefix(it), wanted)));
+}
 
 /** An endpoint that the peer's packets come from; while none is known, the endpoint in its record. */
 const from = ({ endpoint, senders = [] }: Peer): string => senders[0] ?? endpoint;

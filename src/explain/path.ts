@@ -10,8 +10,8 @@ export interface PathView {
    * probably lost. `unknown`: it is not probed, as that to a static peer.
    */
   readonly state: (typeof PATH_STATES)[number];
-  /** When its last answered probe was answered, ISO 8601 by the clock of the node that sends; null: not known. */
-  readonly answered: string | null;
+  /** When its last answered probe was answered, ISO 8601 by the clock of the node that sends; missing: not known. */
+  readonly answered?: string;
   readonly path: Member["path"];
   /** `ip:port` that the packet is sent to. */
   readonly endpoint: string;
@@ -20,7 +20,7 @@ export interface PathView {
 /** @param member of the peer's name; a static peer has none */
 export function pathTo({ endpoint }: Peer, member: Member | undefined): PathView {
   const { answered, path = "direct", state } = member ?? {};
-  if (answered === undefined) return { state: "unknown", answered: null, path, endpoint };
+  if (answered === undefined) return { state: "unknown", path, endpoint };
   return {
     state: state !== undefined && ANSWERING.includes(state) ? "answers" : "silent",
     answered: new Date(answered).toISOString(),

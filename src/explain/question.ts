@@ -29,6 +29,9 @@ export interface TupleQuestion extends Way {
 
 export type Question = PacketQuestion | TupleQuestion;
 
+export const directionOf = ({ direction, peer }: Way): "out" | "in" =>
+  direction ?? (peer === undefined ? "out" : "in");
+
 const EPHEMERAL = 49_152;
 const MAX_PORT = 65_535;
 const HOPS = 64;

@@ -1,6 +1,7 @@
 /** What a node tells another of an explanation: all but the packets, of which the other has the first. */
 import { z } from "zod";
 import { reasonNames } from "../core/reasons.js";
+import { HOST_ENDS, type HostView } from "../host/forwarding.js";
 import * as field from "../mesh/fields.js";
 import type { Place } from "../policy/place.js";
 import { ACTIONS, DIRECTIONS } from "../policy/rule.js";
@@ -37,13 +38,27 @@ const reason = z.enum(reasonNames).exclude(["delivered"]);
 
 const path = z.strictObject({
   state: z.enum(PATH_STATES),
-  answered: z.union([z.iso.datetime(), z.null()]),
+  answered: z.iso.datetime().exactOptional(),
   path: z.union([z.literal("direct"), z.templateLiteral(["via ", field.name])]),
   endpoint: field.endpoint,
 }) satisfies z.ZodType<PathView>;
 
-/** An explanation, and of what is sent the path that it takes. */
-export interface Tried extends Explanation {
+const host = z.strictObject({
+  to: z.enum(HOST_ENDS),
+  device: words.exactOptional(),
+  via: words.exactOptional(),
+  why: words.exactOptional(),
+}) satisfies z.ZodType<HostView>;
+
+/** What becomes of a packet at one node: in weft, and before or after that in its host. */
+export interface Tried extends Omit<Explanation, "verdict" | "counter"> {
+  /** `not-carried`: the host does not give it to weft. */
+  readonly verdict: Explanation["verdict"] | "not-carried";
+  /** Missing where weft does not have it. */
+  readonly counter?: string;
+  /** Of a packet that leaves the host, or is delivered to it: what the host does with it. */
+  readonly host?: HostView;
+  /** The path of what is sent. */
   readonly path?: PathView;
 }
 
@@ -61,19 +76,20 @@ export const toldSchema = z.strictObject({
       }),
     )
     .max(MAX_STEPS),
-  verdict: z.enum(["sent", "delivered", "answered", "dropped"]),
+  verdict: z.enum(["sent", "delivered", "answered", "dropped", "not-carried"]),
   reason: reason.exactOptional(),
   rule: place.exactOptional(),
   almost: z.strictObject({ rule: place, field: z.enum(FIELDS) }).exactOptional(),
-  counter: words,
+  counter: words.exactOptional(),
   peer: words.exactOptional(),
+  host: host.exactOptional(),
   path: path.exactOptional(),
 });
 
 export type Told = z.infer<typeof toldSchema>;
 
 export function toldOf(tried: Tried): Told {
-  const { stages, verdict, reason, rule, almost, counter, peer, path } = tried;
+  const { stages, verdict, reason, rule, almost, counter, peer, host, path } = tried;
   return toldSchema.parse({
     stages: stages.map((step) =>
       step.rules ? { ...step, rules: step.rules.slice(-MAX_TOLD_RULES) } : step,
@@ -82,8 +98,9 @@ export function toldOf(tried: Tried): Told {
     ...(reason && { reason }),
     ...(rule && { rule }),
     ...(almost && { almost }),
-    counter,
+    ...(counter !== undefined && { counter }),
     ...(peer !== undefined && { peer }),
+    ...(host && { host }),
     ...(path && { path }),
   });
 }

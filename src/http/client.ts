@@ -8,6 +8,8 @@ import type { ApplyOptions, Explained, FlowRow, PolicyReport, PolicyView, View }
 const TIMEOUT_MS = 5_000;
 /** To read and compile a policy takes at most a minute, and one that is being compiled comes first. */
 const POLICY_TIMEOUT_MS = 300_000;
+/** The nodes on the way are waited for 4 s; the rest is for hosts that are busy. */
+const EXPLAIN_TIMEOUT_MS = 10_000;
 /** Some hundred thousand routes. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
@@ -60,7 +62,13 @@ export const explain = (
   question: object,
   options: { readonly here: boolean },
 ): Promise<Explained> =>
-  control(socketPath, "POST", `/v1/explain?here=${options.here}`, JSON.stringify(question));
+  control(
+    socketPath,
+    "POST",
+    `/v1/explain?here=${options.here}`,
+    JSON.stringify(question),
+    EXPLAIN_TIMEOUT_MS,
+  );
 
 /** Those between these addresses or prefixes. */
 export const flows = (

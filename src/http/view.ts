@@ -145,8 +145,15 @@ export interface ExplainedThere
   readonly node: string;
 }
 
-/** What becomes of a packet: at this node, and at those that it comes to after it, in turn. */
+/** What becomes of a packet: at the node where it begins, and at those that it comes to after it, in turn. */
 export interface Explained extends Tried {
+  /** Where another node has the source: that one. The packet begins there, and it says all but `further`. */
+  readonly node?: string;
+  /**
+   * Of a packet that leaves a host: the node that has its source, or null where none has, and the
+   * packet is tried as one of this host.
+   */
+  readonly owner?: string | null;
   readonly further: readonly ExplainedThere[];
   /** It goes on to a node that could not be asked: why. */
   readonly unasked?: Unasked;

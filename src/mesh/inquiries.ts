@@ -16,6 +16,7 @@ import {
   type NodeTold,
   type Unasked,
 } from "./message.js";
+import type { MeshParts } from "./options.js";
 import { MAX_RELAYS } from "./probe.js";
 import { plain, type Session } from "./session.js";
 
@@ -28,22 +29,30 @@ export const MAX_WAITING = 64;
 
 export type InquiryMessage = MessageOf<"explain-ask" | "explain-told" | "explain-end">;
 
-/** A packet on its way to a peer of this name, as it leaves. */
+/** A packet on its way to a peer of this name, as it leaves; or one that `leaves` the host of that peer. */
 export interface Onward {
   readonly to: string;
   readonly packet: Uint8Array;
+  readonly leaves?: true;
+}
+
+interface Asked {
+  readonly id: string;
+  readonly name: string;
 }
 
 export interface InquiriesParts {
   readonly clock: Clock;
   /** The name of this node. */
   readonly own: string;
-  /** Tries a packet that comes from this member; nothing where there is no dataplane. */
-  readonly explain: ((packet: Uint8Array, from: string) => Tried) | undefined;
+  /** As in `MeshParts`; nothing where there is no dataplane. */
+  readonly explain: MeshParts["explain"];
   session(id: string): Session | undefined;
   nameOf(id: string): string | undefined;
+  /** The member of this name; nothing if the peer of this name runs no agent. */
+  member(name: string): Asked | undefined;
   /** The member to which packets for the peer of this name are handed; nothing if it runs no agent. */
-  next(to: string): { readonly id: string; readonly name: string } | undefined;
+  next(to: string): Asked | undefined;
   /** Why there is no session with this node, as far as is known. */
   failure(id: string): WeftError | undefined;
   /** There is one more to be sought. */
@@ -117,7 +126,7 @@ export class Inquiries {
   received(session: Session, message: InquiryMessage) {
     switch (message.type) {
       case "explain-ask":
-        return this.#asked(session, message);
+        return void this.#asked(session, message);
       case "explain-told":
         return this.#told(session, message);
       case "explain-end":
@@ -127,9 +136,9 @@ export class Inquiries {
 
   // ---- asking
 
-  #ask({ to, packet }: Onward, within: number, listener: Listener) {
-    const { own, clock, next, session, changed } = this.#parts;
-    const asked = next(to);
+  #ask({ to, packet, leaves }: Onward, within: number, listener: Listener) {
+    const { own, clock, member, next, session, changed } = this.#parts;
+    const asked = leaves ? member(to) : next(to);
     if (!asked) return listener.ended(undefined);
     const { id, name } = asked;
     const why = this.#obstacle(packet, within);
@@ -141,7 +150,7 @@ export class Inquiries {
       n,
       id,
       name,
-      ask: { type: "explain-ask", n, within, packet: bytes },
+      ask: { type: "explain-ask", n, within, packet: bytes, ...(leaves && { leaves }) },
       listener,
       cancel: clock.after(within, () => this.#end(one, this.#silence(one))),
       told: 0,
@@ -202,32 +211,40 @@ export class Inquiries {
 
   // ---- answering
 
-  #asked(session: Session, { n, within, packet }: MessageOf<"explain-ask">) {
-    const from = this.#parts.nameOf(session.peer.id);
+  async #asked(session: Session, { n, within, packet, leaves }: MessageOf<"explain-ask">) {
+    const { clock, nameOf } = this.#parts;
+    const from = nameOf(session.peer.id);
     if (from === undefined) return;
+    const began = clock.elapsed();
     const ended = (unasked?: Unasked) =>
       session.send({ type: "explain-end", n, ...(unasked && { unasked }) });
-    const tried = this.#try(session, Buffer.from(packet, "base64"), from);
+    const bytes = Buffer.from(packet, "base64");
+    const tried = await this.#try(session, bytes, leaves ? undefined : from);
     if (typeof tried === "string") return ended({ node: this.#parts.own, from, why: tried });
     const told = toldOf(tried);
     session.send({ type: "explain-told", n, node: this.#parts.own, told });
     if (told.verdict !== "sent") return;
     const onward = onwardOf(tried);
     if (!onward) return ended();
-    this.#ask(onward, within - SHORTER, {
+    const left = within - SHORTER - Math.ceil(clock.elapsed() - began);
+    this.#ask(onward, left, {
       told: ({ node, ...told }) => session.send({ type: "explain-told", n, node, told }),
       ended: (unasked) => ended(unasked),
     });
   }
 
   /** Or why not. */
-  #try(session: Session, packet: Uint8Array, from: string): Tried | string {
+  async #try(
+    session: Session,
+    packet: Uint8Array,
+    from: string | undefined,
+  ): Promise<Tried | string> {
     const { explain } = this.#parts;
     if (!explain) return "it has no dataplane";
     if (!this.#each.of(session.peer.id).spend(1) || !this.#all.spend(1))
       return "it was asked too often";
     try {
-      return explain(packet, from);
+      return await explain(packet, from);
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
       return plain(error.message);

@@ -271,6 +271,7 @@ export class Membership {
       explain: parts.explain,
       session: (id) => links.to(id),
       nameOf: (id) => this.#view.members.get(id)?.name,
+      member: (name) => this.#memberNamed(name),
       next: (to) => this.#nextTo(to),
       failure: (id) => links.failure(members.get(id)?.mesh ?? ""),
       changed: parts.soon,
@@ -606,12 +607,15 @@ export class Membership {
     return { id: found.id, ...(gift && { giver: this.#shortly(gift.from) }) };
   }
 
-  /** Whom packets for the member of this name are handed to. */
-  #nextTo(name: string): { readonly id: string; readonly name: string } | undefined {
-    const { members } = this.#view;
-    const target = this.#view.bearer(name)?.id;
-    if (target === undefined || !members.has(target)) return undefined;
-    return members.get(this.#paths?.nextTo(target) ?? target);
+  #memberNamed(name: string): NodeRecord | undefined {
+    const id = this.#view.bearer(name)?.id;
+    return id === undefined ? undefined : this.#view.members.get(id);
+  }
+
+  /** The member to which packets for the member of this name are handed. */
+  #nextTo(name: string): NodeRecord | undefined {
+    const target = this.#memberNamed(name);
+    return target && this.#view.members.get(this.#paths?.nextTo(target.id) ?? target.id);
   }
 
   /** A member by its name, any other node by its id alone: together they are too long for a refusal. */

@@ -148,8 +148,10 @@ const messageSchema = z.discriminatedUnion("type", [
     n: count,
     /** Milliseconds. */
     within: z.int().min(1).max(ANSWER_WITHIN),
-    /** What this node would send the other, from the inner IP header on. */
+    /** From its IP header on. */
     packet: base64.max((MAX_ASKED_BYTES / 3) * 4),
+    /** It leaves the other's host. Missing: this node sends it the other. */
+    leaves: z.literal(true).exactOptional(),
   }),
   z.strictObject({
     type: z.literal("explain-told"),

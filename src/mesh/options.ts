@@ -17,8 +17,11 @@ export interface MeshParts {
   readonly log: Log;
   /** Without one, nothing is probed, and packets for a member go to the VTEP in its record. */
   readonly datapath?: DataPath | undefined;
-  /** Tries a packet that comes from the member of this name, for other nodes. */
-  readonly explain?: ((packet: Uint8Array, from: string) => Tried) | undefined;
+  /**
+   * Tries a packet for other nodes: one that comes from the member of this name, or without a name
+   * one that leaves this host. Rejects with a WeftError when it is none that could.
+   */
+  readonly explain?: ((packet: Uint8Array, from?: string) => Promise<Tried>) | undefined;
   /** Reads policies that others apply; without it the node reads them on its main thread. */
   readonly policies?: PolicyReader | undefined;
   /** Who opens the records of a cluster; nodes of one process may share one. */

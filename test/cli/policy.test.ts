@@ -333,7 +333,16 @@ counter  in.dropped.denied-ingress
     expect(stdout).toMatch(
       /^verdict +sent, but probably lost\npath +direct to 192\.0\.2\.2:4789: no probe has been answered by h2 since 2030-01-01T00:00:00Z$/m,
     );
-    expect(stdout).toMatch(/\n\non h2, if it arrives:\nSTAGE/);
+    expect(stdout).toMatch(/\n\non h2, if it arrives:\nverdict/);
+  });
+
+  it("says where it begins, and what the host does where weft does not carry it", async () => {
+    const { code, stdout } = await weft([...TO_H2, "24", "--socket", await serve()]);
+    expect(code).toBe(1);
+    expect(stdout).toBe(`on h3, which has 10.244.9.5:
+verdict  not carried by weft
+host     sends it by eth0 via 192.0.2.254
+`);
   });
 
   it("asks nobody else with --here", async () => {
@@ -354,9 +363,9 @@ counter  in.dropped.denied-ingress
       expect([code, stderr]).toEqual([1, ""]);
       expect(asked.slice(before)).toEqual(frames.map((packet) => ({ packet, direction: "in" })));
       const [head, ...lines] = stdout.trimEnd().split("\n");
-      expect(head).toMatch(/^FRAME +PACKET +VERDICT +RULE$/);
+      expect(head).toMatch(/^FRAME +WAY +PACKET +VERDICT +RULE$/);
       expect(lines).toHaveLength(frames.length);
-      expect(lines[1]).toMatch(/^ +2 +.* +dropped: denied-ingress +end of default ingress$/);
+      expect(lines[1]).toMatch(/^ +2 +in +.* +dropped: denied-ingress +end of default ingress$/);
     });
 
     it("tries the first of them, and prints JSON, one line each", async () => {

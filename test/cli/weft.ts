@@ -207,6 +207,20 @@ export const LOST: Explained = {
   further: [{ node: "h2", stages: [], verdict: "delivered", counter: "in.delivered" }],
 };
 
+/** It begins at h3, whose host sends it by another device. */
+export const NOT_CARRIED: Explained = {
+  node: "h3",
+  owner: "h3",
+  direction: "out",
+  packet: { src: "10.244.9.5", dst: "8.8.8.8", protocol: 6, length: 40 },
+  stages: [],
+  verdict: "not-carried",
+  host: { to: "device", device: "eth0", via: "192.0.2.254" },
+  datagrams: [],
+  packets: [],
+  further: [],
+};
+
 /** What the agent was asked to explain. */
 export const asked: Question[] = [];
 
@@ -247,6 +261,8 @@ export const view = (healthy = true): Control => ({
         return ONE_SIDE;
       case 23:
         return LOST;
+      case 24:
+        return NOT_CARRIED;
       default:
         return BOTH_SIDES;
     }

@@ -39,7 +39,7 @@ it.each<[Member["state"], PathView["state"]]>([
 });
 
 it("the path to a static peer, and to a member that was not probed, is unknown", () => {
-  const unknown = { state: "unknown", answered: null, endpoint: PEER.endpoint };
+  const unknown = { state: "unknown", endpoint: PEER.endpoint };
   expect(pathTo(PEER, undefined)).toEqual({ ...unknown, path: "direct" });
   expect(pathTo(PEER, member("established", undefined))).toEqual({ ...unknown, path: "via c" });
 });

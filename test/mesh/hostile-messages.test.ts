@@ -65,7 +65,7 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
   "policy-none": { isCertain: true },
   "policy-ask": { digest, part: 0 },
   "policy-part": { digest, part: 0, bytes: "e30=" },
-  "explain-ask": { n: 1, within: 4_000, packet: "RQ==" },
+  "explain-ask": { n: 1, within: 4_000, packet: "RQ==", leaves: true },
   "explain-told": {
     n: 1,
     node: "h2",
@@ -85,6 +85,13 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
       almost: { rule: place, field: "ports" },
       counter: "in.answered",
       peer: "h1",
+      host: { to: "device", device: "eth0", via: "192.0.2.254", why: "a route" },
+      path: {
+        state: "silent",
+        answered: "2030-01-01T00:00:00.000Z",
+        path: "via h4",
+        endpoint: "192.0.2.4:4789",
+      },
     },
   },
   "explain-end": { n: 1, unasked: { node: "h3", from: "h2", why: "no" } },
@@ -135,7 +142,9 @@ const DEEP = "[".repeat(10_000) + "]".repeat(10_000);
 /** Fields that a right message may lack. */
 const OPTIONAL: { readonly [kind: string]: string } = {
   offer: "path",
-  "explain-told": "from rules policy index line reason rule almost peer",
+  "explain-told":
+    "from rules policy index line reason rule almost counter peer host device via why path answered",
+  "explain-ask": "leaves",
   "explain-end": "unasked",
 };
 const ANYWHERE = ["null", "true", "0.5", '"\\u0000"', "{}", "[[]]", DEEP, '{"length":1}'];

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Dataplane, type Explanation, type Question } from "weft";
 import { onwardOf } from "../../src/explain/explain.js";
+import { packetFor } from "../../src/explain/question.js";
 import { toldOf } from "../../src/explain/told.js";
 import { substituteSignatures } from "../../src/mesh/identity.js";
 import { TRIED } from "../../src/mesh/inquiries.js";
@@ -34,8 +35,8 @@ class Nodes {
 
   async start(count: number, options: Partial<MeshOptions> = {}): Promise<void> {
     for (let n = 1; n <= count; n++) {
-      const explain = (packet: Uint8Array, peer: string) =>
-        this.lies.get(n)?.() ?? this.explain(n, { packet, peer });
+      const explain = async (packet: Uint8Array, peer?: string) =>
+        this.lies.get(n)?.() ?? this.explain(n, peer === undefined ? { packet } : { packet, peer });
       const join = n === 1 ? [] : [n - 1];
       this.all.push(await this.world.node(n, join, { ...options, explain }));
       await this.world.run(500);
@@ -129,6 +130,22 @@ it("the node that holds the destination says what its own dataplane does", async
   });
   nodes.plane(2).setPolicy({ policies: [] });
   expect(inShort(await nodes.follow(1, nodes.web(1, 2)))).toEqual(["h2 delivered"]);
+});
+
+it("a packet that leaves another node is tried there, and followed from there", async () => {
+  const nodes = new Nodes(isNext);
+  await nodes.start(3);
+  nodes.plane(3).setPolicy(CLOSED);
+  const ask = (from: number, to: number) =>
+    nodes.mesh(1).follow({
+      to: `h${from}`,
+      packet: packetFor(nodes.web(from, to)),
+      leaves: true,
+    });
+  expect(inShort(await nodes.waitFor(ask(2, 3)))).toEqual(["h2 sent", "h3 denied-ingress"]);
+  expect(inShort(await nodes.waitFor(ask(2, 1)))).toEqual(["h2 sent", "h1 delivered"]);
+  const noAgent = { to: "f", packet: packetFor(nodes.web(2, 3)), leaves: true } as const;
+  expect(await nodes.waitFor(nodes.mesh(1).follow(noAgent))).toEqual({ further: [] });
 });
 
 it("who asks is the sender: what is not its own is a forged source", async () => {
@@ -228,6 +245,9 @@ it("who was not asked, or is no member, tells nothing and is told nothing", asyn
   const followed = mesh.follow({ to: "h2", packet: Uint8Array.of(0x45) });
   const told = { stages: [], verdict: "delivered", counter: "in.delivered" };
   for (let n = 0; n < 10; n++) stranger.say({ type: "explain-told", n, node: "h2", told });
+  world.clock.run(100);
+  // The trial may wait for the host, so its answer is a microtask behind the simulated clock.
+  await new Promise(setImmediate);
   world.clock.run(100);
   expect(inShort(await followed)).toEqual(["h1 not h2: it has no dataplane"]);
   expect(stranger.count(/"type":"explain/g)).toBe(0);

@@ -6,6 +6,7 @@ import { cluster, type Node } from "./cluster.js";
 import { story } from "./story.js";
 
 const LIMIT_MS = 60_000;
+const ROUTER = "192.0.2.250";
 const SOON = { timeout: 30_000, interval: 500 };
 
 story("an explanation promises what the way of the packet keeps", () => {
@@ -39,6 +40,90 @@ story("an explanation promises what the way of the packet keeps", () => {
     expect(text).toMatch(/^on b:\n(.|\n)*^verdict +delivered$/m);
   });
 
+  it("begins at the node that has the source, whichever is asked", async () => {
+    const [src, dst] = [a!.status.address, b!.status.address];
+    for (const asked of [b!, c!]) {
+      const { code, text } = await explain(asked, src, dst);
+      expect(code).toBe(0);
+      const [first, ...further] = text.split(/^on .*:$/m).slice(1);
+      expect(text).toMatch(new RegExp(`^on a, which has ${src}:$`, "m"));
+      expect(first).toMatch(/^verdict +sent$/m);
+      expect(further.join()).toMatch(/^verdict +delivered$/m);
+    }
+    const there = await asJson(c!, src, dst);
+    expect(there).toMatchObject({ node: "a", owner: "a", direction: "out", verdict: "sent" });
+    const here = await asJson(a!, src, dst);
+    expect(here).toMatchObject({ owner: "a", verdict: "sent" });
+    expect(here).not.toHaveProperty("node");
+  });
+
+  it("says of a source that no node has that it is tried as one of this host", async () => {
+    const { code, text } = await explain(a!, "10.244.250.7", b!.status.address);
+    expect(code).toBe(1);
+    expect(text).toMatch(/^no node has 10\.244\.250\.7: this is tried as a packet of this host$/m);
+    expect(text).toMatch(/^verdict +dropped: spoofed-source$/m);
+  });
+
+  it("is of the host where weft does not carry the packet", async () => {
+    const src = a!.status.address;
+    await a!.host.exec(["ip", "route", "add", "default", "via", ROUTER]);
+    for (const asked of [a!, b!]) {
+      const { code, text } = await explain(asked, src, "8.8.8.8");
+      expect(code).toBe(1);
+      expect(text).toMatch(/^verdict +not carried by weft$/m);
+      expect(text).toMatch(new RegExp(`^host +sends it by eth0 via ${ROUTER}$`, "m"));
+      expect(text).not.toContain("no-route");
+    }
+    await a!.host.exec(["ip", "route", "del", "default"]);
+    expect(await asJson(a!, src, "8.8.8.8")).toMatchObject({
+      verdict: "not-carried",
+      host: { to: "refused", why: "Network is unreachable" },
+      stages: [],
+    });
+    await a!.host.exec(["ip", "route", "add", "198.18.0.0/24", "dev", "weft0"]);
+    expect(await asJson(a!, src, "198.18.0.1")).toMatchObject({
+      verdict: "answered",
+      reason: "no-route",
+      counter: "out.answeredBy.no-route",
+      host: { to: "weft" },
+    });
+  });
+
+  it.each([
+    ["the source itself", () => a!.status.address, { to: "local" }],
+    ["the loopback address", () => "127.0.0.1", { to: "local" }],
+    ["all hosts of a link", () => "192.0.2.255", { to: "device", device: "eth0" }],
+    ["another host of the underlay", () => b!.host.address, { to: "device", device: "eth0" }],
+  ])("weft does not carry a packet for %s", async (_, dst, host) => {
+    const { verdict, host: found } = await asJson(a!, a!.status.address, dst());
+    expect([verdict, found]).toEqual(["not-carried", host]);
+  });
+
+  it("ends in the host that has the packet and gives it to nobody", async () => {
+    const nobody = b!.status.leases[0]!.replace("0/24", "80");
+    const last = async () => {
+      const { code, text } = await explain(a!, a!.status.address, nobody);
+      expect(code).toBe(1);
+      expect(text).toMatch(/^verdict +delivered, but no further than the host$/m);
+      return text;
+    };
+    await b!.host.exec(["sysctl", "-qw", "net.ipv4.ip_forward=0"]);
+    expect(await last()).toMatch(/^host +does not send it on: .* net\.ipv4\.ip_forward is 0$/m);
+    await b!.host.exec(["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+    expect(await last()).toMatch(/^host +nothing on this host has 10\.244\.\d+\.80$/m);
+    for (const change of [
+      ["link", "add", "to-web", "type", "veth", "peer", "name", "web"],
+      ["link", "set", "to-web", "up"],
+      ["link", "set", "web", "up"],
+      ["route", "add", nobody, "dev", "to-web"],
+    ]) {
+      await b!.host.exec(["ip", ...change]);
+    }
+    const { code, text } = await explain(a!, a!.status.address, nobody);
+    expect(text).toMatch(/^host +sends it by to-web$/m);
+    expect(code).toBe(0);
+  });
+
   it(
     "is probably lost where UDP is blocked, and arrives through a node that carries it",
     async () => {
@@ -64,4 +149,13 @@ story("an explanation promises what the way of the packet keeps", () => {
     },
     2 * LIMIT_MS,
   );
+
+  it("fails, and says where to ask, when the node that has the source cannot be asked", async () => {
+    await walls.cut(bothWays(a!.host, c!.host));
+    const { code, text } = await explain(c!, a!.status.address, b!.status.address);
+    expect(code).toBe(1);
+    expect(text).toMatch(
+      /^weft: a has 10\.\S+, and was not asked: .*\n {2}ask on a; with --here, /,
+    );
+  });
 });

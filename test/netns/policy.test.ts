@@ -150,7 +150,7 @@ story("the cluster's policy", () => {
     while (!captured) await knock(a!.host, web(), OTHER);
     expect((await capture).code).toBe(0);
     const all = await a!.agent.weft("explain", "--pcap", file);
-    expect(all.stdout).toMatch(/^ +1 +tcp 10\.\S+:\d+ > 10\.\S+:8080 +sent +-$/m);
+    expect(all.stdout).toMatch(/^ +1 +out +tcp 10\.\S+:\d+ > 10\.\S+:8080 +sent +-$/m);
     expect(all.code).toBe(0);
     const one = await a!.agent.weft("explain", "--pcap", file, "--number", "1");
     expect(one.stdout).toMatch(/^on b:$(.|\n)*^verdict +answered: denied-ingress$/m);

@@ -1,0 +1,108 @@
+/**
+ * What this host does with a packet before weft has it, and after weft has handed it over: the
+ * kernel is asked, as by `ip route get`. Its firewall (nft, iptables) is not asked.
+ */
+import { readFile } from "node:fs/promises";
+import { type Family, parseAddress, printable } from "../address.js";
+import { WeftError } from "../error.js";
+import { ask } from "./ip.js";
+
+export const HOST_ENDS = ["weft", "local", "device", "refused", "nowhere"] as const;
+
+export interface HostView {
+  /**
+   * `weft`: to the overlay device. `local`: to a program of this host. `device`: to another one.
+   * `refused`: the kernel routes it nowhere. `nowhere`: weft hands it over, and its route leads
+   * back to weft.
+   */
+  readonly to: (typeof HOST_ENDS)[number];
+  /** Of `device`: its name, with `?` for what is not printable ASCII. */
+  readonly device?: string;
+  /** Address of the next router, if the route has one. */
+  readonly via?: string;
+  /** What the kernel says, or what else is to be known of it. */
+  readonly why?: string;
+}
+
+interface Route {
+  readonly type?: string;
+  readonly dev?: string;
+  readonly gateway?: string;
+}
+
+/** Source and destination, both of one family. */
+export interface Ends {
+  readonly src: string;
+  readonly dst: string;
+}
+
+/** A packet that a program of this host sends, or that the host forwards because its source is behind another device. */
+export async function routeOut({ src, dst }: Ends, overlay: string): Promise<HostView> {
+  const { family } = parseAddress(dst);
+  const home = await get(family, [src]);
+  if (home instanceof Refusal || home.dev === overlay) {
+    const why = `nothing on this host has ${src}: tried as if something had`;
+    return { ...viewOf(await get(family, [dst]), overlay), why };
+  }
+  const isBehind = home.type === undefined && home.dev !== undefined;
+  if (isBehind) return forwarded(family, { src, dst }, home.dev, overlay);
+  return viewOf(await get(family, [dst, "from", src]), overlay);
+}
+
+/** A packet that weft hands to the host by its device. */
+export async function routeIn({ src, dst }: Ends, overlay: string): Promise<HostView> {
+  const view = await forwarded(parseAddress(dst).family, { src, dst }, overlay, overlay);
+  if (view.to !== "weft") return view;
+  return { to: "nowhere", why: `nothing on this host has ${dst}` };
+}
+
+async function forwarded(
+  family: Family,
+  { src, dst }: Ends,
+  from: string,
+  overlay: string,
+): Promise<HostView> {
+  const route = await get(family, [dst, "from", src, "iif", from]);
+  const isLocal = !(route instanceof Refusal) && route.type === "local";
+  if (isLocal || (await forwards(family))) return viewOf(route, overlay);
+  return { to: "refused", why: `this host forwards no packets: ${FORWARDING[family]} is 0` };
+}
+
+const FORWARDING = { 4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding" } as const;
+
+/** Asked for IPv6 too, where a route is shown that is not taken while it is off. */
+async function forwards(family: Family): Promise<boolean> {
+  const setting = `/proc/sys/${FORWARDING[family].replaceAll(".", "/")}`;
+  return (await readFile(setting, "utf8").catch(() => "1")).trim() !== "0";
+}
+
+function viewOf(route: Route | Refusal, overlay: string): HostView {
+  if (route instanceof Refusal) return { to: "refused", why: route.why };
+  const { type, dev, gateway } = route;
+  if (type !== undefined && REFUSING.includes(type)) return { to: "refused", why: printable(type) };
+  if (dev === overlay) return { to: "weft" };
+  if (type === "local") return { to: "local" };
+  return {
+    to: "device",
+    ...(dev !== undefined && { device: printable(dev) }),
+    ...(gateway !== undefined && { via: printable(gateway) }),
+  };
+}
+
+const REFUSING = ["unreachable", "prohibit", "blackhole", "throw"];
+
+/** What the kernel said in the place of a route. */
+class Refusal {
+  constructor(readonly why: string) {}
+}
+
+async function get(family: Family, words: readonly string[]): Promise<Route | Refusal> {
+  try {
+    const [route] = await ask<Route>(`-${family}`, "route", "get", ...words);
+    return route ?? new Refusal("no route");
+  } catch (error) {
+    const answer = error instanceof WeftError && /RTNETLINK answers: (.*)/.exec(error.message);
+    if (!answer) throw error;
+    return new Refusal(printable(answer[1]!));
+  }
+}
