@@ -142,12 +142,12 @@ export class Roll implements View {
   /** One sentence for each node that claims what another has. */
   #leftOut(): Iterable<string> {
     const sentences = new Map<string, string>();
-    for (const [what, claims] of this.#unique()) {
-      for (const [key, kept, { id, mesh }] of this.#refused(claims)) {
-        if (sentences.has(id)) continue;
+    for (const [claims, what, remedy] of this.#unique()) {
+      for (const [key, kept, refused] of this.#refused(claims)) {
+        if (sentences.has(refused.id)) continue;
         sentences.set(
-          id,
-          `two nodes claim the ${what} ${key}: ${kept.id} keeps it, ${id} (${mesh}) is left out`,
+          refused.id,
+          `two nodes claim the ${what} ${key}: ${who(kept)} keeps it, ${who(refused)} at ${refused.mesh} is left out: ${remedy}`,
         );
       }
     }
@@ -230,9 +230,9 @@ export class Roll implements View {
 
   #unique() {
     return [
-      ["name", this.#names],
-      ["VTEP", this.#vteps],
-      ["MAC", this.#macs],
+      [this.#names, "name", "start one of them with another --name"],
+      [this.#vteps, "underlay address", "start each with an --underlay address of its own"],
+      [this.#macs, "MAC", "start one of them with a new --state directory"],
     ] as const;
   }
 

@@ -349,7 +349,7 @@ function cannotDial(address: string, error: NodeJS.ErrnoException | undefined): 
     return new WeftError(
       "UNREACHABLE",
       why,
-      `check that weft runs at ${address} and no firewall is between`,
+      `check that weft runs at ${address}, that "weft status" there shows that underlay address (else start it with --underlay), and that no firewall is between`,
     );
   return new WeftError(
     "NOT_A_NODE",

@@ -287,20 +287,26 @@ describe("the members made of the records", () => {
   });
 
   it.each([
-    ["name", { name: "h2" }],
-    ["VTEP", { vtep: "192.0.2.2:4789" }],
-    ["MAC", { mac: recordOf(2).mac }],
-  ])("let the one with the older lease keep a %s, and say so", (what, change) => {
-    for (const records of [
-      [envelopeOf(2), envelopeOf(3, change)],
-      [envelopeOf(3, change), envelopeOf(2)],
-    ]) {
-      const view = merged(records).view;
-      expect([...view.members.keys()]).toEqual([identity(2).id]);
-      expect(view.problems()).toHaveLength(1);
-      expect(view.problems()[0]).toMatch(`two nodes claim the ${what}`);
-    }
-  });
+    ["name", "--name", { name: "h2" }],
+    ["underlay address", "--underlay", { vtep: "192.0.2.2:4789" }],
+    ["MAC", "--state", { mac: recordOf(2).mac }],
+  ])(
+    "let the one with the older lease keep the %s, and say so, with a cure: %s",
+    (what, cure, change) => {
+      for (const records of [
+        [envelopeOf(2), envelopeOf(3, change)],
+        [envelopeOf(3, change), envelopeOf(2)],
+      ]) {
+        const view = merged(records).view;
+        expect([...view.members.keys()]).toEqual([identity(2).id]);
+        expect(view.problems()).toHaveLength(1);
+        const [kept, refused] = [`h2 (${identity(2).id})`, `(${identity(3).id}) at `];
+        for (const part of [`two nodes claim the ${what} `, `: ${kept} keeps it`, refused, cure]) {
+          expect(view.problems()[0]).toContain(part);
+        }
+      }
+    },
+  );
 
   it("are the same however their leases are listed, and whatever they were given again", () => {
     const given = fc.record({

@@ -67,15 +67,15 @@ export function slowView(
     } else if (wrong(record)) {
       problems.push(`${name} (${id}) at ${mesh} ${wrong(record)}: it is left out`);
     } else {
-      for (const [what, key] of [
-        ["name", "name"],
-        ["VTEP", "vtep"],
-        ["MAC", "mac"],
+      for (const [what, key, remedy] of [
+        ["name", "name", "start one of them with another --name"],
+        ["underlay address", "vtep", "start each with an --underlay address of its own"],
+        ["MAC", "mac", "start one of them with a new --state directory"],
       ] as const) {
         const kept = first(key, record[key]);
         if (kept === record) continue;
         problems.push(
-          `two nodes claim the ${what} ${record[key]}: ${kept.id} keeps it, ${id} (${mesh}) is left out`,
+          `two nodes claim the ${what} ${record[key]}: ${kept.name} (${kept.id}) keeps it, ${name} (${id}) at ${mesh} is left out: ${remedy}`,
         );
         break;
       }
