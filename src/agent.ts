@@ -39,6 +39,8 @@ import type { Running } from "./running.js";
 
 /** Outer IP, UDP and VXLAN headers and the inner Ethernet header, bytes, by underlay. */
 const OVERHEAD = { 4: 50, 6: 70 } as const;
+/** The MTU of the underlay while nothing is known of it, in bytes: Ethernet's. */
+const USUAL_MTU = 1500;
 /** What a flapping interface took away comes back within this many milliseconds. */
 const MEND_EVERY = 5_000;
 /** Time between two looks for a changed underlay, in milliseconds. */
@@ -101,7 +103,7 @@ export class Agent {
     const claim = await claimHost(config);
     this.#undo.push(() => claim.release());
     for (const mended of claim.mended) this.#log.warn(mended);
-    const mtu = overlayMtu({ ...claim.underlay, ...(config.mtu && { mtu: config.mtu }) });
+    const mtu = overlayMtu(claim.underlay, config);
 
     const seed = randomBytes(8).readBigUInt64LE();
     const core = await Core.create({ flows: config.flows, pickUp: config.pickUp, seed });
@@ -236,10 +238,11 @@ export class Agent {
 
   /** What the device sends until it follows, and is too large, is answered with the size that fits. */
   #resize(to: Underlay): void {
-    if (this.#config.mtu !== undefined) return;
     const { io, log } = this.#running;
-    io.resize(overlayMtu(to));
-    log.info(`packets to peers may have ${to.mtu} bytes now: the MTU inside is ${io.mtu.most}`);
+    const mtu = overlayMtu(to, this.#config);
+    if (mtu === io.mtu.most) return;
+    io.resize(mtu);
+    log.info(`packets to peers may have ${to.mtu} bytes now: the MTU inside is ${mtu}`);
     this.#follower?.follow();
   }
 
@@ -255,8 +258,8 @@ export class Agent {
 }
 
 /** The largest packet inside, in bytes. */
-const overlayMtu = ({ address, mtu }: Pick<Underlay, "address" | "mtu">): number =>
-  mtu - OVERHEAD[address.family];
+const overlayMtu = ({ address, mtu = USUAL_MTU }: Underlay, config: Config): number =>
+  (config.mtu ?? mtu) - OVERHEAD[address.family];
 
 /** pino wants the fields before the sentence. */
 const meshLog = (log: Logger): Log => ({

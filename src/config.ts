@@ -29,7 +29,7 @@ export interface Config {
   readonly subnetLen6: number;
   /** Mesh addresses to dial. None: this is the first node. */
   readonly join: readonly HostPort[];
-  /** Where peers reach this node. Absent: the default route's address. */
+  /** Where peers reach this node. Absent: the source address of the routes to the known peers. */
   readonly underlay?: Address;
   readonly vni: number;
   /** UDP port of the tunnel. */
@@ -38,7 +38,7 @@ export interface Config {
   readonly meshPort: number;
   /** Name of the TUN device. */
   readonly tun: string;
-  /** MTU of the underlay, in bytes. Absent: the interface's. */
+  /** MTU of the underlay, in bytes. Absent: that of the routes to the peers. */
   readonly mtu?: number;
   /** DSCP of outer headers. */
   readonly dscp: Dscp;

@@ -86,7 +86,7 @@ export const settings = z.strictObject({
   underlay: one(read.address).register(flags, {
     group: "This node",
     value: "ADDR",
-    help: "where peers reach this node (default: the default route's address)",
+    help: "where peers reach this node (default: the address of the routes to known peers)",
   }),
   port: one(read.port).register(flags, {
     group: "This node",
@@ -106,7 +106,7 @@ export const settings = z.strictObject({
   mtu: one(read.wholeNumber(576, 65_535)).register(flags, {
     group: "This node",
     value: "N",
-    help: "underlay MTU (default: read from the interface)",
+    help: "underlay MTU (default: that of the routes to the peers)",
   }),
   dscp: one(read.dscp).register(flags, {
     group: "This node",

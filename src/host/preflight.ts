@@ -27,10 +27,10 @@ export async function checkMeans(): Promise<void> {
 /** Is there room for us? @throws WeftError MTU, DEVICE, PORT or CONFLICT */
 export async function checkRoom(config: Config, underlay: Underlay): Promise<void> {
   const { tun, mtu, port, meshPort } = config;
-  if (mtu !== undefined && mtu > underlay.mtu) {
+  if (mtu !== undefined && underlay.mtu !== undefined && mtu > underlay.mtu) {
     throw new WeftError(
       "MTU",
-      `an underlay MTU of ${mtu} is more than the ${underlay.mtu} of ${underlay.device}`,
+      `an underlay MTU of ${mtu} is more than the ${underlay.mtu} that packets to peers may have here`,
       "leave --mtu out, or raise the MTU of the interface first",
     );
   }

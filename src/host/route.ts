@@ -54,10 +54,10 @@ export function mostFrequent(addresses: readonly Address[]): Address | undefined
  * and of the route itself. Nothing where a device is not among `mtus`.
  */
 export function routeMtu(
-  { dev, nexthops = [{ ...(dev !== undefined && { dev }) }], metrics = [] }: Route,
+  { dev, nexthops, metrics = [] }: Route,
   mtus: ReadonlyMap<string, number>,
 ): number | undefined {
-  const devices = nexthops.map((hop) => mtus.get(hop.dev ?? ""));
+  const devices = (nexthops ?? [{ dev }]).map((hop) => mtus.get(hop.dev ?? ""));
   const all = [...devices, ...metrics.flatMap(({ mtu }) => mtu ?? [])];
   return all.every((mtu) => mtu !== undefined) ? Math.min(...all) : undefined;
 }

@@ -67,7 +67,8 @@ export class UnderlayWatch {
   async #look(): Promise<void> {
     try {
       const before = this.#underlay;
-      const found = await this.#find();
+      const { mtu = before.mtu, ...rest } = await this.#find();
+      const found = { ...rest, mtu };
       if (!isSame(found, before)) await this.#parts.move(found);
       this.#underlay = found;
       this.#problem = undefined;
@@ -79,15 +80,15 @@ export class UnderlayWatch {
   }
 
   async #find(): Promise<Underlay> {
-    const { address, mtu } = this.#underlay;
+    const { address } = this.#underlay;
     const peers = await this.#parts.peers();
-    if (this.#given) return await findUnderlay({ address: this.#given, peers, mtu });
-    const kept = await orNothing(findUnderlay({ address, peers, mtu }));
+    if (this.#given) return await findUnderlay({ address: this.#given, peers });
+    const kept = await orNothing(findUnderlay({ address, peers }));
     this.#missed = kept ? 0 : this.#missed + 1;
     if (kept && this.#parts.isHeard()) return kept;
     if (!kept && this.#missed < GONE_AFTER) return this.#underlay;
     // All members share the family, so another one would be of no use.
-    const other = findUnderlay({ families: [address.family], peers, mtu });
+    const other = findUnderlay({ families: [address.family], peers });
     return kept ? ((await orNothing(other)) ?? kept) : await other;
   }
 }

@@ -19,8 +19,11 @@ export interface Underlay {
   readonly device: string;
   /** The subnet the interface is in. */
   readonly prefix: Prefix;
-  /** The largest packet that may leave to a peer, in bytes. */
-  readonly mtu: number;
+  /**
+   * The largest packet that may leave to a peer, in bytes. Unknown where the address is on a loopback
+   * device and no route leads to a peer.
+   */
+  readonly mtu: number | undefined;
 }
 
 export interface Wanted {
@@ -30,8 +33,6 @@ export interface Wanted {
   readonly families?: readonly Family[];
   /** Addresses of peers, as far as known. */
   readonly peers?: readonly Address[];
-  /** The MTU, in bytes, while no route leads to a peer and the address is on a loopback device. */
-  readonly mtu?: number;
 }
 
 interface Interface {
@@ -56,8 +57,6 @@ interface Carried {
 const MAX_PACKET = 65_535;
 /** The least that counts: what every host takes in one piece (RFC 791, 3.2). */
 const MIN_PACKET = 576;
-/** Ethernet's. */
-const USUAL_MTU = 1500;
 /** Its MTU says nothing about packets to other hosts. */
 const LOOPBACK_DEVICE = "lo";
 /**
@@ -80,14 +79,14 @@ export async function findUnderlay(wanted: Wanted = {}): Promise<Underlay> {
     const found = addr_info.find((info) => info.local === local);
     if (!found) continue;
     if (found.tentative || found.dadfailed) throw notUsable(local, ifname, found);
-    const isElsewhere = ifname === LOOPBACK_DEVICE && !isLoopback(address);
-    const known = isElsewhere ? (wanted.mtu ?? USUAL_MTU) : mtu;
+    const isOnWay = ifname !== LOOPBACK_DEVICE || isLoopback(address);
     const towards = await mtuTowards(peers, address, interfaces);
+    const largest = towards ?? (isOnWay ? mtu : undefined);
     return {
       address,
       device: ifname,
       prefix: prefixOf(address, found.prefixlen),
-      mtu: Math.min(Math.max(towards ?? known, MIN_PACKET), MAX_PACKET),
+      mtu: largest && Math.min(Math.max(largest, MIN_PACKET), MAX_PACKET),
     };
   }
   throw new WeftError(

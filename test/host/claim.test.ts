@@ -123,7 +123,7 @@ onHosts("claiming a host", () => {
 
   it("needs an MTU the underlay has", async () => {
     expect(await refusal({ mtu: "1501" })).toBe(
-      "an underlay MTU of 1501 is more than the 1500 of eth0",
+      "an underlay MTU of 1501 is more than the 1500 that packets to peers may have here",
     );
   });
 

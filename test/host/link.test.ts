@@ -49,6 +49,24 @@ onHosts("the overlay link", () => {
   const setRoutes = (link: string, ...beyond: string[]) =>
     inside<string[]>(host, `${link} return link.set(${JSON.stringify(beyond)}.map(prefix), mtu);`);
 
+  it("loses IPv6 to an MTU below 1280 and has it back above, without a link-local address ever", async () => {
+    const monitor = host.spawn(["ip", "-6", "-o", "monitor", "address"]);
+    for (const mtu of [1450, 1200, 1450, 9000]) {
+      const { value } = await configure(
+        linkOf(["10.244.7.1", "fd00:244:0:7::1"], ["10.244.0.0/16", "fd00:244::/48"], mtu),
+      );
+      const lacksIpv6 = mtu < 1280;
+      expect(value).toEqual(lacksIpv6 ? [expect.stringContaining("less than the 1280")] : []);
+      expect(await addresses()).toEqual(
+        lacksIpv6 ? ["10.244.7.1/32"] : ["10.244.7.1/32", "fd00:244:0:7::1/128"],
+      );
+      expect(await routes()).toEqual(["10.244.0.0/16 10.244.7.1"]);
+    }
+    expect(monitor.output).toContain("fd00:244:0:7::1");
+    expect(monitor.output).not.toContain("fe80");
+    await monitor.stop();
+  });
+
   it("gets its address, MTU, queue and route, and makes no IPv6 noise", async () => {
     expect(await configure(LINK)).toEqual({ value: [] });
     const [shown] = JSON.parse(await host.exec(["ip", "-j", "address", "show", "weft0"]));

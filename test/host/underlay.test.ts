@@ -38,14 +38,21 @@ onHosts("the underlay", () => {
       "addr add 10.0.2.15/24 dev nat0",
       "route add default via 10.0.2.2 dev nat0",
     );
-    const found = async (...peers: string[]) =>
-      (await inside<{ address: string }>(host, towards(...peers))).value?.address;
-    expect(await found()).toBe("10.0.2.15");
-    expect(await found("198.51.100.1")).toBe("10.0.2.15");
-    expect(await found("198.51.100.1", "192.0.2.201", "192.0.2.202")).toBe(host.address);
-    expect(await found("192.0.2.201", "198.51.100.1")).toBe(host.address);
-    expect(await found("2001:db8:1::77", "198.51.100.1")).toBe(host.address6);
-    expect(await found(host.address)).toBe(host.address);
+    const body = `${FIND}
+      const found = [];
+      for (const peers of [
+        [],
+        ["198.51.100.1"],
+        ["198.51.100.1", "192.0.2.201", "192.0.2.202"],
+        ["192.0.2.201", "198.51.100.1"],
+        ["2001:db8:1::77", "198.51.100.1"],
+        ["${host.address}"],
+      ]) found.push(formatAddress((await findUnderlay({ peers: peers.map(address) })).address));
+      return found;`;
+    const { address, address6 } = host;
+    expect(await inside(host, body)).toEqual({
+      value: ["10.0.2.15", "10.0.2.15", address, address, address6, address],
+    });
   });
 
   it("passes over peers that no route leads to", async () => {
@@ -70,22 +77,34 @@ onHosts("the underlay", () => {
       "route add 2001:db8:9::2 src 2001:db8:9::1 nexthop via 2001:db8:1::99 nexthop via 2001:db8:8::2",
       "route add 203.0.113.5 src 203.0.113.1 via 10.1.0.2 dev up1 mtu lock 1200",
     );
-    const mtu = async (own: string, peers: string[], mtu?: number) => {
-      const wanted = `{ address: address("${own}"), peers: ${JSON.stringify(peers)}.map(address)${mtu ? `, mtu: ${mtu}` : ""} }`;
-      const body = `${FIND} return show(await findUnderlay(${wanted}));`;
-      return (await inside<{ mtu: number }>(host, body)).value?.mtu;
-    };
-    const own = "203.0.113.1";
-    expect(await mtu(own, ["203.0.113.2"])).toBe(9000);
-    expect(await mtu(own, ["203.0.113.3"])).toBe(8000);
-    expect(await mtu(own, ["203.0.113.4"])).toBe(1400);
-    expect(await mtu("2001:db8:9::1", ["2001:db8:9::2"])).toBe(1400);
-    expect(await mtu(own, ["203.0.113.5"])).toBe(1200);
-    expect(await mtu(own, ["203.0.113.5", "203.0.113.4"])).toBe(1400);
-    expect(await mtu(own, [own, "198.51.100.1"])).toBe(1500);
-    expect(await mtu(own, [], 9000)).toBe(9000);
-    await host.ip("route add default via 10.1.0.2 dev up1");
-    expect(await mtu(own, [own], 9000)).toBe(1400);
+    const body = `${FIND}
+      const { change } = await weft("host/ip.js");
+      const mtu = async (own, ...peers) =>
+        (await findUnderlay({ address: address(own), peers: peers.map(address) })).mtu;
+      const own = "203.0.113.1";
+      const found = {
+        plain: await mtu(own, "203.0.113.2"),
+        ofRoute: await mtu(own, "203.0.113.3"),
+        ofSeveralHops: await mtu(own, "203.0.113.4"),
+        ofSeveralHops6: await mtu("2001:db8:9::1", "2001:db8:9::2"),
+        locked: await mtu(own, "203.0.113.5"),
+        largest: await mtu(own, "203.0.113.5", "203.0.113.4"),
+        ofNone: (await mtu(own, own, "198.51.100.1")) ?? "unknown",
+      };
+      await change(["route add default via 10.1.0.2 dev up1"]);
+      return { ...found, default: await mtu(own, own) };`;
+    expect(await inside(host, body)).toEqual({
+      value: {
+        plain: 9000,
+        ofRoute: 8000,
+        ofSeveralHops: 1400,
+        ofSeveralHops6: 1400,
+        locked: 1200,
+        largest: 1400,
+        ofNone: "unknown",
+        default: 1400,
+      },
+    });
   });
 
   it("is the address that was given", async () => {

@@ -55,6 +55,20 @@ story("hosts that all have the same NAT address on their default route", () => {
     return host;
   };
 
+  it("are told to give the first one an --underlay where the others cannot dial it", async () => {
+    const [first, second] = [await vagrant("a"), await vagrant("b")];
+    const found = { underlay: "found" } as const;
+    const founder = lab.agent(first, found);
+    await founder.waitHealthy();
+    expect(await underlayOf(founder)).toBe("10.0.2.15");
+    const agent = lab.agent(second, { ...found, join: [first] });
+    const problems = async () => (await agent.status())?.problems.join();
+    await expect
+      .poll(problems, { timeout: 20_000 })
+      .toMatch(/nothing listens there: .* underlay address .*--underlay/);
+    expect(await underlayOf(agent)).toBe(second.address);
+  }, 60_000);
+
   it("take the address of the route to the node that they join", async () => {
     const [first, second, third] = [await vagrant("a"), await vagrant("b"), await vagrant("c")];
     const found = { underlay: "found" } as const;
