@@ -118,7 +118,11 @@ export const REVERSED: usize = CONTROL + 240;
 export const NOW_CLOCK: usize = CONTROL + 304;
 export const SWEEP_CLOCK: usize = CONTROL + 312;
 
-const CONTROL_END: usize = CONTROL + 320;
+/** u32: what the kernel told of the message that is taken apart (assembly/receive-list.ts). */
+export const GATHERED_SIZE: usize = CONTROL + 320;
+export const RECEIVED_TOS: usize = CONTROL + 324;
+
+const CONTROL_END: usize = CONTROL + 328;
 
 // --------------------------------------------------------------- counters
 

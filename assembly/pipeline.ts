@@ -23,6 +23,7 @@ import {
   ANSWER_COUNT,
   DEVICE_COUNT,
   ENCAP_SIZE,
+  GATHERED_SIZE,
   HEADROOM,
   IN,
   LENGTHS,
@@ -30,6 +31,7 @@ import {
   NEXT_MESSAGE,
   OUT,
   PACKET_COUNT,
+  RECEIVED_TOS,
   SEGMENT_COUNT,
   SLOT_SIZE,
   SLOTS,
@@ -39,14 +41,7 @@ import {
 } from "./memory";
 import { nextPacket, Packet, packetAt } from "./packet";
 import { TRUNCATED } from "./reason";
-import {
-  datagramSize,
-  rearm,
-  received,
-  receivedLength,
-  receivedTos,
-  senderOf,
-} from "./receive-list";
+import { readControls, rearm, received, receivedLength, senderOf } from "./receive-list";
 import { admit } from "./stages/admit";
 import { answer } from "./stages/answer";
 import { clamp } from "./stages/clamp";
@@ -192,30 +187,30 @@ function takeVector(count: u32): void {
 function takeMessage(i: u32): void {
   const start = received(i) + ENCAP_SIZE;
   const length = receivedLength(i);
-  const size = datagramSize(i);
-  const tos = receivedTos(i);
+  readControls(i);
+  const size = load<u32>(GATHERED_SIZE);
   if (size < length && isWhole(start, length - ENCAP_SIZE)) {
-    takeDatagram(start, length - ENCAP_SIZE, i, tos, size);
+    takeDatagram(start, length - ENCAP_SIZE, i, size);
     return rearm(i);
   }
   let at: u32 = 0;
   // The last may be shorter. More than a train can have: the rest is taken as one, and fails.
   for (let n: u32 = 1; at + size < length && n < MAX_GATHERED; n++, at += size) {
-    takeDatagram(start + at, size - ENCAP_SIZE, i, tos, 0);
+    takeDatagram(start + at, size - ENCAP_SIZE, i, 0);
   }
-  takeDatagram(start + at, length - at - ENCAP_SIZE, i, tos, 0);
+  takeDatagram(start + at, length - at - ENCAP_SIZE, i, 0);
   rearm(i);
 }
 
 /** `length` counts from the inner IP header on, and wraps below zero where there is none. */
-function takeDatagram(ip: usize, length: u32, message: u32, tos: u32, segmentSize: u32): void {
+function takeDatagram(ip: usize, length: u32, message: u32, segmentSize: u32): void {
   const sender = senderOf(message);
   const start = ip - ENCAP_SIZE;
   if (isMail(start, length + ENCAP_SIZE)) return putMail(sender, start, length + ENCAP_SIZE);
   const p = nextPacket(ip, length);
   p.sender = sender;
   p.segmentSize = segmentSize;
-  p.outerTos = tos;
+  p.outerTos = load<u32>(RECEIVED_TOS);
   p.verdict = fromWire(p);
   if (p.verdict == 0) takeKey(p);
 }

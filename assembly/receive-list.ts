@@ -6,6 +6,7 @@ import {
   CMSG_ROOM,
   CMSG_TYPE,
   ENCAP_SIZE,
+  GATHERED_SIZE,
   HEADROOM,
   hostAddress,
   IOVEC_LEN,
@@ -24,6 +25,7 @@ import {
   RECEIVE_CONTROLS,
   RECEIVE_IOVECS,
   RECEIVE_NAMES,
+  RECEIVED_TOS,
   SLOT_SIZE,
   SLOTS,
   SOCKADDR_SIZE,
@@ -72,35 +74,35 @@ export function senderOf(i: u32): usize {
   return RECEIVE_NAMES + i * NAME_SIZE;
 }
 
-/** Bytes of each datagram of message `i` but the last, which may be shorter. */
-export function datagramSize(i: u32): u32 {
-  const data = findControl(i, SOL_UDP, UDP_GRO, 4);
-  const size = data ? load<u32>(data) : 0;
-  return size == 0 ? receivedLength(i) : size;
-}
-
 /**
- * TOS or traffic class of the datagrams of message `i`; 0 where the kernel did not tell. Gathered
- * datagrams have the same.
+ * Reads what the kernel tells beside message `i`: GATHERED_SIZE, the bytes of each datagram but the
+ * last, and RECEIVED_TOS, the TOS or traffic class of all; 0 where it does not.
  */
-export function receivedTos(i: u32): u32 {
-  let data = findControl(i, IPPROTO_IP, IP_TOS, 1);
-  if (data == 0) data = findControl(i, IPPROTO_IPV6, IPV6_TCLASS, 4);
-  return data ? load<u8>(data) : 0;
+export function readControls(i: u32): void {
+  store<u32>(GATHERED_SIZE, receivedLength(i));
+  store<u32>(RECEIVED_TOS, 0);
+  const message = RECEIVE + i * MMSGHDR_SIZE;
+  const length = <u32>min<u64>(load<u64>(message, MMSGHDR_CONTROLLEN), CMSG_ROOM);
+  for (let at: u32 = 0; at + CMSG_DATA < length; ) {
+    const control = RECEIVE_CONTROLS + i * CMSG_ROOM + at;
+    const size = load<u64>(control);
+    if (size <= CMSG_DATA || size > length - at) return;
+    readControl(control, <u32>size - CMSG_DATA);
+    at += (<u32>size + 7) & ~7;
+  }
 }
 
-/** The data of a control message of message `i`, `least` bytes or more; 0 if there is none. */
-function findControl(i: u32, level: u32, type: u32, least: u32): usize {
-  const message = RECEIVE + i * MMSGHDR_SIZE;
-  const length = min<u64>(load<u64>(message, MMSGHDR_CONTROLLEN), CMSG_ROOM);
-  for (let at: u64 = 0; at + CMSG_DATA + least <= length; ) {
-    const control = RECEIVE_CONTROLS + i * CMSG_ROOM + <usize>at;
-    const size = load<u64>(control);
-    if (size < CMSG_DATA || size > length - at) return 0;
-    const isWanted =
-      load<u32>(control, CMSG_LEVEL) == level && load<u32>(control, CMSG_TYPE) == type;
-    if (isWanted && size >= CMSG_DATA + least) return control + CMSG_DATA;
-    at += (size + 7) & ~7;
+function readControl(control: usize, size: u32): void {
+  const level = load<u32>(control, CMSG_LEVEL);
+  const type = load<u32>(control, CMSG_TYPE);
+  if (level == SOL_UDP && type == UDP_GRO && size >= 4) {
+    const gathered = load<u32>(control, CMSG_DATA);
+    if (gathered) store<u32>(GATHERED_SIZE, gathered);
+  } else if (
+    (level == IPPROTO_IP && type == IP_TOS) ||
+    (level == IPPROTO_IPV6 && type == IPV6_TCLASS)
+  ) {
+    // An int of a TOS has it in its first byte.
+    store<u32>(RECEIVED_TOS, load<u8>(control, CMSG_DATA));
   }
-  return 0;
 }

@@ -172,17 +172,30 @@ function fillWire(size: number): () => void {
   };
 }
 
-/** What recvmmsg leaves for message `i`. */
-function receive(i: number, length: number, peer: number): void {
+/** What recvmmsg leaves for message `i`; `size` of the datagrams that the kernel gathered. */
+function receive(i: number, length: number, peer: number, size = 0): void {
   const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
   const name = layout.RECEIVE_NAMES + i * layout.NAME_SIZE;
   view.setUint32(message + layout.MMSGHDR_LEN, length, true);
-  bytes.fill(
-    0,
-    layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM,
-    layout.RECEIVE_CONTROLS + (i + 1) * layout.CMSG_ROOM,
-  );
+  const isTrain = size > 0;
+  if (isTrain) tell(i, 0, { level: 17, type: 104, bytes: 4, data: size });
+  tell(i, isTrain ? 1 : 0, { level: 0, type: 1, bytes: 1, data: 0 });
+  const controls = isTrain ? 48n : 24n;
+  view.setBigUint64(message + layout.MMSGHDR_CONTROLLEN, controls, true);
   writeSockaddr(new DataView(view.buffer, name), parseEndpoint(endpointOf(peer)));
+}
+
+/** A control message: UDP_GRO or IP_TOS. */
+function tell(
+  i: number,
+  place: number,
+  { level, type, bytes, data }: Record<"level" | "type" | "bytes" | "data", number>,
+): void {
+  const control = layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM + place * 24;
+  view.setBigUint64(control, BigInt(layout.CMSG_DATA + bytes), true);
+  view.setUint32(control + layout.CMSG_LEVEL, level, true);
+  view.setUint32(control + layout.CMSG_TYPE, type, true);
+  view.setUint32(control + layout.CMSG_DATA, data, true);
 }
 
 function endpointOf(peer: number): string {
@@ -217,12 +230,8 @@ function fillTrain(): () => void {
   const start = slot(0) - layout.ENCAP_SIZE;
   const size = parts[0]!.length;
   bytes.set(train, start);
-  const control = layout.RECEIVE_CONTROLS;
   return () => {
-    receive(0, train.length, peerOf(0));
-    view.setUint32(control + layout.CMSG_LEVEL, 17, true);
-    view.setUint32(control + layout.CMSG_TYPE, 104, true);
-    view.setUint32(control + layout.CMSG_DATA, size, true);
+    receive(0, train.length, peerOf(0), size);
     bytes.set(train.subarray(0, 64), start);
     for (let i = 1; i < SEGMENTS; i++) view.setUint16(start + i * size + 20, 0x0800);
   };

@@ -74,14 +74,25 @@ function receive(fd: number): Uint8Array[] | undefined {
   const message = new Message(bytes, new Uint8Array(64));
   const length = recvmsg(fd, message.address, 0);
   if (length < 0) return undefined;
-  const cmsg = new DataView(message.control.buffer);
-  const isTrain = message.controlLength >= 20 && cmsg.getUint32(12, true) === UDP_GRO;
-  const size = isTrain ? cmsg.getInt32(16, true) : length;
+  const size = gatheredSize(message) ?? length;
   if (size <= 0) return undefined;
   const datagrams: Uint8Array[] = [];
   for (let at = 0; at < length; at += size)
     datagrams.push(bytes.slice(at, Math.min(at + size, length)));
   return datagrams;
+}
+
+/** What UDP_GRO says of the datagrams in a message, among the control messages that come with it. */
+function gatheredSize({ control, controlLength }: Message): number | undefined {
+  const view = new DataView(control.buffer);
+  for (let at = 0; at + 20 <= controlLength; ) {
+    const [level, type] = [view.getUint32(at + 8, true), view.getUint32(at + 12, true)];
+    if (level === SOL_UDP && type === UDP_GRO) return view.getInt32(at + 16, true);
+    const size = view.getUint32(at, true);
+    if (size < 16) return undefined;
+    at += (size + 7) & ~7;
+  }
+  return undefined;
 }
 
 /** One `struct mmsghdr` with one iovec. The arrays it points at live as long as it does. */
