@@ -97,7 +97,7 @@ export class SimDataPath implements DataPath {
   #resized: () => void = () => {};
   readonly #hints = new Map<string, number>();
   mtu = { least: 526, most: 1450 };
-  readonly carriesEcn = false;
+  carriesEcn = false;
   /** Datagrams that were sent and that came in. */
   readonly count = { sent: 0, received: 0 };
   /** Milliseconds until the process gets to what came in. */

@@ -39,6 +39,8 @@ export class PathWorld {
   mayDial: Rule = () => true;
   /** Bytes of the longest UDP payload that gets from one to another. */
   takes: (from: number, to: number) => number = () => Number.POSITIVE_INFINITY;
+  /** Whether a host's dataplane carries congestion marks inside. */
+  carriesEcn: (n: number) => boolean = () => false;
 
   constructor(seed: number) {
     this.random = new Random(seed);
@@ -80,6 +82,7 @@ export class PathWorld {
       act,
       gate === undefined ? undefined : `192.0.2.${gate}`,
     );
+    datapath.carriesEcn = this.carriesEcn(n);
     const identity = new Identity(store.load()!.seed);
     const mesh = new Mesh(
       {

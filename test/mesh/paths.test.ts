@@ -279,6 +279,20 @@ describe("three nodes, two of which lose the way to each other", () => {
   });
 });
 
+describe("congestion marks", () => {
+  it("are asked for outside where the next node carries them inside, whatever the target does", async () => {
+    const world = new PathWorld(seed);
+    world.carriesEcn = (n) => n !== 2;
+    const nodes = await world.line(3);
+    const ecn = () => nodes.slice(1).map(({ identity }) => nodes[0]!.mesh.peer(identity.id)?.ecn);
+    await settles(world, nodes, () => true, 5_000);
+    expect(ecn()).toEqual([false, true]);
+    world.reachesByUdp = (a, b) => !isPair(a, b, 1, 3);
+    await settles(world, nodes, world.reachesByUdp, 10_000);
+    expect(ecn()).toEqual([false, false]);
+  });
+});
+
 describe("a node behind a gate that translates its address", () => {
   const behind: Rule = (_, to) => to < 4;
 
