@@ -25,6 +25,7 @@ const PACKAGES = {
   setpriv: "util-linux",
   setcap: "libcap2-bin",
   script: "bsdutils",
+  faketime: "faketime",
   unshare: "util-linux",
   nsenter: "util-linux",
   mount: "mount",
