@@ -18,7 +18,7 @@ export interface AgentOptions {
   readonly inside?: readonly string[];
   /** Flags of Node itself. */
   readonly node?: readonly string[];
-  /** More of the command line, given last. */
+  /** More of the command line, given last; they replace those of the lab. */
   readonly flags?: readonly string[];
 }
 
@@ -69,19 +69,22 @@ export class Agent {
     mkdirSync(own, { recursive: true });
     writeFileSync(secret, `${options.secret ?? LAB_SECRET}\n`, { mode: 0o600 });
     const underlay = ({ address, address6 }: Host) => (options.underlay === 6 ? address6 : address);
+    const { flags = [] } = options;
+    /** weft refuses a flag that is given twice, so one of the caller's takes the place of the lab's. */
+    const unlessGiven = (...flag: readonly string[]) => (flags.includes(flag[0]!) ? [] : flag);
     const argv = [
       ...(options.inside ?? []),
       process.execPath,
       ...(options.node ?? []),
       PROGRAM,
       "up",
-      "--name",
-      host.name,
+      ...unlessGiven("--name", host.name),
     ];
-    if (options.underlay !== "found") argv.push("--underlay", underlay(host));
-    argv.push("--secret-file", secret, "--state", state, "--socket", socket);
+    if (options.underlay !== "found") argv.push(...unlessGiven("--underlay", underlay(host)));
+    argv.push(...unlessGiven("--secret-file", secret), ...unlessGiven("--state", state));
+    argv.push(...unlessGiven("--socket", socket));
     for (const other of options.join ?? []) argv.push("--join", bracketed(underlay(other)));
-    argv.push(...(options.flags ?? []));
+    argv.push(...flags);
     return new Agent(host, host.spawn(argv), socket, state, secret);
   }
 
