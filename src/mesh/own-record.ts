@@ -168,8 +168,8 @@ export class OwnRecord {
   }
 
   #content(withdrawn: boolean): Said {
-    const { clock, identity, epoch, disk, options, whereabouts, free, documents } = this.#parts;
-    const { carriesEcn } = this.#parts;
+    const { clock, identity, epoch, disk, options, carriesEcn } = this.#parts;
+    const { whereabouts, free, documents } = this.#parts;
     const { name, vni, mac = macOf(identity.id) } = options;
     const { mesh, vtep } = whereabouts();
     const space = free();

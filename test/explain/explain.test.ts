@@ -299,6 +299,13 @@ describe("an explanation", () => {
     expect(host.core.view.getUint32(host.layout.TRACE_COUNT, true)).toBe(0);
   });
 
+  it("tells of a congestion mark that the packet cannot carry", () => {
+    const explanation = dp.explain({ ...web, peer: "b", tos: 3 });
+    expect(stagesOf(explanation)).toBe("decap parse flow lookup admit ecn");
+    expect(explanation).toMatchObject({ verdict: "dropped", reason: "not-ecn-capable" });
+    expect(explanation.stages.at(-1)?.saw).toBe("a congestion mark on the outer header");
+  });
+
   it("keeps its last stages, however many rules count", () => {
     const log = "      - { action: log }\n";
     dp.setPolicy(`
@@ -319,6 +326,7 @@ ${log.repeat(3000)}`);
     [{ src: "10.244.2.1", dst: "10.244.1.1", dport: 65_536 }, /port 65536 cannot be/],
     [{ src: "10.244.2.1", dst: "10.244.1.1", peer: "x" }, /no peer is named "x"/],
     [{ src: "10.9.9.9", dst: "10.244.1.1", direction: "in" }, /no peer holds the source 10.9.9.9/],
+    [{ src: "10.244.2.1", dst: "10.244.1.1", peer: "b", tos: 256 }, /a TOS of 256 cannot be/],
     [{ src: "here", dst: "10.244.1.1" }, /"here" is not an IP address/],
   ] as const)("refuses a question that makes no packet: %j", (question, message) => {
     expect(() => dp.explain(question)).toThrow(message);
