@@ -26,6 +26,7 @@ import { joinAddresses, staticOf } from "./host/known-peers.js";
 import { MOST_PEERS } from "./host/route.js";
 import type { Underlay } from "./host/underlay.js";
 import { UnderlayWatch } from "./host/underlay-watch.js";
+import { Upkeep } from "./host/upkeep.js";
 import { ControlServer } from "./http/server.js";
 import { KernelIo } from "./io/kernel.js";
 import { FileStore } from "./lease/store-file.js";
@@ -41,7 +42,7 @@ import type { Running } from "./running.js";
 const OVERHEAD = { 4: 50, 6: 70 } as const;
 /** The MTU of the underlay while nothing is known of it, in bytes: Ethernet's. */
 const USUAL_MTU = 1500;
-/** What a flapping interface took away comes back within this many milliseconds. */
+/** What a flapping interface or another process took away comes back within about this many milliseconds. */
 const MEND_EVERY = 5_000;
 /** Time between two looks for a changed underlay, in milliseconds. */
 const LOOK_EVERY = 2_000;
@@ -103,6 +104,11 @@ export class Agent {
     const claim = await claimHost(config);
     this.#undo.push(() => claim.release());
     for (const mended of claim.mended) this.#log.warn(mended);
+    const upkeep = new Upkeep(this.#log);
+    upkeep.add(() => {
+      if (claim.keep())
+        this.#log.warn(`the lock of ${config.state} was removed, and is taken again`);
+    });
     const mtu = overlayMtu(claim.underlay, config);
 
     const seed = randomBytes(8).readBigUInt64LE();
@@ -116,6 +122,7 @@ export class Agent {
       { tun, address, port, offloads, busyPoll, mtu },
     );
     io.on("error", (error) => this.#fail(error));
+    io.on("removed", () => this.#follower?.follow());
     await io.start();
     this.#undo.push(() => io.stop());
 
@@ -126,11 +133,16 @@ export class Agent {
     this.#transport = transport;
     const policies = new PolicyThread(core.layout);
     this.#undo.push(() => policies.stop());
+    const store = new FileStore(config.state);
     const mesh = this.#makeMesh(claim, {
+      store,
       transport,
       policies,
       datapath: io,
       explain: (packet, peer) => control.triedForOthers(packet, peer),
+    });
+    upkeep.add(() => {
+      if (!mesh.isSaved || !store.isKept()) mesh.save();
     });
     const watch = new UnderlayWatch(config.underlay, claim.underlay, {
       peers: () => this.#peerAddresses(),
@@ -143,6 +155,7 @@ export class Agent {
       log: this.#log,
       logState: this.#logState,
       watch,
+      upkeep,
       core,
       publisher,
       mesh,
@@ -173,7 +186,9 @@ export class Agent {
     });
     await server.start();
     this.#undo.push(() => server.stop());
-    this.#undo.push(every(systemClock, MEND_EVERY, () => follower.follow()));
+    upkeep.add(() => server.keep());
+    this.#undo.push(() => upkeep.rest());
+    this.#undo.push(every(systemClock, MEND_EVERY, () => this.#mend(upkeep, follower)));
     this.#undo.push(() => watch.rest());
     this.#undo.push(every(systemClock, LOOK_EVERY, () => this.#look()));
     await follower.rest();
@@ -183,13 +198,13 @@ export class Agent {
 
   #makeMesh(
     { underlay }: Claim,
-    parts: Pick<MeshParts, "transport" | "policies" | "datapath" | "explain">,
+    parts: Pick<MeshParts, "store" | "transport" | "policies" | "datapath" | "explain">,
   ): Mesh {
     const config = this.#config;
     const log = meshLog(this.#log);
     const founds = config.join.length === 0;
     return new Mesh(
-      { clock: systemClock, store: new FileStore(config.state), log, ...parts },
+      { clock: systemClock, log, ...parts },
       {
         name: config.name,
         vtep: formatEndpoint({ address: underlay.address, port: config.port }),
@@ -223,7 +238,12 @@ export class Agent {
     }
   }
 
-  // ---- following the underlay
+  // ---- following the underlay, and what others do to this host
+
+  #mend(upkeep: Upkeep, follower: Follower): void {
+    follower.follow();
+    upkeep.look().catch((error: Error) => this.#fail(ownMistake(error)));
+  }
 
   #look(): void {
     this.#running.watch.look().catch((error: Error) => this.#fail(ownMistake(error)));

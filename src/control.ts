@@ -52,10 +52,10 @@ export class AgentControl implements Control {
   }
 
   status(): Status {
-    const { config, watch, mesh, io, mtu, logState } = this.#running;
+    const { config, watch, upkeep, mesh, io, mtu, logState } = this.#running;
     const { addresses } = this.#follower;
     const { name, leases, network, mac } = mesh.self();
-    const problems = [...mesh.problems(), ...this.#follower.trouble];
+    const problems = [...mesh.problems(), ...this.#follower.trouble, ...upkeep.problems];
     if (mesh.knowsPolicy() && !this.#follower.isPolicyKnown) problems.push(COMPILING);
     if (addresses.length === 0) problems.push(`${config.tun} has no address yet`);
     const reached = this.peers().flatMap(({ name, mtu, noPath }) =>

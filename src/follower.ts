@@ -18,7 +18,7 @@ import { Book } from "./compile/book.js";
 import type { Own } from "./compile/compiler.js";
 import { underlayOutside } from "./config.js";
 import { setProfile } from "./core/flows.js";
-import { ownMistake, WeftError } from "./error.js";
+import { attempt, ownMistake, type WeftError } from "./error.js";
 import {
   type Conflict,
   conflictError,
@@ -26,6 +26,7 @@ import {
   findConflicts,
   isFatal,
 } from "./host/conflict.js";
+import { recoverDevice } from "./host/device.js";
 import { Link } from "./host/link.js";
 import { UnreachableRoutes } from "./host/unreachable.js";
 import type { Seal } from "./mesh/sealed-policy.js";
@@ -123,7 +124,8 @@ export class Follower {
 
   /** Takes the addresses off the device: the lease may be another node's by now. */
   async remove(): Promise<void> {
-    await this.#link?.remove();
+    const device = this.#running.io.deviceName();
+    if (device !== undefined) await this.#link?.remove(device);
     this.#link = undefined;
   }
 
@@ -157,22 +159,18 @@ export class Follower {
   async #followNow(): Promise<void> {
     const { problem } = this.#running.watch;
     const trouble = problem ? [problem] : [];
-    try {
-      await this.#apply(trouble);
-    } catch (error) {
-      if (!(error instanceof WeftError)) throw error;
-      trouble.push(`${error.message}: ${error.remedy}`);
-    }
+    trouble.push(...(await attempt(() => this.#apply(trouble))));
     this.#report(trouble);
   }
 
   async #apply(trouble: string[]): Promise<void> {
     const { mesh, config } = this.#running;
-    await this.#settle();
+    const unsettled = await attempt(() => this.#settle());
     for (const id of mesh.takeMoved()) this.book.note(id, mesh.peer(id));
-    trouble.push(...this.book.trouble, ...this.#publish());
+    trouble.push(...unsettled, ...this.book.trouble, ...this.#publish());
     trouble.push(...(await this.#closeRoutes()));
-    if (!this.#link) return;
+    await this.#recoverDevice();
+    if (!this.#link || unsettled.length > 0) return;
     trouble.push(...(await this.#link.set(this.#beyondTheNetwork(), this.#running.mtu)));
     this.#warn(await this.#link.acceptOwnSource());
     trouble.push(...conflictProblems(await this.#conflicts(), config.tun));
@@ -217,6 +215,12 @@ export class Follower {
     if (before === after) return;
     await this.remove();
     if (addresses.length > 0) this.#take(addresses);
+  }
+
+  async #recoverDevice(): Promise<void> {
+    const { io, config, log } = this.#running;
+    const mended = await recoverDevice(io, config.tun);
+    if (mended !== undefined) log.warn(mended);
   }
 
   /** The device is to have these addresses; the link sets what of it lacks, and `remove` undoes it. */

@@ -4,6 +4,7 @@ import type { Config } from "./config.js";
 import type { Core } from "./core/instance.js";
 import type { Publisher } from "./core/publish.js";
 import type { UnderlayWatch } from "./host/underlay-watch.js";
+import type { Upkeep } from "./host/upkeep.js";
 import type { KernelIo } from "./io/kernel.js";
 import type { Mesh } from "./mesh/mesh.js";
 import type { WsTransport } from "./mesh/transport-ws.js";
@@ -14,6 +15,7 @@ export interface Running {
   readonly log: Logger;
   readonly logState: () => LogState;
   readonly watch: UnderlayWatch;
+  readonly upkeep: Upkeep;
   readonly core: Core;
   readonly publisher: Publisher;
   readonly mesh: Mesh;

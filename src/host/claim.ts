@@ -13,6 +13,12 @@ export interface Claim {
   readonly underlay: Underlay;
   /** What an earlier agent had left and was put right: one sentence each. */
   readonly mended: readonly string[];
+  /**
+   * Takes the lock again if somebody removed it.
+   * @returns whether it was removed
+   * @throws WeftError STATE when it cannot be had
+   */
+  keep(): boolean;
   release(): void;
 }
 
@@ -29,7 +35,12 @@ export async function claimHost(config: Config): Promise<Claim> {
     underlayFits(config, underlay.prefix);
     const mended = await mendLeftovers(config);
     await checkRoom(config, underlay);
-    return { underlay, mended, release: () => lock.release() };
+    return {
+      underlay,
+      mended,
+      keep: () => lock.keep(config.name),
+      release: () => lock.release(),
+    };
   } catch (error) {
     lock.release();
     throw error;

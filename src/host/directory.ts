@@ -11,10 +11,12 @@ export function makeDirectory(path: string, mode: number): () => void {
   for (let at = resolve(path); !existsSync(at); at = dirname(at)) missing.push(at);
   const made: string[] = [];
   const remove = () => {
-    try {
-      for (const one of made.splice(0)) rmdirSync(one);
-    } catch {
-      // Not empty, or gone already: either way it is not ours to remove.
+    for (const one of made.splice(0)) {
+      try {
+        rmdirSync(one);
+      } catch {
+        // Not empty, or gone already: either way it is not ours to remove.
+      }
     }
   };
   try {
@@ -35,5 +37,18 @@ function make(path: string, mode: number): boolean {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EEXIST" && existsSync(path)) return false;
     throw error;
+  }
+}
+
+/** What to do about a directory in which nothing can be written. */
+export function remedyFor(error: unknown, otherwise: string): string {
+  switch ((error as NodeJS.ErrnoException).code) {
+    case "ENOSPC":
+    case "EDQUOT":
+      return "make room on the disk, or choose another --state directory";
+    case "EROFS":
+      return "make its file system writable again (mount -o remount,rw), or choose another --state directory";
+    default:
+      return otherwise;
   }
 }

@@ -14,7 +14,7 @@ import {
   type Prefix,
   parsePrefix,
 } from "../address.js";
-import { WeftError } from "../error.js";
+import { attempt, WeftError } from "../error.js";
 import { ask, change } from "./ip.js";
 import { checkIpv6, LEAST_MTU as LEAST_IPV6_MTU } from "./ipv6.js";
 
@@ -64,10 +64,9 @@ export class Link {
    * @returns one sentence for each failure
    */
   async set(beyond: readonly Prefix[], mtu: number): Promise<string[]> {
-    const { device, addresses, network } = this.options;
-    if (!(await deviceExists(device))) return [`the device ${device} is gone: restart the agent`];
+    const { addresses, network } = this.options;
     const wanted = [...network, ...beyond];
-    const trouble = await attempt(() => this.#setDevice(mtu));
+    const trouble = [...(await attempt(() => this.#setDevice(mtu)))];
     for (const { family } of addresses) {
       trouble.push(...(await attempt(() => this.#setFamily(family, wanted, mtu))));
     }
@@ -99,9 +98,11 @@ export class Link {
     }
   }
 
-  /** Takes the addresses and the routes away. A device that is gone already is fine. */
-  async remove(): Promise<void> {
-    const { device } = this.options;
+  /**
+   * Takes the addresses and the routes away. A device that is gone already is fine.
+   * @param device its name now
+   */
+  async remove(device = this.options.device): Promise<void> {
     if (!(await deviceExists(device))) return;
     await change([`link set dev ${device} down`, `address flush dev ${device}`]);
   }
@@ -111,7 +112,7 @@ export class Link {
    * device that is up takes IPv6 again, Linux gives it a link-local address at once; so it goes down
    * for that, and what it loses is set after it.
    */
-  async #setDevice(mtu: number): Promise<string[]> {
+  async #setDevice(mtu: number): Promise<void> {
     const { device } = this.options;
     const before = await this.#look();
     if (before.mtu !== mtu || before.txqlen !== QUEUE_LENGTH) {
@@ -126,7 +127,6 @@ export class Link {
       ...(generated === "none" ? [] : [`link set dev ${device} addrgenmode none`]),
       ...(flags.includes("UP") ? [] : [`link set dev ${device} up`]),
     ]);
-    return [];
   }
 
   async #look(): Promise<ShownDevice> {
@@ -179,10 +179,9 @@ export class Link {
   }
 
   /** Adds and never replaces: Linux would take the same route from another device without a word. */
-  async #route(prefix: Prefix): Promise<string[]> {
+  async #route(prefix: Prefix): Promise<void> {
     try {
       await change([this.#addRoute(prefix)]);
-      return [];
     } catch (error) {
       if (error instanceof WeftError && error.message.endsWith("File exists")) {
         throw (await this.#routeInTheWay(prefix)) ?? error;
@@ -224,16 +223,6 @@ export class Link {
 
   #source(family: Family): Address | undefined {
     return this.options.addresses.find((address) => address.family === family);
-  }
-}
-
-/** @returns the failure as one sentence, or the failures that the work itself lists */
-async function attempt(work: () => Promise<string[]>): Promise<string[]> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!(error instanceof WeftError)) throw error;
-    return [`${error.message}: ${error.remedy}`];
   }
 }
 

@@ -15,7 +15,7 @@ import {
 import { join } from "node:path";
 import koffi from "koffi";
 import { WeftError } from "../error.js";
-import { makeDirectory } from "./directory.js";
+import { makeDirectory, remedyFor } from "./directory.js";
 import { inWords, lockText, readLock } from "./other-agent.js";
 import { openOwn, whyNotOwn } from "./own.js";
 
@@ -53,11 +53,36 @@ export class StateLock {
       throw new WeftError(
         "STATE",
         `the state directory ${this.directory} cannot be used: ${(error as Error).message}`,
-        (error as NodeJS.ErrnoException).code === "ENOSPC"
-          ? "make room on the disk, or choose another --state directory"
-          : "name a directory with --state that this user, and no other, can write to",
+        remedyFor(
+          error,
+          "name a directory with --state that this user, and no other, can write to",
+        ),
       );
     }
+  }
+
+  /**
+   * Takes it again if the lock file, or its directory, was removed or replaced.
+   * @returns whether it was
+   * @throws WeftError STATE as `take` does; the lock that is held stays
+   */
+  keep(name: string): boolean {
+    if (this.#isInPlace(this.#fd)) return false;
+    const [held, removeDirectory] = [this.#fd, this.#removeDirectory];
+    this.#fd = -1;
+    try {
+      this.take(name);
+    } catch (error) {
+      [this.#fd, this.#removeDirectory] = [held, removeDirectory];
+      throw error;
+    }
+    closeSync(held);
+    const removeNew = this.#removeDirectory;
+    this.#removeDirectory = () => {
+      removeNew();
+      removeDirectory();
+    };
+    return true;
   }
 
   /** Leaves the directory as it was found: the lock file goes, and the directory if it is empty and ours. */

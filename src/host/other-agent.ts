@@ -2,7 +2,8 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { readRegularFile } from "../config/regular-file.js";
-import { close, connect, getsockopt, socket } from "../io/libc.js";
+import { close, connect, getsockopt } from "../io/libc.js";
+import { openUnix, unixAddress } from "../io/unix.js";
 
 export interface OtherAgent {
   readonly pid: number;
@@ -60,19 +61,13 @@ function agentOf(pid: number): OtherAgent {
 }
 
 // <sys/socket.h>
-const AF_UNIX = 1;
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 
 /** Of the process that called listen(2) on it (SO_PEERCRED, unix(7)). */
 function pidOfListener(path: string): number | undefined {
-  const fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  const address = Buffer.concat([
-    Buffer.from(Uint16Array.of(AF_UNIX).buffer),
-    Buffer.from(`${path}\0`),
-  ]);
+  const fd = openUnix();
+  const address = unixAddress(path);
   // struct ucred: pid, uid, gid
   const credentials = new Int32Array(3);
   const size = Uint32Array.of(credentials.byteLength);

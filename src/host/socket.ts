@@ -1,10 +1,30 @@
-/** The place of the control socket: cleared, or refused because someone is there. */
+/** The control socket's file: its place is cleared, or refused because another process is there. */
 import { lstatSync, type Stats, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname } from "node:path";
 import { WeftError } from "../error.js";
 import { inWords, listenerAt } from "./other-agent.js";
 import { whyNotOwn } from "./own.js";
+
+/** The file of a socket, which others may remove or replace. */
+export class SocketFile {
+  readonly #made: Stats;
+
+  /** @param path where the socket is now */
+  constructor(private readonly path: string) {
+    this.#made = lstatSync(path);
+  }
+
+  isInPlace(): boolean {
+    const found = lstatSync(this.path, { throwIfNoEntry: false });
+    return found?.ino === this.#made.ino && found.dev === this.#made.dev;
+  }
+
+  /** Leaves what another process has put there. */
+  remove(): void {
+    if (this.isInPlace()) unlinkSync(this.path);
+  }
+}
 
 /**
  * Takes away the socket of an agent that is gone.
@@ -18,7 +38,7 @@ export async function clearSocket(path: string): Promise<boolean> {
     throw new WeftError(
       "SOCKET",
       `${path} exists and is not a socket`,
-      "choose another path with --socket",
+      "remove it, or choose another path with --socket",
     );
   }
   if (await answers(path)) {

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { realpathSync } from "node:fs";
 import { type Family, formatPrefix, type Prefix } from "../address.js";
-import { WeftError } from "../error.js";
+import { attempt, WeftError } from "../error.js";
 import { ask, change } from "./ip.js";
 import { hasIpv6 } from "./ipv6.js";
 import { inFull } from "./link.js";
@@ -42,9 +42,9 @@ export class UnreachableRoutes {
     const trouble: string[] = [];
     for (const family of [4, 6] as const) {
       const wanted = prefixes.filter((it) => it.family === family).map(formatPrefix);
-      const problem = await this.#trySetting(family, new Set(wanted));
+      const problems = await attempt(() => this.#setFamily(family, new Set(wanted)));
       const mayHaveSome = family === 4 || hasIpv6();
-      if (problem !== undefined && (wanted.length > 0 || mayHaveSome)) trouble.push(problem);
+      if (wanted.length > 0 || mayHaveSome) trouble.push(...problems);
     }
     return trouble;
   }
@@ -64,20 +64,9 @@ export class UnreachableRoutes {
   async restore(): Promise<string[]> {
     const trouble: string[] = [];
     for (const [family, before] of this.#before) {
-      const problem = await this.#trySetting(family, before);
-      if (problem !== undefined) trouble.push(problem);
+      trouble.push(...(await attempt(() => this.#setFamily(family, before))));
     }
     return trouble;
-  }
-
-  async #trySetting(family: Family, wanted: ReadonlySet<string>): Promise<string | undefined> {
-    try {
-      await this.#setFamily(family, wanted);
-      return undefined;
-    } catch (error) {
-      if (!(error instanceof WeftError)) throw error;
-      return `${error.message}: ${error.remedy}`;
-    }
   }
 
   async #setFamily(family: Family, wanted: ReadonlySet<string>): Promise<void> {

@@ -1,6 +1,6 @@
 /** Serves the API on the control socket and, when asked to, on a loopback address. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { ListenOptions, Socket } from "node:net";
+import type { Socket } from "node:net";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Endpoint, formatAddress, formatEndpoint } from "../address.js";
@@ -8,7 +8,8 @@ import { systemClock } from "../clock.js";
 import { WeftError } from "../error.js";
 import { makeDirectory } from "../host/directory.js";
 import { whyNotOwn } from "../host/own.js";
-import { clearSocket } from "../host/socket.js";
+import { clearSocket, SocketFile } from "../host/socket.js";
+import { bindUnix } from "../io/unix.js";
 import { Budget } from "../mesh/budget.js";
 import { type Answer, answer, type Question, refuse } from "./api.js";
 import { Bodies, BodyRefused } from "./bodies.js";
@@ -26,9 +27,10 @@ const CHECK_EVERY = 1_000;
 const IDLE = 10_000;
 /** Limits requests on the loopback address, where every user of the host can send some. */
 export const LOOPBACK_RATE = { burst: 128, rate: 32 };
-/** What mode 0660 leaves out: everything for others, and execution. */
-const SOCKET_UMASK = 0o117;
 const DIRECTORY_MODE = 0o755;
+
+/** A socket that is bound already, or an address. */
+type Where = { readonly fd: number } | { readonly host: string; readonly port: number };
 
 export interface ControlOptions {
   /** Path of the Unix socket. */
@@ -37,7 +39,10 @@ export interface ControlOptions {
 }
 
 export class ControlServer {
-  readonly #servers: Server[] = [];
+  readonly #servers = new Set<Server>();
+  /** The one that listens on the control socket. */
+  #control: Server | undefined;
+  #file: SocketFile | undefined;
   readonly #bodies = new Bodies();
   readonly #loopback = new Budget(systemClock, LOOPBACK_RATE.burst, LOOPBACK_RATE.rate);
   #removeDirectory = () => {};
@@ -49,11 +54,9 @@ export class ControlServer {
 
   /** @throws WeftError SOCKET when an address is taken or cannot be had */
   async start(): Promise<void> {
-    const { socket, http } = this.options;
+    const { http } = this.options;
     try {
-      await clearSocket(socket);
-      this.#makeDirectory(dirname(socket));
-      await this.#listen({ path: socket }, `the control socket ${socket}`);
+      await this.#openControl();
       if (http) {
         const address = { host: formatAddress(http.address), port: http.port };
         await this.#listen(address, `the HTTP address ${formatEndpoint(http)}`);
@@ -64,17 +67,46 @@ export class ControlServer {
     }
   }
 
+  /**
+   * Makes the control socket again, if it or its directory was removed or replaced.
+   * @throws WeftError SOCKET as `start` does, saying what is in its place: that is let be
+   */
+  async keep(): Promise<void> {
+    if (this.#file?.isInPlace()) return;
+    const former = this.#control;
+    await this.#openControl();
+    // No path leads to it any more. What was asked through it is answered.
+    former?.close();
+  }
+
   /** Closes every connection and removes the socket. */
   async stop(): Promise<void> {
-    await Promise.all(this.#servers.splice(0).map(close));
+    await Promise.all([...this.#servers].map(close));
+    this.#file?.remove();
+    this.#file = undefined;
     this.#removeDirectory();
     this.#removeDirectory = () => {};
   }
 
+  async #openControl(): Promise<void> {
+    const { socket } = this.options;
+    await clearSocket(socket);
+    this.#makeDirectory(dirname(socket));
+    const what = `the control socket ${socket}`;
+    const fd = bound(socket, what);
+    this.#file = new SocketFile(socket);
+    this.#control = await this.#listen({ fd }, what);
+  }
+
   /** The directory of the socket, in which no other user may put one. */
   #makeDirectory(path: string): void {
+    const before = this.#removeDirectory;
     try {
-      this.#removeDirectory = makeDirectory(path, DIRECTORY_MODE);
+      const remove = makeDirectory(path, DIRECTORY_MODE);
+      this.#removeDirectory = () => {
+        remove();
+        before();
+      };
       const why = whyNotOwn(path, { mayShare: true });
       if (why !== undefined) throw new Error(why);
     } catch (error) {
@@ -82,11 +114,11 @@ export class ControlServer {
     }
   }
 
-  async #listen(where: ListenOptions, what: string): Promise<void> {
+  async #listen(where: Where, what: string): Promise<Server> {
     const connections = new Set<Socket>();
     const respond = (request: IncomingMessage, response: ServerResponse) => {
       // A request that breaks off needs no answer.
-      this.#respond(request, response, { trusted: "path" in where, connections }).catch(() =>
+      this.#respond(request, response, { trusted: "fd" in where, connections }).catch(() =>
         response.destroy(),
       );
     };
@@ -106,12 +138,11 @@ export class ControlServer {
     });
     await new Promise<void>((resolve, reject) => {
       server.on("error", (error: NodeJS.ErrnoException) => reject(cannotListen(what, error)));
-      // The socket is made inside listen(): with the umask set, it is never open to others.
-      const before = process.umask(SOCKET_UMASK);
       server.listen(where, resolve);
-      process.umask(before);
     });
-    this.#servers.push(server);
+    this.#servers.add(server);
+    server.once("close", () => this.#servers.delete(server));
+    return server;
   }
 
   async #respond(
@@ -164,6 +195,14 @@ const close = (server: Server): Promise<void> =>
     server.close(() => resolve());
     server.closeAllConnections();
   });
+
+function bound(path: string, what: string): number {
+  try {
+    return bindUnix(path);
+  } catch (error) {
+    throw cannotListen(what, error as NodeJS.ErrnoException);
+  }
+}
 
 function cannotListen(what: string, { code, message }: NodeJS.ErrnoException): WeftError {
   return code === "EADDRINUSE"

@@ -20,16 +20,16 @@ export class Epoll {
   constructor(descriptors: readonly number[]) {
     this.#capacity = descriptors.length;
     this.#events = new DataView(new ArrayBuffer(EVENT_SIZE * descriptors.length));
-    for (const fd of descriptors) this.#watch(fd);
+    for (const fd of descriptors) this.watch(fd);
   }
 
-  /** From the next wait on `to` is watched and `from` is not. */
-  exchange(from: number, to: number): void {
-    check(epollCtl(this.#fd, EPOLL_CTL_DEL, from, new Uint8Array(EVENT_SIZE)), "epoll_ctl");
-    this.#watch(to);
+  /** From the next wait on `fd` is not watched. One that is not watched now does no harm. */
+  forget(fd: number): void {
+    epollCtl(this.#fd, EPOLL_CTL_DEL, fd, new Uint8Array(EVENT_SIZE));
   }
 
-  #watch(fd: number): void {
+  /** From the next wait on `fd` is watched too. */
+  watch(fd: number): void {
     const event = new DataView(new ArrayBuffer(EVENT_SIZE));
     event.setUint32(0, EPOLLIN, true);
     event.setInt32(DATA, fd, true);

@@ -11,6 +11,8 @@ export const EBADFD = 77;
 /** A system call that failed where we know no better answer than to say so. */
 export class SystemError extends Error {
   override readonly name = "SystemError";
+  /** As in Node's own errors: `EADDRINUSE`. */
+  readonly code: string;
 
   constructor(
     call: string,
@@ -18,5 +20,6 @@ export class SystemError extends Error {
   ) {
     const [name, meaning] = getSystemErrorMap().get(-errno) ?? [`errno ${errno}`, "unknown"];
     super(`${call}: ${name} (${meaning})`);
+    this.code = name;
   }
 }

@@ -18,7 +18,7 @@ import type { DataPath, Receiver } from "../mesh/datapath.js";
 import { check, close, eventfd, eventfdWrite, hostAddress } from "./libc.js";
 import type { LoopParts, Order, Word } from "./loop.js";
 import { tryTrains } from "./probe.js";
-import { openTun } from "./tun.js";
+import { deviceName, openTun } from "./tun.js";
 import { gather, holdPort, openUdp, sendDatagram } from "./udp.js";
 
 export interface KernelParts {
@@ -54,10 +54,14 @@ const EFD_NONBLOCK = 0o4000;
  * Moves packets from `start` to `stop`. The device exists from the moment `start`
  * settles and vanishes with `stop`, or with the process.
  *
- * Emits `error` (WeftError DATAPLANE_STOPPED) when the worker ends by itself: the
- * device was removed, or the core trapped. Nothing moves then; `stop` is still due.
+ * Emits `removed` when somebody removed the device: packets of this host wait for `renewDevice`.
+ * Emits `error` (WeftError DATAPLANE_STOPPED) when the worker ends by itself, because the core
+ * trapped. Nothing moves then; `stop` is still due.
  */
-export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements DataPath {
+export class KernelIo
+  extends EventEmitter<{ error: [WeftError]; removed: [] }>
+  implements DataPath
+{
   readonly #core: Core;
   readonly #publisher: Publisher;
   readonly #options: KernelOptions;
@@ -68,6 +72,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
   #ended: Promise<void> | undefined;
   #wake = -1;
   #wire = -1;
+  #device = -1;
   #address: string;
   #mtu: number;
   /** As in LoopParts. */
@@ -75,7 +80,8 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
   #receiver: Receiver = () => {};
   #hinted: (name: string) => void = () => {};
   #resized: () => void = () => {};
-  #exchanged: () => void = () => {};
+  /** Of descriptors that the worker was told to use, in the order it was told. */
+  readonly #exchanges: (() => void)[] = [];
 
   constructor({ core, publisher, log }: KernelParts, options: KernelOptions) {
     super();
@@ -91,7 +97,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
     const { tun, address, port } = this.#options;
     try {
       const { fd: device, tso, uso } = openTun(tun, this.#options.offloads);
-      this.#keep(device);
+      this.#device = this.#keep(device);
       this.#keep(holdPort(port));
       this.#wire = this.#keep(openUdp(address, port, { isHeld: true }));
       this.#use({ tso, uso, ...this.#tryTrains(this.#wire) });
@@ -123,6 +129,25 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
     for (const fd of this.#descriptors.splice(0)) close(fd);
     this.#wake = -1;
     this.#wire = -1;
+    this.#device = -1;
+  }
+
+  /** The name that the device has now; nothing if it was removed. */
+  deviceName(): string | undefined {
+    return deviceName(this.#device);
+  }
+
+  /**
+   * Makes the device again, in place of one that was removed or moved away. It has no address, MTU
+   * or route yet.
+   * @throws WeftError as `start` does, when the name is taken; then nothing has changed
+   */
+  async renewDevice(): Promise<void> {
+    const { fd, tso, uso } = openTun(this.#options.tun, this.#offloads);
+    this.#use({ ...this.offloads(), tso, uso });
+    await this.#exchange({ tun: this.#keep(fd) });
+    this.#release(this.#device);
+    this.#device = fd;
   }
 
   /**
@@ -134,11 +159,7 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
     if (address === this.#address) return;
     const wire = this.#keep(openUdp(address, this.#options.port, { isHeld: true }));
     if (this.#offloads.gro) gather(wire);
-    const exchanged = new Promise<void>((resolve) => {
-      this.#exchanged = resolve;
-    });
-    this.#tell({ udp: wire });
-    await Promise.race([exchanged, this.#ended]);
+    await this.#exchange({ udp: wire });
     this.#release(this.#wire);
     this.#wire = wire;
     this.#address = address;
@@ -227,8 +248,16 @@ export class KernelIo extends EventEmitter<{ error: [WeftError] }> implements Da
     worker.on("error", (cause) => this.emit("error", stopped(cause)));
   }
 
+  /** Settles when the worker uses this descriptor, or has ended. */
+  async #exchange(order: Order): Promise<void> {
+    const exchanged = new Promise<void>((resolve) => this.#exchanges.push(resolve));
+    this.#tell(order);
+    await Promise.race([exchanged, this.#ended]);
+  }
+
   #hear(word: Word): void {
-    if (word === "exchanged") this.#exchanged();
+    if (word === "exchanged") this.#exchanges.shift()?.();
+    else if (word === "device-removed") this.emit("removed");
     else if (word === "mail") this.#deliverMail();
     else if (word !== "ready") this.#log.warn(word.warning);
   }
@@ -273,5 +302,5 @@ const stopped = (cause: Error): WeftError =>
   new WeftError(
     "DATAPLANE_STOPPED",
     `the dataplane worker stopped: ${cause.message}`,
-    "start the agent again; if the device was not removed by hand, please report this",
+    "start the agent again, and please report this",
   );

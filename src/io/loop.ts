@@ -48,10 +48,13 @@ export interface LoopParts {
   readonly told: SharedArrayBuffer;
 }
 
-/** What the main thread may say: to end, or which socket to use from now on. */
-export type Order = "stop" | { readonly udp: number };
-/** What this worker may say: that it runs, has another socket, has mail, or something for the log. */
-export type Word = "ready" | "exchanged" | "mail" | { readonly warning: string };
+/** What the main thread may say: to end, or which socket or device to use from now on. */
+export type Order = "stop" | { readonly udp: number } | { readonly tun: number };
+/**
+ * What this worker may say: that it runs, has another socket or device, has lost its device, has
+ * mail, or something for the log.
+ */
+export type Word = "ready" | "exchanged" | "device-removed" | "mail" | { readonly warning: string };
 
 /** Milliseconds. Should a wake-up ever be lost, ending this worker takes no longer. */
 const IDLE = 1000;
@@ -76,8 +79,8 @@ const ERROR_PAUSE = 100;
 const FLOOD_WARNING = 60_000;
 const MSG_ERRQUEUE = 0x2000;
 
-const { module, memory, tun, wake, busyPoll, told } = workerData as LoopParts;
-let { udp } = workerData as LoopParts;
+const { module, memory, wake, busyPoll, told } = workerData as LoopParts;
+let { tun, udp } = workerData as LoopParts;
 const port = parentPort!;
 const core = Core.share(module, memory);
 const { view, layout } = core;
@@ -123,12 +126,24 @@ function obey(): boolean {
   for (let said = receiveMessageOnPort(port); said; said = receiveMessageOnPort(port)) {
     const order: Order = said.message;
     if (order === "stop") return false;
-    ready.exchange(udp, order.udp);
-    udp = order.udp;
-    errorsPausedUntil = 0;
+    if ("tun" in order) useDevice(order.tun);
+    else useSocket(order.udp);
     say("exchanged");
   }
   return true;
+}
+
+function useDevice(fd: number): void {
+  ready.forget(tun);
+  ready.watch(fd);
+  tun = fd;
+}
+
+function useSocket(fd: number): void {
+  ready.forget(udp);
+  ready.watch(fd);
+  udp = fd;
+  errorsPausedUntil = 0;
 }
 
 function say(word: Word): void {
@@ -223,8 +238,14 @@ function receiveWire(): number {
 /** A read from the device that failed: mostly there is nothing left to read. */
 function noMore(why: number): void {
   if (isNothing(why)) return;
-  if (why === EBADFD) throw new Error("the device was removed");
-  pause(FAULT_PAUSE);
+  if (why === EBADFD) waitForDevice();
+  else pause(FAULT_PAUSE);
+}
+
+/** The wire is served on; what it brings for the host is dropped (`device-failed`). */
+function waitForDevice(): void {
+  ready.forget(tun);
+  say("device-removed");
 }
 
 function isNothing(why: number): boolean {

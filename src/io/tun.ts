@@ -16,6 +16,7 @@ const O_CLOEXEC = 0o2000000;
 
 // linux/if_tun.h
 const TUNSETIFF = 0x400454ca;
+const TUNGETIFF = 0x800454d2;
 const TUNSETOFFLOAD = 0x400454d0;
 const TUNSETVNETHDRSZ = 0x400454d8;
 const IFF_TUN = 0x0001;
@@ -68,6 +69,13 @@ export function openTun(name: string, wanted = { tso: true, uso: true }): Tun {
     close(fd);
     throw error;
   }
+}
+
+/** The name that the device has now; nothing if it was removed. */
+export function deviceName(fd: number): string | undefined {
+  const request = Buffer.alloc(IFREQ_SIZE);
+  if (ioctl(fd, TUNGETIFF, request) < 0) return undefined;
+  return request.toString("latin1", 0, request.indexOf(0));
 }
 
 /** A kernel that lacks one of them is asked for less. */

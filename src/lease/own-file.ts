@@ -1,14 +1,27 @@
 /** A file of one node alone. A reader sees the old text or the new one, whenever the power goes. */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname } from "node:path";
 import { type RegularFile, readRegularFile, whyUnreadable } from "../config/regular-file.js";
 import { WeftError } from "../error.js";
-import { makeDirectory } from "../host/directory.js";
+import { makeDirectory, remedyFor } from "../host/directory.js";
 
 /** Bytes. A state holds the grants of its node, and a policy of up to 4 MiB. */
 const MAX_FILE = 256 * 1024 * 1024;
 
 export class OwnFile {
+  #exists = false;
+
   constructor(
     readonly path: string,
     /** What it is, in errors. */
@@ -20,6 +33,7 @@ export class OwnFile {
     const found = this.#open();
     if (!found) return undefined;
     const { text, stats } = found;
+    this.#exists = true;
     if ((stats.mode & 0o077) !== 0) {
       throw new WeftError(
         "STATE_OPEN",
@@ -60,14 +74,29 @@ export class OwnFile {
       flushed(openSync(next, "wx", 0o600), (file) => writeFileSync(file, text));
       renameSync(next, this.path);
       flushed(openSync(directory, "r"));
+      this.#exists = true;
     } catch (error) {
       // The space that it holds on a full disk is needed for the next try.
       if (codeOf(error) === "ENOSPC") rmSync(next, { force: true });
       throw new WeftError(
         "STATE_WRITE",
         `the ${this.what} ${this.path} cannot be written (${codeOf(error)})`,
-        "make room on the disk, or choose another --state directory",
+        remedyFor(error, "let the agent write to its directory, or choose another with --state"),
       );
+    }
+  }
+
+  /** Whether a file that was read or written is still there, and the next write has a place. */
+  isKept(): boolean {
+    if (!this.#exists) return true;
+    const directory = dirname(this.path);
+    try {
+      accessSync(directory, constants.W_OK);
+      const { size } = statSync(this.path);
+      const { bfree, bsize, files, ffree } = statfsSync(directory);
+      return bfree * bsize >= size && (files === 0 || ffree > 0);
+    } catch {
+      return false;
     }
   }
 }

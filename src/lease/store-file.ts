@@ -33,4 +33,9 @@ export class FileStore implements Store {
   savePolicy(policy: PolicyText): void {
     this.#policy.write(encodePolicy(policy));
   }
+
+  /** Whether what was read or written is still there, and the next write has a place. */
+  isKept(): boolean {
+    return this.#state.isKept() && this.#policy.isKept();
+  }
 }

@@ -1,5 +1,5 @@
 /** What this node keeps on disk. Each change stands there before anything else knows of it. */
-import { WeftError } from "../error.js";
+import { sentence, WeftError } from "../error.js";
 import type { Proof } from "../lease/grant.js";
 import type { ClusterState, State, Store } from "../lease/store.js";
 import type { Log } from "./log.js";
@@ -59,10 +59,10 @@ export class Disk {
       act();
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
-      if (error.message !== this.#trouble) {
+      if (sentence(error) !== this.#trouble) {
         this.#log.error(error.message, { remedy: error.remedy });
       }
-      this.#trouble = error.message;
+      this.#trouble = sentence(error);
     }
   }
 }

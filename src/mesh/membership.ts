@@ -402,6 +402,11 @@ export class Membership {
     return this.#leasing.problem;
   }
 
+  /** Writes the policy again, where there is one. */
+  savePolicy(): void {
+    this.#policies.save();
+  }
+
   /** Sentences about what else is not as it should be. */
   problems(): string[] {
     return [

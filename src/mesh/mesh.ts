@@ -246,6 +246,19 @@ export class Mesh extends EventEmitter<MeshEvents> {
     return this.#inside?.notes() ?? [];
   }
 
+  /** Whether the last that was to be kept on disk could be written. */
+  get isSaved(): boolean {
+    return this.#disk.trouble === undefined;
+  }
+
+  /** Writes again all that this node keeps on disk. A failure is a problem until it can be written. */
+  save(): void {
+    this.#disk.safely(() => {
+      this.#inside?.savePolicy();
+      this.#disk.save({});
+    });
+  }
+
   async #halt(): Promise<void> {
     this.#cancelRenew?.();
     this.#cancelTend?.();

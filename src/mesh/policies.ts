@@ -389,10 +389,17 @@ export class Policies {
     });
   }
 
+  /** Writes a policy to disk; the one that is held, unless another is given. */
+  save(policy = this.#held, refused = this.#refused): void {
+    if (!policy) return;
+    const { seal, text } = policy;
+    this.#parts.store.savePolicy({ seal, text, refused: [...refused] });
+  }
+
   /** It is on disk before anybody hears of it. */
   #take(policy: ClusterPolicy, refused = this.#refused): void {
-    const { store, sessions, changed } = this.#parts;
-    store.savePolicy({ seal: policy.seal, text: policy.text, refused: [...refused] });
+    const { sessions, changed } = this.#parts;
+    this.save(policy, refused);
     this.#held = policy;
     this.#awaited.clear();
     this.#isLost = false;

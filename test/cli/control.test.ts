@@ -1,7 +1,7 @@
 /** The control socket and the verbs that read it, both real. */
 
 import { spawnSync } from "node:child_process";
-import { existsSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -230,6 +230,39 @@ describe("the place of the socket", () => {
     await server.start();
     onTestFinished(() => server.stop());
     expect((await ask(socket, "status")).name).toBe("h1");
+  });
+
+  it("is made again where it, or its directory, was removed", async () => {
+    const directory = join(folder(), "run");
+    const socket = join(directory, "weft.sock");
+    const server = new ControlServer(view(), { socket });
+    await server.start();
+    for (const path of [socket, directory, socket]) {
+      rmSync(path, { recursive: true });
+      await server.keep();
+      expect((await ask(socket, "status")).name).toBe("h1");
+      expect(statSync(socket).mode & 0o777).toBe(0o660);
+    }
+    const { ino } = statSync(socket);
+    await server.keep();
+    expect(statSync(socket).ino).toBe(ino);
+    await server.stop();
+    expect(existsSync(directory)).toBe(false);
+  });
+
+  it("is not made in the place of another file, nor is that removed at the end", async () => {
+    const socket = join(folder(), "weft.sock");
+    const server = new ControlServer(view(), { socket });
+    await server.start();
+    rmSync(socket);
+    writeFileSync(socket, "precious");
+    await expect(server.keep()).rejects.toMatchObject({
+      code: "SOCKET",
+      message: `${socket} exists and is not a socket`,
+      remedy: "remove it, or choose another path with --socket",
+    });
+    await server.stop();
+    expect(readFileSync(socket, "utf8")).toBe("precious");
   });
 
   it("is left to an agent that answers", async () => {

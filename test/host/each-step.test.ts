@@ -4,6 +4,7 @@ import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { FailingIp, type How } from "./failing-ip.js";
 import { inside, onHosts } from "./inside.js";
+import { hostState } from "./state.js";
 
 const FAMILIES = [4, 6] as const;
 /** Any directory that exists: it numbers the unreachable routes. */
@@ -46,9 +47,9 @@ onHosts("every single step of configuring a host may fail", () => {
     host = await lab.host("h");
     ip = new FailingIp(join(lab.folder, "failing-ip"));
     await reset();
-    bare = await state();
+    bare = await hostState(host);
     expect(await run(CONFIGURE)).toEqual([]);
-    whole = await state();
+    whole = await hostState(host);
     expect(whole).not.toEqual(bare);
   });
   afterAll(() => lab?.close());
@@ -57,23 +58,6 @@ onHosts("every single step of configuring a host may fail", () => {
     const { value, error } = await inside<string[]>(host, body, ["env", `PATH=${path}`]);
     expect(error).toBeUndefined();
     return value!;
-  };
-
-  /**
-   * Everything there is on the host: links, addresses, routes of all tables, rules. Without the
-   * kernel's multicast routes, which depend on whether a device was up when its address came.
-   */
-  const state = async (): Promise<string[]> => {
-    const input = ["link", "address", "route show table all", "rule"].join("\n");
-    const shown = await Promise.all(
-      FAMILIES.map((family) =>
-        host.exec(["ip", `-${family}`, "-details", "-o", "-batch", "-"], { input }),
-      ),
-    );
-    const lines = shown.join("").trim().split("\n");
-    // Each device that is made has another number.
-    const unnumbered = lines.map((line) => line.replace(/^\d+: /, ""));
-    return unnumbered.filter((line) => !line.includes("multicast ff00::/8")).sort();
   };
 
   /** The device is new, as that of a process that has just begun. */
@@ -111,13 +95,13 @@ onHosts("every single step of configuring a host may fail", () => {
     it("then it is named, spares the other family, and the next try mends it", async () => {
       const see = async (trouble: string[], step: string) => {
         expect(trouble.join("\n"), step).toContain("Injected failure");
-        const after = await state();
+        const after = await hostState(host);
         for (const [family, other] of [FAMILIES, [...FAMILIES].reverse()]) {
           if (isAbout(step, other!))
             expect(after, step).toEqual(expect.arrayContaining(of(family!)));
         }
         expect(await run(CONFIGURE), step).toEqual([]);
-        expect(await state(), step).toEqual(whole);
+        expect(await hostState(host), step).toEqual(whole);
         await reset();
       };
       await reset();
@@ -129,14 +113,14 @@ onHosts("every single step of configuring a host may fail", () => {
       await run(CONFIGURE);
       const see = async (trouble: string[], step: string) => {
         await renewDevice();
-        if (trouble.length === 0) expect(await state(), step).toEqual(bare);
+        if (trouble.length === 0) expect(await hostState(host), step).toEqual(bare);
         else expect(trouble.join("\n"), step).toContain("Injected failure");
         expect(await run(CONFIGURE), step).toEqual([]);
-        expect(await state(), step).toEqual(whole);
+        expect(await hostState(host), step).toEqual(whole);
       };
       await eachStep(UNCONFIGURE, how, see);
       await renewDevice();
-      expect(await state()).toEqual(bare);
+      expect(await hostState(host)).toEqual(bare);
     }, 120_000);
   });
 });

@@ -168,13 +168,6 @@ onHosts("the overlay link", () => {
     expect(await host.exec(["cat", setting])).toBe("1\n");
   });
 
-  it("says that the device is gone", async () => {
-    await host.ip("link delete weft0");
-    expect(await configure(DUAL)).toEqual({
-      value: ["the device weft0 is gone: restart the agent"],
-    });
-  });
-
   /** The route the kernel makes for an IPv6 address. */
   const OWN_6 = "fd00:244:0:7::1 by kernel";
   const NETWORK_6 = "fd00:244::/48 fd00:244:0:7::1";

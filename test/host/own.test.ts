@@ -191,6 +191,25 @@ it("the lock of an agent that was started after the directory was removed is lef
   expect(cannotTake(directory)).toBe("it was taken");
 });
 
+it("a lock that was removed is taken again, unless another agent has it", () => {
+  const directory = join(folder(), "state");
+  const [first, second] = [new StateLock(directory), new StateLock(directory)];
+  first.take("h1");
+  expect(first.keep("h1")).toBe(false);
+  for (const path of [join(directory, "lock"), directory]) {
+    rmSync(path, { recursive: true });
+    expect(first.keep("h1")).toBe(true);
+    expect(() => second.take("h2")).toThrow(/another agent/);
+  }
+  rmSync(directory, { recursive: true });
+  second.take("h2");
+  expect(() => first.keep("h1")).toThrow(/another agent \(pid .*, h2\) uses the state directory/);
+  second.release();
+  expect(first.keep("h1")).toBe(true);
+  first.release();
+  expect(existsSync(directory)).toBe(false);
+});
+
 it("a directory under /tmp is one's own: only its owner renames it there", () => {
   expect(whyNotOwn(folder(), { mayShare: false })).toBeUndefined();
   expect(whyNotOwn(folder(0o1777), { mayShare: true })).toBeUndefined();

@@ -105,13 +105,15 @@ story("the kernel path: nodes that are nothing but their dataplanes", () => {
     expect(await answered(b!, 1)).toBe(3);
   });
 
-  it("says so when its device is removed", async () => {
+  it("goes on when its device is removed and made again; the wire is served meanwhile", async () => {
     await a!.ip("link del weft0");
-    const { code, stdout } = await first!.finish(HANGS_MS);
-    expect(stdout).toContain(
-      "DATAPLANE_STOPPED the dataplane worker stopped: the device was removed",
-    );
-    expect(code).toBe(7);
+    await first!.says("removed");
+    expect(await answered(b!, 1)).toBe(0);
+    first!.kill("SIGUSR1");
+    await first!.says("renewed");
+    expect(await answered(b!, 1)).toBe(3);
+    expect(await answered(a!, 2)).toBe(3);
+    expect((await stop(first!)).in.dropped).toEqual({ "device-failed": 3 });
   });
 
   it("goes on after its device was down, counting what could not be delivered", async () => {

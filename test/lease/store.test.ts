@@ -101,6 +101,21 @@ describe("the state on disk", () => {
     );
   });
 
+  it("that somebody removed is missed until it is written again", () => {
+    const own = join(root, "removed");
+    const store = new FileStore(own);
+    expect(store.isKept()).toBe(true);
+    store.save(full);
+    expect(store.isKept()).toBe(true);
+    for (const path of [join(own, STATE_FILE), own]) {
+      rmSync(path, { recursive: true });
+      expect(store.isKept()).toBe(false);
+      store.save(full);
+      expect(store.isKept()).toBe(true);
+    }
+    expect(new FileStore(own).load()).toEqual(full);
+  });
+
   it("that cannot be written is said", () => {
     writeFileSync(join(root, "in-the-way"), "");
     const store = new FileStore(join(root, "in-the-way"));

@@ -64,7 +64,7 @@ it("a node that moved while its disk was full says so when there is room", async
   await second.mesh.setEndpoint("192.0.2.22:4789");
   world.clock.run(3 * SAY_AGAIN);
   expect(seen()).toBe("192.0.2.2:4789");
-  expect(second.mesh.problems()).toEqual(["the disk is full"]);
+  expect(second.mesh.problems()).toEqual(["the disk is full: make room"]);
   second.disk.full = false;
   world.clock.run(SAY_AGAIN + 1_000);
   expect(seen()).toBe("192.0.2.22:4789");

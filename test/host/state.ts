@@ -1,0 +1,19 @@
+/** Everything there is on a host, to compare before and after. */
+import type { Host } from "../../src/lab/namespace.js";
+
+/**
+ * Links, addresses, routes of all tables and rules, without the numbers of devices: each device
+ * that is made has another one. Without the kernel's multicast routes, which depend on whether a
+ * device was up when its address came.
+ */
+export async function hostState(host: Host): Promise<string[]> {
+  const input = ["link", "address", "route show table all", "rule"].join("\n");
+  const shown = await Promise.all(
+    [4, 6].map((family) =>
+      host.exec(["ip", `-${family}`, "-details", "-o", "-batch", "-"], { input }),
+    ),
+  );
+  const lines = shown.join("").trim().split("\n");
+  const unnumbered = lines.map((line) => line.replace(/^\d+: /, "").trim());
+  return unnumbered.filter((line) => !line.includes("multicast ff00::/8")).sort();
+}
