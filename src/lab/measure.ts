@@ -33,6 +33,8 @@ export interface FlowOptions {
   readonly seconds?: number;
   /** Flows at once, between the same two addresses. */
   readonly flows?: number;
+  /** TCP only: milliseconds without an acknowledgment after which the sender gives up. */
+  readonly giveUpMs?: number;
   /** Payload bytes of one UDP datagram. */
   readonly length?: number;
   /** Bits per second to send; 0 means as fast as it goes. TCP always does. */
@@ -64,13 +66,22 @@ export async function iperf(
   address: string,
   options: FlowOptions = {},
 ): Promise<Flow> {
-  const { udp = false, seconds = 2, flows = 1, length, bitsPerSecond = 0, socketBuffer } = options;
+  const {
+    udp = false,
+    seconds = 2,
+    flows = 1,
+    giveUpMs,
+    length,
+    bitsPerSecond = 0,
+    socketBuffer,
+  } = options;
   const server = to.spawn(["iperf3", "-s", "-1", "--forceflush", "-B", address]);
   try {
     await server.says(/Server listening/);
     const argv = ["iperf3", "-c", address, "-J", "--connect-timeout", "5000"];
     argv.push("-t", `${seconds}`, "-P", `${flows}`);
     if (udp) argv.push("-u", "-b", `${bitsPerSecond}`);
+    if (giveUpMs !== undefined) argv.push("--snd-timeout", `${giveUpMs}`);
     if (length !== undefined) argv.push("-l", `${length}`);
     if (socketBuffer !== undefined) argv.push("-w", `${socketBuffer}`);
     const client = await from.run(argv, { limitMs: 1_000 * seconds + 30_000 });

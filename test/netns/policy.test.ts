@@ -16,6 +16,8 @@ import { story } from "./story.js";
 const WEB = 80;
 const OTHER = 8080;
 const POLL_MS = 50;
+/** How long a stream goes on after nothing of it is acknowledged any more. */
+const GIVE_UP_MS = 5_000;
 
 /** Accepts on both ports, and says so. */
 const SERVER = `
@@ -180,7 +182,8 @@ story("the cluster's policy", () => {
   });
 
   it("cuts a stream that it denies now, and spares one that it allows", async () => {
-    const stream = (seconds: number) => iperf(a!.host, b!.host, web(), { seconds });
+    const stream = (seconds: number) =>
+      iperf(a!.host, b!.host, web(), { seconds, giveUpMs: GIVE_UP_MS });
     const IPERF = `{ action: allow, protocol: tcp, ports: [${WEB}, 5201] }`;
     await apply(policy("enforce", IPERF));
     const going = stream(3);
