@@ -8,7 +8,7 @@ import { LOOPBACK_RATE, MAX_CONNECTIONS } from "../../src/http/server.js";
 import { serve, view } from "./weft.js";
 
 const MIB = 1024 * 1024;
-const PORT = 30_000 + (process.pid % 10_000);
+const PORT = 10_000 + (process.pid % 10_000);
 type Where = { readonly socketPath: string } | { readonly host: string; readonly port: number };
 
 /** The two doors of an agent. */

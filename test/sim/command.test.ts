@@ -1,4 +1,4 @@
-/** `npm run sim` as people run it: its own process each time. */
+/** `npm run sim` in its own process each time: once as people run it, else as it was built. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -15,11 +15,14 @@ interface Ended {
   readonly stderr: string;
 }
 
-const sim = (...args: readonly string[]): Promise<Ended> =>
+const AS_PEOPLE_RUN_IT = ["--import", "tsx", "src/sim/main.ts"];
+const BUILT = ["dist/sim/main.js"];
+
+const sim = (args: readonly string[], program = BUILT): Promise<Ended> =>
   new Promise((resolve) => {
     const child = execFile(
       process.execPath,
-      ["--import", "tsx", "src/sim/main.ts", ...args],
+      [...program, ...args],
       { cwd: ROOT },
       (_, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
     );
@@ -27,8 +30,10 @@ const sim = (...args: readonly string[]): Promise<Ended> =>
 
 describe("npm run sim", { timeout: PATIENCE }, () => {
   it("gives one line of JSON, the same in another process but for what speaks of the machine", async () => {
-    const args = `--nodes 6 --loss 0.05 --minutes 1 --seed ${seed} --chaos ${KINDS.join()}`;
-    const runs = await Promise.all([sim(...args.split(" ")), sim(...args.split(" "))]);
+    const args = `--nodes 6 --loss 0.05 --minutes 1 --seed ${seed} --chaos ${KINDS.join()}`.split(
+      " ",
+    );
+    const runs = await Promise.all([sim(args), sim(args)]);
     const [first, second] = runs.map(({ stdout }) => {
       expect(stdout.trim().split("\n")).toHaveLength(1);
       const { cpuSeconds, timesRealTime, memoryMb, ...rest } = JSON.parse(stdout);
@@ -43,7 +48,7 @@ describe("npm run sim", { timeout: PATIENCE }, () => {
   });
 
   it("teaches what it can be told", async () => {
-    const { code, stdout } = await sim("--help");
+    const { code, stdout } = await sim(["--help"], AS_PEOPLE_RUN_IT);
     expect(code).toBe(0);
     for (const kind of KINDS) expect(stdout).toContain(`\n    ${kind} `);
   });
@@ -58,7 +63,7 @@ describe("npm run sim", { timeout: PATIENCE }, () => {
     ["--nodes many", "--nodes many is not a whole number"],
     ["--speed 3", "'--speed'"],
   ])("says what is wrong with %s", async (args, words) => {
-    const { code, stdout, stderr } = await sim(...args.split(" "));
+    const { code, stdout, stderr } = await sim(args.split(" "));
     expect([code, stdout]).toEqual([2, ""]);
     expect(stderr).toContain(words);
     expect(stderr).toContain("--help");
