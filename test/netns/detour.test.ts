@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { bothWays, type Pair, Walls } from "../../src/lab/walls.js";
+import { rounds } from "../rounds.js";
 import { allAnswer, cluster, type Node, peersOf } from "./cluster.js";
 import { story } from "./story.js";
 import { transfer } from "./transfer.js";
 
-const BYTES = 20_000_000;
+const BYTES = rounds(8_000_000, 20_000_000);
 
 story("three hosts, and between two of them the packets stop while the mesh goes on", () => {
   let lab: Lab;

@@ -7,12 +7,13 @@ import { ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { road } from "../../src/lab/road.js";
 import { kernelVtep, staticPeer, teach, type Vtep } from "../../src/lab/vtep.js";
+import { rounds } from "../rounds.js";
 import { addressOf, cluster, DUAL_STACK, type Node, peersOf } from "./cluster.js";
 import { story } from "./story.js";
 import { transfer } from "./transfer.js";
 
 const FORGE = fileURLToPath(new URL("forge-icmp.mjs", import.meta.url));
-const BYTES = 20_000_000;
+const BYTES = rounds(8_000_000, 20_000_000);
 const FLOOD_MS = 3_000;
 /** Long enough for a flood to fill the socket's error queue, were it not read. */
 const FULL_QUEUE_MS = 1_000;

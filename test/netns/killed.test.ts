@@ -3,10 +3,11 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { Random } from "../../src/sim/random.js";
 import { seedOfRun } from "../packets.js";
+import { rounds } from "../rounds.js";
 import { allAnswer, cluster, type Node } from "./cluster.js";
 import { story } from "./story.js";
 
-const RESTARTS = 30;
+const RESTARTS = rounds(15, 60);
 /** A start takes less, so some are killed in the middle of it. */
 const LONGEST_LIFE_MS = 800;
 
@@ -36,5 +37,5 @@ story("agents that are killed again and again, at any moment", () => {
     );
     expect(after.map(({ leases, address, mac }) => ({ leases, address, mac }))).toEqual(before);
     await allAnswer(nodes);
-  }, 120_000);
+  }, 300_000);
 });

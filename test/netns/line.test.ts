@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { bothWays, notNeighbours, Walls } from "../../src/lab/walls.js";
+import { rounds } from "../rounds.js";
 import { allAnswer, type Node, peersOf } from "./cluster.js";
 import { Pinger } from "./pinger.js";
 import { story } from "./story.js";
 import { transfer } from "./transfer.js";
 
 const HOSTS = 8;
-const BYTES = 20_000_000;
+const BYTES = rounds(8_000_000, 20_000_000);
 /** The cut is between these two, counted from the start of the line. */
 const [LEFT, RIGHT] = [3, 4];
 

@@ -2,12 +2,13 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
+import { rounds } from "../rounds.js";
 import { agentsOn, type Node } from "./cluster.js";
 import { story } from "./story.js";
 import { datagrams, transfer } from "./transfer.js";
 
 const REFUSE = fileURLToPath(new URL("refuse.mjs", import.meta.url));
-const BYTES = 20_000_000;
+const BYTES = rounds(8_000_000, 20_000_000);
 const ALL = ["tso", "uso", "gso", "gro"] as const;
 
 /** Both ways at once: a stream, and datagrams of every kind. */

@@ -4,13 +4,14 @@ import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { type Road, road } from "../../src/lab/road.js";
+import { rounds } from "../rounds.js";
 import { addressOf, agentsOn, cluster, DUAL_STACK, type Node, peersOf } from "./cluster.js";
 import { story } from "./story.js";
 import { datagrams, transfer } from "./transfer.js";
 
 /** Of the link in the middle; the hosts' own interfaces say 1500. */
 const NARROW = 1400;
-const BYTES = 20_000_000;
+const BYTES = rounds(8_000_000, 20_000_000);
 /** Enough for full-sized packets, by which each end finds out what fits. */
 const TEACHING_BYTES = 1_000_000;
 /** A firewall that lets no "fragmentation needed" out. */
@@ -23,7 +24,7 @@ table ip silent {
 }
 `;
 /** tshark says that it captures a little before it does. */
-const CAPTURE_MS = 300;
+const CAPTURE_MS = 1_000;
 
 for (const [underlay, overhead] of [
   [4, 50],
@@ -170,7 +171,7 @@ story("a link on the way that becomes narrower and wide again while the agents r
 
   it("wide again: it is used in full some seconds later", async () => {
     await setLink(1500);
-    await learned(1450, 12_000);
+    await learned(1450, 30_000);
     expect(await notes()).toEqual({ healthy: true, notes: [] });
     await transfer(a!.host, b!.host, b!.status.address, BYTES);
   }, 90_000);

@@ -2,11 +2,12 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { pairsOf } from "../../src/demo/pairs.js";
 import { Lab } from "../../src/lab/lab.js";
 import { iperf, ping } from "../../src/lab/measure.js";
+import { rounds } from "../rounds.js";
 import { cluster, type Node } from "./cluster.js";
 import { story } from "./story.js";
 import { transfer } from "./transfer.js";
 
-const TRANSFER_BYTES = 200_000_000;
+const TRANSFER_BYTES = rounds(50_000_000, 200_000_000);
 
 story("three agents, each joining the one before", () => {
   let lab: Lab;
