@@ -128,7 +128,7 @@ const describeSegment = (s: Segment) =>
   `${s.from === 0 ? "->" : "<-"} ${s.syn ? "S" : ""}${s.fin ? "F" : ""}${s.rst ? "R" : ""} ` +
   `${s.sequence}+${s.length} ack ${s.ack} win ${s.window} scale ${s.scale}`;
 
-it(`agree on ${SEGMENTS} segments`, { timeout: 120_000 }, async () => {
+it(`agree on ${SEGMENTS} segments`, { timeout: 300_000 }, async () => {
   const node = await PolicedHost.create({ flows: 1024 });
   node.rules([{ action: "allow" }], [{ action: "allow" }]);
   const seen = new Set<string>();

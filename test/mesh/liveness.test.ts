@@ -215,7 +215,7 @@ describe("pauses", () => {
       await cluster.run(minutes * 60_000);
       expect(cluster.verdicts).toEqual([]);
     },
-    120_000,
+    300_000,
   );
 });
 
@@ -233,7 +233,7 @@ describe("moves", () => {
     // Of all that could hold one of them for dead. Without knocks from where it is now: one in seven.
     const dead = movers.flatMap((node) => cluster.deaths(node)).length;
     expect(dead / (movers.length * 39)).toBeLessThan(0.05);
-  }, 120_000);
+  }, 300_000);
 });
 
 describe("a peer that doubts", () => {
