@@ -7,7 +7,6 @@ import {
   constants,
   fstatSync,
   ftruncateSync,
-  lstatSync,
   readSync,
   unlinkSync,
   writeSync,
@@ -17,7 +16,7 @@ import koffi from "koffi";
 import { WeftError } from "../error.js";
 import { makeDirectory, remedyFor } from "./directory.js";
 import { inWords, lockText, readLock } from "./other-agent.js";
-import { openOwn, whyNotOwn } from "./own.js";
+import { leadsTo, openOwn, whyNotOwn } from "./own.js";
 
 // <sys/file.h>
 const LOCK_EX = 2;
@@ -115,7 +114,7 @@ export class StateLock {
   }
 
   #isInPlace(fd: number): boolean {
-    return fstatSync(fd).ino === lstatSync(this.#file, { throwIfNoEntry: false })?.ino;
+    return leadsTo(this.#file, fstatSync(fd));
   }
 }
 

@@ -60,6 +60,19 @@ export function whyNotOwn(path: string, { mayShare }: { mayShare: boolean }): st
 }
 
 /**
+ * Whether a path leads to this file. False too where it leads nowhere, because a directory on the
+ * way was replaced by something else or may not be searched.
+ */
+export function leadsTo(path: string, { ino, dev }: Stats): boolean {
+  try {
+    const found = lstatSync(path);
+    return found.ino === ino && found.dev === dev;
+  } catch {
+    return false;
+  }
+}
+
+/**
  * Every directory and symbolic link on the way to an existing path, from the root on, and the path
  * itself.
  */

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { dirname } from "node:path";
 import { WeftError } from "../error.js";
 import { inWords, listenerAt } from "./other-agent.js";
-import { whyNotOwn } from "./own.js";
+import { leadsTo, whyNotOwn } from "./own.js";
 
 /** The file of a socket, which others may remove or replace. */
 export class SocketFile {
@@ -16,8 +16,7 @@ export class SocketFile {
   }
 
   isInPlace(): boolean {
-    const found = lstatSync(this.path, { throwIfNoEntry: false });
-    return found?.ino === this.#made.ino && found.dev === this.#made.dev;
+    return leadsTo(this.path, this.#made);
   }
 
   /** Leaves what another process has put there. */
@@ -56,16 +55,18 @@ export async function clearSocket(path: string): Promise<boolean> {
       "remove it, or choose a path with --socket where only root has files",
     );
   }
-  const why = whyNotOwn(dirname(path), { mayShare: true });
-  if (why !== undefined) {
+  try {
+    const why = whyNotOwn(dirname(path), { mayShare: true });
+    if (why !== undefined) throw new Error(why);
+    unlinkSync(path);
+    return true;
+  } catch (error) {
     throw new WeftError(
       "SOCKET",
-      `the socket ${path} cannot be removed: ${why}`,
+      `the socket ${path} of an agent that is gone cannot be removed: ${(error as Error).message}`,
       "choose a path with --socket where only root has files",
     );
   }
-  unlinkSync(path);
-  return true;
 }
 
 function look(path: string): Stats | undefined {

@@ -210,6 +210,23 @@ it("a lock that was removed is taken again, unless another agent has it", () => 
   expect(existsSync(directory)).toBe(false);
 });
 
+it("a lock whose directory became a file is a problem with a cure, and is taken again after it", () => {
+  const directory = join(folder(), "state");
+  const lock = new StateLock(directory);
+  lock.take("h1");
+  rmSync(directory, { recursive: true });
+  writeFileSync(directory, "");
+  expect(() => lock.keep("h1")).toThrow(
+    expect.objectContaining({ code: "STATE", message: expect.stringContaining("not a directory") }),
+  );
+  rmSync(directory);
+  expect(lock.keep("h1")).toBe(true);
+  rmSync(directory, { recursive: true });
+  writeFileSync(directory, "");
+  lock.release();
+  expect(readFileSync(directory, "utf8")).toBe("");
+});
+
 it("a directory under /tmp is one's own: only its owner renames it there", () => {
   expect(whyNotOwn(folder(), { mayShare: false })).toBeUndefined();
   expect(whyNotOwn(folder(0o1777), { mayShare: true })).toBeUndefined();
@@ -302,6 +319,22 @@ describe("the control socket", () => {
       expect(await start(socket)).toMatch(/exists and is not a socket/);
       expect(lstatSync(socket).isSymbolicLink()).toBe(true);
     }
+  });
+
+  it("is made again once its directory is one, and is a problem until then", async () => {
+    const directory = join(folder(), "run");
+    const server = new ControlServer(view(), { socket: join(directory, "weft.sock") });
+    onTestFinished(() => server.stop());
+    await server.start();
+    rmSync(directory, { recursive: true });
+    writeFileSync(directory, "");
+    await expect(server.keep()).rejects.toMatchObject({
+      code: "SOCKET",
+      message: expect.stringContaining("(ENOTDIR)"),
+    });
+    rmSync(directory);
+    await server.keep();
+    expect(lstatSync(join(directory, "weft.sock")).isSocket()).toBe(true);
   });
 
   it("does not take the place of one whose agent is too busy to accept", async () => {
