@@ -248,7 +248,7 @@ export class Standing {
 }
 
 /** Whether it is dead, or no way to it works. */
-export const isAway = ({ state }: Pick<Member, "state">): boolean =>
+export const isAway = ({ state }: { readonly state: string }): boolean =>
   state === "dead" || state === "unreachable";
 
 const STATES = { before: "established", "not yet": "connecting", no: "unreachable" } as const;

@@ -1,5 +1,6 @@
 /** How far a policy has come: which of the known nodes have it in force, which not, and why. */
 import type { DocumentInForce } from "../mesh/in-force.js";
+import { isAway } from "../mesh/member.js";
 
 /** A node, as it is known here. */
 export interface KnownNode {
@@ -50,8 +51,7 @@ export function progressOf(
 }
 
 /** A node of which an answer can be waited for: neither dead nor out of reach. */
-export const isLiving = ({ state }: Pick<NodeProgress, "state">): boolean =>
-  state !== "unreachable";
+export const isLiving = ({ state }: Pick<NodeProgress, "state">): boolean => !isAway({ state });
 
 function nodeProgress(
   newest: { readonly version: number; readonly hash: string } | undefined,
@@ -74,7 +74,7 @@ function nodeProgress(
 function reasonOf(state: string, said: DocumentInForce | undefined, newest: number): string {
   if (said?.held && said.held.version >= newest) {
     const { version, why } = said.held;
-    return `version ${version} ${HELD[why] ?? `is held back there (${why})`}`;
+    return `version ${version} ${HELD.get(why) ?? `is held back there (${why})`}`;
   }
   if (state === "dead") return `it is declared dead; ${lastSaid(said)}`;
   if (state === "unreachable") return `it is unreachable; ${lastSaid(said)}`;
@@ -83,10 +83,10 @@ function reasonOf(state: string, said: DocumentInForce | undefined, newest: numb
   return said.version >= newest ? `it has another one, ${lastSaid(said)}` : lastSaid(said);
 }
 
-const HELD: Readonly<Record<string, string>> = {
-  refused: "cannot be read there: see its weft status",
-  "too-large": "does not fit there: see its weft status",
-};
+const HELD: ReadonlyMap<string, string> = new Map([
+  ["refused", "cannot be read there: see its weft status"],
+  ["too-large", "does not fit there: see its weft status"],
+]);
 
 function lastSaid(said: DocumentInForce | undefined): string {
   if (!said) return "it has not said which one it has";

@@ -1,7 +1,7 @@
 /** How far a policy has come, by what the nodes say of themselves. */
 import { describe, expect, it } from "vitest";
 import type { DocumentInForce } from "../../src/mesh/in-force.js";
-import { progressOf } from "../../src/policy/progress.js";
+import { isLiving, progressOf } from "../../src/policy/progress.js";
 
 const HASH = "0123456789abcdef";
 const NEWEST = { version: 7, hash: HASH };
@@ -37,6 +37,10 @@ describe("a policy", () => {
         policy({ version: 6, held: { version: 7, why: "odd" } }),
         /^version 7 is held back there \(odd\)/,
       ],
+      [
+        policy({ version: 6, held: { version: 7, why: "constructor" } }),
+        /^version 7 is held back there \(constructor\)$/,
+      ],
       [policy({ version: 5, held: { version: 6, why: "refused" } }), /^it said last: version 5$/],
     ];
     for (const [documents, why] of others) {
@@ -49,6 +53,11 @@ describe("a policy", () => {
     expect(found(old, "unreachable").why).toBe("it is unreachable; it said last: version 6");
     expect(found(old, "no-mesh").why).toMatch(/^it has no mesh session with any member; it said/);
     expect(found(policy({ hash: HASH }), "unreachable").isInForce).toBe(true);
+  });
+
+  it("is waited for on those that can be reached, and not on the dead", () => {
+    const states = ["established", "no-mesh", "connecting", "self", "unreachable", "dead"];
+    expect(states.filter((state) => isLiving(found([], state)))).toEqual(states.slice(0, 4));
   });
 
   it("that there is none is in force where a node says so", () => {
