@@ -22,7 +22,7 @@ import { Publisher } from "./core/publish.js";
 import { ownMistake, type WeftError } from "./error.js";
 import { Follower } from "./follower.js";
 import { type Claim, claimHost } from "./host/claim.js";
-import { joinAddresses, staticOf } from "./host/known-peers.js";
+import { JoinHosts, staticOf } from "./host/known-peers.js";
 import { MOST_PEERS } from "./host/route.js";
 import type { Underlay } from "./host/underlay.js";
 import { UnderlayWatch } from "./host/underlay-watch.js";
@@ -56,6 +56,7 @@ export class Agent {
   readonly #config: Config;
   readonly #log: Logger;
   readonly #logState: () => LogState;
+  readonly #joinHosts: JoinHosts;
   readonly #undo: Undo[] = [];
   #fail!: (error: WeftError) => void;
   #hasStarted = false;
@@ -69,6 +70,7 @@ export class Agent {
     this.#config = config;
     this.#log = log;
     this.#logState = logState;
+    this.#joinHosts = new JoinHosts(config.join);
     this.failed = new Promise((resolve) => {
       this.#fail = (error) => {
         this.#hasFailed = true;
@@ -252,7 +254,7 @@ export class Agent {
   /** Hosts to join count until members are known. */
   async #peerAddresses(): Promise<Address[]> {
     const members = this.#running.mesh.endpoints(MOST_PEERS).map((it) => parseEndpoint(it).address);
-    const peers = members.length > 0 ? members : await joinAddresses(this.#config);
+    const peers = members.length > 0 ? members : await this.#joinHosts.addresses();
     return [...peers, ...staticOf(this.#config)];
   }
 
