@@ -172,7 +172,7 @@ function fillWire(size: number): () => void {
   };
 }
 
-/** What recvmmsg leaves for message `i`; `size` of the datagrams that the kernel gathered. */
+/** Writes message `i` as recvmmsg leaves it; `size` is that of the datagrams that the kernel gathered. */
 function receive(i: number, length: number, peer: number, size = 0): void {
   const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
   const name = layout.RECEIVE_NAMES + i * layout.NAME_SIZE;

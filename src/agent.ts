@@ -42,7 +42,7 @@ import type { Running } from "./running.js";
 const OVERHEAD = { 4: 50, 6: 70 } as const;
 /** The MTU of the underlay while nothing is known of it, in bytes: Ethernet's. */
 const USUAL_MTU = 1500;
-/** What a flapping interface or another process took away comes back within about this many milliseconds. */
+/** Time between two looks for things that an interface or another process took away, in milliseconds. */
 const MEND_EVERY = 5_000;
 /** Time between two looks for a changed underlay, in milliseconds. */
 const LOOK_EVERY = 2_000;
@@ -178,7 +178,7 @@ export class Agent {
     mesh.on("change", () => follower.follow());
     await mesh.start();
     this.#undo.push(() => mesh.stop({ release: config.release }));
-    // What is given back may be another node's in a moment.
+    // An address that is given back may be another node's in a moment.
     if (config.release) this.#undo.push(() => follower.remove());
     follower.follow();
 
@@ -258,7 +258,7 @@ export class Agent {
     return [...peers, ...staticOf(this.#config)];
   }
 
-  /** What the device sends until it follows, and is too large, is answered with the size that fits. */
+  /** Until the device follows, the core answers packets that are too large with the size that fits. */
   #resize(to: Underlay): void {
     const { io, log } = this.#running;
     const mtu = overlayMtu(to, this.#config);

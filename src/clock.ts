@@ -15,7 +15,7 @@ export const systemClock: Clock = {
 export const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 /**
- * What `monotonic` said when `performance.now` of this thread was 0: the least of a few readings,
+ * The time by `monotonic` when `performance.now` of this thread was 0: the least of a few readings,
  * because a pause between its two clocks only adds to one.
  */
 export function performanceStart(): number {

@@ -190,7 +190,7 @@ export class AgentControl implements Control {
     return holderOf(address, this.#follower.book.peers)?.name;
   }
 
-  /** What becomes of a packet that leaves the host of another node, as that one says. */
+  /** Asks another node about a packet that leaves its host. */
   async #elsewhere(owner: string, packet: Uint8Array, words: PacketWords): Promise<Explained> {
     const { mesh } = this.#running;
     const { further, unasked } = await mesh.follow({ to: owner, packet, leaves: true });
@@ -208,7 +208,7 @@ export class AgentControl implements Control {
     };
   }
 
-  /** What becomes of a packet here that comes from this peer, or without one leaves this host. */
+  /** Tries a packet here for another node: it comes from this peer, or without one leaves this host. */
   async triedForOthers(packet: Uint8Array, peer?: string): Promise<Tried> {
     if (peer !== undefined) return this.#tried({ packet, direction: "in", peer });
     const src = wordsOf(packet)?.src;
@@ -218,7 +218,7 @@ export class AgentControl implements Control {
     throw new WeftError("EXPLAIN", `it does not have ${src ?? "the source"}`, "ask another node");
   }
 
-  /** What becomes of it here. */
+  /** Tries a packet here. */
   async #tried(question: Question): Promise<Tried> {
     const { tun } = this.#running.config;
     const packet = packetFor(question);

@@ -86,7 +86,7 @@ export class Follower {
     return { vni, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix), dscp };
   }
 
-  /** Who holds what: what policies mean by the name of a node. */
+  /** The leases of each node by its name: policies mean them by that name. */
   members(): Members {
     const peers = [...this.book.wanted];
     return new Map([
@@ -95,7 +95,7 @@ export class Follower {
     ]);
   }
 
-  /** What is routed to the device: the cluster network, and subnets of static peers beyond it. */
+  /** The prefixes that are routed to the device: the cluster network, and subnets of static peers beyond it. */
   routed(): Prefix[] {
     return [...this.#network(), ...this.#beyondTheNetwork()];
   }

@@ -18,7 +18,7 @@ export interface Overlay {
   readonly a: Host;
   readonly b: Host;
   readonly address: string;
-  /** What carries the packets, where it is not the kernel. */
+  /** The programs that carry the packets, where the kernel does not. */
   readonly agents: readonly Agent[];
 }
 

@@ -1,5 +1,5 @@
 /**
- * What Node, the shell and the terminal would otherwise bring into an agent that runs as root.
+ * Keeps out of an agent, which runs as root, the settings that Node, the shell and the terminal bring.
  * docs/command.md#signals has the table of signals.
  */
 import { openSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** What `weft explain` says of a packet in the end. */
+/** The verdict of `weft explain` about a packet, in words. */
 import type { PathView } from "../explain/path.js";
 import type { HostView } from "../host/forwarding.js";
 import type { Explained, ExplainedThere } from "../http/view.js";

@@ -4,7 +4,7 @@ import { createReadStream } from "node:fs";
 /** Means stdin where a file is asked for. */
 export const STDIN = "-";
 
-/** What messages call it. */
+/** The name of an input in messages. */
 export const inputName = (path: string): string => (path === STDIN ? "<stdin>" : path);
 
 /**

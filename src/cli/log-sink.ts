@@ -14,7 +14,7 @@ const MAX_WRITE = 4096;
 /** Milliseconds between two tries. */
 const RETRY_EVERY = 1_000;
 
-/** What of the log is not written. */
+/** The part of the log that is not written. */
 export interface LogState {
   /** Lines lost since the start. */
   readonly lost: number;
@@ -112,7 +112,7 @@ export class LogSink {
 
 /**
  * Opens a pipe or a terminal again: O_NONBLOCK is of the open file description, which other
- * processes share. What cannot be opened again is used as it is, when poll(2) says it is ready.
+ * processes share. One that cannot be opened again is used as it is, when poll(2) says it is ready.
  */
 function ownDescription(fd: number): number {
   try {

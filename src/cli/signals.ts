@@ -1,4 +1,4 @@
-/** What signals tell the agent. docs/command.md#signals has the table. */
+/** The signals that the agent handles. docs/command.md#signals has the table. */
 
 /** They end the agent in order. */
 const STOPPING = ["SIGTERM", "SIGINT", "SIGQUIT"] as const;

@@ -21,8 +21,8 @@ interface Lookalike {
 }
 
 /**
- * What templates and other programs write into such a file. Accepted as the secret, any of it could be
- * guessed. Base64, which may begin with `//`, hex and words of a pass phrase match none of these.
+ * Lines that templates and other programs write into such a file. Accepted as the secret, any of them
+ * could be guessed. Base64, which may begin with `//`, hex and words of a pass phrase match none of these.
  */
 const LOOKALIKES: readonly Lookalike[] = [
   {

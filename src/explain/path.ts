@@ -1,4 +1,4 @@
-/** What probes say of the path that a packet takes to the next node. */
+/** The path that a packet takes to the next node, as probes have found it. */
 import type { Member } from "../mesh/member.js";
 import type { Peer } from "../peer.js";
 

@@ -1,4 +1,4 @@
-/** What a node tells another of an explanation: all but the packets, of which the other has the first. */
+/** The part of an explanation that a node tells another: all but the packets, of which the other has the first. */
 import { z } from "zod";
 import { reasonNames } from "../core/reasons.js";
 import { HOST_ENDS, type HostView } from "../host/forwarding.js";
@@ -50,7 +50,7 @@ const host = z.strictObject({
   why: words.exactOptional(),
 }) satisfies z.ZodType<HostView>;
 
-/** What becomes of a packet at one node: in weft, and before or after that in its host. */
+/** The fate of a packet at one node: in weft, and before or after that in its host. */
 export interface Tried extends Omit<Explanation, "verdict" | "counter"> {
   /** `not-carried`: the host does not give it to weft. */
   readonly verdict: Explanation["verdict"] | "not-carried";

@@ -136,7 +136,7 @@ function widest(conflicts: Conflict[]): Conflict[] {
 /** A table that packets for the overlay are looked up in, before or where the device's route is found. */
 interface Lookup {
   readonly table: string;
-  /** Whose packets for these destinations. */
+  /** The destinations whose packets the rule sends to the table. */
   readonly reach: Prefix;
   readonly routed: Prefix;
   /** Routes up to this length are passed over; -1 for none. */
@@ -168,7 +168,7 @@ function isForSome(rule: ShownRule, routed: Prefix): boolean {
   return !overlaps(rangeOf(routed.family, rule.src, rule.srclen), routed);
 }
 
-/** What in a table takes packets that the device's route, or another one of the table, would not get. */
+/** Routes of a table that take packets for which neither the device nor a longer harmless route stands. */
 function takenBy(
   routes: readonly ShownRoute[],
   { table, reach, routed, suppressed }: Lookup,

@@ -40,7 +40,7 @@ function make(path: string, mode: number): boolean {
   }
 }
 
-/** What to do about a directory in which nothing can be written. */
+/** The remedy for a directory in which nothing can be written. */
 export function remedyFor(error: unknown, otherwise: string): string {
   switch ((error as NodeJS.ErrnoException).code) {
     case "ENOSPC":

@@ -1,6 +1,6 @@
 /**
- * What this host does with a packet before weft has it, and after weft has handed it over: the
- * kernel is asked, as by `ip route get`. Its firewall (nft, iptables) is not asked.
+ * Asks the kernel, as `ip route get` does, where this host takes a packet before weft has it, and
+ * after weft has handed it over. Its firewall (nft, iptables) is not asked.
  */
 import { readFile } from "node:fs/promises";
 import { type Family, parseAddress, printable } from "../address.js";
@@ -20,7 +20,7 @@ export interface HostView {
   readonly device?: string;
   /** Address of the next router, if the route has one. */
   readonly via?: string;
-  /** What the kernel says, or what else is to be known of it. */
+  /** The kernel's words, or another fact about this route. */
   readonly why?: string;
 }
 
@@ -91,7 +91,7 @@ function viewOf(route: Route | Refusal, overlay: string): HostView {
 
 const REFUSING = ["unreachable", "prohibit", "blackhole", "throw"];
 
-/** What the kernel said in the place of a route. */
+/** The kernel's words in the place of a route. */
 class Refusal {
   constructor(readonly why: string) {}
 }

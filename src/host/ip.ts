@@ -5,7 +5,7 @@ import { WeftError } from "../error.js";
 const TIMEOUT_MS = 10_000;
 /** `ip -j` about some hundred thousand routes. */
 const MAX_OUTPUT = 64 * 1024 * 1024;
-/** What `ip` says about a line of a batch that failed. */
+/** The message of `ip` about a line of a batch that failed. */
 const FAILED_LINE = /^Command failed -:(\d+)/gm;
 
 /** `ask("-6", "route", "show")` is `ip -j -6 route show`. */

@@ -1,4 +1,4 @@
-/** Other agents on this host, as /proc shows them. What may not be read is not known. */
+/** Other agents on this host, as /proc shows them; files that may not be read count as empty. */
 import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { readRegularFile } from "../config/regular-file.js";
@@ -11,7 +11,7 @@ export interface OtherAgent {
   readonly name?: string;
 }
 
-/** What an agent writes into the lock file of its state directory. */
+/** The text that an agent writes into the lock file of its state directory. */
 export const lockText = ({ pid, name }: OtherAgent): string => `${pid} ${name}\n`;
 const LOCK_TEXT = /^(\d+)(?: ([a-z0-9-]+))?\n$/;
 /** Bytes of a file of /proc, or of a lock file. */

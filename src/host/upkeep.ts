@@ -15,7 +15,7 @@ export class Upkeep {
 
   constructor(private readonly log: Pick<Logger, "warn">) {}
 
-  /** What could not be put back: one sentence each. */
+  /** Things that could not be put back: one sentence each. */
   get problems(): readonly string[] {
     return this.#problems;
   }

@@ -52,7 +52,7 @@ export async function applyPolicy(
 export const getPolicy = (socketPath: string): Promise<PolicyView | null> =>
   control(socketPath, "GET", "/v1/policy");
 
-/** Which of the known nodes have the newest policy in force. */
+/** Asks which of the known nodes have the newest policy in force. */
 export const policyProgress = (socketPath: string): Promise<Progress> =>
   control(socketPath, "GET", "/v1/policy/nodes");
 

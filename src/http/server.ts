@@ -75,7 +75,7 @@ export class ControlServer {
     if (this.#file?.isInPlace()) return;
     const former = this.#control;
     await this.#openControl();
-    // No path leads to it any more. What was asked through it is answered.
+    // No path leads to it any more. Requests that came through it are answered.
     former?.close();
   }
 

@@ -17,7 +17,7 @@ export interface Status {
   readonly healthy: boolean;
   /** What keeps the node from being healthy: one sentence each. */
   readonly problems: readonly string[];
-  /** What an operator may want to change though the node is healthy: one sentence each. */
+  /** Things that an operator may want to change though the node is healthy: one sentence each. */
   readonly notes: readonly string[];
   readonly network: readonly string[];
   /** The node's own overlay address, the IPv4 one where it has both; null until it has a lease. */
@@ -145,7 +145,7 @@ export interface ExplainedThere
   readonly node: string;
 }
 
-/** What becomes of a packet: at the node where it begins, and at those that it comes to after it, in turn. */
+/** The fate of a packet: at the node where it begins, and at those that it comes to after it, in turn. */
 export interface Explained extends Tried {
   /** Where another node has the source: that one. The packet begins there, and it says all but `further`. */
   readonly node?: string;
@@ -218,7 +218,7 @@ export interface Control extends View {
    */
   capture(options: CaptureOptions): Pick<Capture, "take" | "lost" | "stop">;
   policy(): PolicyView | null;
-  /** Which of the known nodes have the newest policy in force. */
+  /** Tells which of the known nodes have the newest policy in force. */
   policyProgress(): Progress;
   /**
    * Rejects with a WeftError EXPLAIN when no such packet can be.

@@ -271,7 +271,7 @@ export class KernelIo
     for (const name of this.#publisher.hinted()) this.#hinted(name);
   }
 
-  /** What the core's CLOCK would say now, in milliseconds. */
+  /** The time that the core's CLOCK would have now, in milliseconds. */
   get #clock(): number {
     const { view, layout } = this.#core;
     return monotonic() - view.getFloat64(layout.CLOCK_START, true);

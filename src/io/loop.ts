@@ -48,10 +48,10 @@ export interface LoopParts {
   readonly told: SharedArrayBuffer;
 }
 
-/** What the main thread may say: to end, or which socket or device to use from now on. */
+/** Orders of the main thread: to end, or which socket or device to use from now on. */
 export type Order = "stop" | { readonly udp: number } | { readonly tun: number };
 /**
- * What this worker may say: that it runs, has another socket or device, has lost its device, has
+ * Reports of this worker: that it runs, has another socket or device, has lost its device, has
  * mail, or something for the log.
  */
 export type Word = "ready" | "exchanged" | "device-removed" | "mail" | { readonly warning: string };

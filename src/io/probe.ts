@@ -82,7 +82,7 @@ function receive(fd: number): Uint8Array[] | undefined {
   return datagrams;
 }
 
-/** What UDP_GRO says of the datagrams in a message, among the control messages that come with it. */
+/** Reads what UDP_GRO says of the datagrams in a message, among the control messages that come with it. */
 function gatheredSize({ control, controlLength }: Message): number | undefined {
   const view = new DataView(control.buffer);
   for (let at = 0; at + 20 <= controlLength; ) {

@@ -6,7 +6,7 @@ const AF_UNIX = 1;
 const SOCK_STREAM = 1;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
-/** What mode 0660 leaves out: everything for others, and execution. */
+/** The bits that mode 0660 leaves out: everything for others, and execution. */
 const SOCKET_UMASK = 0o117;
 
 export const openUnix = (): number =>

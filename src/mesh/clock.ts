@@ -19,7 +19,7 @@ export const MAX_TIME = 253_402_300_799_999;
 /** The nearest time to what a host's clock shows that a record and the disk can hold. */
 export const dateable = (ms: number): number => Math.min(Math.max(ms, 0), MAX_TIME);
 
-/** That the host's clock shows a time outside, as far as `now` tells. */
+/** Says that the host's clock shows a time outside these bounds, as far as `now` tells. */
 export function unlikelyTime(now: number): string | undefined {
   if (now > 0 && now < MAX_TIME) return undefined;
   const year = now > 0 ? "after the year 9999" : "before 1970";

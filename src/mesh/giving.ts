@@ -145,7 +145,7 @@ export class Giving {
     return `it waits for another member to compare with, until ${new Date(this.#sureAt).toISOString()}`;
   }
 
-  /** That nothing was seen for a minute or two of what others were given, in words. */
+  /** Says that for a minute or two no record has shown what others were given. */
   get #unseenGifts(): string | undefined {
     const [ids, more] = [this.#silent.slice(0, MAX_SAID), this.#silent.length - MAX_SAID];
     if (ids.length === 0) return undefined;

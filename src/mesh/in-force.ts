@@ -1,6 +1,6 @@
 /**
- * Which version of each cluster document a node has in force, as its record says it. What counts is
- * the dataplane: a document that is held and not compiled yet is not in force.
+ * The version of each cluster document that a node has in force, as its record says it. The dataplane
+ * counts: a document that is held and not compiled yet is not in force.
  */
 import { z } from "zod";
 import { Budget } from "./budget.js";
@@ -50,7 +50,7 @@ export interface InForceParts {
   publish(): void;
 }
 
-/** What this node says of itself, and when it says it again. */
+/** The documents that this node says it has in force, and when it says them again. */
 export class InForce {
   readonly #parts: InForceParts;
   readonly #published: Budget;

@@ -330,7 +330,7 @@ export class Membership {
     return this.#standing.departed();
   }
 
-  /** What this node gave and no known record shows, and for which node it is kept, by its name if that is known. */
+  /** Leases that this node gave and no known record shows, and for which node each is kept, by its name if that is known. */
   unseen(): { readonly prefix: string; readonly owner: string }[] {
     return this.#leasing.unseen
       .flatMap((proof) => proof.at(-1) ?? [])

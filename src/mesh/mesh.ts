@@ -144,7 +144,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     return this.#inside?.departed() ?? [];
   }
 
-  /** What this node gave and no known record shows: kept for a node that was not heard for long, or never. */
+  /** Leases that this node gave and no known record shows: kept for nodes that were not heard for long, or never. */
   unseen(): { readonly prefix: string; readonly owner: string }[] {
     return this.#inside?.unseen() ?? [];
   }

@@ -98,7 +98,7 @@ export class OwnRecord {
     return Math.max(disk.cluster.version, members.get(identity.id)?.version ?? 0);
   }
 
-  /** Nobody would take a record after this one. */
+  /** Others would refuse a record after this one. */
   get #isLast(): boolean {
     return this.#version >= MAX_VERSION;
   }
@@ -146,7 +146,7 @@ export class OwnRecord {
     ].flat();
   }
 
-  /** That only another identity can speak for this host now. */
+  /** Says that only another identity can speak for this host now. */
   #spent(): string | undefined {
     const { identity } = this.#parts;
     if (!this.#isLast) return undefined;
@@ -158,7 +158,7 @@ export class OwnRecord {
     return this.#parts.clock.elapsed() - heard < COPY_SPOKEN_OF;
   }
 
-  /** That another process uses this node's identity elsewhere. */
+  /** Says that another process uses this node's identity elsewhere. */
   #copies(): string[] {
     const { mesh: here } = this.#parts.whereabouts();
     if (!this.#copy || this.#copy.mesh === here || !this.#isCopyThere) return [];

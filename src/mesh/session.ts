@@ -315,8 +315,8 @@ const REMEDIES: { readonly [code: string]: string } = {
 };
 
 /**
- * How far a time lies after the later of two others, or, negative, before the earlier. What the other
- * end's clock said between ping and pong is no difference between the clocks.
+ * How far a time lies after the later of two others, or, negative, before the earlier. A time of the
+ * other end between ping and pong shows no difference between the clocks.
  */
 function outside(time: number, one: number, other: number): number {
   const [earlier, later] = [Math.min(one, other), Math.max(one, other)];
@@ -327,7 +327,7 @@ const timeToSay = (now: number): number => Math.min(Math.max(now, 0), MAX_TIME);
 
 const tenths = (ms: number): number => Math.round(10 * ms) / 10;
 
-/** As the other end takes it: `field.sentence`. What is cut ends with three dots. */
+/** A text as the other end takes it: `field.sentence`. One that is cut ends with three dots. */
 export const plain = (text: string): string => {
   const ascii = text.replace(/[^\x20-\x7e]/g, "?");
   return ascii.length > MAX_SENTENCE ? `${ascii.slice(0, MAX_SENTENCE - 3)}...` : ascii;

@@ -8,7 +8,7 @@ export interface KnownNode {
   readonly id: string;
   /** As in `weft peers`; `self` for this node. */
   readonly state: string;
-  /** What it says itself of the documents it has in force. */
+  /** The documents that it has in force, as it says itself. */
   readonly documents: readonly DocumentInForce[];
 }
 
@@ -17,7 +17,7 @@ export interface NodeProgress {
   readonly id: string;
   readonly state: string;
   readonly isInForce: boolean;
-  /** What it has in force: 0 for no policy, null where it has not said. */
+  /** The version that it has in force: 0 for no policy, null where it has not said. */
   readonly version: number | null;
   /** The first 16 hex digits of the text's SHA-256. */
   readonly hash: string | null;

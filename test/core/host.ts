@@ -72,7 +72,7 @@ export const read = (packet: Uint8Array, fields: VirtioFields = {}): Uint8Array 
   new Uint8Array(Buffer.concat([virtio(fields), packet]));
 
 /**
- * What one message of recvmmsg is; `size` when the kernel gathered datagrams of that size, `tos` that
+ * One message of recvmmsg; `size` when the kernel gathered datagrams of that size, `tos` that
  * of the outer header.
  */
 export interface Received {
@@ -82,7 +82,7 @@ export interface Received {
   tos?: number;
 }
 
-/** What one message of sendmmsg is; `size` when the kernel is to cut it, `tos` when it is to set one. */
+/** One message of sendmmsg; `size` when the kernel is to cut it, `tos` when it is to set one. */
 export interface Sent {
   to: string;
   bytes: Uint8Array;
@@ -90,7 +90,7 @@ export interface Sent {
   tos?: number;
 }
 
-/** What the kernel tells beside a message. */
+/** The control messages that the kernel sends with a message. */
 export interface Told {
   size?: number | undefined;
   tos?: number | undefined;
@@ -270,7 +270,7 @@ export class Host {
     return sent;
   }
 
-  /** What one control message asks of the kernel, which is strict about the family of a TOS. */
+  /** Reads what one control message asks of the kernel, which is strict about the family of a TOS. */
   private control(at: number, family: 4 | 6): Pick<Sent, "size" | "tos"> {
     const { CMSG_LEVEL, CMSG_TYPE, CMSG_DATA } = this.layout;
     const { view } = this.core;

@@ -1,4 +1,4 @@
-/** What is said of the path of a packet, from what the mesh knows of the peer it goes to. */
+/** The path of a packet as `explain` tells it, from what the mesh knows of the peer. */
 import { expect, it } from "vitest";
 import { type PathView, pathTo } from "../../src/explain/path.js";
 import type { Member } from "../../src/mesh/member.js";

@@ -25,7 +25,7 @@ function conflicts(family: 4 | 6, routes: ShownRoute[], rules?: ShownRule[], lea
 const routesOf = (...args: Parameters<typeof conflicts>) =>
   conflicts(...args).map(({ route }) => route);
 
-/** What a bridge with an address has. */
+/** The routes of a bridge with an address. */
 const bridge = (dev: string, subnet: string, address: string): ShownRoute[] => [
   { dst: subnet, dev, protocol: "kernel" },
   { type: "local", dst: address, dev, table: "local", protocol: "kernel" },

@@ -10,7 +10,7 @@ const FAMILIES = [4, 6] as const;
 /** Any directory that exists: it numbers the unreachable routes. */
 const STATE = "/var";
 
-/** What an agent with both families and two static peers makes of its host, and takes away again. */
+/** An agent with both families and two static peers configures its host, and undoes that again. */
 const AGENT = `
   const { Link } = await weft("host/link.js");
   const { UnreachableRoutes } = await weft("host/unreachable.js");

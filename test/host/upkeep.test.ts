@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
 import { Upkeep } from "../../src/host/upkeep.js";
 
-it("what cannot be put back is a problem until it can be, logged once, and keeps nothing else", async () => {
+it("a thing that cannot be put back is a problem until it can be, logged once, and stops no other", async () => {
   const logged: unknown[] = [];
   const upkeep = new Upkeep({ warn: (line: unknown) => logged.push(line) });
   let isBroken = true;
@@ -22,7 +22,7 @@ it("what cannot be put back is a problem until it can be, logged once, and keeps
   expect({ looks, logged }).toEqual({ looks: 3, logged: ["a file is in its place: remove it"] });
 });
 
-it("what is our own mistake is no problem of the host", async () => {
+it("a mistake of our own is no problem of the host", async () => {
   const upkeep = new Upkeep({ warn: () => {} });
   upkeep.add(() => {
     throw new TypeError("undefined is no function");

@@ -1,4 +1,4 @@
-/** Which version of the policy each node has in force, as the nodes say it to each other. */
+/** The version of the policy that each node has in force, as the nodes say it to each other. */
 import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
 import { type DocumentInForce, PUBLISHED } from "../../src/mesh/in-force.js";
@@ -28,7 +28,7 @@ async function cluster() {
     enforce(mesh);
   }
   world.clock.run(10_000);
-  /** What every node says of every other one. */
+  /** Every node's word about every other one. */
   const said = (): DocumentInForce[] =>
     meshes.flatMap((mesh) => mesh.members().flatMap(({ documents }) => documents));
   return { world, nodes, meshes, said };

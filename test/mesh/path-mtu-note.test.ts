@@ -1,4 +1,4 @@
-/** What `weft status` says about paths that take less than the device's MTU. */
+/** The note of `weft status` about paths that take less than the device's MTU. */
 import { expect, it } from "vitest";
 import { NAMED_PEERS, pathMtuNote } from "../../src/mesh/path-mtu-note.js";
 

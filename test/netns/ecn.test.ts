@@ -15,7 +15,7 @@ import { transfer } from "./transfer.js";
 const BYTES = 300_000;
 const EXPEDITED = 46;
 
-/** What the bridge does with VXLAN: nothing, mark what is ECN-capable, or wrongly mark all. */
+/** The bridge's treatment of VXLAN: nothing, mark what is ECN-capable, or wrongly mark all. */
 const BRIDGE = {
   rests: "",
   marks: `udp dport 4789 ip ecn != not-ect ip ecn set ce

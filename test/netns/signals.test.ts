@@ -1,4 +1,4 @@
-/** What each signal does to an agent, as docs/command.md#signals says; no port ever opens. */
+/** Signals act on an agent as docs/command.md#signals says, and open no port. */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +13,7 @@ import { story } from "./story.js";
 const folder = mkdtempSync(join(tmpdir(), "weft-signals-"));
 const pidFile = join(folder, "pid");
 const exitFile = join(folder, "exit");
-/** What the shell of a terminal does: it hands on the SIGHUP, and notes how the agent ended. */
+/** A shell of a terminal: it hands on the SIGHUP, and notes how the agent ended. */
 const SHELL = `trap 'kill -HUP \\$p' HUP; $* <&0 REDIRECTIONS & p=\\$!; echo \\$p > ${pidFile};
   wait \\$p; wait \\$p; echo \\$? > ${exitFile}`;
 /** In a terminal, which closes when the process of `script` ends. */

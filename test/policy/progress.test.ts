@@ -60,7 +60,7 @@ describe("a policy", () => {
     expect(states.filter((state) => isLiving(found([], state)))).toEqual(states.slice(0, 4));
   });
 
-  it("that there is none is in force where a node says so", () => {
+  it("counts as absent on a node that says so", () => {
     expect(found(policy({ version: 0 }), "established", null).isInForce).toBe(true);
     expect(found(policy({ hash: HASH }), "established", null).isInForce).toBe(false);
     expect(found([], "established", null).isInForce).toBe(false);
