@@ -133,6 +133,19 @@ it.each(pages.filter(({ path }) => path !== POLICY_PAGE))(
   },
 );
 
+it("docs/command.md names every flag of every verb", () => {
+  const page = read("docs/command.md");
+  for (const [verb, text] of help) {
+    for (const [, short, long] of text.matchAll(/^ {2}(?:(-\w), )?(--[a-z0-9-]+)/gm)) {
+      if (long === "--help") continue;
+      const isNamed = [short, long].some(
+        (name) => name && new RegExp(`${name}(?![\\w-])`).test(page),
+      );
+      expect(isNamed, `weft ${verb} ${long}`).toBe(true);
+    }
+  }
+});
+
 describe("docs/dataplane.md", () => {
   const refusals = reasonNames.filter((name) => name !== "delivered");
 
