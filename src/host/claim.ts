@@ -31,6 +31,7 @@ export async function claimHost(config: Config): Promise<Claim> {
     const underlay = await findUnderlay({
       address: config.underlay,
       peers: await knownPeers(config),
+      mayNameThisHost: true,
     });
     underlayFits(config, underlay.prefix);
     const mended = await mendLeftovers(config);

@@ -4,6 +4,8 @@ import { askEach } from "./ip.js";
 
 /** A route as `ip -j route get` shows it. */
 export interface Route {
+  /** Missing for a route to another host; `local` where the host itself has the address. */
+  readonly type?: string;
   /** The source address that Linux prefers. */
   readonly prefsrc?: string;
   readonly dev?: string;
@@ -14,17 +16,26 @@ export interface Route {
 /** Most peers whose routes are looked up; each costs a line of a batch at every look. */
 export const MOST_PEERS = 64;
 
+export interface Source {
+  readonly address: Address;
+  /** This host has the peer's address itself. */
+  readonly isOwn: boolean;
+}
+
 /** The source address that Linux prefers to each of these peers; none is link-local. */
-export async function sourcesTo(peers: readonly Address[]): Promise<Address[]> {
+export async function sourcesTo(peers: readonly Address[]): Promise<Source[]> {
   const questions = peers.slice(0, MOST_PEERS).map((peer) => `route get ${formatAddress(peer)}`);
   const routes = await askEach<Route>(questions);
-  return routes
-    .flatMap((route) => (route?.prefsrc === undefined ? [] : [parseAddress(route.prefsrc)]))
-    .filter((address) => !contains(LINK_LOCAL, address));
+  return routes.flatMap((route) => {
+    if (route?.prefsrc === undefined) return [];
+    const address = parseAddress(route.prefsrc);
+    return contains(LINK_LOCAL, address) ? [] : [{ address, isOwn: route.type === "local" }];
+  });
 }
 
 /**
- * The routes of packets from `source` to each of these peers, with all their next hops.
+ * The routes of packets from `source` to each of these peers, with all their next hops; none to an
+ * address that this host has itself.
  *
  * `fibmatch` answers with the route itself. Without it the answer holds what an ICMP error, which
  * may be forged, has said about the path.
@@ -35,14 +46,15 @@ export async function routesTo(peers: readonly Address[], source: Address): Prom
     .filter(({ family }) => family === source.family)
     .slice(0, MOST_PEERS)
     .map((peer) => `route get fibmatch ${formatAddress(peer)} from ${from}`);
-  return (await askEach<Route>(questions)).filter((route) => route !== undefined);
+  const routes = await askEach<Route>(questions);
+  return routes.flatMap((route) => (route && route.type === undefined ? [route] : []));
 }
 
 /** The address that most of these are, of equals the first. */
-export function mostFrequent(addresses: readonly Address[]): Address | undefined {
+export function mostFrequent(sources: readonly Source[]): Address | undefined {
   const counts = new Map<string, number>();
-  for (const it of addresses) {
-    const text = formatAddress(it);
+  for (const { address } of sources) {
+    const text = formatAddress(address);
     counts.set(text, (counts.get(text) ?? 0) + 1);
   }
   const [first] = [...counts].sort(([, a], [, b]) => b - a);

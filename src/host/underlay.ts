@@ -33,6 +33,8 @@ export interface Wanted {
   readonly families?: readonly Family[];
   /** Addresses of peers, as far as known. */
   readonly peers?: readonly Address[];
+  /** Whether one of `peers` may be this host, as in a list to join that is the same on all hosts. */
+  readonly mayNameThisHost?: boolean;
 }
 
 interface Interface {
@@ -67,7 +69,8 @@ const ANYWHERE = { 4: parseAddress("240.0.0.1"), 6: parseAddress("3fff:ffff::1")
 
 /**
  * Finds this host's underlay. Without an address to use, it is the source address of the routes to
- * most of the peers, or where no peer is known, of the default route.
+ * most of the peers, or where no peer is known, of the default route. A peer that says it is at an
+ * address of this host has no part in that.
  * @throws WeftError UNDERLAY when there is no such address
  */
 export async function findUnderlay(wanted: Wanted = {}): Promise<Underlay> {
@@ -96,13 +99,15 @@ export async function findUnderlay(wanted: Wanted = {}): Promise<Underlay> {
   );
 }
 
-async function preferred({ families = [4, 6], peers = [] }: Wanted): Promise<Address> {
-  const reachable = peers.filter(({ family }) => families.includes(family));
-  const towards = mostFrequent(await sourcesTo(reachable));
+async function preferred(wanted: Wanted): Promise<Address> {
+  const { families = [4, 6], peers = [], mayNameThisHost = false } = wanted;
+  const sources = await sourcesTo(peers.filter(({ family }) => families.includes(family)));
+  const towards = mostFrequent(sources.filter(({ isOwn }) => !isOwn));
   if (towards) return towards;
-  const [anywhere] = await sourcesTo(families.map((family) => ANYWHERE[family]));
+  const [own] = mayNameThisHost ? sources : [];
+  const [anywhere] = own ? [own] : await sourcesTo(families.map((family) => ANYWHERE[family]));
   if (!anywhere) throw noDefault();
-  return anywhere;
+  return anywhere.address;
 }
 
 /**

@@ -92,6 +92,35 @@ onHosts("a watch of the underlay", () => {
     });
   });
 
+  it("stays where the only peer with a route says that it is at another address of this host", async () => {
+    const host = await lab.host("cut");
+    await host.ip("route add default dev eth0");
+    const { value } = await inside(
+      host,
+      `${WATCH}
+      const watch = await watching();
+      await change([
+        "link add docker0 type veth peer name box",
+        "link set docker0 addrgenmode none up",
+        "addr add 172.17.0.1/16 dev docker0",
+        "link set eth0 down",
+      ]);
+      isHeard = false;
+      peers = ["172.17.0.1", "192.0.2.200"];
+      await look(watch);
+      await change(["link set eth0 up"]);
+      await look(watch);
+      return { moves, seen };`,
+    );
+    expect(value).toEqual({
+      moves: [],
+      seen: [
+        [host.address, ""],
+        [host.address, ""],
+      ],
+    });
+  });
+
   it("moves where no peer answers and the routes to the peers prefer another address", async () => {
     const host = await lab.host("silent");
     await host.ip("route add default dev eth0");

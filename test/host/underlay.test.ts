@@ -47,7 +47,10 @@ onHosts("the underlay", () => {
         ["192.0.2.201", "198.51.100.1"],
         ["2001:db8:1::77", "198.51.100.1"],
         ["${host.address}"],
-      ]) found.push(formatAddress((await findUnderlay({ peers: peers.map(address) })).address));
+      ]) {
+        const wanted = { peers: peers.map(address), mayNameThisHost: true };
+        found.push(formatAddress((await findUnderlay(wanted)).address));
+      }
       return found;`;
     const { address, address6 } = host;
     expect(await inside(host, body)).toEqual({
@@ -59,6 +62,21 @@ onHosts("the underlay", () => {
     const host = await lab.host("apart");
     const { value } = await inside(host, towards("198.51.100.1", "198.51.100.2", "192.0.2.201"));
     expect(value).toMatchObject({ address: host.address });
+  });
+
+  it("does not follow a peer that says it is at an address of this host", async () => {
+    const host = await lab.host("bridged");
+    await host.ip(
+      "link add docker0 mtu 9000 type veth peer name box",
+      "link set box addrgenmode none up",
+      "link set docker0 addrgenmode none up",
+      "addr add 172.17.0.1/16 dev docker0",
+      "route add default via 192.0.2.99 dev eth0",
+    );
+    const underlay = { address: host.address, device: "eth0", prefix: "192.0.2.0/24", mtu: 1500 };
+    for (const peers of [["172.17.0.1"], ["172.17.0.1", "192.0.2.201"]]) {
+      expect(await inside(host, towards(...peers))).toEqual({ value: underlay });
+    }
   });
 
   it("has the MTU of the devices that packets to the peers leave by, where its address is on lo", async () => {
