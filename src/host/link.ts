@@ -39,6 +39,13 @@ interface ShownRoute {
   readonly metric?: number;
 }
 
+/** A route of one device. */
+interface DeviceRoute {
+  readonly dst: string;
+  readonly protocol?: string;
+  readonly prefsrc?: string;
+}
+
 export interface LinkOptions {
   /** Name of a device that exists. */
   readonly device: string;
@@ -165,16 +172,20 @@ export class Link {
     const wanted = new Map(
       prefixes.filter((it) => it.family === family).map((it) => [formatPrefix(it), it]),
     );
-    const question = [`-${family}`, "route", "show", "dev", device];
-    const shown = await ask<{ dst: string; protocol?: string }>(...question);
-    const present = new Set(
-      shown.filter(({ protocol }) => protocol !== "kernel").map(({ dst }) => inFull(family, dst)),
-    );
+    const shown = await ask<DeviceRoute>(`-${family}`, "route", "show", "dev", device);
+    const source = this.#source(family);
+    const present = shown
+      .filter(({ protocol }) => protocol !== "kernel")
+      .map(({ dst, prefsrc }) => ({ prefix: inFull(family, dst), prefsrc }));
+    // Linux takes the source of an IPv6 route away with its address, and leaves the route.
+    const isRight = ({ prefix, prefsrc }: { prefix: string; prefsrc: string | undefined }) =>
+      wanted.has(prefix) && prefsrc === (source && formatAddress(source));
+    const routed = new Set(present.filter(isRight).map(({ prefix }) => prefix));
     return {
-      surplus: [...present]
-        .filter((it) => !wanted.has(it))
-        .map((it) => `route del ${it} dev ${device}`),
-      missing: [...wanted].filter(([it]) => !present.has(it)).map(([, it]) => it),
+      surplus: present
+        .filter((it) => !isRight(it))
+        .map(({ prefix }) => `route del ${prefix} dev ${device}`),
+      missing: [...wanted].filter(([it]) => !routed.has(it)).map(([, it]) => it),
     };
   }
 
