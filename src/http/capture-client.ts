@@ -1,11 +1,10 @@
-/** Reads from the agent on this host what it captures, for as long as that is wanted. */
-import { type IncomingMessage, request } from "node:http";
+/** Reads the packets that the agent on this host captures, for as long as they are wanted. */
+import type { IncomingMessage } from "node:http";
 import { WeftError } from "../error.js";
-import { noAgent, notAnAgent, refusal, silent } from "./client.js";
+import { exchange, noAgent, notAnAgent, refusal } from "./client.js";
 import type { CaptureLine } from "./view.js";
 
-const TIMEOUT_MS = 5_000;
-/** A packet of 64 KiB in hex, and what is said of it. */
+/** Bytes of a line: a packet of 64 KiB in hex, and its fate. */
 const MAX_LINE = 256 * 1024;
 
 /**
@@ -17,35 +16,18 @@ export async function captured(
   options: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<AsyncGenerator<CaptureLine>> {
-  const response = await begun(socketPath, `/v1/capture?${new URLSearchParams(options)}`);
+  const path = `/v1/capture?${new URLSearchParams(options)}`;
+  const response = await exchange<IncomingMessage>(
+    socketPath,
+    { method: "GET", path },
+    (begun, done) => done(begun),
+  );
   signal.addEventListener("abort", () => response.destroy());
   const { statusCode: status = 0 } = response;
   if (status === 200) return linesOf(socketPath, response, signal);
   let body = "";
   for await (const chunk of response.setEncoding("utf8")) body = (body + chunk).slice(0, MAX_LINE);
   throw refusal(socketPath, status, body);
-}
-
-function begun(socketPath: string, path: string): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const headers = { host: "localhost" };
-    const call = request({ socketPath, path, headers, agent: false });
-    let isLate = false;
-    const fail = (error: NodeJS.ErrnoException) => {
-      call.destroy();
-      if (!isLate) reject(noAgent(socketPath, error));
-    };
-    const deadline = setTimeout(() => {
-      isLate = true;
-      call.destroy();
-      silent(socketPath, TIMEOUT_MS).then(reject, reject);
-    }, TIMEOUT_MS);
-    call.on("error", fail).once("response", (response) => {
-      clearTimeout(deadline);
-      resolve(response);
-    });
-    call.end();
-  });
 }
 
 async function* linesOf(

@@ -1,5 +1,5 @@
 /** Asks the agent on this host, through its control socket. */
-import { request } from "node:http";
+import { type IncomingMessage, request } from "node:http";
 import { WeftError } from "../error.js";
 import type { Progress } from "../policy/progress.js";
 import type { Reading } from "./api.js";
@@ -18,7 +18,7 @@ export async function ask<R extends Reading>(
   socketPath: string,
   reading: R,
 ): Promise<ReturnType<View[R]>> {
-  const { status, body } = await call(socketPath, "GET", `/v1/${reading}`);
+  const { status, body } = await call(socketPath, { method: "GET", path: `/v1/${reading}` });
   const answer = status === 200 ? parsed(body) : undefined;
   if (answer === undefined) throw notAnAgent(socketPath, status);
   return answer;
@@ -77,7 +77,7 @@ export const flows = (
 ): Promise<readonly FlowRow[]> =>
   control(socketPath, "GET", `/v1/flows?${new URLSearchParams(ends)}`);
 
-/** What only the control socket has. */
+/** Asks for things that only the control socket has. */
 async function control<T>(
   socketPath: string,
   method: "GET" | "POST",
@@ -85,14 +85,14 @@ async function control<T>(
   sent?: string,
   withinMs?: number,
 ): Promise<T> {
-  const { status, body } = await call(socketPath, method, path, sent, withinMs);
+  const { status, body } = await call(socketPath, { method, path, body: sent, withinMs });
   if (status !== 200) throw refusal(socketPath, status, body);
   const answer = parsed(body);
   if (answer === undefined) throw notAnAgent(socketPath, status);
   return answer as T;
 }
 
-/** What the agent says is in the way. */
+/** The error that an answer of the agent names. */
 export function refusal(socketPath: string, status: number, body: string): WeftError {
   const { code, error, remedy } = (status === 409 && parsed(body)) || {};
   return code ? new WeftError(code, error, remedy) : notAnAgent(socketPath, status);
@@ -106,13 +106,24 @@ function parsed(body: string) {
   }
 }
 
-function call(
+interface Sent {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly body?: string | undefined;
+  /** Milliseconds until the answer is taken. */
+  readonly withinMs?: number | undefined;
+}
+
+/**
+ * Sends a request to the agent.
+ * @param take gets the response, and calls `done` with what it takes of that, or `fail`
+ * @throws WeftError NO_AGENT when nothing answers, or not in time
+ */
+export function exchange<T>(
   socketPath: string,
-  method: "GET" | "POST",
-  path: string,
-  sent = "",
-  withinMs = TIMEOUT_MS,
-): Promise<{ status: number; body: string }> {
+  { method, path, body = "", withinMs = TIMEOUT_MS }: Sent,
+  take: (response: IncomingMessage, done: (taken: T) => void, fail: (error: Error) => void) => void,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const headers = { host: "localhost" };
     const call = request({ socketPath, method, path, headers, agent: false });
@@ -126,22 +137,29 @@ function call(
       call.destroy();
       silent(socketPath, withinMs).then(reject, reject);
     }, withinMs);
+    const done = (taken: T) => {
+      clearTimeout(deadline);
+      resolve(taken);
+    };
     call.once("close", () => clearTimeout(deadline)).on("error", fail);
-    call.once("response", (response) => {
-      const chunks: Buffer[] = [];
-      let size = 0;
-      response.on("error", fail).on("data", (chunk: Buffer) => {
-        size += chunk.length;
-        if (size > MAX_ANSWER_BYTES) fail(new Error("the answer is too long"));
-        else chunks.push(chunk);
-      });
-      response.once("end", () =>
-        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
-      );
-    });
-    call.end(sent);
+    call.once("response", (response) => take(response, done, fail));
+    call.end(body);
   });
 }
+
+const call = (socketPath: string, sent: Sent): Promise<{ status: number; body: string }> =>
+  exchange(socketPath, sent, (response, done, fail) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    response.on("error", fail).on("data", (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > MAX_ANSWER_BYTES) fail(new Error("the answer is too long"));
+      else chunks.push(chunk);
+    });
+    response.once("end", () =>
+      done({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString() }),
+    );
+  });
 
 export const notAnAgent = (socketPath: string, status: number): WeftError =>
   new WeftError(
@@ -151,7 +169,7 @@ export const notAnAgent = (socketPath: string, status: number): WeftError =>
   );
 
 /** The error for a process that holds the socket and does not answer. */
-export async function silent(socketPath: string, withinMs: number): Promise<WeftError> {
+async function silent(socketPath: string, withinMs: number): Promise<WeftError> {
   const { inWords, isSuspended, listenerAt } = await import("../host/other-agent.js");
   const agent = listenerAt(socketPath);
   const who = agent ? `the agent (${inWords(agent)})` : "the agent";

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { PeerRow } from "../http/view.js";
+import type { PeerRow, Status } from "../http/view.js";
 import type { Host } from "./namespace.js";
 import { ROOT } from "./root.js";
 import type { Finished, Running } from "./running.js";
@@ -22,25 +22,8 @@ export interface AgentOptions {
   readonly flags?: readonly string[];
 }
 
-/** What `GET /v1/status` answers, as far as the lab reads it. */
-export interface AgentStatus {
-  readonly name: string;
-  readonly healthy: boolean;
-  readonly problems: readonly string[];
-  readonly notes: readonly string[];
-  readonly network: readonly string[];
-  readonly address: string;
-  /** One of each family the network has. */
-  readonly addresses: readonly string[];
-  readonly leases: readonly string[];
-  readonly mac: string;
-  readonly vni: number;
-  readonly mtu: number;
-  readonly underlay: string;
-  readonly peers: number;
-  /** Which offloads are in use. */
-  readonly offloads: Readonly<Record<"tso" | "uso" | "gso" | "gro", boolean>>;
-}
+/** The answer of `GET /v1/status`; the agents of a lab have a lease, and so an address. */
+export type AgentStatus = Status & { readonly address: string };
 
 export const LAB_SECRET = "a secret only this lab knows";
 

@@ -2,7 +2,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Status } from "../../src/http/view.js";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
 import { bothWays, Walls } from "../../src/lab/walls.js";
@@ -24,7 +23,7 @@ story("a host whose mesh port is blocked", () => {
   afterAll(() => lab?.close());
 
   const around = () => [a!, b!].flatMap((other) => bothWays(other.host, c!.host));
-  const statusOf = async ({ agent }: Node) => (await agent.get<Status>("/v1/status"))!;
+  const statusOf = async ({ agent }: Node) => (await agent.status())!;
 
   function policyOf(name: string): string {
     const file = join(lab.folder, "policy.yaml");
