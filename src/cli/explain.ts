@@ -117,7 +117,11 @@ const DEFAULT_COUNT = "1000";
 
 function wholeNumber(flag: string, text: string): number {
   if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new WeftError("USAGE", `${flag} ${text} cannot be`, "give a whole number from 1 on");
+  throw new WeftError(
+    "USAGE",
+    `${flag} ${text} is not a whole number from 1 on`,
+    "give one, like 100",
+  );
 }
 
 type Packet = Pick<Given, (typeof TUPLE)[number] | "in" | "peer">;

@@ -10,6 +10,8 @@ const MAX_WAIT = 86_400;
 /** How long the command looks on without `--wait`, in milliseconds: in a small cluster that is enough. */
 const GLANCE_MS = 2_000;
 const POLL_MS = 200;
+/** Nodes that are named in one line. */
+const MOST_NAMED = 8;
 
 /** The policy that was applied. */
 export interface Applied {
@@ -17,15 +19,13 @@ export interface Applied {
   readonly hash: string;
 }
 
-/** Seconds to wait, as given after `--wait`; nothing where it is not given. */
-export function waitSeconds(given: string | boolean | undefined): number | undefined {
-  if (given === undefined || given === false) return undefined;
-  if (given === true) return DEFAULT_WAIT;
+/** Seconds to wait, as given after `--wait`. */
+export function waitSeconds(given: string): number {
   const seconds = /^[1-9]\d{0,5}$/.test(given) ? Number(given) : Number.NaN;
   if (seconds <= MAX_WAIT) return seconds;
   throw new WeftError(
     "USAGE",
-    `--wait ${given} cannot be`,
+    `--wait ${given} is not a number of seconds`,
     `give whole seconds from 1 to ${MAX_WAIT}; a file is named before --wait`,
   );
 }
@@ -51,7 +51,7 @@ export async function follow(socket: string, applied: Applied, seconds?: number)
     }
     if (seconds !== undefined && summary(progress) !== said) {
       said = summary(progress);
-      process.stderr.write(`${said}; waiting for ${missing.map(({ name }) => name).join(", ")}\n`);
+      process.stderr.write(`${said}; waiting for ${named(missing)}\n`);
     }
     await sleep(Math.min(POLL_MS, Math.max(0, deadline - Date.now())));
   }
@@ -59,6 +59,12 @@ export async function follow(socket: string, applied: Applied, seconds?: number)
 
 export const summary = ({ inForce, known }: Progress): string =>
   `in force on ${inForce} of ${known} known nodes`;
+
+function named(nodes: readonly NodeProgress[]): string {
+  const names = nodes.slice(0, MOST_NAMED).map(({ name }) => name);
+  const rest = nodes.length - names.length;
+  return names.join(", ") + (rest > 0 ? ` and ${rest} more` : "");
+}
 
 /** A line for each node that has not got it. */
 function absence({ nodes }: Progress, seconds: number | undefined): string {

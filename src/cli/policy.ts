@@ -80,32 +80,35 @@ const apply = (): Command =>
       new Option(
         "--wait [SECONDS]",
         `wait until all living nodes have it in force; exit 1 if not within ${DEFAULT_WAIT}, or SECONDS`,
-      ),
+      )
+        .preset(String(DEFAULT_WAIT))
+        .argParser(waitSeconds),
     )
     .addOption(socketOption())
     .addHelpText("after", APPLY_HELP)
-    .action(async (file: string, { dryRun = false, anew = false, wait, socket }: Applied) => {
-      const seconds = waitSeconds(wait);
-      const json = policyAsJson(await load(file), inputName(file));
-      readSealed(json, inputName(file));
-      const report = await applyPolicy(socket, json, { dryRun, anew });
-      const { version, hash, rules, absent, outside } = report;
-      const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
-      process.stdout.write(
-        version === null
-          ? `it would be taken: ${here}; nothing has changed\n`
-          : `version ${version} (${hash}) is the newest policy: ${here}\n`,
-      );
-      if (absent.length > 0) {
-        process.stderr.write(`no node has seen these nodes yet: ${absent.join(", ")}\n`);
-      }
-      for (const { where, prefix } of outside) {
-        process.stderr.write(`${printable(where)}: ${prefix} ${OUTSIDE}\n`);
-      }
-      if (version === null || hash === null) return;
-      const isEverywhere = await follow(socket, { version, hash }, seconds);
-      if (seconds !== undefined && !isEverywhere) process.exitCode = exit.failed;
-    });
+    .action(
+      async (file: string, { dryRun = false, anew = false, wait: seconds, socket }: Applied) => {
+        const json = policyAsJson(await load(file), inputName(file));
+        readSealed(json, inputName(file));
+        const report = await applyPolicy(socket, json, { dryRun, anew });
+        const { version, hash, rules, absent, outside } = report;
+        const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
+        process.stdout.write(
+          version === null
+            ? `it would be taken: ${here}; nothing has changed\n`
+            : `version ${version} (${hash}) is the newest policy: ${here}\n`,
+        );
+        if (absent.length > 0) {
+          process.stderr.write(`no node has seen these nodes yet: ${absent.join(", ")}\n`);
+        }
+        for (const { where, prefix } of outside) {
+          process.stderr.write(`${printable(where)}: ${prefix} ${OUTSIDE}\n`);
+        }
+        if (version === null || hash === null) return;
+        const isEverywhere = await follow(socket, { version, hash }, seconds);
+        if (seconds !== undefined && !isEverywhere) process.exitCode = exit.failed;
+      },
+    );
 
 const OUTSIDE =
   "is outside of the cluster network and of every static peer, so no packet has such an address";
@@ -171,7 +174,8 @@ interface Socket {
 interface Applied extends Socket {
   readonly dryRun?: boolean;
   readonly anew?: boolean;
-  readonly wait?: string | boolean;
+  /** Seconds. */
+  readonly wait?: number;
 }
 
 interface Both extends Socket {

@@ -111,6 +111,13 @@ not on h4: it is unreachable; it said last: none
     );
   });
 
+  it("with --wait names the first of many that it waits for", async () => {
+    const many = Array.from({ length: 10 }, (_, i) => ({ ...SLOW, name: `n${i}` }));
+    const argv = ["policy", "apply", file("policy.yaml", YAML), "--wait", "1", "--socket"];
+    const { stderr } = await weft([...argv, await serve(reached(...many))]);
+    expect(stderr).toMatch(/waiting for n0, n1, n2, n3, n4, n5, n6, n7 and 2 more\nnot on n0: /);
+  });
+
   it("with --wait exits 1 when another policy takes its place", async () => {
     const control = {
       ...view(),
@@ -122,10 +129,12 @@ not on h4: it is unreachable; it said last: none
   });
 
   it("refuses a time that is none, before anything is applied", async () => {
-    const argv = ["policy", "apply", "--wait", file("policy.yaml", YAML), "x", "--socket"];
+    const argv = ["policy", "apply", "--wait", file("policy.yaml", YAML), "--socket"];
     const { code, stderr } = await weft([...argv, nobody()]);
     expect(code).toBe(2);
-    expect(stderr).toMatch(/--wait .* cannot be\n {2}give whole seconds/);
+    expect(stderr).toMatch(
+      /--wait .*policy\.yaml is not a number of seconds\n {2}give whole seconds .* a file is named before/,
+    );
   });
 
   it("with --dry-run says what it would come to, and which nodes nobody has seen", async () => {
@@ -395,7 +404,7 @@ host     sends it by eth0 via 192.0.2.254
 
     it.each([
       [["--pcap", CAPTURE, "--number", "99"], /device-in\.pcap has no frame 99/],
-      [["--pcap", CAPTURE, "--count", "0"], /--count 0 cannot be/],
+      [["--pcap", CAPTURE, "--count", "0"], /--count 0 is not/],
       [
         ["--pcap", CAPTURE, "--src", "10.244.1.1"],
         /'--pcap <FILE>' cannot be used with option '--src <ADDR>'/,
