@@ -10,7 +10,7 @@ export interface PathView {
    * probably lost. `unknown`: it is not probed, as that to a static peer.
    */
   readonly state: (typeof PATH_STATES)[number];
-  /** When its last answered probe was answered, ISO 8601 by the clock of the node that sends; missing: not known. */
+  /** When its last answered probe was answered, ISO 8601 by the clock of the node that sends; missing with `unknown`. */
   readonly answered?: string;
   readonly path: Member["path"];
   /** `ip:port` that the packet is sent to. */

@@ -36,19 +36,27 @@ const place = z.strictObject({
 
 const reason = z.enum(reasonNames).exclude(["delivered"]);
 
-const path = z.strictObject({
-  state: z.enum(PATH_STATES),
-  answered: z.iso.datetime().exactOptional(),
-  path: z.union([z.literal("direct"), z.templateLiteral(["via ", field.name])]),
-  endpoint: field.endpoint,
-}) satisfies z.ZodType<PathView>;
+const path = z
+  .strictObject({
+    state: z.enum(PATH_STATES),
+    answered: z.iso.datetime().exactOptional(),
+    path: z.union([z.literal("direct"), z.templateLiteral(["via ", field.name])]),
+    endpoint: field.endpoint,
+  })
+  .refine(
+    ({ state, answered }) => (state === "unknown") === (answered === undefined),
+  ) satisfies z.ZodType<PathView>;
 
-const host = z.strictObject({
-  to: z.enum(HOST_ENDS),
-  device: words.exactOptional(),
-  via: words.exactOptional(),
-  why: words.exactOptional(),
-}) satisfies z.ZodType<HostView>;
+const host = z
+  .strictObject({
+    to: z.enum(HOST_ENDS),
+    device: words.exactOptional(),
+    via: words.exactOptional(),
+    why: words.exactOptional(),
+  })
+  .refine(
+    ({ to, why }) => why !== undefined || (to !== "refused" && to !== "nowhere"),
+  ) satisfies z.ZodType<HostView>;
 
 /** The fate of a packet at one node: in weft, and before or after that in its host. */
 export interface Tried extends Omit<Explanation, "verdict" | "counter"> {

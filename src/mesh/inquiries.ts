@@ -220,6 +220,7 @@ export class Inquiries {
       session.send({ type: "explain-end", n, ...(unasked && { unasked }) });
     const bytes = Buffer.from(packet, "base64");
     const tried = await this.#try(session, bytes, leaves ? undefined : from);
+    if (!session.isOpen) return;
     if (typeof tried === "string") return ended({ node: this.#parts.own, from, why: tried });
     const told = toldOf(tried);
     session.send({ type: "explain-told", n, node: this.#parts.own, told });

@@ -51,6 +51,23 @@ it("of a packet that is sent, the path that it takes", async () => {
   }
 });
 
+it("takes no path or refusal without what is said of it", async () => {
+  const plane = await policed();
+  const told = toldOf(plane.explain({ src: "10.244.1.5", dst: "10.244.2.5" }));
+  const way = { path: "direct", endpoint: "192.0.2.2:4789" };
+  const views: [object, boolean][] = [
+    [{ path: { ...way, state: "silent" } }, false],
+    [{ path: { ...way, state: "answers" } }, false],
+    [{ host: { to: "refused" } }, false],
+    [{ host: { to: "nowhere" } }, false],
+    [{ host: { to: "refused", why: "Network is unreachable" } }, true],
+    [{ host: { to: "device" } }, true],
+  ];
+  for (const [view, isTaken] of views) {
+    expect(toldSchema.safeParse({ ...told, ...view }).success, JSON.stringify(view)).toBe(isTaken);
+  }
+});
+
 /** Time for much computing on a machine that is shared; the other tests keep the usual limit. */
 const BUSY_MS = 180_000;
 

@@ -27,7 +27,7 @@ class Nodes {
   readonly all: Node[] = [];
   readonly #planes = new Map<number, Dataplane>();
   /** What a node says that does not ask its dataplane. */
-  readonly lies = new Map<number, () => Explanation>();
+  readonly lies = new Map<number, () => Explanation | Promise<Explanation>>();
 
   constructor(reaches: Rule = () => true) {
     this.world.reaches = reaches;
@@ -232,6 +232,28 @@ it("no answer is waited for longer than it may take, nor from who is gone", asyn
   const open = nodes.mesh(1).follow(onwardOf(nodes.explain(1, nodes.web(1, 2)))!);
   await nodes.mesh(1).stop();
   expect(inShort(await nodes.waitFor(open))).toEqual(["h1 not h2: the node that asks stops"]);
+});
+
+it("a node whose host answers after the asker is gone asks nobody further", async () => {
+  const nodes = new Nodes();
+  await nodes.start(3);
+  const sent = nodes.explain(2, nodes.web(2, 3));
+  let answer: (() => void) | undefined;
+  nodes.lies.set(2, () => new Promise((resolve) => (answer = () => resolve(sent))));
+  let asked = 0;
+  nodes.lies.set(3, () => {
+    asked++;
+    return nodes.explain(3, { packet: onwardOf(sent)!.packet, peer: "h2" });
+  });
+  const packet = packetFor(nodes.web(2, 3));
+  const open = nodes.mesh(1).follow({ to: "h2", packet, leaves: true });
+  await nodes.world.run(100);
+  await nodes.mesh(1).stop();
+  await nodes.waitFor(open);
+  answer!();
+  await new Promise(setImmediate);
+  await nodes.world.run(1_000);
+  expect(asked).toBe(0);
 });
 
 it("who was not asked, or is no member, tells nothing and is told nothing", async () => {
