@@ -125,10 +125,13 @@ export const replyTo = (
     relays: [],
   });
 
-/** The probe as a node hands it on that has held it for so many milliseconds. */
+/**
+ * The probe as a node hands it on that has held it for so many milliseconds. Less than 0 counts as 0:
+ * the clocks of two threads are compared with a small error.
+ */
 export const heldFor = (ms: number, probe: Probe): Probe => ({
   ...probe,
-  residence: Math.min(probe.residence + Math.round(ms * 1_000), MAX_RESIDENCE),
+  residence: Math.min(probe.residence + Math.max(0, Math.round(ms * 1_000)), MAX_RESIDENCE),
 });
 
 /** Whether the node with this public key, its origin, has made it for this cluster. */

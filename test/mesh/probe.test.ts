@@ -92,6 +92,7 @@ describe("a probe", () => {
     expect(replyTo(sent, b, cluster, { isAlone: true }).residence).toBe(1_250);
     const held = decodeProbe(encodeProbe(heldFor(2 ** 40, sent)))!;
     expect(held.residence).toBe(2 ** 32 - 1);
+    expect(decodeProbe(encodeProbe(heldFor(-0.01, probe())))!.residence).toBe(0);
     expect(isGenuine(cluster, a.publicKey, held)).toBe(true);
   });
 
