@@ -11,6 +11,7 @@ import {
   parseMac,
   parsePrefix,
 } from "../address.js";
+import { MAX_TIME } from "./clock.js";
 
 const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${2 * bytes}}$`));
 
@@ -24,8 +25,7 @@ export const digest = hex(32);
 /** The first bytes of a signature, to name a grant by. */
 export const mark = hex(8);
 
-/** The latest time of day that may be said, in milliseconds since the epoch: the end of the year 9999. */
-export const MAX_TIME = Date.UTC(10_000, 0) - 1;
+/** A time of day, in milliseconds since the epoch. */
 export const time = z.int().min(0).max(MAX_TIME);
 
 /** 1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit. */

@@ -7,7 +7,6 @@ import { z } from "zod";
 import { bundle, bundleSchema, MAX_PROOFS } from "../lease/bundle.js";
 import { type Cluster, MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_TAKEN, type Proof } from "../lease/grant.js";
-import { MAX_TIME } from "./clock.js";
 import * as field from "./fields.js";
 import { type Identity, verified } from "./identity.js";
 import { documentsSchema } from "./in-force.js";
@@ -43,7 +42,7 @@ export const bodySchema = z.strictObject({
   /** The proof of each lease. */
   leases: bundleSchema,
   /** When this was said, in milliseconds since the epoch, by the owner's clock. */
-  renewed: z.int().min(0).max(MAX_TIME),
+  renewed: field.time,
   /** The owner has stopped. Its leases stay its own. */
   withdrawn: z.boolean(),
   /** Free space of the owner in each network of the genesis, in that order: log2 of the leases in its largest block. Absent: none. */

@@ -6,7 +6,7 @@ import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
 import type { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
-import { MAX_SENTENCE, MAX_TIME } from "./fields.js";
+import { MAX_SENTENCE } from "./fields.js";
 import { KEEP_ONE } from "./founding.js";
 import { type Identity, nodeId, verified } from "./identity.js";
 import {
@@ -234,7 +234,7 @@ export class Session implements Queue {
       case "hello":
         return this.#fail("PROTOCOL", "the other end said hello twice");
       case "ping":
-        return this.send({ type: "pong", n: message.n, time: timeToSay(this.#parts.clock.now()) });
+        return this.send({ type: "pong", n: message.n, time: this.#parts.clock.now() });
       case "pong":
         return this.#answered(message);
       default:
@@ -322,8 +322,6 @@ function outside(time: number, one: number, other: number): number {
   const [earlier, later] = [Math.min(one, other), Math.max(one, other)];
   return time - Math.min(Math.max(time, earlier), later);
 }
-
-const timeToSay = (now: number): number => Math.min(Math.max(now, 0), MAX_TIME);
 
 const tenths = (ms: number): number => Math.round(10 * ms) / 10;
 
