@@ -9,6 +9,8 @@ const MAX_SECRETS = 8;
 const MAX_SECRET_FILE = 64 * 1024;
 /** Control characters, and the replacement character of invalid UTF-8. */
 const NOT_TEXT = /\p{Cc}|\ufffd/u;
+/** Format characters, as the zero width space, and blanks but the one of ASCII. */
+const UNSEEN = /\p{Cf}|(?! )\p{Z}/u;
 const BYTE_ORDER_MARK = "\ufeff";
 const MAKE_ONE = "make one with: openssl rand -base64 32";
 const SAVE_AS_TEXT = "save it as plain UTF-8 text without a byte order mark";
@@ -90,6 +92,13 @@ function check(line: string, where: string): void {
     );
   }
   if (odd !== undefined) throw bad(`${where} holds a tab (09)`, "remove it: a secret has none");
+  const [unseen] = UNSEEN.exec(line) ?? [];
+  if (unseen !== undefined) {
+    throw bad(
+      `${where} holds ${inHex(unseen)}, which is invisible or looks like a blank`,
+      "remove it, or write a plain blank (20) in its place",
+    );
+  }
   const lookalike = LOOKALIKES.find(({ pattern }) => pattern.test(line));
   if (lookalike) throw bad(`${where} ${lookalike.is}`, lookalike.remedy);
   if (line.length < MIN_SECRET) {

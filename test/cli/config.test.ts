@@ -478,6 +478,9 @@ describe("secrets", () => {
     ["a blank at the end", `${GOOD}\n${GOOD} \r\n`, "line 2 of FILE ends with a blank (20)"],
     ["a blank before", ` ${GOOD}\n`, "line 1 of FILE begins with a blank (20)"],
     ["a no-break space", `${GOOD}\u00a0\n`, "line 1 of FILE ends with a blank (U+00A0)"],
+    ["a no-break space inside", `${GOOD}\u00a0more\n`, "line 1 of FILE holds U+00A0, which"],
+    ["a zero width space", `six\u200bteen letters!\n`, "line 1 of FILE holds U+200B, which"],
+    ["a soft hyphen at the end", `${GOOD}\u00ad\n`, "line 1 of FILE holds U+00AD, which"],
     ["a line of blanks", `${GOOD}\n   \n`, "line 2 of FILE"],
     ["a tab inside", `sixteen\tletters!\n`, "line 1 of FILE holds a tab (09)"],
     ["an old line end", `${GOOD}\r${GOOD}\r`, "line 1 of FILE holds the byte 0D"],
@@ -511,6 +514,7 @@ describe("secrets", () => {
       "8f14e45fceea167a5a36dedd4bea2543",
       "123e4567-e89b-12d3-a456-426614174000",
       "my key: a horse, a battery = power",
+      "Größe, œuvre, пароль и 合言葉",
     ];
     expect(load({ "secret-file": file("s", secrets.join("\n")) }).secrets).toEqual(secrets);
     fc.assert(
