@@ -1,3 +1,4 @@
+import { inOrderOf } from "./order.js";
 import { readingVerb } from "./reading.js";
 import { seconds, table } from "./table.js";
 
@@ -14,12 +15,14 @@ Example:
     print: (rows) =>
       table(
         ["SUBNET", "OWNER", "STATE", "SINCE", "EXPIRES"],
-        rows.map(({ subnet, owner, state, since, isReserved, expires }) => [
-          subnet,
-          owner,
-          isReserved ? `${state}, reserved` : state,
-          seconds(since),
-          expires,
-        ]),
+        inOrderOf(rows, ({ subnet }) => subnet).map(
+          ({ subnet, owner, state, since, isReserved, expires }) => [
+            subnet,
+            owner,
+            isReserved ? `${state}, reserved` : state,
+            seconds(since),
+            seconds(expires),
+          ],
+        ),
       ),
   });

@@ -1,4 +1,5 @@
 import type { PeerRow } from "../http/view.js";
+import { byName } from "./order.js";
 import { readingVerb } from "./reading.js";
 import { seconds, table } from "./table.js";
 
@@ -31,21 +32,23 @@ Examples:
           "POLICY",
           "MAC",
         ],
-        rows.map(
-          ({ name, endpoint, leases, state, since, path, rttMs, loss, mtu, documents, mac }) => [
-            name,
-            endpoint,
-            leases,
-            state,
-            seconds(since),
-            path,
-            rttMs,
-            loss === null ? null : Math.round(loss * 100),
-            mtu,
-            policyOf(documents),
-            mac,
-          ],
-        ),
+        [...rows]
+          .sort(byName)
+          .map(
+            ({ name, endpoint, leases, state, since, path, rttMs, loss, mtu, documents, mac }) => [
+              name,
+              endpoint,
+              leases,
+              state,
+              seconds(since),
+              path,
+              rttMs,
+              loss === null ? null : Math.round(loss * 100),
+              mtu,
+              policyOf(documents),
+              mac,
+            ],
+          ),
       ),
   });
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { WeftError } from "../error.js";
 import { policyProgress } from "../http/client.js";
 import { isLiving, type NodeProgress, type Progress } from "../policy/progress.js";
+import { byName } from "./order.js";
 
 /** Seconds, where `--wait` is given without a number, and at most. */
 export const DEFAULT_WAIT = 60;
@@ -43,7 +44,7 @@ export async function follow(socket: string, applied: Applied, seconds?: number)
       process.stderr.write(`version ${progress.version} has taken its place meanwhile\n`);
       return false;
     }
-    const missing = progress.nodes.filter((node) => isLiving(node) && !node.isInForce);
+    const missing = progress.nodes.filter((node) => isLiving(node) && !node.isInForce).sort(byName);
     if (missing.length === 0 || Date.now() >= deadline) {
       process.stdout.write(`${summary(progress)}\n`);
       process.stderr.write(absence(progress, seconds));
@@ -69,7 +70,7 @@ function named(nodes: readonly NodeProgress[]): string {
 /** A line for each node that has not got it. */
 function absence({ nodes }: Progress, seconds: number | undefined): string {
   const line = (node: NodeProgress) => `not on ${node.name}: ${node.why}\n`;
-  const missing = nodes.filter(({ isInForce }) => !isInForce);
+  const missing = nodes.filter(({ isInForce }) => !isInForce).sort(byName);
   const living = missing.filter(isLiving);
   const after =
     living.length === 0

@@ -12,6 +12,7 @@ import type { Progress } from "../policy/progress.js";
 import type { Members } from "../policy/resolver.js";
 import { exit } from "./exit.js";
 import { inputName, readInput, STDIN } from "./input.js";
+import { byName } from "./order.js";
 import { DEFAULT_WAIT, follow, summary, waitSeconds } from "./policy-wait.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
 import { table } from "./table.js";
@@ -131,7 +132,7 @@ const get = (): Command =>
 
 /** As comments: which version it is, and which nodes have it. */
 function heading({ version, author }: PolicyView, progress: Progress): string {
-  const missing = progress.nodes.filter(({ isInForce }) => !isInForce);
+  const missing = progress.nodes.filter(({ isInForce }) => !isInForce).sort(byName);
   return [
     `version ${version}, applied on ${author.name ?? author.id}`,
     summary(progress),

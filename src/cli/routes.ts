@@ -1,3 +1,4 @@
+import { inOrderOf } from "./order.js";
 import { readingVerb } from "./reading.js";
 import { table } from "./table.js";
 
@@ -13,6 +14,6 @@ Example:
     print: (rows) =>
       table(
         ["PREFIX", "PEER", "VIA"],
-        rows.map(({ prefix, peer, via }) => [prefix, peer, via]),
+        inOrderOf(rows, ({ prefix }) => prefix).map(({ prefix, peer, via }) => [prefix, peer, via]),
       ),
   });

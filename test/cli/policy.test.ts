@@ -112,10 +112,10 @@ not on h4: it is unreachable; it said last: none
   });
 
   it("with --wait names the first of many that it waits for", async () => {
-    const many = Array.from({ length: 10 }, (_, i) => ({ ...SLOW, name: `n${i}` }));
+    const many = Array.from({ length: 10 }, (_, i) => ({ ...SLOW, name: `n${10 - i}` }));
     const argv = ["policy", "apply", file("policy.yaml", YAML), "--wait", "1", "--socket"];
     const { stderr } = await weft([...argv, await serve(reached(...many))]);
-    expect(stderr).toMatch(/waiting for n0, n1, n2, n3, n4, n5, n6, n7 and 2 more\nnot on n0: /);
+    expect(stderr).toMatch(/waiting for n1, n2, n3, n4, n5, n6, n7, n8 and 2 more\nnot on n1: /);
   });
 
   it("with --wait exits 1 when another policy takes its place", async () => {

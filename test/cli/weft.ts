@@ -313,16 +313,11 @@ export const view = (healthy = true): Control => ({
       mtu: 1280,
     },
   ],
-  routes: () => [{ prefix: "10.244.8.0/24", peer: "h2", via: "192.0.2.2:4789" }],
+  routes: () => [
+    { prefix: "10.244.10.0/24", peer: "h2", via: "192.0.2.2:4789" },
+    { prefix: "10.244.8.0/24", peer: "h2", via: "192.0.2.2:4789" },
+  ],
   leases: () => [
-    {
-      subnet: "10.244.7.0/24",
-      owner: "h1",
-      expires: "2030-01-01T00:00:00.000Z",
-      state: "self",
-      since: null,
-      isReserved: false,
-    },
     {
       subnet: "10.244.9.0/24",
       owner: "flannel",
@@ -330,6 +325,14 @@ export const view = (healthy = true): Control => ({
       state: "left",
       since: "2029-12-31T00:00:00.500Z",
       isReserved: true,
+    },
+    {
+      subnet: "10.244.7.0/24",
+      owner: "h1",
+      expires: "2030-01-01T00:00:00.000Z",
+      state: "self",
+      since: null,
+      isReserved: false,
     },
   ],
   counters: () => COUNTERS,
