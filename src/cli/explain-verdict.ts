@@ -2,6 +2,7 @@
 import type { PathView } from "../explain/path.js";
 import type { HostView } from "../host/forwarding.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
+import { seconds } from "./table.js";
 
 type AtNode = Pick<Explained | ExplainedThere, "verdict" | "reason" | "path" | "host">;
 
@@ -47,7 +48,7 @@ export function hostInWords({ to, device, via, why }: HostView): string | undefi
 /** `direct to 192.0.2.2:4789: no probe has been answered by h2 since 2026-11-30T08:00:00Z` */
 export function pathInWords({ state, answered, path, endpoint }: PathView, peer: string): string {
   const way = `${path} to ${endpoint}`;
-  const at = answered?.replace(/\.\d+Z$/, "Z");
+  const at = seconds(answered);
   switch (state) {
     case "answers":
       return `${way}: ${peer} answered a probe at ${at}`;

@@ -30,5 +30,5 @@ function plain(cell: Cell): string {
 }
 
 /** A time without its milliseconds. */
-export const seconds = (time: string | null): string | null =>
+export const seconds = (time: string | null | undefined): string | null =>
   time?.replace(/\.\d+Z$/, "Z") ?? null;

@@ -2,7 +2,9 @@
  * Says to an operator which clocks are off. Leases never compare the clocks of two nodes, so this is
  * no problem of the overlay.
  */
+
 import { FENCE_AFTER } from "../lease/fence.js";
+import { inIso } from "./clock.js";
 
 /** Clocks that differ by no more than this count as equal, in milliseconds. */
 export const MAX_CLOCK_DIFFERENCE = 60_000;
@@ -27,7 +29,7 @@ export function clockNotes(members: readonly MemberClock[], now: number): string
   const [low, high] = [sorted[(sorted.length - 1) >> 1]!, sorted[sorted.length >> 1]!];
   const hasMedian = !differ(low, high);
   const say = (sentence: string, member: MemberClock) =>
-    `${sentence} (${member.name}: ${iso(now + member.aheadMs)}, here: ${iso(now)}): ${ADVICE}`;
+    `${sentence} (${member.name}: ${inIso(now + member.aheadMs)}, here: ${inIso(now)}): ${ADVICE}`;
 
   const right = members.find(({ aheadMs }) => aheadMs === low);
   if (hasMedian && differ(0, low) && right) {
@@ -54,8 +56,6 @@ function span(ms: number): string {
   if (hours >= 24) return `${Math.floor(hours / 24)} d ${hours % 24} h`;
   return hours > 0 ? `${hours} h ${minutes % 60} min` : `${minutes} min`;
 }
-
-const iso = (time: number): string => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
 
 const ADVICE =
   "leases stay safe, but times in logs and lists are wrong, and a node whose clock is set right by " +

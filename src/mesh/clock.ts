@@ -19,6 +19,9 @@ export const MAX_TIME = 253_402_300_799_999;
 /** The nearest time to what a host's clock shows that a record and the disk can hold. */
 export const dateable = (ms: number): number => Math.min(Math.max(ms, 0), MAX_TIME);
 
+/** As ISO 8601, to the second. */
+export const inIso = (time: number): string => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
+
 /** Says that the host's clock shows a time outside these bounds, as far as `now` tells. */
 export function unlikelyTime(now: number): string | undefined {
   if (now > 0 && now < MAX_TIME) return undefined;

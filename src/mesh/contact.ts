@@ -2,7 +2,7 @@
  * Whether this node is in contact with the mesh: a session with any member from which something was
  * heard of late. Packets may go on without one, by UDP; policies, leases and members do not.
  */
-import type { Clock } from "./clock.js";
+import { type Clock, inIso } from "./clock.js";
 import { MISSED_AFTER, type Session } from "./session.js";
 
 /** A node that heard from no member for so long has lost contact, in milliseconds. */
@@ -54,6 +54,6 @@ export class Contact {
   }
 }
 
-/** A time by `clock.elapsed` as a time of day of this host, ISO 8601 to the second. */
+/** A time by `clock.elapsed` as a time of day of this host. */
 export const timeOfDay = (clock: Clock, elapsed: number): string =>
-  new Date(clock.now() - (clock.elapsed() - elapsed)).toISOString().replace(/\.\d+Z$/, "Z");
+  inIso(clock.now() - (clock.elapsed() - elapsed));

@@ -2,7 +2,7 @@
 import { WeftError } from "../error.js";
 import { TAKE_BACK_AFTER } from "../lease/fence.js";
 import { subnetOf } from "../lease/grant.js";
-import type { Clock } from "./clock.js";
+import { type Clock, inIso } from "./clock.js";
 import * as field from "./fields.js";
 import { nodeId } from "./identity.js";
 import type { Leasing } from "./leasing.js";
@@ -116,7 +116,7 @@ const alive = (name: string): WeftError =>
 const tooEarly = (name: string, safe: number, withdrawn: boolean): WeftError =>
   new WeftError(
     "TOO_EARLY",
-    `${name} ${withdrawn ? "has stopped" : "may be cut off only"} and may use its subnets again until ${new Date(safe).toISOString()}`,
+    `${name} ${withdrawn ? "has stopped" : "may be cut off only"} and may use its subnets again until ${inIso(safe)}`,
     `wait; or, if its machine or its state directory is gone for good: weft forget ${name} --certain`,
   );
 

@@ -11,7 +11,7 @@ import { giveWord } from "../lease/word.js";
 import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
 import type { Carrier } from "./carrier.js";
-import { type Clock, oneOf } from "./clock.js";
+import { type Clock, inIso, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
 import type { Log } from "./log.js";
 import type { MessageOf } from "./message.js";
@@ -142,7 +142,7 @@ export class Giving {
   }
 
   get #awaited(): string {
-    return `it waits for another member to compare with, until ${new Date(this.#sureAt).toISOString()}`;
+    return `it waits for another member to compare with, until ${inIso(this.#sureAt)}`;
   }
 
   /** Says that for a minute or two no record has shown what others were given. */

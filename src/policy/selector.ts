@@ -2,6 +2,7 @@
 import { type Prefix, printable } from "../address.js";
 import type { Entry } from "../config/entry.js";
 import { nodeName } from "../config/read.js";
+import { WeftError } from "../error.js";
 import { addresses, filled } from "./read.js";
 
 export type Selector =
@@ -40,5 +41,16 @@ function selectorOf(text: string): Selector {
   const [kind, name] = text.split(/:(.*)/s);
   if (kind === "node") return { kind, name: nodeName(name ?? "") };
   if (kind === "group") return { kind, name: name ?? "" };
+  if (BARE_NAME.test(text)) throw bareName(text);
   return { kind: "prefix", prefix: addresses(text) };
 }
+
+/** Every address has a dot or a colon in it. */
+const BARE_NAME = /^[a-z][a-z0-9-]*$/i;
+
+const bareName = (name: string): WeftError =>
+  new WeftError(
+    "POLICY",
+    `"${name}" is not an IP address`,
+    `write "node:${name}" for the addresses of that node, or "group:${name}" for those of a group`,
+  );

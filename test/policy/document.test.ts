@@ -140,6 +140,10 @@ describe("a policy document", () => {
       "groups: { a: [010.0.0.1] }\npolicies: []",
       'p.yaml:1: groups.a[0]: "010.0.0.1" is not an IP address',
     ],
+    [
+      "groups: { a: [h2] }\npolicies: []",
+      'p.yaml:1: groups.a[0]: "h2" is not an IP address | write "node:h2" for the addresses of that node, or "group:h2" for those of a group',
+    ],
     ['groups: { a: ["node:H!"] }\npolicies: []', 'p.yaml:1: groups.a[0]: "H!" is not a node name'],
     ["tiers: [{ name: a }]\npolicies: []", 'p.yaml:1: tiers[0]: "order" is missing'],
     [
