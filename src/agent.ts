@@ -3,6 +3,7 @@
  * order, and undoes everything in reverse.
  *
  *   claim -> io -> mesh -> follower: dataplane and host are as the mesh says
+ *                       -> tracer: tries packets for this node and for others
  *                       -> control: the socket that shows it
  */
 import { randomBytes } from "node:crypto";
@@ -35,6 +36,7 @@ import type { Log } from "./mesh/log.js";
 import { Mesh } from "./mesh/mesh.js";
 import type { MeshParts } from "./mesh/options.js";
 import { WsTransport } from "./mesh/transport-ws.js";
+import { PacketTracer } from "./packet-tracer.js";
 import { PolicyThread } from "./policy/thread.js";
 import type { Running } from "./running.js";
 
@@ -141,7 +143,7 @@ export class Agent {
       transport,
       policies,
       datapath: io,
-      explain: (packet, peer) => control.triedForOthers(packet, peer),
+      explain: (packet, peer) => tracer.triedForOthers(packet, peer),
     });
     upkeep.add(() => {
       if (!mesh.isSaved || !store.isKept()) mesh.save();
@@ -174,7 +176,8 @@ export class Agent {
     this.#follower = follower;
     this.#undo.push(() => this.#leaveRoutes(follower));
     this.#undo.push(() => follower.remove());
-    const control = new AgentControl(running, follower);
+    const tracer = new PacketTracer(running, follower);
+    const control = new AgentControl(running, follower, tracer);
     mesh.on("change", () => follower.follow());
     await mesh.start();
     this.#undo.push(() => mesh.stop({ release: config.release }));

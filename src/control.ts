@@ -1,23 +1,15 @@
 /** What the control socket shows of a running agent, and what it lets one do. */
-import { contains, formatAddress, formatPrefix, parseAddress, parsePrefix } from "./address.js";
+import { formatAddress, formatPrefix, parsePrefix } from "./address.js";
 import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
-import { explainReason } from "./core/reasons.js";
-import { WeftError } from "./error.js";
-import { Explainer, holderOf, onwardOf } from "./explain/explain.js";
-import { type PacketWords, wordsOf } from "./explain/headers.js";
-import { pathTo } from "./explain/path.js";
-import { directionOf, packetFor, type Question } from "./explain/question.js";
-import type { Tried } from "./explain/told.js";
+import type { Question } from "./explain/question.js";
 import type { Follower } from "./follower.js";
-import { type HostView, routeIn, routeOut } from "./host/forwarding.js";
 import type {
   ApplyOptions,
   Control,
   Counters,
   Explained,
-  ExplainedThere,
   FlowRow,
   LeaseRow,
   OutsideRow,
@@ -31,8 +23,8 @@ import type {
 import { nodeId } from "./mesh/identity.js";
 import { hashOf } from "./mesh/in-force.js";
 import type { Departed, Member, SpaceOf } from "./mesh/member.js";
-import type { NodeTold } from "./mesh/message.js";
 import { pathMtuNote } from "./mesh/path-mtu-note.js";
+import type { PacketTracer } from "./packet-tracer.js";
 import { type PolicyFacts, promised, type Trial } from "./policy/engine.js";
 import type { Outside } from "./policy/outside.js";
 import { nameOf } from "./policy/place.js";
@@ -43,12 +35,12 @@ import type { Running } from "./running.js";
 export class AgentControl implements Control {
   readonly #running: Running;
   readonly #follower: Follower;
-  readonly #explainer: Explainer;
+  readonly #tracer: PacketTracer;
 
-  constructor(running: Running, follower: Follower) {
+  constructor(running: Running, follower: Follower, tracer: PacketTracer) {
     this.#running = running;
     this.#follower = follower;
-    this.#explainer = new Explainer(running.core, running.publisher);
+    this.#tracer = tracer;
   }
 
   status(): Status {
@@ -169,81 +161,8 @@ export class AgentControl implements Control {
     ).map(({ rule, ...flow }) => ({ ...flow, rule: rule ? nameOf(rule) : null }));
   }
 
-  async explain(question: Question, { here }: { readonly here: boolean }): Promise<Explained> {
-    const { name } = this.#running.config;
-    const packet = packetFor(question);
-    const words = directionOf(question) === "out" ? wordsOf(packet) : undefined;
-    const owner = words && this.#ownerOf(words.src);
-    if (words && owner && owner !== name && !here) return this.#elsewhere(owner, packet, words);
-    const tried = await this.#tried(question);
-    const begun = { ...tried, ...(words && { owner: owner ?? null }) };
-    const onward = here ? undefined : onwardOf(tried);
-    if (!onward) return { ...begun, further: [] };
-    const { further, ...rest } = await this.#running.mesh.follow(onward);
-    return { ...begun, further: further.map(withSentence), ...rest };
-  }
-
-  /** The node that has this address: this one, or a peer. */
-  #ownerOf(address: string): string | undefined {
-    const isOwn = this.#follower.own().leases.some((it) => contains(it, parseAddress(address)));
-    if (isOwn) return this.#running.config.name;
-    return holderOf(address, this.#follower.book.peers)?.name;
-  }
-
-  /** Asks another node about a packet that leaves its host. */
-  async #elsewhere(owner: string, packet: Uint8Array, words: PacketWords): Promise<Explained> {
-    const { mesh } = this.#running;
-    const { further, unasked } = await mesh.follow({ to: owner, packet, leaves: true });
-    const [first, ...behind] = further.map(withSentence);
-    if (!first) throw notAsked(words.src, owner, unasked?.why);
-    return {
-      ...first,
-      direction: "out",
-      packet: words,
-      owner,
-      datagrams: [],
-      packets: [],
-      further: behind,
-      ...(unasked && { unasked }),
-    };
-  }
-
-  /** Tries a packet here for another node: it comes from this peer, or without one leaves this host. */
-  async triedForOthers(packet: Uint8Array, peer?: string): Promise<Tried> {
-    if (peer !== undefined) return this.#tried({ packet, direction: "in", peer });
-    const src = wordsOf(packet)?.src;
-    if (src !== undefined && this.#ownerOf(src) === this.#running.config.name) {
-      return this.#tried({ packet, direction: "out" });
-    }
-    throw new WeftError("EXPLAIN", `it does not have ${src ?? "the source"}`, "ask another node");
-  }
-
-  /** Tries a packet here. */
-  async #tried(question: Question): Promise<Tried> {
-    const { tun } = this.#running.config;
-    const packet = packetFor(question);
-    const words = wordsOf(packet);
-    const leaving = directionOf(question) === "out" && words;
-    const host = leaving ? await routeOut(leaving, tun) : undefined;
-    if (host && host.to !== "weft") return notCarried(words!, host);
-    const { places } = this.#follower.enforcer;
-    const { peers } = this.#follower.book;
-    const own = this.#follower.own();
-    const explanation = this.#explainer.explain(question, { own, peers, places });
-    switch (explanation.verdict) {
-      case "delivered":
-        return { ...explanation, ...(words && { host: await routeIn(words, tun) }) };
-      case "sent":
-        return { ...explanation, ...(host && { host }), ...this.#pathTo(explanation.peer) };
-      default:
-        return { ...explanation, ...(host && { host }) };
-    }
-  }
-
-  #pathTo(name: string | undefined): Pick<Tried, "path"> {
-    const peer = this.#follower.book.peers.find((it) => it.name === name);
-    const member = this.#running.mesh.members().find((it) => it.name === name);
-    return peer ? { path: pathTo(peer, member) } : {};
+  explain(question: Question, options: { readonly here: boolean }): Promise<Explained> {
+    return this.#tracer.explain(question, options);
   }
 
   capture(options: CaptureOptions): Capture {
@@ -303,36 +222,7 @@ const outsideRow = ({ where, prefix }: Outside): OutsideRow => ({
   prefix: formatPrefix(prefix),
 });
 
-const notCarried = (packet: PacketWords, host: HostView): Tried => ({
-  direction: "out",
-  packet,
-  stages: [],
-  verdict: "not-carried",
-  host,
-  datagrams: [],
-  packets: [],
-});
-
-/** @param why missing for a static peer */
-const notAsked = (src: string, owner: string, why: string | undefined): WeftError =>
-  why === undefined
-    ? new WeftError(
-        "NOT_ASKED",
-        `${src} is behind ${owner}, a static peer, which runs no agent to ask`,
-        `ask the node that it sends to, with: --in --peer ${owner}`,
-      )
-    : new WeftError(
-        "NOT_ASKED",
-        `${owner} has ${src}, and was not asked: ${why}`,
-        `ask on ${owner}; with --here, as if this node had ${src}`,
-      );
-
 const COMPILING = "no packet passes yet: the policy is being compiled";
-
-const withSentence = (told: NodeTold): ExplainedThere => ({
-  ...told,
-  ...(told.reason && { sentence: explainReason(told.reason) }),
-});
 
 /** A static peer says nothing about itself, so nothing is known but that it is there. */
 const pathOf = (
