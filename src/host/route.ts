@@ -4,7 +4,7 @@ import { askEach } from "./ip.js";
 
 /** A route as `ip -j route get` shows it. */
 export interface Route {
-  /** Missing for a route to another host; `local` where the host itself has the address. */
+  /** Missing for a route to another host; `local` where the host itself has the address; `broadcast`, `anycast`. */
   readonly type?: string;
   /** The source address that Linux prefers. */
   readonly prefsrc?: string;
@@ -22,14 +22,15 @@ export interface Source {
   readonly isOwn: boolean;
 }
 
-/** The source address that Linux prefers to each of these peers; none is link-local. */
+/** The source address that Linux prefers to each of these peers that can be a host; none is link-local. */
 export async function sourcesTo(peers: readonly Address[]): Promise<Source[]> {
   const questions = peers.slice(0, MOST_PEERS).map((peer) => `route get ${formatAddress(peer)}`);
   const routes = await askEach<Route>(questions);
   return routes.flatMap((route) => {
-    if (route?.prefsrc === undefined) return [];
-    const address = parseAddress(route.prefsrc);
-    return contains(LINK_LOCAL, address) ? [] : [{ address, isOwn: route.type === "local" }];
+    const { prefsrc, type = "unicast" } = route ?? {};
+    if (prefsrc === undefined || (type !== "unicast" && type !== "local")) return [];
+    const address = parseAddress(prefsrc);
+    return contains(LINK_LOCAL, address) ? [] : [{ address, isOwn: type === "local" }];
   });
 }
 

@@ -64,7 +64,7 @@ onHosts("the underlay", () => {
     expect(value).toMatchObject({ address: host.address });
   });
 
-  it("does not follow a peer that says it is at an address of this host", async () => {
+  it("does not follow a peer that says it is at an address of this host, or at no host's", async () => {
     const host = await lab.host("bridged");
     await host.ip(
       "link add docker0 mtu 9000 type veth peer name box",
@@ -74,7 +74,11 @@ onHosts("the underlay", () => {
       "route add default via 192.0.2.99 dev eth0",
     );
     const underlay = { address: host.address, device: "eth0", prefix: "192.0.2.0/24", mtu: 1500 };
-    for (const peers of [["172.17.0.1"], ["172.17.0.1", "192.0.2.201"]]) {
+    for (const peers of [
+      ["172.17.0.1"],
+      ["172.17.255.255"],
+      ["172.17.0.1", "172.17.255.255", "192.0.2.201"],
+    ]) {
       expect(await inside(host, towards(...peers))).toEqual({ value: underlay });
     }
   });
