@@ -191,7 +191,10 @@ export class Agent {
     });
     await server.start();
     this.#undo.push(() => server.stop());
-    upkeep.add(() => server.keep());
+    upkeep.add(async () => {
+      if (await server.keep())
+        this.#log.warn(`the control socket ${config.socket} was removed, and is made again`);
+    });
     this.#undo.push(() => upkeep.rest());
     this.#undo.push(every(systemClock, MEND_EVERY, () => this.#mend(upkeep, follower)));
     this.#undo.push(() => watch.rest());

@@ -228,11 +228,11 @@ function inWords({ type, dst, gateway, dev, table }: ShownRoute): string {
 export const isFatal = ({ taken, routed }: Conflict, addresses: readonly Address[]): boolean =>
   covers(taken, routed) || addresses.some((address) => contains(taken, address));
 
-export const conflictError = ({ routed, route, device }: Conflict, overlay: string): WeftError =>
+export const conflictError = ({ taken, route, device }: Conflict, overlay: string): WeftError =>
   new WeftError(
     "CONFLICT",
-    `the route "${route}" of this host takes packets for ${formatPrefix(routed)} away from ${overlay}`,
-    `change ${device ? `the network of ${device}` : "that route"}, or found the cluster on another one with --network`,
+    `the route "${route}" of this host takes packets for ${formatPrefix(taken)} away from ${overlay}`,
+    `change ${device ? `the network of ${device}` : "that route"}, or found the cluster on another network with --network`,
   );
 
 /** One sentence for each, and one for those that are too many. */

@@ -69,14 +69,16 @@ export class ControlServer {
 
   /**
    * Makes the control socket again, if it or its directory was removed or replaced.
+   * @returns whether it was
    * @throws WeftError SOCKET as `start` does, saying what is in its place: that is let be
    */
-  async keep(): Promise<void> {
-    if (this.#file?.isInPlace()) return;
+  async keep(): Promise<boolean> {
+    if (this.#file?.isInPlace()) return false;
     const former = this.#control;
     await this.#openControl();
     // No path leads to it any more. Requests that came through it are answered.
     former?.close();
+    return true;
   }
 
   /** Closes every connection and removes the socket. */

@@ -1,5 +1,5 @@
 /**
- * Who is held for dead. A node that misses a member doubts it, and the doubt
+ * Who is declared dead. A node that misses a member doubts it, and the doubt
  * travels like news; a member that lives answers with a newer record. Of whom
  * none comes is dead, until one comes. docs/mesh.md ("Who is alive") tells why.
  */
@@ -38,7 +38,7 @@ export interface LivenessParts {
   tell(session: Session, ids: readonly string[]): void;
   /** There are versions of which nothing is known here: ask for them. */
   seek(session: Session, versions: Version[]): void;
-  /** A member is held for dead from now on, or no more. */
+  /** A member is declared dead from now on, or no more. */
   judged(id: string, isDead: boolean): void;
 }
 

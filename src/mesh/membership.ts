@@ -58,7 +58,7 @@ export interface MembershipParts extends Omit<MeshParts, "transport"> {
   soon(): void;
   /** Something changed that can be seen from outside. */
   changed(): void;
-  /** A member is held for dead from now on, or no more. */
+  /** A member is declared dead from now on, or no more. */
   judged(id: string, isDead: boolean): void;
 }
 
@@ -258,6 +258,7 @@ export class Membership {
         proof: () => (fence.isClosed ? undefined : disk.leases[0]),
         sessions,
         isMember: (id) => this.isMember(id),
+        nameOf: (id) => this.nameOf(id),
         others: () => this.#othersAlive(),
         knewNone: () => disk.cluster.noPolicy,
         saveNone: (noPolicy) => disk.safely(() => disk.saveCluster({ noPolicy })),
@@ -589,7 +590,7 @@ export class Membership {
 
   #judged(id: string, isDead: boolean): void {
     const name = this.nameOf(id) ?? id;
-    this.#parts.log.info(isDead ? `${name} is held for dead` : `${name} lives`);
+    this.#parts.log.info(isDead ? `${name} is declared dead` : `${name} lives`);
     if (isDead) this.#members.lapse(id);
     this.#paths?.judged(id);
     this.#parts.judged(id, isDead);

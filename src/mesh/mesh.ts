@@ -35,7 +35,7 @@ const EPOCH_DIGITS = 8;
 
 export interface MeshEvents {
   change: [];
-  /** A member is held for dead from now on, or no more. */
+  /** A member is declared dead from now on, or no more. */
   verdict: [id: string, isDead: boolean];
 }
 

@@ -68,6 +68,7 @@ export interface PoliciesParts {
   proof(): Proof | undefined;
   sessions(): readonly Session[];
   isMember(id: string): boolean;
+  nameOf(id: string): string | undefined;
   /** Number of other members that are not dead. */
   others(): number;
   /** Whether it is known that there is no policy, as read from disk. */
@@ -163,7 +164,7 @@ export class Policies {
   #lack(): string {
     if (this.#isLost) return LOST;
     const [awaited] = this.#awaited.values();
-    return awaited ? textLacks(awaited) : UNKNOWN;
+    return awaited ? textLacks(awaited.version, this.#authorOf(awaited)) : UNKNOWN;
   }
 
   /**
@@ -227,6 +228,7 @@ export class Policies {
       facts,
     };
     this.#take(policy, last && this.#refusing(last));
+    this.#parts.log.info(`policy ${version} is applied on this node`);
     return policy;
   }
 
@@ -345,7 +347,7 @@ export class Policies {
       if (facts instanceof WeftError) this.#refuse(seal, facts);
       else if (isNewer(seal, this.#held?.seal)) {
         this.#take({ seal, text, facts });
-        this.#parts.log.info(`policy ${seal.version} came, applied on ${nodeId(seal.author)}`);
+        this.#parts.log.info(`policy ${seal.version} came, applied on ${this.#authorOf(seal)}`);
       }
     });
   }
@@ -353,7 +355,7 @@ export class Policies {
   #refuse(seal: Seal, { message, remedy }: WeftError): void {
     this.#refused = this.#refusing(seal);
     this.#awaited.delete(seal.signature);
-    const sentence = `refused policy ${seal.version} of ${nodeId(seal.author)}: ${message}`;
+    const sentence = `refused policy ${seal.version} of ${this.#authorOf(seal)}: ${message}`;
     this.#refusal = { seal, sentence };
     this.#parts.log.warn(sentence, { remedy });
     this.#parts.changed();
@@ -423,6 +425,12 @@ export class Policies {
     return new Set([...this.#refused, signature].slice(-MAX_REFUSED));
   }
 
+  /** Its name; its id, where the name is not known. */
+  #authorOf({ author }: Seal): string {
+    const id = nodeId(author);
+    return this.#parts.nameOf(id) ?? id;
+  }
+
   #distrust(session: Session, lie: WeftError): void {
     this.#parts.log.warn(`from ${session.remote}: ${lie.message}`, { remedy: lie.remedy });
     session.close(lie);
@@ -435,8 +443,8 @@ const UNKNOWN =
 const LOST =
   "no packet passes yet: the policy on disk cannot be read any more; apply a policy on any node";
 
-const textLacks = ({ version, author }: Seal): string =>
-  `no packet passes yet: the text of policy ${version}, applied on ${nodeId(author)}, has not come; wait for it, or apply a policy here`;
+const textLacks = (version: number, author: string): string =>
+  `no packet passes yet: the text of policy ${version}, applied on ${author}, has not come; wait for it, or apply a policy here`;
 
 const partsOf = ({ size }: Seal): number => Math.ceil(size / PART_BYTES);
 

@@ -25,7 +25,7 @@ agree again. It begins with the first node where there are partitions, oneway, c
 when all have come together.
 
 Progress goes to stderr, one line of JSON to stdout; docs/simulation.md tells its fields. The exit
-code is 0 when the cluster converged, no lease was used twice and nobody that lived was held for dead,
+code is 0 when the cluster converged, no lease was used twice and nobody that lived was declared dead,
 else 1; 2 for a mistake.
 
   npm run sim -- --nodes 25 --loss 0.05 --minutes 60 --chaos partitions,crashes,skew

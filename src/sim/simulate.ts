@@ -76,7 +76,7 @@ export interface Result {
   /** Seconds until all nodes have come together, or again after the chaos. Missing if they have not. */
   readonly togetherAfter?: number;
   readonly perNodePerSecond: Traffic;
-  /** Nodes that lived and were held for dead; the first ten in words. */
+  /** Nodes that lived and were declared dead; the first ten in words. */
   readonly falseDeaths: number;
   readonly wrong: readonly string[];
   /** From the death of a node until all others saw it that were awake meanwhile, and until the others did too; and how many never did. */

@@ -1,6 +1,6 @@
 /**
  * Who is dead, and who holds whom for dead. It knows the truth, so it finds how long a death takes
- * to be seen by all, and who is held for dead that lives.
+ * to be seen by all, and who is declared dead that lives.
  */
 import { nodeId } from "../mesh/identity.js";
 import type { Network } from "./network.js";
@@ -85,7 +85,7 @@ export class Verdicts {
     }
   }
 
-  /** Somebody is held for dead that runs: who, and by whom. */
+  /** Somebody is declared dead that runs: who, and by whom. */
   mistake(): { readonly judge: SimNode; readonly node: SimNode } | undefined {
     for (const [judge, { dead }] of this.#running) {
       for (const node of dead) if (this.#running.has(node)) return { judge, node };

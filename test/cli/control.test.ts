@@ -239,12 +239,12 @@ describe("the place of the socket", () => {
     await server.start();
     for (const path of [socket, directory, socket]) {
       rmSync(path, { recursive: true });
-      await server.keep();
+      expect(await server.keep()).toBe(true);
       expect((await ask(socket, "status")).name).toBe("h1");
       expect(statSync(socket).mode & 0o777).toBe(0o660);
     }
     const { ino } = statSync(socket);
-    await server.keep();
+    expect(await server.keep()).toBe(false);
     expect(statSync(socket).ino).toBe(ino);
     await server.stop();
     expect(existsSync(directory)).toBe(false);

@@ -204,8 +204,8 @@ it("each is a sentence with both ways out; a thousand of them are nine", () => {
       })),
     );
   expect(conflictProblems(of(1), "weft0")).toEqual([
-    'the route "10.244.100.0/32 dev veth0" of this host takes packets for 10.244.0.0/16 away from weft0: ' +
-      "change the network of veth0, or found the cluster on another one with --network",
+    'the route "10.244.100.0/32 dev veth0" of this host takes packets for 10.244.100.0/32 away from weft0: ' +
+      "change the network of veth0, or found the cluster on another network with --network",
   ]);
   const problems = conflictProblems(of(1_000), "weft0");
   expect(problems).toHaveLength(9);

@@ -1,4 +1,4 @@
-/** Who is held for dead: in the simulated network of src/sim, where segments are lost and processes stand still. */
+/** Who is declared dead: in the simulated network of src/sim, where segments are lost and processes stand still. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { substituteSignatures } from "../../src/mesh/identity.js";
 import { ANSWER_WITHIN, Liveness, RAISED, RENEW_AGAIN, TAKEN } from "../../src/mesh/liveness.js";
@@ -136,7 +136,7 @@ describe("of forty nodes one", () => {
 });
 
 describe("of two dozen nodes one", () => {
-  it("that stops is not held for dead: it has said so", async () => {
+  it("that stops is not declared dead: it has said so", async () => {
     const cluster = await new Cluster(24, 0.05).come();
     await cluster.nodes[17]!.end("stop");
     await cluster.run(30_000);

@@ -401,7 +401,7 @@ describe("a state from the past", () => {
 });
 
 describe("a host that is reinstalled under another name", () => {
-  it("is a member at its old address as soon as its old identity is held for dead", async () => {
+  it("is a member at its old address as soon as its old identity is declared dead", async () => {
     const world = new World();
     const a = await world.node(1, []);
     const old = await world.node(2, [1]);

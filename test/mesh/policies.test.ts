@@ -54,6 +54,17 @@ describe("a policy", () => {
     expect(meshes.map((mesh) => mesh.policy()!.seal.version)).toEqual([2, 2, 2]);
   });
 
+  it("is in the log of each node, with the name of the one where it was applied", async () => {
+    const { world, meshes } = await three();
+    meshes[1]!.applyPolicy(policy("b"));
+    world.clock.run(2_000);
+    expect(world.said.filter((line) => line.includes("policy 1")).sort()).toEqual([
+      "h1 policy 1 came, applied on h2",
+      "h2 policy 1 is applied on this node",
+      "h3 policy 1 came, applied on h2",
+    ]);
+  });
+
   it("comes whole, in many parts", async () => {
     const { world, meshes } = await three();
     const text = policy("large", 7 * PART_BYTES + 1);

@@ -95,7 +95,7 @@ story("agents whose clocks are wrong", () => {
     for (const [name, node] of nodes) {
       await isHealthyWith(node);
       const said = node.agent.process.output.slice(before.get(name));
-      expect(said).not.toMatch(/session with .* ended|no message|held for dead/);
+      expect(said).not.toMatch(/session with .* ended|no message|declared dead/);
     }
     expect(await notesOf("ahead")).toMatch(/^the clock of right is 1 d 1 h ahead of [^\n]*$/);
     set("right", 0);
