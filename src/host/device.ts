@@ -13,7 +13,7 @@ export interface OwnDevice {
 /**
  * Gives this agent its device back, under its name.
  * @returns what was mended, as a sentence
- * @throws WeftError when another device has the name: that one is let be
+ * @throws WeftError when another device has the name: that one is left alone
  */
 export async function recoverDevice(own: OwnDevice, name: string): Promise<string | undefined> {
   const present = own.deviceName();

@@ -163,7 +163,7 @@ export class Link {
       .map((address) => this.#addAddress(address));
   }
 
-  /** The changes to the routes of one family. The kernel's own, for addresses and links, are let be. */
+  /** The changes to the routes of one family. The kernel's own, for addresses and links, are left alone. */
   async #differing(
     family: Family,
     prefixes: readonly Prefix[],

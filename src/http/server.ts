@@ -70,7 +70,7 @@ export class ControlServer {
   /**
    * Makes the control socket again, if it or its directory was removed or replaced.
    * @returns whether it was
-   * @throws WeftError SOCKET as `start` does, saying what is in its place: that is let be
+   * @throws WeftError SOCKET as `start` does, naming the thing in its place, which is left alone
    */
   async keep(): Promise<boolean> {
     if (this.#file?.isInPlace()) return false;

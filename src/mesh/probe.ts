@@ -11,8 +11,8 @@
  * Origin, target and relays are named by node id (16 bytes) and epoch (4 bytes).
  * Numbers are big-endian. A reply is a probe sent back: origin and target have
  * changed places, it names no relays and has no padding, and size, count and
- * nonce are those of the probe; `alone` is of who replies. So no reply is longer than what it answers.
- * The residence of a probe goes on in its reply.
+ * nonce are those of the probe; `alone` is that of the node that replies. So no reply is longer than
+ * its probe. The residence of a probe goes on in its reply.
  */
 import { randomBytes } from "node:crypto";
 import type { Cluster } from "../lease/genesis.js";

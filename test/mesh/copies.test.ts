@@ -1,19 +1,13 @@
 import { expect, it } from "vitest";
 import { COPY_REPORTED_FOR } from "../../src/mesh/copies.js";
-import { Disk, World } from "./world.js";
-
-const copied = (disk: Disk): Disk => {
-  const copy = new Disk();
-  copy.save(structuredClone(disk.load()!));
-  return copy;
-};
+import { World } from "./world.js";
 
 it("a copied state directory is named by both copies and by the others, and the log stays short", async () => {
   const world = new World();
   const a = await world.node(1, []);
   const b = await world.node(2, [1]);
   world.clock.run(10_000);
-  const copy = await world.node(3, [1], copied(b.disk), { name: "h2" });
+  const copy = await world.node(3, [1], b.disk.copy(), { name: "h2" });
   world.clock.run(30_000);
   const [here, there] = ["192.0.2.2:6783", "192.0.2.3:6783"];
   expect(a.mesh.problems().join()).toMatch(/two agents run as h2, at 192.0.2.\d:6783 and/);

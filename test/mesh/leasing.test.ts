@@ -27,11 +27,6 @@ import { Disk, World } from "./world.js";
 
 const network = (prefix: string) => ({ network: [parsePrefix(prefix)] });
 const leasesOf = (nodes: { mesh: Mesh }[]) => nodes.flatMap(({ mesh }) => mesh.self().leases);
-const copyOf = (disk: Disk): Disk => {
-  const copy = new Disk();
-  copy.save(disk.load()!);
-  return copy;
-};
 
 /** What is not a number in 192.0.2.N belongs to nobody. */
 const side = (...numbers: number[]) => {
@@ -197,7 +192,7 @@ describe("a founder restored from a backup", () => {
     const a = await world.node(1, [], new Disk(), network("10.244.0.0/22"));
     const b = await world.node(2, [1]);
     world.clock.run(10_000);
-    const backup = copyOf(a.disk);
+    const backup = a.disk.copy();
     const c = await world.node(3, [1]);
     world.clock.run(10_000);
     await world.kill(a);

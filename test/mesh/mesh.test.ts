@@ -388,8 +388,7 @@ describe("a state from the past", () => {
     const a = await world.node(1, []);
     const b = await world.node(2, [1]);
     world.clock.run(5_000);
-    const backup = new Disk();
-    backup.save(b.disk.load()!);
+    const backup = b.disk.copy();
     world.clock.run(LEASE_TTL);
     await world.kill(b);
     const restored = await world.node(2, [1], backup);
@@ -429,8 +428,7 @@ describe("a copied state directory", () => {
     await world.node(1, []);
     const b = await world.node(2, [1]);
     world.clock.run(5_000);
-    const copy = new Disk();
-    copy.save(b.disk.load()!);
+    const copy = b.disk.copy();
     const twin = await world.node(3, [1], copy, { name: "h2" });
     world.clock.run(30_000);
     for (const { mesh } of [b, twin]) {

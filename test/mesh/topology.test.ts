@@ -159,8 +159,7 @@ describe("a member that is gone", () => {
     const [a, b] = await nodes(world, 3, () => [1]);
     const c = await world.node(4, [1]);
     world.clock.run(10_000);
-    const before = new Disk();
-    before.save(c.disk.load()!);
+    const before = c.disk.copy();
     world.clock.run(3 * 3600_000);
     await world.kill(c);
     world.clock.run(KEEP - 12 * 3600_000);

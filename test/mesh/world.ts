@@ -24,6 +24,13 @@ export class Disk extends MemoryStore {
     super.savePolicy(policy);
   }
 
+  /** A disk with the same state, as a backup or the image of a host has it. */
+  copy(): Disk {
+    const copy = new Disk();
+    copy.save(structuredClone(this.load()!));
+    return copy;
+  }
+
   #checkRoom(): void {
     if (this.full) throw new WeftError("STATE_WRITE", "the disk is full", "make room");
   }

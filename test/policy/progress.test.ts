@@ -48,7 +48,7 @@ describe("a policy", () => {
     }
   });
 
-  it("is missing on who is out of reach, with that as the reason", () => {
+  it("is missing on a node out of reach, with that as the reason", () => {
     const old = policy({ version: 6 });
     expect(found(old, "unreachable").why).toBe("it is unreachable; it said last: version 6");
     expect(found(old, "no-mesh").why).toMatch(/^it has no mesh session with any member; it said/);
