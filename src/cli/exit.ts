@@ -11,7 +11,7 @@ export const exit = {
 } as const;
 
 /** Two lines: what is wrong and why; what to do. */
-export const complaint = (what: string, remedy: string): string =>
+const complaint = (what: string, remedy: string): string =>
   `weft: ${oneLine(what)}\n  ${oneLine(remedy)}\n`;
 
 /** Says what went wrong and answers with the exit code for it. */

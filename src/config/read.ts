@@ -36,7 +36,7 @@ export interface HostPort {
 
 export const MESH_PORT = 6783;
 
-export const LOG_FORMATS = ["text", "json"] as const;
+const LOG_FORMATS = ["text", "json"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
 /** The longest path a Unix socket address holds (`sun_path`, unix(7)), in bytes. */

@@ -10,7 +10,7 @@ import { WeftError } from "../error.js";
 import { findUnderlay, type Underlay } from "./underlay.js";
 
 /** Looks in a row that do not find the address, after which it is gone: it may only be renewed. */
-export const GONE_AFTER = 2;
+const GONE_AFTER = 2;
 
 export interface UnderlayWatchParts {
   /** Addresses of peers, as far as known. */

@@ -8,10 +8,10 @@ import type { Clock } from "./clock.js";
 import * as field from "./fields.js";
 
 /** Kinds of documents that one record has room for. */
-export const MAX_DOCUMENTS = 8;
+const MAX_DOCUMENTS = 8;
 const MAX_DOCUMENT_VERSION = 2 ** 31 - 1;
 /** A change waits for others this long, in milliseconds. */
-export const CHANGE_GATHER = 100;
+const CHANGE_GATHER = 100;
 /**
  * A new document comes into force on all nodes at once, and each record then travels to all: they
  * are spread over so many milliseconds for each member, and this many at most.
@@ -22,7 +22,7 @@ export const PUBLISHED = { burst: 8, rate: 1 / 10 };
 
 const version = z.int().min(0).max(MAX_DOCUMENT_VERSION);
 
-export const documentSchema = z.strictObject({
+const documentSchema = z.strictObject({
   /** `policy`. A node keeps kinds that it does not know, and does not read them. */
   kind: z.string().regex(/^[a-z]{1,16}$/),
   /** 0: the cluster has no such document, as far as the node knows, or none fits there. */
