@@ -335,11 +335,7 @@ export class Membership {
   unseen(): { readonly prefix: string; readonly owner: string }[] {
     return this.#leasing.unseen
       .flatMap((proof) => proof.at(-1) ?? [])
-      .map(({ prefix, to }) => {
-        const id = nodeId(to);
-        const record = this.#members.get(id) ?? this.#members.dropped(id);
-        return { prefix, owner: record?.name ?? id };
-      });
+      .map(({ prefix, to }) => ({ prefix, owner: this.#nameOrId(nodeId(to)) }));
   }
 
   /** Whether any other node was heard of late, or none is known. */
@@ -365,9 +361,7 @@ export class Membership {
     return prefixes.map((one) => {
       const space = owners.around(one);
       if (!space || space.owner === identity.publicKey) return undefined;
-      const id = nodeId(space.owner);
-      const record = this.#members.get(id) ?? this.#members.dropped(id);
-      return { prefix: space.prefix, owner: record?.name ?? id };
+      return { prefix: space.prefix, owner: this.#nameOrId(nodeId(space.owner)) };
     });
   }
 
@@ -415,7 +409,7 @@ export class Membership {
       ...this.#standing.problems(),
       ...this.#leasing.givingProblems(),
       ...this.#ownRecord.problems(),
-      ...this.#copies.problems((id) => this.#members.get(id)?.name),
+      ...this.#copies.problems((id) => (this.isMember(id) ? this.#nameOrId(id) : undefined)),
       ...this.#policies.problems(),
     ];
   }
@@ -622,6 +616,13 @@ export class Membership {
   #nextTo(name: string): NodeRecord | undefined {
     const target = this.#memberNamed(name);
     return target && this.#view.members.get(this.#paths?.nextTo(target.id) ?? target.id);
+  }
+
+  /** The name that a node chose, unless another one has it; then its id, which it cannot choose. */
+  #nameOrId(id: string): string {
+    const name = (this.#members.get(id) ?? this.#members.dropped(id))?.name;
+    const bearer = name === undefined ? undefined : this.#view.bearer(name);
+    return name === undefined || (bearer && bearer.id !== id) ? id : name;
   }
 
   /** A member by its name, any other node by its id alone: together they are too long for a refusal. */

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { COPY_REPORTED_FOR } from "../../src/mesh/copies.js";
+import { Identity } from "../../src/mesh/identity.js";
 import { World } from "./world.js";
 
 it("a copied state directory is named by both copies and by the others, and the log stays short", async () => {
@@ -24,6 +25,21 @@ it("a copied state directory is named by both copies and by the others, and the 
   world.clock.run(COPY_REPORTED_FOR + 30_000);
   expect(a.mesh.problems()).toEqual([]);
   expect(b.mesh.problems()).toEqual([]);
+});
+
+it("a copy that calls itself as a member is named by its id", async () => {
+  const world = new World();
+  const a = await world.node(1, []);
+  await world.node(2, [1]);
+  const c = await world.node(3, [1]);
+  world.clock.run(10_000);
+  await world.kill(c);
+  await world.node(3, [1], c.disk, { name: "h2" });
+  await world.node(4, [1], c.disk.copy(), { name: "h2" });
+  world.clock.run(30_000);
+  const { id } = new Identity(c.disk.load()!.seed);
+  const said = a.mesh.problems().filter((it) => it.startsWith("two agents"));
+  expect(said).toEqual([expect.stringContaining(`two agents run as ${id}, at `)]);
 });
 
 it("a restart is no copy, however often", async () => {
