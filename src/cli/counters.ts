@@ -9,7 +9,8 @@ export const counters = () =>
     help: `PACKETS: OUT is from this host to its peers, IN from them to it. In each column
 received = delivered + answered + all that was dropped. Relayed packets, which went on to
 another node, are part of the delivered ones. Below "answered" stands for which reason an ICMP
-error was sent back. Control datagrams are the mesh's own probes, and are no packets.
+error was sent back. Control datagrams are the mesh's own probes, and are no packets;
+those of known and of unknown senders are dropped where they come faster than they are read.
 
 MESH PORT REFUSED counts connections that were refused before they showed the cluster secret:
 their address made too many, others crowded them out, or they took too long.

@@ -35,7 +35,8 @@ whose source a peer has comes in, any other goes out. FRAME counts as Wireshark 
 --number gives the whole explanation of one.
 
 Exit code: 0 the packet goes on, 1 it does not, or is probably lost, or weft does not
-carry it, or this is so of one in a file, 2 there is no such packet.
+carry it, or this is so of one in a file, or the node where it begins could not be asked,
+2 there is no such packet.
 
 Examples:
   weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443

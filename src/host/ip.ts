@@ -40,9 +40,11 @@ export async function askAll<T>(questions: readonly string[]): Promise<T[][]> {
   return questions.map((question, i) => read<T>(answers[i] || "[]", question));
 }
 
+/** Older versions of iproute2 print an empty object for each device that a question leaves out. */
 function read<T>(answer: string, question: string): T[] {
   try {
-    return JSON.parse(answer) as T[];
+    const rows = JSON.parse(answer) as T[];
+    return rows.filter((row) => Object.keys(row as object).length > 0);
   } catch {
     throw new WeftError(
       "IP",

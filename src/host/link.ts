@@ -140,7 +140,7 @@ export class Link {
     const { device } = this.options;
     const [shown] = await ask<ShownDevice>("-details", "link", "show", "dev", device);
     if (shown) return shown;
-    throw new WeftError("IP", `the device ${device} is gone`, "restart the agent");
+    throw new WeftError("IP", `the device ${device} is gone`, "weft makes it again within seconds");
   }
 
   async #setFamily(family: Family, prefixes: readonly Prefix[], mtu: number): Promise<string[]> {
