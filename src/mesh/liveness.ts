@@ -1,7 +1,7 @@
 /**
- * Who is declared dead. A node that misses a member doubts it, and the doubt
- * travels like news; a member that lives answers with a newer record. Of whom
- * none comes is dead, until one comes. docs/mesh.md ("Who is alive") tells why.
+ * Declares members dead. A node that misses a member doubts it, and the doubt travels like news; a
+ * member that lives answers with a newer record. Without one it is dead, until one comes.
+ * docs/mesh.md ("Who is alive") tells why.
  */
 import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
