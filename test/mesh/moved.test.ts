@@ -32,7 +32,8 @@ class Follower {
     const all = this.mesh.members().map(({ id, leases, ...member }): [string, Peer] => {
       const { name, endpoint, mac, noPath, senders, mtu } = member;
       const peer = { name, endpoint, mac, leases: leases.map(({ subnet }) => subnet) };
-      return [id, { ...peer, noPath, senders, ...(mtu !== undefined && { mtu }) }];
+      // No data path of this world carries ECN.
+      return [id, { ...peer, ecn: false, noPath, senders, ...(mtu !== undefined && { mtu }) }];
     });
     expect(this.#peers).toEqual(new Map(all));
   }
