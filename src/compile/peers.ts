@@ -75,7 +75,7 @@ function writeSender(view: DataView, { address, port }: Endpoint): void {
   new Uint8Array(view.buffer, at).set(toBytes(address));
 }
 
-/** Where nobody is, nothing stands. */
+/** Zeroes the record. */
 export function clearPeer(record: DataView): Uint8Array {
   return new Uint8Array(record.buffer, record.byteOffset, record.byteLength).fill(0);
 }

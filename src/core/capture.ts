@@ -86,7 +86,7 @@ export class Capture {
     if (Atomics.load(words, layout.CAPTURE_ON >> 2) === 1) {
       throw new WeftError(
         "CAPTURE_BUSY",
-        "somebody captures on this node already",
+        "another capture runs on this node already",
         "there can be one capture at a time: end the other one first",
       );
     }

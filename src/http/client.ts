@@ -164,7 +164,7 @@ const call = (socketPath: string, sent: Sent): Promise<{ status: number; body: s
 export const notAnAgent = (socketPath: string, status: number): WeftError =>
   new WeftError(
     "ANSWER",
-    `what answers on ${socketPath} does not speak as a weft agent (HTTP ${status})`,
+    `the process that answers on ${socketPath} does not speak as a weft agent (HTTP ${status})`,
     "check --socket, and that the agent is of the same version",
   );
 

@@ -150,7 +150,7 @@ export class Giving {
     const [ids, more] = [this.#silent.slice(0, MAX_SAID), this.#silent.length - MAX_SAID];
     if (ids.length === 0) return undefined;
     const who = `${ids.join(", ")}${more > 0 ? ` and ${more} others` : ""}`;
-    return `nobody shows what this node gave to ${who}, and it gives less meanwhile: if that is gone for good, weft forget ID --certain`;
+    return `no record shows the leases that this node gave to ${who}, so it gives less meanwhile: if that node is gone for good, weft forget ID --certain`;
   }
 
   /** The free space, to be said in the record; nothing when there is none to give. */

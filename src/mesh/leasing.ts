@@ -426,9 +426,9 @@ const CUT_OFF =
 const EXHAUSTED = `this node has given space ${MAX_JOURNAL} times, as often as it can write down, and gives no more: others still give`;
 
 const TAKEN_BACK =
-  "what this node was given was taken back, or given to another: it asks for another lease";
+  "the lease of this node was taken back, or given to another: it asks for another one";
 
-const OLD_GIFT = "what was offered is what this node gave back before: its giver will be told";
+const OLD_GIFT = "this node was offered a lease that it gave back before: the giver will be told";
 
 const forged = (why: string): WeftError =>
   new WeftError("GRANT_FORGED", `a lease came that proves nothing: ${why}`, "see its log");

@@ -353,7 +353,7 @@ function cannotDial(address: string, error: NodeJS.ErrnoException | undefined): 
     );
   return new WeftError(
     "NOT_A_NODE",
-    `what answers there is no weft node (${error?.code ?? message.slice(0, 100)})`,
+    `the process that answers there is no weft node (${error?.code ?? message.slice(0, 100)})`,
     "check the address and the mesh port",
   );
 }

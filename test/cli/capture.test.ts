@@ -203,7 +203,7 @@ describe("a capture on the control socket", () => {
     const { code, stdout, stderr } = await weft(["capture", "--socket", socket]);
     expect([code, stdout]).toEqual([1, ""]);
     expect(stderr).toBe(
-      "weft: somebody captures on this node already\n  there can be one capture at a time: end the other one first\n",
+      "weft: another capture runs on this node already\n  there can be one capture at a time: end the other one first\n",
     );
   });
 

@@ -232,7 +232,7 @@ export const view = (healthy = true): Control => ({
   },
   flows: () => FLOWS,
   capture: () => {
-    throw new WeftError("CAPTURE_BUSY", "somebody captures already", "end that one first");
+    throw new WeftError("CAPTURE_BUSY", "another capture runs already", "end that one first");
   },
   policy: () => ({
     version: 3,

@@ -305,7 +305,7 @@ describe("a capture", () => {
     const dp = await dataplane();
     dp.fromDevice(anything());
     const capture = dp.capture();
-    expect(() => dp.capture()).toThrow("somebody captures on this node already");
+    expect(() => dp.capture()).toThrow("another capture runs on this node already");
     dp.fromDevice(anything());
     expect(capture.take()).toHaveLength(1);
     dp.fromDevice(anything());

@@ -440,7 +440,9 @@ describe("a liar", () => {
     world.clock.run(1_000);
     expect(mesh.problems()).toEqual([]);
     world.clock.run(150_000);
-    expect(mesh.problems().join()).toMatch(`nobody shows what this node gave to ${made.id}, and`);
+    expect(mesh.problems().join()).toMatch(
+      `no record shows the leases that this node gave to ${made.id}, so`,
+    );
     expect(() => mesh.forget(made.id)).toThrow(/may be heard/);
     expect(mesh.forget(made.id, { certain: true })).toHaveLength(1);
     expect(() => mesh.forget(made.id, { certain: true })).toThrow("no node");
