@@ -10,7 +10,7 @@ import { PROTOCOLS } from "../policy/read.js";
 import { exit } from "./exit.js";
 import { explainFile, packetAt } from "./explain-file.js";
 import { goesOn, hostInWords, isProbablyLost, pathInWords, verdictOf } from "./explain-verdict.js";
-import { asJson, outputOption, socketOption } from "./shared.js";
+import { asJson, ofFlag, outputOption, socketOption } from "./shared.js";
 import { pairs, table } from "./table.js";
 
 const HELP = `
@@ -185,13 +185,8 @@ function portOf(flag: string, text: string): number {
 
 /** Checked here, since the agent does not say which flag an address came from. */
 function addressOf(flag: string, text: string): string {
-  try {
-    parseAddress(text);
-    return text;
-  } catch (error) {
-    const { message, remedy } = error as WeftError;
-    throw new WeftError("USAGE", `${flag}: ${message}`, remedy);
-  }
+  ofFlag(flag, () => parseAddress(text));
+  return text;
 }
 
 function print(answer: Explained, given: Packet): string {

@@ -1,6 +1,8 @@
 /** Options that several verbs have. */
 import { Option } from "commander";
+import { socketPath } from "../config/read.js";
 import { DEFAULT_SOCKET } from "../config.js";
+import { WeftError } from "../error.js";
 
 export const outputOption = (): Option =>
   new Option("-o, --output <format>", "how to print it")
@@ -8,10 +10,19 @@ export const outputOption = (): Option =>
     .default("table", "table");
 
 export const socketOption = (): Option =>
-  new Option("--socket <path>", "control socket of the agent").default(
-    DEFAULT_SOCKET,
-    DEFAULT_SOCKET,
-  );
+  new Option("--socket <path>", "control socket of the agent")
+    .default(DEFAULT_SOCKET, DEFAULT_SOCKET)
+    .argParser((text) => ofFlag("--socket", () => socketPath(text)));
+
+/** Reads a value with the words of its reader, which does not know what flag it came from. */
+export function ofFlag<T>(flag: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof WeftError)) throw error;
+    throw new WeftError("USAGE", `${flag}: ${error.message}`, error.remedy);
+  }
+}
 
 /** What the API answered, unchanged. */
 export const asJson = (answer: unknown): string => `${JSON.stringify(answer, null, 2)}\n`;

@@ -1,4 +1,5 @@
 /** Asks the agent on this host, through its control socket. */
+import { statSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { WeftError } from "../error.js";
 import type { Progress } from "../policy/progress.js";
@@ -191,6 +192,12 @@ async function silent(socketPath: string, withinMs: number): Promise<WeftError> 
   );
 }
 
+/** Linux refuses a connection to a file of another kind as it does one to a socket without a listener. */
+const whyRefused = (path: string): string =>
+  statSync(path, { throwIfNoEntry: false })?.isSocket() === false
+    ? "it is no socket"
+    : "it stopped";
+
 export function noAgent(socketPath: string, { code, message }: NodeJS.ErrnoException): WeftError {
   if (code === "EACCES") {
     return new WeftError(
@@ -203,7 +210,7 @@ export function noAgent(socketPath: string, { code, message }: NodeJS.ErrnoExcep
     code === "ENOENT"
       ? "there is no such socket"
       : code === "ECONNREFUSED"
-        ? "it stopped"
+        ? whyRefused(socketPath)
         : message;
   return new WeftError(
     "NO_AGENT",

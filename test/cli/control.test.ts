@@ -371,6 +371,17 @@ end of default ingress  deny       -        3    180
     },
   );
 
+  it.each([
+    ["/etc/passwd", 3, "no agent answers on /etc/passwd: it is no socket"],
+    ["/tmp", 3, "no agent answers on /tmp: it is no socket"],
+    ["", 2, "--socket: the path is empty"],
+    [`/${"a".repeat(107)}`, 2, "--socket: the path is longer than the 107 bytes"],
+  ])("name what is wrong with --socket %s", async (socket, exit, said) => {
+    const { code, stderr } = await weft(["status", "--socket", socket]);
+    expect(stderr).toContain(said);
+    expect(code).toBe(exit);
+  });
+
   it("exit 1 when something else answers", async () => {
     const socket = join(folder(), "other.sock");
     const other = createServer((peer) =>
