@@ -28,6 +28,16 @@ const pages = [
     .map((name) => `docs/${name}`),
 ].map((path) => ({ path, text: read(path) }));
 
+/** Names of Linux, whose numbers the code has. */
+const KERNEL_NAMES = new Set(["IP_PMTUDISC_PROBE"]);
+const code = ["assembly", "bench", "src", "test"]
+  .flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.(ts|mjs)$/.test(name))
+      .map((name) => read(join(folder, name))),
+  )
+  .join("\n");
+
 /** Every match of the pattern's first group. */
 const all = (text: string, pattern: RegExp): string[] =>
   [...text.matchAll(pattern)].map((match) => match[1] ?? "");
@@ -103,6 +113,13 @@ describe.each(pages)("$path", ({ path, text }) => {
   it("names files that exist", () => {
     const ours = /`((?:\.ci|assembly|bench|docs|src|test)\/[\w./-]*)`/g;
     for (const file of all(text, ours)) expect(existsSync(join(root, file)), file).toBe(true);
+  });
+
+  it("names constants and metrics that the code has", () => {
+    const names = [...all(text, /`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`/g), ...all(text, /(weft_[a-z_]+)/g)];
+    for (const name of names) {
+      expect(KERNEL_NAMES.has(name) || code.includes(name), name).toBe(true);
+    }
   });
 
   it("gives weft verbs and flags that it knows", () => {
