@@ -85,7 +85,7 @@ export class Verdicts {
     }
   }
 
-  /** Somebody is declared dead that runs: who, and by whom. */
+  /** A running node is declared dead: its name, and that of the node that declares it. */
   mistake(): { readonly judge: SimNode; readonly node: SimNode } | undefined {
     for (const [judge, { dead }] of this.#running) {
       for (const node of dead) if (this.#running.has(node)) return { judge, node };

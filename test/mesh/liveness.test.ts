@@ -1,4 +1,4 @@
-/** Who is declared dead: in the simulated network of src/sim, where segments are lost and processes stand still. */
+/** Deaths are declared, and refuted, in the simulated network of src/sim, where segments are lost and processes stand still. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { substituteSignatures } from "../../src/mesh/identity.js";
 import { ANSWER_WITHIN, Liveness, RAISED, RENEW_AGAIN, TAKEN } from "../../src/mesh/liveness.js";

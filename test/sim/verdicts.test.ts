@@ -1,4 +1,4 @@
-/** Who watches the verdicts must find what is put before it: deaths, and the living declared dead. */
+/** The watch over the verdicts finds what is put before it: deaths, and the living declared dead. */
 import { describe, expect, it } from "vitest";
 import { nodeId } from "../../src/mesh/identity.js";
 import type { SimNode } from "../../src/sim/node.js";
