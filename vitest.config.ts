@@ -19,7 +19,8 @@ export default defineConfig({
     // Limits, no measures: a busy machine takes its time.
     testTimeout: 120_000,
     hookTimeout: 180_000,
-    // For two cores: first the files that compute, one to a core, then those that wait.
+    expect: { poll: { timeout: 15_000 } },
+    // For two cores: first the files that compute, then those that wait.
     projects: [
       {
         extends: true,
@@ -36,7 +37,7 @@ export default defineConfig({
         test: {
           name: "waiting",
           include: WAITING,
-          maxWorkers: 4,
+          maxWorkers: 2,
           sequence: { groupOrder: 2 },
         },
       },
