@@ -23,7 +23,7 @@ const BURST_DATAGRAMS = 40;
 const BURST_BYTES = 40_000;
 const PAUSE_MS = 2;
 const QUIET_MS = 1_500;
-/** What a receiver that waits for its turn on a busy machine does not lose. */
+/** Bytes that wait in the socket while a busy machine runs other processes. */
 const RECEIVE_BUFFER = 4 * 1024 * 1024;
 const GIVE_UP_MS = 10_000;
 
