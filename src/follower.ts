@@ -34,7 +34,8 @@ import { Enforcer } from "./policy/enforcer.js";
 import type { Members } from "./policy/resolver.js";
 import type { Running } from "./running.js";
 
-const OPEN =
+/** The remedy for unreachable routes that are not as they should be. */
+const RESTORE_ROUTES =
   "the next start sets them right; or remove them with: ip route flush proto 119; ip -6 route flush proto 119";
 
 export class Follower {
@@ -132,14 +133,18 @@ export class Follower {
   /** From now on packets for the overlay take the host's other routes, which may be the default route. */
   async openRoutes(): Promise<void> {
     for (const it of await this.#unreachable.remove()) {
-      this.#running.log.error(`this host goes on refusing packets for the overlay: ${it}; ${OPEN}`);
+      this.#running.log.error(
+        `this host goes on refusing packets for the overlay: ${it}; ${RESTORE_ROUTES}`,
+      );
     }
   }
 
   /** Restores the unreachable routes that an earlier agent had left before this one began. */
   async restoreRoutes(): Promise<void> {
     for (const it of await this.#unreachable.restore()) {
-      this.#running.log.error(`unreachable routes are not as before the start: ${it}; ${OPEN}`);
+      this.#running.log.error(
+        `unreachable routes are not as before the start: ${it}; ${RESTORE_ROUTES}`,
+      );
     }
   }
 
@@ -203,8 +208,9 @@ export class Follower {
 
   /** The cluster's policy that the core has; null for none. The same text applied again needs no compilation. */
   get #inForce(): Seal | null {
-    const [held, { inForce }] = [this.#running.mesh.policy(), this.enforcer];
-    const policy = held && held.text === inForce?.text ? held : inForce;
+    const held = this.#running.mesh.policy();
+    const { inForce } = this.enforcer;
+    const policy = held?.text === inForce?.text ? held : inForce;
     return policy?.seal ?? null;
   }
 
