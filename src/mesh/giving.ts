@@ -7,6 +7,8 @@ import type { Allocator } from "../lease/allocator.js";
 import type { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
 import { type Proof, subnetOf } from "../lease/grant.js";
+import type { Ledger } from "../lease/ledger.js";
+import type { Revocations } from "../lease/revocations.js";
 import { giveWord } from "../lease/word.js";
 import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
@@ -56,7 +58,9 @@ export interface GivingParts {
   readonly log: Log;
   readonly identity: Identity;
   readonly cluster: Cluster;
+  readonly ledger: Ledger;
   readonly allocator: Allocator;
+  readonly revocations: Revocations;
   readonly fence: Fence;
   readonly carrier: Carrier;
   /** The open sessions. */
@@ -181,20 +185,20 @@ export class Giving {
   }
 
   questioned(session: Session, question: Question) {
-    const { identity, cluster, allocator, fence, carrier } = this.#parts;
+    const { identity, cluster, ledger, fence, carrier } = this.#parts;
     const { for: to, of, nonce } = question;
     const isMine = of === identity.publicKey && !fence.isClosed && this.#isSure;
     if (!this.#mayAsk(session, to)) return carrier.passOn(session, question, TOO_OFTEN);
     if (!isMine) return carrier.passOn(session, question, NOT_HERE);
-    const word = giveWord(identity, cluster, { to, nonce, gifts: allocator.counting(to) });
+    const word = giveWord(identity, cluster, { to, nonce, gifts: ledger.counting(to) });
     session.send({ type: "lease-word", word });
   }
 
   /** Only the holder itself can say so, and it has written it down before. */
   returned({ peer }: Session, { gifts }: Return): void {
-    const { allocator, log, member } = this.#parts;
+    const { revocations, log, member } = this.#parts;
     if (!this.#returned.of(peer.id).spend(1)) return;
-    const prefixes = allocator.returned(peer.publicKey, gifts, member(peer.id)?.leases ?? []);
+    const prefixes = revocations.returned(peer.publicKey, gifts, member(peer.id)?.leases ?? []);
     if (prefixes.length === 0) return;
     log.info(`got back ${prefixes.join(", ")}`, { id: peer.id });
     this.#said = UNSAID; // Whom it is given to again must know that it counts no more for who had it.
@@ -202,16 +206,16 @@ export class Giving {
   }
 
   #answer(session: Session, { name, for: to, networks, have }: Request): Proof[] | WeftError {
-    const { bearer, fence, allocator, log } = this.#parts;
+    const { bearer, fence, ledger, allocator, log } = this.#parts;
     const known = bearer(name);
     if (known && known.id !== nodeId(to)) return nameTaken(name, known);
     if (!this.#mayAsk(session, to)) return TOO_OFTEN;
     if (fence.isClosed) return NOT_NOW;
     if (!this.#isSure) return new WeftError("NOT_NOW", NOT_NOW.message, this.#awaited);
     const isOwn = to === session.peer.publicKey;
-    const { unseen } = allocator;
+    const { unseen } = ledger;
     if (!isOwn && receivers(unseen) >= MAX_UNSEEN.all) return UNSEEN;
-    const spaces = unseen.filter((proof) => !allocator.isLease(subnetOf(proof)));
+    const spaces = unseen.filter((proof) => !ledger.isLease(subnetOf(proof)));
     const isMuch = receivers(spaces) >= MAX_UNSEEN.space;
     try {
       const sparing = have.length > 0 || !isOwn || isMuch || !this.#halved.spend(1);
@@ -241,9 +245,9 @@ export class Giving {
   }
 
   #remind(): void {
-    const { clock, allocator, sessions, member, changed } = this.#parts;
+    const { clock, ledger, sessions, member, changed } = this.#parts;
     this.#reminder = undefined;
-    const lost = allocator.unseen.map((proof) => ({ id: nodeId(proof.at(-1)!.to), proof }));
+    const lost = ledger.unseen.map((proof) => ({ id: nodeId(proof.at(-1)!.to), proof }));
     const before = this.#unseen;
     this.#unseen = new Set(lost.map(({ id }) => id));
     this.#silent = [...this.#unseen].filter((id) => before.has(id));

@@ -91,8 +91,8 @@ export class Leasing {
 
   /** Asks for leases until this node has all of them and may use them. */
   seek(): void {
-    const { fence, allocator } = this.#parts;
-    const { givers } = allocator;
+    const { fence, ledger } = this.#parts;
+    const { givers } = ledger;
     if (fence.isClosed && givers.size > 0) this.#unsure ??= givers;
     if (!this.#unsure && !this.#isDone) this.#take();
     if (this.#isDone) this.#asker.stop();
@@ -111,10 +111,10 @@ export class Leasing {
 
   /** Records have come. */
   learned(records: readonly NodeRecord[], takings: Takings): void {
-    const { allocator, vacancies, held, isBeaten, identity } = this.#parts;
+    const { ledger, allocator, vacancies, held, isBeaten, identity } = this.#parts;
     if (allocator.recall(records.flatMap(({ leases }) => leases))) this.#giving.sayFreeSoon();
     const own = identity.publicKey;
-    const takenBack = allocator.proofs.flatMap((proof) => takings.from(own, proof) ?? []);
+    const takenBack = ledger.proofs.flatMap((proof) => takings.from(own, proof) ?? []);
     const beaten = held().filter((proof) => isBeaten(subnetOf(proof)));
     this.#lose([...takenBack, ...beaten.map((proof) => proof.at(-1)!.signature)]);
     this.#takeSoon();
@@ -131,22 +131,22 @@ export class Leasing {
 
   /** Answers with the public keys of the nodes that can take back what this one cannot. */
   takeBack(holder: string, leases: readonly Proof[]): Set<string> {
-    return this.#parts.allocator.takeBack(holder, leases);
+    return this.#parts.revocations.takeBack(holder, leases);
   }
 
   /** What this node gave to the node of this id, as prefixes. */
   givenTo(id: string): string[] {
-    return this.#parts.allocator.givenTo(id);
+    return this.#parts.ledger.givenTo(id);
   }
 
   /** Proofs of what this node gave and no record shows. */
   get unseen(): Proof[] {
-    return this.#parts.allocator.unseen;
+    return this.#parts.ledger.unseen;
   }
 
   /** Takes back what this node gave to the node of this id, which never showed it. Answers with the prefixes. */
   takeBackFrom(id: string): string[] {
-    return this.#parts.allocator.takeBackFrom(id);
+    return this.#parts.revocations.takeBackFrom(id);
   }
 
   /** The free space, to be said in the record; nothing when there is none to give. */
@@ -156,7 +156,7 @@ export class Leasing {
 
   /** Ids of nodes to hold a session with for now: they have space, or are to be told something. */
   get sought(): readonly string[] {
-    const givers = this.#isLeaving ? [...this.#parts.allocator.givers].map(nodeId) : [];
+    const givers = this.#isLeaving ? [...this.#parts.ledger.givers].map(nodeId) : [];
     const reminded = this.#giving.sought;
     return [
       ...(this.#isDone ? [] : this.#sought),
@@ -169,10 +169,10 @@ export class Leasing {
   /** Why this node lacks a lease. */
   get problem(): string | undefined {
     if (this.#isDone) return undefined;
-    const { allocator, fence, held } = this.#parts;
+    const { ledger, fence, held } = this.#parts;
     const { state } = this.#asker;
     if (fence.isClosed) return `${CUT_OFF} (${state})`;
-    if (allocator.needs.length > 0) return `this node has no lease: ${state}`;
+    if (ledger.needs.length > 0) return `this node has no lease: ${state}`;
     const { wanted } = this.#options;
     return `this node has ${held().length} leases, and is to have ${wanted} in each network: ${state}`;
   }
@@ -203,26 +203,26 @@ export class Leasing {
 
   /** Everything is to be given back: waits until the givers can be told, or have not been found. */
   async lookForGivers(): Promise<void> {
-    const { clock, allocator, changed } = this.#parts;
+    const { clock, ledger, changed } = this.#parts;
     const until = clock.elapsed() + FAREWELL.most;
     this.#isLeaving = true;
     changed();
-    while (this.#givers().length < allocator.givers.size && clock.elapsed() < until) {
+    while (this.#givers().length < ledger.givers.size && clock.elapsed() < until) {
       await new Promise<void>((resolve) => clock.after(FAREWELL.every, resolve));
     }
   }
 
   /** The sessions with those who gave this node what it holds. */
   #givers(): Session[] {
-    const { givers } = this.#parts.allocator;
+    const { givers } = this.#parts.ledger;
     return this.#parts.sessions().filter(({ peer }) => givers.has(peer.publicKey));
   }
 
   /** Gives everything back to the givers, if they can be told and nothing of it is another's by now. */
   release(): void {
-    const { allocator, log } = this.#parts;
+    const { ledger, revocations, log } = this.#parts;
     const told = this.#givers();
-    const gifts = told.length === allocator.givers.size ? allocator.letGo() : undefined;
+    const gifts = told.length === ledger.givers.size ? revocations.letGo() : undefined;
     for (const giver of gifts ? told : []) {
       const own = gifts!.filter(({ from }) => from === giver.peer.publicKey);
       const left = own.map(({ signature }) => signature);
@@ -248,13 +248,13 @@ export class Leasing {
   }
 
   #request(): Request {
-    const { identity, allocator } = this.#parts;
+    const { identity, ledger } = this.#parts;
     return {
       type: "lease-request",
       name: this.#options.name,
       for: identity.publicKey,
       networks: [...this.#lacks],
-      have: allocator.gifts.slice(0, MAX_GIFTS),
+      have: ledger.gifts.slice(0, MAX_GIFTS),
       seen: [identity.id],
     };
   }
@@ -280,7 +280,7 @@ export class Leasing {
   }
 
   #granted(session: Session, message: Grant) {
-    const { cluster, identity, allocator } = this.#parts;
+    const { cluster, identity, allocator, revocations } = this.#parts;
     const [{ proofs }, to] = [message, message.proofs[0]!.at(-1)!.to];
     const flaw = () => proofs.map((proof) => flawOfGift(cluster, to, proof)).find(Boolean);
     if (to !== identity.publicKey) return this.#handBack(session, to, message, flaw);
@@ -290,12 +290,12 @@ export class Leasing {
     const why = flaw();
     if (why) return session.close(forged(why));
     const wasDone = this.#isDone;
-    const declined = [...allocator.lost(proofs), ...allocator.accept(proofs)];
+    const declined = [...revocations.lost(proofs), ...allocator.accept(proofs)];
     const isDeclined = (proof: Proof) => declined.includes(proof.at(-1)!.signature);
     this.#decline(proofs.filter(isDeclined));
     if (wasDone) return;
     this.#take();
-    if (this.#isDone) return this.#decline(allocator.dropUnused());
+    if (this.#isDone) return this.#decline(revocations.dropUnused());
     if (!this.#isAwaited(session)) return;
     // Who was offered nothing new need not ask again at once.
     if (proofs.every(isDeclined)) this.#asker.refused(OLD_GIFT);
@@ -303,14 +303,14 @@ export class Leasing {
   }
 
   #told(session: Session, message: Word) {
-    const { cluster, identity, allocator, fence, log, publish } = this.#parts;
+    const { cluster, identity, revocations, fence, log, publish } = this.#parts;
     const { word } = message;
     const flaw = () => (isWord(cluster, word) ? undefined : "a signature is wrong");
     if (word.to !== identity.publicKey) return this.#handBack(session, word.to, message, flaw);
     if (word.nonce !== this.#nonce || !this.#unsure?.has(word.from)) return;
     const why = flaw();
     if (why) return session.close(forged(why));
-    if (allocator.confirmed(word.from, word.gifts)) log.warn(TAKEN_BACK);
+    if (revocations.confirmed(word.from, word.gifts)) log.warn(TAKEN_BACK);
     this.#unsure.delete(word.from);
     if (this.#unsure.size > 0) return this.#asker.start();
     this.#unsure = undefined;
@@ -351,9 +351,9 @@ export class Leasing {
 
   /** From this node's own space, if it has some. */
   #take(): void {
-    const { allocator, fence, held, log, publish } = this.#parts;
+    const { ledger, allocator, fence, held, log, publish } = this.#parts;
     if (this.#giving.isSure) allocator.take();
-    if (allocator.needs.length > 0) return;
+    if (ledger.needs.length > 0) return;
     if (fence.isClosed || !fence.wasHeard) fence.open();
     if (this.#isDone) this.#asker.stop();
     if (this.#isShown) return;
@@ -363,8 +363,8 @@ export class Leasing {
 
   /** A giver took these back, or gave the same to another. */
   #lose(gone: readonly string[]): void {
-    const { allocator, log, publish, changed } = this.#parts;
-    if (gone.length === 0 || !allocator.lose(gone)) return;
+    const { revocations, log, publish, changed } = this.#parts;
+    if (gone.length === 0 || !revocations.lose(gone)) return;
     this.#forgetGivers();
     log.warn(TAKEN_BACK);
     publish();
@@ -374,7 +374,7 @@ export class Leasing {
 
   /** A giver of nothing that this node holds has nothing to confirm. */
   #forgetGivers(): void {
-    const { givers } = this.#parts.allocator;
+    const { givers } = this.#parts.ledger;
     for (const giver of this.#unsure ?? []) if (!givers.has(giver)) this.#unsure?.delete(giver);
     if (this.#unsure?.size === 0) this.#unsure = undefined;
   }
@@ -404,7 +404,7 @@ export class Leasing {
   }
 
   get #lacks(): readonly string[] {
-    return this.#parts.allocator.lacks.map(({ prefix }) => prefix);
+    return this.#parts.ledger.lacks.map(({ prefix }) => prefix);
   }
 
   /** Whether the record of this node shows what it holds. */
@@ -415,8 +415,8 @@ export class Leasing {
   }
 
   get #isDone(): boolean {
-    const { allocator, fence } = this.#parts;
-    return allocator.lacks.length === 0 && !fence.isClosed;
+    const { ledger, fence } = this.#parts;
+    return ledger.lacks.length === 0 && !fence.isClosed;
   }
 }
 

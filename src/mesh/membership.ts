@@ -8,6 +8,8 @@ import { Allocator } from "../lease/allocator.js";
 import { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
 import { subnetOf } from "../lease/grant.js";
+import { Ledger } from "../lease/ledger.js";
+import { Revocations } from "../lease/revocations.js";
 import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
 import { type Done, readInPlace } from "../policy/engine.js";
@@ -124,21 +126,20 @@ export class Membership {
       judged: (id, isDead) => this.#judged(id, isDead),
     });
 
-    const allocator = new Allocator({
+    const ledger = new Ledger({
       identity,
       cluster,
       wanted,
-      reserved: options.reserved ?? [],
-      now: () => clock.now(),
-      ledger: () => disk.cluster,
+      read: () => disk.cluster,
+      write: (change) => disk.saveCluster(change as Partial<ClusterState>),
       claims: () => members.proofs(),
-      save: (change) => disk.saveCluster(change as Partial<ClusterState>),
     });
+    const reserved = options.reserved ?? [];
     const fence = new Fence({
       clock,
       heard: () => disk.cluster.heard,
       save: (heard) => disk.safely(() => disk.saveCluster({ heard })),
-      matters: () => allocator.givers.size > 0,
+      matters: () => ledger.givers.size > 0,
       sessions,
       isMember: (id) => this.isMember(id),
       closed: () => this.#fenced(),
@@ -151,7 +152,9 @@ export class Membership {
         log,
         identity,
         cluster,
-        allocator,
+        ledger,
+        allocator: new Allocator({ ledger, reserved, now: () => clock.now() }),
+        revocations: new Revocations(ledger),
         fence,
         vacancies: new Vacancies({ clock, members, own, networks, isThere }),
         sessions,
@@ -174,7 +177,7 @@ export class Membership {
       clock,
       sessions,
       isMember: (id) => this.isMember(id),
-      hasOthers: () => this.#hasOthers(allocator.knowsOthers),
+      hasOthers: () => this.#hasOthers(ledger.knowsOthers),
     });
     this.#ownRecord = new OwnRecord({
       clock,

@@ -43,7 +43,7 @@ describe("a gift of what the receiver has already", () => {
       expect(new Set(leases).size).toBe(leases.length);
       expect(leases).not.toEqual([]);
       expect(new Set(node.disk.void).size).toBe(node.disk.void.length);
-      const held = node.allocator.gifts;
+      const held = node.ledger.gifts;
       expect(node.disk.void.filter((signature) => held.includes(signature))).toEqual([]);
       const spaces = node.disk.spaces.map((proof) => parsePrefix(subnetOf(proof)));
       for (const one of spaces) {

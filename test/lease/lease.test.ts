@@ -8,7 +8,7 @@ import {
   parsePrefix,
   prefixOf,
 } from "../../src/address.js";
-import { MAX_HANDS, MAX_JOURNAL, MAX_VOID } from "../../src/lease/allocator.js";
+import { MAX_HANDS, MAX_JOURNAL } from "../../src/lease/allocator.js";
 import { clusterOf, genesisSchema } from "../../src/lease/genesis.js";
 import {
   flaw,
@@ -20,6 +20,7 @@ import {
   signGrant,
   subnetOf,
 } from "../../src/lease/grant.js";
+import { MAX_VOID } from "../../src/lease/ledger.js";
 import { oldest, order, seniority } from "../../src/lease/ring.js";
 import { blockToGive, firstLeases, freeBlocks, sizeOf } from "../../src/lease/space.js";
 import { MAX_TIME } from "../../src/mesh/clock.js";
@@ -266,11 +267,11 @@ describe("what others can make a node write down", () => {
     owner.disk = { ...owner.disk, journal: owner.disk.journal.slice(-1) };
     const [other] = owner.give(second);
     const returned = (to: typeof first, proof: Proof) =>
-      owner.allocator.returned(to.publicKey, [proof.at(-1)!.signature], []);
+      owner.revocations.returned(to.publicKey, [proof.at(-1)!.signature], []);
     expect(returned(first, gift!)).toEqual([subnetOf(gift!)]);
     expect(returned(second, other!)).toEqual([]);
     expect(owner.disk.void).toHaveLength(MAX_VOID);
-    expect(owner.allocator.unseen).toEqual([other]);
+    expect(owner.ledger.unseen).toEqual([other]);
   });
 
   it("ends for gifts that it does not need as well: they are as if they had not come", () => {
@@ -286,7 +287,7 @@ describe("what others can make a node write down", () => {
     receiver.disk = { ...receiver.disk, void: worn(MAX_VOID).disk.void };
     const before = receiver.disk;
     expect(receiver.allocator.accept([gift(4)])).toEqual([]);
-    expect(receiver.allocator.dropUnused()).toEqual([]);
+    expect(receiver.revocations.dropUnused()).toEqual([]);
     expect(receiver.disk).toBe(before);
   });
 });
@@ -314,10 +315,10 @@ describe("space of a node that is gone", () => {
 
   it("is taken back by its giver alone, but for what the gone node gave to others", () => {
     const { owner, dead, child } = started();
-    expect(child.allocator.takeBack(...gone(dead))).toEqual(new Set([founder.publicKey]));
-    expect(dead.allocator.takeBack(...gone(owner))).toEqual(new Set([founder.publicKey]));
-    expect(owner.allocator.takeBack(...gone(child))).toEqual(new Set([dead.identity.publicKey]));
-    expect(owner.allocator.takeBack(...gone(dead))).toEqual(new Set());
+    expect(child.revocations.takeBack(...gone(dead))).toEqual(new Set([founder.publicKey]));
+    expect(dead.revocations.takeBack(...gone(owner))).toEqual(new Set([founder.publicKey]));
+    expect(owner.revocations.takeBack(...gone(child))).toEqual(new Set([dead.identity.publicKey]));
+    expect(owner.revocations.takeBack(...gone(dead))).toEqual(new Set());
     const fresh = [3, 4, 5].map((n) => joined(n, owner));
     const leases = [owner, child, ...fresh].flatMap(({ disk }) => disk.leases.map(subnetOf));
     expect(new Set(leases).size).toBe(leases.length);
@@ -329,18 +330,18 @@ describe("space of a node that is gone", () => {
     const [gone, other] = [identity(2), identity(3)];
     const [gift] = owner.give(gone);
     owner.give(other);
-    expect(owner.allocator.unseen).toHaveLength(2);
-    expect(owner.allocator.takeBackFrom(gone.id)).toEqual([subnetOf(gift!)]);
+    expect(owner.ledger.unseen).toHaveLength(2);
+    expect(owner.revocations.takeBackFrom(gone.id)).toEqual([subnetOf(gift!)]);
     owner.crash();
-    expect(owner.allocator.unseen.map((proof) => proof.at(-1)!.to)).toEqual([other.publicKey]);
-    expect(owner.allocator.takeBackFrom(gone.id)).toEqual([]);
+    expect(owner.ledger.unseen.map((proof) => proof.at(-1)!.to)).toEqual([other.publicKey]);
+    expect(owner.revocations.takeBackFrom(gone.id)).toEqual([]);
     const [again] = owner.give(identity(4));
     expect(again!.at(-1)).toMatchObject({ prefix: "10.244.192.0/18", round: 1 });
   });
 
   it("stands in a later round, so the gone node loses it wherever both are seen", () => {
     const { owner, dead, child } = started();
-    owner.allocator.takeBack(...gone(dead));
+    owner.revocations.takeBack(...gone(dead));
     const fresh = [3, 4, 5].map((n) => joined(n, owner));
     const all = [owner, dead, child, ...fresh].flatMap(({ identity, disk }) =>
       disk.leases.map((proof) => ({ holder: identity.publicKey, proof })),
@@ -355,8 +356,8 @@ describe("space of a node that is gone", () => {
 
   it("is taken back further up when the giver was forgotten as well", () => {
     const { owner, dead, child } = started();
-    owner.allocator.takeBack(...gone(dead));
-    expect(owner.allocator.takeBack(...gone(child))).toEqual(new Set());
+    owner.revocations.takeBack(...gone(dead));
+    expect(owner.revocations.takeBack(...gone(child))).toEqual(new Set());
     owner.crash();
     const given = [3, 4, 5].map((n) => joined(n, owner));
     expect(given.flatMap(({ disk }) => disk.leases).length).toBe(3);
@@ -367,20 +368,20 @@ describe("space of a node that is gone", () => {
     const { owner, dead } = started();
     const gift = "ab".repeat(64);
     owner.disk = { ...owner.disk, void: Array.from({ length: 24 }, () => gift) };
-    owner.allocator.takeBack(...gone(dead));
+    owner.revocations.takeBack(...gone(dead));
     const { signature } = dead.disk.spaces[0]!.at(-1)!;
     expect(owner.disk.void).toContain(signature);
     expect(owner.disk.taken).toContain(signature);
-    expect(owner.allocator.counting(dead.identity.publicKey)).toEqual([]);
+    expect(owner.ledger.counting(dead.identity.publicKey)).toEqual([]);
   });
 
   it("is not the gone node's when it comes back: it is given other", () => {
     const { owner, dead } = started();
     const before = dead.disk.spaces[0]!;
     const { publicKey } = dead.identity;
-    owner.allocator.takeBack(...gone(dead));
+    owner.revocations.takeBack(...gone(dead));
     const [proof] = owner.give(dead.identity);
-    expect(dead.allocator.confirmed(founder.publicKey, owner.allocator.counting(publicKey))).toBe(
+    expect(dead.revocations.confirmed(founder.publicKey, owner.ledger.counting(publicKey))).toBe(
       true,
     );
     expect(dead.disk.leases).toEqual([]);
@@ -395,8 +396,8 @@ describe("space of a node that is gone", () => {
   it("stays its own when it was not taken back", () => {
     const { owner, dead } = started();
     const before = dead.disk;
-    const counting = owner.allocator.counting(dead.identity.publicKey);
-    expect(dead.allocator.confirmed(founder.publicKey, counting)).toBe(false);
+    const counting = owner.ledger.counting(dead.identity.publicKey);
+    expect(dead.revocations.confirmed(founder.publicKey, counting)).toBe(false);
     expect(dead.disk).toEqual(before);
   });
 });

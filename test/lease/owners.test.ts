@@ -87,7 +87,7 @@ class Town {
 
   ask(who: Owner, of: Owner, isLost: boolean): void {
     if (who === of || this.dead.has(who) || this.dead.has(of)) return;
-    const have = who.allocator.gifts;
+    const have = who.ledger.gifts;
     const networks = small.genesis.network.map(({ prefix }) => prefix);
     const proofs = this.attempt(() =>
       this.informed(of).allocator.give(who.identity.publicKey, networks, { have }),
@@ -103,17 +103,17 @@ class Town {
     const { to, proofs } = answer;
     this.attempt(() => to.allocator.accept(proofs));
     this.attempt(() => this.informed(to).allocator.take());
-    if (to.allocator.lacks.length === 0) this.attempt(() => to.allocator.dropUnused());
+    if (to.ledger.lacks.length === 0) this.attempt(() => to.revocations.dropUnused());
   }
 
-  giversOf({ allocator }: Owner): Owner[] {
-    return this.nodes.filter(({ identity }) => allocator.givers.has(identity.publicKey));
+  giversOf({ ledger }: Owner): Owner[] {
+    return this.nodes.filter(({ identity }) => ledger.givers.has(identity.publicKey));
   }
 
   leave(who: Owner): void {
     if (this.dead.has(who) || this.giversOf(who).some((giver) => this.dead.has(giver))) return;
     const { leases } = who.disk;
-    const gifts = this.attempt(() => who.allocator.letGo());
+    const gifts = this.attempt(() => who.revocations.letGo());
     const signatures = gifts?.map(({ signature }) => signature);
     if (signatures) this.returning.push({ from: who, gifts: signatures, leases });
   }
@@ -126,7 +126,7 @@ class Town {
       const mine = (grants: readonly Grant[]) =>
         grants.some(({ from, signature }) => from === key && gifts.includes(signature));
       const key = node.identity.publicKey;
-      const prefixes = this.attempt(() => node.allocator.returned(holder, gifts, leases));
+      const prefixes = this.attempt(() => node.revocations.returned(holder, gifts, leases));
       if (prefixes && prefixes.length > 0) this.model.back(key, holder, mine);
     }
   }
@@ -140,7 +140,7 @@ class Town {
     const giver = by.identity.publicKey;
     const before = by.disk.void.length;
     const { leases } = who.disk;
-    const others = this.attempt(() => this.informed(by).allocator.takeBack(holder, leases));
+    const others = this.attempt(() => this.informed(by).revocations.takeBack(holder, leases));
     if (!others || by.disk.void.length === before) return;
     const gone = new Set(by.disk.void);
     this.model.back(giver, holder, (grants) => {
@@ -166,13 +166,11 @@ class Town {
    * forgotten has had no session for so long that nothing sent to it before still comes.
    */
   revive(who: Owner): void {
-    const givers = this.nodes.filter(({ identity }) =>
-      who.allocator.givers.has(identity.publicKey),
-    );
+    const givers = this.nodes.filter(({ identity }) => who.ledger.givers.has(identity.publicKey));
     if (!this.dead.has(who) || who.full || givers.some((giver) => this.dead.has(giver))) return;
-    for (const { identity, allocator } of givers) {
-      const counting = allocator.counting(who.identity.publicKey);
-      this.attempt(() => who.allocator.confirmed(identity.publicKey, counting));
+    for (const { identity, ledger } of givers) {
+      const counting = ledger.counting(who.identity.publicKey);
+      this.attempt(() => who.revocations.confirmed(identity.publicKey, counting));
     }
     this.flying = this.flying.filter(({ to }) => to !== who);
     this.dead.delete(who);

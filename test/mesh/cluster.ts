@@ -1,9 +1,11 @@
 /** A cluster on paper: identities, leases, and records, without a mesh. */
 import { type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
-import { Allocator, type Ledger } from "../../src/lease/allocator.js";
+import { Allocator } from "../../src/lease/allocator.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
+import { Ledger, type LedgerState } from "../../src/lease/ledger.js";
+import { Revocations } from "../../src/lease/revocations.js";
 import { Identity, macOf } from "../../src/mesh/identity.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { type Envelope, type NodeRecord, type Said, seal } from "../../src/mesh/record.js";
@@ -24,15 +26,17 @@ export const TUNNEL: Tunnel = {
   },
 };
 
-/** A node on paper: its disk, and the allocator that a crash makes anew from it. */
+/** A node on paper: its disk, and the ledger that a crash makes anew from it. */
 export class Owner {
-  disk: Ledger = { journal: [], spaces: [], leases: [], void: [], taken: [] };
+  disk: LedgerState = { journal: [], spaces: [], leases: [], void: [], taken: [] };
   reserved: Prefix[] = [];
   claims: Proof[] = [];
   full = false;
   now = 0;
   wanted = 1;
-  allocator = this.#start();
+  ledger!: Ledger;
+  allocator!: Allocator;
+  revocations!: Revocations;
 
   constructor(
     readonly identity: Identity = founder,
@@ -42,23 +46,20 @@ export class Owner {
   }
 
   crash(): void {
-    this.allocator = this.#start();
-  }
-
-  #start(): Allocator {
-    return new Allocator({
+    this.ledger = new Ledger({
       identity: this.identity,
       cluster: this.of,
-      reserved: this.reserved,
       wanted: this.wanted,
-      now: () => this.now,
-      ledger: () => this.disk,
-      claims: () => this.claims,
-      save: (change) => {
+      read: () => this.disk,
+      write: (change) => {
         if (this.full) throw new WeftError("STATE_WRITE", "disk full", "make room");
         this.disk = { ...this.disk, ...change };
       },
+      claims: () => this.claims,
     });
+    const { ledger, reserved } = this;
+    this.allocator = new Allocator({ ledger, reserved, now: () => this.now });
+    this.revocations = new Revocations(ledger);
   }
 
   /** What it gives to who asks in every network; throws what it says when that is nothing. */

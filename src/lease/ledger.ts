@@ -1,0 +1,228 @@
+/**
+ * The ledger of a node: which space and leases it holds, what it granted, and which grants are
+ * revoked. `Ledger` answers questions about what is on disk; `Allocator` and `Revocations` change it.
+ */
+import { covers, type Prefix, parsePrefix } from "../address.js";
+import { type Identity, nodeId } from "../mesh/identity.js";
+import { type Cluster, inside, type Network } from "./genesis.js";
+import { type Grant, type Proof, prefixOf, subnetOf } from "./grant.js";
+import { MAX_COUNTING } from "./word.js";
+
+/** Revoked grants with which other nodes cannot make this one write down more: 2 MB on disk. */
+export const MAX_VOID = 16_384;
+
+/** The ledger on disk. */
+export interface LedgerState {
+  /** Every grant made so far. */
+  readonly journal: readonly Grant[];
+  /** Proofs of the space that was given to this node. */
+  readonly spaces: readonly Proof[];
+  /** Proofs of its leases. */
+  readonly leases: readonly Proof[];
+  /** Signatures of the revoked grants of this node and below it. */
+  readonly void: readonly string[];
+  /** Of these, the last that were taken back: `MAX_TAKEN`. */
+  readonly taken: readonly string[];
+}
+
+export interface LedgerParts {
+  readonly identity: Identity;
+  readonly cluster: Cluster;
+  /** Leases that this node is to hold in each network. */
+  readonly wanted: number;
+  read(): LedgerState;
+  /** Writes to disk, or throws. */
+  write(change: Partial<LedgerState>): void;
+  /** The proofs that other nodes show. What they prove is not given, whatever the journal says. */
+  claims(): Iterable<Proof>;
+}
+
+/** A part of a network that this node owns. The founder's proof of it is empty. */
+export interface Space {
+  readonly prefix: string;
+  readonly proof: Proof;
+}
+
+export class Ledger {
+  readonly identity: Identity;
+  readonly cluster: Cluster;
+  readonly #parts: LedgerParts;
+  #revoked: { readonly list: readonly string[]; readonly set: ReadonlySet<string> } | undefined;
+
+  constructor(parts: LedgerParts) {
+    this.identity = parts.identity;
+    this.cluster = parts.cluster;
+    this.#parts = parts;
+  }
+
+  get state(): LedgerState {
+    return this.#parts.read();
+  }
+
+  /** Returns once the change is on disk, or throws. */
+  write(change: Partial<LedgerState>): void {
+    this.#parts.write(change);
+  }
+
+  get networks(): readonly Network[] {
+    return this.cluster.genesis.network;
+  }
+
+  // ---- what this node holds
+
+  /** The networks in which this node holds fewer leases than it is to hold. */
+  get lacks(): Network[] {
+    return this.networks.filter((network) => this.missing(network) > 0);
+  }
+
+  /** The networks in which this node holds none. */
+  get needs(): Network[] {
+    const leases = this.state.leases.map(subnetOf);
+    return this.networks.filter(({ prefix }) => !leases.some((lease) => inside(prefix, lease)));
+  }
+
+  /** How many leases this node is to take in a network, beside those it has. */
+  missing({ prefix }: Network): number {
+    const held = this.state.leases.filter((proof) => inside(prefix, subnetOf(proof)));
+    return Math.max(0, this.#parts.wanted - held.length);
+  }
+
+  /** Whether the prefix is a lease: it cannot be given on. */
+  isLease(prefix: string): boolean {
+    const network = this.networks.find((whole) => inside(whole.prefix, prefix));
+    return network?.leaseLength === parsePrefix(prefix).length;
+  }
+
+  /** This node's space in a network. */
+  spacesIn(network: Network): Space[] {
+    const given = this.state.spaces
+      .map((proof) => ({ prefix: subnetOf(proof), proof }))
+      .filter(({ prefix }) => inside(network.prefix, prefix));
+    const isFounder = this.cluster.genesis.founder === this.identity.publicKey;
+    return isFounder ? [{ prefix: network.prefix, proof: [] }] : given;
+  }
+
+  /** This node's space that holds a prefix. */
+  spaceOf(prefix: string): Space | undefined {
+    return this.networks
+      .flatMap((network) => this.spacesIn(network))
+      .find((space) => inside(space.prefix, prefix));
+  }
+
+  // ---- what it was given
+
+  /** Proofs of all that this node was given. */
+  get proofs(): Proof[] {
+    const { spaces, leases } = this.state;
+    return [...spaces, ...leases];
+  }
+
+  /** The last grant by another in each proof this node holds, each once. */
+  get received(): Grant[] {
+    const me = this.identity.publicKey;
+    const gifts = this.proofs.flatMap(
+      (proof) => proof.findLast(({ from, to }) => to === me && from !== me) ?? [],
+    );
+    return [...new Map(gifts.map((grant) => [grant.signature, grant])).values()];
+  }
+
+  /** Signatures of the gifts from which this node's space and leases come. */
+  get gifts(): string[] {
+    return this.received.map(({ signature }) => signature);
+  }
+
+  /** Public keys of the other nodes that gave this one what it holds, and can take it back. */
+  get givers(): Set<string> {
+    return new Set(this.received.map(({ from }) => from));
+  }
+
+  // ---- what it granted to others
+
+  /** The grants of this node to others that count. */
+  get given(): Grant[] {
+    const isOther = ({ to }: Grant) => to !== this.identity.publicKey;
+    return this.state.journal.filter((one) => isOther(one) && !this.revoked.has(one.signature));
+  }
+
+  /** What counts of what this node gave to the node of this id, as prefixes. */
+  givenTo(id: string): string[] {
+    return this.given.filter(({ to }) => nodeId(to) === id).map(({ prefix }) => prefix);
+  }
+
+  /** Proofs of the grants of this node to the node of this public key in a network that count. */
+  giftsTo(to: string, network: Network): Proof[] {
+    return this.state.journal.flatMap((grant) => {
+      if (grant.to !== to || this.revoked.has(grant.signature)) return [];
+      return inside(network.prefix, grant.prefix) ? this.#proofOf(grant) : [];
+    });
+  }
+
+  /** Gifts of this node that count, and of which nothing is seen in what the others show. */
+  get unseen(): Proof[] {
+    const unseen = new Map(this.given.map((grant) => [grant.signature, grant]));
+    for (const proof of this.claims()) {
+      if (unseen.size === 0) break;
+      for (const { signature } of proof) unseen.delete(signature);
+    }
+    return [...unseen.values()].flatMap((grant) => this.#proofOf(grant));
+  }
+
+  /**
+   * Signatures of the gifts of this node to another that count. A word names `MAX_COUNTING`: of more,
+   * those come first of which something is seen, since the receiver gives up what is not named.
+   */
+  counting(to: string): string[] {
+    const gifts = this.networks
+      .flatMap((network) => this.giftsTo(to, network))
+      .map((proof) => proof.at(-1)!.signature);
+    if (gifts.length <= MAX_COUNTING) return gifts;
+    const unseen = new Set(this.unseen.map((proof) => proof.at(-1)!.signature));
+    const rank = (signature: string) => Number(unseen.has(signature));
+    return gifts.sort((a, b) => rank(a) - rank(b)).slice(0, MAX_COUNTING);
+  }
+
+  /** The proof of a grant of this node; none if the space is no longer its own. */
+  #proofOf(grant: Grant): Proof[] {
+    const space = this.spaceOf(grant.prefix);
+    return space ? [[...space.proof, grant]] : [];
+  }
+
+  /** Whether this node has something from another, or another has something from it. */
+  get knowsOthers(): boolean {
+    return this.given.length > 0 || this.givers.size > 0;
+  }
+
+  /** What was given of a space, by the journal and by what others can prove. */
+  *takenOf(space: Prefix): Generator<Prefix> {
+    const { journal, leases } = this.state;
+    for (const proof of leases) yield prefixOf(proof.at(-1)!);
+    for (const grant of journal) if (!this.revoked.has(grant.signature)) yield prefixOf(grant);
+    for (const proof of this.claims()) {
+      const first = proof.find(
+        (grant) =>
+          covers(space, prefixOf(grant)) &&
+          !this.revoked.has(grant.signature) &&
+          (grant.to !== this.identity.publicKey || this.isLease(grant.prefix)),
+      );
+      if (first) yield prefixOf(first);
+    }
+  }
+
+  claims(): Iterable<Proof> {
+    return this.#parts.claims();
+  }
+
+  // ---- what counts no more
+
+  /** Signatures of the revoked grants of this node and below it. */
+  get revoked(): ReadonlySet<string> {
+    const list = this.state.void;
+    if (this.#revoked?.list !== list) this.#revoked = { list, set: new Set(list) };
+    return this.#revoked.set;
+  }
+
+  /** Whether other nodes can make this one write down more revoked grants. */
+  get canRevoke(): boolean {
+    return this.state.void.length < MAX_VOID;
+  }
+}
