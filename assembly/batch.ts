@@ -1,5 +1,6 @@
 /** Where a batch begins and ends: which tables it searches, and how its packets are counted. */
 import { captureAll, lookOn } from "./capture";
+import { sweep, takeTime } from "./conntrack/sweep";
 import {
   BATCH_NUMBER,
   BATCH_SEQUENCE,
@@ -25,7 +26,6 @@ import {
 } from "./memory";
 import { Packet, packetAt } from "./packet";
 import { ANSWERED, NO_PATH } from "./reason";
-import { sweep, takeTime } from "./tables/flow";
 
 /** Takes hold of the live copy of the tables. Whoever fills the other copy first sees it let go. */
 export function begin(): void {

@@ -1,18 +1,7 @@
 /** What the host may call, and the map of the memory it shares with the core. */
 
 export { begin, settle } from "./batch";
-export { writeFailed } from "./device-list";
-export { noteError, prepareError } from "./error-message";
-export * from "./memory";
-export { inbound, outbound } from "./pipeline";
-export * from "./reason";
-export { prepareReceive } from "./receive-list";
-export { finishWrite } from "./stages/offload";
-export { copy, decapAll, encapAll, findRules } from "./stagewise";
-// Parts for tests beside their slow twins, and for benchmarks.
-export * from "./tables/acl";
 export {
-  expireAll,
   FLOW_ACCOUNT,
   FLOW_ADDRESSES,
   FLOW_BYTES,
@@ -25,7 +14,18 @@ export {
   FLOW_RULE,
   FLOW_STATE,
   FLOW_TWIN,
-} from "./tables/flow";
+} from "./conntrack/flow";
+export { expireAll } from "./conntrack/sweep";
+export { writeFailed } from "./device-list";
+export { noteError, prepareError } from "./error-message";
+export * from "./memory";
+export { inbound, outbound } from "./pipeline";
+export * from "./reason";
+export { prepareReceive } from "./receive-list";
+export { finishWrite } from "./stages/offload";
+export { copy, decapAll, encapAll, findRules } from "./stagewise";
+// Parts for tests beside their slow twins, and for benchmarks.
+export * from "./tables/acl";
 export * from "./tables/lpm";
 export { fold, sum } from "./wire/checksum";
 export { isTrain, sendFailed, splitTrains } from "./wire-list";

@@ -109,7 +109,7 @@ export const NEXT_SWEPT: usize = CONTROL + 152;
 export const SWEPT_AT: usize = CONTROL + 156;
 /** u32: 1 when a policed TCP connection may be taken up in its middle. */
 export const PICK_UP: usize = CONTROL + 160;
-/** u32 for each state of a flow (assembly/tables/flow.ts): milliseconds after which it is forgotten. */
+/** u32 for each state of a flow (assembly/conntrack/flow.ts): milliseconds after which it is forgotten. */
 export const TIMEOUTS: usize = CONTROL + 164;
 export const MAX_FLOW_STATES: u32 = 16;
 /** 32 bytes: source and destination turned round. */
@@ -209,7 +209,7 @@ const TABLES_END: usize = TABLES + 2 * COPY_SIZE;
 
 // -------------------------------------------------------------- fragments
 
-/** Datagrams whose pieces are followed at once (assembly/tables/fragment.ts). */
+/** Datagrams whose pieces are followed at once (assembly/conntrack/datagram.ts). */
 export const FRAGMENTS: usize = TABLES_END + GUARD;
 export const FRAGMENT_SIZE: u32 = 64;
 export const FRAGMENT_BITS: u32 = 10;
@@ -446,7 +446,7 @@ export const MAX_FLOW_BITS: u32 = 20;
 
 /** u16 for each record; as many as there can be. */
 export const FLOW_TAGS: usize = (CAPTURE_END + GUARD + 63) & ~63;
-/** u32 each: policed connections by account, and half-open ones among them by party (assembly/tables/account.ts). */
+/** u32 each: policed connections by account, and half-open ones among them by party (assembly/conntrack/account.ts). */
 export const HELD: usize = FLOW_TAGS + (2 << MAX_FLOW_BITS);
 export const MAX_ACCOUNTS: u32 = MAX_PEERS + 1024;
 export const OPENING: usize = HELD + MAX_ACCOUNTS * 4;

@@ -30,7 +30,7 @@ export class Packet {
   segmentSize: u32;
   /** The sockaddr it came from, if it came from the wire. */
   sender: usize;
-  /** The record of its flow, if what was decided for it holds still; else 0 (tables/flow). */
+  /** The record of its flow, if what was decided for it holds still; else 0 (conntrack/flow). */
   flow: usize;
   /** The device write that carries it, or NO_WRITE. */
   write: u32;
@@ -38,7 +38,7 @@ export class Packet {
   origin: u32;
   /** The rule that decided about it, 0 if none did. */
   rule: u32;
-  /** Ports, or what stands for them (tables/flow); only when `hasKey`. */
+  /** Ports, or what stands for them (conntrack/flow); only when `hasKey`. */
   ports: u32;
   /** Has it all by which a flow is found? */
   hasKey: u32;

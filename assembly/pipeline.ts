@@ -18,6 +18,9 @@
 
 import { begin } from "./batch";
 import { keepHeads } from "./capture";
+import { takeKey } from "./conntrack/key";
+import { recall } from "./conntrack/lookup";
+import { follow, meet, refuse, track, trackRelayed } from "./conntrack/track";
 import { isMail, putMail } from "./mailbox";
 import {
   ANSWER_COUNT,
@@ -49,15 +52,12 @@ import { closeAll, coalesce, finishJoined } from "./stages/coalesce";
 import { decap } from "./stages/decap";
 import { combineEcn } from "./stages/ecn";
 import { encap } from "./stages/encap";
-import { takeKey } from "./stages/key";
 import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
 import { policeIn, policeOut } from "./stages/police";
 import { relay } from "./stages/relay";
 import { route } from "./stages/route";
-import { follow, meet, refuse, track, trackRelayed } from "./stages/track";
 import { admitWhole, deliverWhole, isWhole } from "./stages/whole";
-import { recall } from "./tables/flow";
 import { THIS_NODE } from "./tables/peer";
 import { lookupDestinations, lookupSources } from "./tables/route";
 import {

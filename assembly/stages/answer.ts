@@ -1,3 +1,4 @@
+import { prependHeaders } from "../conntrack/flow";
 import { pushWrite } from "../device-list";
 import {
   ANSWER_COUNT,
@@ -18,7 +19,6 @@ import {
   TOO_BIG,
   TTL_EXCEEDED,
 } from "../reason";
-import { prependHeaders } from "../tables/flow";
 import { takeIcmpToken } from "../tables/icmp-limit";
 import { hasPath, mtuFor, outerTos } from "../tables/peer";
 import * as icmp from "../wire/icmp";

@@ -1,6 +1,6 @@
+import { prependHeaders } from "../conntrack/flow";
 import { ENCAP_SIZE } from "../memory";
 import { Packet, tosOf } from "../packet";
-import { prependHeaders } from "../tables/flow";
 import { mtuFor, outerTos } from "../tables/peer";
 import * as ipv4 from "../wire/ipv4";
 import { madeHeader, pushDatagram } from "../wire-list";

@@ -1,3 +1,5 @@
+import { directionOf, Flow, flowAddresses, protocolOf } from "../conntrack/flow";
+import { ECHO_TYPE_SHIFT } from "../conntrack/key";
 import { ACL_AT, IN, OUT, POLICY_IS_UNKNOWN, SEARCHED } from "../memory";
 import { addressesOf, Packet } from "../packet";
 import { DENIED_EGRESS, DENIED_INGRESS, FRAGMENT_BEFORE_FIRST, POLICY_UNKNOWN } from "../reason";
@@ -17,7 +19,6 @@ import {
   RULE_NUMBER,
   ruleAt,
 } from "../tables/acl";
-import { directionOf, ECHO_TYPE_SHIFT, Flow, flowAddresses, protocolOf } from "../tables/flow";
 import { lookup4, lookup6 } from "../tables/lpm";
 import { THIS_NODE } from "../tables/peer";
 import { meetRule } from "../tables/rule";

@@ -1,6 +1,6 @@
+import { prependHeaders } from "../conntrack/flow";
 import { ENCAP_SIZE, WIRE_HEADER_SIZE } from "../memory";
 import { Packet } from "../packet";
-import { prependHeaders } from "../tables/flow";
 import { checksumOffset, headersOf, pseudoSumOf } from "../transport";
 import { sum, transportChecksum } from "../wire/checksum";
 import * as ipv4 from "../wire/ipv4";

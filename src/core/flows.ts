@@ -29,7 +29,7 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
 /**
- * By state, in the core's order (assembly/tables/flow.ts): what it is called, and
+ * By state, in the core's order (assembly/conntrack/flow.ts): what it is called, and
  * how long a flow stays in it without a packet: RFC 4787, 5382 and 5508; the
  * defaults of Linux.
  */

@@ -236,7 +236,7 @@ export class Publisher {
 
 /**
  * Whether policed connections are still on the account of a peer that had this place
- * (assembly/tables/account.ts).
+ * (assembly/conntrack/account.ts).
  */
 const isHeld = ({ view, layout }: Core, place: number): boolean =>
   view.getUint32(layout.HELD + place * 4, true) > 0;

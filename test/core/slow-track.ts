@@ -1,6 +1,6 @@
 /**
  * A TCP connection as RFC 9293 has it, seen from between its ends: the slow twin
- * of assembly/tcp-state.ts. It keeps every segment that counted, and reckons
+ * of assembly/conntrack/tcp-state.ts. It keeps every segment that counted, and reckons
  * what it must know from all of them each time.
  */
 import type { FlowState } from "../../src/core/flows.js";

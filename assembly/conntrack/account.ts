@@ -14,7 +14,7 @@
  *             +--------+
  */
 import { FLOW_SEED, FLOW_SET_BITS, HELD, MAX_ACCOUNTS, MAX_PEERS, OPENING } from "../memory";
-import { THIS_NODE } from "./peer";
+import { THIS_NODE } from "../tables/peer";
 
 /** The account of connections that are opened here, from the IPv4 or IPv6 address at `source`. */
 export function accountHere(family: u32, source: usize): u32 {

@@ -1,9 +1,12 @@
+import { REVERSED } from "../memory";
 import { Packet } from "../packet";
-import { ECHO_TYPE_SHIFT } from "../tables/flow";
+import { hasTransport, isFragment, isLaterFragment } from "../stages/parse";
 import * as icmp from "../wire/icmp";
 import * as icmpv6 from "../wire/icmpv6";
 import { ICMP, ICMPV6, SCTP, TCP, UDP } from "../wire/protocol";
-import { hasTransport, isFragment, isLaterFragment } from "./parse";
+
+/** Where in a key's ports the type of an echo stands, above its identifier. */
+export const ECHO_TYPE_SHIFT: u32 = 16;
 
 /**
  * Notes by what its flow is found, beside its addresses: ports, the identifier
@@ -44,4 +47,25 @@ export function mayOpen(p: Packet): bool {
   if (p.protocol != ICMP && p.protocol != ICMPV6) return true;
   const type = p.ports >> ECHO_TYPE_SHIFT;
   return type == (p.family == 4 ? icmp.ECHO : icmpv6.ECHO);
+}
+
+export function kindOf(p: Packet, direction: u32): u32 {
+  return p.family | (p.protocol << 8) | (direction << 16);
+}
+
+/** Puts them the other way round to REVERSED. */
+export function reverseAddresses(family: u32, addresses: usize): void {
+  if (family == 4) {
+    store<u64>(REVERSED, rotl<u64>(load<u64>(addresses), 32));
+  } else {
+    v128.store(REVERSED, v128.load(addresses, 16));
+    v128.store(REVERSED, v128.load(addresses), 16);
+  }
+}
+
+/** What stands for the ports of the replies: they change sides, and an echo's type changes. */
+export function reversePorts(protocol: u32, ports: u32): u32 {
+  if (protocol == ICMP) return ports ^ ((icmp.ECHO ^ icmp.ECHO_REPLY) << ECHO_TYPE_SHIFT);
+  if (protocol == ICMPV6) return ports ^ ((icmpv6.ECHO ^ icmpv6.ECHO_REPLY) << ECHO_TYPE_SHIFT);
+  return rotl<u32>(ports, 16);
 }

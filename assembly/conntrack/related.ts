@@ -1,11 +1,13 @@
 import { IN, OUT } from "../memory";
 import { Packet } from "../packet";
-import { ECHO_TYPE_SHIFT, Flow, findOther } from "../tables/flow";
 import * as icmp from "../wire/icmp";
 import * as icmpv6 from "../wire/icmpv6";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { ICMP, ICMPV6, SCTP, TCP, UDP } from "../wire/protocol";
+import { Flow } from "./flow";
+import { ECHO_TYPE_SHIFT } from "./key";
+import { findOther } from "./table";
 
 /** Bytes of a transport header that every error quotes (RFC 792), and that name a flow. */
 const QUOTED: u32 = 8;

@@ -1,37 +1,32 @@
 import { IN, PICK_UP } from "../memory";
 import { Packet } from "../packet";
 import { FLOW_TABLE_FULL, INVALID_STATE } from "../reason";
+import { isFragment, isLaterFragment } from "../stages/parse";
+import { FIRST_PEER } from "../tables/peer";
+import { countMet, countRule, meetNone } from "../tables/rule";
+import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
+import { allow, cut, forget, open, openRelayed, setState } from "./connection";
 import {
-  allow,
   countPacket,
-  cut,
   ECHO_NEW,
   Flow,
   firstOf,
   flowOf,
-  forget,
   isAllowed,
   isCurrent,
   OTHER_NEW,
-  open,
-  openRelayed,
   pointAt,
   RELAYED,
   refresh,
   SYN_SENT,
-  seek,
-  setState,
   TIME_WAIT,
   UDP_NEW,
-} from "../tables/flow";
-import { FIRST_PEER } from "../tables/peer";
-import { countMet, countRule, meetNone } from "../tables/rule";
-import { advance, isMiddle, isSyn, loosen, openTcp } from "../tcp-state";
-import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
+} from "./flow";
 import { flowOfDatagram, meetFragment, noteFirst } from "./fragments";
 import { mayOpen } from "./key";
-import { isFragment, isLaterFragment } from "./parse";
+import { seek } from "./lookup";
 import { related } from "./related";
+import { advance, isMiddle, isSyn, loosen, openTcp } from "./tcp-state";
 
 /**
  * Before the rules are asked: does it belong to what was judged before? Then it

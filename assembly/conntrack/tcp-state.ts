@@ -8,7 +8,9 @@
  *   ----------------|----------------------|-------------------|----------->
  *          twin.acked                     end               maxEnd
  */
-import { Packet } from "./packet";
+import { Packet } from "../packet";
+import * as tcp from "../wire/tcp";
+import { setFirst, setState } from "./connection";
 import {
   CLOSING,
   ESTABLISHED,
@@ -18,11 +20,8 @@ import {
   RESET,
   SYN_RECEIVED,
   SYN_SENT,
-  setFirst,
-  setState,
   TIME_WAIT,
-} from "./tables/flow";
-import * as tcp from "./wire/tcp";
+} from "./flow";
 
 // What an end did: bits of Flow.side.
 /** It sent something that counts. */

@@ -1,15 +1,16 @@
 import { ACL_AT, IN, OUT, SEARCHED } from "../memory";
 import { addressesOf, Packet } from "../packet";
 import { FRAGMENT_OVERLAP, TINY_FRAGMENT } from "../reason";
+import { hasTransport, isFragment, isLaterFragment } from "../stages/parse";
 import { isPoliced } from "../tables/acl";
-import { Flow, findOther } from "../tables/flow";
-import { datagramOf, isCurrentDatagram, noteDatagram } from "../tables/fragment";
 import { THIS_NODE } from "../tables/peer";
 import { countRule } from "../tables/rule";
 import * as ipv4 from "../wire/ipv4";
 import { SCTP, SCTP_SIZE, TCP } from "../wire/protocol";
 import { headerLength, TCP_SIZE } from "../wire/tcp";
-import { hasTransport, isFragment, isLaterFragment } from "./parse";
+import { datagramOf, isCurrentDatagram, noteDatagram } from "./datagram";
+import { Flow } from "./flow";
+import { findOther } from "./table";
 
 /** Bytes of the headers of UDP and ICMP, and more than any rule asks of another. */
 const LEAST_TRANSPORT: u32 = 8;

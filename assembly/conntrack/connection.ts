@@ -1,0 +1,162 @@
+/** A connection: two records that name each other, made, changed and forgotten together. */
+import { BATCH_NUMBER, FLOW_SIZE, FLOWS_BY_STATE, generation, NOW, OUT, REVERSED } from "../memory";
+import { addressesOf, Packet } from "../packet";
+import { accountHere, hold } from "./account";
+import { giveWay } from "./eviction";
+import {
+  countPacket,
+  DIRECTION_BIT,
+  directionOf,
+  Flow,
+  familyOf,
+  flowAddresses,
+  isHalfOpen,
+  isPointedAt,
+  NONE,
+  RELAYED,
+  refresh,
+} from "./flow";
+import { kindOf, reverseAddresses, reversePorts } from "./key";
+import { firstSet, freeIn, hashOf, release, secondSet, tagOf, tagPlace } from "./table";
+
+/** The tables never have this generation. */
+const NO_GENERATION: u32 = 0;
+
+/** Both records of a connection that this packet opens; null if there is no place for them. */
+export function open(p: Packet, direction: u32, state: u32): Flow {
+  const account = direction == OUT ? accountHere(p.family, addressesOf(p)) : p.peer;
+  const first = makeRecord(p, account, kindOf(p, direction), p.ports, addressesOf(p), state);
+  if (first == NONE) return NONE;
+  refresh(p, first);
+  const second = makeTwin(p, first);
+  if (second == NONE) {
+    release(first);
+    return NONE;
+  }
+  first.twin = second;
+  first.isFirst = 1;
+  second.twin = first;
+  allow(first, p.rule);
+  count(state, 1);
+  return first;
+}
+
+/** One record, of a packet that goes on to another peer. */
+export function openRelayed(p: Packet, direction: u32): void {
+  const flow = makeRecord(p, p.peer, kindOf(p, direction), p.ports, addressesOf(p), RELAYED);
+  if (flow == NONE) return;
+  flow.isFirst = 1;
+  refresh(p, flow);
+  count(RELAYED, 1);
+  countPacket(p, flow);
+}
+
+/** The record of the replies. Where they lead is looked up when the first one comes. */
+function makeTwin(p: Packet, first: Flow): Flow {
+  const ports = reversePorts(p.protocol, p.ports);
+  reverseAddresses(p.family, flowAddresses(first));
+  return makeRecord(p, first.account, first.kind ^ DIRECTION_BIT, ports, REVERSED, first.state);
+}
+
+function makeRecord(
+  p: Packet,
+  account: u32,
+  kind: u32,
+  ports: u32,
+  addresses: usize,
+  state: u32,
+): Flow {
+  const hash = hashOf(kind, ports, addresses);
+  const flow = findPlace(hash, account, p.rule != 0);
+  if (flow == NONE) return NONE;
+  memory.fill(changetype<usize>(flow), 0, FLOW_SIZE);
+  flow.kind = kind;
+  flow.ports = ports;
+  memory.copy(flowAddresses(flow), addresses, (kind & 0xff) == 4 ? 8 : 32);
+  flow.state = <u8>state;
+  flow.account = <u16>account;
+  flow.last = load<u32>(NOW);
+  flow.batch = load<u32>(BATCH_NUMBER);
+  store<u16>(tagPlace(flow), <u16>tagOf(hash));
+  return flow;
+}
+
+/** A free place in one of the two sets, or one that a flow is driven from that matters less; null if there is none. */
+function findPlace(hash: u64, account: u32, isPoliced: bool): Flow {
+  const first = firstSet(hash);
+  const second = secondSet(hash);
+  const flow = freeIn(first, second);
+  if (flow != NONE) return flow;
+  const least = giveWay(first, second, account, isPoliced);
+  if (least != NONE) forget(least);
+  return least;
+}
+
+// ------------------------------------------------------------------------ changes
+
+/** The rules of this generation, or none, allow the connection. */
+export function allow(flow: Flow, rule: u32): void {
+  charge(flow, -1);
+  setAllowed(flow, rule);
+  setAllowed(flow.twin, rule);
+  charge(flow, 1);
+}
+
+function setAllowed(flow: Flow, rule: u32): void {
+  flow.judged = generation();
+  flow.rule = rule;
+}
+
+/**
+ * The sender of this flow opened the connection anew. If the other end had opened the old one, the
+ * rules judge it again.
+ */
+export function setFirst(flow: Flow): void {
+  if (flow.isFirst) return;
+  const twin = flow.twin;
+  charge(flow, -1);
+  const isOut = directionOf(flow) == OUT;
+  const account = isOut ? accountHere(familyOf(flow), flowAddresses(flow)) : flow.peer;
+  flow.account = twin.account = <u16>account;
+  charge(flow, 1);
+  flow.isFirst = 1;
+  twin.isFirst = 0;
+  flow.judged = twin.judged = NO_GENERATION;
+  flow.generation = twin.generation = NO_GENERATION;
+}
+
+export function setState(flow: Flow, state: u32): void {
+  if (flow.state == state) return;
+  count(flow.state, -1);
+  charge(flow, -1);
+  flow.state = <u8>state;
+  flow.twin.state = <u8>state;
+  charge(flow, 1);
+  count(state, 1);
+}
+
+/** Forgets a connection: the next packet opens another one. */
+export function forget(flow: Flow): void {
+  count(flow.state, -1);
+  charge(flow, -1);
+  if (flow.twin != NONE) release(flow.twin);
+  release(flow);
+}
+
+/**
+ * The rules deny the connection. Its records stay while packets of the batch point at them; the
+ * next batch asks again.
+ */
+export function cut(flow: Flow): void {
+  if (!isPointedAt(flow)) forget(flow);
+}
+
+function count(state: u32, difference: i32): void {
+  const counter = FLOWS_BY_STATE + (state << 2);
+  store<i32>(counter, load<i32>(counter) + difference);
+}
+
+/** Counts a connection on its account; only those that a policy decided about count. */
+function charge(flow: Flow, n: i32): void {
+  if (flow.rule) hold(flow.account, isHalfOpen(flow.state), n);
+}

@@ -1,0 +1,78 @@
+/** Which flow gives way to a newcomer whose two sets are full (docs/flows.md, "Under pressure"). */
+import { isFlooding, isHeavy, outweighs } from "./account";
+import { Flow, isHalfOpen, isPointedAt, NONE, OTHER_REPLIED, TIME_WAIT } from "./flow";
+import { recordAt, SET_SIZE } from "./table";
+import { isExpired, quietFor } from "./timeouts";
+
+// How early a flow is evicted for a newcomer.
+const OVER: u32 = 0;
+const OPEN: u32 = 1;
+const HALF_OPEN: u32 = 2;
+const EXCHANGE: u32 = 3;
+const CONNECTION: u32 = 4;
+const NEVER: u32 = 5;
+
+/**
+ * The flow to evict for a newcomer; the second set is searched if the first would lose a working
+ * connection.
+ */
+export function giveWay(first: u32, second: u32, account: u32, isPoliced: bool): Flow {
+  const flow = leastIn(first, account, isPoliced);
+  const rank = flow == NONE ? NEVER : rankOf(flow, account, isPoliced);
+  if (rank <= HALF_OPEN) return flow;
+  const other = leastIn(second, account, isPoliced);
+  return other != NONE && rankOf(other, account, isPoliced) < rank ? other : flow;
+}
+
+/** Among the flows of the set that are evicted earliest, the one that was idle longest. */
+function leastIn(set: u32, account: u32, isPoliced: bool): Flow {
+  let least = NONE;
+  let soonest = NEVER;
+  let longest: u32 = 0;
+  for (let i: u32 = 0; i < SET_SIZE; i++) {
+    const flow = recordAt(set * SET_SIZE + i);
+    const rank = rankOf(flow, account, isPoliced);
+    if (rank == OVER) return flow;
+    if (rank > soonest || rank == NEVER) continue;
+    const quiet = quietFor(flow);
+    if (rank == soonest && quiet <= longest) continue;
+    least = flow;
+    soonest = rank;
+    longest = quiet;
+  }
+  return least;
+}
+
+/**
+ * How early the flow is evicted for a newcomer on this account. A flow without policy loses only
+ * its record; a newcomer without policy evicts no other. A policed connection is evicted for its
+ * own account while it is half-open, or an exchange of datagrams; for another account only if that
+ * holds less, or if the exchange was one packet each way. A flooding party evicts no answered
+ * connection of another account.
+ */
+function rankOf(flow: Flow, account: u32, isPoliced: bool): u32 {
+  if (isPointedAt(flow)) return NEVER;
+  if (flow.state >= TIME_WAIT || isExpired(flow)) return OVER;
+  if (flow.rule == 0) return OPEN;
+  if (!isPoliced) return NEVER;
+  const holder: u32 = flow.account;
+  if (isHalfOpen(flow.state)) return holdsHalfOpen(holder, account) ? NEVER : HALF_OPEN;
+  const isOwn = holder == account;
+  const isExchange = flow.state <= OTHER_REPLIED;
+  if (isExchange && isAnsweredOnce(flow) && (isOwn || !isFlooding(account))) return HALF_OPEN;
+  if (isOwn) return isExchange ? EXCHANGE : NEVER;
+  if (isFlooding(account) || !isHeavy(holder, account)) return NEVER;
+  if (!outweighs(holder, account, 2)) return NEVER;
+  return isExchange ? EXCHANGE : CONNECTION;
+}
+
+/** Are half-open connections of the first account safe from a newcomer of the other? */
+function holdsHalfOpen(holder: u32, account: u32): bool {
+  if (holder == account || isFlooding(holder)) return false;
+  return isFlooding(account) || !outweighs(holder, account, 1);
+}
+
+/** One packet each way, such as a query and its answer: most such exchanges are over then. */
+function isAnsweredOnce(flow: Flow): bool {
+  return flow.packets + flow.twin.packets <= 2;
+}
