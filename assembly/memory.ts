@@ -441,7 +441,6 @@ const CAPTURE_END: usize = CAPTURE_RING + CAPTURE_RING_SIZE;
 // Last, because the host says how many there are: the memory is made as large.
 
 export const FLOW_SIZE: u32 = 128;
-export const MIN_FLOW_BITS: u32 = 10;
 export const MAX_FLOW_BITS: u32 = 20;
 
 /** u16 for each record; as many as there can be. */

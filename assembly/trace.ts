@@ -1,5 +1,5 @@
 /**
- * What each stage did to a packet, for `explain` (src/core/explain.ts). The core is
+ * What each stage did to a packet, for `explain` (src/explain/explain.ts). The core is
  * built twice from this source: in build/explain.wasm, which EXPLAINING is defined
  * for, every stage leaves a record; in build/core.wasm nothing of this is left.
  *
@@ -23,7 +23,7 @@ import {
 } from "./memory";
 import { Packet, packetAt } from "./packet";
 
-// In the order of src/core/stages.ts, which names them.
+// In the order of src/explain/trace.ts, which names them.
 export const DECAP: u32 = 0;
 export const PARSE: u32 = 1;
 export const OFFLOAD: u32 = 2;

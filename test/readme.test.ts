@@ -30,13 +30,12 @@ const pages = [
 
 /** Names of Linux, whose numbers the code has. */
 const KERNEL_NAMES = new Set(["IP_PMTUDISC_PROBE"]);
-const code = ["assembly", "bench", "src", "test"]
-  .flatMap((folder) =>
-    readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
-      .filter((name) => /\.(ts|mjs)$/.test(name))
-      .map((name) => read(join(folder, name))),
-  )
-  .join("\n");
+const sources = ["assembly", "bench", "src", "test"].flatMap((folder) =>
+  readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+    .filter((name) => /\.(ts|mjs)$/.test(name))
+    .map((name) => join(folder, name)),
+);
+const code = sources.map(read).join("\n");
 
 /** Every match of the pattern's first group. */
 const all = (text: string, pattern: RegExp): string[] =>
@@ -134,6 +133,16 @@ describe.each(pages)("$path", ({ path, text }) => {
     const known = [...help.values()].flatMap(flagsOf);
     for (const flag of all(text, /`(--[a-z-]+)[^`]*`/g)) expect(known).toContain(flag);
   });
+});
+
+it("comments name files that exist", () => {
+  const named = sources.flatMap((path) => {
+    const comments = all(read(path), /^\s*((?:\/\*\*|\*|\/\/).*)$/gm).join("\n");
+    const files = all(comments, /\b((?:assembly|bench|docs|src|test)\/[\w./-]+\.\w+)/g);
+    return files.map((file) => ({ path, file }));
+  });
+  expect(named.length).toBeGreaterThan(0);
+  expect(named.filter(({ file }) => !existsSync(join(root, file)))).toEqual([]);
 });
 
 /** The documents of this page are policies: test/policy/docs.test.ts reads them. */
