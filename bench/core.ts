@@ -8,9 +8,9 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { parseAddress, parseEndpoint, parseMac, parsePrefix } from "../src/address.js";
-import { writeSockaddr } from "../src/compile/peers.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
+import { writeSockaddr } from "../src/sockaddr.js";
 import { ipv4, TCP, tcp, UDP, udp, vxlan } from "../test/packets.js";
 import { aclRows } from "./acl.js";
 import { captureRows } from "./capture.js";

@@ -4,10 +4,10 @@
  */
 import { parseAddress, parseEndpoint, parseMac, parsePrefix } from "../src/address.js";
 import type { AclEntry } from "../src/compile/acl.js";
-import { writeSockaddr } from "../src/compile/peers.js";
 import { readFlows } from "../src/core/flows.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
+import { writeSockaddr } from "../src/sockaddr.js";
 import { ipv4, TCP, type TcpFields, tcp, UDP, udp, vxlan } from "../test/packets.js";
 import { nanoseconds } from "./nanoseconds.js";
 

@@ -1,5 +1,6 @@
 /** Writes a peer as the core reads it: `assembly/tables/peer.ts` draws the layout. */
 import { type Address, type Endpoint, toBytes } from "../address.js";
+import { AF_INET, AF_INET6, SIN_ADDR, SIN_PORT, writeSockaddr } from "../sockaddr.js";
 import type { OuterTos } from "../tos.js";
 
 export interface PeerEntry {
@@ -17,13 +18,6 @@ export interface PeerEntry {
   readonly tos: OuterTos;
 }
 
-const AF_INET = 2;
-const AF_INET6 = 10;
-const SOCKADDR_IN_SIZE = 16;
-const SOCKADDR_IN6_SIZE = 28;
-const PORT = 2;
-const ADDRESS_4 = 4;
-const ADDRESS_6 = 8;
 const SOCKADDR_LENGTH = 28;
 const VXLAN = 32;
 const ETHERNET = VXLAN + 8;
@@ -70,8 +64,8 @@ export function writePeer(
 function writeSender(view: DataView, { address, port }: Endpoint): void {
   const isIPv4 = address.family === 4;
   view.setUint16(0, isIPv4 ? AF_INET : AF_INET6, true);
-  view.setUint16(PORT, port);
-  const at = view.byteOffset + (isIPv4 ? ADDRESS_4 : SENDER_ADDRESS_6);
+  view.setUint16(SIN_PORT, port);
+  const at = view.byteOffset + (isIPv4 ? SIN_ADDR : SENDER_ADDRESS_6);
   new Uint8Array(view.buffer, at).set(toBytes(address));
 }
 
@@ -83,27 +77,6 @@ export function clearPeer(record: DataView): Uint8Array {
 /** The underlay addresses that its packets go to or come from. */
 export const addressesOf = ({ endpoint, senders }: PeerEntry): Address[] =>
   [...(endpoint ? [endpoint] : []), ...senders].map(({ address }) => address);
-
-/** struct sockaddr_in or sockaddr_in6; gives its length. */
-export function writeSockaddr(view: DataView, { address, port }: Endpoint): number {
-  const isIPv4 = address.family === 4;
-  view.setUint16(0, isIPv4 ? AF_INET : AF_INET6, true);
-  view.setUint16(PORT, port);
-  toBytes(address).forEach((byte, i) => {
-    view.setUint8((isIPv4 ? ADDRESS_4 : ADDRESS_6) + i, byte);
-  });
-  return isIPv4 ? SOCKADDR_IN_SIZE : SOCKADDR_IN6_SIZE;
-}
-
-/** Reads back what `writeSockaddr` wrote. */
-export function readSockaddr(view: DataView): Endpoint {
-  const family = view.getUint16(0, true) === AF_INET ? 4 : 6;
-  let value = 0n;
-  for (let i = 0; i < (family === 4 ? 4 : 16); i++) {
-    value = (value << 8n) | BigInt(view.getUint8((family === 4 ? ADDRESS_4 : ADDRESS_6) + i));
-  }
-  return { address: { family, value }, port: view.getUint16(PORT) };
-}
 
 /** An IPv4 address as the core loads it from a packet. */
 export const networkOrder = (address: Address): number =>

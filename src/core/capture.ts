@@ -5,9 +5,9 @@
  */
 import { formatEndpoint } from "../address.js";
 import { THIS_NODE } from "../compile/compiler.js";
-import { readSockaddr } from "../compile/peers.js";
 import { WeftError } from "../error.js";
 import type { Place } from "../policy/place.js";
+import { readSockaddr } from "../sockaddr.js";
 import { readFilter, writeFilter, wrong } from "./capture-filter.js";
 import { betweenBatches } from "./counters.js";
 import type { Core } from "./instance.js";

@@ -1,6 +1,6 @@
 /** Takes out the datagrams that the core kept for the control plane: `assembly/mailbox.ts` puts them in. */
 import { formatEndpoint } from "../address.js";
-import { readSockaddr } from "../compile/peers.js";
+import { readSockaddr } from "../sockaddr.js";
 import type { Core } from "./instance.js";
 
 export interface Mail {

@@ -1,6 +1,6 @@
 /** Takes one packet at a time through a core, and gives what became of it. */
 import { type Endpoint, formatEndpoint } from "../address.js";
-import { readSockaddr, writeSockaddr } from "../compile/peers.js";
+import { readSockaddr, writeSockaddr } from "../sockaddr.js";
 import type { Core } from "./instance.js";
 import { takeMail } from "./mailbox.js";
 import { ANSWERED, type Reason, reasonNames } from "./reasons.js";

@@ -3,7 +3,7 @@
  * Some kernels accept them and then send or gather wrongly.
  */
 import { parseAddress } from "../address.js";
-import { writeSockaddr } from "../compile/peers.js";
+import { writeSockaddr } from "../sockaddr.js";
 import { close, hostAddress, recvmsg, sendmmsg, waitReadable } from "./libc.js";
 import { boundPort, gather, openUdp } from "./udp.js";
 

@@ -3,7 +3,7 @@
  * peers see datagrams come from the endpoint they know.
  */
 import { parseAddress, parseEndpoint } from "../address.js";
-import { writeSockaddr } from "../compile/peers.js";
+import { AF_INET, AF_INET6, SOCKADDR_IN6_SIZE, writeSockaddr } from "../sockaddr.js";
 import { bindError } from "./bind.js";
 import {
   bind,
@@ -17,8 +17,6 @@ import {
   socket,
 } from "./libc.js";
 
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOCK_DGRAM = 2;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
@@ -47,8 +45,6 @@ const UDP_GRO = 104;
 
 /** Room for a burst while the worker is busy with the other direction. */
 export const SOCKET_BUFFER = 7 * 1024 * 1024;
-
-const SOCKADDR_IN6_SIZE = 28;
 
 /**
  * Opens the socket and returns its non-blocking descriptor. `isHeld`: this process holds

@@ -7,7 +7,6 @@
 import { createHash } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
-import { writeSockaddr } from "../../src/compile/peers.js";
 import { Capture } from "../../src/core/capture.js";
 import { takeMail } from "../../src/core/mailbox.js";
 import {
@@ -19,6 +18,7 @@ import {
   SEND_BUFFER_FULL,
   SEND_FAILED,
 } from "../../src/core/reasons.js";
+import { writeSockaddr } from "../../src/sockaddr.js";
 import {
   authentication,
   type Extension,

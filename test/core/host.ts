@@ -10,13 +10,13 @@ import {
   parseMac,
   parsePrefix,
 } from "../../src/address.js";
-import { readSockaddr, writeSockaddr } from "../../src/compile/peers.js";
 import { type Counters, readCounters } from "../../src/core/counters.js";
 import { Core } from "../../src/core/instance.js";
 import type { Layout } from "../../src/core/layout.js";
 import { Publisher } from "../../src/core/publish.js";
 import { ANSWERED, reasonNames } from "../../src/core/reasons.js";
 import type { Peer } from "../../src/peer.js";
+import { readSockaddr, writeSockaddr } from "../../src/sockaddr.js";
 import type { Dscp } from "../../src/tos.js";
 
 export const A: Peer = {

@@ -6,11 +6,9 @@
 // They are about a VXLAN datagram from TO to FROM, port 4789 to 4789, and quote how it began.
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseAddress, toBytes } from "../../dist/address.js";
-import { writeSockaddr } from "../../dist/compile/peers.js";
 import { check, sendto, socket } from "../../dist/io/libc.js";
+import { AF_INET, AF_INET6, writeSockaddr } from "../../dist/sockaddr.js";
 
-const AF_INET = 2;
-const AF_INET6 = 10;
 const SOCK_RAW = 3;
 const IPPROTO_ICMP = 1;
 const IPPROTO_ICMPV6 = 58;
