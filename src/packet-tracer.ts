@@ -16,7 +16,7 @@ import type { Tried } from "./explain/told.js";
 import type { Follower } from "./follower.js";
 import { type HostView, routeIn, routeOut } from "./host/forwarding.js";
 import type { Explained, ExplainedThere } from "./http/view.js";
-import type { NodeTold } from "./mesh/message.js";
+import type { NodeTold } from "./mesh/explain-messages.js";
 import type { Running } from "./running.js";
 
 export class PacketTracer {

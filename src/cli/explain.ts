@@ -4,7 +4,7 @@ import { parseAddress, printable } from "../address.js";
 import { WeftError } from "../error.js";
 import { explain as askAgent } from "../http/client.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
-import type { Unasked } from "../mesh/message.js";
+import type { Unasked } from "../mesh/explain-messages.js";
 import { inWords } from "../policy/place.js";
 import { PROTOCOLS } from "../policy/read.js";
 import { exit } from "./exit.js";

@@ -7,8 +7,8 @@ import type { FlowView } from "../core/flows.js";
 import type { Question } from "../explain/question.js";
 import type { Tried } from "../explain/told.js";
 import type { Refusals } from "../mesh/door.js";
+import type { Unasked } from "../mesh/explain-messages.js";
 import type { DocumentInForce } from "../mesh/in-force.js";
-import type { Unasked } from "../mesh/message.js";
 import type { Place } from "../policy/place.js";
 import type { Progress } from "../policy/progress.js";
 

@@ -6,8 +6,9 @@ import type { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
 import { type Clock, oneOf } from "./clock.js";
 import { nodeId } from "./identity.js";
+import { type LeaseMessage, MAX_SEEN } from "./lease-messages.js";
 import type { Log } from "./log.js";
-import { MAX_SEEN, type MessageOf } from "./message.js";
+import type { MessageOf } from "./protocol.js";
 import { who } from "./record.js";
 import { plain, type Session } from "./session.js";
 import type { Vacancies } from "./vacancies.js";
@@ -19,14 +20,17 @@ const CARRIED_FOR = 8_000;
 /** Refusals that the log tells of, at once and per second after that. */
 const TOLD = { burst: 10, rate: 0.2 };
 
-export type Errand = MessageOf<"lease-request"> | MessageOf<"lease-question">;
-type Refusal = MessageOf<"lease-refusal">;
+export type Errand =
+  | MessageOf<LeaseMessage, "lease-request">
+  | MessageOf<LeaseMessage, "lease-question">;
+type LeaseSession = Session<LeaseMessage>;
+type Refusal = MessageOf<LeaseMessage, "lease-refusal">;
 
 /** One of them, on its way. */
 interface Carried {
   readonly errand: Errand;
   /** Where it came from, and the answer goes. */
-  readonly back: Session;
+  readonly back: LeaseSession;
   readonly forget: () => void;
 }
 
@@ -37,7 +41,7 @@ export interface CarrierParts {
   readonly own: string;
   readonly vacancies: Vacancies;
   /** The open sessions. */
-  sessions(): readonly Session[];
+  sessions(): readonly LeaseSession[];
 }
 
 export class Carrier {
@@ -56,7 +60,7 @@ export class Carrier {
   }
 
   /** To another, if that one may know better than this node; else back with the reason. */
-  passOn(back: Session, errand: Errand, error: WeftError): void {
+  passOn(back: LeaseSession, errand: Errand, error: WeftError): void {
     const reason = plain(`${error.message}; ${error.remedy}`);
     const seen = union(errand.seen, [this.#parts.own, nodeId(errand.for)]);
     const further = { ...errand, seen };
@@ -67,9 +71,9 @@ export class Carrier {
   /** The giver of what is asked about, or who has space, or by chance; nobody when no record tells of space. */
   choose(
     errand: Errand,
-    sessions: readonly Session[],
+    sessions: readonly LeaseSession[],
     { anybody = false } = {},
-  ): Session | undefined {
+  ): LeaseSession | undefined {
     const { clock, vacancies } = this.#parts;
     const one = oneOf(clock, sessions);
     if (errand.type === "lease-question") {
@@ -82,14 +86,14 @@ export class Carrier {
   }
 
   /** An answer has come: gives the session to send it back by, if it was waited for. */
-  answered({ peer }: Session, to: string): Session | undefined {
+  answered({ peer }: LeaseSession, to: string): LeaseSession | undefined {
     const carried = this.#carried.get(placeOf(peer.id, to));
     carried?.forget();
     return carried?.back;
   }
 
   /** It was refused there: it goes to another. */
-  further({ peer }: Session, { for: to, reason, seen }: Refusal): void {
+  further({ peer }: LeaseSession, { for: to, reason, seen }: Refusal): void {
     const carried = this.#carried.get(placeOf(peer.id, to));
     if (!carried) return;
     carried.forget();
@@ -98,12 +102,12 @@ export class Carrier {
   }
 
   /** To a neighbour that was not asked yet; back with the reason when there is none. */
-  #carry(back: Session, errand: Errand, reason: string) {
+  #carry(back: LeaseSession, errand: Errand, reason: string) {
     const { clock, sessions } = this.#parts;
     const { for: to, seen } = errand;
     // Who asks for itself comes before those who say that they carry for it.
     const isOwn = back.peer.publicKey === to;
-    const isFree = ({ peer }: Session) => isOwn || !this.#carried.has(placeOf(peer.id, to));
+    const isFree = ({ peer }: LeaseSession) => isOwn || !this.#carried.has(placeOf(peer.id, to));
     const fresh = sessions().filter((one) => !seen.includes(one.peer.id) && isFree(one));
     const isEnough = seen.length >= MAX_SEEN || this.#carried.size >= MAX_CARRIED;
     const next = isEnough ? undefined : this.choose(errand, fresh);
@@ -119,7 +123,7 @@ export class Carrier {
     next.send(errand);
   }
 
-  #refuse(back: Session, errand: Errand, reason: string): void {
+  #refuse(back: LeaseSession, errand: Errand, reason: string): void {
     const { for: to, seen } = errand;
     back.send({ type: "lease-refusal", for: to, reason, seen });
     if (!this.#told.spend(1)) return;

@@ -25,6 +25,14 @@ export const digest = hex(32);
 /** The first bytes of a signature, to name a grant by. */
 export const mark = hex(8);
 
+export const base64 = z.string().regex(/^[A-Za-z0-9+/]+={0,2}$/);
+
+/** A number that fits 31 bits. */
+export const count = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
+
 /** A time of day, in milliseconds since the epoch. */
 export const time = z.int().min(0).max(MAX_TIME);
 

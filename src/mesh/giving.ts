@@ -15,8 +15,9 @@ import { Budgets } from "./budgets.js";
 import type { Carrier } from "./carrier.js";
 import { type Clock, inIso, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
+import type { LeaseMessage } from "./lease-messages.js";
 import type { Log } from "./log.js";
-import type { MessageOf } from "./message.js";
+import type { MessageOf } from "./protocol.js";
 import { type NodeRecord, who } from "./record.js";
 import type { Session } from "./session.js";
 
@@ -43,9 +44,10 @@ export const REMIND_EVERY = 60_000;
 /** Ids that a sentence names. */
 const MAX_SAID = 3;
 
-type Request = MessageOf<"lease-request">;
-type Question = MessageOf<"lease-question">;
-type Return = MessageOf<"lease-return">;
+type Request = MessageOf<LeaseMessage, "lease-request">;
+type Question = MessageOf<LeaseMessage, "lease-question">;
+type LeaseSession = Session<LeaseMessage>;
+type Return = MessageOf<LeaseMessage, "lease-return">;
 
 /** Who has a name, and who gave that node its lease, in words. */
 export interface Bearer {
@@ -64,7 +66,7 @@ export interface GivingParts {
   readonly fence: Fence;
   readonly carrier: Carrier;
   /** The open sessions. */
-  sessions(): readonly Session[];
+  sessions(): readonly LeaseSession[];
   bearer(name: string): Bearer | undefined;
   /** The record of the node of this id, if it is a member. */
   member(id: string): NodeRecord | undefined;
@@ -126,7 +128,7 @@ export class Giving {
     for (const cancel of this.#cancels.splice(0)) cancel();
   }
 
-  opened(session: Session): void {
+  opened(session: LeaseSession): void {
     this.#sendReminder(session);
     if (this.#isSure) return;
     this.#cancels.push(this.#after(COMPARED_AFTER, () => this.#compared(session)));
@@ -173,7 +175,7 @@ export class Giving {
     });
   }
 
-  requested(session: Session, request: Request) {
+  requested(session: LeaseSession, request: Request) {
     const { carrier, log } = this.#parts;
     const { name, for: to } = request;
     const answer = this.#answer(session, request);
@@ -184,7 +186,7 @@ export class Giving {
     session.send({ type: "lease-grant", proofs: answer.map((proof) => [...proof]) });
   }
 
-  questioned(session: Session, question: Question) {
+  questioned(session: LeaseSession, question: Question) {
     const { identity, cluster, ledger, fence, carrier } = this.#parts;
     const { for: to, of, nonce } = question;
     const isMine = of === identity.publicKey && !fence.isClosed && this.#isSure;
@@ -195,7 +197,7 @@ export class Giving {
   }
 
   /** Only the holder itself can say so, and it has written it down before. */
-  returned({ peer }: Session, { gifts }: Return): void {
+  returned({ peer }: LeaseSession, { gifts }: Return): void {
     const { revocations, log, member } = this.#parts;
     if (!this.#returned.of(peer.id).spend(1)) return;
     const prefixes = revocations.returned(peer.publicKey, gifts, member(peer.id)?.leases ?? []);
@@ -205,7 +207,7 @@ export class Giving {
     this.sayFreeSoon();
   }
 
-  #answer(session: Session, { name, for: to, networks, have }: Request): Proof[] | WeftError {
+  #answer(session: LeaseSession, { name, for: to, networks, have }: Request): Proof[] | WeftError {
     const { bearer, fence, ledger, allocator, log } = this.#parts;
     const known = bearer(name);
     if (known && known.id !== nodeId(to)) return nameTaken(name, known);
@@ -228,7 +230,7 @@ export class Giving {
   }
 
   /** Keys can be made up: what comes through one peer is bounded. */
-  #mayAsk({ peer }: Session, to: string): boolean {
+  #mayAsk({ peer }: LeaseSession, to: string): boolean {
     const { own, others } = this.#asked;
     return (to === peer.publicKey ? own : others).of(peer.id).spend(1);
   }
@@ -259,13 +261,13 @@ export class Giving {
     if (this.#reminder) changed();
   }
 
-  #sendReminder(session: Session): void {
+  #sendReminder(session: LeaseSession): void {
     if (!this.#reminder || session.peer.id !== this.#reminder.id) return;
     session.send({ type: "lease-grant", proofs: [[...this.#reminder.proof]] });
     this.#reminder = undefined;
   }
 
-  #compared({ isOpen, peer }: Session): void {
+  #compared({ isOpen, peer }: LeaseSession): void {
     if (isOpen && this.#parts.member(peer.id)) this.#becomeSure();
   }
 

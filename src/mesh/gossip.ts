@@ -6,10 +6,11 @@ import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
 import { type Clock, every, oneOf } from "./clock.js";
+import { type GossipMessage, gossipSpec, MAX_IDS, type Version } from "./gossip-messages.js";
 import type { Log } from "./log.js";
 import { MAX_RECORDS, type Members } from "./members.js";
-import { MAX_IDS, type MessageOf } from "./message.js";
 import { Outbox, sendRecords, sendWord } from "./outbox.js";
+import type { MessageOf, Protocol } from "./protocol.js";
 import { type Envelope, isRenewal, type NodeRecord } from "./record.js";
 import type { Session } from "./session.js";
 import { ALL, type Range } from "./summary.js";
@@ -39,15 +40,13 @@ export const VERIFIED = {
 };
 const STRANGERS = "strangers";
 
-export type GossipMessage = MessageOf<
-  "digest" | "branches" | "versions" | "heard" | "ask" | "records"
->;
+type GossipSession = Session<GossipMessage>;
 
 export interface GossipParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly members: Members;
-  sessions(): readonly Session[];
+  sessions(): readonly GossipSession[];
   /** Called with what changed the set. */
   news(records: readonly NodeRecord[]): void;
   /** Whether a newer record of this node is waited for. */
@@ -56,7 +55,8 @@ export interface GossipParts {
   expired(): void;
 }
 
-export class Gossip {
+export class Gossip implements Protocol<GossipMessage> {
+  readonly spec = gossipSpec;
   readonly #parts: GossipParts;
   readonly #complaints: Budget;
   readonly #outbox: Outbox;
@@ -96,7 +96,7 @@ export class Gossip {
   }
 
   /** Begins a comparison. */
-  compare(session: Session) {
+  opened(session: GossipSession): void {
     session.send({ type: "digest", digest: this.#parts.members.digest });
   }
 
@@ -105,7 +105,7 @@ export class Gossip {
     this.#outbox.publish(record, isUrgent);
   }
 
-  received(session: Session, message: GossipMessage) {
+  received(session: GossipSession, message: GossipMessage) {
     switch (message.type) {
       case "digest":
         return this.#compared(session, message.digest);
@@ -114,7 +114,7 @@ export class Gossip {
       case "versions":
         return this.#fillGaps(session, message);
       case "heard":
-        return this.#heard(session, message.versions, { again: true });
+        return this.heardOf(session, message.versions);
       case "ask":
         return this.#send(session, this.#held(message.ids));
       case "records":
@@ -122,8 +122,13 @@ export class Gossip {
     }
   }
 
+  /** A peer has spoken of versions that are not here: asks for them. */
+  heardOf(session: GossipSession, versions: readonly Version[]): void {
+    this.#heard(session, versions, { again: true });
+  }
+
   /** Says which versions of these nodes are held here. */
-  tell(session: Session, ids: readonly string[]): void {
+  tell(session: GossipSession, ids: readonly string[]): void {
     sendWord(session, this.#held(ids));
   }
 
@@ -132,17 +137,17 @@ export class Gossip {
   #compareWithOne(): void {
     const sessions = this.#parts.sessions();
     const one = oneOf(this.#parts.clock, sessions);
-    if (one) this.compare(one);
+    if (one) this.opened(one);
   }
 
-  #compared(session: Session, digest: string) {
+  #compared(session: GossipSession, digest: string) {
     const { members } = this.#parts;
     if (digest === members.digest || !this.#served.comparisons.of(session.peer.id).spend(1)) return;
     if (members.size <= FEW_RECORDS) this.#sendVersions(session, ALL);
     else session.send({ type: "branches", branches: members.branches });
   }
 
-  #branched(session: Session, branches: string): void {
+  #branched(session: GossipSession, branches: string): void {
     if (!this.#served.comparisons.of(session.peer.id).spend(1)) return;
     for (const range of this.#parts.members.differences(branches)) {
       this.#sendVersions(session, range);
@@ -150,8 +155,8 @@ export class Gossip {
   }
 
   /** Pages that follow each other without a gap, from one end of the range to the other. */
-  #sendVersions(session: Session, range: Range): void {
-    const all = this.#parts.members.within(range).map(({ id, version }): Pair => [id, version]);
+  #sendVersions(session: GossipSession, range: Range): void {
+    const all = this.#parts.members.within(range).map(({ id, version }): Version => [id, version]);
     let { after } = range;
     do {
       const versions = all.splice(0, MAX_IDS);
@@ -161,7 +166,10 @@ export class Gossip {
     } while (all.length > 0);
   }
 
-  #fillGaps(session: Session, { after, until, versions }: MessageOf<"versions">): void {
+  #fillGaps(
+    session: GossipSession,
+    { after, until, versions }: MessageOf<GossipMessage, "versions">,
+  ): void {
     const { members } = this.#parts;
     const theirs = new Map(versions);
     const newerHere = members
@@ -169,16 +177,20 @@ export class Gossip {
       .filter(({ id, version }) => version > (theirs.get(id) ?? 0));
     // Who lacks it may be told the same by all its neighbours, and asks one of them.
     sendWord(session, this.#spend(session, newerHere));
-    this.#heard(session, versions, { again: true });
+    this.heardOf(session, versions);
   }
 
   /** Asks for what nobody was asked for yet; for the rest, once more, if it has not come by then. */
-  #heard(session: Session, versions: readonly Pair[], { again }: { again: boolean }): void {
+  #heard(
+    session: GossipSession,
+    versions: readonly Version[],
+    { again }: { again: boolean },
+  ): void {
     const { members, clock } = this.#parts;
     const now = clock.elapsed();
     for (const [id, version] of versions) this.#outbox.isKnown(session, id, version);
     const lacked = versions.filter(([id, version]) => members.lacks(id, version));
-    const waits = ([id, version]: Pair) =>
+    const waits = ([id, version]: Version) =>
       now - (this.#asked.get(`${id} ${version}`) ?? Number.NEGATIVE_INFINITY) < ASK_AGAIN;
     const later = lacked.filter(waits);
     this.#ask(
@@ -189,7 +201,7 @@ export class Gossip {
     clock.after(ASK_AGAIN, () => this.#heard(session, later, { again: false }));
   }
 
-  #ask(session: Session, wanted: readonly Pair[]) {
+  #ask(session: GossipSession, wanted: readonly Version[]) {
     if (wanted.length === 0) return;
     const now = this.#parts.clock.elapsed();
     for (const [key, at] of this.#asked) {
@@ -205,18 +217,18 @@ export class Gossip {
   }
 
   /** What a peer asked for, as far as it may still ask. */
-  #send(session: Session, records: readonly NodeRecord[]): void {
+  #send(session: GossipSession, records: readonly NodeRecord[]): void {
     sendRecords(session, this.#spend(session, records));
   }
 
-  #spend(session: Session, records: readonly NodeRecord[]): NodeRecord[] {
+  #spend(session: GossipSession, records: readonly NodeRecord[]): NodeRecord[] {
     const budget = this.#served.records.of(session.peer.id);
     return records.filter(() => budget.spend(1));
   }
 
   // ---- merging
 
-  #merge(session: Session, envelopes: readonly Envelope[]): void {
+  #merge(session: GossipSession, envelopes: readonly Envelope[]): void {
     const { members } = this.#parts;
     const news: NodeRecord[] = [];
     let lie: WeftError | undefined;
@@ -244,7 +256,7 @@ export class Gossip {
   }
 
   /** As `merge`. What is not opened now, since there was too much, is found again by a comparison. */
-  #opened(session: Session, envelope: Envelope): NodeRecord | WeftError | undefined {
+  #opened(session: GossipSession, envelope: Envelope): NodeRecord | WeftError | undefined {
     const { members } = this.#parts;
     const { id, publicKey } = session.peer;
     const { sender, owner } = this.#verified;
@@ -269,7 +281,7 @@ export class Gossip {
   }
 
   /** An owner that comes back with less than was dropped of it must know, to go on above that. */
-  #remind(session: Session, { owner }: Envelope): void {
+  #remind(session: GossipSession, { owner }: Envelope): void {
     if (session.peer.publicKey !== owner) return;
     const dropped = this.#parts.members.dropped(session.peer.id);
     if (dropped) this.#send(session, [dropped]);
@@ -281,5 +293,3 @@ export class Gossip {
     if (lapsed.length + dropped.length > 0) this.#parts.expired();
   }
 }
-
-type Pair = [id: string, version: number];

@@ -10,14 +10,15 @@ import { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
 import {
   ANSWER_WITHIN,
+  type ExplainMessage,
+  explainSpec,
   type Followed,
   MAX_ASKED_BYTES,
-  type MessageOf,
   type NodeTold,
   type Unasked,
-} from "./message.js";
-import type { MeshParts } from "./options.js";
+} from "./explain-messages.js";
 import { MAX_RELAYS } from "./probe.js";
+import type { MessageOf, Protocol } from "./protocol.js";
 import { plain, type Session } from "./session.js";
 
 /** Each node on the way waits so much shorter than the one before it, in milliseconds: that one waits for it. */
@@ -27,7 +28,13 @@ export const TRIED = { each: { burst: 8, rate: 2 }, all: { burst: 16, rate: 8 } 
 /** Questions, of this node and of others that it carries on, that wait for an answer at one time. */
 export const MAX_WAITING = 64;
 
-export type InquiryMessage = MessageOf<"explain-ask" | "explain-told" | "explain-end">;
+type ExplainSession = Session<ExplainMessage>;
+
+/**
+ * Tries a packet for other nodes: one that comes from the member of this name, or without a name
+ * one that leaves this host. Rejects with a WeftError when it is none that could.
+ */
+export type Explain = (packet: Uint8Array, from?: string) => Promise<Tried>;
 
 /** A packet on its way to a peer of this name, as it leaves; or one that `leaves` the host of that peer. */
 export interface Onward {
@@ -45,9 +52,9 @@ export interface InquiriesParts {
   readonly clock: Clock;
   /** The name of this node. */
   readonly own: string;
-  /** As in `MeshParts`; nothing where there is no dataplane. */
-  readonly explain: MeshParts["explain"];
-  session(id: string): Session | undefined;
+  /** Nothing where there is no dataplane. */
+  readonly explain: Explain | undefined;
+  session(id: string): ExplainSession | undefined;
   nameOf(id: string): string | undefined;
   /** The member of this name; nothing if the peer of this name runs no agent. */
   member(name: string): Asked | undefined;
@@ -71,14 +78,15 @@ interface Waiting {
   readonly n: number;
   readonly id: string;
   readonly name: string;
-  readonly ask: MessageOf<"explain-ask">;
+  readonly ask: MessageOf<ExplainMessage, "explain-ask">;
   readonly listener: Listener;
   readonly cancel: () => void;
-  session?: Session;
+  session?: ExplainSession;
   told: number;
 }
 
-export class Inquiries {
+export class Inquiries implements Protocol<ExplainMessage> {
+  readonly spec = explainSpec;
   readonly #parts: InquiriesParts;
   readonly #waiting = new Map<number, Waiting>();
   readonly #each: Budgets;
@@ -107,13 +115,13 @@ export class Inquiries {
     return [...this.#waiting.values()].map(({ id }) => id);
   }
 
-  opened(session: Session): void {
+  opened(session: ExplainSession): void {
     for (const one of this.#waiting.values()) {
       if (one.id === session.peer.id && !one.session?.isOpen) this.#send(one, session);
     }
   }
 
-  closed(session: Session): void {
+  closed(session: ExplainSession): void {
     for (const one of [...this.#waiting.values()]) {
       if (one.session === session) this.#end(one, "the session with it ended");
     }
@@ -123,7 +131,7 @@ export class Inquiries {
     for (const one of [...this.#waiting.values()]) this.#end(one, "the node that asks stops");
   }
 
-  received(session: Session, message: InquiryMessage) {
+  received(session: ExplainSession, message: ExplainMessage) {
     switch (message.type) {
       case "explain-ask":
         return void this.#asked(session, message);
@@ -168,7 +176,7 @@ export class Inquiries {
     return undefined;
   }
 
-  #send(one: Waiting, session: Session): void {
+  #send(one: Waiting, session: ExplainSession): void {
     one.session = session;
     session.send(one.ask);
   }
@@ -180,7 +188,10 @@ export class Inquiries {
     return plain(`no session with it could be opened${why}`);
   }
 
-  #told(session: Session, { n, node, told }: MessageOf<"explain-told">): void {
+  #told(
+    session: ExplainSession,
+    { n, node, told }: MessageOf<ExplainMessage, "explain-told">,
+  ): void {
     const one = this.#waiting.get(n);
     if (one?.session !== session) return;
     // Of itself it cannot say another name; those behind it nobody else can name.
@@ -190,7 +201,7 @@ export class Inquiries {
     else if (one.told > MAX_RELAYS) this.#end(one, "the way is too long");
   }
 
-  #ended(session: Session, { n, unasked }: MessageOf<"explain-end">): void {
+  #ended(session: ExplainSession, { n, unasked }: MessageOf<ExplainMessage, "explain-end">): void {
     const one = this.#waiting.get(n);
     if (one?.session !== session) return;
     this.#forget(one);
@@ -211,7 +222,10 @@ export class Inquiries {
 
   // ---- answering
 
-  async #asked(session: Session, { n, within, packet, leaves }: MessageOf<"explain-ask">) {
+  async #asked(
+    session: ExplainSession,
+    { n, within, packet, leaves }: MessageOf<ExplainMessage, "explain-ask">,
+  ) {
     const { clock, nameOf } = this.#parts;
     const from = nameOf(session.peer.id);
     if (from === undefined) return;
@@ -236,7 +250,7 @@ export class Inquiries {
 
   /** Or why not. */
   async #try(
-    session: Session,
+    session: ExplainSession,
     packet: Uint8Array,
     from: string | undefined,
   ): Promise<Tried | string> {

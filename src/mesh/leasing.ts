@@ -14,7 +14,8 @@ import { Carrier, type Errand } from "./carrier.js";
 import { oneOf } from "./clock.js";
 import { Giving, type GivingParts } from "./giving.js";
 import { nodeId } from "./identity.js";
-import { MAX_GIFTS, type MessageOf } from "./message.js";
+import { type LeaseMessage, leaseSpec, MAX_GIFTS } from "./lease-messages.js";
+import type { MessageOf, Protocol } from "./protocol.js";
 import type { NodeRecord } from "./record.js";
 import type { Session } from "./session.js";
 import type { Takings } from "./takings.js";
@@ -29,13 +30,12 @@ export const TAKE_AFTER = 1_000;
 /** How long a node that gives everything back looks for those whom it has to tell, and how often, in milliseconds. */
 export const FAREWELL = { most: 5_000, every: 100 };
 
-type Request = MessageOf<"lease-request">;
-type Question = MessageOf<"lease-question">;
-type Grant = MessageOf<"lease-grant">;
-type Word = MessageOf<"lease-word">;
-type Refusal = MessageOf<"lease-refusal">;
-type Return = MessageOf<"lease-return">;
-export type LeaseMessage = Request | Question | Grant | Word | Refusal | Return;
+type Request = MessageOf<LeaseMessage, "lease-request">;
+type Question = MessageOf<LeaseMessage, "lease-question">;
+type Grant = MessageOf<LeaseMessage, "lease-grant">;
+type Word = MessageOf<LeaseMessage, "lease-word">;
+type Refusal = MessageOf<LeaseMessage, "lease-refusal">;
+type LeaseSession = Session<LeaseMessage>;
 
 export interface LeasingParts extends Omit<GivingParts, "carrier" | "becameSure"> {
   readonly vacancies: Vacancies;
@@ -53,14 +53,15 @@ export interface LeasingOptions {
   readonly restarted: boolean;
 }
 
-export class Leasing {
+export class Leasing implements Protocol<LeaseMessage> {
+  readonly spec = leaseSpec;
   readonly #parts: LeasingParts;
   readonly #options: LeasingOptions;
   readonly #asker: Asker;
   readonly #carrier: Carrier;
   readonly #giving: Giving;
   /** Whom this node asked last. */
-  #askedAt: Session | undefined;
+  #askedAt: LeaseSession | undefined;
   /** Ids of nodes to dial, to ask them. */
   #sought: readonly string[] = [];
   /** After a time cut off: the givers that have not yet said which of their gifts count. */
@@ -99,13 +100,13 @@ export class Leasing {
     else this.#asker.start();
   }
 
-  opened(session: Session): void {
+  opened(session: LeaseSession): void {
     this.#sendDeclined(session);
     this.#giving.opened(session);
     if (!this.#asker.isWaiting || this.#sought.includes(session.peer.id)) this.seek();
   }
 
-  closed(session: Session): void {
+  closed(session: LeaseSession): void {
     if (session === this.#askedAt && this.#asker.isWaiting) this.seek();
   }
 
@@ -183,7 +184,7 @@ export class Leasing {
     return [exhausted ? EXHAUSTED : [], this.#giving.problem ?? []].flat();
   }
 
-  received(session: Session, message: LeaseMessage) {
+  received(session: LeaseSession, message: LeaseMessage) {
     switch (message.type) {
       case "lease-request":
         return this.#giving.requested(session, message);
@@ -213,7 +214,7 @@ export class Leasing {
   }
 
   /** The sessions with those who gave this node what it holds. */
-  #givers(): Session[] {
+  #givers(): LeaseSession[] {
     const { givers } = this.#parts.ledger;
     return this.#parts.sessions().filter(({ peer }) => givers.has(peer.publicKey));
   }
@@ -267,7 +268,7 @@ export class Leasing {
   }
 
   /** Whom to dial, where no neighbour is the right one. */
-  #seek(message: Errand, sessions: readonly Session[]): void {
+  #seek(message: Errand, sessions: readonly LeaseSession[]): void {
     const { vacancies, changed } = this.#parts;
     const before = this.#sought;
     if (message.type === "lease-question") this.#sought = [nodeId(message.of)];
@@ -279,7 +280,7 @@ export class Leasing {
     if (this.#sought.join() !== before.join()) changed();
   }
 
-  #granted(session: Session, message: Grant) {
+  #granted(session: LeaseSession, message: Grant) {
     const { cluster, identity, allocator, revocations } = this.#parts;
     const [{ proofs }, to] = [message, message.proofs[0]!.at(-1)!.to];
     const flaw = () => proofs.map((proof) => flawOfGift(cluster, to, proof)).find(Boolean);
@@ -302,7 +303,7 @@ export class Leasing {
     else this.#asker.start();
   }
 
-  #told(session: Session, message: Word) {
+  #told(session: LeaseSession, message: Word) {
     const { cluster, identity, revocations, fence, log, publish } = this.#parts;
     const { word } = message;
     const flaw = () => (isWord(cluster, word) ? undefined : "a signature is wrong");
@@ -320,14 +321,19 @@ export class Leasing {
   }
 
   /** To another that waits for it. What nobody waits for is not worth the signatures that it may have. */
-  #handBack(session: Session, to: string, message: Grant | Word, flaw: () => string | undefined) {
+  #handBack(
+    session: LeaseSession,
+    to: string,
+    message: Grant | Word,
+    flaw: () => string | undefined,
+  ) {
     const back = this.#carrier.answered(session, to);
     const why = back && flaw();
     if (why) return session.close(forged(why));
     back?.send(message);
   }
 
-  #refused(session: Session, refusal: Refusal) {
+  #refused(session: LeaseSession, refusal: Refusal) {
     const { identity, member, log, changed } = this.#parts;
     if (refusal.for !== identity.publicKey) return this.#carrier.further(session, refusal);
     if (!this.#isAwaited(session)) return;
@@ -390,7 +396,7 @@ export class Leasing {
     if (this.#declined.size > 0) this.#parts.changed();
   }
 
-  #sendDeclined(session: Session): void {
+  #sendDeclined(session: LeaseSession): void {
     const gifts = this.#declined.get(session.peer.id);
     if (gifts) session.send({ type: "lease-return", gifts });
     this.#declined.delete(session.peer.id);
@@ -399,7 +405,7 @@ export class Leasing {
   // ---- small things
 
   /** Whether an answer of this one is waited for: a session may have been replaced meanwhile. */
-  #isAwaited({ peer }: Session): boolean {
+  #isAwaited({ peer }: LeaseSession): boolean {
     return this.#asker.isWaiting && peer.id === this.#askedAt?.peer.id;
   }
 

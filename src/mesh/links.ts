@@ -6,7 +6,7 @@ import { WeftError } from "../error.js";
 import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
 import type { Log } from "./log.js";
-import type { Message } from "./message.js";
+import type { Message } from "./protocol.js";
 import { SendQueues } from "./send-queues.js";
 import { BURST, RATE, type Role, Session, type SessionParts } from "./session.js";
 import type { Connection, ListenAddress, Transport } from "./transport.js";

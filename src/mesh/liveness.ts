@@ -6,8 +6,10 @@
 import { Budget } from "./budget.js";
 import { Budgets } from "./budgets.js";
 import type { Clock } from "./clock.js";
+import { MAX_IDS, type Version } from "./gossip-messages.js";
+import { type LivenessMessage, livenessSpec } from "./liveness-messages.js";
 import { MAX_RECORDS, type Members } from "./members.js";
-import { MAX_IDS, type MessageOf } from "./message.js";
+import type { Protocol } from "./protocol.js";
 import type { NodeRecord } from "./record.js";
 import { MISSED_AFTER, type Session } from "./session.js";
 
@@ -29,7 +31,7 @@ export interface LivenessParts {
   /** The node id of this node. */
   readonly own: string;
   readonly members: Members;
-  sessions(): readonly Session[];
+  sessions(): readonly LivenessSession[];
   /** When a member made itself heard last otherwise than in a session, by `clock.elapsed`. */
   heard(id: string): number;
   /** This node is doubted: publish a newer record, to be pushed to all. */
@@ -42,7 +44,7 @@ export interface LivenessParts {
   judged(id: string, isDead: boolean): void;
 }
 
-type Version = [id: string, version: number];
+type LivenessSession = Session<LivenessMessage>;
 
 interface Doubt {
   readonly version: number;
@@ -52,14 +54,15 @@ interface Doubt {
   cancel: () => void;
 }
 
-export class Liveness {
+export class Liveness implements Protocol<LivenessMessage> {
+  readonly spec = livenessSpec;
   readonly #parts: LivenessParts;
   readonly #doubts = new Map<string, Doubt>();
   /** Doubts of versions that have not come here yet. */
   readonly #early = new Map<string, number>();
   readonly #raised: Budget;
   readonly #taken: Budgets;
-  #outbox: { readonly doubt: Version; readonly from: Session | undefined }[] = [];
+  #outbox: { readonly doubt: Version; readonly from: LivenessSession | undefined }[] = [];
   #renewed = Number.NEGATIVE_INFINITY;
   #cancelFlush: (() => void) | undefined;
   #cancelRenew: (() => void) | undefined;
@@ -101,7 +104,7 @@ export class Liveness {
   }
 
   /** A new neighbour is told whom this node doubts or holds for dead, itself included. */
-  opened(session: Session): void {
+  opened(session: LivenessSession): void {
     sendDoubts(
       session,
       [...this.#doubts].map(([id, { version }]) => [id, version]),
@@ -111,7 +114,7 @@ export class Liveness {
 
   // ---- what others doubt
 
-  received(session: Session, { versions }: MessageOf<"doubt">): void {
+  received(session: LivenessSession, { versions }: LivenessMessage): void {
     const { members, own, tell, seek } = this.#parts;
     const budget = this.#taken.of(session.peer.id);
     const refuted: string[] = [];
@@ -149,7 +152,7 @@ export class Liveness {
   #take(
     id: string,
     version: number,
-    { from, isOwn = false }: { from?: Session; isOwn?: boolean } = {},
+    { from, isOwn = false }: { from?: LivenessSession; isOwn?: boolean } = {},
   ): void {
     const since = this.#parts.clock.elapsed();
     const doubt = { version, since, isOwn, isDead: false, cancel: () => {} };
@@ -230,7 +233,7 @@ export class Liveness {
   }
 }
 
-function sendDoubts(session: Session, doubts: readonly Version[]): void {
+function sendDoubts(session: LivenessSession, doubts: readonly Version[]): void {
   for (let n = 0; n < doubts.length; n += MAX_IDS) {
     session.send({ type: "doubt", versions: doubts.slice(n, n + MAX_IDS) });
   }

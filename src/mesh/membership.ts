@@ -17,6 +17,7 @@ import { clockNotes } from "./clock-notes.js";
 import { Contact } from "./contact.js";
 import { Copies } from "./copies.js";
 import type { Disk } from "./disk.js";
+import type { Followed } from "./explain-messages.js";
 import { Forgetting } from "./forgetting.js";
 import type { Bearer } from "./giving.js";
 import { Gossip } from "./gossip.js";
@@ -28,7 +29,6 @@ import type { Links } from "./links.js";
 import { Liveness } from "./liveness.js";
 import { type Departed, expiry, isAway, type Member, type SpaceOf, Standing } from "./member.js";
 import { Members } from "./members.js";
-import type { Followed, Message } from "./message.js";
 import type { Neighbourhood } from "./neighbourhood.js";
 import { News } from "./news.js";
 import { Notary } from "./notary.js";
@@ -37,6 +37,8 @@ import { type Occasion, OwnRecord } from "./own-record.js";
 import { Owners } from "./owners.js";
 import { Paths } from "./paths.js";
 import { type ClusterPolicy, Policies } from "./policies.js";
+import type { Protocol } from "./protocol.js";
+import type { ProtocolRegistry } from "./protocol-registry.js";
 import { LEASE_TTL, MAX_LEASES, type NodeRecord, who } from "./record.js";
 import type { Tunnel, View } from "./roll.js";
 import type { PolicyText, Seal } from "./sealed-policy.js";
@@ -51,6 +53,7 @@ export interface MembershipParts extends Omit<MeshParts, "transport"> {
   readonly disk: Disk;
   readonly links: Links;
   readonly neighbourhood: Neighbourhood;
+  readonly protocols: ProtocolRegistry;
   /** The policy that the disk held at the start. */
   readonly policyFound: PolicyText | undefined;
   whereabouts(): Whereabouts;
@@ -122,7 +125,7 @@ export class Membership {
       heard: (id) => latest(this.#news.learnedAt(id), this.#paths?.heardAt(id)),
       renew: () => disk.safely(() => this.publish({ isAwaited: true })),
       tell: (session, ids) => this.#gossip.tell(session, ids),
-      seek: (session, versions) => this.#gossip.received(session, { type: "heard", versions }),
+      seek: (session, versions) => this.#gossip.heardOf(session, versions),
       judged: (id, isDead) => this.#judged(id, isDead),
     });
 
@@ -283,25 +286,22 @@ export class Membership {
   }
 
   start(): void {
+    const { protocols, links } = this.#parts;
     this.#fence.start();
-    this.#gossip.start();
-    this.#policies.start();
-    this.#paths?.start();
-    for (const session of this.#parts.links.open()) this.#introduce(session);
     this.publish();
-    this.#leasing.start();
+    for (const protocol of this.#protocols) protocols.start(protocol, links.open());
+  }
+
+  /** Leasing writes to disk when a session closes, and comes last: a full disk keeps no other from its turn. */
+  get #protocols(): Protocol[] {
+    const paths = this.#paths ? [this.#paths] : [];
+    return [this.#gossip, this.#liveness, this.#policies, ...paths, this.#inquiries, this.#leasing];
   }
 
   stop(): void {
-    this.#leasing.stop();
     this.#fence.stop();
     this.#ownRecord.stop();
     this.#inForce.stop();
-    this.#gossip.stop();
-    this.#policies.stop();
-    this.#inquiries.stop();
-    this.#liveness.stop();
-    this.#paths?.stop();
   }
 
   // ---- what is seen of it
@@ -488,59 +488,8 @@ export class Membership {
 
   // ---- sessions
 
-  opened(session: Session): void {
-    this.#introduce(session);
-    this.#leasing.opened(session);
-    this.#paths?.opened();
-    this.#inquiries.opened(session);
-  }
-
-  #introduce(session: Session): void {
-    session.send({ type: "cluster", genesis: this.#parts.cluster.genesis });
-    this.#gossip.compare(session);
-    this.#liveness.opened(session);
-    this.#policies.opened(session);
-  }
-
-  received(session: Session, message: Exclude<Message, { type: "cluster" }>) {
-    switch (message.type) {
-      case "lease-request":
-      case "lease-grant":
-      case "lease-question":
-      case "lease-word":
-      case "lease-refusal":
-      case "lease-return":
-        return this.#leasing.received(session, message);
-      case "digest":
-      case "branches":
-      case "versions":
-      case "heard":
-      case "ask":
-      case "records":
-        return this.#gossip.received(session, message);
-      case "doubt":
-        return this.#liveness.received(session, message);
-      case "policy-heard":
-      case "policy-none":
-      case "policy-ask":
-      case "policy-part":
-        return this.#policies.received(session, message);
-      case "explain-ask":
-      case "explain-told":
-      case "explain-end":
-        return this.#inquiries.received(session, message);
-      case "seek":
-      case "offer":
-        return this.#paths?.received(session, message);
-    }
-  }
-
   closed(session: Session): void {
     this.#contact.closed(session);
-    this.#paths?.closed(session);
-    this.#policies.closed(session);
-    this.#inquiries.closed(session);
-    this.#parts.disk.safely(() => this.#leasing.closed(session));
   }
 
   /** A session is quiet. */

@@ -11,16 +11,19 @@ import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
 import { every, unlikelyTime } from "./clock.js";
 import { Disk } from "./disk.js";
+import type { Followed } from "./explain-messages.js";
 import { contradiction, genesisOf, twoClusters } from "./founding.js";
 import { Identity, macOf } from "./identity.js";
 import type { Onward } from "./inquiries.js";
+import { Introduction } from "./introduction.js";
 import { Links } from "./links.js";
 import type { Departed, Member, Self, SpaceOf } from "./member.js";
 import { Membership } from "./membership.js";
-import type { Followed, Message } from "./message.js";
 import { Neighbourhood } from "./neighbourhood.js";
 import type { MeshOptions, MeshParts } from "./options.js";
 import type { ClusterPolicy } from "./policies.js";
+import { ProtocolRegistry } from "./protocol-registry.js";
+import { PROTOCOLS } from "./protocols.js";
 import { RENEW_EVERY } from "./record.js";
 import type { PolicyText, Seal } from "./sealed-policy.js";
 import type { Session } from "./session.js";
@@ -46,6 +49,11 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #disk!: Disk;
   #links!: Links;
   #neighbourhood!: Neighbourhood;
+  readonly #protocols = new ProtocolRegistry(PROTOCOLS);
+  readonly #introduction = new Introduction({
+    genesis: () => this.#inside?.cluster.genesis,
+    learned: (session, genesis) => this.#learn(session, genesis),
+  });
   #meshEndpoint = "";
   /** Nothing until the cluster is known. */
   #inside: Membership | undefined;
@@ -263,6 +271,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#cancelRenew?.();
     this.#cancelTend?.();
     this.#cancelGather?.();
+    this.#protocols.stop();
     this.#inside?.stop();
     await this.#links.stop();
   }
@@ -299,6 +308,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
         disk: this.#disk,
         links: this.#links,
         neighbourhood: this.#neighbourhood,
+        protocols: this.#protocols,
         policyFound: this.#policyFound,
         whereabouts: () => ({ mesh: this.#meshEndpoint, vtep: this.#options.vtep }),
         address: () => parseEndpoint(this.#options.vtep).address,
@@ -311,6 +321,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       },
       this.#options,
     );
+    for (const session of this.#links.open()) this.#introduction.opened(session);
     this.#inside.start();
   }
 
@@ -328,11 +339,18 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Makes the parts that meet others. */
   #meet(): void {
+    this.#protocols.start(this.#introduction, []);
     this.#links = new Links(
-      { ...this.#parts, identity: this.#identity, instance: this.#instance },
+      {
+        ...this.#parts,
+        identity: this.#identity,
+        instance: this.#instance,
+        protocols: this.#protocols,
+      },
       {
         opened: (session) => this.#disk.safely(() => this.#opened(session)),
-        message: (session, message) => this.#disk.safely(() => this.#received(session, message)),
+        message: (session, message) =>
+          this.#disk.safely(() => this.#protocols.received(session, message)),
         closed: (session, reason) => this.#closed(session, reason),
         quiet: (session) => this.#inside?.quiet(session),
         dialling: (id) => {
@@ -359,15 +377,10 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   #opened(session: Session): void {
-    this.#inside?.opened(session);
+    this.#protocols.opened(session);
     this.#neighbourhood.isBack(session.peer.id);
     this.#soon();
     this.emit("change");
-  }
-
-  #received(session: Session, message: Message) {
-    if (message.type === "cluster") return this.#learn(session, message.genesis);
-    return this.#inside?.received(session, message);
   }
 
   #closed(session: Session, reason: WeftError): void {
@@ -376,6 +389,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     if (reason.code !== "NOT_NEEDED") this.#parts.log.info(`the session with ${name} ended`);
     if (BROKEN.has(reason.code)) this.#neighbourhood.broke(id);
     this.#inside?.closed(session);
+    this.#disk.safely(() => this.#protocols.closed(session));
     this.#soon();
     this.emit("change");
   }

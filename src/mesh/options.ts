@@ -1,11 +1,11 @@
 /** What a node is told at its start: what to do, and with what. */
 import type { Prefix } from "../address.js";
-import type { Tried } from "../explain/told.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Store } from "../lease/store.js";
 import type { PolicyReader } from "../policy/engine.js";
 import type { Clock } from "./clock.js";
 import type { DataPath } from "./datapath.js";
+import type { Explain } from "./inquiries.js";
 import type { Log } from "./log.js";
 import type { Notary } from "./notary.js";
 import type { ListenAddress, Transport } from "./transport.js";
@@ -17,11 +17,8 @@ export interface MeshParts {
   readonly log: Log;
   /** Without one, nothing is probed, and packets for a member go to the VTEP in its record. */
   readonly datapath?: DataPath | undefined;
-  /**
-   * Tries a packet for other nodes: one that comes from the member of this name, or without a name
-   * one that leaves this host. Rejects with a WeftError when it is none that could.
-   */
-  readonly explain?: ((packet: Uint8Array, from?: string) => Promise<Tried>) | undefined;
+  /** Tries packets for other nodes; nothing where there is no dataplane. */
+  readonly explain?: Explain | undefined;
   /** Reads policies that others apply; without it the node reads them on its main thread. */
   readonly policies?: PolicyReader | undefined;
   /** Who opens the records of a cluster; nodes of one process may share one. */

@@ -6,9 +6,10 @@
  */
 import { Budget } from "./budget.js";
 import type { Clock } from "./clock.js";
-import { MAX_IDS, MAX_MESSAGE_BYTES, MAX_RECORDS_IN_MESSAGE } from "./message.js";
+import { type GossipMessage, MAX_IDS, MAX_RECORDS_IN_MESSAGE } from "./gossip-messages.js";
 import type { Envelope, NodeRecord } from "./record.js";
 import type { Session } from "./session.js";
+import { MAX_MESSAGE_BYTES } from "./session-messages.js";
 
 /** How long news of others waits for more, in milliseconds; and while there is much. */
 export const NEWS_GATHER = 20;
@@ -18,9 +19,11 @@ export const LITTLE_NEWS = { burst: 32, rate: 8 };
 /** Neighbours that get news in full; the others hear that there is some, and ask who lack it. */
 export const PUSHED = 6;
 
+type GossipSession = Session<GossipMessage>;
+
 export interface OutboxParts {
   readonly clock: Clock;
-  sessions(): readonly Session[];
+  sessions(): readonly GossipSession[];
 }
 
 interface Entry {
@@ -28,7 +31,7 @@ interface Entry {
   /** Whether anybody waits for it. If not, all only hear of it. */
   readonly isUrgent: boolean;
   /** Who has it. */
-  readonly known: Set<Session>;
+  readonly known: Set<GossipSession>;
 }
 
 export class Outbox {
@@ -49,7 +52,7 @@ export class Outbox {
   }
 
   /** Says to the others what came from one. */
-  pass(record: NodeRecord, isUrgent: boolean, from: Session): void {
+  pass(record: NodeRecord, isUrgent: boolean, from: GossipSession): void {
     const isMuch = !this.#little.spend(1);
     this.#add(record, isUrgent && !isMuch, from);
     this.#cancel ??= this.#parts.clock.after(isMuch ? MUCH_GATHER : NEWS_GATHER, () =>
@@ -57,14 +60,14 @@ export class Outbox {
     );
   }
 
-  #add(record: NodeRecord, isUrgent: boolean, from?: Session): void {
+  #add(record: NodeRecord, isUrgent: boolean, from?: GossipSession): void {
     // A mere renewal of news that nobody was told yet is that news.
     const urgent = isUrgent || this.#entries.get(record.id)?.isUrgent === true;
     this.#entries.set(record.id, { record, isUrgent: urgent, known: new Set(from && [from]) });
   }
 
   /** This neighbour has this version, or a newer one. */
-  isKnown(session: Session, id: string, version: number): void {
+  isKnown(session: GossipSession, id: string, version: number): void {
     const entry = this.#entries.get(id);
     if (entry && version >= entry.record.version) entry.known.add(session);
   }
@@ -94,7 +97,7 @@ export class Outbox {
   }
 
   /** The sessions, beginning with any one. */
-  #inTurn(): readonly Session[] {
+  #inTurn(): readonly GossipSession[] {
     const sessions = this.#parts.sessions();
     const first = Math.floor(this.#parts.clock.random() * sessions.length);
     return [...sessions.slice(first), ...sessions.slice(0, first)];
@@ -102,7 +105,7 @@ export class Outbox {
 }
 
 /** Who lacks what it hears of asks for it. */
-export function sendWord(session: Session, records: readonly NodeRecord[]): void {
+export function sendWord(session: GossipSession, records: readonly NodeRecord[]): void {
   for (let n = 0; n < records.length; n += MAX_IDS) {
     const some = records.slice(n, n + MAX_IDS);
     session.send({ type: "heard", versions: some.map(({ id, version }) => [id, version]) });
@@ -110,7 +113,7 @@ export function sendWord(session: Session, records: readonly NodeRecord[]): void
 }
 
 /** In as many messages as their size needs. */
-export function sendRecords(session: Session, records: readonly NodeRecord[]): void {
+export function sendRecords(session: GossipSession, records: readonly NodeRecord[]): void {
   const room = MAX_MESSAGE_BYTES - 100;
   let batch: Envelope[] = [];
   let size = 0;

@@ -10,7 +10,7 @@ import { type Clock, every } from "./clock.js";
 import { type DataPath, ENCAP_BYTES } from "./datapath.js";
 import type { Identity } from "./identity.js";
 import { Knocks } from "./knocks.js";
-import type { MessageOf } from "./message.js";
+import { type PathMessage, pathSpec } from "./path-messages.js";
 import { PathMtus } from "./path-mtus.js";
 import {
   carrierOf,
@@ -26,6 +26,7 @@ import {
   replyTo,
   signProbe,
 } from "./probe.js";
+import type { Protocol } from "./protocol.js";
 import { type Answering, LATELY, Reach } from "./reach.js";
 import type { NodeRecord } from "./record.js";
 import { Relays } from "./relays.js";
@@ -55,7 +56,7 @@ export interface PathsParts {
   readonly isDead: (id: string) => boolean;
   /** Whether this node has no mesh session with any member. */
   readonly isAlone: () => boolean;
-  readonly sessions: () => Session[];
+  readonly sessions: () => Session<PathMessage>[];
   /** Packets for a member go another way now, or come another one. */
   readonly changed: (id: string) => void;
   /** A member was heard that was silent before. */
@@ -107,7 +108,8 @@ interface Sent {
   readonly size?: number;
 }
 
-export class Paths {
+export class Paths implements Protocol<PathMessage> {
+  readonly spec = pathSpec;
   readonly #parts: PathsParts;
   readonly #reaches = new Map<string, Reach>();
   readonly #byName = new Map<string, Reach>();
@@ -261,7 +263,7 @@ export class Paths {
     return needed;
   }
 
-  received(session: Session, message: MessageOf<"seek" | "offer">): void {
+  received(session: Session<PathMessage>, message: PathMessage): void {
     this.#seeking.received(session, message);
   }
 
@@ -269,7 +271,7 @@ export class Paths {
     this.#seeking.met();
   }
 
-  closed(session: Session): void {
+  closed(session: Session<PathMessage>): void {
     this.#seeking.closed(session);
   }
 

@@ -13,8 +13,9 @@ import { type Clock, every, oneOf } from "./clock.js";
 import { type Identity, nodeId } from "./identity.js";
 import { type DocumentInForce, hashOf } from "./in-force.js";
 import type { Log } from "./log.js";
-import type { MessageOf } from "./message.js";
 import { NoPolicy } from "./no-policy.js";
+import { type PolicyMessage, policySpec } from "./policy-messages.js";
+import type { MessageOf, Protocol } from "./protocol.js";
 import {
   flawOfSeal,
   isNewer,
@@ -46,9 +47,7 @@ export const SERVED_POLICY = {
 /** Texts asked for, from all nodes together: each accepted one is written to disk, compiled and announced. */
 export const ASKED_POLICY = { burst: 8, rate: 0.5 };
 
-export type PolicyMessage = MessageOf<
-  "policy-heard" | "policy-none" | "policy-ask" | "policy-part"
->;
+type PolicySession = Session<PolicyMessage>;
 
 /** A policy that is in force in the cluster, as far as this node knows. */
 export interface ClusterPolicy extends PolicyText {
@@ -66,7 +65,7 @@ export interface PoliciesParts {
   safely(act: () => void): void;
   /** Of a lease of this node. */
   proof(): Proof | undefined;
-  sessions(): readonly Session[];
+  sessions(): readonly PolicySession[];
   isMember(id: string): boolean;
   nameOf(id: string): string | undefined;
   /** Number of other members that are not dead. */
@@ -80,17 +79,18 @@ export interface PoliciesParts {
 
 /** What one session is asked for. */
 interface Fetch {
-  readonly session: Session;
+  readonly session: PolicySession;
   readonly seal: Seal;
   readonly parts: Buffer[];
   cancel(): void;
 }
 
-export class Policies {
+export class Policies implements Protocol<PolicyMessage> {
+  readonly spec = policySpec;
   readonly #parts: PoliciesParts;
   #held: ClusterPolicy | undefined;
   /** What each neighbour told last, where it is newer than what is held. */
-  readonly #told = new Map<Session, Seal>();
+  readonly #told = new Map<PolicySession, Seal>();
   readonly #served: { readonly parts: Budgets; readonly seals: Budgets };
   /** By signature, verified seals whose text has not come, while no policy is held. */
   readonly #awaited = new Map<string, Seal>();
@@ -232,7 +232,7 @@ export class Policies {
     return policy;
   }
 
-  opened(session: Session): void {
+  opened(session: PolicySession): void {
     if (this.#held) session.send({ type: "policy-heard", seal: this.#held.seal });
     else if (!this.#mayHold) session.send({ type: "policy-none", isCertain: this.isKnown });
   }
@@ -242,13 +242,13 @@ export class Policies {
     return this.#reading !== undefined || this.#isLost;
   }
 
-  closed(session: Session): void {
+  closed(session: PolicySession): void {
     this.#told.delete(session);
     this.#none.closed(session);
     if (this.#fetch?.session === session) this.#next();
   }
 
-  received(session: Session, message: PolicyMessage) {
+  received(session: PolicySession, message: PolicyMessage) {
     switch (message.type) {
       case "policy-heard":
         return this.#heard(session, message.seal);
@@ -263,7 +263,7 @@ export class Policies {
 
   // ---- giving
 
-  #asked(session: Session, { digest, part }: MessageOf<"policy-ask">) {
+  #asked(session: PolicySession, { digest, part }: MessageOf<PolicyMessage, "policy-ask">) {
     const held = this.#held;
     if (held?.seal.digest !== digest || part >= partsOf(held.seal)) return;
     if (!this.#served.parts.of(session.peer.id).spend(1)) return;
@@ -281,7 +281,7 @@ export class Policies {
 
   // ---- getting
 
-  #heard(session: Session, seal: Seal) {
+  #heard(session: PolicySession, seal: Seal) {
     this.#none.takenBack(session);
     if (this.#refused.has(seal.signature)) return;
     if (!isNewer(seal, this.#held?.seal)) return;
@@ -298,7 +298,7 @@ export class Policies {
     this.#fetch?.cancel();
     this.#fetch = undefined;
     if (this.#reading) return;
-    let best: [Session, Seal] | undefined;
+    let best: [PolicySession, Seal] | undefined;
     for (const [session, seal] of this.#told) {
       if (!isNewer(seal, this.#held?.seal) || this.#refused.has(seal.signature)) {
         this.#told.delete(session);
@@ -314,7 +314,7 @@ export class Policies {
     this.#next();
   }
 
-  #ask(session: Session, seal: Seal, parts: Buffer[]): void {
+  #ask(session: PolicySession, seal: Seal, parts: Buffer[]): void {
     const cancel = this.#parts.clock.after(PART_WITHIN, () => {
       this.#told.delete(session);
       this.#next();
@@ -323,7 +323,7 @@ export class Policies {
     session.send({ type: "policy-ask", digest: seal.digest, part: parts.length });
   }
 
-  #came(session: Session, { digest, part, bytes }: MessageOf<"policy-part">) {
+  #came(session: PolicySession, { digest, part, bytes }: MessageOf<PolicyMessage, "policy-part">) {
     const fetch = this.#fetch;
     if (fetch?.session !== session || fetch.seal.digest !== digest) return;
     if (fetch.parts.length !== part) return;
@@ -333,7 +333,7 @@ export class Policies {
     this.#whole(session, fetch.seal, Buffer.concat(parts).toString());
   }
 
-  #whole(session: Session, seal: Seal, text: string): void {
+  #whole(session: PolicySession, seal: Seal, text: string): void {
     this.#fetch = undefined;
     this.#told.delete(session);
     if (!isTextOf(seal, text)) this.#distrust(session, otherText());
@@ -431,7 +431,7 @@ export class Policies {
     return this.#parts.nameOf(id) ?? id;
   }
 
-  #distrust(session: Session, lie: WeftError): void {
+  #distrust(session: PolicySession, lie: WeftError): void {
     this.#parts.log.warn(`from ${session.remote}: ${lie.message}`, { remedy: lie.remedy });
     session.close(lie);
   }

@@ -6,8 +6,9 @@
  */
 import { Budgets } from "./budgets.js";
 import { type Clock, every } from "./clock.js";
-import { MAX_IDS, MAX_PATHS, type MessageOf } from "./message.js";
+import { MAX_PATHS, MAX_SOUGHT_AT_ONCE, type PathMessage } from "./path-messages.js";
 import { MAX_RELAYS } from "./probe.js";
+import type { MessageOf } from "./protocol.js";
 import type { Session } from "./session.js";
 
 /** What is sought is said again so often; what another seeks is remembered for so long. Milliseconds. */
@@ -23,10 +24,12 @@ const GATHER = 50;
 
 export type Path = readonly string[];
 
+type PathSession = Session<PathMessage>;
+
 export interface SeekingParts {
   readonly clock: Clock;
   /** The sessions with those to whom packets can be given. */
-  readonly neighbours: () => Session[];
+  readonly neighbours: () => PathSession[];
   readonly own: string;
   /** The path this node uses: the members between, in turn. */
   readonly path: (to: string) => Path | undefined;
@@ -48,7 +51,7 @@ interface Talk {
 export class Seeking {
   readonly #parts: SeekingParts;
   readonly #wanted = new Set<string>();
-  readonly #talks = new Map<Session, Talk>();
+  readonly #talks = new Map<PathSession, Talk>();
   readonly #changed = new Set<string>();
   readonly #seeks: Budgets;
   readonly #offers: Budgets;
@@ -95,16 +98,16 @@ export class Seeking {
     if (this.isSeeking) this.#soon();
   }
 
-  closed(session: Session): void {
+  closed(session: PathSession): void {
     this.#talks.delete(session);
   }
 
-  received(session: Session, message: MessageOf<"seek" | "offer">): void {
+  received(session: PathSession, message: PathMessage): void {
     if (message.type === "seek") this.#sought(session, this.#talk(session), message.ids);
     else this.#offered(session, message.paths);
   }
 
-  #sought(session: Session, talk: Talk, ids: readonly string[]): void {
+  #sought(session: PathSession, talk: Talk, ids: readonly string[]): void {
     if (!this.#seeks.of(session.peer.id).spend(ids.length)) return;
     const until = this.#parts.clock.elapsed() + SEEK_LASTS;
     for (const id of ids) {
@@ -116,7 +119,7 @@ export class Seeking {
     this.#offer(session, talk, ids);
   }
 
-  #offered(session: Session, paths: MessageOf<"offer">["paths"]): void {
+  #offered(session: PathSession, paths: MessageOf<PathMessage, "offer">["paths"]): void {
     if (!this.#offers.of(session.peer.id).spend(paths.length)) return;
     const { id } = session.peer;
     for (const { to, path } of paths) {
@@ -155,12 +158,12 @@ export class Seeking {
       const { asked } = this.#talk(session);
       const ids = [...this.#wanted].filter((id) => !asked.has(id) && id !== session.peer.id);
       for (const id of ids) asked.add(id);
-      for (const some of pages(ids, MAX_IDS)) session.send({ type: "seek", ids: some });
+      for (const some of pages(ids, MAX_SOUGHT_AT_ONCE)) session.send({ type: "seek", ids: some });
     }
   }
 
   /** Tells the other end of a session what it does not know yet of the paths to these. */
-  #offer(session: Session, { told }: Talk, ids: readonly string[]): void {
+  #offer(session: PathSession, { told }: Talk, ids: readonly string[]): void {
     const news = ids.flatMap((to) => {
       const path = this.#pathFor(session.peer.id, to);
       const text = path ? path.join(",") : NONE;
@@ -177,7 +180,7 @@ export class Seeking {
     return path && path.length < MAX_RELAYS && !path.includes(asker) ? path : undefined;
   }
 
-  #talk(session: Session): Talk {
+  #talk(session: PathSession): Talk {
     const known = this.#talks.get(session);
     if (known) return known;
     const talk: Talk = { seeks: new Map(), told: new Map(), asked: new Set() };

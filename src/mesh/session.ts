@@ -9,14 +9,15 @@ import type { Clock } from "./clock.js";
 import { MAX_SENTENCE } from "./fields.js";
 import { KEEP_ONE } from "./founding.js";
 import { type Identity, nodeId, verified } from "./identity.js";
+import type { Message, MessageOf } from "./protocol.js";
+import type { ProtocolRegistry } from "./protocol-registry.js";
+import type { Queue, SendQueues } from "./send-queues.js";
 import {
   MAX_MESSAGE_BYTES,
-  type Message,
-  type MessageOf,
   PROTOCOL,
-  parseMessage,
-} from "./message.js";
-import type { Queue, SendQueues } from "./send-queues.js";
+  type SessionMessage,
+  sessionSpec,
+} from "./session-messages.js";
 import type { Connection } from "./transport.js";
 
 /** All in milliseconds. */
@@ -44,6 +45,8 @@ export interface SessionParts {
   readonly messages: Budgets;
   readonly bytes: Budgets;
   readonly queues: SendQueues;
+  /** Tells what is a message. */
+  readonly protocols: Pick<ProtocolRegistry, "parse">;
   /** Whether a node is a member. */
   isMember(id: string): boolean;
 }
@@ -64,7 +67,11 @@ export interface Remote {
 
 export type Role = "dialer" | "listener";
 
-export class Session implements Queue {
+type SessionMessageOf<T extends SessionMessage["type"]> = MessageOf<SessionMessage, T>;
+type InSession = SessionMessageOf<"hello" | "ping" | "pong">;
+
+/** `M`: the messages that its user sends. */
+export class Session<M extends Message = Message> implements Queue {
   readonly #connection: Connection;
   readonly #parts: SessionParts;
   readonly #events: SessionEvents;
@@ -164,7 +171,7 @@ export class Session implements Queue {
     this.send({ type: "hello", protocol: PROTOCOL, key: identity.publicKey, instance, signature });
   }
 
-  send(message: Message) {
+  send(message: M | SessionMessage) {
     if (this.#state === "closed") return;
     const text = JSON.stringify(message);
     this.#connection.send(text);
@@ -192,17 +199,23 @@ export class Session implements Queue {
     if (!this.#messages.spend(1) || !this.#bytes.spend(text.length)) {
       return this.#fail("FLOOD", "the other end sends too much");
     }
-    const message = parseMessage(text);
+    const message = this.#parts.protocols.parse(text);
     if (!message) return this.#fail("PROTOCOL", "the other end sent something that is no message");
     this.#heard = this.#parts.clock.elapsed();
-    if (message.type === "bye") return this.#bye(message);
-    if (this.#state === "hello") this.#inHello(message);
+    if (isOwn(message)) this.#control(message);
+    else if (this.#state === "hello") this.#fail("PROTOCOL", NO_HELLO);
+    else this.#events.message(this, message);
+  }
+
+  #control(message: SessionMessage) {
+    if (message.type === "bye") this.#bye(message);
+    else if (this.#state === "hello") this.#inHello(message);
     else this.#inOpen(message);
   }
 
-  #inHello(message: Message) {
+  #inHello(message: InSession) {
     const { identity, instance } = this.#parts;
-    if (message.type !== "hello") return this.#fail("PROTOCOL", "the other end did not say hello");
+    if (message.type !== "hello") return this.#fail("PROTOCOL", NO_HELLO);
     if (message.protocol !== PROTOCOL) {
       return this.#fail(
         "VERSION",
@@ -229,7 +242,7 @@ export class Session implements Queue {
     this.#events.opened(this);
   }
 
-  #inOpen(message: Message) {
+  #inOpen(message: InSession) {
     switch (message.type) {
       case "hello":
         return this.#fail("PROTOCOL", "the other end said hello twice");
@@ -237,12 +250,10 @@ export class Session implements Queue {
         return this.send({ type: "pong", n: message.n, time: this.#parts.clock.now() });
       case "pong":
         return this.#answered(message);
-      default:
-        return this.#events.message(this, message);
     }
   }
 
-  #bye({ code, reason }: MessageOf<"bye">) {
+  #bye({ code, reason }: SessionMessageOf<"bye">) {
     this.#reason ??= new WeftError(
       code,
       `the other end closed the session: ${reason}`,
@@ -278,7 +289,7 @@ export class Session implements Queue {
     this.send({ type: "ping", n });
   }
 
-  #answered({ n, time }: MessageOf<"pong">) {
+  #answered({ n, time }: SessionMessageOf<"pong">) {
     if (n !== this.#asked.n) return;
     const { clock } = this.#parts;
     this.#rtt = tenths(clock.elapsed() - this.#asked.at);
@@ -303,6 +314,11 @@ export class Session implements Queue {
     return `weft hello ${PROTOCOL}\n${role}\n${key}\n${instance}\n${binding}`;
   }
 }
+
+const isOwn = (message: Message): message is SessionMessage =>
+  sessionSpec.schemas.has(message.type);
+
+const NO_HELLO = "the other end did not say hello";
 
 const OTHER_ADDRESS =
   "give --join an address of another node; the first node of a cluster has none";

@@ -14,10 +14,10 @@ import { Budget } from "./budget.js";
 import type { Clock } from "./clock.js";
 import { Door, HANDSHAKE_WITHIN, type Refusals, sourceOf } from "./door.js";
 import type { Log } from "./log.js";
-import { MAX_MESSAGE_BYTES } from "./message.js";
 import { dropOldest } from "./oldest.js";
 import { type Psk, pskOf } from "./secret.js";
 import { PER_MESSAGE } from "./send-queues.js";
+import { MAX_MESSAGE_BYTES } from "./session-messages.js";
 import {
   CLOSE_WITHIN,
   type Connection,

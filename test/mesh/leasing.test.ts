@@ -18,10 +18,11 @@ import {
 import { Identity } from "../../src/mesh/identity.js";
 import { FAREWELL, UNASKED } from "../../src/mesh/leasing.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { type Message, PROTOCOL, parseMessage } from "../../src/mesh/message.js";
+import { PROTOCOL } from "../../src/mesh/session-messages.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { unowned } from "../../src/sim/unowned.js";
 import { identity, proofFor } from "./cluster.js";
+import { type Message, parseMessage } from "./messages.js";
 import { Stranger } from "./stranger.js";
 import { Disk, World } from "./world.js";
 

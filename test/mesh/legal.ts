@@ -2,8 +2,9 @@
  * Holds every node of this process to the schema: a message that its receiver would refuse fails
  * the test. Hostile ends of the tests send through the connection and stay free to break rules.
  */
-import { type Message, parseMessage } from "../../src/mesh/message.js";
+
 import { Session } from "../../src/mesh/session.js";
+import { type Message, parseMessage } from "./messages.js";
 
 const { send } = Session.prototype;
 

@@ -4,7 +4,7 @@ import { FENCE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { Identity } from "../../src/mesh/identity.js";
-import { MAX_GIFTS } from "../../src/mesh/message.js";
+import { MAX_GIFTS } from "../../src/mesh/lease-messages.js";
 import { Disk, World } from "./world.js";
 
 const GIFTS = MAX_GIFTS + 6;

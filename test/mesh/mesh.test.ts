@@ -7,12 +7,13 @@ import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { ALONE_AFTER } from "../../src/mesh/giving.js";
 import { type Identity, nodeId } from "../../src/mesh/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { type Message, PROTOCOL, parseMessage } from "../../src/mesh/message.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { LEASE_TTL, type NodeRecord, RENEW_EVERY, type Said, seal } from "../../src/mesh/record.js";
 import { MAX_CLAIMANTS } from "../../src/mesh/roll.js";
+import { PROTOCOL } from "../../src/mesh/session-messages.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { identity } from "./cluster.js";
+import { type Message, parseMessage } from "./messages.js";
 import { Disk, World } from "./world.js";
 
 const leases = (nodes: { mesh: Mesh }[]) => nodes.flatMap(({ mesh }) => mesh.self().leases);

@@ -1,11 +1,11 @@
 import { expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
 import { nodeId } from "../../src/mesh/identity.js";
-import { type MessageOf, parseMessage } from "../../src/mesh/message.js";
 import { LITTLE_NEWS, MUCH_GATHER, NEWS_GATHER } from "../../src/mesh/outbox.js";
 import type { Envelope } from "../../src/mesh/record.js";
 import { founder } from "./cluster.js";
 import { grown } from "./grown.js";
+import { type MessageOf, parseMessage } from "./messages.js";
 import { randomFrom, seed } from "./seed.js";
 import { Stranger } from "./stranger.js";
 import { Disk, World } from "./world.js";

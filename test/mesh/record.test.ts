@@ -4,7 +4,6 @@ import { fitting, MAX_PROOFS } from "../../src/lease/bundle.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { MAX_SEQUENCE, MAX_TAKEN, signGrant } from "../../src/lease/grant.js";
 import { MAX_TIME } from "../../src/mesh/clock.js";
-import { parseMessage } from "../../src/mesh/message.js";
 import { Notary } from "../../src/mesh/notary.js";
 import {
   type Envelope,
@@ -23,6 +22,7 @@ import {
   recordOf,
   sealedText,
 } from "./cluster.js";
+import { parseMessage } from "./messages.js";
 
 const reads = (envelope: unknown): boolean => envelopeSchema.safeParse(envelope).success;
 

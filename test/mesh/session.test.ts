@@ -3,7 +3,6 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import { Budgets } from "../../src/mesh/budgets.js";
 import { MAX_SENTENCE } from "../../src/mesh/fields.js";
-import { MAX_MESSAGE_BYTES, type Message, PROTOCOL, parseMessage } from "../../src/mesh/message.js";
 import { SendQueues } from "../../src/mesh/send-queues.js";
 import {
   BURST,
@@ -15,10 +14,12 @@ import {
   Session,
   SILENCE,
 } from "../../src/mesh/session.js";
+import { MAX_MESSAGE_BYTES, PROTOCOL } from "../../src/mesh/session-messages.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { MemoryNetwork } from "../../src/mesh/transport-memory.js";
 import { identity, recordOf } from "./cluster.js";
 import { HandClock } from "./hand-clock.js";
+import { type Message, parseMessage, protocols } from "./messages.js";
 
 const [us, them] = [identity(1), identity(2)];
 const INSTANCE = "11".repeat(16);
@@ -27,7 +28,7 @@ let clock: HandClock;
 let session: Session;
 let ended: WeftError | undefined;
 let opened: boolean;
-let got: Message[];
+let got: object[];
 /** When the other end was missed. */
 let missed: number[];
 /** The hostile end, and what it heard. */
@@ -49,6 +50,7 @@ const start = async () => {
         messages: new Budgets(clock, { burst: BURST.messages, rate: RATE.messages }),
         bytes: new Budgets(clock, { burst: BURST.bytes, rate: RATE.bytes }),
         queues: new SendQueues(),
+        protocols,
         isMember: () => false,
       },
       {

@@ -7,7 +7,6 @@ import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import type { WeftError } from "../../src/error.js";
 import { Identity } from "../../src/mesh/identity.js";
-import { PROTOCOL } from "../../src/mesh/message.js";
 import { pskOf } from "../../src/mesh/secret.js";
 import {
   CHECK_EVERY,
@@ -16,6 +15,7 @@ import {
   type Queue,
   SendQueues,
 } from "../../src/mesh/send-queues.js";
+import { PROTOCOL } from "../../src/mesh/session-messages.js";
 import { node, SECRET, sees, stopAll, until } from "./nodes.js";
 
 const STRANGERS = 60;

@@ -1,7 +1,7 @@
 /** A peer with the secret and an identity, that says what it likes. */
 import type { Identity } from "../../src/mesh/identity.js";
-import { PROTOCOL } from "../../src/mesh/message.js";
 import { PART_BYTES, type Seal } from "../../src/mesh/sealed-policy.js";
+import { PROTOCOL } from "../../src/mesh/session-messages.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { identity } from "./cluster.js";
 import type { World } from "./world.js";

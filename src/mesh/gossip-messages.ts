@@ -1,0 +1,43 @@
+/** How records are compared, asked for and sent. */
+import { z } from "zod";
+import * as field from "./fields.js";
+import { type MessagesOf, protocolSpec } from "./protocol.js";
+import { envelopeSchema, MAX_VERSION } from "./record.js";
+import { BRANCH_DIGITS, BRANCHES } from "./summary.js";
+
+/** Of ids in an `ask`, of pairs in a `versions` or `heard`. */
+export const MAX_IDS = 256;
+export const MAX_RECORDS_IN_MESSAGE = 64;
+
+/** An end of a range of ids: nothing means it is open. */
+const bound = z.union([field.id, z.literal("")]);
+
+/** Of the record of one node. */
+export const versionSchema = z.tuple([field.id, z.int().min(1).max(MAX_VERSION)]);
+
+export type Version = z.infer<typeof versionSchema>;
+
+const versions = z.array(versionSchema).max(MAX_IDS);
+
+export const gossipSpec = protocolSpec("gossip", [
+  z.strictObject({ type: z.literal("digest"), digest: field.digest }),
+  z.strictObject({
+    type: z.literal("branches"),
+    branches: z.string().regex(new RegExp(`^[0-9a-f]{${BRANCHES * BRANCH_DIGITS}}$`)),
+  }),
+  z.strictObject({
+    type: z.literal("versions"),
+    /** The range of ids this page speaks for: from `after`, not included, to `until`, included. */
+    after: bound,
+    until: bound,
+    versions,
+  }),
+  z.strictObject({ type: z.literal("heard"), versions }),
+  z.strictObject({ type: z.literal("ask"), ids: z.array(field.id).max(MAX_IDS) }),
+  z.strictObject({
+    type: z.literal("records"),
+    records: z.array(envelopeSchema).max(MAX_RECORDS_IN_MESSAGE),
+  }),
+]);
+
+export type GossipMessage = MessagesOf<typeof gossipSpec>;

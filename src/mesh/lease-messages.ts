@@ -1,0 +1,55 @@
+/** How leases are asked for, granted, confirmed and returned. docs/leases.md draws the exchange. */
+import { z } from "zod";
+import { MAX_NETWORKS } from "../lease/genesis.js";
+import { MAX_GIVEN, proofSchema } from "../lease/grant.js";
+import { nonceSchema, wordSchema } from "../lease/word.js";
+import * as field from "./fields.js";
+import { type MessagesOf, protocolSpec } from "./protocol.js";
+
+/** Of grants that are let go of at once. */
+export const MAX_GIFTS = 64;
+/** How many nodes one request for a lease may visit. */
+export const MAX_SEEN = 256;
+
+/** Ids of the nodes that need not be asked any more. */
+const seen = z.array(field.id).max(MAX_SEEN);
+
+export const leaseSpec = protocolSpec("leasing", [
+  z.strictObject({
+    type: z.literal("lease-request"),
+    name: field.name,
+    /** Public key of the node that wants space. Others carry its request on. */
+    for: field.publicKey,
+    /** The networks in which it lacks some. */
+    networks: z.array(field.prefix).min(1).max(MAX_NETWORKS),
+    /** Signatures of the gifts it has. */
+    have: z.array(field.signature).max(MAX_GIFTS),
+    seen,
+  }),
+  z.strictObject({
+    type: z.literal("lease-question"),
+    /** Public key of the node that asks which of its gifts count, and of the giver that knows. */
+    for: field.publicKey,
+    of: field.publicKey,
+    nonce: nonceSchema,
+    seen,
+  }),
+  z.strictObject({
+    type: z.literal("lease-grant"),
+    proofs: z.array(proofSchema).min(1).max(MAX_GIVEN),
+  }),
+  z.strictObject({ type: z.literal("lease-word"), word: wordSchema }),
+  z.strictObject({
+    type: z.literal("lease-return"),
+    /** Signatures of the grants that this node has let go of. */
+    gifts: z.array(field.signature).min(1).max(MAX_GIFTS),
+  }),
+  z.strictObject({
+    type: z.literal("lease-refusal"),
+    for: field.publicKey,
+    reason: field.sentence,
+    seen,
+  }),
+]);
+
+export type LeaseMessage = MessagesOf<typeof leaseSpec>;

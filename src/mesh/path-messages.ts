@@ -1,0 +1,35 @@
+/** How paths through other members are sought and offered. */
+import { z } from "zod";
+import * as field from "./fields.js";
+import { MAX_RELAYS } from "./probe.js";
+import { type MessagesOf, protocolSpec } from "./protocol.js";
+
+/** Of members in a `seek`. */
+export const MAX_SOUGHT_AT_ONCE = 256;
+/** Of paths in an `offer`. */
+export const MAX_PATHS = 64;
+
+export const pathSpec = protocolSpec("paths", [
+  z.strictObject({
+    type: z.literal("seek"),
+    ids: z.array(field.id).min(1).max(MAX_SOUGHT_AT_ONCE),
+  }),
+  z.strictObject({
+    type: z.literal("offer"),
+    paths: z
+      .array(
+        z.strictObject({
+          to: field.id,
+          /** The members between the offering one and `to`, in turn. Missing: there is no path any more. */
+          path: z
+            .array(field.id)
+            .max(MAX_RELAYS - 1)
+            .exactOptional(),
+        }),
+      )
+      .min(1)
+      .max(MAX_PATHS),
+  }),
+]);
+
+export type PathMessage = MessagesOf<typeof pathSpec>;

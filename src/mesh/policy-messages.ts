@@ -1,0 +1,25 @@
+/** How the cluster's policy is announced, asked for and sent in parts. */
+import { z } from "zod";
+import * as field from "./fields.js";
+import { type MessagesOf, protocolSpec } from "./protocol.js";
+import { MAX_PART_TEXT, MAX_PARTS, sealSchema } from "./sealed-policy.js";
+
+const part = z
+  .int()
+  .min(0)
+  .max(MAX_PARTS - 1);
+
+export const policySpec = protocolSpec("policy", [
+  z.strictObject({ type: z.literal("policy-heard"), seal: sealSchema }),
+  /** The sender holds no policy. `isCertain`: it knows that the cluster has none. */
+  z.strictObject({ type: z.literal("policy-none"), isCertain: z.boolean() }),
+  z.strictObject({ type: z.literal("policy-ask"), digest: field.digest, part }),
+  z.strictObject({
+    type: z.literal("policy-part"),
+    digest: field.digest,
+    part,
+    bytes: field.base64.max(MAX_PART_TEXT),
+  }),
+]);
+
+export type PolicyMessage = MessagesOf<typeof policySpec>;

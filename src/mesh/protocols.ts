@@ -1,0 +1,20 @@
+/** Every protocol that nodes of this version speak. A new one is added here, and where its part is made. */
+import { explainSpec } from "./explain-messages.js";
+import { gossipSpec } from "./gossip-messages.js";
+import { introductionSpec } from "./introduction.js";
+import { leaseSpec } from "./lease-messages.js";
+import { livenessSpec } from "./liveness-messages.js";
+import { pathSpec } from "./path-messages.js";
+import { policySpec } from "./policy-messages.js";
+import { sessionSpec } from "./session-messages.js";
+
+export const PROTOCOLS = [
+  sessionSpec,
+  introductionSpec,
+  gossipSpec,
+  livenessSpec,
+  policySpec,
+  pathSpec,
+  explainSpec,
+  leaseSpec,
+] as const;
