@@ -82,6 +82,13 @@ export function parsePrefix(text: string): Prefix {
   return prefix;
 }
 
+/** Reads `ADDRESS/LENGTH` or `ADDRESS`, which is the prefix of itself. */
+export function parsePrefixOrAddress(text: string): Prefix {
+  if (text.includes("/")) return parsePrefix(text);
+  const { family, value } = parseAddress(text);
+  return { family, base: value, length: bits(family) };
+}
+
 export const formatPrefix = ({ family, base, length }: Prefix): string =>
   `${formatAddress({ family, value: base })}/${length}`;
 

@@ -6,7 +6,7 @@ import { explain as askAgent } from "../http/client.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
 import type { Unasked } from "../mesh/explain-messages.js";
 import { inWords } from "../policy/place.js";
-import { PROTOCOLS } from "../policy/read.js";
+import { PROTOCOLS } from "../protocol.js";
 import { exit } from "./exit.js";
 import { explainFile, packetAt } from "./explain-file.js";
 import { goesOn, hostInWords, isProbablyLost, pathInWords, verdictOf } from "./explain-verdict.js";

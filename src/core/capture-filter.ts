@@ -5,9 +5,16 @@
  *
  * Either end may be the source, so both directions of a connection are meant.
  */
-import { bits, type Family, type Prefix, printable, toBytes } from "../address.js";
+import {
+  bits,
+  type Family,
+  type Prefix,
+  parsePrefixOrAddress,
+  printable,
+  toBytes,
+} from "../address.js";
 import { WeftError } from "../error.js";
-import { addresses, PROTOCOLS } from "../policy/read.js";
+import { PROTOCOLS } from "../protocol.js";
 import type { Core } from "./instance.js";
 
 export interface CaptureFilter {
@@ -64,7 +71,7 @@ function readEnd(word: string): End {
 
 function readPrefix(text: string): Prefix {
   try {
-    return addresses(text);
+    return parsePrefixOrAddress(text);
   } catch (error) {
     if (!(error instanceof WeftError)) throw error;
     throw wrong(error.message, error.remedy);

@@ -1,6 +1,7 @@
 /** The table of flows as the host sees it: how large it is, when flows are forgotten, which there are. */
 import { formatAddress, readAddress } from "../address.js";
 import { WeftError } from "../error.js";
+import { ICMPS, protocolName } from "../protocol.js";
 import { betweenBatches } from "./counters.js";
 import type { Core } from "./instance.js";
 
@@ -154,14 +155,6 @@ function timeoutOf({ view, layout }: Core, state: FlowState): number {
   return view.getUint32(layout.TIMEOUTS + number * 4, true);
 }
 
-const PROTOCOLS: Readonly<Record<number, string>> = {
-  1: "icmp",
-  6: "tcp",
-  17: "udp",
-  58: "icmpv6",
-  132: "sctp",
-};
-
 function readFlow<Rule>(
   { view, bytes, layout }: Core,
   at: number,
@@ -172,7 +165,7 @@ function readFlow<Rule>(
   const size = (kind & 0xff) === 4 ? 4 : 16;
   const addresses = at + layout.FLOW_ADDRESSES;
   const address = (from: number) => formatAddress(readAddress(bytes.slice(from, from + size)));
-  const isEcho = protocol === 1 || protocol === 58;
+  const isEcho = ICMPS.includes(protocol);
   const port = (offset: number) => view.getUint16(at + layout.FLOW_PORTS + offset, false);
   const twin = view.getUint32(at + layout.FLOW_TWIN, true);
   const count = (record: number, field: number) =>
@@ -189,7 +182,7 @@ function readFlow<Rule>(
     ((now - view.getUint32(record + layout.FLOW_LAST, true)) >>> 0) + since;
   return {
     direction: (kind >> 16) & 1 ? "in" : "out",
-    protocol: PROTOCOLS[protocol] ?? `${protocol}`,
+    protocol: protocolName(protocol) ?? `${protocol}`,
     src: address(addresses),
     sport: port(0),
     dst: address(addresses + size),

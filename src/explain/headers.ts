@@ -1,5 +1,6 @@
 /** The fields of a packet's headers in words, and what became of them between two stages. */
 import { formatAddress, formatEndpoint, formatMac, parseAddress } from "../address.js";
+import { ICMPS, PROTOCOLS, protocolName, WITH_PORTS } from "../protocol.js";
 
 /** A field by its name; `from` is not there when the field is new. */
 export interface HeaderChange {
@@ -21,8 +22,6 @@ export interface PacketWords {
 
 type Fields = ReadonlyMap<string, string>;
 
-const [ICMP, TCP, UDP, ICMPV6, SCTP] = [1, 6, 17, 58, 132];
-const WITH_PORTS: readonly number[] = [TCP, UDP, SCTP];
 const TCP_MSS = 2;
 
 /** Undefined when it is no IP packet with a whole header. */
@@ -36,26 +35,18 @@ export function wordsOf(packet: Uint8Array): PacketWords | undefined {
   if (WITH_PORTS.includes(protocol)) {
     return { ...words, sport: view.getUint16(transport), dport: view.getUint16(transport + 2) };
   }
-  if (protocol !== ICMP && protocol !== ICMPV6) return words;
+  if (!ICMPS.includes(protocol)) return words;
   return {
     ...words,
     icmp: { type: view.getUint8(transport), code: view.getUint8(transport + 1) },
   };
 }
 
-const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
-  1: "icmp",
-  6: "tcp",
-  17: "udp",
-  58: "icmpv6",
-  132: "sctp",
-};
-
 /** `tcp 10.244.1.5:49152 > 10.244.2.80:443` */
 export function inWords(words: PacketWords | undefined): string {
   if (!words) return "no whole IP header";
   const { src, dst, protocol, sport, dport, icmp } = words;
-  const name = PROTOCOL_NAMES[protocol] ?? `protocol ${protocol}`;
+  const name = protocolName(protocol) ?? `protocol ${protocol}`;
   if (sport !== undefined) return `${name} ${at(src, sport)} > ${at(dst, dport!)}`;
   return `${name} ${src} > ${dst}${icmp ? `, type ${icmp.type} code ${icmp.code}` : ""}`;
 }
@@ -161,12 +152,12 @@ function fieldsOf(packet: Uint8Array): Fields {
   const at = ip.transport;
   const isThere = (bytes: number) => !ip.isLaterFragment && at + bytes <= packet.length;
   const transport: [string, string][] = [];
-  if (ip.protocol === TCP && isThere(20)) {
+  if (ip.protocol === PROTOCOLS.tcp && isThere(20)) {
     transport.push(["tcp checksum", hex(view.getUint16(at + 16))]);
     const mss = mssOf(view, at);
     if (mss !== undefined) transport.push(["tcp maximum segment size", `${mss}`]);
   }
-  if (ip.protocol === UDP && isThere(8)) {
+  if (ip.protocol === PROTOCOLS.udp && isThere(8)) {
     transport.push(["udp checksum", hex(view.getUint16(at + 6))]);
   }
   if (WITH_PORTS.includes(ip.protocol) && isThere(4)) {

@@ -1,7 +1,7 @@
 /** What is asked: a packet as it is, or one that would be the first of a connection. */
 import { type Address, parseAddress, toBytes } from "../address.js";
 import { WeftError } from "../error.js";
-import { PROTOCOLS } from "../policy/read.js";
+import { PROTOCOLS } from "../protocol.js";
 
 interface Way {
   /** `out` from this host's device, `in` from a peer. Without it: `in` if a peer is named. */

@@ -1,10 +1,9 @@
 /** What the control socket alone has: it shows who talks to whom, or changes something. */
 import { z } from "zod";
-import { contains, parseAddress } from "../address.js";
+import { contains, parseAddress, parsePrefixOrAddress } from "../address.js";
 import type { CaptureOptions } from "../core/capture.js";
 import { WeftError } from "../error.js";
 import type { Question } from "../explain/question.js";
-import { addresses } from "../policy/read.js";
 import { CaptureLines } from "./capture-lines.js";
 import type { Control, FlowRow } from "./view.js";
 
@@ -64,7 +63,7 @@ function captureOptions(query: URLSearchParams): CaptureOptions {
 /** In an address or a prefix, if one is given. */
 function within(end: "src" | "dst", text: string | null): (flow: FlowRow) => boolean {
   if (text === null) return () => true;
-  const prefix = addresses(text);
+  const prefix = parsePrefixOrAddress(text);
   return (flow) => contains(prefix, parseAddress(flow[end]));
 }
 

@@ -11,10 +11,11 @@ import {
 import { type Entry, type Fields, readDocument } from "../config/entry.js";
 import { wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";
+import { ICMPS, PROTOCOLS, protocolName, WITH_PORTS } from "../protocol.js";
 import { MAX_DOCUMENT, type PolicyDocument } from "./document.js";
 import { Judge, type Packet } from "./judge.js";
 import { nameOf } from "./place.js";
-import { ICMPS, PROTOCOLS, protocolNumber, readIcmp, readPorts, WITH_PORTS } from "./read.js";
+import { protocolNumber, readIcmp, readPorts } from "./read.js";
 import type { Members } from "./resolver.js";
 
 /** A packet for each port. */
@@ -188,8 +189,7 @@ function outcomeOf({ line, verdict, by }: Expectation, packet: Packet, judge: Ju
   };
 }
 
-const nameOfProtocol = (number: number): string =>
-  Object.entries(PROTOCOLS).find(([, value]) => value === number)?.[0] ?? String(number);
+const nameOfProtocol = (number: number): string => protocolName(number) ?? String(number);
 
 function portOf({ protocol, destinationPort }: Packet): { port?: string } {
   if (WITH_PORTS.includes(protocol)) return { port: String(destinationPort) };

@@ -1,14 +1,10 @@
-/** What documents about packets have in common: protocols, ports, types of ICMP, addresses. */
-import { bits, type Prefix, parseAddress, parsePrefix, printable } from "../address.js";
+/** What documents about packets have in common: protocols, ports, types of ICMP. */
+import { printable } from "../address.js";
 import type { Range } from "../compile/acl.js";
 import type { Entry } from "../config/entry.js";
 import { wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";
-
-export const PROTOCOLS = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 } as const;
-/** Those that have ports. */
-export const WITH_PORTS: readonly number[] = [PROTOCOLS.tcp, PROTOCOLS.udp, PROTOCOLS.sctp];
-export const ICMPS: readonly number[] = [PROTOCOLS.icmp, PROTOCOLS.icmpv6];
+import { PROTOCOLS } from "../protocol.js";
 
 export const MAX_PORTS = 256;
 
@@ -58,13 +54,4 @@ export function filled(entry: Entry, most: number): Entry[] {
     "an empty list says neither all nor none",
     "leave the key out for all, leave the rule out for none",
   );
-}
-
-/** An address alone is the prefix of itself. */
-export const addresses = (text: string): Prefix =>
-  text.includes("/") ? parsePrefix(text) : hostPrefix(text);
-
-function hostPrefix(text: string): Prefix {
-  const { family, value } = parseAddress(text);
-  return { family, base: value, length: bits(family) };
 }

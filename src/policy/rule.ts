@@ -1,7 +1,8 @@
 /** A rule of the policy document: what a packet must be like, and what is done with it then. */
 import type { Range } from "../compile/acl.js";
 import type { Entry } from "../config/entry.js";
-import { ICMPS, protocolNumber, readIcmp, readPorts, WITH_PORTS } from "./read.js";
+import { ICMPS, WITH_PORTS } from "../protocol.js";
+import { protocolNumber, readIcmp, readPorts } from "./read.js";
 import { type Groups, readSelectors, type Selector } from "./selector.js";
 
 /** `egress` is judged where a packet leaves, `ingress` where it arrives. */

@@ -1,9 +1,9 @@
 /** What stands for addresses in the policy document: a prefix, a node, a group. */
-import { type Prefix, printable } from "../address.js";
+import { type Prefix, parsePrefixOrAddress, printable } from "../address.js";
 import type { Entry } from "../config/entry.js";
 import { nodeName } from "../config/read.js";
 import { WeftError } from "../error.js";
-import { addresses, filled } from "./read.js";
+import { filled } from "./read.js";
 
 export type Selector =
   | { readonly kind: "prefix"; readonly prefix: Prefix }
@@ -42,7 +42,7 @@ function selectorOf(text: string): Selector {
   if (kind === "node") return { kind, name: nodeName(name ?? "") };
   if (kind === "group") return { kind, name: name ?? "" };
   if (BARE_NAME.test(text)) throw bareName(text);
-  return { kind: "prefix", prefix: addresses(text) };
+  return { kind: "prefix", prefix: parsePrefixOrAddress(text) };
 }
 
 /** Every address has a dot or a colon in it. */
