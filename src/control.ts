@@ -27,7 +27,7 @@ import { pathMtuNote } from "./mesh/path-mtu-note.js";
 import type { PacketTracer } from "./packet-tracer.js";
 import { type PolicyFacts, promised, type Trial } from "./policy/engine.js";
 import type { Outside } from "./policy/outside.js";
-import { nameOf } from "./policy/place.js";
+import { nameOf, type Place } from "./policy/place.js";
 import { type Progress, progressOf } from "./policy/progress.js";
 import { absentNodes, heldByNamed } from "./policy/resolver.js";
 import type { Running } from "./running.js";
@@ -165,7 +165,7 @@ export class AgentControl implements Control {
     return this.#tracer.explain(question, options);
   }
 
-  capture(options: CaptureOptions): Capture {
+  capture(options: CaptureOptions): Capture<Place> {
     const { core, publisher, io } = this.#running;
     return Capture.start(core, options, {
       peer: (place) => publisher.nameAt(place),

@@ -11,7 +11,11 @@ import {
   parsePrefix,
 } from "./address.js";
 import type { Own } from "./compile/compiler.js";
-import { Capture, type CaptureOptions } from "./core/capture.js";
+import {
+  type CaptureOptions,
+  Capture as CoreCapture,
+  type CapturedPacket as CoreCapturedPacket,
+} from "./core/capture.js";
 import {
   type Counters,
   type PeerTraffic,
@@ -65,6 +69,10 @@ export interface DataplaneOptions {
 
 /** A connection; its rule as `counters().rules` has it. */
 export type FlowView = CoreFlowView<Place>;
+/** A capture under way. */
+export type Capture = CoreCapture<Place>;
+/** A packet as it came, and its outcome. */
+export type CapturedPacket = CoreCapturedPacket<Place>;
 
 /** Counters of a rule of the policy, and its place in the document. */
 export type RuleCounter = Place & RuleTraffic;
@@ -192,7 +200,7 @@ export class Dataplane {
    * @throws WeftError CAPTURE_BUSY when one is under way, CAPTURE when the options cannot be
    */
   capture(options: CaptureOptions = {}): Capture {
-    return Capture.start(this.#core, options, {
+    return CoreCapture.start(this.#core, options, {
       peer: (place) => this.#publisher.nameAt(place),
       rule: (number) => this.#rules.places.get(number),
       epoch: () => 0,

@@ -1,6 +1,6 @@
 /** What embedders import. */
 
-export type { Capture, CapturedPacket, CaptureOptions } from "./core/capture.js";
+export type { CaptureOptions } from "./core/capture.js";
 export type {
   Counters,
   DirectionCounters,
@@ -11,6 +11,8 @@ export type { FlowState } from "./core/flows.js";
 export type { Outcome, Verdict } from "./core/passage.js";
 export { explainReason, type Reason } from "./core/reasons.js";
 export {
+  type Capture,
+  type CapturedPacket,
   Dataplane,
   type DataplaneCounters,
   type DataplaneOptions,

@@ -6,7 +6,6 @@
 import { formatEndpoint } from "../address.js";
 import { THIS_NODE } from "../compile/compiler.js";
 import { WeftError } from "../error.js";
-import type { Place } from "../policy/place.js";
 import { readSockaddr } from "../sockaddr.js";
 import { readFilter, writeFilter, wrong } from "./capture-filter.js";
 import { betweenBatches } from "./counters.js";
@@ -23,7 +22,8 @@ export interface CaptureOptions {
   readonly snaplen?: number;
 }
 
-export interface CapturedPacket {
+/** `Rule` is what the caller knows a rule by. */
+export interface CapturedPacket<Rule> {
   /** Milliseconds since 1970, where a host's clock drives the core; all of a batch have one. */
   readonly time: number;
   /** `out` from this host's device, `in` from the wire. */
@@ -34,11 +34,11 @@ export interface CapturedPacket {
   readonly relayedTo?: string;
   /** Inbound: `ip:port` of the underlay that it came from. */
   readonly sender?: string;
-  readonly verdict: Exclude<Outcome["verdict"], "control">;
+  readonly verdict: Verdict;
   /** Why it was dropped or answered. */
   readonly reason?: Reason;
   /** The rule of the policy that decided, if one did. */
-  readonly rule?: Place;
+  readonly rule?: Rule;
   /** Bytes it has. */
   readonly length: number;
   /** It is many in one, each with so many bytes of payload. */
@@ -47,12 +47,14 @@ export interface CapturedPacket {
   readonly bytes: Uint8Array;
 }
 
+type Verdict = Exclude<Outcome["verdict"], "control">;
+
 /** What the core's numbers mean. */
-export interface Meanings {
+export interface Meanings<Rule> {
   /** The name of the peer at a place of the table of peers. */
   peer(place: number): string | undefined;
-  /** Where the rule of this number stands. */
-  rule(number: number): Place | undefined;
+  /** The rule of this number, if it is in force. */
+  rule(number: number): Rule | undefined;
   /** Milliseconds since 1970 when the core's clock stood at 0. */
   epoch(): number;
 }
@@ -61,14 +63,14 @@ export const DEFAULT_SNAPLEN = 256;
 /** It is not from whom its source says: no peer sent it, and no rule was asked about it. */
 const FORGED: readonly (Reason | undefined)[] = ["unknown-peer", "spoofed-source"];
 
-export class Capture {
+export class Capture<Rule> {
   readonly #core: Core;
-  readonly #meanings: Meanings;
+  readonly #meanings: Meanings<Rule>;
   readonly #lostBefore: number;
   #ended = false;
   #lost = 0;
 
-  private constructor(core: Core, meanings: Meanings) {
+  private constructor(core: Core, meanings: Meanings<Rule>) {
     this.#core = core;
     this.#meanings = meanings;
     this.#lostBefore = this.#word(core.layout.CAPTURE_LOST);
@@ -78,7 +80,7 @@ export class Capture {
    * Captures from the next batch on, until `stop`.
    * @throws WeftError CAPTURE_BUSY when somebody does already, CAPTURE when the options cannot be
    */
-  static start(core: Core, options: CaptureOptions, meanings: Meanings): Capture {
+  static start<Rule>(core: Core, options: CaptureOptions, meanings: Meanings<Rule>): Capture<Rule> {
     const { words, view, layout } = core;
     const { snaplen = DEFAULT_SNAPLEN, dropped = false, filter } = options;
     checkSnaplen(snaplen, layout.MAX_PACKET);
@@ -113,9 +115,9 @@ export class Capture {
   }
 
   /** What was captured since the last time, oldest first, at most so many. */
-  take(most = Number.MAX_SAFE_INTEGER): CapturedPacket[] {
+  take(most = Number.MAX_SAFE_INTEGER): CapturedPacket<Rule>[] {
     const { layout, words } = this.#core;
-    const packets: CapturedPacket[] = [];
+    const packets: CapturedPacket<Rule>[] = [];
     if (this.#ended) return packets;
     const put = this.#word(layout.CAPTURE_PUT);
     let taken = this.#word(layout.CAPTURE_TAKEN);
@@ -143,7 +145,7 @@ export class Capture {
     return Atomics.load(this.#core.words, at >> 2) >>> 0;
   }
 
-  #read(at: number, epoch: number): CapturedPacket {
+  #read(at: number, epoch: number): CapturedPacket<Rule> {
     const { view, bytes, layout } = this.#core;
     const word = (offset: number) => view.getUint32(at + offset, true);
     const isInbound = word(40) === layout.IN;
@@ -153,7 +155,7 @@ export class Capture {
     const segmentSize = word(32);
     const isForged = FORGED.includes(reason);
     const peer = isForged ? undefined : this.#meanings.peer(isInbound ? from : to);
-    const place = isForged || rule === 0 ? undefined : this.#meanings.rule(rule);
+    const decidedBy = isForged || rule === 0 ? undefined : this.#meanings.rule(rule);
     const next = isInbound && to !== THIS_NODE ? this.#meanings.peer(to) : undefined;
     return {
       time: epoch + view.getFloat64(at + 8, true),
@@ -163,7 +165,7 @@ export class Capture {
       ...(isInbound && { sender: senderAt(this.#core, at + SENDER) }),
       verdict: verdictOf(verdict, isInbound && to === THIS_NODE),
       ...(reason && { reason }),
-      ...(place && { rule: place }),
+      ...(decidedBy !== undefined && { rule: decidedBy }),
       length: word(4),
       ...(segmentSize > 0 && { segmentSize }),
       bytes: bytes.slice(start, start + word(36)),
@@ -176,7 +178,7 @@ const SENDER = 52;
 const senderAt = ({ memory, layout }: Core, at: number): string =>
   formatEndpoint(readSockaddr(new DataView(memory.buffer, at, layout.NAME_SIZE)));
 
-function verdictOf(verdict: number, isForThisNode: boolean): CapturedPacket["verdict"] {
+function verdictOf(verdict: number, isForThisNode: boolean): Verdict {
   if (verdict === 0) return isForThisNode ? "delivered" : "sent";
   return verdict & ANSWERED ? "answered" : "dropped";
 }

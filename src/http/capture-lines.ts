@@ -1,6 +1,7 @@
 /** A capture as lines of JSON, for as long as somebody reads them: who reads slowly loses packets. */
 import { Readable } from "node:stream";
 import type { CapturedPacket } from "../core/capture.js";
+import type { Place } from "../policy/place.js";
 import type { CaptureLine, Control } from "./view.js";
 
 /** Packets put into words in one go: between two, the agent sees to its other business. */
@@ -42,7 +43,7 @@ export class CaptureLines extends Readable {
   }
 }
 
-const asLine = ({ bytes, ...packet }: CapturedPacket): string =>
+const asLine = ({ bytes, ...packet }: CapturedPacket<Place>): string =>
   line({ ...packet, bytes: Buffer.from(bytes).toString("hex") });
 
 const line = (value: CaptureLine): string => `${JSON.stringify(value)}\n`;

@@ -161,7 +161,7 @@ export interface Explained extends Tried {
 
 /** A line of a capture: a packet, its bytes in hex, or how many were lost so far. */
 export type CaptureLine = CapturedRow | { readonly lost: number };
-export type CapturedRow = Omit<CapturedPacket, "bytes"> & { readonly bytes: string };
+export type CapturedRow = Omit<CapturedPacket<Place>, "bytes"> & { readonly bytes: string };
 
 /** The cluster's policy. */
 export interface PolicyView {
@@ -216,7 +216,7 @@ export interface Control extends View {
    * Captures until it is stopped.
    * @throws WeftError CAPTURE_BUSY when that is under way already, CAPTURE when the options cannot be
    */
-  capture(options: CaptureOptions): Pick<Capture, "take" | "lost" | "stop">;
+  capture(options: CaptureOptions): Pick<Capture<Place>, "take" | "lost" | "stop">;
   policy(): PolicyView | null;
   /** Tells which of the known nodes have the newest policy in force. */
   policyProgress(): Progress;

@@ -151,7 +151,7 @@ describe("every packet, random ones,", () => {
   });
 
   /** Padding is cut off once the IP header said how long the packet is. */
-  function expectBytes(captured: CapturedPacket, given: Uint8Array): void {
+  function expectBytes(captured: CapturedPacket<unknown>, given: Uint8Array): void {
     expect([given.length, lengthIn(given)]).toContain(captured.length);
     expect(isSame(captured.bytes, given.subarray(0, captured.length))).toBe(true);
   }
@@ -179,7 +179,7 @@ describe("every packet, random ones,", () => {
       const captured = capture.take();
       expect(captured.map(inWords)).toEqual(verdicts);
       const packets = given.flat();
-      const isWhole = ({ length, bytes }: CapturedPacket, i: number) =>
+      const isWhole = ({ length, bytes }: CapturedPacket<unknown>, i: number) =>
         bytes.length === length && isSame(bytes, packets[i]!.subarray(0, length));
       expect(captured.every(isWhole)).toBe(true);
     }
@@ -201,7 +201,7 @@ describe("every packet, random ones,", () => {
     ...(train.length > 1 && { size: 22 + train[0]!.length }),
   });
 
-  const inWords = ({ verdict, reason = "delivered" }: CapturedPacket): string =>
+  const inWords = ({ verdict, reason = "delivered" }: CapturedPacket<unknown>): string =>
     `${verdict === "answered" ? "answered " : ""}${reason}`;
 });
 
@@ -320,7 +320,7 @@ describe("a capture", () => {
 
   it("that begins within a batch sees the next one", async () => {
     const host = await Host.create();
-    let capture: Capture | undefined;
+    let capture: Capture<unknown> | undefined;
     host.send([read(anything()), read(anything())], () => {
       capture ??= start(host.core, {});
     });
@@ -359,7 +359,7 @@ describe("the ring", () => {
     count = 0;
     #last = -1;
 
-    read(packets: readonly CapturedPacket[]): void {
+    read(packets: readonly CapturedPacket<unknown>[]): void {
       for (const { length, bytes } of packets) {
         const data = new Uint32Array(bytes.slice(PAYLOAD).buffer);
         if (data[0]! <= this.#last || data.some((word) => word !== data[0])) {
