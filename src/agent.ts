@@ -15,7 +15,6 @@ import {
   parsePrefix,
 } from "./address.js";
 import type { Logger, LogState } from "./cli/log.js";
-import { systemClock } from "./clock.js";
 import { type Config, underlayFits } from "./config.js";
 import { AgentControl } from "./control.js";
 import { Core } from "./core/instance.js";
@@ -31,14 +30,15 @@ import { Upkeep } from "./host/upkeep.js";
 import { ControlServer } from "./http/server.js";
 import { KernelIo } from "./io/kernel.js";
 import { FileStore } from "./lease/store-file.js";
-import { every } from "./mesh/clock.js";
-import type { Log } from "./mesh/log.js";
+import type { Log } from "./log.js";
 import { Mesh } from "./mesh/mesh.js";
 import type { MeshParts } from "./mesh/options.js";
 import { WsTransport } from "./mesh/transport-ws.js";
 import { PacketTracer } from "./packet-tracer.js";
 import { PolicyThread } from "./policy/thread.js";
 import type { Running } from "./running.js";
+import { every } from "./time/clock.js";
+import { systemClock } from "./time/system-clock.js";
 
 /** Outer IP, UDP and VXLAN headers and the inner Ethernet header, bytes, by underlay. */
 const OVERHEAD = { 4: 50, 6: 70 } as const;

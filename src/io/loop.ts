@@ -11,7 +11,6 @@
  * thread gives it an order and makes `wake` readable.
  */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { performanceStart } from "../clock.js";
 import { Core } from "../core/instance.js";
 import {
   DEVICE_BUFFER_FULL,
@@ -19,6 +18,7 @@ import {
   SEND_BUFFER_FULL,
   SEND_FAILED,
 } from "../core/reasons.js";
+import { performanceStart } from "../time/system-clock.js";
 import { Epoll } from "./epoll.js";
 import { EAGAIN, EBADFD, EINTR, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "./errno.js";
 import {

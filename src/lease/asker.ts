@@ -2,7 +2,7 @@
  * What a node that lacks a lease does: ask a neighbour for space, wait, ask
  * again, and be able to say why it still lacks it.
  */
-import type { Clock } from "../mesh/clock.js";
+import type { Clock } from "../time/clock.js";
 
 /** An answer may pass through some hands, and includes one write to a disk. Milliseconds. */
 export const ANSWER_WITHIN = 3_000;

@@ -3,7 +3,7 @@
  * may take it back. While it is closed the node uses no lease. docs/leases.md
  * says why the times are what they are.
  */
-import { type Clock, every } from "../mesh/clock.js";
+import { type Clock, every } from "../time/clock.js";
 
 /** Milliseconds from `renewed` until the leases of a record expire. */
 export const LEASE_TTL = 24 * 3600_000;

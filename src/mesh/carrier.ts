@@ -3,11 +3,11 @@
  * requests for space, and questions to a giver.
  */
 import type { WeftError } from "../error.js";
-import { Budget } from "./budget.js";
-import { type Clock, oneOf } from "./clock.js";
+import type { Log } from "../log.js";
+import { Budget } from "../time/budget.js";
+import { type Clock, oneOf } from "../time/clock.js";
 import { nodeId } from "./identity.js";
 import { type LeaseMessage, MAX_SEEN } from "./lease-messages.js";
-import type { Log } from "./log.js";
 import type { MessageOf } from "./protocol.js";
 import { who } from "./record.js";
 import { plain, type Session } from "./session.js";

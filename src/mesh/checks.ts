@@ -1,6 +1,6 @@
 /** Whose probes are verified: nobody can make this node verify more than it has time for, nor take the time of others. */
-import { Budget } from "./budget.js";
-import type { Clock } from "./clock.js";
+import { Budget } from "../time/budget.js";
+import type { Clock } from "../time/clock.js";
 import type { Reach } from "./reach.js";
 
 /**

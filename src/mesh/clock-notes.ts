@@ -4,7 +4,7 @@
  */
 
 import { FENCE_AFTER } from "../lease/fence.js";
-import { inIso } from "./clock.js";
+import { inIso } from "../time/clock.js";
 
 /** Clocks that differ by no more than this count as equal, in milliseconds. */
 export const MAX_CLOCK_DIFFERENCE = 60_000;

@@ -2,9 +2,10 @@
  * Members whose state directory was copied: two processes then publish records of one identity in
  * turn. A restart begins a new epoch and never returns to the old one; copies do.
  */
-import type { Clock } from "./clock.js";
+
+import { dropOldest } from "../oldest.js";
+import type { Clock } from "../time/clock.js";
 import { MAX_RECORDS } from "./members.js";
-import { dropOldest } from "./oldest.js";
 import type { NodeRecord } from "./record.js";
 
 /** How long a copy is a problem after its last sign, in milliseconds. Copies answer each other every 5 s. */

@@ -2,7 +2,7 @@
 import { sentence, WeftError } from "../error.js";
 import type { Proof } from "../lease/grant.js";
 import type { ClusterState, State, Store } from "../lease/store.js";
-import type { Log } from "./log.js";
+import type { Log } from "../log.js";
 
 export class Disk {
   readonly #store: Store;

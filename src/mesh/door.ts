@@ -6,10 +6,10 @@
  *   connection -> rate of its source -> place among those that wait -> TLS, upgrade -> known
  */
 import { parseAddress } from "../address.js";
-import { Budget } from "./budget.js";
-import { Budgets } from "./budgets.js";
-import type { Clock } from "./clock.js";
-import { dropOldest } from "./oldest.js";
+import { dropOldest } from "../oldest.js";
+import { Budget } from "../time/budget.js";
+import { Budgets } from "../time/budgets.js";
+import type { Clock } from "../time/clock.js";
 
 /** From a connection to an open WebSocket, in milliseconds. */
 export const HANDSHAKE_WITHIN = 5_000;

@@ -11,7 +11,7 @@ import {
   parseMac,
   parsePrefix,
 } from "../address.js";
-import { MAX_TIME } from "./clock.js";
+import { MAX_TIME } from "../time/clock.js";
 
 const hex = (bytes: number) => z.string().regex(new RegExp(`^[0-9a-f]{${2 * bytes}}$`));
 

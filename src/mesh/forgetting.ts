@@ -2,13 +2,13 @@
 import { WeftError } from "../error.js";
 import { TAKE_BACK_AFTER } from "../lease/fence.js";
 import { subnetOf } from "../lease/grant.js";
-import { type Clock, inIso } from "./clock.js";
+import type { Log } from "../log.js";
+import { type Clock, inIso } from "../time/clock.js";
 import * as field from "./fields.js";
 import { nodeId } from "./identity.js";
 import type { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
 import type { Liveness } from "./liveness.js";
-import type { Log } from "./log.js";
 import { HEARD_WITHIN } from "./member.js";
 import type { Members } from "./members.js";
 import { type NodeRecord, who } from "./record.js";

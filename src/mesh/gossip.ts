@@ -3,11 +3,11 @@
  * comparison with one of them, which finds what was lost on the way.
  */
 import { WeftError } from "../error.js";
-import { Budget } from "./budget.js";
-import { Budgets } from "./budgets.js";
-import { type Clock, every, oneOf } from "./clock.js";
+import type { Log } from "../log.js";
+import { Budget } from "../time/budget.js";
+import { Budgets } from "../time/budgets.js";
+import { type Clock, every, oneOf } from "../time/clock.js";
 import { type GossipMessage, gossipSpec, MAX_IDS, type Version } from "./gossip-messages.js";
-import type { Log } from "./log.js";
 import { MAX_RECORDS, type Members } from "./members.js";
 import { Outbox, sendRecords, sendWord } from "./outbox.js";
 import type { MessageOf, Protocol } from "./protocol.js";

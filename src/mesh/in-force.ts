@@ -3,8 +3,8 @@
  * counts: a document that is held and not compiled yet is not in force.
  */
 import { z } from "zod";
-import { Budget } from "./budget.js";
-import type { Clock } from "./clock.js";
+import { Budget } from "../time/budget.js";
+import type { Clock } from "../time/clock.js";
 import * as field from "./fields.js";
 
 /** Kinds of documents that one record has room for. */

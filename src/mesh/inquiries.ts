@@ -5,9 +5,9 @@
 import { WeftError } from "../error.js";
 import { onwardOf } from "../explain/explain.js";
 import { type Tried, toldOf } from "../explain/told.js";
-import { Budget } from "./budget.js";
-import { Budgets } from "./budgets.js";
-import type { Clock } from "./clock.js";
+import { Budget } from "../time/budget.js";
+import { Budgets } from "../time/budgets.js";
+import type { Clock } from "../time/clock.js";
 import {
   ANSWER_WITHIN,
   type ExplainMessage,

@@ -4,7 +4,7 @@
  * of many to be answered. What is not answered says nothing of the way: that is
  * for the probes in turn.
  */
-import type { Clock } from "./clock.js";
+import type { Clock } from "../time/clock.js";
 
 /** Milliseconds between two at one member, and how long it goes on after it was called for last. */
 export const KNOCK_EVERY = 125;

@@ -3,9 +3,9 @@
  * connections that come in, and holds at most one session with each peer.
  */
 import { WeftError } from "../error.js";
-import { Budget } from "./budget.js";
-import { Budgets } from "./budgets.js";
-import type { Log } from "./log.js";
+import type { Log } from "../log.js";
+import { Budget } from "../time/budget.js";
+import { Budgets } from "../time/budgets.js";
 import type { Message } from "./protocol.js";
 import { SendQueues } from "./send-queues.js";
 import { BURST, RATE, type Role, Session, type SessionParts } from "./session.js";

@@ -3,9 +3,9 @@
  * member that lives answers with a newer record. Without one it is dead, until one comes.
  * docs/mesh.md ("Who is alive") tells why.
  */
-import { Budget } from "./budget.js";
-import { Budgets } from "./budgets.js";
-import type { Clock } from "./clock.js";
+import { Budget } from "../time/budget.js";
+import { Budgets } from "../time/budgets.js";
+import type { Clock } from "../time/clock.js";
 import { MAX_IDS, type Version } from "./gossip-messages.js";
 import { type LivenessMessage, livenessSpec } from "./liveness-messages.js";
 import { MAX_RECORDS, type Members } from "./members.js";

@@ -1,6 +1,6 @@
 /** What a node sees of itself and of another one. */
 import { subnetOf } from "../lease/grant.js";
-import type { Clock } from "./clock.js";
+import type { Clock } from "../time/clock.js";
 import { type Contact, timeOfDay } from "./contact.js";
 import type { DocumentInForce } from "./in-force.js";
 import type { Links } from "./links.js";

@@ -5,9 +5,9 @@
  */
 import { WeftError } from "../error.js";
 import type { Proof } from "../lease/grant.js";
+import { dropOldest } from "../oldest.js";
 import { nodeId } from "./identity.js";
 import type { Notary } from "./notary.js";
-import { dropOldest } from "./oldest.js";
 import { type Envelope, LEASE_TTL, type NodeRecord } from "./record.js";
 import { Roll, type Tunnel, type View } from "./roll.js";
 import { ALL, type Range, Summary } from "./summary.js";

@@ -9,7 +9,7 @@ import { WeftError } from "../error.js";
 import { clusterOf, describe, type Genesis } from "../lease/genesis.js";
 import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
-import { every, unlikelyTime } from "./clock.js";
+import { every, unlikelyTime } from "../time/clock.js";
 import { Disk } from "./disk.js";
 import type { Followed } from "./explain-messages.js";
 import { contradiction, genesisOf, twoClusters } from "./founding.js";

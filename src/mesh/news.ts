@@ -2,15 +2,16 @@
  * What comes of new records: who is learned of, whose space was taken back, and who came or left, for
  * the parts of this node that must know.
  */
-import type { Clock } from "./clock.js";
+
+import type { Log } from "../log.js";
+import { dropOldest } from "../oldest.js";
+import type { Clock } from "../time/clock.js";
 import type { Copies } from "./copies.js";
 import type { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
 import type { Liveness } from "./liveness.js";
-import type { Log } from "./log.js";
 import { MAX_RECORDS, type Members } from "./members.js";
 import type { Neighbourhood } from "./neighbourhood.js";
-import { dropOldest } from "./oldest.js";
 import type { OwnRecord } from "./own-record.js";
 import type { Paths } from "./paths.js";
 import type { NodeRecord } from "./record.js";

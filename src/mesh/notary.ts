@@ -6,8 +6,8 @@ import { WeftError } from "../error.js";
 import { unbundle } from "../lease/bundle.js";
 import type { Cluster } from "../lease/genesis.js";
 import { flaw, type Grant, isSigned, type Proof, subnetOf } from "../lease/grant.js";
+import { dropOldest } from "../oldest.js";
 import { nodeId } from "./identity.js";
-import { dropOldest } from "./oldest.js";
 import { type Body, bodySchema, type Envelope, isSealed, type NodeRecord } from "./record.js";
 
 /** Grants that are kept. Who makes up more costs the others the time to verify theirs again. */

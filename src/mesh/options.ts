@@ -2,11 +2,11 @@
 import type { Prefix } from "../address.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Store } from "../lease/store.js";
+import type { Log } from "../log.js";
 import type { PolicyReader } from "../policy/engine.js";
-import type { Clock } from "./clock.js";
+import type { Clock } from "../time/clock.js";
 import type { DataPath } from "./datapath.js";
 import type { Explain } from "./inquiries.js";
-import type { Log } from "./log.js";
 import type { Notary } from "./notary.js";
 import type { ListenAddress, Transport } from "./transport.js";
 

@@ -4,8 +4,8 @@
  * a cluster that comes up all at once, it goes as a word only, so that each record
  * is carried to each node once.
  */
-import { Budget } from "./budget.js";
-import type { Clock } from "./clock.js";
+import { Budget } from "../time/budget.js";
+import type { Clock } from "../time/clock.js";
 import { type GossipMessage, MAX_IDS, MAX_RECORDS_IN_MESSAGE } from "./gossip-messages.js";
 import type { Envelope, NodeRecord } from "./record.js";
 import type { Session } from "./session.js";

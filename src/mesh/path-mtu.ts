@@ -12,7 +12,7 @@
  * A search goes on until the two differ by one byte. Only answers change the size in use: a larger
  * size that passes raises it, and it is lowered when it fails while a smaller one passes.
  */
-import type { Clock } from "./clock.js";
+import type { Clock } from "../time/clock.js";
 
 /** Least time between two hints that are verified, in milliseconds. */
 export const HINT_EVERY = 1_000;

@@ -2,9 +2,9 @@
  * The path MTUs of all members. A hint about a member, or traffic to it, is a reason to confirm its
  * size in use; members queue for that, each at most once.
  */
-import { Budget } from "./budget.js";
-import { Budgets } from "./budgets.js";
-import type { Clock } from "./clock.js";
+import { Budget } from "../time/budget.js";
+import { Budgets } from "../time/budgets.js";
+import type { Clock } from "../time/clock.js";
 import type { DataPath } from "./datapath.js";
 import { PathMtu, type PathMtuParts } from "./path-mtu.js";
 

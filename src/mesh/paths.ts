@@ -4,9 +4,9 @@
  * docs/mesh.md tells the rules.
  */
 import type { Cluster } from "../lease/genesis.js";
+import { type Clock, every } from "../time/clock.js";
 import { Awaited } from "./awaited.js";
 import { Checks, MAX_REPLIES } from "./checks.js";
-import { type Clock, every } from "./clock.js";
 import { type DataPath, ENCAP_BYTES } from "./datapath.js";
 import type { Identity } from "./identity.js";
 import { Knocks } from "./knocks.js";

@@ -2,8 +2,9 @@
  * Accepts each probe of a member once (RFC 4303, 3.4.3), so that replayed probes have no effect.
  * Probes that take different paths may overtake each other by up to WINDOW.
  */
+
+import { dropOldest } from "../oldest.js";
 import { MAX_RECORDS } from "./members.js";
-import { dropOldest } from "./oldest.js";
 
 export const WINDOW = 256;
 /** Most nodes with a window, whether they are members now or not. */

@@ -4,8 +4,8 @@
  * changes. An offer names every member on the path, so that nobody takes one
  * that leads through itself (a path vector, as BGP has).
  */
-import { Budgets } from "./budgets.js";
-import { type Clock, every } from "./clock.js";
+import { Budgets } from "../time/budgets.js";
+import { type Clock, every } from "../time/clock.js";
 import { MAX_PATHS, MAX_SOUGHT_AT_ONCE, type PathMessage } from "./path-messages.js";
 import { MAX_RELAYS } from "./probe.js";
 import type { MessageOf } from "./protocol.js";

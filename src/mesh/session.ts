@@ -3,9 +3,9 @@
  * messages flow until one end says `bye`, breaks a rule, or falls silent.
  */
 import { WeftError } from "../error.js";
-import { Budget } from "./budget.js";
-import type { Budgets } from "./budgets.js";
-import type { Clock } from "./clock.js";
+import { Budget } from "../time/budget.js";
+import type { Budgets } from "../time/budgets.js";
+import type { Clock } from "../time/clock.js";
 import { MAX_SENTENCE } from "./fields.js";
 import { KEEP_ONE } from "./founding.js";
 import { type Identity, nodeId, verified } from "./identity.js";

@@ -3,7 +3,7 @@
  * once. A giver can take back what it gave, and what was given on of that.
  */
 import { markOf, type Proof } from "../lease/grant.js";
-import { dropOldest } from "./oldest.js";
+import { dropOldest } from "../oldest.js";
 import type { NodeRecord } from "./record.js";
 
 /** Owners whose marks are kept: those heard last. An owner says its marks again with each renewal. */

@@ -4,7 +4,7 @@
  */
 import { createHash } from "node:crypto";
 import { WeftError } from "../error.js";
-import type { Clock } from "./clock.js";
+import type { Clock } from "../time/clock.js";
 import {
   type Connection,
   type ConnectionEvents,

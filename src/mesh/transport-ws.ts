@@ -10,11 +10,11 @@ import { createServer, type Server, type Socket, type TcpNetConnectOpts } from "
 import { connect, type TLSSocket } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
 import { WeftError } from "../error.js";
-import { Budget } from "./budget.js";
-import type { Clock } from "./clock.js";
+import type { Log } from "../log.js";
+import { dropOldest } from "../oldest.js";
+import { Budget } from "../time/budget.js";
+import type { Clock } from "../time/clock.js";
 import { Door, HANDSHAKE_WITHIN, type Refusals, sourceOf } from "./door.js";
-import type { Log } from "./log.js";
-import { dropOldest } from "./oldest.js";
 import { type Psk, pskOf } from "./secret.js";
 import { PER_MESSAGE } from "./send-queues.js";
 import { MAX_MESSAGE_BYTES } from "./session-messages.js";

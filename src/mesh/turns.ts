@@ -1,6 +1,6 @@
 /** Whose turn it is to be probed. Some members are watched closely, all others share what is left. */
-import { Budget } from "./budget.js";
-import type { Clock } from "./clock.js";
+import { Budget } from "../time/budget.js";
+import type { Clock } from "../time/clock.js";
 import type { Reach } from "./reach.js";
 
 /** Between two turns of a member that is watched closely, in milliseconds: of a few, one to which packets go, one about which something is open. */

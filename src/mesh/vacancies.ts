@@ -1,5 +1,5 @@
 /** Who has free space, by what the records say: that may be some seconds old. */
-import type { Clock } from "./clock.js";
+import type { Clock } from "../time/clock.js";
 import type { Members } from "./members.js";
 import type { NodeRecord } from "./record.js";
 

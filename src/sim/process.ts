@@ -2,7 +2,7 @@
  * One run of one node: its clock, which may be wrong, and its end, after which
  * nothing it asked for happens any more.
  */
-import type { Clock } from "../mesh/clock.js";
+import type { Clock } from "../time/clock.js";
 import type { Random } from "./random.js";
 import type { Schedule } from "./schedule.js";
 

@@ -7,9 +7,9 @@ import {
   LEASE_TTL,
   TAKE_BACK_AFTER,
 } from "../../src/lease/fence.js";
-import type { Clock } from "../../src/mesh/clock.js";
 import { RENEW_EVERY } from "../../src/mesh/record.js";
 import { PING_AFTER, SILENCE } from "../../src/mesh/session.js";
+import type { Clock } from "../../src/time/clock.js";
 import { HandClock, NodeClock } from "../mesh/hand-clock.js";
 import { seed } from "../mesh/seed.js";
 

@@ -23,7 +23,7 @@ import {
 import { MAX_VOID } from "../../src/lease/ledger.js";
 import { oldest, order, seniority } from "../../src/lease/ring.js";
 import { blockToGive, firstLeases, freeBlocks, sizeOf } from "../../src/lease/space.js";
-import { MAX_TIME } from "../../src/mesh/clock.js";
+import { MAX_TIME } from "../../src/time/clock.js";
 import { cluster, founder, identity, network, Owner, proofFor } from "../mesh/cluster.js";
 import { seed } from "../mesh/seed.js";
 import { ageOf, settle } from "./slow-ring.js";

@@ -3,7 +3,6 @@ import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
-import { systemClock } from "../../src/clock.js";
 import { WeftError } from "../../src/error.js";
 import {
   type Caller,
@@ -17,6 +16,7 @@ import {
   sourceOf,
 } from "../../src/mesh/door.js";
 import { COMPLAINTS, MAX_CONNECTIONS, WsTransport } from "../../src/mesh/transport-ws.js";
+import { systemClock } from "../../src/time/system-clock.js";
 import { HandClock } from "./hand-clock.js";
 import { freePort, SECRET } from "./nodes.js";
 

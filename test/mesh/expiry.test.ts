@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { MAX_TIME } from "../../src/mesh/clock.js";
 import { KEEP, Members } from "../../src/mesh/members.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { type Envelope, MAX_VERSION } from "../../src/mesh/record.js";
+import { MAX_TIME } from "../../src/time/clock.js";
 import { cluster, envelopeOf, identity, TUNNEL } from "./cluster.js";
 
 const NOW = 1_700_000_000_000;

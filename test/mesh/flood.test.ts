@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
-import { MAX_BUDGETS } from "../../src/mesh/budgets.js";
 import { VERIFIED } from "../../src/mesh/gossip.js";
 import { Identity, macOf, substituteSignatures } from "../../src/mesh/identity.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { seal } from "../../src/mesh/record.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
+import { MAX_BUDGETS } from "../../src/time/budgets.js";
 import { Stranger } from "./stranger.js";
 import { Disk, World } from "./world.js";
 

@@ -1,4 +1,4 @@
-import { type Clock, dateable } from "../../src/mesh/clock.js";
+import { type Clock, dateable } from "../../src/time/clock.js";
 import { randomFrom } from "./seed.js";
 
 interface Due {

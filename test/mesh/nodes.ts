@@ -5,11 +5,11 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatEndpoint, type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
-import { systemClock } from "../../src/clock.js";
 import { FileStore } from "../../src/lease/store-file.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions } from "../../src/mesh/options.js";
 import { WsTransport } from "../../src/mesh/transport-ws.js";
+import { systemClock } from "../../src/time/system-clock.js";
 
 export const SECRET = "a secret of the tests";
 export const NETWORK: Prefix[] = [parsePrefix("10.244.0.0/16")];

@@ -1,7 +1,7 @@
 /** Nodes on hosts whose clock shows a time that no record can say. */
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { systemClock } from "../../src/clock.js";
-import { MAX_TIME } from "../../src/mesh/clock.js";
+import { MAX_TIME } from "../../src/time/clock.js";
+import { systemClock } from "../../src/time/system-clock.js";
 import { World } from "./world.js";
 
 const NOW = 1_700_000_000_000;

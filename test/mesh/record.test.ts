@@ -3,7 +3,6 @@ import { WeftError } from "../../src/error.js";
 import { fitting, MAX_PROOFS } from "../../src/lease/bundle.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { MAX_SEQUENCE, MAX_TAKEN, signGrant } from "../../src/lease/grant.js";
-import { MAX_TIME } from "../../src/mesh/clock.js";
 import { Notary } from "../../src/mesh/notary.js";
 import {
   type Envelope,
@@ -13,6 +12,7 @@ import {
   MAX_VNI,
   seal,
 } from "../../src/mesh/record.js";
+import { MAX_TIME } from "../../src/time/clock.js";
 import {
   cluster,
   envelopeOf,

@@ -1,7 +1,6 @@
 /** One session against an end that lies. The hostile end is a bare connection that sends what it likes. */
 import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
-import { Budgets } from "../../src/mesh/budgets.js";
 import { MAX_SENTENCE } from "../../src/mesh/fields.js";
 import { SendQueues } from "../../src/mesh/send-queues.js";
 import {
@@ -17,6 +16,7 @@ import {
 import { MAX_MESSAGE_BYTES, PROTOCOL } from "../../src/mesh/session-messages.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { MemoryNetwork } from "../../src/mesh/transport-memory.js";
+import { Budgets } from "../../src/time/budgets.js";
 import { identity, recordOf } from "./cluster.js";
 import { HandClock } from "./hand-clock.js";
 import { type Message, parseMessage, protocols } from "./messages.js";

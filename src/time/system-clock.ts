@@ -1,4 +1,4 @@
-import { type Clock, dateable } from "./mesh/clock.js";
+import { type Clock, dateable } from "./clock.js";
 
 /** The machine's own clock. */
 export const systemClock: Clock = {
