@@ -20,7 +20,7 @@ import type {
   RouteRow,
   Status,
 } from "./http/view.js";
-import { nodeId } from "./mesh/identity.js";
+import { nodeId } from "./identity/identity.js";
 import { hashOf } from "./mesh/in-force.js";
 import type { Departed, Member, SpaceOf } from "./mesh/member.js";
 import { pathMtuNote } from "./mesh/path-mtu-note.js";

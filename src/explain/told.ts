@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { reasonNames } from "../core/reasons.js";
 import { HOST_ENDS, type HostView } from "../host/forwarding.js";
-import * as field from "../mesh/fields.js";
+import * as field from "../identity/fields.js";
 import type { Place } from "../policy/place.js";
 import { ACTIONS, DIRECTIONS } from "../policy/rule.js";
 import { FIELDS } from "./almost.js";

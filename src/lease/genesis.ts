@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { bits, covers, overlaps, type Prefix, parsePrefix } from "../address.js";
-import { canonical } from "../mesh/canonical.js";
-import * as field from "../mesh/fields.js";
+import { canonical } from "../identity/canonical.js";
+import * as field from "../identity/fields.js";
 
 export const MAX_NETWORKS = 4;
 

@@ -4,9 +4,9 @@
  */
 import { z } from "zod";
 import { type Prefix, parsePrefix } from "../address.js";
-import { canonical } from "../mesh/canonical.js";
-import * as field from "../mesh/fields.js";
-import { type Identity, verified } from "../mesh/identity.js";
+import { canonical } from "../identity/canonical.js";
+import * as field from "../identity/fields.js";
+import { type Identity, verified } from "../identity/identity.js";
 import { type Cluster, inside } from "./genesis.js";
 
 /** More than the halvings between the largest network and the smallest lease in use. */

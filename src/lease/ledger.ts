@@ -3,7 +3,7 @@
  * revoked. `Ledger` answers questions about what is on disk; `Allocator` and `Revocations` change it.
  */
 import { covers, type Prefix, parsePrefix } from "../address.js";
-import { type Identity, nodeId } from "../mesh/identity.js";
+import { type Identity, nodeId } from "../identity/identity.js";
 import { type Cluster, inside, type Network } from "./genesis.js";
 import { type Grant, type Proof, prefixOf, subnetOf } from "./grant.js";
 import { MAX_COUNTING } from "./word.js";

@@ -3,7 +3,7 @@
  * a giver took it back. A revoked grant stays revoked, on disk first: see docs/leases.md.
  */
 import { covers } from "../address.js";
-import { nodeId } from "../mesh/identity.js";
+import { nodeId } from "../identity/identity.js";
 import { type Grant, MAX_TAKEN, type Proof, prefixOf } from "./grant.js";
 import type { Ledger } from "./ledger.js";
 

@@ -1,7 +1,7 @@
 /** What a node must still know after a crash, and its form on disk. */
 import { z } from "zod";
 import { WeftError } from "../error.js";
-import { signature } from "../mesh/fields.js";
+import { signature } from "../identity/fields.js";
 import { decodePolicy, encodePolicy, type PolicyText } from "../mesh/sealed-policy.js";
 import { checked, unchecked } from "./checked.js";
 import { genesisSchema } from "./genesis.js";

@@ -4,9 +4,9 @@
  */
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
-import { canonical } from "../mesh/canonical.js";
-import * as field from "../mesh/fields.js";
-import { type Identity, verified } from "../mesh/identity.js";
+import { canonical } from "../identity/canonical.js";
+import * as field from "../identity/fields.js";
+import { type Identity, verified } from "../identity/identity.js";
 import { MAX_PROOFS } from "./bundle.js";
 import type { Cluster } from "./genesis.js";
 

@@ -3,10 +3,10 @@
  * requests for space, and questions to a giver.
  */
 import type { WeftError } from "../error.js";
+import { nodeId } from "../identity/identity.js";
 import type { Log } from "../log.js";
 import { Budget } from "../time/budget.js";
 import { type Clock, oneOf } from "../time/clock.js";
-import { nodeId } from "./identity.js";
 import { type LeaseMessage, MAX_SEEN } from "./lease-messages.js";
 import type { MessageOf } from "./protocol.js";
 import { who } from "./record.js";

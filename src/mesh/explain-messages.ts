@@ -1,7 +1,7 @@
 /** How the next node on a packet's way is asked what becomes of it there, and tells. */
 import { z } from "zod";
 import { type Told, toldSchema } from "../explain/told.js";
-import * as field from "./fields.js";
+import * as field from "../identity/fields.js";
 import { type MessagesOf, protocolSpec } from "./protocol.js";
 
 /** Of a packet that is to be tried: no jumbo frame holds more. */

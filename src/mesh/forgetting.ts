@@ -1,11 +1,11 @@
 /** How what a node held is taken back when it is gone for good, and what can be in the way. */
 import { WeftError } from "../error.js";
+import * as field from "../identity/fields.js";
+import { nodeId } from "../identity/identity.js";
 import { TAKE_BACK_AFTER } from "../lease/fence.js";
 import { subnetOf } from "../lease/grant.js";
 import type { Log } from "../log.js";
 import { type Clock, inIso } from "../time/clock.js";
-import * as field from "./fields.js";
-import { nodeId } from "./identity.js";
 import type { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
 import type { Liveness } from "./liveness.js";

@@ -3,6 +3,7 @@
  * gifts are not held. docs/leases.md draws the exchange.
  */
 import { WeftError } from "../error.js";
+import { type Identity, nodeId } from "../identity/identity.js";
 import type { Allocator } from "../lease/allocator.js";
 import type { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
@@ -15,7 +16,6 @@ import { Budget } from "../time/budget.js";
 import { Budgets } from "../time/budgets.js";
 import { type Clock, inIso, oneOf } from "../time/clock.js";
 import type { Carrier } from "./carrier.js";
-import { type Identity, nodeId } from "./identity.js";
 import type { LeaseMessage } from "./lease-messages.js";
 import type { MessageOf } from "./protocol.js";
 import { type NodeRecord, who } from "./record.js";

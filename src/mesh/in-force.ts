@@ -3,9 +3,9 @@
  * counts: a document that is held and not compiled yet is not in force.
  */
 import { z } from "zod";
+import * as field from "../identity/fields.js";
 import { Budget } from "../time/budget.js";
 import type { Clock } from "../time/clock.js";
-import * as field from "./fields.js";
 
 /** Kinds of documents that one record has room for. */
 const MAX_DOCUMENTS = 8;

@@ -1,9 +1,9 @@
 /** How leases are asked for, granted, confirmed and returned. docs/leases.md draws the exchange. */
 import { z } from "zod";
+import * as field from "../identity/fields.js";
 import { MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_GIVEN, proofSchema } from "../lease/grant.js";
 import { nonceSchema, wordSchema } from "../lease/word.js";
-import * as field from "./fields.js";
 import { type MessagesOf, protocolSpec } from "./protocol.js";
 
 /** Of grants that are let go of at once. */

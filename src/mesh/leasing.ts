@@ -4,6 +4,7 @@
  * are answered in giving.ts.
  */
 import { WeftError } from "../error.js";
+import { nodeId } from "../identity/identity.js";
 import { MAX_JOURNAL } from "../lease/allocator.js";
 import { Asker } from "../lease/asker.js";
 import { fitting } from "../lease/bundle.js";
@@ -13,7 +14,6 @@ import { Budgets } from "../time/budgets.js";
 import { oneOf } from "../time/clock.js";
 import { Carrier, type Errand } from "./carrier.js";
 import { Giving, type GivingParts } from "./giving.js";
-import { nodeId } from "./identity.js";
 import { type LeaseMessage, leaseSpec, MAX_GIFTS } from "./lease-messages.js";
 import type { MessageOf, Protocol } from "./protocol.js";
 import type { NodeRecord } from "./record.js";

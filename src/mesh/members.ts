@@ -4,9 +4,9 @@
  * and batching do not matter.
  */
 import { WeftError } from "../error.js";
+import { nodeId } from "../identity/identity.js";
 import type { Proof } from "../lease/grant.js";
 import { dropOldest } from "../oldest.js";
-import { nodeId } from "./identity.js";
 import type { Notary } from "./notary.js";
 import { type Envelope, LEASE_TTL, type NodeRecord } from "./record.js";
 import { Roll, type Tunnel, type View } from "./roll.js";

@@ -4,6 +4,7 @@
  * it here, and keeps its sessions.
  */
 import { type Address, type Prefix, parsePrefix } from "../address.js";
+import { type Identity, nodeId } from "../identity/identity.js";
 import { Allocator } from "../lease/allocator.js";
 import { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
@@ -21,7 +22,6 @@ import type { Followed } from "./explain-messages.js";
 import { Forgetting } from "./forgetting.js";
 import type { Bearer } from "./giving.js";
 import { Gossip } from "./gossip.js";
-import { type Identity, nodeId } from "./identity.js";
 import { type DocumentInForce, InForce } from "./in-force.js";
 import { Inquiries, type Onward } from "./inquiries.js";
 import { Leasing } from "./leasing.js";

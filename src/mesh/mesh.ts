@@ -6,6 +6,7 @@
 import { EventEmitter } from "node:events";
 import { formatAddress, formatEndpoint, type Prefix, parseEndpoint } from "../address.js";
 import { WeftError } from "../error.js";
+import { Identity, macOf } from "../identity/identity.js";
 import { clusterOf, describe, type Genesis } from "../lease/genesis.js";
 import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
@@ -13,7 +14,6 @@ import { every, unlikelyTime } from "../time/clock.js";
 import { Disk } from "./disk.js";
 import type { Followed } from "./explain-messages.js";
 import { contradiction, genesisOf, twoClusters } from "./founding.js";
-import { Identity, macOf } from "./identity.js";
 import type { Onward } from "./inquiries.js";
 import { Introduction } from "./introduction.js";
 import { Links } from "./links.js";

@@ -3,11 +3,11 @@
  * a cluster are one tree of grants, so each grant is verified and kept once.
  */
 import { WeftError } from "../error.js";
+import { nodeId } from "../identity/identity.js";
 import { unbundle } from "../lease/bundle.js";
 import type { Cluster } from "../lease/genesis.js";
 import { flaw, type Grant, isSigned, type Proof, subnetOf } from "../lease/grant.js";
 import { dropOldest } from "../oldest.js";
-import { nodeId } from "./identity.js";
 import { type Body, bodySchema, type Envelope, isSealed, type NodeRecord } from "./record.js";
 
 /** Grants that are kept. Who makes up more costs the others the time to verify theirs again. */

@@ -1,6 +1,6 @@
 /** How paths through other members are sought and offered. */
 import { z } from "zod";
-import * as field from "./fields.js";
+import * as field from "../identity/fields.js";
 import { MAX_RELAYS } from "./probe.js";
 import { type MessagesOf, protocolSpec } from "./protocol.js";
 

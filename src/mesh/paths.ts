@@ -3,12 +3,13 @@
  * UDP; where the straight one does not answer, one through others is sought.
  * docs/mesh.md tells the rules.
  */
+
+import type { Identity } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
 import { type Clock, every } from "../time/clock.js";
 import { Awaited } from "./awaited.js";
 import { Checks, MAX_REPLIES } from "./checks.js";
 import { type DataPath, ENCAP_BYTES } from "./datapath.js";
-import type { Identity } from "./identity.js";
 import { Knocks } from "./knocks.js";
 import { type PathMessage, pathSpec } from "./path-messages.js";
 import { PathMtus } from "./path-mtus.js";

@@ -3,6 +3,7 @@
  * who lacks that asks one of them for the text, part after part.
  */
 import { WeftError } from "../error.js";
+import { type Identity, nodeId } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Proof } from "../lease/grant.js";
 import type { Store } from "../lease/store.js";
@@ -11,7 +12,6 @@ import type { Done, PolicyFacts, PolicyReader } from "../policy/engine.js";
 import { Budget } from "../time/budget.js";
 import { Budgets } from "../time/budgets.js";
 import { type Clock, every, oneOf } from "../time/clock.js";
-import { type Identity, nodeId } from "./identity.js";
 import { type DocumentInForce, hashOf } from "./in-force.js";
 import { NoPolicy } from "./no-policy.js";
 import { type PolicyMessage, policySpec } from "./policy-messages.js";

@@ -1,6 +1,6 @@
 /** How the cluster's policy is announced, asked for and sent in parts. */
 import { z } from "zod";
-import * as field from "./fields.js";
+import * as field from "../identity/fields.js";
 import { type MessagesOf, protocolSpec } from "./protocol.js";
 import { MAX_PART_TEXT, MAX_PARTS, sealSchema } from "./sealed-policy.js";
 

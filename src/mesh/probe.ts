@@ -15,9 +15,9 @@
  * its probe. The residence of a probe goes on in its reply.
  */
 import { randomBytes } from "node:crypto";
+import { type Identity, verified } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
 import { MAGIC } from "./datapath.js";
-import { type Identity, verified } from "./identity.js";
 
 export const PROBE_VERSION = 3;
 /** Relays that may carry one packet, one after the other. */

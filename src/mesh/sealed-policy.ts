@@ -5,11 +5,11 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { WeftError } from "../error.js";
+import * as field from "../identity/fields.js";
+import { type Identity, nodeId, verified } from "../identity/identity.js";
 import { checked, unchecked } from "../lease/checked.js";
 import type { Cluster } from "../lease/genesis.js";
 import { flaw, type Proof, proofSchema } from "../lease/grant.js";
-import * as field from "./fields.js";
-import { type Identity, nodeId, verified } from "./identity.js";
 
 /** Of the text, in UTF-8. */
 export const MAX_POLICY_BYTES = 4 * 1024 * 1024;

@@ -1,6 +1,6 @@
 /** What the two ends of a session say before and beside all protocols. */
 import { z } from "zod";
-import * as field from "./fields.js";
+import * as field from "../identity/fields.js";
 import { type MessagesOf, protocolSpec } from "./protocol.js";
 
 /** Version of everything that nodes say to each other. */

@@ -3,12 +3,12 @@
  * messages flow until one end says `bye`, breaks a rule, or falls silent.
  */
 import { WeftError } from "../error.js";
+import { MAX_SENTENCE } from "../identity/fields.js";
+import { type Identity, nodeId, verified } from "../identity/identity.js";
 import { Budget } from "../time/budget.js";
 import type { Budgets } from "../time/budgets.js";
 import type { Clock } from "../time/clock.js";
-import { MAX_SENTENCE } from "./fields.js";
 import { KEEP_ONE } from "./founding.js";
-import { type Identity, nodeId, verified } from "./identity.js";
 import type { Message, MessageOf } from "./protocol.js";
 import type { ProtocolRegistry } from "./protocol-registry.js";
 import type { Queue, SendQueues } from "./send-queues.js";

@@ -10,12 +10,12 @@ import { createServer, type Server, type Socket, type TcpNetConnectOpts } from "
 import { connect, type TLSSocket } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
 import { WeftError } from "../error.js";
+import { type Psk, pskOf } from "../identity/secret.js";
 import type { Log } from "../log.js";
 import { dropOldest } from "../oldest.js";
 import { Budget } from "../time/budget.js";
 import type { Clock } from "../time/clock.js";
 import { Door, HANDSHAKE_WITHIN, type Refusals, sourceOf } from "./door.js";
-import { type Psk, pskOf } from "./secret.js";
 import { PER_MESSAGE } from "./send-queues.js";
 import { MAX_MESSAGE_BYTES } from "./session-messages.js";
 import {

@@ -2,7 +2,7 @@
  * Signatures that cost little: a checksum of the signer's key and the text. Anybody could make one,
  * but nobody here does; what one signs and another verifies must still agree to the letter.
  */
-import type { SignatureScheme } from "../mesh/identity.js";
+import type { SignatureScheme } from "../identity/identity.js";
 
 /** Bytes of a signature, as two words over and over. */
 const WORDS = 8;

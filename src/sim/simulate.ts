@@ -1,5 +1,5 @@
 /** One simulation, from nothing to its figures. */
-import { substituteSignatures } from "../mesh/identity.js";
+import { substituteSignatures } from "../identity/identity.js";
 import { Chaos, type ChaosKind, FROM_THE_START } from "./chaos.js";
 import { Exiles } from "./exiles.js";
 import { cheapSignatures } from "./signatures.js";

@@ -2,7 +2,7 @@
  * Who is dead, and who holds whom for dead. It knows the truth, so it finds how long a death takes
  * to be seen by all, and who is declared dead that lives.
  */
-import { nodeId } from "../mesh/identity.js";
+import { nodeId } from "../identity/identity.js";
 import type { Network } from "./network.js";
 import type { End, SimNode } from "./node.js";
 

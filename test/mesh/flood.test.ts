@@ -1,9 +1,9 @@
 /** A member that has others verify signatures without end. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Identity, macOf, substituteSignatures } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { VERIFIED } from "../../src/mesh/gossip.js";
-import { Identity, macOf, substituteSignatures } from "../../src/mesh/identity.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { seal } from "../../src/mesh/record.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";

@@ -1,6 +1,6 @@
 /** A set that holds as many records as it may. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { substituteSignatures } from "../../src/mesh/identity.js";
+import { substituteSignatures } from "../../src/identity/identity.js";
 import { MAX_RECORDS, Members } from "../../src/mesh/members.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";

@@ -1,7 +1,7 @@
 /** Probes that somebody recorded, held back, or handed to another node than they were for: they gain nothing. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { substituteSignatures } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
-import { substituteSignatures } from "../../src/mesh/identity.js";
 import { decodeProbe, encodeProbe, newNonce, type Probe, signProbe } from "../../src/mesh/probe.js";
 import { PROMPTS } from "../../src/mesh/reach.js";
 import { WINDOW } from "../../src/mesh/replay-window.js";

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { canonical } from "../../src/mesh/canonical.js";
-import { Identity, macOf, nodeId, verified } from "../../src/mesh/identity.js";
-import { pskOf } from "../../src/mesh/secret.js";
+import { canonical } from "../../src/identity/canonical.js";
+import { Identity, macOf, nodeId, verified } from "../../src/identity/identity.js";
+import { pskOf } from "../../src/identity/secret.js";
 import { seed } from "./seed.js";
 
 describe("an identity", () => {

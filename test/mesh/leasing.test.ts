@@ -1,6 +1,7 @@
 /** How whole nodes come to leases and lose them, on a hand-moved clock and an in-memory network. */
 import { describe, expect, it } from "vitest";
 import { formatPrefix, parsePrefix } from "../../src/address.js";
+import { Identity } from "../../src/identity/identity.js";
 import { ASK_AGAIN } from "../../src/lease/asker.js";
 import { FENCE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf } from "../../src/lease/genesis.js";
@@ -15,7 +16,6 @@ import {
   REMIND_EVERY,
   RETURNED,
 } from "../../src/mesh/giving.js";
-import { Identity } from "../../src/mesh/identity.js";
 import { FAREWELL, UNASKED } from "../../src/mesh/leasing.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { PROTOCOL } from "../../src/mesh/session-messages.js";

@@ -1,6 +1,6 @@
 /** Deaths are declared, and refuted, in the simulated network of src/sim, where segments are lost and processes stand still. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { substituteSignatures } from "../../src/mesh/identity.js";
+import { substituteSignatures } from "../../src/identity/identity.js";
 import { ANSWER_WITHIN, Liveness, RAISED, RENEW_AGAIN, TAKEN } from "../../src/mesh/liveness.js";
 import { Members } from "../../src/mesh/members.js";
 import type { Mesh } from "../../src/mesh/mesh.js";

@@ -1,9 +1,9 @@
 /** A node that holds more gifts of one giver than a message names. */
 import { expect, it } from "vitest";
+import { Identity } from "../../src/identity/identity.js";
 import { FENCE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
-import { Identity } from "../../src/mesh/identity.js";
 import { MAX_GIFTS } from "../../src/mesh/lease-messages.js";
 import { Disk, World } from "./world.js";
 

@@ -1,6 +1,6 @@
 /** Peers that are looked at again only when they may have moved, beside all of them read anew. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { substituteSignatures } from "../../src/mesh/identity.js";
+import { substituteSignatures } from "../../src/identity/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import type { Peer } from "../../src/peer.js";
 import { Random } from "../../src/sim/random.js";

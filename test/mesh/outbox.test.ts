@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
-import { nodeId } from "../../src/mesh/identity.js";
+import { nodeId } from "../../src/identity/identity.js";
 import { LITTLE_NEWS, MUCH_GATHER, NEWS_GATHER } from "../../src/mesh/outbox.js";
 import type { Envelope } from "../../src/mesh/record.js";
 import { founder } from "./cluster.js";

@@ -1,7 +1,7 @@
 /** Whole nodes with data paths, in simulated time: sessions in memory, probes over simulated UDP. */
 import { parsePrefix } from "../../src/address.js";
+import { Identity } from "../../src/identity/identity.js";
 import { MemoryStore } from "../../src/lease/store.js";
-import { Identity } from "../../src/mesh/identity.js";
 import type { Member } from "../../src/mesh/member.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";

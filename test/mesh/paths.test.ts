@@ -1,8 +1,8 @@
 /** Whole nodes that try out their ways, in networks where not everybody reaches everybody. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
+import { type Identity, substituteSignatures } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
-import { type Identity, substituteSignatures } from "../../src/mesh/identity.js";
 import type { Member } from "../../src/mesh/member.js";
 import { decodeProbe, encodeProbe, MAX_RELAYS, probeBytes, replyTo } from "../../src/mesh/probe.js";
 import { PROOF_LASTS } from "../../src/mesh/senders.js";

@@ -1,8 +1,8 @@
 /** The cluster's policy travels, stays, and is nobody's to forge. */
 import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
+import { Identity } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
-import { Identity } from "../../src/mesh/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { ASKED_POLICY, PART_WITHIN, SERVED_POLICY, TELL_EVERY } from "../../src/mesh/policies.js";
 import {

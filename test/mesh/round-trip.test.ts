@@ -1,6 +1,6 @@
 /** The round trip of a path is that of its packets, however long the agents take to get to a probe. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { substituteSignatures } from "../../src/mesh/identity.js";
+import { substituteSignatures } from "../../src/identity/identity.js";
 import { decodeProbe, encodeProbe } from "../../src/mesh/probe.js";
 import { Way } from "../../src/mesh/way.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";

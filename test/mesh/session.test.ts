@@ -1,7 +1,7 @@
 /** One session against an end that lies. The hostile end is a bare connection that sends what it likes. */
 import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
-import { MAX_SENTENCE } from "../../src/mesh/fields.js";
+import { MAX_SENTENCE } from "../../src/identity/fields.js";
 import { SendQueues } from "../../src/mesh/send-queues.js";
 import {
   BURST,

@@ -6,8 +6,8 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import type { WeftError } from "../../src/error.js";
-import { Identity } from "../../src/mesh/identity.js";
-import { pskOf } from "../../src/mesh/secret.js";
+import { Identity } from "../../src/identity/identity.js";
+import { pskOf } from "../../src/identity/secret.js";
 import {
   CHECK_EVERY,
   MAX_QUEUED,

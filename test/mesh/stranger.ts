@@ -1,5 +1,5 @@
 /** A peer with the secret and an identity, that says what it likes. */
-import type { Identity } from "../../src/mesh/identity.js";
+import type { Identity } from "../../src/identity/identity.js";
 import { PART_BYTES, type Seal } from "../../src/mesh/sealed-policy.js";
 import { PROTOCOL } from "../../src/mesh/session-messages.js";
 import type { Connection } from "../../src/mesh/transport.js";

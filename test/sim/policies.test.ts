@@ -1,6 +1,6 @@
 /** One policy everywhere, whatever became of the network and the nodes meanwhile. */
 import { describe, expect, it } from "vitest";
-import { substituteSignatures } from "../../src/mesh/identity.js";
+import { substituteSignatures } from "../../src/identity/identity.js";
 import type { SimNode } from "../../src/sim/node.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import type { World } from "../../src/sim/world.js";

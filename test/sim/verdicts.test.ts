@@ -1,6 +1,6 @@
 /** The watch over the verdicts finds what is put before it: deaths, and the living declared dead. */
 import { describe, expect, it } from "vitest";
-import { nodeId } from "../../src/mesh/identity.js";
+import { nodeId } from "../../src/identity/identity.js";
 import type { SimNode } from "../../src/sim/node.js";
 import type { World } from "../../src/sim/world.js";
 import { SECOND, worldOf } from "./worlds.js";
