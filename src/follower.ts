@@ -45,6 +45,7 @@ export class Follower {
   /** Never becomes false again, whatever policies come. */
   #isPolicyKnown = false;
   readonly #running: Running;
+  readonly #fail: (error: WeftError) => void;
   readonly #unreachable: UnreachableRoutes;
   #link: Link | undefined;
   #trouble: readonly string[] = [];
@@ -55,11 +56,9 @@ export class Follower {
   #stopped = false;
 
   /** @param fail told when it cannot go on */
-  constructor(
-    running: Running,
-    private readonly fail: (error: WeftError) => void,
-  ) {
+  constructor(running: Running, fail: (error: WeftError) => void) {
     this.#running = running;
+    this.#fail = fail;
     this.book = new Book(running.config.staticPeers);
     this.enforcer = new Enforcer(running.policies, () => this.follow());
     this.#unreachable = new UnreachableRoutes(running.config.state);
@@ -109,7 +108,7 @@ export class Follower {
       this.#isWaiting = false;
       if (!this.#stopped) await this.#followNow();
     });
-    this.#applying.catch((error: Error) => this.fail(ownMistake(error)));
+    this.#applying.catch((error: Error) => this.#fail(ownMistake(error)));
   }
 
   /** Settles when what was to be followed is. */

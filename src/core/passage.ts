@@ -41,30 +41,30 @@ export class Passage {
     bytes.set(packet, ip);
     view.setUint32(layout.LENGTHS, layout.VIRTIO_SIZE + packet.length, true);
     exports.outbound(0, 1);
-    return this.outcome(layout.OUT);
+    return this.#outcome(layout.OUT);
   }
 
   /** Takes a datagram that came in on the VXLAN port; `tos` is TOS or traffic class of its outer header. */
   fromWire(datagram: Uint8Array, from: Endpoint, tos = 0): Outcome {
     const { bytes, view, layout, exports } = this.#core;
     checkSize("datagram", datagram, layout.ENCAP_SIZE + layout.MAX_PACKET);
-    this.writeSender(from);
-    this.writeTos(tos);
+    this.#writeSender(from);
+    this.#writeTos(tos);
     bytes.set(datagram, layout.SLOTS + layout.HEADROOM - layout.ENCAP_SIZE);
     view.setUint32(layout.RECEIVE + layout.MMSGHDR_LEN, datagram.length, true);
     exports.inbound(0, 1);
-    return this.outcome(layout.IN);
+    return this.#outcome(layout.IN);
   }
 
   /** As recvmmsg would. */
-  private writeSender(from: Endpoint): void {
+  #writeSender(from: Endpoint): void {
     const { bytes, layout, memory } = this.#core;
     bytes.fill(0, layout.RECEIVE_NAMES, layout.RECEIVE_NAMES + layout.NAME_SIZE);
     writeSockaddr(new DataView(memory.buffer, layout.RECEIVE_NAMES, layout.NAME_SIZE), from);
   }
 
   /** The only control message: the datagram comes by itself. */
-  private writeTos(tos: number): void {
+  #writeTos(tos: number): void {
     const { view, layout } = this.#core;
     const control = layout.RECEIVE_CONTROLS;
     view.setBigUint64(layout.RECEIVE + layout.MMSGHDR_CONTROLLEN, CMSG_SPACE, true);
@@ -75,10 +75,10 @@ export class Passage {
   }
 
   /** Takes what the core left in its vectors, and counts the packet. */
-  private outcome(direction: number): Outcome {
+  #outcome(direction: number): Outcome {
     const { view, layout, exports } = this.#core;
     const number = view.getInt32(layout.PACKETS + layout.PACKET_VERDICT, true);
-    const [datagrams, packets] = [this.takeDatagrams(), this.takePackets()];
+    const [datagrams, packets] = [this.#takeDatagrams(), this.#takePackets()];
     const [mail] = takeMail(this.#core);
     exports.settle(direction);
     if (mail) return { verdict: "control", datagrams, packets };
@@ -89,53 +89,53 @@ export class Passage {
     return { verdict, reason: reasonNames[number & ~ANSWERED]!, datagrams, packets };
   }
 
-  private takeDatagrams(): Outcome["datagrams"] {
+  #takeDatagrams(): Outcome["datagrams"] {
     const { view, layout, memory } = this.#core;
     const count = view.getUint32(layout.WIRE_COUNT, true);
     return Array.from({ length: count }, (_, i) => {
       const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
-      const name = this.pointer(message + layout.MMSGHDR_NAME);
-      const iovecs = this.pointer(message + layout.MMSGHDR_IOV);
-      const slices = this.pointer(message + layout.MMSGHDR_IOVLEN);
+      const name = this.#pointer(message + layout.MMSGHDR_NAME);
+      const iovecs = this.#pointer(message + layout.MMSGHDR_IOV);
+      const slices = this.#pointer(message + layout.MMSGHDR_IOVLEN);
       return {
         to: formatEndpoint(readSockaddr(new DataView(memory.buffer, name, layout.NAME_SIZE))),
-        bytes: this.gather(iovecs, slices),
-        tos: this.takeTos(message),
+        bytes: this.#gather(iovecs, slices),
+        tos: this.#takeTos(message),
       };
     });
   }
 
   /** Nothing but a TOS is ever asked of a host that takes no GSO batches; without one it is 0. */
-  private takeTos(message: number): number {
+  #takeTos(message: number): number {
     const { view, layout } = this.#core;
-    if (this.pointer(message + layout.MMSGHDR_CONTROLLEN) === 0) return 0;
-    return view.getUint8(this.pointer(message + layout.MMSGHDR_CONTROL) + layout.CMSG_DATA);
+    if (this.#pointer(message + layout.MMSGHDR_CONTROLLEN) === 0) return 0;
+    return view.getUint8(this.#pointer(message + layout.MMSGHDR_CONTROL) + layout.CMSG_DATA);
   }
 
-  private takePackets(): Uint8Array[] {
+  #takePackets(): Uint8Array[] {
     const { view, layout, exports } = this.#core;
     const count = view.getUint32(layout.DEVICE_COUNT, true);
     return Array.from({ length: count }, (_, i) => {
       const slices = view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true);
       const iovecs = layout.DEVICE_IOVECS + i * layout.MAX_SLICES * layout.IOVEC_SIZE;
-      exports.finishWrite(this.pointer(iovecs), this.pointer(iovecs + layout.IOVEC_LEN));
-      return this.gather(iovecs, slices).subarray(layout.VIRTIO_SIZE);
+      exports.finishWrite(this.#pointer(iovecs), this.#pointer(iovecs + layout.IOVEC_LEN));
+      return this.#gather(iovecs, slices).subarray(layout.VIRTIO_SIZE);
     });
   }
 
   /** A copy of the bytes that iovecs name, one after the other. */
-  private gather(iovecs: number, count: number): Uint8Array {
+  #gather(iovecs: number, count: number): Uint8Array {
     const { layout, bytes } = this.#core;
     const parts = Array.from({ length: count }, (_, i) => {
-      const start = this.pointer(iovecs + i * layout.IOVEC_SIZE);
-      const length = this.pointer(iovecs + i * layout.IOVEC_SIZE + layout.IOVEC_LEN);
+      const start = this.#pointer(iovecs + i * layout.IOVEC_SIZE);
+      const length = this.#pointer(iovecs + i * layout.IOVEC_SIZE + layout.IOVEC_LEN);
       return bytes.subarray(start, start + length);
     });
     return new Uint8Array(Buffer.concat(parts));
   }
 
   /** A u64; no kernel looks into this memory (HOST_BASE is 0), so an address is an offset. */
-  private pointer(at: number): number {
+  #pointer(at: number): number {
     return Number(this.#core.view.getBigUint64(at, true));
   }
 }

@@ -96,17 +96,17 @@ export class Publisher {
 
     const spare = 1 - Atomics.load(words, layout.LIVE_COPY >> 2);
     const copy = this.#copies[spare]!;
-    this.waitUntilLetGo(spare);
+    this.#waitUntilLetGo(spare);
     // The only steps that can fail, for want of room, come first.
-    this.paint(copy, differences.routes, rules);
+    this.#paint(copy, differences.routes, rules);
     if (this.#missed) copy.write(this.#missed);
     copy.write(differences);
     this.#missed = differences;
     this.#compiler.accept(differences);
 
-    for (const index of differences.newcomers) this.forget(index);
+    for (const index of differences.newcomers) this.#forget(index);
     this.#generation++;
-    if (rules !== this.#rules) for (const number of rules.fresh) this.forgetRule(number);
+    if (rules !== this.#rules) for (const number of rules.fresh) this.#forgetRule(number);
     this.#rules = rules;
     copy.setGeneration(this.#generation);
     // As it stands in a VXLAN header: three octets and a zero, in network order.
@@ -169,14 +169,14 @@ export class Publisher {
   }
 
   /** Routes and access lists know by themselves what they missed. */
-  private paint(copy: TableCopy, routes: readonly Route[], rules: RuleSet): void {
+  #paint(copy: TableCopy, routes: readonly Route[], rules: RuleSet): void {
     try {
       if ("rules" in rules) {
         if (rules !== this.#rules) this.#acl.update(rules.rules);
         copy.paintRules(this.#acl);
       }
-      this.paintRoutes(copy, routes);
-      if ("image" in rules) this.copyRules(copy, rules);
+      this.#paintRoutes(copy, routes);
+      if ("image" in rules) this.#copyRules(copy, rules);
     } catch (error) {
       if (rules !== this.#rules && "rules" in this.#rules) this.#acl.update(this.#rules.rules);
       throw error;
@@ -184,13 +184,13 @@ export class Publisher {
   }
 
   /** An image is valid until the next is made; after that the live copy has its contents. */
-  private copyRules(copy: TableCopy, rules: RuleSet & AclImage): void {
+  #copyRules(copy: TableCopy, rules: RuleSet & AclImage): void {
     const live = this.#copies.find((other) => other !== copy)!;
     if (rules === this.#rules) copy.takeRules(live);
     else copy.loadRules(rules);
   }
 
-  private paintRoutes(copy: TableCopy, routes: readonly Route[]): void {
+  #paintRoutes(copy: TableCopy, routes: readonly Route[]): void {
     const changes = routes.map(({ prefix, peer }) => ({ prefix, value: peer }));
     updateAll(
       ([4, 6] as const).map((family) => ({
@@ -205,7 +205,7 @@ export class Publisher {
   }
 
   /** A batch that began before the last swap may still search the copy that is spare now. */
-  private waitUntilLetGo(spare: number): void {
+  #waitUntilLetGo(spare: number): void {
     const { words, layout } = this.#core;
     const word = layout.COPY_IN_USE >> 2;
     const deadline = Date.now() + LET_GO_MS;
@@ -217,7 +217,7 @@ export class Publisher {
   }
 
   /** A place that another peer had: what was counted and learned there is not the newcomer's. */
-  private forget(index: number): void {
+  #forget(index: number): void {
     const { bytes, layout } = this.#core;
     const clear = (at: number, size: number) =>
       bytes.fill(0, at + index * size, at + (index + 1) * size);
@@ -225,7 +225,7 @@ export class Publisher {
     clear(layout.PATH_MTU, layout.PATH_MTU_SIZE);
   }
 
-  private forgetRule(number: number): void {
+  #forgetRule(number: number): void {
     const { bytes, layout } = this.#core;
     if (number >= layout.MAX_RULE_NUMBERS) throw new RangeError(`no rule has number ${number}`);
     const at = layout.RULES + number * layout.RULE_COUNTER_SIZE;

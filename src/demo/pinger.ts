@@ -20,14 +20,17 @@ interface Echo {
 export class Pinger {
   readonly #waiting = new Map<number, () => void>();
   #sequence = 0;
+  readonly #device: Device;
 
   constructor(
-    private readonly device: Device,
+    device: Device,
     readonly address: string,
-  ) {}
+  ) {
+    this.#device = device;
+  }
 
   start(): void {
-    this.device.onPacket((packet) => this.#hear(packet));
+    this.#device.onPacket((packet) => this.#hear(packet));
   }
 
   /** One echo request: milliseconds until its answer, or undefined when none came in time. */
@@ -41,7 +44,7 @@ export class Pinger {
         resolve(true);
       });
     });
-    this.device.send(encode({ type: ECHO_REQUEST, from: this.address, to, sequence }));
+    this.#device.send(encode({ type: ECHO_REQUEST, from: this.address, to, sequence }));
     const inTime = await answered;
     this.#waiting.delete(sequence);
     return inTime ? performance.now() - began : undefined;
@@ -51,7 +54,7 @@ export class Pinger {
     const echo = decode(packet);
     if (echo?.to !== this.address) return;
     if (echo.type === ECHO_REPLY) this.#waiting.get(echo.sequence)?.();
-    else this.device.send(encode({ ...echo, type: ECHO_REPLY, from: echo.to, to: echo.from }));
+    else this.#device.send(encode({ ...echo, type: ECHO_REPLY, from: echo.to, to: echo.from }));
   }
 }
 

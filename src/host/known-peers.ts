@@ -29,15 +29,17 @@ export const staticOf = ({ staticPeers }: Pick<Config, "staticPeers">): Address[
 export class JoinHosts {
   /** Lookups that still run, by name. */
   readonly #running = new Map<string, Promise<Address[]>>();
+  readonly #hosts: Config["join"];
+  readonly #resolve: Resolve;
 
-  constructor(
-    private readonly hosts: Config["join"],
-    private readonly resolve: Resolve = (name) => lookup(name, { all: true }),
-  ) {}
+  constructor(hosts: Config["join"], resolve: Resolve = (name) => lookup(name, { all: true })) {
+    this.#hosts = hosts;
+    this.#resolve = resolve;
+  }
 
   /** A name that is not known, or not yet, stands for no address. */
   async addresses(): Promise<Address[]> {
-    return (await Promise.all(this.hosts.map(({ host }) => this.#addressesOf(host)))).flat();
+    return (await Promise.all(this.#hosts.map(({ host }) => this.#addressesOf(host)))).flat();
   }
 
   async #addressesOf(host: string): Promise<Address[]> {
@@ -48,7 +50,7 @@ export class JoinHosts {
   }
 
   #lookUp(host: string): Promise<Address[]> {
-    const answer = this.resolve(host)
+    const answer = this.#resolve(host)
       .catch(() => [])
       .then((found) => found.flatMap(({ address }) => read(() => parseAddress(address))))
       .finally(() => this.#running.delete(host));

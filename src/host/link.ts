@@ -56,10 +56,14 @@ export interface LinkOptions {
 }
 
 export class Link {
-  constructor(private readonly options: LinkOptions) {}
+  readonly #options: LinkOptions;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+  }
 
   get addresses(): readonly Address[] {
-    return this.options.addresses;
+    return this.#options.addresses;
   }
 
   /**
@@ -71,7 +75,7 @@ export class Link {
    * @returns one sentence for each failure
    */
   async set(beyond: readonly Prefix[], mtu: number): Promise<string[]> {
-    const { addresses, network } = this.options;
+    const { addresses, network } = this.#options;
     const wanted = [...network, ...beyond];
     const trouble = [...(await attempt(() => this.#setDevice(mtu)))];
     for (const { family } of addresses) {
@@ -93,7 +97,7 @@ export class Link {
    * @returns a warning, if it cannot be set; the node can live without
    */
   async acceptOwnSource(): Promise<string[]> {
-    const setting = `/proc/sys/net/ipv4/conf/${this.options.device}/accept_local`;
+    const setting = `/proc/sys/net/ipv4/conf/${this.#options.device}/accept_local`;
     try {
       if ((await readFile(setting, "utf8")).trim() !== "1") await writeFile(setting, "1");
       return [];
@@ -109,7 +113,7 @@ export class Link {
    * Takes the addresses and the routes away. A device that is gone already is fine.
    * @param device its name now
    */
-  async remove(device = this.options.device): Promise<void> {
+  async remove(device = this.#options.device): Promise<void> {
     if (!(await deviceExists(device))) return;
     await change([`link set dev ${device} down`, `address flush dev ${device}`]);
   }
@@ -120,7 +124,7 @@ export class Link {
    * for that, and what it loses is set after it.
    */
   async #setDevice(mtu: number): Promise<void> {
-    const { device } = this.options;
+    const { device } = this.#options;
     const before = await this.#look();
     if (before.mtu !== mtu || before.txqlen !== QUEUE_LENGTH) {
       const takesIpv6 = before.mtu < LEAST_IPV6_MTU && mtu >= LEAST_IPV6_MTU;
@@ -137,14 +141,14 @@ export class Link {
   }
 
   async #look(): Promise<ShownDevice> {
-    const { device } = this.options;
+    const { device } = this.#options;
     const [shown] = await ask<ShownDevice>("-details", "link", "show", "dev", device);
     if (shown) return shown;
     throw new WeftError("IP", `the device ${device} is gone`, "weft makes it again within seconds");
   }
 
   async #setFamily(family: Family, prefixes: readonly Prefix[], mtu: number): Promise<string[]> {
-    const { device, network } = this.options;
+    const { device, network } = this.#options;
     if (family === 6) checkIpv6(network, mtu, device);
     await change(await this.#missingAddresses(family));
     const trouble: string[] = [];
@@ -155,7 +159,7 @@ export class Link {
   }
 
   async #missingAddresses(family: Family): Promise<string[]> {
-    const { device, addresses } = this.options;
+    const { device, addresses } = this.#options;
     const shown = await ask<{ addr_info: { local?: string }[] }>("address", "show", "dev", device);
     const present = shown.flatMap(({ addr_info }) => addr_info.map(({ local }) => local));
     return addresses
@@ -168,7 +172,7 @@ export class Link {
     family: Family,
     prefixes: readonly Prefix[],
   ): Promise<{ surplus: string[]; missing: Prefix[] }> {
-    const { device } = this.options;
+    const { device } = this.#options;
     const wanted = new Map(
       prefixes.filter((it) => it.family === family).map((it) => [formatPrefix(it), it]),
     );
@@ -203,7 +207,7 @@ export class Link {
 
   async #routeInTheWay(prefix: Prefix): Promise<WeftError | undefined> {
     const whole = formatPrefix(prefix);
-    const { device } = this.options;
+    const { device } = this.#options;
     const { family } = prefix;
     const shown = await ask<ShownRoute>(`-${family}`, "route", "show", "exact", whole);
     const metric = DEFAULT_METRIC[family];
@@ -223,17 +227,17 @@ export class Link {
   #addAddress(address: Address): string {
     const { family } = address;
     const whole = `${formatAddress(address)}/${bits(family)}`;
-    return `address add ${whole} dev ${this.options.device}${family === 6 ? " nodad" : ""}`;
+    return `address add ${whole} dev ${this.#options.device}${family === 6 ? " nodad" : ""}`;
   }
 
   #addRoute(prefix: Prefix): string {
     const source = this.#source(prefix.family);
     const from = source ? ` src ${formatAddress(source)}` : "";
-    return `route add ${formatPrefix(prefix)} dev ${this.options.device}${from}`;
+    return `route add ${formatPrefix(prefix)} dev ${this.#options.device}${from}`;
   }
 
   #source(family: Family): Address | undefined {
-    return this.options.addresses.find((address) => address.family === family);
+    return this.#options.addresses.find((address) => address.family === family);
   }
 }
 

@@ -30,9 +30,11 @@ export class StateLock {
   readonly #file: string;
   #fd = -1;
   #removeDirectory = () => {};
+  readonly #directory: string;
 
   /** @param directory made, readable by its owner only, if it does not exist */
-  constructor(private readonly directory: string) {
+  constructor(directory: string) {
+    this.#directory = directory;
     this.#file = join(directory, "lock");
   }
 
@@ -40,8 +42,8 @@ export class StateLock {
    * @throws WeftError STATE when another process holds it, or the directory cannot be used */
   take(name: string): void {
     try {
-      this.#removeDirectory = makeDirectory(this.directory, 0o700);
-      const why = whyNotOwn(this.directory, { mayShare: false });
+      this.#removeDirectory = makeDirectory(this.#directory, 0o700);
+      const why = whyNotOwn(this.#directory, { mayShare: false });
       if (why !== undefined) throw new Error(why);
       while (!this.#tryLock());
       ftruncateSync(this.#fd);
@@ -51,7 +53,7 @@ export class StateLock {
       if (error instanceof WeftError) throw error;
       throw new WeftError(
         "STATE",
-        `the state directory ${this.directory} cannot be used: ${(error as Error).message}`,
+        `the state directory ${this.#directory} cannot be used: ${(error as Error).message}`,
         remedyFor(
           error,
           "name a directory with --state that this user, and no other, can write to",
@@ -101,7 +103,7 @@ export class StateLock {
     // Without O_NONBLOCK a FIFO of that name would block this process.
     const fd = openOwn(this.#file, 0o600, constants.O_RDWR | constants.O_NONBLOCK);
     if (flock(fd, LOCK_EX | LOCK_NB) !== 0) {
-      const error = heldByAnother(this.directory, fd);
+      const error = heldByAnother(this.#directory, fd);
       closeSync(fd);
       throw error;
     }

@@ -9,19 +9,21 @@ import { leadsTo, whyNotOwn } from "./own.js";
 /** The file of a socket, which others may remove or replace. */
 export class SocketFile {
   readonly #made: Stats;
+  readonly #path: string;
 
   /** @param path where the socket is now */
-  constructor(private readonly path: string) {
+  constructor(path: string) {
+    this.#path = path;
     this.#made = lstatSync(path);
   }
 
   isInPlace(): boolean {
-    return leadsTo(this.path, this.#made);
+    return leadsTo(this.#path, this.#made);
   }
 
   /** Leaves what another process has put there. */
   remove(): void {
-    if (this.isInPlace()) unlinkSync(this.path);
+    if (this.isInPlace()) unlinkSync(this.#path);
   }
 }
 

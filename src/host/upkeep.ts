@@ -12,8 +12,11 @@ export class Upkeep {
   readonly #mends: Mend[] = [];
   #problems: readonly string[] = [];
   #looking: Promise<void> | undefined;
+  readonly #log: Pick<Logger, "warn">;
 
-  constructor(private readonly log: Pick<Logger, "warn">) {}
+  constructor(log: Pick<Logger, "warn">) {
+    this.#log = log;
+  }
 
   /** Things that could not be put back: one sentence each. */
   get problems(): readonly string[] {
@@ -41,7 +44,7 @@ export class Upkeep {
   async #look(): Promise<void> {
     const problems: string[] = [];
     for (const mend of this.#mends) problems.push(...(await attempt(async () => mend())));
-    for (const it of problems) if (!this.#problems.includes(it)) this.log.warn(it);
+    for (const it of problems) if (!this.#problems.includes(it)) this.#log.warn(it);
     this.#problems = problems;
   }
 }

@@ -46,15 +46,17 @@ export class ControlServer {
   readonly #bodies = new Bodies();
   readonly #loopback = new Budget(systemClock, LOOPBACK_RATE.burst, LOOPBACK_RATE.rate);
   #removeDirectory = () => {};
+  readonly #view: Control;
+  readonly #options: ControlOptions;
 
-  constructor(
-    private readonly view: Control,
-    private readonly options: ControlOptions,
-  ) {}
+  constructor(view: Control, options: ControlOptions) {
+    this.#view = view;
+    this.#options = options;
+  }
 
   /** @throws WeftError SOCKET when an address is taken or cannot be had */
   async start(): Promise<void> {
-    const { http } = this.options;
+    const { http } = this.#options;
     try {
       await this.#openControl();
       if (http) {
@@ -91,7 +93,7 @@ export class ControlServer {
   }
 
   async #openControl(): Promise<void> {
-    const { socket } = this.options;
+    const { socket } = this.#options;
     await clearSocket(socket);
     this.#makeDirectory(dirname(socket));
     const what = `the control socket ${socket}`;
@@ -184,7 +186,7 @@ export class ControlServer {
   /** A reading that breaks is answered as such: asking must not stop the network. */
   async #answer(question: Question): Promise<Answer> {
     try {
-      return await answer(this.view, question);
+      return await answer(this.#view, question);
     } catch (error) {
       if (error instanceof BodyRefused) return refuse(error.status, error.message);
       return refuse(500, String(error));

@@ -34,13 +34,17 @@ const HEALTHY_LIMIT_MS = 60_000;
 const ANSWER_LIMIT = 1024 * 1024;
 
 export class Agent {
+  readonly #secretFile: string;
+
   private constructor(
     readonly host: Host,
     readonly process: Running,
     readonly socket: string,
     readonly state: string,
-    private readonly secretFile: string,
-  ) {}
+    secretFile: string,
+  ) {
+    this.#secretFile = secretFile;
+  }
 
   static start(host: Host, folder: string, options: AgentOptions): Agent {
     const own = join(folder, host.name);
@@ -136,7 +140,7 @@ export class Agent {
       ...this.process.output.matchAll(/the secrets are read again|SIGHUP: .*/g),
     ];
     const before = answers().length;
-    writeFileSync(this.secretFile, `${secrets.join("\n")}\n`);
+    writeFileSync(this.#secretFile, `${secrets.join("\n")}\n`);
     this.process.kill("SIGHUP");
     while (answers().length === before) {
       if (this.process.ended) throw this.#failed("ended on SIGHUP");

@@ -22,12 +22,17 @@ const DELIVERY_MS = 600;
 const FIELDS = ["vxlan.vni", "ip.src", "ip.dst", "eth.src", "eth.dst", "ip.proto"];
 
 export class Capture {
-  private constructor(
-    private readonly lab: Lab,
-    private readonly running: Running,
-    private readonly file: string,
-    private readonly port: number,
-  ) {}
+  readonly #lab: Lab;
+  readonly #running: Running;
+  readonly #file: string;
+  readonly #port: number;
+
+  private constructor(lab: Lab, running: Running, file: string, port: number) {
+    this.#lab = lab;
+    this.#running = running;
+    this.#file = file;
+    this.#port = port;
+  }
 
   /** Captures the UDP datagrams of this port that enter or leave a host's bridge port. */
   static async start(lab: Lab, host: Host, port = 4789): Promise<Capture> {
@@ -41,10 +46,10 @@ export class Capture {
   /** Ends the capture and gives the packets that tshark calls VXLAN. */
   async stop(): Promise<CapturedVxlan[]> {
     await sleep(DELIVERY_MS);
-    await this.running.stop("SIGINT");
-    const argv = ["tshark", "-n", "-r", this.file, "-d", `udp.port==${this.port},vxlan`];
+    await this.#running.stop("SIGINT");
+    const argv = ["tshark", "-n", "-r", this.#file, "-d", `udp.port==${this.#port},vxlan`];
     argv.push("-Y", "vxlan", "-T", "fields", ...FIELDS.flatMap((field) => ["-e", field]));
-    return (await this.lab.wire.exec(argv)).trim().split("\n").filter(Boolean).map(parse);
+    return (await this.#lab.wire.exec(argv)).trim().split("\n").filter(Boolean).map(parse);
   }
 }
 

@@ -10,18 +10,22 @@ export interface RunOptions {
 const RUN_LIMIT_MS = 30_000;
 
 export class Namespace {
+  readonly #started: Set<Running>;
+
   constructor(
     /** As `ip netns` knows it. */
     readonly namespace: string,
     /** Everything started in this lab, so that closing it ends everything. */
-    private readonly started: Set<Running>,
-  ) {}
+    started: Set<Running>,
+  ) {
+    this.#started = started;
+  }
 
   /** Starts a program and returns at once. */
   spawn(argv: readonly string[], input?: string): Running {
     const running = Running.start(["ip", "netns", "exec", this.namespace, ...argv], input);
-    this.started.add(running);
-    const forget = () => this.started.delete(running);
+    this.#started.add(running);
+    const forget = () => this.#started.delete(running);
     running.exited.then(forget, forget);
     return running;
   }

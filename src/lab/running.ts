@@ -41,11 +41,13 @@ export class Running {
   #stdout = "";
   #stderr = "";
   #ended = false;
+  readonly #child: ChildProcessWithoutNullStreams;
 
   private constructor(
     readonly argv: readonly string[],
-    private readonly child: ChildProcessWithoutNullStreams,
+    child: ChildProcessWithoutNullStreams,
   ) {
+    this.#child = child;
     child.stdout.setEncoding("utf8").on("data", (text: string) => {
       this.#stdout = (this.#stdout + text).slice(-OUTPUT_LIMIT);
     });
@@ -73,7 +75,7 @@ export class Running {
   }
 
   get pid(): number | undefined {
-    return this.child.pid;
+    return this.#child.pid;
   }
 
   get ended(): boolean {
@@ -86,7 +88,7 @@ export class Running {
   }
 
   kill(signal: NodeJS.Signals = "SIGTERM"): void {
-    if (!this.#ended) this.child.kill(signal);
+    if (!this.#ended) this.#child.kill(signal);
   }
 
   /** Waits for its end; a child that takes longer than the limit is killed, and that is an error. */

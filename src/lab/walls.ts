@@ -27,7 +27,11 @@ table bridge walls {
 
 /** What is dropped is dropped silently, as behind a firewall or a dead switch. */
 export class Walls {
-  private constructor(private readonly lab: Lab) {}
+  readonly #lab: Lab;
+
+  private constructor(lab: Lab) {
+    this.#lab = lab;
+  }
 
   static async build(lab: Lab): Promise<Walls> {
     await lab.wire.exec(["nft", "-f", "-"], { input: RULES });
@@ -45,7 +49,7 @@ export class Walls {
   async #change(verb: "add" | "delete", pairs: readonly Pair[], wall: Wall): Promise<void> {
     const elements = pairs.map(([from, to]) => `"${from.name}" . "${to.name}"`).join(", ");
     const input = `${verb} element bridge walls ${wall} { ${elements} }\n`;
-    await this.lab.wire.exec(["nft", "-f", "-"], { input });
+    await this.#lab.wire.exec(["nft", "-f", "-"], { input });
   }
 }
 

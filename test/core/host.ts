@@ -117,13 +117,19 @@ export interface HostOptions {
 export class Host {
   readonly layout: Layout;
   readonly publisher: Publisher;
+  readonly #own: Peer;
+  readonly #mtu: number;
+  readonly #dscp: Dscp;
 
   private constructor(
     readonly core: Core,
-    private readonly own: Peer,
-    private readonly mtu: number,
-    private readonly dscp: Dscp,
+    own: Peer,
+    mtu: number,
+    dscp: Dscp,
   ) {
+    this.#own = own;
+    this.#mtu = mtu;
+    this.#dscp = dscp;
     this.layout = core.layout;
     this.publisher = new Publisher(core);
   }
@@ -141,8 +147,8 @@ export class Host {
   }
 
   setPeers(peers: readonly Peer[]): void {
-    const { mac, leases } = this.own;
-    const { mtu, dscp } = this;
+    const { mac, leases } = this.#own;
+    const [mtu, dscp] = [this.#mtu, this.#dscp];
     const own = { vni: 1, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix), dscp };
     this.publisher.publish(own, peers);
   }
@@ -167,7 +173,7 @@ export class Host {
       sent.push(...this.messages());
       written.push(...this.writes());
     }
-    return { sent, written, verdicts: this.settle(this.layout.OUT) };
+    return { sent, written, verdicts: this.#settle(this.layout.OUT) };
   }
 
   /** One batch from the wire. */
@@ -185,7 +191,7 @@ export class Host {
       sent.push(...this.messages());
       written.push(...this.writes());
     } while (at > 0);
-    return { sent, written, verdicts: this.settle(this.layout.IN) };
+    return { sent, written, verdicts: this.#settle(this.layout.IN) };
   }
 
   counters(): Counters {
@@ -244,38 +250,38 @@ export class Host {
 
   messages(): Sent[] {
     const count = this.core.view.getUint32(this.layout.WIRE_COUNT, true);
-    return Array.from({ length: count }, (_, i) => this.message(i));
+    return Array.from({ length: count }, (_, i) => this.#message(i));
   }
 
-  private message(i: number): Sent {
+  #message(i: number): Sent {
     const { layout } = this;
     const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
     const name = new DataView(
       this.core.memory.buffer,
-      this.pointer(message + layout.MMSGHDR_NAME),
+      this.#pointer(message + layout.MMSGHDR_NAME),
       layout.NAME_SIZE,
     );
     const to = formatEndpoint(readSockaddr(name));
-    const bytes = this.gather(
-      this.pointer(message + layout.MMSGHDR_IOV),
-      this.pointer(message + layout.MMSGHDR_IOVLEN),
+    const bytes = this.#gather(
+      this.#pointer(message + layout.MMSGHDR_IOV),
+      this.#pointer(message + layout.MMSGHDR_IOVLEN),
     );
-    const length = this.pointer(message + layout.MMSGHDR_CONTROLLEN);
-    const control = this.pointer(message + layout.MMSGHDR_CONTROL);
+    const length = this.#pointer(message + layout.MMSGHDR_CONTROLLEN);
+    const control = this.#pointer(message + layout.MMSGHDR_CONTROL);
     if (length > layout.CMSG_ROOM) throw new Error(`${length} bytes of control messages`);
     const sent: Sent = { to, bytes };
     for (let at = control; at < control + length; at += CMSG_SPACE) {
-      Object.assign(sent, this.control(at, to.startsWith("[") ? 6 : 4));
+      Object.assign(sent, this.#control(at, to.startsWith("[") ? 6 : 4));
     }
     return sent;
   }
 
   /** Reads what one control message asks of the kernel, which is strict about the family of a TOS. */
-  private control(at: number, family: 4 | 6): Pick<Sent, "size" | "tos"> {
+  #control(at: number, family: 4 | 6): Pick<Sent, "size" | "tos"> {
     const { CMSG_LEVEL, CMSG_TYPE, CMSG_DATA } = this.layout;
     const { view } = this.core;
     const [level, type] = [CMSG_LEVEL, CMSG_TYPE].map((field) => view.getUint32(at + field, true));
-    const header = [this.pointer(at) - CMSG_DATA, level, type].join();
+    const header = [this.#pointer(at) - CMSG_DATA, level, type].join();
     if (header === [2, SOL_UDP, UDP_SEGMENT].join()) {
       return { size: view.getUint16(at + CMSG_DATA, true) };
     }
@@ -290,28 +296,28 @@ export class Host {
     const { view } = this.core;
     const count = view.getUint32(layout.DEVICE_COUNT, true);
     return Array.from({ length: count }, (_, i) =>
-      this.gather(
+      this.#gather(
         layout.DEVICE_IOVECS + i * layout.MAX_SLICES * layout.IOVEC_SIZE,
         view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true),
       ),
     );
   }
 
-  private gather(iovecs: number, count: number): Uint8Array {
+  #gather(iovecs: number, count: number): Uint8Array {
     const parts = Array.from({ length: count }, (_, i) => {
       const iovec = iovecs + i * this.layout.IOVEC_SIZE;
-      const start = this.pointer(iovec);
-      return this.core.bytes.subarray(start, start + this.pointer(iovec + this.layout.IOVEC_LEN));
+      const start = this.#pointer(iovec);
+      return this.core.bytes.subarray(start, start + this.#pointer(iovec + this.layout.IOVEC_LEN));
     });
     return new Uint8Array(Buffer.concat(parts));
   }
 
   /** HOST_BASE is 0: an address is an offset. */
-  private pointer(at: number): number {
+  #pointer(at: number): number {
     return Number(this.core.view.getBigUint64(at, true));
   }
 
-  private settle(direction: number): string[] {
+  #settle(direction: number): string[] {
     const { layout } = this;
     const { view, exports } = this.core;
     const count = view.getUint32(layout.PACKET_COUNT, true);

@@ -370,8 +370,10 @@ function prefixAt(family: Family, { addresses, lengths }: RouteList, i: number):
 /** One Map for each prefix length, by the bits of that length, asked from the longest down. */
 class ByLength {
   readonly #lengths: Map<bigint, number>[];
+  readonly #family: Family;
 
-  constructor(private readonly family: Family) {
+  constructor(family: Family) {
+    this.#family = family;
     this.#lengths = Array.from({ length: bits(family) + 1 }, () => new Map());
   }
 
@@ -381,7 +383,7 @@ class ByLength {
 
   apply(list: RouteList): void {
     for (let i = 0; i < list.count; i++) {
-      const { base, length } = prefixAt(this.family, list, i);
+      const { base, length } = prefixAt(this.#family, list, i);
       const values = this.#lengths[length]!;
       const key = this.#key(base, length);
       if (list.values[i] === NO_ROUTE) values.delete(key);
@@ -390,7 +392,7 @@ class ByLength {
   }
 
   lookup(address: Address): number {
-    for (let length = bits(this.family); length >= 0; length--) {
+    for (let length = bits(this.#family); length >= 0; length--) {
       const values = this.#lengths[length]!;
       if (values.size === 0) continue;
       const value = values.get(this.#key(address.value, length));
@@ -400,6 +402,6 @@ class ByLength {
   }
 
   #key(value: bigint, length: number): bigint {
-    return value >> BigInt(bits(this.family) - length);
+    return value >> BigInt(bits(this.#family) - length);
   }
 }

@@ -29,41 +29,46 @@ export interface Way {
 }
 
 export class SlowRouter {
-  constructor(
-    private readonly own: Peer,
-    private readonly peers: readonly Peer[],
-    private readonly mtu: number,
-  ) {}
+  readonly #own: Peer;
+  readonly #peers: readonly Peer[];
+  readonly #mtu: number;
+
+  constructor(own: Peer, peers: readonly Peer[], mtu: number) {
+    this.#own = own;
+    this.#peers = peers;
+    this.#mtu = mtu;
+  }
 
   fromWire(packet: Uint8Array, from: string): Way {
-    const sender = this.ownerOf(partsOf(packet).src);
-    if (sender === undefined || sender === this.own || !mayComeFrom(sender, from)) {
-      const isKnown = this.peers.some((peer) => mayComeFrom(peer, from));
+    const sender = this.#ownerOf(partsOf(packet).src);
+    if (sender === undefined || sender === this.#own || !mayComeFrom(sender, from)) {
+      const isKnown = this.#peers.some((peer) => mayComeFrom(peer, from));
       return dropped(isKnown ? "spoofed-source" : "unknown-peer");
     }
-    const owner = this.ownerOf(partsOf(packet).dst);
-    if (owner === this.own) return { verdict: "delivered", sent: [], written: [completed(packet)] };
-    if (owner === undefined) return this.answer(packet, sender, "no-route");
+    const owner = this.#ownerOf(partsOf(packet).dst);
+    if (owner === this.#own)
+      return { verdict: "delivered", sent: [], written: [completed(packet)] };
+    if (owner === undefined) return this.#answer(packet, sender, "no-route");
     if (owner === sender || leadsTo(owner, from)) return dropped("relay-loop");
     if (owner.noPath) return dropped("no-path");
     if (packet[partsOf(packet).isIPv4 ? 8 : 7]! <= 1) {
-      return this.answer(packet, sender, "ttl-exceeded");
+      return this.#answer(packet, sender, "ttl-exceeded");
     }
-    if (packet.length > this.mtu && !mayFragment(packet)) {
-      return this.answer(packet, sender, "too-big");
+    if (packet.length > this.#mtu && !mayFragment(packet)) {
+      return this.#answer(packet, sender, "too-big");
     }
-    const pieces = fragments(oneHopLess(completed(packet)), this.mtu);
+    const pieces = fragments(oneHopLess(completed(packet)), this.#mtu);
     return {
       verdict: "delivered",
-      sent: pieces.map((piece) => this.to(owner, piece)),
+      sent: pieces.map((piece) => this.#to(owner, piece)),
       written: [],
     };
   }
 
-  private ownerOf(address: Uint8Array): Peer | undefined {
+  #ownerOf(address: Uint8Array): Peer | undefined {
     const value = BigInt(`0x${Buffer.from(address).toString("hex")}`);
     const bits = BigInt(address.length * 8);
-    return [this.own, ...this.peers].find(({ leases }) =>
+    return [this.#own, ...this.#peers].find(({ leases }) =>
       leases.map(parsePrefix).some(({ family, base, length }) => {
         const rest = bits - BigInt(length);
         return (family === 4) === (address.length === 4) && value >> rest === base >> rest;
@@ -71,19 +76,21 @@ export class SlowRouter {
     );
   }
 
-  private to(peer: Peer, packet: Uint8Array): Sent {
-    const [dst, src] = [peer, this.own].map(({ mac }) => mac.replaceAll(":", ""));
+  #to(peer: Peer, packet: Uint8Array): Sent {
+    const [dst, src] = [peer, this.#own].map(({ mac }) => mac.replaceAll(":", ""));
     return { to: peer.endpoint, bytes: vxlan(packet, { dst: dst!, src: src! }) };
   }
 
-  private answer(packet: Uint8Array, sender: Peer, reason: keyof typeof ERRORS): Way {
+  #answer(packet: Uint8Array, sender: Peer, reason: keyof typeof ERRORS): Way {
     if (!mayAnswer(packet)) return dropped(reason);
     if (sender.noPath) return dropped(reason);
     const family = packet[0]! >> 4 === 4 ? 4 : 6;
-    const own = hostOf(this.own, family);
+    const own = hostOf(this.#own, family);
     const error =
-      family === 4 ? error4(own, packet, reason, this.mtu) : error6(own, packet, reason, this.mtu);
-    return { verdict: `answered ${reason}`, sent: [this.to(sender, error)], written: [] };
+      family === 4
+        ? error4(own, packet, reason, this.#mtu)
+        : error6(own, packet, reason, this.#mtu);
+    return { verdict: `answered ${reason}`, sent: [this.#to(sender, error)], written: [] };
   }
 }
 

@@ -51,7 +51,10 @@ esac
 `;
 
 export class FailingIp {
-  constructor(private readonly folder: string) {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
     mkdirSync(folder);
     writeFileSync(join(folder, "ip"), SCRIPT(folder), { mode: 0o755 });
     this.neverFail();
@@ -59,21 +62,21 @@ export class FailingIp {
 
   /** A PATH that has it before the real one. */
   get path(): string {
-    return `${this.folder}:${process.env.PATH}`;
+    return `${this.#folder}:${process.env.PATH}`;
   }
 
   failAt(step: number, how: How = "refused"): void {
-    writeFileSync(join(this.folder, "failed"), "");
-    writeFileSync(join(this.folder, "steps"), "0\n");
-    writeFileSync(join(this.folder, "fail-at"), `${step} ${how}\n`);
+    writeFileSync(join(this.#folder, "failed"), "");
+    writeFileSync(join(this.#folder, "steps"), "0\n");
+    writeFileSync(join(this.#folder, "fail-at"), `${step} ${how}\n`);
   }
 
   neverFail(): void {
-    writeFileSync(join(this.folder, "fail-at"), "0\n");
+    writeFileSync(join(this.#folder, "fail-at"), "0\n");
   }
 
   /** The step that failed, as it was given to `ip`; nothing if none has. */
   get failed(): string {
-    return readFileSync(join(this.folder, "failed"), "utf8").trim();
+    return readFileSync(join(this.#folder, "failed"), "utf8").trim();
   }
 }
