@@ -29,7 +29,6 @@ import { UnderlayWatch } from "./host/underlay-watch.js";
 import { Upkeep } from "./host/upkeep.js";
 import { ControlServer } from "./http/server.js";
 import { KernelIo } from "./io/kernel.js";
-import { FileStore } from "./lease/store-file.js";
 import type { Log } from "./log.js";
 import { Mesh } from "./mesh/mesh.js";
 import type { MeshParts } from "./mesh/options.js";
@@ -37,6 +36,7 @@ import { WsTransport } from "./mesh/transport-ws.js";
 import { PacketTracer } from "./packet-tracer.js";
 import { PolicyThread } from "./policy/thread.js";
 import type { Running } from "./running.js";
+import { FileStore } from "./state/store-file.js";
 import { every } from "./time/clock.js";
 import { systemClock } from "./time/system-clock.js";
 

@@ -3,6 +3,7 @@ import { formatAddress, formatPrefix, parsePrefix } from "./address.js";
 import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
+import { hashOf } from "./documents/in-force.js";
 import type { Question } from "./explain/question.js";
 import type { Follower } from "./follower.js";
 import type {
@@ -21,7 +22,6 @@ import type {
   Status,
 } from "./http/view.js";
 import { nodeId } from "./identity/identity.js";
-import { hashOf } from "./mesh/in-force.js";
 import type { Departed, Member, SpaceOf } from "./mesh/member.js";
 import { pathMtuNote } from "./mesh/path-mtu-note.js";
 import type { PacketTracer } from "./packet-tracer.js";

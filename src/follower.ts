@@ -18,6 +18,7 @@ import { Book } from "./compile/book.js";
 import type { Own } from "./compile/compiler.js";
 import { underlayOutside } from "./config.js";
 import { setProfile } from "./core/flows.js";
+import type { Seal } from "./documents/sealed-policy.js";
 import { attempt, ownMistake, type WeftError } from "./error.js";
 import {
   type Conflict,
@@ -29,7 +30,6 @@ import {
 import { recoverDevice } from "./host/device.js";
 import { Link } from "./host/link.js";
 import { UnreachableRoutes } from "./host/unreachable.js";
-import type { Seal } from "./mesh/sealed-policy.js";
 import { Enforcer } from "./policy/enforcer.js";
 import type { Members } from "./policy/resolver.js";
 import type { Running } from "./running.js";

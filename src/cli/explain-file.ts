@@ -1,10 +1,10 @@
 /** The packets of a capture file, as `weft explain --pcap` tries them. */
 import { contains, type Prefix, parseAddress, parsePrefix, printable } from "../address.js";
-import { whyUnreadable } from "../config/regular-file.js";
 import { WeftError } from "../error.js";
 import { inWords, wordsOf } from "../explain/headers.js";
 import { type Frame, framesIn } from "../explain/pcap.js";
 import { firstSegment } from "../explain/segment.js";
+import { whyUnreadable } from "../files/regular-file.js";
 import { ask, explain as askAgent } from "../http/client.js";
 import type { Explained } from "../http/view.js";
 import { nameOf } from "../policy/place.js";

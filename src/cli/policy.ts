@@ -2,8 +2,8 @@
 import { Command, Option } from "commander";
 import { stringify } from "yaml";
 import { type Prefix, parsePrefix, printable } from "../address.js";
-import { whyUnreadable } from "../config/regular-file.js";
 import { WeftError } from "../error.js";
+import { whyUnreadable } from "../files/regular-file.js";
 import { applyPolicy, ask, getPolicy, policyProgress } from "../http/client.js";
 import type { PolicyView } from "../http/view.js";
 import { MAX_DOCUMENT, policyAsJson, readPolicy, readSealed } from "../policy/document.js";

@@ -1,7 +1,7 @@
 /** The cluster secret: from a file only its owner can read, or from the environment. */
 import { printable } from "../address.js";
+import { type RegularFile, readRegularFile, whyUnreadable } from "../files/regular-file.js";
 import { bad } from "./read.js";
-import { type RegularFile, readRegularFile, whyUnreadable } from "./regular-file.js";
 
 export const MIN_SECRET = 16;
 /** One in use, one on its way in, one on its way out, and some to spare. */

@@ -1,7 +1,7 @@
 /** Where settings come from: the command line or a YAML file. */
 import { printable } from "../address.js";
+import { type RegularFile, readRegularFile, whyUnreadable } from "../files/regular-file.js";
 import { bad } from "./read.js";
-import { type RegularFile, readRegularFile, whyUnreadable } from "./regular-file.js";
 import type { Node, Pair } from "./tree.js";
 import { dotted, parseYaml } from "./yaml.js";
 

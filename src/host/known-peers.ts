@@ -4,7 +4,7 @@ import { setTimeout as after } from "node:timers/promises";
 import { type Address, parseAddress, parseEndpoint } from "../address.js";
 import type { Config } from "../config.js";
 import { WeftError } from "../error.js";
-import { FileStore } from "../lease/store-file.js";
+import { FileStore } from "../state/store-file.js";
 
 /** How long a name service may take, in milliseconds: it may not be there yet at boot. */
 const LOOKUP_WITHIN = 2_000;

@@ -14,7 +14,7 @@ import {
 import { join } from "node:path";
 import koffi from "koffi";
 import { WeftError } from "../error.js";
-import { makeDirectory, remedyFor } from "./directory.js";
+import { makeDirectory, remedyFor } from "../files/directory.js";
 import { inWords, lockText, readLock } from "./other-agent.js";
 import { leadsTo, openOwn, whyNotOwn } from "./own.js";
 

@@ -1,7 +1,7 @@
 /** Other agents on this host, as /proc shows them; files that may not be read count as empty. */
 import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-import { readRegularFile } from "../config/regular-file.js";
+import { readRegularFile } from "../files/regular-file.js";
 import { close, connect, getsockopt } from "../io/libc.js";
 import { openUnix, unixAddress } from "../io/unix.js";
 

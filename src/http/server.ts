@@ -5,7 +5,7 @@ import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { type Endpoint, formatAddress, formatEndpoint } from "../address.js";
 import { WeftError } from "../error.js";
-import { makeDirectory } from "../host/directory.js";
+import { makeDirectory } from "../files/directory.js";
 import { whyNotOwn } from "../host/own.js";
 import { clearSocket, SocketFile } from "../host/socket.js";
 import { bindUnix } from "../io/unix.js";

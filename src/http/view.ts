@@ -4,11 +4,11 @@ import type { Offloads } from "../config.js";
 import type { Capture, CapturedPacket, CaptureOptions } from "../core/capture.js";
 import type { RuleTraffic } from "../core/counters.js";
 import type { FlowView } from "../core/flows.js";
+import type { DocumentInForce } from "../documents/in-force.js";
 import type { Question } from "../explain/question.js";
 import type { Tried } from "../explain/told.js";
 import type { Refusals } from "../mesh/door.js";
 import type { Unasked } from "../mesh/explain-messages.js";
-import type { DocumentInForce } from "../mesh/in-force.js";
 import type { Place } from "../policy/place.js";
 import type { Progress } from "../policy/progress.js";
 

@@ -1,8 +1,9 @@
 /** What a node sees of itself and of another one. */
+
+import type { DocumentInForce } from "../documents/in-force.js";
 import { subnetOf } from "../lease/grant.js";
 import type { Clock } from "../time/clock.js";
 import { type Contact, timeOfDay } from "./contact.js";
-import type { DocumentInForce } from "./in-force.js";
 import type { Links } from "./links.js";
 import type { Liveness } from "./liveness.js";
 import type { Members } from "./members.js";

@@ -4,25 +4,27 @@
  * it here, and keeps its sessions.
  */
 import { type Address, type Prefix, parsePrefix } from "../address.js";
+import { type DocumentInForce, InForce } from "../documents/in-force.js";
+import type { PolicyText, Seal } from "../documents/sealed-policy.js";
 import { type Identity, nodeId } from "../identity/identity.js";
 import { Allocator } from "../lease/allocator.js";
 import { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
 import { subnetOf } from "../lease/grant.js";
 import { Ledger } from "../lease/ledger.js";
+import { Owners } from "../lease/owners.js";
 import { Revocations } from "../lease/revocations.js";
-import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
 import { type Done, readInPlace } from "../policy/engine.js";
+import type { Disk } from "../state/disk.js";
+import type { ClusterState } from "../state/store.js";
 import { clockNotes } from "./clock-notes.js";
 import { Contact } from "./contact.js";
 import { Copies } from "./copies.js";
-import type { Disk } from "./disk.js";
 import type { Followed } from "./explain-messages.js";
 import { Forgetting } from "./forgetting.js";
 import type { Bearer } from "./giving.js";
 import { Gossip } from "./gossip.js";
-import { type DocumentInForce, InForce } from "./in-force.js";
 import { Inquiries, type Onward } from "./inquiries.js";
 import { Leasing } from "./leasing.js";
 import type { Links } from "./links.js";
@@ -34,14 +36,12 @@ import { News } from "./news.js";
 import { Notary } from "./notary.js";
 import type { MeshOptions, MeshParts, Whereabouts } from "./options.js";
 import { type Occasion, OwnRecord } from "./own-record.js";
-import { Owners } from "./owners.js";
 import { Paths } from "./paths.js";
 import { type ClusterPolicy, Policies } from "./policies.js";
 import type { Protocol } from "./protocol.js";
 import type { ProtocolRegistry } from "./protocol-registry.js";
 import { LEASE_TTL, MAX_LEASES, type NodeRecord, who } from "./record.js";
 import type { Tunnel, View } from "./roll.js";
-import type { PolicyText, Seal } from "./sealed-policy.js";
 import type { Session } from "./session.js";
 import { Vacancies } from "./vacancies.js";
 

@@ -5,13 +5,14 @@
  */
 import { EventEmitter } from "node:events";
 import { formatAddress, formatEndpoint, type Prefix, parseEndpoint } from "../address.js";
+import type { PolicyText, Seal } from "../documents/sealed-policy.js";
 import { WeftError } from "../error.js";
 import { Identity, macOf } from "../identity/identity.js";
 import { clusterOf, describe, type Genesis } from "../lease/genesis.js";
-import type { ClusterState } from "../lease/store.js";
 import type { Peer } from "../peer.js";
+import { Disk } from "../state/disk.js";
+import type { ClusterState } from "../state/store.js";
 import { every, unlikelyTime } from "../time/clock.js";
-import { Disk } from "./disk.js";
 import type { Followed } from "./explain-messages.js";
 import { contradiction, genesisOf, twoClusters } from "./founding.js";
 import type { Onward } from "./inquiries.js";
@@ -25,7 +26,6 @@ import type { ClusterPolicy } from "./policies.js";
 import { ProtocolRegistry } from "./protocol-registry.js";
 import { PROTOCOLS } from "./protocols.js";
 import { RENEW_EVERY } from "./record.js";
-import type { PolicyText, Seal } from "./sealed-policy.js";
 import type { Session } from "./session.js";
 import { hostPort } from "./transport.js";
 

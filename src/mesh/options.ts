@@ -1,9 +1,9 @@
 /** What a node is told at its start: what to do, and with what. */
 import type { Prefix } from "../address.js";
 import type { Cluster } from "../lease/genesis.js";
-import type { Store } from "../lease/store.js";
 import type { Log } from "../log.js";
 import type { PolicyReader } from "../policy/engine.js";
+import type { Store } from "../state/store.js";
 import type { Clock } from "../time/clock.js";
 import type { DataPath } from "./datapath.js";
 import type { Explain } from "./inquiries.js";

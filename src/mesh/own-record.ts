@@ -1,4 +1,6 @@
 /** What this node says of itself, each time with a higher version, which is on disk before it is said. */
+
+import type { DocumentInForce } from "../documents/in-force.js";
 import { WeftError } from "../error.js";
 import { type Identity, macOf } from "../identity/identity.js";
 import { fitting } from "../lease/bundle.js";
@@ -6,9 +8,8 @@ import type { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
 import { MAX_TAKEN, markOf } from "../lease/grant.js";
 import type { Log } from "../log.js";
+import type { Disk } from "../state/disk.js";
 import type { Clock } from "../time/clock.js";
-import type { Disk } from "./disk.js";
-import type { DocumentInForce } from "./in-force.js";
 import type { Members } from "./members.js";
 import type { MeshOptions, Whereabouts } from "./options.js";
 import { isRenewal, MAX_VERSION, type NodeRecord, type Said, seal } from "./record.js";

@@ -2,20 +2,8 @@
  * How the cluster's policy travels: who has a new one tells its neighbours the seal, and
  * who lacks that asks one of them for the text, part after part.
  */
-import { WeftError } from "../error.js";
-import { type Identity, nodeId } from "../identity/identity.js";
-import type { Cluster } from "../lease/genesis.js";
-import type { Proof } from "../lease/grant.js";
-import type { Store } from "../lease/store.js";
-import type { Log } from "../log.js";
-import type { Done, PolicyFacts, PolicyReader } from "../policy/engine.js";
-import { Budget } from "../time/budget.js";
-import { Budgets } from "../time/budgets.js";
-import { type Clock, every, oneOf } from "../time/clock.js";
-import { type DocumentInForce, hashOf } from "./in-force.js";
-import { NoPolicy } from "./no-policy.js";
-import { type PolicyMessage, policySpec } from "./policy-messages.js";
-import type { MessageOf, Protocol } from "./protocol.js";
+
+import { type DocumentInForce, hashOf } from "../documents/in-force.js";
 import {
   flawOfSeal,
   isNewer,
@@ -28,7 +16,20 @@ import {
   type PolicyText,
   type Seal,
   sealPolicy,
-} from "./sealed-policy.js";
+} from "../documents/sealed-policy.js";
+import { WeftError } from "../error.js";
+import { type Identity, nodeId } from "../identity/identity.js";
+import type { Cluster } from "../lease/genesis.js";
+import type { Proof } from "../lease/grant.js";
+import type { Log } from "../log.js";
+import type { Done, PolicyFacts, PolicyReader } from "../policy/engine.js";
+import type { Store } from "../state/store.js";
+import { Budget } from "../time/budget.js";
+import { Budgets } from "../time/budgets.js";
+import { type Clock, every, oneOf } from "../time/clock.js";
+import { NoPolicy } from "./no-policy.js";
+import { type PolicyMessage, policySpec } from "./policy-messages.js";
+import type { MessageOf, Protocol } from "./protocol.js";
 import type { Session } from "./session.js";
 
 /** How long a part is waited for before another neighbour is asked, in milliseconds. */

@@ -1,8 +1,8 @@
 /** How the cluster's policy is announced, asked for and sent in parts. */
 import { z } from "zod";
+import { MAX_PART_TEXT, MAX_PARTS, sealSchema } from "../documents/sealed-policy.js";
 import * as field from "../identity/fields.js";
 import { type MessagesOf, protocolSpec } from "./protocol.js";
-import { MAX_PART_TEXT, MAX_PARTS, sealSchema } from "./sealed-policy.js";
 
 const part = z
   .int()

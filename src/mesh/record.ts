@@ -4,12 +4,12 @@
  * version outside, so that what is not news need not be opened.
  */
 import { z } from "zod";
+import { documentsSchema } from "../documents/in-force.js";
 import * as field from "../identity/fields.js";
 import { type Identity, verified } from "../identity/identity.js";
 import { bundle, bundleSchema, MAX_PROOFS } from "../lease/bundle.js";
 import { type Cluster, MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_TAKEN, type Proof } from "../lease/grant.js";
-import { documentsSchema } from "./in-force.js";
 
 /** A version every second for 68 years. */
 export const MAX_VERSION = 2 ** 31 - 1;

@@ -6,8 +6,8 @@
  *   want -> compile -> changed -> ready -> published
  */
 import { formatPrefix, type Prefix } from "../address.js";
+import type { Seal } from "../documents/sealed-policy.js";
 import { WeftError } from "../error.js";
-import type { Seal } from "../mesh/sealed-policy.js";
 import type { Compiled, Job, PolicyCompiler, PolicyFacts } from "./engine.js";
 import type { Place } from "./place.js";
 import { heldByNamed, type Members } from "./resolver.js";

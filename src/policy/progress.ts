@@ -1,5 +1,5 @@
 /** How far a policy has come: which of the known nodes have it in force, which not, and why. */
-import type { DocumentInForce } from "../mesh/in-force.js";
+import type { DocumentInForce } from "../documents/in-force.js";
 import { isAway } from "../mesh/member.js";
 
 /** A node, as it is known here. */

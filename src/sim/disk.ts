@@ -2,9 +2,10 @@
  * One node's disk. It holds the text the real store writes, replaced whole as
  * the real store does: whenever the power goes, the old text or the new one.
  */
+
+import { decodePolicy, encodePolicy, type PolicyText } from "../documents/sealed-policy.js";
 import { WeftError } from "../error.js";
-import { decodeState, encodeState, type State, type Store } from "../lease/store.js";
-import { decodePolicy, encodePolicy, type PolicyText } from "../mesh/sealed-policy.js";
+import { decodeState, encodeState, type State, type Store } from "../state/store.js";
 import { PowerCut } from "./process.js";
 import type { Random } from "./random.js";
 

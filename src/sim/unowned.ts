@@ -6,7 +6,7 @@ import { type Prefix, parsePrefix } from "../address.js";
 import { inside, type Network } from "../lease/genesis.js";
 import { subnetOf } from "../lease/grant.js";
 import { freeBlocks, sizeOf } from "../lease/space.js";
-import type { ClusterState } from "../lease/store.js";
+import type { ClusterState } from "../state/store.js";
 
 /** What one node has on its disk. */
 export interface Holding {

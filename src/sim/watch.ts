@@ -1,6 +1,6 @@
 /** Sees everything the nodes do, and finds what must not be: knows nothing of why. */
 import { createHash } from "node:crypto";
-import type { State } from "../lease/store.js";
+import type { State } from "../state/store.js";
 import type { Machine, Traffic } from "./network.js";
 import type { SimNode } from "./node.js";
 import type { Schedule } from "./schedule.js";

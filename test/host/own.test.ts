@@ -24,7 +24,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { StateLock } from "../../src/host/lock.js";
 import { whyNotOwn } from "../../src/host/own.js";
 import { ControlServer } from "../../src/http/server.js";
-import { FileStore, STATE_FILE } from "../../src/lease/store-file.js";
+import { FileStore, STATE_FILE } from "../../src/state/store-file.js";
 import { serve, view, weft } from "../cli/weft.js";
 import { founder } from "../mesh/cluster.js";
 

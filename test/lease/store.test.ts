@@ -10,9 +10,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import type { State } from "../../src/lease/store.js";
-import { FileStore, POLICY_FILE, STATE_FILE } from "../../src/lease/store-file.js";
-import { sealPolicy } from "../../src/mesh/sealed-policy.js";
+import { sealPolicy } from "../../src/documents/sealed-policy.js";
+import type { State } from "../../src/state/store.js";
+import { FileStore, POLICY_FILE, STATE_FILE } from "../../src/state/store-file.js";
 import { cluster, founder, proofFor } from "../mesh/cluster.js";
 
 const root = mkdtempSync(join(tmpdir(), `weft-store-${process.pid}-`));

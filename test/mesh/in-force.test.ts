@@ -1,7 +1,7 @@
 /** The version of the policy that each node has in force, as the nodes say it to each other. */
 import { describe, expect, it } from "vitest";
+import { type DocumentInForce, PUBLISHED } from "../../src/documents/in-force.js";
 import { WeftError } from "../../src/error.js";
-import { type DocumentInForce, PUBLISHED } from "../../src/mesh/in-force.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { Notary } from "../../src/mesh/notary.js";
 import { envelopeOf, cluster as of } from "./cluster.js";

@@ -1,9 +1,9 @@
 /** Until members said "this policy" or "none", a node does not know, and its dataplane stays closed. */
 import { describe, expect, it } from "vitest";
+import { type Seal, sealPolicy } from "../../src/documents/sealed-policy.js";
 import { Identity } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { SETTLE_AFTER } from "../../src/mesh/no-policy.js";
-import { type Seal, sealPolicy } from "../../src/mesh/sealed-policy.js";
 import { Stranger } from "./stranger.js";
 import { type Disk, World } from "./world.js";
 

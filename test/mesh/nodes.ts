@@ -5,10 +5,10 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { formatEndpoint, type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
-import { FileStore } from "../../src/lease/store-file.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions } from "../../src/mesh/options.js";
 import { WsTransport } from "../../src/mesh/transport-ws.js";
+import { FileStore } from "../../src/state/store-file.js";
 import { systemClock } from "../../src/time/system-clock.js";
 
 export const SECRET = "a secret of the tests";

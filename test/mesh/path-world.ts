@@ -1,7 +1,6 @@
 /** Whole nodes with data paths, in simulated time: sessions in memory, probes over simulated UDP. */
 import { parsePrefix } from "../../src/address.js";
 import { Identity } from "../../src/identity/identity.js";
-import { MemoryStore } from "../../src/lease/store.js";
 import type { Member } from "../../src/mesh/member.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";
@@ -10,6 +9,7 @@ import { Datagrams, type SimDataPath } from "../../src/sim/datagrams.js";
 import { Process } from "../../src/sim/process.js";
 import { Random } from "../../src/sim/random.js";
 import { Schedule } from "../../src/sim/schedule.js";
+import { MemoryStore } from "../../src/state/store.js";
 
 export interface Node {
   readonly n: number;

@@ -1,17 +1,17 @@
 /** The cluster's policy travels, stays, and is nobody's to forge. */
 import { describe, expect, it } from "vitest";
-import { WeftError } from "../../src/error.js";
-import { Identity } from "../../src/identity/identity.js";
-import { clusterOf } from "../../src/lease/genesis.js";
-import type { Mesh } from "../../src/mesh/mesh.js";
-import { ASKED_POLICY, PART_WITHIN, SERVED_POLICY, TELL_EVERY } from "../../src/mesh/policies.js";
 import {
   MAX_POLICY_BYTES,
   MAX_POLICY_VERSION,
   PART_BYTES,
   type Seal,
   sealPolicy,
-} from "../../src/mesh/sealed-policy.js";
+} from "../../src/documents/sealed-policy.js";
+import { WeftError } from "../../src/error.js";
+import { Identity } from "../../src/identity/identity.js";
+import { clusterOf } from "../../src/lease/genesis.js";
+import type { Mesh } from "../../src/mesh/mesh.js";
+import { ASKED_POLICY, PART_WITHIN, SERVED_POLICY, TELL_EVERY } from "../../src/mesh/policies.js";
 import { Stranger } from "./stranger.js";
 import { Disk, World } from "./world.js";
 

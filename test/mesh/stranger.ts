@@ -1,6 +1,7 @@
 /** A peer with the secret and an identity, that says what it likes. */
+
+import { PART_BYTES, type Seal } from "../../src/documents/sealed-policy.js";
 import type { Identity } from "../../src/identity/identity.js";
-import { PART_BYTES, type Seal } from "../../src/mesh/sealed-policy.js";
 import { PROTOCOL } from "../../src/mesh/session-messages.js";
 import type { Connection } from "../../src/mesh/transport.js";
 import { identity } from "./cluster.js";

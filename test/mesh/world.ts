@@ -1,12 +1,12 @@
 /** Whole nodes on a hand-moved clock and an in-memory network: no socket, no waiting. */
 import { parsePrefix } from "../../src/address.js";
+import type { PolicyText } from "../../src/documents/sealed-policy.js";
 import { WeftError } from "../../src/error.js";
-import { MemoryStore, type State } from "../../src/lease/store.js";
 import type { DataPath } from "../../src/mesh/datapath.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";
-import type { PolicyText } from "../../src/mesh/sealed-policy.js";
 import { MemoryNetwork, type MemoryTransport } from "../../src/mesh/transport-memory.js";
+import { MemoryStore, type State } from "../../src/state/store.js";
 import "./legal.js";
 import { HandClock, NodeClock } from "./hand-clock.js";
 import { seed } from "./seed.js";

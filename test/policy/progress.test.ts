@@ -1,6 +1,6 @@
 /** How far a policy has come, by what the nodes say of themselves. */
 import { describe, expect, it } from "vitest";
-import type { DocumentInForce } from "../../src/mesh/in-force.js";
+import type { DocumentInForce } from "../../src/documents/in-force.js";
 import { isLiving, progressOf } from "../../src/policy/progress.js";
 
 const HASH = "0123456789abcdef";

@@ -12,9 +12,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { type RegularFile, readRegularFile, whyUnreadable } from "../config/regular-file.js";
 import { WeftError } from "../error.js";
-import { makeDirectory, remedyFor } from "../host/directory.js";
+import { makeDirectory, remedyFor } from "./directory.js";
+import { type RegularFile, readRegularFile, whyUnreadable } from "./regular-file.js";
 
 /** Bytes. A state holds the grants of its node, and a policy of up to 4 MiB. */
 const MAX_FILE = 256 * 1024 * 1024;

@@ -1,8 +1,8 @@
 /** What this node keeps on disk. Each change stands there before anything else knows of it. */
 import { sentence, WeftError } from "../error.js";
 import type { Proof } from "../lease/grant.js";
-import type { ClusterState, State, Store } from "../lease/store.js";
 import type { Log } from "../log.js";
+import type { ClusterState, State, Store } from "./store.js";
 
 export class Disk {
   readonly #store: Store;

@@ -1,7 +1,7 @@
 /** The owner of each space, read from the proofs of leases: each grant in a proof hands a space on. */
 import { formatPrefix, type Prefix, prefixOf } from "../address.js";
-import type { Genesis } from "../lease/genesis.js";
-import type { Proof } from "../lease/grant.js";
+import type { Genesis } from "./genesis.js";
+import type { Proof } from "./grant.js";
 
 /** A space that was handed on, and the public key of the node that owns what it did not hand on of it. */
 export interface Owned {

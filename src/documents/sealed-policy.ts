@@ -5,9 +5,9 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { WeftError } from "../error.js";
+import { checked, unchecked } from "../files/checked.js";
 import * as field from "../identity/fields.js";
 import { type Identity, nodeId, verified } from "../identity/identity.js";
-import { checked, unchecked } from "../lease/checked.js";
 import type { Cluster } from "../lease/genesis.js";
 import { flaw, type Proof, proofSchema } from "../lease/grant.js";
 

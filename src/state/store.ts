@@ -1,11 +1,11 @@
 /** What a node must still know after a crash, and its form on disk. */
 import { z } from "zod";
+import { decodePolicy, encodePolicy, type PolicyText } from "../documents/sealed-policy.js";
 import { WeftError } from "../error.js";
+import { checked, unchecked } from "../files/checked.js";
 import { signature } from "../identity/fields.js";
-import { decodePolicy, encodePolicy, type PolicyText } from "../mesh/sealed-policy.js";
-import { checked, unchecked } from "./checked.js";
-import { genesisSchema } from "./genesis.js";
-import { grantSchema, proofSchema } from "./grant.js";
+import { genesisSchema } from "../lease/genesis.js";
+import { grantSchema, proofSchema } from "../lease/grant.js";
 
 const clusterState = z.strictObject({
   genesis: genesisSchema,

@@ -1,7 +1,7 @@
 /** What a node knows, as files in a directory. */
 import { join } from "node:path";
-import { decodePolicy, encodePolicy, type PolicyText } from "../mesh/sealed-policy.js";
-import { OwnFile } from "./own-file.js";
+import { decodePolicy, encodePolicy, type PolicyText } from "../documents/sealed-policy.js";
+import { OwnFile } from "../files/own-file.js";
 import { decodeState, encodeState, type State, type Store } from "./store.js";
 
 export const STATE_FILE = "node.state";
