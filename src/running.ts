@@ -7,8 +7,8 @@ import type { UnderlayWatch } from "./host/underlay-watch.js";
 import type { Upkeep } from "./host/upkeep.js";
 import type { KernelIo } from "./io/kernel.js";
 import type { Mesh } from "./mesh/mesh.js";
-import type { WsTransport } from "./mesh/transport-ws.js";
 import type { PolicyCompiler } from "./policy/engine.js";
+import type { WsTransport } from "./session/transport-ws.js";
 
 export interface Running {
   readonly config: Config;

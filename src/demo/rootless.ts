@@ -12,7 +12,7 @@ import { DgramUnderlay } from "../io/dgram.js";
 import { memoryPair } from "../io/memory.js";
 import { PortableIo } from "../io/portable.js";
 import { Mesh } from "../mesh/mesh.js";
-import { WsTransport } from "../mesh/transport-ws.js";
+import { WsTransport } from "../session/transport-ws.js";
 import { MemoryStore } from "../state/store.js";
 import { systemClock } from "../time/system-clock.js";
 import { answered, type Pair, pairsOf, pairsTable } from "./pairs.js";

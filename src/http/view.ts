@@ -7,10 +7,10 @@ import type { FlowView } from "../core/flows.js";
 import type { DocumentInForce } from "../documents/in-force.js";
 import type { Question } from "../explain/question.js";
 import type { Tried } from "../explain/told.js";
-import type { Refusals } from "../mesh/door.js";
 import type { Unasked } from "../mesh/explain-messages.js";
 import type { Place } from "../policy/place.js";
 import type { Progress } from "../policy/progress.js";
+import type { Refusals } from "../session/door.js";
 
 export interface Status {
   readonly name: string;

@@ -51,3 +51,7 @@ export const inside = (outer: string, inner: string): boolean =>
 
 const disjoint = (prefixes: Prefix[]): boolean =>
   prefixes.every((a, i) => prefixes.slice(i + 1).every((b) => !overlaps(a, b)));
+
+/** What to do where two clusters meet. */
+export const KEEP_ONE =
+  "keep one: stop the nodes of the other, move their state directories away, start them with --join";

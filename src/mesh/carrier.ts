@@ -5,12 +5,12 @@
 import type { WeftError } from "../error.js";
 import { nodeId } from "../identity/identity.js";
 import type { Log } from "../log.js";
+import type { MessageOf } from "../session/protocol.js";
+import { plain, type Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
 import { type Clock, oneOf } from "../time/clock.js";
 import { type LeaseMessage, MAX_SEEN } from "./lease-messages.js";
-import type { MessageOf } from "./protocol.js";
 import { who } from "./record.js";
-import { plain, type Session } from "./session.js";
 import type { Vacancies } from "./vacancies.js";
 
 /** Errands of others that a node carries on at one time. */

@@ -2,8 +2,9 @@
  * Whether this node is in contact with the mesh: a session with any member from which something was
  * heard of late. Packets may go on without one, by UDP; policies, leases and members do not.
  */
+
+import { MISSED_AFTER, type Session } from "../session/session.js";
 import { type Clock, inIso } from "../time/clock.js";
-import { MISSED_AFTER, type Session } from "./session.js";
 
 /** A node that heard from no member for so long has lost contact, in milliseconds. */
 export const LOST_AFTER = MISSED_AFTER + 1_000;

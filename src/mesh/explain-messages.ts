@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { type Told, toldSchema } from "../explain/told.js";
 import * as field from "../identity/fields.js";
-import { type MessagesOf, protocolSpec } from "./protocol.js";
+import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 
 /** Of a packet that is to be tried: no jumbo frame holds more. */
 export const MAX_ASKED_BYTES = 9_216;

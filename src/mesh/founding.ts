@@ -1,7 +1,7 @@
 /** The genesis of the cluster that a node's options ask for, and whether another one fits them. */
 import { formatPrefix, type Prefix, parsePrefix } from "../address.js";
 import { WeftError } from "../error.js";
-import { type Cluster, describe, type Genesis, genesisSchema } from "../lease/genesis.js";
+import { type Cluster, describe, type Genesis, genesisSchema, KEEP_ONE } from "../lease/genesis.js";
 import type { MeshOptions } from "./options.js";
 
 /** Of leases, where none is asked for. */
@@ -50,10 +50,6 @@ export const twoClusters = (known: Cluster, other: Cluster): WeftError =>
     `two clusters meet: one with network ${describe(known.genesis)} (${known.id}), one with ${describe(other.genesis)} (${other.id})`,
     KEEP_ONE,
   );
-
-/** What to do where two clusters meet. */
-export const KEEP_ONE =
-  "keep one: stop the nodes of the other, move their state directories away, start them with --join";
 
 const leaseLength = (options: Wanted, { family }: Prefix): number | undefined =>
   family === 4 ? options.leaseLength : options.leaseLength6;

@@ -12,14 +12,14 @@ import type { Ledger } from "../lease/ledger.js";
 import type { Revocations } from "../lease/revocations.js";
 import { giveWord } from "../lease/word.js";
 import type { Log } from "../log.js";
+import type { MessageOf } from "../session/protocol.js";
+import type { Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
 import { Budgets } from "../time/budgets.js";
 import { type Clock, inIso, oneOf } from "../time/clock.js";
 import type { Carrier } from "./carrier.js";
 import type { LeaseMessage } from "./lease-messages.js";
-import type { MessageOf } from "./protocol.js";
 import { type NodeRecord, who } from "./record.js";
-import type { Session } from "./session.js";
 
 /** What one peer may ask for itself and for others, at once and per second after that. */
 export const ASKED = { own: { burst: 16, rate: 0.5 }, others: { burst: 256, rate: 16 } };

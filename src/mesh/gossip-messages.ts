@@ -1,7 +1,7 @@
 /** How records are compared, asked for and sent. */
 import { z } from "zod";
 import * as field from "../identity/fields.js";
-import { type MessagesOf, protocolSpec } from "./protocol.js";
+import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 import { envelopeSchema, MAX_VERSION } from "./record.js";
 import { BRANCH_DIGITS, BRANCHES } from "./summary.js";
 

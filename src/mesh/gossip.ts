@@ -4,15 +4,15 @@
  */
 import { WeftError } from "../error.js";
 import type { Log } from "../log.js";
+import type { MessageOf, Protocol } from "../session/protocol.js";
+import type { Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
 import { Budgets } from "../time/budgets.js";
 import { type Clock, every, oneOf } from "../time/clock.js";
 import { type GossipMessage, gossipSpec, MAX_IDS, type Version } from "./gossip-messages.js";
 import { MAX_RECORDS, type Members } from "./members.js";
 import { Outbox, sendRecords, sendWord } from "./outbox.js";
-import type { MessageOf, Protocol } from "./protocol.js";
 import { type Envelope, isRenewal, type NodeRecord } from "./record.js";
-import type { Session } from "./session.js";
 import { ALL, type Range } from "./summary.js";
 
 /** Milliseconds between two comparisons. */

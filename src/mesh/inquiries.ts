@@ -5,6 +5,8 @@
 import { WeftError } from "../error.js";
 import { onwardOf } from "../explain/explain.js";
 import { type Tried, toldOf } from "../explain/told.js";
+import type { MessageOf, Protocol } from "../session/protocol.js";
+import { plain, type Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
 import { Budgets } from "../time/budgets.js";
 import type { Clock } from "../time/clock.js";
@@ -18,8 +20,6 @@ import {
   type Unasked,
 } from "./explain-messages.js";
 import { MAX_RELAYS } from "./probe.js";
-import type { MessageOf, Protocol } from "./protocol.js";
-import { plain, type Session } from "./session.js";
 
 /** Each node on the way waits so much shorter than the one before it, in milliseconds: that one waits for it. */
 export const SHORTER = 200;

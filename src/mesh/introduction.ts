@@ -1,8 +1,8 @@
 /** The first protocol of a session: each end says which cluster it belongs to, once it knows. */
 import { z } from "zod";
 import { type Genesis, genesisSchema } from "../lease/genesis.js";
-import { type MessagesOf, type Protocol, protocolSpec } from "./protocol.js";
-import type { Session } from "./session.js";
+import { type MessagesOf, type Protocol, protocolSpec } from "../session/protocol.js";
+import type { Session } from "../session/session.js";
 
 export const introductionSpec = protocolSpec("introduction", [
   z.strictObject({ type: z.literal("cluster"), genesis: genesisSchema }),

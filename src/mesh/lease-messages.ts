@@ -4,7 +4,7 @@ import * as field from "../identity/fields.js";
 import { MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_GIVEN, proofSchema } from "../lease/grant.js";
 import { nonceSchema, wordSchema } from "../lease/word.js";
-import { type MessagesOf, protocolSpec } from "./protocol.js";
+import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 
 /** Of grants that are let go of at once. */
 export const MAX_GIFTS = 64;

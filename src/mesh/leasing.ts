@@ -10,14 +10,14 @@ import { Asker } from "../lease/asker.js";
 import { fitting } from "../lease/bundle.js";
 import { flawOfGift, type Proof, subnetOf } from "../lease/grant.js";
 import { freshNonce, isWord } from "../lease/word.js";
+import type { MessageOf, Protocol } from "../session/protocol.js";
+import type { Session } from "../session/session.js";
 import { Budgets } from "../time/budgets.js";
 import { oneOf } from "../time/clock.js";
 import { Carrier, type Errand } from "./carrier.js";
 import { Giving, type GivingParts } from "./giving.js";
 import { type LeaseMessage, leaseSpec, MAX_GIFTS } from "./lease-messages.js";
-import type { MessageOf, Protocol } from "./protocol.js";
 import type { NodeRecord } from "./record.js";
-import type { Session } from "./session.js";
 import type { Takings } from "./takings.js";
 import type { Vacancies } from "./vacancies.js";
 

@@ -2,9 +2,9 @@
 
 import type { DocumentInForce } from "../documents/in-force.js";
 import { subnetOf } from "../lease/grant.js";
+import type { Links } from "../session/links.js";
 import type { Clock } from "../time/clock.js";
 import { type Contact, timeOfDay } from "./contact.js";
-import type { Links } from "./links.js";
 import type { Liveness } from "./liveness.js";
 import type { Members } from "./members.js";
 import type { Course, Paths } from "./paths.js";

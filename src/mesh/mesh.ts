@@ -10,6 +10,10 @@ import { WeftError } from "../error.js";
 import { Identity, macOf } from "../identity/identity.js";
 import { clusterOf, describe, type Genesis } from "../lease/genesis.js";
 import type { Peer } from "../peer.js";
+import { Links } from "../session/links.js";
+import { ProtocolRegistry } from "../session/protocol-registry.js";
+import type { Session } from "../session/session.js";
+import { hostPort } from "../session/transport.js";
 import { Disk } from "../state/disk.js";
 import type { ClusterState } from "../state/store.js";
 import { every, unlikelyTime } from "../time/clock.js";
@@ -17,17 +21,13 @@ import type { Followed } from "./explain-messages.js";
 import { contradiction, genesisOf, twoClusters } from "./founding.js";
 import type { Onward } from "./inquiries.js";
 import { Introduction } from "./introduction.js";
-import { Links } from "./links.js";
 import type { Departed, Member, Self, SpaceOf } from "./member.js";
 import { Membership } from "./membership.js";
 import { Neighbourhood } from "./neighbourhood.js";
 import type { MeshOptions, MeshParts } from "./options.js";
 import type { ClusterPolicy } from "./policies.js";
-import { ProtocolRegistry } from "./protocol-registry.js";
 import { PROTOCOLS } from "./protocols.js";
 import { RENEW_EVERY } from "./record.js";
-import type { Session } from "./session.js";
-import { hostPort } from "./transport.js";
 
 /** How long a node waits for more of what happens before it acts on it, in milliseconds. */
 export const GATHER = 50;

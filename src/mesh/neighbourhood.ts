@@ -3,7 +3,7 @@
  * join address until a member answers there; without any session, also the
  * addresses on disk.
  */
-import type { Candidate, Links } from "./links.js";
+import type { Candidate, Links } from "../session/links.js";
 import { fanout, Neighbours } from "./neighbours.js";
 import type { NodeRecord } from "./record.js";
 

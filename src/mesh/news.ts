@@ -5,10 +5,10 @@
 
 import type { Log } from "../log.js";
 import { dropOldest } from "../oldest.js";
+import type { Links } from "../session/links.js";
 import type { Clock } from "../time/clock.js";
 import type { Copies } from "./copies.js";
 import type { Leasing } from "./leasing.js";
-import type { Links } from "./links.js";
 import type { Liveness } from "./liveness.js";
 import { MAX_RECORDS, type Members } from "./members.js";
 import type { Neighbourhood } from "./neighbourhood.js";

@@ -5,8 +5,9 @@
  * The founder of the cluster knows it. Any other node learns it from its neighbours: each says
  * whether it knows that there is none, and one liar among several is not enough.
  */
+
+import type { Session } from "../session/session.js";
 import { type Clock, every } from "../time/clock.js";
-import type { Session } from "./session.js";
 
 /** Interval of the check whether enough members have answered, in milliseconds. */
 const LOOK_EVERY = 250;

@@ -4,12 +4,13 @@
  * a cluster that comes up all at once, it goes as a word only, so that each record
  * is carried to each node once.
  */
+
+import { MAX_MESSAGE_BYTES } from "../session/messages.js";
+import type { Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
 import type { Clock } from "../time/clock.js";
 import { type GossipMessage, MAX_IDS, MAX_RECORDS_IN_MESSAGE } from "./gossip-messages.js";
 import type { Envelope, NodeRecord } from "./record.js";
-import type { Session } from "./session.js";
-import { MAX_MESSAGE_BYTES } from "./session-messages.js";
 
 /** How long news of others waits for more, in milliseconds; and while there is much. */
 export const NEWS_GATHER = 20;

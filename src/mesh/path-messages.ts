@@ -1,8 +1,8 @@
 /** How paths through other members are sought and offered. */
 import { z } from "zod";
 import * as field from "../identity/fields.js";
+import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 import { MAX_RELAYS } from "./probe.js";
-import { type MessagesOf, protocolSpec } from "./protocol.js";
 
 /** Of members in a `seek`. */
 export const MAX_SOUGHT_AT_ONCE = 256;

@@ -6,6 +6,8 @@
 
 import type { Identity } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
+import type { Protocol } from "../session/protocol.js";
+import type { Session } from "../session/session.js";
 import { type Clock, every } from "../time/clock.js";
 import { Awaited } from "./awaited.js";
 import { Checks, MAX_REPLIES } from "./checks.js";
@@ -27,13 +29,11 @@ import {
   replyTo,
   signProbe,
 } from "./probe.js";
-import type { Protocol } from "./protocol.js";
 import { type Answering, LATELY, Reach } from "./reach.js";
 import type { NodeRecord } from "./record.js";
 import { Relays } from "./relays.js";
 import { ReplayWindows } from "./replay-window.js";
 import { type Path, Seeking } from "./seeking.js";
-import type { Session } from "./session.js";
 import { Turns, WATCH_EVERY } from "./turns.js";
 import type { Took, Way } from "./way.js";
 

@@ -23,14 +23,14 @@ import type { Cluster } from "../lease/genesis.js";
 import type { Proof } from "../lease/grant.js";
 import type { Log } from "../log.js";
 import type { Done, PolicyFacts, PolicyReader } from "../policy/engine.js";
+import type { MessageOf, Protocol } from "../session/protocol.js";
+import type { Session } from "../session/session.js";
 import type { Store } from "../state/store.js";
 import { Budget } from "../time/budget.js";
 import { Budgets } from "../time/budgets.js";
 import { type Clock, every, oneOf } from "../time/clock.js";
 import { NoPolicy } from "./no-policy.js";
 import { type PolicyMessage, policySpec } from "./policy-messages.js";
-import type { MessageOf, Protocol } from "./protocol.js";
-import type { Session } from "./session.js";
 
 /** How long a part is waited for before another neighbour is asked, in milliseconds. */
 export const PART_WITHIN = 2_000;

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { MAX_PART_TEXT, MAX_PARTS, sealSchema } from "../documents/sealed-policy.js";
 import * as field from "../identity/fields.js";
-import { type MessagesOf, protocolSpec } from "./protocol.js";
+import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 
 const part = z
   .int()

@@ -1,4 +1,6 @@
 /** Every protocol that nodes of this version speak. A new one is added here, and where its part is made. */
+
+import { sessionSpec } from "../session/messages.js";
 import { explainSpec } from "./explain-messages.js";
 import { gossipSpec } from "./gossip-messages.js";
 import { introductionSpec } from "./introduction.js";
@@ -6,7 +8,6 @@ import { leaseSpec } from "./lease-messages.js";
 import { livenessSpec } from "./liveness-messages.js";
 import { pathSpec } from "./path-messages.js";
 import { policySpec } from "./policy-messages.js";
-import { sessionSpec } from "./session-messages.js";
 
 export const PROTOCOLS = [
   sessionSpec,

@@ -4,12 +4,13 @@
  * changes. An offer names every member on the path, so that nobody takes one
  * that leads through itself (a path vector, as BGP has).
  */
+
+import type { MessageOf } from "../session/protocol.js";
+import type { Session } from "../session/session.js";
 import { Budgets } from "../time/budgets.js";
 import { type Clock, every } from "../time/clock.js";
 import { MAX_PATHS, MAX_SOUGHT_AT_ONCE, type PathMessage } from "./path-messages.js";
 import { MAX_RELAYS } from "./probe.js";
-import type { MessageOf } from "./protocol.js";
-import type { Session } from "./session.js";
 
 /** What is sought is said again so often; what another seeks is remembered for so long. Milliseconds. */
 export const SEEK_EVERY = 30_000;

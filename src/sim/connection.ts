@@ -3,7 +3,7 @@
  * So a lost segment is never a lost message. It is sent again, and whatever
  * was said after it waits; when that takes too long, the connection breaks.
  */
-import type { Connection, ConnectionEvents } from "../mesh/transport.js";
+import type { Connection, ConnectionEvents } from "../session/transport.js";
 import { type Machine, type Network, oneWay } from "./network.js";
 import type { Process } from "./process.js";
 

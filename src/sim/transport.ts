@@ -5,7 +5,7 @@ import {
   hostPort,
   type ListenAddress,
   type Transport,
-} from "../mesh/transport.js";
+} from "../session/transport.js";
 import { backoff, End, RETRANSMIT } from "./connection.js";
 import type { Machine, Network } from "./network.js";
 import type { Process } from "./process.js";

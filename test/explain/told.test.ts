@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { Dataplane } from "weft";
 import { packetFor } from "../../src/explain/question.js";
 import { MAX_TOLD_RULES, toldOf, toldSchema } from "../../src/explain/told.js";
-import { MAX_MESSAGE_BYTES } from "../../src/mesh/session-messages.js";
+import { MAX_MESSAGE_BYTES } from "../../src/session/messages.js";
 import { random, seedOfRun } from "../packets.js";
 import { rounds } from "../rounds.js";
 

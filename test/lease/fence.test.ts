@@ -8,7 +8,7 @@ import {
   TAKE_BACK_AFTER,
 } from "../../src/lease/fence.js";
 import { RENEW_EVERY } from "../../src/mesh/record.js";
-import { PING_AFTER, SILENCE } from "../../src/mesh/session.js";
+import { PING_AFTER, SILENCE } from "../../src/session/session.js";
 import type { Clock } from "../../src/time/clock.js";
 import { HandClock, NodeClock } from "../mesh/hand-clock.js";
 import { seed } from "../mesh/seed.js";

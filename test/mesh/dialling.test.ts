@@ -1,6 +1,6 @@
 /** How often a node dials where nobody answers. */
 import { expect, it } from "vitest";
-import { BACKOFF } from "../../src/mesh/links.js";
+import { BACKOFF } from "../../src/session/links.js";
 import { Disk, World } from "./world.js";
 
 const TEN_MINUTES = 600_000;

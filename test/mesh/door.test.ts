@@ -14,8 +14,8 @@ import {
   OF_NEW,
   OF_ONE,
   sourceOf,
-} from "../../src/mesh/door.js";
-import { COMPLAINTS, MAX_CONNECTIONS, WsTransport } from "../../src/mesh/transport-ws.js";
+} from "../../src/session/door.js";
+import { COMPLAINTS, MAX_CONNECTIONS, WsTransport } from "../../src/session/transport-ws.js";
 import { systemClock } from "../../src/time/system-clock.js";
 import { HandClock } from "./hand-clock.js";
 import { freePort, SECRET } from "./nodes.js";

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { sealPolicy } from "../../src/documents/sealed-policy.js";
 import { MAX_BODY_BYTES } from "../../src/mesh/record.js";
-import { PROTOCOL } from "../../src/mesh/session-messages.js";
+import { PROTOCOL } from "../../src/session/messages.js";
 import { cluster, envelopeOf, identity, proofFor } from "./cluster.js";
 import { KINDS, parseMessage } from "./messages.js";
 import { Stranger } from "./stranger.js";

@@ -18,8 +18,8 @@ import {
 } from "../../src/mesh/giving.js";
 import { FAREWELL, UNASKED } from "../../src/mesh/leasing.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { PROTOCOL } from "../../src/mesh/session-messages.js";
-import type { Connection } from "../../src/mesh/transport.js";
+import { PROTOCOL } from "../../src/session/messages.js";
+import type { Connection } from "../../src/session/transport.js";
 import { unowned } from "../../src/sim/unowned.js";
 import { identity, proofFor } from "./cluster.js";
 import { type Message, parseMessage } from "./messages.js";

@@ -3,7 +3,7 @@
  * the test. Hostile ends of the tests send through the connection and stay free to break rules.
  */
 
-import { Session } from "../../src/mesh/session.js";
+import { Session } from "../../src/session/session.js";
 import { type Message, parseMessage } from "./messages.js";
 
 const { send } = Session.prototype;

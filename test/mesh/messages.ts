@@ -1,11 +1,12 @@
 /** Every message that nodes send each other, and how a node reads one. */
+
+import { PROTOCOLS } from "../../src/mesh/protocols.js";
 import type {
   Message as AnyMessage,
   MessagesOf,
   MessageOf as Of,
-} from "../../src/mesh/protocol.js";
-import { ProtocolRegistry } from "../../src/mesh/protocol-registry.js";
-import { PROTOCOLS } from "../../src/mesh/protocols.js";
+} from "../../src/session/protocol.js";
+import { ProtocolRegistry } from "../../src/session/protocol-registry.js";
 
 export type Message = MessagesOf<(typeof PROTOCOLS)[number]>;
 export type MessageOf<T extends Message["type"]> = Of<Message, T>;

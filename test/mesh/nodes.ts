@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { formatEndpoint, type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions } from "../../src/mesh/options.js";
-import { WsTransport } from "../../src/mesh/transport-ws.js";
+import { WsTransport } from "../../src/session/transport-ws.js";
 import { FileStore } from "../../src/state/store-file.js";
 import { systemClock } from "../../src/time/system-clock.js";
 

@@ -4,7 +4,7 @@ import { Identity } from "../../src/identity/identity.js";
 import type { Member } from "../../src/mesh/member.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";
-import { MemoryNetwork } from "../../src/mesh/transport-memory.js";
+import { MemoryNetwork } from "../../src/session/transport-memory.js";
 import { Datagrams, type SimDataPath } from "../../src/sim/datagrams.js";
 import { Process } from "../../src/sim/process.js";
 import { Random } from "../../src/sim/random.js";

@@ -2,7 +2,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import { MAX_SENTENCE } from "../../src/identity/fields.js";
-import { SendQueues } from "../../src/mesh/send-queues.js";
+import { MAX_MESSAGE_BYTES, PROTOCOL } from "../../src/session/messages.js";
+import { SendQueues } from "../../src/session/send-queues.js";
 import {
   BURST,
   HELLO_WITHIN,
@@ -12,10 +13,9 @@ import {
   RATE,
   Session,
   SILENCE,
-} from "../../src/mesh/session.js";
-import { MAX_MESSAGE_BYTES, PROTOCOL } from "../../src/mesh/session-messages.js";
-import type { Connection } from "../../src/mesh/transport.js";
-import { MemoryNetwork } from "../../src/mesh/transport-memory.js";
+} from "../../src/session/session.js";
+import type { Connection } from "../../src/session/transport.js";
+import { MemoryNetwork } from "../../src/session/transport-memory.js";
 import { Budgets } from "../../src/time/budgets.js";
 import { identity, recordOf } from "./cluster.js";
 import { HandClock } from "./hand-clock.js";

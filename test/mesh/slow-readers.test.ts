@@ -8,14 +8,14 @@ import { WebSocket } from "ws";
 import type { WeftError } from "../../src/error.js";
 import { Identity } from "../../src/identity/identity.js";
 import { pskOf } from "../../src/identity/secret.js";
+import { PROTOCOL } from "../../src/session/messages.js";
 import {
   CHECK_EVERY,
   MAX_QUEUED,
   PER_MESSAGE,
   type Queue,
   SendQueues,
-} from "../../src/mesh/send-queues.js";
-import { PROTOCOL } from "../../src/mesh/session-messages.js";
+} from "../../src/session/send-queues.js";
 import { node, SECRET, sees, stopAll, until } from "./nodes.js";
 
 const STRANGERS = 60;

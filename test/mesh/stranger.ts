@@ -2,8 +2,8 @@
 
 import { PART_BYTES, type Seal } from "../../src/documents/sealed-policy.js";
 import type { Identity } from "../../src/identity/identity.js";
-import { PROTOCOL } from "../../src/mesh/session-messages.js";
-import type { Connection } from "../../src/mesh/transport.js";
+import { PROTOCOL } from "../../src/session/messages.js";
+import type { Connection } from "../../src/session/transport.js";
 import { identity } from "./cluster.js";
 import type { World } from "./world.js";
 

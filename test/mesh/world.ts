@@ -5,7 +5,7 @@ import { WeftError } from "../../src/error.js";
 import type { DataPath } from "../../src/mesh/datapath.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";
-import { MemoryNetwork, type MemoryTransport } from "../../src/mesh/transport-memory.js";
+import { MemoryNetwork, type MemoryTransport } from "../../src/session/transport-memory.js";
 import { MemoryStore, type State } from "../../src/state/store.js";
 import "./legal.js";
 import { HandClock, NodeClock } from "./hand-clock.js";

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { parsePrefix } from "../../src/address.js";
 import { pskOf } from "../../src/identity/secret.js";
-import { WsTransport } from "../../src/mesh/transport-ws.js";
+import { WsTransport } from "../../src/session/transport-ws.js";
 import { FileStore, STATE_FILE } from "../../src/state/store-file.js";
 import { systemClock } from "../../src/time/system-clock.js";
 import { freePort, type Node, node, SECRET, sees, stopAll, until } from "./nodes.js";

@@ -1,7 +1,7 @@
 /** Connections of the simulation are what TLS over TCP is: ordered, whole, and slow where segments are lost. */
 import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
-import type { Connection } from "../../src/mesh/transport.js";
+import type { Connection } from "../../src/session/transport.js";
 import { type Machine, Network } from "../../src/sim/network.js";
 import { Process } from "../../src/sim/process.js";
 import { Random } from "../../src/sim/random.js";

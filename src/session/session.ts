@@ -5,19 +5,14 @@
 import { WeftError } from "../error.js";
 import { MAX_SENTENCE } from "../identity/fields.js";
 import { type Identity, nodeId, verified } from "../identity/identity.js";
+import { KEEP_ONE } from "../lease/genesis.js";
 import { Budget } from "../time/budget.js";
 import type { Budgets } from "../time/budgets.js";
 import type { Clock } from "../time/clock.js";
-import { KEEP_ONE } from "./founding.js";
+import { MAX_MESSAGE_BYTES, PROTOCOL, type SessionMessage, sessionSpec } from "./messages.js";
 import type { Message, MessageOf } from "./protocol.js";
 import type { ProtocolRegistry } from "./protocol-registry.js";
 import type { Queue, SendQueues } from "./send-queues.js";
-import {
-  MAX_MESSAGE_BYTES,
-  PROTOCOL,
-  type SessionMessage,
-  sessionSpec,
-} from "./session-messages.js";
 import type { Connection } from "./transport.js";
 
 /** All in milliseconds. */

@@ -1,7 +1,8 @@
 /** The protocols of a node: every known spec, against which each message is checked, and those that run. */
+
+import { MAX_MESSAGE_BYTES } from "./messages.js";
 import type { Message, Protocol, ProtocolSpec } from "./protocol.js";
 import type { Session } from "./session.js";
-import { MAX_MESSAGE_BYTES } from "./session-messages.js";
 
 export class ProtocolRegistry {
   /** The protocol that each type of message belongs to. */

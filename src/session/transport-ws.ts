@@ -16,8 +16,8 @@ import { dropOldest } from "../oldest.js";
 import { Budget } from "../time/budget.js";
 import type { Clock } from "../time/clock.js";
 import { Door, HANDSHAKE_WITHIN, type Refusals, sourceOf } from "./door.js";
+import { MAX_MESSAGE_BYTES } from "./messages.js";
 import { PER_MESSAGE } from "./send-queues.js";
-import { MAX_MESSAGE_BYTES } from "./session-messages.js";
 import {
   CLOSE_WITHIN,
   type Connection,
