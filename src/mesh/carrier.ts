@@ -3,6 +3,7 @@
  * requests for space, and questions to a giver.
  */
 import type { WeftError } from "../error.js";
+import { who } from "../gossip/record.js";
 import { nodeId } from "../identity/identity.js";
 import type { Log } from "../log.js";
 import type { MessageOf } from "../session/protocol.js";
@@ -10,7 +11,6 @@ import { plain, type Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
 import { type Clock, oneOf } from "../time/clock.js";
 import { type LeaseMessage, MAX_SEEN } from "./lease-messages.js";
-import { who } from "./record.js";
 import type { Vacancies } from "./vacancies.js";
 
 /** Errands of others that a node carries on at one time. */

@@ -1,5 +1,7 @@
 /** How what a node held is taken back when it is gone for good, and what can be in the way. */
 import { WeftError } from "../error.js";
+import type { Members } from "../gossip/members.js";
+import { type NodeRecord, who } from "../gossip/record.js";
 import * as field from "../identity/fields.js";
 import { nodeId } from "../identity/identity.js";
 import { TAKE_BACK_AFTER } from "../lease/fence.js";
@@ -10,8 +12,6 @@ import { type Clock, inIso } from "../time/clock.js";
 import type { Leasing } from "./leasing.js";
 import type { Liveness } from "./liveness.js";
 import { HEARD_WITHIN } from "./member.js";
-import type { Members } from "./members.js";
-import { type NodeRecord, who } from "./record.js";
 
 export interface ForgettingParts {
   readonly clock: Clock;

@@ -3,6 +3,7 @@
  * gifts are not held. docs/leases.md draws the exchange.
  */
 import { WeftError } from "../error.js";
+import { type NodeRecord, who } from "../gossip/record.js";
 import { type Identity, nodeId } from "../identity/identity.js";
 import type { Allocator } from "../lease/allocator.js";
 import type { Fence } from "../lease/fence.js";
@@ -19,7 +20,6 @@ import { Budgets } from "../time/budgets.js";
 import { type Clock, inIso, oneOf } from "../time/clock.js";
 import type { Carrier } from "./carrier.js";
 import type { LeaseMessage } from "./lease-messages.js";
-import { type NodeRecord, who } from "./record.js";
 
 /** What one peer may ask for itself and for others, at once and per second after that. */
 export const ASKED = { own: { burst: 16, rate: 0.5 }, others: { burst: 256, rate: 16 } };

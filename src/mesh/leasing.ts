@@ -4,6 +4,8 @@
  * are answered in giving.ts.
  */
 import { WeftError } from "../error.js";
+import type { NodeRecord } from "../gossip/record.js";
+import type { Takings } from "../gossip/takings.js";
 import { nodeId } from "../identity/identity.js";
 import { MAX_JOURNAL } from "../lease/allocator.js";
 import { Asker } from "../lease/asker.js";
@@ -17,8 +19,6 @@ import { oneOf } from "../time/clock.js";
 import { Carrier, type Errand } from "./carrier.js";
 import { Giving, type GivingParts } from "./giving.js";
 import { type LeaseMessage, leaseSpec, MAX_GIFTS } from "./lease-messages.js";
-import type { NodeRecord } from "./record.js";
-import type { Takings } from "./takings.js";
 import type { Vacancies } from "./vacancies.js";
 
 /** Nodes with space that are dialled at one time to be asked. */

@@ -1,7 +1,7 @@
 /** Which members are suspected to be dead. */
 import { z } from "zod";
+import { MAX_IDS, versionSchema } from "../gossip/messages.js";
 import { type MessagesOf, protocolSpec } from "../session/protocol.js";
-import { MAX_IDS, versionSchema } from "./gossip-messages.js";
 
 export const livenessSpec = protocolSpec("failure-detector", [
   z.strictObject({ type: z.literal("doubt"), versions: z.array(versionSchema).max(MAX_IDS) }),

@@ -4,15 +4,15 @@
  * docs/mesh.md ("Who is alive") tells why.
  */
 
+import { MAX_RECORDS, type Members } from "../gossip/members.js";
+import { MAX_IDS, type Version } from "../gossip/messages.js";
+import type { NodeRecord } from "../gossip/record.js";
 import type { Protocol } from "../session/protocol.js";
 import { MISSED_AFTER, type Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
 import { Budgets } from "../time/budgets.js";
 import type { Clock } from "../time/clock.js";
-import { MAX_IDS, type Version } from "./gossip-messages.js";
 import { type LivenessMessage, livenessSpec } from "./liveness-messages.js";
-import { MAX_RECORDS, type Members } from "./members.js";
-import type { NodeRecord } from "./record.js";
 
 /** All in milliseconds. Who was doubted and did not answer within this is dead: longer than a pause of 5 s and the ways. */
 export const ANSWER_WITHIN = 6_000;

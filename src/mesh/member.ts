@@ -1,15 +1,15 @@
 /** What a node sees of itself and of another one. */
 
 import type { DocumentInForce } from "../documents/in-force.js";
+import type { Members } from "../gossip/members.js";
+import { LEASE_TTL, type NodeRecord, RENEW_EVERY } from "../gossip/record.js";
 import { subnetOf } from "../lease/grant.js";
 import type { Links } from "../session/links.js";
 import type { Clock } from "../time/clock.js";
 import { type Contact, timeOfDay } from "./contact.js";
 import type { Liveness } from "./liveness.js";
-import type { Members } from "./members.js";
 import type { Course, Paths } from "./paths.js";
 import type { Answering } from "./reach.js";
-import { LEASE_TTL, type NodeRecord, RENEW_EVERY } from "./record.js";
 
 /** A member without a session, of whom nothing was heard for this long, counts as unreachable. Milliseconds. */
 export const HEARD_WITHIN = 3 * RENEW_EVERY;

@@ -7,6 +7,8 @@ import { EventEmitter } from "node:events";
 import { formatAddress, formatEndpoint, type Prefix, parseEndpoint } from "../address.js";
 import type { PolicyText, Seal } from "../documents/sealed-policy.js";
 import { WeftError } from "../error.js";
+import { Neighbourhood } from "../gossip/neighbourhood.js";
+import { RENEW_EVERY } from "../gossip/record.js";
 import { Identity, macOf } from "../identity/identity.js";
 import { clusterOf, describe, type Genesis } from "../lease/genesis.js";
 import type { Peer } from "../peer.js";
@@ -23,11 +25,9 @@ import type { Onward } from "./inquiries.js";
 import { Introduction } from "./introduction.js";
 import type { Departed, Member, Self, SpaceOf } from "./member.js";
 import { Membership } from "./membership.js";
-import { Neighbourhood } from "./neighbourhood.js";
 import type { MeshOptions, MeshParts } from "./options.js";
 import type { ClusterPolicy } from "./policies.js";
 import { PROTOCOLS } from "./protocols.js";
-import { RENEW_EVERY } from "./record.js";
 
 /** How long a node waits for more of what happens before it acts on it, in milliseconds. */
 export const GATHER = 50;

@@ -3,19 +3,19 @@
  * the parts of this node that must know.
  */
 
+import type { Copies } from "../gossip/copies.js";
+import { MAX_RECORDS, type Members } from "../gossip/members.js";
+import type { Neighbourhood } from "../gossip/neighbourhood.js";
+import type { OwnRecord } from "../gossip/own-record.js";
+import type { NodeRecord } from "../gossip/record.js";
+import { Takings } from "../gossip/takings.js";
 import type { Log } from "../log.js";
 import { dropOldest } from "../oldest.js";
 import type { Links } from "../session/links.js";
 import type { Clock } from "../time/clock.js";
-import type { Copies } from "./copies.js";
 import type { Leasing } from "./leasing.js";
 import type { Liveness } from "./liveness.js";
-import { MAX_RECORDS, type Members } from "./members.js";
-import type { Neighbourhood } from "./neighbourhood.js";
-import type { OwnRecord } from "./own-record.js";
 import type { Paths } from "./paths.js";
-import type { NodeRecord } from "./record.js";
-import { Takings } from "./takings.js";
 
 /** Nodes of which is kept when something new was learned of them: those held, and those dropped. */
 const MAX_LEARNED = 2 * MAX_RECORDS;

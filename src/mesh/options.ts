@@ -1,5 +1,6 @@
 /** What a node is told at its start: what to do, and with what. */
 import type { Prefix } from "../address.js";
+import type { Notary } from "../gossip/notary.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Log } from "../log.js";
 import type { PolicyReader } from "../policy/engine.js";
@@ -8,7 +9,6 @@ import type { Store } from "../state/store.js";
 import type { Clock } from "../time/clock.js";
 import type { DataPath } from "./datapath.js";
 import type { Explain } from "./inquiries.js";
-import type { Notary } from "./notary.js";
 
 export interface MeshParts {
   readonly clock: Clock;
@@ -50,12 +50,4 @@ export interface MeshOptions {
   readonly leases?: number | undefined;
   /** Sessions this node opens by itself, where there are so many members; others open as many to it. */
   readonly sessions?: number | undefined;
-}
-
-/** Where others reach this node. */
-export interface Whereabouts {
-  /** Its mesh, like `192.0.2.1:6783`. */
-  readonly mesh: string;
-  /** As in the options. */
-  readonly vtep: string;
 }

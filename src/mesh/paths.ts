@@ -4,6 +4,7 @@
  * docs/mesh.md tells the rules.
  */
 
+import type { NodeRecord } from "../gossip/record.js";
 import type { Identity } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Protocol } from "../session/protocol.js";
@@ -30,7 +31,6 @@ import {
   signProbe,
 } from "./probe.js";
 import { type Answering, LATELY, Reach } from "./reach.js";
-import type { NodeRecord } from "./record.js";
 import { Relays } from "./relays.js";
 import { ReplayWindows } from "./replay-window.js";
 import { type Path, Seeking } from "./seeking.js";

@@ -3,9 +3,10 @@
  * Straight to its own endpoint is best, then to where its probes come from,
  * then through the fewest others; of equals the one that is in use.
  */
+
+import type { NodeRecord } from "../gossip/record.js";
 import { Budget } from "../time/budget.js";
 import type { Clock } from "../time/clock.js";
-import type { NodeRecord } from "./record.js";
 import { PROOF_LASTS, Senders } from "./senders.js";
 import { type Took, Way } from "./way.js";
 

@@ -3,8 +3,8 @@
  * Probes that take different paths may overtake each other by up to WINDOW.
  */
 
+import { MAX_RECORDS } from "../gossip/members.js";
 import { dropOldest } from "../oldest.js";
-import { MAX_RECORDS } from "./members.js";
 
 export const WINDOW = 256;
 /** Most nodes with a window, whether they are members now or not. */

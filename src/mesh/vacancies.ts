@@ -1,7 +1,8 @@
 /** Who has free space, by what the records say: that may be some seconds old. */
+
+import type { Members } from "../gossip/members.js";
+import type { NodeRecord } from "../gossip/record.js";
 import type { Clock } from "../time/clock.js";
-import type { Members } from "./members.js";
-import type { NodeRecord } from "./record.js";
 
 /** Chance is worth up to so many doublings of space, so that a crowd spreads over those who have much. */
 const SPREAD = 3;

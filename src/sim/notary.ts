@@ -3,8 +3,8 @@
  * checked and kept once; the answer is the one the real notary gave.
  */
 import type { WeftError } from "../error.js";
-import { Notary } from "../mesh/notary.js";
-import type { Envelope, NodeRecord } from "../mesh/record.js";
+import { Notary } from "../gossip/notary.js";
+import type { Envelope, NodeRecord } from "../gossip/record.js";
 
 /** Answers that are kept, those given first are forgotten first. */
 const MOST = 20_000;

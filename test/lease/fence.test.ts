@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { RENEW_EVERY } from "../../src/gossip/record.js";
 import {
   FENCE_AFTER,
   Fence,
@@ -7,7 +8,6 @@ import {
   LEASE_TTL,
   TAKE_BACK_AFTER,
 } from "../../src/lease/fence.js";
-import { RENEW_EVERY } from "../../src/mesh/record.js";
 import { PING_AFTER, SILENCE } from "../../src/session/session.js";
 import type { Clock } from "../../src/time/clock.js";
 import { HandClock, NodeClock } from "../mesh/hand-clock.js";

@@ -1,6 +1,6 @@
 /** What a peer may do is counted for the peer, not for its session. */
 import { describe, expect, it } from "vitest";
-import { SERVED } from "../../src/mesh/gossip.js";
+import { SERVED } from "../../src/gossip/gossip.js";
 import { BURST, RATE } from "../../src/session/session.js";
 import { Budgets, MAX_BUDGETS } from "../../src/time/budgets.js";
 import { HandClock } from "./hand-clock.js";

@@ -1,15 +1,15 @@
 /** A cluster on paper: identities, leases, and records, without a mesh. */
 import { type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
+import { Notary } from "../../src/gossip/notary.js";
+import { type Envelope, type NodeRecord, type Said, seal } from "../../src/gossip/record.js";
+import type { Tunnel } from "../../src/gossip/roll.js";
 import { Identity, macOf } from "../../src/identity/identity.js";
 import { Allocator } from "../../src/lease/allocator.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { Ledger, type LedgerState } from "../../src/lease/ledger.js";
 import { Revocations } from "../../src/lease/revocations.js";
-import { Notary } from "../../src/mesh/notary.js";
-import { type Envelope, type NodeRecord, type Said, seal } from "../../src/mesh/record.js";
-import type { Tunnel } from "../../src/mesh/roll.js";
 
 export const identity = (n: number): Identity => new Identity(n.toString(16).padStart(64, "0"));
 

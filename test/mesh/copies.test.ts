@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
+import { COPY_REPORTED_FOR } from "../../src/gossip/copies.js";
 import { Identity } from "../../src/identity/identity.js";
-import { COPY_REPORTED_FOR } from "../../src/mesh/copies.js";
 import { World } from "./world.js";
 
 it("a copied state directory is named by both copies and by the others, and the log stays short", async () => {

@@ -1,7 +1,7 @@
 /** Nodes that are no members any more, and what is kept for them. */
 import { describe, expect, it } from "vitest";
+import { KEEP } from "../../src/gossip/members.js";
 import { LEASE_TTL } from "../../src/lease/fence.js";
-import { KEEP } from "../../src/mesh/members.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { World } from "./world.js";
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { KEEP, Members } from "../../src/mesh/members.js";
-import { Notary } from "../../src/mesh/notary.js";
-import { type Envelope, MAX_VERSION } from "../../src/mesh/record.js";
+import { KEEP, Members } from "../../src/gossip/members.js";
+import { Notary } from "../../src/gossip/notary.js";
+import { type Envelope, MAX_VERSION } from "../../src/gossip/record.js";
 import { MAX_TIME } from "../../src/time/clock.js";
 import { cluster, envelopeOf, identity, TUNNEL } from "./cluster.js";
 

@@ -1,11 +1,11 @@
 /** A member that has others verify signatures without end. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { VERIFIED } from "../../src/gossip/gossip.js";
+import { Notary } from "../../src/gossip/notary.js";
+import { seal } from "../../src/gossip/record.js";
 import { Identity, macOf, substituteSignatures } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
-import { VERIFIED } from "../../src/mesh/gossip.js";
-import { Notary } from "../../src/mesh/notary.js";
-import { seal } from "../../src/mesh/record.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { MAX_BUDGETS } from "../../src/time/budgets.js";
 import { Stranger } from "./stranger.js";

@@ -1,8 +1,8 @@
 /** A set that holds as many records as it may. */
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { MAX_RECORDS, Members } from "../../src/gossip/members.js";
+import { Notary } from "../../src/gossip/notary.js";
 import { substituteSignatures } from "../../src/identity/identity.js";
-import { MAX_RECORDS, Members } from "../../src/mesh/members.js";
-import { Notary } from "../../src/mesh/notary.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { TUNNEL } from "./cluster.js";
 import { grown, grownIdentity } from "./grown.js";

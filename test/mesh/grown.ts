@@ -1,10 +1,10 @@
 /** A cluster of any size on paper, grown as real ones are: each newcomer gets half of what somebody has. */
 
+import { type Envelope, seal } from "../../src/gossip/record.js";
 import type { Identity } from "../../src/identity/identity.js";
 import { macOf } from "../../src/identity/identity.js";
 import { type Cluster, clusterOf } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
-import { type Envelope, seal } from "../../src/mesh/record.js";
 import { founder, identity } from "./cluster.js";
 
 const LEASE = 24;

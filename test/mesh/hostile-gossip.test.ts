@@ -1,7 +1,7 @@
 /** A peer with the secret and an identity that abuses the messages by which records travel. */
 import { describe, expect, it } from "vitest";
-import { SERVED } from "../../src/mesh/gossip.js";
-import { LEASE_TTL } from "../../src/mesh/record.js";
+import { SERVED } from "../../src/gossip/gossip.js";
+import { LEASE_TTL } from "../../src/gossip/record.js";
 import { Stranger } from "./stranger.js";
 import { Disk, World } from "./world.js";
 

@@ -1,7 +1,7 @@
 /** Every kind of message, with everything in it made wrong in turn, from a peer with a session. */
 import { describe, expect, it } from "vitest";
 import { sealPolicy } from "../../src/documents/sealed-policy.js";
-import { MAX_BODY_BYTES } from "../../src/mesh/record.js";
+import { MAX_BODY_BYTES } from "../../src/gossip/record.js";
 import { PROTOCOL } from "../../src/session/messages.js";
 import { cluster, envelopeOf, identity, proofFor } from "./cluster.js";
 import { KINDS, parseMessage } from "./messages.js";

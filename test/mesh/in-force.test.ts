@@ -2,8 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { type DocumentInForce, PUBLISHED } from "../../src/documents/in-force.js";
 import { WeftError } from "../../src/error.js";
+import { Notary } from "../../src/gossip/notary.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { Notary } from "../../src/mesh/notary.js";
 import { envelopeOf, cluster as of } from "./cluster.js";
 import { World } from "./world.js";
 

@@ -1,15 +1,21 @@
 /** Whole nodes on a hand-moved clock and an in-memory network: no socket, no waiting. */
 import { describe, expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
+import { Notary } from "../../src/gossip/notary.js";
+import {
+  LEASE_TTL,
+  type NodeRecord,
+  RENEW_EVERY,
+  type Said,
+  seal,
+} from "../../src/gossip/record.js";
+import { MAX_CLAIMANTS } from "../../src/gossip/roll.js";
 import { type Identity, nodeId } from "../../src/identity/identity.js";
 import { FENCE_AFTER, TAKE_BACK_AFTER } from "../../src/lease/fence.js";
 import { clusterOf, type Genesis } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { ALONE_AFTER } from "../../src/mesh/giving.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { Notary } from "../../src/mesh/notary.js";
-import { LEASE_TTL, type NodeRecord, RENEW_EVERY, type Said, seal } from "../../src/mesh/record.js";
-import { MAX_CLAIMANTS } from "../../src/mesh/roll.js";
 import { PROTOCOL } from "../../src/session/messages.js";
 import type { Connection } from "../../src/session/transport.js";
 import { identity } from "./cluster.js";

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { fanout, Neighbours } from "../../src/mesh/neighbours.js";
-import type { NodeRecord } from "../../src/mesh/record.js";
+import { fanout, Neighbours } from "../../src/gossip/neighbours.js";
+import type { NodeRecord } from "../../src/gossip/record.js";
 import { identity, recordOf } from "./cluster.js";
 import { randomFrom, seed } from "./seed.js";
 

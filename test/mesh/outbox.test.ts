@@ -1,8 +1,8 @@
 import { expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
+import { LITTLE_NEWS, MUCH_GATHER, NEWS_GATHER } from "../../src/gossip/outbox.js";
+import type { Envelope } from "../../src/gossip/record.js";
 import { nodeId } from "../../src/identity/identity.js";
-import { LITTLE_NEWS, MUCH_GATHER, NEWS_GATHER } from "../../src/mesh/outbox.js";
-import type { Envelope } from "../../src/mesh/record.js";
 import { founder } from "./cluster.js";
 import { grown } from "./grown.js";
 import { type MessageOf, parseMessage } from "./messages.js";

@@ -1,10 +1,10 @@
 /** What a node says of itself when it has more to say than a record has room for, or cannot write it down. */
 import { describe, expect, it } from "vitest";
+import { COPY_SPOKEN_OF, SAY_AGAIN } from "../../src/gossip/own-record.js";
+import { MAX_VERSION } from "../../src/gossip/record.js";
 import { Identity } from "../../src/identity/identity.js";
 import { type Cluster, clusterOf } from "../../src/lease/genesis.js";
 import { type Grant, signGrant, subnetOf } from "../../src/lease/grant.js";
-import { COPY_SPOKEN_OF, SAY_AGAIN } from "../../src/mesh/own-record.js";
-import { MAX_VERSION } from "../../src/mesh/record.js";
 import { identity } from "./cluster.js";
 import { Disk, World } from "./world.js";
 

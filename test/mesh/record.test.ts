@@ -1,9 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
-import { fitting, MAX_PROOFS } from "../../src/lease/bundle.js";
-import { clusterOf } from "../../src/lease/genesis.js";
-import { MAX_SEQUENCE, MAX_TAKEN, signGrant } from "../../src/lease/grant.js";
-import { Notary } from "../../src/mesh/notary.js";
+import { Notary } from "../../src/gossip/notary.js";
 import {
   type Envelope,
   envelopeSchema,
@@ -11,7 +8,10 @@ import {
   MAX_VERSION,
   MAX_VNI,
   seal,
-} from "../../src/mesh/record.js";
+} from "../../src/gossip/record.js";
+import { fitting, MAX_PROOFS } from "../../src/lease/bundle.js";
+import { clusterOf } from "../../src/lease/genesis.js";
+import { MAX_SEQUENCE, MAX_TAKEN, signGrant } from "../../src/lease/grant.js";
 import { MAX_TIME } from "../../src/time/clock.js";
 import {
   cluster,

@@ -1,8 +1,8 @@
 /** The members made anew from all records: the slow twin of what is kept record by record. */
 import { parseEndpoint } from "../../src/address.js";
+import type { NodeRecord } from "../../src/gossip/record.js";
+import type { Tunnel } from "../../src/gossip/roll.js";
 import { subnetOf } from "../../src/lease/grant.js";
-import type { NodeRecord } from "../../src/mesh/record.js";
-import type { Tunnel } from "../../src/mesh/roll.js";
 import { ageOf, settle } from "../lease/slow-ring.js";
 
 export interface SlowView {

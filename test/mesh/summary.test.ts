@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { NodeRecord } from "../../src/mesh/record.js";
-import { ALL, BRANCH_DIGITS, BRANCHES, Summary } from "../../src/mesh/summary.js";
+import type { NodeRecord } from "../../src/gossip/record.js";
+import { ALL, BRANCH_DIGITS, BRANCHES, Summary } from "../../src/gossip/summary.js";
 import { identity, recordOf } from "./cluster.js";
 import { seed } from "./seed.js";
 

@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { Members } from "../../src/gossip/members.js";
+import { Notary } from "../../src/gossip/notary.js";
+import type { NodeRecord } from "../../src/gossip/record.js";
+import { MAX_TAKERS, Takings } from "../../src/gossip/takings.js";
 import { markOf } from "../../src/lease/grant.js";
-import { Members } from "../../src/mesh/members.js";
-import { Notary } from "../../src/mesh/notary.js";
-import type { NodeRecord } from "../../src/mesh/record.js";
-import { MAX_TAKERS, Takings } from "../../src/mesh/takings.js";
 import { founder, identity, proofFor, TUNNEL } from "./cluster.js";
 import { grown } from "./grown.js";
 import { randomFrom, seed } from "./seed.js";

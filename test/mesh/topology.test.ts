@@ -1,8 +1,8 @@
 /** Whole nodes in networks where not everybody reaches everybody, and in larger ones. */
 import { describe, expect, it } from "vitest";
-import { KEEP } from "../../src/mesh/members.js";
-import { fanout } from "../../src/mesh/neighbours.js";
-import { LEASE_TTL } from "../../src/mesh/record.js";
+import { KEEP } from "../../src/gossip/members.js";
+import { fanout } from "../../src/gossip/neighbours.js";
+import { LEASE_TTL } from "../../src/gossip/record.js";
 import { rounds } from "../rounds.js";
 import { Disk, World } from "./world.js";
 

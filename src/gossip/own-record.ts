@@ -6,12 +6,10 @@ import { type Identity, macOf } from "../identity/identity.js";
 import { fitting } from "../lease/bundle.js";
 import type { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
-import { MAX_TAKEN, markOf } from "../lease/grant.js";
+import { MAX_TAKEN, markOf, type Proof } from "../lease/grant.js";
 import type { Log } from "../log.js";
-import type { Disk } from "../state/disk.js";
 import type { Clock } from "../time/clock.js";
 import type { Members } from "./members.js";
-import type { MeshOptions, Whereabouts } from "./options.js";
 import { isRenewal, MAX_VERSION, type NodeRecord, type Said, seal } from "./record.js";
 
 /** How long a node waits before it answers a newer record of its own, in milliseconds. */
@@ -21,6 +19,29 @@ export const COPY_SPOKEN_OF = 60_000;
 /** How long a node waits before it says again what it could not write to its disk, in milliseconds. */
 export const SAY_AGAIN = 10_000;
 
+/** Where others reach this node. */
+export interface Whereabouts {
+  /** Its mesh, like `192.0.2.1:6783`. */
+  readonly mesh: string;
+  /** Where peers send VXLAN, like `192.0.2.1:4789`. */
+  readonly vtep: string;
+}
+
+/** What this node keeps on disk for its record. */
+export interface OwnRecordDisk {
+  readonly leases: readonly Proof[];
+  readonly cluster: {
+    /** That of the record that was published last. */
+    readonly version: number;
+    /** Signatures of the grants below this node that count no more, and those that an operator took back. */
+    readonly void: readonly string[];
+    readonly taken: readonly string[];
+  };
+  saveCluster(change: { readonly version: number }): void;
+  /** Runs what a timer set off: a full disk must not end the node. */
+  safely(act: () => void): void;
+}
+
 export interface OwnRecordParts {
   readonly clock: Clock;
   readonly log: Log;
@@ -28,10 +49,15 @@ export interface OwnRecordParts {
   readonly cluster: Cluster;
   /** The epoch of this run. */
   readonly epoch: string;
-  readonly disk: Disk;
+  readonly disk: OwnRecordDisk;
   readonly members: Members;
   readonly fence: Fence;
-  readonly options: Pick<MeshOptions, "name" | "vni" | "mac">;
+  readonly options: {
+    readonly name: string;
+    readonly vni: number;
+    /** The VTEP MAC, if it is not to be derived from the identity. */
+    readonly mac?: string | undefined;
+  };
   whereabouts(): Whereabouts;
   /** The free space, in the words of a record; nothing when there is none to give. */
   free(): (number | null)[] | undefined;

@@ -9,7 +9,7 @@ import { MAX_MESSAGE_BYTES } from "../session/messages.js";
 import type { Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
 import type { Clock } from "../time/clock.js";
-import { type GossipMessage, MAX_IDS, MAX_RECORDS_IN_MESSAGE } from "./gossip-messages.js";
+import { type GossipMessage, MAX_IDS, MAX_RECORDS_IN_MESSAGE } from "./messages.js";
 import type { Envelope, NodeRecord } from "./record.js";
 
 /** How long news of others waits for more, in milliseconds; and while there is much. */
