@@ -1,5 +1,6 @@
 /** How what a node held is taken back when it is gone for good, and what can be in the way. */
 import { WeftError } from "../error.js";
+import type { Liveness } from "../failure-detector/liveness.js";
 import type { Members } from "../gossip/members.js";
 import { type NodeRecord, who } from "../gossip/record.js";
 import * as field from "../identity/fields.js";
@@ -10,7 +11,6 @@ import type { Log } from "../log.js";
 import type { Links } from "../session/links.js";
 import { type Clock, inIso } from "../time/clock.js";
 import type { Leasing } from "./leasing.js";
-import type { Liveness } from "./liveness.js";
 import { HEARD_WITHIN } from "./member.js";
 
 export interface ForgettingParts {

@@ -1,13 +1,14 @@
 /** What a node sees of itself and of another one. */
 
 import type { DocumentInForce } from "../documents/in-force.js";
+import { isAway } from "../failure-detector/away.js";
+import { type Contact, timeOfDay } from "../failure-detector/contact.js";
+import type { Liveness } from "../failure-detector/liveness.js";
 import type { Members } from "../gossip/members.js";
 import { LEASE_TTL, type NodeRecord, RENEW_EVERY } from "../gossip/record.js";
 import { subnetOf } from "../lease/grant.js";
 import type { Links } from "../session/links.js";
 import type { Clock } from "../time/clock.js";
-import { type Contact, timeOfDay } from "./contact.js";
-import type { Liveness } from "./liveness.js";
 import type { Course, Paths } from "./paths.js";
 import type { Answering } from "./reach.js";
 
@@ -247,9 +248,5 @@ export class Standing {
     return this.age(id) > HEARD_WITHIN ? "unreachable" : "established";
   }
 }
-
-/** Whether it is dead, or no way to it works. */
-export const isAway = ({ state }: { readonly state: string }): boolean =>
-  state === "dead" || state === "unreachable";
 
 const STATES = { before: "established", "not yet": "connecting", no: "unreachable" } as const;

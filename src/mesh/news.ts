@@ -3,6 +3,7 @@
  * the parts of this node that must know.
  */
 
+import type { Liveness } from "../failure-detector/liveness.js";
 import type { Copies } from "../gossip/copies.js";
 import { MAX_RECORDS, type Members } from "../gossip/members.js";
 import type { Neighbourhood } from "../gossip/neighbourhood.js";
@@ -14,7 +15,6 @@ import { dropOldest } from "../oldest.js";
 import type { Links } from "../session/links.js";
 import type { Clock } from "../time/clock.js";
 import type { Leasing } from "./leasing.js";
-import type { Liveness } from "./liveness.js";
 import type { Paths } from "./paths.js";
 
 /** Nodes of which is kept when something new was learned of them: those held, and those dropped. */

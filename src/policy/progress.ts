@@ -1,6 +1,6 @@
 /** How far a policy has come: which of the known nodes have it in force, which not, and why. */
 import type { DocumentInForce } from "../documents/in-force.js";
-import { isAway } from "../mesh/member.js";
+import { isAway } from "../failure-detector/away.js";
 
 /** A node, as it is known here. */
 export interface KnownNode {

@@ -1,7 +1,7 @@
 /** A node that the mesh does not reach, though packets still pass. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { LOST_AFTER } from "../../src/failure-detector/contact.js";
 import { substituteSignatures } from "../../src/identity/identity.js";
-import { LOST_AFTER } from "../../src/mesh/contact.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { member, type Node, PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";

@@ -1,10 +1,16 @@
 /** Deaths are declared, and refuted, in the simulated network of src/sim, where segments are lost and processes stand still. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  ANSWER_WITHIN,
+  Liveness,
+  RAISED,
+  RENEW_AGAIN,
+  TAKEN,
+} from "../../src/failure-detector/liveness.js";
 import { Members } from "../../src/gossip/members.js";
 import { Notary } from "../../src/gossip/notary.js";
 import { SAY_AGAIN } from "../../src/gossip/own-record.js";
 import { substituteSignatures } from "../../src/identity/identity.js";
-import { ANSWER_WITHIN, Liveness, RAISED, RENEW_AGAIN, TAKEN } from "../../src/mesh/liveness.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { FEW } from "../../src/mesh/turns.js";
 import { MISSED_AFTER, PING_AFTER, SILENCE } from "../../src/session/session.js";

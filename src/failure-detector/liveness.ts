@@ -12,7 +12,7 @@ import { MISSED_AFTER, type Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
 import { Budgets } from "../time/budgets.js";
 import type { Clock } from "../time/clock.js";
-import { type LivenessMessage, livenessSpec } from "./liveness-messages.js";
+import { type LivenessMessage, livenessSpec } from "./messages.js";
 
 /** All in milliseconds. Who was doubted and did not answer within this is dead: longer than a pause of 5 s and the ways. */
 export const ANSWER_WITHIN = 6_000;
