@@ -23,8 +23,8 @@ import type {
 } from "./http/view.js";
 import { nodeId } from "./identity/identity.js";
 import type { Departed, Member, SpaceOf } from "./mesh/member.js";
-import { pathMtuNote } from "./mesh/path-mtu-note.js";
 import type { PacketTracer } from "./packet-tracer.js";
+import { pathMtuNote } from "./paths/path-mtu-note.js";
 import { type PolicyFacts, promised, type Trial } from "./policy/engine.js";
 import type { Outside } from "./policy/outside.js";
 import { nameOf, type Place } from "./policy/place.js";

@@ -13,7 +13,7 @@ import type { Core } from "../core/instance.js";
 import { takeMail } from "../core/mailbox.js";
 import type { Publisher } from "../core/publish.js";
 import { WeftError } from "../error.js";
-import type { DataPath, Receiver } from "../mesh/datapath.js";
+import type { DataPath, Receiver } from "../paths/datapath.js";
 import { monotonic } from "../time/system-clock.js";
 import { check, close, eventfd, eventfdWrite, hostAddress } from "./libc.js";
 import type { LoopParts, Order, Word } from "./loop.js";

@@ -6,7 +6,7 @@ import { EventEmitter } from "node:events";
 import { LEAST_MTU } from "../compile/peers.js";
 import type { Outcome } from "../core/passage.js";
 import type { Dataplane } from "../dataplane.js";
-import { type DataPath, MAX_CONTROL_BYTES, type Receiver } from "../mesh/datapath.js";
+import { type DataPath, MAX_CONTROL_BYTES, type Receiver } from "../paths/datapath.js";
 import type { Device } from "./device.js";
 import type { Underlay } from "./underlay.js";
 

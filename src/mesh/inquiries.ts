@@ -5,6 +5,7 @@
 import { WeftError } from "../error.js";
 import { onwardOf } from "../explain/explain.js";
 import { type Tried, toldOf } from "../explain/told.js";
+import { MAX_RELAYS } from "../paths/probe.js";
 import type { MessageOf, Protocol } from "../session/protocol.js";
 import { plain, type Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
@@ -19,7 +20,6 @@ import {
   type NodeTold,
   type Unasked,
 } from "./explain-messages.js";
-import { MAX_RELAYS } from "./probe.js";
 
 /** Each node on the way waits so much shorter than the one before it, in milliseconds: that one waits for it. */
 export const SHORTER = 200;

@@ -7,10 +7,10 @@ import type { Liveness } from "../failure-detector/liveness.js";
 import type { Members } from "../gossip/members.js";
 import { LEASE_TTL, type NodeRecord, RENEW_EVERY } from "../gossip/record.js";
 import { subnetOf } from "../lease/grant.js";
+import type { Course, Paths } from "../paths/paths.js";
+import type { Answering } from "../paths/reach.js";
 import type { Links } from "../session/links.js";
 import type { Clock } from "../time/clock.js";
-import type { Course, Paths } from "./paths.js";
-import type { Answering } from "./reach.js";
 
 /** A member without a session, of whom nothing was heard for this long, counts as unreachable. Milliseconds. */
 export const HEARD_WITHIN = 3 * RENEW_EVERY;

@@ -25,6 +25,7 @@ import { subnetOf } from "../lease/grant.js";
 import { Ledger } from "../lease/ledger.js";
 import { Owners } from "../lease/owners.js";
 import { Revocations } from "../lease/revocations.js";
+import { Paths } from "../paths/paths.js";
 import type { Peer } from "../peer.js";
 import { type Done, readInPlace } from "../policy/engine.js";
 import type { Links } from "../session/links.js";
@@ -42,7 +43,6 @@ import { Leasing } from "./leasing.js";
 import { type Departed, expiry, type Member, type SpaceOf, Standing } from "./member.js";
 import { News } from "./news.js";
 import type { MeshOptions, MeshParts } from "./options.js";
-import { Paths } from "./paths.js";
 import { type ClusterPolicy, Policies } from "./policies.js";
 import { Vacancies } from "./vacancies.js";
 

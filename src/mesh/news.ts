@@ -12,10 +12,10 @@ import type { NodeRecord } from "../gossip/record.js";
 import { Takings } from "../gossip/takings.js";
 import type { Log } from "../log.js";
 import { dropOldest } from "../oldest.js";
+import type { Paths } from "../paths/paths.js";
 import type { Links } from "../session/links.js";
 import type { Clock } from "../time/clock.js";
 import type { Leasing } from "./leasing.js";
-import type { Paths } from "./paths.js";
 
 /** Nodes of which is kept when something new was learned of them: those held, and those dropped. */
 const MAX_LEARNED = 2 * MAX_RECORDS;

@@ -3,11 +3,11 @@ import type { Prefix } from "../address.js";
 import type { Notary } from "../gossip/notary.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Log } from "../log.js";
+import type { DataPath } from "../paths/datapath.js";
 import type { PolicyReader } from "../policy/engine.js";
 import type { ListenAddress, Transport } from "../session/transport.js";
 import type { Store } from "../state/store.js";
 import type { Clock } from "../time/clock.js";
-import type { DataPath } from "./datapath.js";
 import type { Explain } from "./inquiries.js";
 
 export interface MeshParts {

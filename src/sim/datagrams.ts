@@ -3,7 +3,7 @@
  * not arrive, what it delays may be overtaken. Gates translate addresses as a
  * masquerading router does.
  */
-import { type DataPath, hostOf, MAX_CONTROL_BYTES, type Receiver } from "../mesh/datapath.js";
+import { type DataPath, hostOf, MAX_CONTROL_BYTES, type Receiver } from "../paths/datapath.js";
 
 /** How long a gate remembers to whom a host behind it spoke, in milliseconds. */
 export const MAPPING_LASTS = 30_000;

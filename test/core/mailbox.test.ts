@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { Dataplane } from "weft";
 import { Core } from "../../src/core/instance.js";
 import { takeMail } from "../../src/core/mailbox.js";
-import { MAGIC, MAX_CONTROL_BYTES } from "../../src/mesh/datapath.js";
+import { MAGIC, MAX_CONTROL_BYTES } from "../../src/paths/datapath.js";
 import { ipv4, vxlan } from "../packets.js";
 import { A, B, C, Host, hostOf } from "./host.js";
 

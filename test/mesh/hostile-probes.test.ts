@@ -2,10 +2,16 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { substituteSignatures } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
-import { decodeProbe, encodeProbe, newNonce, type Probe, signProbe } from "../../src/mesh/probe.js";
-import { PROMPTS } from "../../src/mesh/reach.js";
-import { WINDOW } from "../../src/mesh/replay-window.js";
-import { PROOF_LASTS } from "../../src/mesh/senders.js";
+import {
+  decodeProbe,
+  encodeProbe,
+  newNonce,
+  type Probe,
+  signProbe,
+} from "../../src/paths/probe.js";
+import { PROMPTS } from "../../src/paths/reach.js";
+import { WINDOW } from "../../src/paths/replay-window.js";
+import { PROOF_LASTS } from "../../src/paths/senders.js";
 import type { SimDataPath } from "../../src/sim/datagrams.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { member, type Node, PathWorld, type Rule } from "./path-world.js";

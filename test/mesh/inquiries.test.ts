@@ -8,7 +8,7 @@ import { substituteSignatures } from "../../src/identity/identity.js";
 import { ANSWER_WITHIN, type Followed, MAX_ASKED_BYTES } from "../../src/mesh/explain-messages.js";
 import { TRIED } from "../../src/mesh/inquiries.js";
 import type { MeshOptions } from "../../src/mesh/options.js";
-import { MAX_RELAYS } from "../../src/mesh/probe.js";
+import { MAX_RELAYS } from "../../src/paths/probe.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { type Node, PathWorld, type Rule } from "./path-world.js";
 import { seed } from "./seed.js";

@@ -1,6 +1,6 @@
 /** How a member that is silent elsewhere is knocked at, in time that is moved by hand. */
 import { expect, it } from "vitest";
-import { KNOCK_EVERY, KNOCK_FOR, Knocks, MAX_KNOCKED } from "../../src/mesh/knocks.js";
+import { KNOCK_EVERY, KNOCK_FOR, Knocks, MAX_KNOCKED } from "../../src/paths/knocks.js";
 import { HandClock } from "./hand-clock.js";
 
 const IN_ALL = KNOCK_FOR / KNOCK_EVERY;

@@ -12,7 +12,7 @@ import { Notary } from "../../src/gossip/notary.js";
 import { SAY_AGAIN } from "../../src/gossip/own-record.js";
 import { substituteSignatures } from "../../src/identity/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { FEW } from "../../src/mesh/turns.js";
+import { FEW } from "../../src/paths/turns.js";
 import { MISSED_AFTER, PING_AFTER, SILENCE } from "../../src/session/session.js";
 import type { SimNode } from "../../src/sim/node.js";
 import { Random } from "../../src/sim/random.js";

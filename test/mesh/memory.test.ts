@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { parseMac, parsePrefix } from "../../src/address.js";
 import { Book } from "../../src/compile/book.js";
 import { Compiler } from "../../src/compile/compiler.js";
-import type { DataPath } from "../../src/mesh/datapath.js";
+import type { DataPath } from "../../src/paths/datapath.js";
 import { founder } from "./cluster.js";
 import { grown } from "./grown.js";
 import { randomFrom, seed } from "./seed.js";

@@ -1,6 +1,6 @@
 /** The note of `weft status` about paths that take less than the device's MTU. */
 import { expect, it } from "vitest";
-import { NAMED_PEERS, pathMtuNote } from "../../src/mesh/path-mtu-note.js";
+import { NAMED_PEERS, pathMtuNote } from "../../src/paths/path-mtu-note.js";
 
 const DEVICE = { name: "weft0", mtu: 1450 };
 

@@ -7,7 +7,7 @@ import {
   RAISE_AFTER,
   RAISE_EVERY,
   SEARCH_SIZES,
-} from "../../src/mesh/path-mtu.js";
+} from "../../src/paths/path-mtu.js";
 import { HandClock } from "./hand-clock.js";
 import { randomFrom, seed } from "./seed.js";
 

@@ -1,7 +1,7 @@
 /** Path MTUs of whole nodes: hints, black holes and relays, in simulated time. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { ENCAP_BYTES } from "../../src/mesh/datapath.js";
-import { CONFIRMATIONS } from "../../src/mesh/path-mtus.js";
+import { ENCAP_BYTES } from "../../src/paths/datapath.js";
+import { CONFIRMATIONS } from "../../src/paths/path-mtus.js";
 import { member, type Node, PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
 

@@ -4,9 +4,15 @@ import type { WeftError } from "../../src/error.js";
 import { type Identity, substituteSignatures } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import type { Member } from "../../src/mesh/member.js";
-import { decodeProbe, encodeProbe, MAX_RELAYS, probeBytes, replyTo } from "../../src/mesh/probe.js";
-import { PROOF_LASTS } from "../../src/mesh/senders.js";
-import { FEW } from "../../src/mesh/turns.js";
+import {
+  decodeProbe,
+  encodeProbe,
+  MAX_RELAYS,
+  probeBytes,
+  replyTo,
+} from "../../src/paths/probe.js";
+import { PROOF_LASTS } from "../../src/paths/senders.js";
+import { FEW } from "../../src/paths/turns.js";
 import { PROTOCOL } from "../../src/session/messages.js";
 import type { Connection } from "../../src/session/transport.js";
 import type { SimDataPath } from "../../src/sim/datagrams.js";

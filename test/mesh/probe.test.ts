@@ -1,6 +1,6 @@
 /** Probes as bytes: nothing that is none is taken for one, and nobody can make one for another. */
 import { describe, expect, it } from "vitest";
-import { MAX_CONTROL_BYTES } from "../../src/mesh/datapath.js";
+import { MAX_CONTROL_BYTES } from "../../src/paths/datapath.js";
 import {
   carrierOf,
   decodeProbe,
@@ -16,7 +16,7 @@ import {
   type Run,
   replyTo,
   signProbe,
-} from "../../src/mesh/probe.js";
+} from "../../src/paths/probe.js";
 import { Random } from "../../src/sim/random.js";
 import { cluster, identity } from "./cluster.js";
 import { seed } from "./seed.js";

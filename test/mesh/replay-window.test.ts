@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ReplayWindow, WINDOW } from "../../src/mesh/replay-window.js";
+import { ReplayWindow, WINDOW } from "../../src/paths/replay-window.js";
 import { Random } from "../../src/sim/random.js";
 import { seed } from "./seed.js";
 

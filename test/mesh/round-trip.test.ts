@@ -1,8 +1,8 @@
 /** The round trip of a path is that of its packets, however long the agents take to get to a probe. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { substituteSignatures } from "../../src/identity/identity.js";
-import { decodeProbe, encodeProbe } from "../../src/mesh/probe.js";
-import { Way } from "../../src/mesh/way.js";
+import { decodeProbe, encodeProbe } from "../../src/paths/probe.js";
+import { Way } from "../../src/paths/way.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { member, type Node, PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";

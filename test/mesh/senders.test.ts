@@ -1,6 +1,6 @@
 /** The endpoints that one member's packets come from: its own before those of relays. */
 import { expect, it } from "vitest";
-import { MAX_SENDERS, Senders } from "../../src/mesh/senders.js";
+import { MAX_SENDERS, Senders } from "../../src/paths/senders.js";
 
 const endpoint = (n: number) => `192.0.2.${n}:4789`;
 

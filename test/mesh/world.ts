@@ -2,9 +2,9 @@
 import { parsePrefix } from "../../src/address.js";
 import type { PolicyText } from "../../src/documents/sealed-policy.js";
 import { WeftError } from "../../src/error.js";
-import type { DataPath } from "../../src/mesh/datapath.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";
+import type { DataPath } from "../../src/paths/datapath.js";
 import { MemoryNetwork, type MemoryTransport } from "../../src/session/transport-memory.js";
 import { MemoryStore, type State } from "../../src/state/store.js";
 import "./legal.js";

@@ -9,7 +9,7 @@ import type { MessageOf } from "../session/protocol.js";
 import type { Session } from "../session/session.js";
 import { Budgets } from "../time/budgets.js";
 import { type Clock, every } from "../time/clock.js";
-import { MAX_PATHS, MAX_SOUGHT_AT_ONCE, type PathMessage } from "./path-messages.js";
+import { MAX_PATHS, MAX_SOUGHT_AT_ONCE, type PathMessage } from "./messages.js";
 import { MAX_RELAYS } from "./probe.js";
 
 /** What is sought is said again so often; what another seeks is remembered for so long. Milliseconds. */

@@ -14,7 +14,7 @@ import { Awaited } from "./awaited.js";
 import { Checks, MAX_REPLIES } from "./checks.js";
 import { type DataPath, ENCAP_BYTES } from "./datapath.js";
 import { Knocks } from "./knocks.js";
-import { type PathMessage, pathSpec } from "./path-messages.js";
+import { type PathMessage, pathSpec } from "./messages.js";
 import { PathMtus } from "./path-mtus.js";
 import {
   carrierOf,
