@@ -34,7 +34,6 @@ import { Mesh } from "./mesh/mesh.js";
 import type { MeshParts } from "./mesh/options.js";
 import { PacketTracer } from "./packet-tracer.js";
 import { PolicyThread } from "./policy/thread.js";
-import type { Running } from "./running.js";
 import { WsTransport } from "./session/transport-ws.js";
 import { FileStore } from "./state/store-file.js";
 import { every } from "./time/clock.js";
@@ -64,7 +63,9 @@ export class Agent {
   #hasStarted = false;
   #hasFailed = false;
   #starting: Promise<void> = Promise.resolve();
-  #running!: Running;
+  #mesh!: Mesh;
+  #io!: KernelIo;
+  #watch!: UnderlayWatch;
   #follower: Follower | undefined;
   #transport!: WsTransport;
 
@@ -125,6 +126,7 @@ export class Agent {
       { core, publisher, log: this.#log },
       { tun, address, port, offloads, busyPoll, mtu },
     );
+    this.#io = io;
     io.on("error", (error) => this.#fail(error));
     io.on("removed", () => this.#follower?.follow());
     await io.start();
@@ -145,6 +147,7 @@ export class Agent {
       datapath: io,
       explain: (packet, peer) => tracer.triedForOthers(packet, peer),
     });
+    this.#mesh = mesh;
     upkeep.add(() => {
       if (!mesh.isSaved || !store.isKept()) mesh.save();
     });
@@ -154,30 +157,34 @@ export class Agent {
       move: (to) => this.#move(to),
       resize: (to) => this.#resize(to),
     });
-    const running = {
-      config,
-      log: this.#log,
-      logState: this.#logState,
-      watch,
-      upkeep,
-      core,
-      publisher,
-      mesh,
-      policies,
-      transport,
-      io,
-      get mtu() {
-        return io.mtu.most;
-      },
-    };
-    this.#running = running;
+    this.#watch = watch;
 
-    const follower = new Follower(running, this.#fail);
+    const log = this.#log;
+    const fail = this.#fail;
+    const follower = new Follower(
+      { mesh, core, publisher, policies, io, watch, log, fail },
+      config,
+    );
     this.#follower = follower;
     this.#undo.push(() => this.#leaveRoutes(follower));
     this.#undo.push(() => follower.remove());
-    const tracer = new PacketTracer(running, follower);
-    const control = new AgentControl(running, follower, tracer);
+    const tracer = new PacketTracer({ core, publisher, follower, mesh }, config);
+    const control = new AgentControl(
+      {
+        mesh,
+        follower,
+        core,
+        publisher,
+        io,
+        policies,
+        tracer,
+        upkeep,
+        watch,
+        meshRefused: () => ({ ...transport.refused }),
+        logState: this.#logState,
+      },
+      config,
+    );
     mesh.on("change", () => follower.follow());
     await mesh.start();
     this.#undo.push(() => mesh.stop({ release: config.release }));
@@ -254,33 +261,31 @@ export class Agent {
   }
 
   #look(): void {
-    this.#running.watch.look().catch((error: Error) => this.#fail(ownMistake(error)));
+    this.#watch.look().catch((error: Error) => this.#fail(ownMistake(error)));
   }
 
   /** Hosts to join count until members are known. */
   async #peerAddresses(): Promise<Address[]> {
-    const members = this.#running.mesh.endpoints(MOST_PEERS).map((it) => parseEndpoint(it).address);
+    const members = this.#mesh.endpoints(MOST_PEERS).map((it) => parseEndpoint(it).address);
     const peers = members.length > 0 ? members : await this.#joinHosts.addresses();
     return [...peers, ...staticOf(this.#config)];
   }
 
   /** Until the device follows, the core answers packets that are too large with the size that fits. */
   #resize(to: Underlay): void {
-    const { io, log } = this.#running;
     const mtu = overlayMtu(to, this.#config);
-    if (mtu === io.mtu.most) return;
-    io.resize(mtu);
-    log.info(`packets to peers may have ${to.mtu} bytes now: the MTU inside is ${mtu}`);
+    if (mtu === this.#io.mtu.most) return;
+    this.#io.resize(mtu);
+    this.#log.info(`packets to peers may have ${to.mtu} bytes now: the MTU inside is ${mtu}`);
     this.#follower?.follow();
   }
 
   /** The dataplane first: when the others hear of the new address, packets can come to it. */
   async #move({ address, device, prefix }: Underlay): Promise<void> {
-    const { io, mesh } = this.#running;
-    const network = mesh.self().network.map(parsePrefix);
+    const network = this.#mesh.self().network.map(parsePrefix);
     underlayFits({ ...this.#config, network, networkGiven: true }, prefix);
-    await io.rebind(formatAddress(address));
-    await mesh.setEndpoint(formatEndpoint({ address, port: this.#config.port }));
+    await this.#io.rebind(formatAddress(address));
+    await this.#mesh.setEndpoint(formatEndpoint({ address, port: this.#config.port }));
     this.#log.info(`the underlay address is ${formatAddress(address)} on ${device} now`);
   }
 }

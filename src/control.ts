@@ -1,11 +1,17 @@
 /** What the control socket shows of a running agent, and what it lets one do. */
 import { formatAddress, formatPrefix, parsePrefix } from "./address.js";
+import type { LogState } from "./cli/log.js";
+import type { Config } from "./config.js";
 import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
+import type { Core } from "./core/instance.js";
+import type { Publisher } from "./core/publish.js";
 import { hashOf } from "./documents/in-force.js";
 import type { Question } from "./explain/question.js";
 import type { Follower } from "./follower.js";
+import type { UnderlayWatch } from "./host/underlay-watch.js";
+import type { Upkeep } from "./host/upkeep.js";
 import type {
   ApplyOptions,
   Control,
@@ -22,38 +28,72 @@ import type {
   Status,
 } from "./http/view.js";
 import { nodeId } from "./identity/identity.js";
+import type { KernelIo } from "./io/kernel.js";
 import type { Departed, Member, SpaceOf } from "./mesh/member.js";
+import type { Mesh } from "./mesh/mesh.js";
 import type { PacketTracer } from "./packet-tracer.js";
 import { pathMtuNote } from "./paths/path-mtu-note.js";
-import { type PolicyFacts, promised, type Trial } from "./policy/engine.js";
+import { type PolicyCompiler, type PolicyFacts, promised, type Trial } from "./policy/engine.js";
 import type { Outside } from "./policy/outside.js";
 import { nameOf, type Place } from "./policy/place.js";
 import { type Progress, progressOf } from "./policy/progress.js";
 import { absentNodes, heldByNamed } from "./policy/resolver.js";
-import type { Running } from "./running.js";
+
+export interface AgentControlParts {
+  readonly mesh: Pick<
+    Mesh,
+    | "applyPolicy"
+    | "departed"
+    | "forget"
+    | "knowsPolicy"
+    | "members"
+    | "notes"
+    | "policy"
+    | "problems"
+    | "self"
+    | "spacesAround"
+    | "unseen"
+  >;
+  readonly follower: Pick<
+    Follower,
+    "addresses" | "book" | "enforcer" | "isPolicyKnown" | "members" | "own" | "routed" | "trouble"
+  >;
+  readonly core: Core;
+  readonly publisher: Publisher;
+  readonly io: Pick<KernelIo, "epoch" | "mtu" | "offloads">;
+  readonly policies: PolicyCompiler;
+  readonly tracer: Pick<PacketTracer, "explain">;
+  readonly upkeep: Pick<Upkeep, "problems">;
+  readonly watch: Pick<UnderlayWatch, "underlay">;
+  /** The transport's connections that were refused, by reason. */
+  meshRefused(): Counters["meshRefused"];
+  logState(): LogState;
+}
+
+export type AgentControlOptions = Pick<Config, "staticPeers" | "tun" | "vni">;
 
 export class AgentControl implements Control {
-  readonly #running: Running;
-  readonly #follower: Follower;
-  readonly #tracer: PacketTracer;
+  readonly #parts: AgentControlParts;
+  readonly #options: AgentControlOptions;
 
-  constructor(running: Running, follower: Follower, tracer: PacketTracer) {
-    this.#running = running;
-    this.#follower = follower;
-    this.#tracer = tracer;
+  constructor(parts: AgentControlParts, options: AgentControlOptions) {
+    this.#parts = parts;
+    this.#options = options;
   }
 
   status(): Status {
-    const { config, watch, upkeep, mesh, io, mtu, logState } = this.#running;
-    const { addresses } = this.#follower;
+    const { follower, watch, upkeep, mesh, io } = this.#parts;
+    const { tun, vni } = this.#options;
+    const { addresses } = follower;
+    const mtu = io.mtu.most;
     const { name, leases, network, mac } = mesh.self();
-    const problems = [...mesh.problems(), ...this.#follower.trouble, ...upkeep.problems];
-    if (mesh.knowsPolicy() && !this.#follower.isPolicyKnown) problems.push(COMPILING);
-    if (addresses.length === 0) problems.push(`${config.tun} has no address yet`);
+    const problems = [...mesh.problems(), ...follower.trouble, ...upkeep.problems];
+    if (mesh.knowsPolicy() && !follower.isPolicyKnown) problems.push(COMPILING);
+    if (addresses.length === 0) problems.push(`${tun} has no address yet`);
     const reached = this.peers().flatMap(({ name, mtu, noPath }) =>
       mtu === null || noPath ? [] : [{ name, mtu }],
     );
-    const note = pathMtuNote(reached, { name: config.tun, mtu });
+    const note = pathMtuNote(reached, { name: tun, mtu });
     const first = addresses.find(({ family }) => family === 4) ?? addresses[0];
     return {
       name,
@@ -65,20 +105,20 @@ export class AgentControl implements Control {
       addresses: addresses.map(formatAddress),
       leases,
       mac,
-      vni: config.vni,
+      vni,
       mtu,
       underlay: formatAddress(watch.underlay.address),
-      peers: this.#follower.book.size,
+      peers: follower.book.size,
       policy: this.#policyStatus(),
       offloads: io.offloads(),
-      log: logState(),
+      log: this.#parts.logState(),
     };
   }
 
   /** Subnets of static peers that other nodes may give away. */
   #spaceNotes(): string[] {
-    const { config, mesh } = this.#running;
-    const subnets = config.staticPeers.flatMap(({ name, leases }) =>
+    const { mesh } = this.#parts;
+    const subnets = this.#options.staticPeers.flatMap(({ name, leases }) =>
       leases.map((subnet) => ({ name, subnet })),
     );
     const spaces =
@@ -93,29 +133,29 @@ export class AgentControl implements Control {
   }
 
   peers(): PeerRow[] {
-    const { mesh, publisher, mtu } = this.#running;
+    const { mesh, follower, publisher, io } = this.#parts;
     const members = new Map(mesh.members().map((member) => [member.name, member]));
-    const peers = this.#follower.book.peers.map((peer) => ({
+    const peers = follower.book.peers.map((peer) => ({
       ...peer,
       ...pathOf(members.get(peer.name)),
-      mtu: publisher.pathMtu(peer.name, peer.mtu ?? mtu),
+      mtu: publisher.pathMtu(peer.name, peer.mtu ?? io.mtu.most),
     }));
     return [...peers, ...mesh.departed().map(departedRow)];
   }
 
   routes(): RouteRow[] {
-    const { config, mesh } = this.#running;
+    const { mesh, follower } = this.#parts;
     const own = mesh.self();
     return [
-      ...own.leases.map((prefix) => ({ prefix, peer: own.name, via: config.tun })),
-      ...this.#follower.book.peers.flatMap(({ name, endpoint, leases }) =>
+      ...own.leases.map((prefix) => ({ prefix, peer: own.name, via: this.#options.tun })),
+      ...follower.book.peers.flatMap(({ name, endpoint, leases }) =>
         leases.map((prefix) => ({ prefix, peer: name, via: endpoint })),
       ),
     ];
   }
 
   leases(): LeaseRow[] {
-    const { config, mesh } = this.#running;
+    const { mesh } = this.#parts;
     const { name, leases, expires } = mesh.self();
     return [
       ...leases.map((subnet) => leaseRow(subnet, name, "self", { expires })),
@@ -124,7 +164,7 @@ export class AgentControl implements Control {
         .flatMap(({ name, state, since, leases }) =>
           leases.map(({ subnet, expires }) => leaseRow(subnet, name, state, { expires, since })),
         ),
-      ...config.staticPeers.flatMap((peer) =>
+      ...this.#options.staticPeers.flatMap((peer) =>
         peer.leases.map((subnet) => leaseRow(subnet, peer.name, "static", {})),
       ),
       ...mesh
@@ -139,43 +179,43 @@ export class AgentControl implements Control {
   }
 
   forget(name: string, options: { readonly certain: boolean }): string[] {
-    return this.#running.mesh.forget(name, options);
+    return this.#parts.mesh.forget(name, options);
   }
 
   counters(): Counters {
-    const { core, publisher, transport } = this.#running;
-    const places = [...this.#follower.enforcer.places];
+    const { core, publisher, follower, meshRefused } = this.#parts;
+    const places = [...follower.enforcer.places];
     const traffic = publisher.ruleTraffic(places.map(([number]) => number));
     return {
       ...readCounters(core),
       rules: places.map(([, place], i) => ({ ...place, ...traffic[i]! })),
-      meshRefused: { ...transport.refused },
+      meshRefused: meshRefused(),
     };
   }
 
   flows(): FlowRow[] {
-    const { core, publisher } = this.#running;
-    const { places } = this.#follower.enforcer;
+    const { core, publisher, follower } = this.#parts;
+    const { places } = follower.enforcer;
     return readFlows(core, (number, generation) =>
       publisher.isSameRule(number, generation) ? places.get(number) : undefined,
     ).map(({ rule, ...flow }) => ({ ...flow, rule: rule ? nameOf(rule) : null }));
   }
 
   explain(question: Question, options: { readonly here: boolean }): Promise<Explained> {
-    return this.#tracer.explain(question, options);
+    return this.#parts.tracer.explain(question, options);
   }
 
   capture(options: CaptureOptions): Capture<Place> {
-    const { core, publisher, io } = this.#running;
+    const { core, publisher, follower, io } = this.#parts;
     return Capture.start(core, options, {
       peer: (place) => publisher.nameAt(place),
-      rule: (number) => this.#follower.enforcer.places.get(number),
+      rule: (number) => follower.enforcer.places.get(number),
       epoch: () => io.epoch(),
     });
   }
 
   policy(): PolicyView | null {
-    const { mesh } = this.#running;
+    const { mesh } = this.#parts;
     const policy = mesh.policy();
     if (!policy) return null;
     const { version, author, digest } = policy.seal;
@@ -187,7 +227,7 @@ export class AgentControl implements Control {
 
   /** The others, then this node. */
   policyProgress(): Progress {
-    const { mesh } = this.#running;
+    const { mesh } = this.#parts;
     const seal = mesh.policy()?.seal;
     const { name, id, documents } = mesh.self();
     const newest = seal && { version: seal.version, hash: hashOf(seal.digest) };
@@ -195,11 +235,11 @@ export class AgentControl implements Control {
   }
 
   async applyPolicy(text: string, { dryRun, anew }: ApplyOptions): Promise<PolicyReport> {
-    const { mesh, policies } = this.#running;
-    const { leases: own } = this.#follower.own();
-    const members = this.#follower.members();
+    const { mesh, policies, follower } = this.#parts;
+    const { leases: own } = follower.own();
+    const members = follower.members();
     const facts = await promised<PolicyFacts>((done) => policies.read(text, done));
-    const carried = this.#follower.routed();
+    const carried = follower.routed();
     const job = { text, members: heldByNamed(facts.nodes, members), own, carried };
     const { counts, outside } = await promised<Trial>((done) => policies.tryOut(job, done));
     const [egress, ingress] = counts;

@@ -14,10 +14,13 @@ import {
   parseMac,
   parsePrefix,
 } from "./address.js";
+import type { Logger } from "./cli/log.js";
 import { Book } from "./compile/book.js";
 import type { Own } from "./compile/compiler.js";
-import { underlayOutside } from "./config.js";
+import { type Config, underlayOutside } from "./config.js";
 import { setProfile } from "./core/flows.js";
+import type { Core } from "./core/instance.js";
+import type { Publisher } from "./core/publish.js";
 import type { Seal } from "./documents/sealed-policy.js";
 import { attempt, ownMistake, type WeftError } from "./error.js";
 import {
@@ -27,16 +30,33 @@ import {
   findConflicts,
   isFatal,
 } from "./host/conflict.js";
-import { recoverDevice } from "./host/device.js";
+import { type OwnDevice, recoverDevice } from "./host/device.js";
 import { Link } from "./host/link.js";
+import type { UnderlayWatch } from "./host/underlay-watch.js";
 import { UnreachableRoutes } from "./host/unreachable.js";
+import type { KernelIo } from "./io/kernel.js";
+import type { Mesh } from "./mesh/mesh.js";
 import { Enforcer } from "./policy/enforcer.js";
+import type { PolicyCompiler } from "./policy/engine.js";
 import type { Members } from "./policy/resolver.js";
-import type { Running } from "./running.js";
 
 /** The remedy for unreachable routes that are not as they should be. */
 const RESTORE_ROUTES =
   "the next start sets them right; or remove them with: ip route flush proto 119; ip -6 route flush proto 119";
+
+export interface FollowerParts {
+  /** The cluster: what this node owns, the peers, the policy. */
+  readonly mesh: Pick<Mesh, "self" | "peer" | "takeMoved" | "policy" | "knowsPolicy" | "enforces">;
+  readonly core: Core;
+  readonly publisher: Publisher;
+  readonly policies: PolicyCompiler;
+  /** The overlay device. */
+  readonly io: OwnDevice & Pick<KernelIo, "mtu">;
+  readonly watch: Pick<UnderlayWatch, "problem" | "underlay">;
+  readonly log: Logger;
+  /** The follower cannot go on. */
+  fail(error: WeftError): void;
+}
 
 export class Follower {
   /** The peers, and what of them the core does not know yet. */
@@ -44,8 +64,8 @@ export class Follower {
   readonly enforcer: Enforcer;
   /** Never becomes false again, whatever policies come. */
   #isPolicyKnown = false;
-  readonly #running: Running;
-  readonly #fail: (error: WeftError) => void;
+  readonly #parts: FollowerParts;
+  readonly #config: Config;
   readonly #unreachable: UnreachableRoutes;
   #link: Link | undefined;
   #trouble: readonly string[] = [];
@@ -55,13 +75,12 @@ export class Follower {
   #isWaiting = false;
   #stopped = false;
 
-  /** @param fail told when it cannot go on */
-  constructor(running: Running, fail: (error: WeftError) => void) {
-    this.#running = running;
-    this.#fail = fail;
-    this.book = new Book(running.config.staticPeers);
-    this.enforcer = new Enforcer(running.policies, () => this.follow());
-    this.#unreachable = new UnreachableRoutes(running.config.state);
+  constructor(parts: FollowerParts, config: Config) {
+    this.#parts = parts;
+    this.#config = config;
+    this.book = new Book(config.staticPeers);
+    this.enforcer = new Enforcer(parts.policies, () => this.follow());
+    this.#unreachable = new UnreachableRoutes(config.state);
   }
 
   /** Why not all is as the mesh says: one sentence each. */
@@ -80,9 +99,10 @@ export class Follower {
   }
 
   own(): Own {
-    const { mesh, mtu, config } = this.#running;
+    const { mesh, io } = this.#parts;
     const { mac, leases } = mesh.self();
-    const { vni, dscp } = config;
+    const { vni, dscp } = this.#config;
+    const mtu = io.mtu.most;
     return { vni, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix), dscp };
   }
 
@@ -91,7 +111,7 @@ export class Follower {
     const peers = [...this.book.wanted];
     return new Map([
       ...peers.map(({ name, leases }) => [name, leases.map(parsePrefix)] as const),
-      [this.#running.config.name, this.own().leases],
+      [this.#config.name, this.own().leases],
     ]);
   }
 
@@ -108,7 +128,7 @@ export class Follower {
       this.#isWaiting = false;
       if (!this.#stopped) await this.#followNow();
     });
-    this.#applying.catch((error: Error) => this.#fail(ownMistake(error)));
+    this.#applying.catch((error: Error) => this.#parts.fail(ownMistake(error)));
   }
 
   /** Settles when what was to be followed is. */
@@ -124,7 +144,7 @@ export class Follower {
 
   /** Takes the addresses off the device: the lease may be another node's by now. */
   async remove(): Promise<void> {
-    const device = this.#running.io.deviceName();
+    const device = this.#parts.io.deviceName();
     if (device !== undefined) await this.#link?.remove(device);
     this.#link = undefined;
   }
@@ -132,7 +152,7 @@ export class Follower {
   /** From now on packets for the overlay take the host's other routes, which may be the default route. */
   async openRoutes(): Promise<void> {
     for (const it of await this.#unreachable.remove()) {
-      this.#running.log.error(
+      this.#parts.log.error(
         `this host goes on refusing packets for the overlay: ${it}; ${RESTORE_ROUTES}`,
       );
     }
@@ -141,7 +161,7 @@ export class Follower {
   /** Restores the unreachable routes that an earlier agent had left before this one began. */
   async restoreRoutes(): Promise<void> {
     for (const it of await this.#unreachable.restore()) {
-      this.#running.log.error(
+      this.#parts.log.error(
         `unreachable routes are not as before the start: ${it}; ${RESTORE_ROUTES}`,
       );
     }
@@ -150,34 +170,34 @@ export class Follower {
   /** @throws WeftError CONFLICT if it is certain that routes of this host leave the node without packets */
   async refuseConflicts(): Promise<void> {
     const fatal = (await this.#conflicts()).find((it) => isFatal(it, this.addresses));
-    if (fatal) throw conflictError(fatal, this.#running.config.tun);
+    if (fatal) throw conflictError(fatal, this.#config.tun);
   }
 
   /** Routes of this host that take packets away from the device; none before it has its own. */
   async #conflicts(): Promise<Conflict[]> {
     if (!this.#link) return [];
-    const { tun: device } = this.#running.config;
+    const { tun: device } = this.#config;
     return await findConflicts({ device, routed: this.routed(), leases: this.own().leases });
   }
 
   async #followNow(): Promise<void> {
-    const { problem } = this.#running.watch;
+    const { problem } = this.#parts.watch;
     const trouble = problem ? [problem] : [];
     trouble.push(...(await attempt(() => this.#apply(trouble))));
     this.#report(trouble);
   }
 
   async #apply(trouble: string[]): Promise<void> {
-    const { mesh, config } = this.#running;
+    const { mesh, io } = this.#parts;
     const unsettled = await attempt(() => this.#settle());
     for (const id of mesh.takeMoved()) this.book.note(id, mesh.peer(id));
     trouble.push(...unsettled, ...this.book.trouble, ...this.#publish());
     trouble.push(...(await this.#closeRoutes()));
     await this.#recoverDevice();
     if (!this.#link || unsettled.length > 0) return;
-    trouble.push(...(await this.#link.set(this.#beyondTheNetwork(), this.#running.mtu)));
+    trouble.push(...(await this.#link.set(this.#beyondTheNetwork(), io.mtu.most)));
     this.#warn(await this.#link.acceptOwnSource());
-    trouble.push(...conflictProblems(await this.#conflicts(), config.tun));
+    trouble.push(...conflictProblems(await this.#conflicts(), this.#config.tun));
   }
 
   /**
@@ -186,7 +206,7 @@ export class Follower {
    * compiled.
    */
   #publish(): string[] {
-    const { core, publisher, mesh } = this.#running;
+    const { core, publisher, mesh } = this.#parts;
     const own = this.own();
     const change = this.book.change(({ name, leases }) =>
       this.enforcer.isUpToDate(name, leases.map(parsePrefix)),
@@ -207,7 +227,7 @@ export class Follower {
 
   /** The cluster's policy that the core has; null for none. The same text applied again needs no compilation. */
   get #inForce(): Seal | null {
-    const held = this.#running.mesh.policy();
+    const held = this.#parts.mesh.policy();
     const { inForce } = this.enforcer;
     const policy = held?.text === inForce?.text ? held : inForce;
     return policy?.seal ?? null;
@@ -223,21 +243,22 @@ export class Follower {
   }
 
   async #recoverDevice(): Promise<void> {
-    const { io, config, log } = this.#running;
-    const mended = await recoverDevice(io, config.tun);
+    const { io, log } = this.#parts;
+    const mended = await recoverDevice(io, this.#config.tun);
     if (mended !== undefined) log.warn(mended);
   }
 
   /** The device is to have these addresses; the link sets what of it lacks, and `remove` undoes it. */
   #take(addresses: readonly Address[]): void {
-    const { config, log, watch, publisher, mtu } = this.#running;
+    const { io, log, watch, publisher } = this.#parts;
+    const { tun: device } = this.#config;
     const network = this.#network();
-    underlayOutside({ ...config, network, networkGiven: true }, watch.underlay.prefix);
+    underlayOutside({ ...this.#config, network, networkGiven: true }, watch.underlay.prefix);
 
     for (const address of addresses) publisher.setAddress(address);
-    this.#link = new Link({ device: config.tun, addresses, network });
+    this.#link = new Link({ device, addresses, network });
     const all = addresses.map(formatAddress).join(" and ");
-    log.info(`this node is ${all} on ${config.tun}, MTU ${mtu}`);
+    log.info(`this node is ${all} on ${device}, MTU ${io.mtu.most}`);
   }
 
   /**
@@ -255,25 +276,25 @@ export class Follower {
   /** Subnets of static peers that the route to the cluster network does not cover. */
   #beyondTheNetwork(): Prefix[] {
     const network = this.#network();
-    return this.#running.config.staticPeers
+    return this.#config.staticPeers
       .flatMap(({ leases }) => leases.map(parsePrefix))
       .filter((prefix) => !network.some((whole) => covers(whole, prefix)));
   }
 
   #network(): Prefix[] {
-    return this.#running.mesh.self().network.map(parsePrefix);
+    return this.#parts.mesh.self().network.map(parsePrefix);
   }
 
   /** Logs what the node can live without, once for as long as it lasts. */
   #warn(warnings: readonly string[]): void {
-    for (const it of warnings) if (!this.#warnings.includes(it)) this.#running.log.warn(it);
+    for (const it of warnings) if (!this.#warnings.includes(it)) this.#parts.log.warn(it);
     this.#warnings = warnings;
   }
 
   /** Trouble is said once in the log, and in `weft status` for as long as it lasts. */
   #report(trouble: readonly string[]): void {
     for (const problem of trouble) {
-      if (!this.#trouble.includes(problem)) this.#running.log.warn(problem);
+      if (!this.#trouble.includes(problem)) this.#parts.log.warn(problem);
     }
     this.#trouble = trouble;
   }

@@ -6,6 +6,8 @@
  *   source there  ->  the node that has it, which does all of this
  */
 import { contains, parseAddress } from "./address.js";
+import type { Core } from "./core/instance.js";
+import type { Publisher } from "./core/publish.js";
 import { explainReason } from "./core/reasons.js";
 import { WeftError } from "./error.js";
 import { Explainer, holderOf, onwardOf } from "./explain/explain.js";
@@ -17,22 +19,43 @@ import type { Follower } from "./follower.js";
 import { type HostView, routeIn, routeOut } from "./host/forwarding.js";
 import type { Explained, ExplainedThere } from "./http/view.js";
 import type { NodeTold } from "./mesh/explain-messages.js";
-import type { Running } from "./running.js";
+import type { Mesh } from "./mesh/mesh.js";
+
+export interface PacketTracerParts {
+  readonly core: Core;
+  readonly publisher: Publisher;
+  /** This node's addresses, peers and rules. */
+  readonly follower: Pick<Follower, "own" | "book" | "enforcer">;
+  /** Asks the other nodes. */
+  readonly mesh: Pick<Mesh, "follow" | "members">;
+}
+
+export interface PacketTracerOptions {
+  /** This node's name. */
+  readonly name: string;
+  /** The overlay device. */
+  readonly tun: string;
+}
 
 export class PacketTracer {
-  readonly #running: Running;
-  readonly #follower: Follower;
+  readonly #follower: PacketTracerParts["follower"];
+  readonly #mesh: PacketTracerParts["mesh"];
+  readonly #options: PacketTracerOptions;
   readonly #explainer: Explainer;
 
-  constructor(running: Running, follower: Follower) {
-    this.#running = running;
+  constructor(
+    { core, publisher, follower, mesh }: PacketTracerParts,
+    options: PacketTracerOptions,
+  ) {
     this.#follower = follower;
-    this.#explainer = new Explainer(running.core, running.publisher);
+    this.#mesh = mesh;
+    this.#options = options;
+    this.#explainer = new Explainer(core, publisher);
   }
 
   /** As `Control.explain`. */
   async explain(question: Question, { here }: { readonly here: boolean }): Promise<Explained> {
-    const { name } = this.#running.config;
+    const { name } = this.#options;
     const packet = packetFor(question);
     const words = directionOf(question) === "out" ? wordsOf(packet) : undefined;
     const owner = words && this.#ownerOf(words.src);
@@ -41,21 +64,20 @@ export class PacketTracer {
     const begun = { ...tried, ...(words && { owner: owner ?? null }) };
     const onward = here ? undefined : onwardOf(tried);
     if (!onward) return { ...begun, further: [] };
-    const { further, ...rest } = await this.#running.mesh.follow(onward);
+    const { further, ...rest } = await this.#mesh.follow(onward);
     return { ...begun, further: further.map(withSentence), ...rest };
   }
 
   /** The node that has this address: this one, or a peer. */
   #ownerOf(address: string): string | undefined {
     const isOwn = this.#follower.own().leases.some((it) => contains(it, parseAddress(address)));
-    if (isOwn) return this.#running.config.name;
+    if (isOwn) return this.#options.name;
     return holderOf(address, this.#follower.book.peers)?.name;
   }
 
   /** Asks another node about a packet that leaves its host. */
   async #elsewhere(owner: string, packet: Uint8Array, words: PacketWords): Promise<Explained> {
-    const { mesh } = this.#running;
-    const { further, unasked } = await mesh.follow({ to: owner, packet, leaves: true });
+    const { further, unasked } = await this.#mesh.follow({ to: owner, packet, leaves: true });
     const [first, ...behind] = further.map(withSentence);
     if (!first) throw notAsked(words.src, owner, unasked?.why);
     return {
@@ -74,7 +96,7 @@ export class PacketTracer {
   async triedForOthers(packet: Uint8Array, peer?: string): Promise<Tried> {
     if (peer !== undefined) return this.#tried({ packet, direction: "in", peer });
     const src = wordsOf(packet)?.src;
-    if (src !== undefined && this.#ownerOf(src) === this.#running.config.name) {
+    if (src !== undefined && this.#ownerOf(src) === this.#options.name) {
       return this.#tried({ packet, direction: "out" });
     }
     throw new WeftError("EXPLAIN", `it does not have ${src ?? "the source"}`, "ask another node");
@@ -82,7 +104,7 @@ export class PacketTracer {
 
   /** Tries a packet here. */
   async #tried(question: Question): Promise<Tried> {
-    const { tun } = this.#running.config;
+    const { tun } = this.#options;
     const packet = packetFor(question);
     const words = wordsOf(packet);
     const leaving = directionOf(question) === "out" && words;
@@ -104,7 +126,7 @@ export class PacketTracer {
 
   #pathTo(name: string | undefined): Pick<Tried, "path"> {
     const peer = this.#follower.book.peers.find((it) => it.name === name);
-    const member = this.#running.mesh.members().find((it) => it.name === name);
+    const member = this.#mesh.members().find((it) => it.name === name);
     return peer ? { path: pathTo(peer, member) } : {};
   }
 }
