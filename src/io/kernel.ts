@@ -16,7 +16,8 @@ import { WeftError } from "../error.js";
 import type { DataPath, Receiver } from "../paths/datapath.js";
 import { monotonic } from "../time/system-clock.js";
 import { check, close, eventfd, eventfdWrite, hostAddress } from "./libc.js";
-import type { LoopParts, Order, Word } from "./loop.js";
+import type { Command, Report } from "./loop.js";
+import type { LoopWorkerData } from "./loop-worker.js";
 import { tryTrains } from "./probe.js";
 import { deviceName, openTun } from "./tun.js";
 import { gather, holdPort, openUdp, sendDatagram } from "./udp.js";
@@ -75,7 +76,7 @@ export class KernelIo
   #device = -1;
   #address: string;
   #mtu: number;
-  /** As in LoopParts. */
+  /** As in `LoopParts`. */
   readonly #told = new Int32Array(new SharedArrayBuffer(4));
   #receiver: Receiver = () => {};
   #hinted: (name: string) => void = () => {};
@@ -123,7 +124,7 @@ export class KernelIo
   }
 
   async stop(): Promise<void> {
-    this.#tell("stop");
+    this.#command("stop");
     await this.#ended;
     process.off("exit", this.#onExit);
     for (const fd of this.#descriptors.splice(0)) close(fd);
@@ -232,34 +233,34 @@ export class KernelIo
       this.#log.warn(`the device has no ${missing.join(", ")} on this kernel`);
   }
 
-  async #work(descriptors: Pick<LoopParts, "tun" | "udp" | "wake">): Promise<void> {
+  async #work(descriptors: Pick<LoopWorkerData, "tun" | "udp" | "wake">): Promise<void> {
     const { bytes, view, layout, module, memory } = this.#core;
     view.setBigUint64(layout.HOST_BASE, BigInt(hostAddress(bytes)), true);
     // A process that exits waits for its workers, and this one blocks in the kernel.
     process.on("exit", this.#onExit);
     const busyPoll = this.#options.busyPoll / 1000;
-    const told = this.#told.buffer as SharedArrayBuffer;
-    const workerData: LoopParts = { module, memory, busyPoll, told, ...descriptors };
-    const worker = new Worker(new URL("./loop.js", import.meta.url), { workerData });
+    const told = this.#told;
+    const workerData: LoopWorkerData = { module, memory, busyPoll, told, ...descriptors };
+    const worker = new Worker(new URL("./loop-worker.js", import.meta.url), { workerData });
     this.#worker = worker;
     this.#ended = new Promise((resolve) => worker.once("exit", () => resolve()));
     await once(worker, "message");
-    worker.on("message", (word: Word) => this.#hear(word));
+    worker.on("message", (report: Report) => this.#heard(report));
     worker.on("error", (cause) => this.emit("error", stopped(cause)));
   }
 
   /** Settles when the worker uses this descriptor, or has ended. */
-  async #exchange(order: Order): Promise<void> {
+  async #exchange(command: Command): Promise<void> {
     const exchanged = new Promise<void>((resolve) => this.#exchanges.push(resolve));
-    this.#tell(order);
+    this.#command(command);
     await Promise.race([exchanged, this.#ended]);
   }
 
-  #hear(word: Word): void {
-    if (word === "exchanged") this.#exchanges.shift()?.();
-    else if (word === "device-removed") this.emit("removed");
-    else if (word === "mail") this.#deliverMail();
-    else if (word !== "ready") this.#log.warn(word.warning);
+  #heard(report: Report): void {
+    if (report === "exchanged") this.#exchanges.shift()?.();
+    else if (report === "device-removed") this.emit("removed");
+    else if (report === "mail") this.#deliverMail();
+    else if (report !== "ready") this.#log.warn(report.warning);
   }
 
   #deliverMail(): void {
@@ -277,12 +278,12 @@ export class KernelIo
     return monotonic() - view.getFloat64(layout.CLOCK_START, true);
   }
 
-  #tell(order: Order): void {
-    this.#worker?.postMessage(order);
+  #command(command: Command): void {
+    this.#worker?.postMessage(command);
     if (this.#wake >= 0) eventfdWrite(this.#wake, 1);
   }
 
-  readonly #onExit = (): void => this.#tell("stop");
+  readonly #onExit = (): void => this.#command("stop");
 
   #keep(fd: number): number {
     this.#descriptors.push(fd);

@@ -1,0 +1,96 @@
+/**
+ * Sends what the core left for the wire. Backpressure before loss: a full socket is waited for, and
+ * the device's own queue fills meanwhile.
+ */
+import type { Core } from "../core/instance.js";
+import { SEND_BUFFER_FULL, SEND_FAILED } from "../core/reasons.js";
+import { EAGAIN, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "./errno.js";
+import type { ErrorQueue } from "./error-queue.js";
+import { errno, hostAddress, pause, sendmmsg, waitWritable } from "./libc.js";
+
+/** A kernel that refuses so many GSO batches in a row will refuse them all. */
+const BATCHES_TO_REFUSE = 16;
+/** Most repeats of one message because of errors about others. */
+const MOST_REPEATS = 8;
+
+export interface WireSenderParts {
+  readonly core: Core;
+  readonly errors: ErrorQueue;
+  warn(sentence: string): void;
+}
+
+export class WireSender {
+  readonly #parts: WireSenderParts;
+  readonly #messages: number;
+  #fd: number;
+  /** GSO batches that the kernel refused since it took one. */
+  #refused = 0;
+  /** Times that the next message was sent again because an error may not be its own. */
+  #repeats = 0;
+
+  /** @param fd the UDP socket */
+  constructor(parts: WireSenderParts, fd: number) {
+    const { bytes, layout } = parts.core;
+    this.#parts = parts;
+    this.#fd = fd;
+    this.#messages = hostAddress(bytes) + layout.WIRE;
+  }
+
+  /** Another socket takes the place of the one there was. */
+  use(fd: number): void {
+    this.#fd = fd;
+  }
+
+  /** @param deadline as `performance.now()`: a message that the socket has no room for until then is dropped */
+  send(deadline: number): void {
+    const { view, layout, exports } = this.#parts.core;
+    this.#repeats = 0;
+    for (let at = 0; at < view.getUint32(layout.WIRE_COUNT, true); ) {
+      const count = view.getUint32(layout.WIRE_COUNT, true) - at;
+      const sent = sendmmsg(this.#fd, this.#messages + at * layout.MMSGHDR_SIZE, count, 0);
+      if (sent > 0) {
+        if (exports.isTrain(at)) this.#refused = 0;
+        at += sent;
+        this.#repeats = 0;
+      } else if (!this.#isWorthAnother(at, errno(), deadline)) {
+        at++;
+        this.#repeats = 0;
+      }
+    }
+  }
+
+  /** The kernel did not take this message: is it worth another try? */
+  #isWorthAnother(message: number, why: number, deadline: number): boolean {
+    const { core, errors } = this.#parts;
+    const { isTrain, splitTrains, sendFailed } = core.exports;
+    if (why === EAGAIN || why === ENOBUFS) return this.#waitForRoom(message, why, deadline);
+    // An error of an earlier datagram fails the next send, which is then repeated.
+    if (this.#repeats++ < (errors.read() > 0 ? MOST_REPEATS : 1)) return true;
+    if (isTrain(message) && (why === EIO || why === EINVAL || why === EMSGSIZE)) {
+      splitTrains(message);
+      if (why === EIO || ++this.#refused === BATCHES_TO_REFUSE) this.#giveUpBatches(why);
+      return true;
+    }
+    sendFailed(message, SEND_FAILED);
+    return false;
+  }
+
+  #waitForRoom(message: number, why: number, deadline: number): boolean {
+    const patience = Math.ceil(deadline - performance.now());
+    if (patience <= 0) {
+      this.#parts.core.exports.sendFailed(message, SEND_BUFFER_FULL);
+      return false;
+    }
+    // ENOBUFS is about the kernel's memory, not this socket's buffer: there is no event to wait for.
+    if (why === ENOBUFS) pause(1);
+    else waitWritable(this.#fd, patience);
+    return true;
+  }
+
+  #giveUpBatches(why: number): void {
+    const { view, layout } = this.#parts.core;
+    const offloads = view.getUint32(layout.OFFLOADS, true);
+    view.setUint32(layout.OFFLOADS, offloads & ~layout.CAN_TRAIN, true);
+    this.#parts.warn(`the kernel refuses to send trains (errno ${why}): gso is off from now on`);
+  }
+}
