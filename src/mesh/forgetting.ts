@@ -7,10 +7,10 @@ import * as field from "../identity/fields.js";
 import { nodeId } from "../identity/identity.js";
 import { TAKE_BACK_AFTER } from "../lease/fence.js";
 import { subnetOf } from "../lease/grant.js";
+import type { Leasing } from "../leasing/leasing.js";
 import type { Log } from "../log.js";
 import type { Links } from "../session/links.js";
 import { type Clock, inIso } from "../time/clock.js";
-import type { Leasing } from "./leasing.js";
 import { HEARD_WITHIN } from "./member.js";
 
 export interface ForgettingParts {

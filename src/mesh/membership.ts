@@ -25,6 +25,9 @@ import { subnetOf } from "../lease/grant.js";
 import { Ledger } from "../lease/ledger.js";
 import { Owners } from "../lease/owners.js";
 import { Revocations } from "../lease/revocations.js";
+import type { Bearer } from "../leasing/giving.js";
+import { Leasing } from "../leasing/leasing.js";
+import { Vacancies } from "../leasing/vacancies.js";
 import { Paths } from "../paths/paths.js";
 import type { Peer } from "../peer.js";
 import { type Done, readInPlace } from "../policy/engine.js";
@@ -37,14 +40,11 @@ import type { ClusterState } from "../state/store.js";
 import { clockNotes } from "./clock-notes.js";
 import type { Followed } from "./explain-messages.js";
 import { Forgetting } from "./forgetting.js";
-import type { Bearer } from "./giving.js";
 import { Inquiries, type Onward } from "./inquiries.js";
-import { Leasing } from "./leasing.js";
 import { type Departed, expiry, type Member, type SpaceOf, Standing } from "./member.js";
 import { News } from "./news.js";
 import type { MeshOptions, MeshParts } from "./options.js";
 import { type ClusterPolicy, Policies } from "./policies.js";
-import { Vacancies } from "./vacancies.js";
 
 export interface MembershipParts extends Omit<MeshParts, "transport"> {
   readonly identity: Identity;

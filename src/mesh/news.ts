@@ -10,12 +10,12 @@ import type { Neighbourhood } from "../gossip/neighbourhood.js";
 import type { OwnRecord } from "../gossip/own-record.js";
 import type { NodeRecord } from "../gossip/record.js";
 import { Takings } from "../gossip/takings.js";
+import type { Leasing } from "../leasing/leasing.js";
 import type { Log } from "../log.js";
 import { dropOldest } from "../oldest.js";
 import type { Paths } from "../paths/paths.js";
 import type { Links } from "../session/links.js";
 import type { Clock } from "../time/clock.js";
-import type { Leasing } from "./leasing.js";
 
 /** Nodes of which is kept when something new was learned of them: those held, and those dropped. */
 const MAX_LEARNED = 2 * MAX_RECORDS;

@@ -15,8 +15,8 @@ import {
   MAX_UNSEEN,
   REMIND_EVERY,
   RETURNED,
-} from "../../src/mesh/giving.js";
-import { FAREWELL, UNASKED } from "../../src/mesh/leasing.js";
+} from "../../src/leasing/giving.js";
+import { FAREWELL, UNASKED } from "../../src/leasing/leasing.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { PROTOCOL } from "../../src/session/messages.js";
 import type { Connection } from "../../src/session/transport.js";

@@ -4,7 +4,7 @@ import { Identity } from "../../src/identity/identity.js";
 import { FENCE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
-import { MAX_GIFTS } from "../../src/mesh/lease-messages.js";
+import { MAX_GIFTS } from "../../src/leasing/messages.js";
 import { Disk, World } from "./world.js";
 
 const GIFTS = MAX_GIFTS + 6;

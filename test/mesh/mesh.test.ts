@@ -14,7 +14,7 @@ import { type Identity, nodeId } from "../../src/identity/identity.js";
 import { FENCE_AFTER, TAKE_BACK_AFTER } from "../../src/lease/fence.js";
 import { clusterOf, type Genesis } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
-import { ALONE_AFTER } from "../../src/mesh/giving.js";
+import { ALONE_AFTER } from "../../src/leasing/giving.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { PROTOCOL } from "../../src/session/messages.js";
 import type { Connection } from "../../src/session/transport.js";

@@ -10,7 +10,7 @@ import type { MessageOf } from "../session/protocol.js";
 import { plain, type Session } from "../session/session.js";
 import { Budget } from "../time/budget.js";
 import { type Clock, oneOf } from "../time/clock.js";
-import { type LeaseMessage, MAX_SEEN } from "./lease-messages.js";
+import { type LeaseMessage, MAX_SEEN } from "./messages.js";
 import type { Vacancies } from "./vacancies.js";
 
 /** Errands of others that a node carries on at one time. */

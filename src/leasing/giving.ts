@@ -19,7 +19,7 @@ import { Budget } from "../time/budget.js";
 import { Budgets } from "../time/budgets.js";
 import { type Clock, inIso, oneOf } from "../time/clock.js";
 import type { Carrier } from "./carrier.js";
-import type { LeaseMessage } from "./lease-messages.js";
+import type { LeaseMessage } from "./messages.js";
 
 /** What one peer may ask for itself and for others, at once and per second after that. */
 export const ASKED = { own: { burst: 16, rate: 0.5 }, others: { burst: 256, rate: 16 } };

@@ -18,7 +18,7 @@ import { Budgets } from "../time/budgets.js";
 import { oneOf } from "../time/clock.js";
 import { Carrier, type Errand } from "./carrier.js";
 import { Giving, type GivingParts } from "./giving.js";
-import { type LeaseMessage, leaseSpec, MAX_GIFTS } from "./lease-messages.js";
+import { type LeaseMessage, leaseSpec, MAX_GIFTS } from "./messages.js";
 import type { Vacancies } from "./vacancies.js";
 
 /** Nodes with space that are dialled at one time to be asked. */
