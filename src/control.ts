@@ -36,8 +36,8 @@ import { pathMtuNote } from "./paths/path-mtu-note.js";
 import { type PolicyCompiler, type PolicyFacts, promised, type Trial } from "./policy/engine.js";
 import type { Outside } from "./policy/outside.js";
 import { nameOf, type Place } from "./policy/place.js";
-import { type Progress, progressOf } from "./policy/progress.js";
 import { absentNodes, heldByNamed } from "./policy/resolver.js";
+import { type Progress, progressOf } from "./policy-sync/progress.js";
 
 export interface AgentControlParts {
   readonly mesh: Pick<

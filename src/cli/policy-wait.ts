@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { WeftError } from "../error.js";
 import { policyProgress } from "../http/client.js";
-import { isLiving, type NodeProgress, type Progress } from "../policy/progress.js";
+import { isLiving, type NodeProgress, type Progress } from "../policy-sync/progress.js";
 import { byName } from "./order.js";
 
 /** Seconds, where `--wait` is given without a number, and at most. */

@@ -2,7 +2,7 @@
 import { statSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { WeftError } from "../error.js";
-import type { Progress } from "../policy/progress.js";
+import type { Progress } from "../policy-sync/progress.js";
 import type { Reading } from "./api.js";
 import type { ApplyOptions, Explained, FlowRow, PolicyReport, PolicyView, View } from "./view.js";
 

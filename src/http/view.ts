@@ -9,7 +9,7 @@ import type { Question } from "../explain/question.js";
 import type { Tried } from "../explain/told.js";
 import type { Unasked } from "../mesh/explain-messages.js";
 import type { Place } from "../policy/place.js";
-import type { Progress } from "../policy/progress.js";
+import type { Progress } from "../policy-sync/progress.js";
 import type { Refusals } from "../session/door.js";
 
 export interface Status {

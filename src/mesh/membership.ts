@@ -31,6 +31,7 @@ import { Vacancies } from "../leasing/vacancies.js";
 import { Paths } from "../paths/paths.js";
 import type { Peer } from "../peer.js";
 import { type Done, readInPlace } from "../policy/engine.js";
+import { type ClusterPolicy, Policies } from "../policy-sync/policies.js";
 import type { Links } from "../session/links.js";
 import type { Protocol } from "../session/protocol.js";
 import type { ProtocolRegistry } from "../session/protocol-registry.js";
@@ -44,7 +45,6 @@ import { Inquiries, type Onward } from "./inquiries.js";
 import { type Departed, expiry, type Member, type SpaceOf, Standing } from "./member.js";
 import { News } from "./news.js";
 import type { MeshOptions, MeshParts } from "./options.js";
-import { type ClusterPolicy, Policies } from "./policies.js";
 
 export interface MembershipParts extends Omit<MeshParts, "transport"> {
   readonly identity: Identity;

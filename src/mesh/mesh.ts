@@ -12,6 +12,7 @@ import { RENEW_EVERY } from "../gossip/record.js";
 import { Identity, macOf } from "../identity/identity.js";
 import { clusterOf, describe, type Genesis } from "../lease/genesis.js";
 import type { Peer } from "../peer.js";
+import type { ClusterPolicy } from "../policy-sync/policies.js";
 import { Links } from "../session/links.js";
 import { ProtocolRegistry } from "../session/protocol-registry.js";
 import type { Session } from "../session/session.js";
@@ -26,7 +27,6 @@ import { Introduction } from "./introduction.js";
 import type { Departed, Member, Self, SpaceOf } from "./member.js";
 import { Membership } from "./membership.js";
 import type { MeshOptions, MeshParts } from "./options.js";
-import type { ClusterPolicy } from "./policies.js";
 import { PROTOCOLS } from "./protocols.js";
 
 /** How long a node waits for more of what happens before it acts on it, in milliseconds. */

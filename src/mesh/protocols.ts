@@ -4,10 +4,10 @@ import { livenessSpec } from "../failure-detector/messages.js";
 import { gossipSpec } from "../gossip/messages.js";
 import { leaseSpec } from "../leasing/messages.js";
 import { pathSpec } from "../paths/messages.js";
+import { policySpec } from "../policy-sync/messages.js";
 import { sessionSpec } from "../session/messages.js";
 import { explainSpec } from "./explain-messages.js";
 import { introductionSpec } from "./introduction.js";
-import { policySpec } from "./policy-messages.js";
 
 export const PROTOCOLS = [
   sessionSpec,

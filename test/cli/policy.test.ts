@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { MAX_DOCUMENT } from "../../src/policy/document.js";
-import { type KnownNode, progressOf } from "../../src/policy/progress.js";
+import { type KnownNode, progressOf } from "../../src/policy-sync/progress.js";
 import { readPcap } from "../golden/pcap.js";
 import {
   asked,

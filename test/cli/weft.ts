@@ -10,7 +10,7 @@ import { WeftError } from "../../src/error.js";
 import type { Question } from "../../src/explain/question.js";
 import { ControlServer } from "../../src/http/server.js";
 import type { Control, Counters, Explained, FlowRow } from "../../src/http/view.js";
-import { type KnownNode, progressOf } from "../../src/policy/progress.js";
+import { type KnownNode, progressOf } from "../../src/policy-sync/progress.js";
 
 export const WEFT = fileURLToPath(new URL("../../dist/cli/weft.js", import.meta.url));
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type Seal, sealPolicy } from "../../src/documents/sealed-policy.js";
 import { Identity } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
-import { SETTLE_AFTER } from "../../src/mesh/no-policy.js";
+import { SETTLE_AFTER } from "../../src/policy-sync/no-policy.js";
 import { Stranger } from "./stranger.js";
 import { type Disk, World } from "./world.js";
 

@@ -11,7 +11,12 @@ import { WeftError } from "../../src/error.js";
 import { Identity } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { ASKED_POLICY, PART_WITHIN, SERVED_POLICY, TELL_EVERY } from "../../src/mesh/policies.js";
+import {
+  ASKED_POLICY,
+  PART_WITHIN,
+  SERVED_POLICY,
+  TELL_EVERY,
+} from "../../src/policy-sync/policies.js";
 import { Stranger } from "./stranger.js";
 import { Disk, World } from "./world.js";
 

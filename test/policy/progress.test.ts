@@ -1,7 +1,7 @@
 /** How far a policy has come, by what the nodes say of themselves. */
 import { describe, expect, it } from "vitest";
 import type { DocumentInForce } from "../../src/documents/in-force.js";
-import { isLiving, progressOf } from "../../src/policy/progress.js";
+import { isLiving, progressOf } from "../../src/policy-sync/progress.js";
 
 const HASH = "0123456789abcdef";
 const NEWEST = { version: 7, hash: HASH };

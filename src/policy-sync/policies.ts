@@ -25,12 +25,11 @@ import type { Log } from "../log.js";
 import type { Done, PolicyFacts, PolicyReader } from "../policy/engine.js";
 import type { MessageOf, Protocol } from "../session/protocol.js";
 import type { Session } from "../session/session.js";
-import type { Store } from "../state/store.js";
 import { Budget } from "../time/budget.js";
 import { Budgets } from "../time/budgets.js";
 import { type Clock, every, oneOf } from "../time/clock.js";
+import { type PolicyMessage, policySpec } from "./messages.js";
 import { NoPolicy } from "./no-policy.js";
-import { type PolicyMessage, policySpec } from "./policy-messages.js";
 
 /** How long a part is waited for before another neighbour is asked, in milliseconds. */
 export const PART_WITHIN = 2_000;
@@ -60,7 +59,7 @@ export interface PoliciesParts {
   readonly log: Log;
   readonly identity: Identity;
   readonly cluster: Cluster;
-  readonly store: Pick<Store, "savePolicy">;
+  readonly store: { savePolicy(policy: PolicyText): void };
   readonly reader: PolicyReader;
   /** A full disk must not end the agent. */
   safely(act: () => void): void;
