@@ -15,10 +15,10 @@ import { type PacketWords, wordsOf } from "./explain/headers.js";
 import { pathTo } from "./explain/path.js";
 import { directionOf, packetFor, type Question } from "./explain/question.js";
 import type { Tried } from "./explain/told.js";
+import type { NodeTold } from "./explain-sync/messages.js";
 import type { Follower } from "./follower.js";
 import { type HostView, routeIn, routeOut } from "./host/forwarding.js";
 import type { Explained, ExplainedThere } from "./http/view.js";
-import type { NodeTold } from "./mesh/explain-messages.js";
 import type { Mesh } from "./mesh/mesh.js";
 
 export interface PacketTracerParts {

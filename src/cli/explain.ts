@@ -2,9 +2,9 @@
 import { Command, Option } from "commander";
 import { parseAddress, printable } from "../address.js";
 import { WeftError } from "../error.js";
+import type { Unasked } from "../explain-sync/messages.js";
 import { explain as askAgent } from "../http/client.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
-import type { Unasked } from "../mesh/explain-messages.js";
 import { inWords } from "../policy/place.js";
 import { PROTOCOLS } from "../protocol.js";
 import { exit } from "./exit.js";

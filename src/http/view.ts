@@ -7,7 +7,7 @@ import type { FlowView } from "../core/flows.js";
 import type { DocumentInForce } from "../documents/in-force.js";
 import type { Question } from "../explain/question.js";
 import type { Tried } from "../explain/told.js";
-import type { Unasked } from "../mesh/explain-messages.js";
+import type { Unasked } from "../explain-sync/messages.js";
 import type { Place } from "../policy/place.js";
 import type { Progress } from "../policy-sync/progress.js";
 import type { Refusals } from "../session/door.js";

@@ -6,6 +6,8 @@
 import { type Address, type Prefix, parsePrefix } from "../address.js";
 import { type DocumentInForce, InForce } from "../documents/in-force.js";
 import type { PolicyText, Seal } from "../documents/sealed-policy.js";
+import { Inquiries, type Onward } from "../explain-sync/inquiries.js";
+import type { Followed } from "../explain-sync/messages.js";
 import { isAway } from "../failure-detector/away.js";
 import { Contact } from "../failure-detector/contact.js";
 import { Liveness } from "../failure-detector/liveness.js";
@@ -39,9 +41,7 @@ import type { Session } from "../session/session.js";
 import type { Disk } from "../state/disk.js";
 import type { ClusterState } from "../state/store.js";
 import { clockNotes } from "./clock-notes.js";
-import type { Followed } from "./explain-messages.js";
 import { Forgetting } from "./forgetting.js";
-import { Inquiries, type Onward } from "./inquiries.js";
 import { type Departed, expiry, type Member, type SpaceOf, Standing } from "./member.js";
 import { News } from "./news.js";
 import type { MeshOptions, MeshParts } from "./options.js";

@@ -1,5 +1,6 @@
 /** What a node is told at its start: what to do, and with what. */
 import type { Prefix } from "../address.js";
+import type { Explain } from "../explain-sync/inquiries.js";
 import type { Notary } from "../gossip/notary.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Log } from "../log.js";
@@ -8,7 +9,6 @@ import type { PolicyReader } from "../policy/engine.js";
 import type { ListenAddress, Transport } from "../session/transport.js";
 import type { Store } from "../state/store.js";
 import type { Clock } from "../time/clock.js";
-import type { Explain } from "./inquiries.js";
 
 export interface MeshParts {
   readonly clock: Clock;

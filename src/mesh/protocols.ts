@@ -1,12 +1,12 @@
 /** Every protocol that nodes of this version speak. A new one is added here, and where its part is made. */
 
+import { explainSpec } from "../explain-sync/messages.js";
 import { livenessSpec } from "../failure-detector/messages.js";
 import { gossipSpec } from "../gossip/messages.js";
 import { leaseSpec } from "../leasing/messages.js";
 import { pathSpec } from "../paths/messages.js";
 import { policySpec } from "../policy-sync/messages.js";
 import { sessionSpec } from "../session/messages.js";
-import { explainSpec } from "./explain-messages.js";
 import { introductionSpec } from "./introduction.js";
 
 export const PROTOCOLS = [

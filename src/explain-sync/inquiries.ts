@@ -19,7 +19,7 @@ import {
   MAX_ASKED_BYTES,
   type NodeTold,
   type Unasked,
-} from "./explain-messages.js";
+} from "./messages.js";
 
 /** Each node on the way waits so much shorter than the one before it, in milliseconds: that one waits for it. */
 export const SHORTER = 200;
