@@ -135,6 +135,13 @@ describe.each(pages)("$path", ({ path, text }) => {
   });
 });
 
+it("npm run help has a word for every command", async () => {
+  const { scripts } = JSON.parse(read("package.json"));
+  const { stdout } = await run("npm", ["run", "--silent", "help"], { cwd: root });
+  expect(all(stdout, /^ {2}npm run (\S+) +\w/gm)).toEqual(Object.keys(scripts));
+  expect(stdout).not.toContain("undefined");
+});
+
 it("comments name files that exist", () => {
   const named = sources.flatMap((path) => {
     const comments = all(read(path), /^\s*((?:\/\*\*|\*|\/\/).*)$/gm).join("\n");
