@@ -14,8 +14,7 @@ import {
   parseEndpoint,
   parsePrefix,
 } from "./address.js";
-import type { Logger, LogState } from "./cli/log.js";
-import { type Config, underlayFits } from "./config.js";
+import { type Config, underlayFits } from "./config/config.js";
 import { AgentControl } from "./control.js";
 import { Core } from "./core/instance.js";
 import { Publisher } from "./core/publish.js";
@@ -30,6 +29,7 @@ import { Upkeep } from "./host/upkeep.js";
 import { ControlServer } from "./http/server.js";
 import { KernelIo } from "./io/kernel.js";
 import type { Log } from "./log.js";
+import type { Logger, LogState } from "./logging/log.js";
 import { Mesh } from "./mesh/mesh.js";
 import type { MeshParts } from "./mesh/options.js";
 import { PacketTracer } from "./packet-tracer.js";

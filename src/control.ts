@@ -1,7 +1,6 @@
 /** What the control socket shows of a running agent, and what it lets one do. */
 import { formatAddress, formatPrefix, parsePrefix } from "./address.js";
-import type { LogState } from "./cli/log.js";
-import type { Config } from "./config.js";
+import type { Config } from "./config/config.js";
 import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
@@ -29,6 +28,7 @@ import type {
 } from "./http/view.js";
 import { nodeId } from "./identity/identity.js";
 import type { KernelIo } from "./io/kernel.js";
+import type { LogState } from "./logging/log.js";
 import type { Departed, Member, SpaceOf } from "./mesh/member.js";
 import type { Mesh } from "./mesh/mesh.js";
 import type { PacketTracer } from "./packet-tracer.js";

@@ -14,10 +14,9 @@ import {
   parseMac,
   parsePrefix,
 } from "./address.js";
-import type { Logger } from "./cli/log.js";
 import { Book } from "./compile/book.js";
 import type { Own } from "./compile/compiler.js";
-import { type Config, underlayOutside } from "./config.js";
+import { type Config, underlayOutside } from "./config/config.js";
 import { setProfile } from "./core/flows.js";
 import type { Core } from "./core/instance.js";
 import type { Publisher } from "./core/publish.js";
@@ -35,6 +34,7 @@ import { Link } from "./host/link.js";
 import type { UnderlayWatch } from "./host/underlay-watch.js";
 import { UnreachableRoutes } from "./host/unreachable.js";
 import type { KernelIo } from "./io/kernel.js";
+import type { Logger } from "./logging/log.js";
 import type { Mesh } from "./mesh/mesh.js";
 import { Enforcer } from "./policy/enforcer.js";
 import type { PolicyCompiler } from "./policy/engine.js";

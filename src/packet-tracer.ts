@@ -12,12 +12,13 @@ import { explainReason } from "./core/reasons.js";
 import { WeftError } from "./error.js";
 import { Explainer, holderOf, onwardOf } from "./explain/explain.js";
 import { type PacketWords, wordsOf } from "./explain/headers.js";
+import type { HostView } from "./explain/host-view.js";
 import { pathTo } from "./explain/path.js";
 import { directionOf, packetFor, type Question } from "./explain/question.js";
 import type { Tried } from "./explain/told.js";
 import type { NodeTold } from "./explain-sync/messages.js";
 import type { Follower } from "./follower.js";
-import { type HostView, routeIn, routeOut } from "./host/forwarding.js";
+import { routeIn, routeOut } from "./host/forwarding.js";
 import type { Explained, ExplainedThere } from "./http/view.js";
 import type { Mesh } from "./mesh/mesh.js";
 

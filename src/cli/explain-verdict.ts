@@ -1,6 +1,7 @@
 /** The verdict of `weft explain` about a packet, in words. */
+
+import type { HostView } from "../explain/host-view.js";
 import type { PathView } from "../explain/path.js";
-import type { HostView } from "../host/forwarding.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
 import { seconds } from "./table.js";
 

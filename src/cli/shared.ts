@@ -1,7 +1,7 @@
 /** Options that several verbs have. */
 import { Option } from "commander";
+import { DEFAULT_SOCKET } from "../config/config.js";
 import { socketPath } from "../config/read.js";
-import { DEFAULT_SOCKET } from "../config.js";
 import { WeftError } from "../error.js";
 
 export const outputOption = (): Option =>

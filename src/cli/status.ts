@@ -1,7 +1,7 @@
-import type { Offloads } from "../config.js";
+import type { Offloads } from "../config/config.js";
 import type { PolicyStatus } from "../http/view.js";
+import type { LogState } from "../logging/log.js";
 import { exit } from "./exit.js";
-import type { LogState } from "./log.js";
 import { readingVerb } from "./reading.js";
 import { pairs } from "./table.js";
 

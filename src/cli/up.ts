@@ -2,11 +2,11 @@
 import { hostname } from "node:os";
 import { Command, Option } from "commander";
 import type { Agent } from "../agent.js";
+import { type Config, DEFAULT_CONFIG_FILE, loadConfig } from "../config/config.js";
 import { flags, settings } from "../config/settings.js";
-import { type Config, DEFAULT_CONFIG_FILE, loadConfig } from "../config.js";
 import { ownMistake, WeftError } from "../error.js";
+import type { Logger } from "../logging/log.js";
 import { exit } from "./exit.js";
-import type { Logger } from "./log.js";
 import { onSignals } from "./signals.js";
 
 const HELP = `
@@ -64,7 +64,7 @@ async function run(given: object, file: string | undefined): Promise<void> {
   const secret = process.env.WEFT_SECRET;
   const read = () => loadConfig(given, file, { hostname: hostname(), secret });
   const config = read();
-  const { makeLog } = await import("./log.js");
+  const { makeLog } = await import("../logging/log.js");
   const { log, state } = makeLog(config.logFormat);
 
   // Until the agent exists there is nothing to reload: its configuration has just been read.

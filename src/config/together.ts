@@ -12,8 +12,8 @@ import {
   parseEndpoint,
   parsePrefix,
 } from "../address.js";
-import type { Config } from "../config.js";
 import type { Peer } from "../peer.js";
+import type { Config } from "./config.js";
 import { bad } from "./read.js";
 import { LONGEST_LEASE, type Setting } from "./settings.js";
 

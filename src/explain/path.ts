@@ -1,6 +1,14 @@
 /** The path that a packet takes to the next node, as probes have found it. */
-import type { Member } from "../mesh/member.js";
 import type { Peer } from "../peer.js";
+
+/** A member, as far as its path goes. */
+export interface OnPath {
+  /** As in `weft peers`. */
+  readonly state: string;
+  readonly path: "direct" | `via ${string}`;
+  /** When it last answered a probe of its path, in milliseconds since the epoch. Missing: never, or not probed. */
+  readonly answered?: number;
+}
 
 export const PATH_STATES = ["answers", "silent", "unknown"] as const;
 
@@ -12,14 +20,14 @@ export interface PathView {
   readonly state: (typeof PATH_STATES)[number];
   /** When its last answered probe was answered, ISO 8601 by the clock of the node that sends; missing with `unknown`. */
   readonly answered?: string;
-  readonly path: Member["path"];
+  readonly path: OnPath["path"];
   /** `ip:port` that the packet is sent to. */
   readonly endpoint: string;
 }
 
 /** @param member of the peer's name; a static peer has none */
-export function pathTo({ endpoint }: Peer, member: Member | undefined): PathView {
-  const { answered, path = "direct", state } = member ?? {};
+export function pathTo({ endpoint }: Peer, member: OnPath | undefined): PathView {
+  const { answered, path = "direct", state } = member ?? ({} as Partial<OnPath>);
   if (answered === undefined) return { state: "unknown", path, endpoint };
   return {
     state: state !== undefined && ANSWERING.includes(state) ? "answers" : "silent",
@@ -29,4 +37,4 @@ export function pathTo({ endpoint }: Peer, member: Member | undefined): PathView
   };
 }
 
-const ANSWERING: readonly Member["state"][] = ["established", "no-mesh"];
+const ANSWERING: readonly string[] = ["established", "no-mesh"];

@@ -1,12 +1,12 @@
 /** The part of an explanation that a node tells another: all but the packets, of which the other has the first. */
 import { z } from "zod";
 import { reasonNames } from "../core/reasons.js";
-import { HOST_ENDS, type HostView } from "../host/forwarding.js";
 import * as field from "../identity/fields.js";
 import type { Place } from "../policy/place.js";
 import { ACTIONS, DIRECTIONS } from "../policy/rule.js";
 import { FIELDS } from "./almost.js";
 import type { Explanation } from "./explain.js";
+import { HOST_ENDS, type HostView } from "./host-view.js";
 import { PATH_STATES, type PathView } from "./path.js";
 import { STAGES } from "./trace.js";
 

@@ -2,7 +2,7 @@
  * Takes this host for one agent: everything that can be known to be wrong is
  * found here, while there is nothing yet to undo but the lock.
  */
-import { type Config, underlayFits } from "../config.js";
+import { type Config, underlayFits } from "../config/config.js";
 import { knownPeers } from "./known-peers.js";
 import { mendLeftovers } from "./leftovers.js";
 import { StateLock } from "./lock.js";

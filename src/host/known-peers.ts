@@ -2,7 +2,7 @@
 import { lookup } from "node:dns/promises";
 import { setTimeout as after } from "node:timers/promises";
 import { type Address, parseAddress, parseEndpoint } from "../address.js";
-import type { Config } from "../config.js";
+import type { Config } from "../config/config.js";
 import { WeftError } from "../error.js";
 import { FileStore } from "../state/store-file.js";
 

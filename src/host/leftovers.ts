@@ -3,7 +3,7 @@
  * closed with the process and takes address and routes along; the unreachable routes of a higher
  * metric stay on purpose (unreachable.ts); the lock is the kernel's, and its file is taken over.
  */
-import type { Config } from "../config.js";
+import type { Config } from "../config/config.js";
 import { clearSocket } from "./socket.js";
 
 /** @returns what was mended: one sentence each */

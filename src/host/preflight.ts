@@ -3,7 +3,7 @@ import { createSocket } from "node:dgram";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { type Address, formatAddress } from "../address.js";
-import { type Config, foundedNetwork } from "../config.js";
+import { type Config, foundedNetwork } from "../config/config.js";
 import { WeftError } from "../error.js";
 import { conflictError, findConflicts, isFatal } from "./conflict.js";
 import { ask, change } from "./ip.js";

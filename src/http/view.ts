@@ -1,6 +1,6 @@
 /** What an agent tells about itself. These shapes are the JSON of the API: others rely on them. */
-import type { LogState } from "../cli/log.js";
-import type { Offloads } from "../config.js";
+
+import type { Offloads } from "../config/config.js";
 import type { Capture, CapturedPacket, CaptureOptions } from "../core/capture.js";
 import type { RuleTraffic } from "../core/counters.js";
 import type { FlowView } from "../core/flows.js";
@@ -8,6 +8,7 @@ import type { DocumentInForce } from "../documents/in-force.js";
 import type { Question } from "../explain/question.js";
 import type { Tried } from "../explain/told.js";
 import type { Unasked } from "../explain-sync/messages.js";
+import type { LogState } from "../logging/log.js";
 import type { Place } from "../policy/place.js";
 import type { Progress } from "../policy-sync/progress.js";
 import type { Refusals } from "../session/door.js";

@@ -8,7 +8,7 @@ import { EventEmitter, once } from "node:events";
 import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
 import { parseAddress } from "../address.js";
-import type { Offloads } from "../config.js";
+import type { Offloads } from "../config/config.js";
 import type { Core } from "../core/instance.js";
 import { takeMail } from "../core/mailbox.js";
 import type { Publisher } from "../core/publish.js";

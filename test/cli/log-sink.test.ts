@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { type Log, makeLog } from "../../src/cli/log.js";
+import { type Log, makeLog } from "../../src/logging/log.js";
 import { folder } from "./weft.js";
 
 const LINES = 2_000;

@@ -4,10 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import type { LogState } from "../../src/cli/log.js";
 import type { Agent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
+import type { LogState } from "../../src/logging/log.js";
 import { story } from "./story.js";
 
 const folder = mkdtempSync(join(tmpdir(), "weft-log-sinks-"));

@@ -3,19 +3,19 @@
  * on the machine is touched. A flag wins over the same key in the file.
  */
 import { existsSync } from "node:fs";
-import { type Address, type Endpoint, type Prefix, parsePrefix, printable } from "./address.js";
-import { didYouMean } from "./config/nearest.js";
-import { bad, type HostPort, type LogFormat, MESH_PORT, nodeName } from "./config/read.js";
-import { secretsFromFile, split } from "./config/secret.js";
-import { knownKeys, type Setting, type Settings, settings } from "./config/settings.js";
-import { commandLine, type Source, yamlFile } from "./config/source.js";
-import { checkTogether } from "./config/together.js";
-import { DEFAULT_FLOWS } from "./core/flows.js";
-import type { Peer } from "./peer.js";
-import type { Dscp } from "./tos.js";
+import { type Address, type Endpoint, type Prefix, parsePrefix, printable } from "../address.js";
+import { DEFAULT_FLOWS } from "../core/flows.js";
+import type { Peer } from "../peer.js";
+import type { Dscp } from "../tos.js";
+import { didYouMean } from "./nearest.js";
+import { bad, type HostPort, type LogFormat, MESH_PORT, nodeName } from "./read.js";
+import { secretsFromFile, split } from "./secret.js";
+import { knownKeys, type Setting, type Settings, settings } from "./settings.js";
+import { commandLine, type Source, yamlFile } from "./source.js";
+import { checkTogether } from "./together.js";
 
-export type { HostPort } from "./config/read.js";
-export { foundedNetwork, underlayFits, underlayOutside } from "./config/together.js";
+export type { HostPort } from "./read.js";
+export { foundedNetwork, underlayFits, underlayOutside } from "./together.js";
 
 export interface Config {
   /** This node: 1-63 of [a-z0-9-]. */
