@@ -19,6 +19,7 @@ export { expireAll } from "./conntrack/sweep";
 export { writeFailed } from "./device-list";
 export { noteError, prepareError } from "./error-message";
 export * from "./memory";
+export { CT_ESTABLISHED } from "./packet";
 export { inbound, outbound } from "./pipeline";
 export * from "./reason";
 export { prepareReceive } from "./receive-list";

@@ -40,6 +40,7 @@
  * Guard bands lie between the regions; nothing ever writes them.
  */
 
+import { Packet } from "./packet";
 import { ACL_MAX_RULES, ACL_SIZE } from "./tables/acl";
 import { LPM4_SIZE, LPM6_SIZE } from "./tables/lpm";
 
@@ -239,9 +240,9 @@ export const MAX_GATHERED: u32 = 128;
 export const MAX_PACKETS: u32 = BATCH * MAX_GATHERED;
 
 export const PACKETS: usize = LIMITS_END + GUARD;
-export const PACKET_SIZE: u32 = 92;
-/** Where in a packet's record its verdict stands (assembly/packet.ts). */
-export const PACKET_VERDICT: u32 = 28;
+export const PACKET_SIZE: u32 = offsetof<Packet>();
+/** Where in a packet's record its verdict stands. */
+export const PACKET_VERDICT: u32 = offsetof<Packet>("verdict");
 /** Packets that take each step together: so many, and the rest of the message that reached it. */
 export const VECTOR: u32 = 64;
 export const MAX_VECTOR: u32 = VECTOR + MAX_GATHERED;
@@ -251,8 +252,10 @@ export const KEYS6: usize = KEYS4 + MAX_VECTOR * 4;
 export const KEY_PACKETS4: usize = KEYS6 + MAX_VECTOR * 16;
 export const KEY_PACKETS6: usize = KEY_PACKETS4 + MAX_VECTOR * 4;
 export const FOUND: usize = KEY_PACKETS6 + MAX_VECTOR * 4;
+/** The record of a packet that an ICMP error quotes (assembly/conntrack/related.ts). */
+export const QUOTED: usize = FOUND + MAX_VECTOR * 4;
 /** u32 for each slot: the bytes read from the device into it, virtio-net header included. */
-export const LENGTHS: usize = FOUND + MAX_VECTOR * 4;
+export const LENGTHS: usize = QUOTED + PACKET_SIZE;
 
 /** u32 each: how many count-only rules the current packet matched so far, and their numbers. */
 export const MET_COUNT: usize = LENGTHS + BATCH * 4;

@@ -5,6 +5,18 @@ import * as ipv6 from "./wire/ipv6";
 /** Goes to no device write. */
 export const NO_WRITE: u32 = 0xffffffff;
 
+// What is known of a packet's connection (conntrack/lookup).
+/** Nothing: it shows no key of a flow, or is what no connection begins with. It opens none. */
+export const CT_INVALID: u32 = 0;
+/** No flow is known: it opens one, if it may pass. */
+export const CT_NEW: u32 = 1;
+/** Its flow is known, and all that was decided for it holds: peer, owner, headers, verdict. */
+export const CT_ESTABLISHED: u32 = 2;
+/** It has no flow, but a connection: it reports an error about one, or is a later fragment. */
+export const CT_RELATED: u32 = 3;
+/** Its flow is known, but from an earlier generation: where it leads is looked up again. */
+export const CT_STALE: u32 = 4;
+
 /** What the stages know of one packet of the batch. */
 @unmanaged
 export class Packet {
@@ -30,7 +42,9 @@ export class Packet {
   segmentSize: u32;
   /** The sockaddr it came from, if it came from the wire. */
   sender: usize;
-  /** The record of its flow, if what was decided for it holds still; else 0 (conntrack/flow). */
+  /** What is known of its connection, one of CT_. */
+  ctState: u32;
+  /** The record of its flow; of a CT_RELATED packet, that of one of its connection; 0 if none is known. */
   flow: usize;
   /** The device write that carries it, or NO_WRITE. */
   write: u32;
@@ -38,16 +52,8 @@ export class Packet {
   origin: u32;
   /** The rule that decided about it, 0 if none did. */
   rule: u32;
-  /** Ports, or what stands for them (conntrack/flow); only when `hasKey`. */
+  /** Ports, or what stands for them (conntrack/key). */
   ports: u32;
-  /** Has it all by which a flow is found? */
-  hasKey: u32;
-  /** The record of its flow, if that is of an earlier generation; else 0. */
-  record: usize;
-  /** The first record of its connection, if that is to be judged anew; else 0. */
-  connection: usize;
-  /** Belongs to what was allowed before: no rule is asked. */
-  allowed: u32;
   /** Which datagram it is a fragment of. */
   identification: u32;
   /** Where, from the IP header, that begins of which it is a piece. */
@@ -70,13 +76,10 @@ export function nextPacket(ip: usize, length: u32): Packet {
   p.peer = 0;
   p.verdict = 0;
   p.segmentSize = 0;
+  p.ctState = CT_INVALID;
   p.flow = 0;
   p.write = NO_WRITE;
   p.origin = 0;
-  p.hasKey = 0;
-  p.record = 0;
-  p.connection = 0;
-  p.allowed = 0;
   p.rule = 0;
   return p;
 }

@@ -1,11 +1,14 @@
 /**
  * THE STORY of a packet.
  *
- *   outbound:  device -> parse -> offload -> flow? -> lookup
- *                                     -> meet -> police -> route -> track -> clamp -> encap -> wire
- *   inbound:   wire -> decap -> parse -> flow? -> lookup -> admit -> ecn
- *                                     -> meet -> police -> track -> clamp -> coalesce -> device
- *                                     \-> relay -> encap -> wire
+ *   outbound:  device -> parse -> offload -> flow? -hit----------------------> route -> follow -> clamp
+ *                                               \-miss-> lookup -> ct -> acl -> route -> track -> clamp
+ *                                                                                   -> encap -> wire
+ *
+ *   inbound:   wire -> decap -> parse -> flow? -hit---------> admit -> ecn ----------> follow -> clamp
+ *                                           \-miss-> lookup -> admit -> ecn -> ct -> acl -> track -> clamp
+ *                                                                       \              -> coalesce -> device
+ *                                                                        \-> relay -> encap -> wire
  *
  * A stage returns 0 to go on, or the reason why not. The host reads a batch
  * into the slots and calls outbound() or inbound() until every packet went
@@ -13,14 +16,16 @@
  * settle(). One read from the device may be many packets in one, which `encap`
  * segments; one message from the wire may be a train of datagrams, which
  * `coalesce` puts together again. Lookups are done for a vector of packets at
- * once, because each waits for memory; a packet whose flow is remembered needs none.
+ * once, because each waits for memory; a packet whose flow is known needs none. For
+ * any other `ctLookup` finds the connection that it belongs to, `acl` asks the rules
+ * and `track` keeps what was decided; `follow` moves the state of a known flow on (conntrack/).
  */
 
 import { begin } from "./batch";
 import { keepHeads } from "./capture";
 import { takeKey } from "./conntrack/key";
-import { recall } from "./conntrack/lookup";
-import { follow, meet, refuse, track, trackRelayed } from "./conntrack/track";
+import { ctLookup, flowLookup } from "./conntrack/lookup";
+import { follow, refuse, track, trackRelayed } from "./conntrack/track";
 import { isMail, putMail } from "./mailbox";
 import {
   ANSWER_COUNT,
@@ -42,38 +47,38 @@ import {
   VIRTIO_SIZE,
   WIRE_COUNT,
 } from "./memory";
-import { nextPacket, Packet, packetAt } from "./packet";
+import { CT_ESTABLISHED, nextPacket, Packet, packetAt } from "./packet";
 import { TRUNCATED } from "./reason";
 import { readControls, rearm, received, receivedLength, senderOf } from "./receive-list";
+import { aclIn, aclOut } from "./stages/acl";
 import { admit } from "./stages/admit";
-import { answer } from "./stages/answer";
 import { clamp } from "./stages/clamp";
 import { closeAll, coalesce, finishJoined } from "./stages/coalesce";
 import { decap } from "./stages/decap";
 import { combineEcn } from "./stages/ecn";
 import { encap } from "./stages/encap";
+import { icmpError } from "./stages/icmp-error";
 import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
-import { policeIn, policeOut } from "./stages/police";
 import { relay } from "./stages/relay";
 import { route } from "./stages/route";
 import { admitWhole, deliverWhole, isWhole } from "./stages/whole";
 import { THIS_NODE } from "./tables/peer";
 import { lookupDestinations, lookupSources } from "./tables/route";
 import {
+  ACL,
   ADMIT,
-  ANSWER,
   CLAMP,
   COALESCE,
+  CT_LOOKUP,
   DECAP,
   ECN,
   ENCAP,
   FLOW,
+  ICMP_ERROR,
   LOOKUP,
-  MEET,
   OFFLOAD,
   PARSE,
-  POLICE,
   RELAY,
   ROUTE,
   step,
@@ -90,7 +95,7 @@ export function outbound(from: u32, count: u32): u32 {
     begin();
     takeReads(count);
     keepHeads(0, count);
-    recallAll(0, count, OUT);
+    flowLookupAll(0, count, OUT);
     lookupDestinations(0, count);
     stepAll(LOOKUP, 0, count);
   }
@@ -99,7 +104,7 @@ export function outbound(from: u32, count: u32): u32 {
   for (; i < count && hasRoom(); i++) {
     const p = packetAt(i);
     if (p.verdict == 0) p.verdict = toWire(p);
-    if (p.verdict) p.verdict = step(ANSWER, p, answer(p, p.verdict));
+    if (p.verdict) p.verdict = step(ICMP_ERROR, p, icmpError(p, p.verdict));
   }
   return i;
 }
@@ -120,29 +125,40 @@ function fromDevice(p: Packet): i32 {
   return step(OFFLOAD, p, offload(p));
 }
 
-/** Those whose flows are known, and as they should be, need no more than this. */
-function recallAll(from: u32, to: u32, direction: u32): void {
+function flowLookupAll(from: u32, to: u32, direction: u32): void {
   for (let i = from; i < to; i++) {
     const p = packetAt(i);
     if (p.verdict) continue;
-    if (p.hasKey) recall(p, direction);
+    flowLookup(p, direction);
     step(FLOW, p, 0);
   }
 }
 
 function toWire(p: Packet): i32 {
-  let r = step(MEET, p, p.flow ? 0 : meet(p, OUT));
-  if (r) return r;
-  r = step(POLICE, p, p.flow ? 0 : policeOut(p));
-  if (r) return refuse(p, OUT, r);
-  r = step(ROUTE, p, route(p));
-  if (r) return r;
-  r = step(TRACK, p, p.flow ? follow(p, OUT) : track(p, OUT));
+  const r = p.ctState == CT_ESTABLISHED ? hitOut(p) : missOut(p);
   if (r) return r;
   clamp(p);
   step(CLAMP, p, 0);
   encap(p);
   return step(ENCAP, p, 0);
+}
+
+/** Its flow is known, so it was allowed before. */
+function hitOut(p: Packet): i32 {
+  step(ACL, p, 0);
+  const r = step(ROUTE, p, route(p));
+  return r ? r : step(TRACK, p, follow(p, OUT));
+}
+
+/** One before it in the vector may have opened its flow meanwhile. */
+function missOut(p: Packet): i32 {
+  let r = step(CT_LOOKUP, p, ctLookup(p, OUT));
+  if (r) return r;
+  if (p.ctState == CT_ESTABLISHED) return hitOut(p);
+  r = step(ACL, p, aclOut(p));
+  if (r) return refuse(p, OUT, r);
+  r = step(ROUTE, p, route(p));
+  return r ? r : step(TRACK, p, track(p, OUT));
 }
 
 // ---------------------------------------------------------------- inbound
@@ -177,7 +193,7 @@ function takeVector(count: u32): void {
   store<u32>(NEXT_MESSAGE, i);
   const to = load<u32>(PACKET_COUNT);
   keepHeads(from, to);
-  recallAll(from, to, IN);
+  flowLookupAll(from, to, IN);
   lookupSources(from, to);
   lookupDestinations(from, to);
   stepAll(LOOKUP, from, to);
@@ -230,21 +246,32 @@ function fromPeer(p: Packet): i32 {
 }
 
 function toDevice(p: Packet): i32 {
-  let r = step(MEET, p, p.flow ? 0 : meet(p, IN));
-  if (r) return r;
-  r = step(POLICE, p, p.flow ? 0 : policeIn(p));
-  if (r) return step(ANSWER, p, answer(p, refuse(p, IN, r)));
-  r = step(TRACK, p, p.flow ? follow(p, IN) : track(p, IN));
+  const r = p.ctState == CT_ESTABLISHED ? hitIn(p) : missIn(p);
   if (r) return r;
   clamp(p);
   step(CLAMP, p, 0);
   return step(COALESCE, p, p.segmentSize ? deliverWhole(p) : coalesce(p));
 }
 
+/** Its flow is known, so it was allowed before. */
+function hitIn(p: Packet): i32 {
+  step(ACL, p, 0);
+  return step(TRACK, p, follow(p, IN));
+}
+
+function missIn(p: Packet): i32 {
+  let r = step(CT_LOOKUP, p, ctLookup(p, IN));
+  if (r) return r;
+  if (p.ctState == CT_ESTABLISHED) return hitIn(p);
+  r = step(ACL, p, aclIn(p));
+  if (r) return step(ICMP_ERROR, p, icmpError(p, refuse(p, IN, r)));
+  return step(TRACK, p, track(p, IN));
+}
+
 function toNextPeer(p: Packet): i32 {
   trackRelayed(p);
   const r = step(RELAY, p, relay(p));
-  if (r) return step(ANSWER, p, answer(p, r));
+  if (r) return step(ICMP_ERROR, p, icmpError(p, r));
   encap(p);
   return step(ENCAP, p, 0);
 }

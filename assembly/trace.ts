@@ -3,10 +3,10 @@
  * built twice from this source: in build/explain.wasm, which EXPLAINING is defined
  * for, every stage leaves a record; in build/core.wasm nothing of this is left.
  *
- *   0       4         8      12      16     20     24       28   32   36
- *   +-------+---------+------+-------+------+------+--------+----+----+--------+
- *   | stage | verdict | peer | owner | rule | flow | length | a, b    | packet |
- *   +-------+---------+------+-------+------+------+--------+----+----+--------+
+ *   0       4         8      12      16     20        24       28   32   36
+ *   +-------+---------+------+-------+------+---------+--------+----+----+--------+
+ *   | stage | verdict | peer | owner | rule | ctState | length | a, b    | packet |
+ *   +-------+---------+------+-------+------+---------+--------+----+----+--------+
  *
  * `a` and `b` are of a rule that was met: what it says, and where it stands. In the
  * place of the packet its record has what was asked: the classes of the two
@@ -31,14 +31,14 @@ export const FLOW: u32 = 3;
 export const LOOKUP: u32 = 4;
 export const ADMIT: u32 = 5;
 export const RULE: u32 = 6;
-export const POLICE: u32 = 7;
+export const ACL: u32 = 7;
 export const ROUTE: u32 = 8;
 export const CLAMP: u32 = 9;
 export const RELAY: u32 = 10;
 export const ENCAP: u32 = 11;
 export const COALESCE: u32 = 12;
-export const ANSWER: u32 = 13;
-export const MEET: u32 = 14;
+export const ICMP_ERROR: u32 = 13;
+export const CT_LOOKUP: u32 = 14;
 export const TRACK: u32 = 15;
 export const ECN: u32 = 16;
 
@@ -89,7 +89,7 @@ function note(stage: u32, p: Packet, verdict: i32, what: u32, where: u32): void 
   store<u32>(at, p.peer, 8);
   store<u32>(at, p.owner, 12);
   store<u32>(at, p.rule, 16);
-  store<u32>(at, p.flow, 20);
+  store<u32>(at, p.ctState, 20);
   store<u32>(at, p.length, 24);
   store<u32>(at, what, 28);
   store<u32>(at, where, 32);

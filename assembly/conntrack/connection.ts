@@ -5,7 +5,6 @@ import { accountHere, hold } from "./account";
 import { giveWay } from "./eviction";
 import {
   countPacket,
-  DIRECTION_BIT,
   directionOf,
   Flow,
   familyOf,
@@ -16,7 +15,7 @@ import {
   RELAYED,
   refresh,
 } from "./flow";
-import { kindOf, reverseAddresses, reversePorts } from "./key";
+import { DIRECTION_BIT, kindOf, reverseAddresses, reversePorts } from "./key";
 import { firstSet, freeIn, hashOf, release, secondSet, tagOf, tagPlace } from "./table";
 
 /** The tables never have this generation. */

@@ -21,8 +21,9 @@
  * where it leads and whether it may is asked again.
  */
 import { BATCH_NUMBER, ENCAP_SIZE, generation, NOW } from "../memory";
-import { Packet } from "../packet";
+import { CT_ESTABLISHED, Packet } from "../packet";
 import { copyHeaders, makeHeaders } from "../tables/peer";
+import { DIRECTION_BIT } from "./key";
 
 // The states of a connection, in both its records.
 export const FREE: u32 = 0;
@@ -47,11 +48,9 @@ export const RESET: u32 = 14;
 
 @unmanaged
 export class Flow {
-  /** Family, protocol, direction: one byte each. */
+  // Its key (key.ts); the addresses of IPv4 take the first 8 bytes.
   kind: u32;
-  /** Both ports as they stand in the header; of an echo its identifier, type and code. */
   ports: u32;
-  /** Source and destination as they stand in the header; those of IPv4 take the first 8 bytes. */
   addresses: u64;
   addresses8: u64;
   addresses16: u64;
@@ -114,9 +113,6 @@ export const FLOW_ACCOUNT: usize = offsetof<Flow>("account");
 export const FLOW_JUDGED: usize = offsetof<Flow>("judged");
 export const FLOW_RULE: usize = offsetof<Flow>("rule");
 
-/** Of `kind`: the direction is IN. */
-export const DIRECTION_BIT: u32 = 1 << 16;
-
 /** No record. */
 export const NONE = changetype<Flow>(0);
 
@@ -177,11 +173,17 @@ export function isHalfOpen(state: u32): bool {
 
 /** From now on the packet goes as its flow does. */
 export function pointAt(p: Packet, flow: Flow): void {
-  p.flow = changetype<usize>(flow);
+  setFlow(p, flow);
   p.peer = flow.peer;
   p.owner = flow.owner;
   p.rule = flow.rule;
   flow.batch = load<u32>(BATCH_NUMBER);
+}
+
+/** It is the packet's flow, and what was decided for it holds. */
+export function setFlow(p: Packet, flow: Flow): void {
+  p.flow = changetype<usize>(flow);
+  p.ctState = CT_ESTABLISHED;
 }
 
 /** One more packet went as the flow does. */
@@ -204,7 +206,7 @@ export function refresh(p: Packet, flow: Flow): void {
 /** Puts the VXLAN and Ethernet headers before the IP header at `ip`; gives where they begin. */
 export function prependHeaders(p: Packet, ip: usize): usize {
   const start = ip - ENCAP_SIZE;
-  if (p.flow) copyHeaders(p.flow + HEADERS, start);
+  if (p.ctState == CT_ESTABLISHED) copyHeaders(p.flow + HEADERS, start);
   else makeHeaders(p, start);
   return start;
 }

@@ -1,5 +1,5 @@
 import { ACL_AT, IN, OUT, SEARCHED } from "../memory";
-import { addressesOf, Packet } from "../packet";
+import { addressesOf, CT_RELATED, Packet } from "../packet";
 import { FRAGMENT_OVERLAP, TINY_FRAGMENT } from "../reason";
 import { hasTransport, isFragment, isLaterFragment } from "../stages/parse";
 import { isPoliced } from "../tables/acl";
@@ -10,7 +10,8 @@ import { SCTP, SCTP_SIZE, TCP } from "../wire/protocol";
 import { headerLength, TCP_SIZE } from "../wire/tcp";
 import { datagramOf, isCurrentDatagram, noteDatagram } from "./datagram";
 import { Flow } from "./flow";
-import { findOther } from "./table";
+import { makeKind } from "./key";
+import { findLive } from "./table";
 
 /** Bytes of the headers of UDP and ICMP, and more than any rule asks of another. */
 const LEAST_TRANSPORT: u32 = 8;
@@ -20,7 +21,7 @@ const LEAST_TRANSPORT: u32 = 8;
  * first fragment, and no later one may write over it (RFC 1858, RFC 3128, RFC
  * 5722). A later fragment gets the verdict of the first while the rules are the same.
  */
-export function meetFragment(p: Packet, direction: u32): i32 {
+export function checkFragment(p: Packet, direction: u32): i32 {
   if (!isJudged(p, direction)) return 0;
   if (!isLaterFragment(p)) return hasTransport(p) ? 0 : TINY_FRAGMENT;
   const datagram = datagramOf(p, direction);
@@ -28,8 +29,8 @@ export function meetFragment(p: Packet, direction: u32): i32 {
   if ((p.fragment & ipv4.OFFSET_MASK) << 3 < headers) return FRAGMENT_OVERLAP;
   if (!datagram || !isCurrentDatagram(datagram)) return 0;
   p.rule = datagram.rule;
-  p.allowed = u32(datagram.verdict == 0);
   if (datagram.verdict) countRule(p);
+  else p.ctState = CT_RELATED;
   return datagram.verdict;
 }
 
@@ -40,7 +41,8 @@ export function meetFragment(p: Packet, direction: u32): i32 {
 export function flowOfDatagram(p: Packet, direction: u32): Flow {
   const datagram = datagramOf(p, direction);
   if (!datagram) return changetype<Flow>(0);
-  return findOther(p.family, datagram.protocol, direction, datagram.ports, addressesOf(p));
+  const kind = makeKind(p.family, datagram.protocol, direction);
+  return findLive(kind, datagram.ports, addressesOf(p));
 }
 
 /** Are there rules in this direction, or in the other one if it leaves and arrives here? */

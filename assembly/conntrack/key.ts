@@ -1,59 +1,110 @@
+/**
+ * The key by which a flow is found: what it is, its ports, and its addresses as
+ * they stand in the packet.
+ *
+ *   kind    0        8          16          24
+ *           +--------+----------+-----------+-----+
+ *           | family | protocol | direction | 0   |
+ *           +--------+----------+-----------+-----+
+ *   ports   0                   16                  as they stand in the header
+ *           +-------------------+-----------------+
+ *           | source port       | destination     |  TCP, UDP, SCTP
+ *           +-------------------+--------+--------+
+ *           | identifier        | type   | code   |  ICMP: of an echo
+ *           +-------------------+--------+--------+
+ *           | 0                                   |  other protocols
+ *           +-------------------------------------+
+ */
 import { REVERSED } from "../memory";
-import { Packet } from "../packet";
+import { CT_NEW, Packet } from "../packet";
 import { hasTransport, isFragment, isLaterFragment } from "../stages/parse";
 import * as icmp from "../wire/icmp";
 import * as icmpv6 from "../wire/icmpv6";
 import { ICMP, ICMPV6, SCTP, TCP, UDP } from "../wire/protocol";
 
-/** Where in a key's ports the type of an echo stands, above its identifier. */
-export const ECHO_TYPE_SHIFT: u32 = 16;
+const PORTS_SIZE: u32 = 4;
+const TYPE_SHIFT: u32 = 16;
+const CODE_SHIFT: u32 = 24;
+/** In `kind`: the direction is IN. */
+export const DIRECTION_BIT: u32 = 1 << 16;
 
 /**
- * Notes by what its flow is found, beside its addresses: ports, the identifier
- * of an echo, nothing where a protocol has neither. A packet that does not show
- * them, or that is no part of a conversation, has no flow.
+ * Notes what stands for the packet's ports. A packet that shows all of its key, and is part of a
+ * conversation, may have a flow: it is CT_NEW until one is found.
  */
 export function takeKey(p: Packet): void {
-  if (isFragment(p) && (isLaterFragment(p) || !hasTransport(p))) return;
-  const at = p.ip + p.transport;
   p.ports = 0;
-  p.hasKey = 1;
+  if (isFragment(p) && (isLaterFragment(p) || !hasTransport(p))) return;
+  if (p.transport + PORTS_SIZE <= p.length) p.ports = portsAt(p.protocol, p.ip + p.transport);
+  if (isConversation(p)) p.ctState = CT_NEW;
+}
+
+function isConversation(p: Packet): bool {
   switch (p.protocol) {
-    case TCP:
-    case UDP:
-      p.ports = load<u32>(at);
-      return;
-    case SCTP:
-      p.hasKey = u32(hasTransport(p));
-      if (p.hasKey) p.ports = load<u32>(at);
-      return;
     case ICMP:
     case ICMPV6:
-      p.hasKey = u32(isEcho(p, at));
-      p.ports = icmp.echoIdentifier(at) | (icmp.typeOf(at) << ECHO_TYPE_SHIFT);
+      return isEcho(p);
+    case SCTP:
+      return hasTransport(p);
+    default:
+      return true;
   }
 }
 
-function isEcho(p: Packet, at: usize): bool {
-  const type = icmp.typeOf(at);
-  if (icmp.codeOf(at) != 0) return false;
+function isEcho(p: Packet): bool {
+  if (p.ports >> CODE_SHIFT != 0) return false;
+  const type = typeIn(p.ports);
   return p.family == 4
     ? p.protocol == ICMP && (type == icmp.ECHO || type == icmp.ECHO_REPLY)
     : p.protocol == ICMPV6 && (type == icmpv6.ECHO || type == icmpv6.ECHO_REPLY);
 }
 
-/** Would a packet of this flow ask for something? A reply alone opens nothing. */
-export function mayOpen(p: Packet): bool {
-  if (p.protocol != ICMP && p.protocol != ICMPV6) return true;
-  const type = p.ports >> ECHO_TYPE_SHIFT;
-  return type == (p.family == 4 ? icmp.ECHO : icmpv6.ECHO);
+/** Does an echo ask for something? A reply alone opens nothing. */
+export function isRequest(p: Packet): bool {
+  return typeIn(p.ports) == (p.family == 4 ? icmp.ECHO : icmpv6.ECHO);
+}
+
+/** The ports of the transport header at `at`, as they stand in a key. */
+export function portsAt(protocol: u32, at: usize): u32 {
+  switch (protocol) {
+    case TCP:
+    case UDP:
+    case SCTP:
+      return load<u32>(at);
+    case ICMP:
+    case ICMPV6:
+      return (
+        icmp.echoIdentifier(at) | (icmp.typeOf(at) << TYPE_SHIFT) | (icmp.codeOf(at) << CODE_SHIFT)
+      );
+    default:
+      return 0;
+  }
+}
+
+/**
+ * The ports of a key as rules ask for them, host order: the source port above the destination port;
+ * of ICMP type and code in the place of the latter.
+ */
+export function portsOfRules(protocol: u32, ports: u32): u32 {
+  const swapped = bswap<u32>(ports);
+  return protocol == ICMP || protocol == ICMPV6 ? swapped & 0xffff : swapped;
+}
+
+function typeIn(ports: u32): u32 {
+  return (ports >> TYPE_SHIFT) & 0xff;
 }
 
 export function kindOf(p: Packet, direction: u32): u32 {
-  return p.family | (p.protocol << 8) | (direction << 16);
+  return makeKind(p.family, p.protocol, direction);
 }
 
-/** Puts them the other way round to REVERSED. */
+export function makeKind(family: u32, protocol: u32, direction: u32): u32 {
+  return family | (protocol << 8) | (direction << 16);
+}
+
+// ------------------------------------------------------------------ of the replies
+
+/** Puts the addresses the other way round to REVERSED. */
 export function reverseAddresses(family: u32, addresses: usize): void {
   if (family == 4) {
     store<u64>(REVERSED, rotl<u64>(load<u64>(addresses), 32));
@@ -63,9 +114,9 @@ export function reverseAddresses(family: u32, addresses: usize): void {
   }
 }
 
-/** What stands for the ports of the replies: they change sides, and an echo's type changes. */
+/** The ports change sides, and the type of an echo changes. */
 export function reversePorts(protocol: u32, ports: u32): u32 {
-  if (protocol == ICMP) return ports ^ ((icmp.ECHO ^ icmp.ECHO_REPLY) << ECHO_TYPE_SHIFT);
-  if (protocol == ICMPV6) return ports ^ ((icmpv6.ECHO ^ icmpv6.ECHO_REPLY) << ECHO_TYPE_SHIFT);
+  if (protocol == ICMP) return ports ^ ((icmp.ECHO ^ icmp.ECHO_REPLY) << TYPE_SHIFT);
+  if (protocol == ICMPV6) return ports ^ ((icmpv6.ECHO ^ icmpv6.ECHO_REPLY) << TYPE_SHIFT);
   return rotl<u32>(ports, 16);
 }

@@ -1,20 +1,74 @@
-/** The record of a packet's flow: whether the flow is known, and whether what was decided for it holds. */
-import { addressesOf, Packet } from "../packet";
+/**
+ * What is known of a packet's connection: its `flow` and its `ctState`.
+ *
+ *                  flowLookup      ctLookup                         track
+ *   CT_INVALID  ----------------> CT_RELATED  (by what it quotes, or its first fragment)
+ *   CT_NEW      -> CT_ESTABLISHED, CT_STALE, or CT_NEW still ------> CT_ESTABLISHED
+ *
+ * `flowLookup` runs before any other lookup: where it finds the flow, nothing else is asked. A
+ * packet that it finds none for is looked up again when its turn comes, because one before it in
+ * the vector may have opened its flow, or closed it.
+ */
+import { addressesOf, CT_ESTABLISHED, CT_NEW, CT_RELATED, CT_STALE, Packet } from "../packet";
+import { isFragment, isLaterFragment } from "../stages/parse";
+import { meetNone } from "../tables/rule";
+import { TCP } from "../wire/protocol";
 import { forget } from "./connection";
-import { Flow, isCurrent, NONE, pointAt, TIME_WAIT } from "./flow";
+import { Flow, isAllowed, isCurrent, NONE, pointAt, RELAYED, TIME_WAIT } from "./flow";
+import { checkFragment, flowOfDatagram } from "./fragments";
 import { kindOf } from "./key";
+import { related } from "./related";
 import { find } from "./table";
+import { isSyn } from "./tcp-state";
 import { isExpired } from "./timeouts";
 
-/** Takes what is known of the packet's flow, if that holds still: its peer, its owner, its headers. */
-export function recall(p: Packet, direction: u32): void {
+/** Finds the flow if what was decided for it holds still: its peer, its owner, its headers. */
+export function flowLookup(p: Packet, direction: u32): void {
+  if (p.ctState != CT_NEW) return;
   const flow = find(kindOf(p, direction), p.ports, addressesOf(p));
   if (flow == NONE || !isCurrent(flow) || flow.state >= TIME_WAIT || isExpired(flow)) return;
   pointAt(p, flow);
 }
 
+/** Finds the connection that the packet belongs to; a reason if it is a fragment that is not to pass. */
+export function ctLookup(p: Packet, direction: u32): i32 {
+  meetNone();
+  if (isFragment(p)) {
+    const r = checkFragment(p, direction);
+    if (r) return r;
+  }
+  if (p.ctState == CT_NEW) lookUpFlow(p, direction);
+  else if (p.ctState != CT_RELATED) lookUpRelated(p, direction);
+  return 0;
+}
+
+function lookUpFlow(p: Packet, direction: u32): void {
+  const flow = findStale(p, direction);
+  if (!flow) return;
+  if (flow.state == RELAYED || isNewLife(p, flow)) forget(flow);
+  else if (isCurrent(flow)) pointAt(p, flow);
+  else belongTo(p, flow, CT_STALE);
+}
+
+/** The same two ends begin anew after the last connection is over. */
+function isNewLife(p: Packet, flow: Flow): bool {
+  return p.protocol == TCP && flow.state >= TIME_WAIT && isSyn(p);
+}
+
+/** A packet without ports of its own: its datagram's connection, or the one whose error it reports. */
+function lookUpRelated(p: Packet, direction: u32): void {
+  const flow = isLaterFragment(p) ? flowOfDatagram(p, direction) : related(p, direction);
+  if (flow && flow.state != RELAYED) belongTo(p, flow, CT_RELATED);
+}
+
+function belongTo(p: Packet, flow: Flow, ctState: u32): void {
+  p.ctState = ctState;
+  p.flow = changetype<usize>(flow);
+  if (isAllowed(flow)) p.rule = flow.rule;
+}
+
 /** The record of the packet's flow, whatever its generation; null if there is none that lives. */
-export function seek(p: Packet, direction: u32): Flow {
+export function findStale(p: Packet, direction: u32): Flow {
   const flow = find(kindOf(p, direction), p.ports, addressesOf(p));
   if (flow == NONE || !isExpired(flow)) return flow;
   forget(flow);

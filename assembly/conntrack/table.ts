@@ -12,6 +12,7 @@ import { isExpired } from "./timeouts";
 export const SET_SIZE: u32 = 8;
 const SET_TAGS: u32 = 16;
 
+/** The record with this key, NONE if there is none. `addresses`: where source and destination stand. */
 export function find(kind: u32, ports: u32, addresses: usize): Flow {
   const hash = hashOf(kind, ports, addresses);
   const tags = i16x8.splat(<i16>tagOf(hash));
@@ -19,15 +20,9 @@ export function find(kind: u32, ports: u32, addresses: usize): Flow {
   return flow != NONE ? flow : findIn(secondSet(hash), tags, kind, ports, addresses);
 }
 
-/** The connection that a packet of these addresses and ports belongs to; where they stand is `addresses`. */
-export function findOther(
-  family: u32,
-  protocol: u32,
-  direction: u32,
-  ports: u32,
-  addresses: usize,
-): Flow {
-  const flow = find(family | (protocol << 8) | (direction << 16), ports, addresses);
+/** The same, if it has not expired. */
+export function findLive(kind: u32, ports: u32, addresses: usize): Flow {
+  const flow = find(kind, ports, addresses);
   return flow == NONE || isExpired(flow) ? NONE : flow;
 }
 

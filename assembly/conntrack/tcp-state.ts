@@ -84,11 +84,11 @@ export function openTcp(p: Packet, first: Flow): void {
   first.end = endOf(p);
   first.acked = acknowledgment(p);
   first.twin.acked = first.end;
-  loosen(first);
+  setLoose(first);
 }
 
 /** From now on nothing is held against its windows. */
-export function loosen(flow: Flow): void {
+export function setLoose(flow: Flow): void {
   flow.side |= <u8>LOOSE;
   flow.twin.side |= <u8>LOOSE;
 }

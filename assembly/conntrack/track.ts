@@ -1,9 +1,14 @@
+/**
+ * What a packet that may pass does to its connection: it opens one, or moves the
+ * state of its own on. Only where a policy decided about the connection is its
+ * state held against a packet.
+ */
 import { IN, PICK_UP } from "../memory";
-import { Packet } from "../packet";
+import { CT_ESTABLISHED, CT_INVALID, CT_NEW, CT_STALE, Packet } from "../packet";
 import { FLOW_TABLE_FULL, INVALID_STATE } from "../reason";
-import { isFragment, isLaterFragment } from "../stages/parse";
+import { isFragment } from "../stages/parse";
 import { FIRST_PEER } from "../tables/peer";
-import { countMet, countRule, meetNone } from "../tables/rule";
+import { countMet, countRule } from "../tables/rule";
 import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
 import { allow, cut, forget, open, openRelayed, setState } from "./connection";
 import {
@@ -15,108 +20,24 @@ import {
   isAllowed,
   isCurrent,
   OTHER_NEW,
-  pointAt,
-  RELAYED,
   refresh,
   SYN_SENT,
-  TIME_WAIT,
+  setFlow,
   UDP_NEW,
 } from "./flow";
-import { flowOfDatagram, meetFragment, noteFirst } from "./fragments";
-import { mayOpen } from "./key";
-import { seek } from "./lookup";
-import { related } from "./related";
-import { advance, isMiddle, isSyn, loosen, openTcp } from "./tcp-state";
+import { noteFirst } from "./fragments";
+import { isRequest } from "./key";
+import { findStale } from "./lookup";
+import { advance, isMiddle, isSyn, openTcp, setLoose } from "./tcp-state";
 
-/**
- * Before the rules are asked: does it belong to what was judged before? Then it
- * passes as that does; if the rules changed since, they are asked about that.
- */
-export function meet(p: Packet, direction: u32): i32 {
-  meetNone();
-  if (isFragment(p)) {
-    const r = meetFragment(p, direction);
-    if (r) return r;
-  }
-  if (p.hasKey) meetFlow(p, direction);
-  else if (!p.allowed) belong(p, connectionOf(p, direction));
-  return 0;
-}
-
-/**
- * The connection of a packet without ports of its own: that of its datagram, or the one whose error
- * it reports.
- */
-function connectionOf(p: Packet, direction: u32): Flow {
-  return isLaterFragment(p) ? flowOfDatagram(p, direction) : related(p, direction);
-}
-
-/** One before it in the same vector may have opened its flow, or closed it. */
-function meetFlow(p: Packet, direction: u32): void {
-  let flow = seek(p, direction);
-  if (!flow) return;
-  if (flow.state == RELAYED || isNewLife(p, flow)) {
-    forget(flow);
-    return;
-  }
-  if (isCurrent(flow)) {
-    pointAt(p, flow);
-    return;
-  }
-  p.record = changetype<usize>(flow);
-  belong(p, flow);
-}
-
-/** The same two ends begin anew after the last connection is over. */
-function isNewLife(p: Packet, flow: Flow): bool {
-  return p.protocol == TCP && flow.state >= TIME_WAIT && isSyn(p);
-}
-
-function belong(p: Packet, flow: Flow): void {
-  if (!flow || flow.state == RELAYED) return;
-  if (isAllowed(flow)) {
-    p.allowed = 1;
-    p.rule = flow.rule;
-  } else {
-    p.connection = changetype<usize>(firstOf(flow));
-  }
-}
-
-/** The rules deny it, and with it what they allowed before. */
-export function refuse(p: Packet, direction: u32, reason: i32): i32 {
-  if (p.connection) cut(changetype<Flow>(p.connection));
-  noteFirst(p, direction, reason);
-  countRule(p);
-  countMet(p);
-  return reason;
-}
-
-/** The rules allow the packet: its connection begins or continues if its state allows it too. */
-export function track(p: Packet, direction: u32): i32 {
-  if (p.connection) allow(changetype<Flow>(p.connection), p.rule);
-  if (p.record) {
-    p.flow = p.record;
-    refresh(p, flowOf(p));
-    const r = follow(p, direction);
-    if (r == 0) countMet(p);
-    return r;
-  }
-  const r = p.hasKey ? begin(p, direction) : 0;
-  if (r) return r;
-  if (p.flow == 0) noteFirst(p, direction, 0);
-  countRule(p);
-  countMet(p);
-  return 0;
-}
-
-/** The state of a connection is held against a packet only where a policy decided about it. */
+/** Takes a packet of a known flow; a reason if it does not fit the state of a policed connection. */
 export function follow(p: Packet, direction: u32): i32 {
   const flow = flowOf(p);
   if (p.protocol == TCP) {
     const fits = advance(p, flow);
     if (!fits && flow.rule) return INVALID_STATE;
     // The length of a segment that comes in fragments is not known here.
-    if (fits && isFragment(p)) loosen(flow);
+    if (fits && isFragment(p)) setLoose(flow);
   } else if (!flow.isFirst) {
     setReplied(flow);
   }
@@ -126,25 +47,77 @@ export function follow(p: Packet, direction: u32): i32 {
   return 0;
 }
 
-function setReplied(flow: Flow): void {
-  if (flow.state == UDP_NEW || flow.state == ECHO_NEW || flow.state == OTHER_NEW) {
-    setState(flow, flow.state + 1);
-  }
+/** Takes a packet that the rules allow: its connection begins, or goes on if its state allows it. */
+export function track(p: Packet, direction: u32): i32 {
+  if (wasReevaluated(p)) allow(firstOf(flowOf(p)), p.rule);
+  if (p.ctState == CT_STALE) return resume(p, direction);
+  const r = p.ctState == CT_NEW ? begin(p, direction) : 0;
+  if (r) return r;
+  noteFirst(p, direction, 0);
+  countRule(p);
+  countMet(p);
+  return 0;
+}
+
+/** The rules deny the packet, and with it the connection that they allowed before. */
+export function refuse(p: Packet, direction: u32, reason: i32): i32 {
+  if (wasReevaluated(p)) cut(firstOf(flowOf(p)));
+  noteFirst(p, direction, reason);
+  countRule(p);
+  countMet(p);
+  return reason;
+}
+
+/** Takes a packet on to another peer. Only where it leads is kept: the two ends know its state. */
+export function trackRelayed(p: Packet): void {
+  if (p.ctState == CT_ESTABLISHED) return countPacket(p, flowOf(p));
+  if (p.ctState != CT_NEW || p.owner < FIRST_PEER) return;
+  const flow = findStale(p, IN);
+  if (flow && isCurrent(flow)) return countPacket(p, flow);
+  if (flow) forget(flow);
+  openRelayed(p, IN);
+}
+
+/** Its connection is known, but not by the rules as they are now. */
+function wasReevaluated(p: Packet): bool {
+  return p.flow != 0 && !isAllowed(flowOf(p));
+}
+
+/** The flow leads where its packet was just found to go. */
+function resume(p: Packet, direction: u32): i32 {
+  refresh(p, flowOf(p));
+  p.ctState = CT_ESTABLISHED;
+  const r = follow(p, direction);
+  if (r == 0) countMet(p);
+  return r;
 }
 
 function begin(p: Packet, direction: u32): i32 {
-  if (p.protocol == TCP && !isSyn(p) && !mayPickUp(p)) return p.rule ? INVALID_STATE : 0;
-  if (!mayOpen(p)) return 0;
+  if (!mayOpen(p)) {
+    p.ctState = CT_INVALID;
+    return p.protocol == TCP && p.rule ? INVALID_STATE : 0;
+  }
   const flow = open(p, direction, firstState(p));
   if (!flow) return p.rule ? FLOW_TABLE_FULL : 0;
-  p.flow = changetype<usize>(flow);
-  noteFirst(p, direction, 0);
+  setFlow(p, flow);
   if (p.protocol == TCP) {
     openTcp(p, flow);
-    if (isFragment(p)) loosen(flow);
+    if (isFragment(p)) setLoose(flow);
   }
   countPacket(p, flow);
   return 0;
+}
+
+function mayOpen(p: Packet): bool {
+  switch (p.protocol) {
+    case TCP:
+      return isSyn(p) || mayPickUp(p);
+    case ICMP:
+    case ICMPV6:
+      return isRequest(p);
+    default:
+      return true;
+  }
 }
 
 /** A connection that a policy decides about is taken up in its middle only if the host said so. */
@@ -166,12 +139,8 @@ function firstState(p: Packet): u32 {
   }
 }
 
-/** Of what goes on to another peer only the way is kept: the two ends know its state. */
-export function trackRelayed(p: Packet): void {
-  if (p.flow) return countPacket(p, flowOf(p));
-  if (!p.hasKey || p.owner < FIRST_PEER) return;
-  const flow = seek(p, IN);
-  if (flow && isCurrent(flow)) return countPacket(p, flow);
-  if (flow) forget(flow);
-  openRelayed(p, IN);
+function setReplied(flow: Flow): void {
+  if (flow.state == UDP_NEW || flow.state == ECHO_NEW || flow.state == OTHER_NEW) {
+    setState(flow, flow.state + 1);
+  }
 }

@@ -64,8 +64,8 @@ function parseIPv6(p: Packet): i32 {
   return isFragment(p) ? 0 : checkTransport(p);
 }
 
-/** Finds the transport header behind the extension headers, of which there may be so many. */
-function walkExtensions(p: Packet): i32 {
+/** Finds the transport header behind the extension headers, of which there may be MAX_EXTENSIONS. */
+export function walkExtensions(p: Packet): i32 {
   p.fragment = 0;
   p.transport = ipv6.IPV6_SIZE;
   p.protocol = ipv6.nextHeader(p.ip);

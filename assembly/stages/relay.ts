@@ -1,4 +1,4 @@
-import { Packet } from "../packet";
+import { CT_INVALID, Packet } from "../packet";
 import { RELAY_LOOP } from "../reason";
 import { leadsTo } from "../tables/peer";
 import { isSound, isUnfinished } from "../transport";
@@ -15,8 +15,8 @@ import { route } from "./route";
 export function relay(p: Packet): i32 {
   p.origin = p.peer;
   p.peer = p.owner;
-  // What is remembered of its flow leads here, not there.
-  p.flow = 0;
+  // Its flow has no headers for the way there.
+  p.ctState = CT_INVALID;
   if (p.peer == p.origin || leadsTo(p.peer, p.sender)) return RELAY_LOOP;
   const r = route(p);
   if (r) return r;

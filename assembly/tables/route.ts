@@ -12,7 +12,7 @@ import {
   LPM6_AT,
   SEARCHED,
 } from "../memory";
-import { Packet, packetAt } from "../packet";
+import { CT_ESTABLISHED, Packet, packetAt } from "../packet";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { lookupMany } from "./lpm";
@@ -32,7 +32,7 @@ function lookupAll(from: u32, to: u32, ofSource: bool): void {
   let sixes: u32 = 0;
   for (let i = from; i < to; i++) {
     const p = packetAt(i);
-    if (p.verdict || p.flow) continue;
+    if (p.verdict || p.ctState == CT_ESTABLISHED) continue;
     if (p.family == 4) {
       noteKey4(fours++, i, ofSource ? ipv4.source(p.ip) : ipv4.destination(p.ip));
     } else {

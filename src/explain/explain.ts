@@ -45,7 +45,7 @@ export interface Step {
   readonly verdict: "goes on" | Reason;
   /** What it made different in the headers. */
   readonly changes: readonly HeaderChange[];
-  /** Of `police`: the rules it met, in turn; the last may have decided. */
+  /** Of `acl`: the rules it met, in turn; the last may have decided. */
   readonly rules?: readonly Place[];
 }
 
@@ -249,7 +249,7 @@ class Story {
       verdict: reason === 0 ? "goes on" : reasonNames[reason]!,
       changes: stage === "encap" ? [...changes, ...this.#tunnel()] : changes,
     } as const;
-    if (stage !== "police") return step;
+    if (stage !== "acl") return step;
     const rules = this.#met.flatMap(({ number }) => this.#places.get(number) ?? []);
     this.#met = [];
     return { ...step, rules };
@@ -275,7 +275,7 @@ class Story {
         return changes.length > 0 || record.verdict !== 0
           ? "a congestion mark on the outer header"
           : "no congestion mark to carry";
-      case "police":
+      case "acl":
         return this.#asked(record);
       case "route":
       case "relay":
@@ -286,11 +286,11 @@ class Story {
         return `${this.#outcome.datagrams.length} for ${this.#outcome.datagrams[0]?.to ?? "nobody"}`;
       case "coalesce":
         return "one for the device";
-      case "meet":
-        return record.hasFlow ? "its flow was met before" : "what is known of its connection";
+      case "ct-lookup":
+        return record.hasFlow ? "its flow is known" : "what is known of its connection";
       case "track":
         return record.hasFlow ? "its connection is followed" : "no connection to follow";
-      case "answer":
+      case "icmp-error":
         return record.verdict & ANSWERED ? "an ICMP error is due" : "no answer is due";
     }
   }

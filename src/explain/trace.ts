@@ -9,14 +9,14 @@ export const STAGES = [
   "lookup",
   "admit",
   "rule",
-  "police",
+  "acl",
   "route",
   "clamp",
   "relay",
   "encap",
   "coalesce",
-  "answer",
-  "meet",
+  "icmp-error",
+  "ct-lookup",
   "track",
   "ecn",
 ] as const;
@@ -32,6 +32,7 @@ export interface TraceRecord {
   readonly owner: number;
   /** The number of the rule that decided. */
   readonly rule: number;
+  /** Its flow is known, and what was decided for it holds. */
   readonly hasFlow: boolean;
   /** From ENCAP_SIZE before the IP header on, as much as the record holds. */
   readonly bytes: Uint8Array;
@@ -69,7 +70,7 @@ function read({ view, bytes, layout }: Core, i: number): TraceRecord {
     peer: word(2),
     owner: word(3),
     rule: word(4),
-    hasFlow: word(5) !== 0,
+    hasFlow: word(5) === layout.CT_ESTABLISHED,
     bytes: bytes.slice(packet, packet + Math.max(0, length)),
     met: {
       number: word(7) & 0xffffff,

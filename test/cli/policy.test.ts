@@ -305,10 +305,10 @@ describe("weft explain", () => {
       direction: "in",
     });
     expect(code).toBe(1);
-    expect(stdout).toBe(`STAGE   SAW                                            VERDICT
-parse   tcp 10.244.8.5:49152 > 10.244.7.80:443         goes on
-police  a rule met                                     denied-ingress
-          end of default ingress: deny (tier default)
+    expect(stdout).toBe(`STAGE  SAW                                            VERDICT
+parse  tcp 10.244.8.5:49152 > 10.244.7.80:443         goes on
+acl    a rule met                                     denied-ingress
+         end of default ingress: deny (tier default)
 
 verdict  dropped: denied-ingress
 because  a policy denies it where it arrives

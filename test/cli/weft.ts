@@ -157,7 +157,7 @@ export const EXPLANATION: Explained = {
       changes: [],
     },
     {
-      stage: "police",
+      stage: "acl",
       saw: "a rule met",
       verdict: "denied-ingress",
       changes: [],

@@ -542,7 +542,7 @@ describe("before it is known whether there is a policy", () => {
       reason: "policy-unknown",
       counter: "out.dropped.policy-unknown",
     });
-    expect(explanation.stages.find(({ stage }) => stage === "police")).toMatchObject({
+    expect(explanation.stages.find(({ stage }) => stage === "acl")).toMatchObject({
       saw: "no rules yet: it is not known whether there is a policy",
     });
   });

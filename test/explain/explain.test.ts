@@ -73,25 +73,25 @@ describe("the way of a packet", () => {
     [
       "out",
       { src: "10.244.1.7", dst: "10.244.2.1", dport: 22 },
-      "parse offload flow lookup meet police route track clamp encap",
+      "parse offload flow lookup ct-lookup acl route track clamp encap",
       { verdict: "sent", counter: "out.delivered", peer: "b" },
     ],
     [
       "out, denied",
       { src: "10.244.1.7", dst: "10.244.2.1", protocol: "udp", dport: 53 },
-      "parse offload flow lookup meet police answer",
+      "parse offload flow lookup ct-lookup acl icmp-error",
       { verdict: "answered", reason: "denied-egress", counter: "out.answeredBy.denied-egress" },
     ],
     [
       "out, to nobody",
       { src: "10.244.1.7", dst: "10.9.9.9", protocol: 47 },
-      "parse offload flow lookup meet police route answer",
+      "parse offload flow lookup ct-lookup acl route icmp-error",
       { verdict: "answered", reason: "no-route" },
     ],
     [
       "in",
       { ...web, direction: "in" },
-      "decap parse flow lookup admit ecn meet police track clamp coalesce",
+      "decap parse flow lookup admit ecn ct-lookup acl track clamp coalesce",
       { verdict: "delivered", counter: "in.delivered", peer: "b" },
     ],
     [
@@ -109,7 +109,7 @@ describe("the way of a packet", () => {
     [
       "of what is no packet",
       { packet: Uint8Array.of(0x45, 0) },
-      "parse answer",
+      "parse icmp-error",
       { verdict: "dropped", reason: "truncated", counter: "out.dropped.truncated" },
     ],
   ];
@@ -174,8 +174,8 @@ describe("the rule", () => {
 
   it("that only counted is among those that were met", () => {
     const { stages, rule } = dp.explain({ ...web, src: "10.244.2.66", peer: "b" });
-    const police = stages.find(({ stage }) => stage === "police")!;
-    expect(police.rules!.map(({ action }) => action)).toEqual(["log", "allow"]);
+    const acl = stages.find(({ stage }) => stage === "acl")!;
+    expect(acl.rules!.map(({ action }) => action)).toEqual(["log", "allow"]);
     expect(rule).toMatchObject({ index: 2 });
   });
 
@@ -316,7 +316,9 @@ policies:
     ingress:
 ${log.repeat(3000)}`);
     const explanation = dp.explain({ ...web, peer: "b" });
-    expect(stagesOf(explanation)).toBe("decap parse flow lookup admit ecn meet police answer");
+    expect(stagesOf(explanation)).toBe(
+      "decap parse flow lookup admit ecn ct-lookup acl icmp-error",
+    );
     expect(explanation.rule).toMatchObject({ kind: "tier default" });
   });
 

@@ -73,7 +73,7 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
     told: {
       stages: [
         {
-          stage: "police",
+          stage: "acl",
           saw: "a rule met",
           verdict: "denied-ingress",
           changes: [{ field: "ttl", from: "64", to: "63" }],

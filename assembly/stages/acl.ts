@@ -1,7 +1,14 @@
-import { directionOf, Flow, flowAddresses, protocolOf } from "../conntrack/flow";
-import { ECHO_TYPE_SHIFT } from "../conntrack/key";
+import {
+  directionOf,
+  firstOf,
+  flowAddresses,
+  flowOf,
+  isAllowed,
+  protocolOf,
+} from "../conntrack/flow";
+import { portsOfRules } from "../conntrack/key";
 import { ACL_AT, IN, OUT, POLICY_IS_UNKNOWN, SEARCHED } from "../memory";
-import { addressesOf, Packet } from "../packet";
+import { addressesOf, CT_RELATED, CT_STALE, Packet } from "../packet";
 import { DENIED_EGRESS, DENIED_INGRESS, FRAGMENT_BEFORE_FIRST, POLICY_UNKNOWN } from "../reason";
 import {
   ACL_LPM4,
@@ -23,17 +30,15 @@ import { lookup4, lookup6 } from "../tables/lpm";
 import { THIS_NODE } from "../tables/peer";
 import { meetRule } from "../tables/rule";
 import { stepRule } from "../trace";
-import { ICMP, ICMPV6, SCTP, TCP, UDP } from "../wire/protocol";
 import { isLaterFragment } from "./parse";
 
 /**
  * Asks the access lists on the way out. A packet between two addresses of this
  * node leaves and arrives here, so both directions are asked.
  */
-export function policeOut(p: Packet): i32 {
+export function aclOut(p: Packet): i32 {
   if (load<u32>(POLICY_IS_UNKNOWN)) return POLICY_UNKNOWN;
-  if (p.allowed) return 0;
-  if (p.connection) return judgeAgain(p);
+  if (belongs(p)) return reevaluate(p);
   const arrives = p.owner == THIS_NODE;
   if (needsFirst(p, OUT) || (arrives && needsFirst(p, IN))) return FRAGMENT_BEFORE_FIRST;
   if (judge(p, OUT) == RULE_DENY) return DENIED_EGRESS;
@@ -41,22 +46,32 @@ export function policeOut(p: Packet): i32 {
   return 0;
 }
 
-/** Asks them on the way in; the answer to who is refused goes back where the packet came from. */
-export function policeIn(p: Packet): i32 {
+/** Asks them on the way in; the answer to a packet that they deny goes back where it came from. */
+export function aclIn(p: Packet): i32 {
   if (load<u32>(POLICY_IS_UNKNOWN)) return POLICY_UNKNOWN;
-  if (p.allowed) return 0;
-  if (!p.connection && needsFirst(p, IN)) return FRAGMENT_BEFORE_FIRST;
-  const r = p.connection ? judgeAgain(p) : judge(p, IN) == RULE_DENY ? DENIED_INGRESS : 0;
+  const r = belongs(p) ? reevaluate(p) : judgeIn(p);
   if (r) p.origin = p.peer;
   return r;
 }
 
-/** The rules changed since its connection began: they are asked about the packet that opened it. */
-function judgeAgain(p: Packet): i32 {
-  const first = changetype<Flow>(p.connection);
+function judgeIn(p: Packet): i32 {
+  if (needsFirst(p, IN)) return FRAGMENT_BEFORE_FIRST;
+  return judge(p, IN) == RULE_DENY ? DENIED_INGRESS : 0;
+}
+
+/** Was its connection, or its datagram, judged before? */
+function belongs(p: Packet): bool {
+  return p.ctState == CT_RELATED || p.ctState == CT_STALE;
+}
+
+/** If the rules changed since then, they are asked about the packet that opened the connection. */
+function reevaluate(p: Packet): i32 {
+  if (p.flow == 0 || isAllowed(flowOf(p))) return 0;
+  const first = firstOf(flowOf(p));
   const direction = directionOf(first);
-  const ports = portsIn(protocolOf(first), first.ports);
-  const action = judgeHeader(p, direction, protocolOf(first), flowAddresses(first), ports);
+  const protocol = protocolOf(first);
+  const ports = portsOfRules(protocol, first.ports);
+  const action = judgeHeader(p, direction, protocol, flowAddresses(first), ports);
   if (action != RULE_DENY) return 0;
   return direction == OUT ? DENIED_EGRESS : DENIED_INGRESS;
 }
@@ -80,7 +95,7 @@ function needsFirst(p: Packet, direction: u32): bool {
  * count-only rule that matched before it.
  */
 function judge(p: Packet, direction: u32): u32 {
-  return judgeHeader(p, direction, p.protocol, addressesOf(p), portsOf(p));
+  return judgeHeader(p, direction, p.protocol, addressesOf(p), portsOfRules(p.protocol, p.ports));
 }
 
 function judgeHeader(p: Packet, direction: u32, protocol: u32, addresses: usize, ports: u32): u32 {
@@ -113,27 +128,4 @@ function nearIn(direction: u32, p: Packet, addresses: usize): usize {
 function classOf(acl: usize, p: Packet, address: usize): u32 {
   if (p.family == 4) return lookup4(acl + ACL_LPM4, load<u32>(address));
   return lookup6(acl + ACL_LPM6, address);
-}
-
-/** Source port above destination port, or type and code of ICMP in the place of the latter; 0 where there are none. */
-function portsOf(p: Packet): u32 {
-  if (isLaterFragment(p) || p.transport + 4 > p.length) return 0;
-  const at = p.ip + p.transport;
-  switch (p.protocol) {
-    case TCP:
-    case UDP:
-    case SCTP:
-      return bswap<u32>(load<u32>(at));
-    case ICMP:
-    case ICMPV6:
-      return <u32>bswap<u16>(load<u16>(at));
-    default:
-      return 0;
-  }
-}
-
-/** The same from a flow's record, where an echo has its type above its identifier. */
-function portsIn(protocol: u32, ports: u32): u32 {
-  if (protocol != ICMP && protocol != ICMPV6) return bswap<u32>(ports);
-  return (ports >> ECHO_TYPE_SHIFT) << 8;
 }

@@ -42,14 +42,14 @@ const HOPS: u32 = 64;
  * Tells the sender why its packet cannot go on, as a router does: on this host
  * or, if the packet came from the wire, through the tunnel it came from.
  */
-export function answer(p: Packet, reason: i32): i32 {
-  if (!isAnswerable(reason) || !mayAnswer(p) || !takeIcmpToken(p, reason)) return reason;
-  if (p.family == 4) answer4(p, reason);
-  else answer6(p, reason);
+export function icmpError(p: Packet, reason: i32): i32 {
+  if (!hasError(reason) || !maySend(p) || !takeIcmpToken(p, reason)) return reason;
+  if (p.family == 4) error4(p, reason);
+  else error6(p, reason);
   return reason | ANSWERED;
 }
 
-function isAnswerable(reason: i32): bool {
+function hasError(reason: i32): bool {
   switch (reason) {
     case NO_ROUTE:
     case NO_HOST:
@@ -63,40 +63,40 @@ function isAnswerable(reason: i32): bool {
   }
 }
 
-function answer4(p: Packet, reason: i32): void {
+function error4(p: Packet, reason: i32): void {
   switch (reason) {
     case NO_ROUTE:
-      return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE, 0);
+      return sendError4(p, icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE, 0);
     case NO_HOST:
-      return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.HOST_UNREACHABLE, 0);
+      return sendError4(p, icmp.DESTINATION_UNREACHABLE, icmp.HOST_UNREACHABLE, 0);
     case TTL_EXCEEDED:
-      return error4(p, icmp.TIME_EXCEEDED, icmp.TTL_IN_TRANSIT, 0);
+      return sendError4(p, icmp.TIME_EXCEEDED, icmp.TTL_IN_TRANSIT, 0);
     case TOO_BIG:
-      return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtuFor(p));
+      return sendError4(p, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtuFor(p));
     case DENIED_EGRESS:
     case DENIED_INGRESS:
-      return error4(p, icmp.DESTINATION_UNREACHABLE, icmp.PROHIBITED, 0);
+      return sendError4(p, icmp.DESTINATION_UNREACHABLE, icmp.PROHIBITED, 0);
   }
 }
 
-function answer6(p: Packet, reason: i32): void {
+function error6(p: Packet, reason: i32): void {
   switch (reason) {
     case NO_ROUTE:
-      return error6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.NO_ROUTE_TO_DESTINATION, 0);
+      return sendError6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.NO_ROUTE_TO_DESTINATION, 0);
     case NO_HOST:
-      return error6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.ADDRESS_UNREACHABLE, 0);
+      return sendError6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.ADDRESS_UNREACHABLE, 0);
     case TTL_EXCEEDED:
-      return error6(p, icmpv6.TIME_EXCEEDED, icmpv6.HOP_LIMIT_IN_TRANSIT, 0);
+      return sendError6(p, icmpv6.TIME_EXCEEDED, icmpv6.HOP_LIMIT_IN_TRANSIT, 0);
     case TOO_BIG:
-      return error6(p, icmpv6.PACKET_TOO_BIG, 0, mtuFor(p));
+      return sendError6(p, icmpv6.PACKET_TOO_BIG, 0, mtuFor(p));
     case DENIED_EGRESS:
     case DENIED_INGRESS:
-      return error6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.PROHIBITED, 0);
+      return sendError6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.PROHIBITED, 0);
   }
 }
 
-function error4(p: Packet, type: u32, code: u32, mtu: u32): void {
-  const ip = answerBuffer();
+function sendError4(p: Packet, type: u32, code: u32, mtu: u32): void {
+  const ip = errorBuffer();
   const message = ip + ipv4.IPV4_SIZE;
   const quoted = min<u32>(p.length, MAX_ERROR - ipv4.IPV4_SIZE - icmp.ICMP_SIZE);
   const length = icmp.ICMP_SIZE + quoted;
@@ -108,8 +108,8 @@ function error4(p: Packet, type: u32, code: u32, mtu: u32): void {
   sendBack(p, ip, whole);
 }
 
-function error6(p: Packet, type: u32, code: u32, mtu: u32): void {
-  const ip = answerBuffer();
+function sendError6(p: Packet, type: u32, code: u32, mtu: u32): void {
+  const ip = errorBuffer();
   const message = ip + ipv6.IPV6_SIZE;
   const quoted = min<u32>(p.length, MAX_ERROR_6 - ipv6.IPV6_SIZE - icmpv6.ICMPV6_SIZE);
   const length = icmpv6.ICMPV6_SIZE + quoted;
@@ -122,7 +122,7 @@ function error6(p: Packet, type: u32, code: u32, mtu: u32): void {
 }
 
 /** Where the IP header of the next answer goes; before it is room for what either way puts there. */
-function answerBuffer(): usize {
+function errorBuffer(): usize {
   const i = load<u32>(ANSWER_COUNT);
   store<u32>(ANSWER_COUNT, i + 1);
   return ANSWERS + i * ANSWER_SIZE + ENCAP_SIZE;
@@ -145,7 +145,7 @@ function sendBack(p: Packet, ip: usize, length: u32): void {
  * RFC 4443, 2.4), nor from a node that has no address of that family, nor to a
  * peer to which there is no path.
  */
-function mayAnswer(p: Packet): bool {
+function maySend(p: Packet): bool {
   if (isLaterFragment(p)) return false;
   if (p.origin && !hasPath(p.origin)) return false;
   const hasType = p.length > p.transport;
