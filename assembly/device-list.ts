@@ -1,6 +1,6 @@
 /**
  * The writes to the device, each a list of slices (iovecs): a packet by itself,
- * or one head and the payloads that joined it. They live until the next pass.
+ * or one head and the payloads appended to it. They live until the next pass.
  */
 import {
   DEVICE,
@@ -23,15 +23,15 @@ export class Write {
   head: Packet;
   /** Bytes of the whole from the IP header on. */
   length: u32;
-  /** Payload bytes of each joined packet but the last. */
+  /** Payload bytes of each appended packet but the last. */
   size: u32;
   /** TCP: the sequence number that comes next. */
   nextSequence: u32;
-  /** No more may join. */
+  /** No more is appended. */
   closed: u32;
-  /** Did anybody? */
-  joined: u32;
-  /** Was the head's checksum found good? Asked only when somebody wants to join it. */
+  /** Something was appended. */
+  coalesced: u32;
+  /** The head's checksum was found good; asked only when something is to be appended. */
   verified: u32;
 }
 
@@ -45,7 +45,7 @@ export function pushWrite(p: Packet, start: usize, length: u32): Write {
   store<u32>(DEVICE_COUNT, i + 1);
   const w = writeAt(i);
   w.slices = 0;
-  w.joined = 0;
+  w.coalesced = 0;
   w.head = p;
   p.write = i;
   pushSlice(i, w, start, length);

@@ -29,4 +29,4 @@ export { copy, decapAll, encapAll, findRules } from "./stagewise";
 export * from "./tables/acl";
 export * from "./tables/lpm";
 export { fold, sum } from "./wire/checksum";
-export { isTrain, sendFailed, splitTrains } from "./wire-list";
+export { isGsoBatch, sendFailed, splitGsoBatches } from "./wire-list";

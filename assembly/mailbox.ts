@@ -48,12 +48,12 @@ const MAGIC: u32 = 0x74666577;
 const LEAST: u32 = 8;
 const AF_INET: u32 = 2;
 
-export function isMail(start: usize, length: u32): bool {
+export function isControl(start: usize, length: u32): bool {
   return length >= LEAST && load<u32>(start) == MAGIC;
 }
 
 /** Keeps a datagram until the host takes it; a datagram for a full ring is lost and counted. */
-export function putMail(sender: usize, start: usize, length: u32): void {
+export function putControl(sender: usize, start: usize, length: u32): void {
   const known = isKnown(sender);
   const ring = ringOf(sender, known);
   const put = atomic.load<u32>(ring);

@@ -80,12 +80,12 @@ export const PACKET_COUNT: usize = CONTROL + 68;
 export const SEARCHED: usize = CONTROL + 72;
 /** u32: what kernel and device can do for us, a sum of the CAN_ bits. */
 export const OFFLOADS: usize = CONTROL + 76;
-/** One sendmsg may carry a train of datagrams (UDP_SEGMENT). */
-export const CAN_TRAIN: u32 = 1;
+/** One sendmsg may carry a GSO batch of datagrams (UDP_SEGMENT). */
+export const CAN_GSO: u32 = 1;
 /** The device takes coalesced TCP (TUN_F_TSO4, TUN_F_TSO6). */
-export const CAN_JOIN_TCP: u32 = 2;
+export const CAN_COALESCE_TCP: u32 = 2;
 /** The device takes coalesced UDP (TUN_F_USO4, TUN_F_USO6). */
-export const CAN_JOIN_UDP: u32 = 4;
+export const CAN_COALESCE_UDP: u32 = 4;
 /** u32: the messages of the batch that were taken apart so far. */
 export const NEXT_MESSAGE: usize = CONTROL + 100;
 /** u32, atomic: datagrams put into all rings of MAILBOX so far by the core, and taken out of them by the host. */
@@ -120,7 +120,7 @@ export const NOW_CLOCK: usize = CONTROL + 304;
 export const SWEEP_CLOCK: usize = CONTROL + 312;
 
 /** u32: what the kernel told of the message that is taken apart (assembly/receive-list.ts). */
-export const GATHERED_SIZE: usize = CONTROL + 320;
+export const GRO_SIZE: usize = CONTROL + 320;
 export const RECEIVED_TOS: usize = CONTROL + 324;
 
 const CONTROL_END: usize = CONTROL + 328;
@@ -234,10 +234,10 @@ const LIMITS_END: usize = ICMP_SOURCES + ((2 * ICMP_BUCKET_SIZE) << ICMP_SOURCE_
 /** Reads from the device, or messages from the wire, in one batch. */
 export const BATCH: u32 = 64;
 /** Datagrams in one message at most: what every kernel takes (UDP_SEGMENT), what a newer one may bring. */
-export const MAX_TRAIN: u32 = 64;
-export const MAX_GATHERED: u32 = 128;
+export const MAX_GSO: u32 = 64;
+export const MAX_GRO: u32 = 128;
 /** Packets in one batch: what all messages together can hold. */
-export const MAX_PACKETS: u32 = BATCH * MAX_GATHERED;
+export const MAX_PACKETS: u32 = BATCH * MAX_GRO;
 
 export const PACKETS: usize = LIMITS_END + GUARD;
 export const PACKET_SIZE: u32 = offsetof<Packet>();
@@ -245,7 +245,7 @@ export const PACKET_SIZE: u32 = offsetof<Packet>();
 export const PACKET_VERDICT: u32 = offsetof<Packet>("verdict");
 /** Packets that take each step together: so many, and the rest of the message that reached it. */
 export const VECTOR: u32 = 64;
-export const MAX_VECTOR: u32 = VECTOR + MAX_GATHERED;
+export const MAX_VECTOR: u32 = VECTOR + MAX_GRO;
 /** Keys of a vector's lookups, their packets and what was found; IPv4 and IPv6 by themselves. */
 export const KEYS4: usize = PACKETS + MAX_PACKETS * PACKET_SIZE;
 export const KEYS6: usize = KEYS4 + MAX_VECTOR * 4;
@@ -334,16 +334,16 @@ const MAILBOX_END: usize = MAILBOX + MAILBOX_RINGS * MAILBOX_RING_SIZE;
 export const MAX_SEGMENTS: u32 = 2048;
 export const MAX_PIECES: u32 = 1024;
 
-/** The messages of sendmmsg; each carries one datagram, or a train of them of equal size. */
+/** The messages of sendmmsg; each carries one datagram, or a GSO batch of them of equal size. */
 export const WIRE: usize = MAILBOX_END + GUARD;
 /** Two iovecs for a datagram: what was made for it, and a slice of the packet (or nothing). */
 export const WIRE_IOVECS: usize = WIRE + MAX_SEGMENTS * MMSGHDR_SIZE;
 export const WIRE_CONTROLS: usize = WIRE_IOVECS + MAX_SEGMENTS * 2 * IOVEC_SIZE;
 /** What we know of each message (assembly/wire-list.ts). */
-export const TRAINS: usize = WIRE_CONTROLS + MAX_SEGMENTS * CMSG_ROOM;
-export const TRAIN_SIZE: u32 = 32;
+export const GSO_BATCHES: usize = WIRE_CONTROLS + MAX_SEGMENTS * CMSG_ROOM;
+export const GSO_BATCH_SIZE: u32 = 32;
 /** u32 for each datagram: the record of the packet that it is a part of, or an answer about. */
-export const WIRE_PACKETS: usize = TRAINS + MAX_SEGMENTS * TRAIN_SIZE;
+export const WIRE_PACKETS: usize = GSO_BATCHES + MAX_SEGMENTS * GSO_BATCH_SIZE;
 export const WIRE_HEADERS: usize = WIRE_PACKETS + MAX_SEGMENTS * 4;
 /** VXLAN (8), Ethernet (14), and an IP and a TCP header with all their options (60 + 60). */
 export const WIRE_HEADER_SIZE: u32 = 144;
@@ -356,7 +356,7 @@ export const WRITE_SIZE: u32 = 48;
 export const DEVICE_IOVECS: usize = DEVICE + MAX_PACKETS * WRITE_SIZE;
 /** Each write has room for as many slices as UDP may gather, and TCP fills 64 KiB with. */
 export const MAX_SLICES: u32 = 64;
-/** The writes that a packet of the same flow may still join: the last few flows, by hash. */
+/** The writes that a packet of the same flow is still appended to: the last few flows, by hash. */
 export const OPEN_WRITES: usize = DEVICE_IOVECS + MAX_PACKETS * MAX_SLICES * IOVEC_SIZE;
 export const OPEN_BITS: u32 = 6;
 export const ANSWERS: usize = OPEN_WRITES + (1 << OPEN_BITS) * 4;

@@ -14,7 +14,7 @@
  * into the slots and calls outbound() or inbound() until every packet went
  * through; it writes out what each pass leaves in the lists, then calls
  * settle(). One read from the device may be many packets in one, which `encap`
- * segments; one message from the wire may be a train of datagrams, which
+ * segments; one message from the wire may be a GSO batch of datagrams, which
  * `coalesce` puts together again. Lookups are done for a vector of packets at
  * once, because each waits for memory; a packet whose flow is known needs none. For
  * any other `ctLookup` finds the connection that it belongs to, `acl` asks the rules
@@ -26,16 +26,16 @@ import { keepHeads } from "./capture";
 import { takeKey } from "./conntrack/key";
 import { ctLookup, flowLookup } from "./conntrack/lookup";
 import { follow, refuse, track, trackRelayed } from "./conntrack/track";
-import { isMail, putMail } from "./mailbox";
+import { isControl, putControl } from "./mailbox";
 import {
   ANSWER_COUNT,
   DEVICE_COUNT,
   ENCAP_SIZE,
-  GATHERED_SIZE,
+  GRO_SIZE,
   HEADROOM,
   IN,
   LENGTHS,
-  MAX_GATHERED,
+  MAX_GRO,
   NEXT_MESSAGE,
   OUT,
   PACKET_COUNT,
@@ -53,7 +53,7 @@ import { readControls, rearm, received, receivedLength, senderOf } from "./recei
 import { aclIn, aclOut } from "./stages/acl";
 import { admit } from "./stages/admit";
 import { clamp } from "./stages/clamp";
-import { closeAll, coalesce, finishJoined } from "./stages/coalesce";
+import { closeAll, coalesce, finishCoalesced } from "./stages/coalesce";
 import { decap } from "./stages/decap";
 import { combineEcn } from "./stages/ecn";
 import { encap } from "./stages/encap";
@@ -181,7 +181,7 @@ export function inbound(from: u32, count: u32): u32 {
       if (p.verdict == 0) p.verdict = fromPeer(p);
     }
   } while (k == load<u32>(PACKET_COUNT) && load<u32>(NEXT_MESSAGE) < count);
-  finishJoined();
+  finishCoalesced();
   return k < load<u32>(PACKET_COUNT) ? k : 0;
 }
 
@@ -199,19 +199,19 @@ function takeVector(count: u32): void {
   stepAll(LOOKUP, from, to);
 }
 
-/** A datagram, or a train of them, each of which is a packet. */
+/** A datagram, or a GSO batch of them, each of which is a packet. */
 function takeMessage(i: u32): void {
   const start = received(i) + ENCAP_SIZE;
   const length = receivedLength(i);
   readControls(i);
-  const size = load<u32>(GATHERED_SIZE);
+  const size = load<u32>(GRO_SIZE);
   if (size < length && isWhole(start, length - ENCAP_SIZE)) {
     takeDatagram(start, length - ENCAP_SIZE, i, size);
     return rearm(i);
   }
   let at: u32 = 0;
-  // The last may be shorter. More than a train can have: the rest is taken as one, and fails.
-  for (let n: u32 = 1; at + size < length && n < MAX_GATHERED; n++, at += size) {
+  // The last may be shorter. More than a GSO batch can have: the rest is taken as one, and fails.
+  for (let n: u32 = 1; at + size < length && n < MAX_GRO; n++, at += size) {
     takeDatagram(start + at, size - ENCAP_SIZE, i, 0);
   }
   takeDatagram(start + at, length - at - ENCAP_SIZE, i, 0);
@@ -222,7 +222,7 @@ function takeMessage(i: u32): void {
 function takeDatagram(ip: usize, length: u32, message: u32, segmentSize: u32): void {
   const sender = senderOf(message);
   const start = ip - ENCAP_SIZE;
-  if (isMail(start, length + ENCAP_SIZE)) return putMail(sender, start, length + ENCAP_SIZE);
+  if (isControl(start, length + ENCAP_SIZE)) return putControl(sender, start, length + ENCAP_SIZE);
   const p = nextPacket(ip, length);
   p.sender = sender;
   p.segmentSize = segmentSize;

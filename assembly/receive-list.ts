@@ -1,4 +1,4 @@
-/** The messages of recvmmsg: each a datagram, or a train of them that the kernel gathered (UDP_GRO). */
+/** The messages of recvmmsg: each a datagram, or a GSO batch of them that the kernel gathered (UDP_GRO). */
 import {
   BATCH,
   CMSG_DATA,
@@ -6,7 +6,7 @@ import {
   CMSG_ROOM,
   CMSG_TYPE,
   ENCAP_SIZE,
-  GATHERED_SIZE,
+  GRO_SIZE,
   HEADROOM,
   hostAddress,
   IOVEC_LEN,
@@ -75,11 +75,11 @@ export function senderOf(i: u32): usize {
 }
 
 /**
- * Reads what the kernel tells beside message `i`: GATHERED_SIZE, the bytes of each datagram but the
+ * Reads what the kernel tells beside message `i`: GRO_SIZE, the bytes of each datagram but the
  * last, and RECEIVED_TOS, the TOS or traffic class of all; 0 where it does not.
  */
 export function readControls(i: u32): void {
-  store<u32>(GATHERED_SIZE, receivedLength(i));
+  store<u32>(GRO_SIZE, receivedLength(i));
   store<u32>(RECEIVED_TOS, 0);
   const message = RECEIVE + i * MMSGHDR_SIZE;
   const length = <u32>min<u64>(load<u64>(message, MMSGHDR_CONTROLLEN), CMSG_ROOM);
@@ -97,7 +97,7 @@ function readControl(control: usize, size: u32): void {
   const type = load<u32>(control, CMSG_TYPE);
   if (level == SOL_UDP && type == UDP_GRO && size >= 4) {
     const gathered = load<u32>(control, CMSG_DATA);
-    if (gathered) store<u32>(GATHERED_SIZE, gathered);
+    if (gathered) store<u32>(GRO_SIZE, gathered);
   } else if (
     (level == IPPROTO_IP && type == IP_TOS) ||
     (level == IPPROTO_IPV6 && type == IPV6_TCLASS)

@@ -1,20 +1,22 @@
 /**
- * The messages for sendmmsg. Each carries one datagram, or a train: datagrams of
+ * The messages for sendmmsg. Each carries one datagram, or a GSO batch: datagrams of
  * one size and TOS to one peer, the last perhaps shorter, which the kernel takes
  * apart (UDP_SEGMENT). They live until the next pass.
  */
 import {
-  CAN_TRAIN,
+  CAN_GSO,
   CMSG_DATA,
   CMSG_LEVEL,
   CMSG_ROOM,
   CMSG_TYPE,
+  GSO_BATCH_SIZE,
+  GSO_BATCHES,
   hostAddress,
   IOVEC_LEN,
   IOVEC_SIZE,
+  MAX_GSO,
   MAX_PIECES,
   MAX_SEGMENTS,
-  MAX_TRAIN,
   MMSGHDR_CONTROL,
   MMSGHDR_CONTROLLEN,
   MMSGHDR_IOV,
@@ -24,8 +26,6 @@ import {
   MMSGHDR_SIZE,
   OFFLOADS,
   SEGMENT_COUNT,
-  TRAIN_SIZE,
-  TRAINS,
   WIRE,
   WIRE_CONTROLS,
   WIRE_COUNT,
@@ -43,13 +43,13 @@ const IPPROTO_IP: u32 = 0;
 const IP_TOS: u32 = 1;
 const IPPROTO_IPV6: u32 = 41;
 const IPV6_TCLASS: u32 = 67;
-/** The largest UDP payload on IPv4: the kernel builds the train as one packet first. */
-const MAX_TRAIN_BYTES: u32 = 65507;
+/** The largest UDP payload on IPv4: the kernel builds the GSO batch as one packet first. */
+const MAX_GSO_BYTES: u32 = 65507;
 const IOVECS_SIZE: u32 = 2 * IOVEC_SIZE;
 
 /** What we know of a message beyond what the kernel is told. */
 @unmanaged
-class Train {
+class GsoBatch {
   peer: u32;
   /** Bytes of each datagram but the last. */
   size: u32;
@@ -63,8 +63,8 @@ class Train {
   tos: u32;
 }
 
-function trainAt(i: u32): Train {
-  return changetype<Train>(TRAINS + i * TRAIN_SIZE);
+function gsoBatchAt(i: u32): GsoBatch {
+  return changetype<GsoBatch>(GSO_BATCHES + i * GSO_BATCH_SIZE);
 }
 
 /** Is there room for whatever one more packet can become? */
@@ -93,37 +93,37 @@ export function pushDatagram(
   store<u64>(iovecs, moreLength, IOVEC_SIZE + IOVEC_LEN);
   store<u32>(WIRE_PACKETS + i * 4, <u32>changetype<usize>(p));
   store<u32>(SEGMENT_COUNT, i + 1);
-  if (!joinTrain(p, i, length + moreLength)) startTrain(p, i, length + moreLength);
+  if (!extendGsoBatch(p, i, length + moreLength)) startGsoBatch(p, i, length + moreLength);
 }
 
-function joinTrain(p: Packet, segment: u32, size: u32): bool {
+function extendGsoBatch(p: Packet, segment: u32, size: u32): bool {
   const count = load<u32>(WIRE_COUNT);
-  if (count == 0 || (load<u32>(OFFLOADS) & CAN_TRAIN) == 0) return false;
-  const train = trainAt(count - 1);
-  if (train.closed || train.peer != p.peer || size > train.size) return false;
-  if (train.tos != p.outerTos) return false;
+  if (count == 0 || (load<u32>(OFFLOADS) & CAN_GSO) == 0) return false;
+  const batch = gsoBatchAt(count - 1);
+  if (batch.closed || batch.peer != p.peer || size > batch.size) return false;
+  if (batch.tos != p.outerTos) return false;
   // Its slices must stand side by side; what is cut for the device takes room between them.
-  if (train.first + train.segments != segment) return false;
-  if (train.segments == MAX_TRAIN || train.bytes + size > MAX_TRAIN_BYTES) return false;
-  train.segments++;
-  train.bytes += size;
-  train.closed = u32(size < train.size);
-  if (train.segments == 2) announceTrain(count - 1, train.size);
-  store<u64>(WIRE + (count - 1) * MMSGHDR_SIZE, train.segments * 2, MMSGHDR_IOVLEN);
+  if (batch.first + batch.segments != segment) return false;
+  if (batch.segments == MAX_GSO || batch.bytes + size > MAX_GSO_BYTES) return false;
+  batch.segments++;
+  batch.bytes += size;
+  batch.closed = u32(size < batch.size);
+  if (batch.segments == 2) announceGso(count - 1, batch.size);
+  store<u64>(WIRE + (count - 1) * MMSGHDR_SIZE, batch.segments * 2, MMSGHDR_IOVLEN);
   return true;
 }
 
-function startTrain(p: Packet, segment: u32, size: u32): void {
+function startGsoBatch(p: Packet, segment: u32, size: u32): void {
   const i = load<u32>(WIRE_COUNT);
-  const train = trainAt(i);
-  train.peer = p.peer;
-  train.size = size;
-  train.first = segment;
-  train.segments = 1;
-  train.bytes = size;
-  train.closed = 0;
-  train.tos = p.outerTos;
-  writeMessage(i, p.peer, segment, train.tos);
+  const batch = gsoBatchAt(i);
+  batch.peer = p.peer;
+  batch.size = size;
+  batch.first = segment;
+  batch.segments = 1;
+  batch.bytes = size;
+  batch.closed = 0;
+  batch.tos = p.outerTos;
+  writeMessage(i, p.peer, segment, batch.tos);
   store<u32>(WIRE_COUNT, i + 1);
 }
 
@@ -149,7 +149,7 @@ function announceTos(i: u32, isIPv4: bool, tos: u32): void {
 }
 
 /** Tells the kernel to cut message `i` into datagrams of `size` bytes; wrong for a single one. */
-function announceTrain(i: u32, size: u32): void {
+function announceGso(i: u32, size: u32): void {
   store<u16>(addControl(i, SOL_UDP, UDP_SEGMENT, 2), <u16>size);
 }
 
@@ -165,29 +165,29 @@ function addControl(i: u32, level: u32, type: u32, size: u32): usize {
   return control + CMSG_DATA;
 }
 
-export function isTrain(i: u32): bool {
-  return trainAt(i).segments > 1;
+export function isGsoBatch(i: u32): bool {
+  return gsoBatchAt(i).segments > 1;
 }
 
 /**
- * The kernel would not take message `i` as a train: from there on every
- * datagram goes by itself. Laid out from the end, so that no train is written
- * over before it was read: message number k never stands before its train.
+ * The kernel would not take message `i` as a GSO batch: from there on every
+ * datagram goes by itself. Laid out from the end, so that no GSO batch is written
+ * over before it was read: message number k never stands before its GSO batch.
  */
-export function splitTrains(i: u32): void {
+export function splitGsoBatches(i: u32): void {
   const count = load<u32>(WIRE_COUNT);
   let next = i;
-  for (let t = i; t < count; t++) next += trainAt(t).segments;
+  for (let t = i; t < count; t++) next += gsoBatchAt(t).segments;
   store<u32>(WIRE_COUNT, next);
   for (let t = count; t > i; t--) {
-    const train = trainAt(t - 1);
-    const peer = train.peer;
-    const first = train.first;
-    const tos = train.tos;
-    for (let s = train.segments; s > 0; s--) {
+    const batch = gsoBatchAt(t - 1);
+    const peer = batch.peer;
+    const first = batch.first;
+    const tos = batch.tos;
+    for (let s = batch.segments; s > 0; s--) {
       next--;
       writeMessage(next, peer, first + s - 1, tos);
-      const single = trainAt(next);
+      const single = gsoBatchAt(next);
       single.peer = peer;
       single.first = first + s - 1;
       single.segments = 1;
@@ -198,8 +198,8 @@ export function splitTrains(i: u32): void {
 
 /** The kernel refused message `i`: the packets it carried something of are lost. */
 export function sendFailed(i: u32, reason: i32): void {
-  const train = trainAt(i);
-  for (let s: u32 = 0; s < train.segments; s++) packetOf(train.first + s).verdict = reason;
+  const batch = gsoBatchAt(i);
+  for (let s: u32 = 0; s < batch.segments; s++) packetOf(batch.first + s).verdict = reason;
 }
 
 function packetOf(segment: u32): Packet {

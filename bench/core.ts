@@ -70,7 +70,7 @@ mustAllPass(layout.IN);
 progress("64 KiB at once");
 const whole = 40 + SEGMENTS * MSS;
 measure("segment", whole, 1, runSuperPacket, fillSuperPacket());
-measure("coalesce", whole, 1, runTrain, fillTrain());
+measure("coalesce", whole, 1, runGsoBatch, fillGsoBatch());
 measure("memory.copy", whole, 1, () => exports.copy(slot(1), slot(0), whole));
 
 progress("flows");
@@ -104,7 +104,7 @@ function runSuperPacket(): void {
   exports.settle(layout.OUT);
 }
 
-function runTrain(): void {
+function runGsoBatch(): void {
   exports.inbound(0, 1);
   exports.settle(layout.IN);
 }
@@ -138,7 +138,7 @@ function publishPeers(): void {
     })),
   );
   exports.prepareReceive();
-  const can = layout.CAN_TRAIN | layout.CAN_JOIN_TCP | layout.CAN_JOIN_UDP;
+  const can = layout.CAN_GSO | layout.CAN_COALESCE_TCP | layout.CAN_COALESCE_UDP;
   view.setUint32(layout.OFFLOADS, can, true);
 }
 
@@ -177,10 +177,10 @@ function receive(i: number, length: number, peer: number, size = 0): void {
   const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
   const name = layout.RECEIVE_NAMES + i * layout.NAME_SIZE;
   view.setUint32(message + layout.MMSGHDR_LEN, length, true);
-  const isTrain = size > 0;
-  if (isTrain) tell(i, 0, { level: 17, type: 104, bytes: 4, data: size });
-  tell(i, isTrain ? 1 : 0, { level: 0, type: 1, bytes: 1, data: 0 });
-  const controls = isTrain ? 48n : 24n;
+  const isGsoBatch = size > 0;
+  if (isGsoBatch) tell(i, 0, { level: 17, type: 104, bytes: 4, data: size });
+  tell(i, isGsoBatch ? 1 : 0, { level: 0, type: 1, bytes: 1, data: 0 });
+  const controls = isGsoBatch ? 48n : 24n;
   view.setBigUint64(message + layout.MMSGHDR_CONTROLLEN, controls, true);
   writeSockaddr(new DataView(view.buffer, name), parseEndpoint(endpointOf(peer)));
 }
@@ -219,20 +219,20 @@ function fillSuperPacket(): () => void {
   };
 }
 
-/** The same as a train of datagrams. Gives what puts back the head, whose headers stand for all. */
-function fillTrain(): () => void {
+/** The same as a GSO batch of datagrams. Gives what puts back the head, whose headers stand for all. */
+function fillGsoBatch(): () => void {
   const src = peerHost(0);
   const parts = Array.from({ length: SEGMENTS }, (_, i) => {
     const segment = tcp(src, "10.0.1.1", new Uint8Array(MSS), { sequence: i * MSS });
     return vxlan(ipv4({ src, dst: "10.0.1.1", protocol: TCP, payload: segment }));
   });
-  const train = Buffer.concat(parts);
+  const gsoBatch = Buffer.concat(parts);
   const start = slot(0) - layout.ENCAP_SIZE;
   const size = parts[0]!.length;
-  bytes.set(train, start);
+  bytes.set(gsoBatch, start);
   return () => {
-    receive(0, train.length, peerOf(0), size);
-    bytes.set(train.subarray(0, 64), start);
+    receive(0, gsoBatch.length, peerOf(0), size);
+    bytes.set(gsoBatch.subarray(0, 64), start);
     for (let i = 1; i < SEGMENTS; i++) view.setUint16(start + i * size + 20, 0x0800);
   };
 }

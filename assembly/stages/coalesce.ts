@@ -1,7 +1,7 @@
 import { pushSlice, pushWrite, Write, writeAt } from "../device-list";
 import {
-  CAN_JOIN_TCP,
-  CAN_JOIN_UDP,
+  CAN_COALESCE_TCP,
+  CAN_COALESCE_UDP,
   DEVICE_COUNT,
   MAX_SLICES,
   OFFLOADS,
@@ -21,12 +21,12 @@ import * as virtio from "../wire/virtio";
 import { isFragment } from "./parse";
 
 /** The longest IPv4 packet there is; IPv6 keeps to it as well. */
-const MAX_JOINED: u32 = 65535;
+const MAX_COALESCED: u32 = 65535;
 
 /**
- * Hands the packet to the device: joined to the one before it in its stream, if
+ * Hands the packet to the device: appended to the one before it in its stream, if
  * the two are what one sender cut from one whole, else by itself. The order
- * within a stream is kept: who cannot join closes what stands open.
+ * within a stream is kept: a packet that cannot be appended closes what stands open.
  */
 export function coalesce(p: Packet): i32 {
   if (isFragment(p)) {
@@ -41,15 +41,15 @@ export function coalesce(p: Packet): i32 {
   }
   const place = OPEN_WRITES + hash(p) * 4;
   const open = load<u32>(place);
-  if (open && join(p, open - 1)) return 0;
+  if (open && append(p, open - 1)) return 0;
 
   const w = write(p);
   if (isUnfinished(p)) virtio.writeNeedsCsum(p.ip - VIRTIO_SIZE, p.transport, checksumOffset(p));
-  store<u32>(place, isJoinable(p) ? openFor(p, w) : 0);
+  store<u32>(place, isCoalescable(p) ? openFor(p, w) : 0);
   return 0;
 }
 
-/** Nothing more joins the writes there are so far. */
+/** Nothing more is appended to the writes there are so far. */
 export function closeAll(): void {
   memory.fill(OPEN_WRITES, 0, (1 << OPEN_BITS) * 4);
 }
@@ -60,7 +60,7 @@ function write(p: Packet): Write {
   return pushWrite(p, header, VIRTIO_SIZE + p.length);
 }
 
-/** Lets others join; gives what OPEN_WRITES remembers: 1 + the number of the write. */
+/** Lets others be appended; gives what OPEN_WRITES remembers: 1 + the number of the write. */
 function openFor(p: Packet, w: Write): u32 {
   const at = p.ip + p.transport;
   w.length = p.length;
@@ -75,26 +75,27 @@ function openFor(p: Packet, w: Write): u32 {
 }
 
 /** A plain packet with payload, whose like can follow: no options of IP, no special flags of TCP. */
-function isJoinable(p: Packet): bool {
+function isCoalescable(p: Packet): bool {
   if (p.transport != (p.family == 4 ? ipv4.IPV4_SIZE : ipv6.IPV6_SIZE)) return false;
   const at = p.ip + p.transport;
   const can = load<u32>(OFFLOADS);
   if (p.protocol == TCP) {
-    if ((can & CAN_JOIN_TCP) == 0 || (tcp.flags(at) & ~tcp.PSH) != tcp.ACK) return false;
+    if ((can & CAN_COALESCE_TCP) == 0 || (tcp.flags(at) & ~tcp.PSH) != tcp.ACK) return false;
   } else {
-    if ((can & CAN_JOIN_UDP) == 0 || udp.storedChecksum(at) == 0) return false;
+    if ((can & CAN_COALESCE_UDP) == 0 || udp.storedChecksum(at) == 0) return false;
     if (udp.udpLength(at) != p.length - p.transport) return false;
   }
   return p.length > headersOf(p);
 }
 
 /** Puts the payload of `p` behind what write `i` holds, if it belongs there. */
-function join(p: Packet, i: u32): bool {
+function append(p: Packet, i: u32): bool {
   const w = writeAt(i);
-  if (w.closed || !isSameStream(p, w.head) || !isJoinable(p)) return false;
+  if (w.closed || !isSameStream(p, w.head) || !isCoalescable(p)) return false;
   const headers = headersOf(p);
   const payload = p.length - headers;
-  if (payload > w.size || w.slices == MAX_SLICES || w.length + payload > MAX_JOINED) return false;
+  if (payload > w.size || w.slices == MAX_SLICES || w.length + payload > MAX_COALESCED)
+    return false;
 
   const at = p.ip + p.transport;
   if (p.protocol == TCP) {
@@ -106,7 +107,7 @@ function join(p: Packet, i: u32): bool {
   if (!w.verified || !isVerified(p)) return false;
 
   pushSlice(i, w, p.ip + headers, payload);
-  w.joined = 1;
+  w.coalesced = 1;
   w.length += payload;
   w.nextSequence += payload;
   if (payload < w.size) w.closed = 1;
@@ -119,12 +120,12 @@ function join(p: Packet, i: u32): bool {
   return true;
 }
 
-/** Completes the heads of all that was joined: lengths, checksums, and how to cut it again. */
-export function finishJoined(): void {
+/** Completes the heads of all that was coalesced: lengths, checksums, and how to cut it again. */
+export function finishCoalesced(): void {
   const count = load<u32>(DEVICE_COUNT);
   for (let i: u32 = 0; i < count; i++) {
     const w = writeAt(i);
-    if (w.joined) finishHead(w);
+    if (w.coalesced) finishHead(w);
   }
 }
 

@@ -1,8 +1,8 @@
 import { pushSlice, pushWrite } from "../device-list";
 import {
-  CAN_JOIN_UDP,
+  CAN_COALESCE_UDP,
   ENCAP_SIZE,
-  MAX_GATHERED,
+  MAX_GRO,
   OFFLOADS,
   SEGMENT_COUNT,
   VIRTIO_SIZE,
@@ -23,7 +23,7 @@ import { isFragment } from "./parse";
 import { canBeCut, makeHeaders, segmentsOf } from "./segment";
 
 /**
- * Is this message not a train, but one datagram around a UDP super-packet? A
+ * Is this message not a GSO batch, but one datagram around a UDP super-packet? A
  * Linux VXLAN peer over veth has nobody to cut it, and the size that the
  * receiving kernel tells (UDP_GRO) is then that of the inner datagrams.
  *
@@ -48,16 +48,16 @@ export function isWhole(ip: usize, length: u32): bool {
 export function admitWhole(p: Packet): i32 {
   const r = admit(p);
   if (r) return r;
-  if (p.protocol != UDP || isFragment(p) || !canBeCut(p, MAX_GATHERED)) return BAD_HEADER;
+  if (p.protocol != UDP || isFragment(p) || !canBeCut(p, MAX_GRO)) return BAD_HEADER;
   if (udp.udpLength(p.ip + p.transport) != p.length - p.transport) return BAD_HEADER;
   return isVerified(p) ? 0 : BAD_CHECKSUM;
 }
 
 /** Hands such a packet to the device: as it is, or cut where the device takes no UDP super-packets. */
 export function deliverWhole(p: Packet): i32 {
-  // No later datagram of its stream may join what was written before it.
+  // No later datagram of its stream is appended to what was written before it.
   closeAll();
-  return load<u32>(OFFLOADS) & CAN_JOIN_UDP ? writeWhole(p) : writeCut(p);
+  return load<u32>(OFFLOADS) & CAN_COALESCE_UDP ? writeWhole(p) : writeCut(p);
 }
 
 function writeWhole(p: Packet): i32 {

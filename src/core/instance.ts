@@ -12,10 +12,10 @@ export interface CoreFunctions {
   outbound(from: number, count: number): number;
   /** Runs messages 0..`count`-1 received from the wire, from packet `from` on; gives the first not reached, 0: none. */
   inbound(from: number, count: number): number;
-  /** Is the message a train of datagrams, for the kernel to cut (UDP_SEGMENT)? */
-  isTrain(message: number): number;
+  /** Is the message a GSO batch of datagrams, for the kernel to cut (UDP_SEGMENT)? */
+  isGsoBatch(message: number): number;
   /** From this message on every datagram goes by itself. */
-  splitTrains(message: number): void;
+  splitGsoBatches(message: number): void;
   /** The kernel refused a message: the packets in it are lost. */
   sendFailed(message: number, reason: number): void;
   /** The device refused a write: the packets in it are lost. */

@@ -3,7 +3,7 @@ import { formatEndpoint } from "../address.js";
 import { readSockaddr } from "../sockaddr.js";
 import type { Core } from "./instance.js";
 
-export interface Mail {
+export interface ControlDatagram {
   /** `ip:port` */
   readonly from: string;
   /** The first MAX_CONTROL bytes of the datagram. */
@@ -18,7 +18,7 @@ export interface Mail {
  * The datagrams that wait now: those of known senders first, those of one sender oldest first.
  * Later ones wait for the next call.
  */
-export function takeMail(core: Core): Mail[] {
+export function takeControl(core: Core): ControlDatagram[] {
   const { layout, words } = core;
   const put = Atomics.load(words, layout.MAILBOX_PUT >> 2);
   if (put === Atomics.load(words, layout.MAILBOX_TAKEN >> 2)) return [];
@@ -26,22 +26,22 @@ export function takeMail(core: Core): Mail[] {
     { length: layout.MAILBOX_RINGS },
     (_, i) => layout.MAILBOX + i * layout.MAILBOX_RING_SIZE,
   );
-  const mail = rings.flatMap((ring) => takeRing(core, ring));
-  Atomics.add(words, layout.MAILBOX_TAKEN >> 2, mail.length);
-  return mail;
+  const datagrams = rings.flatMap((ring) => takeRing(core, ring));
+  Atomics.add(words, layout.MAILBOX_TAKEN >> 2, datagrams.length);
+  return datagrams;
 }
 
-function takeRing(core: Core, ring: number): Mail[] {
+function takeRing(core: Core, ring: number): ControlDatagram[] {
   const { layout, words } = core;
   const takenWord = (ring + layout.MAILBOX_RING_TAKEN) >> 2;
   const taken = Atomics.load(words, takenWord);
   const count = (Atomics.load(words, ring >> 2) - taken) >>> 0;
-  const mail = Array.from({ length: count }, (_, i) => read(core, ring, (taken + i) >>> 0));
+  const datagrams = Array.from({ length: count }, (_, i) => read(core, ring, (taken + i) >>> 0));
   Atomics.add(words, takenWord, count);
-  return mail;
+  return datagrams;
 }
 
-function read({ layout, view, bytes }: Core, ring: number, number: number): Mail {
+function read({ layout, view, bytes }: Core, ring: number, number: number): ControlDatagram {
   const places = ring + layout.MAILBOX_RING_PLACES;
   const place = places + (number % layout.MAILBOX_PLACES) * layout.MAILBOX_SIZE;
   const start = place + layout.MAILBOX_BYTES;

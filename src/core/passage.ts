@@ -2,7 +2,7 @@
 import { type Endpoint, formatEndpoint } from "../address.js";
 import { readSockaddr, writeSockaddr } from "../sockaddr.js";
 import type { Core } from "./instance.js";
-import { takeMail } from "./mailbox.js";
+import { takeControl } from "./mailbox.js";
 import { ANSWERED, type Reason, reasonNames } from "./reasons.js";
 
 /** `control`: a datagram of the mesh, not a packet; it is the caller's. */
@@ -79,9 +79,9 @@ export class Passage {
     const { view, layout, exports } = this.#core;
     const number = view.getInt32(layout.PACKETS + layout.PACKET_VERDICT, true);
     const [datagrams, packets] = [this.#takeDatagrams(), this.#takePackets()];
-    const [mail] = takeMail(this.#core);
+    const [control] = takeControl(this.#core);
     exports.settle(direction);
-    if (mail) return { verdict: "control", datagrams, packets };
+    if (control) return { verdict: "control", datagrams, packets };
     if (number === 0) {
       return { verdict: datagrams.length > 0 ? "sent" : "delivered", datagrams, packets };
     }

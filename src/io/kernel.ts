@@ -10,7 +10,7 @@ import type { Logger } from "pino";
 import { parseAddress } from "../address.js";
 import type { Offloads } from "../config/config.js";
 import type { Core } from "../core/instance.js";
-import { takeMail } from "../core/mailbox.js";
+import { takeControl } from "../core/mailbox.js";
 import type { Publisher } from "../core/publish.js";
 import { WeftError } from "../error.js";
 import type { DataPath, Receiver } from "../paths/datapath.js";
@@ -18,7 +18,7 @@ import { monotonic } from "../time/system-clock.js";
 import { check, close, eventfd, eventfdWrite, hostAddress } from "./libc.js";
 import type { Command, Report } from "./loop.js";
 import type { LoopWorkerData } from "./loop-worker.js";
-import { tryTrains } from "./probe.js";
+import { tryGso } from "./probe.js";
 import { deviceName, openTun } from "./tun.js";
 import { gather, holdPort, openUdp, sendDatagram } from "./udp.js";
 
@@ -101,7 +101,7 @@ export class KernelIo
       this.#device = this.#keep(device);
       this.#keep(holdPort(port));
       this.#wire = this.#keep(openUdp(address, port, { isHeld: true }));
-      this.#use({ tso, uso, ...this.#tryTrains(this.#wire) });
+      this.#use({ tso, uso, ...this.#tryGso(this.#wire) });
       this.#wake = this.#keep(check(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "eventfd"));
       await this.#work({ tun: device, udp: this.#wire, wake: this.#wake });
     } catch (error) {
@@ -114,7 +114,7 @@ export class KernelIo
   /** What is in use now. */
   offloads(): Offloads {
     const { view, layout } = this.#core;
-    const gso = (view.getUint32(layout.OFFLOADS, true) & layout.CAN_TRAIN) !== 0;
+    const gso = (view.getUint32(layout.OFFLOADS, true) & layout.CAN_GSO) !== 0;
     return { ...this.#offloads, gso };
   }
 
@@ -208,10 +208,10 @@ export class KernelIo
   // ---- parts
 
   /** Each is tried on this very host; what does not work is said once and left off. */
-  #tryTrains(wire: number): Pick<Offloads, "gso" | "gro"> {
+  #tryGso(wire: number): Pick<Offloads, "gso" | "gro"> {
     const { address, offloads } = this.#options;
     if (!offloads.gso && !offloads.gro) return { gso: false, gro: false };
-    const trial = tryTrains(address);
+    const trial = tryGso(address);
     if (offloads.gso && !trial.gso) this.#log.warn("UDP_SEGMENT does not work here: gso is off");
     if (offloads.gro && !trial.gro) this.#log.warn("UDP_GRO does not work here: gro is off");
     return { gso: offloads.gso && trial.gso, gro: offloads.gro && trial.gro && gather(wire) };
@@ -221,9 +221,9 @@ export class KernelIo
     const { view, layout } = this.#core;
     const { tso, uso, gso } = offloads;
     const bits =
-      (gso ? layout.CAN_TRAIN : 0) |
-      (tso ? layout.CAN_JOIN_TCP : 0) |
-      (uso ? layout.CAN_JOIN_UDP : 0);
+      (gso ? layout.CAN_GSO : 0) |
+      (tso ? layout.CAN_COALESCE_TCP : 0) |
+      (uso ? layout.CAN_COALESCE_UDP : 0);
     view.setUint32(layout.OFFLOADS, bits, true);
     this.#offloads = offloads;
     const missing = (["tso", "uso"] as const).filter(
@@ -259,14 +259,14 @@ export class KernelIo
   #heard(report: Report): void {
     if (report === "exchanged") this.#exchanges.shift()?.();
     else if (report === "device-removed") this.emit("removed");
-    else if (report === "mail") this.#deliverMail();
+    else if (report === "control") this.#deliverControl();
     else if (report !== "ready") this.#log.warn(report.warning);
   }
 
-  #deliverMail(): void {
+  #deliverControl(): void {
     // First, so that what comes from now on is told again.
     Atomics.store(this.#told, 0, 0);
-    for (const { from, bytes, length, at } of takeMail(this.#core)) {
+    for (const { from, bytes, length, at } of takeControl(this.#core)) {
       this.#receiver(from, bytes, length, this.#clock - at);
     }
     for (const name of this.#publisher.hinted()) this.#hinted(name);

@@ -30,7 +30,7 @@ export type Report =
   | "ready"
   | "exchanged"
   | "device-removed"
-  | "mail"
+  | "control"
   | { readonly warning: string };
 
 export interface LoopParts {
@@ -95,7 +95,7 @@ export class Loop {
     this.#slices = base + layout.DEVICE_IOVECS;
     this.#messages = layout.BATCH;
     const warn = (warning: string) => parts.post({ warning });
-    this.#errors = new ErrorQueue({ core, warn, noted: () => this.#postMail() }, udp);
+    this.#errors = new ErrorQueue({ core, warn, noted: () => this.#postControl() }, udp);
     this.#sender = new WireSender({ core, warn, errors: this.#errors }, udp);
     exports.prepareReceive();
     view.setFloat64(layout.CLOCK_START, performanceStart(), true);
@@ -175,7 +175,7 @@ export class Loop {
       this.#writeToDevice();
     } while (at > 0);
     exports.settle(layout.IN);
-    this.#postMail();
+    this.#postControl();
     return count;
   }
 
@@ -259,12 +259,12 @@ export class Loop {
   }
 
   /** Once, until the main thread looked: however much comes in, one report waits for it. */
-  #postMail(): void {
+  #postControl(): void {
     const { layout } = this.#core;
-    const isMail = this.#differ(layout.MAILBOX_PUT, layout.MAILBOX_TAKEN);
+    const isControl = this.#differ(layout.MAILBOX_PUT, layout.MAILBOX_TAKEN);
     const isHint = this.#differ(layout.HINTS_PUT, layout.HINTS_TAKEN);
     const { told, post } = this.#parts;
-    if ((isMail || isHint) && Atomics.exchange(told, 0, 1) === 0) post("mail");
+    if ((isControl || isHint) && Atomics.exchange(told, 0, 1) === 0) post("control");
   }
 
   #differ(put: number, taken: number): boolean {

@@ -7,7 +7,7 @@ import { writeSockaddr } from "../sockaddr.js";
 import { close, hostAddress, recvmsg, sendmmsg, waitReadable } from "./libc.js";
 import { boundPort, gather, openUdp } from "./udp.js";
 
-/** Bytes of a datagram of the trial train, the last one's, and how many there are. */
+/** Bytes of a datagram of the trial GSO batch, the last one's, and how many there are. */
 const SIZE = 1000;
 const LAST = 300;
 const COUNT = 5;
@@ -20,14 +20,14 @@ const UDP_SEGMENT = 103;
 const UDP_GRO = 104;
 
 export interface Trial {
-  /** A train sent in one call arrives as the datagrams it was made of. */
+  /** A GSO batch sent in one call arrives as the datagrams it was made of. */
   readonly gso: boolean;
   /** Datagrams gathered by the kernel arrive with the size they had. */
   readonly gro: boolean;
 }
 
 /** @param address this host's own underlay address */
-export function tryTrains(address: string): Trial {
+export function tryGso(address: string): Trial {
   const gso = arrives(address, false);
   return { gso, gro: gso && arrives(address, true) };
 }
@@ -38,7 +38,7 @@ function arrives(address: string, gathered: boolean): boolean {
   try {
     if (gathered && !gather(receiver)) return false;
     const sent = Uint8Array.from({ length: TOTAL }, (_, i) => (i * 31 + (i >> 8)) & 0xff);
-    if (!sendTrain(sender, sent, address, boundPort(receiver))) return false;
+    if (!sendGsoBatch(sender, sent, address, boundPort(receiver))) return false;
     const got: Uint8Array[] = [];
     while (got.reduce((sum, { length }) => sum + length, 0) < TOTAL) {
       const datagrams = receive(receiver);
@@ -54,7 +54,7 @@ function arrives(address: string, gathered: boolean): boolean {
   }
 }
 
-function sendTrain(fd: number, bytes: Uint8Array, address: string, port: number): boolean {
+function sendGsoBatch(fd: number, bytes: Uint8Array, address: string, port: number): boolean {
   const name = new Uint8Array(28);
   const length = writeSockaddr(new DataView(name.buffer), { address: parseAddress(address), port });
   const control = new Uint8Array(24);
@@ -67,7 +67,7 @@ function sendTrain(fd: number, bytes: Uint8Array, address: string, port: number)
   return sendmmsg(fd, message.address, 1, 0) === 1;
 }
 
-/** The next datagram, or the train it came in taken apart; undefined when none comes. */
+/** The next datagram, or the GSO batch it came in taken apart; undefined when none comes. */
 function receive(fd: number): Uint8Array[] | undefined {
   waitReadable(fd, PATIENCE);
   const bytes = new Uint8Array(65536);

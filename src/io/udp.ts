@@ -120,7 +120,7 @@ export function boundPort(fd: number): number {
   return new DataView(sockaddr.buffer).getUint16(2);
 }
 
-/** Lets the kernel gather datagrams of one sender into trains; false where it cannot. */
+/** Lets the kernel gather datagrams of one sender into GSO batches; false where it cannot. */
 export const gather = (fd: number): boolean => setOption(fd, SOL_UDP, UDP_GRO, 1) === 0;
 
 /** The forcing option may pass the system's limit and needs CAP_NET_ADMIN; the plain one is capped. */

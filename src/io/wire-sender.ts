@@ -49,7 +49,7 @@ export class WireSender {
       const count = view.getUint32(layout.WIRE_COUNT, true) - at;
       const sent = sendmmsg(this.#fd, this.#messages + at * layout.MMSGHDR_SIZE, count, 0);
       if (sent > 0) {
-        if (exports.isTrain(at)) this.#refused = 0;
+        if (exports.isGsoBatch(at)) this.#refused = 0;
         at += sent;
         this.#repeats = 0;
       } else if (!this.#isWorthAnother(at, errno(), deadline)) {
@@ -62,12 +62,12 @@ export class WireSender {
   /** The kernel did not take this message: is it worth another try? */
   #isWorthAnother(message: number, why: number, deadline: number): boolean {
     const { core, errors } = this.#parts;
-    const { isTrain, splitTrains, sendFailed } = core.exports;
+    const { isGsoBatch, splitGsoBatches, sendFailed } = core.exports;
     if (why === EAGAIN || why === ENOBUFS) return this.#waitForRoom(message, why, deadline);
     // An error of an earlier datagram fails the next send, which is then repeated.
     if (this.#repeats++ < (errors.read() > 0 ? MOST_REPEATS : 1)) return true;
-    if (isTrain(message) && (why === EIO || why === EINVAL || why === EMSGSIZE)) {
-      splitTrains(message);
+    if (isGsoBatch(message) && (why === EIO || why === EINVAL || why === EMSGSIZE)) {
+      splitGsoBatches(message);
       if (why === EIO || ++this.#refused === BATCHES_TO_REFUSE) this.#giveUpBatches(why);
       return true;
     }
@@ -90,7 +90,9 @@ export class WireSender {
   #giveUpBatches(why: number): void {
     const { view, layout } = this.#parts.core;
     const offloads = view.getUint32(layout.OFFLOADS, true);
-    view.setUint32(layout.OFFLOADS, offloads & ~layout.CAN_TRAIN, true);
-    this.#parts.warn(`the kernel refuses to send trains (errno ${why}): gso is off from now on`);
+    view.setUint32(layout.OFFLOADS, offloads & ~layout.CAN_GSO, true);
+    this.#parts.warn(
+      `the kernel refuses to send GSO batches (errno ${why}): gso is off from now on`,
+    );
   }
 }

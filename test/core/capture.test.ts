@@ -156,7 +156,7 @@ describe("every packet, random ones,", () => {
     expect(isSame(captured.bytes, given.subarray(0, captured.length))).toBe(true);
   }
 
-  it("in batches and trains, and with what the kernel refused, is captured in order", async () => {
+  it("in batches and GSO batches, and with what the kernel refused, is captured in order", async () => {
     const host = await Host.create();
     const capture = start(host.core, { snaplen: 65_575 });
     for (let round = 0; round < 60; round++) {
@@ -169,7 +169,7 @@ describe("every packet, random ones,", () => {
       const count = 1 + below(host.layout.BATCH);
       const given = isOut
         ? Array.from({ length: count }, () => [packet(OURS, THEIRS)])
-        : Array.from({ length: count }, train);
+        : Array.from({ length: count }, gsoBatch);
       const { verdicts } = isOut
         ? host.send(
             given.map(([bytes]) => read(bytes!)),
@@ -187,7 +187,7 @@ describe("every packet, random ones,", () => {
   });
 
   /** Segments of a stream, which are joined on their way. */
-  function train(): Uint8Array[] {
+  function gsoBatch(): Uint8Array[] {
     const [src, dst] = [hostOf(B), pick([hostOf(A), hostOf(C)])];
     const data = Uint8Array.from({ length: 200 }, () => below(256));
     return Array.from({ length: 1 + below(20) }, (_, i) =>
@@ -195,10 +195,10 @@ describe("every packet, random ones,", () => {
     );
   }
 
-  const message = (train: readonly Uint8Array[]) => ({
+  const message = (gsoBatch: readonly Uint8Array[]) => ({
     from: B.endpoint,
-    bytes: new Uint8Array(Buffer.concat(train.map((packet) => vxlan(packet)))),
-    ...(train.length > 1 && { size: 22 + train[0]!.length }),
+    bytes: new Uint8Array(Buffer.concat(gsoBatch.map((packet) => vxlan(packet)))),
+    ...(gsoBatch.length > 1 && { size: 22 + gsoBatch[0]!.length }),
   });
 
   const inWords = ({ verdict, reason = "delivered" }: CapturedPacket<unknown>): string =>

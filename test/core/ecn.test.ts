@@ -179,7 +179,7 @@ describe.each(families)("the way out, IPv%i inside", (family) => {
     const a = await Host.create({ own: A, peers: [able(B)] });
     const marks = [NOT_ECT, ECT_0, ECT_0, ECT_0, CE, CE, NOT_ECT];
     const reads = marks.map((tos) => read(packet(A, B, family, tos)));
-    const { sent } = a.send(reads, () => a.core.exports.splitTrains(0));
+    const { sent } = a.send(reads, () => a.core.exports.splitGsoBatches(0));
     expect(sent.map(({ tos = 0, size }) => [tos, size])).toEqual(
       marks.map((tos) => [tos, undefined]),
     );

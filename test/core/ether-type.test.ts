@@ -50,10 +50,10 @@ describe.each([
     expect(a.receive([fromB(vxlan(large), SIZE)]).verdicts).toEqual(["delivered"]);
   });
 
-  it("is dropped alone when the datagrams around it in its train are sound", () => {
+  it("is dropped alone when the datagrams around it in its GSO batch are sound", () => {
     const sound = vxlan(packet(version));
-    const train = Buffer.concat([sound, vxlan(packet(version), { etherType }), sound]);
-    const { verdicts } = a.receive([fromB(new Uint8Array(train), sound.length)]);
+    const gsoBatch = Buffer.concat([sound, vxlan(packet(version), { etherType }), sound]);
+    const { verdicts } = a.receive([fromB(new Uint8Array(gsoBatch), sound.length)]);
     expect(verdicts).toEqual(["delivered", "bad-header", "delivered"]);
   });
 

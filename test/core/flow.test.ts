@@ -9,7 +9,7 @@ const PEERS = [B, C];
 
 let host: Host;
 beforeEach(async () => {
-  host = await Host.create({ own: A, peers: PEERS, trains: false, join: false });
+  host = await Host.create({ own: A, peers: PEERS, gso: false, coalesce: false });
 });
 
 function packet(src: string, dst: string, sport = 1000): Uint8Array {
@@ -63,7 +63,7 @@ describe.each([4, 6] as const)("a flow of IPv%i", (family) => {
 
 it("is never mistaken for another, in a table that is far too small for all of them", async () => {
   const core = await Core.create({ flows: 1024 });
-  host = await Host.create({ own: A, peers: PEERS, trains: false, join: false, core });
+  host = await Host.create({ own: A, peers: PEERS, gso: false, coalesce: false, core });
   const rnd = random(seed);
   const packets = 200_000;
   const templates = PEERS.flatMap((peer) =>

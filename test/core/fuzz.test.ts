@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
 import { Capture } from "../../src/core/capture.js";
-import { takeMail } from "../../src/core/mailbox.js";
+import { takeControl } from "../../src/core/mailbox.js";
 import {
   ANSWERABLE,
   DEVICE_BUFFER_FULL,
@@ -171,7 +171,7 @@ const SENDERS = [B.endpoint, C.endpoint, "198.51.100.1:4789", "[2001:db8::99]:47
 const destinations = () => (rnd() < 0.7 ? OURS : THEIRS);
 
 /** What the mesh sends beside the packets, or something near it. */
-function mail(): Received {
+function controlDatagram(): Received {
   const bytes = new Uint8Array(pick([4, 7, 8, 9, 100, 511, 512, 513]));
   bytes.set(Buffer.from("weft"));
   return { from: pick(SENDERS), bytes };
@@ -199,7 +199,7 @@ function senderOf(inner: Uint8Array): string {
 }
 
 /** Datagrams of a stream as the kernel gathers them, with a size that may be a lie. */
-function train(): Received {
+function gsoBatch(): Received {
   const family = rnd() < 0.5 ? 4 : 6;
   const [src, dst] = [pick(THEIRS[family]), pick(destinations()[family])];
   const data = new Uint8Array(pick([1, 10, 100, 100, 1000]));
@@ -240,7 +240,7 @@ const FLOWS = 1024;
 /** How often the rules change meanwhile. */
 const RULES_CHANGE = 0.0002;
 const STOCK = 4096;
-const TRAINS = 256;
+const GSO_BATCHES = 256;
 
 describe("fuzz", () => {
   let policed: PolicedHost;
@@ -372,12 +372,12 @@ describe("fuzz", () => {
       if (i >= layout.MAX_SEGMENTS) throw new Error("more messages than there is room for");
       const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
       const slices = pointer(message + layout.MMSGHDR_IOVLEN);
-      if (slices > 2 * layout.MAX_TRAIN) throw new Error(`${slices} slices in a message`);
+      if (slices > 2 * layout.MAX_GSO) throw new Error(`${slices} slices in a message`);
       const iovecs = pointer(message + layout.MMSGHDR_IOV);
       const bytes = checkSlices(iovecs, slices, [answers, headers], ends);
       if (bytes > 65507) throw new Error(`a message of ${bytes} bytes`);
       if (rnd() < 0.01) {
-        if (exports.isTrain(i)) exports.splitTrains(i);
+        if (exports.isGsoBatch(i)) exports.splitGsoBatches(i);
         else exports.sendFailed(i, pick([SEND_FAILED, SEND_BUFFER_FULL]));
       }
     }
@@ -521,18 +521,22 @@ describe("fuzz", () => {
     const { layout, core } = host;
     const { inbound, settle } = core.exports;
     let tables = digestOfTables();
-    const singles = Array.from({ length: STOCK }, () => (rnd() < 0.98 ? datagram() : mail()));
-    const trains = Array.from({ length: TRAINS }, () => (rnd() < 0.9 ? train() : superPacket()));
+    const singles = Array.from({ length: STOCK }, () =>
+      rnd() < 0.98 ? datagram() : controlDatagram(),
+    );
+    const gsoBatches = Array.from({ length: GSO_BATCHES }, () =>
+      rnd() < 0.9 ? gsoBatch() : superPacket(),
+    );
     const { look, end } = lookOn();
     let received = 0;
     let written = 0;
     let sent = 0;
-    let mailTaken = 0;
+    let controlTaken = 0;
     while (received < PACKETS_EACH_WAY) {
       const count = 1 + below(layout.BATCH);
       const ends: number[] = [];
       for (let i = 0; i < count; i++) {
-        const { from, bytes, size } = rnd() < 0.04 ? pick(trains) : pick(singles);
+        const { from, bytes, size } = rnd() < 0.04 ? pick(gsoBatches) : pick(singles);
         if (bytes.length > 0 && rnd() < 0.02) {
           bytes[below(Math.min(bytes.length, 100))]! ^= 1 << below(8);
         }
@@ -558,7 +562,7 @@ describe("fuzz", () => {
         sendAndWrite(ends);
       } while (at > 0);
       if (rnd() < 0.01) look(below(1000));
-      if (rnd() < 0.002) mailTaken += takeMail(core).length;
+      if (rnd() < 0.002) controlTaken += takeControl(core).length;
       received += core.view.getUint32(layout.PACKET_COUNT, true);
       settle(layout.IN);
       ends.forEach((end, i) => {
@@ -578,7 +582,7 @@ describe("fuzz", () => {
     expect(sent).toBeLessThan(relayed + answered);
     expect(relayed).toBeGreaterThan(PACKETS_EACH_WAY / 100);
     expect(answered).toBeGreaterThan(PACKETS_EACH_WAY / 2000);
-    expect(mailTaken + takeMail(core).length).toBe(control);
+    expect(controlTaken + takeControl(core).length).toBe(control);
     expect(controlDropped).toBeGreaterThan(0);
     expect(controlDroppedUnknown).toBeGreaterThan(0);
     expectReached("in", [

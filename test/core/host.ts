@@ -108,8 +108,8 @@ export interface HostOptions {
   own?: Peer;
   peers?: readonly Peer[];
   mtu?: number;
-  trains?: boolean;
-  join?: boolean;
+  gso?: boolean;
+  coalesce?: boolean;
   dscp?: Dscp;
   core?: Core;
 }
@@ -135,10 +135,10 @@ export class Host {
   }
 
   static async create(options: HostOptions = {}): Promise<Host> {
-    const { own = A, peers = [B, C], mtu = MTU, trains = true, join = true, dscp = 0 } = options;
+    const { own = A, peers = [B, C], mtu = MTU, gso = true, coalesce = true, dscp = 0 } = options;
     const host = new Host(options.core ?? (await Core.create()), own, mtu, dscp);
     host.setPeers(peers);
-    host.setOffloads(trains, join);
+    host.setOffloads(gso, coalesce);
     for (const family of [4, 6] as const) {
       host.publisher.setAddress(parseAddress(hostOf(own, family)));
     }
@@ -153,9 +153,9 @@ export class Host {
     this.publisher.publish(own, peers);
   }
 
-  setOffloads(trains: boolean, join: boolean): void {
-    const { CAN_TRAIN, CAN_JOIN_TCP, CAN_JOIN_UDP, OFFLOADS } = this.layout;
-    const can = (trains ? CAN_TRAIN : 0) | (join ? CAN_JOIN_TCP | CAN_JOIN_UDP : 0);
+  setOffloads(gso: boolean, coalesce: boolean): void {
+    const { CAN_GSO, CAN_COALESCE_TCP, CAN_COALESCE_UDP, OFFLOADS } = this.layout;
+    const can = (gso ? CAN_GSO : 0) | (coalesce ? CAN_COALESCE_TCP | CAN_COALESCE_UDP : 0);
     this.core.view.setUint32(OFFLOADS, can, true);
   }
 

@@ -2,13 +2,13 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { Dataplane } from "weft";
 import { Core } from "../../src/core/instance.js";
-import { takeMail } from "../../src/core/mailbox.js";
+import { takeControl } from "../../src/core/mailbox.js";
 import { MAGIC, MAX_CONTROL_BYTES } from "../../src/paths/datapath.js";
 import { ipv4, vxlan } from "../packets.js";
 import { A, B, C, Host, hostOf } from "./host.js";
 
-/** `length` bytes that begin as mail does, the rest all `fill`. */
-function mail(length: number, fill = 0): Uint8Array {
+/** `length` bytes that begin as a control datagram does, the rest all `fill`. */
+function controlDatagram(length: number, fill = 0): Uint8Array {
   const bytes = new Uint8Array(length).fill(fill);
   bytes.set(Buffer.from(MAGIC));
   return bytes;
@@ -22,7 +22,7 @@ beforeEach(async () => {
   host = await Host.create();
 });
 const isEverything = (...wanted: [string, Uint8Array][]) =>
-  expect(takeMail(host.core)).toEqual(
+  expect(takeControl(host.core)).toEqual(
     wanted.map(([from, bytes]) => ({ from, bytes, length: bytes.length, at: 0 })),
   );
 
@@ -30,10 +30,10 @@ describe("a datagram that begins with weft", () => {
   it("is handed up with the address it came from, whoever sent it, and goes through no stage", () => {
     const from = ["198.51.100.1:4", B.endpoint, "[2001:db8::99]:65535", C.endpoint];
     const { verdicts, sent, written } = host.receive(
-      from.map((endpoint, i) => ({ from: endpoint, bytes: mail(100, i) })),
+      from.map((endpoint, i) => ({ from: endpoint, bytes: controlDatagram(100, i) })),
     );
     expect([verdicts, sent, written]).toEqual([[], [], []]);
-    const taken = takeMail(host.core).map((one) => [one.from, one.bytes[99]]);
+    const taken = takeControl(host.core).map((one) => [one.from, one.bytes[99]]);
     expect([...taken].sort()).toEqual(from.map((endpoint, i) => [endpoint, i]).sort());
     expect(
       taken
@@ -56,21 +56,27 @@ describe("a datagram that begins with weft", () => {
 
   it("has at least 8 bytes; a shorter one is a packet, and no sound one", () => {
     for (const length of [8, 512]) {
-      expect(host.receive([{ from: B.endpoint, bytes: mail(length) }]).verdicts).toEqual([]);
+      expect(host.receive([{ from: B.endpoint, bytes: controlDatagram(length) }]).verdicts).toEqual(
+        [],
+      );
     }
-    isEverything([B.endpoint, mail(8)], [B.endpoint, mail(512)]);
-    expect(host.receive([{ from: B.endpoint, bytes: mail(7) }]).verdicts).toEqual(["truncated"]);
+    isEverything([B.endpoint, controlDatagram(8)], [B.endpoint, controlDatagram(512)]);
+    expect(host.receive([{ from: B.endpoint, bytes: controlDatagram(7) }]).verdicts).toEqual([
+      "truncated",
+    ]);
     isEverything();
   });
 
   it("is handed up with its length and its first 512 bytes where it is longer, and nothing beside it changes", () => {
     expect(host.layout.MAX_CONTROL).toBe(MAX_CONTROL_BYTES);
     const lengths = [513, 1450, 9000, 65_507, 8];
-    host.receive(lengths.map((length, i) => ({ from: B.endpoint, bytes: mail(length, i) })));
-    expect(takeMail(host.core)).toEqual(
+    host.receive(
+      lengths.map((length, i) => ({ from: B.endpoint, bytes: controlDatagram(length, i) })),
+    );
+    expect(takeControl(host.core)).toEqual(
       lengths.map((length, i) => ({
         from: B.endpoint,
-        bytes: mail(length, i).subarray(0, 512),
+        bytes: controlDatagram(length, i).subarray(0, 512),
         length,
         at: 0,
       })),
@@ -80,29 +86,36 @@ describe("a datagram that begins with weft", () => {
   it("is handed up with the time at which it came in", () => {
     for (const at of [5.25, 7_000.5]) {
       host.core.setClock(at);
-      host.receive([{ from: B.endpoint, bytes: mail(8) }]);
+      host.receive([{ from: B.endpoint, bytes: controlDatagram(8) }]);
     }
     host.core.setClock(9_000);
-    expect(takeMail(host.core).map(({ at }) => at)).toEqual([5.25, 7_000.5]);
+    expect(takeControl(host.core).map(({ at }) => at)).toEqual([5.25, 7_000.5]);
   });
 
-  it("is found in a train that the kernel made, among packets too", () => {
+  it("is found in a GSO batch that the kernel made, among packets too", () => {
     const size = packet.length;
-    const parts = [mail(size, 1), packet, mail(size, 2), mail(size, 3), packet, mail(9, 4)];
+    const parts = [
+      controlDatagram(size, 1),
+      packet,
+      controlDatagram(size, 2),
+      controlDatagram(size, 3),
+      packet,
+      controlDatagram(9, 4),
+    ];
     const bytes = new Uint8Array(Buffer.concat(parts));
     const { verdicts } = host.receive([{ from: B.endpoint, bytes, size }]);
     expect(verdicts).toEqual(["delivered", "delivered"]);
     isEverything(
-      [B.endpoint, mail(size, 1)],
-      [B.endpoint, mail(size, 2)],
-      [B.endpoint, mail(size, 3)],
-      [B.endpoint, mail(9, 4)],
+      [B.endpoint, controlDatagram(size, 1)],
+      [B.endpoint, controlDatagram(size, 2)],
+      [B.endpoint, controlDatagram(size, 3)],
+      [B.endpoint, controlDatagram(9, 4)],
     );
   });
 
   it("is lost when nobody took the others, and counted", () => {
     const places = host.layout.MAILBOX_PLACES;
-    const many = Array.from({ length: 40 }, (_, i) => mail(16, i));
+    const many = Array.from({ length: 40 }, (_, i) => controlDatagram(16, i));
     const receive = () =>
       host.receive(many.map((bytes) => ({ from: B.endpoint, bytes }))).verdicts.length;
     expect([receive(), receive()]).toEqual([0, 0]);
@@ -121,7 +134,7 @@ describe("a datagram that begins with weft", () => {
     for (const at of [...totals, ...rings, ...rings.map((ring) => ring + MAILBOX_RING_TAKEN)]) {
       Atomics.store(words, at >> 2, -20);
     }
-    const many = Array.from({ length: 50 }, (_, i) => mail(16, i));
+    const many = Array.from({ length: 50 }, (_, i) => controlDatagram(16, i));
     host.receive(many.map((bytes) => ({ from: B.endpoint, bytes })));
     isEverything(...many.map((bytes): [string, Uint8Array] => [B.endpoint, bytes]));
     expect(host.counters().in.controlDropped).toBe(0);
@@ -130,11 +143,11 @@ describe("a datagram that begins with weft", () => {
 
 describe("junk that begins with weft", () => {
   const junk = (from: string, count: number) =>
-    Array.from({ length: count }, () => ({ from, bytes: mail(16, 0xff) }));
+    Array.from({ length: count }, () => ({ from, bytes: controlDatagram(16, 0xff) }));
   /** Datagrams that were taken, by who sent them. */
   const takenFrom = () => {
     const counts = new Map<string, number>();
-    for (const { from } of takeMail(host.core)) counts.set(from, (counts.get(from) ?? 0) + 1);
+    for (const { from } of takeControl(host.core)) counts.set(from, (counts.get(from) ?? 0) + 1);
     return counts;
   };
 
@@ -144,7 +157,7 @@ describe("junk that begins with weft", () => {
       // The host looks every tenth millisecond; a peer sends one datagram every fifth.
       for (let i = 0; i < 2; i++)
         host.receive(junk(`198.51.100.${(ms + i) % 250}:${1024 + ms}`, 40));
-      if (ms % 5 === 0) host.receive([{ from: B.endpoint, bytes: mail(100) }]);
+      if (ms % 5 === 0) host.receive([{ from: B.endpoint, bytes: controlDatagram(100) }]);
       if (ms % 10 === 9) taken += takenFrom().get(B.endpoint) ?? 0;
     }
     expect(taken).toBe(200);
@@ -161,7 +174,7 @@ describe("junk that begins with weft", () => {
     const others = Array.from({ length: 100 }, (_, i) => `198.51.100.${i}:4789`);
     const heard = others.filter((from) => {
       flood();
-      host.receive([{ from, bytes: mail(8) }]);
+      host.receive([{ from, bytes: controlDatagram(8) }]);
       return takenFrom().has(from);
     });
     // One in four shares its ring.
@@ -186,7 +199,9 @@ describe("junk that begins with weft", () => {
     }));
     host.setPeers([B, ...others]);
     for (let i = 0; i < 50; i++) host.receive(junk(B.endpoint, 40));
-    host.receive(others.slice(0, 60).map(({ endpoint }) => ({ from: endpoint, bytes: mail(8) })));
+    host.receive(
+      others.slice(0, 60).map(({ endpoint }) => ({ from: endpoint, bytes: controlDatagram(8) })),
+    );
     const counts = takenFrom();
     expect(counts.get(B.endpoint)).toBe(host.layout.MAILBOX_PLACES);
     // One in 32 shares its ring.
@@ -205,7 +220,7 @@ describe("junk that begins with weft", () => {
     const shut = async (seed: bigint) => {
       host = await Host.create({ core: await Core.create({ seed }), peers: [B, ...peers] });
       for (let i = 0; i < 2; i++) host.receive(junk(B.endpoint, 40));
-      host.receive(others.map((from) => ({ from, bytes: mail(8) })));
+      host.receive(others.map((from) => ({ from, bytes: controlDatagram(8) })));
       const counts = takenFrom();
       return others.filter((from) => !counts.has(from)).join();
     };
@@ -226,7 +241,7 @@ it("an embedder is told that a datagram is the mesh's, however many there are", 
     underlay: A.endpoint,
   });
   for (let i = 0; i < 200; i++) {
-    expect(dataplane.fromWire(mail(100), B.endpoint)).toEqual({
+    expect(dataplane.fromWire(controlDatagram(100), B.endpoint)).toEqual({
       verdict: "control",
       datagrams: [],
       packets: [],

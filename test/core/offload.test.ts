@@ -161,24 +161,24 @@ const packetsOf = (written: readonly Uint8Array[]) =>
   written.flatMap(takeApart).map((bytes) => ({ bytes }));
 
 describe("segment", () => {
-  it("cuts a super-packet into the very datagrams its slow twin makes, as trains or one by one", () => {
+  it("cuts a super-packet into the very datagrams its slow twin makes, as GSO batches or one by one", () => {
     fc.assert(
       fc.property(fc.array(whole, { minLength: 1, maxLength: 4 }), (wholes) => {
         const wanted = wholes.flatMap(onTheWire);
-        for (const trains of [true, false]) {
-          a.setOffloads(trains, true);
+        for (const gso of [true, false]) {
+          a.setOffloads(gso, true);
           const { sent, written, verdicts } = a.send(wholes.map(readOf));
           expect(verdicts).toEqual(wholes.map(() => "delivered"));
           expect(written).toEqual([]);
           expectSame(allDatagrams(sent), wanted);
-          expect(sent.some(({ size }) => size !== undefined) && !trains).toBe(false);
+          expect(sent.some(({ size }) => size !== undefined) && !gso).toBe(false);
         }
       }),
       { seed, numRuns: 150 },
     );
   });
 
-  it("makes only trains that the kernel takes", () => {
+  it("makes only GSO batches that the kernel takes", () => {
     fc.assert(
       fc.property(fc.array(whole, { minLength: 1, maxLength: 4 }), (wholes) => {
         for (const message of a.send(wholes.map(readOf)).sent) {
@@ -244,14 +244,14 @@ describe("what the kernel refuses", () => {
   const small = (size = 64, to = dst, ttl = 64) =>
     read(ipv4({ src, dst: to, ttl, payload: udp(src, to, new Uint8Array(size)) }));
 
-  it("as a train goes datagram by datagram, from that message on, in the same order", () => {
+  it("as a GSO batch goes datagram by datagram, from that message on, in the same order", () => {
     fc.assert(
       fc.property(fc.array(whole, { minLength: 1, maxLength: 3 }), fc.nat(), (wholes, nth) => {
         const intact = a.send(wholes.map(readOf)).sent;
         let from = 0;
         const { sent } = a.send(wholes.map(readOf), () => {
           from = nth % a.messages().length;
-          a.core.exports.splitTrains(from);
+          a.core.exports.splitGsoBatches(from);
         });
         expectSame(allDatagrams(sent), allDatagrams(intact));
         // With more than one pass `from` is the last one's: what came before is not known here.
@@ -282,9 +282,9 @@ describe("what the kernel refuses", () => {
     ]);
   });
 
-  it("alone, after its train was split, is lost alone", () => {
+  it("alone, after its GSO batch was split, is lost alone", () => {
     const { verdicts } = a.send([small(), small(), small()], () => {
-      a.core.exports.splitTrains(0);
+      a.core.exports.splitGsoBatches(0);
       a.core.exports.sendFailed(1, SEND_FAILED);
     });
     expect(verdicts).toEqual(["delivered", "send-failed", "delivered"]);
@@ -448,7 +448,7 @@ function interleave(
   return line;
 }
 
-/** Cuts the line into messages: trains where sizes allow and chance wants, else one by one. */
+/** Cuts the line into messages: GSO batches where sizes allow and chance wants, else one by one. */
 function intoMessages(
   line: readonly { from: string; packet: Uint8Array }[],
   rnd: () => number,
@@ -456,20 +456,20 @@ function intoMessages(
   const messages: Received[] = [];
   for (let i = 0; i < line.length; ) {
     const { from } = line[i]!;
-    const train = [vxlan(line[i++]!.packet)];
-    const size = train[0]!.length;
+    const gsoBatch = [vxlan(line[i++]!.packet)];
+    const size = gsoBatch[0]!.length;
     const most = rnd() < 0.3 ? 1 : 1 + rnd() * 63;
-    while (train.length < most && i < line.length && line[i]!.from === from) {
+    while (gsoBatch.length < most && i < line.length && line[i]!.from === from) {
       const next = vxlan(line[i]!.packet);
       if (next.length > size) break;
-      train.push(next);
+      gsoBatch.push(next);
       i++;
       if (next.length < size) break;
     }
     messages.push(
-      train.length === 1
-        ? { from, bytes: train[0]! }
-        : { from, bytes: new Uint8Array(Buffer.concat(train)), size },
+      gsoBatch.length === 1
+        ? { from, bytes: gsoBatch[0]! }
+        : { from, bytes: new Uint8Array(Buffer.concat(gsoBatch)), size },
     );
   }
   return messages;
@@ -535,7 +535,7 @@ describe("coalesce", () => {
     expect(written).toBeLessThan(came * 0.8);
   });
 
-  it("writes the same, whether datagrams come in trains or one by one", () => {
+  it("writes the same, whether datagrams come in GSO batches or one by one", () => {
     fc.assert(
       fc.property(streams, fc.nat(), (fields, chance) => {
         const rnd = random(chance);
@@ -675,16 +675,16 @@ describe("coalesce", () => {
       steps: Array.from({ length: 64 }, () => "nothing" as const),
     });
     const datagrams = packets.map((packet) => vxlan(packet));
-    const train = {
+    const gsoBatch = {
       from,
       bytes: new Uint8Array(Buffer.concat(datagrams)),
       size: datagrams[0]!.length,
     };
     const single = { from, bytes: datagrams[0]! };
-    for (const trains of [64, 1, 2, 33]) {
-      const messages = [...Array(64 - trains).fill(single), ...Array(trains).fill(train)];
+    for (const gso of [64, 1, 2, 33]) {
+      const messages = [...Array(64 - gso).fill(single), ...Array(gso).fill(gsoBatch)];
       const { written, verdicts } = b.receive(messages);
-      expect(verdicts).toEqual(Array(64 - trains + trains * 64).fill("delivered"));
+      expect(verdicts).toEqual(Array(64 - gso + gso * 64).fill("delivered"));
       expect(written.length).toBeLessThanOrEqual(64);
       expect(written.flatMap(takeApart)).toHaveLength(verdicts.length);
     }
@@ -713,11 +713,11 @@ describe("segment, then coalesce", () => {
 
   it("is the identity, one hop less, for what one write can hold", () => {
     fc.assert(
-      fc.property(plain, fc.boolean(), (one, trains) => {
+      fc.property(plain, fc.boolean(), (one, gso) => {
         const packet = Buffer.from(one.packet);
         // Host B is the other end here.
         const toB = { ...one, packet: towards(packet), to: B };
-        a.setOffloads(trains, true);
+        a.setOffloads(gso, true);
         const { sent } = a.send([readOf(toB)]);
         const { written } = b.receive(
           sent.map(({ bytes, size }) => ({ from: A.endpoint, bytes, ...(size ? { size } : {}) })),

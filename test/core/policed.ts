@@ -32,7 +32,7 @@ export class PolicedHost {
 
   static async create(options: FlowOptions = {}): Promise<PolicedHost> {
     const core = await Core.create(options);
-    return new PolicedHost(await Host.create({ core, trains: false, join: false }));
+    return new PolicedHost(await Host.create({ core, gso: false, coalesce: false }));
   }
 
   /** From now on these rules stand on the way out and on the way in. */

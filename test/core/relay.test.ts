@@ -232,8 +232,8 @@ describe("a node in the middle", () => {
     expect(whole.sent.flatMap(datagramsOf).map(innerOf)).toEqual(wanted);
     expect(whole.sent.length).toBeLessThan(wanted.length);
 
-    // The same when the kernel takes no trains, from the second message on.
-    const split = host.receive(given, () => host.core.exports.splitTrains(1));
+    // The same when the kernel takes no GSO batches, from the second message on.
+    const split = host.receive(given, () => host.core.exports.splitGsoBatches(1));
     expect(split.sent.flatMap(datagramsOf).map(innerOf)).toEqual(wanted);
 
     const failed = host.receive(given, () => host.core.exports.sendFailed(0, SEND_BUFFER_FULL));
@@ -303,7 +303,7 @@ describe.each([4, 6] as const)("three nodes in a row, A - B - C, IPv%i", (family
       : ipv6({ src, dst, protocol, payload });
   const twoHopsLess = (packet: Uint8Array) => oneHopLess(oneHopLess(packet));
 
-  it("carry 64 KiB of TCP as trains all the way, and it is one write in the end", () => {
+  it("carry 64 KiB of TCP as GSO batches all the way, and it is one write in the end", () => {
     const packet = around(TCP, tcp(src, dst, bytesOf(65_000), { partial: true }), { df: true });
     const size = 1450 - headersOf(packet);
     const wholes = Array.from({ length: 3 }, () =>

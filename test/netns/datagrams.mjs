@@ -1,4 +1,4 @@
-// UDP datagrams of many sizes, sent one by one, in fragments, and in trains that the
+// UDP datagrams of many sizes, sent one by one, in fragments, and in GSO batches that the
 // sender's kernel is given in one piece (UDP_SEGMENT). The receiver checks each of them.
 //
 //     node datagrams.mjs receive ADDRESS    prints "listening", then what it received

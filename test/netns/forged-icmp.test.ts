@@ -63,7 +63,7 @@ for (const [underlay, forged, unreachable] of [
       60_000,
     );
 
-    it("as fast as it can: the same, trains are still sent, and few probes come of it", async () => {
+    it("as fast as it can: the same, GSO batches are still sent, and few probes come of it", async () => {
       const control = async () => (await b!.agent.get<Counters>("/v1/counters"))!.in.control;
       const before = await control();
       const forging = attack(0, 576);
@@ -80,7 +80,7 @@ for (const [underlay, forged, unreachable] of [
     }, 90_000);
 
     it.each(Object.entries(unreachable))(
-      "that a %s is unreachable, as fast as it can: a stream goes on, and trains are still sent",
+      "that a %s is unreachable, as fast as it can: a stream goes on, and GSO batches are still sent",
       async (_, error) => {
         const forging = attack(0, ...error);
         await sleep(FULL_QUEUE_MS);

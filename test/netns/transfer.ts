@@ -17,7 +17,7 @@ export async function transfer(
   expect(got).toBe(sent);
 }
 
-/** Sends UDP datagrams, small, large, fragmented and in trains; those that arrive must be right. */
+/** Sends UDP datagrams, small, large, fragmented and in GSO batches; those that arrive must be right. */
 export async function datagrams(from: Host, to: Host, address: string): Promise<void> {
   const { sent, got } = await carry(here("datagrams.mjs"), from, to, address, []);
   const { received, wrong } = JSON.parse(got);
