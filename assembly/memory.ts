@@ -51,79 +51,119 @@ const GUARD: u32 = 256;
 
 export const CONTROL: usize = PAGE;
 
-/** i32, atomic: the copy of the tables that new batches search, 0 or 1. */
-export const LIVE_COPY: usize = CONTROL;
-/** i32, atomic: 1 + the copy a running batch searches, 0 between batches. */
-export const COPY_IN_USE: usize = CONTROL + 4;
-/** i32, atomic: odd while a batch is under way, so that counters are read between batches. */
-export const BATCH_SEQUENCE: usize = CONTROL + 8;
-/** u64: where the host sees byte 0 of this memory; 0 when no kernel looks into it. */
-export const HOST_BASE: usize = CONTROL + 16;
-/** f64: milliseconds, from any start, never backwards. */
-export const CLOCK: usize = CONTROL + 24;
-/** f64: what the host's own monotonic clock said, in milliseconds, when CLOCK was 0. */
-export const CLOCK_START: usize = CONTROL + 272;
-/** u32: the VNI as it stands in a VXLAN header, network order, low 8 bits zero. */
-export const OWN_VNI: usize = CONTROL + 32;
-/** u32, network order: this node's overlay address, the source of ICMP answers; 0 if it has none. */
-export const OWN_ADDRESS: usize = CONTROL + 36;
-/** 16 bytes: the same for IPv6. */
-export const OWN_ADDRESS_6: usize = CONTROL + 80;
-/** u32: after a pass, the messages of WIRE, their segments, the writes of DEVICE, and the ICMP answers. */
-export const WIRE_COUNT: usize = CONTROL + 56;
-export const SEGMENT_COUNT: usize = CONTROL + 60;
-export const DEVICE_COUNT: usize = CONTROL + 64;
-export const ANSWER_COUNT: usize = CONTROL + 96;
-/** u32: the packets of the batch so far. */
-export const PACKET_COUNT: usize = CONTROL + 68;
-/** u32: the copy of the tables that the running batch searches. */
-export const SEARCHED: usize = CONTROL + 72;
-/** u32: what kernel and device can do for us, a sum of the CAN_ bits. */
-export const OFFLOADS: usize = CONTROL + 76;
+@unmanaged
+class Control {
+  // Atomic: the host and a running batch both touch them.
+  /** The copy of the tables that new batches search, 0 or 1. */
+  liveCopy: i32;
+  /** 1 + the copy a running batch searches, 0 between batches. */
+  copyInUse: i32;
+  /** Odd while a batch is under way, so that counters are read between batches. */
+  batchSequence: i32;
+  /** Datagrams put into all rings of MAILBOX so far by the core, and taken out of them by the host. */
+  mailboxPut: u32;
+  mailboxTaken: u32;
+
+  // Set by the host.
+  /** What kernel and device can do for us, a sum of the CAN_ bits. */
+  offloads: u32;
+  /** Where the host sees byte 0 of this memory; 0 when no kernel looks into it. */
+  hostBase: u64;
+  /** Milliseconds, from any start, never backwards. */
+  clock: f64;
+  /** What the host's own monotonic clock said, in milliseconds, when `clock` was 0. */
+  clockStart: f64;
+  /** Secret, so that no sender can tell which flows share a set, or which addresses share a bucket or ring. */
+  flowSeed: u64;
+  /** The sets of the table of flows, as a power of two; set before the first batch. */
+  flowSetBits: u32;
+  /** 1 when a policed TCP connection may be taken up in its middle. */
+  pickUp: u32;
+  /** 1 while this node does not know whether there is a policy; no packet passes meanwhile. */
+  policyIsUnknown: u32;
+  /** The VNI as it stands in a VXLAN header, network order, low 8 bits zero. */
+  ownVni: u32;
+  /** This node's overlay address, the source of ICMP answers, network order; 0 if it has none. */
+  ownAddress: u32;
+  ownAddress6: v128;
+
+  // Of the running batch.
+  /** The copy of the tables that it searches. */
+  searched: usize;
+  batchNumber: u32;
+  /** `clock` in whole milliseconds, modulo 2^32, and the `clock` that it is derived from. */
+  now: u32;
+  nowClock: f64;
+  /** Its packets so far, and its messages that were taken apart so far. */
+  packetCount: u32;
+  nextMessage: u32;
+  /** After a pass: the messages of WIRE, their segments, the writes of DEVICE, the ICMP answers. */
+  wireCount: u32;
+  segmentCount: u32;
+  deviceCount: u32;
+  answerCount: u32;
+  /** What the kernel told of the message that is taken apart (assembly/receive-list.ts). */
+  groSize: u32;
+  receivedTos: u32;
+  /** A flow's source and destination, turned round. */
+  reversed: v128;
+  reversed16: v128;
+
+  // Of the sweep through the flows (assembly/conntrack/sweep.ts).
+  /** The set that is looked at next, and `now` when the last was. */
+  nextSwept: u32;
+  sweptAt: u32;
+  /** `clock` when it began at the first set. */
+  sweepClock: f64;
+
+  /** MAX_FLOW_STATES of them: milliseconds after which a flow in that state is forgotten. */
+  timeouts: u32;
+}
+
+export const LIVE_COPY: usize = CONTROL + offsetof<Control>("liveCopy");
+export const COPY_IN_USE: usize = CONTROL + offsetof<Control>("copyInUse");
+export const BATCH_SEQUENCE: usize = CONTROL + offsetof<Control>("batchSequence");
+export const MAILBOX_PUT: usize = CONTROL + offsetof<Control>("mailboxPut");
+export const MAILBOX_TAKEN: usize = CONTROL + offsetof<Control>("mailboxTaken");
+export const OFFLOADS: usize = CONTROL + offsetof<Control>("offloads");
+export const HOST_BASE: usize = CONTROL + offsetof<Control>("hostBase");
+export const CLOCK: usize = CONTROL + offsetof<Control>("clock");
+export const CLOCK_START: usize = CONTROL + offsetof<Control>("clockStart");
+export const FLOW_SEED: usize = CONTROL + offsetof<Control>("flowSeed");
+export const FLOW_SET_BITS: usize = CONTROL + offsetof<Control>("flowSetBits");
+export const PICK_UP: usize = CONTROL + offsetof<Control>("pickUp");
+export const POLICY_IS_UNKNOWN: usize = CONTROL + offsetof<Control>("policyIsUnknown");
+export const OWN_VNI: usize = CONTROL + offsetof<Control>("ownVni");
+export const OWN_ADDRESS: usize = CONTROL + offsetof<Control>("ownAddress");
+export const OWN_ADDRESS_6: usize = CONTROL + offsetof<Control>("ownAddress6");
+export const SEARCHED: usize = CONTROL + offsetof<Control>("searched");
+export const BATCH_NUMBER: usize = CONTROL + offsetof<Control>("batchNumber");
+export const NOW: usize = CONTROL + offsetof<Control>("now");
+export const NOW_CLOCK: usize = CONTROL + offsetof<Control>("nowClock");
+export const PACKET_COUNT: usize = CONTROL + offsetof<Control>("packetCount");
+export const NEXT_MESSAGE: usize = CONTROL + offsetof<Control>("nextMessage");
+export const WIRE_COUNT: usize = CONTROL + offsetof<Control>("wireCount");
+export const SEGMENT_COUNT: usize = CONTROL + offsetof<Control>("segmentCount");
+export const DEVICE_COUNT: usize = CONTROL + offsetof<Control>("deviceCount");
+export const ANSWER_COUNT: usize = CONTROL + offsetof<Control>("answerCount");
+export const GRO_SIZE: usize = CONTROL + offsetof<Control>("groSize");
+export const RECEIVED_TOS: usize = CONTROL + offsetof<Control>("receivedTos");
+export const REVERSED: usize = CONTROL + offsetof<Control>("reversed");
+export const NEXT_SWEPT: usize = CONTROL + offsetof<Control>("nextSwept");
+export const SWEPT_AT: usize = CONTROL + offsetof<Control>("sweptAt");
+export const SWEEP_CLOCK: usize = CONTROL + offsetof<Control>("sweepClock");
+export const TIMEOUTS: usize = CONTROL + offsetof<Control>("timeouts");
+
+export const MAX_FLOW_STATES: u32 = 16;
+const CONTROL_END: usize = TIMEOUTS + MAX_FLOW_STATES * 4;
+
+// Bits of OFFLOADS.
 /** One sendmsg may carry a GSO batch of datagrams (UDP_SEGMENT). */
 export const CAN_GSO: u32 = 1;
 /** The device takes coalesced TCP (TUN_F_TSO4, TUN_F_TSO6). */
 export const CAN_COALESCE_TCP: u32 = 2;
 /** The device takes coalesced UDP (TUN_F_USO4, TUN_F_USO6). */
 export const CAN_COALESCE_UDP: u32 = 4;
-/** u32: the messages of the batch that were taken apart so far. */
-export const NEXT_MESSAGE: usize = CONTROL + 100;
-/** u32, atomic: datagrams put into all rings of MAILBOX so far by the core, and taken out of them by the host. */
-export const MAILBOX_PUT: usize = CONTROL + 104;
-export const MAILBOX_TAKEN: usize = CONTROL + 108;
-
-/** u32: 1 while this node does not know whether there is a policy; no packet passes meanwhile. */
-export const POLICY_IS_UNKNOWN: usize = CONTROL + 112;
-
-/** u32: the sets of the table of flows, as a power of two; the host says it before the first batch. */
-export const FLOW_SET_BITS: usize = CONTROL + 128;
-/**
- * u64: secret, so that no sender can tell which flows share a set, or which addresses share a
- * bucket or ring.
- */
-export const FLOW_SEED: usize = CONTROL + 136;
-/** u32: CLOCK in whole milliseconds, modulo 2^32, and the number of the batch: both of the running one. */
-export const NOW: usize = CONTROL + 144;
-export const BATCH_NUMBER: usize = CONTROL + 148;
-/** u32: the set of flows that is looked at next for expired ones, and NOW when the last was. */
-export const NEXT_SWEPT: usize = CONTROL + 152;
-export const SWEPT_AT: usize = CONTROL + 156;
-/** u32: 1 when a policed TCP connection may be taken up in its middle. */
-export const PICK_UP: usize = CONTROL + 160;
-/** u32 for each state of a flow (assembly/conntrack/flow.ts): milliseconds after which it is forgotten. */
-export const TIMEOUTS: usize = CONTROL + 164;
-export const MAX_FLOW_STATES: u32 = 16;
-/** 32 bytes: source and destination turned round. */
-export const REVERSED: usize = CONTROL + 240;
-/** f64: the CLOCK that NOW is derived from, and the CLOCK when the sweep began at the first set. */
-export const NOW_CLOCK: usize = CONTROL + 304;
-export const SWEEP_CLOCK: usize = CONTROL + 312;
-
-/** u32: what the kernel told of the message that is taken apart (assembly/receive-list.ts). */
-export const GRO_SIZE: usize = CONTROL + 320;
-export const RECEIVED_TOS: usize = CONTROL + 324;
-
-const CONTROL_END: usize = CONTROL + 328;
 
 // --------------------------------------------------------------- counters
 
