@@ -15,6 +15,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { settings } from "../src/config/settings.js";
 import { explainReason, reasonNames } from "../src/core/reasons.js";
+import { STAGES } from "../src/explain/trace.js";
 import { folder, weft } from "./cli/weft.js";
 
 const run = promisify(execFile);
@@ -22,7 +23,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), "utf8");
 
 const pages = [
-  "README.md",
+  ...readdirSync(root).filter((name) => name.endsWith(".md")),
   ...readdirSync(join(root, "docs"))
     .filter((name) => name.endsWith(".md"))
     .map((name) => `docs/${name}`),
@@ -77,6 +78,12 @@ describe("the embedding example of README.md", () => {
     });
     expect(stdout).toBe("");
   });
+});
+
+it("README.md draws every stage of a packet's way", () => {
+  const [way = ""] = all(read("README.md"), /^## The way of a packet\n(.*?)^A worker thread/gms);
+  const drawn = way.match(/[a-z]+(?:-[a-z]+)*/g);
+  expect(drawn).toEqual(expect.arrayContaining(STAGES.filter((stage) => stage !== "rule")));
 });
 
 /** What `weft help VERB` prints, by verb; with what its own verbs print, if it has some. */
