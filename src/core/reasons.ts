@@ -58,7 +58,7 @@ export const ANSWERED = 0x100;
 
 export const reasonNames: readonly Reason[] = REASONS.map(([name]) => name);
 
-/** The reasons of which a sender may be told by ICMP (`isAnswerable` in assembly/stages/answer.ts). */
+/** The reasons of which a sender may be told by ICMP (`isAnswerable` in assembly/stages/icmp-error.ts). */
 export const ANSWERABLE: readonly Reason[] = [
   "no-route",
   "no-host",
