@@ -4,11 +4,6 @@
  * (src/core/capture.ts); neither waits for the other, and what finds no room in
  * the ring is counted.
  *
- *   0      4        8      16     20   24        28     32        36     40          44       52       80
- *   +------+--------+------+------+----+---------+------+---------+------+-----------+--------+--------+-------+
- *   | size | length | time | from | to | verdict | rule | segment | kept | direction | 0      | sender | bytes |
- *   +------+--------+------+------+----+---------+------+---------+------+-----------+--------+--------+-------+
- *
  * `size` is that of the record, with what is left free behind it; 0 says that the
  * next one stands at the beginning of the ring. `kept` bytes of the packet are
  * there of the `length` it has. Of an outbound packet the sender says nothing.
@@ -17,6 +12,7 @@
  * filled at the end of the batch, when the verdict is final. What is behind the head
  * is still as it came. Without anybody looking on all this is one load for each batch.
  */
+import { SOCKADDR_SIZE } from "./linux";
 import {
   CAPTURE_ANY,
   CAPTURE_BATCH,
@@ -42,7 +38,6 @@ import {
   CLOCK,
   IN,
   PACKET_COUNT,
-  SOCKADDR_SIZE,
 } from "./memory";
 import { Packet, packetAt } from "./packet";
 import { isLaterFragment } from "./stages/parse";
@@ -51,7 +46,36 @@ import * as ipv4 from "./wire/ipv4";
 import * as ipv6 from "./wire/ipv6";
 import { SCTP, TCP, UDP } from "./wire/protocol";
 
-const SENDER: usize = 52;
+@unmanaged
+export class CaptureRecord {
+  size: u32;
+  length: u32;
+  /** CLOCK of the batch. */
+  time: f64;
+  /** Places in the table of peers. */
+  from: u32;
+  to: u32;
+  verdict: i32;
+  rule: u32;
+  segmentSize: u32;
+  kept: u32;
+  direction: u32;
+  // The sender's sockaddr follows, then, at CAPTURE_RECORD, the packet.
+}
+
+// Where the host finds them.
+export const CAPTURED_SIZE: usize = offsetof<CaptureRecord>("size");
+export const CAPTURED_LENGTH: usize = offsetof<CaptureRecord>("length");
+export const CAPTURED_TIME: usize = offsetof<CaptureRecord>("time");
+export const CAPTURED_FROM: usize = offsetof<CaptureRecord>("from");
+export const CAPTURED_TO: usize = offsetof<CaptureRecord>("to");
+export const CAPTURED_VERDICT: usize = offsetof<CaptureRecord>("verdict");
+export const CAPTURED_RULE: usize = offsetof<CaptureRecord>("rule");
+export const CAPTURED_SEGMENT_SIZE: usize = offsetof<CaptureRecord>("segmentSize");
+export const CAPTURED_KEPT: usize = offsetof<CaptureRecord>("kept");
+export const CAPTURED_DIRECTION: usize = offsetof<CaptureRecord>("direction");
+export const CAPTURED_SENDER: usize = offsetof<CaptureRecord>();
+
 /** In the place of a port where there is none: nobody asks for it. */
 const NO_PORT: u32 = 0x10000;
 /** Of records, so that they can be copied 16 bytes at a time. */
@@ -97,17 +121,18 @@ function capture(i: u32, direction: u32): void {
     atomic.add<u32>(CAPTURE_LOST, 1);
     return;
   }
-  store<u32>(record, size);
-  store<u32>(record, length, 4);
-  store<f64>(record, load<f64>(CLOCK), 8);
-  store<u32>(record, direction == IN ? (p.origin ? p.origin : p.peer) : THIS_NODE, 16);
-  store<u32>(record, p.owner, 20);
-  store<i32>(record, p.verdict, 24);
-  store<u32>(record, p.rule, 28);
-  store<u32>(record, p.segmentSize, 32);
-  store<u32>(record, kept, 36);
-  store<u32>(record, direction, 40);
-  if (direction == IN) memory.copy(record + SENDER, p.sender, SOCKADDR_SIZE);
+  const captured = changetype<CaptureRecord>(record);
+  captured.size = size;
+  captured.length = length;
+  captured.time = load<f64>(CLOCK);
+  captured.from = direction == IN ? (p.origin ? p.origin : p.peer) : THIS_NODE;
+  captured.to = p.owner;
+  captured.verdict = p.verdict;
+  captured.rule = p.rule;
+  captured.segmentSize = p.segmentSize;
+  captured.kept = kept;
+  captured.direction = direction;
+  if (direction == IN) memory.copy(record + CAPTURED_SENDER, p.sender, SOCKADDR_SIZE);
   const bytes = record + CAPTURE_RECORD;
   copyHead(CAPTURE_HEADS + i * CAPTURE_HEAD, bytes, min(kept, CAPTURE_HEAD));
   if (kept > CAPTURE_HEAD) {

@@ -2,13 +2,12 @@
  * The writes to the device, each a list of slices (iovecs): a packet by itself,
  * or one head and the payloads appended to it. They live until the next pass.
  */
+import { IOVEC_LEN, IOVEC_SIZE } from "./linux";
 import {
   DEVICE,
   DEVICE_COUNT,
   DEVICE_IOVECS,
   hostAddress,
-  IOVEC_LEN,
-  IOVEC_SIZE,
   MAX_SLICES,
   PACKET_COUNT,
   WRITE_SIZE,

@@ -1,17 +1,32 @@
 /**
  * What the underlay says of a datagram we sent (IP_RECVERR, IPV6_RECVERR): the
  * kernel hands back where it was going, how its payload began as far as the error
- * quotes it, and beside it this (linux/errqueue.h).
- *
- *   0          4        5      6      7     8      12
- *   +----------+--------+------+------+-----+------+------+
- *   | ee_errno | origin | type | code | pad | info | data |   info: the next hop's MTU
- *   +----------+--------+------+------+-----+------+------+
+ * quotes it, and beside it a struct sock_extended_err.
  */
 import {
   CMSG_DATA,
   CMSG_LEVEL,
   CMSG_TYPE,
+  EE_ERRNO,
+  EE_INFO,
+  EE_ORIGIN,
+  EE_SIZE,
+  EMSGSIZE,
+  IOVEC_LEN,
+  IP_RECVERR,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_RECVERR,
+  MMSGHDR_CONTROL,
+  MMSGHDR_CONTROLLEN,
+  MMSGHDR_IOV,
+  MMSGHDR_IOVLEN,
+  MMSGHDR_NAME,
+  MMSGHDR_NAMELEN,
+  SO_EE_ORIGIN_LOCAL,
+  SOCKADDR_SIZE,
+} from "./linux";
+import {
   ERROR_CONTROL,
   ERROR_CONTROL_SIZE,
   ERROR_IOVEC,
@@ -20,29 +35,8 @@ import {
   ERROR_QUOTE,
   ERROR_QUOTE_SIZE,
   hostAddress,
-  IOVEC_LEN,
-  MMSGHDR_CONTROL,
-  MMSGHDR_CONTROLLEN,
-  MMSGHDR_IOV,
-  MMSGHDR_IOVLEN,
-  MMSGHDR_NAME,
-  MMSGHDR_NAMELEN,
-  SOCKADDR_SIZE,
 } from "./memory";
 import { notePathMtu } from "./tables/endpoint";
-
-const ERRNO: u32 = CMSG_DATA;
-const ORIGIN: u32 = CMSG_DATA + 4;
-const INFO: u32 = CMSG_DATA + 8;
-const EXTENDED_ERROR_SIZE: u32 = 16;
-/** The error comes from this host itself (SO_EE_ORIGIN_LOCAL). */
-const LOCAL: u32 = 1;
-const EMSGSIZE: u32 = 90;
-
-const IPPROTO_IP: u32 = 0;
-const IP_RECVERR: u32 = 11;
-const IPPROTO_IPV6: u32 = 41;
-const IPV6_RECVERR: u32 = 25;
 
 /** Prepares the message for the next error and clears what the last one quoted. */
 export function prepareError(): void {
@@ -61,11 +55,20 @@ export function prepareError(): void {
 /** Reads the message that came; only within a batch, whose tables know the peers. */
 export function noteError(): void {
   const length = min<u32>(<u32>load<u64>(ERROR_MESSAGE, MMSGHDR_CONTROLLEN), ERROR_CONTROL_SIZE);
-  for (let at: u32 = 0; at + CMSG_DATA + EXTENDED_ERROR_SIZE <= length; ) {
+  for (let at: u32 = 0; at + CMSG_DATA + EE_SIZE <= length; ) {
     const control = ERROR_CONTROL + at;
-    const info = load<u32>(control, INFO);
-    if (isExtendedError(control) && load<u32>(control, ERRNO) == EMSGSIZE && info > 0) {
-      notePathMtu(ERROR_NAME, info, load<u8>(control, ORIGIN) == LOCAL, ERROR_QUOTE);
+    const info = load<u32>(control, CMSG_DATA + EE_INFO);
+    if (
+      isExtendedError(control) &&
+      load<u32>(control, CMSG_DATA + EE_ERRNO) == EMSGSIZE &&
+      info > 0
+    ) {
+      notePathMtu(
+        ERROR_NAME,
+        info,
+        load<u8>(control, CMSG_DATA + EE_ORIGIN) == SO_EE_ORIGIN_LOCAL,
+        ERROR_QUOTE,
+      );
     }
     const size = load<u32>(control);
     if (size < CMSG_DATA || size > length - at) return;

@@ -2,6 +2,19 @@
 
 export { begin, settle } from "./batch";
 export {
+  CAPTURED_DIRECTION,
+  CAPTURED_FROM,
+  CAPTURED_KEPT,
+  CAPTURED_LENGTH,
+  CAPTURED_RULE,
+  CAPTURED_SEGMENT_SIZE,
+  CAPTURED_SENDER,
+  CAPTURED_SIZE,
+  CAPTURED_TIME,
+  CAPTURED_TO,
+  CAPTURED_VERDICT,
+} from "./capture";
+export {
   FLOW_ACCOUNT,
   FLOW_ADDRESSES,
   FLOW_BYTES,
@@ -18,6 +31,7 @@ export {
 export { expireAll } from "./conntrack/sweep";
 export { writeFailed } from "./device-list";
 export { noteError, prepareError } from "./error-message";
+export * from "./linux";
 export * from "./memory";
 export { CT_ESTABLISHED } from "./packet";
 export { inbound, outbound } from "./pipeline";
@@ -28,5 +42,20 @@ export { copy, decapAll, encapAll, findRules } from "./stagewise";
 // Parts for tests beside their slow twins, and for benchmarks.
 export * from "./tables/acl";
 export * from "./tables/lpm";
+export {
+  ASKED_FAR,
+  ASKED_NEAR,
+  ASKED_PORTS,
+  ASKED_PROTOCOL,
+  TRACE_CT_STATE,
+  TRACE_LENGTH,
+  TRACE_MET,
+  TRACE_OWNER,
+  TRACE_PEER,
+  TRACE_PLACE,
+  TRACE_RULE,
+  TRACE_STAGE,
+  TRACE_VERDICT,
+} from "./trace";
 export { fold, sum } from "./wire/checksum";
 export { isGsoBatch, sendFailed, splitGsoBatches } from "./wire-list";

@@ -19,6 +19,7 @@
  *           +-----------------+--------+-------+-----------------------------+
  */
 import { keyedHash } from "./keyed-hash";
+import { AF_INET, SOCKADDR_IPV4, SOCKADDR_IPV6, SOCKADDR_SIZE } from "./linux";
 import {
   CLOCK,
   COUNTER_CONTROL,
@@ -37,16 +38,12 @@ import {
   MAILBOX_SIZE,
   MAILBOX_UNKNOWN_RING_BITS,
   MAX_CONTROL,
-  SOCKADDR_IPV4,
-  SOCKADDR_IPV6,
-  SOCKADDR_SIZE,
 } from "./memory";
 import { isKnown } from "./tables/endpoint";
 
 /** "weft" as the machine loads it. */
 const MAGIC: u32 = 0x74666577;
 const LEAST: u32 = 8;
-const AF_INET: u32 = 2;
 
 export function isControl(start: usize, length: u32): bool {
   return length >= LEAST && load<u32>(start) == MAGIC;

@@ -40,9 +40,12 @@
  * Guard bands lie between the regions; nothing ever writes them.
  */
 
+import { CaptureRecord } from "./capture";
+import { CMSG_DATA, IOVEC_SIZE, MMSGHDR_SIZE, SOCKADDR_SIZE } from "./linux";
 import { Packet } from "./packet";
 import { ACL_MAX_RULES, ACL_SIZE } from "./tables/acl";
 import { LPM4_SIZE, LPM6_SIZE } from "./tables/lpm";
+import { TraceRecord } from "./trace";
 
 const PAGE: usize = 65536;
 const GUARD: u32 = 256;
@@ -305,28 +308,8 @@ export const MAX_MET_RULES: u32 = 2 * ACL_MAX_RULES;
 
 const PACKETS_END: usize = MET_RULES + MAX_MET_RULES * 4;
 
-/** struct mmsghdr of Linux on 64-bit hosts: msghdr (56), msg_len (4), padding (4). */
-export const MMSGHDR_SIZE: u32 = 64;
-export const MMSGHDR_NAME: u32 = 0;
-export const MMSGHDR_NAMELEN: u32 = 8;
-export const MMSGHDR_IOV: u32 = 16;
-export const MMSGHDR_IOVLEN: u32 = 24;
-export const MMSGHDR_CONTROL: u32 = 32;
-export const MMSGHDR_CONTROLLEN: u32 = 40;
-export const MMSGHDR_LEN: u32 = 56;
-export const IOVEC_SIZE: u32 = 16;
-export const IOVEC_LEN: u32 = 8;
-/** struct cmsghdr: length (8), level (4), type (4), then the data. */
-export const CMSG_LEVEL: u32 = 8;
-export const CMSG_TYPE: u32 = 12;
-export const CMSG_DATA: u32 = 16;
-/** Two of them, each with data of up to 8 bytes: the size of a GSO batch, and the TOS. */
-export const CMSG_ROOM: u32 = 48;
-/** struct sockaddr_in6, which a sockaddr_in fits into. */
-export const SOCKADDR_SIZE: u32 = 28;
-export const SOCKADDR_PORT: u32 = 2;
-export const SOCKADDR_IPV4: u32 = 4;
-export const SOCKADDR_IPV6: u32 = 8;
+/** Two control messages, each with data of up to 8 bytes: the size of a GSO batch, and the TOS. */
+export const CMSG_ROOM: u32 = 2 * (CMSG_DATA + 8);
 
 export const RECEIVE: usize = PACKETS_END + GUARD;
 export const RECEIVE_IOVECS: usize = RECEIVE + BATCH * MMSGHDR_SIZE;
@@ -436,7 +419,7 @@ export const TRACE_COUNT: usize = TRACE;
 export const TRACE_RECORDS: usize = TRACE + 64;
 export const MAX_TRACE: u32 = 1024;
 /** Where a record holds the packet, from ENCAP_SIZE before its IP header on, and how many bytes of it. */
-export const TRACE_PACKET: u32 = 36;
+export const TRACE_PACKET: u32 = offsetof<TraceRecord>();
 export const TRACE_BYTES: u32 = 160;
 export const TRACE_SIZE: u32 = TRACE_PACKET + TRACE_BYTES;
 
@@ -476,7 +459,7 @@ export const CAPTURE_WANTED: usize = CAPTURE_HEADS + MAX_PACKETS * CAPTURE_HEAD;
 export const CAPTURE_RING: usize = CAPTURE_WANTED + MAX_PACKETS * 4;
 export const CAPTURE_RING_SIZE: u32 = 1 << 22;
 /** Bytes of a record before those of the packet. */
-export const CAPTURE_RECORD: u32 = 80;
+export const CAPTURE_RECORD: u32 = (offsetof<CaptureRecord>() + SOCKADDR_SIZE + 15) & ~15;
 
 const CAPTURE_END: usize = CAPTURE_RING + CAPTURE_RING_SIZE;
 

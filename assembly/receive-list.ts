@@ -1,17 +1,14 @@
 /** The messages of recvmmsg: each a datagram, or a GSO batch of them that the kernel gathered (UDP_GRO). */
 import {
-  BATCH,
   CMSG_DATA,
   CMSG_LEVEL,
-  CMSG_ROOM,
   CMSG_TYPE,
-  ENCAP_SIZE,
-  GRO_SIZE,
-  HEADROOM,
-  hostAddress,
   IOVEC_LEN,
   IOVEC_SIZE,
-  MAX_PACKET,
+  IP_TOS,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_TCLASS,
   MMSGHDR_CONTROL,
   MMSGHDR_CONTROLLEN,
   MMSGHDR_IOV,
@@ -20,6 +17,18 @@ import {
   MMSGHDR_NAME,
   MMSGHDR_NAMELEN,
   MMSGHDR_SIZE,
+  SOCKADDR_SIZE,
+  SOL_UDP,
+  UDP_GRO,
+} from "./linux";
+import {
+  BATCH,
+  CMSG_ROOM,
+  ENCAP_SIZE,
+  GRO_SIZE,
+  HEADROOM,
+  hostAddress,
+  MAX_PACKET,
   NAME_SIZE,
   RECEIVE,
   RECEIVE_CONTROLS,
@@ -28,15 +37,7 @@ import {
   RECEIVED_TOS,
   SLOT_SIZE,
   SLOTS,
-  SOCKADDR_SIZE,
 } from "./memory";
-
-const SOL_UDP: u32 = 17;
-const UDP_GRO: u32 = 104;
-const IPPROTO_IP: u32 = 0;
-const IP_TOS: u32 = 1;
-const IPPROTO_IPV6: u32 = 41;
-const IPV6_TCLASS: u32 = 67;
 
 /** Points each message at its slot: once, when the host's address is known. */
 export function prepareReceive(): void {

@@ -2,15 +2,6 @@
  * What each stage did to a packet, for `explain` (src/explain/explain.ts). The core is
  * built twice from this source: in build/explain.wasm, which EXPLAINING is defined
  * for, every stage leaves a record; in build/core.wasm nothing of this is left.
- *
- *   0       4         8      12      16     20        24       28   32   36
- *   +-------+---------+------+-------+------+---------+--------+----+----+--------+
- *   | stage | verdict | peer | owner | rule | ctState | length | a, b    | packet |
- *   +-------+---------+------+-------+------+---------+--------+----+----+--------+
- *
- * `a` and `b` are of a rule that was met: what it says, and where it stands. In the
- * place of the packet its record has what was asked: the classes of the two
- * addresses, the protocol and the ports.
  */
 import {
   ENCAP_SIZE,
@@ -22,6 +13,48 @@ import {
   TRACE_SIZE,
 } from "./memory";
 import { Packet, packetAt } from "./packet";
+
+@unmanaged
+export class TraceRecord {
+  stage: u32;
+  /** 0, or a reason, perhaps with ANSWERED. */
+  verdict: i32;
+  peer: u32;
+  owner: u32;
+  /** The number of the rule that decided. */
+  rule: u32;
+  ctState: u32;
+  length: u32;
+  /** Of a rule that was met: what it says, and where it stands. */
+  met: u32;
+  place: u32;
+}
+
+/** What a rule was asked; it stands in the place of the packet. */
+@unmanaged
+class Asked {
+  /** Classes of the two addresses. */
+  near: u32;
+  far: u32;
+  protocol: u32;
+  /** Source port above destination port. */
+  ports: u32;
+}
+
+// Where the host finds them.
+export const TRACE_STAGE: usize = offsetof<TraceRecord>("stage");
+export const TRACE_VERDICT: usize = offsetof<TraceRecord>("verdict");
+export const TRACE_PEER: usize = offsetof<TraceRecord>("peer");
+export const TRACE_OWNER: usize = offsetof<TraceRecord>("owner");
+export const TRACE_RULE: usize = offsetof<TraceRecord>("rule");
+export const TRACE_CT_STATE: usize = offsetof<TraceRecord>("ctState");
+export const TRACE_LENGTH: usize = offsetof<TraceRecord>("length");
+export const TRACE_MET: usize = offsetof<TraceRecord>("met");
+export const TRACE_PLACE: usize = offsetof<TraceRecord>("place");
+export const ASKED_NEAR: usize = offsetof<Asked>("near");
+export const ASKED_FAR: usize = offsetof<Asked>("far");
+export const ASKED_PROTOCOL: usize = offsetof<Asked>("protocol");
+export const ASKED_PORTS: usize = offsetof<Asked>("ports");
 
 // In the order of src/explain/trace.ts, which names them.
 export const DECAP: u32 = 0;
@@ -72,26 +105,28 @@ export function stepRule(
 ): void {
   if (!isDefined(EXPLAINING) || load<u32>(TRACE_COUNT) >= MAX_TRACE - KEPT) return;
   note(RULE, p, 0, rule, place);
-  const asked = TRACE_RECORDS + (load<u32>(TRACE_COUNT) - 1) * TRACE_SIZE + TRACE_PACKET;
-  store<u32>(asked, near);
-  store<u32>(asked, far, 4);
-  store<u32>(asked, protocol, 8);
-  store<u32>(asked, ports, 12);
+  const last = TRACE_RECORDS + (load<u32>(TRACE_COUNT) - 1) * TRACE_SIZE;
+  const asked = changetype<Asked>(last + TRACE_PACKET);
+  asked.near = near;
+  asked.far = far;
+  asked.protocol = protocol;
+  asked.ports = ports;
 }
 
-function note(stage: u32, p: Packet, verdict: i32, what: u32, where: u32): void {
+function note(stage: u32, p: Packet, verdict: i32, met: u32, place: u32): void {
   const i = load<u32>(TRACE_COUNT);
   if (i == MAX_TRACE) return;
   store<u32>(TRACE_COUNT, i + 1);
   const at = TRACE_RECORDS + i * TRACE_SIZE;
-  store<u32>(at, stage);
-  store<i32>(at, verdict, 4);
-  store<u32>(at, p.peer, 8);
-  store<u32>(at, p.owner, 12);
-  store<u32>(at, p.rule, 16);
-  store<u32>(at, p.ctState, 20);
-  store<u32>(at, p.length, 24);
-  store<u32>(at, what, 28);
-  store<u32>(at, where, 32);
+  const record = changetype<TraceRecord>(at);
+  record.stage = stage;
+  record.verdict = verdict;
+  record.peer = p.peer;
+  record.owner = p.owner;
+  record.rule = p.rule;
+  record.ctState = p.ctState;
+  record.length = p.length;
+  record.met = met;
+  record.place = place;
   memory.copy(at + TRACE_PACKET, p.ip - ENCAP_SIZE, TRACE_BYTES);
 }

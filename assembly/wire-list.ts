@@ -4,19 +4,15 @@
  * apart (UDP_SEGMENT). They live until the next pass.
  */
 import {
-  CAN_GSO,
   CMSG_DATA,
   CMSG_LEVEL,
-  CMSG_ROOM,
   CMSG_TYPE,
-  GSO_BATCH_SIZE,
-  GSO_BATCHES,
-  hostAddress,
   IOVEC_LEN,
   IOVEC_SIZE,
-  MAX_GSO,
-  MAX_PIECES,
-  MAX_SEGMENTS,
+  IP_TOS,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_TCLASS,
   MMSGHDR_CONTROL,
   MMSGHDR_CONTROLLEN,
   MMSGHDR_IOV,
@@ -24,6 +20,18 @@ import {
   MMSGHDR_NAME,
   MMSGHDR_NAMELEN,
   MMSGHDR_SIZE,
+  SOL_UDP,
+  UDP_SEGMENT,
+} from "./linux";
+import {
+  CAN_GSO,
+  CMSG_ROOM,
+  GSO_BATCH_SIZE,
+  GSO_BATCHES,
+  hostAddress,
+  MAX_GSO,
+  MAX_PIECES,
+  MAX_SEGMENTS,
   OFFLOADS,
   SEGMENT_COUNT,
   WIRE,
@@ -37,12 +45,6 @@ import {
 import { Packet } from "./packet";
 import { isIPv4, peerAt, sockaddrLength } from "./tables/peer";
 
-const SOL_UDP: u32 = 17;
-const UDP_SEGMENT: u32 = 103;
-const IPPROTO_IP: u32 = 0;
-const IP_TOS: u32 = 1;
-const IPPROTO_IPV6: u32 = 41;
-const IPV6_TCLASS: u32 = 67;
 /** The largest UDP payload on IPv4: the kernel builds the GSO batch as one packet first. */
 const MAX_GSO_BYTES: u32 = 65507;
 const IOVECS_SIZE: u32 = 2 * IOVEC_SIZE;

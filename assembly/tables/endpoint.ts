@@ -7,15 +7,8 @@
  *   | hash | peer |
  *   +------+------+
  */
-import {
-  CLOCK,
-  ENDPOINT_BITS,
-  ENDPOINT_SIZE,
-  ENDPOINTS_AT,
-  SEARCHED,
-  SOCKADDR_IPV4,
-  SOCKADDR_IPV6,
-} from "../memory";
+import { AF_INET, SOCKADDR_IPV4, SOCKADDR_IPV6 } from "../linux";
+import { CLOCK, ENDPOINT_BITS, ENDPOINT_SIZE, ENDPOINTS_AT, SEARCHED } from "../memory";
 import {
   areHeaders,
   hasAddress,
@@ -28,7 +21,6 @@ import {
 
 const HASH: usize = 0;
 const PEER: usize = 4;
-const AF_INET: u32 = 2;
 /** 2^32 divided by the golden ratio: spreads neighbouring addresses (Knuth, 6.4). */
 const SPREAD: u32 = 0x9e3779b1;
 const MASK: u32 = (1 << ENDPOINT_BITS) - 1;

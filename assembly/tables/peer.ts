@@ -15,6 +15,7 @@
  * are kept, and those that are set: of the ECN none for a peer that may not combine it (RFC 6040, 4.1),
  * of the DSCP what this node is told.
  */
+import { AF_INET, AF_INET6, SOCKADDR_IPV4, SOCKADDR_IPV6, SOCKADDR_PORT } from "../linux";
 import {
   CLOCK,
   ENCAP_SIZE,
@@ -29,9 +30,6 @@ import {
   PEER_SIZE,
   PEERS_AT,
   SEARCHED,
-  SOCKADDR_IPV4,
-  SOCKADDR_IPV6,
-  SOCKADDR_PORT,
 } from "../memory";
 import { Packet } from "../packet";
 import * as ethernet from "../wire/ethernet";
@@ -48,8 +46,6 @@ const SENDER_SIZE: u32 = 24;
 /** The only part of the headers that differs between packets to one peer. */
 const ETHER_TYPE_SIZE: u32 = 2;
 
-const AF_INET: u32 = 2;
-const AF_INET6: u32 = 10;
 /** The bits of the port in the first 8 bytes of a sockaddr, as loaded. */
 const PORT_BITS: u64 = 0xffff0000;
 

@@ -148,32 +148,33 @@ export class Capture<Rule> {
   #read(at: number, epoch: number): CapturedPacket<Rule> {
     const { view, bytes, layout } = this.#core;
     const word = (offset: number) => view.getUint32(at + offset, true);
-    const isInbound = word(40) === layout.IN;
-    const [from, to, verdict, rule] = [word(16), word(20), word(24), word(28)];
+    const isInbound = word(layout.CAPTURED_DIRECTION) === layout.IN;
+    const from = word(layout.CAPTURED_FROM);
+    const to = word(layout.CAPTURED_TO);
+    const verdict = word(layout.CAPTURED_VERDICT);
+    const rule = word(layout.CAPTURED_RULE);
     const reason = verdict === 0 ? undefined : reasonNames[verdict & ~ANSWERED]!;
     const start = at + layout.CAPTURE_RECORD;
-    const segmentSize = word(32);
+    const segmentSize = word(layout.CAPTURED_SEGMENT_SIZE);
     const isForged = FORGED.includes(reason);
     const peer = isForged ? undefined : this.#meanings.peer(isInbound ? from : to);
     const decidedBy = isForged || rule === 0 ? undefined : this.#meanings.rule(rule);
     const next = isInbound && to !== THIS_NODE ? this.#meanings.peer(to) : undefined;
     return {
-      time: epoch + view.getFloat64(at + 8, true),
+      time: epoch + view.getFloat64(at + layout.CAPTURED_TIME, true),
       direction: isInbound ? "in" : "out",
       peer: peer ?? null,
       ...(next !== undefined && { relayedTo: next }),
-      ...(isInbound && { sender: senderAt(this.#core, at + SENDER) }),
+      ...(isInbound && { sender: senderAt(this.#core, at + layout.CAPTURED_SENDER) }),
       verdict: verdictOf(verdict, isInbound && to === THIS_NODE),
       ...(reason && { reason }),
       ...(decidedBy !== undefined && { rule: decidedBy }),
-      length: word(4),
+      length: word(layout.CAPTURED_LENGTH),
       ...(segmentSize > 0 && { segmentSize }),
-      bytes: bytes.slice(start, start + word(36)),
+      bytes: bytes.slice(start, start + word(layout.CAPTURED_KEPT)),
     };
   }
 }
-
-const SENDER = 52;
 
 const senderAt = ({ memory, layout }: Core, at: number): string =>
   formatEndpoint(readSockaddr(new DataView(memory.buffer, at, layout.NAME_SIZE)));

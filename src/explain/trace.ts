@@ -60,27 +60,27 @@ export function readTrace(core: Core): TraceRecord[] {
 
 function read({ view, bytes, layout }: Core, i: number): TraceRecord {
   const at = layout.TRACE_RECORDS + i * layout.TRACE_SIZE;
-  const word = (n: number) => view.getUint32(at + 4 * n, true);
+  const word = (field: number) => view.getUint32(at + field, true);
   const packet = at + layout.TRACE_PACKET;
-  const length = Math.min(layout.ENCAP_SIZE + word(6), layout.TRACE_BYTES);
-  const asked = (n: number) => view.getUint32(packet + 4 * n, true);
+  const length = Math.min(layout.ENCAP_SIZE + word(layout.TRACE_LENGTH), layout.TRACE_BYTES);
+  const asked = (field: number) => view.getUint32(packet + field, true);
   return {
-    stage: STAGES[word(0)]!,
-    verdict: view.getInt32(at + 4, true),
-    peer: word(2),
-    owner: word(3),
-    rule: word(4),
-    hasFlow: word(5) === layout.CT_ESTABLISHED,
+    stage: STAGES[word(layout.TRACE_STAGE)]!,
+    verdict: view.getInt32(at + layout.TRACE_VERDICT, true),
+    peer: word(layout.TRACE_PEER),
+    owner: word(layout.TRACE_OWNER),
+    rule: word(layout.TRACE_RULE),
+    hasFlow: word(layout.TRACE_CT_STATE) === layout.CT_ESTABLISHED,
     bytes: bytes.slice(packet, packet + Math.max(0, length)),
     met: {
-      number: word(7) & 0xffffff,
-      direction: (word(8) >>> layout.ACL_RULE_BITS) as 0 | 1,
-      bit: word(8) & (layout.ACL_MAX_RULES - 1),
-      near: asked(0),
-      far: asked(1),
-      protocol: asked(2),
-      sourcePort: asked(3) >>> 16,
-      destinationPort: asked(3) & 0xffff,
+      number: word(layout.TRACE_MET) & 0xffffff,
+      direction: (word(layout.TRACE_PLACE) >>> layout.ACL_RULE_BITS) as 0 | 1,
+      bit: word(layout.TRACE_PLACE) & (layout.ACL_MAX_RULES - 1),
+      near: asked(layout.ASKED_NEAR),
+      far: asked(layout.ASKED_FAR),
+      protocol: asked(layout.ASKED_PROTOCOL),
+      sourcePort: asked(layout.ASKED_PORTS) >>> 16,
+      destinationPort: asked(layout.ASKED_PORTS) & 0xffff,
     },
   };
 }
