@@ -1,7 +1,7 @@
 /**
  * Declares members dead. A node that misses a member doubts it, and the doubt travels like news; a
  * member that lives answers with a newer record. Without one it is dead, until one comes.
- * docs/mesh.md ("Who is alive") tells why.
+ * docs/failure-detection.md tells why.
  */
 
 import { MAX_RECORDS, type Members } from "../gossip/members.js";

@@ -1,7 +1,7 @@
 /**
  * The ways that packets take. Every member's way is tried out by probes over
  * UDP; where the straight one does not answer, one through others is sought.
- * docs/mesh.md tells the rules.
+ * docs/paths.md tells the rules.
  */
 
 import type { NodeRecord } from "../gossip/record.js";
