@@ -31,7 +31,43 @@ export {
 export { expireAll } from "./conntrack/sweep";
 export { writeFailed } from "./device-list";
 export { noteError, prepareError } from "./error-message";
-export * from "./linux";
+export {
+  AF_INET,
+  AF_INET6,
+  CMSG_DATA,
+  CMSG_LEVEL,
+  CMSG_TYPE,
+  EE_ERRNO,
+  EE_INFO,
+  EE_ORIGIN,
+  EE_SIZE,
+  EMSGSIZE,
+  IOVEC_LEN,
+  IOVEC_SIZE,
+  IP_RECVERR,
+  IP_TOS,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_RECVERR,
+  IPV6_TCLASS,
+  MMSGHDR_CONTROL,
+  MMSGHDR_CONTROLLEN,
+  MMSGHDR_IOV,
+  MMSGHDR_IOVLEN,
+  MMSGHDR_LEN,
+  MMSGHDR_NAME,
+  MMSGHDR_NAMELEN,
+  MMSGHDR_SIZE,
+  SO_EE_ORIGIN_LOCAL,
+  SOCKADDR_IPV4,
+  SOCKADDR_IPV6,
+  SOCKADDR_PORT,
+  SOCKADDR_SCOPE,
+  SOCKADDR_SIZE,
+  SOL_UDP,
+  UDP_GRO,
+  UDP_SEGMENT,
+} from "./linux";
 export * from "./memory";
 export { CT_ESTABLISHED } from "./packet";
 export { inbound, outbound } from "./pipeline";
@@ -41,7 +77,18 @@ export { finishWrite } from "./stages/offload";
 export { copy, decapAll, encapAll, findRules } from "./stagewise";
 // Parts for tests beside their slow twins, and for benchmarks.
 export * from "./tables/acl";
+export { ENDPOINT_BITS, ENDPOINT_HASH, ENDPOINT_PEER, ENDPOINT_SIZE } from "./tables/endpoint";
 export * from "./tables/lpm";
+export {
+  PEER_HEADERS,
+  PEER_IS_VERIFIED,
+  PEER_MTU,
+  PEER_SENDER_SIZE,
+  PEER_SENDERS,
+  PEER_SOCKADDR_LENGTH,
+  PEER_TOS_KEPT,
+  PEER_TOS_SET,
+} from "./tables/peer";
 export {
   ASKED_FAR,
   ASKED_NEAR,

@@ -46,7 +46,7 @@ export const CMSG_DATA: u32 = offsetof<Cmsghdr>();
 
 /** struct sockaddr_in and sockaddr_in6, one over the other; port and addresses in network order. */
 @unmanaged
-class Sockaddr {
+export class Sockaddr {
   family: u16;
   port: u16;
   /** Of IPv6 the flow label. */
@@ -58,6 +58,7 @@ class Sockaddr {
 export const SOCKADDR_PORT: u32 = offsetof<Sockaddr>("port");
 export const SOCKADDR_IPV4: u32 = offsetof<Sockaddr>("ipv4");
 export const SOCKADDR_IPV6: u32 = offsetof<Sockaddr>("ipv6");
+export const SOCKADDR_SCOPE: u32 = offsetof<Sockaddr>("scope");
 export const SOCKADDR_SIZE: u32 = offsetof<Sockaddr>();
 
 export const AF_INET: u32 = 2;

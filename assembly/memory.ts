@@ -44,7 +44,9 @@ import { CaptureRecord } from "./capture";
 import { CMSG_DATA, IOVEC_SIZE, MMSGHDR_SIZE, SOCKADDR_SIZE } from "./linux";
 import { Packet } from "./packet";
 import { ACL_MAX_RULES, ACL_SIZE } from "./tables/acl";
+import { ENDPOINT_BITS, ENDPOINT_SIZE } from "./tables/endpoint";
 import { LPM4_SIZE, LPM6_SIZE } from "./tables/lpm";
+import { PEER_SENDER_SIZE, PEER_SENDERS } from "./tables/peer";
 import { TraceRecord } from "./trace";
 
 const PAGE: usize = 65536;
@@ -231,13 +233,10 @@ const TRAFFIC_END: usize = RULES + MAX_RULE_NUMBERS * RULE_COUNTER_SIZE;
 
 export const TABLES: usize = TRAFFIC_END + GUARD;
 
-/** A multiple of 64, so that headers and first senders lie in one cache line each. */
-export const PEER_SIZE: u32 = 192;
 /** Underlay endpoints that a peer's packets come from. */
 export const MAX_SENDERS: u32 = 4;
-export const ENDPOINT_SIZE: u32 = 8;
-/** 2^17 places: with every address of every peer little more than a quarter full, so that a probe ends soon. */
-export const ENDPOINT_BITS: u32 = 17;
+/** A multiple of 64, so that headers and first senders lie in one cache line each. */
+export const PEER_SIZE: u32 = (<u32>PEER_SENDERS + MAX_SENDERS * PEER_SENDER_SIZE + 63) & ~63;
 
 /** u32: counts publications; what was decided for a flow under an earlier one is decided again. */
 export const GENERATION_AT: u32 = 0;

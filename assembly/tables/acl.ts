@@ -46,9 +46,32 @@ export const ACL_RULE_BITS: u32 = 14;
 export const ACL_MAX_RULES: u32 = 1 << ACL_RULE_BITS;
 /** Ways in which addresses can lie in the prefixes of the rules. */
 export const ACL_CLASSES: u32 = LPM_VALUES;
-export const ACL_SET_RANKS: u32 = 32;
-export const ACL_SET_WORDS: u32 = 40;
-export const ACL_RULE_SIZE: u32 = 8;
+
+/** How a set begins; the words that are there follow. */
+@unmanaged
+class RuleSet {
+  /** Bit w says that word w is there. */
+  words: u64;
+  words64: u64;
+  words128: u64;
+  words192: u64;
+  /** Four u16: how many words are there before each of these four. */
+  ranks: u64;
+}
+
+export const ACL_SET_RANKS: usize = offsetof<RuleSet>("ranks");
+export const ACL_SET_WORDS: usize = offsetof<RuleSet>();
+
+@unmanaged
+class RuleRecord {
+  /** Its number, and above RULE_ACTION_SHIFT its action. */
+  says: u32;
+  /** The bit at which the search goes on if the rule does not end it. */
+  next: u32;
+}
+
+export const ACL_RULE_NEXT: usize = offsetof<RuleRecord>("next");
+export const ACL_RULE_SIZE: u32 = offsetof<RuleRecord>();
 
 export const ACL_POLICED: u32 = 64;
 export const ACL_PROTOCOLS: u32 = ACL_POLICED + 64;
@@ -63,8 +86,6 @@ export const ACL_SETS: u32 = ACL_LPM6 + ACL_LPM6_SIZE;
 export const ACL_SETS_SIZE: u32 = 64 << 20;
 export const ACL_SIZE: u32 = ACL_SETS + ACL_SETS_SIZE;
 
-/** What a rule says: its number and its action, and where the search goes on if it does not end there. */
-const RULE_NEXT: usize = 4;
 export const RULE_ACTION_SHIFT: u32 = 24;
 export const RULE_NUMBER: u32 = (1 << RULE_ACTION_SHIFT) - 1;
 export const RULE_ALLOW: u32 = 1;
@@ -180,7 +201,7 @@ export function ruleAt(acl: usize, direction: u32, bit: u32): u32 {
 
 /** Where the search goes on after a rule that decides nothing. */
 export function nextAfter(acl: usize, direction: u32, bit: u32): u32 {
-  return load<u32>(placeOf(acl, direction, bit), RULE_NEXT);
+  return load<u32>(placeOf(acl, direction, bit), ACL_RULE_NEXT);
 }
 
 function placeOf(acl: usize, direction: u32, bit: u32): usize {

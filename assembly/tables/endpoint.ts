@@ -8,7 +8,7 @@
  *   +------+------+
  */
 import { AF_INET, SOCKADDR_IPV4, SOCKADDR_IPV6 } from "../linux";
-import { CLOCK, ENDPOINT_BITS, ENDPOINT_SIZE, ENDPOINTS_AT, SEARCHED } from "../memory";
+import { CLOCK, ENDPOINTS_AT, SEARCHED } from "../memory";
 import {
   areHeaders,
   hasAddress,
@@ -19,8 +19,18 @@ import {
   NO_PEER,
 } from "./peer";
 
-const HASH: usize = 0;
-const PEER: usize = 4;
+@unmanaged
+class EndpointEntry {
+  hash: u32;
+  peer: u32;
+}
+
+export const ENDPOINT_HASH: usize = offsetof<EndpointEntry>("hash");
+export const ENDPOINT_PEER: usize = offsetof<EndpointEntry>("peer");
+export const ENDPOINT_SIZE: u32 = offsetof<EndpointEntry>();
+/** 2^17 places: with every address of every peer little more than a quarter full, so that a probe ends soon. */
+export const ENDPOINT_BITS: u32 = 17;
+
 /** 2^32 divided by the golden ratio: spreads neighbouring addresses (Knuth, 6.4). */
 const SPREAD: u32 = 0x9e3779b1;
 const MASK: u32 = (1 << ENDPOINT_BITS) - 1;
@@ -72,15 +82,15 @@ function find(sockaddr: usize, place: u32): u32 {
   const wanted = hash(sockaddr);
   while (true) {
     const entry = entryAt(place);
-    const peer = load<u32>(entry, PEER);
+    const peer = load<u32>(entry, ENDPOINT_PEER);
     if (peer == NO_PEER) return NOWHERE;
-    if (load<u32>(entry, HASH) == wanted) return place;
+    if (load<u32>(entry, ENDPOINT_HASH) == wanted) return place;
     place = (place + 1) & MASK;
   }
 }
 
 function peerIn(place: u32): u32 {
-  return load<u32>(entryAt(place), PEER);
+  return load<u32>(entryAt(place), ENDPOINT_PEER);
 }
 
 function entryAt(place: u32): usize {
@@ -91,7 +101,7 @@ function start(sockaddr: usize): u32 {
   return hash(sockaddr) >> (32 - ENDPOINT_BITS);
 }
 
-/** Of the address alone; `src/compile/peers.ts` reckons the same. */
+/** Of the address alone; `src/compile/endpoints.ts` reckons the same. */
 function hash(sockaddr: usize): u32 {
   if (load<u16>(sockaddr) == AF_INET) return load<u32>(sockaddr, SOCKADDR_IPV4) * SPREAD;
   let h: u32 = 0;

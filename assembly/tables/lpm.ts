@@ -35,9 +35,22 @@
  * So a table of zeros is an empty table: no route, everywhere.
  */
 
+@unmanaged
+class LpmNode {
+  children: u64;
+  runs: u64;
+  base: u32;
+  inherited: u32;
+}
+
+export const LPM_CHILDREN: usize = offsetof<LpmNode>("children");
+export const LPM_RUNS: usize = offsetof<LpmNode>("runs");
+export const LPM_BASE: usize = offsetof<LpmNode>("base");
+export const LPM_INHERITED: usize = offsetof<LpmNode>("inherited");
+export const LPM_NODE_SIZE: u32 = offsetof<LpmNode>();
+
 export const LPM_ROOT_BITS: u32 = 18;
 export const LPM_STRIDE: u32 = 6;
-export const LPM_NODE_SIZE: u32 = 24;
 /** Values are less than this; 0 is "no route". */
 export const LPM_VALUES: u32 = 16384;
 
@@ -49,10 +62,6 @@ export const LPM_BLOCKS: u32 = LPM_ROOT + (LPM_NODE_SIZE << LPM_ROOT_BITS);
 /** One table, root and blocks: room for 1,000,000 IPv4 routes, for 250,000 IPv6 routes (docs/tables.md). */
 export const LPM4_SIZE: u32 = 16 << 20;
 export const LPM6_SIZE: u32 = 24 << 20;
-
-const CHILDREN: usize = 0;
-const RUNS: usize = 8;
-const BASE: usize = 16;
 
 /** Marks a place as that of a leaf: all places are even. */
 const LEAF: usize = 1;
@@ -136,9 +145,9 @@ function firstStep(table: usize, key: u32): usize {
 /** From a node through the slot in the low 6 bits of `slot`: to the next node or, marked, to a leaf. */
 function step(table: usize, node: usize, slot: u64): usize {
   // The slot's own bit comes first, those after it fall out: 63 - slot places, shifts being modulo 64.
-  const children = load<u64>(node, CHILDREN) << ~slot;
-  const runs = load<u64>(node, RUNS) << ~slot;
-  const base = table + load<u32>(node, BASE);
+  const children = load<u64>(node, LPM_CHILDREN) << ~slot;
+  const runs = load<u64>(node, LPM_RUNS) << ~slot;
+  const base = table + load<u32>(node, LPM_BASE);
   return select<usize>(
     base - <usize>popcnt(children) * LPM_NODE_SIZE,
     (base + ((<usize>popcnt(runs)) << 1)) | LEAF,

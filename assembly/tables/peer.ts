@@ -15,7 +15,15 @@
  * are kept, and those that are set: of the ECN none for a peer that may not combine it (RFC 6040, 4.1),
  * of the DSCP what this node is told.
  */
-import { AF_INET, AF_INET6, SOCKADDR_IPV4, SOCKADDR_IPV6, SOCKADDR_PORT } from "../linux";
+import {
+  AF_INET,
+  AF_INET6,
+  SOCKADDR_IPV4,
+  SOCKADDR_IPV6,
+  SOCKADDR_PORT,
+  SOCKADDR_SCOPE,
+  Sockaddr,
+} from "../linux";
 import {
   CLOCK,
   ENCAP_SIZE,
@@ -35,14 +43,30 @@ import { Packet } from "../packet";
 import * as ethernet from "../wire/ethernet";
 import { VXLAN_SIZE } from "../wire/vxlan";
 
-const SOCKADDR_LENGTH: usize = 28;
-const HEADERS: usize = 32;
-const TOS_KEPT: usize = 54;
-const TOS_SET: usize = 55;
-const MTU: usize = 56;
-const IS_VERIFIED: usize = 60;
-const SENDERS: usize = 64;
-const SENDER_SIZE: u32 = 24;
+/** It begins with the sockaddr; behind it stand the senders. */
+@unmanaged
+class PeerRecord extends Sockaddr {
+  sockaddrLength: u32;
+  /** VXLAN and Ethernet headers, 22 bytes. */
+  headers: v128;
+  headers16: u32;
+  headers20: u16;
+  tosKept: u8;
+  tosSet: u8;
+  mtu: u32;
+  isVerified: u32;
+}
+
+export const PEER_SOCKADDR_LENGTH: usize = offsetof<PeerRecord>("sockaddrLength");
+export const PEER_HEADERS: usize = offsetof<PeerRecord>("headers");
+export const PEER_TOS_KEPT: usize = offsetof<PeerRecord>("tosKept");
+export const PEER_TOS_SET: usize = offsetof<PeerRecord>("tosSet");
+export const PEER_MTU: usize = offsetof<PeerRecord>("mtu");
+export const PEER_IS_VERIFIED: usize = offsetof<PeerRecord>("isVerified");
+export const PEER_SENDERS: usize = offsetof<PeerRecord>();
+/** Each is a sockaddr without its scope. */
+export const PEER_SENDER_SIZE: u32 = SOCKADDR_SCOPE;
+
 /** The only part of the headers that differs between packets to one peer. */
 const ETHER_TYPE_SIZE: u32 = 2;
 
@@ -60,7 +84,7 @@ export function peerAt(index: u32): usize {
 }
 
 export function sockaddrLength(peer: usize): u32 {
-  return load<u32>(peer, SOCKADDR_LENGTH);
+  return load<u32>(peer, PEER_SOCKADDR_LENGTH);
 }
 
 export function isIPv4(peer: usize): bool {
@@ -78,8 +102,8 @@ export function maySendFrom(index: u32, sockaddr: usize): bool {
   const head: u64 = isIPv4 ? load<u64>(sockaddr) : <u64>load<u32>(sockaddr);
   const high: u64 = isIPv4 ? 0 : load<u64>(sockaddr, SOCKADDR_IPV6);
   const low: u64 = isIPv4 ? 0 : load<u64>(sockaddr, SOCKADDR_IPV6 + 8);
-  const senders = peerAt(index) + SENDERS;
-  for (let at: u32 = 0; at < MAX_SENDERS * SENDER_SIZE; at += SENDER_SIZE) {
+  const senders = peerAt(index) + PEER_SENDERS;
+  for (let at: u32 = 0; at < MAX_SENDERS * PEER_SENDER_SIZE; at += PEER_SENDER_SIZE) {
     const sender = senders + at;
     if (isHead(sender, head) && load<u64>(sender, 8) == high && load<u64>(sender, 16) == low)
       return true;
@@ -120,7 +144,7 @@ export function leadsTo(index: u32, sockaddr: usize): bool {
 
 /** The largest inner packet that the way there takes in one datagram, as far as is known now. */
 export function pathMtu(index: u32): u32 {
-  const mtu = load<u32>(peerAt(index), MTU);
+  const mtu = load<u32>(peerAt(index), PEER_MTU);
   const learned = PATH_MTU + index * PATH_MTU_SIZE;
   const lower = load<u32>(learned);
   if (lower == 0 || lower >= mtu) return mtu;
@@ -140,12 +164,12 @@ export function mtuFor(p: Packet): u32 {
 /** TOS or traffic class of a datagram to the peer around a packet with this one. */
 export function outerTos(index: u32, inner: u32): u32 {
   const peer = peerAt(index);
-  return (inner & load<u8>(peer, TOS_KEPT)) | load<u8>(peer, TOS_SET);
+  return (inner & load<u8>(peer, PEER_TOS_KEPT)) | load<u8>(peer, PEER_TOS_SET);
 }
 
 /** Whether the control plane verifies the MTU of the peer's path by probes. */
 export function isVerified(index: u32): bool {
-  return load<u32>(peerAt(index), IS_VERIFIED) != 0;
+  return load<u32>(peerAt(index), PEER_IS_VERIFIED) != 0;
 }
 
 /**
@@ -153,7 +177,7 @@ export function isVerified(index: u32): bool {
  * these has to guess both MAC addresses.
  */
 export function areHeaders(index: u32, start: usize): bool {
-  return memory.compare(start, peerAt(index) + HEADERS, ENCAP_SIZE - ETHER_TYPE_SIZE) == 0;
+  return memory.compare(start, peerAt(index) + PEER_HEADERS, ENCAP_SIZE - ETHER_TYPE_SIZE) == 0;
 }
 
 /** Lowers the path MTU of the peer until `until` (CLOCK). */
@@ -182,7 +206,7 @@ export function hintPathMtu(index: u32, mtu: u32): void {
 
 /** Copies the VXLAN and Ethernet headers of the packet's peer to `to`. */
 export function makeHeaders(p: Packet, to: usize): void {
-  copyHeaders(peerAt(p.peer) + HEADERS, to);
+  copyHeaders(peerAt(p.peer) + PEER_HEADERS, to);
   if (p.family == 6) ethernet.setEtherType(to + VXLAN_SIZE, ethernet.TYPE_IPV6);
 }
 

@@ -8,9 +8,9 @@
 import type { Prefix } from "../address.js";
 import { WeftError } from "../error.js";
 import { Classes, NO_CLASS } from "./classes.js";
-import { LpmTable } from "./lpm.js";
+import { type LpmLayout, LpmTable } from "./lpm.js";
 import { Rib, routeList, VALUES } from "./rib.js";
-import { add, has, MAX_RULES, remove, SET_WORDS, SetRoom } from "./sets.js";
+import { add, has, MAX_RULES, remove, SET_WORDS, type SetLayout, SetRoom } from "./sets.js";
 
 /** The first and the last. */
 export interface Range {
@@ -55,8 +55,6 @@ const PORTS = 65536;
 const ENDS = ["near", "far"] as const;
 const PORT_FIELDS = ["sourcePorts", "destinationPorts"] as const;
 type PortField = (typeof PORT_FIELDS)[number];
-const ACTIONS = { allow: 1, deny: 2, count: 3 } as const;
-const ACTION_SHIFT = 24;
 
 /** A rule and its place in the order. */
 interface Placed {
@@ -255,10 +253,10 @@ export class AclTable {
   constructor(memory: ArrayBufferLike, at: number, layout: AclLayout) {
     this.#layout = layout;
     this.#words = new Uint32Array(memory, at, layout.ACL_SIZE / 4);
-    this.#room = new SetRoom(this.#words, layout.ACL_SETS, layout.ACL_SETS_SIZE);
+    this.#room = new SetRoom(this.#words, layout);
     this.#lpm = {
-      4: new LpmTable(memory, at + layout.ACL_LPM4, layout.ACL_LPM4_SIZE),
-      6: new LpmTable(memory, at + layout.ACL_LPM6, layout.ACL_LPM6_SIZE),
+      4: new LpmTable(memory, at + layout.ACL_LPM4, layout.ACL_LPM4_SIZE, layout),
+      6: new LpmTable(memory, at + layout.ACL_LPM6, layout.ACL_LPM6_SIZE, layout),
     };
   }
 
@@ -341,12 +339,16 @@ export class AclTable {
   }
 
   #paintRules(direction: number, { list, placed }: Direction): void {
-    const { ACL_POLICED, ACL_RULES } = this.#layout;
-    this.#words[ACL_POLICED / 4 + direction] = Number(list.length > 0);
-    const from = ACL_RULES / 4 + direction * MAX_RULES * 2;
+    const layout = this.#layout;
+    const actions = { allow: layout.RULE_ALLOW, deny: layout.RULE_DENY, count: layout.RULE_COUNT };
+    this.#words[layout.ACL_POLICED / 4 + direction] = Number(list.length > 0);
+    const from = layout.ACL_RULES / 4;
+    const size = layout.ACL_RULE_SIZE / 4;
+    const next = layout.ACL_RULE_NEXT / 4;
     placed.forEach(({ rule, bit }, i) => {
-      this.#words[from + 2 * bit] = rule.number + ACTIONS[rule.action] * 2 ** ACTION_SHIFT;
-      this.#words[from + 2 * bit + 1] = placed[list[i]!.next]?.bit ?? MAX_RULES;
+      const at = from + (direction * MAX_RULES + bit) * size;
+      this.#words[at] = rule.number + actions[rule.action] * 2 ** layout.RULE_ACTION_SHIFT;
+      this.#words[at + next] = placed[list[i]!.next]?.bit ?? MAX_RULES;
     });
   }
 
@@ -509,8 +511,8 @@ export function checkFit(rules: AclRules, layout: AclLayout): void {
   new AclTable(new ArrayBuffer(layout.ACL_SIZE), 0, layout).update(acl);
 }
 
-/** Where the parts of the table lie, as the core exports it. */
-export interface AclLayout {
+/** Where the parts of the table lie, and what a rule says, as the core exports it. */
+export interface AclLayout extends LpmLayout, SetLayout {
   readonly ACL_POLICED: number;
   readonly ACL_PROTOCOLS: number;
   readonly ACL_PORTS: number;
@@ -520,9 +522,13 @@ export interface AclLayout {
   readonly ACL_LPM4_SIZE: number;
   readonly ACL_LPM6: number;
   readonly ACL_LPM6_SIZE: number;
-  readonly ACL_SETS: number;
-  readonly ACL_SETS_SIZE: number;
   readonly ACL_SIZE: number;
+  readonly ACL_RULE_SIZE: number;
+  readonly ACL_RULE_NEXT: number;
+  readonly RULE_ACTION_SHIFT: number;
+  readonly RULE_ALLOW: number;
+  readonly RULE_DENY: number;
+  readonly RULE_COUNT: number;
 }
 
 const DIRECTIONS = [0, 1] as const;

@@ -1,7 +1,6 @@
 /**
  * The underlay addresses that peers send from or are sent to, in the hash table that
- * `assembly/tables/endpoint.ts` searches: 2^bits places of two words, hash and
- * peer; a place without a peer is free.
+ * `assembly/tables/endpoint.ts` searches, and draws.
  *
  * Entries stand in order of hash, then peer, as far as the places they hash to
  * allow (Amble and Knuth, "Ordered hash tables"). So the table depends on the
@@ -11,15 +10,32 @@ import { type Address, toBytes } from "../address.js";
 
 const FREE = 0;
 
+/** Where the core reads the parts of an entry; there are 2^ENDPOINT_BITS places for one. */
+export interface EndpointLayout {
+  readonly ENDPOINT_BITS: number;
+  readonly ENDPOINT_SIZE: number;
+  readonly ENDPOINT_HASH: number;
+  readonly ENDPOINT_PEER: number;
+}
+
 export class EndpointTable {
   readonly #words: Uint32Array;
   readonly #bits: number;
   readonly #mask: number;
+  // An entry, in words.
+  readonly #entryWords: number;
+  readonly #hashAt: number;
+  readonly #peerAt: number;
 
-  constructor(words: Uint32Array, bits: number) {
-    this.#words = words;
-    this.#bits = bits;
-    this.#mask = (1 << bits) - 1;
+  /** @param at where the table begins in `memory`, a multiple of 4; there must be zeros there */
+  constructor(memory: ArrayBufferLike, at: number, layout: EndpointLayout) {
+    const { ENDPOINT_BITS, ENDPOINT_SIZE, ENDPOINT_HASH, ENDPOINT_PEER } = layout;
+    this.#entryWords = ENDPOINT_SIZE / 4;
+    this.#hashAt = ENDPOINT_HASH / 4;
+    this.#peerAt = ENDPOINT_PEER / 4;
+    this.#words = new Uint32Array(memory, at, this.#entryWords << ENDPOINT_BITS);
+    this.#bits = ENDPOINT_BITS;
+    this.#mask = (1 << ENDPOINT_BITS) - 1;
   }
 
   add(address: Address, peer: number): void {
@@ -67,16 +83,16 @@ export class EndpointTable {
   }
 
   #hash(place: number): number {
-    return this.#words[2 * place]!;
+    return this.#words[place * this.#entryWords + this.#hashAt]!;
   }
 
   #peer(place: number): number {
-    return this.#words[2 * place + 1]!;
+    return this.#words[place * this.#entryWords + this.#peerAt]!;
   }
 
   #put(place: number, hash: number, peer: number): void {
-    this.#words[2 * place] = hash;
-    this.#words[2 * place + 1] = peer;
+    this.#words[place * this.#entryWords + this.#hashAt] = hash;
+    this.#words[place * this.#entryWords + this.#peerAt] = peer;
   }
 }
 

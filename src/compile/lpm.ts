@@ -4,24 +4,22 @@
  * changed, or whose shorter prefixes did, are painted again.
  */
 import { WeftError } from "../error.js";
-import { NO_NODE, type Rib, ROOT_SLOTS, type RouteList, SLOTS, VALUES } from "./rib.js";
+import { NO_NODE, type Rib, type RouteList, SLOTS } from "./rib.js";
 
-const NODE_SIZE = 24;
-const HEAP = VALUES * 2;
-const ROOT = HEAP + 1024;
-const BLOCKS = ROOT + ROOT_SLOTS * NODE_SIZE;
+/** Where the parts of a table lie, and those of a node, as the core exports it. */
+export interface LpmLayout {
+  readonly LPM_HEAP: number;
+  readonly LPM_ROOT: number;
+  readonly LPM_BLOCKS: number;
+  readonly LPM_NODE_SIZE: number;
+  readonly LPM_CHILDREN: number;
+  readonly LPM_RUNS: number;
+  readonly LPM_BASE: number;
+  readonly LPM_INHERITED: number;
+}
 
-// A node and the heap, in words.
-const NODE_WORDS = NODE_SIZE / 4;
-const CHILDREN = 0;
-const RUNS = 2;
-const BASE = 4;
-const INHERITED = 5;
 /** Blocks are of whole units; the heap's first word counts those in use, the list of free ones of a size follows. */
 const UNIT = 8;
-const NODE_UNITS = NODE_SIZE / UNIT;
-const USED = HEAP / 4;
-const FREE = USED;
 
 /** The nodes on the way to an IPv6 address: 18 + 19 * 6 bits reach past its end. */
 const LEVELS = 19;
@@ -31,6 +29,17 @@ export class LpmTable {
   readonly #words: Uint32Array;
   readonly #leaves: Uint16Array;
   readonly #units: number;
+
+  // Where the parts of the table lie, and those of a node, in words.
+  readonly #heap: number;
+  readonly #root: number;
+  readonly #blocks: number;
+  readonly #nodeWords: number;
+  readonly #childrenAt: number;
+  readonly #runsAt: number;
+  readonly #baseAt: number;
+  readonly #inheritedAt: number;
+
   /** The version of the routes that stands in this copy. */
   #version = 0;
   /** Left half painted when its room ended. */
@@ -42,21 +51,30 @@ export class LpmTable {
   readonly #runs = new Uint32Array(2);
   readonly #runValues = new Uint16Array(SLOTS);
   readonly #childSlots = new Uint8Array(SLOTS);
-  readonly #formerChildren = new Uint32Array(SLOTS * NODE_WORDS);
+  readonly #formerChildren: Uint32Array;
 
   /**
    * @param at where the table begins in `memory`, a multiple of 64; there must be zeros there
    * @param size bytes it may take: LPM4_SIZE or LPM6_SIZE of the core
    */
-  constructor(memory: ArrayBufferLike, at: number, size: number) {
+  constructor(memory: ArrayBufferLike, at: number, size: number, layout: LpmLayout) {
     this.#words = new Uint32Array(memory, at, size / 4);
     this.#leaves = new Uint16Array(memory, at, size / 2);
-    this.#units = Math.floor((size - BLOCKS) / UNIT);
+    this.#units = Math.floor((size - layout.LPM_BLOCKS) / UNIT);
+    this.#heap = layout.LPM_HEAP / 4;
+    this.#root = layout.LPM_ROOT / 4;
+    this.#blocks = layout.LPM_BLOCKS / 4;
+    this.#nodeWords = layout.LPM_NODE_SIZE / 4;
+    this.#childrenAt = layout.LPM_CHILDREN / 4;
+    this.#runsAt = layout.LPM_RUNS / 4;
+    this.#baseAt = layout.LPM_BASE / 4;
+    this.#inheritedAt = layout.LPM_INHERITED / 4;
+    this.#formerChildren = new Uint32Array(SLOTS * this.#nodeWords);
   }
 
   /** Bytes taken, free blocks between them included. */
   get used(): number {
-    return BLOCKS + this.#words[USED]! * UNIT;
+    return this.#blocks * 4 + this.#words[this.#heap]! * UNIT;
   }
 
   /**
@@ -71,7 +89,7 @@ export class LpmTable {
   }
 
   #clear(): void {
-    this.#words.fill(0, USED, this.used / 4);
+    this.#words.fill(0, this.#heap, this.used / 4);
     this.#version = 0;
     this.#isVoid = false;
   }
@@ -80,7 +98,7 @@ export class LpmTable {
   #paintChanges(routes: Rib): boolean {
     try {
       routes.forEachChanged(this.#version, (slot) => {
-        const node = (ROOT + slot * NODE_SIZE) / 4;
+        const node = this.#root + slot * this.#nodeWords;
         const id = routes.rootNode(slot);
         const inherited = routes.inherited(slot);
         // A short prefix paints many slots, most of them without longer ones, then and now.
@@ -104,17 +122,20 @@ export class LpmTable {
     const low = routes.childrenLow(id);
     const high = routes.childrenHigh(id);
     this.#rewrite(node, low, high, this.#findRuns(places));
-    words[node + INHERITED] = inherited;
+    words[node + this.#inheritedAt] = inherited;
 
     const slots = this.#slots[level]!;
     const count = slotsIn(low, high, slots);
-    let child = words[node + BASE]! / 4;
+    let child = words[node + this.#baseAt]! / 4;
     for (let i = 0; i < count; i++) {
       const slot = slots[i]!;
-      child -= NODE_WORDS;
+      child -= this.#nodeWords;
       const childId = routes.child(id, slot);
       const value = places[SLOTS + slot]!;
-      if (routes.changedAfter(childId, this.#version) || words[child + INHERITED] !== value) {
+      if (
+        routes.changedAfter(childId, this.#version) ||
+        words[child + this.#inheritedAt] !== value
+      ) {
         this.#paint(routes, child, childId, value, level + 1);
       }
     }
@@ -138,26 +159,27 @@ export class LpmTable {
   #rewrite(node: number, low: number, high: number, runs: number): void {
     const words = this.#words;
     const children = ones(low) + ones(high);
-    const units = blockUnits(children, runs);
+    const units = this.#blockUnits(children, runs);
     const formerUnits = this.#unitsOf(node);
-    const childrenStay = words[node + CHILDREN] === low && words[node + CHILDREN + 1] === high;
+    const childrenStay =
+      words[node + this.#childrenAt] === low && words[node + this.#childrenAt + 1] === high;
 
     if (!childrenStay || units !== formerUnits) {
-      const formerLow = words[node + CHILDREN]!;
-      const formerHigh = words[node + CHILDREN + 1]!;
+      const formerLow = words[node + this.#childrenAt]!;
+      const formerHigh = words[node + this.#childrenAt + 1]!;
       this.#takeOutChildren(node, low, high);
       if (formerUnits > 0) this.#free(this.#blockOf(node), formerUnits);
-      const base = units > 0 ? this.#allocate(units) + children * NODE_WORDS : 0;
-      words[node + CHILDREN] = low;
-      words[node + CHILDREN + 1] = high;
-      words[node + BASE] = base * 4;
+      const base = units > 0 ? this.#allocate(units) + children * this.#nodeWords : 0;
+      words[node + this.#childrenAt] = low;
+      words[node + this.#childrenAt + 1] = high;
+      words[node + this.#baseAt] = base * 4;
       this.#putInChildren(node, formerLow, formerHigh);
     }
-    words[node + RUNS] = this.#runs[0]!;
-    words[node + RUNS + 1] = this.#runs[1]!;
+    words[node + this.#runsAt] = this.#runs[0]!;
+    words[node + this.#runsAt + 1] = this.#runs[1]!;
     if (units === 0) this.#pointToValue(node, this.#runValues[0]!);
     else {
-      const first = words[node + BASE]! / 2;
+      const first = words[node + this.#baseAt]! / 2;
       for (let i = 0; i < runs; i++) this.#leaves[first + i] = this.#runValues[i]!;
     }
   }
@@ -165,20 +187,24 @@ export class LpmTable {
   /** A node of one value needs no block: that value stands among the values. */
   #pointToValue(node: number, value: number): void {
     this.#leaves[value] = value;
-    this.#words[node + BASE] = 2 * value;
+    this.#words[node + this.#baseAt] = 2 * value;
   }
 
   /** Sets a node's children aside; those that do not stay are released with all below them. */
   #takeOutChildren(node: number, stayLow: number, stayHigh: number): void {
     const words = this.#words;
-    const count = slotsIn(words[node + CHILDREN]!, words[node + CHILDREN + 1]!, this.#childSlots);
-    let child = words[node + BASE]! / 4;
+    const count = slotsIn(
+      words[node + this.#childrenAt]!,
+      words[node + this.#childrenAt + 1]!,
+      this.#childSlots,
+    );
+    let child = words[node + this.#baseAt]! / 4;
     for (let k = 0; k < count; k++) {
       const slot = this.#childSlots[k]!;
-      child -= NODE_WORDS;
+      child -= this.#nodeWords;
       if (!has(stayLow, stayHigh, slot)) this.#release(child);
-      for (let i = 0; i < NODE_WORDS; i++) {
-        this.#formerChildren[slot * NODE_WORDS + i] = words[child + i]!;
+      for (let i = 0; i < this.#nodeWords; i++) {
+        this.#formerChildren[slot * this.#nodeWords + i] = words[child + i]!;
       }
     }
   }
@@ -186,14 +212,18 @@ export class LpmTable {
   /** Puts each child into the block: one set aside or, where there was none, an empty one. */
   #putInChildren(node: number, formerLow: number, formerHigh: number): void {
     const words = this.#words;
-    const count = slotsIn(words[node + CHILDREN]!, words[node + CHILDREN + 1]!, this.#childSlots);
-    let child = words[node + BASE]! / 4;
+    const count = slotsIn(
+      words[node + this.#childrenAt]!,
+      words[node + this.#childrenAt + 1]!,
+      this.#childSlots,
+    );
+    let child = words[node + this.#baseAt]! / 4;
     for (let k = 0; k < count; k++) {
       const slot = this.#childSlots[k]!;
-      child -= NODE_WORDS;
+      child -= this.#nodeWords;
       const isFormer = has(formerLow, formerHigh, slot);
-      for (let i = 0; i < NODE_WORDS; i++) {
-        words[child + i] = isFormer ? this.#formerChildren[slot * NODE_WORDS + i]! : 0;
+      for (let i = 0; i < this.#nodeWords; i++) {
+        words[child + i] = isFormer ? this.#formerChildren[slot * this.#nodeWords + i]! : 0;
       }
     }
   }
@@ -202,8 +232,9 @@ export class LpmTable {
   #release(node: number): void {
     const units = this.#unitsOf(node);
     if (units === 0) return;
-    const end = this.#words[node + BASE]! / 4;
-    for (let child = this.#blockOf(node); child < end; child += NODE_WORDS) this.#release(child);
+    const end = this.#words[node + this.#baseAt]! / 4;
+    for (let child = this.#blockOf(node); child < end; child += this.#nodeWords)
+      this.#release(child);
     this.#free(this.#blockOf(node), units);
   }
 
@@ -211,35 +242,42 @@ export class LpmTable {
 
   #unitsOf(node: number): number {
     const words = this.#words;
-    const runs = 1 + ones(words[node + RUNS]!) + ones(words[node + RUNS + 1]!);
-    return blockUnits(this.#childrenOf(node), runs);
+    const runs = 1 + ones(words[node + this.#runsAt]!) + ones(words[node + this.#runsAt + 1]!);
+    return this.#blockUnits(this.#childrenOf(node), runs);
   }
 
   #childrenOf(node: number): number {
-    return ones(this.#words[node + CHILDREN]!) + ones(this.#words[node + CHILDREN + 1]!);
+    return (
+      ones(this.#words[node + this.#childrenAt]!) + ones(this.#words[node + this.#childrenAt + 1]!)
+    );
+  }
+
+  #blockUnits(children: number, runs: number): number {
+    if (children === 0 && runs === 1) return 0;
+    return (children * this.#nodeWords * 4) / UNIT + Math.ceil((runs * 2) / UNIT);
   }
 
   #blockOf(node: number): number {
-    return this.#words[node + BASE]! / 4 - this.#childrenOf(node) * NODE_WORDS;
+    return this.#words[node + this.#baseAt]! / 4 - this.#childrenOf(node) * this.#nodeWords;
   }
 
   #allocate(units: number): number {
     const words = this.#words;
-    const free = words[FREE + units]!;
+    const free = words[this.#heap + units]!;
     if (free !== 0) {
-      words[FREE + units] = words[free]!;
+      words[this.#heap + units] = words[free]!;
       return free;
     }
-    const used = words[USED]!;
+    const used = words[this.#heap]!;
     if (used + units > this.#units) throw new Full();
-    words[USED] = used + units;
-    return (BLOCKS + used * UNIT) / 4;
+    words[this.#heap] = used + units;
+    return this.#blocks + (used * UNIT) / 4;
   }
 
   /** A free block's first word leads to the next one of its size. */
   #free(block: number, units: number): void {
-    this.#words[block] = this.#words[FREE + units]!;
-    this.#words[FREE + units] = block;
+    this.#words[block] = this.#words[this.#heap + units]!;
+    this.#words[this.#heap + units] = block;
   }
 }
 
@@ -275,9 +313,6 @@ const tooMany = (routes: Rib): WeftError =>
     `no room for ${routes.size} IPv${routes.family} routes: their table is full`,
     "use fewer prefixes, or ones that lie closer together",
   );
-
-const blockUnits = (children: number, runs: number): number =>
-  children === 0 && runs === 1 ? 0 : children * NODE_UNITS + Math.ceil((runs * 2) / UNIT);
 
 /** Lists the bits set in two words. */
 function slotsIn(low: number, high: number, slots: Uint8Array): number {

@@ -1,6 +1,6 @@
 /** Writes a peer as the core reads it: `assembly/tables/peer.ts` draws the layout. */
 import { type Address, type Endpoint, toBytes } from "../address.js";
-import { AF_INET, AF_INET6, SIN_ADDR, SIN_PORT, writeSockaddr } from "../sockaddr.js";
+import { writeSockaddr } from "../sockaddr.js";
 import type { OuterTos } from "../tos.js";
 
 export interface PeerEntry {
@@ -18,23 +18,28 @@ export interface PeerEntry {
   readonly tos: OuterTos;
 }
 
-const SOCKADDR_LENGTH = 28;
-const VXLAN = 32;
-const ETHERNET = VXLAN + 8;
-const TOS_KEPT = 54;
-const TOS_SET = 55;
-const MTU = 56;
-const IS_VERIFIED = 60;
-const SENDERS = 64;
-const SENDER_SIZE = 24;
-const SENDER_ADDRESS_6 = 8;
+/** Where the core reads the parts of a record. */
+export interface PeerLayout {
+  readonly PEER_SOCKADDR_LENGTH: number;
+  readonly PEER_HEADERS: number;
+  readonly PEER_TOS_KEPT: number;
+  readonly PEER_TOS_SET: number;
+  readonly PEER_MTU: number;
+  readonly PEER_IS_VERIFIED: number;
+  readonly PEER_SENDERS: number;
+  readonly PEER_SENDER_SIZE: number;
+}
+
 /** The port of a sender that may use any port. */
 export const ANY_PORT = 0;
 /** The core's record has room for so many (assembly/memory.ts). */
 export const MAX_SENDERS = 4;
 /** Bytes of an inner packet that every path takes: 576 outside (RFC 791, 3.1), less the 70 of the largest headers. */
 export const LEAST_MTU = 506;
+// VXLAN (RFC 7348, 5) and Ethernet.
+const VXLAN_SIZE = 8;
 const HAS_VNI = 0x08;
+const MAC_SIZE = 6;
 const TYPE_IPV4 = 0x0800;
 
 /** Fills one record: sockaddr, ready-made VXLAN and Ethernet headers, TOS, MTU, senders. */
@@ -42,31 +47,27 @@ export function writePeer(
   record: DataView,
   { endpoint, mac, senders, mtu, isVerified, tos }: PeerEntry,
   own: { vni: number; mac: Uint8Array },
+  layout: PeerLayout,
 ): void {
   const bytes = clearPeer(record);
-  if (endpoint) record.setUint32(SOCKADDR_LENGTH, writeSockaddr(record, endpoint), true);
-  record.setUint8(VXLAN, HAS_VNI);
-  record.setUint32(VXLAN + 4, own.vni << 8);
-  bytes.set(mac, ETHERNET);
-  bytes.set(own.mac, ETHERNET + 6);
-  record.setUint16(ETHERNET + 12, TYPE_IPV4);
-  record.setUint8(TOS_KEPT, tos.kept);
-  record.setUint8(TOS_SET, tos.set);
-  record.setUint32(MTU, mtu, true);
-  record.setUint32(IS_VERIFIED, isVerified ? 1 : 0, true);
-  for (const [i, sender] of senders.entries()) {
-    const at = record.byteOffset + SENDERS + i * SENDER_SIZE;
-    writeSender(new DataView(record.buffer, at, SENDER_SIZE), sender);
+  if (endpoint) {
+    record.setUint32(layout.PEER_SOCKADDR_LENGTH, writeSockaddr(record, endpoint), true);
   }
-}
-
-/** Laid out as a sockaddr, but an IPv6 address follows the port, without the scope. */
-function writeSender(view: DataView, { address, port }: Endpoint): void {
-  const isIPv4 = address.family === 4;
-  view.setUint16(0, isIPv4 ? AF_INET : AF_INET6, true);
-  view.setUint16(SIN_PORT, port);
-  const at = view.byteOffset + (isIPv4 ? SIN_ADDR : SENDER_ADDRESS_6);
-  new Uint8Array(view.buffer, at).set(toBytes(address));
+  const vxlan = layout.PEER_HEADERS;
+  record.setUint8(vxlan, HAS_VNI);
+  record.setUint32(vxlan + 4, own.vni << 8);
+  const ethernet = vxlan + VXLAN_SIZE;
+  bytes.set(mac, ethernet);
+  bytes.set(own.mac, ethernet + MAC_SIZE);
+  record.setUint16(ethernet + 2 * MAC_SIZE, TYPE_IPV4);
+  record.setUint8(layout.PEER_TOS_KEPT, tos.kept);
+  record.setUint8(layout.PEER_TOS_SET, tos.set);
+  record.setUint32(layout.PEER_MTU, mtu, true);
+  record.setUint32(layout.PEER_IS_VERIFIED, isVerified ? 1 : 0, true);
+  for (const [i, sender] of senders.entries()) {
+    const at = record.byteOffset + layout.PEER_SENDERS + i * layout.PEER_SENDER_SIZE;
+    writeSockaddr(new DataView(record.buffer, at, layout.PEER_SENDER_SIZE), sender);
+  }
 }
 
 /** Zeroes the record. */

@@ -9,12 +9,16 @@ export const SET_WORDS = 512;
 export const MAX_RULES = SET_WORDS * 32;
 
 const QUARTERS = 4;
-const SUMMARY_WORDS = 8;
-const HEADER_WORDS = 10;
 /** Words of 64 rules in a quarter. */
 const QUARTER_WORDS = MAX_RULES / 64 / QUARTERS;
-/** The first block begins after the words that count and link blocks. */
-const FREE_LISTS = MAX_RULES / 64 + HEADER_WORDS / 2 + 1;
+
+/** Where the room lies in the table, and how a set begins, as the core exports it. */
+export interface SetLayout {
+  readonly ACL_SETS: number;
+  readonly ACL_SETS_SIZE: number;
+  readonly ACL_SET_RANKS: number;
+  readonly ACL_SET_WORDS: number;
+}
 
 export function add(set: Uint32Array, bit: number): void {
   set[bit >> 5]! |= 1 << (bit & 31);
@@ -34,14 +38,20 @@ export class SetRoom {
   readonly #to: number;
   /** First free word, and by size in 64-bit words a list of free blocks. */
   #next: number;
-  readonly #free: number[] = new Array(FREE_LISTS).fill(0);
+  readonly #free: number[];
+  /** In a set the ranks come after so many words, the words of rules after so many. */
+  readonly #summaryWords: number;
+  readonly #headerWords: number;
 
-  /** @param at and `size`: where the room lies in the table, bytes */
-  constructor(words: Uint32Array, at: number, size: number) {
+  constructor(words: Uint32Array, layout: SetLayout) {
+    const { ACL_SETS, ACL_SETS_SIZE, ACL_SET_RANKS, ACL_SET_WORDS } = layout;
     this.#words = words;
-    this.#from = at / 4;
-    this.#to = (at + size) / 4;
+    this.#from = ACL_SETS / 4;
+    this.#to = (ACL_SETS + ACL_SETS_SIZE) / 4;
     this.#next = this.#from;
+    this.#summaryWords = ACL_SET_RANKS / 4;
+    this.#headerWords = ACL_SET_WORDS / 4;
+    this.#free = new Array(MAX_RULES / 64 + this.#headerWords / 2 + 1).fill(0);
   }
 
   /** Bytes taken, free blocks included. */
@@ -63,9 +73,9 @@ export class SetRoom {
     for (let w = 0; w < SET_WORDS; w += 2) if (set[w]! | set[w + 1]!) count++;
     if (count === 0) return 0;
     const words = this.#words;
-    const at = this.#allocate(HEADER_WORDS / 2 + count);
-    words.fill(0, at, at + HEADER_WORDS);
-    let next = at + HEADER_WORDS;
+    const at = this.#allocate(this.#headerWords / 2 + count);
+    words.fill(0, at, at + this.#headerWords);
+    let next = at + this.#headerWords;
     let before = 0;
     for (let w = 0; w < SET_WORDS / 2; w++) {
       if (w % QUARTER_WORDS === 0) this.#rank(at, w / QUARTER_WORDS, before);
@@ -82,19 +92,19 @@ export class SetRoom {
   release(offset: number): void {
     if (offset === 0) return;
     const at = offset / 4;
-    const size = HEADER_WORDS / 2 + this.#countOf(at);
+    const size = this.#headerWords / 2 + this.#countOf(at);
     this.#words[at] = this.#free[size]!;
     this.#free[size] = at;
   }
 
   /** Words before a quarter: a u16 each. */
   #rank(at: number, quarter: number, before: number): void {
-    this.#words[at + SUMMARY_WORDS + (quarter >> 1)]! |= before << (16 * (quarter & 1));
+    this.#words[at + this.#summaryWords + (quarter >> 1)]! |= before << (16 * (quarter & 1));
   }
 
   #countOf(at: number): number {
     let count = 0;
-    for (let w = at; w < at + SUMMARY_WORDS; w++) count += ones(this.#words[w]!);
+    for (let w = at; w < at + this.#summaryWords; w++) count += ones(this.#words[w]!);
     return count;
   }
 

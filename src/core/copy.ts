@@ -33,17 +33,12 @@ export class TableCopy {
   constructor(core: Core, number: number) {
     const { memory, layout } = core;
     const at = layout.TABLES + number * layout.COPY_SIZE;
-    const places = new Uint32Array(
-      memory.buffer,
-      at + layout.ENDPOINTS_AT,
-      2 << layout.ENDPOINT_BITS,
-    );
     this.routes = {
-      4: new LpmTable(memory.buffer, at + layout.LPM4_AT, layout.LPM4_SIZE),
-      6: new LpmTable(memory.buffer, at + layout.LPM6_AT, layout.LPM6_SIZE),
+      4: new LpmTable(memory.buffer, at + layout.LPM4_AT, layout.LPM4_SIZE, layout),
+      6: new LpmTable(memory.buffer, at + layout.LPM6_AT, layout.LPM6_SIZE, layout),
     };
     this.#rules = new AclTable(memory.buffer, at + layout.ACL_AT, layout);
-    this.#endpoints = new EndpointTable(places, layout.ENDPOINT_BITS);
+    this.#endpoints = new EndpointTable(memory.buffer, at + layout.ENDPOINTS_AT, layout);
     this.#core = core;
     this.at = at;
   }
@@ -56,7 +51,7 @@ export class TableCopy {
     }
     for (const peer of come) {
       for (const address of addressesOf(peer)) this.#endpoints.add(address, peer.index);
-      writePeer(this.#record(peer.index), peer, own);
+      writePeer(this.#record(peer.index), peer, own, this.#core.layout);
     }
   }
 

@@ -3,12 +3,14 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseAddress } from "../../src/address.js";
 import { EndpointTable } from "../../src/compile/endpoints.js";
+import { Core } from "../../src/core/instance.js";
 import { seedOfRun } from "../packets.js";
 import { endpointsSlowly } from "./slow.js";
 
 const seed = seedOfRun("endpoints");
 /** Sixteen places, so that entries meet, and go round the end. */
 const BITS = 4;
+const layout = { ...(await Core.create()).layout, ENDPOINT_BITS: BITS };
 
 const entry = fc.record({
   address: fc
@@ -26,7 +28,7 @@ describe("the table of endpoints", () => {
     fc.assert(
       fc.property(changes, (changes) => {
         const words = new Uint32Array(2 << BITS);
-        const table = new EndpointTable(words, BITS);
+        const table = new EndpointTable(words.buffer, 0, layout);
         const entries: { address: ReturnType<typeof parseAddress>; peer: number }[] = [];
         for (const change of changes) {
           if (typeof change === "number") {
@@ -44,7 +46,7 @@ describe("the table of endpoints", () => {
   });
 
   it("says so when what is to go was never there", () => {
-    const table = new EndpointTable(new Uint32Array(2 << BITS), BITS);
+    const table = new EndpointTable(new Uint32Array(2 << BITS).buffer, 0, layout);
     table.add(parseAddress("192.0.2.1"), 2);
     expect(() => table.remove(parseAddress("192.0.2.1"), 3)).toThrow("peer 3");
   });

@@ -120,6 +120,7 @@ class Tables {
         new DataView(records.buffer, records.byteOffset + at, layout.PEER_SIZE),
         entry,
         own,
+        layout,
       );
     }
     expect(records.equals(this.#part(layout.PEERS_AT, layout.ENDPOINTS_AT))).toBe(true);

@@ -34,7 +34,7 @@ export class LpmCore {
   table(family: Family, copy: 0 | 1 = 0, size = this.sizes[family]): LpmTable {
     const at = this.addressOf(family, copy);
     this.bytes.fill(0, at, at + this.sizes[family]);
-    return new LpmTable(this.memory.buffer, at, size);
+    return new LpmTable(this.memory.buffer, at, size, layout);
   }
 
   /** Looks the addresses up in one go. */

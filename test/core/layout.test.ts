@@ -1,0 +1,26 @@
+/** What core and host each have in their own source: it must be the same in both. */
+import { describe, expect, it } from "vitest";
+import { MAX_SENDERS } from "../../src/compile/peers.js";
+import { ROOT_BITS, STRIDE, VALUES } from "../../src/compile/rib.js";
+import { MAX_RULES } from "../../src/compile/sets.js";
+import { Core } from "../../src/core/instance.js";
+
+const { layout } = await Core.create();
+
+describe("core and host", () => {
+  it("cut an address into the same steps, and give it one of as many values", () => {
+    expect([ROOT_BITS, STRIDE, VALUES]).toEqual([
+      layout.LPM_ROOT_BITS,
+      layout.LPM_STRIDE,
+      layout.LPM_VALUES,
+    ]);
+  });
+
+  it("have room for as many rules in a direction", () => {
+    expect(MAX_RULES).toBe(layout.ACL_MAX_RULES);
+  });
+
+  it("have room for as many senders of a peer", () => {
+    expect(MAX_SENDERS).toBe(layout.MAX_SENDERS);
+  });
+});
