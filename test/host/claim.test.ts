@@ -30,7 +30,7 @@ onHosts("claiming a host", () => {
       ...flags,
     };
     return `
-      const { loadConfig } = await weft("config.js");
+      const { loadConfig } = await weft("config/config.js");
       const { claimHost } = await weft("host/claim.js");
       const around = { hostname: "h1", secret: "sixteen letters!" };
       const claim = await claimHost(loadConfig(${JSON.stringify(all)}, undefined, around));

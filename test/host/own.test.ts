@@ -263,7 +263,7 @@ it.runIf(isRoot)("a full disk is named as such, and nothing half written stays o
   const directory = folder();
   const dist = fileURLToPath(new URL("../../dist/", import.meta.url));
   const steps = `
-    const { OwnFile } = await import("${dist}lease/own-file.js");
+    const { OwnFile } = await import("${dist}files/own-file.js");
     const { StateLock } = await import("${dist}host/lock.js");
     const { readdirSync, writeFileSync } = await import("node:fs");
     const tell = (step) => {
