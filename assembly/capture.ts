@@ -17,8 +17,6 @@ import {
   CAPTURE_ANY,
   CAPTURE_BATCH,
   CAPTURE_DROPPED,
-  CAPTURE_END_MASK,
-  CAPTURE_END_PORT,
   CAPTURE_END_SIZE,
   CAPTURE_ENDS,
   CAPTURE_FAMILY,
@@ -45,6 +43,46 @@ import { NO_PEER, THIS_NODE } from "./tables/peer";
 import * as ipv4 from "./wire/ipv4";
 import * as ipv6 from "./wire/ipv6";
 import { SCTP, TCP, UDP } from "./wire/protocol";
+
+/** Written by the core. */
+@unmanaged
+export class CaptureProgress {
+  /** `on` as it was when the running batch began. */
+  batch: u32;
+  /** Atomic: bytes put into the ring so far, modulo 2^32. */
+  put: u32;
+  /** Atomic: packets that found no room in the ring. */
+  lost: u32;
+}
+
+/** Written by the host; the two ends of the filter follow. */
+@unmanaged
+export class CaptureRequest {
+  /** Atomic: 1 while there is a capture. */
+  on: u32;
+  /** Atomic: bytes taken out of the ring so far, modulo 2^32. */
+  taken: u32;
+  /** Bytes of each packet that are kept. */
+  snaplen: u32;
+  /** 1 for those packets alone that do not get through. */
+  dropped: u32;
+  /** 1 for those alone of this family, this protocol and these ends; each may be CAPTURE_ANY. */
+  filtered: u32;
+  family: u32;
+  protocol: u32;
+}
+
+/** An end of a filter. IPv4 takes the first 4 bytes of address and mask; the others are zeros. */
+@unmanaged
+export class CaptureEnd {
+  address: v128;
+  mask: v128;
+  /** Or CAPTURE_ANY. */
+  port: u32;
+}
+
+export const CAPTURE_END_MASK: usize = offsetof<CaptureEnd>("mask");
+export const CAPTURE_END_PORT: usize = offsetof<CaptureEnd>("port");
 
 @unmanaged
 export class CaptureRecord {

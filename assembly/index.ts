@@ -2,6 +2,8 @@
 
 export { begin, settle } from "./batch";
 export {
+  CAPTURE_END_MASK,
+  CAPTURE_END_PORT,
   CAPTURED_DIRECTION,
   CAPTURED_FROM,
   CAPTURED_KEPT,

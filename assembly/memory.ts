@@ -40,7 +40,7 @@
  * Guard bands lie between the regions; nothing ever writes them.
  */
 
-import { CaptureRecord } from "./capture";
+import { CaptureEnd, CaptureProgress, CaptureRecord, CaptureRequest } from "./capture";
 import { CMSG_DATA, IOVEC_SIZE, MMSGHDR_SIZE, SOCKADDR_SIZE } from "./linux";
 import { Packet } from "./packet";
 import { ACL_MAX_RULES, ACL_SIZE } from "./tables/acl";
@@ -426,32 +426,27 @@ const TRACE_END: usize = TRACE_RECORDS + MAX_TRACE * TRACE_SIZE;
 
 // ---------------------------------------------------------------- capture
 
-/** What somebody who looks on asks for, and gets (assembly/capture.ts). */
+/** What the core says of a capture, what the host asks for (assembly/capture.ts): a cache line or more for each. */
 export const CAPTURE: usize = (TRACE_END + GUARD + 63) & ~63;
-/** u32, atomic: 1 while somebody does. And u32: what it was when the running batch began. */
-export const CAPTURE_ON: usize = CAPTURE;
-export const CAPTURE_BATCH: usize = CAPTURE + 4;
-/** u32, atomic: bytes put into the ring so far by the core, and taken out of it by the host, modulo 2^32. */
-export const CAPTURE_PUT: usize = CAPTURE + 8;
-export const CAPTURE_TAKEN: usize = CAPTURE + 64;
-/** u32, atomic: packets that found no room in it. */
-export const CAPTURE_LOST: usize = CAPTURE + 12;
-/** u32: of each packet so many bytes; 1 for those alone that do not get through. */
-export const CAPTURE_SNAPLEN: usize = CAPTURE + 128;
-export const CAPTURE_DROPPED: usize = CAPTURE + 132;
-/** u32: 1 for those alone of this family, this protocol and these two ends. */
-export const CAPTURE_FILTERED: usize = CAPTURE + 136;
-export const CAPTURE_FAMILY: usize = CAPTURE + 140;
-export const CAPTURE_PROTOCOL: usize = CAPTURE + 144;
-/** An end: address and mask, 16 bytes each, and a port. */
-export const CAPTURE_ENDS: usize = CAPTURE + 160;
-export const CAPTURE_END_MASK: u32 = 16;
-export const CAPTURE_END_PORT: u32 = 32;
-export const CAPTURE_END_SIZE: u32 = 48;
+export const CAPTURE_BATCH: usize = CAPTURE + offsetof<CaptureProgress>("batch");
+export const CAPTURE_PUT: usize = CAPTURE + offsetof<CaptureProgress>("put");
+export const CAPTURE_LOST: usize = CAPTURE + offsetof<CaptureProgress>("lost");
+
+const CAPTURE_REQUEST: usize = (CAPTURE + offsetof<CaptureProgress>() + 63) & ~63;
+export const CAPTURE_ON: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>("on");
+export const CAPTURE_TAKEN: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>("taken");
+export const CAPTURE_SNAPLEN: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>("snaplen");
+export const CAPTURE_DROPPED: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>("dropped");
+export const CAPTURE_FILTERED: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>("filtered");
+export const CAPTURE_FAMILY: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>("family");
+export const CAPTURE_PROTOCOL: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>("protocol");
+/** The two ends. */
+export const CAPTURE_ENDS: usize = (CAPTURE_REQUEST + offsetof<CaptureRequest>() + 15) & ~15;
+export const CAPTURE_END_SIZE: u32 = (offsetof<CaptureEnd>() + 15) & ~15;
 /** A family, protocol or port that is not asked for. */
 export const CAPTURE_ANY: u32 = 0xffffffff;
 /** For each packet of the batch: how it began, and u32 whether it is asked for. */
-export const CAPTURE_HEADS: usize = CAPTURE + 256;
+export const CAPTURE_HEADS: usize = (CAPTURE_ENDS + 2 * CAPTURE_END_SIZE + 63) & ~63;
 export const CAPTURE_HEAD: u32 = 128;
 export const CAPTURE_WANTED: usize = CAPTURE_HEADS + MAX_PACKETS * CAPTURE_HEAD;
 /** A power of two. */
