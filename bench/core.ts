@@ -10,6 +10,19 @@ import { parseArgs } from "node:util";
 import { parseAddress, parseEndpoint, parseMac, parsePrefix } from "../src/address.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
+import {
+  CMSG_DATA,
+  CMSG_LEVEL,
+  CMSG_TYPE,
+  cmsgSpace,
+  IP_TOS,
+  IPPROTO_IP,
+  MMSGHDR_CONTROLLEN,
+  MMSGHDR_LEN,
+  MMSGHDR_SIZE,
+  SOL_UDP,
+  UDP_GRO,
+} from "../src/linux.js";
 import { writeSockaddr } from "../src/sockaddr.js";
 import { ipv4, TCP, tcp, UDP, udp, vxlan } from "../test/packets.js";
 import { aclRows } from "./acl.js";
@@ -25,6 +38,8 @@ const SIZES = [64, 512, 1400];
 const VIRTIO_TCPV4 = 1;
 /** A TCP super-packet as the kernel hands it over: 64 KiB less what does not fill a segment. */
 const MSS = 1398;
+/** Bytes of each control message. */
+const CMSG_SPACE = cmsgSpace(4);
 const SEGMENTS = 44;
 
 interface Row {
@@ -174,28 +189,28 @@ function fillWire(size: number): () => void {
 
 /** Writes message `i` as recvmmsg leaves it; `size` is that of the datagrams that the kernel gathered. */
 function receive(i: number, length: number, peer: number, size = 0): void {
-  const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
+  const message = layout.RECEIVE + i * MMSGHDR_SIZE;
   const name = layout.RECEIVE_NAMES + i * layout.NAME_SIZE;
-  view.setUint32(message + layout.MMSGHDR_LEN, length, true);
+  view.setUint32(message + MMSGHDR_LEN, length, true);
   const isGsoBatch = size > 0;
-  if (isGsoBatch) tell(i, 0, { level: 17, type: 104, bytes: 4, data: size });
-  tell(i, isGsoBatch ? 1 : 0, { level: 0, type: 1, bytes: 1, data: 0 });
-  const controls = isGsoBatch ? 48n : 24n;
-  view.setBigUint64(message + layout.MMSGHDR_CONTROLLEN, controls, true);
+  if (isGsoBatch) tell(i, 0, { level: SOL_UDP, type: UDP_GRO, bytes: 4, data: size });
+  tell(i, isGsoBatch ? 1 : 0, { level: IPPROTO_IP, type: IP_TOS, bytes: 1, data: 0 });
+  const controls = BigInt((isGsoBatch ? 2 : 1) * CMSG_SPACE);
+  view.setBigUint64(message + MMSGHDR_CONTROLLEN, controls, true);
   writeSockaddr(new DataView(view.buffer, name), parseEndpoint(endpointOf(peer)));
 }
 
-/** A control message: UDP_GRO or IP_TOS. */
+/** Writes a control message: UDP_GRO or IP_TOS. */
 function tell(
   i: number,
   place: number,
   { level, type, bytes, data }: Record<"level" | "type" | "bytes" | "data", number>,
 ): void {
-  const control = layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM + place * 24;
-  view.setBigUint64(control, BigInt(layout.CMSG_DATA + bytes), true);
-  view.setUint32(control + layout.CMSG_LEVEL, level, true);
-  view.setUint32(control + layout.CMSG_TYPE, type, true);
-  view.setUint32(control + layout.CMSG_DATA, data, true);
+  const control = layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM + place * CMSG_SPACE;
+  view.setBigUint64(control, BigInt(CMSG_DATA + bytes), true);
+  view.setUint32(control + CMSG_LEVEL, level, true);
+  view.setUint32(control + CMSG_TYPE, type, true);
+  view.setUint32(control + CMSG_DATA, data, true);
 }
 
 function endpointOf(peer: number): string {

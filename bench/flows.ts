@@ -7,6 +7,7 @@ import type { AclEntry } from "../src/compile/acl.js";
 import { readFlows } from "../src/core/flows.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
+import { MMSGHDR_LEN, MMSGHDR_SIZE } from "../src/linux.js";
 import { writeSockaddr } from "../src/sockaddr.js";
 import { ipv4, TCP, type TcpFields, tcp, UDP, udp, vxlan } from "../test/packets.js";
 import { nanoseconds } from "./nanoseconds.js";
@@ -83,8 +84,8 @@ function shakeHands(): void {
     const fields = { ...answer, acknowledgment: NEXT.sequence, sport: DPORT, dport: SPORT };
     const datagram = vxlan(segment(peerHost(i), OURS, fields));
     bytes.set(datagram, slot(i) - layout.ENCAP_SIZE);
-    const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
-    view.setUint32(message + layout.MMSGHDR_LEN, datagram.length, true);
+    const message = layout.RECEIVE + i * MMSGHDR_SIZE;
+    view.setUint32(message + MMSGHDR_LEN, datagram.length, true);
     const name = layout.RECEIVE_NAMES + i * layout.NAME_SIZE;
     writeSockaddr(new DataView(view.buffer, name), parseEndpoint(ENDPOINT));
   }

@@ -11,24 +11,25 @@
  * The family is in the order of the host, port and address in that of the network.
  */
 import { type Endpoint, toBytes } from "./address.js";
-
-export const AF_INET = 2;
-export const AF_INET6 = 10;
-export const SIN_PORT = 2;
-export const SIN_ADDR = 4;
-const SIN6_ADDR = 8;
-const SOCKADDR_IN_SIZE = 16;
-export const SOCKADDR_IN6_SIZE = 28;
+import {
+  AF_INET,
+  AF_INET6,
+  SOCKADDR_IN_SIZE,
+  SOCKADDR_IPV4,
+  SOCKADDR_IPV6,
+  SOCKADDR_PORT,
+  SOCKADDR_SIZE,
+} from "./linux.js";
 
 /** Writes the address at the start of the view, and returns its length in bytes. */
 export function writeSockaddr(view: DataView, { address, port }: Endpoint): number {
   const isIPv4 = address.family === 4;
   view.setUint16(0, isIPv4 ? AF_INET : AF_INET6, true);
-  view.setUint16(SIN_PORT, port);
+  view.setUint16(SOCKADDR_PORT, port);
   toBytes(address).forEach((byte, i) => {
-    view.setUint8((isIPv4 ? SIN_ADDR : SIN6_ADDR) + i, byte);
+    view.setUint8((isIPv4 ? SOCKADDR_IPV4 : SOCKADDR_IPV6) + i, byte);
   });
-  return isIPv4 ? SOCKADDR_IN_SIZE : SOCKADDR_IN6_SIZE;
+  return isIPv4 ? SOCKADDR_IN_SIZE : SOCKADDR_SIZE;
 }
 
 /** Reads the address at the start of the view. */
@@ -36,7 +37,8 @@ export function readSockaddr(view: DataView): Endpoint {
   const family = view.getUint16(0, true) === AF_INET ? 4 : 6;
   let value = 0n;
   for (let i = 0; i < (family === 4 ? 4 : 16); i++) {
-    value = (value << 8n) | BigInt(view.getUint8((family === 4 ? SIN_ADDR : SIN6_ADDR) + i));
+    value =
+      (value << 8n) | BigInt(view.getUint8((family === 4 ? SOCKADDR_IPV4 : SOCKADDR_IPV6) + i));
   }
-  return { address: { family, value }, port: view.getUint16(SIN_PORT) };
+  return { address: { family, value }, port: view.getUint16(SOCKADDR_PORT) };
 }

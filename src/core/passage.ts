@@ -1,5 +1,22 @@
 /** Takes one packet at a time through a core, and gives what became of it. */
 import { type Endpoint, formatEndpoint } from "../address.js";
+import {
+  CMSG_DATA,
+  CMSG_LEVEL,
+  CMSG_TYPE,
+  cmsgSpace,
+  IOVEC_LEN,
+  IOVEC_SIZE,
+  IP_TOS,
+  IPPROTO_IP,
+  MMSGHDR_CONTROL,
+  MMSGHDR_CONTROLLEN,
+  MMSGHDR_IOV,
+  MMSGHDR_IOVLEN,
+  MMSGHDR_LEN,
+  MMSGHDR_NAME,
+  MMSGHDR_SIZE,
+} from "../linux.js";
 import { readSockaddr, writeSockaddr } from "../sockaddr.js";
 import type { Core } from "./instance.js";
 import { takeControl } from "./mailbox.js";
@@ -18,11 +35,6 @@ export interface Outcome {
   /** IP packets for the device. */
   packets: Uint8Array[];
 }
-
-const IPPROTO_IP = 0;
-const IP_TOS = 1;
-/** Bytes of a control message with data of up to 8 bytes. */
-const CMSG_SPACE = 24n;
 
 export class Passage {
   readonly #core: Core;
@@ -51,7 +63,7 @@ export class Passage {
     this.#writeSender(from);
     this.#writeTos(tos);
     bytes.set(datagram, layout.SLOTS + layout.HEADROOM - layout.ENCAP_SIZE);
-    view.setUint32(layout.RECEIVE + layout.MMSGHDR_LEN, datagram.length, true);
+    view.setUint32(layout.RECEIVE + MMSGHDR_LEN, datagram.length, true);
     exports.inbound(0, 1);
     return this.#outcome(layout.IN);
   }
@@ -67,11 +79,11 @@ export class Passage {
   #writeTos(tos: number): void {
     const { view, layout } = this.#core;
     const control = layout.RECEIVE_CONTROLS;
-    view.setBigUint64(layout.RECEIVE + layout.MMSGHDR_CONTROLLEN, CMSG_SPACE, true);
-    view.setBigUint64(control, BigInt(layout.CMSG_DATA + 1), true);
-    view.setUint32(control + layout.CMSG_LEVEL, IPPROTO_IP, true);
-    view.setUint32(control + layout.CMSG_TYPE, IP_TOS, true);
-    view.setUint8(control + layout.CMSG_DATA, tos);
+    view.setBigUint64(layout.RECEIVE + MMSGHDR_CONTROLLEN, BigInt(cmsgSpace(1)), true);
+    view.setBigUint64(control, BigInt(CMSG_DATA + 1), true);
+    view.setUint32(control + CMSG_LEVEL, IPPROTO_IP, true);
+    view.setUint32(control + CMSG_TYPE, IP_TOS, true);
+    view.setUint8(control + CMSG_DATA, tos);
   }
 
   /** Takes what the core left in its vectors, and counts the packet. */
@@ -93,10 +105,10 @@ export class Passage {
     const { view, layout, memory } = this.#core;
     const count = view.getUint32(layout.WIRE_COUNT, true);
     return Array.from({ length: count }, (_, i) => {
-      const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
-      const name = this.#pointer(message + layout.MMSGHDR_NAME);
-      const iovecs = this.#pointer(message + layout.MMSGHDR_IOV);
-      const slices = this.#pointer(message + layout.MMSGHDR_IOVLEN);
+      const message = layout.WIRE + i * MMSGHDR_SIZE;
+      const name = this.#pointer(message + MMSGHDR_NAME);
+      const iovecs = this.#pointer(message + MMSGHDR_IOV);
+      const slices = this.#pointer(message + MMSGHDR_IOVLEN);
       return {
         to: formatEndpoint(readSockaddr(new DataView(memory.buffer, name, layout.NAME_SIZE))),
         bytes: this.#gather(iovecs, slices),
@@ -107,9 +119,9 @@ export class Passage {
 
   /** Nothing but a TOS is ever asked of a host that takes no GSO batches; without one it is 0. */
   #takeTos(message: number): number {
-    const { view, layout } = this.#core;
-    if (this.#pointer(message + layout.MMSGHDR_CONTROLLEN) === 0) return 0;
-    return view.getUint8(this.#pointer(message + layout.MMSGHDR_CONTROL) + layout.CMSG_DATA);
+    const { view } = this.#core;
+    if (this.#pointer(message + MMSGHDR_CONTROLLEN) === 0) return 0;
+    return view.getUint8(this.#pointer(message + MMSGHDR_CONTROL) + CMSG_DATA);
   }
 
   #takePackets(): Uint8Array[] {
@@ -117,18 +129,18 @@ export class Passage {
     const count = view.getUint32(layout.DEVICE_COUNT, true);
     return Array.from({ length: count }, (_, i) => {
       const slices = view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true);
-      const iovecs = layout.DEVICE_IOVECS + i * layout.MAX_SLICES * layout.IOVEC_SIZE;
-      exports.finishWrite(this.#pointer(iovecs), this.#pointer(iovecs + layout.IOVEC_LEN));
+      const iovecs = layout.DEVICE_IOVECS + i * layout.MAX_SLICES * IOVEC_SIZE;
+      exports.finishWrite(this.#pointer(iovecs), this.#pointer(iovecs + IOVEC_LEN));
       return this.#gather(iovecs, slices).subarray(layout.VIRTIO_SIZE);
     });
   }
 
   /** A copy of the bytes that iovecs name, one after the other. */
   #gather(iovecs: number, count: number): Uint8Array {
-    const { layout, bytes } = this.#core;
+    const { bytes } = this.#core;
     const parts = Array.from({ length: count }, (_, i) => {
-      const start = this.#pointer(iovecs + i * layout.IOVEC_SIZE);
-      const length = this.#pointer(iovecs + i * layout.IOVEC_SIZE + layout.IOVEC_LEN);
+      const start = this.#pointer(iovecs + i * IOVEC_SIZE);
+      const length = this.#pointer(iovecs + i * IOVEC_SIZE + IOVEC_LEN);
       return bytes.subarray(start, start + length);
     });
     return new Uint8Array(Buffer.concat(parts));

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { readRegularFile } from "../files/regular-file.js";
 import { close, connect, getsockopt } from "../io/libc.js";
 import { openUnix, unixAddress } from "../io/unix.js";
+import { SO_PEERCRED, SOL_SOCKET } from "../linux.js";
 
 export interface OtherAgent {
   readonly pid: number;
@@ -59,10 +60,6 @@ function agentOf(pid: number): OtherAgent {
   const agent = files.map((fd) => readLock(textOf(fd))).find((it) => it?.pid === pid);
   return agent ?? { pid };
 }
-
-// <sys/socket.h>
-const SOL_SOCKET = 1;
-const SO_PEERCRED = 17;
 
 /** Of the process that called listen(2) on it (SO_PEERCRED, unix(7)). */
 function pidOfListener(path: string): number | undefined {

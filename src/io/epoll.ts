@@ -1,7 +1,7 @@
 /** Waits for several descriptors at once. */
+import { EPOLL_CLOEXEC } from "../linux.js";
 import { check, close, epollCreate, epollCtl, epollWait } from "./libc.js";
 
-const EPOLL_CLOEXEC = 0o2000000;
 const EPOLL_CTL_ADD = 1;
 const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 0x001;

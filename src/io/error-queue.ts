@@ -3,6 +3,7 @@
  * While there is a flood of them the socket reports none.
  */
 import type { Core } from "../core/instance.js";
+import { MSG_ERRQUEUE } from "../linux.js";
 import { hostAddress, recvmsg } from "./libc.js";
 import { reportErrors } from "./udp.js";
 
@@ -12,7 +13,6 @@ const MOST_ERRORS = 64;
 const ERROR_PAUSE = 100;
 /** Milliseconds between two warnings of a flood. */
 const FLOOD_WARNING = 60_000;
-const MSG_ERRQUEUE = 0x2000;
 
 export interface ErrorQueueParts {
   readonly core: Core;

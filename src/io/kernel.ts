@@ -13,6 +13,7 @@ import type { Core } from "../core/instance.js";
 import { takeControl } from "../core/mailbox.js";
 import type { Publisher } from "../core/publish.js";
 import { WeftError } from "../error.js";
+import { EFD_CLOEXEC, EFD_NONBLOCK } from "../linux.js";
 import type { DataPath, Receiver } from "../paths/datapath.js";
 import { monotonic } from "../time/system-clock.js";
 import { check, close, eventfd, eventfdWrite, hostAddress } from "./libc.js";
@@ -48,8 +49,6 @@ export interface KernelOptions {
  * or 1280 (RFC 8200, 5), less the headers.
  */
 const LEAST_MTU = { 4: 526, 6: 1210 } as const;
-const EFD_CLOEXEC = 0o2000000;
-const EFD_NONBLOCK = 0o4000;
 
 /**
  * Moves packets from `start` to `stop`. The device exists from the moment `start`

@@ -13,6 +13,7 @@
 
 import type { Core } from "../core/instance.js";
 import { DEVICE_BUFFER_FULL, DEVICE_FAILED } from "../core/reasons.js";
+import { IOVEC_SIZE, MMSGHDR_LEN, MMSGHDR_SIZE } from "../linux.js";
 import { performanceStart } from "../time/system-clock.js";
 import { Epoll } from "./epoll.js";
 import { EAGAIN, EBADFD, EINTR } from "./errno.js";
@@ -231,7 +232,7 @@ export class Loop {
       return 0;
     }
     this.#receiveFailed = false;
-    const last = layout.RECEIVE + (count - 1) * layout.MMSGHDR_SIZE + layout.MMSGHDR_LEN;
+    const last = layout.RECEIVE + (count - 1) * MMSGHDR_SIZE + MMSGHDR_LEN;
     this.#messages = view.getUint32(last, true) > LONG ? LONG_MESSAGES : layout.BATCH;
     return count;
   }
@@ -241,7 +242,7 @@ export class Loop {
     const count = view.getUint32(layout.DEVICE_COUNT, true);
     for (let i = 0; i < count; i++) {
       const pieces = view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true);
-      const slices = this.#slices + i * layout.MAX_SLICES * layout.IOVEC_SIZE;
+      const slices = this.#slices + i * layout.MAX_SLICES * IOVEC_SIZE;
       if (writev(this.#tun, slices, pieces) < 0) {
         exports.writeFailed(i, errno() === EAGAIN ? DEVICE_BUFFER_FULL : DEVICE_FAILED);
       }

@@ -3,6 +3,25 @@
  * Some kernels accept them and then send or gather wrongly.
  */
 import { parseAddress } from "../address.js";
+import {
+  CMSG_DATA,
+  CMSG_LEVEL,
+  CMSG_TYPE,
+  cmsgSpace,
+  IOVEC_LEN,
+  IOVEC_SIZE,
+  MMSGHDR_CONTROL,
+  MMSGHDR_CONTROLLEN,
+  MMSGHDR_IOV,
+  MMSGHDR_IOVLEN,
+  MMSGHDR_NAME,
+  MMSGHDR_NAMELEN,
+  MMSGHDR_SIZE,
+  SOCKADDR_SIZE,
+  SOL_UDP,
+  UDP_GRO,
+  UDP_SEGMENT,
+} from "../linux.js";
 import { writeSockaddr } from "../sockaddr.js";
 import { close, hostAddress, recvmsg, sendmmsg, waitReadable } from "./libc.js";
 import { boundPort, gather, openUdp } from "./udp.js";
@@ -12,12 +31,13 @@ const SIZE = 1000;
 const LAST = 300;
 const COUNT = 5;
 const TOTAL = SIZE * (COUNT - 1) + LAST;
+/** Bytes of data of the control messages: a u16 and an int (udp(7)). */
+const SEGMENT_BYTES = 2;
+const GRO_BYTES = 4;
+/** Bytes of room for all control messages that come with a datagram. */
+const CONTROL_ROOM = 64;
 /** Milliseconds to wait for a datagram that goes no further than this host. */
 const PATIENCE = 200;
-
-const SOL_UDP = 17;
-const UDP_SEGMENT = 103;
-const UDP_GRO = 104;
 
 export interface Trial {
   /** A GSO batch sent in one call arrives as the datagrams it was made of. */
@@ -55,14 +75,14 @@ function arrives(address: string, gathered: boolean): boolean {
 }
 
 function sendGsoBatch(fd: number, bytes: Uint8Array, address: string, port: number): boolean {
-  const name = new Uint8Array(28);
+  const name = new Uint8Array(SOCKADDR_SIZE);
   const length = writeSockaddr(new DataView(name.buffer), { address: parseAddress(address), port });
-  const control = new Uint8Array(24);
+  const control = new Uint8Array(cmsgSpace(SEGMENT_BYTES));
   const cmsg = new DataView(control.buffer);
-  cmsg.setBigUint64(0, 18n, true);
-  cmsg.setUint32(8, SOL_UDP, true);
-  cmsg.setUint32(12, UDP_SEGMENT, true);
-  cmsg.setUint16(16, SIZE, true);
+  cmsg.setBigUint64(0, BigInt(CMSG_DATA + SEGMENT_BYTES), true);
+  cmsg.setUint32(CMSG_LEVEL, SOL_UDP, true);
+  cmsg.setUint32(CMSG_TYPE, UDP_SEGMENT, true);
+  cmsg.setUint16(CMSG_DATA, SIZE, true);
   const message = new Message(bytes, control, name, length);
   return sendmmsg(fd, message.address, 1, 0) === 1;
 }
@@ -71,7 +91,7 @@ function sendGsoBatch(fd: number, bytes: Uint8Array, address: string, port: numb
 function receive(fd: number): Uint8Array[] | undefined {
   waitReadable(fd, PATIENCE);
   const bytes = new Uint8Array(65536);
-  const message = new Message(bytes, new Uint8Array(64));
+  const message = new Message(bytes, new Uint8Array(CONTROL_ROOM));
   const length = recvmsg(fd, message.address, 0);
   if (length < 0) return undefined;
   const size = gatheredSize(message) ?? length;
@@ -85,36 +105,37 @@ function receive(fd: number): Uint8Array[] | undefined {
 /** Reads what UDP_GRO says of the datagrams in a message, among the control messages that come with it. */
 function gatheredSize({ control, controlLength }: Message): number | undefined {
   const view = new DataView(control.buffer);
-  for (let at = 0; at + 20 <= controlLength; ) {
-    const [level, type] = [view.getUint32(at + 8, true), view.getUint32(at + 12, true)];
-    if (level === SOL_UDP && type === UDP_GRO) return view.getInt32(at + 16, true);
+  for (let at = 0; at + CMSG_DATA + GRO_BYTES <= controlLength; ) {
+    const level = view.getUint32(at + CMSG_LEVEL, true);
+    const type = view.getUint32(at + CMSG_TYPE, true);
+    if (level === SOL_UDP && type === UDP_GRO) return view.getInt32(at + CMSG_DATA, true);
     const size = view.getUint32(at, true);
-    if (size < 16) return undefined;
-    at += (size + 7) & ~7;
+    if (size < CMSG_DATA) return undefined;
+    at += cmsgSpace(size - CMSG_DATA);
   }
   return undefined;
 }
 
 /** One `struct mmsghdr` with one iovec. The arrays it points at live as long as it does. */
 class Message {
-  readonly #header = new DataView(new ArrayBuffer(64));
-  readonly #iovec = new DataView(new ArrayBuffer(16));
+  readonly #header = new DataView(new ArrayBuffer(MMSGHDR_SIZE));
+  readonly #iovec = new DataView(new ArrayBuffer(IOVEC_SIZE));
 
   constructor(
     readonly bytes: Uint8Array,
     readonly control: Uint8Array,
-    readonly name = new Uint8Array(28),
-    nameLength = 28,
+    readonly name = new Uint8Array(SOCKADDR_SIZE),
+    nameLength = SOCKADDR_SIZE,
   ) {
     const pointer = (at: Uint8Array) => BigInt(hostAddress(at));
     this.#iovec.setBigUint64(0, pointer(bytes), true);
-    this.#iovec.setBigUint64(8, BigInt(bytes.length), true);
-    this.#header.setBigUint64(0, pointer(name), true);
-    this.#header.setUint32(8, nameLength, true);
-    this.#header.setBigUint64(16, pointer(new Uint8Array(this.#iovec.buffer)), true);
-    this.#header.setBigUint64(24, 1n, true);
-    this.#header.setBigUint64(32, pointer(control), true);
-    this.#header.setBigUint64(40, BigInt(control.length), true);
+    this.#iovec.setBigUint64(IOVEC_LEN, BigInt(bytes.length), true);
+    this.#header.setBigUint64(MMSGHDR_NAME, pointer(name), true);
+    this.#header.setUint32(MMSGHDR_NAMELEN, nameLength, true);
+    this.#header.setBigUint64(MMSGHDR_IOV, pointer(new Uint8Array(this.#iovec.buffer)), true);
+    this.#header.setBigUint64(MMSGHDR_IOVLEN, 1n, true);
+    this.#header.setBigUint64(MMSGHDR_CONTROL, pointer(control), true);
+    this.#header.setBigUint64(MMSGHDR_CONTROLLEN, BigInt(control.length), true);
   }
 
   get address(): number {
@@ -122,6 +143,6 @@ class Message {
   }
 
   get controlLength(): number {
-    return Number(this.#header.getBigUint64(40, true));
+    return Number(this.#header.getBigUint64(MMSGHDR_CONTROLLEN, true));
   }
 }

@@ -8,11 +8,11 @@
 import { constants } from "node:fs";
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
+import { O_CLOEXEC } from "../linux.js";
 import { EACCES, EBUSY, ENODEV, ENOENT, ENXIO, EPERM, SystemError } from "./errno.js";
 import { check, close, errno, ioctl, ioctlNumber, open } from "./libc.js";
 
 const DEVICE_FILE = "/dev/net/tun";
-const O_CLOEXEC = 0o2000000;
 
 // linux/if_tun.h
 const TUNSETIFF = 0x400454ca;

@@ -3,7 +3,35 @@
  * peers see datagrams come from the endpoint they know.
  */
 import { parseAddress, parseEndpoint } from "../address.js";
-import { AF_INET, AF_INET6, SOCKADDR_IN6_SIZE, writeSockaddr } from "../sockaddr.js";
+import {
+  AF_INET,
+  AF_INET6,
+  IP_MTU_DISCOVER,
+  IP_RECVERR,
+  IP_RECVTOS,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_MTU_DISCOVER,
+  IPV6_RECVERR,
+  IPV6_RECVTCLASS,
+  IPV6_V6ONLY,
+  PMTUDISC_PROBE,
+  SO_ERROR,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
+  SO_REUSEPORT,
+  SO_SNDBUF,
+  SO_SNDBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  SOCKADDR_PORT,
+  SOCKADDR_SIZE,
+  SOL_SOCKET,
+  SOL_UDP,
+  UDP_GRO,
+} from "../linux.js";
+import { writeSockaddr } from "../sockaddr.js";
 import { bindError } from "./bind.js";
 import {
   bind,
@@ -17,32 +45,6 @@ import {
   socket,
 } from "./libc.js";
 
-const SOCK_DGRAM = 2;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
-
-const SOL_SOCKET = 1;
-const SO_ERROR = 4;
-const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
-const SO_REUSEPORT = 15;
-const SO_SNDBUFFORCE = 32;
-const SO_RCVBUFFORCE = 33;
-
-const IPPROTO_IP = 0;
-const IP_MTU_DISCOVER = 10;
-const IP_RECVERR = 11;
-const IP_RECVTOS = 13;
-const IPPROTO_IPV6 = 41;
-const IPV6_MTU_DISCOVER = 23;
-const IPV6_RECVERR = 25;
-const IPV6_V6ONLY = 26;
-const IPV6_RECVTCLASS = 66;
-const PMTUDISC_PROBE = 3;
-
-const SOL_UDP = 17;
-const UDP_GRO = 104;
-
 /** Room for a burst while the worker is busy with the other direction. */
 export const SOCKET_BUFFER = 7 * 1024 * 1024;
 
@@ -53,7 +55,7 @@ export const SOCKET_BUFFER = 7 * 1024 * 1024;
  */
 export function openUdp(address: string, port: number, { isHeld = false } = {}): number {
   const parsed = parseAddress(address);
-  const sockaddr = new Uint8Array(SOCKADDR_IN6_SIZE);
+  const sockaddr = new Uint8Array(SOCKADDR_SIZE);
   const length = writeSockaddr(new DataView(sockaddr.buffer), { address: parsed, port });
   const family = parsed.family === 4 ? AF_INET : AF_INET6;
   const fd = check(socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "UDP socket");
@@ -82,7 +84,7 @@ export function holdPort(port: number): number {
   const ofBoth = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   const isDual = ofBoth >= 0; // A kernel can be without IPv6.
   const fd = isDual ? ofBoth : check(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), "UDP socket");
-  const sockaddr = new Uint8Array(SOCKADDR_IN6_SIZE);
+  const sockaddr = new Uint8Array(SOCKADDR_SIZE);
   const address = isDual ? "::" : "0.0.0.0";
   const any = { address: parseAddress(address), port };
   const length = writeSockaddr(new DataView(sockaddr.buffer), any);
@@ -106,7 +108,7 @@ const share = (fd: number): void => {
 
 /** Sends one datagram, best effort, beside whoever else uses the socket. */
 export function sendDatagram(fd: number, to: string, bytes: Uint8Array): void {
-  const sockaddr = new Uint8Array(SOCKADDR_IN6_SIZE);
+  const sockaddr = new Uint8Array(SOCKADDR_SIZE);
   const length = writeSockaddr(new DataView(sockaddr.buffer), parseEndpoint(to));
   const send = () => sendto(fd, bytes, bytes.length, 0, sockaddr, length) >= 0;
   // An ICMP error about an earlier datagram makes one send fail, and is gone with that.
@@ -115,9 +117,9 @@ export function sendDatagram(fd: number, to: string, bytes: Uint8Array): void {
 
 /** The port that the kernel chose for a socket opened on port 0. */
 export function boundPort(fd: number): number {
-  const sockaddr = new Uint8Array(SOCKADDR_IN6_SIZE);
+  const sockaddr = new Uint8Array(SOCKADDR_SIZE);
   check(getsockname(fd, sockaddr, Uint32Array.of(sockaddr.length)), "getsockname");
-  return new DataView(sockaddr.buffer).getUint16(2);
+  return new DataView(sockaddr.buffer).getUint16(SOCKADDR_PORT);
 }
 
 /** Lets the kernel gather datagrams of one sender into GSO batches; false where it cannot. */

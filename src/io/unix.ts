@@ -1,11 +1,7 @@
 /** Unix stream sockets, as unix(7) has them. */
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from "../linux.js";
 import { bind, check, close, socket } from "./libc.js";
 
-// <sys/socket.h>
-const AF_UNIX = 1;
-const SOCK_STREAM = 1;
-const SOCK_NONBLOCK = 0o4000;
-const SOCK_CLOEXEC = 0o2000000;
 /** The bits that mode 0660 leaves out: everything for others, and execution. */
 const SOCKET_UMASK = 0o117;
 

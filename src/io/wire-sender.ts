@@ -4,6 +4,7 @@
  */
 import type { Core } from "../core/instance.js";
 import { SEND_BUFFER_FULL, SEND_FAILED } from "../core/reasons.js";
+import { MMSGHDR_SIZE } from "../linux.js";
 import { EAGAIN, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "./errno.js";
 import type { ErrorQueue } from "./error-queue.js";
 import { errno, hostAddress, pause, sendmmsg, waitWritable } from "./libc.js";
@@ -47,7 +48,7 @@ export class WireSender {
     this.#repeats = 0;
     for (let at = 0; at < view.getUint32(layout.WIRE_COUNT, true); ) {
       const count = view.getUint32(layout.WIRE_COUNT, true) - at;
-      const sent = sendmmsg(this.#fd, this.#messages + at * layout.MMSGHDR_SIZE, count, 0);
+      const sent = sendmmsg(this.#fd, this.#messages + at * MMSGHDR_SIZE, count, 0);
       if (sent > 0) {
         if (exports.isGsoBatch(at)) this.#refused = 0;
         at += sent;

@@ -18,6 +18,15 @@ import {
   SEND_BUFFER_FULL,
   SEND_FAILED,
 } from "../../src/core/reasons.js";
+import {
+  CMSG_LEVEL,
+  IOVEC_LEN,
+  IOVEC_SIZE,
+  MMSGHDR_CONTROLLEN,
+  MMSGHDR_IOV,
+  MMSGHDR_IOVLEN,
+  MMSGHDR_SIZE,
+} from "../../src/linux.js";
 import { writeSockaddr } from "../../src/sockaddr.js";
 import {
   authentication,
@@ -344,9 +353,9 @@ describe("fuzz", () => {
   ): number {
     const { layout } = host;
     let total = 0;
-    for (let at = iovecs; at < iovecs + count * layout.IOVEC_SIZE; at += layout.IOVEC_SIZE) {
+    for (let at = iovecs; at < iovecs + count * IOVEC_SIZE; at += IOVEC_SIZE) {
       const start = pointer(at);
-      const length = pointer(at + layout.IOVEC_LEN);
+      const length = pointer(at + IOVEC_LEN);
       total += length;
       const i = Math.floor((start - layout.SLOTS) / layout.SLOT_SIZE);
       const isMade = made.some(([from, to]) => start >= from && start + length <= to);
@@ -361,19 +370,19 @@ describe("fuzz", () => {
     const { layout, core } = host;
     const { exports, view } = core;
     const headers: [number, number] = [
-      layout.WIRE_IOVECS + layout.MAX_SEGMENTS * 2 * layout.IOVEC_SIZE,
+      layout.WIRE_IOVECS + layout.MAX_SEGMENTS * 2 * IOVEC_SIZE,
       layout.GUARD_5,
     ];
     const answers: [number, number] = [
-      layout.DEVICE_IOVECS + layout.MAX_PACKETS * layout.MAX_SLICES * layout.IOVEC_SIZE,
+      layout.DEVICE_IOVECS + layout.MAX_PACKETS * layout.MAX_SLICES * IOVEC_SIZE,
       layout.GUARD_6,
     ];
     for (let i = 0; i < view.getUint32(layout.WIRE_COUNT, true); i++) {
       if (i >= layout.MAX_SEGMENTS) throw new Error("more messages than there is room for");
-      const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
-      const slices = pointer(message + layout.MMSGHDR_IOVLEN);
+      const message = layout.WIRE + i * MMSGHDR_SIZE;
+      const slices = pointer(message + MMSGHDR_IOVLEN);
       if (slices > 2 * layout.MAX_GSO) throw new Error(`${slices} slices in a message`);
-      const iovecs = pointer(message + layout.MMSGHDR_IOV);
+      const iovecs = pointer(message + MMSGHDR_IOV);
       const bytes = checkSlices(iovecs, slices, [answers, headers], ends);
       if (bytes > 65507) throw new Error(`a message of ${bytes} bytes`);
       if (rnd() < 0.01) {
@@ -386,11 +395,11 @@ describe("fuzz", () => {
     for (let i = 0; i < writes; i++) {
       const slices = view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true);
       if (slices > layout.MAX_SLICES) throw new Error(`${slices} slices in a write`);
-      const iovecs = layout.DEVICE_IOVECS + i * layout.MAX_SLICES * layout.IOVEC_SIZE;
+      const iovecs = layout.DEVICE_IOVECS + i * layout.MAX_SLICES * IOVEC_SIZE;
       // A super-packet for a device that takes none is cut with headers made where the wire has room.
       const bytes = checkSlices(iovecs, slices, [answers, headers], ends);
       if (bytes > layout.VIRTIO_SIZE + layout.MAX_PACKET) throw new Error(`a write of ${bytes}`);
-      if (slices === 1) exports.finishWrite(pointer(iovecs), pointer(iovecs + layout.IOVEC_LEN));
+      if (slices === 1) exports.finishWrite(pointer(iovecs), pointer(iovecs + IOVEC_LEN));
       if (rnd() < 0.01) exports.writeFailed(i, pick([DEVICE_FAILED, DEVICE_BUFFER_FULL]));
     }
   }
@@ -401,7 +410,7 @@ describe("fuzz", () => {
     const at = layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM;
     for (let k = 0; k < layout.CMSG_ROOM; k++) if (rnd() < 0.2) memory[at + k] = below(256);
     core.view.setBigUint64(
-      layout.RECEIVE + i * layout.MMSGHDR_SIZE + layout.MMSGHDR_CONTROLLEN,
+      layout.RECEIVE + i * MMSGHDR_SIZE + MMSGHDR_CONTROLLEN,
       BigInt(pick([0, 1, 15, 16, 17, 24, 47, 48, 49, 2 ** 32])),
       true,
     );
@@ -417,9 +426,9 @@ describe("fuzz", () => {
     memory.set(pick(sockaddrs), layout.ERROR_NAME);
     memory.writeUInt32LE(pick([0, 16, 48, 250, 2 ** 32 - 1]), layout.ERROR_CONTROL);
     memory.writeUInt32LE(0, layout.ERROR_CONTROL + 4);
-    memory.set([0, 0, 0, 0, 11, 0, 0, 0, 90], layout.ERROR_CONTROL + layout.CMSG_LEVEL);
+    memory.set([0, 0, 0, 0, 11, 0, 0, 0, 90], layout.ERROR_CONTROL + CMSG_LEVEL);
     core.view.setBigUint64(
-      layout.ERROR_MESSAGE + layout.MMSGHDR_CONTROLLEN,
+      layout.ERROR_MESSAGE + MMSGHDR_CONTROLLEN,
       BigInt(pick([0, 31, 32, 48, 256, 2 ** 32 - 1])),
       true,
     );

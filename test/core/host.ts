@@ -15,6 +15,28 @@ import { Core } from "../../src/core/instance.js";
 import type { Layout } from "../../src/core/layout.js";
 import { Publisher } from "../../src/core/publish.js";
 import { ANSWERED, reasonNames } from "../../src/core/reasons.js";
+import {
+  CMSG_DATA,
+  CMSG_LEVEL,
+  CMSG_TYPE,
+  cmsgSpace,
+  IOVEC_LEN,
+  IOVEC_SIZE,
+  IP_TOS,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_TCLASS,
+  MMSGHDR_CONTROL,
+  MMSGHDR_CONTROLLEN,
+  MMSGHDR_IOV,
+  MMSGHDR_IOVLEN,
+  MMSGHDR_LEN,
+  MMSGHDR_NAME,
+  MMSGHDR_SIZE,
+  SOL_UDP,
+  UDP_GRO,
+  UDP_SEGMENT,
+} from "../../src/linux.js";
 import type { Peer } from "../../src/peer.js";
 import { readSockaddr, writeSockaddr } from "../../src/sockaddr.js";
 import type { Dscp } from "../../src/tos.js";
@@ -224,22 +246,22 @@ export class Host {
   announce(i: number, length: number, { size, tos, isIPv4 = true }: Told): void {
     const { layout } = this;
     const { view } = this.core;
-    const message = layout.RECEIVE + i * layout.MMSGHDR_SIZE;
-    view.setUint32(message + layout.MMSGHDR_LEN, length, true);
+    const message = layout.RECEIVE + i * MMSGHDR_SIZE;
+    view.setUint32(message + MMSGHDR_LEN, length, true);
     let at = 0;
     const add = (level: number, type: number, bytes: number, data: number) => {
       const control = layout.RECEIVE_CONTROLS + i * layout.CMSG_ROOM + at;
-      view.setBigUint64(control, BigInt(layout.CMSG_DATA + bytes), true);
-      view.setUint32(control + layout.CMSG_LEVEL, level, true);
-      view.setUint32(control + layout.CMSG_TYPE, type, true);
-      if (bytes === 1) view.setUint8(control + layout.CMSG_DATA, data);
-      else view.setUint32(control + layout.CMSG_DATA, data, true);
+      view.setBigUint64(control, BigInt(CMSG_DATA + bytes), true);
+      view.setUint32(control + CMSG_LEVEL, level, true);
+      view.setUint32(control + CMSG_TYPE, type, true);
+      if (bytes === 1) view.setUint8(control + CMSG_DATA, data);
+      else view.setUint32(control + CMSG_DATA, data, true);
       at += CMSG_SPACE;
     };
     if (size !== undefined) add(SOL_UDP, UDP_GRO, 4, size);
     if (tos !== undefined && isIPv4) add(IPPROTO_IP, IP_TOS, 1, tos);
     else if (tos !== undefined) add(IPPROTO_IPV6, IPV6_TCLASS, 4, tos);
-    view.setBigUint64(message + layout.MMSGHDR_CONTROLLEN, BigInt(at), true);
+    view.setBigUint64(message + MMSGHDR_CONTROLLEN, BigInt(at), true);
   }
 
   writeName(at: number, from: string): void {
@@ -255,19 +277,19 @@ export class Host {
 
   #message(i: number): Sent {
     const { layout } = this;
-    const message = layout.WIRE + i * layout.MMSGHDR_SIZE;
+    const message = layout.WIRE + i * MMSGHDR_SIZE;
     const name = new DataView(
       this.core.memory.buffer,
-      this.#pointer(message + layout.MMSGHDR_NAME),
+      this.#pointer(message + MMSGHDR_NAME),
       layout.NAME_SIZE,
     );
     const to = formatEndpoint(readSockaddr(name));
     const bytes = this.#gather(
-      this.#pointer(message + layout.MMSGHDR_IOV),
-      this.#pointer(message + layout.MMSGHDR_IOVLEN),
+      this.#pointer(message + MMSGHDR_IOV),
+      this.#pointer(message + MMSGHDR_IOVLEN),
     );
-    const length = this.#pointer(message + layout.MMSGHDR_CONTROLLEN);
-    const control = this.#pointer(message + layout.MMSGHDR_CONTROL);
+    const length = this.#pointer(message + MMSGHDR_CONTROLLEN);
+    const control = this.#pointer(message + MMSGHDR_CONTROL);
     if (length > layout.CMSG_ROOM) throw new Error(`${length} bytes of control messages`);
     const sent: Sent = { to, bytes };
     for (let at = control; at < control + length; at += CMSG_SPACE) {
@@ -278,7 +300,6 @@ export class Host {
 
   /** Reads what one control message asks of the kernel, which is strict about the family of a TOS. */
   #control(at: number, family: 4 | 6): Pick<Sent, "size" | "tos"> {
-    const { CMSG_LEVEL, CMSG_TYPE, CMSG_DATA } = this.layout;
     const { view } = this.core;
     const [level, type] = [CMSG_LEVEL, CMSG_TYPE].map((field) => view.getUint32(at + field, true));
     const header = [this.#pointer(at) - CMSG_DATA, level, type].join();
@@ -297,7 +318,7 @@ export class Host {
     const count = view.getUint32(layout.DEVICE_COUNT, true);
     return Array.from({ length: count }, (_, i) =>
       this.#gather(
-        layout.DEVICE_IOVECS + i * layout.MAX_SLICES * layout.IOVEC_SIZE,
+        layout.DEVICE_IOVECS + i * layout.MAX_SLICES * IOVEC_SIZE,
         view.getUint32(layout.DEVICE + i * layout.WRITE_SIZE, true),
       ),
     );
@@ -305,9 +326,9 @@ export class Host {
 
   #gather(iovecs: number, count: number): Uint8Array {
     const parts = Array.from({ length: count }, (_, i) => {
-      const iovec = iovecs + i * this.layout.IOVEC_SIZE;
+      const iovec = iovecs + i * IOVEC_SIZE;
       const start = this.#pointer(iovec);
-      return this.core.bytes.subarray(start, start + this.#pointer(iovec + this.layout.IOVEC_LEN));
+      return this.core.bytes.subarray(start, start + this.#pointer(iovec + IOVEC_LEN));
     });
     return new Uint8Array(Buffer.concat(parts));
   }
@@ -331,12 +352,5 @@ export class Host {
   }
 }
 
-const SOL_UDP = 17;
-const UDP_SEGMENT = 103;
-const UDP_GRO = 104;
-const IPPROTO_IP = 0;
-const IP_TOS = 1;
-const IPPROTO_IPV6 = 41;
-const IPV6_TCLASS = 67;
-/** Bytes of a control message with data of up to 8 bytes. */
-const CMSG_SPACE = 24;
+/** Bytes of each of these control messages. */
+const CMSG_SPACE = cmsgSpace(4);

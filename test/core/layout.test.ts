@@ -4,8 +4,10 @@ import { MAX_SENDERS } from "../../src/compile/peers.js";
 import { ROOT_BITS, STRIDE, VALUES } from "../../src/compile/rib.js";
 import { MAX_RULES } from "../../src/compile/sets.js";
 import { Core } from "../../src/core/instance.js";
+import * as linux from "../../src/linux.js";
 
-const { layout } = await Core.create();
+const { layout, exports } = await Core.create();
+const globals = exports as unknown as Record<string, WebAssembly.Global | undefined>;
 
 describe("core and host", () => {
   it("cut an address into the same steps, and give it one of as many values", () => {
@@ -22,5 +24,12 @@ describe("core and host", () => {
 
   it("have room for as many senders of a peer", () => {
     expect(MAX_SENDERS).toBe(layout.MAX_SENDERS);
+  });
+
+  it("share the same numbers and structures with Linux", () => {
+    const ofHost = Object.entries(linux).filter(([name]) => globals[name] !== undefined);
+    const ofCore = ofHost.map(([name]) => [name, globals[name]!.value]);
+    expect(ofHost).toEqual(ofCore);
+    expect(ofHost.length).toBeGreaterThanOrEqual(25);
   });
 });

@@ -1,5 +1,15 @@
 /** Path MTU: errors of this host's own interface are believed, ICMP errors only under conditions. */
 import { beforeEach, describe, expect, it } from "vitest";
+import {
+  CMSG_DATA,
+  CMSG_LEVEL,
+  CMSG_TYPE,
+  IP_RECVERR,
+  IPPROTO_IP,
+  IPPROTO_IPV6,
+  IPV6_RECVERR,
+  MMSGHDR_CONTROLLEN,
+} from "../../src/linux.js";
 import type { Peer } from "../../src/peer.js";
 import { ipv4, ipv6, udp } from "../packets.js";
 import { A, B, C, Host, hostOf, MTU, read } from "./host.js";
@@ -7,8 +17,8 @@ import { A, B, C, Host, hostOf, MTU, read } from "./host.js";
 const TEN_MINUTES = 600_000;
 const EMSGSIZE = 90;
 const ECONNREFUSED = 111;
-const IP_RECVERR = [0, 11] as const;
-const IPV6_RECVERR = [41, 25] as const;
+const ERROR_4 = [IPPROTO_IP, IP_RECVERR] as const;
+const ERROR_6 = [IPPROTO_IPV6, IPV6_RECVERR] as const;
 /** SO_EE_ORIGIN_LOCAL, _ICMP, _ICMP6. */
 const LOCAL = 1;
 const ICMP = 2;
@@ -56,15 +66,15 @@ interface Control {
 }
 
 function control(given: Control): Buffer {
-  const { kind = IP_RECVERR, errno = EMSGSIZE, mtu = 0, origin = LOCAL, said = 48 } = given;
+  const { kind = ERROR_4, errno = EMSGSIZE, mtu = 0, origin = LOCAL, said = 48 } = given;
   // cmsghdr 16, sock_extended_err 16, the offender's address 16.
   const bytes = Buffer.alloc(48);
   bytes.writeUInt32LE(said, 0);
-  bytes.writeUInt32LE(kind[0], 8);
-  bytes.writeUInt32LE(kind[1], 12);
-  bytes.writeUInt32LE(errno, 16);
-  bytes.writeUInt8(origin, 20);
-  bytes.writeUInt32LE(mtu, 24);
+  bytes.writeUInt32LE(kind[0], CMSG_LEVEL);
+  bytes.writeUInt32LE(kind[1], CMSG_TYPE);
+  bytes.writeUInt32LE(errno, CMSG_DATA);
+  bytes.writeUInt8(origin, CMSG_DATA + 4);
+  bytes.writeUInt32LE(mtu, CMSG_DATA + 8);
   return bytes;
 }
 
@@ -80,7 +90,7 @@ function hear(
   if (to) host.writeName(layout.ERROR_NAME, to);
   const bytes = Buffer.concat(controls.map(control));
   core.bytes.set(bytes.subarray(0, layout.ERROR_CONTROL_SIZE), layout.ERROR_CONTROL);
-  const controlLength = layout.ERROR_MESSAGE + layout.MMSGHDR_CONTROLLEN;
+  const controlLength = layout.ERROR_MESSAGE + MMSGHDR_CONTROLLEN;
   core.view.setBigUint64(controlLength, BigInt(length ?? bytes.length), true);
   core.bytes.set(quote.subarray(0, layout.ERROR_QUOTE_SIZE), layout.ERROR_QUOTE);
   core.exports.begin();
@@ -89,7 +99,7 @@ function hear(
 }
 
 const hear4 = (mtu: number, to = B.endpoint) => hear(to, [{ mtu }]);
-const hear6 = (mtu: number, to = C.endpoint) => hear(to, [{ kind: IPV6_RECVERR, mtu }]);
+const hear6 = (mtu: number, to = C.endpoint) => hear(to, [{ kind: ERROR_6, mtu }]);
 
 describe("path MTU, as this host's own interface says", () => {
   it("lowers every peer at that address, and nobody else, and is seen from outside", () => {
@@ -299,7 +309,7 @@ describe("what ICMP says of a peer whose path is verified by probes", () => {
 
   it("has IPv6's own floor: 1280 bytes", () => {
     host.setPeers([{ ...C, mtu: MTU }]);
-    hear(C.endpoint, [{ kind: IPV6_RECVERR, mtu: 68, origin: ICMP6 }]);
+    hear(C.endpoint, [{ kind: ERROR_6, mtu: 68, origin: ICMP6 }]);
     expect(host.publisher.takeHint("c")).toBe(1210);
   });
 });

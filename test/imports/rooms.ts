@@ -8,6 +8,7 @@ export const ROOMS: readonly string[] = [
   "tos.ts",
   "peer.ts",
   "protocol.ts",
+  "linux.ts",
   "sockaddr.ts",
   "time",
   "files",

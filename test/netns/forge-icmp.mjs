@@ -7,7 +7,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseAddress, toBytes } from "../../dist/address.js";
 import { check, sendto, socket } from "../../dist/io/libc.js";
-import { AF_INET, AF_INET6, writeSockaddr } from "../../dist/sockaddr.js";
+import { AF_INET, AF_INET6, SOCKADDR_SIZE } from "../../dist/linux.js";
+import { writeSockaddr } from "../../dist/sockaddr.js";
 
 const SOCK_RAW = 3;
 const IPPROTO_ICMP = 1;
@@ -28,7 +29,7 @@ const fd = check(
   socket(isIPv4 ? AF_INET : AF_INET6, SOCK_RAW, isIPv4 ? IPPROTO_ICMP : IPPROTO_ICMPV6),
   "raw socket",
 );
-const sockaddr = new Uint8Array(28);
+const sockaddr = new Uint8Array(SOCKADDR_SIZE);
 const length = writeSockaddr(new DataView(sockaddr.buffer), { address: victim, port: 0 });
 const message = isIPv4 ? error4() : error6();
 

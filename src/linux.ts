@@ -1,0 +1,83 @@
+/**
+ * The numbers and structures of Linux on 64-bit hosts, little-endian, that the host shares with the
+ * kernel. Those that the core shares too are also in `assembly/linux.ts`; a test holds that both agree.
+ */
+
+// open(2); in the flags of other calls the same bits have names of their own.
+export const O_NONBLOCK = 0o4000;
+export const O_CLOEXEC = 0o2000000;
+export const EFD_NONBLOCK = O_NONBLOCK;
+export const EFD_CLOEXEC = O_CLOEXEC;
+export const EPOLL_CLOEXEC = O_CLOEXEC;
+
+// socket(2)
+export const AF_UNIX = 1;
+export const AF_INET = 2;
+export const AF_INET6 = 10;
+export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+export const SOCK_NONBLOCK = O_NONBLOCK;
+export const SOCK_CLOEXEC = O_CLOEXEC;
+
+// socket(7)
+export const SOL_SOCKET = 1;
+export const SO_ERROR = 4;
+export const SO_SNDBUF = 7;
+export const SO_RCVBUF = 8;
+export const SO_REUSEPORT = 15;
+export const SO_PEERCRED = 17;
+export const SO_SNDBUFFORCE = 32;
+export const SO_RCVBUFFORCE = 33;
+
+// ip(7)
+export const IPPROTO_IP = 0;
+export const IP_TOS = 1;
+export const IP_MTU_DISCOVER = 10;
+export const IP_RECVERR = 11;
+export const IP_RECVTOS = 13;
+/** Sets DF, and lets no ICMP error lower what may be sent; IPv6 has the same number for it. */
+export const PMTUDISC_PROBE = 3;
+
+// ipv6(7)
+export const IPPROTO_IPV6 = 41;
+export const IPV6_MTU_DISCOVER = 23;
+export const IPV6_RECVERR = 25;
+export const IPV6_V6ONLY = 26;
+export const IPV6_RECVTCLASS = 66;
+export const IPV6_TCLASS = 67;
+
+// udp(7)
+export const SOL_UDP = 17;
+export const UDP_SEGMENT = 103;
+export const UDP_GRO = 104;
+
+// recvmsg(2)
+export const MSG_ERRQUEUE = 0x2000;
+
+/** struct sockaddr_in and sockaddr_in6 (`sockaddr.ts` draws them). */
+export const SOCKADDR_PORT = 2;
+export const SOCKADDR_IPV4 = 4;
+export const SOCKADDR_IPV6 = 8;
+export const SOCKADDR_IN_SIZE = 16;
+export const SOCKADDR_SIZE = 28;
+
+/** struct iovec: an address and a length, u64 both. */
+export const IOVEC_LEN = 8;
+export const IOVEC_SIZE = 16;
+
+/** struct mmsghdr: a struct msghdr (sendmsg(2)), and how many bytes came. */
+export const MMSGHDR_NAME = 0;
+export const MMSGHDR_NAMELEN = 8;
+export const MMSGHDR_IOV = 16;
+export const MMSGHDR_IOVLEN = 24;
+export const MMSGHDR_CONTROL = 32;
+export const MMSGHDR_CONTROLLEN = 40;
+export const MMSGHDR_LEN = 56;
+export const MMSGHDR_SIZE = 64;
+
+/** struct cmsghdr (cmsg(3)): its length as a u64, its own header included, level and type; data follows. */
+export const CMSG_LEVEL = 8;
+export const CMSG_TYPE = 12;
+export const CMSG_DATA = 16;
+/** Bytes that a control message with so many bytes of data takes. */
+export const cmsgSpace = (data: number): number => CMSG_DATA + ((data + 7) & ~7);
