@@ -3,8 +3,9 @@
  * routes of a Rib. A table is brought up to date: only nodes whose routes
  * changed, or whose shorter prefixes did, are painted again.
  */
+import { bits } from "../address.js";
 import { WeftError } from "../error.js";
-import { NO_NODE, type Rib, type RouteList, SLOTS } from "./rib.js";
+import { NO_NODE, type Rib, ROOT_BITS, type RouteList, SLOTS, STRIDE } from "./rib.js";
 
 /** Where the parts of a table lie, and those of a node, as the core exports it. */
 export interface LpmLayout {
@@ -21,8 +22,8 @@ export interface LpmLayout {
 /** Blocks are of whole units; the heap's first word counts those in use, the list of free ones of a size follows. */
 const UNIT = 8;
 
-/** The nodes on the way to an IPv6 address: 18 + 19 * 6 bits reach past its end. */
-const LEVELS = 19;
+/** Most nodes on the way to an address: so many steps behind the root reach the end of an IPv6 address. */
+const LEVELS = Math.ceil((bits(6) - ROOT_BITS) / STRIDE);
 
 /** One copy of the table of one family. */
 export class LpmTable {

@@ -5,6 +5,7 @@ import { ROOT_BITS, STRIDE, VALUES } from "../../src/compile/rib.js";
 import { MAX_RULES } from "../../src/compile/sets.js";
 import { Core } from "../../src/core/instance.js";
 import * as linux from "../../src/linux.js";
+import { MAX_SENDERS as MOST_PROVED } from "../../src/paths/senders.js";
 
 const { layout, exports } = await Core.create();
 const globals = exports as unknown as Record<string, WebAssembly.Global | undefined>;
@@ -24,6 +25,7 @@ describe("core and host", () => {
 
   it("have room for as many senders of a peer", () => {
     expect(MAX_SENDERS).toBe(layout.MAX_SENDERS);
+    expect(MOST_PROVED).toBe(layout.MAX_SENDERS);
   });
 
   it("share the same numbers and structures with Linux", () => {
