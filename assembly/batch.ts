@@ -21,7 +21,9 @@ import {
   SEARCHED,
   TABLES,
   TRAFFIC,
+  TRAFFIC_BYTES,
   TRAFFIC_NO_PATH,
+  TRAFFIC_RECEIVED,
   TRAFFIC_SIZE,
 } from "./memory";
 import { Packet, packetAt } from "./packet";
@@ -75,10 +77,11 @@ function countRelayed(p: Packet): void {
   countTraffic(p.peer, OUT, p.length);
 }
 
+/** Sent and received stand side by side: OUT and IN. */
 function countTraffic(peer: u32, direction: u32, bytes: u32): void {
-  const traffic = TRAFFIC + peer * TRAFFIC_SIZE + direction * 16;
+  const traffic = TRAFFIC + peer * TRAFFIC_SIZE + direction * TRAFFIC_RECEIVED;
   add(traffic, 1);
-  add(traffic + 8, bytes);
+  add(traffic + TRAFFIC_BYTES, bytes);
 }
 
 function add(counter: usize, n: u64): void {

@@ -70,6 +70,12 @@ export {
   UDP_GRO,
   UDP_SEGMENT,
 } from "./linux";
+export {
+  MAILBOX_CLOCK,
+  MAILBOX_LENGTH,
+  MAILBOX_RING_PUT,
+  MAILBOX_RING_TAKEN,
+} from "./mailbox";
 export * from "./memory";
 export { CT_ESTABLISHED } from "./packet";
 export { inbound, outbound } from "./pipeline";

@@ -19,7 +19,7 @@
  *           +-----------------+--------+-------+-----------------------------+
  */
 import { keyedHash } from "./keyed-hash";
-import { AF_INET, SOCKADDR_IPV4, SOCKADDR_IPV6, SOCKADDR_SIZE } from "./linux";
+import { AF_INET, SOCKADDR_IPV4, SOCKADDR_IPV6, SOCKADDR_SIZE, Sockaddr } from "./linux";
 import {
   CLOCK,
   COUNTER_CONTROL,
@@ -27,19 +27,36 @@ import {
   COUNTER_CONTROL_DROPPED_UNKNOWN,
   MAILBOX,
   MAILBOX_BYTES,
-  MAILBOX_CLOCK,
   MAILBOX_KNOWN_RING_BITS,
-  MAILBOX_LENGTH,
   MAILBOX_PLACES,
   MAILBOX_PUT,
   MAILBOX_RING_PLACES,
   MAILBOX_RING_SIZE,
-  MAILBOX_RING_TAKEN,
   MAILBOX_SIZE,
   MAILBOX_UNKNOWN_RING_BITS,
   MAX_CONTROL,
 } from "./memory";
 import { isKnown } from "./tables/endpoint";
+
+/** Atomic both: datagrams put in by the core so far, and taken out by the host. Places follow. */
+@unmanaged
+export class MailboxRing {
+  put: u32;
+  taken: u32;
+}
+
+/** It begins with the sender; the first MAX_CONTROL bytes of the datagram follow. */
+@unmanaged
+export class MailboxPlace extends Sockaddr {
+  length: u32;
+  /** CLOCK when it came. */
+  clock: f64;
+}
+
+export const MAILBOX_RING_PUT: u32 = offsetof<MailboxRing>("put");
+export const MAILBOX_RING_TAKEN: u32 = offsetof<MailboxRing>("taken");
+export const MAILBOX_LENGTH: u32 = offsetof<MailboxPlace>("length");
+export const MAILBOX_CLOCK: u32 = offsetof<MailboxPlace>("clock");
 
 /** "weft" as the machine loads it. */
 const MAGIC: u32 = 0x74666577;
@@ -53,7 +70,7 @@ export function isControl(start: usize, length: u32): bool {
 export function putControl(sender: usize, start: usize, length: u32): void {
   const known = isKnown(sender);
   const ring = ringOf(sender, known);
-  const put = atomic.load<u32>(ring);
+  const put = atomic.load<u32>(ring + MAILBOX_RING_PUT);
   if (put - atomic.load<u32>(ring + MAILBOX_RING_TAKEN) == MAILBOX_PLACES) {
     return countOne(known ? COUNTER_CONTROL_DROPPED : COUNTER_CONTROL_DROPPED_UNKNOWN);
   }
@@ -62,7 +79,7 @@ export function putControl(sender: usize, start: usize, length: u32): void {
   store<u32>(place, length, MAILBOX_LENGTH);
   store<f64>(place, load<f64>(CLOCK), MAILBOX_CLOCK);
   memory.copy(place + MAILBOX_BYTES, start, min(length, MAX_CONTROL));
-  atomic.store<u32>(ring, put + 1);
+  atomic.store<u32>(ring + MAILBOX_RING_PUT, put + 1);
   atomic.add<u32>(MAILBOX_PUT, 1);
   countOne(COUNTER_CONTROL);
 }

@@ -41,12 +41,16 @@
  */
 
 import { CaptureEnd, CaptureProgress, CaptureRecord, CaptureRequest } from "./capture";
+import { Datagram } from "./conntrack/datagram";
+import { Flow } from "./conntrack/flow";
 import { CMSG_DATA, IOVEC_SIZE, MMSGHDR_SIZE, SOCKADDR_SIZE } from "./linux";
+import { MailboxPlace, MailboxRing } from "./mailbox";
 import { Packet } from "./packet";
 import { ACL_MAX_RULES, ACL_SIZE } from "./tables/acl";
 import { ENDPOINT_BITS, ENDPOINT_SIZE } from "./tables/endpoint";
 import { LPM4_SIZE, LPM6_SIZE } from "./tables/lpm";
 import { PEER_SENDER_SIZE, PEER_SENDERS } from "./tables/peer";
+import { TokenBucket } from "./token-bucket";
 import { TraceRecord } from "./trace";
 
 const PAGE: usize = 65536;
@@ -172,15 +176,19 @@ export const CAN_COALESCE_UDP: u32 = 4;
 
 // --------------------------------------------------------------- counters
 
-/**
- * One direction's counters, u64 each: received, delivered, answered, then one for each reason of the
- * dropped, and one for each reason of the answered.
- */
+/** One direction's; a u64 for each reason of the dropped follows, and one for each reason of the answered. */
+@unmanaged
+class DirectionCounters {
+  received: u64;
+  delivered: u64;
+  answered: u64;
+}
+
 export const COUNTERS: usize = CONTROL_END + GUARD;
-export const COUNTER_RECEIVED: u32 = 0;
-export const COUNTER_DELIVERED: u32 = 8;
-export const COUNTER_ANSWERED: u32 = 16;
-export const COUNTER_DROPPED: u32 = 24;
+export const COUNTER_RECEIVED: u32 = offsetof<DirectionCounters>("received");
+export const COUNTER_DELIVERED: u32 = offsetof<DirectionCounters>("delivered");
+export const COUNTER_ANSWERED: u32 = offsetof<DirectionCounters>("answered");
+export const COUNTER_DROPPED: u32 = offsetof<DirectionCounters>();
 export const MAX_REASONS: u32 = 61;
 export const COUNTER_ANSWERED_BY: u32 = COUNTER_DROPPED + MAX_REASONS * 8;
 export const COUNTERS_SIZE: u32 = COUNTER_ANSWERED_BY + MAX_REASONS * 8;
@@ -201,19 +209,41 @@ export const FLOWS_BY_STATE: usize = COUNTER_CONTROL_DROPPED_UNKNOWN + 8;
 
 export const MAX_PEERS: u32 = 8192;
 
-/** By peer, u64 each: packets and bytes sent to it, packets and bytes received from it, packets dropped for want of a path. */
-export const TRAFFIC: usize = FLOWS_BY_STATE + MAX_FLOW_STATES * 4;
-export const TRAFFIC_SIZE: u32 = 40;
-export const TRAFFIC_NO_PATH: u32 = 32;
+@unmanaged
+class Traffic {
+  sentPackets: u64;
+  sentBytes: u64;
+  receivedPackets: u64;
+  receivedBytes: u64;
+  /** Packets to the peer that were dropped for want of a path. */
+  noPath: u64;
+}
 
-/**
- * By peer: a path MTU learned here, its expiry, and a hint that waits to be verified
- * (assembly/tables/peer.ts).
- */
+/** By peer. */
+export const TRAFFIC: usize = FLOWS_BY_STATE + MAX_FLOW_STATES * 4;
+export const TRAFFIC_SENT: u32 = offsetof<Traffic>("sentPackets");
+export const TRAFFIC_RECEIVED: u32 = offsetof<Traffic>("receivedPackets");
+/** From a number of packets to their bytes. */
+export const TRAFFIC_BYTES: u32 = offsetof<Traffic>("sentBytes") - TRAFFIC_SENT;
+export const TRAFFIC_NO_PATH: u32 = offsetof<Traffic>("noPath");
+export const TRAFFIC_SIZE: u32 = offsetof<Traffic>();
+
+@unmanaged
+class PathMtu {
+  /** A path MTU learned here; 0 if there is none. */
+  learned: u32;
+  /** Atomic: a smaller one that waits to be verified (assembly/tables/peer.ts); 0 if there is none. */
+  hint: u32;
+  /** CLOCK at which the learned one expires. */
+  until: f64;
+}
+
+/** By peer. */
 export const PATH_MTU: usize = TRAFFIC + MAX_PEERS * TRAFFIC_SIZE;
-export const PATH_MTU_SIZE: u32 = 16;
-export const PATH_MTU_HINT: u32 = 4;
-export const PATH_MTU_UNTIL: u32 = 8;
+export const PATH_MTU_LEARNED: u32 = offsetof<PathMtu>("learned");
+export const PATH_MTU_HINT: u32 = offsetof<PathMtu>("hint");
+export const PATH_MTU_UNTIL: u32 = offsetof<PathMtu>("until");
+export const PATH_MTU_SIZE: u32 = offsetof<PathMtu>();
 
 /** u32, atomic: peers put into HINTS so far by the core, and taken out of it by the host. */
 export const HINTS_PUT: usize = PATH_MTU + MAX_PEERS * PATH_MTU_SIZE;
@@ -221,10 +251,18 @@ export const HINTS_TAKEN: usize = HINTS_PUT + 4;
 /** A ring of u32: the peers with a new hint. A peer is in it at most once, so it has room for all. */
 export const HINTS: usize = HINTS_TAKEN + 4;
 
-/** By number of a rule, u64 each: packets and bytes that met it. Number 0 is no rule's; rules that come get others than those that go. */
+/** What met a rule. */
+@unmanaged
+class RuleCounter {
+  packets: u64;
+  bytes: u64;
+}
+
+/** By number of a rule. Number 0 is no rule's; rules that come get others than those that go. */
 export const RULES: usize = HINTS + MAX_PEERS * 4;
 export const MAX_RULE_NUMBERS: u32 = 1 << 17;
-export const RULE_COUNTER_SIZE: u32 = 16;
+export const RULE_COUNTER_BYTES: u32 = offsetof<RuleCounter>("bytes");
+export const RULE_COUNTER_SIZE: u32 = offsetof<RuleCounter>();
 
 const TRAFFIC_END: usize = RULES + MAX_RULE_NUMBERS * RULE_COUNTER_SIZE;
 
@@ -254,7 +292,7 @@ const TABLES_END: usize = TABLES + 2 * COPY_SIZE;
 
 /** Datagrams whose pieces are followed at once (assembly/conntrack/datagram.ts). */
 export const FRAGMENTS: usize = TABLES_END + GUARD;
-export const FRAGMENT_SIZE: u32 = 64;
+export const FRAGMENT_SIZE: u32 = offsetof<Datagram>();
 export const FRAGMENT_BITS: u32 = 10;
 
 const FRAGMENTS_END: usize = FRAGMENTS + (FRAGMENT_SIZE << FRAGMENT_BITS);
@@ -263,7 +301,7 @@ const FRAGMENTS_END: usize = FRAGMENTS + (FRAGMENT_SIZE << FRAGMENT_BITS);
 
 /** Pairs of token buckets (assembly/tables/icmp-limit.ts): of all, by peer, by source. */
 export const LIMITS: usize = FRAGMENTS_END + GUARD;
-export const ICMP_BUCKET_SIZE: u32 = 16;
+export const ICMP_BUCKET_SIZE: u32 = offsetof<TokenBucket>();
 export const ICMP_TOTALS: usize = LIMITS;
 export const ICMP_ORIGINS: usize = ICMP_TOTALS + 2 * ICMP_BUCKET_SIZE;
 export const ICMP_SOURCE_BITS: u32 = 12;
@@ -328,26 +366,19 @@ export const ERROR_QUOTE_SIZE: u32 = 32;
 
 const RECEIVE_END: usize = ERROR_QUOTE + ERROR_QUOTE_SIZE;
 
-/** Rings and their layout (assembly/mailbox.ts). */
+/** Rings (assembly/mailbox.ts). */
 export const MAILBOX: usize = RECEIVE_END + GUARD;
 export const MAILBOX_KNOWN_RING_BITS: u32 = 5;
 export const MAILBOX_UNKNOWN_RING_BITS: u32 = 2;
 export const MAILBOX_RINGS: u32 = (1 << MAILBOX_KNOWN_RING_BITS) + (1 << MAILBOX_UNKNOWN_RING_BITS);
 /** Places in a ring; a power of two. */
 export const MAILBOX_PLACES: u32 = 64;
-export const MAILBOX_LENGTH: u32 = 28;
-export const MAILBOX_CLOCK: u32 = 32;
-export const MAILBOX_BYTES: u32 = 40;
+export const MAILBOX_BYTES: u32 = offsetof<MailboxPlace>();
 /** Bytes of a datagram that are kept. */
 export const MAX_CONTROL: u32 = 512;
 export const MAILBOX_SIZE: u32 = MAILBOX_BYTES + MAX_CONTROL;
 
-/**
- * Offsets in a ring: at 0 the u32, atomic, of datagrams put in; here that of datagrams taken out;
- * and the places.
- */
-export const MAILBOX_RING_TAKEN: u32 = 4;
-export const MAILBOX_RING_PLACES: u32 = 16;
+export const MAILBOX_RING_PLACES: u32 = (offsetof<MailboxRing>() + 15) & ~15;
 export const MAILBOX_RING_SIZE: u32 = MAILBOX_RING_PLACES + MAILBOX_PLACES * MAILBOX_SIZE;
 
 const MAILBOX_END: usize = MAILBOX + MAILBOX_RINGS * MAILBOX_RING_SIZE;
@@ -460,7 +491,7 @@ const CAPTURE_END: usize = CAPTURE_RING + CAPTURE_RING_SIZE;
 // ------------------------------------------------------------------ flows
 // Last, because the host says how many there are: the memory is made as large.
 
-export const FLOW_SIZE: u32 = 128;
+export const FLOW_SIZE: u32 = offsetof<Flow>();
 export const MAX_FLOW_BITS: u32 = 20;
 
 /** u16 for each record; as many as there can be. */

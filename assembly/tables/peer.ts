@@ -33,6 +33,7 @@ import {
   MAX_SENDERS,
   PATH_MTU,
   PATH_MTU_HINT,
+  PATH_MTU_LEARNED,
   PATH_MTU_SIZE,
   PATH_MTU_UNTIL,
   PEER_SIZE,
@@ -146,7 +147,7 @@ export function leadsTo(index: u32, sockaddr: usize): bool {
 export function pathMtu(index: u32): u32 {
   const mtu = load<u32>(peerAt(index), PEER_MTU);
   const learned = PATH_MTU + index * PATH_MTU_SIZE;
-  const lower = load<u32>(learned);
+  const lower = load<u32>(learned, PATH_MTU_LEARNED);
   if (lower == 0 || lower >= mtu) return mtu;
   return load<f64>(CLOCK) < load<f64>(learned, PATH_MTU_UNTIL) ? lower : mtu;
 }
@@ -185,7 +186,7 @@ export function learnPathMtu(index: u32, mtu: u32, until: f64): void {
   // Never raised on somebody's word (RFC 8201, 4).
   if (mtu > pathMtu(index)) return;
   const learned = PATH_MTU + index * PATH_MTU_SIZE;
-  store<u32>(learned, mtu);
+  store<u32>(learned, mtu, PATH_MTU_LEARNED);
   store<f64>(learned, until, PATH_MTU_UNTIL);
 }
 

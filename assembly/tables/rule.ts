@@ -10,12 +10,11 @@ import {
   MAX_RULE_NUMBERS,
   MET_COUNT,
   MET_RULES,
+  RULE_COUNTER_BYTES,
   RULE_COUNTER_SIZE,
   RULES,
 } from "../memory";
 import { Packet } from "../packet";
-
-const BYTES: usize = 8;
 
 /** The packet passed by the rule that decided about it or about its connection, or was refused by it. */
 export function countRule(p: Packet): void {
@@ -44,5 +43,5 @@ export function countMet(p: Packet): void {
 function add(number: u32, bytes: u32): void {
   const counter = RULES + (number & (MAX_RULE_NUMBERS - 1)) * RULE_COUNTER_SIZE;
   store<u64>(counter, load<u64>(counter) + 1);
-  store<u64>(counter, load<u64>(counter, BYTES) + bytes, BYTES);
+  store<u64>(counter, load<u64>(counter, RULE_COUNTER_BYTES) + bytes, RULE_COUNTER_BYTES);
 }

@@ -18,7 +18,7 @@ export class Activity {
   take(index: number): boolean {
     const { view, layout } = this.#core;
     const at = layout.TRAFFIC + index * layout.TRAFFIC_SIZE;
-    const sent = view.getUint32(at, true);
+    const sent = view.getUint32(at + layout.TRAFFIC_SENT, true);
     const count = (sent + view.getUint32(at + layout.TRAFFIC_NO_PATH, true)) >>> 0;
     const before = this.#seen[index];
     this.#seen[index] = count;

@@ -57,22 +57,24 @@ export function readCounters(core: Core): Counters {
 }
 
 export function readTraffic(core: Core, peer: number): PeerTraffic {
-  const at = core.layout.TRAFFIC + peer * core.layout.TRAFFIC_SIZE;
+  const { TRAFFIC, TRAFFIC_SIZE, TRAFFIC_SENT, TRAFFIC_RECEIVED, TRAFFIC_BYTES } = core.layout;
+  const sent = TRAFFIC + peer * TRAFFIC_SIZE + TRAFFIC_SENT;
+  const received = TRAFFIC + peer * TRAFFIC_SIZE + TRAFFIC_RECEIVED;
   return betweenBatches(core, () => ({
-    sentPackets: readCounter(core, at),
-    sentBytes: readCounter(core, at + 8),
-    receivedPackets: readCounter(core, at + 16),
-    receivedBytes: readCounter(core, at + 24),
+    sentPackets: readCounter(core, sent),
+    sentBytes: readCounter(core, sent + TRAFFIC_BYTES),
+    receivedPackets: readCounter(core, received),
+    receivedBytes: readCounter(core, received + TRAFFIC_BYTES),
   }));
 }
 
 /** By number. */
 export function readRules(core: Core, numbers: readonly number[]): RuleTraffic[] {
-  const { RULES, RULE_COUNTER_SIZE } = core.layout;
+  const { RULES, RULE_COUNTER_SIZE, RULE_COUNTER_BYTES } = core.layout;
   return betweenBatches(core, () =>
     numbers.map((number) => {
       const at = RULES + number * RULE_COUNTER_SIZE;
-      return { packets: readCounter(core, at), bytes: readCounter(core, at + 8) };
+      return { packets: readCounter(core, at), bytes: readCounter(core, at + RULE_COUNTER_BYTES) };
     }),
   );
 }

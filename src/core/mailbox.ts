@@ -35,7 +35,7 @@ function takeRing(core: Core, ring: number): ControlDatagram[] {
   const { layout, words } = core;
   const takenWord = (ring + layout.MAILBOX_RING_TAKEN) >> 2;
   const taken = Atomics.load(words, takenWord);
-  const count = (Atomics.load(words, ring >> 2) - taken) >>> 0;
+  const count = (Atomics.load(words, (ring + layout.MAILBOX_RING_PUT) >> 2) - taken) >>> 0;
   const datagrams = Array.from({ length: count }, (_, i) => read(core, ring, (taken + i) >>> 0));
   Atomics.add(words, takenWord, count);
   return datagrams;

@@ -141,7 +141,7 @@ export class Publisher {
     if (index === undefined) return mtu;
     const { view, layout } = this.#core;
     const at = layout.PATH_MTU + index * layout.PATH_MTU_SIZE;
-    const lower = view.getUint32(at, true);
+    const lower = view.getUint32(at + layout.PATH_MTU_LEARNED, true);
     const until = view.getFloat64(at + layout.PATH_MTU_UNTIL, true);
     const isStale = view.getFloat64(layout.CLOCK, true) >= until;
     return lower === 0 || isStale ? mtu : Math.min(lower, mtu);
