@@ -36,7 +36,7 @@ const IFREQ_SIZE = 40;
 const IFREQ_FLAGS = 16;
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$/;
 
-const VNET_HEADER_SIZE = 10;
+export const VNET_HEADER_SIZE = 10;
 
 export interface Tun {
   /** Non-blocking. */

@@ -4,6 +4,7 @@ import { MAX_SENDERS } from "../../src/compile/peers.js";
 import { ROOT_BITS, STRIDE, VALUES } from "../../src/compile/rib.js";
 import { MAX_RULES } from "../../src/compile/sets.js";
 import { Core } from "../../src/core/instance.js";
+import { VNET_HEADER_SIZE } from "../../src/io/tun.js";
 import * as linux from "../../src/linux.js";
 import { MAX_SENDERS as MOST_PROVED } from "../../src/paths/senders.js";
 
@@ -26,6 +27,10 @@ describe("core and host", () => {
   it("have room for as many senders of a peer", () => {
     expect(MAX_SENDERS).toBe(layout.MAX_SENDERS);
     expect(MOST_PROVED).toBe(layout.MAX_SENDERS);
+  });
+
+  it("expect a virtio-net header of the same size", () => {
+    expect(VNET_HEADER_SIZE).toBe(layout.VIRTIO_SIZE);
   });
 
   it("share the same numbers and structures with Linux", () => {
