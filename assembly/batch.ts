@@ -1,5 +1,5 @@
 /** Where a batch begins and ends: which tables it searches, and how its packets are counted. */
-import { captureAll, lookOn } from "./capture";
+import { captureAll, latchCapture } from "./capture";
 import { sweep, takeTime } from "./conntrack/sweep";
 import {
   BATCH_NUMBER,
@@ -30,7 +30,7 @@ import { Packet, packetAt } from "./packet";
 import { ANSWERED, NO_PATH } from "./reason";
 
 /** Takes hold of the live copy of the tables. Whoever fills the other copy first sees it let go. */
-export function begin(): void {
+export function beginBatch(): void {
   let copy: i32;
   do {
     copy = atomic.load<i32>(LIVE_COPY);
@@ -43,11 +43,11 @@ export function begin(): void {
   takeTime();
   store<u32>(BATCH_NUMBER, load<u32>(BATCH_NUMBER) + 1);
   sweep();
-  lookOn();
+  latchCapture();
 }
 
 /** Counts how each packet of the batch ended, once, shows it to whoever looks on, and lets the tables go. */
-export function settle(direction: u32): void {
+export function finishBatch(direction: u32): void {
   const count = load<u32>(PACKET_COUNT);
   const counters = COUNTERS + direction * COUNTERS_SIZE;
   for (let i: u32 = 0; i < count; i++) {

@@ -120,7 +120,7 @@ const NO_PORT: u32 = 0x10000;
 const ALIGNMENT: u32 = 16;
 
 /** All of a batch is captured, or nothing: who begins to look on sees the next one. */
-export function lookOn(): void {
+export function latchCapture(): void {
   store<u32>(CAPTURE_BATCH, atomic.load<u32>(CAPTURE_ON));
 }
 

@@ -1,6 +1,6 @@
 /** What the host may call, and the map of the memory it shares with the core. */
 
-export { begin, settle } from "./batch";
+export { beginBatch, finishBatch } from "./batch";
 export {
   CAPTURE_END_MASK,
   CAPTURE_END_PORT,
@@ -104,7 +104,7 @@ export {
   ASKED_PROTOCOL,
   TRACE_CT_STATE,
   TRACE_LENGTH,
-  TRACE_MET,
+  TRACE_MATCHED,
   TRACE_OWNER,
   TRACE_PEER,
   TRACE_PLACE,

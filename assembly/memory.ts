@@ -338,12 +338,12 @@ export const QUOTED: usize = FOUND + MAX_VECTOR * 4;
 export const LENGTHS: usize = QUOTED + PACKET_SIZE;
 
 /** u32 each: how many count-only rules the current packet matched so far, and their numbers. */
-export const MET_COUNT: usize = LENGTHS + BATCH * 4;
-export const MET_RULES: usize = MET_COUNT + 4;
+export const MATCHED_COUNT: usize = LENGTHS + BATCH * 4;
+export const MATCHED_RULES: usize = MATCHED_COUNT + 4;
 /** Every rule of both directions. */
-export const MAX_MET_RULES: u32 = 2 * ACL_MAX_RULES;
+export const MAX_MATCHED_RULES: u32 = 2 * ACL_MAX_RULES;
 
-const PACKETS_END: usize = MET_RULES + MAX_MET_RULES * 4;
+const PACKETS_END: usize = MATCHED_RULES + MAX_MATCHED_RULES * 4;
 
 /** Two control messages, each with data of up to 8 bytes: the size of a GSO batch, and the TOS. */
 export const CMSG_ROOM: u32 = 2 * (CMSG_DATA + 8);

@@ -13,7 +13,7 @@
  * A stage returns 0 to go on, or the reason why not. The host reads a batch
  * into the slots and calls outbound() or inbound() until every packet went
  * through; it writes out what each pass leaves in the lists, then calls
- * settle(). One read from the device may be many packets in one, which `encap`
+ * finishBatch(). One read from the device may be many packets in one, which `encap`
  * segments; one message from the wire may be a GSO batch of datagrams, which
  * `coalesce` puts together again. Lookups are done for a vector of packets at
  * once, because each waits for memory; a packet whose flow is known needs none. For
@@ -21,7 +21,7 @@
  * and `track` keeps what was decided; `follow` moves the state of a known flow on (conntrack/).
  */
 
-import { begin } from "./batch";
+import { beginBatch } from "./batch";
 import { keepHeads } from "./capture";
 import { takeKey } from "./conntrack/key";
 import { ctLookup, flowLookup } from "./conntrack/lookup";
@@ -81,9 +81,9 @@ import {
   PARSE,
   RELAY,
   ROUTE,
-  step,
-  stepAll,
   TRACK,
+  traced,
+  tracedAll,
 } from "./trace";
 import { hasRoom } from "./wire-list";
 
@@ -92,19 +92,19 @@ import { hasRoom } from "./wire-list";
 /** Takes reads `from`..`count`-1 from device to wire; gives the first for which room ran out. */
 export function outbound(from: u32, count: u32): u32 {
   if (from == 0) {
-    begin();
+    beginBatch();
     takeReads(count);
     keepHeads(0, count);
     flowLookupAll(0, count, OUT);
     lookupDestinations(0, count);
-    stepAll(LOOKUP, 0, count);
+    tracedAll(LOOKUP, 0, count);
   }
   clearLists();
   let i = from;
   for (; i < count && hasRoom(); i++) {
     const p = packetAt(i);
     if (p.verdict == 0) p.verdict = toWire(p);
-    if (p.verdict) p.verdict = step(ICMP_ERROR, p, icmpError(p, p.verdict));
+    if (p.verdict) p.verdict = traced(ICMP_ERROR, p, icmpError(p, p.verdict));
   }
   return i;
 }
@@ -120,9 +120,9 @@ function takeReads(count: u32): void {
 
 function fromDevice(p: Packet): i32 {
   if (<i32>p.length < 0) return TRUNCATED;
-  const r = step(PARSE, p, parse(p));
+  const r = traced(PARSE, p, parse(p));
   if (r) return r;
-  return step(OFFLOAD, p, offload(p));
+  return traced(OFFLOAD, p, offload(p));
 }
 
 function flowLookupAll(from: u32, to: u32, direction: u32): void {
@@ -130,7 +130,7 @@ function flowLookupAll(from: u32, to: u32, direction: u32): void {
     const p = packetAt(i);
     if (p.verdict) continue;
     flowLookup(p, direction);
-    step(FLOW, p, 0);
+    traced(FLOW, p, 0);
   }
 }
 
@@ -138,27 +138,27 @@ function toWire(p: Packet): i32 {
   const r = p.ctState == CT_ESTABLISHED ? hitOut(p) : missOut(p);
   if (r) return r;
   clamp(p);
-  step(CLAMP, p, 0);
+  traced(CLAMP, p, 0);
   encap(p);
-  return step(ENCAP, p, 0);
+  return traced(ENCAP, p, 0);
 }
 
 /** Its flow is known, so it was allowed before. */
 function hitOut(p: Packet): i32 {
-  step(ACL, p, 0);
-  const r = step(ROUTE, p, route(p));
-  return r ? r : step(TRACK, p, follow(p, OUT));
+  traced(ACL, p, 0);
+  const r = traced(ROUTE, p, route(p));
+  return r ? r : traced(TRACK, p, follow(p, OUT));
 }
 
 /** One before it in the vector may have opened its flow meanwhile. */
 function missOut(p: Packet): i32 {
-  let r = step(CT_LOOKUP, p, ctLookup(p, OUT));
+  let r = traced(CT_LOOKUP, p, ctLookup(p, OUT));
   if (r) return r;
   if (p.ctState == CT_ESTABLISHED) return hitOut(p);
-  r = step(ACL, p, aclOut(p));
+  r = traced(ACL, p, aclOut(p));
   if (r) return refuse(p, OUT, r);
-  r = step(ROUTE, p, route(p));
-  return r ? r : step(TRACK, p, track(p, OUT));
+  r = traced(ROUTE, p, route(p));
+  return r ? r : traced(TRACK, p, track(p, OUT));
 }
 
 // ---------------------------------------------------------------- inbound
@@ -169,7 +169,7 @@ function missOut(p: Packet): i32 {
  */
 export function inbound(from: u32, count: u32): u32 {
   if (from == 0) {
-    begin();
+    beginBatch();
     store<u32>(NEXT_MESSAGE, 0);
   }
   clearLists();
@@ -196,7 +196,7 @@ function takeVector(count: u32): void {
   flowLookupAll(from, to, IN);
   lookupSources(from, to);
   lookupDestinations(from, to);
-  stepAll(LOOKUP, from, to);
+  tracedAll(LOOKUP, from, to);
 }
 
 /** A datagram, or a GSO batch of them, each of which is a packet. */
@@ -232,15 +232,15 @@ function takeDatagram(ip: usize, length: u32, message: u32, segmentSize: u32): v
 }
 
 function fromWire(p: Packet): i32 {
-  const r = step(DECAP, p, decap(p));
+  const r = traced(DECAP, p, decap(p));
   if (r) return r;
-  return step(PARSE, p, parse(p));
+  return traced(PARSE, p, parse(p));
 }
 
 function fromPeer(p: Packet): i32 {
-  let r = step(ADMIT, p, p.segmentSize ? admitWhole(p) : admit(p));
+  let r = traced(ADMIT, p, p.segmentSize ? admitWhole(p) : admit(p));
   if (r) return r;
-  r = step(ECN, p, combineEcn(p));
+  r = traced(ECN, p, combineEcn(p));
   if (r) return r;
   return p.owner == THIS_NODE ? toDevice(p) : toNextPeer(p);
 }
@@ -249,31 +249,31 @@ function toDevice(p: Packet): i32 {
   const r = p.ctState == CT_ESTABLISHED ? hitIn(p) : missIn(p);
   if (r) return r;
   clamp(p);
-  step(CLAMP, p, 0);
-  return step(COALESCE, p, p.segmentSize ? deliverWhole(p) : coalesce(p));
+  traced(CLAMP, p, 0);
+  return traced(COALESCE, p, p.segmentSize ? deliverWhole(p) : coalesce(p));
 }
 
 /** Its flow is known, so it was allowed before. */
 function hitIn(p: Packet): i32 {
-  step(ACL, p, 0);
-  return step(TRACK, p, follow(p, IN));
+  traced(ACL, p, 0);
+  return traced(TRACK, p, follow(p, IN));
 }
 
 function missIn(p: Packet): i32 {
-  let r = step(CT_LOOKUP, p, ctLookup(p, IN));
+  let r = traced(CT_LOOKUP, p, ctLookup(p, IN));
   if (r) return r;
   if (p.ctState == CT_ESTABLISHED) return hitIn(p);
-  r = step(ACL, p, aclIn(p));
-  if (r) return step(ICMP_ERROR, p, icmpError(p, refuse(p, IN, r)));
-  return step(TRACK, p, track(p, IN));
+  r = traced(ACL, p, aclIn(p));
+  if (r) return traced(ICMP_ERROR, p, icmpError(p, refuse(p, IN, r)));
+  return traced(TRACK, p, track(p, IN));
 }
 
 function toNextPeer(p: Packet): i32 {
   trackRelayed(p);
-  const r = step(RELAY, p, relay(p));
-  if (r) return step(ICMP_ERROR, p, icmpError(p, r));
+  const r = traced(RELAY, p, relay(p));
+  if (r) return traced(ICMP_ERROR, p, icmpError(p, r));
   encap(p);
-  return step(ENCAP, p, 0);
+  return traced(ENCAP, p, 0);
 }
 
 function clearLists(): void {

@@ -26,7 +26,7 @@ export class TraceRecord {
   ctState: u32;
   length: u32;
   /** Of a rule that was met: what it says, and where it stands. */
-  met: u32;
+  matched: u32;
   place: u32;
 }
 
@@ -49,7 +49,7 @@ export const TRACE_OWNER: usize = offsetof<TraceRecord>("owner");
 export const TRACE_RULE: usize = offsetof<TraceRecord>("rule");
 export const TRACE_CT_STATE: usize = offsetof<TraceRecord>("ctState");
 export const TRACE_LENGTH: usize = offsetof<TraceRecord>("length");
-export const TRACE_MET: usize = offsetof<TraceRecord>("met");
+export const TRACE_MATCHED: usize = offsetof<TraceRecord>("matched");
 export const TRACE_PLACE: usize = offsetof<TraceRecord>("place");
 export const ASKED_NEAR: usize = offsetof<Asked>("near");
 export const ASKED_FAR: usize = offsetof<Asked>("far");
@@ -79,13 +79,13 @@ export const ECN: u32 = 16;
 const KEPT: u32 = 32;
 
 /** Passes on what a stage said. */
-export function step(stage: u32, p: Packet, verdict: i32): i32 {
+export function traced(stage: u32, p: Packet, verdict: i32): i32 {
   if (isDefined(EXPLAINING)) note(stage, p, verdict, 0, 0);
   return verdict;
 }
 
 /** A stage that went over packets `from`..`to`-1 at once; those that ended before were none of its own. */
-export function stepAll(stage: u32, from: u32, to: u32): void {
+export function tracedAll(stage: u32, from: u32, to: u32): void {
   if (!isDefined(EXPLAINING)) return;
   for (let i = from; i < to; i++) {
     const p = packetAt(i);
@@ -94,7 +94,7 @@ export function stepAll(stage: u32, from: u32, to: u32): void {
 }
 
 /** A rule was met: what it says, where it stands, and what was asked. */
-export function stepRule(
+export function tracedRule(
   p: Packet,
   rule: u32,
   place: u32,
@@ -113,7 +113,7 @@ export function stepRule(
   asked.ports = ports;
 }
 
-function note(stage: u32, p: Packet, verdict: i32, met: u32, place: u32): void {
+function note(stage: u32, p: Packet, verdict: i32, matched: u32, place: u32): void {
   const i = load<u32>(TRACE_COUNT);
   if (i == MAX_TRACE) return;
   store<u32>(TRACE_COUNT, i + 1);
@@ -126,7 +126,7 @@ function note(stage: u32, p: Packet, verdict: i32, met: u32, place: u32): void {
   record.rule = p.rule;
   record.ctState = p.ctState;
   record.length = p.length;
-  record.met = met;
+  record.matched = matched;
   record.place = place;
   memory.copy(at + TRACE_PACKET, p.ip - ENCAP_SIZE, TRACE_BYTES);
 }

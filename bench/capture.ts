@@ -34,7 +34,7 @@ export function captureRows() {
       const { median, spread } = nanoseconds(() => {
         restore();
         exports.outbound(0, layout.BATCH);
-        exports.settle(layout.OUT);
+        exports.finishBatch(layout.OUT);
       });
       capture?.stop();
       return {

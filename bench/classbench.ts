@@ -5,14 +5,14 @@
  */
 import { readFileSync } from "node:fs";
 import { parsePrefix } from "../src/address.js";
-import type { AclEntry, Range } from "../src/compile/acl.js";
+import type { AclEntry, PortRange } from "../src/compile/acl.js";
 
 export interface Filter {
   /** Source and destination, as numbers. */
   readonly src: Block;
   readonly dst: Block;
-  readonly sourcePorts: Range;
-  readonly destinationPorts: Range;
+  readonly sourcePorts: PortRange;
+  readonly destinationPorts: PortRange;
   /** Undefined: any. */
   readonly protocol?: number;
 }
@@ -67,11 +67,11 @@ export function makeFilters(count: number, random: () => number): Filter[] {
     const base = masked((networks[below(networks.length)]! & ~0xff) + 7 * below(12), length);
     return { base, length };
   };
-  const services = Array.from({ length: 60 }, (_, i): Range => {
+  const services = Array.from({ length: 60 }, (_, i): PortRange => {
     const from = below(i < 40 ? 1024 : 60_000);
     return { from, to: i < 40 ? from : from + below(5000) };
   });
-  const ports = (): Range => {
+  const ports = (): PortRange => {
     const kind = below(4);
     if (kind === 0) return { from: 0, to: 65_535 };
     if (kind === 1) return { from: 1024, to: 65_535 };
@@ -88,7 +88,7 @@ export function makeFilters(count: number, random: () => number): Filter[] {
 
 /** As rules of the way out, numbered from 1, each allowing. */
 export function entriesOf(filters: readonly Filter[]): AclEntry[] {
-  const ports = (range: Range) => (range.from === 0 && range.to === 65_535 ? [] : [range]);
+  const ports = (range: PortRange) => (range.from === 0 && range.to === 65_535 ? [] : [range]);
   const addresses = ({ base, length }: Block) => ({
     in: length === 0 ? [] : [parsePrefix(`${dotted(base)}/${length}`)],
     not: [],
@@ -109,7 +109,7 @@ export function entriesOf(filters: readonly Filter[]): AclEntry[] {
 
 /** A header that some filter is about. */
 export function headerFrom(filters: readonly Filter[], random: () => number): FilterHeader {
-  const within = ({ from, to }: Range) => from + Math.floor(random() * (to - from + 1));
+  const within = ({ from, to }: PortRange) => from + Math.floor(random() * (to - from + 1));
   const inside = ({ base, length }: Block) => base + Math.floor(random() * 2 ** (32 - length));
   const { src, dst, sourcePorts, destinationPorts, protocol } =
     filters[Math.floor(random() * filters.length)]!;

@@ -8,17 +8,17 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { parseMac, parsePrefix } from "../src/address.js";
-import { Book } from "../src/compile/book.js";
+import { PeerSet } from "../src/compile/peer-set.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
-import { Notary } from "../src/gossip/notary.js";
-import { type NodeRecord, type Said, seal } from "../src/gossip/record.js";
+import { type NodeRecord, type RecordContent, signRecord } from "../src/gossip/record.js";
+import { RecordVerifier } from "../src/gossip/record-verifier.js";
 import type { Mesh } from "../src/mesh/mesh.js";
 import { founder } from "../test/mesh/cluster.js";
 import { type Grown, grown, grownIdentity } from "../test/mesh/grown.js";
 import { randomFrom } from "../test/mesh/seed.js";
 import { Stranger } from "../test/mesh/stranger.js";
-import { Disk, World } from "../test/mesh/world.js";
+import { MemoryDisk, World } from "../test/mesh/world.js";
 import { describeMachine, machine } from "./machine.js";
 import { quantile } from "./statistics.js";
 import { table } from "./table.js";
@@ -41,8 +41,8 @@ interface Row {
 }
 
 /** What the agent does when the mesh says that something changed. */
-class Follower {
-  readonly book = new Book([]);
+class BenchFollower {
+  readonly peers = new PeerSet([]);
   different = 0;
 
   constructor(
@@ -55,10 +55,10 @@ class Follower {
     const before = performance.now();
     const { mac, leases } = this.mesh.self();
     const own = { vni: 1, mac: parseMac(mac), mtu: 1450, leases: leases.map(parsePrefix) };
-    for (const id of this.mesh.takeMoved()) this.book.note(id, this.mesh.peer(id));
-    const change = this.book.change();
+    for (const id of this.mesh.takeChanged()) this.peers.stage(id, this.mesh.peer(id));
+    const change = this.peers.change();
     this.publisher.change(own, change);
-    this.book.shown();
+    this.peers.commit();
     this.different += change.set.length + change.remove.length;
     return performance.now() - before;
   }
@@ -78,16 +78,16 @@ report();
 async function measure(size: number): Promise<Row> {
   const cluster = grown(size, randomFrom(1));
   const { world, mesh, stranger } = await node(cluster);
-  const follower = new Follower(mesh, new Publisher(await Core.create()));
+  const follower = new BenchFollower(mesh, new Publisher(await Core.create()));
   const first = follower.follow();
-  if (follower.book.size !== size) throw new Error(`the node knows ${follower.book.size} peers`);
+  if (follower.peers.size !== size) throw new Error(`the node knows ${follower.peers.size} peers`);
 
   /** A member says something new, and the node has taken it in. */
-  const say = (i: number, change: Partial<Said>): void => {
+  const say = (i: number, change: Partial<RecordContent>): void => {
     const { id: _, owner: __, envelope: ___, version: first, ...said } = opened(cluster, i);
     const version = (versions.get(i) ?? first) + 1;
     versions.set(i, version);
-    const envelope = seal(grownIdentity(i), cluster.cluster, version, { ...said, ...change });
+    const envelope = signRecord(grownIdentity(i), cluster.cluster, version, { ...said, ...change });
     stranger.say({ type: "records", records: [envelope] });
     world.clock.run(1000);
     stranger.heard.splice(0);
@@ -114,7 +114,7 @@ async function measure(size: number): Promise<Row> {
 /** A node that knows all others of a cluster, told by a stranger. */
 async function node({ envelopes }: Grown) {
   const world = new World();
-  const disk = new Disk();
+  const disk = new MemoryDisk();
   disk.save({ seed: founder.seed, remembered: [] });
   const network = [parsePrefix("10.0.0.0/8")];
   const options = { network, vtep: "192.0.99.1:4789", name: "first" };
@@ -131,7 +131,7 @@ async function node({ envelopes }: Grown) {
 }
 
 function opened({ cluster, envelopes }: Grown, i: number): NodeRecord {
-  const record = new Notary(cluster).open(envelopes[i]!);
+  const record = new RecordVerifier(cluster).verify(envelopes[i]!);
   if (record instanceof Error) throw record;
   return record;
 }

@@ -63,11 +63,11 @@ for (const size of SIZES) {
   fillDevice(size);
   exports.outbound(0, layout.BATCH);
   measure("encap", size, layout.BATCH, () => exports.encapAll(layout.BATCH));
-  exports.settle(layout.OUT);
+  exports.finishBatch(layout.OUT);
 
   fillWire(size);
   exports.inbound(0, layout.BATCH);
-  exports.settle(layout.IN);
+  exports.finishBatch(layout.IN);
   const restoreDatagrams = fillWire(size);
   restoreDatagrams();
   measure("decap", size, layout.BATCH, () => exports.decapAll(layout.BATCH));
@@ -106,22 +106,22 @@ report();
 
 function runOut(): void {
   exports.outbound(0, layout.BATCH);
-  exports.settle(layout.OUT);
+  exports.finishBatch(layout.OUT);
 }
 
 function runIn(): void {
   exports.inbound(0, layout.BATCH);
-  exports.settle(layout.IN);
+  exports.finishBatch(layout.IN);
 }
 
 function runSuperPacket(): void {
   exports.outbound(0, 1);
-  exports.settle(layout.OUT);
+  exports.finishBatch(layout.OUT);
 }
 
 function runGsoBatch(): void {
   exports.inbound(0, 1);
-  exports.settle(layout.IN);
+  exports.finishBatch(layout.IN);
 }
 
 /** Each packet to another place: what moving its bytes alone would cost. */

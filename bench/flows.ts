@@ -90,7 +90,7 @@ function shakeHands(): void {
     writeSockaddr(new DataView(view.buffer, name), parseEndpoint(ENDPOINT));
   }
   exports.inbound(0, layout.BATCH);
-  exports.settle(layout.IN);
+  exports.finishBatch(layout.IN);
   fillWith((there) => segment(OURS, there, { flags: ACK, ...NEXT }));
   runOut();
   const states = readFlows(core, (number) => number).filter(({ state }) => state === "established");
@@ -147,7 +147,7 @@ function segment(src: string, dst: string, fields: TcpFields, size = 0): Uint8Ar
 
 function runOut(): void {
   exports.outbound(0, layout.BATCH);
-  exports.settle(layout.OUT);
+  exports.finishBatch(layout.OUT);
 }
 
 /** The upkeep between two runs is measured by itself too, and taken off. */

@@ -13,8 +13,8 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { whyNoLab } from "../src/lab/able.js";
 import { iperf, ping } from "../src/lab/measure.js";
+import { whyNoLab } from "../src/lab/requirements.js";
 import { machine } from "./machine.js";
 import { type Overlay, type OverlayName, open, overlays } from "./net/overlays.js";
 import { profile, whyNoProfile } from "./net/profile.js";

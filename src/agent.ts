@@ -20,10 +20,10 @@ import { Core } from "./core/instance.js";
 import { Publisher } from "./core/publish.js";
 import { ownMistake, type WeftError } from "./error.js";
 import { Follower } from "./follower.js";
-import { type Claim, claimHost } from "./host/claim.js";
+import { claimHost, type HostClaim } from "./host/claim.js";
 import { JoinHosts, staticOf } from "./host/known-peers.js";
 import { MOST_PEERS } from "./host/route.js";
-import type { Underlay } from "./host/underlay.js";
+import type { UnderlayInterface } from "./host/underlay.js";
 import { UnderlayWatch } from "./host/underlay-watch.js";
 import { Upkeep } from "./host/upkeep.js";
 import { ControlServer } from "./http/server.js";
@@ -44,9 +44,9 @@ const OVERHEAD = { 4: 50, 6: 70 } as const;
 /** The MTU of the underlay while nothing is known of it, in bytes: Ethernet's. */
 const USUAL_MTU = 1500;
 /** Time between two looks for things that an interface or another process took away, in milliseconds. */
-const MEND_EVERY = 5_000;
+const REPAIR_EVERY = 5_000;
 /** Time between two looks for a changed underlay, in milliseconds. */
-const LOOK_EVERY = 2_000;
+const UNDERLAY_CHECK_EVERY = 2_000;
 
 type Undo = () => void | Promise<void>;
 
@@ -85,7 +85,7 @@ export class Agent {
   /** @throws WeftError, after everything is undone */
   start(): Promise<void> {
     this.#starting = this.#start().catch(async (error) => {
-      await this.#unwind();
+      await this.#undoAll();
       throw error;
     });
     return this.#starting;
@@ -94,13 +94,13 @@ export class Agent {
   /** Withdraws from the cluster and takes everything away again. The lease stays this node's, unless `release` is set. */
   async stop(): Promise<void> {
     await this.#starting.catch(() => {});
-    await this.#unwind();
+    await this.#undoAll();
   }
 
   /** Takes up the secrets of a configuration that was read again; everything else needs a restart. */
   async reload({ secrets }: Config): Promise<void> {
     await this.#starting;
-    this.#transport.use(secrets);
+    this.#transport.setSecrets(secrets);
     this.#log.info(`the secrets are read again: dials with the first, accepts ${secrets.length}`);
   }
 
@@ -108,7 +108,7 @@ export class Agent {
     const config = this.#config;
     const claim = await claimHost(config);
     this.#undo.push(() => claim.release());
-    for (const mended of claim.mended) this.#log.warn(mended);
+    for (const mended of claim.repaired) this.#log.warn(mended);
     const upkeep = new Upkeep(this.#log);
     upkeep.add(() => {
       if (claim.keep())
@@ -153,7 +153,7 @@ export class Agent {
     });
     const watch = new UnderlayWatch(config.underlay, claim.underlay, {
       peers: () => this.#peerAddresses(),
-      isHeard: () => mesh.isHeard,
+      isHeard: () => mesh.isInContact,
       move: (to) => this.#move(to),
       resize: (to) => this.#resize(to),
     });
@@ -202,17 +202,17 @@ export class Agent {
       if (await server.keep())
         this.#log.warn(`the control socket ${config.socket} was removed, and is made again`);
     });
-    this.#undo.push(() => upkeep.rest());
-    this.#undo.push(every(systemClock, MEND_EVERY, () => this.#mend(upkeep, follower)));
-    this.#undo.push(() => watch.rest());
-    this.#undo.push(every(systemClock, LOOK_EVERY, () => this.#look()));
-    await follower.rest();
+    this.#undo.push(() => upkeep.idle());
+    this.#undo.push(every(systemClock, REPAIR_EVERY, () => this.#repair(upkeep, follower)));
+    this.#undo.push(() => watch.idle());
+    this.#undo.push(every(systemClock, UNDERLAY_CHECK_EVERY, () => this.#checkUnderlay()));
+    await follower.idle();
     await follower.refuseConflicts();
     this.#hasStarted = true;
   }
 
   #makeMesh(
-    { underlay }: Claim,
+    { underlay }: HostClaim,
     parts: Pick<MeshParts, "store" | "transport" | "policies" | "datapath" | "explain">,
   ): Mesh {
     const config = this.#config;
@@ -241,7 +241,7 @@ export class Agent {
     else if (!this.#hasFailed) await follower.openRoutes();
   }
 
-  async #unwind(): Promise<void> {
+  async #undoAll(): Promise<void> {
     await this.#follower?.stop();
     for (const undo of this.#undo.splice(0).reverse()) {
       try {
@@ -255,13 +255,13 @@ export class Agent {
 
   // ---- following the underlay, and what others do to this host
 
-  #mend(upkeep: Upkeep, follower: Follower): void {
+  #repair(upkeep: Upkeep, follower: Follower): void {
     follower.follow();
-    upkeep.look().catch((error: Error) => this.#fail(ownMistake(error)));
+    upkeep.check().catch((error: Error) => this.#fail(ownMistake(error)));
   }
 
-  #look(): void {
-    this.#watch.look().catch((error: Error) => this.#fail(ownMistake(error)));
+  #checkUnderlay(): void {
+    this.#watch.check().catch((error: Error) => this.#fail(ownMistake(error)));
   }
 
   /** Hosts to join count until members are known. */
@@ -272,7 +272,7 @@ export class Agent {
   }
 
   /** Until the device follows, the core answers packets that are too large with the size that fits. */
-  #resize(to: Underlay): void {
+  #resize(to: UnderlayInterface): void {
     const mtu = overlayMtu(to, this.#config);
     if (mtu === this.#io.mtu.most) return;
     this.#io.resize(mtu);
@@ -281,7 +281,7 @@ export class Agent {
   }
 
   /** The dataplane first: when the others hear of the new address, packets can come to it. */
-  async #move({ address, device, prefix }: Underlay): Promise<void> {
+  async #move({ address, device, prefix }: UnderlayInterface): Promise<void> {
     const network = this.#mesh.self().network.map(parsePrefix);
     underlayFits({ ...this.#config, network, networkGiven: true }, prefix);
     await this.#io.rebind(formatAddress(address));
@@ -291,7 +291,7 @@ export class Agent {
 }
 
 /** The largest packet inside, in bytes. */
-const overlayMtu = ({ address, mtu = USUAL_MTU }: Underlay, config: Config): number =>
+const overlayMtu = ({ address, mtu = USUAL_MTU }: UnderlayInterface, config: Config): number =>
   (config.mtu ?? mtu) - OVERHEAD[address.family];
 
 /** pino wants the fields before the sentence. */

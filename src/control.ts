@@ -33,7 +33,12 @@ import type { Departed, Member, SpaceOf } from "./mesh/member.js";
 import type { Mesh } from "./mesh/mesh.js";
 import type { PacketTracer } from "./packet-tracer.js";
 import { pathMtuNote } from "./paths/path-mtu-note.js";
-import { type PolicyCompiler, type PolicyFacts, promised, type Trial } from "./policy/engine.js";
+import {
+  type PolicyCompiler,
+  type PolicyFacts,
+  promised,
+  type TrialResult,
+} from "./policy/engine.js";
 import type { Outside } from "./policy/outside.js";
 import { nameOf, type Place } from "./policy/place.js";
 import { absentNodes, heldByNamed } from "./policy/resolver.js";
@@ -56,7 +61,7 @@ export interface AgentControlParts {
   >;
   readonly follower: Pick<
     Follower,
-    "addresses" | "book" | "enforcer" | "isPolicyKnown" | "members" | "own" | "routed" | "trouble"
+    "addresses" | "peers" | "enforcer" | "isPolicyKnown" | "members" | "own" | "routed" | "problems"
   >;
   readonly core: Core;
   readonly publisher: Publisher;
@@ -87,7 +92,7 @@ export class AgentControl implements Control {
     const { addresses } = follower;
     const mtu = io.mtu.most;
     const { name, leases, network, mac } = mesh.self();
-    const problems = [...mesh.problems(), ...follower.trouble, ...upkeep.problems];
+    const problems = [...mesh.problems(), ...follower.problems, ...upkeep.problems];
     if (mesh.knowsPolicy() && !follower.isPolicyKnown) problems.push(COMPILING);
     if (addresses.length === 0) problems.push(`${tun} has no address yet`);
     const reached = this.peers().flatMap(({ name, mtu, noPath }) =>
@@ -108,7 +113,7 @@ export class AgentControl implements Control {
       vni,
       mtu,
       underlay: formatAddress(watch.underlay.address),
-      peers: follower.book.size,
+      peers: follower.peers.size,
       policy: this.#policyStatus(),
       offloads: io.offloads(),
       log: this.#parts.logState(),
@@ -135,7 +140,7 @@ export class AgentControl implements Control {
   peers(): PeerRow[] {
     const { mesh, follower, publisher, io } = this.#parts;
     const members = new Map(mesh.members().map((member) => [member.name, member]));
-    const peers = follower.book.peers.map((peer) => ({
+    const peers = follower.peers.peers.map((peer) => ({
       ...peer,
       ...pathOf(members.get(peer.name)),
       mtu: publisher.pathMtu(peer.name, peer.mtu ?? io.mtu.most),
@@ -148,7 +153,7 @@ export class AgentControl implements Control {
     const own = mesh.self();
     return [
       ...own.leases.map((prefix) => ({ prefix, peer: own.name, via: this.#options.tun })),
-      ...follower.book.peers.flatMap(({ name, endpoint, leases }) =>
+      ...follower.peers.peers.flatMap(({ name, endpoint, leases }) =>
         leases.map((prefix) => ({ prefix, peer: name, via: endpoint })),
       ),
     ];
@@ -178,7 +183,7 @@ export class AgentControl implements Control {
     ];
   }
 
-  forget(name: string, options: { readonly certain: boolean }): string[] {
+  forget(name: string, options: { readonly force: boolean }): string[] {
     return this.#parts.mesh.forget(name, options);
   }
 
@@ -234,16 +239,16 @@ export class AgentControl implements Control {
     return progressOf(newest, [...mesh.members(), { name, id, state: "self", documents }]);
   }
 
-  async applyPolicy(text: string, { dryRun, anew }: ApplyOptions): Promise<PolicyReport> {
+  async applyPolicy(text: string, { dryRun, resetVersion }: ApplyOptions): Promise<PolicyReport> {
     const { mesh, policies, follower } = this.#parts;
     const { leases: own } = follower.own();
     const members = follower.members();
     const facts = await promised<PolicyFacts>((done) => policies.read(text, done));
     const carried = follower.routed();
     const job = { text, members: heldByNamed(facts.nodes, members), own, carried };
-    const { counts, outside } = await promised<Trial>((done) => policies.tryOut(job, done));
+    const { counts, outside } = await promised<TrialResult>((done) => policies.tryOut(job, done));
     const [egress, ingress] = counts;
-    const seal = dryRun ? undefined : (await mesh.applyPolicy(text, { anew })).seal;
+    const seal = dryRun ? undefined : (await mesh.applyPolicy(text, { resetVersion })).seal;
     const { version = null, digest } = seal ?? {};
     const hash = digest === undefined ? null : hashOf(digest);
     const absent = absentNodes(facts.nodes, members);

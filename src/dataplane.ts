@@ -10,7 +10,7 @@ import {
   parseMac,
   parsePrefix,
 } from "./address.js";
-import type { Own } from "./compile/compiler.js";
+import type { ThisNode } from "./compile/compiler.js";
 import {
   type CaptureOptions,
   Capture as CoreCapture,
@@ -30,7 +30,7 @@ import {
   setProfile,
 } from "./core/flows.js";
 import { Core } from "./core/instance.js";
-import { type Outcome, Passage } from "./core/passage.js";
+import { type Outcome, PacketRunner } from "./core/packet-runner.js";
 import { Publisher } from "./core/publish.js";
 import { WeftError } from "./error.js";
 import { Explainer, type Explanation } from "./explain/explain.js";
@@ -94,16 +94,16 @@ const MAX_MTU = 65_465;
 export class Dataplane {
   readonly #core: Core;
   readonly #publisher: Publisher;
-  readonly #passage: Passage;
+  readonly #runner: PacketRunner;
   readonly #explainer: Explainer;
-  readonly #own: Own;
+  readonly #own: ThisNode;
   readonly #name: string | undefined;
   #peers: readonly Peer[] = [];
   #policy: PolicyDocument | undefined;
   #rules: PolicyRules = NO_RULES;
   #now = 0;
 
-  private constructor(core: Core, own: Own, options: DataplaneOptions) {
+  private constructor(core: Core, own: ThisNode, options: DataplaneOptions) {
     this.#core = core;
     this.#own = own;
     this.#name = options.name;
@@ -113,7 +113,7 @@ export class Dataplane {
     this.#publisher.setAddress(address);
     if (other) this.#publisher.setAddress(firstHost(other));
     this.#publisher.publish(own, []);
-    this.#passage = new Passage(core);
+    this.#runner = new PacketRunner(core);
     this.#explainer = new Explainer(core, this.#publisher);
   }
 
@@ -158,7 +158,7 @@ export class Dataplane {
 
   /** Takes an IP packet, as this host would send it into the overlay. */
   fromDevice(packet: Uint8Array): Outcome {
-    return this.#passage.fromDevice(packet);
+    return this.#runner.fromDevice(packet);
   }
 
   /**
@@ -168,7 +168,7 @@ export class Dataplane {
    */
   fromWire(datagram: Uint8Array, from: string, { tos = 0 }: { tos?: number } = {}): Outcome {
     checkRange("tos", tos, 0, 255);
-    return this.#passage.fromWire(datagram, parseEndpoint(from), tos);
+    return this.#runner.fromWire(datagram, parseEndpoint(from), tos);
   }
 
   /** How packets ended, by direction, and what the rules of the policy met. */

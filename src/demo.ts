@@ -6,14 +6,14 @@
  * real; otherwise, or with --rootless, they are three nodes in this process.
  */
 import { onHosts } from "./demo/hosts.js";
+import { progress } from "./demo/progress.js";
 import { rootless } from "./demo/rootless.js";
-import { say } from "./demo/say.js";
-import { whyNoLab } from "./lab/able.js";
+import { whyNoLab } from "./lab/requirements.js";
 
 const asked = process.argv.includes("--rootless");
 const why = whyNoLab();
 if (!asked && why !== undefined)
-  say("rootless", `${why}: no real hosts here, so all in one process`);
+  progress("rootless", `${why}: no real hosts here, so all in one process`);
 
 try {
   await (asked || why !== undefined ? rootless() : onHosts());

@@ -1,7 +1,7 @@
 /**
  * Brings dataplane and host to what the mesh says: one change at a time, in order.
  *
- *   members -> book ----> \
+ *   members -> peers ---> \
  *   policy -> enforcer ->  tables of the core
  *   own lease ----------> address and routes of the device
  */
@@ -14,8 +14,8 @@ import {
   parseMac,
   parsePrefix,
 } from "./address.js";
-import { Book } from "./compile/book.js";
-import type { Own } from "./compile/compiler.js";
+import type { ThisNode } from "./compile/compiler.js";
+import { PeerSet } from "./compile/peer-set.js";
 import { type Config, underlayOutside } from "./config/config.js";
 import { setProfile } from "./core/flows.js";
 import type { Core } from "./core/instance.js";
@@ -46,7 +46,10 @@ const RESTORE_ROUTES =
 
 export interface FollowerParts {
   /** The cluster: what this node owns, the peers, the policy. */
-  readonly mesh: Pick<Mesh, "self" | "peer" | "takeMoved" | "policy" | "knowsPolicy" | "enforces">;
+  readonly mesh: Pick<
+    Mesh,
+    "self" | "peer" | "takeChanged" | "policy" | "knowsPolicy" | "enforces"
+  >;
   readonly core: Core;
   readonly publisher: Publisher;
   readonly policies: PolicyCompiler;
@@ -60,7 +63,7 @@ export interface FollowerParts {
 
 export class Follower {
   /** The peers, and what of them the core does not know yet. */
-  readonly book: Book;
+  readonly peers: PeerSet;
   readonly enforcer: Enforcer;
   /** Never becomes false again, whatever policies come. */
   #isPolicyKnown = false;
@@ -68,7 +71,7 @@ export class Follower {
   readonly #config: Config;
   readonly #unreachable: UnreachableRoutes;
   #link: Link | undefined;
-  #trouble: readonly string[] = [];
+  #problems: readonly string[] = [];
   #warnings: readonly string[] = [];
   #applying: Promise<void> = Promise.resolve();
   /** Something changed since the mesh was last followed, and that will be seen to. */
@@ -78,14 +81,14 @@ export class Follower {
   constructor(parts: FollowerParts, config: Config) {
     this.#parts = parts;
     this.#config = config;
-    this.book = new Book(config.staticPeers);
+    this.peers = new PeerSet(config.staticPeers);
     this.enforcer = new Enforcer(parts.policies, () => this.follow());
     this.#unreachable = new UnreachableRoutes(config.state);
   }
 
   /** Why not all is as the mesh says: one sentence each. */
-  get trouble(): readonly string[] {
-    return this.#trouble;
+  get problems(): readonly string[] {
+    return this.#problems;
   }
 
   /** Whether packets pass: the policy is in force, or it is known that there is none. */
@@ -98,7 +101,7 @@ export class Follower {
     return this.#link?.addresses ?? [];
   }
 
-  own(): Own {
+  own(): ThisNode {
     const { mesh, io } = this.#parts;
     const { mac, leases } = mesh.self();
     const { vni, dscp } = this.#config;
@@ -108,7 +111,7 @@ export class Follower {
 
   /** The leases of each node by its name: policies mean them by that name. */
   members(): Members {
-    const peers = [...this.book.wanted];
+    const peers = [...this.peers.wanted];
     return new Map([
       ...peers.map(({ name, leases }) => [name, leases.map(parsePrefix)] as const),
       [this.#config.name, this.own().leases],
@@ -117,7 +120,7 @@ export class Follower {
 
   /** The prefixes that are routed to the device: the cluster network, and subnets of static peers beyond it. */
   routed(): Prefix[] {
-    return [...this.#network(), ...this.#beyondTheNetwork()];
+    return [...this.#network(), ...this.#staticSubnetsOutside()];
   }
 
   /** Soon all is as the mesh says now. */
@@ -132,7 +135,7 @@ export class Follower {
   }
 
   /** Settles when what was to be followed is. */
-  async rest(): Promise<void> {
+  async idle(): Promise<void> {
     await this.#applying;
   }
 
@@ -189,13 +192,13 @@ export class Follower {
 
   async #apply(trouble: string[]): Promise<void> {
     const { mesh, io } = this.#parts;
-    const unsettled = await attempt(() => this.#settle());
-    for (const id of mesh.takeMoved()) this.book.note(id, mesh.peer(id));
-    trouble.push(...unsettled, ...this.book.trouble, ...this.#publish());
-    trouble.push(...(await this.#closeRoutes()));
+    const unsettled = await attempt(() => this.#removeLostAddresses());
+    for (const id of mesh.takeChanged()) this.peers.stage(id, mesh.peer(id));
+    trouble.push(...unsettled, ...this.peers.conflicts, ...this.#publish());
+    trouble.push(...(await this.#setUnreachable()));
     await this.#recoverDevice();
     if (!this.#link || unsettled.length > 0) return;
-    trouble.push(...(await this.#link.set(this.#beyondTheNetwork(), io.mtu.most)));
+    trouble.push(...(await this.#link.set(this.#staticSubnetsOutside(), io.mtu.most)));
     this.#warn(await this.#link.acceptOwnSource());
     trouble.push(...conflictProblems(await this.#conflicts(), this.#config.tun));
   }
@@ -208,11 +211,11 @@ export class Follower {
   #publish(): string[] {
     const { core, publisher, mesh } = this.#parts;
     const own = this.own();
-    const change = this.book.change(({ name, leases }) =>
+    const change = this.peers.change(({ name, leases }) =>
       this.enforcer.isUpToDate(name, leases.map(parsePrefix)),
     );
     publisher.change({ ...own, leases: this.enforcer.leases }, change, this.enforcer.ready);
-    this.book.shown();
+    this.peers.commit();
     this.enforcer.published();
     setProfile(core, this.enforcer.ready?.profile ?? "rfc");
     const isSettled = this.enforcer.want(mesh.policy(), this.members(), own.leases);
@@ -234,12 +237,12 @@ export class Follower {
   }
 
   /** Takes addresses that are no longer this node's off the device. */
-  async #settle(): Promise<void> {
+  async #removeLostAddresses(): Promise<void> {
     const addresses = addressesIn(this.#network(), this.own().leases);
     const [before, after] = [this.addresses, addresses].map((all) => all.map(formatAddress).join());
     if (before === after) return;
     await this.remove();
-    if (addresses.length > 0) this.#take(addresses);
+    if (addresses.length > 0) this.#useAddresses(addresses);
   }
 
   async #recoverDevice(): Promise<void> {
@@ -249,7 +252,7 @@ export class Follower {
   }
 
   /** The device is to have these addresses; the link sets what of it lacks, and `remove` undoes it. */
-  #take(addresses: readonly Address[]): void {
+  #useAddresses(addresses: readonly Address[]): void {
     const { io, log, watch, publisher } = this.#parts;
     const { tun: device } = this.#config;
     const network = this.#network();
@@ -265,16 +268,16 @@ export class Follower {
    * Sets unreachable routes for the prefixes that are routed to the device, for when it is gone.
    * Before the network is known, those of an earlier agent stay.
    */
-  async #closeRoutes(): Promise<string[]> {
+  async #setUnreachable(): Promise<string[]> {
     const network = this.#network();
     if (network.length === 0) return [];
     const families = network.map(({ family }) => family);
-    const routed = this.#beyondTheNetwork().filter(({ family }) => families.includes(family));
+    const routed = this.#staticSubnetsOutside().filter(({ family }) => families.includes(family));
     return await this.#unreachable.set([...network, ...routed]);
   }
 
   /** Subnets of static peers that the route to the cluster network does not cover. */
-  #beyondTheNetwork(): Prefix[] {
+  #staticSubnetsOutside(): Prefix[] {
     const network = this.#network();
     return this.#config.staticPeers
       .flatMap(({ leases }) => leases.map(parsePrefix))
@@ -294,9 +297,9 @@ export class Follower {
   /** Trouble is said once in the log, and in `weft status` for as long as it lasts. */
   #report(trouble: readonly string[]): void {
     for (const problem of trouble) {
-      if (!this.#trouble.includes(problem)) this.#parts.log.warn(problem);
+      if (!this.#problems.includes(problem)) this.#parts.log.warn(problem);
     }
-    this.#trouble = trouble;
+    this.#problems = trouble;
   }
 }
 

@@ -8,7 +8,7 @@ export type {
   RuleTraffic,
 } from "./core/counters.js";
 export type { FlowState } from "./core/flows.js";
-export type { Outcome, Verdict } from "./core/passage.js";
+export type { Outcome, Verdict } from "./core/packet-runner.js";
 export { explainReason, type Reason } from "./core/reasons.js";
 export {
   type Capture,

@@ -15,8 +15,8 @@ import { type PacketWords, wordsOf } from "./explain/headers.js";
 import type { HostView } from "./explain/host-view.js";
 import { pathTo } from "./explain/path.js";
 import { directionOf, packetFor, type Question } from "./explain/question.js";
-import type { Tried } from "./explain/told.js";
-import type { NodeTold } from "./explain-sync/messages.js";
+import type { TraceOutcome } from "./explain/trace-report.js";
+import type { NodeReport } from "./explain-sync/messages.js";
 import type { Follower } from "./follower.js";
 import { routeIn, routeOut } from "./host/forwarding.js";
 import type { Explained, ExplainedThere } from "./http/view.js";
@@ -26,9 +26,9 @@ export interface PacketTracerParts {
   readonly core: Core;
   readonly publisher: Publisher;
   /** This node's addresses, peers and rules. */
-  readonly follower: Pick<Follower, "own" | "book" | "enforcer">;
+  readonly follower: Pick<Follower, "own" | "peers" | "enforcer">;
   /** Asks the other nodes. */
-  readonly mesh: Pick<Mesh, "follow" | "members">;
+  readonly mesh: Pick<Mesh, "members" | "trace">;
 }
 
 export interface PacketTracerOptions {
@@ -65,7 +65,7 @@ export class PacketTracer {
     const begun = { ...tried, ...(words && { owner: owner ?? null }) };
     const onward = here ? undefined : onwardOf(tried);
     if (!onward) return { ...begun, further: [] };
-    const { further, ...rest } = await this.#mesh.follow(onward);
+    const { further, ...rest } = await this.#mesh.trace(onward);
     return { ...begun, further: further.map(withSentence), ...rest };
   }
 
@@ -73,12 +73,12 @@ export class PacketTracer {
   #ownerOf(address: string): string | undefined {
     const isOwn = this.#follower.own().leases.some((it) => contains(it, parseAddress(address)));
     if (isOwn) return this.#options.name;
-    return holderOf(address, this.#follower.book.peers)?.name;
+    return holderOf(address, this.#follower.peers.peers)?.name;
   }
 
   /** Asks another node about a packet that leaves its host. */
   async #elsewhere(owner: string, packet: Uint8Array, words: PacketWords): Promise<Explained> {
-    const { further, unasked } = await this.#mesh.follow({ to: owner, packet, leaves: true });
+    const { further, unasked } = await this.#mesh.trace({ to: owner, packet, leaves: true });
     const [first, ...behind] = further.map(withSentence);
     if (!first) throw notAsked(words.src, owner, unasked?.why);
     return {
@@ -94,7 +94,7 @@ export class PacketTracer {
   }
 
   /** Tries a packet here for another node: it comes from this peer, or without one leaves this host. */
-  async triedForOthers(packet: Uint8Array, peer?: string): Promise<Tried> {
+  async triedForOthers(packet: Uint8Array, peer?: string): Promise<TraceOutcome> {
     if (peer !== undefined) return this.#tried({ packet, direction: "in", peer });
     const src = wordsOf(packet)?.src;
     if (src !== undefined && this.#ownerOf(src) === this.#options.name) {
@@ -104,7 +104,7 @@ export class PacketTracer {
   }
 
   /** Tries a packet here. */
-  async #tried(question: Question): Promise<Tried> {
+  async #tried(question: Question): Promise<TraceOutcome> {
     const { tun } = this.#options;
     const packet = packetFor(question);
     const words = wordsOf(packet);
@@ -112,7 +112,7 @@ export class PacketTracer {
     const host = leaving ? await routeOut(leaving, tun) : undefined;
     if (host && host.to !== "weft") return notCarried(words!, host);
     const { places } = this.#follower.enforcer;
-    const { peers } = this.#follower.book;
+    const { peers } = this.#follower.peers;
     const own = this.#follower.own();
     const explanation = this.#explainer.explain(question, { own, peers, places });
     switch (explanation.verdict) {
@@ -125,14 +125,14 @@ export class PacketTracer {
     }
   }
 
-  #pathTo(name: string | undefined): Pick<Tried, "path"> {
-    const peer = this.#follower.book.peers.find((it) => it.name === name);
+  #pathTo(name: string | undefined): Pick<TraceOutcome, "path"> {
+    const peer = this.#follower.peers.peers.find((it) => it.name === name);
     const member = this.#mesh.members().find((it) => it.name === name);
     return peer ? { path: pathTo(peer, member) } : {};
   }
 }
 
-const notCarried = (packet: PacketWords, host: HostView): Tried => ({
+const notCarried = (packet: PacketWords, host: HostView): TraceOutcome => ({
   direction: "out",
   packet,
   stages: [],
@@ -156,7 +156,7 @@ const notAsked = (src: string, owner: string, why: string | undefined): WeftErro
         `ask on ${owner}; with --here, as if this node had ${src}`,
       );
 
-const withSentence = (told: NodeTold): ExplainedThere => ({
+const withSentence = (told: NodeReport): ExplainedThere => ({
   ...told,
   ...(told.reason && { sentence: explainReason(told.reason) }),
 });

@@ -142,7 +142,7 @@ function meetSynAck(p: Packet, own: Flow, other: Flow): bool {
     // A new end has acknowledged nothing yet.
     if ((own.side & SEEN) == 0) start(p, own, other);
     acknowledge(p, own, other, 0, true);
-    settle(own, other);
+    updateState(own, other);
     return true;
   }
   // The other end's ACK will tell which of two different SYN-ACKs it took.
@@ -177,7 +177,7 @@ function acknowledges(p: Packet, other: Flow, kind: u8): bool {
 function start(p: Packet, own: Flow, other: Flow): void {
   remember(p, own, SYN);
   take(own, other);
-  settle(own, other);
+  updateState(own, other);
 }
 
 /** Begins an end from its remembered SYN. */
@@ -198,7 +198,7 @@ function resynchronize(p: Packet, own: Flow, other: Flow): bool {
   take(other, own);
   start(p, own, other);
   acknowledge(p, own, other, 0, true);
-  settle(own, other);
+  updateState(own, other);
   setFirst(other);
   return true;
 }
@@ -290,7 +290,7 @@ function meetSegment(p: Packet, own: Flow, other: Flow): bool {
   if ((own.side & SEEN) == 0 || isAfter(end, own.end)) own.end = end;
   own.side |= <u8>(SEEN | (isFinal(p) ? FINISHED : 0) | (own.side & LOOSE ? OPENED : 0));
   acknowledge(p, own, other, scaleOf(own, other), isFirst);
-  settle(own, other);
+  updateState(own, other);
   return true;
 }
 
@@ -339,7 +339,7 @@ function scaleOf(own: Flow, other: Flow): u32 {
 }
 
 /** The state of the connection, from what both ends did. */
-function settle(own: Flow, other: Flow): void {
+function updateState(own: Flow, other: Flow): void {
   if (own.state < TIME_WAIT) setState(own, stateOf(own.side & other.side, own.side | other.side));
 }
 

@@ -8,7 +8,7 @@ import { CT_ESTABLISHED, CT_INVALID, CT_NEW, CT_STALE, Packet } from "../packet"
 import { FLOW_TABLE_FULL, INVALID_STATE } from "../reason";
 import { isFragment } from "../stages/parse";
 import { FIRST_PEER } from "../tables/peer";
-import { countMet, countRule } from "../tables/rule";
+import { countMatched, countRule } from "../tables/rule";
 import { ICMP, ICMPV6, TCP, UDP } from "../wire/protocol";
 import { allow, cut, forget, open, openRelayed, setState } from "./connection";
 import {
@@ -51,11 +51,11 @@ export function follow(p: Packet, direction: u32): i32 {
 export function track(p: Packet, direction: u32): i32 {
   if (wasReevaluated(p)) allow(firstOf(flowOf(p)), p.rule);
   if (p.ctState == CT_STALE) return resume(p, direction);
-  const r = p.ctState == CT_NEW ? begin(p, direction) : 0;
+  const r = p.ctState == CT_NEW ? openNew(p, direction) : 0;
   if (r) return r;
   noteFirst(p, direction, 0);
   countRule(p);
-  countMet(p);
+  countMatched(p);
   return 0;
 }
 
@@ -64,7 +64,7 @@ export function refuse(p: Packet, direction: u32, reason: i32): i32 {
   if (wasReevaluated(p)) cut(firstOf(flowOf(p)));
   noteFirst(p, direction, reason);
   countRule(p);
-  countMet(p);
+  countMatched(p);
   return reason;
 }
 
@@ -88,11 +88,11 @@ function resume(p: Packet, direction: u32): i32 {
   refresh(p, flowOf(p));
   p.ctState = CT_ESTABLISHED;
   const r = follow(p, direction);
-  if (r == 0) countMet(p);
+  if (r == 0) countMatched(p);
   return r;
 }
 
-function begin(p: Packet, direction: u32): i32 {
+function openNew(p: Packet, direction: u32): i32 {
   if (!mayOpen(p)) {
     p.ctState = CT_INVALID;
     return p.protocol == TCP && p.rule ? INVALID_STATE : 0;

@@ -28,8 +28,8 @@ import {
 } from "../tables/acl";
 import { lookup4, lookup6 } from "../tables/lpm";
 import { THIS_NODE } from "../tables/peer";
-import { meetRule } from "../tables/rule";
-import { stepRule } from "../trace";
+import { matchRule } from "../tables/rule";
+import { tracedRule } from "../trace";
 import { isLaterFragment } from "./parse";
 
 /**
@@ -109,12 +109,12 @@ function judgeHeader(p: Packet, direction: u32, protocol: u32, addresses: usize,
     if (bit == ACL_MAX_RULES) return 0;
     const rule = ruleAt(acl, direction, bit);
     const action = rule >> RULE_ACTION_SHIFT;
-    stepRule(p, rule, (direction << ACL_RULE_BITS) | bit, near, far, protocol, ports);
+    tracedRule(p, rule, (direction << ACL_RULE_BITS) | bit, near, far, protocol, ports);
     if (action == RULE_ALLOW || action == RULE_DENY) {
       p.rule = rule & RULE_NUMBER;
       return action;
     }
-    meetRule(rule & RULE_NUMBER);
+    matchRule(rule & RULE_NUMBER);
     bit = nextAfter(acl, direction, bit);
   }
 }

@@ -22,13 +22,13 @@ export function encap(p: Packet): void {
 function fragment(p: Packet): void {
   const header = p.transport;
   const data = p.length - header;
-  const step = (mtuFor(p) - header) & ~7;
+  const fragmentData = (mtuFor(p) - header) & ~7;
 
   const firstOffset = p.fragment & ipv4.OFFSET_MASK;
   const moreAfterThis = p.fragment & ipv4.MORE_FRAGMENTS;
-  for (let at: u32 = 0; at < data; at += step) {
-    const isLast = at + step >= data;
-    const size = isLast ? data - at : step;
+  for (let at: u32 = 0; at < data; at += fragmentData) {
+    const isLast = at + fragmentData >= data;
+    const size = isLast ? data - at : fragmentData;
 
     const ip = madeHeader() + ENCAP_SIZE;
     memory.copy(ip, p.ip, header);

@@ -75,7 +75,7 @@ export function lookup4(table: usize, address: u32): u32 {
   const key = bswap(address);
   let place = firstStep(table, key);
   for (let depth = FIRST_DEPTH; !(place & LEAF); depth += LPM_STRIDE) {
-    place = step(table, place, (key << depth) >> (32 - LPM_STRIDE));
+    place = descend(table, place, (key << depth) >> (32 - LPM_STRIDE));
   }
   return load<u16>(place ^ LEAF);
 }
@@ -84,7 +84,7 @@ export function lookup4(table: usize, address: u32): u32 {
 export function lookup6(table: usize, address: usize): u32 {
   let place = firstStep(table, bswap(load<u32>(address)));
   for (let depth = FIRST_DEPTH; !(place & LEAF); depth += LPM_STRIDE) {
-    place = step(table, place, slotAt(address + octet(depth), shift(depth)));
+    place = descend(table, place, slotAt(address + octet(depth), shift(depth)));
   }
   return load<u16>(place ^ LEAF);
 }
@@ -126,7 +126,11 @@ function lookupGroup(table: usize, keys: usize, stride: u32, count: u32, results
     const toSlot = shift(depth);
     for (let left = walking; left; left &= left - 1) {
       const i = <u32>ctz(left);
-      const place = step(table, load<u32>(results + (i << 2)), slotAt(octets + i * stride, toSlot));
+      const place = descend(
+        table,
+        load<u32>(results + (i << 2)),
+        slotAt(octets + i * stride, toSlot),
+      );
       store<u32>(results + (i << 2), place);
       walking ^= (<u64>(place & LEAF)) << i;
     }
@@ -139,11 +143,11 @@ function lookupGroup(table: usize, keys: usize, stride: u32, count: u32, results
 /** From the root through the first 24 bits of a key in host order. */
 function firstStep(table: usize, key: u32): usize {
   const node = table + LPM_ROOT + (key >> (32 - LPM_ROOT_BITS)) * LPM_NODE_SIZE;
-  return step(table, node, key >> (32 - FIRST_DEPTH));
+  return descend(table, node, key >> (32 - FIRST_DEPTH));
 }
 
 /** From a node through the slot in the low 6 bits of `slot`: to the next node or, marked, to a leaf. */
-function step(table: usize, node: usize, slot: u64): usize {
+function descend(table: usize, node: usize, slot: u64): usize {
   // The slot's own bit comes first, those after it fall out: 63 - slot places, shifts being modulo 64.
   const children = load<u64>(node, LPM_CHILDREN) << ~slot;
   const runs = load<u64>(node, LPM_RUNS) << ~slot;

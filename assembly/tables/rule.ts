@@ -6,10 +6,10 @@
  * every publication.
  */
 import {
-  MAX_MET_RULES,
+  MATCHED_COUNT,
+  MATCHED_RULES,
+  MAX_MATCHED_RULES,
   MAX_RULE_NUMBERS,
-  MET_COUNT,
-  MET_RULES,
   RULE_COUNTER_BYTES,
   RULE_COUNTER_SIZE,
   RULES,
@@ -23,21 +23,21 @@ export function countRule(p: Packet): void {
 
 /** Called before the rules are asked about a packet. */
 export function meetNone(): void {
-  store<u32>(MET_COUNT, 0);
+  store<u32>(MATCHED_COUNT, 0);
 }
 
 /** The packet matched a count-only rule, which counts it once it has passed or was refused. */
-export function meetRule(number: u32): void {
-  const count = load<u32>(MET_COUNT);
-  if (count == MAX_MET_RULES) return;
-  store<u32>(MET_RULES + (count << 2), number);
-  store<u32>(MET_COUNT, count + 1);
+export function matchRule(number: u32): void {
+  const count = load<u32>(MATCHED_COUNT);
+  if (count == MAX_MATCHED_RULES) return;
+  store<u32>(MATCHED_RULES + (count << 2), number);
+  store<u32>(MATCHED_COUNT, count + 1);
 }
 
 /** The packet passed or was refused: the count-only rules that it matched count it. */
-export function countMet(p: Packet): void {
-  const count = load<u32>(MET_COUNT);
-  for (let i: u32 = 0; i < count; i++) add(load<u32>(MET_RULES + (i << 2)), p.length);
+export function countMatched(p: Packet): void {
+  const count = load<u32>(MATCHED_COUNT);
+  for (let i: u32 = 0; i < count; i++) add(load<u32>(MATCHED_RULES + (i << 2)), p.length);
 }
 
 function add(number: u32, bytes: u32): void {

@@ -7,10 +7,10 @@
  * packet on the wire is a packet. What is software inside weft stays on: it is
  * the thing measured.
  */
-import type { Agent } from "../../src/lab/agent.js";
+import type { LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
-import { kernelVtep, teach, turnOffloadsOff } from "../../src/lab/vtep.js";
+import { addNeighbours, kernelVtep, turnOffloadsOff } from "../../src/lab/vtep.js";
 
 /** Two hosts, and the address of the second on the overlay between them. */
 export interface Overlay {
@@ -19,11 +19,11 @@ export interface Overlay {
   readonly b: Host;
   readonly address: string;
   /** The programs that carry the packets, where the kernel does not. */
-  readonly agents: readonly Agent[];
+  readonly agents: readonly LabAgent[];
 }
 
 export interface WeftOverlay extends Overlay {
-  readonly agents: readonly [Agent, Agent];
+  readonly agents: readonly [LabAgent, LabAgent];
 }
 
 export const overlays = {
@@ -62,8 +62,8 @@ function vxlan(offloads: Offloads): Promise<Overlay> {
   return inLab(async (lab) => {
     const a = await kernelVtep(await lab.host("a"), { subnet: "10.244.1.0/24", offloads });
     const b = await kernelVtep(await lab.host("b"), { subnet: "10.244.2.0/24", offloads });
-    await teach(a, b);
-    await teach(b, a);
+    await addNeighbours(a, b);
+    await addNeighbours(b, a);
     return { lab, a: a.host, b: b.host, address: b.address, agents: [] };
   });
 }

@@ -6,8 +6,8 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { Agent } from "../../src/lab/agent.js";
-import { Running } from "../../src/lab/running.js";
+import type { LabAgent } from "../../src/lab/agent.js";
+import { RunningProgram } from "../../src/lab/running.js";
 import { overlays, type WeftOverlay, weft } from "./overlays.js";
 import { quantities, type Readings, type WorkName, works } from "./works.js";
 
@@ -37,7 +37,7 @@ interface Call {
 
 /** Why this machine cannot, or undefined when it can. */
 export async function whyNoProfile(): Promise<string | undefined> {
-  const { code } = await Running.start(["perf", "--version"]).finish(PERF_GRACE_MS);
+  const { code } = await RunningProgram.start(["perf", "--version"]).finish(PERF_GRACE_MS);
   return code === 0 ? undefined : "perf is missing (Debian: linux-perf)";
 }
 
@@ -116,7 +116,7 @@ async function sample(
     pidsOf(agents),
   );
   const script = ["perf", "script", "-i", file, "-F", "pid,tid,ip,sym,dso"];
-  const { stdout } = await Running.start(script).finish(PERF_GRACE_MS);
+  const { stdout } = await RunningProgram.start(script).finish(PERF_GRACE_MS);
   const threads = new Map<string, string[]>();
   for (const line of stdout.split("\n")) {
     const [, thread, place] = /^\s*(\d+\/\d+)\s+[0-9a-f]+\s+(.*)$/.exec(line) ?? [];
@@ -149,7 +149,7 @@ async function countCalls({ agents }: WeftOverlay, seconds: number): Promise<Map
 }
 
 /** The dataplane worker is the thread that works. */
-function busiestThread(samples: Map<string, string[]>, { process }: Agent): [string, string[]] {
+function busiestThread(samples: Map<string, string[]>, { process }: LabAgent): [string, string[]] {
   const own = [...samples].filter(([thread]) => thread.startsWith(`${process.pid}/`));
   const [thread, taken] = own.sort(([, one], [, other]) => other.length - one.length)[0] ?? [
     "",
@@ -171,13 +171,13 @@ function places(taken: readonly string[]): [string, number][] {
 async function perf(seconds: number, ...argv: string[]): Promise<string> {
   const forThatLong = ["--", "sleep", `${seconds}`];
   await sleep(1_000 * LEAD_SECONDS);
-  const running = Running.start(["perf", ...argv, ...forThatLong]);
+  const running = RunningProgram.start(["perf", ...argv, ...forThatLong]);
   const { code, stderr } = await running.finish(1_000 * seconds + PERF_GRACE_MS);
   if (code !== 0) throw new Error(`perf ${argv[0]} ended with ${code}: ${stderr.trim()}`);
   return stderr;
 }
 
-const pidsOf = (agents: readonly Agent[]): string =>
+const pidsOf = (agents: readonly LabAgent[]): string =>
   agents.map(({ process }) => process.pid).join(",");
 
 const percent = (part: number): string => `${(100 * part).toFixed(1)} %`;

@@ -1,6 +1,6 @@
 /** What two hosts are made to do, and the quantities that come of it. */
 import { readFileSync } from "node:fs";
-import { type Flow, type FlowOptions, iperf, ping } from "../../src/lab/measure.js";
+import { type IperfOptions, type IperfResult, iperf, ping } from "../../src/lab/measure.js";
 import { quantile } from "../statistics.js";
 import { busySeconds, processSeconds } from "./cpu.js";
 import type { Overlay } from "./overlays.js";
@@ -106,8 +106,8 @@ async function datagrams(overlay: Overlay, seconds: number, length: number) {
 /** A flow, and the CPU seconds of the agents for each gigabyte of payload that arrived; none for the kernel. */
 async function carried(
   { a, b, address, agents }: Overlay,
-  options: FlowOptions,
-): Promise<{ readonly flow: Flow; readonly agentsPerGigabyte: number }> {
+  options: IperfOptions,
+): Promise<{ readonly flow: IperfResult; readonly agentsPerGigabyte: number }> {
   const worked = () => sum(agents.map(({ process }) => processSeconds(process.pid!)));
   const before = worked();
   const flow = await iperf(a, b, address, options);

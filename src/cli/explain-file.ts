@@ -14,7 +14,7 @@ import { type Cell, table } from "./table.js";
 
 const MAX_FILE = 256 * 1024 * 1024;
 
-interface Asked {
+interface ExplainFileOptions {
   readonly path: string;
   /** Frames to look at. */
   readonly count: number;
@@ -25,7 +25,13 @@ interface Asked {
 }
 
 /** Prints one line for each. @returns whether all of them go on */
-export async function explainFile({ path, count, socket, way, isJson }: Asked): Promise<boolean> {
+export async function explainFile({
+  path,
+  count,
+  socket,
+  way,
+  isJson,
+}: ExplainFileOptions): Promise<boolean> {
   const file = await load(path);
   const rows: Cell[][] = [];
   let [frames, unread, doAll] = [0, 0, true];

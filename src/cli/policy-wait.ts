@@ -15,7 +15,7 @@ const POLL_MS = 200;
 const MOST_NAMED = 8;
 
 /** The policy that was applied. */
-export interface Applied {
+export interface AppliedPolicy {
   readonly version: number;
   readonly hash: string;
 }
@@ -35,7 +35,11 @@ export function waitSeconds(given: string): number {
  * Prints how far it has come, and with `seconds` what changes until then.
  * @returns whether all living nodes have it in force
  */
-export async function follow(socket: string, applied: Applied, seconds?: number): Promise<boolean> {
+export async function follow(
+  socket: string,
+  applied: AppliedPolicy,
+  seconds?: number,
+): Promise<boolean> {
   const deadline = Date.now() + (seconds === undefined ? GLANCE_MS : seconds * 1000);
   let said = "";
   for (;;) {

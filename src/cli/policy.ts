@@ -7,7 +7,11 @@ import { whyUnreadable } from "../files/regular-file.js";
 import { applyPolicy, ask, getPolicy, policyProgress } from "../http/client.js";
 import type { PolicyView } from "../http/view.js";
 import { MAX_DOCUMENT, policyAsJson, readPolicy, readSealed } from "../policy/document.js";
-import { type Outcome, readExpectations, tryExpectations } from "../policy/expectations.js";
+import {
+  type ExpectationResult,
+  readExpectations,
+  tryExpectations,
+} from "../policy/expectations.js";
 import type { Members } from "../policy/resolver.js";
 import type { Progress } from "../policy-sync/progress.js";
 import { exit } from "./exit.js";
@@ -73,7 +77,7 @@ const apply = (): Command =>
     .addOption(new Option("--dry-run", "check it only: nothing changes"))
     .addOption(
       new Option(
-        "--anew",
+        "--reset-version",
         "where no version is left: refuse the last one, begin again at the first",
       ),
     )
@@ -88,10 +92,13 @@ const apply = (): Command =>
     .addOption(socketOption())
     .addHelpText("after", APPLY_HELP)
     .action(
-      async (file: string, { dryRun = false, anew = false, wait: seconds, socket }: Applied) => {
+      async (
+        file: string,
+        { dryRun = false, resetVersion = false, wait: seconds, socket }: ApplyFlags,
+      ) => {
         const json = policyAsJson(await load(file), inputName(file));
         readSealed(json, inputName(file));
-        const report = await applyPolicy(socket, json, { dryRun, anew });
+        const report = await applyPolicy(socket, json, { dryRun, resetVersion });
         const { version, hash, rules, absent, outside } = report;
         const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
         process.stdout.write(
@@ -172,9 +179,9 @@ interface Socket {
   readonly socket: string;
 }
 
-interface Applied extends Socket {
+interface ApplyFlags extends Socket {
   readonly dryRun?: boolean;
-  readonly anew?: boolean;
+  readonly resetVersion?: boolean;
   /** Seconds. */
   readonly wait?: number;
 }
@@ -202,7 +209,7 @@ async function membersOf(socket: string, canDoWithout: boolean): Promise<Members
   return members;
 }
 
-const print = (outcomes: readonly Outcome[]): string =>
+const print = (outcomes: readonly ExpectationResult[]): string =>
   table(
     ["LINE", "", "SRC", "DST", "PROTO", "PORT", "EXPECTED", "FOUND"],
     outcomes.map((one) => [

@@ -3,17 +3,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
 import type { Reading } from "../http/api.js";
 import { ask } from "../http/client.js";
-import type { View } from "../http/view.js";
+import type { Readings } from "../http/view.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
 
-interface Options<R extends Reading> {
+interface ReadingOptions<R extends Reading> {
   /** One line for the list of verbs. */
   readonly summary: string;
   /** What the help says after the options. */
   readonly help: string;
-  readonly print: (answer: ReturnType<View[R]>) => string;
+  readonly print: (answer: ReturnType<Readings[R]>) => string;
   /** 0 unless the answer says otherwise. */
-  readonly exitCode?: (answer: ReturnType<View[R]>) => number;
+  readonly exitCode?: (answer: ReturnType<Readings[R]>) => number;
   /** It changes so fast that one may want to look on. */
   readonly canBeWatched?: boolean;
 }
@@ -24,7 +24,7 @@ const FROM_THE_TOP = "\x1b[H\x1b[J";
 
 export function readingVerb<R extends Reading>(
   reading: R,
-  { summary, help, print, exitCode, canBeWatched = false }: Options<R>,
+  { summary, help, print, exitCode, canBeWatched = false }: ReadingOptions<R>,
 ): Command {
   const command = new Command(reading)
     .description(summary)

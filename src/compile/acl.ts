@@ -7,13 +7,13 @@
  */
 import type { Prefix } from "../address.js";
 import { WeftError } from "../error.js";
-import { Classes, NO_CLASS } from "./classes.js";
+import { AddressClasses, NO_CLASS } from "./classes.js";
 import { type LpmLayout, LpmTable } from "./lpm.js";
 import { Rib, routeList, VALUES } from "./rib.js";
-import { add, has, MAX_RULES, remove, SET_WORDS, type SetLayout, SetRoom } from "./sets.js";
+import { add, has, MAX_RULES, remove, SET_WORDS, SetAllocator, type SetLayout } from "./sets.js";
 
 /** The first and the last. */
-export interface Range {
+export interface PortRange {
   readonly from: number;
   readonly to: number;
 }
@@ -34,8 +34,8 @@ export interface AclRule {
   /** Any if there is none. */
   readonly protocols: readonly number[];
   /** Any if there is none. Type and code of ICMP, `type << 8 | code`, stand where the destination port does. */
-  readonly sourcePorts: readonly Range[];
-  readonly destinationPorts: readonly Range[];
+  readonly sourcePorts: readonly PortRange[];
+  readonly destinationPorts: readonly PortRange[];
   /** `count` decides nothing: the search goes on. */
   readonly action: "allow" | "deny" | "count";
 }
@@ -57,7 +57,7 @@ const PORT_FIELDS = ["sourcePorts", "destinationPorts"] as const;
 type PortField = (typeof PORT_FIELDS)[number];
 
 /** A rule and its place in the order. */
-interface Placed {
+interface PlacedRule {
   readonly rule: AclRule;
   readonly bit: number;
 }
@@ -66,9 +66,9 @@ interface Placed {
 export class Acl {
   /** Counts changes; a table never painted has seen version 0. */
   version = 0;
-  readonly classes = new Classes();
+  readonly classes = new AddressClasses();
   readonly ribs = { 4: new Rib(4), 6: new Rib(6) };
-  readonly directions = [0, 1].map(() => new Direction(this.classes));
+  readonly directions = [0, 1].map(() => new DirectionRules(this.classes));
 
   /**
    * From now on these are the rules. Those that were there before, the same
@@ -111,19 +111,19 @@ export class Acl {
 }
 
 /** The rules of one direction. */
-class Direction {
-  readonly #classes: Classes;
+class DirectionRules {
+  readonly #classes: AddressClasses;
   list: readonly AclEntry[] = [];
-  placed: readonly Placed[] = [];
+  placed: readonly PlacedRule[] = [];
   readonly ends: readonly AddressField[];
   /** When a rule changed last. */
   version = 0;
   /** What came and went the last times, the oldest first. */
-  #lately: readonly { readonly version: number; readonly changed: readonly Placed[] }[] = [];
+  #lately: readonly { readonly version: number; readonly changed: readonly PlacedRule[] }[] = [];
   /** The version before those. */
   #long = 0;
 
-  constructor(classes: Classes) {
+  constructor(classes: AddressClasses) {
     this.#classes = classes;
     this.ends = ENDS.map(() => new AddressField(classes));
   }
@@ -132,30 +132,30 @@ class Direction {
   update(list: readonly AclEntry[], version: number): void {
     const rules = list.map(({ rule }) => rule);
     const placed = place(rules, this.placed);
-    const { gone, come } = differences(this.placed, placed);
-    const used = (rules: readonly Placed[]) =>
+    const { removed, added } = differences(this.placed, placed);
+    const used = (rules: readonly PlacedRule[]) =>
       rules.flatMap(({ rule: { near, far } }) => [...near.in, ...near.not, ...far.in, ...far.not]);
-    this.#classes.useAll(used(come), version);
+    this.#classes.useAll(used(added), version);
     const goOnElsewhere = list.some(({ next }, i) => next !== this.list[i]?.next);
-    if (gone.length > 0 || come.length > 0 || goOnElsewhere) this.version = version;
-    this.#note([...gone, ...come], version);
+    if (removed.length > 0 || added.length > 0 || goOnElsewhere) this.version = version;
+    this.#note([...removed, ...added], version);
     this.list = list;
     this.placed = placed;
     this.ends.forEach((field, i) => {
-      for (const { rule, bit } of gone) field.remove(rule[ENDS[i]!], bit, version);
-      for (const { rule, bit } of come) field.add(rule[ENDS[i]!], bit, version);
+      for (const { rule, bit } of removed) field.remove(rule[ENDS[i]!], bit, version);
+      for (const { rule, bit } of added) field.add(rule[ENDS[i]!], bit, version);
     });
-    for (const prefix of used(gone)) this.#classes.drop(prefix, version);
+    for (const prefix of used(removed)) this.#classes.drop(prefix, version);
   }
 
-  #note(changed: readonly Placed[], version: number): void {
+  #note(changed: readonly PlacedRule[], version: number): void {
     const [oldest, ...others] = this.#lately;
     if (oldest && others.length + 1 === REMEMBERED) this.#long = oldest.version;
     this.#lately = [...this.#lately, { version, changed }].slice(-REMEMBERED);
   }
 
   /** The rules that came and went after an earlier version; nothing if that is too long ago. */
-  changedAfter(version: number): Placed[] | undefined {
+  changedAfter(version: number): PlacedRule[] | undefined {
     if (version < this.#long) return undefined;
     return this.#lately.filter((one) => one.version > version).flatMap(({ changed }) => changed);
   }
@@ -172,14 +172,14 @@ interface Named {
 
 /** What the rules say of the addresses of one end. */
 class AddressField {
-  readonly #classes: Classes;
+  readonly #classes: AddressClasses;
   readonly #anywhere = new Uint32Array(SET_WORDS);
   #anywhereChanged = 0;
   /** By class, the rules that name its prefix. */
   readonly #named = new Map<number, Named>();
   readonly #changed = new Uint32Array(VALUES);
 
-  constructor(classes: Classes) {
+  constructor(classes: AddressClasses) {
     this.#classes = classes;
   }
 
@@ -238,7 +238,7 @@ const VOID = -1;
 export class AclTable {
   readonly #words: Uint32Array;
   readonly #layout: AclLayout;
-  readonly #room: SetRoom;
+  readonly #allocator: SetAllocator;
   readonly #lpm: Readonly<Record<4 | 6, LpmTable>>;
   /** The sets of a field that are its own: by direction and end, by class; by direction and port field. */
   readonly #ends = DIRECTIONS.map(() => ENDS.map(() => new Uint32Array(VALUES)));
@@ -253,7 +253,7 @@ export class AclTable {
   constructor(memory: ArrayBufferLike, at: number, layout: AclLayout) {
     this.#layout = layout;
     this.#words = new Uint32Array(memory, at, layout.ACL_SIZE / 4);
-    this.#room = new SetRoom(this.#words, layout);
+    this.#allocator = new SetAllocator(this.#words, layout);
     this.#lpm = {
       4: new LpmTable(memory, at + layout.ACL_LPM4, layout.ACL_LPM4_SIZE, layout),
       6: new LpmTable(memory, at + layout.ACL_LPM6, layout.ACL_LPM6_SIZE, layout),
@@ -263,7 +263,7 @@ export class AclTable {
   /** Bytes that sets take, and the ways to the classes. */
   get used(): { readonly sets: number; readonly classes: Readonly<Record<4 | 6, number>> } {
     const { 4: four, 6: six } = this.#lpm;
-    return { sets: this.#room.used, classes: { 4: four.used, 6: six.used } };
+    return { sets: this.#allocator.used, classes: { 4: four.used, 6: six.used } };
   }
 
   /** Ranges of the table that are in use, in bytes from its beginning; the rest is never read. */
@@ -304,7 +304,7 @@ export class AclTable {
   #clear(): void {
     const { ACL_POLICED, ACL_LPM4 } = this.#layout;
     this.#words.fill(0, ACL_POLICED / 4, ACL_LPM4 / 4);
-    this.#room.clear();
+    this.#allocator.clear();
     for (const owned of this.#ends.flat()) owned.fill(0);
     for (const owned of this.#ports.flat()) owned.clear();
     for (const owned of this.#protocols) owned.length = 0;
@@ -312,7 +312,7 @@ export class AclTable {
   }
 
   #paint(acl: Acl): void {
-    for (const family of [4, 6] as const) this.#paintWays(family, acl);
+    for (const family of [4, 6] as const) this.#paintAddresses(family, acl);
     acl.directions.forEach((direction, i) => {
       if (direction.version > this.#version) {
         this.#paintRules(i, direction);
@@ -329,16 +329,16 @@ export class AclTable {
     this.#parents = acl.classes.parents;
   }
 
-  #paintWays(family: 4 | 6, acl: Acl): void {
+  #paintAddresses(family: 4 | 6, acl: Acl): void {
     try {
       this.#lpm[family].update(acl.ribs[family]);
     } catch (error) {
-      if (error instanceof WeftError) throw noWay(family, acl.ribs[family].size);
+      if (error instanceof WeftError) throw addressesFull(family, acl.ribs[family].size);
       throw error;
     }
   }
 
-  #paintRules(direction: number, { list, placed }: Direction): void {
+  #paintRules(direction: number, { list, placed }: DirectionRules): void {
     const layout = this.#layout;
     const actions = { allow: layout.RULE_ALLOW, deny: layout.RULE_DENY, count: layout.RULE_COUNT };
     this.#words[layout.ACL_POLICED / 4 + direction] = Number(list.length > 0);
@@ -352,9 +352,9 @@ export class AclTable {
     });
   }
 
-  #paintProtocols(direction: number, placed: readonly Placed[]): void {
+  #paintProtocols(direction: number, placed: readonly PlacedRule[]): void {
     const owned = this.#protocols[direction]!;
-    for (const offset of owned.splice(0)) this.#room.release(offset);
+    for (const offset of owned.splice(0)) this.#allocator.release(offset);
     const any = new Uint32Array(SET_WORDS);
     const named = new Map<number, number[]>();
     for (const { rule, bit } of placed) {
@@ -368,7 +368,7 @@ export class AclTable {
     const put = (bits: readonly number[]): number => {
       this.#set.set(any);
       for (const bit of bits) add(this.#set, bit);
-      owned.push(this.#room.put(this.#set));
+      owned.push(this.#allocator.put(this.#set));
       return owned.at(-1)!;
     };
     const at = this.#layout.ACL_PROTOCOLS / 4 + direction * PROTOCOLS;
@@ -384,7 +384,7 @@ export class AclTable {
     direction: number,
     k: number,
     name: PortField,
-    placed: readonly Placed[],
+    placed: readonly PlacedRule[],
     changed: Uint8Array,
   ): void {
     const owned = new Set<number>();
@@ -409,17 +409,22 @@ export class AclTable {
       if (port >= PORTS) break;
       for (const bit of end) remove(this.#set, bit);
       for (const bit of begin) add(this.#set, bit);
-      const set = changed[port] ? this.#room.put(this.#set) : this.#words[at + port]!;
+      const set = changed[port] ? this.#allocator.put(this.#set) : this.#words[at + port]!;
       owned.add(set);
       this.#words.fill(set, at + port, at + Math.min(inOrder[i + 1]?.[0] ?? PORTS, PORTS));
     }
     const before = this.#ports[direction]![k]!;
-    for (const set of before) if (!owned.has(set)) this.#room.release(set);
+    for (const set of before) if (!owned.has(set)) this.#allocator.release(set);
     this.#ports[direction]![k] = owned;
   }
 
   /** Whether to make the set of a class again: it, or the set of the class above it, changed. */
-  #paintClasses(direction: number, end: number, field: AddressField, classes: Classes): void {
+  #paintClasses(
+    direction: number,
+    end: number,
+    field: AddressField,
+    classes: AddressClasses,
+  ): void {
     const { ACL_ADDRESSES } = this.#layout;
     const at = ACL_ADDRESSES / 4 + (direction * ENDS.length + end) * VALUES;
     const owned = this.#ends[direction]![end]!;
@@ -427,9 +432,9 @@ export class AclTable {
     const isPainted = new Uint8Array(VALUES);
     const paint = (id: number) => {
       isPainted[id] = 1;
-      this.#room.release(owned[id]!);
+      this.#allocator.release(owned[id]!);
       owned[id] = 0;
-      if (field.hasOwn(id)) this.#words[at + id] = owned[id] = this.#room.put(sets.of(id));
+      if (field.hasOwn(id)) this.#words[at + id] = owned[id] = this.#allocator.put(sets.of(id));
       else this.#words[at + id] = this.#words[at + classes.parentOf(id)]!;
     };
     if (field.changedAt(NO_CLASS) > this.#version) paint(NO_CLASS);
@@ -447,7 +452,7 @@ export class AclTable {
  */
 class ClassSets {
   readonly #field: AddressField;
-  readonly #classes: Classes;
+  readonly #classes: AddressClasses;
   /**
    * The path from NO_CLASS down to the class of the last call: at each level its id, its set, and
    * the rules that exclude it.
@@ -456,14 +461,14 @@ class ClassSets {
   readonly #sets: Uint32Array[] = [];
   readonly #excluding: Uint32Array[] = [];
 
-  constructor(field: AddressField, classes: Classes) {
+  constructor(field: AddressField, classes: AddressClasses) {
     this.#field = field;
     this.#classes = classes;
   }
 
   /** The set of a class, valid until the next call. Cheapest in the order of `Classes.ids`. */
   of(id: number): Uint32Array {
-    const way = this.#wayTo(id);
+    const way = this.#pathTo(id);
     const known = way.findIndex((one, level) => one !== this.#ids[level]);
     for (let level = known < 0 ? way.length : known; level < way.length; level++) {
       this.#make(level, way[level]!);
@@ -473,7 +478,7 @@ class ClassSets {
   }
 
   /** The classes on the way down to this one that have sets of their own, and this one. */
-  #wayTo(id: number): number[] {
+  #pathTo(id: number): number[] {
     const way = [id];
     for (let one = id; one !== NO_CLASS; ) {
       one = this.#classes.parentOf(one);
@@ -534,7 +539,7 @@ export interface AclLayout extends LpmLayout, SetLayout {
 const DIRECTIONS = [0, 1] as const;
 
 /** 1 for every port that one of the rules is about; for all if it is not known which rules. */
-function portsOf(rules: readonly Placed[] | undefined, name: PortField): Uint8Array {
+function portsOf(rules: readonly PlacedRule[] | undefined, name: PortField): Uint8Array {
   const ports = new Uint8Array(PORTS);
   if (!rules || rules.some(({ rule }) => isAny(rule[name]))) return ports.fill(1);
   for (const { rule } of rules)
@@ -545,9 +550,9 @@ function portsOf(rules: readonly Placed[] | undefined, name: PortField): Uint8Ar
 const isAny = (all: readonly unknown[]): boolean => all.length === 0;
 
 /** In order, and none touching another. */
-export function joined(ranges: readonly Range[]): readonly Range[] {
+export function joined(ranges: readonly PortRange[]): readonly PortRange[] {
   if (ranges.length < 2) return ranges;
-  const out: Range[] = [];
+  const out: PortRange[] = [];
   for (const range of [...ranges].sort((a, b) => a.from - b.from)) {
     const last = out.at(-1);
     if (last && range.from <= last.to + 1) {
@@ -558,20 +563,20 @@ export function joined(ranges: readonly Range[]): readonly Range[] {
 }
 
 /** What is there no more, and what was not there: with the same bit. */
-function differences(before: readonly Placed[], after: readonly Placed[]) {
-  const gone = new Map(before.map((placed) => [placed.rule, placed]));
-  const come: Placed[] = [];
+function differences(before: readonly PlacedRule[], after: readonly PlacedRule[]) {
+  const removed = new Map(before.map((placed) => [placed.rule, placed]));
+  const added: PlacedRule[] = [];
   for (const placed of after) {
-    if (gone.get(placed.rule)?.bit === placed.bit) gone.delete(placed.rule);
-    else come.push(placed);
+    if (removed.get(placed.rule)?.bit === placed.bit) removed.delete(placed.rule);
+    else added.push(placed);
   }
-  return { gone: [...gone.values()], come };
+  return { removed: [...removed.values()], added };
 }
 
 /** Rules that were there keep their bits; newcomers get those between. If there are none left, all get new ones. */
-function place(list: readonly AclRule[], before: readonly Placed[]): readonly Placed[] {
+function place(list: readonly AclRule[], before: readonly PlacedRule[]): readonly PlacedRule[] {
   const known = new Map(before.map(({ rule, bit }) => [rule, bit]));
-  const placed: Placed[] = [];
+  const placed: PlacedRule[] = [];
   let last = -1;
   for (let i = 0; i < list.length; ) {
     let end = i;
@@ -589,10 +594,10 @@ function place(list: readonly AclRule[], before: readonly Placed[]): readonly Pl
   return placed;
 }
 
-const spread = (list: readonly AclRule[]): Placed[] =>
+const spread = (list: readonly AclRule[]): PlacedRule[] =>
   list.map((rule, i) => ({ rule, bit: Math.floor((i * MAX_RULES) / list.length) }));
 
-const noWay = (family: 4 | 6, count: number): WeftError =>
+const addressesFull = (family: 4 | 6, count: number): WeftError =>
   new WeftError(
     "ACL_FULL",
     `the ${count} IPv${family} prefixes that the rules name lie too far apart for their table`,

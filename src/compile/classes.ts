@@ -10,16 +10,16 @@ import { NO_ROUTE, VALUES } from "./rib.js";
 /** In no prefix that any rule names. */
 export const NO_CLASS = 0;
 
-interface Class {
+interface AddressClass {
   readonly prefix: Prefix;
   readonly id: number;
   users: number;
 }
 
-export class Classes {
-  readonly #byPrefix = new Map<string, Class>();
+export class AddressClasses {
+  readonly #byPrefix = new Map<string, AddressClass>();
   /** Classes by family and address, a prefix before those it covers; removed ones stay until the next sort. */
-  #order: Class[] = [];
+  #order: AddressClass[] = [];
   #isSorted = true;
   /** Drawn when asked for. */
   #links: { readonly ids: number[]; readonly parents: Uint16Array } | undefined;
@@ -102,7 +102,7 @@ export class Classes {
   #linked(): { readonly ids: number[]; readonly parents: Uint16Array } {
     if (this.#links) return this.#links;
     const parents = new Uint16Array(VALUES);
-    const above: Class[] = [];
+    const above: AddressClass[] = [];
     for (const one of this.#sorted()) {
       while (above.length > 0 && !covers(above.at(-1)!.prefix, one.prefix)) above.pop();
       parents[one.id] = above.at(-1)?.id ?? NO_CLASS;
@@ -112,7 +112,7 @@ export class Classes {
     return this.#links;
   }
 
-  #sorted(): Class[] {
+  #sorted(): AddressClass[] {
     if (this.#isSorted) return this.#order;
     this.#order = this.#order
       .filter(({ users }) => users > 0)

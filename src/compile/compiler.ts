@@ -16,12 +16,12 @@ import {
 import { WeftError } from "../error.js";
 import type { Peer } from "../peer.js";
 import { type Dscp, outerTos } from "../tos.js";
-import { type Claim, Claims } from "./claims.js";
 import { ANY_PORT, LEAST_MTU, MAX_SENDERS, type PeerEntry } from "./peers.js";
+import { type PrefixClaim, PrefixClaims } from "./prefix-claims.js";
 import { NO_ROUTE } from "./rib.js";
 
 /** This node, as its own dataplane sees it. */
-export interface Own {
+export interface ThisNode {
   readonly vni: number;
   readonly mac: Uint8Array;
   /** The largest inner packet, bytes. */
@@ -31,7 +31,7 @@ export interface Own {
   readonly dscp?: Dscp | undefined;
 }
 
-export interface Route {
+export interface PeerRoute {
   readonly prefix: Prefix;
   /** Index in the table of peers; NO_ROUTE takes the route away. */
   readonly peer: number;
@@ -49,43 +49,43 @@ export interface Change {
 
 /** What is to be done to tables that are as `accept` was told last. */
 export interface Differences {
-  readonly own: Own;
+  readonly own: ThisNode;
   /** Nothing is to be done at all. */
   readonly isNone: boolean;
   /** Peers that went, and those that changed, as they were. */
-  readonly gone: readonly PeerEntry[];
+  readonly removed: readonly PeerEntry[];
   /** Peers that came, and those that changed, as they are now. */
-  readonly come: readonly PeerEntry[];
+  readonly added: readonly PeerEntry[];
   /** Places of those that came: others may have had them before. */
-  readonly newcomers: readonly number[];
-  readonly routes: readonly Route[];
+  readonly newPlaces: readonly number[];
+  readonly routes: readonly PeerRoute[];
   /** What the compiler is to forget, and what to remember instead. */
-  readonly before: Known;
-  readonly after: Known;
+  readonly before: KnownState;
+  readonly after: KnownState;
 }
 
 /** Some of the peers; the claims are theirs and this node's. */
-interface Known {
+interface KnownState {
   readonly peers: readonly KnownPeer[];
-  readonly claims: readonly Claim[];
+  readonly claims: readonly PrefixClaim[];
 }
 
 interface KnownPeer {
   /** A copy: what was given may change in the hands of its giver. */
   readonly peer: Peer;
   readonly index: number;
-  readonly claims: readonly Claim[];
+  readonly claims: readonly PrefixClaim[];
 }
 
 export class Compiler {
   readonly #places: number;
   readonly #isHeld: (place: number) => boolean;
-  #own: Own | undefined;
-  #ownClaims: readonly Claim[] = [];
+  #own: ThisNode | undefined;
+  #ownClaims: readonly PrefixClaim[] = [];
   readonly #peers = new Map<string, KnownPeer>();
   /** By the places that are taken. */
   readonly #names = new Map<number, string>();
-  readonly #claims = new Claims();
+  readonly #claims = new PrefixClaims();
 
   /**
    * @param places of the table of peers, those before FIRST_PEER included
@@ -111,7 +111,7 @@ export class Compiler {
    * What a change makes different. Nothing is remembered of it.
    * @throws WeftError when a peer cannot be read, or two contradict each other
    */
-  compare(own: Own, change: Change): Differences {
+  compare(own: ThisNode, change: Change): Differences {
     const isOther = this.#own === undefined || !sameTunnel(this.#own, own);
     const set = this.#different(change, isOther);
     const former = set.flatMap(({ name }) => this.#peers.get(name) ?? []);
@@ -125,9 +125,9 @@ export class Compiler {
     return {
       own,
       isNone: !isOther && before.peers.length + after.peers.length + routes.length === 0,
-      gone: before.peers.map((known) => entryOf(known, this.#own!)),
-      come: after.peers.map((known) => entryOf(known, own)),
-      newcomers: after.peers.flatMap(({ peer, index }) =>
+      removed: before.peers.map((known) => entryOf(known, this.#own!)),
+      added: after.peers.map((known) => entryOf(known, own)),
+      newPlaces: after.peers.flatMap(({ peer, index }) =>
         this.#peers.has(peer.name) ? [] : [index],
       ),
       routes,
@@ -146,7 +146,7 @@ export class Compiler {
       this.#peers.set(known.peer.name, known);
       this.#names.set(known.index, known.peer.name);
     }
-    this.#claims.exchange(before.claims, after.claims);
+    this.#claims.replace(before.claims, after.claims);
     this.#own = own;
     this.#ownClaims = after.claims.filter(({ index }) => index === THIS_NODE);
   }
@@ -167,7 +167,7 @@ export class Compiler {
   }
 
   /** Every route there is, with whose it is. */
-  claims(): Claim[] {
+  claims(): PrefixClaim[] {
     return [...this.#claims];
   }
 
@@ -180,8 +180,8 @@ export class Compiler {
     }
     if (!all) return set.filter((peer) => !this.#isKnown(peer));
     const others = [...this.#peers.values()].map(({ peer }) => peer);
-    const gone = new Set(remove);
-    return [...others.filter(({ name }) => !names.has(name) && !gone.has(name)), ...set];
+    const removed = new Set(remove);
+    return [...others.filter(({ name }) => !names.has(name) && !removed.has(name)), ...set];
   }
 
   #isKnown(peer: Peer): boolean {
@@ -242,7 +242,7 @@ export class Compiler {
     yield* held;
   }
 
-  #refuseOverlap(before: Known, after: Known): void {
+  #refuseOverlap(before: KnownState, after: KnownState): void {
     const [wide, narrow] = this.#claims.conflict(new Set(before.claims), after.claims) ?? [];
     if (wide && narrow) {
       throw new WeftError(
@@ -268,15 +268,15 @@ function refuseTwins(peers: readonly Peer[]): void {
   }
 }
 
-const known = (peers: readonly KnownPeer[], own: readonly Claim[]): Known => ({
+const known = (peers: readonly KnownPeer[], own: readonly PrefixClaim[]): KnownState => ({
   peers,
   claims: [...own, ...peers.flatMap(({ claims }) => claims)],
 });
 
-const claimsOf = ({ leases }: Own): Claim[] =>
+const claimsOf = ({ leases }: ThisNode): PrefixClaim[] =>
   leases.map((prefix) => ({ prefix, index: THIS_NODE }));
 
-function entryOf({ peer, index }: KnownPeer, own: Own): PeerEntry {
+function entryOf({ peer, index }: KnownPeer, own: ThisNode): PeerEntry {
   return {
     index,
     endpoint: peer.noPath ? undefined : parseEndpoint(peer.endpoint),
@@ -294,9 +294,12 @@ function sendersOf(peer: Peer): Endpoint[] {
 }
 
 /** A prefix that goes from hand to hand is one change; one that stays in its hands is none. */
-function routesBetween(gone: readonly Claim[], come: readonly Claim[]): Route[] {
-  const left = new Map(gone.map((claim) => [formatPrefix(claim.prefix), claim]));
-  const changed = come.filter(({ prefix, index }) => {
+function routesBetween(
+  removed: readonly PrefixClaim[],
+  added: readonly PrefixClaim[],
+): PeerRoute[] {
+  const left = new Map(removed.map((claim) => [formatPrefix(claim.prefix), claim]));
+  const changed = added.filter(({ prefix, index }) => {
     const text = formatPrefix(prefix);
     const former = left.get(text);
     left.delete(text);
@@ -309,7 +312,7 @@ function routesBetween(gone: readonly Claim[], come: readonly Claim[]): Route[] 
 }
 
 /** Whether this node's part of every peer's record is the same. */
-const sameTunnel = (a: Own, b: Own): boolean =>
+const sameTunnel = (a: ThisNode, b: ThisNode): boolean =>
   a.vni === b.vni && a.mtu === b.mtu && a.dscp === b.dscp && formatMac(a.mac) === formatMac(b.mac);
 
 const samePeer = (a: Peer, b: Peer): boolean =>
@@ -325,6 +328,7 @@ const samePeer = (a: Peer, b: Peer): boolean =>
 const sameTexts = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((text, i) => text === b[i]);
 
-const holder = ({ name }: Claim): string => (name === undefined ? "this node" : `peer "${name}"`);
+const holder = ({ name }: PrefixClaim): string =>
+  name === undefined ? "this node" : `peer "${name}"`;
 
 const wrong = (what: string, remedy: string): WeftError => new WeftError("PEER", what, remedy);

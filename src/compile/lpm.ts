@@ -107,7 +107,7 @@ export class LpmTable {
         else this.#paint(routes, node, id, inherited, 0);
       });
     } catch (error) {
-      if (!(error instanceof Full)) throw error;
+      if (!(error instanceof TableFull)) throw error;
       this.#isVoid = true;
       return false;
     }
@@ -270,7 +270,7 @@ export class LpmTable {
       return free;
     }
     const used = words[this.#heap]!;
-    if (used + units > this.#units) throw new Full();
+    if (used + units > this.#units) throw new TableFull();
     words[this.#heap] = used + units;
     return this.#blocks + (used * UNIT) / 4;
   }
@@ -306,7 +306,7 @@ export function updateAll(updates: readonly Update[]): void {
 }
 
 /** Where the room ends, in the middle of painting. */
-class Full extends Error {}
+class TableFull extends Error {}
 
 const tooMany = (routes: Rib): WeftError =>
   new WeftError(

@@ -31,7 +31,7 @@ export function remove(set: Uint32Array, bit: number): void {
 export const has = (set: Uint32Array, bit: number): boolean =>
   (set[bit >> 5]! & (1 << (bit & 31))) !== 0;
 
-export class SetRoom {
+export class SetAllocator {
   /** The whole table, since sets are told by where they begin in it. */
   readonly #words: Uint32Array;
   readonly #from: number;

@@ -11,7 +11,7 @@ import { didYouMean } from "./nearest.js";
 import { bad, type HostPort, type LogFormat, MESH_PORT, nodeName } from "./read.js";
 import { secretsFromFile, split } from "./secret.js";
 import { knownKeys, type Setting, type Settings, settings } from "./settings.js";
-import { commandLine, type Source, yamlFile } from "./source.js";
+import { commandLine, type SettingSource, yamlFile } from "./source.js";
 import { checkTogether } from "./together.js";
 
 export type { HostPort } from "./read.js";
@@ -109,7 +109,7 @@ const DEFAULTS = {
 } satisfies Settings;
 
 /** What surrounds the command line. */
-export interface Surroundings {
+export interface ConfigEnvironment {
   readonly hostname: string;
   /** The value of WEFT_SECRET. */
   readonly secret: string | undefined;
@@ -123,7 +123,7 @@ export interface Surroundings {
 export function loadConfig(
   flags: object,
   file: string | undefined,
-  { hostname, secret }: Surroundings,
+  { hostname, secret }: ConfigEnvironment,
 ): Config {
   const sources = [commandLine(flags)];
   if (file !== undefined) sources.push(yamlFile(file));
@@ -172,7 +172,7 @@ export function loadConfig(
 }
 
 /** Reads each setting of one source. One wrong thing is reported, a misspelt name before others. */
-function check({ values, where }: Source): Settings {
+function check({ values, where }: SettingSource): Settings {
   const result = settings.partial().safeParse(values);
   if (result.success) return result.data as Settings;
   const { issues } = result.error;

@@ -8,10 +8,10 @@ import { WeftError } from "../error.js";
 import { endOfJson, type Known, mostValues, parseJson, writeJson } from "./json.js";
 import { TOO_DEEP } from "./limits.js";
 import { didYouMean } from "./nearest.js";
-import type { Mapping, Node } from "./tree.js";
+import type { Mapping, TreeNode } from "./tree.js";
 import { dotted, linesOf, parseYaml } from "./yaml.js";
 
-interface Source {
+interface DocumentSource {
   readonly file: string;
   /** Of the errors. */
   readonly code: string;
@@ -66,13 +66,13 @@ export function asJson(text: string, file: string, code: string): string {
 }
 
 export class Entry {
-  readonly #source: Source;
-  readonly #node: Node;
+  readonly #source: DocumentSource;
+  readonly #node: TreeNode;
   readonly #at: number;
   readonly #path: readonly PropertyKey[];
 
   /** @param at where its line is: at its key, if it has one */
-  constructor(source: Source, node: Node, at: number, path: readonly PropertyKey[]) {
+  constructor(source: DocumentSource, node: TreeNode, at: number, path: readonly PropertyKey[]) {
     this.#source = source;
     this.#node = node;
     this.#at = at;
@@ -160,7 +160,7 @@ export class Entry {
   fields<K extends string>(
     known: readonly K[],
     elsewhere: Readonly<Record<string, readonly [what: string, remedy: string]>> = {},
-  ): Fields<K> {
+  ): FieldNames<K> {
     const all = this.named(MAX_KEYS);
     for (const [key, entry] of all) {
       if ((known as readonly string[]).includes(key)) continue;
@@ -185,7 +185,7 @@ export class Entry {
   }
 }
 
-export interface Fields<K extends string> {
+export interface FieldNames<K extends string> {
   optional(key: K): Entry | undefined;
   required(key: K): Entry;
 }
@@ -196,7 +196,7 @@ const MAX_KEYS = 64;
 const remedyFor = (typed: string, known: readonly string[]): string =>
   didYouMean(typed, known) ?? `use one of: ${known.join(", ")}`;
 
-function wordsOf(node: Node): string {
+function wordsOf(node: TreeNode): string {
   if (node.kind === "text") return JSON.stringify(node.text);
   if (node.kind === "list") return `[${node.items.map(wordsOf).join()}]`;
   return `{${node.pairs.map(({ key, value }) => `${JSON.stringify(key)}:${wordsOf(value)}`).join()}}`;

@@ -1,5 +1,5 @@
 /** JSON as a tree of texts. Numbers and words stay the text they are, as in YAML's failsafe schema. */
-import { MAX_DEPTH, type Mapping, type Node, type Pair } from "./tree.js";
+import { MAX_DEPTH, type Mapping, type Pair, type TreeNode } from "./tree.js";
 
 const SPACE = /[ \t\r\n]*/y;
 const STRING = /"(?:[^"\\\p{Cc}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/uy;
@@ -16,7 +16,7 @@ const LISTED = 2;
  * @param known what was found before as the text of a listed map: it is not taken apart until
  *   somebody asks for what is in it. Without `known`, nobody asks for texts either
  */
-export function parseJson(text: string, known?: Known): Node | undefined {
+export function parseJson(text: string, known?: Known): TreeNode | undefined {
   const reader = new Reader(text, known);
   const root = reader.node(0);
   return reader.isAtEnd ? root : undefined;
@@ -41,7 +41,7 @@ export function mostValues(text: string): number {
 }
 
 /** The same document as JSON, every part of it on the line on which it stood. */
-export function writeJson(root: Node, lineOf: (offset: number) => number): string {
+export function writeJson(root: TreeNode, lineOf: (offset: number) => number): string {
   const out: string[] = [];
   let line = 1;
   const put = (at: number, text: string) => {
@@ -54,7 +54,7 @@ export function writeJson(root: Node, lineOf: (offset: number) => number): strin
       one(item);
     }
   };
-  const write = (node: Node): void => {
+  const write = (node: TreeNode): void => {
     if (node.kind === "text") put(node.at, JSON.stringify(node.text));
     else if (node.kind === "list") {
       put(node.at, "[");
@@ -95,7 +95,7 @@ class Reader {
     return this.at === this.#text.length;
   }
 
-  node(depth: number): Node | undefined {
+  node(depth: number): TreeNode | undefined {
     this.#take(SPACE);
     const at = this.#at;
     const first = this.#text[at];

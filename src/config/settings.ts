@@ -7,7 +7,7 @@ import { z } from "zod";
 import { formatPrefix } from "../address.js";
 import { DEFAULT_FLOWS, MAX_FLOWS, MIN_FLOWS } from "../core/flows.js";
 import { WeftError } from "../error.js";
-import { OPENED } from "../gossip/neighbours.js";
+import { FANOUT_RANGE } from "../gossip/neighbour-ranking.js";
 import { MAX_PROOFS as MAX_LEASES } from "../lease/bundle.js";
 import type { Peer } from "../peer.js";
 import { MAX_DSCP } from "../tos.js";
@@ -118,7 +118,7 @@ export const settings = z.strictObject({
     value: "N",
     help: `leases to hold in each network, at most ${MAX_LEASES} in all (default: 1)`,
   }),
-  sessions: one(read.wholeNumber(OPENED.least, OPENED.most)).register(flags, {
+  sessions: one(read.wholeNumber(FANOUT_RANGE.least, FANOUT_RANGE.most)).register(flags, {
     group: "This node",
     value: "N",
     help: "mesh sessions to open to others, who open as many (default: grows with the cluster)",

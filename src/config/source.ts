@@ -2,26 +2,26 @@
 import { printable } from "../address.js";
 import { type RegularFile, readRegularFile, whyUnreadable } from "../files/regular-file.js";
 import { bad } from "./read.js";
-import type { Node, Pair } from "./tree.js";
+import type { Pair, TreeNode } from "./tree.js";
 import { dotted, parseYaml } from "./yaml.js";
 
 const MAX_CONFIG_FILE = 1024 * 1024;
 /** Bytes. A running agent reads the file again: one of this size takes less than a second. */
 const MAX_CONFIG_TOKENS = 100_000;
 
-export interface Source {
+export interface SettingSource {
   readonly values: object;
   /** Names the place of a value, for messages: `--mtu`, or `weft.yaml:3: mtu`. */
   where(path: readonly PropertyKey[]): string;
 }
 
-export const commandLine = (values: object): Source => ({
+export const commandLine = (values: object): SettingSource => ({
   values,
   where: (path) => `--${path.filter((step) => typeof step !== "number").join(" ")}`,
 });
 
 /** Reads a YAML file: a value in it and the same value in a flag mean the same. */
-export function yamlFile(file: string): Source {
+export function yamlFile(file: string): SettingSource {
   const { root, lineOf } = parseYaml(load(file), file, "CONFIG", MAX_CONFIG_TOKENS);
   const at = (offset: number) => `${printable(file)}:${lineOf(offset)}`;
   const twice = (offset: number, key: string) =>
@@ -34,11 +34,11 @@ export function yamlFile(file: string): Source {
   return { values, where: (path) => `${at(offsetOf(root, path))}: ${dotted(path)}` };
 }
 
-const isEmpty = (root: Node): boolean => root.kind === "text" && root.text === "";
+const isEmpty = (root: TreeNode): boolean => root.kind === "text" && root.text === "";
 
 type Value = string | readonly Value[] | { readonly [key: string]: Value };
 
-function plainOf(node: Node, twice: (offset: number, key: string) => Error): Value {
+function plainOf(node: TreeNode, twice: (offset: number, key: string) => Error): Value {
   if (node.kind === "text") return node.text;
   if (node.kind === "list") return node.items.map((item) => plainOf(item, twice));
   const values = new Map<string, Value>();
@@ -50,8 +50,8 @@ function plainOf(node: Node, twice: (offset: number, key: string) => Error): Val
 }
 
 /** Where the key or list item at `path` begins. What is not there stands where its parent does. */
-function offsetOf(root: Node, path: readonly PropertyKey[]): number {
-  let node: Node | undefined = root;
+function offsetOf(root: TreeNode, path: readonly PropertyKey[]): number {
+  let node: TreeNode | undefined = root;
   let at = 0;
   for (const step of path) {
     const pair: Pair | undefined =

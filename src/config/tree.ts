@@ -1,5 +1,5 @@
 /** What YAML and JSON both are: texts, lists and maps. Each knows where it begins in the document. */
-export type Node = Text | List | Mapping;
+export type TreeNode = Text | List | Mapping;
 
 export interface Text {
   readonly kind: "text";
@@ -10,7 +10,7 @@ export interface Text {
 export interface List {
   readonly kind: "list";
   readonly at: number;
-  readonly items: readonly Node[];
+  readonly items: readonly TreeNode[];
 }
 
 export interface Mapping {
@@ -24,7 +24,7 @@ export interface Mapping {
 export interface Pair {
   readonly at: number;
   readonly key: string;
-  readonly value: Node;
+  readonly value: TreeNode;
 }
 
 /** Far deeper than any document here; a stack has its end. */

@@ -7,10 +7,10 @@ import { type Document, isMap, isScalar, isSeq, type ParsedNode, parseDocument }
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
 import { ALIAS, excessOf, MAX_TOKENS, TOO_DEEP } from "./limits.js";
-import { MAX_DEPTH, type Node, type Pair } from "./tree.js";
+import { MAX_DEPTH, type Pair, type TreeNode } from "./tree.js";
 
 export interface Yaml {
-  readonly root: Node;
+  readonly root: TreeNode;
   lineOf(offset: number): number;
 }
 
@@ -39,7 +39,7 @@ export function parseYaml(text: string, file: string, code: string, mostTokens =
     );
   }
 
-  const nodeOf = (node: ParsedNode | null, above: number, depth: number): Node => {
+  const nodeOf = (node: ParsedNode | null, above: number, depth: number): TreeNode => {
     if (depth > MAX_DEPTH) throw bad(above, ...TOO_DEEP);
     if (node === null) return { kind: "text", at: above, text: "" };
     const [at] = node.range;

@@ -21,10 +21,10 @@ export interface CaptureFilter {
   readonly family?: Family;
   readonly protocol?: number;
   /** What is left out of an end may be anything. */
-  readonly ends: readonly [End, End];
+  readonly ends: readonly [FilterEnd, FilterEnd];
 }
 
-export interface End {
+export interface FilterEnd {
   readonly prefix?: Prefix;
   readonly port?: number;
 }
@@ -60,7 +60,7 @@ function protocolOf(word: string, family: Family | undefined): number {
   throw wrong(`protocol ${word} cannot be`, `give a number up to ${MAX_PROTOCOL}`);
 }
 
-function readEnd(word: string): End {
+function readEnd(word: string): FilterEnd {
   const match = /^\[(.+)\]:(.*)$/.exec(word) ?? /^([^:]*):([^:]*)$/.exec(word);
   const [, address = word, port] = match ?? [];
   return {
@@ -84,7 +84,7 @@ function readPort(text: string): number {
   throw wrong(`"${printable(text)}" is not a port`, `give a whole number up to ${MAX_PORT}`);
 }
 
-function familyOf(one: End, other: End): Family | undefined {
+function familyOf(one: FilterEnd, other: FilterEnd): Family | undefined {
   const [a, b] = [one.prefix?.family, other.prefix?.family];
   if (a && b && a !== b) {
     throw wrong("the two ends are not of one family", "no packet goes from IPv4 to IPv6");

@@ -10,7 +10,7 @@ import { readSockaddr } from "../sockaddr.js";
 import { readFilter, writeFilter, wrong } from "./capture-filter.js";
 import { betweenBatches } from "./counters.js";
 import type { Core } from "./instance.js";
-import type { Outcome } from "./passage.js";
+import type { Outcome } from "./packet-runner.js";
 import { ANSWERED, type Reason, reasonNames } from "./reasons.js";
 
 export interface CaptureOptions {
@@ -34,7 +34,7 @@ export interface CapturedPacket<Rule> {
   readonly relayedTo?: string;
   /** Inbound: `ip:port` of the underlay that it came from. */
   readonly sender?: string;
-  readonly verdict: Verdict;
+  readonly verdict: CaptureVerdict;
   /** Why it was dropped or answered. */
   readonly reason?: Reason;
   /** The rule of the policy that decided, if one did. */
@@ -47,7 +47,7 @@ export interface CapturedPacket<Rule> {
   readonly bytes: Uint8Array;
 }
 
-type Verdict = Exclude<Outcome["verdict"], "control">;
+type CaptureVerdict = Exclude<Outcome["verdict"], "control">;
 
 /** What the core's numbers mean. */
 export interface Meanings<Rule> {
@@ -179,7 +179,7 @@ export class Capture<Rule> {
 const senderAt = ({ memory, layout }: Core, at: number): string =>
   formatEndpoint(readSockaddr(new DataView(memory.buffer, at, layout.NAME_SIZE)));
 
-function verdictOf(verdict: number, isForThisNode: boolean): Verdict {
+function verdictOf(verdict: number, isForThisNode: boolean): CaptureVerdict {
   if (verdict === 0) return isForThisNode ? "delivered" : "sent";
   return verdict & ANSWERED ? "answered" : "dropped";
 }

@@ -44,12 +44,12 @@ export class TableCopy {
   }
 
   /** Brings the peers and their underlay addresses up to date, if just these differences are missing. */
-  write({ own, gone, come }: Differences): void {
-    for (const peer of gone) {
+  write({ own, removed, added }: Differences): void {
+    for (const peer of removed) {
       for (const address of addressesOf(peer)) this.#endpoints.remove(address, peer.index);
       clearPeer(this.#record(peer.index));
     }
-    for (const peer of come) {
+    for (const peer of added) {
       for (const address of addressesOf(peer)) this.#endpoints.add(address, peer.index);
       writePeer(this.#record(peer.index), peer, own, this.#core.layout);
     }

@@ -21,7 +21,7 @@ export interface CoreFunctions {
   /** The device refused a write: the packets in it are lost. */
   writeFailed(write: number, reason: number): void;
   /** The batch is over: counts each of its packets, lets the tables go. */
-  settle(direction: number): void;
+  finishBatch(direction: number): void;
   /** For devices without a virtio-net header: finishes the checksum of the write at `address`. */
   finishWrite(address: number, length: number): void;
   /** Readies ERROR_MESSAGE for recvmsg(MSG_ERRQUEUE). */
@@ -29,7 +29,7 @@ export interface CoreFunctions {
   /** Handles the received error: a credible report of a smaller path MTU lowers the MTU of its peers. */
   noteError(): void;
 
-  begin(): void;
+  beginBatch(): void;
   /** Forgets all flows that expired by CLOCK; between batches. */
   expireAll(): void;
   /** Longest-prefix match in the table at `table` (assembly/tables/lpm.ts). */

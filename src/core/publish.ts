@@ -8,8 +8,8 @@ import {
   type Change,
   Compiler,
   type Differences,
-  type Own,
-  type Route,
+  type PeerRoute,
+  type ThisNode,
 } from "../compile/compiler.js";
 import { updateAll } from "../compile/lpm.js";
 import { networkOrder } from "../compile/peers.js";
@@ -22,7 +22,7 @@ import { takeHint, takeHinted } from "./hints.js";
 import type { Core } from "./instance.js";
 
 /** Longer than any batch: a worker that holds the tables for this long is dead. */
-const LET_GO_MS = 1000;
+const RELEASE_TIMEOUT_MS = 1000;
 
 /** Rules for the core: to be compiled to a table here, or a table that was made elsewhere. */
 export type RuleSet = {
@@ -80,7 +80,7 @@ export class Publisher {
    * From the next batch on the core knows exactly these peers, and judges by these rules.
    * @throws WeftError when they contradict each other or do not fit; then nothing has changed
    */
-  publish(own: Own, peers: readonly Peer[], rules?: RuleSet): void {
+  publish(own: ThisNode, peers: readonly Peer[], rules?: RuleSet): void {
     this.change(own, this.#compiler.changeTo(peers), rules);
   }
 
@@ -89,14 +89,14 @@ export class Publisher {
    * Rules of which it is given the same object again stay as they are.
    * @throws WeftError as `publish`
    */
-  change(own: Own, change: Change, rules: RuleSet = this.#rules): void {
+  change(own: ThisNode, change: Change, rules: RuleSet = this.#rules): void {
     const { layout, view, words } = this.#core;
     const differences = this.#compiler.compare(own, change);
     if (differences.isNone && rules === this.#rules) return;
 
     const spare = 1 - Atomics.load(words, layout.LIVE_COPY >> 2);
     const copy = this.#copies[spare]!;
-    this.#waitUntilLetGo(spare);
+    this.#waitUntilReleased(spare);
     // The only steps that can fail, for want of room, come first.
     this.#paint(copy, differences.routes, rules);
     if (this.#missed) copy.write(this.#missed);
@@ -104,7 +104,7 @@ export class Publisher {
     this.#missed = differences;
     this.#compiler.accept(differences);
 
-    for (const index of differences.newcomers) this.#forget(index);
+    for (const index of differences.newPlaces) this.#forget(index);
     this.#generation++;
     if (rules !== this.#rules) for (const number of rules.fresh) this.#forgetRule(number);
     this.#rules = rules;
@@ -169,7 +169,7 @@ export class Publisher {
   }
 
   /** Routes and access lists know by themselves what they missed. */
-  #paint(copy: TableCopy, routes: readonly Route[], rules: RuleSet): void {
+  #paint(copy: TableCopy, routes: readonly PeerRoute[], rules: RuleSet): void {
     try {
       if ("rules" in rules) {
         if (rules !== this.#rules) this.#acl.update(rules.rules);
@@ -190,7 +190,7 @@ export class Publisher {
     else copy.loadRules(rules);
   }
 
-  #paintRoutes(copy: TableCopy, routes: readonly Route[]): void {
+  #paintRoutes(copy: TableCopy, routes: readonly PeerRoute[]): void {
     const changes = routes.map(({ prefix, peer }) => ({ prefix, value: peer }));
     updateAll(
       ([4, 6] as const).map((family) => ({
@@ -205,10 +205,10 @@ export class Publisher {
   }
 
   /** A batch that began before the last swap may still search the copy that is spare now. */
-  #waitUntilLetGo(spare: number): void {
+  #waitUntilReleased(spare: number): void {
     const { words, layout } = this.#core;
     const word = layout.COPY_IN_USE >> 2;
-    const deadline = Date.now() + LET_GO_MS;
+    const deadline = Date.now() + RELEASE_TIMEOUT_MS;
     while (Atomics.load(words, word) === spare + 1) {
       Atomics.wait(words, word, spare + 1, 1);
       if (Date.now() > deadline)

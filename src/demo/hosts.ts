@@ -1,14 +1,14 @@
 /** The demo on real hosts: namespaces on one bridge, agents started as a person would. */
-import type { Agent, AgentStatus } from "../lab/agent.js";
+import type { AgentStatus, LabAgent } from "../lab/agent.js";
 import { Lab } from "../lab/lab.js";
 import { iperf, ping } from "../lab/measure.js";
 import type { Host } from "../lab/namespace.js";
-import { answered, type Pair, pairsOf, pairsTable } from "./pairs.js";
-import { say } from "./say.js";
+import { answered, type PingPair, pairsOf, pairsTable } from "./pairs.js";
+import { progress } from "./progress.js";
 
-interface Node {
+interface DemoHost {
   readonly host: Host;
-  readonly agent: Agent;
+  readonly agent: LabAgent;
   readonly status: AgentStatus;
 }
 
@@ -28,52 +28,58 @@ export async function onHosts(): Promise<void> {
     if (!pairs.every(answered))
       throw new Error("not every ping was answered; the table says which");
   } finally {
-    say("clean up", "ending the agents, removing the namespaces");
+    progress("clean up", "ending the agents, removing the namespaces");
     await lab.close();
   }
-  say("done", "nothing is left behind");
+  progress("done", "nothing is left behind");
 }
 
-async function makeNodes(lab: Lab): Promise<Node[]> {
+async function makeNodes(lab: Lab): Promise<DemoHost[]> {
   const hosts: Host[] = [];
   for (const name of HOSTS) hosts.push(await lab.host(name));
-  say("hosts", hosts.map(({ name, address }) => `${name} ${address}`).join("   "));
+  progress("hosts", hosts.map(({ name, address }) => `${name} ${address}`).join("   "));
 
-  const agents: Agent[] = [];
+  const agents: LabAgent[] = [];
   for (const host of hosts) {
     const previous = agents.at(-1);
-    say("agent", `${host.name} ${previous ? `joins ${previous.host.name}` : "founds the network"}`);
+    progress(
+      "agent",
+      `${host.name} ${previous ? `joins ${previous.host.name}` : "founds the network"}`,
+    );
     const agent = lab.agent(host, previous ? { join: [previous.host] } : {});
     await agent.waitHealthy();
     agents.push(agent);
   }
-  const nodes: Node[] = [];
+  const nodes: DemoHost[] = [];
   for (const agent of agents) {
     const status = await agent.waitHealthy({ peers: agents.length - 1 });
     nodes.push({ host: agent.host, agent, status });
   }
-  say("healthy", nodes.map(({ host, status }) => `${host.name} ${status.address}`).join("   "));
+  progress(
+    "healthy",
+    nodes.map(({ host, status }) => `${host.name} ${status.address}`).join("   "),
+  );
   return nodes;
 }
 
-async function pingAll(nodes: readonly Node[]): Promise<Pair[]> {
-  const pairs: Pair[] = [];
+async function pingAll(nodes: readonly DemoHost[]): Promise<PingPair[]> {
+  const pairs: PingPair[] = [];
   for (const [a, b] of pairsOf(nodes)) {
     const { sent, rttMs } = await ping(a.host, b.status.address, {
       count: 5,
       intervalSeconds: 0.05,
     });
     pairs.push({ from: a.host.name, to: b.host.name, sent, rttMs });
-    say("ping", `${a.host.name} -> ${b.host.name}  ${rttMs.length} of ${sent} answered`);
+    progress("ping", `${a.host.name} -> ${b.host.name}  ${rttMs.length} of ${sent} answered`);
   }
   return pairs;
 }
 
-async function measureTcp([a, b]: readonly Node[]): Promise<void> {
-  say("tcp", `${a!.host.name} -> ${b!.host.name}  one flow, ${TCP_SECONDS} seconds`);
+async function measureTcp([a, b]: readonly DemoHost[]): Promise<void> {
+  progress("tcp", `${a!.host.name} -> ${b!.host.name}  one flow, ${TCP_SECONDS} seconds`);
   const { bitsPerSecond } = await iperf(a!.host, b!.host, b!.status.address, {
     seconds: TCP_SECONDS,
   });
   const rate = (bitsPerSecond / 1e9).toFixed(2);
-  say("tcp", `${a!.host.name} -> ${b!.host.name}  ${rate} Gb/s through the overlay`);
+  progress("tcp", `${a!.host.name} -> ${b!.host.name}  ${rate} Gb/s through the overlay`);
 }

@@ -1,5 +1,5 @@
 /** The small table at the end: every pair, its round trip, and whether it answered. */
-export interface Pair {
+export interface PingPair {
   readonly from: string;
   readonly to: string;
   readonly sent: number;
@@ -9,9 +9,9 @@ export interface Pair {
 export const pairsOf = <T>(nodes: readonly T[]): [T, T][] =>
   nodes.flatMap((from) => nodes.filter((to) => to !== from).map((to): [T, T] => [from, to]));
 
-export const answered = ({ sent, rttMs }: Pair): boolean => rttMs.length === sent;
+export const answered = ({ sent, rttMs }: PingPair): boolean => rttMs.length === sent;
 
-export function pairsTable(pairs: readonly Pair[]): string {
+export function pairsTable(pairs: readonly PingPair[]): string {
   const rows = pairs.map((pair) => [
     `${pair.from} -> ${pair.to}`,
     median(pair.rttMs)?.toFixed(3) ?? "-",

@@ -30,7 +30,7 @@ export class Pinger {
   }
 
   start(): void {
-    this.#device.onPacket((packet) => this.#hear(packet));
+    this.#device.onPacket((packet) => this.#onPacket(packet));
   }
 
   /** One echo request: milliseconds until its answer, or undefined when none came in time. */
@@ -50,7 +50,7 @@ export class Pinger {
     return inTime ? performance.now() - began : undefined;
   }
 
-  #hear(packet: Uint8Array): void {
+  #onPacket(packet: Uint8Array): void {
     const echo = decode(packet);
     if (echo?.to !== this.address) return;
     if (echo.type === ECHO_REPLY) this.#waiting.get(echo.sequence)?.();

@@ -15,11 +15,11 @@ import { Mesh } from "../mesh/mesh.js";
 import { WsTransport } from "../session/transport-ws.js";
 import { MemoryStore } from "../state/store.js";
 import { systemClock } from "../time/system-clock.js";
-import { answered, type Pair, pairsOf, pairsTable } from "./pairs.js";
+import { answered, type PingPair, pairsOf, pairsTable } from "./pairs.js";
 import { Pinger } from "./pinger.js";
-import { say } from "./say.js";
+import { progress } from "./progress.js";
 
-interface Node {
+interface DemoNode {
   readonly name: string;
   readonly mesh: Mesh;
   readonly meshAddress: { readonly host: string; readonly port: number };
@@ -44,18 +44,18 @@ const PATIENCE_MS = 15_000;
 const POLL_MS = 20;
 
 export async function rootless(): Promise<void> {
-  const nodes: Node[] = [];
+  const nodes: DemoNode[] = [];
   try {
     for (const { name, address } of HOSTS) {
       const previous = nodes.at(-1);
-      say(
+      progress(
         "node",
         `${name} ${address} ${previous ? `joins ${previous.name}` : "founds the network"}`,
       );
       nodes.push(await makeNode(name, address, previous));
     }
     await until("all know all", () => nodes.every(({ reaches }) => reaches(nodes.length - 1)));
-    say("healthy", nodes.map(({ name, host }) => `${name} ${host.address}`).join("   "));
+    progress("healthy", nodes.map(({ name, host }) => `${name} ${host.address}`).join("   "));
     const pairs = await pingAll(nodes);
     console.log(`\n${pairsTable(pairs)}\n`);
     if (!pairs.every(answered))
@@ -63,10 +63,10 @@ export async function rootless(): Promise<void> {
   } finally {
     await Promise.all(nodes.flatMap(({ mesh, io }) => [mesh.stop(), io.stop()]));
   }
-  say("done", "nothing is left behind");
+  progress("done", "nothing is left behind");
 }
 
-async function makeNode(name: string, address: string, previous?: Node): Promise<Node> {
+async function makeNode(name: string, address: string, previous?: DemoNode): Promise<DemoNode> {
   const underlay = await DgramUnderlay.open(address, 0);
   const meshAddress = { host: address, port: await freePort(address) };
   const mesh = new Mesh(
@@ -123,8 +123,8 @@ const peersOf = (mesh: Mesh) =>
     leases: leases.map(({ subnet }) => subnet),
   }));
 
-async function pingAll(nodes: readonly Node[]): Promise<Pair[]> {
-  const pairs: Pair[] = [];
+async function pingAll(nodes: readonly DemoNode[]): Promise<PingPair[]> {
+  const pairs: PingPair[] = [];
   for (const [from, to] of pairsOf(nodes)) {
     const rttMs: number[] = [];
     for (let i = 0; i < PINGS; i++) {
@@ -132,7 +132,7 @@ async function pingAll(nodes: readonly Node[]): Promise<Pair[]> {
       if (rtt !== undefined) rttMs.push(rtt);
     }
     pairs.push({ from: from.name, to: to.name, sent: PINGS, rttMs });
-    say("ping", `${from.name} -> ${to.name}  ${rttMs.length} of ${PINGS} answered`);
+    progress("ping", `${from.name} -> ${to.name}  ${rttMs.length} of ${PINGS} answered`);
   }
   return pairs;
 }
@@ -140,8 +140,8 @@ async function pingAll(nodes: readonly Node[]): Promise<Pair[]> {
 /** What goes wrong is told; what goes well the demo tells itself. */
 const complaints = {
   info: () => {},
-  warn: (message: string) => say("warning", message),
-  error: (message: string) => say("error", message),
+  warn: (message: string) => progress("warning", message),
+  error: (message: string) => progress("error", message),
 };
 
 async function until(what: string, holds: () => boolean): Promise<void> {

@@ -5,11 +5,11 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { WeftError } from "../error.js";
-import { checked, unchecked } from "../files/checked.js";
+import { addChecksum, stripChecksum } from "../files/checksummed.js";
 import * as field from "../identity/fields.js";
-import { type Identity, nodeId, verified } from "../identity/identity.js";
+import { type Identity, nodeId, verifySignature } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
-import { flaw, type Proof, proofSchema } from "../lease/grant.js";
+import { flawOfLease, type Proof, proofSchema } from "../lease/grant.js";
 
 /** Of the text, in UTF-8. */
 export const MAX_POLICY_BYTES = 4 * 1024 * 1024;
@@ -54,10 +54,10 @@ export function sealPolicy(
 
 /** What is wrong with a seal, or nothing. */
 export function flawOfSeal(cluster: Cluster, seal: Seal): WeftError | undefined {
-  if (!verified(seal.author, signedText(cluster, seal), seal.signature)) {
+  if (!verifySignature(seal.author, signedText(cluster, seal), seal.signature)) {
     return forged(seal, "its signature is wrong");
   }
-  const why = flaw(cluster, seal.author, seal.proof);
+  const why = flawOfLease(cluster, seal.author, seal.proof);
   return why === undefined ? undefined : forged(seal, `of its author's lease, ${why}`);
 }
 
@@ -77,11 +77,11 @@ const fileSchema = z.strictObject({
 });
 
 export const encodePolicy = (policy: PolicyText): string =>
-  checked("policy", `${JSON.stringify(policy)}\n`);
+  addChecksum("policy", `${JSON.stringify(policy)}\n`);
 
 /** `where` names the file in the error. */
 export function decodePolicy(text: string, where: string): PolicyText {
-  const body = unchecked("policy", text);
+  const body = stripChecksum("policy", text);
   if (body === undefined) throw corrupt(where, "its checksum is wrong");
   const policy = fileSchema.safeParse(JSON.parse(body));
   if (!policy.success) throw corrupt(where, "another version of weft wrote it");

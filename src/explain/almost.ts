@@ -1,6 +1,6 @@
 /** For a packet that met no rule: the rule that would have allowed it but for one field. */
 import type { Core } from "../core/instance.js";
-import type { MetRule } from "./trace.js";
+import type { MatchedRule } from "./trace.js";
 
 /** By the core's numbers. */
 export const FIELDS = ["applies", "peer", "protocol", "source ports", "ports"] as const;
@@ -19,7 +19,7 @@ const ALLOW = 1;
  */
 export function almost(
   { exports, layout }: Core,
-  denied: MetRule,
+  denied: MatchedRule,
 ): { readonly number: number; readonly field: Field } | undefined {
   const acl = layout.TABLES + layout.ACL_AT;
   const { direction, near, far, protocol, sourcePort, destinationPort } = denied;

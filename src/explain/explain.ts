@@ -10,10 +10,10 @@ import {
   parseMac,
   parsePrefix,
 } from "../address.js";
-import { type Own, THIS_NODE } from "../compile/compiler.js";
+import { THIS_NODE, type ThisNode } from "../compile/compiler.js";
 import { type Counters, readCounters } from "../core/counters.js";
 import type { Core } from "../core/instance.js";
-import type { Outcome } from "../core/passage.js";
+import type { Outcome } from "../core/packet-runner.js";
 import type { Publisher } from "../core/publish.js";
 import {
   ANSWERED,
@@ -25,6 +25,7 @@ import {
 import type { Peer } from "../peer.js";
 import type { Place } from "../policy/rules.js";
 import { almost, type Field } from "./almost.js";
+import { CoreCopy } from "./core-copy.js";
 import {
   changesBetween,
   type HeaderChange,
@@ -34,8 +35,7 @@ import {
   wordsOf,
 } from "./headers.js";
 import { directionOf, packetFor, type Question, wrong } from "./question.js";
-import { type MetRule, readTrace, type Stage, type TraceRecord } from "./trace.js";
-import { Twin } from "./twin.js";
+import { type MatchedRule, readTrace, type Stage, type TraceRecord } from "./trace.js";
 
 /** What one stage did. */
 export interface Step {
@@ -71,8 +71,8 @@ export interface Explanation {
 }
 
 /** What the core does not know itself. */
-export interface Surroundings {
-  readonly own: Own;
+export interface ExplainContext {
+  readonly own: ThisNode;
   readonly peers: readonly Peer[];
   /** By the number of the rule. */
   readonly places: ReadonlyMap<number, Place>;
@@ -81,7 +81,7 @@ export interface Surroundings {
 export class Explainer {
   readonly #core: Core;
   readonly #publisher: Publisher;
-  #twin: Twin | undefined;
+  #copy: CoreCopy | undefined;
 
   constructor(core: Core, publisher: Publisher) {
     this.#core = core;
@@ -89,7 +89,7 @@ export class Explainer {
   }
 
   /** @throws WeftError EXPLAIN when no such packet can be */
-  explain(question: Question, surroundings: Surroundings): Explanation {
+  explain(question: Question, surroundings: ExplainContext): Explanation {
     const packet = packetFor(question);
     const direction = directionOf(question);
     const sender = direction === "in" ? senderOf(question, packet, surroundings) : undefined;
@@ -101,17 +101,17 @@ export class Explainer {
     if (!Number.isInteger(tos) || tos < 0 || tos > 255) {
       throw wrong(`a TOS of ${tos} cannot be`, "give a whole number up to 255");
     }
-    this.#twin ??= new Twin(this.#core, this.#publisher);
-    const { core, passage } = this.#twin;
-    this.#twin.renew();
+    this.#copy ??= new CoreCopy(this.#core, this.#publisher);
+    const { core, runner } = this.#copy;
+    this.#copy.refresh();
     const before = readCounters(core);
     const outcome = sender
-      ? passage.fromWire(
+      ? runner.fromWire(
           datagramFrom(sender, packet, surroundings),
           parseEndpoint(from(sender)),
           tos,
         )
-      : passage.fromDevice(packet);
+      : runner.fromDevice(packet);
     const records = readTrace(core);
     const words = wordsOf(packet);
     const nameOf = (place: number) => this.#publisher.nameAt(place);
@@ -120,7 +120,7 @@ export class Explainer {
     return {
       direction,
       ...(words && { packet: words }),
-      stages: new Story(packet, outcome, sender, surroundings.places, nameOf).steps(records),
+      stages: new StepWriter(packet, outcome, sender, surroundings.places, nameOf).steps(records),
       ...outcome,
       ...(outcome.reason && { sentence: explainReason(outcome.reason) }),
       ...(rule && { rule }),
@@ -146,17 +146,19 @@ export function onwardOf({
 }
 
 /** The rule that had the last word, and for a default which one nearly had it. */
-function decided(core: Core, records: readonly TraceRecord[], places: Surroundings["places"]) {
+function decided(core: Core, records: readonly TraceRecord[], places: ExplainContext["places"]) {
   const number = records.findLast(({ rule }) => rule !== 0)?.rule;
   const rule = number === undefined ? undefined : places.get(number);
   if (rule?.kind !== "tier default") return { rule };
-  const met = records.findLast(({ stage, met }) => stage === "rule" && met.number === number)?.met;
-  const near = met && almost(core, met);
+  const matched = records.findLast(
+    ({ stage, matched }) => stage === "rule" && matched.number === number,
+  )?.matched;
+  const near = matched && almost(core, matched);
   const place = near && places.get(near.number);
   return { rule, nearly: place && { rule: place, field: near.field } };
 }
 
-function senderOf({ peer }: Question, packet: Uint8Array, { peers }: Surroundings): Peer {
+function senderOf({ peer }: Question, packet: Uint8Array, { peers }: ExplainContext): Peer {
   const src = wordsOf(packet)?.src;
   const sender =
     peer === undefined
@@ -177,7 +179,7 @@ export function holderOf(address: string, peers: readonly Peer[]): Peer | undefi
 const from = ({ endpoint, senders = [] }: Peer): string => senders[0] ?? endpoint;
 
 /** As the peer would send it. */
-function datagramFrom({ mac }: Peer, packet: Uint8Array, { own }: Surroundings): Uint8Array {
+function datagramFrom({ mac }: Peer, packet: Uint8Array, { own }: ExplainContext): Uint8Array {
   const header = Buffer.alloc(22);
   header[0] = 0x08;
   header.writeUInt32BE(own.vni * 256, 4);
@@ -204,20 +206,20 @@ function counterBetween(before: Counters, after: Counters): string {
 }
 
 /** Puts the records of the stages into words. */
-class Story {
+class StepWriter {
   readonly #outcome: Outcome;
   readonly #sender: Peer | undefined;
-  readonly #places: Surroundings["places"];
+  readonly #places: ExplainContext["places"];
   readonly #nameOf: (place: number) => string | undefined;
   readonly #length: number;
   #packet: Uint8Array;
-  #met: MetRule[] = [];
+  #matched: MatchedRule[] = [];
 
   constructor(
     packet: Uint8Array,
     outcome: Outcome,
     sender: Peer | undefined,
-    places: Surroundings["places"],
+    places: ExplainContext["places"],
     nameOf: (place: number) => string | undefined,
   ) {
     this.#packet = packet;
@@ -231,8 +233,8 @@ class Story {
   steps(records: readonly TraceRecord[]): Step[] {
     const steps: Step[] = [];
     for (const record of records) {
-      const { stage, met } = record;
-      if (stage === "rule") this.#met.push(met);
+      const { stage, matched } = record;
+      if (stage === "rule") this.#matched.push(matched);
       else steps.push(this.#step(record, stage));
     }
     return steps;
@@ -250,8 +252,8 @@ class Story {
       changes: stage === "encap" ? [...changes, ...this.#tunnel()] : changes,
     } as const;
     if (stage !== "acl") return step;
-    const rules = this.#met.flatMap(({ number }) => this.#places.get(number) ?? []);
-    this.#met = [];
+    const rules = this.#matched.flatMap(({ number }) => this.#places.get(number) ?? []);
+    this.#matched = [];
     return { ...step, rules };
   }
 
@@ -298,7 +300,7 @@ class Story {
   #asked({ hasFlow, verdict }: TraceRecord): string {
     if (verdict === POLICY_UNKNOWN)
       return "no rules yet: it is not known whether there is a policy";
-    const count = this.#met.length;
+    const count = this.#matched.length;
     if (count > 0) return `${count === 1 ? "a rule" : `${count} rules`} met`;
     return hasFlow ? "nothing to ask: its flow was allowed" : "no rule that it meets";
   }

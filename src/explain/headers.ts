@@ -20,7 +20,7 @@ export interface PacketWords {
   readonly length: number;
 }
 
-type Fields = ReadonlyMap<string, string>;
+type HeaderFields = ReadonlyMap<string, string>;
 
 const TCP_MSS = 2;
 
@@ -145,7 +145,7 @@ function ip6(view: DataView): Ip {
   };
 }
 
-function fieldsOf(packet: Uint8Array): Fields {
+function fieldsOf(packet: Uint8Array): HeaderFields {
   const view = viewOf(packet);
   const ip = ipOf(view);
   if (!ip) return new Map();

@@ -37,7 +37,7 @@ export function* framesIn(file: Uint8Array, count: number): Generator<Frame> {
       if (number === count) return;
     }
   } catch (error) {
-    throw error instanceof Flaw ? error.after(number) : error;
+    throw error instanceof MalformedPcap ? error.after(number) : error;
   }
 }
 
@@ -78,25 +78,28 @@ function* sections(file: Uint8Array): Generator<Kept> {
   let words = new Words(file, false);
   for (let at = 0; at < file.length; ) {
     const type = words.u32(at);
-    if (at === 0 && type !== BLOCK.section) throw new Flaw("it is no pcap and no pcapng file");
+    if (at === 0 && type !== BLOCK.section)
+      throw new MalformedPcap("it is no pcap and no pcapng file");
     if (type === BLOCK.section) {
       const order = SECTION_ORDERS.get(new Words(file, false).u32(at + 8));
-      if (order === undefined) throw new Flaw("a section has no byte order");
+      if (order === undefined) throw new MalformedPcap("a section has no byte order");
       words = new Words(file, order);
       interfaces = [];
     }
     const size = words.u32(at + 4);
-    if (size < LEAST_BLOCK || size % 4 !== 0) throw new Flaw(`a block is ${size} bytes long`);
+    if (size < LEAST_BLOCK || size % 4 !== 0)
+      throw new MalformedPcap(`a block is ${size} bytes long`);
     const block = words.within(at, size);
-    if (block.u32(size - 4) !== size) throw new Flaw("the two lengths of a block differ");
+    if (block.u32(size - 4) !== size) throw new MalformedPcap("the two lengths of a block differ");
     if (type === BLOCK.interface) {
-      if (interfaces.length === MAX_INTERFACES) throw new Flaw("it has too many interfaces");
+      if (interfaces.length === MAX_INTERFACES)
+        throw new MalformedPcap("it has too many interfaces");
       interfaces.push({ linkType: block.u16(8), most: block.u32(12) || MAX_FRAME });
     }
     const place = placeOf(type, block);
     if (place) {
       const link = interfaces[place.interface];
-      if (!link) throw new Flaw(`interface ${place.interface} is not described`);
+      if (!link) throw new MalformedPcap(`interface ${place.interface} is not described`);
       const kept = place.kept ?? Math.min(place.length, link.most);
       yield { linkType: link.linkType, bytes: block.part(place.at, kept), length: place.length };
     }
@@ -142,7 +145,7 @@ class Words {
 
   /** A frame, or a part of one. */
   part(at: number, length: number): Uint8Array {
-    if (length > MAX_FRAME) throw new Flaw(`a frame is ${length} bytes long`);
+    if (length > MAX_FRAME) throw new MalformedPcap(`a frame is ${length} bytes long`);
     this.#check(at, length);
     return this.#bytes.subarray(at, at + length);
   }
@@ -153,11 +156,11 @@ class Words {
   }
 
   #check(at: number, length: number): void {
-    if (at + length > this.#bytes.length) throw new Flaw("it ends in the middle");
+    if (at + length > this.#bytes.length) throw new MalformedPcap("it ends in the middle");
   }
 }
 
-class Flaw extends Error {
+class MalformedPcap extends Error {
   after(frames: number): WeftError {
     const where = frames > 0 ? ` after frame ${frames}` : "";
     return new WeftError(
@@ -195,7 +198,7 @@ function layoutOf({ linkType, bytes }: Kept): { readonly ip: number; readonly ty
     case LINK.cooked2:
       return { ip: 20, type: 0 };
     default:
-      throw new Flaw(`its link type ${linkType} is not known here`);
+      throw new MalformedPcap(`its link type ${linkType} is not known here`);
   }
 }
 

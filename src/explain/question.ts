@@ -3,7 +3,7 @@ import { type Address, parseAddress, toBytes } from "../address.js";
 import { WeftError } from "../error.js";
 import { PROTOCOLS } from "../protocol.js";
 
-interface Way {
+interface PacketOrigin {
   /** `out` from this host's device, `in` from a peer. Without it: `in` if a peer is named. */
   readonly direction?: "out" | "in";
   /** On the way in: the peer it comes from. Without it: the one that holds the source. */
@@ -13,12 +13,12 @@ interface Way {
 }
 
 /** An inner packet from its IP header on. */
-export interface PacketQuestion extends Way {
+export interface PacketQuestion extends PacketOrigin {
   readonly packet: Uint8Array;
 }
 
 /** Without `protocol`: TCP if there is a port, else ICMP. */
-export interface TupleQuestion extends Way {
+export interface TupleQuestion extends PacketOrigin {
   readonly src: string;
   readonly dst: string;
   readonly protocol?: keyof typeof PROTOCOLS | number;
@@ -29,7 +29,7 @@ export interface TupleQuestion extends Way {
 
 export type Question = PacketQuestion | TupleQuestion;
 
-export const directionOf = ({ direction, peer }: Way): "out" | "in" =>
+export const directionOf = ({ direction, peer }: PacketOrigin): "out" | "in" =>
   direction ?? (peer === undefined ? "out" : "in");
 
 const EPHEMERAL = 49_152;

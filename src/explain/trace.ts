@@ -37,11 +37,11 @@ export interface TraceRecord {
   /** From ENCAP_SIZE before the IP header on, as much as the record holds. */
   readonly bytes: Uint8Array;
   /** Of stage `rule`. */
-  readonly met: MetRule;
+  readonly matched: MatchedRule;
 }
 
 /** A rule that was met, and what had been asked. */
-export interface MetRule {
+export interface MatchedRule {
   readonly number: number;
   readonly direction: 0 | 1;
   readonly bit: number;
@@ -72,8 +72,8 @@ function read({ view, bytes, layout }: Core, i: number): TraceRecord {
     rule: word(layout.TRACE_RULE),
     hasFlow: word(layout.TRACE_CT_STATE) === layout.CT_ESTABLISHED,
     bytes: bytes.slice(packet, packet + Math.max(0, length)),
-    met: {
-      number: word(layout.TRACE_MET) & 0xffffff,
+    matched: {
+      number: word(layout.TRACE_MATCHED) & 0xffffff,
       direction: (word(layout.TRACE_PLACE) >>> layout.ACL_RULE_BITS) as 0 | 1,
       bit: word(layout.TRACE_PLACE) & (layout.ACL_MAX_RULES - 1),
       near: asked(layout.ASKED_NEAR),

@@ -3,8 +3,8 @@ import { z } from "zod";
 import { MAX_IDS, versionSchema } from "../gossip/messages.js";
 import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 
-export const livenessSpec = protocolSpec("failure-detector", [
-  z.strictObject({ type: z.literal("doubt"), versions: z.array(versionSchema).max(MAX_IDS) }),
+export const failureDetectorSpec = protocolSpec("failure-detector", [
+  z.strictObject({ type: z.literal("suspect"), versions: z.array(versionSchema).max(MAX_IDS) }),
 ]);
 
-export type LivenessMessage = MessagesOf<typeof livenessSpec>;
+export type FailureDetectorMessage = MessagesOf<typeof failureDetectorSpec>;

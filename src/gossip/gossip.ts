@@ -6,25 +6,25 @@ import { WeftError } from "../error.js";
 import type { Log } from "../log.js";
 import type { MessageOf, Protocol } from "../session/protocol.js";
 import type { Session } from "../session/session.js";
-import { Budget } from "../time/budget.js";
-import { Budgets } from "../time/budgets.js";
-import { type Clock, every, oneOf } from "../time/clock.js";
+import { type Clock, every, randomOf } from "../time/clock.js";
+import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
+import { TokenBucket } from "../time/token-bucket.js";
+import { announce, BroadcastQueue, sendRecords } from "./broadcast-queue.js";
+import { ALL, type Range } from "./digest-tree.js";
 import { MAX_RECORDS, type Members } from "./members.js";
 import { type GossipMessage, gossipSpec, MAX_IDS, type Version } from "./messages.js";
-import { Outbox, sendRecords, sendWord } from "./outbox.js";
 import { type Envelope, isRenewal, type NodeRecord } from "./record.js";
-import { ALL, type Range } from "./summary.js";
 
 /** Milliseconds between two comparisons. */
-export const COMPARE_EVERY = 10_000;
+export const ANTI_ENTROPY_EVERY = 10_000;
 /** How often what nobody renewed is looked for, in milliseconds. */
 export const EXPIRE_EVERY = 60_000;
 /** How long a node waits for what it asked for before it asks another, in milliseconds. */
-export const ASK_AGAIN = 600;
+export const WANT_AGAIN_AFTER = 600;
 /** A set of so many records is listed rather than summed up: that takes no more bytes. */
-export const FEW_RECORDS = 24;
+export const MAX_LISTED_RECORDS = 24;
 /** What one peer may make this node send, at once and per second after that. */
-export const SERVED = {
+export const SERVE_LIMITS = {
   records: { burst: 2 * MAX_RECORDS, rate: 64 },
   comparisons: { burst: 32, rate: 2 },
 };
@@ -34,11 +34,11 @@ export const SERVED = {
  * owner, itself among them. Those who are no members share what one has: anybody with the secret can
  * make up more of them.
  */
-export const VERIFIED = {
+export const VERIFY_LIMITS = {
   sender: { burst: 2 * MAX_RECORDS, rate: 128 },
   owner: { burst: 256, rate: 1 },
 };
-const STRANGERS = "strangers";
+const NON_MEMBERS = "strangers";
 
 type GossipSession = Session<GossipMessage>;
 
@@ -48,51 +48,54 @@ export interface GossipParts {
   readonly members: Members;
   sessions(): readonly GossipSession[];
   /** Called with what changed the set. */
-  news(records: readonly NodeRecord[]): void;
+  onRecords(records: readonly NodeRecord[]): void;
   /** Whether a newer record of this node is waited for. */
-  isAwaited(id: string): boolean;
+  isSuspect(id: string): boolean;
   /** Called when records lapsed or were dropped, because nobody renewed them. */
-  expired(): void;
+  onExpired(): void;
 }
 
 export class Gossip implements Protocol<GossipMessage> {
   readonly spec = gossipSpec;
   readonly #parts: GossipParts;
-  readonly #complaints: Budget;
-  readonly #outbox: Outbox;
+  readonly #warnings: TokenBucket;
+  readonly #queue: BroadcastQueue;
   /** What a peer may still ask for. */
-  readonly #served: { readonly records: Budgets; readonly comparisons: Budgets };
+  readonly #serveLimits: {
+    readonly records: KeyedRateLimiter;
+    readonly comparisons: KeyedRateLimiter;
+  };
   /** How many more signatures are verified. */
-  readonly #verified: { readonly sender: Budgets; readonly owner: Budgets };
+  readonly #verifyLimits: { readonly sender: KeyedRateLimiter; readonly owner: KeyedRateLimiter };
   /** Which version of whom was asked for, and when. */
-  readonly #asked = new Map<string, number>();
+  readonly #wanted = new Map<string, number>();
   #cancels: (() => void)[] = [];
 
   constructor(parts: GossipParts) {
     this.#parts = parts;
-    this.#complaints = new Budget(parts.clock, 1, 1 / 60);
-    this.#served = {
-      records: new Budgets(parts.clock, SERVED.records),
-      comparisons: new Budgets(parts.clock, SERVED.comparisons),
+    this.#warnings = new TokenBucket(parts.clock, 1, 1 / 60);
+    this.#serveLimits = {
+      records: new KeyedRateLimiter(parts.clock, SERVE_LIMITS.records),
+      comparisons: new KeyedRateLimiter(parts.clock, SERVE_LIMITS.comparisons),
     };
-    this.#verified = {
-      sender: new Budgets(parts.clock, VERIFIED.sender),
-      owner: new Budgets(parts.clock, VERIFIED.owner),
+    this.#verifyLimits = {
+      sender: new KeyedRateLimiter(parts.clock, VERIFY_LIMITS.sender),
+      owner: new KeyedRateLimiter(parts.clock, VERIFY_LIMITS.owner),
     };
-    this.#outbox = new Outbox(parts);
+    this.#queue = new BroadcastQueue(parts);
   }
 
   start(): void {
     const { clock } = this.#parts;
     this.#cancels = [
-      every(clock, COMPARE_EVERY, () => this.#compareWithOne()),
+      every(clock, ANTI_ENTROPY_EVERY, () => this.#compareWithRandomPeer()),
       every(clock, EXPIRE_EVERY, () => this.#expire()),
     ];
   }
 
   stop(): void {
     for (const cancel of this.#cancels) cancel();
-    this.#outbox.flush();
+    this.#queue.flush();
   }
 
   /** Begins a comparison. */
@@ -102,61 +105,62 @@ export class Gossip implements Protocol<GossipMessage> {
 
   /** Tells everyone what this node says of itself, at once; of a mere renewal they only hear. */
   publish(record: NodeRecord, isUrgent: boolean): void {
-    this.#outbox.publish(record, isUrgent);
+    this.#queue.publish(record, isUrgent);
   }
 
   received(session: GossipSession, message: GossipMessage) {
     switch (message.type) {
       case "digest":
-        return this.#compared(session, message.digest);
-      case "branches":
-        return this.#branched(session, message.branches);
+        return this.#onDigest(session, message.digest);
+      case "buckets":
+        return this.#onBuckets(session, message.buckets);
       case "versions":
-        return this.#fillGaps(session, message);
-      case "heard":
-        return this.heardOf(session, message.versions);
-      case "ask":
-        return this.#send(session, this.#held(message.ids));
+        return this.#onVersions(session, message);
+      case "have":
+        return this.wantMissing(session, message.versions);
+      case "want":
+        return this.#send(session, this.#heldRecords(message.ids));
       case "records":
         return this.#merge(session, message.records);
     }
   }
 
   /** A peer has spoken of versions that are not here: asks for them. */
-  heardOf(session: GossipSession, versions: readonly Version[]): void {
-    this.#heard(session, versions, { again: true });
+  wantMissing(session: GossipSession, versions: readonly Version[]): void {
+    this.#want(session, versions, { again: true });
   }
 
   /** Says which versions of these nodes are held here. */
-  tell(session: GossipSession, ids: readonly string[]): void {
-    sendWord(session, this.#held(ids));
+  announceHeld(session: GossipSession, ids: readonly string[]): void {
+    announce(session, this.#heldRecords(ids));
   }
 
   // ---- comparing
 
-  #compareWithOne(): void {
+  #compareWithRandomPeer(): void {
     const sessions = this.#parts.sessions();
-    const one = oneOf(this.#parts.clock, sessions);
+    const one = randomOf(this.#parts.clock, sessions);
     if (one) this.opened(one);
   }
 
-  #compared(session: GossipSession, digest: string) {
+  #onDigest(session: GossipSession, digest: string) {
     const { members } = this.#parts;
-    if (digest === members.digest || !this.#served.comparisons.of(session.peer.id).spend(1)) return;
-    if (members.size <= FEW_RECORDS) this.#sendVersions(session, ALL);
-    else session.send({ type: "branches", branches: members.branches });
+    if (digest === members.digest || !this.#serveLimits.comparisons.of(session.peer.id).spend(1))
+      return;
+    if (members.size <= MAX_LISTED_RECORDS) this.#sendVersions(session, ALL);
+    else session.send({ type: "buckets", buckets: members.buckets });
   }
 
-  #branched(session: GossipSession, branches: string): void {
-    if (!this.#served.comparisons.of(session.peer.id).spend(1)) return;
-    for (const range of this.#parts.members.differences(branches)) {
+  #onBuckets(session: GossipSession, buckets: string): void {
+    if (!this.#serveLimits.comparisons.of(session.peer.id).spend(1)) return;
+    for (const range of this.#parts.members.differences(buckets)) {
       this.#sendVersions(session, range);
     }
   }
 
   /** Pages that follow each other without a gap, from one end of the range to the other. */
   #sendVersions(session: GossipSession, range: Range): void {
-    const all = this.#parts.members.within(range).map(({ id, version }): Version => [id, version]);
+    const all = this.#parts.members.inRange(range).map(({ id, version }): Version => [id, version]);
     let { after } = range;
     do {
       const versions = all.splice(0, MAX_IDS);
@@ -166,63 +170,59 @@ export class Gossip implements Protocol<GossipMessage> {
     } while (all.length > 0);
   }
 
-  #fillGaps(
+  #onVersions(
     session: GossipSession,
     { after, until, versions }: MessageOf<GossipMessage, "versions">,
   ): void {
     const { members } = this.#parts;
     const theirs = new Map(versions);
     const newerHere = members
-      .within({ after, until })
+      .inRange({ after, until })
       .filter(({ id, version }) => version > (theirs.get(id) ?? 0));
     // Who lacks it may be told the same by all its neighbours, and asks one of them.
-    sendWord(session, this.#spend(session, newerHere));
-    this.heardOf(session, versions);
+    announce(session, this.#withinLimit(session, newerHere));
+    this.wantMissing(session, versions);
   }
 
   /** Asks for what nobody was asked for yet; for the rest, once more, if it has not come by then. */
-  #heard(
-    session: GossipSession,
-    versions: readonly Version[],
-    { again }: { again: boolean },
-  ): void {
+  #want(session: GossipSession, versions: readonly Version[], { again }: { again: boolean }): void {
     const { members, clock } = this.#parts;
     const now = clock.elapsed();
-    for (const [id, version] of versions) this.#outbox.isKnown(session, id, version);
+    for (const [id, version] of versions) this.#queue.markKnown(session, id, version);
     const lacked = versions.filter(([id, version]) => members.lacks(id, version));
     const waits = ([id, version]: Version) =>
-      now - (this.#asked.get(`${id} ${version}`) ?? Number.NEGATIVE_INFINITY) < ASK_AGAIN;
+      now - (this.#wanted.get(`${id} ${version}`) ?? Number.NEGATIVE_INFINITY) < WANT_AGAIN_AFTER;
     const later = lacked.filter(waits);
-    this.#ask(
+    this.#sendWant(
       session,
       lacked.filter((pair) => !waits(pair)),
     );
     if (!again || later.length === 0) return;
-    clock.after(ASK_AGAIN, () => this.#heard(session, later, { again: false }));
+    clock.after(WANT_AGAIN_AFTER, () => this.#want(session, later, { again: false }));
   }
 
-  #ask(session: GossipSession, wanted: readonly Version[]) {
+  #sendWant(session: GossipSession, wanted: readonly Version[]) {
     if (wanted.length === 0) return;
     const now = this.#parts.clock.elapsed();
-    for (const [key, at] of this.#asked) {
-      if (now - at <= ASK_AGAIN && this.#asked.size < MAX_RECORDS) break;
-      this.#asked.delete(key);
+    for (const [key, at] of this.#wanted) {
+      if (now - at <= WANT_AGAIN_AFTER && this.#wanted.size < MAX_RECORDS) break;
+      this.#wanted.delete(key);
     }
-    for (const [id, version] of wanted) this.#asked.set(`${id} ${version}`, now);
-    session.send({ type: "ask", ids: wanted.map(([id]) => id) });
+    for (const [id, version] of wanted) this.#wanted.set(`${id} ${version}`, now);
+    session.send({ type: "want", ids: wanted.map(([id]) => id) });
   }
 
-  #held(ids: readonly string[]): NodeRecord[] {
+  #heldRecords(ids: readonly string[]): NodeRecord[] {
     return [...new Set(ids)].flatMap((id) => this.#parts.members.get(id) ?? []);
   }
 
   /** What a peer asked for, as far as it may still ask. */
   #send(session: GossipSession, records: readonly NodeRecord[]): void {
-    sendRecords(session, this.#spend(session, records));
+    sendRecords(session, this.#withinLimit(session, records));
   }
 
-  #spend(session: GossipSession, records: readonly NodeRecord[]): NodeRecord[] {
-    const budget = this.#served.records.of(session.peer.id);
+  #withinLimit(session: GossipSession, records: readonly NodeRecord[]): NodeRecord[] {
+    const budget = this.#serveLimits.records.of(session.peer.id);
     return records.filter(() => budget.spend(1));
   }
 
@@ -230,58 +230,61 @@ export class Gossip implements Protocol<GossipMessage> {
 
   #merge(session: GossipSession, envelopes: readonly Envelope[]): void {
     const { members } = this.#parts;
-    const news: NodeRecord[] = [];
+    const merged: NodeRecord[] = [];
     let lie: WeftError | undefined;
     for (const envelope of envelopes) {
-      const held = members.of(envelope.owner);
-      const result = this.#opened(session, envelope);
+      const held = members.byPublicKey(envelope.owner);
+      const result = this.#mergeWithinLimit(session, envelope);
       if (result instanceof WeftError) {
         lie = result;
         break;
       }
       if (result) {
-        news.push(result);
-        this.#outbox.pass(result, !this.#canWait(held, result), session);
+        merged.push(result);
+        this.#queue.forward(result, !this.#canWait(held, result), session);
       } else {
-        if (held) this.#outbox.isKnown(session, held.id, envelope.version);
-        this.#remind(session, envelope);
+        if (held) this.#queue.markKnown(session, held.id, envelope.version);
+        this.#returnDropped(session, envelope);
       }
     }
-    if (news.length > 0) this.#parts.news(news);
+    if (merged.length > 0) this.#parts.onRecords(merged);
     if (!lie) return;
-    if (this.#complaints.spend(1)) {
+    if (this.#warnings.spend(1)) {
       this.#parts.log.warn(`from ${session.remote}: ${lie.message}`, { remedy: lie.remedy });
     }
     if (lie.code !== "MEMBERS_FULL") session.close(lie);
   }
 
   /** As `merge`. What is not opened now, since there was too much, is found again by a comparison. */
-  #opened(session: GossipSession, envelope: Envelope): NodeRecord | WeftError | undefined {
+  #mergeWithinLimit(
+    session: GossipSession,
+    envelope: Envelope,
+  ): NodeRecord | WeftError | undefined {
     const { members } = this.#parts;
     const { id, publicKey } = session.peer;
-    const { sender, owner } = this.#verified;
+    const { sender, owner } = this.#verifyLimits;
     // Of what is not opened nothing is written down: it costs nobody anything to make up.
-    if (!members.isNews(envelope)) return undefined;
+    if (!members.isUpdate(envelope)) return undefined;
     const isOwn = envelope.owner === publicKey;
-    const ofOthers = isOwn ? undefined : sender.of(members.get(id) ? id : STRANGERS);
-    if (ofOthers?.isOverdrawn) return undefined;
+    const ofOthers = isOwn ? undefined : sender.of(members.get(id) ? id : NON_MEMBERS);
+    if (ofOthers?.inDebt) return undefined;
     // An old record can be sent by anybody: that must not keep a new one of its owner out.
     const ofOwner = owner.of(`${id} ${envelope.owner}`);
-    if (ofOwner.isOverdrawn) return undefined;
-    const before = members.verified;
+    if (ofOwner.inDebt) return undefined;
+    const before = members.signaturesVerified;
     const result = members.merge(envelope);
-    const work = members.verified - before;
-    ofOthers?.charge(work);
-    ofOwner.charge(work);
+    const work = members.signaturesVerified - before;
+    ofOthers?.debit(work);
+    ofOwner.debit(work);
     return result;
   }
 
   #canWait(held: NodeRecord | undefined, record: NodeRecord): boolean {
-    return held !== undefined && isRenewal(held, record) && !this.#parts.isAwaited(record.id);
+    return held !== undefined && isRenewal(held, record) && !this.#parts.isSuspect(record.id);
   }
 
   /** An owner that comes back with less than was dropped of it must know, to go on above that. */
-  #remind(session: GossipSession, { owner }: Envelope): void {
+  #returnDropped(session: GossipSession, { owner }: Envelope): void {
     if (session.peer.publicKey !== owner) return;
     const dropped = this.#parts.members.dropped(session.peer.id);
     if (dropped) this.#send(session, [dropped]);
@@ -290,6 +293,6 @@ export class Gossip implements Protocol<GossipMessage> {
   #expire(): void {
     const { members, clock } = this.#parts;
     const { lapsed, dropped } = members.expire(clock.elapsed());
-    if (lapsed.length + dropped.length > 0) this.#parts.expired();
+    if (lapsed.length + dropped.length > 0) this.#parts.onExpired();
   }
 }

@@ -4,17 +4,17 @@
  * and batching do not matter.
  */
 import { WeftError } from "../error.js";
+import { evictOldest } from "../evict-oldest.js";
 import { nodeId } from "../identity/identity.js";
 import type { Proof } from "../lease/grant.js";
-import { dropOldest } from "../oldest.js";
-import type { Notary } from "./notary.js";
+import { ALL, DigestTree, type Range } from "./digest-tree.js";
+import { MemberView, type ReadonlyMemberView, type Tunnel } from "./member-view.js";
 import { type Envelope, LEASE_TTL, type NodeRecord } from "./record.js";
-import { Roll, type Tunnel, type View } from "./roll.js";
-import { ALL, type Range, Summary } from "./summary.js";
+import type { RecordVerifier } from "./record-verifier.js";
 
 export const MAX_RECORDS = 8192;
 /** A record that was not renewed for this long, in milliseconds, is dropped: of a stopped node, or a lost one. */
-export const KEEP = 7 * LEASE_TTL;
+export const RECORD_TTL = 7 * LEASE_TTL;
 
 /** What `expire` found, and did. */
 export interface Expired {
@@ -23,23 +23,23 @@ export interface Expired {
 }
 
 export class Members {
-  readonly #notary: Notary;
+  readonly #verifier: RecordVerifier;
   readonly #own: string;
-  readonly #records = new Summary();
+  readonly #records = new DigestTree();
   /** The same records by their owners' keys, so that what is no news costs no hash. */
   readonly #byKey = new Map<string, NodeRecord>();
-  readonly #roll: Roll;
+  readonly #view: MemberView;
   /** Since when the version held is known here, by this node's clock: another's may be years off. */
   readonly #since = new Map<string, number>();
   /** What was dropped last, so that a node that still has it does not bring it back. */
   readonly #dropped = new Map<string, { readonly record: NodeRecord; readonly at: number }>();
   /** Versions that had no place, by their owners' ids, so that nobody is asked for them again. */
-  readonly #crowded = new Map<string, number>();
+  readonly #evicted = new Map<string, number>();
 
   /** `tunnel` is this node's, which a member's must fit; `own` its id, the record of which always has its place. */
-  constructor(notary: Notary, tunnel: Tunnel, own: string) {
-    this.#notary = notary;
-    this.#roll = new Roll(tunnel);
+  constructor(verifier: RecordVerifier, tunnel: Tunnel, own: string) {
+    this.#verifier = verifier;
+    this.#view = new MemberView(tunnel);
     this.#own = own;
   }
 
@@ -49,45 +49,45 @@ export class Members {
    * subnets is no news, and what it replaces is gone.
    */
   merge(envelope: Envelope): NodeRecord | WeftError | undefined {
-    if (!this.isNews(envelope)) return undefined;
-    const held = this.of(envelope.owner);
+    if (!this.isUpdate(envelope)) return undefined;
+    const held = this.byPublicKey(envelope.owner);
     const id = held?.id ?? nodeId(envelope.owner);
-    const record = this.#notary.open(envelope);
+    const record = this.#verifier.verify(envelope);
     if (record instanceof WeftError) return record;
-    if (id !== this.#own && !this.#roll.hasPlace(record)) {
-      this.#crowdOut(record);
+    if (id !== this.#own && !this.#view.withinClaimLimit(record)) {
+      this.#evict(record);
       return undefined;
     }
     if (!held && this.size >= MAX_RECORDS) return tooMany();
     this.#records.set(record);
     this.#byKey.set(record.owner, record);
-    this.#roll.set(record, held);
+    this.#view.set(record, held);
     this.#since.delete(id);
     this.#dropped.delete(id);
-    this.#crowded.delete(id);
-    for (const other of this.#roll.crowdedOut(record)) {
-      if (other.id !== this.#own) this.#crowdOut(other);
+    this.#evicted.delete(id);
+    for (const other of this.#view.evicted(record)) {
+      if (other.id !== this.#own) this.#evict(other);
     }
     return record;
   }
 
   /** Whether it would be news if it were true and had its place. */
-  isNews(envelope: Envelope): boolean {
-    const held = this.of(envelope.owner);
+  isUpdate(envelope: Envelope): boolean {
+    const held = this.byPublicKey(envelope.owner);
     if (held) return newer(envelope, held.envelope);
     return this.lacks(nodeId(envelope.owner), envelope.version);
   }
 
   /** Signatures verified so far, to merge what came. */
-  get verified(): number {
-    return this.#notary.verified;
+  get signaturesVerified(): number {
+    return this.#verifier.signaturesVerified;
   }
 
-  #crowdOut({ id, version }: NodeRecord): void {
+  #evict({ id, version }: NodeRecord): void {
     this.#remove(id);
-    this.#crowded.delete(id);
-    this.#crowded.set(id, version);
-    dropOldest(this.#crowded, MAX_RECORDS);
+    this.#evicted.delete(id);
+    this.#evicted.set(id, version);
+    evictOldest(this.#evicted, MAX_RECORDS);
   }
 
   /**
@@ -101,12 +101,12 @@ export class Members {
       const since = this.#since.get(record.id);
       if (since === undefined) this.#since.set(record.id, now);
       else if (record.id === this.#own) continue;
-      else if (now - since > KEEP) dropped.push(record);
-      else if (now - since > LEASE_TTL && this.#roll.lapse(record)) lapsed.push(record);
+      else if (now - since > RECORD_TTL) dropped.push(record);
+      else if (now - since > LEASE_TTL && this.#view.lapse(record)) lapsed.push(record);
     }
-    for (const [id, { at }] of this.#dropped) if (now - at > KEEP) this.#dropped.delete(id);
+    for (const [id, { at }] of this.#dropped) if (now - at > RECORD_TTL) this.#dropped.delete(id);
     for (const { id } of dropped) this.drop(id, now);
-    dropOldest(this.#dropped, MAX_RECORDS);
+    evictOldest(this.#dropped, MAX_RECORDS);
     return { lapsed, dropped };
   }
 
@@ -122,28 +122,28 @@ export class Members {
     this.#records.delete(id);
     this.#byKey.delete(record.owner);
     this.#since.delete(id);
-    this.#roll.delete(record);
+    this.#view.delete(record);
     return record;
   }
 
   /** Who is dead stands behind the living until it is heard again: others may take its name. */
   lapse(id: string): void {
     const record = this.get(id);
-    if (record) this.#roll.lapse(record);
+    if (record) this.#view.lapse(record);
   }
 
   /** This node's tunnel is another now: others fit it. */
-  refit(own: Tunnel): void {
-    this.#roll.refit(own, [...this.#records.values()]);
+  setTunnel(own: Tunnel): void {
+    this.#view.setTunnel(own, [...this.#records.values()]);
   }
 
-  get view(): View {
-    return this.#roll;
+  get view(): ReadonlyMemberView {
+    return this.#view;
   }
 
   /** Ids of those whose record, or whether it counts, changed since this was asked last. */
-  takeTouched(): ReadonlySet<string> {
-    return this.#roll.takeTouched();
+  takeChangedIds(): ReadonlySet<string> {
+    return this.#view.takeChangedIds();
   }
 
   /** The record of this owner that was dropped: its owner must go on above its version. */
@@ -167,7 +167,7 @@ export class Members {
   /** Whether it is worth asking for this version. */
   lacks(id: string, version: number): boolean {
     const { version: known = 0 } = this.get(id) ?? this.dropped(id) ?? {};
-    return version > Math.max(known, this.#crowded.get(id) ?? 0);
+    return version > Math.max(known, this.#evicted.get(id) ?? 0);
   }
 
   get(id: string): NodeRecord | undefined {
@@ -175,7 +175,7 @@ export class Members {
   }
 
   /** The record of the node with this public key. */
-  of(publicKey: string): NodeRecord | undefined {
+  byPublicKey(publicKey: string): NodeRecord | undefined {
     return this.#byKey.get(publicKey);
   }
 
@@ -189,7 +189,7 @@ export class Members {
   }
 
   /** Those who have something that one of these nodes, by public key, gave or passed on; in no order. */
-  below(givers: ReadonlySet<string>): NodeRecord[] {
+  grantedBy(givers: ReadonlySet<string>): NodeRecord[] {
     return [...this.#records.values()].filter(({ leases }) =>
       leases.some((proof) => proof.some(({ from }) => givers.has(from))),
     );
@@ -197,12 +197,12 @@ export class Members {
 
   /** Every record, in the order of the ids. */
   sorted(): NodeRecord[] {
-    return this.within(ALL);
+    return this.inRange(ALL);
   }
 
   /** The part of `sorted` that lies in a range. */
-  within(range: Range): NodeRecord[] {
-    return this.#records.within(range);
+  inRange(range: Range): NodeRecord[] {
+    return this.#records.inRange(range);
   }
 
   /** One hash over the whole set: equal sets, equal digests. */
@@ -211,13 +211,13 @@ export class Members {
   }
 
   /** One hash for each branch of the set. */
-  get branches(): string {
-    return this.#records.branches;
+  get buckets(): string {
+    return this.#records.buckets;
   }
 
   /** Where a set with these branches differs from this one. */
-  differences(branches: string): Range[] {
-    return this.#records.differences(branches);
+  differences(buckets: string): Range[] {
+    return this.#records.differences(buckets);
   }
 }
 

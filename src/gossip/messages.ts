@@ -2,8 +2,8 @@
 import { z } from "zod";
 import * as field from "../identity/fields.js";
 import { type MessagesOf, protocolSpec } from "../session/protocol.js";
+import { BUCKET_DIGITS, BUCKETS } from "./digest-tree.js";
 import { envelopeSchema, MAX_VERSION } from "./record.js";
-import { BRANCH_DIGITS, BRANCHES } from "./summary.js";
 
 /** Of ids in an `ask`, of pairs in a `versions` or `heard`. */
 export const MAX_IDS = 256;
@@ -22,8 +22,8 @@ const versions = z.array(versionSchema).max(MAX_IDS);
 export const gossipSpec = protocolSpec("gossip", [
   z.strictObject({ type: z.literal("digest"), digest: field.digest }),
   z.strictObject({
-    type: z.literal("branches"),
-    branches: z.string().regex(new RegExp(`^[0-9a-f]{${BRANCHES * BRANCH_DIGITS}}$`)),
+    type: z.literal("buckets"),
+    buckets: z.string().regex(new RegExp(`^[0-9a-f]{${BUCKETS * BUCKET_DIGITS}}$`)),
   }),
   z.strictObject({
     type: z.literal("versions"),
@@ -32,8 +32,8 @@ export const gossipSpec = protocolSpec("gossip", [
     until: bound,
     versions,
   }),
-  z.strictObject({ type: z.literal("heard"), versions }),
-  z.strictObject({ type: z.literal("ask"), ids: z.array(field.id).max(MAX_IDS) }),
+  z.strictObject({ type: z.literal("have"), versions }),
+  z.strictObject({ type: z.literal("want"), ids: z.array(field.id).max(MAX_IDS) }),
   z.strictObject({
     type: z.literal("records"),
     records: z.array(envelopeSchema).max(MAX_RECORDS_IN_MESSAGE),

@@ -2,25 +2,31 @@
 
 import type { DocumentInForce } from "../documents/in-force.js";
 import { WeftError } from "../error.js";
-import { type Identity, macOf } from "../identity/identity.js";
+import { type Identity, vtepMac } from "../identity/identity.js";
 import { fitting } from "../lease/bundle.js";
 import type { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
-import { MAX_TAKEN, markOf, type Proof } from "../lease/grant.js";
+import { grantHash, MAX_REVOKED_IN_RECORD, type Proof } from "../lease/grant.js";
 import type { Log } from "../log.js";
 import type { Clock } from "../time/clock.js";
 import type { Members } from "./members.js";
-import { isRenewal, MAX_VERSION, type NodeRecord, type Said, seal } from "./record.js";
+import {
+  isRenewal,
+  MAX_VERSION,
+  type NodeRecord,
+  type RecordContent,
+  signRecord,
+} from "./record.js";
 
 /** How long a node waits before it answers a newer record of its own, in milliseconds. */
-export const ECHO_WAIT = 5_000;
+export const REPUBLISH_AFTER = 5_000;
 /** How long a copy of this node is spoken of after it was last heard, in milliseconds. */
-export const COPY_SPOKEN_OF = 60_000;
+export const OWN_COPY_REPORTED_FOR = 60_000;
 /** How long a node waits before it says again what it could not write to its disk, in milliseconds. */
-export const SAY_AGAIN = 10_000;
+export const WRITE_RETRY_AFTER = 10_000;
 
 /** Where others reach this node. */
-export interface Whereabouts {
+export interface OwnEndpoints {
   /** Its mesh, like `192.0.2.1:6783`. */
   readonly mesh: string;
   /** Where peers send VXLAN, like `192.0.2.1:4789`. */
@@ -34,8 +40,8 @@ export interface OwnRecordDisk {
     /** That of the record that was published last. */
     readonly version: number;
     /** Signatures of the grants below this node that count no more, and those that an operator took back. */
-    readonly void: readonly string[];
-    readonly taken: readonly string[];
+    readonly revoked: readonly string[];
+    readonly revokedByOperator: readonly string[];
   };
   saveCluster(change: { readonly version: number }): void;
   /** Runs what a timer set off: a full disk must not end the node. */
@@ -58,29 +64,29 @@ export interface OwnRecordParts {
     /** The VTEP MAC, if it is not to be derived from the identity. */
     readonly mac?: string | undefined;
   };
-  whereabouts(): Whereabouts;
+  ownEndpoints(): OwnEndpoints;
   /** The free space, in the words of a record; nothing when there is none to give. */
   free(): (number | null)[] | undefined;
   /** The cluster documents in force, in the words of a record; nothing when none is known. */
   documents(): DocumentInForce[] | undefined;
   readonly carriesEcn: boolean;
   /** It is to be sent out. `isUrgent`: somebody waits for it. */
-  said(record: NodeRecord, isUrgent: boolean): void;
+  onPublished(record: NodeRecord, isUrgent: boolean): void;
 }
 
-export interface Occasion {
+export interface PublishOptions {
   /** This node stops. */
   readonly withdrawn?: boolean;
   /** Others doubt that this node lives. */
-  readonly isAwaited?: boolean;
+  readonly isRefutation?: boolean;
 }
 
 export class OwnRecord {
   readonly #parts: OwnRecordParts;
-  #cancelEcho: (() => void) | undefined;
-  #cancelAgain: (() => void) | undefined;
+  #cancelRepublish: (() => void) | undefined;
+  #cancelRetry: (() => void) | undefined;
   /** Others doubt that this node lives, and it could not write its answer yet. */
-  #owesAnswer = false;
+  #owesRefutation = false;
   #copy: { readonly mesh: string; readonly heard: number } | undefined;
 
   constructor(parts: OwnRecordParts) {
@@ -88,35 +94,35 @@ export class OwnRecord {
   }
 
   stop(): void {
-    this.#cancelEcho?.();
-    this.#cancelAgain?.();
+    this.#cancelRepublish?.();
+    this.#cancelRetry?.();
   }
 
   /**
    * Says who this node is, once it has a lease that it may use. What cannot be written is not said,
    * and tried again until it can: nobody asks a second time. After the last version nothing is said.
    */
-  publish({ withdrawn = false, isAwaited = false }: Occasion = {}): void {
-    const { identity, cluster, disk, members, fence, said } = this.#parts;
-    if (disk.leases.length === 0 || fence.isClosed || this.#isLast) return;
+  publish({ withdrawn = false, isRefutation = false }: PublishOptions = {}): void {
+    const { identity, cluster, disk, members, fence, onPublished } = this.#parts;
+    if (disk.leases.length === 0 || fence.isClosed || this.#isLastVersion) return;
     const content = this.#content(withdrawn);
     const before = members.get(identity.id);
     const version = this.#version + 1;
-    this.#owesAnswer ||= isAwaited;
+    this.#owesRefutation ||= isRefutation;
     try {
       disk.saveCluster({ version });
     } catch (error) {
-      this.#sayAgain();
+      this.#retryPublish();
       throw error;
     }
-    this.#cancelAgain?.();
-    this.#cancelAgain = undefined;
-    const record = members.merge(seal(identity, cluster, version, content));
+    this.#cancelRetry?.();
+    this.#cancelRetry = undefined;
+    const record = members.merge(signRecord(identity, cluster, version, content));
     if (record instanceof WeftError) throw record;
     if (!record) throw new Error("this node's own record is not the newest");
-    const isUrgent = this.#owesAnswer || !before || !isRenewal(before, record);
-    this.#owesAnswer = false;
-    said(record, isUrgent);
+    const isUrgent = this.#owesRefutation || !before || !isRenewal(before, record);
+    this.#owesRefutation = false;
+    onPublished(record, isUrgent);
   }
 
   /** The highest one that is known to be published. */
@@ -126,15 +132,15 @@ export class OwnRecord {
   }
 
   /** Others would refuse a record after this one. */
-  get #isLast(): boolean {
+  get #isLastVersion(): boolean {
     return this.#version >= MAX_VERSION;
   }
 
   /** Unless it is said before. */
-  #sayAgain(): void {
+  #retryPublish(): void {
     const { clock, disk } = this.#parts;
-    this.#cancelAgain ??= clock.after(SAY_AGAIN, () => {
-      this.#cancelAgain = undefined;
+    this.#cancelRetry ??= clock.after(WRITE_RETRY_AFTER, () => {
+      this.#cancelRetry = undefined;
       disk.safely(() => this.publish());
     });
   }
@@ -143,21 +149,21 @@ export class OwnRecord {
    * A newer record of this very node: from before a backup was restored, or
    * from a copy of it. Go on above its version, but do not race a copy.
    */
-  heard({ version, mesh }: NodeRecord): void {
+  onNewerOwnRecord({ version, mesh }: NodeRecord): void {
     const { clock, log, disk } = this.#parts;
     disk.safely(() => disk.saveCluster({ version }));
     const isNews = this.#copy?.mesh !== mesh || !this.#isCopyThere;
     this.#copy = { mesh, heard: clock.elapsed() };
-    const [copy] = this.#copies();
+    const [copy] = this.#copyProblems();
     if (isNews) {
       log.warn(
         copy ??
-          this.#spent() ??
+          this.#versionsExhausted() ??
           `a newer record of this node came back: going on above its version, ${version}`,
       );
     }
-    this.#cancelEcho?.();
-    this.#cancelEcho = clock.after(ECHO_WAIT, () => disk.safely(() => this.publish()));
+    this.#cancelRepublish?.();
+    this.#cancelRepublish = clock.after(REPUBLISH_AFTER, () => disk.safely(() => this.publish()));
   }
 
   /** Sentences about what others cannot see of this node, or see twice. */
@@ -165,8 +171,8 @@ export class OwnRecord {
     const { disk } = this.#parts;
     const [held, shown] = [disk.leases.length, fitting(disk.leases).length];
     return [
-      ...this.#copies(),
-      this.#spent() ?? [],
+      ...this.#copyProblems(),
+      this.#versionsExhausted() ?? [],
       shown < held
         ? `the record of this node has room for ${shown} of its ${held} leases, because they come from so many nodes: the others are not used`
         : [],
@@ -174,36 +180,38 @@ export class OwnRecord {
   }
 
   /** Says that only another identity can speak for this host now. */
-  #spent(): string | undefined {
+  #versionsExhausted(): string | undefined {
     const { identity } = this.#parts;
-    if (!this.#isLast) return undefined;
+    if (!this.#isLastVersion) return undefined;
     return `the last version of this node's record, ${MAX_VERSION}, was published with its key, so others learn nothing new of it: stop it, move its state directory away, and start it with --join: it joins as a new node; then free its lease: weft forget ${identity.id}`;
   }
 
   get #isCopyThere(): boolean {
     const { heard = Number.NEGATIVE_INFINITY } = this.#copy ?? {};
-    return this.#parts.clock.elapsed() - heard < COPY_SPOKEN_OF;
+    return this.#parts.clock.elapsed() - heard < OWN_COPY_REPORTED_FOR;
   }
 
   /** Says that another process uses this node's identity elsewhere. */
-  #copies(): string[] {
-    const { mesh: here } = this.#parts.whereabouts();
+  #copyProblems(): string[] {
+    const { mesh: here } = this.#parts.ownEndpoints();
     if (!this.#copy || this.#copy.mesh === here || !this.#isCopyThere) return [];
     return [
       `another agent runs with this node's identity, at ${this.#copy.mesh} (this one is at ${here}): the state directory of one is a copy: stop that agent, remove its state directory, start it again`,
     ];
   }
 
-  #content(withdrawn: boolean): Said {
+  #content(withdrawn: boolean): RecordContent {
     const { clock, identity, epoch, disk, options, carriesEcn } = this.#parts;
-    const { whereabouts, free, documents } = this.#parts;
-    const { name, vni, mac = macOf(identity.id) } = options;
-    const { mesh, vtep } = whereabouts();
+    const { ownEndpoints, free, documents } = this.#parts;
+    const { name, vni, mac = vtepMac(identity.id) } = options;
+    const { mesh, vtep } = ownEndpoints();
     const space = free();
     const inForce = documents();
-    const { void: gone, taken: byOperators } = disk.cluster;
+    const { revoked: all, revokedByOperator: byOperators } = disk.cluster;
     // What others gave back by themselves is named as far as there is room.
-    const taken = [...new Set([...gone.slice(-MAX_TAKEN), ...byOperators])].slice(-MAX_TAKEN);
+    const revoked = [...new Set([...all.slice(-MAX_REVOKED_IN_RECORD), ...byOperators])].slice(
+      -MAX_REVOKED_IN_RECORD,
+    );
     return {
       name,
       mesh,
@@ -215,7 +223,7 @@ export class OwnRecord {
       renewed: clock.now(),
       withdrawn,
       ...(space && !withdrawn && { free: space }),
-      ...(taken.length > 0 && { taken: taken.map(markOf) }),
+      ...(revoked.length > 0 && { revoked: revoked.map(grantHash) }),
       ...(inForce && !withdrawn && { documents: inForce }),
       ...(carriesEcn && { ecn: true as const }),
     };

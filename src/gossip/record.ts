@@ -6,10 +6,10 @@
 import { z } from "zod";
 import { documentsSchema } from "../documents/in-force.js";
 import * as field from "../identity/fields.js";
-import { type Identity, verified } from "../identity/identity.js";
+import { type Identity, verifySignature } from "../identity/identity.js";
 import { bundle, bundleSchema, MAX_PROOFS } from "../lease/bundle.js";
 import { type Cluster, MAX_NETWORKS } from "../lease/genesis.js";
-import { MAX_TAKEN, type Proof } from "../lease/grant.js";
+import { MAX_REVOKED_IN_RECORD, type Proof } from "../lease/grant.js";
 
 /** A version every second for 68 years. */
 export const MAX_VERSION = 2 ** 31 - 1;
@@ -48,7 +48,7 @@ export const bodySchema = z.strictObject({
   /** Free space of the owner in each network of the genesis, in that order: log2 of the leases in its largest block. Absent: none. */
   free: z.array(z.int().min(0).max(128).nullable()).max(MAX_NETWORKS).exactOptional(),
   /** Marks of the grants, the owner's or below one of its own, that it took back. Absent: none. */
-  taken: z.array(field.mark).max(MAX_TAKEN).exactOptional(),
+  revoked: z.array(field.shortHash).max(MAX_REVOKED_IN_RECORD).exactOptional(),
   /** The cluster documents that the owner has in force. Absent: it does not know of any yet. */
   documents: documentsSchema.exactOptional(),
   /** Congestion marks on outer headers reach the packets inside (RFC 6040). Absent: they are lost. */
@@ -59,10 +59,10 @@ export type Envelope = z.infer<typeof envelopeSchema>;
 export type Body = z.infer<typeof bodySchema>;
 
 /** What a node says of itself. */
-export type Said = Readonly<Omit<Body, "leases">> & { readonly leases: readonly Proof[] };
+export type RecordContent = Readonly<Omit<Body, "leases">> & { readonly leases: readonly Proof[] };
 
 /** A record that was opened and is believed. */
-export type NodeRecord = Said & {
+export type NodeRecord = RecordContent & {
   /** The owner's node id. */
   readonly id: string;
   /** The owner's public key. */
@@ -75,26 +75,32 @@ export type NodeRecord = Said & {
 };
 
 /** The record's owner, for people: the name that it chose, and the id that it cannot choose. */
-export const who = ({ name, id }: Pick<NodeRecord, "name" | "id">): string => `${name} (${id})`;
+export const nameAndId = ({ name, id }: Pick<NodeRecord, "name" | "id">): string =>
+  `${name} (${id})`;
 
-export function seal(owner: Identity, cluster: Cluster, version: number, said: Said): Envelope {
+export function signRecord(
+  owner: Identity,
+  cluster: Cluster,
+  version: number,
+  said: RecordContent,
+): Envelope {
   const body: Body = { ...said, leases: bundle(said.leases) };
   const sealed = { owner: owner.publicKey, version, body: JSON.stringify(body) };
   return { ...sealed, signature: owner.sign(signedText(cluster, sealed)) };
 }
 
 /** Whether its owner has sealed it, for this cluster. */
-export const isSealed = (cluster: Cluster, envelope: Envelope): boolean =>
-  verified(envelope.owner, signedText(cluster, envelope), envelope.signature);
+export const isRecordSigned = (cluster: Cluster, envelope: Envelope): boolean =>
+  verifySignature(envelope.owner, signedText(cluster, envelope), envelope.signature);
 
 /**
  * Whether nothing changed from one record of an owner to the next that packets depend on. After a
  * new policy all records change at once; pushed to all, they would be a storm.
  */
 export const isRenewal = (old: NodeRecord, young: NodeRecord): boolean =>
-  lasting(old) === lasting(young);
+  contentKey(old) === contentKey(young);
 
-const lasting = ({
+const contentKey = ({
   id,
   owner,
   version,

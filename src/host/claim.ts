@@ -4,15 +4,15 @@
  */
 import { type Config, underlayFits } from "../config/config.js";
 import { knownPeers } from "./known-peers.js";
-import { mendLeftovers } from "./leftovers.js";
+import { removeLeftovers } from "./leftovers.js";
 import { StateLock } from "./lock.js";
 import { checkMeans, checkRoom } from "./preflight.js";
-import { findUnderlay, type Underlay } from "./underlay.js";
+import { findUnderlay, type UnderlayInterface } from "./underlay.js";
 
-export interface Claim {
-  readonly underlay: Underlay;
+export interface HostClaim {
+  readonly underlay: UnderlayInterface;
   /** What an earlier agent had left and was put right: one sentence each. */
-  readonly mended: readonly string[];
+  readonly repaired: readonly string[];
   /**
    * Takes the lock again if somebody removed it.
    * @returns whether it was removed
@@ -23,7 +23,7 @@ export interface Claim {
 }
 
 /** @throws WeftError, with nothing left behind */
-export async function claimHost(config: Config): Promise<Claim> {
+export async function claimHost(config: Config): Promise<HostClaim> {
   await checkMeans();
   const lock = new StateLock(config.state);
   lock.take(config.name);
@@ -34,11 +34,11 @@ export async function claimHost(config: Config): Promise<Claim> {
       mayNameThisHost: true,
     });
     underlayFits(config, underlay.prefix);
-    const mended = await mendLeftovers(config);
+    const repaired = await removeLeftovers(config);
     await checkRoom(config, underlay);
     return {
       underlay,
-      mended,
+      repaired,
       keep: () => lock.keep(config.name),
       release: () => lock.release(),
     };

@@ -73,7 +73,7 @@ export interface ShownRule {
 export type Rules = ReadonlyMap<Family, readonly ShownRule[]>;
 
 /** A route that overlaps a prefix that is routed to the device. */
-export interface Candidate {
+export interface RouteCandidate {
   readonly routed: Prefix;
   readonly route: ShownRoute;
 }
@@ -93,7 +93,7 @@ export async function findConflicts(overlay: Overlay): Promise<Conflict[]> {
 }
 
 /** Only where a route is in a table that not every host has do the rules matter. */
-async function rulesFor(candidates: readonly Candidate[]): Promise<Rules> {
+async function rulesFor(candidates: readonly RouteCandidate[]): Promise<Rules> {
   const families = candidates
     .filter(({ route }) => !STANDARD_TABLES.includes(tableOf(route)))
     .map(({ routed }) => routed.family);
@@ -109,7 +109,7 @@ const STANDARD_RULES: readonly ShownRule[] = [{ table: "local" }, { table: "main
 
 /** In the order of addresses. A route stands for those within it that lead to the same device. */
 export function conflictsAmong(
-  candidates: readonly Candidate[],
+  candidates: readonly RouteCandidate[],
   rules: Rules,
   overlay: Overlay,
 ): Conflict[] {

@@ -8,7 +8,7 @@ import { WeftError } from "../error.js";
 import type { HostView } from "../explain/host-view.js";
 import { ask } from "./ip.js";
 
-interface Route {
+interface KernelRoute {
   readonly type?: string;
   readonly dev?: string;
   readonly gateway?: string;
@@ -60,7 +60,7 @@ async function forwards(family: Family): Promise<boolean> {
   return (await readFile(setting, "utf8").catch(() => "1")).trim() !== "0";
 }
 
-function viewOf(route: Route | Refusal, overlay: string): HostView {
+function viewOf(route: KernelRoute | Refusal, overlay: string): HostView {
   if (route instanceof Refusal) return { to: "refused", why: route.why };
   const { type, dev, gateway } = route;
   if (type !== undefined && REFUSING.includes(type)) return { to: "refused", why: printable(type) };
@@ -80,9 +80,9 @@ class Refusal {
   constructor(readonly why: string) {}
 }
 
-async function get(family: Family, words: readonly string[]): Promise<Route | Refusal> {
+async function get(family: Family, words: readonly string[]): Promise<KernelRoute | Refusal> {
   try {
-    const [route] = await ask<Route>(`-${family}`, "route", "get", ...words);
+    const [route] = await ask<KernelRoute>(`-${family}`, "route", "get", ...words);
     return route ?? new Refusal("no route");
   } catch (error) {
     const answer = error instanceof WeftError && /RTNETLINK answers: (.*)/.exec(error.message);

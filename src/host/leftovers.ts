@@ -7,6 +7,6 @@ import type { Config } from "../config/config.js";
 import { clearSocket } from "./socket.js";
 
 /** @returns what was mended: one sentence each */
-export async function mendLeftovers({ socket }: Pick<Config, "socket">): Promise<string[]> {
+export async function removeLeftovers({ socket }: Pick<Config, "socket">): Promise<string[]> {
   return (await clearSocket(socket)) ? [`removed ${socket}, left by an agent that is gone`] : [];
 }

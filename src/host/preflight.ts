@@ -9,7 +9,7 @@ import { conflictError, findConflicts, isFatal } from "./conflict.js";
 import { ask, change } from "./ip.js";
 import { deviceExists } from "./link.js";
 import { holderOfDevice, inWords } from "./other-agent.js";
-import type { Underlay } from "./underlay.js";
+import type { UnderlayInterface } from "./underlay.js";
 import { ROUTE_PROTOCOL } from "./unreachable.js";
 
 /** <linux/capability.h> */
@@ -25,7 +25,7 @@ export async function checkMeans(): Promise<void> {
 }
 
 /** Is there room for us? @throws WeftError MTU, DEVICE, PORT or CONFLICT */
-export async function checkRoom(config: Config, underlay: Underlay): Promise<void> {
+export async function checkRoom(config: Config, underlay: UnderlayInterface): Promise<void> {
   const { tun, mtu, port, meshPort } = config;
   if (mtu !== undefined && underlay.mtu !== undefined && mtu > underlay.mtu) {
     throw new WeftError(

@@ -16,14 +16,14 @@ export interface Route {
 /** Most peers whose routes are looked up; each costs a line of a batch at every look. */
 export const MOST_PEERS = 64;
 
-export interface Source {
+export interface SourceAddress {
   readonly address: Address;
   /** This host has the peer's address itself. */
   readonly isOwn: boolean;
 }
 
 /** The source address that Linux prefers to each of these peers that can be a host; none is link-local. */
-export async function sourcesTo(peers: readonly Address[]): Promise<Source[]> {
+export async function sourcesTo(peers: readonly Address[]): Promise<SourceAddress[]> {
   const questions = peers.slice(0, MOST_PEERS).map((peer) => `route get ${formatAddress(peer)}`);
   const routes = await askEach<Route>(questions);
   return routes.flatMap((route) => {
@@ -52,7 +52,7 @@ export async function routesTo(peers: readonly Address[], source: Address): Prom
 }
 
 /** The address that most of these are, of equals the first. */
-export function mostFrequent(sources: readonly Source[]): Address | undefined {
+export function mostFrequent(sources: readonly SourceAddress[]): Address | undefined {
   const counts = new Map<string, number>();
   for (const { address } of sources) {
     const text = formatAddress(address);

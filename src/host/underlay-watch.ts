@@ -7,7 +7,7 @@
  */
 import { type Address, formatAddress } from "../address.js";
 import { WeftError } from "../error.js";
-import { findUnderlay, type Underlay } from "./underlay.js";
+import { findUnderlay, type UnderlayInterface } from "./underlay.js";
 
 /** Looks in a row that do not find the address, after which it is gone: it may only be renewed. */
 const GONE_AFTER = 2;
@@ -18,17 +18,17 @@ export interface UnderlayWatchParts {
   /** Whether a peer was heard of late, or there is none to hear. */
   isHeard(): boolean;
   /** Takes up another address; when it throws a WeftError, it is tried again at the next look. */
-  move(to: Underlay): Promise<void>;
+  move(to: UnderlayInterface): Promise<void>;
   /** Takes up another MTU. */
-  resize(to: Underlay): void;
+  resize(to: UnderlayInterface): void;
 }
 
 export class UnderlayWatch {
-  readonly #given: Address | undefined;
+  readonly #configured: Address | undefined;
   readonly #parts: UnderlayWatchParts;
-  #underlay: Underlay;
+  #underlay: UnderlayInterface;
   #problem: string | undefined;
-  #looking: Promise<void> | undefined;
+  #checking: Promise<void> | undefined;
   /** Looks in a row that did not find the address. */
   #missed = 0;
 
@@ -36,13 +36,13 @@ export class UnderlayWatch {
    * @param given the configured address, if there is one
    * @param first what the agent runs on now
    */
-  constructor(given: Address | undefined, first: Underlay, parts: UnderlayWatchParts) {
-    this.#given = given;
+  constructor(given: Address | undefined, first: UnderlayInterface, parts: UnderlayWatchParts) {
+    this.#configured = given;
     this.#underlay = first;
     this.#parts = parts;
   }
 
-  get underlay(): Underlay {
+  get underlay(): UnderlayInterface {
     return this.#underlay;
   }
 
@@ -52,19 +52,19 @@ export class UnderlayWatch {
   }
 
   /** One look at a time; settles when it is over. */
-  look(): Promise<void> {
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = undefined;
+  check(): Promise<void> {
+    this.#checking ??= this.#check().finally(() => {
+      this.#checking = undefined;
     });
-    return this.#looking;
+    return this.#checking;
   }
 
   /** Settles when nothing is being taken up any more. */
-  async rest(): Promise<void> {
-    await this.#looking;
+  async idle(): Promise<void> {
+    await this.#checking;
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     try {
       const before = this.#underlay;
       const { mtu = before.mtu, ...rest } = await this.#find();
@@ -79,10 +79,10 @@ export class UnderlayWatch {
     }
   }
 
-  async #find(): Promise<Underlay> {
+  async #find(): Promise<UnderlayInterface> {
     const { address } = this.#underlay;
     const peers = await this.#parts.peers();
-    if (this.#given) return await findUnderlay({ address: this.#given, peers });
+    if (this.#configured) return await findUnderlay({ address: this.#configured, peers });
     const kept = await orNothing(findUnderlay({ address, peers }));
     this.#missed = kept ? 0 : this.#missed + 1;
     if (kept && this.#parts.isHeard()) return kept;
@@ -93,11 +93,13 @@ export class UnderlayWatch {
   }
 }
 
-const isSame = (a: Underlay, b: Underlay): boolean =>
+const isSame = (a: UnderlayInterface, b: UnderlayInterface): boolean =>
   formatAddress(a.address) === formatAddress(b.address);
 
 /** Nothing where there is no such underlay. */
-async function orNothing(underlay: Promise<Underlay>): Promise<Underlay | undefined> {
+async function orNothing(
+  underlay: Promise<UnderlayInterface>,
+): Promise<UnderlayInterface | undefined> {
   try {
     return await underlay;
   } catch (error) {

@@ -13,7 +13,7 @@ import { WeftError } from "../error.js";
 import { ask } from "./ip.js";
 import { mostFrequent, routeMtu, routesTo, sourcesTo } from "./route.js";
 
-export interface Underlay {
+export interface UnderlayInterface {
   readonly address: Address;
   /** The interface that carries the address. */
   readonly device: string;
@@ -26,7 +26,7 @@ export interface Underlay {
   readonly mtu: number | undefined;
 }
 
-export interface Wanted {
+export interface UnderlayQuery {
   /** The address to use. */
   readonly address?: Address | undefined;
   /** Without it, an address of these families; the first is preferred. */
@@ -40,11 +40,11 @@ export interface Wanted {
 interface Interface {
   readonly ifname: string;
   readonly mtu: number;
-  readonly addr_info: readonly Carried[];
+  readonly addr_info: readonly InterfaceAddress[];
 }
 
 /** An address that an interface carries. Only IPv6 ones have the marks. */
-interface Carried {
+interface InterfaceAddress {
   readonly local?: string;
   readonly prefixlen: number;
   /** It is not known yet whether another host has it (RFC 4862). */
@@ -73,7 +73,7 @@ const ANYWHERE = { 4: parseAddress("240.0.0.1"), 6: parseAddress("3fff:ffff::1")
  * address of this host has no part in that.
  * @throws WeftError UNDERLAY when there is no such address
  */
-export async function findUnderlay(wanted: Wanted = {}): Promise<Underlay> {
+export async function findUnderlay(wanted: UnderlayQuery = {}): Promise<UnderlayInterface> {
   const { peers = [] } = wanted;
   const interfaces = await ask<Interface>("address", "show");
   const address = wanted.address ?? lasting(interfaces, await preferred(wanted));
@@ -99,7 +99,7 @@ export async function findUnderlay(wanted: Wanted = {}): Promise<Underlay> {
   );
 }
 
-async function preferred(wanted: Wanted): Promise<Address> {
+async function preferred(wanted: UnderlayQuery): Promise<Address> {
   const { families = [4, 6], peers = [], mayNameThisHost = false } = wanted;
   const sources = await sourcesTo(peers.filter(({ family }) => families.includes(family)));
   const towards = mostFrequent(sources.filter(({ isOwn }) => !isOwn));
@@ -148,7 +148,7 @@ const noDefault = () =>
     "pass the address peers reach it at with --underlay",
   );
 
-const notUsable = (local: string, device: string, { dadfailed }: Carried) =>
+const notUsable = (local: string, device: string, { dadfailed }: InterfaceAddress) =>
   dadfailed
     ? new WeftError(
         "UNDERLAY",

@@ -6,12 +6,12 @@ import type { Logger } from "pino";
 import { attempt } from "../error.js";
 
 /** Puts one thing back where it is not in its place. Throws a WeftError where that cannot be. */
-export type Mend = () => void | Promise<void>;
+export type Repair = () => void | Promise<void>;
 
 export class Upkeep {
-  readonly #mends: Mend[] = [];
+  readonly #repairs: Repair[] = [];
   #problems: readonly string[] = [];
-  #looking: Promise<void> | undefined;
+  #checking: Promise<void> | undefined;
   readonly #log: Pick<Logger, "warn">;
 
   constructor(log: Pick<Logger, "warn">) {
@@ -24,26 +24,26 @@ export class Upkeep {
   }
 
   /** In the order in which they are added. */
-  add(mend: Mend): void {
-    this.#mends.push(mend);
+  add(repair: Repair): void {
+    this.#repairs.push(repair);
   }
 
   /** One look at a time; settles when it is over. */
-  look(): Promise<void> {
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = undefined;
+  check(): Promise<void> {
+    this.#checking ??= this.#check().finally(() => {
+      this.#checking = undefined;
     });
-    return this.#looking;
+    return this.#checking;
   }
 
   /** Settles when nothing is being put back any more. */
-  async rest(): Promise<void> {
-    await this.#looking;
+  async idle(): Promise<void> {
+    await this.#checking;
   }
 
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     const problems: string[] = [];
-    for (const mend of this.#mends) problems.push(...(await attempt(async () => mend())));
+    for (const repair of this.#repairs) problems.push(...(await attempt(async () => repair())));
     for (const it of problems) if (!this.#problems.includes(it)) this.#log.warn(it);
     this.#problems = problems;
   }

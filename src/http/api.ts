@@ -5,7 +5,7 @@ import { CONTROLS } from "./control.js";
 import { METRICS_TYPE, metrics } from "./metrics.js";
 import type { Control } from "./view.js";
 
-export interface Question {
+export interface ApiRequest {
   readonly method: string;
   /** The path, with or without a query. */
   readonly url: string;
@@ -19,7 +19,7 @@ export interface Question {
   body(most: number): Promise<string>;
 }
 
-export interface Answer {
+export interface ApiResponse {
   readonly status: number;
   readonly type: string;
   /** What flows for as long as somebody reads it is JSON too, a line for each value. */
@@ -38,7 +38,7 @@ const LOCAL_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
 /** Allowed: no browser, an address that a person typed, or a page of this interface itself. */
 const OWN_SITE: ReadonlySet<string | undefined> = new Set([undefined, "none", "same-origin"]);
 
-export async function answer(view: Control, question: Question): Promise<Answer> {
+export async function answer(view: Control, question: ApiRequest): Promise<ApiResponse> {
   const { method, url, host, origin, site, trusted } = question;
   // A page in this host's browser can make it send requests here. They carry an Origin, or a foreign
   // Host when a name was rebound to a loopback address; a request for an image carries neither.
@@ -63,9 +63,9 @@ export async function answer(view: Control, question: Question): Promise<Answer>
 async function act(
   view: Control,
   { body: most = 0, ...acts }: (typeof CONTROLS)[string],
-  { method, body }: Question,
+  { method, body }: ApiRequest,
   query: URLSearchParams,
-): Promise<Answer> {
+): Promise<ApiResponse> {
   const asked = method === "GET" || method === "POST" ? acts[method] : undefined;
   if (!asked) {
     const allow = Object.keys(acts).join(", ");
@@ -82,15 +82,19 @@ async function act(
   }
 }
 
-export const refuse = (status: number, error: string): Answer => json(status, { error });
+export const refuse = (status: number, error: string): ApiResponse => json(status, { error });
 
-const json = (status: number, value: unknown): Answer => ({
+const json = (status: number, value: unknown): ApiResponse => ({
   status,
   type: "application/json",
   body: `${JSON.stringify(value, bytesAsHex)}\n`,
 });
 
-const lines = (body: Readable): Answer => ({ status: 200, type: "application/x-ndjson", body });
+const lines = (body: Readable): ApiResponse => ({
+  status: 200,
+  type: "application/x-ndjson",
+  body,
+});
 
 const bytesAsHex = (_: string, value: unknown): unknown =>
   value instanceof Uint8Array ? Buffer.from(value).toString("hex") : value;

@@ -4,7 +4,14 @@ import { type IncomingMessage, request } from "node:http";
 import { WeftError } from "../error.js";
 import type { Progress } from "../policy-sync/progress.js";
 import type { Reading } from "./api.js";
-import type { ApplyOptions, Explained, FlowRow, PolicyReport, PolicyView, View } from "./view.js";
+import type {
+  ApplyOptions,
+  Explained,
+  FlowRow,
+  PolicyReport,
+  PolicyView,
+  Readings,
+} from "./view.js";
 
 const TIMEOUT_MS = 5_000;
 /** To read and compile a policy takes at most a minute, and one that is being compiled comes first. */
@@ -18,7 +25,7 @@ const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 export async function ask<R extends Reading>(
   socketPath: string,
   reading: R,
-): Promise<ReturnType<View[R]>> {
+): Promise<ReturnType<Readings[R]>> {
   const { status, body } = await call(socketPath, { method: "GET", path: `/v1/${reading}` });
   const answer = status === 200 ? parsed(body) : undefined;
   if (answer === undefined) throw notAnAgent(socketPath, status);
@@ -29,9 +36,9 @@ export async function ask<R extends Reading>(
 export async function forget(
   socketPath: string,
   name: string,
-  certain: boolean,
+  force: boolean,
 ): Promise<readonly string[]> {
-  const query = new URLSearchParams({ name, certain: String(certain) });
+  const query = new URLSearchParams({ name, force: String(force) });
   const { subnets } = await control<{ subnets: string[] }>(
     socketPath,
     "POST",
@@ -44,9 +51,9 @@ export async function forget(
 export async function applyPolicy(
   socketPath: string,
   text: string,
-  { dryRun, anew }: ApplyOptions,
+  { dryRun, resetVersion }: ApplyOptions,
 ): Promise<PolicyReport> {
-  const path = `/v1/policy?dry-run=${dryRun}&anew=${anew}`;
+  const path = `/v1/policy?dry-run=${dryRun}&reset-version=${resetVersion}`;
   return control(socketPath, "POST", path, text, POLICY_TIMEOUT_MS);
 }
 
@@ -107,7 +114,7 @@ function parsed(body: string) {
   }
 }
 
-interface Sent {
+interface ControlRequest {
   readonly method: "GET" | "POST";
   readonly path: string;
   readonly body?: string | undefined;
@@ -122,7 +129,7 @@ interface Sent {
  */
 export function exchange<T>(
   socketPath: string,
-  { method, path, body = "", withinMs = TIMEOUT_MS }: Sent,
+  { method, path, body = "", withinMs = TIMEOUT_MS }: ControlRequest,
   take: (response: IncomingMessage, done: (taken: T) => void, fail: (error: Error) => void) => void,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -148,7 +155,10 @@ export function exchange<T>(
   });
 }
 
-const call = (socketPath: string, sent: Sent): Promise<{ status: number; body: string }> =>
+const call = (
+  socketPath: string,
+  sent: ControlRequest,
+): Promise<{ status: number; body: string }> =>
   exchange(socketPath, sent, (response, done, fail) => {
     const chunks: Buffer[] = [];
     let size = 0;

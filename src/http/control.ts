@@ -8,7 +8,7 @@ import { CaptureLines } from "./capture-lines.js";
 import type { Control, FlowRow } from "./view.js";
 
 /** What it gives, or a promise of that. */
-type Act = (control: Control, query: URLSearchParams, body: string) => unknown;
+type ControlAction = (control: Control, query: URLSearchParams, body: string) => unknown;
 
 /** Bytes of the longest policy, with two bytes for each character. */
 const MAX_POLICY_BODY = 8 * 1024 * 1024;
@@ -17,12 +17,12 @@ const MAX_EXPLAIN_BODY = 64 * 1024;
 
 /** A path, its handler, and the most bytes of a body posted there: 0 if not given. */
 export const CONTROLS: Readonly<
-  Record<string, Readonly<{ GET?: Act; POST?: Act; body?: number }>>
+  Record<string, Readonly<{ GET?: ControlAction; POST?: ControlAction; body?: number }>>
 > = {
   "/v1/forget": {
     POST: (control, query) => {
-      const certain = query.get("certain") === "true";
-      return { subnets: control.forget(query.get("name") ?? "", { certain }) };
+      const force = query.get("force") === "true";
+      return { subnets: control.forget(query.get("name") ?? "", { force }) };
     },
   },
   "/v1/policy": {
@@ -31,7 +31,7 @@ export const CONTROLS: Readonly<
     POST: (control, query, body) =>
       control.applyPolicy(body, {
         dryRun: query.get("dry-run") === "true",
-        anew: query.get("anew") === "true",
+        resetVersion: query.get("reset-version") === "true",
       }),
   },
   "/v1/policy/nodes": { GET: (control) => control.policyProgress() },

@@ -1,14 +1,14 @@
 /** The Prometheus text format, version 0.0.4, made by hand from status and counters. */
 import { ANSWERABLE, type Reason, reasonNames } from "../core/reasons.js";
 import type { Place } from "../policy/place.js";
-import type { Counters, View } from "./view.js";
+import type { Counters, Readings } from "./view.js";
 
 /** Of each way to count them. A series is worth its place when something met the rule. */
 export const MAX_RULE_SAMPLES = 4_096;
 
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-export function metrics(view: View): string {
+export function metrics(view: Readings): string {
   const { healthy, peers, policy, log } = view.status();
   const counters = view.counters();
   const directions = (["out", "in"] as const).map(

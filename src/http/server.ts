@@ -9,9 +9,9 @@ import { makeDirectory } from "../files/directory.js";
 import { whyNotOwn } from "../host/own.js";
 import { clearSocket, SocketFile } from "../host/socket.js";
 import { bindUnix } from "../io/unix.js";
-import { Budget } from "../time/budget.js";
 import { systemClock } from "../time/system-clock.js";
-import { type Answer, answer, type Question, refuse } from "./api.js";
+import { TokenBucket } from "../time/token-bucket.js";
+import { type ApiRequest, type ApiResponse, answer, refuse } from "./api.js";
 import { Bodies, BodyRefused } from "./bodies.js";
 import type { Control } from "./view.js";
 
@@ -30,7 +30,7 @@ export const LOOPBACK_RATE = { burst: 128, rate: 32 };
 const DIRECTORY_MODE = 0o755;
 
 /** A socket that is bound already, or an address. */
-type Where = { readonly fd: number } | { readonly host: string; readonly port: number };
+type ListenAddress = { readonly fd: number } | { readonly host: string; readonly port: number };
 
 export interface ControlOptions {
   /** Path of the Unix socket. */
@@ -44,7 +44,7 @@ export class ControlServer {
   #control: Server | undefined;
   #file: SocketFile | undefined;
   readonly #bodies = new Bodies();
-  readonly #loopback = new Budget(systemClock, LOOPBACK_RATE.burst, LOOPBACK_RATE.rate);
+  readonly #loopback = new TokenBucket(systemClock, LOOPBACK_RATE.burst, LOOPBACK_RATE.rate);
   #removeDirectory = () => {};
   readonly #view: Control;
   readonly #options: ControlOptions;
@@ -118,7 +118,7 @@ export class ControlServer {
     }
   }
 
-  async #listen(where: Where, what: string): Promise<Server> {
+  async #listen(where: ListenAddress, what: string): Promise<Server> {
     const connections = new Set<Socket>();
     const respond = (request: IncomingMessage, response: ServerResponse) => {
       // A request that breaks off needs no answer.
@@ -184,7 +184,7 @@ export class ControlServer {
   }
 
   /** A reading that breaks is answered as such: asking must not stop the network. */
-  async #answer(question: Question): Promise<Answer> {
+  async #answer(question: ApiRequest): Promise<ApiResponse> {
     try {
       return await answer(this.#view, question);
     } catch (error) {

@@ -6,12 +6,12 @@ import type { RuleTraffic } from "../core/counters.js";
 import type { FlowView } from "../core/flows.js";
 import type { DocumentInForce } from "../documents/in-force.js";
 import type { Question } from "../explain/question.js";
-import type { Tried } from "../explain/told.js";
+import type { TraceOutcome } from "../explain/trace-report.js";
 import type { Unasked } from "../explain-sync/messages.js";
 import type { LogState } from "../logging/log.js";
 import type { Place } from "../policy/place.js";
 import type { Progress } from "../policy-sync/progress.js";
-import type { Refusals } from "../session/door.js";
+import type { Refusals } from "../session/admission-control.js";
 
 export interface Status {
   readonly name: string;
@@ -142,12 +142,12 @@ export type FlowRow = Omit<FlowView<never>, "rule"> & {
 
 /** By another node, of this name. */
 export interface ExplainedThere
-  extends Omit<Tried, "direction" | "packet" | "datagrams" | "packets"> {
+  extends Omit<TraceOutcome, "direction" | "packet" | "datagrams" | "packets"> {
   readonly node: string;
 }
 
 /** The fate of a packet: at the node where it begins, and at those that it comes to after it, in turn. */
-export interface Explained extends Tried {
+export interface Explained extends TraceOutcome {
   /** Where another node has the source: that one. The packet begins there, and it says all but `further`. */
   readonly node?: string;
   /**
@@ -195,7 +195,7 @@ export interface OutsideRow {
   readonly prefix: string;
 }
 
-export interface View {
+export interface Readings {
   status(): Status;
   peers(): readonly PeerRow[];
   routes(): readonly RouteRow[];
@@ -207,11 +207,11 @@ export interface ApplyOptions {
   /** Nothing changes. */
   readonly dryRun: boolean;
   /** Where there is no next version, it begins again. */
-  readonly anew: boolean;
+  readonly resetVersion: boolean;
 }
 
 /** What an agent can be told to do. */
-export interface Control extends View {
+export interface Control extends Readings {
   flows(): readonly FlowRow[];
   /**
    * Captures until it is stopped.
@@ -237,5 +237,5 @@ export interface Control extends View {
    * @returns the subnets
    * @throws WeftError with what is in the way
    */
-  forget(name: string, options: { readonly certain: boolean }): readonly string[];
+  forget(name: string, options: { readonly force: boolean }): readonly string[];
 }

@@ -23,7 +23,7 @@ export const epoch = hex(4);
 /** SHA-256. */
 export const digest = hex(32);
 /** The first bytes of a signature, to name a grant by. */
-export const mark = hex(8);
+export const shortHash = hex(8);
 
 export const base64 = z.string().regex(/^[A-Za-z0-9+/]+={0,2}$/);
 

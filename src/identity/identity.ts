@@ -66,7 +66,7 @@ export class Identity {
 }
 
 /** False for a bad signature and for a key that is none. */
-export function verified(publicKey: string, text: string, signature: string): boolean {
+export function verifySignature(publicKey: string, text: string, signature: string): boolean {
   if (substitute) return substitute.verify(publicKey, text, signature);
   try {
     const x = Buffer.from(publicKey, "hex").toString("base64url");
@@ -81,7 +81,7 @@ export const nodeId = (publicKey: string): string =>
   createHash("sha256").update(Buffer.from(publicKey, "hex")).digest("hex").slice(0, 32);
 
 /** The VTEP MAC of a node: locally administered and unicast (the two low bits of the first octet). */
-export function macOf(id: string): string {
+export function vtepMac(id: string): string {
   const bytes = Buffer.from(id, "hex").subarray(0, 6);
   return formatMac(Uint8Array.of(0x02, ...bytes.subarray(1)));
 }

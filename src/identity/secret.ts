@@ -5,7 +5,7 @@
 import { hkdfSync } from "node:crypto";
 import { WeftError } from "../error.js";
 
-export const MIN_SECRET = 16;
+export const MIN_SECRET_LENGTH = 16;
 
 export interface Psk {
   /** Names the secret, without telling it. */
@@ -13,11 +13,11 @@ export interface Psk {
   readonly key: Buffer;
 }
 
-export function pskOf(secret: string): Psk {
-  if (secret.length < MIN_SECRET) {
+export function derivePsk(secret: string): Psk {
+  if (secret.length < MIN_SECRET_LENGTH) {
     throw new WeftError(
       "SECRET_SHORT",
-      `the cluster secret has ${secret.length} characters, fewer than ${MIN_SECRET}`,
+      `the cluster secret has ${secret.length} characters, fewer than ${MIN_SECRET_LENGTH}`,
       "make one with: openssl rand -base64 24",
     );
   }

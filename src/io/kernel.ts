@@ -76,7 +76,7 @@ export class KernelIo
   #address: string;
   #mtu: number;
   /** As in `LoopParts`. */
-  readonly #told = new Int32Array(new SharedArrayBuffer(4));
+  readonly #notified = new Int32Array(new SharedArrayBuffer(4));
   #receiver: Receiver = () => {};
   #hinted: (name: string) => void = () => {};
   #resized: () => void = () => {};
@@ -178,7 +178,7 @@ export class KernelIo
     this.#receiver = receiver;
   }
 
-  active(): string[] {
+  takeActive(): string[] {
     return this.#publisher.active();
   }
 
@@ -192,15 +192,15 @@ export class KernelIo
     this.#resized();
   }
 
-  resized(listener: () => void): void {
+  onMtuChange(listener: () => void): void {
     this.#resized = listener;
   }
 
-  hinted(listener: (name: string) => void): void {
+  onMtuHint(listener: (name: string) => void): void {
     this.#hinted = listener;
   }
 
-  takeHint(name: string): number | undefined {
+  takeMtuHint(name: string): number | undefined {
     return this.#publisher.takeHint(name);
   }
 
@@ -238,13 +238,13 @@ export class KernelIo
     // A process that exits waits for its workers, and this one blocks in the kernel.
     process.on("exit", this.#onExit);
     const busyPoll = this.#options.busyPoll / 1000;
-    const told = this.#told;
-    const workerData: LoopWorkerData = { module, memory, busyPoll, told, ...descriptors };
+    const notified = this.#notified;
+    const workerData: LoopWorkerData = { module, memory, busyPoll, notified, ...descriptors };
     const worker = new Worker(new URL("./loop-worker.js", import.meta.url), { workerData });
     this.#worker = worker;
     this.#ended = new Promise((resolve) => worker.once("exit", () => resolve()));
     await once(worker, "message");
-    worker.on("message", (report: Report) => this.#heard(report));
+    worker.on("message", (report: Report) => this.#onReport(report));
     worker.on("error", (cause) => this.emit("error", stopped(cause)));
   }
 
@@ -255,7 +255,7 @@ export class KernelIo
     await Promise.race([exchanged, this.#ended]);
   }
 
-  #heard(report: Report): void {
+  #onReport(report: Report): void {
     if (report === "exchanged") this.#exchanges.shift()?.();
     else if (report === "device-removed") this.emit("removed");
     else if (report === "control") this.#deliverControl();
@@ -264,7 +264,7 @@ export class KernelIo
 
   #deliverControl(): void {
     // First, so that what comes from now on is told again.
-    Atomics.store(this.#told, 0, 0);
+    Atomics.store(this.#notified, 0, 0);
     for (const { from, bytes, length, at } of takeControl(this.#core)) {
       this.#receiver(from, bytes, length, this.#clock - at);
     }

@@ -7,7 +7,7 @@ import { type Command, Loop, type LoopOptions, type LoopParts } from "./loop.js"
 export interface LoopWorkerData extends LoopOptions, Pick<LoopParts, "tun" | "udp" | "wake"> {
   readonly module: Core["module"];
   readonly memory: Core["memory"];
-  readonly told: Int32Array;
+  readonly notified: Int32Array;
 }
 
 const { module, memory, busyPoll, ...parts }: LoopWorkerData = workerData;

@@ -41,7 +41,7 @@ export interface LoopParts {
   readonly udp: number;
   readonly wake: number;
   /** One word, 1 from when the main thread was told of its control datagrams until it looked. */
-  readonly told: Int32Array;
+  readonly notified: Int32Array;
   nextCommand(): Command | undefined;
   post(report: Report): void;
 }
@@ -157,7 +157,7 @@ export class Loop {
       this.#sender.send(now + SEND_PATIENCE);
       this.#writeToDevice();
     }
-    exports.settle(layout.OUT);
+    exports.finishBatch(layout.OUT);
     return count;
   }
 
@@ -175,7 +175,7 @@ export class Loop {
       this.#sender.send(now + SEND_PATIENCE);
       this.#writeToDevice();
     } while (at > 0);
-    exports.settle(layout.IN);
+    exports.finishBatch(layout.IN);
     this.#postControl();
     return count;
   }
@@ -253,9 +253,9 @@ export class Loop {
   #takeErrors(): number {
     const { exports, layout } = this.#core;
     this.#tick();
-    exports.begin();
+    exports.beginBatch();
     const count = this.#errors.read();
-    exports.settle(layout.OUT);
+    exports.finishBatch(layout.OUT);
     return count;
   }
 
@@ -264,8 +264,8 @@ export class Loop {
     const { layout } = this.#core;
     const isControl = this.#differ(layout.MAILBOX_PUT, layout.MAILBOX_TAKEN);
     const isHint = this.#differ(layout.HINTS_PUT, layout.HINTS_TAKEN);
-    const { told, post } = this.#parts;
-    if ((isControl || isHint) && Atomics.exchange(told, 0, 1) === 0) post("control");
+    const { notified, post } = this.#parts;
+    if ((isControl || isHint) && Atomics.exchange(notified, 0, 1) === 0) post("control");
   }
 
   #differ(put: number, taken: number): boolean {

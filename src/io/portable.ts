@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from "node:events";
 import { LEAST_MTU } from "../compile/peers.js";
-import type { Outcome } from "../core/passage.js";
+import type { Outcome } from "../core/packet-runner.js";
 import type { Dataplane } from "../dataplane.js";
 import { type DataPath, MAX_CONTROL_BYTES, type Receiver } from "../paths/datapath.js";
 import type { Device } from "./device.js";
@@ -67,18 +67,18 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implem
   }
 
   /** Node's UDP socket does not report ICMP errors. */
-  hinted(): void {}
+  onMtuHint(): void {}
 
-  takeHint(): undefined {}
+  takeMtuHint(): undefined {}
 
   /** The MTU is that of the dataplane, for good. */
-  resized(): void {}
+  onMtuChange(): void {}
 
   get mtu(): { least: number; most: number } {
     return { least: LEAST_MTU, most: this.#parts.dataplane.mtu };
   }
 
-  active(): string[] {
+  takeActive(): string[] {
     return this.#parts.dataplane.active();
   }
 

@@ -39,7 +39,7 @@ const CONTROL_ROOM = 64;
 /** Milliseconds to wait for a datagram that goes no further than this host. */
 const PATIENCE = 200;
 
-export interface Trial {
+export interface GsoProbe {
   /** A GSO batch sent in one call arrives as the datagrams it was made of. */
   readonly gso: boolean;
   /** Datagrams gathered by the kernel arrive with the size they had. */
@@ -47,7 +47,7 @@ export interface Trial {
 }
 
 /** @param address this host's own underlay address */
-export function tryGso(address: string): Trial {
+export function tryGso(address: string): GsoProbe {
   const gso = arrives(address, false);
   return { gso, gro: gso && arrives(address, true) };
 }

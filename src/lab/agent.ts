@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { PeerRow, Status } from "../http/view.js";
 import type { Host } from "./namespace.js";
 import { ROOT } from "./root.js";
-import type { Finished, Running } from "./running.js";
+import type { Finished, RunningProgram } from "./running.js";
 
 export interface AgentOptions {
   /** Hosts whose agents it dials; none founds a new network. */
@@ -33,12 +33,12 @@ const POLL_MS = 50;
 const HEALTHY_LIMIT_MS = 60_000;
 const ANSWER_LIMIT = 1024 * 1024;
 
-export class Agent {
+export class LabAgent {
   readonly #secretFile: string;
 
   private constructor(
     readonly host: Host,
-    readonly process: Running,
+    readonly process: RunningProgram,
     readonly socket: string,
     readonly state: string,
     secretFile: string,
@@ -46,7 +46,7 @@ export class Agent {
     this.#secretFile = secretFile;
   }
 
-  static start(host: Host, folder: string, options: AgentOptions): Agent {
+  static start(host: Host, folder: string, options: AgentOptions): LabAgent {
     const own = join(folder, host.name);
     const [socket, state, secret] = ["weft.sock", "state", "secret"].map((it) => join(own, it)) as [
       string,
@@ -72,7 +72,7 @@ export class Agent {
     argv.push(...unlessGiven("--socket", socket));
     for (const other of options.join ?? []) argv.push("--join", bracketed(underlay(other)));
     argv.push(...flags);
-    return new Agent(host, host.spawn(argv), socket, state, secret);
+    return new LabAgent(host, host.spawn(argv), socket, state, secret);
   }
 
   /** A verb of the command, asked of this agent. */
@@ -81,7 +81,7 @@ export class Agent {
   }
 
   /** The same for a verb that goes on until it is ended. */
-  begin(...argv: string[]): Running {
+  spawn(...argv: string[]): RunningProgram {
     return this.host.spawn(this.#command(argv));
   }
 

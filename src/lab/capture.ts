@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Lab } from "./lab.js";
 import type { Host } from "./namespace.js";
-import type { Running } from "./running.js";
+import type { RunningProgram } from "./running.js";
 
 /** One VXLAN packet; `outer` and `inner` are [source, destination] addresses. */
 export interface CapturedVxlan {
@@ -21,13 +21,13 @@ const DELIVERY_MS = 600;
 
 const FIELDS = ["vxlan.vni", "ip.src", "ip.dst", "eth.src", "eth.dst", "ip.proto"];
 
-export class Capture {
+export class BridgeCapture {
   readonly #lab: Lab;
-  readonly #running: Running;
+  readonly #running: RunningProgram;
   readonly #file: string;
   readonly #port: number;
 
-  private constructor(lab: Lab, running: Running, file: string, port: number) {
+  private constructor(lab: Lab, running: RunningProgram, file: string, port: number) {
     this.#lab = lab;
     this.#running = running;
     this.#file = file;
@@ -35,12 +35,12 @@ export class Capture {
   }
 
   /** Captures the UDP datagrams of this port that enter or leave a host's bridge port. */
-  static async start(lab: Lab, host: Host, port = 4789): Promise<Capture> {
+  static async start(lab: Lab, host: Host, port = 4789): Promise<BridgeCapture> {
     const file = join(lab.folder, `${host.name}-${Date.now()}.pcapng`);
     const argv = ["tshark", "-i", host.name, "-f", `udp port ${port}`, "-w", file];
     const running = lab.wire.spawn(argv);
-    await running.says(/Capture started/);
-    return new Capture(lab, running, file, port);
+    await running.waitForOutput(/Capture started/);
+    return new BridgeCapture(lab, running, file, port);
   }
 
   /** Ends the capture and gives the packets that tshark calls VXLAN. */

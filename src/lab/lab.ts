@@ -9,15 +9,15 @@
  *     h1            h2            h3          ports, named after their hosts
  *     -+-------------+-------------+-  near   the bridge
  *
- * Hosts of the far segment have a bridge of their own; road.ts joins the two.
+ * Hosts of the far segment have a bridge of their own; link.ts joins the two.
  */
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Agent, type AgentOptions } from "./agent.js";
+import { type AgentOptions, LabAgent } from "./agent.js";
 import { Host, Namespace } from "./namespace.js";
-import { Running } from "./running.js";
+import { RunningProgram } from "./running.js";
 
 /** Addresses set aside for documentation (RFC 5737, RFC 3849): nobody's real network is shadowed. */
 export const SEGMENTS = {
@@ -42,7 +42,7 @@ export class Lab {
   /** Secrets, state, sockets and captures; removed with the lab. */
   readonly folder: string;
   readonly #prefix = `weftlab-${process.pid}-${++opened}-`;
-  readonly #started = new Set<Running>();
+  readonly #started = new Set<RunningProgram>();
   readonly #hosts: Host[] = [];
 
   private constructor() {
@@ -109,8 +109,8 @@ export class Lab {
   }
 
   /** Starts `weft up` on a host. Its state stays in the lab: the next agent there finds it again. */
-  agent(host: Host, options: AgentOptions = {}): Agent {
-    return Agent.start(host, this.folder, options);
+  agent(host: Host, options: AgentOptions = {}): LabAgent {
+    return LabAgent.start(host, this.folder, options);
   }
 
   /** Ends every process, removes every namespace. */
@@ -120,7 +120,7 @@ export class Lab {
   }
 
   async #add(namespace: Namespace): Promise<void> {
-    const finished = await Running.start(["ip", "netns", "add", namespace.namespace]).finish(
+    const finished = await RunningProgram.start(["ip", "netns", "add", namespace.namespace]).finish(
       10_000,
     );
     if (finished.code !== 0) throw new Error(`no namespace: ${finished.stderr.trim()}`);

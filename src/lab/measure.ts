@@ -28,7 +28,7 @@ export async function ping(from: Host, to: string, options: PingOptions = {}): P
   return { sent: count, rttMs, output: stdout + stderr };
 }
 
-export interface FlowOptions {
+export interface IperfOptions {
   readonly udp?: boolean;
   readonly seconds?: number;
   /** Flows at once, between the same two addresses. */
@@ -46,7 +46,7 @@ export interface FlowOptions {
   readonly socketBuffer?: number;
 }
 
-export interface Flow {
+export interface IperfResult {
   readonly seconds: number;
   /** What arrived. */
   readonly bytes: number;
@@ -64,8 +64,8 @@ export async function iperf(
   from: Host,
   to: Host,
   address: string,
-  options: FlowOptions = {},
-): Promise<Flow> {
+  options: IperfOptions = {},
+): Promise<IperfResult> {
   const {
     udp = false,
     seconds = 2,
@@ -77,7 +77,7 @@ export async function iperf(
   } = options;
   const server = to.spawn(["iperf3", "-s", "-1", "--forceflush", "-B", address]);
   try {
-    await server.says(/Server listening/);
+    await server.waitForOutput(/Server listening/);
     const argv = ["iperf3", "-c", address, "-J", "--connect-timeout", "5000"];
     argv.push("-t", `${seconds}`, "-P", `${flows}`);
     if (udp) argv.push("-u", "-b", `${bitsPerSecond}`);

@@ -1,6 +1,6 @@
 /** One network namespace, and what runs in it. */
 import type { Segment } from "./lab.js";
-import { CommandFailed, type Finished, Running } from "./running.js";
+import { CommandFailed, type Finished, RunningProgram } from "./running.js";
 
 export interface RunOptions {
   readonly limitMs?: number;
@@ -10,20 +10,20 @@ export interface RunOptions {
 const RUN_LIMIT_MS = 30_000;
 
 export class Namespace {
-  readonly #started: Set<Running>;
+  readonly #started: Set<RunningProgram>;
 
   constructor(
     /** As `ip netns` knows it. */
     readonly namespace: string,
     /** Everything started in this lab, so that closing it ends everything. */
-    started: Set<Running>,
+    started: Set<RunningProgram>,
   ) {
     this.#started = started;
   }
 
   /** Starts a program and returns at once. */
-  spawn(argv: readonly string[], input?: string): Running {
-    const running = Running.start(["ip", "netns", "exec", this.namespace, ...argv], input);
+  spawn(argv: readonly string[], input?: string): RunningProgram {
+    const running = RunningProgram.start(["ip", "netns", "exec", this.namespace, ...argv], input);
     this.#started.add(running);
     const forget = () => this.#started.delete(running);
     running.exited.then(forget, forget);
@@ -57,23 +57,23 @@ export class Namespace {
 }
 
 /** Where a host is on the underlay. */
-export interface Place {
+export interface UnderlayPlace {
   readonly segment: Segment;
   readonly address: string;
   readonly address6: string;
 }
 
 /** A host of the lab. */
-export class Host extends Namespace implements Place {
+export class Host extends Namespace implements UnderlayPlace {
   readonly segment: Segment;
   readonly address: string;
   readonly address6: string;
 
   constructor(
     readonly name: string,
-    place: Place,
+    place: UnderlayPlace,
     namespace: string,
-    started: Set<Running>,
+    started: Set<RunningProgram>,
   ) {
     super(namespace, started);
     this.segment = place.segment;

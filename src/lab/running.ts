@@ -35,7 +35,7 @@ const DIE_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"];
 /** Debian keeps `ip`, `bridge` and `ethtool` where `su` without a dash does not look. */
 const PATH = `${process.env.PATH ?? ""}:/usr/sbin:/sbin`;
 
-export class Running {
+export class RunningProgram {
   /** Settles when the child has ended and all it wrote has been read. */
   readonly exited: Promise<Finished>;
   #stdout = "";
@@ -66,12 +66,12 @@ export class Running {
     });
   }
 
-  static start(argv: readonly string[], input = ""): Running {
+  static start(argv: readonly string[], input = ""): RunningProgram {
     const [command = "", ...args] = [...DIE_WITH_PARENT, ...argv];
     const child = spawn(command, args, { env: { ...process.env, PATH } });
     child.stdin.on("error", () => {}); // a child may end without reading what it was given
     child.stdin.end(input);
-    return new Running(argv, child);
+    return new RunningProgram(argv, child);
   }
 
   get pid(): number | undefined {
@@ -119,7 +119,7 @@ export class Running {
   }
 
   /** Waits until it has said `what`. */
-  async says(what: string | RegExp, limitMs = 10_000): Promise<void> {
+  async waitForOutput(what: string | RegExp, limitMs = 10_000): Promise<void> {
     const deadline = Date.now() + limitMs;
     const said = (): boolean =>
       typeof what === "string" ? this.output.includes(what) : what.test(this.output);

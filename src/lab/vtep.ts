@@ -56,7 +56,7 @@ export async function kernelVtep(host: Host, options: VtepOptions): Promise<Vtep
 }
 
 /** Teaches a VTEP where the subnets of another are. The same again changes nothing. */
-export async function teach({ host, device }: Vtep, peer: Neighbour): Promise<void> {
+export async function addNeighbours({ host, device }: Vtep, peer: Neighbour): Promise<void> {
   for (const subnet of [peer.subnet, peer.subnet6]) {
     if (subnet === undefined) continue;
     const hop = base(subnet);

@@ -6,10 +6,10 @@
 import { formatPrefix, overlaps, type Prefix, parsePrefix } from "../address.js";
 import { WeftError } from "../error.js";
 import { MAX_PROOFS } from "./bundle.js";
-import { type Cluster, describe, inside, type Network } from "./genesis.js";
+import { type Cluster, describeNetworks, inside, type Network } from "./genesis.js";
 import {
   type Grant,
-  MAX_GIVEN,
+  MAX_PROOFS_IN_ANSWER,
   type Proof,
   prefixOf,
   sequenceAt,
@@ -23,7 +23,7 @@ import { blockToGive, firstLeases, freeBlocks } from "./space.js";
  * Space that came through this many grants is given on as single leases only,
  * so a proof has at most one grant more, however long the line of joiners is.
  */
-export const MAX_HANDS = 12;
+export const MAX_SPLIT_DEPTH = 12;
 
 /** Grants in the journal, which is never shortened: a node that made so many gives no more. 8 MB on disk. */
 export const MAX_JOURNAL = 16_384;
@@ -37,11 +37,11 @@ export interface AllocatorParts {
 }
 
 /** What a request says of who asks. */
-export interface Asked {
+export interface GrantOptions {
   /** Signatures of the gifts it has. */
   readonly have?: readonly string[];
   /** Only a lease is to be given, however much is free. */
-  readonly sparing?: boolean;
+  readonly leaseOnly?: boolean;
 }
 
 export class Allocator {
@@ -70,17 +70,17 @@ export class Allocator {
   }
 
   /** Takes leases from this node's own space in the networks where it lacks some. */
-  take(): void {
-    const { identity, lacks, state } = this.#ledger;
+  takeLeases(): void {
+    const { identity, incompleteNetworks, state } = this.#ledger;
     const { journal, leases } = state;
     const grants: Grant[] = [];
     const taken: Proof[] = [];
-    for (const network of lacks) {
+    for (const network of incompleteNetworks) {
       const free = this.#freeIn(network);
       const last = parsePrefix(network.prefix).base;
       const count = this.#ledger.missing(network);
       for (const lease of firstLeases(free, network.leaseLength, { last, count })) {
-        const proof = this.#grant(lease, identity.publicKey, [...journal, ...grants]);
+        const proof = this.#sign(lease, identity.publicKey, [...journal, ...grants]);
         grants.push(proof.at(-1)!);
         taken.push(proof);
       }
@@ -95,10 +95,10 @@ export class Allocator {
    * what this receiver was given before and does not know of; else half of what is free, or a
    * single lease to who has some. Answers with the reason when it can in none.
    */
-  give(
+  grant(
     to: string,
     networks: readonly string[],
-    { have = [], sparing = have.length > 0 }: Asked = {},
+    { have = [], leaseOnly = have.length > 0 }: GrantOptions = {},
   ): Proof[] | WeftError {
     const { cluster, state } = this.#ledger;
     const { journal } = state;
@@ -109,14 +109,16 @@ export class Allocator {
       const unknown = gifts.filter((proof) => !have.includes(proof.at(-1)!.signature));
       proofs.push(...unknown);
       if (unknown.length > 0 || gifts.length >= MAX_PROOFS) continue;
-      const share = this.exhausted ? undefined : this.#share(network, sparing);
+      const share = this.exhausted ? undefined : this.#blockToGrant(network, leaseOnly);
       if (!share) continue;
-      const proof = this.#grant(share, to, [...journal, ...grants]);
+      const proof = this.#sign(share, to, [...journal, ...grants]);
       grants.push(proof.at(-1)!);
       proofs.push(proof);
     }
     if (grants.length > 0) this.#ledger.write({ journal: [...journal, ...grants] });
-    return proofs.length > 0 ? proofs.slice(0, MAX_GIVEN) : (this.exhausted ?? full(cluster));
+    return proofs.length > 0
+      ? proofs.slice(0, MAX_PROOFS_IN_ANSWER)
+      : (this.exhausted ?? networkFull(cluster));
   }
 
   /**
@@ -126,7 +128,7 @@ export class Allocator {
    * and will never hold; what it cannot write down as such is as if it had not come.
    */
   accept(proofs: readonly Proof[]): string[] {
-    const { spaces, leases, void: voided } = this.#ledger.state;
+    const { spaces, leases, revoked: voided } = this.#ledger.state;
     const known = new Set([...voided, ...this.#ledger.gifts]);
     const each = new Map(proofs.map((proof) => [proof.at(-1)!.signature, proof]));
     const fresh = [...each.values()].filter(
@@ -151,14 +153,14 @@ export class Allocator {
       this.#ledger.write({
         spaces: [...spaces, ...taken.filter((proof) => !isLease(proof))],
         leases: [...leases, ...taken.filter(isLease)],
-        void: [...voided, ...surplus],
+        revoked: [...voided, ...surplus],
       });
     }
     return surplus;
   }
 
   /** Writes down grants of this node's own that others show and it has forgotten: its disk is of an earlier time. */
-  recall(proofs: readonly Proof[]): boolean {
+  restoreJournal(proofs: readonly Proof[]): boolean {
     const { identity, state } = this.#ledger;
     const { journal } = state;
     const own = proofs.flat().filter(({ from }) => from === identity.publicKey);
@@ -178,18 +180,18 @@ export class Allocator {
     return held.some((proof) => overlaps(prefixOf(proof.at(-1)!), space));
   }
 
-  #share(network: Network, sparing: boolean): Prefix | undefined {
+  #blockToGrant(network: Network, sparing: boolean): Prefix | undefined {
     const { leaseLength } = network;
     const block = blockToGive(this.#freeIn(network), leaseLength);
     if (!block) return undefined;
     const hands = this.#ledger.spaceOf(formatPrefix(block))!.proof.length;
-    return sparing || hands >= MAX_HANDS ? { ...block, length: leaseLength } : block;
+    return sparing || hands >= MAX_SPLIT_DEPTH ? { ...block, length: leaseLength } : block;
   }
 
   #freeIn(network: Network): Prefix[] {
     return this.#ledger.spacesIn(network).flatMap(({ prefix }) => {
       const whole = parsePrefix(prefix);
-      const taken = [...this.#reserved, ...this.#ledger.takenOf(whole)];
+      const taken = [...this.#reserved, ...this.#ledger.grantedFrom(whole)];
       return freeBlocks(whole, taken, network.leaseLength);
     });
   }
@@ -198,7 +200,7 @@ export class Allocator {
    * Signs a grant, and answers with its proof. A grant of space that was given before, and taken
    * back, stands above the earlier one.
    */
-  #grant(space: Prefix, to: string, journal: readonly Grant[]): Proof {
+  #sign(space: Prefix, to: string, journal: readonly Grant[]): Proof {
     const { identity, cluster, revoked } = this.#ledger;
     const prefix = formatPrefix(space);
     const rounds = journal
@@ -217,9 +219,9 @@ const JOURNAL_FULL = new WeftError(
   "other nodes with space still give; its log says who asked so often",
 );
 
-const full = ({ genesis }: Cluster): WeftError =>
+const networkFull = ({ genesis }: Cluster): WeftError =>
   new WeftError(
     "NETWORK_FULL",
-    `no node that was asked has free space in the cluster network (${describe(genesis)})`,
+    `no node that was asked has free space in the cluster network (${describeNetworks(genesis)})`,
     "forget a node that is gone for good (weft forget); or found a larger cluster",
   );

@@ -10,11 +10,11 @@ export const LEASE_TTL = 24 * 3600_000;
 /** Who was not heard for so long stops, by its own clock; the margin is for clocks that run 1 % off. */
 export const FENCE_AFTER = 0.97 * LEASE_TTL;
 /** Who did not hear a node for so long may take its lease back, by its own clock. */
-export const TAKE_BACK_AFTER = 1.03 * LEASE_TTL;
+export const REVOKE_AFTER = 1.03 * LEASE_TTL;
 /** A session that outlasts this, in milliseconds, was alive when something was sent: longer than its silence. */
 export const HEARD_IF_OPEN_AFTER = 30_000;
 /** How often the time is looked at, since a sleeping machine's timers sleep too. In milliseconds. */
-export const LOOK_EVERY = 60_000;
+export const FENCE_CHECK_EVERY = 60_000;
 /** A start with a state written this much later than now, in milliseconds, tells nothing of the time between. */
 const CLOCK_SET_BACK = 60_000;
 
@@ -29,7 +29,7 @@ export interface FenceParts {
   heard(): number;
   save(heard: number): void;
   /** Whether another node could take a lease of this one back. */
-  matters(): boolean;
+  isNeeded(): boolean;
   sessions(): readonly Hearer[];
   /** Whether a node is a member by now: others that hear this one are not known to its giver. */
   isMember(id: string): boolean;
@@ -57,11 +57,11 @@ export class Fence {
   }
 
   start(): void {
-    const { clock, heard, matters } = this.#parts;
-    if (matters() && heard() > clock.now() + CLOCK_SET_BACK) this.#closed = true;
+    const { clock, heard, isNeeded } = this.#parts;
+    if (isNeeded() && heard() > clock.now() + CLOCK_SET_BACK) this.#closed = true;
     this.#arm();
-    this.#look();
-    this.#cancels.push(every(clock, LOOK_EVERY, () => this.#look()));
+    this.#check();
+    this.#cancels.push(every(clock, FENCE_CHECK_EVERY, () => this.#check()));
   }
 
   stop(): void {
@@ -70,7 +70,7 @@ export class Fence {
   }
 
   /** This node has just said that it lives. It was heard if a session with a member turns out to be alive. */
-  said(): void {
+  published(): void {
     const { clock, sessions, isMember } = this.#parts;
     const at = clock.now();
     const to = sessions();
@@ -102,13 +102,13 @@ export class Fence {
     this.#cancelDeadline = clock.after(Math.max(0, left), () => this.#close());
   }
 
-  #look(): void {
+  #check(): void {
     const { clock, heard } = this.#parts;
     if (clock.now() - heard() >= FENCE_AFTER) this.#close();
   }
 
   #close(): void {
-    if (this.#closed || !this.#parts.matters()) return;
+    if (this.#closed || !this.#parts.isNeeded()) return;
     this.#closed = true;
     this.#parts.closed();
   }

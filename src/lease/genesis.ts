@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { bits, covers, overlaps, type Prefix, parsePrefix } from "../address.js";
-import { canonical } from "../identity/canonical.js";
+import { canonicalJson } from "../identity/canonical-json.js";
 import * as field from "../identity/fields.js";
 
 export const MAX_NETWORKS = 4;
@@ -34,17 +34,21 @@ export interface Cluster {
 }
 
 export function clusterOf(genesis: Genesis): Cluster {
-  const hash = createHash("sha256").update(`weft genesis 1\n${canonical(genesis)}`);
+  const hash = createHash("sha256").update(`weft genesis 1\n${canonicalJson(genesis)}`);
   return { id: hash.digest("hex").slice(0, 32), genesis };
 }
 
 /** For people: `10.244.0.0/16 in /24s`, or the prefix alone where no length is asked for. */
-export const describe = ({ network }: { readonly network: readonly Asked[] }): string =>
+export const describeNetworks = ({
+  network,
+}: {
+  readonly network: readonly NetworkSpec[];
+}): string =>
   network
     .map(({ prefix, leaseLength }) => (leaseLength ? `${prefix} in /${leaseLength}s` : prefix))
     .join(", ");
 
-type Asked = Pick<Network, "prefix"> & { readonly leaseLength: number | undefined };
+type NetworkSpec = Pick<Network, "prefix"> & { readonly leaseLength: number | undefined };
 
 export const inside = (outer: string, inner: string): boolean =>
   covers(parsePrefix(outer), parsePrefix(inner));

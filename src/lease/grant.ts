@@ -4,9 +4,9 @@
  */
 import { z } from "zod";
 import { type Prefix, parsePrefix } from "../address.js";
-import { canonical } from "../identity/canonical.js";
+import { canonicalJson } from "../identity/canonical-json.js";
 import * as field from "../identity/fields.js";
-import { type Identity, verified } from "../identity/identity.js";
+import { type Identity, verifySignature } from "../identity/identity.js";
 import { type Cluster, inside } from "./genesis.js";
 
 /** More than the halvings between the largest network and the smallest lease in use. */
@@ -16,9 +16,9 @@ export const MAX_SEQUENCE = 2 ** 31 - 1;
 const FIRST_SECOND = 1_577_836_800;
 const LAST_TIMED = MAX_SEQUENCE - 2 ** 24;
 /** Grants taken back that a record names: the last ones. */
-export const MAX_TAKEN = 64;
+export const MAX_REVOKED_IN_RECORD = 64;
 /** Of proofs in one answer to a request. */
-export const MAX_GIVEN = 8;
+export const MAX_PROOFS_IN_ANSWER = 8;
 
 export const grantSchema = z.strictObject({
   prefix: field.prefix,
@@ -58,7 +58,7 @@ export const sequenceAt = (now: number): number =>
   Math.min(Math.max(Math.floor(now / 1000) - FIRST_SECOND, 1), LAST_TIMED);
 
 /** What is wrong with `holder`'s proof of a lease, or nothing. The five points are those of docs/leases.md. */
-export function flaw(
+export function flawOfLease(
   cluster: Cluster,
   holder: string,
   proof: Proof,
@@ -106,7 +106,7 @@ const NO_ROOM = "the chain is too long for a lease to follow";
 const ENDS = "a lease ends the chain, and nothing else does";
 
 export const isSigned = (cluster: Cluster, grant: Grant): boolean =>
-  verified(grant.from, signedText(cluster, grant), grant.signature);
+  verifySignature(grant.from, signedText(cluster, grant), grant.signature);
 
 function isLease({ genesis }: Cluster, { prefix }: Grant): boolean {
   const network = genesis.network.find((whole) => inside(whole.prefix, prefix));
@@ -114,7 +114,7 @@ function isLease({ genesis }: Cluster, { prefix }: Grant): boolean {
 }
 
 /** The part of a grant's signature by which records name it. */
-export const markOf = (signature: string): string => signature.slice(0, 16);
+export const grantHash = (signature: string): string => signature.slice(0, 16);
 
 const prefixes = new WeakMap<Grant, Prefix>();
 
@@ -131,5 +131,5 @@ export const subnetOf = (proof: Proof): string => proof.at(-1)!.prefix;
 
 function signedText({ id }: Pick<Cluster, "id">, grant: Omit<Grant, "signature">): string {
   const { prefix, from, to, sequence, round } = grant;
-  return `weft grant 1\n${canonical({ cluster: id, prefix, from, to, sequence, round })}`;
+  return `weft grant 1\n${canonicalJson({ cluster: id, prefix, from, to, sequence, round })}`;
 }

@@ -4,12 +4,12 @@
  */
 import { covers, type Prefix, parsePrefix } from "../address.js";
 import { type Identity, nodeId } from "../identity/identity.js";
+import { MAX_ATTESTED } from "./attestation.js";
 import { type Cluster, inside, type Network } from "./genesis.js";
 import { type Grant, type Proof, prefixOf, subnetOf } from "./grant.js";
-import { MAX_COUNTING } from "./word.js";
 
 /** Revoked grants with which other nodes cannot make this one write down more: 2 MB on disk. */
-export const MAX_VOID = 16_384;
+export const MAX_REVOKED = 16_384;
 
 /** The ledger on disk. */
 export interface LedgerState {
@@ -20,16 +20,16 @@ export interface LedgerState {
   /** Proofs of its leases. */
   readonly leases: readonly Proof[];
   /** Signatures of the revoked grants of this node and below it. */
-  readonly void: readonly string[];
+  readonly revoked: readonly string[];
   /** Of these, the last that were taken back: `MAX_TAKEN`. */
-  readonly taken: readonly string[];
+  readonly revokedByOperator: readonly string[];
 }
 
 export interface LedgerParts {
   readonly identity: Identity;
   readonly cluster: Cluster;
   /** Leases that this node is to hold in each network. */
-  readonly wanted: number;
+  readonly leasesPerNetwork: number;
   read(): LedgerState;
   /** Writes to disk, or throws. */
   write(change: Partial<LedgerState>): void;
@@ -71,12 +71,12 @@ export class Ledger {
   // ---- what this node holds
 
   /** The networks in which this node holds fewer leases than it is to hold. */
-  get lacks(): Network[] {
+  get incompleteNetworks(): Network[] {
     return this.networks.filter((network) => this.missing(network) > 0);
   }
 
   /** The networks in which this node holds none. */
-  get needs(): Network[] {
+  get emptyNetworks(): Network[] {
     const leases = this.state.leases.map(subnetOf);
     return this.networks.filter(({ prefix }) => !leases.some((lease) => inside(prefix, lease)));
   }
@@ -84,7 +84,7 @@ export class Ledger {
   /** How many leases this node is to take in a network, beside those it has. */
   missing({ prefix }: Network): number {
     const held = this.state.leases.filter((proof) => inside(prefix, subnetOf(proof)));
-    return Math.max(0, this.#parts.wanted - held.length);
+    return Math.max(0, this.#parts.leasesPerNetwork - held.length);
   }
 
   /** Whether the prefix is a lease: it cannot be given on. */
@@ -171,14 +171,14 @@ export class Ledger {
    * Signatures of the gifts of this node to another that count. A word names `MAX_COUNTING`: of more,
    * those come first of which something is seen, since the receiver gives up what is not named.
    */
-  counting(to: string): string[] {
+  attestedTo(to: string): string[] {
     const gifts = this.networks
       .flatMap((network) => this.giftsTo(to, network))
       .map((proof) => proof.at(-1)!.signature);
-    if (gifts.length <= MAX_COUNTING) return gifts;
+    if (gifts.length <= MAX_ATTESTED) return gifts;
     const unseen = new Set(this.unseen.map((proof) => proof.at(-1)!.signature));
     const rank = (signature: string) => Number(unseen.has(signature));
-    return gifts.sort((a, b) => rank(a) - rank(b)).slice(0, MAX_COUNTING);
+    return gifts.sort((a, b) => rank(a) - rank(b)).slice(0, MAX_ATTESTED);
   }
 
   /** The proof of a grant of this node; none if the space is no longer its own. */
@@ -193,7 +193,7 @@ export class Ledger {
   }
 
   /** What was given of a space, by the journal and by what others can prove. */
-  *takenOf(space: Prefix): Generator<Prefix> {
+  *grantedFrom(space: Prefix): Generator<Prefix> {
     const { journal, leases } = this.state;
     for (const proof of leases) yield prefixOf(proof.at(-1)!);
     for (const grant of journal) if (!this.revoked.has(grant.signature)) yield prefixOf(grant);
@@ -216,13 +216,13 @@ export class Ledger {
 
   /** Signatures of the revoked grants of this node and below it. */
   get revoked(): ReadonlySet<string> {
-    const list = this.state.void;
+    const list = this.state.revoked;
     if (this.#revoked?.list !== list) this.#revoked = { list, set: new Set(list) };
     return this.#revoked.set;
   }
 
   /** Whether other nodes can make this one write down more revoked grants. */
   get canRevoke(): boolean {
-    return this.state.void.length < MAX_VOID;
+    return this.state.revoked.length < MAX_REVOKED;
   }
 }

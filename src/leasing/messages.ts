@@ -1,18 +1,18 @@
 /** How leases are asked for, granted, confirmed and returned. docs/leases.md draws the exchange. */
 import { z } from "zod";
 import * as field from "../identity/fields.js";
+import { attestationSchema, nonceSchema } from "../lease/attestation.js";
 import { MAX_NETWORKS } from "../lease/genesis.js";
-import { MAX_GIVEN, proofSchema } from "../lease/grant.js";
-import { nonceSchema, wordSchema } from "../lease/word.js";
+import { MAX_PROOFS_IN_ANSWER, proofSchema } from "../lease/grant.js";
 import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 
 /** Of grants that are let go of at once. */
 export const MAX_GIFTS = 64;
 /** How many nodes one request for a lease may visit. */
-export const MAX_SEEN = 256;
+export const MAX_VISITED = 256;
 
 /** Ids of the nodes that need not be asked any more. */
-const seen = z.array(field.id).max(MAX_SEEN);
+const visited = z.array(field.id).max(MAX_VISITED);
 
 export const leaseSpec = protocolSpec("leasing", [
   z.strictObject({
@@ -24,21 +24,21 @@ export const leaseSpec = protocolSpec("leasing", [
     networks: z.array(field.prefix).min(1).max(MAX_NETWORKS),
     /** Signatures of the gifts it has. */
     have: z.array(field.signature).max(MAX_GIFTS),
-    seen,
+    visited,
   }),
   z.strictObject({
-    type: z.literal("lease-question"),
+    type: z.literal("lease-status-query"),
     /** Public key of the node that asks which of its gifts count, and of the giver that knows. */
     for: field.publicKey,
     of: field.publicKey,
     nonce: nonceSchema,
-    seen,
+    visited,
   }),
   z.strictObject({
     type: z.literal("lease-grant"),
-    proofs: z.array(proofSchema).min(1).max(MAX_GIVEN),
+    proofs: z.array(proofSchema).min(1).max(MAX_PROOFS_IN_ANSWER),
   }),
-  z.strictObject({ type: z.literal("lease-word"), word: wordSchema }),
+  z.strictObject({ type: z.literal("lease-attestation"), attestation: attestationSchema }),
   z.strictObject({
     type: z.literal("lease-return"),
     /** Signatures of the grants that this node has let go of. */
@@ -48,7 +48,7 @@ export const leaseSpec = protocolSpec("leasing", [
     type: z.literal("lease-refusal"),
     for: field.publicKey,
     reason: field.sentence,
-    seen,
+    visited,
   }),
 ]);
 

@@ -7,7 +7,7 @@ import { type Gap, LogSink, type LogState } from "./log-sink.js";
 export type { Logger } from "pino";
 export type { LogState } from "./log-sink.js";
 
-export interface Log {
+export interface AgentLog {
   readonly log: Logger;
   state(): LogState;
 }
@@ -15,7 +15,7 @@ export interface Log {
 const STDERR = 2;
 
 /** @param format if not given: text on a terminal, JSON elsewhere */
-export function makeLog(format?: LogFormat, fd = STDERR): Log {
+export function makeLog(format?: LogFormat, fd = STDERR): AgentLog {
   const isText = (format ?? (isatty(fd) ? "text" : "json")) === "text";
   const sink = new LogSink(fd, (gap) => log.warn(lossOf(gap)));
   const options = { base: null, timestamp: pino.stdTimeFunctions.isoTime };

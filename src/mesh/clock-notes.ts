@@ -4,7 +4,7 @@
  */
 
 import { FENCE_AFTER } from "../lease/fence.js";
-import { inIso } from "../time/clock.js";
+import { toIso } from "../time/clock.js";
 
 /** Clocks that differ by no more than this count as equal, in milliseconds. */
 export const MAX_CLOCK_DIFFERENCE = 60_000;
@@ -29,7 +29,7 @@ export function clockNotes(members: readonly MemberClock[], now: number): string
   const [low, high] = [sorted[(sorted.length - 1) >> 1]!, sorted[sorted.length >> 1]!];
   const hasMedian = !differ(low, high);
   const say = (sentence: string, member: MemberClock) =>
-    `${sentence} (${member.name}: ${inIso(now + member.aheadMs)}, here: ${inIso(now)}): ${ADVICE}`;
+    `${sentence} (${member.name}: ${toIso(now + member.aheadMs)}, here: ${toIso(now)}): ${ADVICE}`;
 
   const right = members.find(({ aheadMs }) => aheadMs === low);
   if (hasMedian && differ(0, low) && right) {

@@ -1,25 +1,25 @@
 /** How what a node held is taken back when it is gone for good, and what can be in the way. */
 import { WeftError } from "../error.js";
-import type { Liveness } from "../failure-detector/liveness.js";
+import type { FailureDetector } from "../failure-detector/failure-detector.js";
 import type { Members } from "../gossip/members.js";
-import { type NodeRecord, who } from "../gossip/record.js";
+import { type NodeRecord, nameAndId } from "../gossip/record.js";
 import * as field from "../identity/fields.js";
 import { nodeId } from "../identity/identity.js";
-import { TAKE_BACK_AFTER } from "../lease/fence.js";
+import { REVOKE_AFTER } from "../lease/fence.js";
 import { subnetOf } from "../lease/grant.js";
 import type { Leasing } from "../leasing/leasing.js";
 import type { Log } from "../log.js";
-import type { Links } from "../session/links.js";
-import { type Clock, inIso } from "../time/clock.js";
-import { HEARD_WITHIN } from "./member.js";
+import type { ConnectionManager } from "../session/connection-manager.js";
+import { type Clock, toIso } from "../time/clock.js";
+import { RECORD_STALE_AFTER } from "./member.js";
 
 export interface ForgettingParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly own: string;
   readonly members: Members;
-  readonly links: Links;
-  readonly liveness: Liveness;
+  readonly connections: ConnectionManager;
+  readonly failureDetector: FailureDetector;
   readonly leasing: Leasing;
   /** When something new was last learned of a node, by `clock.elapsed`. */
   learnedAt(id: string): number | undefined;
@@ -34,26 +34,27 @@ export class Forgetting {
   }
 
   /** As `Mesh.forget`. */
-  forget(name: string, certain: boolean): string[] {
-    const { own, members, links, leasing, publish } = this.#parts;
+  forget(name: string, force: boolean): string[] {
+    const { own, members, connections, leasing, publish } = this.#parts;
     const found = this.#find(name);
-    if (!found) return this.#forgetUnseen(name, certain);
+    if (!found) return this.#forgetUnseen(name, force);
     const { id, owner, leases } = found;
-    if (id === own || links.to(id)) throw alive(name);
-    if (!certain) this.#makeSure(found);
-    const [other] = leasing.takeBack(owner, leases);
+    if (id === own || connections.sessionWith(id)) throw alive(name);
+    if (!force) this.#makeSure(found);
+    const [other] = leasing.revoke(owner, leases);
     publish();
-    if (other !== undefined) throw notTheGiver(name, nodeId(other), members.of(other)?.name);
-    return this.#forgotten(who(found), leases.map(subnetOf));
+    if (other !== undefined)
+      throw notTheGiver(name, nodeId(other), members.byPublicKey(other)?.name);
+    return this.#forgotten(nameAndId(found), leases.map(subnetOf));
   }
 
   /** What was given to an identity of which no record ever came. */
-  #forgetUnseen(id: string, certain: boolean): string[] {
-    const { links, leasing, publish } = this.#parts;
+  #forgetUnseen(id: string, force: boolean): string[] {
+    const { connections, leasing, publish } = this.#parts;
     if (!isId(id) || leasing.givenTo(id).length === 0) throw nobody(id);
-    if (links.to(id)) throw alive(id);
-    if (!certain) throw mayBeHeard(id, "others, though no record of it ever came here");
-    const prefixes = leasing.takeBackFrom(id);
+    if (connections.sessionWith(id)) throw alive(id);
+    if (!force) throw mayBeHeard(id, "others, though no record of it ever came here");
+    const prefixes = leasing.revokeUnseen(id);
     publish();
     return this.#forgotten(id, prefixes);
   }
@@ -78,17 +79,18 @@ export class Forgetting {
    */
   #makeSure({ id, name, owner, leases, withdrawn }: NodeRecord): void {
     const { clock, own, members } = this.#parts;
-    const left = TAKE_BACK_AFTER - this.#silence(id);
+    const left = REVOKE_AFTER - this.#silence(id);
     if (left > 0) throw tooEarly(name, clock.now() + left, withdrawn);
     const others = members.sorted().filter((one) => one.id !== id && one.id !== own);
     const silent = others.find((one) => this.#isSilent(one.id));
-    if (silent) throw mayBeHeard(name, `${who(silent)}, of which nothing was heard here either`);
+    if (silent)
+      throw mayBeHeard(name, `${nameAndId(silent)}, of which nothing was heard here either`);
     const hasSpace = leases.some((proof) => proof.at(-1)?.from === owner);
     if (hasSpace) throw mayBeHeard(name, "a node that it gave space to and that is not known here");
   }
 
   #isSilent(id: string): boolean {
-    return this.#parts.liveness.isDead(id) || this.#silence(id) > HEARD_WITHIN;
+    return this.#parts.failureDetector.isDead(id) || this.#silence(id) > RECORD_STALE_AFTER;
   }
 
   /** For how long nothing new was learned of a node, in milliseconds. */
@@ -116,20 +118,20 @@ const alive = (name: string): WeftError =>
 const tooEarly = (name: string, safe: number, withdrawn: boolean): WeftError =>
   new WeftError(
     "TOO_EARLY",
-    `${name} ${withdrawn ? "has stopped" : "may be cut off only"} and may use its subnets again until ${inIso(safe)}`,
-    `wait; or, if its machine or its state directory is gone for good: weft forget ${name} --certain`,
+    `${name} ${withdrawn ? "has stopped" : "may be cut off only"} and may use its subnets again until ${toIso(safe)}`,
+    `wait; or, if its machine or its state directory is gone for good: weft forget ${name} --force`,
   );
 
 const mayBeHeard = (name: string, by: string): WeftError =>
   new WeftError(
     "MAY_BE_HEARD",
     `${name} may be heard by ${by}, and then it goes on using its subnets`,
-    `look on both sides of the broken network; if its machine or its state directory is gone for good: weft forget ${name} --certain`,
+    `look on both sides of the broken network; if its machine or its state directory is gone for good: weft forget ${name} --force`,
   );
 
 const notTheGiver = (name: string, giver: string, giverName = "a node"): WeftError =>
   new WeftError(
     "NOT_THE_GIVER",
-    `${who({ name: giverName, id: giver })} alone can take back what ${name} holds`,
+    `${nameAndId({ name: giverName, id: giver })} alone can take back what ${name} holds`,
     `run there: weft forget ${name}; if it is gone as well, first: weft forget ${giver}`,
   );

@@ -1,7 +1,13 @@
 /** The genesis of the cluster that a node's options ask for, and whether another one fits them. */
 import { formatPrefix, type Prefix, parsePrefix } from "../address.js";
 import { WeftError } from "../error.js";
-import { type Cluster, describe, type Genesis, genesisSchema, KEEP_ONE } from "../lease/genesis.js";
+import {
+  type Cluster,
+  describeNetworks,
+  type Genesis,
+  genesisSchema,
+  KEEP_ONE,
+} from "../lease/genesis.js";
 import type { MeshOptions } from "./options.js";
 
 /** Of leases, where none is asked for. */
@@ -20,7 +26,7 @@ export function genesisOf(options: Wanted, founder: string): Genesis {
   if (checked.success) return checked.data;
   throw new WeftError(
     "NETWORK",
-    `a cluster cannot be founded on ${describe(genesis) || "nothing"}`,
+    `a cluster cannot be founded on ${describeNetworks(genesis) || "nothing"}`,
     "the lease length must be at least the network's, and networks must not overlap",
   );
 }
@@ -38,7 +44,7 @@ export function contradiction(options: Wanted, genesis: Genesis): WeftError | un
   if (wanted.length === length.size && wanted.every(fits)) return undefined;
   return new WeftError(
     "OTHER_NETWORK",
-    `the cluster's network is ${describe(genesis)}, this node was started with ${describe({ network: wanted })}`,
+    `the cluster's network is ${describeNetworks(genesis)}, this node was started with ${describeNetworks({ network: wanted })}`,
     "leave out --network, --subnet-len and --subnet-len-6; or use another --state directory for another cluster",
   );
 }
@@ -47,7 +53,7 @@ export function contradiction(options: Wanted, genesis: Genesis): WeftError | un
 export const twoClusters = (known: Cluster, other: Cluster): WeftError =>
   new WeftError(
     "OTHER_CLUSTER",
-    `two clusters meet: one with network ${describe(known.genesis)} (${known.id}), one with ${describe(other.genesis)} (${other.id})`,
+    `two clusters meet: one with network ${describeNetworks(known.genesis)} (${known.id}), one with ${describeNetworks(other.genesis)} (${other.id})`,
     KEEP_ONE,
   );
 

@@ -1,19 +1,19 @@
 /** What a node sees of itself and of another one. */
 
 import type { DocumentInForce } from "../documents/in-force.js";
-import { isAway } from "../failure-detector/away.js";
 import { type Contact, timeOfDay } from "../failure-detector/contact.js";
-import type { Liveness } from "../failure-detector/liveness.js";
+import type { FailureDetector } from "../failure-detector/failure-detector.js";
+import { isDown } from "../failure-detector/is-down.js";
 import type { Members } from "../gossip/members.js";
 import { LEASE_TTL, type NodeRecord, RENEW_EVERY } from "../gossip/record.js";
 import { subnetOf } from "../lease/grant.js";
-import type { Course, Paths } from "../paths/paths.js";
-import type { Answering } from "../paths/reach.js";
-import type { Links } from "../session/links.js";
+import type { PathStatus, Paths } from "../paths/paths.js";
+import type { Answering } from "../paths/peer-paths.js";
+import type { ConnectionManager } from "../session/connection-manager.js";
 import type { Clock } from "../time/clock.js";
 
 /** A member without a session, of whom nothing was heard for this long, counts as unreachable. Milliseconds. */
-export const HEARD_WITHIN = 3 * RENEW_EVERY;
+export const RECORD_STALE_AFTER = 3 * RENEW_EVERY;
 
 export interface Self {
   readonly id: string;
@@ -96,12 +96,12 @@ const CLOCK_TOLERANCE = 60_000;
 /** When the leases in a record expire, in milliseconds since the epoch. */
 export const expiry = ({ renewed }: NodeRecord): number => renewed + LEASE_TTL;
 
-export interface StandingParts {
+export interface MemberStatesParts {
   readonly clock: Clock;
   readonly own: string;
-  readonly links: Links;
+  readonly connections: ConnectionManager;
   readonly members: Members;
-  readonly liveness: Liveness;
+  readonly failureDetector: FailureDetector;
   readonly paths: Paths | undefined;
   readonly contact: Contact;
   /** When a node ceased to be a member in this run, by `clock.elapsed`. */
@@ -109,10 +109,10 @@ export interface StandingParts {
 }
 
 /** How this node and each of the others stand to each other. */
-export class Standing {
-  readonly #parts: StandingParts;
+export class MemberStates {
+  readonly #parts: MemberStatesParts;
 
-  constructor(parts: StandingParts) {
+  constructor(parts: MemberStatesParts) {
     this.#parts = parts;
   }
 
@@ -137,7 +137,7 @@ export class Standing {
   }
 
   #gone(record: NodeRecord, leases: readonly string[]): Departed {
-    const { clock, liveness, leftAt } = this.#parts;
+    const { clock, failureDetector, leftAt } = this.#parts;
     const { id, name, mac, vtep, renewed } = record;
     const known = { id, name, mac, endpoint: vtep, leases };
     if (record.withdrawn) {
@@ -147,7 +147,7 @@ export class Standing {
     const at = leftAt(id);
     return {
       ...known,
-      state: liveness.isDead(id) ? "dead" : "left-out",
+      state: failureDetector.isDead(id) ? "dead" : "left-out",
       ...(at !== undefined && { since: this.#timeOf(at) }),
     };
   }
@@ -171,14 +171,16 @@ export class Standing {
   }
 
   #problem(member: Member): string | undefined {
-    if (isAway(member)) return this.#unreachable(member);
+    if (isDown(member)) return this.#unreachable(member);
     return member.state === "no-mesh" ? this.#alone(member) : undefined;
   }
 
   /** This node is without a session. */
   #lost(members: readonly Member[]): string {
-    const { links, contact } = this.#parts;
-    const [failure] = members.flatMap(({ meshEndpoint }) => links.failure(meshEndpoint) ?? []);
+    const { connections, contact } = this.#parts;
+    const [failure] = members.flatMap(
+      ({ meshEndpoint }) => connections.failure(meshEndpoint) ?? [],
+    );
     const why = failure
       ? `${failure.message}: ${failure.remedy}`
       : "let TCP through to their mesh ports, or start one; those that are gone for good: weft forget NAME";
@@ -187,28 +189,32 @@ export class Standing {
 
   #alone({ id, name, meshEndpoint }: Member): string {
     const { clock, paths } = this.#parts;
-    const since = paths?.of(id)?.aloneSince;
+    const since = paths?.status(id)?.aloneSince;
     const when = since === undefined ? "" : `, for longer than since ${timeOfDay(clock, since)}`;
     return `${name} says that it has no mesh session with any member${when}; its policy and leases may be out of date: let TCP through between ${meshEndpoint} and the others`;
   }
 
   #unreachable({ id, name, endpoint, meshEndpoint }: Member): string {
-    const { links, liveness, paths } = this.#parts;
-    if (paths?.of(id)?.answering === "no" && !liveness.isDead(id)) {
+    const { connections, failureDetector, paths } = this.#parts;
+    if (paths?.status(id)?.answering === "no" && !failureDetector.isDead(id)) {
       return `${name} does not answer at ${endpoint}, and no other node has a way to it: let UDP through between them`;
     }
-    const failure = links.failure(meshEndpoint);
+    const failure = connections.failure(meshEndpoint);
     const why = failure ? `${failure.message}: ${failure.remedy}` : "no node has heard it of late";
     return `${name} cannot be reached at ${meshEndpoint}: ${why}`;
   }
 
   #member(record: NodeRecord): Member {
     const { id } = record;
-    const { links, paths } = this.#parts;
-    const rtt = links.to(id)?.rttMs;
-    const { answering, answeredAt, aloneSince, ...course }: Partial<Course> = paths?.of(id) ?? {};
+    const { connections, paths } = this.#parts;
+    const rtt = connections.sessionWith(id)?.rttMs;
+    const { answering, answeredAt, aloneSince, ...course }: Partial<PathStatus> =
+      paths?.status(id) ?? {};
     const state = this.stateOf(record, answering, course.noPath);
-    const isAlone = state === "established" && aloneSince !== undefined && !links.to(id)?.isHeard;
+    const isAlone =
+      state === "established" &&
+      aloneSince !== undefined &&
+      !connections.sessionWith(id)?.isResponsive;
     const since = isAlone ? aloneSince : state === "established" ? undefined : paths?.heardAt(id);
     const expires = expiry(record);
     return {
@@ -233,7 +239,7 @@ export class Standing {
   /** An answer of late is more than what others say; what others say is more than an older one. */
   stateOf(record: NodeRecord, answering?: Answering, noPath = false): Member["state"] {
     if (answering === "lately") return "established";
-    if (this.#parts.liveness.isDead(record.id)) return "dead";
+    if (this.#parts.failureDetector.isDead(record.id)) return "dead";
     if (answering) return STATES[answering];
     const presumed = this.#presumed(record);
     return noPath && presumed === "established" ? "connecting" : presumed;
@@ -241,11 +247,11 @@ export class Standing {
 
   /** Of a member that was not probed yet. */
   #presumed({ id, mesh }: NodeRecord): Member["state"] {
-    const { links } = this.#parts;
-    if (links.to(id)) return "established";
-    if (links.failure(mesh)) return "unreachable";
-    if (links.tries(mesh)) return "connecting";
-    return this.age(id) > HEARD_WITHIN ? "unreachable" : "established";
+    const { connections } = this.#parts;
+    if (connections.sessionWith(id)) return "established";
+    if (connections.failure(mesh)) return "unreachable";
+    if (connections.isDialling(mesh)) return "connecting";
+    return this.age(id) > RECORD_STALE_AFTER ? "unreachable" : "established";
   }
 }
 

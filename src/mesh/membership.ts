@@ -4,21 +4,21 @@
  * it here, and keeps its sessions.
  */
 import { type Address, type Prefix, parsePrefix } from "../address.js";
-import { type DocumentInForce, InForce } from "../documents/in-force.js";
+import { type DocumentInForce, DocumentsInForce } from "../documents/in-force.js";
 import type { PolicyText, Seal } from "../documents/sealed-policy.js";
-import { Inquiries, type Onward } from "../explain-sync/inquiries.js";
-import type { Followed } from "../explain-sync/messages.js";
-import { isAway } from "../failure-detector/away.js";
+import type { RemoteTraceResult } from "../explain-sync/messages.js";
+import { type Onward, RemoteTrace } from "../explain-sync/remote-trace.js";
 import { Contact } from "../failure-detector/contact.js";
-import { Liveness } from "../failure-detector/liveness.js";
-import { Copies } from "../gossip/copies.js";
+import { FailureDetector } from "../failure-detector/failure-detector.js";
+import { isDown } from "../failure-detector/is-down.js";
+import { CopyDetector } from "../gossip/copy-detector.js";
 import { Gossip } from "../gossip/gossip.js";
+import type { ReadonlyMemberView, Tunnel } from "../gossip/member-view.js";
 import { Members } from "../gossip/members.js";
-import type { Neighbourhood } from "../gossip/neighbourhood.js";
-import { Notary } from "../gossip/notary.js";
-import { type Occasion, OwnRecord, type Whereabouts } from "../gossip/own-record.js";
-import { LEASE_TTL, MAX_LEASES, type NodeRecord, who } from "../gossip/record.js";
-import type { Tunnel, View } from "../gossip/roll.js";
+import { type OwnEndpoints, OwnRecord, type PublishOptions } from "../gossip/own-record.js";
+import type { PeerSelector } from "../gossip/peer-selector.js";
+import { LEASE_TTL, MAX_LEASES, type NodeRecord, nameAndId } from "../gossip/record.js";
+import { RecordVerifier } from "../gossip/record-verifier.js";
 import { type Identity, nodeId } from "../identity/identity.js";
 import { Allocator } from "../lease/allocator.js";
 import { Fence } from "../lease/fence.js";
@@ -26,15 +26,15 @@ import type { Cluster } from "../lease/genesis.js";
 import { subnetOf } from "../lease/grant.js";
 import { Ledger } from "../lease/ledger.js";
 import { Owners } from "../lease/owners.js";
-import { Revocations } from "../lease/revocations.js";
-import type { Bearer } from "../leasing/giving.js";
+import { Revoker } from "../lease/revoker.js";
+import { FreeSpaceDirectory } from "../leasing/free-space-directory.js";
+import type { NameHolder } from "../leasing/granter.js";
 import { Leasing } from "../leasing/leasing.js";
-import { Vacancies } from "../leasing/vacancies.js";
 import { Paths } from "../paths/paths.js";
 import type { Peer } from "../peer.js";
 import { type Done, readInPlace } from "../policy/engine.js";
-import { type ClusterPolicy, Policies } from "../policy-sync/policies.js";
-import type { Links } from "../session/links.js";
+import { type ClusterPolicy, PolicySync } from "../policy-sync/policy-sync.js";
+import type { ConnectionManager } from "../session/connection-manager.js";
 import type { Protocol } from "../session/protocol.js";
 import type { ProtocolRegistry } from "../session/protocol-registry.js";
 import type { Session } from "../session/session.js";
@@ -42,9 +42,9 @@ import type { Disk } from "../state/disk.js";
 import type { ClusterState } from "../state/store.js";
 import { clockNotes } from "./clock-notes.js";
 import { Forgetting } from "./forgetting.js";
-import { type Departed, expiry, type Member, type SpaceOf, Standing } from "./member.js";
-import { News } from "./news.js";
+import { type Departed, expiry, type Member, MemberStates, type SpaceOf } from "./member.js";
 import type { MeshOptions, MeshParts } from "./options.js";
+import { RecordEvents } from "./record-events.js";
 
 export interface MembershipParts extends Omit<MeshParts, "transport"> {
   readonly identity: Identity;
@@ -52,12 +52,12 @@ export interface MembershipParts extends Omit<MeshParts, "transport"> {
   readonly epoch: string;
   readonly cluster: Cluster;
   readonly disk: Disk;
-  readonly links: Links;
-  readonly neighbourhood: Neighbourhood;
+  readonly connections: ConnectionManager;
+  readonly peerSelector: PeerSelector;
   readonly protocols: ProtocolRegistry;
   /** The policy that the disk held at the start. */
   readonly policyFound: PolicyText | undefined;
-  whereabouts(): Whereabouts;
+  ownEndpoints(): OwnEndpoints;
   /** This node's underlay. */
   address(): Address;
   /** Something happened that is acted on in a moment. */
@@ -65,7 +65,7 @@ export interface MembershipParts extends Omit<MeshParts, "transport"> {
   /** Something changed that can be seen from outside. */
   changed(): void;
   /** A member is declared dead from now on, or no more. */
-  judged(id: string, isDead: boolean): void;
+  stateChanged(id: string, isDead: boolean): void;
 }
 
 export class Membership {
@@ -76,64 +76,64 @@ export class Membership {
   readonly #gossip: Gossip;
   readonly #fence: Fence;
   readonly #leasing: Leasing;
-  readonly #liveness: Liveness;
-  readonly #policies: Policies;
-  readonly #inquiries: Inquiries;
+  readonly #failureDetector: FailureDetector;
+  readonly #policies: PolicySync;
+  readonly #remoteTrace: RemoteTrace;
   readonly #paths: Paths | undefined;
   readonly #contact: Contact;
-  readonly #inForce: InForce;
-  readonly #standing: Standing;
+  readonly #inForce: DocumentsInForce;
+  readonly #memberStates: MemberStates;
   readonly #ownRecord: OwnRecord;
-  readonly #copies: Copies;
+  readonly #copies: CopyDetector;
   readonly #forgetting: Forgetting;
-  readonly #news: News;
+  readonly #recordEvents: RecordEvents;
 
   constructor(parts: MembershipParts, options: MeshOptions) {
-    const { clock, log, store, datapath, identity, epoch, cluster, disk, links } = parts;
+    const { clock, log, store, datapath, identity, epoch, cluster, disk, connections } = parts;
     const own = identity.id;
-    const sessions = () => links.open();
+    const sessions = () => connections.sessions();
     const networks = cluster.genesis.network.map(({ prefix }) => prefix);
     const wanted = Math.min(options.leases ?? 1, Math.floor(MAX_LEASES / networks.length));
     this.#parts = parts;
 
-    const notary = parts.notary?.(cluster) ?? new Notary(cluster);
+    const verifier = parts.verifier?.(cluster) ?? new RecordVerifier(cluster);
     this.#tunnel = () => ({
       vni: options.vni,
       underlay: { address: parts.address(), networks: networks.map(parsePrefix) },
     });
-    const members = new Members(notary, this.#tunnel(), own);
+    const members = new Members(verifier, this.#tunnel(), own);
     this.#members = members;
     this.#gossip = new Gossip({
       clock,
       log,
       members,
       sessions,
-      news: (records) => {
-        this.#news.came(records);
+      onRecords: (records) => {
+        this.#recordEvents.onRecords(records);
         parts.soon();
       },
-      isAwaited: (id) => this.#liveness.isDoubted(id),
-      expired: () => {
-        this.#liveness.expired();
+      isSuspect: (id) => this.#failureDetector.isSuspected(id),
+      onExpired: () => {
+        this.#failureDetector.onExpiry();
         parts.soon();
       },
     });
-    this.#liveness = new Liveness({
+    this.#failureDetector = new FailureDetector({
       clock,
       own,
       members,
       sessions,
-      heard: (id) => latest(this.#news.learnedAt(id), this.#paths?.heardAt(id)),
-      renew: () => disk.safely(() => this.publish({ isAwaited: true })),
-      tell: (session, ids) => this.#gossip.tell(session, ids),
-      seek: (session, versions) => this.#gossip.heardOf(session, versions),
-      judged: (id, isDead) => this.#judged(id, isDead),
+      lastHeard: (id) => latest(this.#recordEvents.learnedAt(id), this.#paths?.heardAt(id)),
+      refute: () => disk.safely(() => this.publish({ isRefutation: true })),
+      announce: (session, ids) => this.#gossip.announceHeld(session, ids),
+      want: (session, versions) => this.#gossip.wantMissing(session, versions),
+      stateChanged: (id, isDead) => this.#onStateChanged(id, isDead),
     });
 
     const ledger = new Ledger({
       identity,
       cluster,
-      wanted,
+      leasesPerNetwork: wanted,
       read: () => disk.cluster,
       write: (change) => disk.saveCluster(change as Partial<ClusterState>),
       claims: () => members.proofs(),
@@ -143,13 +143,13 @@ export class Membership {
       clock,
       heard: () => disk.cluster.heard,
       save: (heard) => disk.safely(() => disk.saveCluster({ heard })),
-      matters: () => ledger.givers.size > 0,
+      isNeeded: () => ledger.givers.size > 0,
       sessions,
       isMember: (id) => this.isMember(id),
       closed: () => this.#fenced(),
     });
     this.#fence = fence;
-    const isThere = (record: NodeRecord) => !isAway({ state: this.#standing.stateOf(record) });
+    const isThere = (record: NodeRecord) => !isDown({ state: this.#memberStates.stateOf(record) });
     this.#leasing = new Leasing(
       {
         clock,
@@ -158,21 +158,21 @@ export class Membership {
         cluster,
         ledger,
         allocator: new Allocator({ ledger, reserved, now: () => clock.now() }),
-        revocations: new Revocations(ledger),
+        revoker: new Revoker(ledger),
         fence,
-        vacancies: new Vacancies({ clock, members, own, networks, isThere }),
+        directory: new FreeSpaceDirectory({ clock, members, own, networks, isReachable: isThere }),
         sessions,
-        bearer: (name) => this.#bearer(name, options.name),
+        nameHolder: (name) => this.#bearer(name, options.name),
         member: (id) => members.get(id),
         held: () => disk.leases,
-        isBeaten: (subnet) => (this.#view.holder(subnet)?.id ?? own) !== own,
+        isOutranked: (subnet) => (this.#view.holder(subnet)?.id ?? own) !== own,
         publish: () => this.publish(),
         changed: () => parts.soon(),
         safely: (act) => disk.safely(act),
       },
-      { name: options.name, wanted, restarted: disk.knowsOthers },
+      { name: options.name, leasesPerNetwork: wanted, restarted: disk.knowsOthers },
     );
-    this.#inForce = new InForce({
+    this.#inForce = new DocumentsInForce({
       clock,
       members: () => members.view.members.size,
       publish: () => disk.safely(() => this.publish()),
@@ -193,22 +193,22 @@ export class Membership {
       members,
       fence,
       options,
-      whereabouts: parts.whereabouts,
-      free: () => this.#leasing.sayFree(),
-      documents: () => this.#inForce.say(),
+      ownEndpoints: parts.ownEndpoints,
+      free: () => this.#leasing.freeForRecord(),
+      documents: () => this.#inForce.forRecord(),
       carriesEcn: parts.datapath?.carriesEcn ?? false,
-      said: (record, isUrgent) => this.#said(record, isUrgent),
+      onPublished: (record, isUrgent) => this.#onOwnRecord(record, isUrgent),
     });
-    this.#copies = new Copies(clock);
+    this.#copies = new CopyDetector(clock);
     this.#forgetting = new Forgetting({
       clock,
       log,
       own,
       members,
-      links,
-      liveness: this.#liveness,
+      connections,
+      failureDetector: this.#failureDetector,
       leasing: this.#leasing,
-      learnedAt: (id) => this.#news.learnedAt(id),
+      learnedAt: (id) => this.#recordEvents.learnedAt(id),
       publish: () => this.publish(),
     });
 
@@ -221,39 +221,39 @@ export class Membership {
         cluster,
         epoch,
         isKnown: () => members.get(own) !== undefined,
-        isDead: (id) => this.#liveness.isDead(id),
+        isDead: (id) => this.#failureDetector.isDead(id),
         isAlone: () => this.#contact.isLost,
         sessions,
         changed: (id) => {
-          this.#news.isElsewhere(id);
+          this.#recordEvents.pathChanged(id);
           parts.soon();
         },
-        isBack: (id) => links.hasNews(members.get(id)?.mesh ?? ""),
+        recovered: (id) => connections.resetBackoff(members.get(id)?.mesh ?? ""),
       });
-    this.#news = new News({
+    this.#recordEvents = new RecordEvents({
       clock,
       log,
       own,
       members,
-      links,
-      neighbourhood: parts.neighbourhood,
-      copies: this.#copies,
+      connections,
+      peerSelector: parts.peerSelector,
+      copyDetector: this.#copies,
       ownRecord: this.#ownRecord,
-      liveness: this.#liveness,
+      failureDetector: this.#failureDetector,
       leasing: this.#leasing,
       paths: this.#paths,
     });
-    this.#standing = new Standing({
+    this.#memberStates = new MemberStates({
       clock,
       own,
-      links,
+      connections,
       members,
-      liveness: this.#liveness,
+      failureDetector: this.#failureDetector,
       paths: this.#paths,
       contact: this.#contact,
-      leftAt: (id) => this.#news.leftAt(id),
+      leftAt: (id) => this.#recordEvents.leftAt(id),
     });
-    this.#policies = new Policies(
+    this.#policies = new PolicySync(
       {
         clock,
         log,
@@ -267,36 +267,43 @@ export class Membership {
         isMember: (id) => this.isMember(id),
         nameOf: (id) => this.nameOf(id),
         others: () => this.#othersAlive(),
-        knewNone: () => disk.cluster.noPolicy,
-        saveNone: (noPolicy) => disk.safely(() => disk.saveCluster({ noPolicy })),
+        knewNoPolicy: () => disk.cluster.noPolicy,
+        saveNoPolicy: (noPolicy) => disk.safely(() => disk.saveCluster({ noPolicy })),
         changed: parts.changed,
       },
       parts.policyFound,
     );
-    this.#inquiries = new Inquiries({
+    this.#remoteTrace = new RemoteTrace({
       clock,
       own: options.name,
       explain: parts.explain,
-      session: (id) => links.to(id),
+      session: (id) => connections.sessionWith(id),
       nameOf: (id) => this.#view.members.get(id)?.name,
       member: (name) => this.#memberNamed(name),
-      next: (to) => this.#nextTo(to),
-      failure: (id) => links.failure(members.get(id)?.mesh ?? ""),
+      nextHop: (to) => this.#nextHopTo(to),
+      failure: (id) => connections.failure(members.get(id)?.mesh ?? ""),
       changed: parts.soon,
     });
   }
 
   start(): void {
-    const { protocols, links } = this.#parts;
+    const { protocols, connections } = this.#parts;
     this.#fence.start();
     this.publish();
-    for (const protocol of this.#protocols) protocols.start(protocol, links.open());
+    for (const protocol of this.#protocols) protocols.start(protocol, connections.sessions());
   }
 
   /** Leasing writes to disk when a session closes, and comes last: a full disk keeps no other from its turn. */
   get #protocols(): Protocol[] {
     const paths = this.#paths ? [this.#paths] : [];
-    return [this.#gossip, this.#liveness, this.#policies, ...paths, this.#inquiries, this.#leasing];
+    return [
+      this.#gossip,
+      this.#failureDetector,
+      this.#policies,
+      ...paths,
+      this.#remoteTrace,
+      this.#leasing,
+    ];
   }
 
   stop(): void {
@@ -328,11 +335,11 @@ export class Membership {
 
   /** Everyone but this node. */
   members(): Member[] {
-    return this.#standing.members();
+    return this.#memberStates.members();
   }
 
   departed(): Departed[] {
-    return this.#standing.departed();
+    return this.#memberStates.departed();
   }
 
   /** Leases that this node gave and no known record shows, and for which node each is kept, by its name if that is known. */
@@ -343,8 +350,8 @@ export class Membership {
   }
 
   /** Whether any other node was heard of late, or none is known. */
-  get isHeard(): boolean {
-    return !this.#contact.isLost || (this.#paths?.isAnswered ?? false);
+  get isInContact(): boolean {
+    return !this.#contact.isLost || (this.#paths?.hasRecentAnswer ?? false);
   }
 
   /** Where packets for other members go; at most so many. */
@@ -378,7 +385,7 @@ export class Membership {
     const record = id === this.#parts.identity.id ? undefined : this.#view.members.get(id);
     if (!record) return undefined;
     const { name, vtep, mac, leases, ecn = false } = record;
-    const course = this.#paths?.of(id);
+    const course = this.#paths?.status(id);
     return {
       name,
       endpoint: course?.endpoint ?? vtep,
@@ -392,12 +399,12 @@ export class Membership {
   }
 
   /** Ids of the members of which `peer` may not say what it said when this was asked last. */
-  takeMoved(): ReadonlySet<string> {
-    return this.#news.takeMoved();
+  takeChanged(): ReadonlySet<string> {
+    return this.#recordEvents.takeChanged();
   }
 
   /** Why this node lacks a lease. */
-  get lack(): string | undefined {
+  get leaseProblem(): string | undefined {
     return this.#leasing.problem;
   }
 
@@ -410,8 +417,8 @@ export class Membership {
   problems(): string[] {
     return [
       ...this.#view.problems(),
-      ...this.#standing.problems(),
-      ...this.#leasing.givingProblems(),
+      ...this.#memberStates.problems(),
+      ...this.#leasing.grantProblems(),
       ...this.#ownRecord.problems(),
       ...this.#copies.problems((id) => (this.isMember(id) ? this.#nameOrId(id) : undefined)),
       ...this.#policies.problems(),
@@ -420,10 +427,12 @@ export class Membership {
 
   /** Sentences about what an operator may want to change though all works. */
   notes(): string[] {
-    const { clock, links } = this.#parts;
-    const members = links.open().flatMap(({ peer, isHeard, aheadMs }) => {
+    const { clock, connections } = this.#parts;
+    const members = connections.sessions().flatMap(({ peer, isResponsive, aheadMs }) => {
       const name = this.#view.members.get(peer.id)?.name;
-      return name === undefined || !isHeard || aheadMs === undefined ? [] : [{ name, aheadMs }];
+      return name === undefined || !isResponsive || aheadMs === undefined
+        ? []
+        : [{ name, aheadMs }];
     });
     return clockNotes(members, clock.now());
   }
@@ -431,16 +440,16 @@ export class Membership {
   // ---- what it is asked to do
 
   /** Says who this node is, once it has a lease that it may use. */
-  publish(occasion?: Occasion): void {
+  publish(occasion?: PublishOptions): void {
     this.#ownRecord.publish(occasion);
   }
 
   /** This node is elsewhere now. Its neighbours hear that it lives before its sessions stand again. */
   relocated(): void {
-    const { disk, links } = this.#parts;
-    this.#members.refit(this.#tunnel());
+    const { disk, connections } = this.#parts;
+    this.#members.setTunnel(this.#tunnel());
     disk.safely(() => this.publish());
-    for (const { peer } of links.open()) this.#paths?.look(peer.id);
+    for (const { peer } of connections.sessions()) this.#paths?.probeNow(peer.id);
   }
 
   get policy(): ClusterPolicy | undefined {
@@ -452,7 +461,11 @@ export class Membership {
     return this.#policies.isKnown;
   }
 
-  applyPolicy(text: string, options: { readonly anew?: boolean }, done: Done<ClusterPolicy>): void {
+  applyPolicy(
+    text: string,
+    options: { readonly resetVersion?: boolean },
+    done: Done<ClusterPolicy>,
+  ): void {
     this.#policies.apply(text, options, done);
   }
 
@@ -461,7 +474,7 @@ export class Membership {
    * @param isMisfit a newer one is held and does not fit here
    */
   enforces(policy: Seal | null | undefined, isMisfit: boolean): void {
-    const said = this.#policies.said(policy, isMisfit);
+    const said = this.#policies.documentInForce(policy, isMisfit);
     this.#inForce.set(said ? [said] : []);
   }
 
@@ -470,8 +483,8 @@ export class Membership {
     return this.#inForce.documents;
   }
 
-  follow(onward: Onward): Promise<Followed> {
-    return this.#inquiries.follow(onward);
+  trace(onward: Onward): Promise<RemoteTraceResult> {
+    return this.#remoteTrace.trace(onward);
   }
 
   /** Says farewell; gives the leases back, if they are to be and their givers can be told. */
@@ -483,8 +496,8 @@ export class Membership {
   }
 
   /** As `Mesh.forget`. */
-  forget(name: string, certain: boolean): string[] {
-    return this.#forgetting.forget(name, certain);
+  forget(name: string, force: boolean): string[] {
+    return this.#forgetting.forget(name, force);
   }
 
   // ---- sessions
@@ -495,91 +508,95 @@ export class Membership {
 
   /** A session is quiet. */
   quiet(session: Session): void {
-    this.#paths?.look(session.peer.id);
-    this.#liveness.quiet(session);
+    this.#paths?.probeNow(session.peer.id);
+    this.#failureDetector.quiet(session);
   }
 
   /** A member whose session broke is dialled. */
   dialling(id: string): void {
-    this.#paths?.look(id);
+    this.#paths?.probeNow(id);
   }
 
   /** It did not answer. */
   unanswered(id: string, dialledAt: number): void {
-    this.#liveness.silent(id, dialledAt);
+    this.#failureDetector.unresponsive(id, dialledAt);
   }
 
   /** Ids of nodes with which there must be a session, if there can be one. */
   get needed(): string[] {
-    return [...this.#leasing.sought, ...(this.#paths?.needed() ?? []), ...this.#inquiries.sought];
+    return [
+      ...this.#leasing.dialTargets,
+      ...(this.#paths?.needed() ?? []),
+      ...this.#remoteTrace.needed,
+    ];
   }
 
   /** A member by its name, which is unique; any other node with its id, since it may choose any name. */
   nameOf(id: string): string | undefined {
     const record = this.#members.get(id);
-    return this.#view.members.get(id)?.name ?? (record && who(record));
+    return this.#view.members.get(id)?.name ?? (record && nameAndId(record));
   }
 
   /** Passes on who came, changed or went. */
   passOn(): void {
-    this.#news.passOn();
+    this.#recordEvents.emitChanges();
   }
 
   // ---- what the parts tell each other
 
-  #said(record: NodeRecord, isUrgent: boolean): void {
+  #onOwnRecord(record: NodeRecord, isUrgent: boolean): void {
     this.#gossip.publish(record, isUrgent);
-    this.#fence.said();
-    this.#news.said(record);
+    this.#fence.published();
+    this.#recordEvents.onPublished(record);
     this.#parts.soon();
     this.#parts.changed();
   }
 
-  #judged(id: string, isDead: boolean): void {
+  #onStateChanged(id: string, isDead: boolean): void {
     const name = this.nameOf(id) ?? id;
     this.#parts.log.info(isDead ? `${name} is declared dead` : `${name} lives`);
     if (isDead) this.#members.lapse(id);
-    this.#paths?.judged(id);
-    this.#parts.judged(id, isDead);
+    this.#paths?.stateChanged(id);
+    this.#parts.stateChanged(id, isDead);
   }
 
   /** This node was cut off for so long that its lease may be another's by now. */
   #fenced(): void {
     this.#parts.log.error("cut off for longer than the lease lasts: it is not used any more");
-    this.#leasing.seek();
+    this.#leasing.acquire();
     this.#parts.changed();
   }
 
   /** The node that has this name. */
-  #bearer(name: string, own: string): Bearer | undefined {
-    const found = this.#view.bearer(name);
-    if (!found || this.#standing.age(found.id) > LEASE_TTL) {
+  #bearer(name: string, own: string): NameHolder | undefined {
+    const found = this.#view.nameHolder(name);
+    if (!found || this.#memberStates.age(found.id) > LEASE_TTL) {
       return name === own ? { id: this.#parts.identity.id } : undefined;
     }
     const gift = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
-    return { id: found.id, ...(gift && { giver: this.#shortly(gift.from) }) };
+    return { id: found.id, ...(gift && { giver: this.#shortNameOf(gift.from) }) };
   }
 
   #memberNamed(name: string): NodeRecord | undefined {
-    const id = this.#view.bearer(name)?.id;
+    const id = this.#view.nameHolder(name)?.id;
     return id === undefined ? undefined : this.#view.members.get(id);
   }
 
   /** The member to which packets for the member of this name are handed. */
-  #nextTo(name: string): NodeRecord | undefined {
+  #nextHopTo(name: string): NodeRecord | undefined {
     const target = this.#memberNamed(name);
-    return target && this.#view.members.get(this.#paths?.nextTo(target.id) ?? target.id);
+    return target && this.#view.members.get(this.#paths?.nextHopTo(target.id) ?? target.id);
   }
 
   /** The name that a node chose, unless another one has it; then its id, which it cannot choose. */
   #nameOrId(id: string): string {
     const name = (this.#members.get(id) ?? this.#members.dropped(id))?.name;
-    const bearer = name === undefined ? undefined : this.#view.bearer(name);
+    const bearer = name === undefined ? undefined : this.#view.nameHolder(name);
     return name === undefined || (bearer && bearer.id !== id) ? id : name;
   }
 
   /** A member by its name, any other node by its id alone: together they are too long for a refusal. */
-  #shortly(publicKey: string): string {
+  #shortNameOf(publicKey: string): string {
     const id = nodeId(publicKey);
     return this.#view.members.get(id)?.name ?? id;
   }
@@ -593,11 +610,11 @@ export class Membership {
 
   #othersAlive(): number {
     const { id: own } = this.#parts.identity;
-    const isAlive = (id: string) => id !== own && !this.#liveness.isDead(id);
+    const isAlive = (id: string) => id !== own && !this.#failureDetector.isDead(id);
     return [...this.#view.members.keys()].filter(isAlive).length;
   }
 
-  get #view(): View {
+  get #view(): ReadonlyMemberView {
     return this.#members.view;
   }
 }

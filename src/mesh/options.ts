@@ -1,7 +1,7 @@
 /** What a node is told at its start: what to do, and with what. */
 import type { Prefix } from "../address.js";
-import type { Explain } from "../explain-sync/inquiries.js";
-import type { Notary } from "../gossip/notary.js";
+import type { Explain } from "../explain-sync/remote-trace.js";
+import type { RecordVerifier } from "../gossip/record-verifier.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Log } from "../log.js";
 import type { DataPath } from "../paths/datapath.js";
@@ -22,7 +22,7 @@ export interface MeshParts {
   /** Reads policies that others apply; without it the node reads them on its main thread. */
   readonly policies?: PolicyReader | undefined;
   /** Who opens the records of a cluster; nodes of one process may share one. */
-  readonly notary?: ((cluster: Cluster) => Notary) | undefined;
+  readonly verifier?: ((cluster: Cluster) => RecordVerifier) | undefined;
 }
 
 export interface MeshOptions {

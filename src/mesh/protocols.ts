@@ -1,7 +1,7 @@
 /** Every protocol that nodes of this version speak. A new one is added here, and where its part is made. */
 
-import { explainSpec } from "../explain-sync/messages.js";
-import { livenessSpec } from "../failure-detector/messages.js";
+import { remoteTraceSpec } from "../explain-sync/messages.js";
+import { failureDetectorSpec } from "../failure-detector/messages.js";
 import { gossipSpec } from "../gossip/messages.js";
 import { leaseSpec } from "../leasing/messages.js";
 import { pathSpec } from "../paths/messages.js";
@@ -13,9 +13,9 @@ export const PROTOCOLS = [
   sessionSpec,
   introductionSpec,
   gossipSpec,
-  livenessSpec,
+  failureDetectorSpec,
   policySpec,
   pathSpec,
-  explainSpec,
+  remoteTraceSpec,
   leaseSpec,
 ] as const;

@@ -1,7 +1,7 @@
 /** The way of packets between hosts, where the mesh tries it out: small datagrams from the port that VXLAN uses. */
 
 /** What a datagram begins with, so that it is no packet: as a VXLAN header it would have no VNI. */
-export const MAGIC = "weft";
+export const CONTROL_MAGIC = "weft";
 /** Most bytes of a datagram that are handed up; a longer one is cut, and its length is given. */
 export const MAX_CONTROL_BYTES = 512;
 
@@ -19,18 +19,18 @@ export interface DataPath {
   /** Where datagrams go that came in; one receiver. */
   receive(receiver: Receiver): void;
   /** Names of the peers to which packets went since this was asked last. */
-  active(): string[];
+  takeActive(): string[];
   /** The least inner packet that every path takes, and the largest that is sent, in bytes. */
   readonly mtu: { readonly least: number; readonly most: number };
   /**
    * Sets the one listener for the name of a peer with a new path MTU hint; it is called again only
    * after `takeHint`.
    */
-  hinted(listener: (name: string) => void): void;
+  onMtuHint(listener: (name: string) => void): void;
   /** Sets the one listener for a change of `mtu`. */
-  resized(listener: () => void): void;
+  onMtuChange(listener: () => void): void;
   /** The smallest hinted MTU since the last call. A hint may be forged, so it must be verified. */
-  takeHint(name: string): number | undefined;
+  takeMtuHint(name: string): number | undefined;
 }
 
 /** Bytes before an inner packet in its datagram: VXLAN 8, Ethernet 14. */

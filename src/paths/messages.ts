@@ -5,17 +5,17 @@ import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 import { MAX_RELAYS } from "./probe.js";
 
 /** Of members in a `seek`. */
-export const MAX_SOUGHT_AT_ONCE = 256;
+export const MAX_REQUEST_IDS = 256;
 /** Of paths in an `offer`. */
 export const MAX_PATHS = 64;
 
 export const pathSpec = protocolSpec("paths", [
   z.strictObject({
-    type: z.literal("seek"),
-    ids: z.array(field.id).min(1).max(MAX_SOUGHT_AT_ONCE),
+    type: z.literal("route-request"),
+    ids: z.array(field.id).min(1).max(MAX_REQUEST_IDS),
   }),
   z.strictObject({
-    type: z.literal("offer"),
+    type: z.literal("route-update"),
     paths: z
       .array(
         z.strictObject({

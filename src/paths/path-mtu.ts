@@ -30,18 +30,18 @@ export const SEARCH_SIZES = 8;
  */
 export const PROBES = { least: 3, most: 10 };
 /** Accepted probability that a size that passes is taken for one that does not. */
-const MISTAKE = 0.001;
+const ERROR_PROBABILITY = 0.001;
 /** Wait for the first answer, in milliseconds: this plus a few times what one takes; and the most. */
-const ANSWER_WITHIN = 50;
-const RESPONSES = 3;
-const ANSWER_WITHIN_MOST = 2_000;
+const MIN_RESPONSE_WAIT = 50;
+const RESPONSE_WAIT_FACTOR = 3;
+const MAX_RESPONSE_WAIT = 2_000;
 /** Interval of the check whether more probes may be sent, in milliseconds. */
-const AGAIN_AFTER = 100;
+const RETRY_EVERY = 100;
 /**
  * Further wait for the other answers, whose probes were sent at the same time: this, or as long
  * again. Milliseconds.
  */
-const OTHERS_WITHIN = 50;
+const MIN_STRAGGLER_WAIT = 50;
 
 export interface PathMtuParts {
   readonly clock: Clock;
@@ -92,17 +92,17 @@ export class PathMtu {
   constructor(parts: PathMtuParts, sizes: Sizes) {
     this.#parts = parts;
     this.size = sizes.most;
-    this.#bound(sizes);
+    this.#setBounds(sizes);
   }
 
   /** Takes other bounds: a size beyond them is lowered now, a larger one is tried soon. */
   resize(sizes: Sizes): void {
-    this.moved();
-    this.#bound(sizes);
-    this.#use(Math.min(this.size, sizes.most));
+    this.pathChanged();
+    this.#setBounds(sizes);
+    this.#setSize(Math.min(this.size, sizes.most));
   }
 
-  #bound({ least, most }: Sizes): void {
+  #setBounds({ least, most }: Sizes): void {
     this.#least = Math.min(least, most);
     this.#most = most;
   }
@@ -130,11 +130,14 @@ export class PathMtu {
     if (hint !== undefined) this.#hintedAt = this.#confirmedAt;
     const smaller = Math.max(this.#least, Math.min(hint ?? this.size, this.size));
     // One byte more than the hint shows whether it names the very size that passes.
-    this.#test([smaller, smaller + 1, this.size], { passes: undefined, fails: this.size + 1 });
+    this.#startRound([smaller, smaller + 1, this.size], {
+      passes: undefined,
+      fails: this.size + 1,
+    });
   }
 
   /** Packets take another path: confirms the size in use now, and tries a larger one soon. */
-  moved(): void {
+  pathChanged(): void {
     this.stop();
     this.#raiseAfter = RAISE_AFTER;
     this.#confirmedAt = Number.NEGATIVE_INFINITY;
@@ -149,15 +152,16 @@ export class PathMtu {
       round.passes = Math.max(round.passes ?? size, size);
       round.waiting = round.waiting.filter((other) => other > size);
     }
-    if (size > this.size) this.#use(size);
+    if (size > this.size) this.#setSize(size);
     if (!round) return;
     if (round.waiting.length === 0) this.#conclude(round);
-    else this.#await(round, Math.max(OTHERS_WITHIN, this.#parts.clock.elapsed() - round.sentAt));
+    else
+      this.#await(round, Math.max(MIN_STRAGGLER_WAIT, this.#parts.clock.elapsed() - round.sentAt));
   }
 
   // ---- a round
 
-  #test(sizes: readonly number[], bounds: Bounds): void {
+  #startRound(sizes: readonly number[], bounds: Bounds): void {
     const waiting = [...new Set(sizes)].filter((size) => size < bounds.fails);
     const round = { ...bounds, waiting: waiting.sort((a, b) => a - b), sent: 0, sentAt: 0 };
     this.#cancelRaise?.();
@@ -168,7 +172,8 @@ export class PathMtu {
   #send(round: Round): void {
     const { clock, path, probe, mayProbe } = this.#parts;
     const { responseMs, loss } = path();
-    const enough = loss > 0 ? Math.ceil(Math.log(MISTAKE) / Math.log(loss)) : PROBES.least;
+    const enough =
+      loss > 0 ? Math.ceil(Math.log(ERROR_PROBABILITY) / Math.log(loss)) : PROBES.least;
     if (round.sent >= Math.max(PROBES.least, Math.min(enough, PROBES.most))) {
       this.#conclude(round);
       return;
@@ -176,13 +181,16 @@ export class PathMtu {
     // One that passes shows when the answers to the others should have come.
     const sizes = [...(round.passes === undefined ? [] : [round.passes]), ...round.waiting];
     if (!mayProbe(sizes.length)) {
-      this.#await(round, AGAIN_AFTER);
+      this.#await(round, RETRY_EVERY);
       return;
     }
     round.sent++;
     round.sentAt = clock.elapsed();
     for (const size of sizes) probe(size);
-    this.#await(round, Math.min(ANSWER_WITHIN + RESPONSES * responseMs, ANSWER_WITHIN_MOST));
+    this.#await(
+      round,
+      Math.min(MIN_RESPONSE_WAIT + RESPONSE_WAIT_FACTOR * responseMs, MAX_RESPONSE_WAIT),
+    );
   }
 
   #await(round: Round, ms: number): void {
@@ -194,18 +202,18 @@ export class PathMtu {
     this.#cancelRound?.();
     this.#round = undefined;
     const fails = waiting[0] ?? failedBefore;
-    if (passes !== undefined) this.#use(passes);
+    if (passes !== undefined) this.#setSize(passes);
     if (passes !== undefined && fails - passes > 1) {
-      this.#test(between(passes, fails), { passes, fails });
+      this.#startRound(between(passes, fails), { passes, fails });
     } else if (passes === undefined && fails > this.#least) {
-      this.#test([this.#least, ...between(this.#least, fails)], { passes, fails });
+      this.#startRound([this.#least, ...between(this.#least, fails)], { passes, fails });
     } else {
       // If not even the least size passes, the path is down, which says nothing about sizes.
       this.#raiseLater();
     }
   }
 
-  #use(size: number): void {
+  #setSize(size: number): void {
     if (size === this.size) return;
     this.size = size;
     this.#raiseAfter = RAISE_AFTER;
@@ -219,7 +227,7 @@ export class PathMtu {
     this.#cancelRaise?.();
     this.#cancelRaise = this.#parts.clock.after(this.#raiseAfter, () => {
       this.#raiseAfter = Math.min(2 * this.#raiseAfter, RAISE_EVERY);
-      this.#test([this.size + 1, this.#most], { passes: this.size, fails: this.#most + 1 });
+      this.#startRound([this.size + 1, this.#most], { passes: this.size, fails: this.#most + 1 });
     });
   }
 }

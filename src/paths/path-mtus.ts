@@ -2,14 +2,15 @@
  * The path MTUs of all members. A hint about a member, or traffic to it, is a reason to confirm its
  * size in use; members queue for that, each at most once.
  */
-import { Budget } from "../time/budget.js";
-import { Budgets } from "../time/budgets.js";
+
 import type { Clock } from "../time/clock.js";
+import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
+import { TokenBucket } from "../time/token-bucket.js";
 import type { DataPath } from "./datapath.js";
 import { PathMtu, type PathMtuParts } from "./path-mtu.js";
 
 /** Confirmations at once, and each second after that, of all members together. */
-export const CONFIRMATIONS = { burst: 64, perSecond: 32 };
+export const CONFIRMATIONS = { burst: 64, rate: 32 };
 /**
  * Probes at once, and each second after that, through one relay, which verifies no more of one
  * member (PROBES in reach.ts) and drops the rest.
@@ -18,7 +19,7 @@ export const RELAYED = { burst: 192, rate: 40 };
 /** Time between two confirmations of the size in use while packets go to a member. Milliseconds. */
 const CONFIRM_BUSY_EVERY = 5_000;
 /** Interval at which the queue is checked, in milliseconds. */
-const LOOK_EVERY = 100;
+const QUEUE_CHECK_EVERY = 100;
 
 export interface PathMtusParts {
   readonly clock: Clock;
@@ -40,19 +41,19 @@ export class PathMtus {
   readonly #probers = new Map<string, PathMtu>();
   /** Ids in the queue, longest waiting first. */
   readonly #waiting = new Set<string>();
-  readonly #confirmations: Budget;
-  readonly #relayed: Budgets;
-  #cancelLook: (() => void) | undefined;
+  readonly #confirmations: TokenBucket;
+  readonly #relayed: KeyedRateLimiter;
+  #cancelCheck: (() => void) | undefined;
 
   constructor(parts: PathMtusParts) {
     this.#parts = parts;
-    const { burst, perSecond } = CONFIRMATIONS;
-    this.#confirmations = new Budget(parts.clock, burst, perSecond);
-    this.#relayed = new Budgets(parts.clock, RELAYED);
+    const { burst, rate } = CONFIRMATIONS;
+    this.#confirmations = new TokenBucket(parts.clock, burst, rate);
+    this.#relayed = new KeyedRateLimiter(parts.clock, RELAYED);
   }
 
   stop(): void {
-    this.#cancelLook?.();
+    this.#cancelCheck?.();
     for (const prober of this.#probers.values()) prober.stop();
   }
 
@@ -62,34 +63,34 @@ export class PathMtus {
   }
 
   /** There is a hint that the path to this member takes less; the hinted size is read at its turn. */
-  hinted(id: string): void {
+  onHint(id: string): void {
     this.#waiting.add(id);
-    this.#look();
+    this.#confirmDue();
   }
 
   /** Packets go to this member. */
-  used(id: string): void {
-    if (this.#prober(id).confirmedFor >= CONFIRM_BUSY_EVERY) this.hinted(id);
+  onTraffic(id: string): void {
+    if (this.#prober(id).confirmedFor >= CONFIRM_BUSY_EVERY) this.onHint(id);
   }
 
   /** Called when packets to this member take another path. */
-  moved(id: string): void {
+  pathChanged(id: string): void {
     const prober = this.#probers.get(id);
     if (!prober) return;
-    prober.moved();
-    this.hinted(id);
+    prober.pathChanged();
+    this.onHint(id);
   }
 
   /** Called when the largest packet that is sent has another size. */
-  resized(): void {
+  onResize(): void {
     const { datapath } = this.#parts;
     for (const [id, prober] of this.#probers) {
       prober.resize(datapath.mtu);
-      this.hinted(id);
+      this.onHint(id);
     }
   }
 
-  gone(id: string): void {
+  remove(id: string): void {
     this.#probers.get(id)?.stop();
     this.#probers.delete(id);
     this.#waiting.delete(id);
@@ -103,7 +104,7 @@ export class PathMtus {
    * Confirms the members that are due; the others stay queued. One without a path leaves: `moved`
    * brings it back.
    */
-  #look(): void {
+  #confirmDue(): void {
     for (const id of this.#waiting) {
       const prober = this.#prober(id);
       const hasPath = this.#parts.path(id) !== undefined;
@@ -113,15 +114,15 @@ export class PathMtus {
       if (hasPath) prober.confirm(this.#takeHint(id));
     }
     if (this.#waiting.size === 0) return;
-    this.#cancelLook ??= this.#parts.clock.after(LOOK_EVERY, () => {
-      this.#cancelLook = undefined;
-      this.#look();
+    this.#cancelCheck ??= this.#parts.clock.after(QUEUE_CHECK_EVERY, () => {
+      this.#cancelCheck = undefined;
+      this.#confirmDue();
     });
   }
 
   #takeHint(id: string): number | undefined {
     const name = this.#parts.nameOf(id);
-    return name === undefined ? undefined : this.#parts.datapath.takeHint(name);
+    return name === undefined ? undefined : this.#parts.datapath.takeMtuHint(name);
   }
 
   #prober(id: string): PathMtu {

@@ -15,9 +15,9 @@
  * its probe. The residence of a probe goes on in its reply.
  */
 import { randomBytes } from "node:crypto";
-import { type Identity, verified } from "../identity/identity.js";
+import { type Identity, verifySignature } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
-import { MAGIC } from "./datapath.js";
+import { CONTROL_MAGIC } from "./datapath.js";
 
 export const PROBE_VERSION = 3;
 /** Relays that may carry one packet, one after the other. */
@@ -58,7 +58,7 @@ export interface Run {
 export interface Probe {
   readonly kind: Kind;
   /** Relays that have carried it so far. Not signed: each of them adds one. */
-  readonly carried: number;
+  readonly hops: number;
   /** Bytes of the whole datagram, padding included; in a reply, of the probe that it answers. */
   readonly size: number;
   /** The origin has no mesh session with any member. */
@@ -97,11 +97,11 @@ export function newNonce(): string {
 export const probeBytes = (relays: number): number => PATH + relays * RUN_BYTES + SIGNATURE_BYTES;
 
 /** The holder: the relay that has the probe now or gets it next, or the target. */
-export const holderOf = ({ relays, carried, target }: Unsigned): Run => relays[carried] ?? target;
+export const currentHop = ({ relays, hops, target }: Unsigned): Run => relays[hops] ?? target;
 
 /** The node that handed it to its holder: the relay before, or the origin. */
-export const carrierOf = ({ relays, carried, origin }: Unsigned): Run =>
-  carried === 0 ? origin : relays[carried - 1]!;
+export const previousHop = ({ relays, hops, origin }: Unsigned): Run =>
+  hops === 0 ? origin : relays[hops - 1]!;
 
 export const signProbe = (origin: Identity, cluster: Cluster, probe: Unsigned): Probe => ({
   ...probe,
@@ -119,7 +119,7 @@ export const replyTo = (
     ...probe,
     isAlone,
     kind: "reply",
-    carried: 0,
+    hops: 0,
     origin: probe.target,
     target: probe.origin,
     relays: [],
@@ -129,23 +129,23 @@ export const replyTo = (
  * The probe as a node hands it on that has held it for so many milliseconds. Less than 0 counts as 0:
  * the clocks of two threads are compared with a small error.
  */
-export const heldFor = (ms: number, probe: Probe): Probe => ({
+export const addResidence = (ms: number, probe: Probe): Probe => ({
   ...probe,
   residence: Math.min(probe.residence + Math.max(0, Math.round(ms * 1_000)), MAX_RESIDENCE),
 });
 
 /** Whether the node with this public key, its origin, has made it for this cluster. */
 export const isGenuine = (cluster: Cluster, publicKey: string, probe: Probe): boolean =>
-  verified(publicKey, signedText(cluster, probe), probe.signature);
+  verifySignature(publicKey, signedText(cluster, probe), probe.signature);
 
 export function encodeProbe(probe: Probe): Uint8Array {
-  const { kind, carried, size, isAlone, residence, count, nonce, relays, signature } = probe;
+  const { kind, hops, size, isAlone, residence, count, nonce, relays, signature } = probe;
   const used = probeBytes(relays.length);
   const bytes = Buffer.alloc(kind === "reply" ? used : size);
-  bytes.write(MAGIC, "latin1");
+  bytes.write(CONTROL_MAGIC, "latin1");
   bytes[VERSION] = PROBE_VERSION;
   bytes[KIND] = KINDS.indexOf(kind);
-  bytes[CARRIED] = carried;
+  bytes[CARRIED] = hops;
   bytes[RELAYS] = relays.length;
   bytes.writeUInt16BE(size, SIZE);
   bytes[ALONE] = Number(isAlone);
@@ -166,11 +166,12 @@ export function encodeProbe(probe: Probe): Uint8Array {
 export function decodeProbe(bytes: Uint8Array, length = bytes.length): Probe | undefined {
   if (bytes.length < probeBytes(0)) return undefined;
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-  if (view.toString("latin1", 0, VERSION) !== MAGIC || view[VERSION] !== PROBE_VERSION) return;
+  if (view.toString("latin1", 0, VERSION) !== CONTROL_MAGIC || view[VERSION] !== PROBE_VERSION)
+    return;
   const kind = KINDS[view[KIND]!];
-  const [carried, relays, size] = [view[CARRIED]!, view[RELAYS]!, view.readUInt16BE(SIZE)];
+  const [hops, relays, size] = [view[CARRIED]!, view[RELAYS]!, view.readUInt16BE(SIZE)];
   const used = probeBytes(relays);
-  if (!kind || carried > relays || relays > (kind === "relayed" ? MAX_RELAYS : 0)) return;
+  if (!kind || hops > relays || relays > (kind === "relayed" ? MAX_RELAYS : 0)) return;
   if (view[ALONE]! > 1 || view[ZERO] !== 0) return undefined;
   if (used > Math.min(size, bytes.length)) return undefined;
   if (length !== (kind === "reply" ? used : size)) return undefined;
@@ -182,7 +183,7 @@ export function decodeProbe(bytes: Uint8Array, length = bytes.length): Probe | u
   });
   return {
     kind,
-    carried,
+    hops,
     size,
     isAlone: view[ALONE] === 1,
     residence: view.readUInt32BE(RESIDENCE),

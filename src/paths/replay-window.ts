@@ -3,8 +3,8 @@
  * Probes that take different paths may overtake each other by up to WINDOW.
  */
 
+import { evictOldest } from "../evict-oldest.js";
 import { MAX_RECORDS } from "../gossip/members.js";
-import { dropOldest } from "../oldest.js";
 
 export const WINDOW = 256;
 /** Most nodes with a window, whether they are members now or not. */
@@ -19,7 +19,7 @@ export class ReplayWindows {
     const window = this.#windows.get(id) ?? new ReplayWindow();
     this.#windows.delete(id);
     this.#windows.set(id, window);
-    dropOldest(this.#windows, MAX_WINDOWS);
+    evictOldest(this.#windows, MAX_WINDOWS);
     return window.accept(epoch, count);
   }
 }

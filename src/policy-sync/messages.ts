@@ -10,10 +10,10 @@ const part = z
   .max(MAX_PARTS - 1);
 
 export const policySpec = protocolSpec("policy", [
-  z.strictObject({ type: z.literal("policy-heard"), seal: sealSchema }),
+  z.strictObject({ type: z.literal("policy-have"), seal: sealSchema }),
   /** The sender holds no policy. `isCertain`: it knows that the cluster has none. */
   z.strictObject({ type: z.literal("policy-none"), isCertain: z.boolean() }),
-  z.strictObject({ type: z.literal("policy-ask"), digest: field.digest, part }),
+  z.strictObject({ type: z.literal("policy-want"), digest: field.digest, part }),
   z.strictObject({
     type: z.literal("policy-part"),
     digest: field.digest,

@@ -10,9 +10,9 @@ import type { Session } from "../session/session.js";
 import { type Clock, every } from "../time/clock.js";
 
 /** Interval of the check whether enough members have answered, in milliseconds. */
-const LOOK_EVERY = 250;
+const CHECK_EVERY = 250;
 /** This many members, where there are as many, must have heard of no policy; one of them must be certain. */
-const ENOUGH = 2;
+const QUORUM = 2;
 /**
  * Milliseconds after which the word of one member is enough, even of one that is not certain: so a
  * cluster in which no node knows any more does not stay closed for ever.
@@ -26,17 +26,17 @@ export interface NoPolicyParts {
   /** Number of other members that are not dead. */
   others(): number;
   /** Whether this node has heard of a policy, from any node, that it has not refused. */
-  isTold(): boolean;
+  isPolicyAnnounced(): boolean;
   /** The value on disk. */
   isKnown(): boolean;
   /** Called when it becomes known that there is none, to keep that on disk and announce it. */
-  learned(): void;
+  onKnown(): void;
 }
 
 export class NoPolicy {
   readonly #parts: NoPolicyParts;
   /** By session, whether the other end is certain that there is none; if not, it has only heard of none. */
-  readonly #words = new Map<Session, boolean>();
+  readonly #answers = new Map<Session, boolean>();
   #since = Number.POSITIVE_INFINITY;
   #cancel = () => {};
 
@@ -49,42 +49,42 @@ export class NoPolicy {
   }
 
   start(): void {
-    if (!this.isKnown) this.#cancel = every(this.#parts.clock, LOOK_EVERY, () => this.#look());
+    if (!this.isKnown) this.#cancel = every(this.#parts.clock, CHECK_EVERY, () => this.#check());
   }
 
   stop(): void {
     this.#cancel();
   }
 
-  heard(session: Session, isCertain: boolean): void {
-    this.#words.set(session, isCertain);
-    this.#look();
+  onNone(session: Session, isCertain: boolean): void {
+    this.#answers.set(session, isCertain);
+    this.#check();
   }
 
   /** The other end announced a policy. */
-  takenBack(session: Session): void {
-    this.#words.delete(session);
+  withdraw(session: Session): void {
+    this.#answers.delete(session);
   }
 
   closed(session: Session): void {
-    this.#words.delete(session);
+    this.#answers.delete(session);
   }
 
-  #look(): void {
-    if (this.isKnown || !this.#isSaid()) return;
+  #check(): void {
+    if (this.isKnown || !this.#isSettled()) return;
     this.stop();
-    this.#parts.learned();
+    this.#parts.onKnown();
   }
 
-  #isSaid(): boolean {
-    const { clock, isMember, isTold } = this.#parts;
+  #isSettled(): boolean {
+    const { clock, isMember, isPolicyAnnounced } = this.#parts;
     const members = this.#parts.sessions().filter(({ peer }) => isMember(peer.id));
-    if (isTold()) return false;
-    const words = members.flatMap((session) => this.#words.get(session) ?? []);
+    if (isPolicyAnnounced()) return false;
+    const words = members.flatMap((session) => this.#answers.get(session) ?? []);
     if (members.length === 0) this.#since = Number.POSITIVE_INFINITY;
     else this.#since = Math.min(this.#since, clock.elapsed());
     if (clock.elapsed() - this.#since >= SETTLE_AFTER) return words.length > 0;
-    const isEnough = words.length >= Math.min(ENOUGH, this.#parts.others());
+    const isEnough = words.length >= Math.min(QUORUM, this.#parts.others());
     return words.length === members.length && isEnough && words.includes(true);
   }
 }

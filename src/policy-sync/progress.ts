@@ -1,6 +1,6 @@
 /** How far a policy has come: which of the known nodes have it in force, which not, and why. */
 import type { DocumentInForce } from "../documents/in-force.js";
-import { isAway } from "../failure-detector/away.js";
+import { isDown } from "../failure-detector/is-down.js";
 
 /** A node, as it is known here. */
 export interface KnownNode {
@@ -51,7 +51,7 @@ export function progressOf(
 }
 
 /** A node of which an answer can be waited for: neither dead nor out of reach. */
-export const isLiving = ({ state }: Pick<NodeProgress, "state">): boolean => !isAway({ state });
+export const isLiving = ({ state }: Pick<NodeProgress, "state">): boolean => !isDown({ state });
 
 function nodeProgress(
   newest: { readonly version: number; readonly hash: string } | undefined,

@@ -13,7 +13,7 @@ import type { Place } from "./place.js";
 import { heldByNamed, type Members } from "./resolver.js";
 
 /** The cluster's policy. */
-export interface Wanted {
+export interface WantedPolicy {
   readonly text: string;
   readonly facts: PolicyFacts;
   /** Says which version it is. */
@@ -22,24 +22,27 @@ export interface Wanted {
 
 const ENDS = '"applies": ["0.0.0.0/0", "::/0"], "ingress": [], "egress": []';
 /** Denies everything. In force where a node starts with a policy that does not fit. */
-const CLOSED: Wanted = {
+const CLOSED: WantedPolicy = {
   text: `{"policies": [{"name": "closed", ${ENDS}}]}`,
   facts: { profile: "rfc", nodes: new Set() },
 };
 /** The rules of a cluster that has no policy. */
-const OPEN: Wanted = { text: '{"policies": []}', facts: { profile: "rfc", nodes: new Set() } };
+const OPEN: WantedPolicy = {
+  text: '{"policies": []}',
+  facts: { profile: "rfc", nodes: new Set() },
+};
 
 /** The inputs that rules are compiled from. */
-interface Basis {
-  readonly policy: Wanted;
+interface CompileInputs {
+  readonly policy: WantedPolicy;
   /** All nodes of the cluster; the rules depend on those that the policy names. */
   readonly members: Members;
   readonly own: readonly Prefix[];
 }
 
 /** Rules, and the inputs they were compiled from. */
-interface Made {
-  readonly basis: Basis;
+interface CompiledPolicy {
+  readonly basis: CompileInputs;
   readonly compiled: Compiled;
 }
 
@@ -47,11 +50,11 @@ export class Enforcer {
   readonly #compiler: PolicyCompiler;
   readonly #changed: () => void;
   /** Inputs of the running compilation, or of the last one. */
-  #basis: Basis | undefined;
+  #basis: CompileInputs | undefined;
   #isCompiling = false;
   /** Result of the last compilation; not to be published while another one runs. */
-  #made: Made | undefined;
-  #inForce: Made | undefined;
+  #compiled: CompiledPolicy | undefined;
+  #inForce: CompiledPolicy | undefined;
   /** Fresh rule numbers of results that were never published. */
   #fresh: readonly number[] = [];
   #misfit: WeftError | undefined;
@@ -67,7 +70,7 @@ export class Enforcer {
   }
 
   /** The policy that the core has. Where it has none of the cluster's, this is one of this file's. */
-  get inForce(): Wanted | undefined {
+  get inForce(): WantedPolicy | undefined {
     return this.#inForce?.basis.policy;
   }
 
@@ -103,19 +106,19 @@ export class Enforcer {
    * From now on this policy is to be in force, for the current leases of the nodes.
    * @returns whether it is, or what is kept in its place because it does not fit
    */
-  want(policy: Wanted = OPEN, members: Members, own: readonly Prefix[]): boolean {
+  want(policy: WantedPolicy = OPEN, members: Members, own: readonly Prefix[]): boolean {
     const basis = { policy, members, own };
-    const isNew = !this.#basis || !isSame(this.#basis, basis, this.#made?.basis.policy);
+    const isNew = !this.#basis || !isSame(this.#basis, basis, this.#compiled?.basis.policy);
     if (isNew && !this.#isCompiling) this.#compile(basis);
     if (isNew || this.#isCompiling) return false;
-    return this.#inForce !== undefined && this.#inForce === this.#made;
+    return this.#inForce !== undefined && this.#inForce === this.#compiled;
   }
 
-  get #ready(): Made | undefined {
-    return this.#isCompiling ? this.#inForce : this.#made;
+  get #ready(): CompiledPolicy | undefined {
+    return this.#isCompiling ? this.#inForce : this.#compiled;
   }
 
-  #compile(basis: Basis): void {
+  #compile(basis: CompileInputs): void {
     this.#basis = basis;
     this.#isCompiling = true;
     this.#compiler.compile(jobOf(basis), (result) => {
@@ -125,7 +128,7 @@ export class Enforcer {
   }
 
   /** Keeps the earlier policy in force, compiled for the current leases if that fits. */
-  #keep(now: Basis, misfit: WeftError): void {
+  #keep(now: CompileInputs, misfit: WeftError): void {
     const basis = { ...now, policy: this.#inForce?.basis.policy ?? CLOSED };
     this.#compiler.compile(jobOf(basis), (result) => {
       if (result instanceof WeftError) this.#finish(this.#inForce, misfit);
@@ -133,11 +136,11 @@ export class Enforcer {
     });
   }
 
-  #finish(made: Made | undefined, misfit: WeftError | undefined): void {
+  #finish(made: CompiledPolicy | undefined, misfit: WeftError | undefined): void {
     if (made && made !== this.#inForce) {
       this.#fresh = [...this.#fresh, ...made.compiled.fresh];
-      this.#made = { ...made, compiled: { ...made.compiled, fresh: this.#fresh } };
-    } else this.#made = made;
+      this.#compiled = { ...made, compiled: { ...made.compiled, fresh: this.#fresh } };
+    } else this.#compiled = made;
     this.#isCompiling = false;
     this.#misfit = misfit;
     this.#changed();
@@ -146,14 +149,14 @@ export class Enforcer {
 
 const NO_PLACES: ReadonlyMap<number, Place> = new Map();
 
-const jobOf = ({ policy: { text, facts }, members, own }: Basis): Job => ({
+const jobOf = ({ policy: { text, facts }, members, own }: CompileInputs): Job => ({
   text,
   members: heldByNamed(facts.nodes, members),
   own,
 });
 
 /** @param kept the policy that is compiled in place of one that does not fit; it may name other nodes */
-const isSame = (a: Basis, b: Basis, kept = b.policy): boolean =>
+const isSame = (a: CompileInputs, b: CompileInputs, kept = b.policy): boolean =>
   a.policy.text === b.policy.text &&
   textOf(a.own) === textOf(b.own) &&
   [...a.members.keys(), ...b.members.keys()]

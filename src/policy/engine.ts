@@ -56,7 +56,7 @@ export interface Compiled {
 /** Number of rules that a policy would have here: egress, ingress. */
 export type Counts = readonly [number, number];
 
-export interface Trial {
+export interface TrialResult {
   readonly counts: Counts;
   readonly outside: readonly Outside[];
 }
@@ -73,7 +73,7 @@ export interface PolicyCompiler extends PolicyReader {
   /** Compiles a policy. Error POLICY_FULL or ACL_FULL: it does not fit here. */
   compile(job: Job, done: Done<Compiled>): void;
   /** Checks whether it would fit, and what of it no packet can meet. */
-  tryOut(job: TrialJob, done: Done<Trial>): void;
+  tryOut(job: TrialJob, done: Done<TrialResult>): void;
 }
 
 /** Calls `done` before it returns. */
@@ -113,7 +113,7 @@ export class PolicyEngine implements PolicyCompiler {
     );
   }
 
-  tryOut({ text, members, own, carried }: TrialJob, done: Done<Trial>): void {
+  tryOut({ text, members, own, carried }: TrialJob, done: Done<TrialResult>): void {
     done(
       result(() => {
         const { document } = this.#document(text);

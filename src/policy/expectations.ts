@@ -8,12 +8,12 @@ import {
   parsePrefix,
   printable,
 } from "../address.js";
-import { type Entry, type Fields, readDocument } from "../config/entry.js";
+import { type Entry, type FieldNames, readDocument } from "../config/entry.js";
 import { wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";
 import { ICMPS, PROTOCOLS, protocolName, WITH_PORTS } from "../protocol.js";
 import { MAX_DOCUMENT, type PolicyDocument } from "./document.js";
-import { Judge, type Packet } from "./judge.js";
+import { PolicyEvaluator, type PolicyPacket } from "./evaluator.js";
 import { nameOf } from "./place.js";
 import { protocolNumber, readIcmp, readPorts } from "./read.js";
 import type { Members } from "./resolver.js";
@@ -21,7 +21,7 @@ import type { Members } from "./resolver.js";
 /** A packet for each port. */
 export interface Expectation {
   readonly line: number;
-  readonly packets: readonly Packet[];
+  readonly packets: readonly PolicyPacket[];
   readonly verdict: "allow" | "deny";
   /** As `nameOf` calls a rule or the end of a tier, or `no rule`. Of two that allowed it, one or `ONE, OTHER`. */
   readonly by?: string;
@@ -33,7 +33,7 @@ export interface Expectations {
 }
 
 /** What became of an expectation: of the first packet that does not meet it, or of its first one. */
-export interface Outcome {
+export interface ExpectationResult {
   readonly line: number;
   readonly isMet: boolean;
   readonly source: string;
@@ -126,10 +126,10 @@ function readExpectation(entry: Entry, leases: readonly Prefix[]): Expectation {
   };
 }
 
-type Transport = Omit<Packet, "source" | "destination">;
+type Transport = Omit<PolicyPacket, "source" | "destination">;
 
 /** One for each port. */
-function readTransports({ optional, required }: Fields<(typeof KEYS)[number]>): Transport[] {
+function readTransports({ optional, required }: FieldNames<(typeof KEYS)[number]>): Transport[] {
   const protocol = required("protocol").read(protocolNumber);
   const icmp = optional("icmp");
   if (icmp && !ICMPS.includes(protocol)) throw icmp.bad(...noSuchField("icmp or icmpv6"));
@@ -161,18 +161,22 @@ const isHeld = (leases: readonly Prefix[], address: Address): boolean =>
 export function tryExpectations(
   document: PolicyDocument,
   { members, all }: Expectations,
-): readonly Outcome[] {
-  const judge = new Judge(document, members);
+): readonly ExpectationResult[] {
+  const evaluator = new PolicyEvaluator(document, members);
   return all.map((expectation) => {
-    const tried = expectation.packets.map((packet) => outcomeOf(expectation, packet, judge));
+    const tried = expectation.packets.map((packet) => outcomeOf(expectation, packet, evaluator));
     return tried.find(({ isMet }) => !isMet) ?? tried[0]!;
   });
 }
 
-function outcomeOf({ line, verdict, by }: Expectation, packet: Packet, judge: Judge): Outcome {
-  const judgements = judge.judge(packet);
-  const found = judgements.at(-1)!.action;
-  const names = judgements.flatMap(({ place }) => (place ? [nameOf(place)] : []));
+function outcomeOf(
+  { line, verdict, by }: Expectation,
+  packet: PolicyPacket,
+  evaluator: PolicyEvaluator,
+): ExpectationResult {
+  const decisions = evaluator.evaluate(packet);
+  const found = decisions.at(-1)!.action;
+  const names = decisions.flatMap(({ place }) => (place ? [nameOf(place)] : []));
   // Who denies is one; an allowed packet may have been let out by one and let in by another.
   const deciders = found === "deny" ? names.slice(-1) : names;
   const decidedBy = deciders.join(", ") || NOBODY;
@@ -191,7 +195,7 @@ function outcomeOf({ line, verdict, by }: Expectation, packet: Packet, judge: Ju
 
 const nameOfProtocol = (number: number): string => protocolName(number) ?? String(number);
 
-function portOf({ protocol, destinationPort }: Packet): { port?: string } {
+function portOf({ protocol, destinationPort }: PolicyPacket): { port?: string } {
   if (WITH_PORTS.includes(protocol)) return { port: String(destinationPort) };
   if (!ICMPS.includes(protocol)) return {};
   return { port: `${destinationPort >> 8}/${destinationPort & 255}` };

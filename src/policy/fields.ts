@@ -1,19 +1,19 @@
 /** What a rule says of protocol and ports, as the core has it: without "not". */
-import { joined, type Range } from "../compile/acl.js";
+import { joined, type PortRange } from "../compile/acl.js";
 import type { Rule } from "./rule.js";
 
-export interface Fields {
+export interface MatchFields {
   /** Any if there is none. */
   readonly protocols: readonly number[];
-  readonly sourcePorts: readonly Range[];
-  readonly destinationPorts: readonly Range[];
+  readonly sourcePorts: readonly PortRange[];
+  readonly destinationPorts: readonly PortRange[];
 }
 
-const PROTOCOLS: readonly Range[] = [{ from: 0, to: 255 }];
-const PORTS: readonly Range[] = [{ from: 0, to: 65_535 }];
+const PROTOCOLS: readonly PortRange[] = [{ from: 0, to: 255 }];
+const PORTS: readonly PortRange[] = [{ from: 0, to: 65_535 }];
 
 /** Nothing: no packet can meet this rule. */
-export function fieldsOf(rule: Rule): Fields | undefined {
+export function fieldsOf(rule: Rule): MatchFields | undefined {
   const protocols = within(PROTOCOLS, only(rule.protocol), only(rule.notProtocol) ?? []);
   const sourcePorts = within(PORTS, rule.sourcePorts, rule.notSourcePorts);
   const destinationPorts = within(PORTS, rule.ports, rule.notPorts);
@@ -21,23 +21,23 @@ export function fieldsOf(rule: Rule): Fields | undefined {
   return { protocols: protocols.flatMap(numbersOf), sourcePorts, destinationPorts };
 }
 
-const only = (value: number | undefined): Range[] | undefined =>
+const only = (value: number | undefined): PortRange[] | undefined =>
   value === undefined ? undefined : [{ from: value, to: value }];
 
 /** No ranges: any value will do. Nothing: none will. */
 function within(
-  all: readonly Range[],
-  some: readonly Range[] | undefined,
-  not: readonly Range[],
-): readonly Range[] | undefined {
+  all: readonly PortRange[],
+  some: readonly PortRange[] | undefined,
+  not: readonly PortRange[],
+): readonly PortRange[] | undefined {
   if (not.length === 0) return some ?? [];
   const left = without(joined(some ?? all), joined(not));
   return left.length > 0 ? left : undefined;
 }
 
 /** `some` without `not`, both sorted. */
-function without(some: readonly Range[], not: readonly Range[]): Range[] {
-  const left: Range[] = [];
+function without(some: readonly PortRange[], not: readonly PortRange[]): PortRange[] {
+  const left: PortRange[] = [];
   let next = 0;
   for (const { from, to } of some) {
     while (next < not.length && not[next]!.to < from) next++;
@@ -51,5 +51,5 @@ function without(some: readonly Range[], not: readonly Range[]): Range[] {
   return left;
 }
 
-const numbersOf = ({ from, to }: Range): number[] =>
+const numbersOf = ({ from, to }: PortRange): number[] =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);

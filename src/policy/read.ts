@@ -1,6 +1,6 @@
 /** What documents about packets have in common: protocols, ports, types of ICMP. */
 import { printable } from "../address.js";
-import type { Range } from "../compile/acl.js";
+import type { PortRange } from "../compile/acl.js";
 import type { Entry } from "../config/entry.js";
 import { wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";
@@ -20,11 +20,11 @@ export function protocolNumber(text: string): number {
   );
 }
 
-export function readPorts(entry: Entry): Range[] {
+export function readPorts(entry: Entry): PortRange[] {
   return filled(entry, MAX_PORTS).map((item) => item.read(portRange));
 }
 
-function portRange(text: string): Range {
+function portRange(text: string): PortRange {
   const [first = "", last = first, ...rest] = text.split("-");
   const port = wholeNumber(0, 65_535);
   if (rest.length > 0 || text === "-") {
@@ -36,7 +36,7 @@ function portRange(text: string): Range {
 }
 
 /** Type and code as the core has them, in the place of a port. */
-export function readIcmp(entry: Entry): Range[] {
+export function readIcmp(entry: Entry): PortRange[] {
   const { optional, required } = entry.fields(["type", "code"]);
   const octet = wholeNumber(0, 255);
   const type = required("type").read(octet) << 8;

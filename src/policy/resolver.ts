@@ -18,7 +18,7 @@ const NOBODY: readonly Prefix[] = [];
 
 export class Resolver {
   readonly #members: Members;
-  #met = 0;
+  #addressCount = 0;
   readonly #groups = new Map<string, readonly Prefix[]>();
 
   constructor(groups: PolicyDocument["groups"], members: Members) {
@@ -27,8 +27,8 @@ export class Resolver {
   }
 
   /** Addresses that were named so far. */
-  get met(): number {
-    return this.#met;
+  get addressCount(): number {
+    return this.#addressCount;
   }
 
   /** Do selectors mean to both the same? */
@@ -57,8 +57,8 @@ export class Resolver {
    * @throws WeftError POLICY_FULL
    */
   count(addresses: number): void {
-    this.#met += addresses;
-    if (this.#met <= MAX_ADDRESSES) return;
+    this.#addressCount += addresses;
+    if (this.#addressCount <= MAX_ADDRESSES) return;
     throw new WeftError(
       "POLICY_FULL",
       `the policies name more than ${MAX_ADDRESSES} addresses, those of a group wherever it is named, those they apply to once for each rule`,

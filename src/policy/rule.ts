@@ -1,5 +1,5 @@
 /** A rule of the policy document: what a packet must be like, and what is done with it then. */
-import type { Range } from "../compile/acl.js";
+import type { PortRange } from "../compile/acl.js";
 import type { Entry } from "../config/entry.js";
 import { ICMPS, WITH_PORTS } from "../protocol.js";
 import { protocolNumber, readIcmp, readPorts } from "./read.js";
@@ -24,11 +24,11 @@ export interface Rule {
   /** The other end: `to` of egress, `from` of ingress. */
   readonly peers?: readonly Selector[];
   readonly notPeers: readonly Selector[];
-  readonly sourcePorts?: readonly Range[];
-  readonly notSourcePorts: readonly Range[];
+  readonly sourcePorts?: readonly PortRange[];
+  readonly notSourcePorts: readonly PortRange[];
   /** Of the destination. Type and code of ICMP, `type << 8 | code`, stand in their place. */
-  readonly ports?: readonly Range[];
-  readonly notPorts: readonly Range[];
+  readonly ports?: readonly PortRange[];
+  readonly notPorts: readonly PortRange[];
 }
 
 const KEYS = [

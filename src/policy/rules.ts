@@ -7,9 +7,9 @@ import type { AclEntry, AclRule, AclRules } from "../compile/acl.js";
 import type { Policy, PolicyDocument, Tier } from "./document.js";
 import { fieldsOf } from "./fields.js";
 import { type Place, placeOfDefault, placeOfRule } from "./place.js";
-import { type Numbered, type Part, Register } from "./register.js";
 import { distinct, type Members, Resolver, samePrefixes } from "./resolver.js";
 import type { Direction, Rule } from "./rule.js";
+import { type Numbered, type NumberedRules, RuleNumbers } from "./rule-numbers.js";
 
 export type { Place } from "./place.js";
 
@@ -21,7 +21,7 @@ export interface PolicyRules {
   /** Numbers that stood for another rule before, or for none: they begin to count at 0. */
   readonly fresh: readonly number[];
   /** What it was made of, and what selectors meant then: it is used again the next time. */
-  readonly parts: ReadonlyMap<string, Part>;
+  readonly parts: ReadonlyMap<string, NumberedRules>;
   readonly resolver: Resolver;
 }
 
@@ -45,22 +45,22 @@ export function rulesOf(
   before: PolicyRules = NO_RULES,
 ): PolicyRules {
   const resolver = new Resolver(document.groups, members);
-  const register = new Register(before);
+  const numbers = new RuleNumbers(before);
   const isSameGround = resolver.agrees(before.resolver);
   const listOf = (direction: Direction) => {
-    const list = new List();
+    const list = new RuleList();
     for (const tier of document.tiers) {
-      new TierRules({ tier, direction, own, resolver, register, isSameGround }).addTo(list);
+      new TierRules({ tier, direction, own, resolver, numbers, isSameGround }).addTo(list);
     }
     return list.entries;
   };
   const rules: AclRules = [listOf("egress"), listOf("ingress")];
-  const { places, fresh, parts } = register;
+  const { places, fresh, parts } = numbers;
   return { rules, places, fresh, parts, resolver };
 }
 
 /** A policy, and those of the prefixes it protects that this node has to do with. */
-interface Concerning {
+interface PolicyForNode {
   readonly policy: Policy;
   readonly near: readonly Prefix[];
 }
@@ -70,7 +70,7 @@ interface TierParts {
   readonly direction: Direction;
   readonly own: readonly Prefix[];
   readonly resolver: Resolver;
-  readonly register: Register;
+  readonly numbers: RuleNumbers;
   readonly isSameGround: boolean;
 }
 
@@ -90,19 +90,19 @@ class TierRules {
   readonly #tier: string;
   readonly #direction: Direction;
   readonly #resolver: Resolver;
-  readonly #register: Register;
+  readonly #numbers: RuleNumbers;
   /** Do selectors mean what they meant before? */
   readonly #isSameGround: boolean;
-  readonly #policies: readonly Concerning[];
+  readonly #policies: readonly PolicyForNode[];
   /** Where the next tier begins. */
-  readonly #end = new Mark();
+  readonly #end = new Label();
 
-  constructor({ tier, direction, own, resolver, register, isSameGround }: TierParts) {
+  constructor({ tier, direction, own, resolver, numbers, isSameGround }: TierParts) {
     this.#tier = tier.name;
     this.#isSameGround = isSameGround;
     this.#direction = direction;
     this.#resolver = resolver;
-    this.#register = register;
+    this.#numbers = numbers;
     const concerns = (prefix: Prefix) => own.some((lease) => overlaps(lease, prefix));
     this.#policies = tier.policies
       .filter((policy) => policy[direction])
@@ -110,10 +110,10 @@ class TierRules {
       .filter(({ near }) => near.length > 0);
   }
 
-  addTo(list: List): void {
+  addTo(list: RuleList): void {
     const shadows = this.#policies.filter(({ policy }) => policy.isShadow);
     const enforced = this.#policies.filter(({ policy }) => !policy.isShadow);
-    const behind = new Map(shadows.map((one) => [one, new Mark()]));
+    const behind = new Map(shadows.map((one) => [one, new Label()]));
     for (const one of this.#policies) this.#addPolicy(list, one, behind.get(one) ?? this.#end);
     if (shadows.length > 0) this.#addDefault(list, "shadow default", shadows, enforced);
     if (enforced.length > 0) this.#addDefault(list, "tier default", enforced);
@@ -121,7 +121,11 @@ class TierRules {
     list.place(this.#end);
   }
 
-  #addRest(list: List, behind: ReadonlyMap<Concerning, Mark>, enforced: readonly Concerning[]) {
+  #addRest(
+    list: RuleList,
+    behind: ReadonlyMap<PolicyForNode, Label>,
+    enforced: readonly PolicyForNode[],
+  ) {
     const first = this.#policies.findIndex((one) => behind.has(one));
     for (const one of this.#policies.slice(first)) {
       const mark = behind.get(one);
@@ -131,28 +135,32 @@ class TierRules {
     if (enforced.length > 0) this.#addDefault(list, "tier default", enforced, [], AGAIN);
   }
 
-  #addPolicy(list: List, { policy, near }: Concerning, leave: Mark, again = ""): void {
+  #addPolicy(list: RuleList, { policy, near }: PolicyForNode, leave: Label, again = ""): void {
     const { name, isShadow } = policy;
     const key = `${this.#direction} ${this.#tier} ${name} ${isShadow}`;
     const rules = policy[this.#direction]!;
     const part = this.#asItWas(key + again, rules, near) ?? this.#partOf(policy, near, key, again);
-    this.#register.parts.set(key + again, part);
+    this.#numbers.parts.set(key + again, part);
     [...part.all.values()].forEach(({ number, made }, i) => {
-      this.#register.places.set(number, placeOfRule(this.#direction, policy, i));
+      this.#numbers.places.set(number, placeOfRule(this.#direction, policy, i));
       if (made) list.add(made, rules[i]!.action === "log" ? undefined : leave);
     });
   }
 
-  #asItWas(key: string, rules: readonly Rule[], near: readonly Prefix[]): Part | undefined {
-    const before = this.#isSameGround ? this.#register.before(key) : undefined;
+  #asItWas(
+    key: string,
+    rules: readonly Rule[],
+    near: readonly Prefix[],
+  ): NumberedRules | undefined {
+    const before = this.#isSameGround ? this.#numbers.before(key) : undefined;
     if (before?.from?.rules !== rules || !samePrefixes(before.from.near, near)) return undefined;
     this.#resolver.count(before.from.addresses);
     return before;
   }
 
-  #partOf(policy: Policy, near: readonly Prefix[], key: string, again: string): Part {
+  #partOf(policy: Policy, near: readonly Prefix[], key: string, again: string): NumberedRules {
     const { isShadow, [this.#direction]: rules = [] } = policy;
-    const met = this.#resolver.met;
+    const met = this.#resolver.addressCount;
     this.#resolver.count(rules.length * near.length);
     const all = new Map<string, Numbered>();
     const times = new Map<string, number>();
@@ -161,12 +169,12 @@ class TierRules {
       const time = (times.get(words) ?? 0) + 1;
       times.set(words, time);
       const said = `${time} ${words}`;
-      const number = this.#register.numberOf(key, said);
+      const number = this.#numbers.numberOf(key, said);
       const decides = !isShadow && (action === "allow" || action === "deny");
       const made = this.#make(rule, near, decides ? action : "count", number);
-      all.set(said, { number, made: made && this.#register.asBefore(key + again, said, made) });
+      all.set(said, { number, made: made && this.#numbers.asBefore(key + again, said, made) });
     }
-    return { all, from: { rules, near, addresses: this.#resolver.met - met } };
+    return { all, from: { rules, near, addresses: this.#resolver.addressCount - met } };
   }
 
   /** Nothing: no packet can meet it. A selector that means no address today is not one that means all. */
@@ -184,24 +192,24 @@ class TierRules {
   }
 
   #addDefault(
-    list: List,
+    list: RuleList,
     kind: "tier default" | "shadow default",
-    of: readonly Concerning[],
-    but: readonly Concerning[] = [],
+    of: readonly PolicyForNode[],
+    but: readonly PolicyForNode[] = [],
     again = "",
   ): void {
     const key = `${this.#direction} ${this.#tier} ${kind}`;
     const place = placeOfDefault(this.#direction, this.#tier, kind);
-    const number = this.#register.numberOf(key, END);
+    const number = this.#numbers.numberOf(key, END);
     const made = {
       number,
       near: { in: protectedBy(of), not: protectedBy(but) },
       ...ANY,
       action: place.isShadow ? "count" : "deny",
     } as const;
-    const rule = this.#register.asBefore(key + again, END, made);
-    this.#register.parts.set(key + again, { all: new Map([[END, { number, made: rule }]]) });
-    this.#register.places.set(number, place);
+    const rule = this.#numbers.asBefore(key + again, END, made);
+    this.#numbers.parts.set(key + again, { all: new Map([[END, { number, made: rule }]]) });
+    this.#numbers.places.set(number, place);
     list.add(rule);
   }
 }
@@ -214,23 +222,23 @@ const AGAIN = " again";
 
 const ANY = { far: { in: [], not: [] }, protocols: [], sourcePorts: [], destinationPorts: [] };
 
-const protectedBy = (some: readonly Concerning[]): readonly Prefix[] =>
+const protectedBy = (some: readonly PolicyForNode[]): readonly Prefix[] =>
   distinct(some.flatMap(({ near }) => near));
 
 /** A place in the list that is known later. */
-class Mark {
+class Label {
   at = 0;
 }
 
-class List {
-  readonly #all: { readonly rule: AclRule; readonly next: Mark | undefined }[] = [];
+class RuleList {
+  readonly #all: { readonly rule: AclRule; readonly next: Label | undefined }[] = [];
 
   /** @param next where the search goes on after the rule, if it decides nothing: at the following one */
-  add(rule: AclRule, next?: Mark): void {
+  add(rule: AclRule, next?: Label): void {
     this.#all.push({ rule, next });
   }
 
-  place(mark: Mark): void {
+  place(mark: Label): void {
     mark.at = this.#all.length;
   }
 

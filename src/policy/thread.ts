@@ -11,8 +11,8 @@ import type {
   Job,
   PolicyCompiler,
   PolicyFacts,
-  Trial,
   TrialJob,
+  TrialResult,
 } from "./engine.js";
 import type { Place } from "./place.js";
 
@@ -87,7 +87,7 @@ export class PolicyThread implements PolicyCompiler {
     );
   }
 
-  tryOut(job: TrialJob, done: Done<Trial>): void {
+  tryOut(job: TrialJob, done: Done<TrialResult>): void {
     this.#ask({ verb: "tryOut", job }, done);
   }
 

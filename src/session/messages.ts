@@ -4,7 +4,7 @@ import * as field from "../identity/fields.js";
 import { type MessagesOf, protocolSpec } from "./protocol.js";
 
 /** Version of everything that nodes say to each other. */
-export const PROTOCOL = 3;
+export const PROTOCOL_VERSION = 4;
 /** Of any message of any protocol, in bytes. */
 export const MAX_MESSAGE_BYTES = 64 * 1024;
 

@@ -15,10 +15,10 @@ export const MAX_QUEUED = {
 /** The queues are added up after each this many bytes sent, so they exceed a bound by no more. */
 export const CHECK_EVERY = 1024 * 1024;
 /** Bytes that a message costs beside its text: its frame, its buffers and its callback. */
-export const PER_MESSAGE = 512;
+export const MESSAGE_OVERHEAD = 512;
 
-export interface Queue {
-  /** Queued bytes, including `PER_MESSAGE` for each message. */
+export interface SendQueue {
+  /** Queued bytes, including `MESSAGE_OVERHEAD` for each message. */
   readonly queued: number;
   readonly isMember: boolean;
   /** Ends the session at once: its queue is lost. */
@@ -26,21 +26,21 @@ export interface Queue {
 }
 
 export class SendQueues {
-  readonly #queues = new Set<Queue>();
+  readonly #queues = new Set<SendQueue>();
   #unchecked = 0;
 
-  add(queue: Queue): void {
+  add(queue: SendQueue): void {
     this.#queues.add(queue);
   }
 
   /** To be called when the queue is freed, not already when the session is reported closed. */
-  remove(queue: Queue): void {
+  remove(queue: SendQueue): void {
     this.#queues.delete(queue);
   }
 
   /** Called after `characters` more were given to one of the sessions. */
   sent(length: number): void {
-    this.#unchecked += length + PER_MESSAGE;
+    this.#unchecked += length + MESSAGE_OVERHEAD;
     if (this.#unchecked < CHECK_EVERY) return;
     this.#unchecked = 0;
     this.#check();

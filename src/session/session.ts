@@ -4,29 +4,34 @@
  */
 import { WeftError } from "../error.js";
 import { MAX_SENTENCE } from "../identity/fields.js";
-import { type Identity, nodeId, verified } from "../identity/identity.js";
+import { type Identity, nodeId, verifySignature } from "../identity/identity.js";
 import { KEEP_ONE } from "../lease/genesis.js";
-import { Budget } from "../time/budget.js";
-import type { Budgets } from "../time/budgets.js";
 import type { Clock } from "../time/clock.js";
-import { MAX_MESSAGE_BYTES, PROTOCOL, type SessionMessage, sessionSpec } from "./messages.js";
+import type { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
+import { TokenBucket } from "../time/token-bucket.js";
+import {
+  MAX_MESSAGE_BYTES,
+  PROTOCOL_VERSION,
+  type SessionMessage,
+  sessionSpec,
+} from "./messages.js";
 import type { Message, MessageOf } from "./protocol.js";
 import type { ProtocolRegistry } from "./protocol-registry.js";
-import type { Queue, SendQueues } from "./send-queues.js";
+import type { SendQueue, SendQueues } from "./send-queues.js";
 import type { Connection } from "./transport.js";
 
 /** All in milliseconds. */
-export const HELLO_WITHIN = 5_000;
+export const HELLO_TIMEOUT = 5_000;
 /** Who was quiet for so long is asked for a word. Which of the two asks is chance; both hear then. */
 export const PING_AFTER = { least: 1_100, most: 1_500 };
 /** Who was quiet for so long has not answered a ping: whether it answers otherwise is worth a look. */
 export const QUIET_AFTER = 3_000;
 /** Who was quiet for so long is missed: longer than a pause of 5 s and the quiet before it. */
-export const MISSED_AFTER = 7_000;
+export const SUSPECT_AFTER = 7_000;
 /** Who was quiet for so long is given up. */
-export const SILENCE = 15_000;
+export const IDLE_TIMEOUT = 15_000;
 /** A peer with more queued bytes is not told why the session ends: the message would arrive too late. */
-const MAX_UNSAID = 1024 * 1024;
+const MAX_QUEUED_FOR_BYE = 1024 * 1024;
 /** Messages and bytes a peer may send at once, and per second after that. */
 export const BURST = { messages: 2_000, bytes: 256 * MAX_MESSAGE_BYTES };
 export const RATE = { messages: 200, bytes: 16 * MAX_MESSAGE_BYTES };
@@ -37,8 +42,8 @@ export interface SessionParts {
   /** 16 bytes in hex, drawn for this run: tells this process from a copy with the same identity. */
   readonly instance: string;
   /** What each peer may still send, in this session and the next. */
-  readonly messages: Budgets;
-  readonly bytes: Budgets;
+  readonly messages: KeyedRateLimiter;
+  readonly bytes: KeyedRateLimiter;
   readonly queues: SendQueues;
   /** Tells what is a message. */
   readonly protocols: Pick<ProtocolRegistry, "parse">;
@@ -54,7 +59,7 @@ export interface SessionEvents {
   closed(session: Session, reason: WeftError): void;
 }
 
-export interface Remote {
+export interface PeerIdentity {
   readonly id: string;
   readonly publicKey: string;
   readonly instance: string;
@@ -66,20 +71,20 @@ type SessionMessageOf<T extends SessionMessage["type"]> = MessageOf<SessionMessa
 type InSession = SessionMessageOf<"hello" | "ping" | "pong">;
 
 /** `M`: the messages that its user sends. */
-export class Session<M extends Message = Message> implements Queue {
+export class Session<M extends Message = Message> implements SendQueue {
   readonly #connection: Connection;
   readonly #parts: SessionParts;
   readonly #events: SessionEvents;
   /** What the other end may still send: of this connection, until it is known who that is. */
-  #messages: Budget;
-  #bytes: Budget;
+  #messages: TokenBucket;
+  #bytes: TokenBucket;
   #state: "new" | "hello" | "open" | "closed" = "new";
-  #peer: Remote | undefined;
-  #heard: number;
+  #peer: PeerIdentity | undefined;
+  #heardAt: number;
   /** The last ping: its number, and when it was sent, by `clock.elapsed` and by `clock.now`. */
-  #asked = { n: 0, at: 0, time: 0 };
+  #lastPing = { n: 0, at: 0, time: 0 };
   #rtt: number | undefined;
-  #ahead: number | undefined;
+  #offset: number | undefined;
   #reason: WeftError | undefined;
   #cancel = () => {};
 
@@ -92,13 +97,13 @@ export class Session<M extends Message = Message> implements Queue {
     this.#connection = connection;
     this.#parts = parts;
     this.#events = events;
-    this.#messages = new Budget(parts.clock, BURST.messages, RATE.messages);
-    this.#bytes = new Budget(parts.clock, BURST.bytes, RATE.bytes);
-    this.#heard = parts.clock.elapsed();
+    this.#messages = new TokenBucket(parts.clock, BURST.messages, RATE.messages);
+    this.#bytes = new TokenBucket(parts.clock, BURST.bytes, RATE.bytes);
+    this.#heardAt = parts.clock.elapsed();
   }
 
   /** Who the other end has proved to be. Known from `opened` on. */
-  get peer(): Remote {
+  get peer(): PeerIdentity {
     if (!this.#peer) throw new Error("the session is not open yet");
     return this.#peer;
   }
@@ -124,17 +129,17 @@ export class Session<M extends Message = Message> implements Queue {
   }
 
   /** Whether the other end is there, as far as can be told. */
-  get isHeard(): boolean {
-    return this.isOpen && this.#quiet < MISSED_AFTER;
+  get isResponsive(): boolean {
+    return this.isOpen && this.#quietFor < SUSPECT_AFTER;
   }
 
   /** When something was last heard from the other end, by `clock.elapsed`. */
   get heardAt(): number {
-    return this.#heard;
+    return this.#heardAt;
   }
 
-  get #quiet(): number {
-    return this.#parts.clock.elapsed() - this.#heard;
+  get #quietFor(): number {
+    return this.#parts.clock.elapsed() - this.#heardAt;
   }
 
   /** Milliseconds, of the last ping that was answered. */
@@ -144,26 +149,32 @@ export class Session<M extends Message = Message> implements Queue {
 
   /** Milliseconds by which the other end's clock is surely ahead of this one's, by its last pong; negative: behind. */
   get aheadMs(): number | undefined {
-    return this.#ahead;
+    return this.#offset;
   }
 
   start() {
     const { clock, identity, instance } = this.#parts;
     this.#state = "hello";
-    this.#cancel = clock.after(HELLO_WITHIN, () =>
+    this.#cancel = clock.after(HELLO_TIMEOUT, () =>
       this.#fail("SILENT", "the other end did not say who it is"),
     );
     const { queues } = this.#parts;
     queues.add(this);
     this.#connection.open({
-      message: (text) => this.#received(text),
+      message: (text) => this.#onText(text),
       closed: () => {
         queues.remove(this);
-        this.#ended();
+        this.#onClosed();
       },
     });
     const signature = identity.sign(this.#helloText(this.role, identity.publicKey, instance));
-    this.send({ type: "hello", protocol: PROTOCOL, key: identity.publicKey, instance, signature });
+    this.send({
+      type: "hello",
+      protocol: PROTOCOL_VERSION,
+      key: identity.publicKey,
+      instance,
+      signature,
+    });
   }
 
   send(message: M | SessionMessage) {
@@ -176,50 +187,50 @@ export class Session<M extends Message = Message> implements Queue {
   /** Says why, then closes. */
   close(reason: WeftError) {
     if (this.#state === "closed") return;
-    if (this.queued > MAX_UNSAID) return this.abort(reason);
+    if (this.queued > MAX_QUEUED_FOR_BYE) return this.abort(reason);
     this.#reason ??= reason;
-    this.send({ type: "bye", code: reason.code, reason: plain(reason.message) });
+    this.send({ type: "bye", code: reason.code, reason: plainSentence(reason.message) });
     this.#connection.close();
-    this.#ended();
+    this.#onClosed();
   }
 
   abort(reason: WeftError) {
     this.#reason ??= reason;
     this.#connection.abort();
-    this.#ended();
+    this.#onClosed();
   }
 
-  #received(text: string) {
+  #onText(text: string) {
     if (this.#state === "closed") return;
     if (!this.#messages.spend(1) || !this.#bytes.spend(text.length)) {
       return this.#fail("FLOOD", "the other end sends too much");
     }
     const message = this.#parts.protocols.parse(text);
     if (!message) return this.#fail("PROTOCOL", "the other end sent something that is no message");
-    this.#heard = this.#parts.clock.elapsed();
-    if (isOwn(message)) this.#control(message);
+    this.#heardAt = this.#parts.clock.elapsed();
+    if (isSessionMessage(message)) this.#onSessionMessage(message);
     else if (this.#state === "hello") this.#fail("PROTOCOL", NO_HELLO);
     else this.#events.message(this, message);
   }
 
-  #control(message: SessionMessage) {
-    if (message.type === "bye") this.#bye(message);
-    else if (this.#state === "hello") this.#inHello(message);
-    else this.#inOpen(message);
+  #onSessionMessage(message: SessionMessage) {
+    if (message.type === "bye") this.#onBye(message);
+    else if (this.#state === "hello") this.#onHello(message);
+    else this.#onControl(message);
   }
 
-  #inHello(message: InSession) {
+  #onHello(message: InSession) {
     const { identity, instance } = this.#parts;
     if (message.type !== "hello") return this.#fail("PROTOCOL", NO_HELLO);
-    if (message.protocol !== PROTOCOL) {
+    if (message.protocol !== PROTOCOL_VERSION) {
       return this.#fail(
         "VERSION",
-        `the other end speaks protocol ${message.protocol}, this node ${PROTOCOL}`,
+        `the other end speaks protocol ${message.protocol}, this node ${PROTOCOL_VERSION}`,
       );
     }
     const itsRole = this.role === "dialer" ? "listener" : "dialer";
     const text = this.#helloText(itsRole, message.key, message.instance);
-    if (!verified(message.key, text, message.signature)) {
+    if (!verifySignature(message.key, text, message.signature)) {
       return this.#fail("IDENTITY", "the other end could not prove its identity");
     }
     if (message.key === identity.publicKey) {
@@ -233,69 +244,69 @@ export class Session<M extends Message = Message> implements Queue {
     this.#state = "open";
     this.#cancel();
     this.#ping();
-    this.#listen();
+    this.#watchSilence();
     this.#events.opened(this);
   }
 
-  #inOpen(message: InSession) {
+  #onControl(message: InSession) {
     switch (message.type) {
       case "hello":
         return this.#fail("PROTOCOL", "the other end said hello twice");
       case "ping":
         return this.send({ type: "pong", n: message.n, time: this.#parts.clock.now() });
       case "pong":
-        return this.#answered(message);
+        return this.#onPong(message);
     }
   }
 
-  #bye({ code, reason }: SessionMessageOf<"bye">) {
+  #onBye({ code, reason }: SessionMessageOf<"bye">) {
     this.#reason ??= new WeftError(
       code,
       `the other end closed the session: ${reason}`,
       code === "OTHER_CLUSTER" ? KEEP_ONE : code === "SELF" ? OTHER_ADDRESS : "see its log",
     );
     this.#connection.close();
-    this.#ended();
+    this.#onClosed();
   }
 
   /** Looks now and then how long the other end has been quiet. */
-  #listen() {
+  #watchSilence() {
     const { clock } = this.#parts;
     const { least, most } = PING_AFTER;
     const patience = least + clock.random() * (most - least);
-    const wait = this.#quiet < patience ? patience - this.#quiet : patience;
+    const wait = this.#quietFor < patience ? patience - this.#quietFor : patience;
     const due = clock.elapsed() + wait;
     this.#cancel = clock.after(wait, () => {
       const now = clock.elapsed();
       // A look that comes late: this process stood still, so the other end was not quiet, it went unheard.
-      this.#heard = Math.min(now, this.#heard + Math.max(0, now - due));
-      if (this.#quiet >= SILENCE)
+      this.#heardAt = Math.min(now, this.#heardAt + Math.max(0, now - due));
+      if (this.#quietFor >= IDLE_TIMEOUT)
         return this.#fail("SILENT", "nothing was heard from the other end");
-      if (this.#quiet >= least) this.#ping();
-      this.#listen();
-      if (this.#quiet >= QUIET_AFTER) this.#events.quiet(this);
+      if (this.#quietFor >= least) this.#ping();
+      this.#watchSilence();
+      if (this.#quietFor >= QUIET_AFTER) this.#events.quiet(this);
     });
   }
 
   #ping() {
     const { clock } = this.#parts;
-    const n = (this.#asked.n + 1) % 2 ** 31;
-    this.#asked = { n, at: clock.elapsed(), time: clock.now() };
+    const n = (this.#lastPing.n + 1) % 2 ** 31;
+    this.#lastPing = { n, at: clock.elapsed(), time: clock.now() };
     this.send({ type: "ping", n });
   }
 
-  #answered({ n, time }: SessionMessageOf<"pong">) {
-    if (n !== this.#asked.n) return;
+  #onPong({ n, time }: SessionMessageOf<"pong">) {
+    if (n !== this.#lastPing.n) return;
     const { clock } = this.#parts;
-    this.#rtt = tenths(clock.elapsed() - this.#asked.at);
-    this.#ahead = outside(time, this.#asked.time, clock.now());
+    this.#rtt = tenths(clock.elapsed() - this.#lastPing.at);
+    this.#offset = distanceOutside(time, this.#lastPing.time, clock.now());
   }
 
   #fail(code: string, message: string) {
     this.close(new WeftError(code, message, REMEDIES[code] ?? "see the log of the other end"));
   }
 
-  #ended() {
+  #onClosed() {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.#cancel();
@@ -305,12 +316,12 @@ export class Session<M extends Message = Message> implements Queue {
 
   /** The binding makes a signature good for this connection alone, the role for this end of it. */
   #helloText(role: Role, key: string, instance: string): string {
-    const binding = Buffer.from(this.#connection.binding).toString("hex");
-    return `weft hello ${PROTOCOL}\n${role}\n${key}\n${instance}\n${binding}`;
+    const binding = Buffer.from(this.#connection.channelBinding).toString("hex");
+    return `weft hello ${PROTOCOL_VERSION}\n${role}\n${key}\n${instance}\n${binding}`;
   }
 }
 
-const isOwn = (message: Message): message is SessionMessage =>
+const isSessionMessage = (message: Message): message is SessionMessage =>
   sessionSpec.schemas.has(message.type);
 
 const NO_HELLO = "the other end did not say hello";
@@ -329,7 +340,7 @@ const REMEDIES: { readonly [code: string]: string } = {
  * How far a time lies after the later of two others, or, negative, before the earlier. A time of the
  * other end between ping and pong shows no difference between the clocks.
  */
-function outside(time: number, one: number, other: number): number {
+function distanceOutside(time: number, one: number, other: number): number {
   const [earlier, later] = [Math.min(one, other), Math.max(one, other)];
   return time - Math.min(Math.max(time, earlier), later);
 }
@@ -337,7 +348,7 @@ function outside(time: number, one: number, other: number): number {
 const tenths = (ms: number): number => Math.round(10 * ms) / 10;
 
 /** A text as the other end takes it: `field.sentence`. One that is cut ends with three dots. */
-export const plain = (text: string): string => {
+export const plainSentence = (text: string): string => {
   const ascii = text.replace(/[^\x20-\x7e]/g, "?");
   return ascii.length > MAX_SENTENCE ? `${ascii.slice(0, MAX_SENTENCE - 3)}...` : ascii;
 };

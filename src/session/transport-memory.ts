@@ -57,7 +57,7 @@ export class MemoryTransport implements Transport {
     if (this.network.listeners.has(address)) {
       throw new WeftError("MESH_PORT", `${address} is in use`, "choose another --mesh-port");
     }
-    this.#leave();
+    this.#stopListening();
     this.host = host;
     this.#accept = accept;
     this.#listening = address;
@@ -85,7 +85,7 @@ export class MemoryTransport implements Transport {
   }
 
   async close(): Promise<void> {
-    this.#leave();
+    this.#stopListening();
     for (const end of [...this.#ends]) end.close();
   }
 
@@ -94,7 +94,7 @@ export class MemoryTransport implements Transport {
     return this.#ends.size;
   }
 
-  #leave(): void {
+  #stopListening(): void {
     if (this.#listening !== undefined) this.network.listeners.delete(this.#listening);
   }
 }
@@ -108,7 +108,7 @@ class MemoryEnd implements Connection {
     readonly network: MemoryNetwork,
     readonly host: string,
     readonly remote: string,
-    readonly binding: Uint8Array,
+    readonly channelBinding: Uint8Array,
     readonly all: Set<MemoryEnd>,
   ) {
     all.add(this);

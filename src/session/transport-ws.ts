@@ -10,16 +10,21 @@ import { createServer, type Server, type Socket, type TcpNetConnectOpts } from "
 import { connect, type TLSSocket } from "node:tls";
 import { WebSocket, WebSocketServer } from "ws";
 import { WeftError } from "../error.js";
-import { type Psk, pskOf } from "../identity/secret.js";
+import { evictOldest } from "../evict-oldest.js";
+import { derivePsk, type Psk } from "../identity/secret.js";
 import type { Log } from "../log.js";
-import { dropOldest } from "../oldest.js";
-import { Budget } from "../time/budget.js";
 import type { Clock } from "../time/clock.js";
-import { Door, HANDSHAKE_WITHIN, type Refusals, sourceOf } from "./door.js";
-import { MAX_MESSAGE_BYTES } from "./messages.js";
-import { PER_MESSAGE } from "./send-queues.js";
+import { TokenBucket } from "../time/token-bucket.js";
 import {
-  CLOSE_WITHIN,
+  AdmissionControl,
+  HANDSHAKE_TIMEOUT,
+  type Refusals,
+  sourceOf,
+} from "./admission-control.js";
+import { MAX_MESSAGE_BYTES } from "./messages.js";
+import { MESSAGE_OVERHEAD } from "./send-queues.js";
+import {
+  CLOSE_TIMEOUT,
   type Connection,
   type ConnectionEvents,
   hostPort,
@@ -30,7 +35,7 @@ import {
 const CIPHERS = "TLS_AES_128_GCM_SHA256:PSK";
 const EXPORTER = "EXPORTER-weft-mesh";
 /** Milliseconds. */
-const STOP_WITHIN = 1_000;
+const STOP_TIMEOUT = 1_000;
 /** Connections taken at once, handshakes included. */
 export const MAX_CONNECTIONS = 2048;
 /**
@@ -44,12 +49,12 @@ const SOCKET_OPTIONS = {
   autoPong: false,
   maxFragments: 1,
   maxBufferedChunks: 256,
-  closeTimeout: CLOSE_WITHIN,
+  closeTimeout: CLOSE_TIMEOUT,
 };
 /** The log names a refused source once in this many milliseconds, and all sources at this rate. */
-const SAY_AGAIN = 60_000;
-const MAX_SAID = 1024;
-export const COMPLAINTS = { burst: 32, rate: 0.5 };
+const WARN_AGAIN_AFTER = 60_000;
+const MAX_WARNED = 1024;
+export const WARNINGS_RATE = { burst: 32, rate: 0.5 };
 
 /** TLS alerts by which an OpenSSL server refuses a pre-shared key: RFC 8446 section 6. */
 const SECRET_ALERTS = /SSL alert number (40|47|51|115)\b/;
@@ -65,32 +70,32 @@ export class WsTransport implements Transport {
   /** Every WebSocket, and the secret it was opened with. */
   readonly #sockets = new Map<WebSocket, Psk>();
   /** The secret that a caller named in its handshake. */
-  readonly #named = new WeakMap<Socket, Psk>();
+  readonly #offered = new WeakMap<Socket, Psk>();
   /** Everything that is connected to the port, also while it shakes hands. */
-  readonly #callers = new Set<Socket>();
+  readonly #clients = new Set<Socket>();
   /** Connections that have not shown the secret, and the function to call when they have. */
-  readonly #door: Door;
-  readonly #entered = new Map<string, () => void>();
+  readonly #admission: AdmissionControl;
+  readonly #onAuthenticated = new Map<string, () => void>();
   /** By source, when the log named it last. */
-  readonly #said = new Map<string, number>();
-  readonly #complaints: Budget;
+  readonly #warnedAt = new Map<string, number>();
+  readonly #warnings: TokenBucket;
   #server: Server | undefined;
 
   /** Dials with the first secret and accepts all. */
   constructor(parts: WsTransportParts, { secrets }: { secrets: readonly string[] }) {
     this.#parts = parts;
-    this.#door = new Door(parts.clock);
-    this.#complaints = new Budget(parts.clock, COMPLAINTS.burst, COMPLAINTS.rate);
-    this.use(secrets);
+    this.#admission = new AdmissionControl(parts.clock);
+    this.#warnings = new TokenBucket(parts.clock, WARNINGS_RATE.burst, WARNINGS_RATE.rate);
+    this.setSecrets(secrets);
   }
 
   /** Connections that were ended before they showed the secret. */
   get refused(): Readonly<Refusals> {
-    return this.#door.refused;
+    return this.#admission.refused;
   }
 
   /** From now on dials with the first of these and accepts all. What was opened with another one ends. */
-  use(secrets: readonly string[]): void {
+  setSecrets(secrets: readonly string[]): void {
     if (secrets.length === 0) {
       throw new WeftError(
         "SECRET_MISSING",
@@ -98,13 +103,13 @@ export class WsTransport implements Transport {
         "pass --secret-file FILE",
       );
     }
-    this.#psks = secrets.map(pskOf);
+    this.#psks = secrets.map(derivePsk);
     for (const [socket, psk] of this.#sockets) if (!this.#accepts(psk)) socket.terminate();
   }
 
   listen(at: ListenAddress, accept: (connection: Connection) => void): Promise<number> {
     const upgrades = this.#makeUpgrades(accept);
-    const server = createServer({ noDelay: true }, (caller) => this.#enter(caller, upgrades));
+    const server = createServer({ noDelay: true }, (client) => this.#admit(client, upgrades));
     server.maxConnections = MAX_CONNECTIONS;
     return new Promise((resolve, reject) => {
       server.once("error", (error) => reject(cannotListen(at, error)));
@@ -118,21 +123,21 @@ export class WsTransport implements Transport {
     });
   }
 
-  #enter(caller: Socket, upgrades: HttpsServer): void {
-    caller.on("error", () => {}); // The close event ends every wait for it.
-    const shown = this.#door.enter(caller);
-    if (!shown) {
-      this.#crowded(caller);
+  #admit(client: Socket, upgrades: HttpsServer): void {
+    client.on("error", () => {}); // The close event ends every wait for it.
+    const onAuthenticated = this.#admission.admit(client);
+    if (!onAuthenticated) {
+      this.#warnTooMany(client);
       return;
     }
-    const end = endOf(caller);
-    this.#callers.add(caller);
-    this.#entered.set(end, shown);
-    caller.once("close", () => {
-      this.#callers.delete(caller);
-      this.#entered.delete(end);
+    const end = endOf(client);
+    this.#clients.add(client);
+    this.#onAuthenticated.set(end, onAuthenticated);
+    client.once("close", () => {
+      this.#clients.delete(client);
+      this.#onAuthenticated.delete(end);
     });
-    upgrades.emit("connection", caller);
+    upgrades.emit("connection", client);
   }
 
   /** Turns connections into WebSockets. It listens on no port itself. */
@@ -143,23 +148,23 @@ export class WsTransport implements Transport {
         ciphers: CIPHERS,
         // No session tickets: a secret that is taken away must stop working at once.
         secureOptions: constants.SSL_OP_NO_TICKET,
-        handshakeTimeout: HANDSHAKE_WITHIN,
-        pskCallback: (caller, identity) => this.#recognise(caller as TLSSocket, identity),
+        handshakeTimeout: HANDSHAKE_TIMEOUT,
+        pskCallback: (client, identity) => this.#keyOf(client as TLSSocket, identity),
       },
       (_, response) => response.writeHead(426, { connection: "close" }).end(),
     );
-    server.on("tlsClientError", (error, socket) => this.#refused(error, socket));
+    server.on("tlsClientError", (error, socket) => this.#handshakeFailed(error, socket));
     const sockets = new WebSocketServer({
       server,
       ...SOCKET_OPTIONS,
     });
-    sockets.on("connection", (socket, { socket: caller }) => {
-      const psk = this.#named.get(caller);
+    sockets.on("connection", (socket, { socket: client }) => {
+      const psk = this.#offered.get(client);
       // The secret may have been taken away while they shook hands.
       if (!psk || !this.#accepts(psk)) return socket.terminate();
-      this.#entered.get(endOf(caller))?.();
+      this.#onAuthenticated.get(endOf(client))?.();
       this.#track(socket, psk);
-      accept(new WsConnection(socket, caller as TLSSocket));
+      accept(new WsConnection(socket, client as TLSSocket));
     });
     return server;
   }
@@ -174,7 +179,7 @@ export class WsTransport implements Transport {
     };
     const socket = new WebSocket(`wss://${address}/`, {
       ...SOCKET_OPTIONS,
-      handshakeTimeout: HANDSHAKE_WITHIN,
+      handshakeTimeout: HANDSHAKE_TIMEOUT,
       createConnection,
     });
     this.#track(socket, psk);
@@ -185,7 +190,7 @@ export class WsTransport implements Transport {
     });
     socket.once("open", () => {
       socket.off("close", failed);
-      this.#door.shown(stream!.remoteAddress);
+      this.#admission.authenticated(stream!.remoteAddress);
       done(new WsConnection(socket, stream!));
     });
   }
@@ -196,7 +201,7 @@ export class WsTransport implements Transport {
       server ? server.close(() => resolve()) : resolve(),
     );
     await Promise.all([...this.#sockets.keys()].map((socket) => this.#closeSocket(socket)));
-    for (const caller of this.#callers) caller.destroy();
+    for (const client of this.#clients) client.destroy();
     await closed;
   }
 
@@ -204,9 +209,9 @@ export class WsTransport implements Transport {
     return this.#psks.some((psk) => psk.identity === identity);
   }
 
-  #recognise(caller: TLSSocket, identity: string): Buffer | null {
+  #keyOf(client: TLSSocket, identity: string): Buffer | null {
     const psk = this.#psks.find((it) => it.identity === identity);
-    if (psk) this.#named.set(caller, psk);
+    if (psk) this.#offered.set(client, psk);
     return psk?.key ?? null;
   }
 
@@ -217,7 +222,7 @@ export class WsTransport implements Transport {
 
   #closeSocket(socket: WebSocket): Promise<void> {
     return new Promise((resolve) => {
-      const cancel = this.#parts.clock.after(STOP_WITHIN, () => socket.terminate());
+      const cancel = this.#parts.clock.after(STOP_TIMEOUT, () => socket.terminate());
       socket.once("close", () => {
         cancel();
         resolve();
@@ -226,30 +231,30 @@ export class WsTransport implements Transport {
     });
   }
 
-  #refused(error: Error & { code?: string }, socket: TLSSocket): void {
+  #handshakeFailed(error: Error & { code?: string }, socket: TLSSocket): void {
     const code = error.code ?? "";
     if (!code.startsWith("ERR_SSL")) return;
     this.#warn(socket, REFUSALS[code] ?? "it does not speak the mesh's TLS");
   }
 
-  #crowded(caller: Socket): void {
+  #warnTooMany(client: Socket): void {
     const { rate, crowded } = this.refused;
-    this.#warn(caller, `it connects too often (${rate + crowded} connections ended so far)`);
+    this.#warn(client, `it connects too often (${rate + crowded} connections ended so far)`);
   }
 
   /**
    * Logs once a minute for each source, and at most at COMPLAINTS for all, so strangers cannot fill
    * the disk.
    */
-  #warn(caller: Socket, why: string): void {
-    const source = sourceOf(caller.remoteAddress);
+  #warn(client: Socket, why: string): void {
+    const source = sourceOf(client.remoteAddress);
     const now = this.#parts.clock.elapsed();
-    if (now - (this.#said.get(source) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN) return;
-    if (!this.#complaints.spend(1)) return;
-    this.#said.delete(source);
-    this.#said.set(source, now);
-    dropOldest(this.#said, MAX_SAID);
-    this.#parts.log.warn(`refused ${plainAddress(caller.remoteAddress)}: ${why}`);
+    if (now - (this.#warnedAt.get(source) ?? Number.NEGATIVE_INFINITY) < WARN_AGAIN_AFTER) return;
+    if (!this.#warnings.spend(1)) return;
+    this.#warnedAt.delete(source);
+    this.#warnedAt.set(source, now);
+    evictOldest(this.#warnedAt, MAX_WARNED);
+    this.#parts.log.warn(`refused ${plainAddress(client.remoteAddress)}: ${why}`);
   }
 }
 
@@ -277,14 +282,14 @@ const REFUSALS: { readonly [code: string]: string } = {
 
 class WsConnection implements Connection {
   readonly remote: string;
-  readonly binding: Uint8Array;
+  readonly channelBinding: Uint8Array;
   readonly #socket: WebSocket;
   #queued = 0;
 
   constructor(socket: WebSocket, stream: TLSSocket) {
     this.#socket = socket;
     this.remote = hostPort(plainAddress(stream.remoteAddress), stream.remotePort ?? 0);
-    this.binding = stream.exportKeyingMaterial(32, EXPORTER, Buffer.alloc(0));
+    this.channelBinding = stream.exportKeyingMaterial(32, EXPORTER, Buffer.alloc(0));
   }
 
   open(events: ConnectionEvents): void {
@@ -303,7 +308,7 @@ class WsConnection implements Connection {
   send(text: string): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
     const data = Buffer.from(text);
-    const bytes = data.length + PER_MESSAGE;
+    const bytes = data.length + MESSAGE_OVERHEAD;
     this.#queued += bytes;
     // Called when the kernel has taken it: until then `queued` counts what the socket, TLS and ws hold.
     this.#socket.send(data, { binary: false }, () => {

@@ -5,13 +5,13 @@ export interface Connection {
   /** Address of the other end, for people. */
   readonly remote: string;
   /** A value known to the two ends of this connection and to nobody else. */
-  readonly binding: Uint8Array;
+  readonly channelBinding: Uint8Array;
   /** Called once, at once. `closed` comes last, also after our own `close`. */
   open(events: ConnectionEvents): void;
   send(text: string): void;
-  /** Bytes given to `send` that the kernel has not taken, including `PER_MESSAGE` for each message. */
+  /** Bytes given to `send` that the kernel has not taken, including `MESSAGE_OVERHEAD` for each message. */
   readonly queued: number;
-  /** Ends it once its queue is sent, or `CLOSE_WITHIN` milliseconds later. */
+  /** Ends it once its queue is sent, or `CLOSE_TIMEOUT` milliseconds later. */
   close(): void;
   /** Ends it at once. */
   abort(): void;
@@ -23,7 +23,7 @@ export interface ConnectionEvents {
 }
 
 /** In milliseconds. */
-export const CLOSE_WITHIN = 5_000;
+export const CLOSE_TIMEOUT = 5_000;
 
 export interface Transport {
   /**

@@ -1,7 +1,7 @@
 /** What goes wrong: each kind by itself, again and again, at moments that chance chooses. */
 import { WeftError } from "../error.js";
 import type { Machine } from "./network.js";
-import type { End, SimNode } from "./node.js";
+import type { NodeEnd, SimNode } from "./node.js";
 import type { Random } from "./random.js";
 import type { World } from "./world.js";
 
@@ -13,7 +13,7 @@ export const CHAOS = {
   disks: "of the crashes 8 % lose the disk, 8 % tear it; and every 10 to 60 s a disk is full",
   deaths: "every 10 to 40 s a node loses its power, for one to two minutes",
   splits: "one at a time: 60 to 90 % are parted from the rest, and a node joins them",
-  exiles:
+  longPartitions:
     "one at a time: up to three are cut off for a day or more, and both sides forget and join",
   pauses: "every 30 to 90 s each node stands still, for 5 s",
   skew: "clocks run up to 1 % fast or slow, and are up to a minute wrong",
@@ -35,7 +35,7 @@ const FULL_DISK = { every: [10, 60], lasts: [1, 20] } as const;
 const DISK_GONE = 0.08;
 const DISK_TORN = 0.08;
 
-type Range = readonly [number, number];
+type SecondsRange = readonly [number, number];
 
 export class Chaos {
   readonly #world: World;
@@ -49,8 +49,8 @@ export class Chaos {
   }
 
   start(kinds: ReadonlySet<ChaosKind>): void {
-    if (kinds.has("partitions")) this.#again(PARTITION.every, () => this.#part());
-    if (kinds.has("oneway")) this.#again(PARTITION.every, () => this.#part({ oneWay: true }));
+    if (kinds.has("partitions")) this.#again(PARTITION.every, () => this.#partition());
+    if (kinds.has("oneway")) this.#again(PARTITION.every, () => this.#partition({ oneWay: true }));
     if (kinds.has("crashes")) this.#again(CRASH.every, () => this.#crash(kinds.has("disks")));
     if (kinds.has("deaths")) this.#again(DEATH.every, () => this.#die());
     if (kinds.has("pauses")) {
@@ -65,10 +65,10 @@ export class Chaos {
     this.#isOver = true;
     for (const heal of [...this.#heal]) heal();
     // Last of all, when it stands which machines are gone.
-    this.#world.schedule.after(0, () => this.#world.tellStrangers());
+    this.#world.schedule.after(0, () => this.#world.rejoinStranded());
   }
 
-  #again(every: Range, act: () => void | Promise<void>): void {
+  #again(every: SecondsRange, act: () => void | Promise<void>): void {
     this.#world.schedule.after(this.#within(every), async () => {
       if (this.#isOver) return;
       this.#again(every, act);
@@ -77,7 +77,7 @@ export class Chaos {
   }
 
   /** Lasts for a while, or until the chaos is over. */
-  #meanwhile(lasts: Range, undo: () => void): void {
+  #meanwhile(lasts: SecondsRange, undo: () => void): void {
     const once = () => {
       if (this.#heal.delete(once)) undo();
     };
@@ -86,7 +86,7 @@ export class Chaos {
   }
 
   /** Some on one side, the rest on the other. */
-  #part({ oneWay } = { oneWay: false }): void {
+  #partition({ oneWay } = { oneWay: false }): void {
     const share = this.#random.between(0.1, 0.9);
     const side = new Map<Machine, boolean>();
     for (const { machine } of this.#world.nodes) side.set(machine, this.#random.chance(share));
@@ -109,7 +109,7 @@ export class Chaos {
   async #crash(withDisks: boolean): Promise<void> {
     const node = this.#running();
     if (!node) return;
-    const how = this.#random.pick<End | "write">(["stop", "kill", "power", "write"])!;
+    const how = this.#random.pick<NodeEnd | "write">(["stop", "kill", "power", "write"])!;
     // In the middle of the next write; then what that write was for has not happened yet.
     if (how === "write") node.disk.cutAtNextWrite = this.#random.chance(0.5) ? "before" : "after";
     else await node.end(how);
@@ -154,7 +154,7 @@ export class Chaos {
   }
 
   /** Milliseconds within a range of seconds. */
-  #within([least, most]: Range): number {
+  #within([least, most]: SecondsRange): number {
     return 1000 * this.#random.between(least, most);
   }
 }

@@ -4,7 +4,7 @@
  * was said after it waits; when that takes too long, the connection breaks.
  */
 import type { Connection, ConnectionEvents } from "../session/transport.js";
-import { type Machine, type Network, oneWay } from "./network.js";
+import { type Machine, oneWay, type SimNetwork } from "./network.js";
 import type { Process } from "./process.js";
 
 /** Bytes of one message in one TCP segment. */
@@ -29,7 +29,7 @@ interface Item {
 
 /** One direction. */
 export class Stream {
-  readonly #network: Network;
+  readonly #network: SimNetwork;
   readonly #from: Machine;
   readonly #to: Machine;
   /** Called when the sender's end has tried in vain for too long. */
@@ -41,7 +41,7 @@ export class Stream {
   #lastArrival = 0;
   #cancel: (() => void) | undefined;
 
-  constructor(network: Network, from: Machine, to: Machine, gaveUp: () => void) {
+  constructor(network: SimNetwork, from: Machine, to: Machine, gaveUp: () => void) {
     this.#network = network;
     this.#from = from;
     this.#to = to;
@@ -112,19 +112,19 @@ export class Stream {
 }
 
 /** One end of a connection, held by one process. */
-export class End implements Connection {
-  other!: End;
+export class ConnectionEnd implements Connection {
+  other!: ConnectionEnd;
   #events: ConnectionEvents | undefined;
   #isClosed = false;
   readonly #stream: Stream;
 
   constructor(
-    readonly network: Network,
+    readonly network: SimNetwork,
     readonly machine: Machine,
     readonly far: Machine,
     readonly process: Process,
-    readonly binding: Uint8Array,
-    readonly all: Set<End>,
+    readonly channelBinding: Uint8Array,
+    readonly all: Set<ConnectionEnd>,
   ) {
     this.#stream = new Stream(network, machine, far, () => this.process.act(() => this.#end()));
     all.add(this);

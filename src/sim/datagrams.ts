@@ -8,7 +8,7 @@ import { type DataPath, hostOf, MAX_CONTROL_BYTES, type Receiver } from "../path
 /** How long a gate remembers to whom a host behind it spoke, in milliseconds. */
 export const MAPPING_LASTS = 30_000;
 
-export interface Underlay {
+export interface SimUnderlay {
   /** Milliseconds since some moment before. */
   now(): number;
   after(ms: number, act: () => void): void;
@@ -17,19 +17,19 @@ export interface Underlay {
 }
 
 export class Datagrams {
-  readonly #underlay: Underlay;
+  readonly #underlay: SimUnderlay;
   readonly #ports = new Map<string, SimDataPath>();
-  readonly #gates = new Map<string, Gate>();
+  readonly #nats = new Map<string, Nat>();
   /** Of all that were sent. */
   bytes = 0;
 
-  constructor(underlay: Underlay) {
+  constructor(underlay: SimUnderlay) {
     this.#underlay = underlay;
   }
 
   /** A port like `198.18.0.1:4789`, behind the gate with this address if one is named. `act` lets the process do something. */
-  open(endpoint: string, act: (fn: () => void) => void, gate?: string): SimDataPath {
-    const port = new SimDataPath(this, endpoint, act, gate);
+  open(endpoint: string, act: (fn: () => void) => void, nat?: string): SimDataPath {
+    const port = new SimDataPath(this, endpoint, act, nat);
     this.#ports.set(endpoint, port);
     return port;
   }
@@ -45,23 +45,23 @@ export class Datagrams {
     this.#ports.set(endpoint, port);
   }
 
-  /** Puts a port behind another gate, or behind none. */
-  move(port: SimDataPath, gate: string | undefined): void {
-    port.gate = gate;
+  /** Puts a port behind another nat, or behind none. */
+  move(port: SimDataPath, nat: string | undefined): void {
+    port.nat = nat;
   }
 
   send(sender: SimDataPath, to: string, bytes: Uint8Array): void {
     this.bytes += bytes.length;
     const sent = bytes.slice();
     const local = this.#ports.get(to);
-    if (sender.gate !== undefined && local?.gate !== sender.gate) {
+    if (sender.nat !== undefined && local?.nat !== sender.nat) {
       this.#cross(
-        this.#gate(sender.gate).outward(sender.endpoint, to, this.#underlay.now()),
+        this.#nat(sender.nat).outward(sender.endpoint, to, this.#underlay.now()),
         to,
         sent,
       );
     } else {
-      this.#cross(sender.endpoint, to, sent, sender.gate);
+      this.#cross(sender.endpoint, to, sent, sender.nat);
     }
   }
 
@@ -75,18 +75,18 @@ export class Datagrams {
     const ms = this.#underlay.crossing(hostOf(from), hostOf(to), bytes.length);
     if (ms === undefined) return;
     this.#underlay.after(ms, () => {
-      const inside = this.#gates.get(hostOf(to))?.inward(from, to, this.#underlay.now());
+      const inside = this.#nats.get(hostOf(to))?.inward(from, to, this.#underlay.now());
       const port = this.#ports.get(inside ?? to);
-      if (port && (inside !== undefined || port.gate === side)) port.arrived(from, bytes);
+      if (port && (inside !== undefined || port.nat === side)) port.arrived(from, bytes);
     });
   }
 
-  #gate(address: string): Gate {
-    const known = this.#gates.get(address);
+  #nat(address: string): Nat {
+    const known = this.#nats.get(address);
     if (known) return known;
-    const gate = new Gate(address);
-    this.#gates.set(address, gate);
-    return gate;
+    const nat = new Nat(address);
+    this.#nats.set(address, nat);
+    return nat;
   }
 }
 
@@ -107,7 +107,7 @@ export class SimDataPath implements DataPath {
     readonly datagrams: Datagrams,
     public endpoint: string,
     readonly act: (fn: () => void) => void,
-    public gate: string | undefined,
+    public nat: string | undefined,
   ) {}
 
   send(to: string, bytes: Uint8Array): void {
@@ -119,17 +119,17 @@ export class SimDataPath implements DataPath {
     this.#receiver = receiver;
   }
 
-  active(): string[] {
+  takeActive(): string[] {
     const names = [...this.#active];
     this.#active = new Set();
     return names;
   }
 
-  hinted(listener: (name: string) => void): void {
+  onMtuHint(listener: (name: string) => void): void {
     this.#hinted = listener;
   }
 
-  resized(listener: () => void): void {
+  onMtuChange(listener: () => void): void {
     this.#resized = listener;
   }
 
@@ -139,7 +139,7 @@ export class SimDataPath implements DataPath {
     this.act(() => this.#resized());
   }
 
-  takeHint(name: string): number | undefined {
+  takeMtuHint(name: string): number | undefined {
     const hint = this.#hints.get(name);
     this.#hints.delete(name);
     return hint;
@@ -167,7 +167,7 @@ export class SimDataPath implements DataPath {
 }
 
 /** One outer port for each inner one; only those to whom it spoke may answer, by the port they were spoken to. */
-class Gate {
+class Nat {
   readonly #outer = new Map<string, string>();
   readonly #inner = new Map<string, string>();
   /** When something went out last, by inner and remote endpoint. */

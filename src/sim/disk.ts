@@ -9,7 +9,7 @@ import { decodeState, encodeState, type State, type Store } from "../state/store
 import { PowerCut } from "./process.js";
 import type { Random } from "./random.js";
 
-export class Disk implements Store {
+export class SimDisk implements Store {
   isFull = false;
   /** The power goes during the next write: before the new text stands, or right after. */
   cutAtNextWrite: "before" | "after" | undefined;

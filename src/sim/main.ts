@@ -1,7 +1,7 @@
 /** `npm run sim`: one simulated cluster. Progress on stderr, then one line of JSON on stdout. */
 import { WeftError } from "../error.js";
 import { HELP, readOptions } from "./options.js";
-import { type Options, simulate } from "./simulate.js";
+import { type SimulationOptions, simulate } from "./simulate.js";
 
 try {
   const options = readOptions(process.argv.slice(2));
@@ -12,7 +12,7 @@ try {
   process.exitCode = 2;
 }
 
-async function run(options: Options): Promise<void> {
+async function run(options: SimulationOptions): Promise<void> {
   const began = process.cpuUsage();
   const result = await simulate(options, (line) => console.error(line));
   const { user, system } = process.cpuUsage(began);

@@ -24,7 +24,7 @@ export interface Machine {
 /** Keeps what one machine sends from reaching another. */
 export type Cut = (from: Machine, to: Machine) => boolean;
 
-export interface Traffic {
+export interface TrafficListener {
   /** A datagram, whether it arrives or not. */
   datagram(from: Machine, to: Machine | undefined, bytes: number): void;
   sent(from: Machine, messageBytes: number, wireBytes: number): void;
@@ -38,7 +38,7 @@ export interface NetworkOptions {
   readonly duplicates: number;
 }
 
-export class Network {
+export class SimNetwork {
   /** By `ADDRESS:PORT`. */
   readonly listeners = new Map<string, SimTransport>();
   readonly #machines = new Map<string, Machine>();
@@ -54,7 +54,7 @@ export class Network {
     readonly schedule: Schedule,
     readonly random: Random,
     readonly options: NetworkOptions,
-    readonly traffic: Traffic,
+    readonly traffic: TrafficListener,
   ) {
     this.loss = options.loss;
     this.datagrams = new Datagrams({

@@ -1,15 +1,15 @@
 /** One node of the simulation: the real mesh and compiler, on a simulated machine. */
 import { formatPrefix, parseMac, parsePrefix } from "../address.js";
-import { Book } from "../compile/book.js";
 import { Compiler, THIS_NODE } from "../compile/compiler.js";
+import { PeerSet } from "../compile/peer-set.js";
 import { NO_ROUTE } from "../compile/rib.js";
-import type { Notary } from "../gossip/notary.js";
+import type { RecordVerifier } from "../gossip/record-verifier.js";
 import { Identity } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
 import { Mesh } from "../mesh/mesh.js";
 import type { SimDataPath } from "./datagrams.js";
-import { Disk } from "./disk.js";
-import type { Machine, Network } from "./network.js";
+import { SimDisk } from "./disk.js";
+import type { Machine, SimNetwork } from "./network.js";
 import { PowerCut, Process, type Skew } from "./process.js";
 import type { Random } from "./random.js";
 import { SimTransport } from "./transport.js";
@@ -23,16 +23,16 @@ const MTU = 1450;
 const PLACES = 8192;
 
 /** In how many ways a node ends: told to, killed by the kernel, or without power. */
-export type End = "stop" | "kill" | "power";
+export type NodeEnd = "stop" | "kill" | "power";
 
 export interface NodeEvents {
   /** Its members, its leases or its problems may have changed. */
   changed(node: SimNode): void;
   started(node: SimNode): void;
-  ended(node: SimNode, how: End): void;
+  ended(node: SimNode, how: NodeEnd): void;
   paused(node: SimNode): void;
   /** It holds the node of this id for dead from now on, or no more. */
-  judged(node: SimNode, id: string, isDead: boolean): void;
+  stateChanged(node: SimNode, id: string, isDead: boolean): void;
   said(node: SimNode, message: string): void;
 }
 
@@ -41,7 +41,7 @@ interface Run {
   readonly process: Process;
   readonly transport: SimTransport;
   readonly datapath: SimDataPath;
-  readonly book: Book;
+  readonly peers: PeerSet;
   readonly compiler: Compiler;
   /** What the core would search: a subnet, and the place of the peer it leads to. */
   readonly routes: Map<string, number>;
@@ -49,12 +49,12 @@ interface Run {
 }
 
 export class SimNode {
-  readonly disk: Disk;
+  readonly disk: SimDisk;
   readonly publicKey: string;
-  readonly #network: Network;
+  readonly #network: SimNetwork;
   readonly #random: Random;
   readonly #events: NodeEvents;
-  readonly #notary: (cluster: Cluster) => Notary;
+  readonly #verifier: (cluster: Cluster) => RecordVerifier;
   #port = VXLAN_PORT;
   #run: Run | undefined;
 
@@ -62,18 +62,18 @@ export class SimNode {
     readonly name: string,
     readonly machine: Machine,
     readonly skew: Skew,
-    network: Network,
+    network: SimNetwork,
     random: Random,
     events: NodeEvents,
-    notary: (cluster: Cluster) => Notary,
+    verifier: (cluster: Cluster) => RecordVerifier,
   ) {
     this.#network = network;
     this.#random = random;
     this.#events = events;
-    this.#notary = notary;
+    this.#verifier = verifier;
     const seed = random.hex(32);
     this.publicKey = new Identity(seed).publicKey;
-    this.disk = new Disk({ seed, remembered: [] });
+    this.disk = new SimDisk({ seed, remembered: [] });
   }
 
   get number(): number {
@@ -105,7 +105,7 @@ export class SimNode {
         transport,
         datapath,
         store: this.disk,
-        notary: this.#notary,
+        verifier: this.#verifier,
         log: { info: say, warn: say, error: say },
       },
       {
@@ -122,15 +122,15 @@ export class SimNode {
       process,
       transport,
       datapath,
-      book: new Book([]),
+      peers: new PeerSet([]),
       compiler: new Compiler(PLACES),
       routes: new Map(),
       isCompiling: false,
     };
     this.#run = run;
     mesh.on("change", () => this.#changed(run));
-    mesh.on("verdict", (id, isDead) => {
-      if (this.#run === run) this.#events.judged(this, id, isDead);
+    mesh.on("stateChanged", (id, isDead) => {
+      if (this.#run === run) this.#events.stateChanged(this, id, isDead);
     });
     this.#events.started(this);
     try {
@@ -143,7 +143,7 @@ export class SimNode {
   }
 
   /** Ends it now, whatever it is doing. */
-  async end(how: End): Promise<void> {
+  async end(how: NodeEnd): Promise<void> {
     await this.#untilPowerCut(async () => {
       if (how === "stop") await this.mesh?.stop();
       this.#ended(how);
@@ -169,9 +169,9 @@ export class SimNode {
 
   /** Who gets what is sent to a subnet, by the tables that were compiled here. */
   routes(): Map<string, string> {
-    const { book, compiler, routes } = this.#compile(this.#run!);
+    const { peers, compiler, routes } = this.#compile(this.#run!);
     const names = new Map([[THIS_NODE, this.name]]);
-    for (const { name } of book.peers) names.set(compiler.indexOf(name)!, name);
+    for (const { name } of peers.peers) names.set(compiler.indexOf(name)!, name);
     return new Map([...routes].map(([subnet, peer]) => [subnet, names.get(peer)!]));
   }
 
@@ -181,7 +181,7 @@ export class SimNode {
     this.#events.paused(this);
   }
 
-  #ended(how: End): void {
+  #ended(how: NodeEnd): void {
     const run = this.#run;
     if (!run) return;
     this.#run = undefined;
@@ -208,13 +208,13 @@ export class SimNode {
 
   /** As the agent does for its core. It throws when two nodes hold the same addresses. */
   #compile(run: Run): Run {
-    const { mesh, book, compiler, routes } = run;
+    const { mesh, peers, compiler, routes } = run;
     const { leases, mac } = mesh.self();
     const own = { vni: 1, mac: parseMac(mac), mtu: MTU, leases: leases.map(parsePrefix) };
-    for (const id of mesh.takeMoved()) book.note(id, mesh.peer(id));
-    const differences = compiler.compare(own, book.change());
+    for (const id of mesh.takeChanged()) peers.stage(id, mesh.peer(id));
+    const differences = compiler.compare(own, peers.change());
     compiler.accept(differences);
-    book.shown();
+    peers.commit();
     mesh.enforces(mesh.knowsPolicy() ? (mesh.policy()?.seal ?? null) : undefined);
     for (const { prefix, peer } of differences.routes) {
       if (peer === NO_ROUTE) routes.delete(formatPrefix(prefix));

@@ -1,12 +1,12 @@
 /** What `npm run sim` is told. */
 import { number, readArguments, wrong } from "./arguments.js";
 import { CHAOS, type ChaosKind, FROM_THE_START, KINDS } from "./chaos.js";
-import type { Options } from "./simulate.js";
+import type { SimulationOptions } from "./simulate.js";
 
 export const MAX_NODES = 4_000;
 const PROBABILITY = { least: 0, most: 0.9 };
 
-const kinds = KINDS.map((kind) => `    ${kind.padEnd(11)} ${CHAOS[kind]}`).join("\n");
+const kinds = KINDS.map((kind) => `    ${kind.padEnd(15)} ${CHAOS[kind]}`).join("\n");
 
 export const HELP = `npm run sim -- [options]    one simulated cluster, with the real mesh, leases and compiler
 
@@ -31,11 +31,11 @@ else 1; 2 for a mistake.
   npm run sim -- --nodes 25 --loss 0.05 --minutes 60 --chaos partitions,crashes,skew
   npm run sim -- --nodes 100 --minutes 60 --chaos pauses,deaths
   npm run sim -- --nodes 100 --minutes 60 --chaos splits
-  npm run sim -- --nodes 6 --minutes 2800 --chaos exiles,skew
+  npm run sim -- --nodes 6 --minutes 2800 --chaos longPartitions,skew
   npm run sim:soak -- --schedules 10000 --seed 1      many small clusters in trouble`;
 
 /** Nothing when help is asked for. @throws WeftError when it cannot be understood */
-export function readOptions(args: readonly string[]): Options | undefined {
+export function readOptions(args: readonly string[]): SimulationOptions | undefined {
   const values = readArguments(args, {
     nodes: "25",
     loss: "0",

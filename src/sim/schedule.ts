@@ -4,7 +4,7 @@
  */
 
 /** What it gives is waited for; it must not wait for time to pass. */
-type Act = () => void | Promise<void>;
+type Callback = () => void | Promise<void>;
 
 export class Schedule {
   /** Milliseconds since the beginning; not rounded. */
@@ -13,10 +13,10 @@ export class Schedule {
   /** A binary heap: when, in which order asked for, and what. */
   #times = new Float64Array(1024);
   #orders = new Float64Array(1024);
-  readonly #acts: Act[] = [];
+  readonly #acts: Callback[] = [];
 
   /** Returns what cancels it. */
-  after(ms: number, act: Act): () => void {
+  after(ms: number, act: Callback): () => void {
     let isOff = false;
     this.later(ms, () => (isOff ? undefined : act()));
     return () => {
@@ -25,7 +25,7 @@ export class Schedule {
   }
 
   /** As `after`, for what is never cancelled. */
-  later(ms: number, act: Act): void {
+  later(ms: number, act: Callback): void {
     const at = this.now + Math.max(0, ms);
     const order = this.#asked++;
     let place = this.#acts.length;
@@ -51,7 +51,7 @@ export class Schedule {
   }
 
   /** Takes the first out: the last takes its place, and sinks. */
-  #first(): Act {
+  #first(): Callback {
     const first = this.#acts[0]!;
     const last = this.#acts.length - 1;
     const [at, order] = [this.#times[last]!, this.#orders[last]!];
@@ -84,7 +84,7 @@ export class Schedule {
     this.#put(to, this.#times[from]!, this.#orders[from]!, this.#acts[from]!);
   }
 
-  #put(place: number, at: number, order: number, act: Act): void {
+  #put(place: number, at: number, order: number, act: Callback): void {
     this.#times[place] = at;
     this.#orders[place] = order;
     this.#acts[place] = act;

@@ -1,7 +1,7 @@
 /** Seeded schedules: each seed is a cluster of its own, with troubles of its own. */
 import type { ChaosKind } from "./chaos.js";
 import { Random } from "./random.js";
-import { type Options, type Result, simulate } from "./simulate.js";
+import { type SimulationOptions, type SimulationResult, simulate } from "./simulate.js";
 
 const FEWEST = 3;
 const MOST = 25;
@@ -18,7 +18,7 @@ const PERHAPS: readonly ChaosKind[] = [
   "duplicates",
 ];
 
-export function scheduleOf(seed: number): Options {
+export function scheduleOf(seed: number): SimulationOptions {
   const random = new Random(seed);
   return {
     nodes: FEWEST + random.below(MOST - FEWEST + 1),
@@ -58,7 +58,7 @@ export const isSound = ({ double, unhealed }: Tally): boolean =>
   double.length + unhealed.length === 0;
 
 /** Runs one more schedule into the tally. */
-export async function runSchedule(seed: number, tally: Tally): Promise<Result> {
+export async function runSchedule(seed: number, tally: Tally): Promise<SimulationResult> {
   const options = scheduleOf(seed);
   const result = await simulate(options);
   tally.schedules++;

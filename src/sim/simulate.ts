@@ -1,7 +1,7 @@
 /** One simulation, from nothing to its figures. */
 import { substituteSignatures } from "../identity/identity.js";
 import { Chaos, type ChaosKind, FROM_THE_START } from "./chaos.js";
-import { Exiles } from "./exiles.js";
+import { LongPartitions } from "./long-partitions.js";
 import { cheapSignatures } from "./signatures.js";
 import { Splits } from "./splits.js";
 import { World } from "./world.js";
@@ -29,7 +29,7 @@ export const NETWORK = "10.64.0.0/12";
 /** 8 leases, where what was taken back is to be given again soon. */
 const SMALL_NETWORK = "10.64.0.0/21";
 
-export interface Options {
+export interface SimulationOptions {
   readonly nodes: number;
   /** The probability that a segment is lost, from 0. */
   readonly loss: number;
@@ -56,17 +56,17 @@ export interface Spread {
 export interface Calm {
   /** From a new record until the last node has it; of how many records not all had it in the end. */
   readonly convergence: Spread & { readonly open: number };
-  readonly perNodePerSecond: Traffic;
+  readonly perNodePerSecond: TrafficTotals;
 }
 
-interface Traffic {
+interface TrafficTotals {
   readonly messages: number;
   readonly bytes: number;
   readonly datagrams: number;
   readonly wireBytes: number;
 }
 
-export interface Result {
+export interface SimulationResult {
   /** With each of the losses before the last. */
   readonly earlier?: readonly (Calm & { readonly loss: number })[];
   readonly converged: boolean;
@@ -75,7 +75,7 @@ export interface Result {
   readonly convergence: Calm["convergence"];
   /** Seconds until all nodes have come together, or again after the chaos. Missing if they have not. */
   readonly togetherAfter?: number;
-  readonly perNodePerSecond: Traffic;
+  readonly perNodePerSecond: TrafficTotals;
   /** Nodes that lived and were declared dead; the first ten in words. */
   readonly falseDeaths: number;
   readonly wrong: readonly string[];
@@ -96,9 +96,9 @@ export interface Result {
 }
 
 export async function simulate(
-  options: Options,
+  options: SimulationOptions,
   progress: (line: string) => void = () => {},
-): Promise<Result> {
+): Promise<SimulationResult> {
   substituteSignatures(cheapSignatures);
   try {
     return await new Simulation(options, progress).run();
@@ -108,41 +108,41 @@ export async function simulate(
 }
 
 /** What a run came to, besides what the watch saw. */
-interface Course {
-  readonly earlier?: Result["earlier"];
+interface RunRecord {
+  readonly earlier?: SimulationResult["earlier"];
   readonly togetherAfter: number | undefined;
-  readonly traffic: Traffic;
+  readonly traffic: TrafficTotals;
   readonly splits?: Splits | undefined;
-  readonly exiles?: Exiles | undefined;
+  readonly longPartitions?: LongPartitions | undefined;
 }
 
 class Simulation {
-  readonly #options: Options;
+  readonly #options: SimulationOptions;
   readonly #progress: (line: string) => void;
   readonly #world: World;
   readonly #isCalm: boolean;
   readonly #hasTroubleFromTheStart: boolean;
 
-  constructor(options: Options, progress: (line: string) => void) {
+  constructor(options: SimulationOptions, progress: (line: string) => void) {
     this.#options = options;
     this.#progress = progress;
     const chaos = new Set(options.chaos);
     const { seed, loss, before = [], startLoss = before[0] ?? loss } = options;
-    const { network = chaos.has("exiles") ? SMALL_NETWORK : NETWORK } = options;
+    const { network = chaos.has("longPartitions") ? SMALL_NETWORK : NETWORK } = options;
     this.#world = new World({ seed, loss: startLoss, network, chaos });
     this.#isCalm = options.chaos.every((kind) => CALM.includes(kind));
     this.#hasTroubleFromTheStart = FROM_THE_START.some((kind) => chaos.has(kind));
   }
 
-  async run(): Promise<Result> {
+  async run(): Promise<SimulationResult> {
     this.#grow();
-    const together = this.#hasTroubleFromTheStart ? undefined : await this.#comeToRest();
+    const together = this.#hasTroubleFromTheStart ? undefined : await this.#repairAll();
     const earlier = await this.#before();
-    const rest = this.#isCalm ? await this.#calm(together) : await this.#rough();
+    const rest = this.#isCalm ? await this.#calm(together) : await this.#runChaos();
     return this.#result({ ...rest, ...(earlier.length > 0 && { earlier }) });
   }
 
-  async #comeToRest(): Promise<number | undefined> {
+  async #repairAll(): Promise<number | undefined> {
     const togetherAfter = await this.#settle();
     await this.#runTo(this.#world.schedule.now + TRY_OUT * this.#options.nodes);
     return togetherAfter;
@@ -186,12 +186,12 @@ class Simulation {
     return undefined;
   }
 
-  async #calm(togetherAfter: number | undefined): Promise<Course> {
+  async #calm(togetherAfter: number | undefined): Promise<RunRecord> {
     return { togetherAfter, traffic: await this.#rest() };
   }
 
   /** Nothing happens for some minutes; then node after node moves. */
-  async #rest(): Promise<Traffic> {
+  async #rest(): Promise<TrafficTotals> {
     const { schedule, watch, random } = this.#world;
     const began = schedule.now;
     watch.countTraffic();
@@ -207,7 +207,7 @@ class Simulation {
   }
 
   /** Things go wrong for some minutes; then they are mended, until all have come together again. */
-  async #rough(): Promise<Course> {
+  async #runChaos(): Promise<RunRecord> {
     const { schedule, random, watch } = this.#world;
     const kinds = new Set(this.#options.chaos);
     const began = schedule.now;
@@ -215,17 +215,19 @@ class Simulation {
     watch.followRecords();
     const chaos = new Chaos(this.#world, random.fork());
     const splits = kinds.has("splits") ? new Splits(this.#world, random.fork()) : undefined;
-    const exiles = kinds.has("exiles") ? new Exiles(this.#world, random.fork()) : undefined;
+    const longPartitions = kinds.has("longPartitions")
+      ? new LongPartitions(this.#world, random.fork())
+      : undefined;
     chaos.start(kinds);
     splits?.start();
-    exiles?.start();
+    longPartitions?.start();
     await this.#runTo(began + this.#options.minutes * 60_000);
     const traffic = this.#traffic(began);
     splits?.end();
-    await exiles?.end();
+    await longPartitions?.end();
     chaos.end();
     const togetherAfter = await this.#settle();
-    return { togetherAfter, traffic, splits, exiles };
+    return { togetherAfter, traffic, splits, longPartitions };
   }
 
   async #runTo(end: number): Promise<void> {
@@ -237,12 +239,12 @@ class Simulation {
   }
 
   #say(what: string): void {
-    const { schedule, watch, verdicts } = this.#world;
+    const { schedule, watch, deathAudit } = this.#world;
     const { nodes } = this.#options;
     this.#progress(
       `${(schedule.now / 1000).toFixed(0)} s ${what}: ${this.#world.running().length} of ${nodes} nodes run, ` +
         `${watch.leases} leases, ${watch.messages} messages, ` +
-        `${watch.doubleLeases.length} double leases, ${verdicts.wrong.length} false deaths`,
+        `${watch.doubleLeases.length} double leases, ${deathAudit.wrong.length} false deaths`,
     );
   }
 
@@ -251,7 +253,7 @@ class Simulation {
     return { ...spread(convergence), open: underway };
   }
 
-  #traffic(since: number): Traffic {
+  #traffic(since: number): TrafficTotals {
     const { watch, schedule } = this.#world;
     const nodeSeconds = (this.#options.nodes * (schedule.now - since)) / 1000;
     return {
@@ -262,9 +264,15 @@ class Simulation {
     };
   }
 
-  #result({ earlier, togetherAfter, traffic, splits, exiles }: Course): Result {
-    const { watch, verdicts, schedule } = this.#world;
-    verdicts.finish();
+  #result({
+    earlier,
+    togetherAfter,
+    traffic,
+    splits,
+    longPartitions,
+  }: RunRecord): SimulationResult {
+    const { watch, deathAudit, schedule } = this.#world;
+    deathAudit.finish();
     const disagreement = this.#world.disagreement();
     return {
       ...(earlier && { earlier }),
@@ -273,12 +281,12 @@ class Simulation {
       convergence: this.#convergence(),
       ...(togetherAfter !== undefined && { togetherAfter }),
       perNodePerSecond: traffic,
-      falseDeaths: verdicts.wrong.length,
-      wrong: verdicts.wrong.slice(0, 10),
+      falseDeaths: deathAudit.wrong.length,
+      wrong: deathAudit.wrong.slice(0, 10),
       deaths: {
-        ...spread(verdicts.deaths),
-        byAll: spread(verdicts.seenByAll),
-        unseen: verdicts.unseen,
+        ...spread(deathAudit.deaths),
+        byAll: spread(deathAudit.seenByAll),
+        unseen: deathAudit.unseen,
       },
       ...(splits && {
         splits: {
@@ -287,7 +295,7 @@ class Simulation {
           open: splits.open,
         },
       }),
-      ...(exiles && { forgotten: exiles.forgotten }),
+      ...(longPartitions && { forgotten: longPartitions.forgotten }),
       doubleLeases: watch.doubleLeases.length,
       doubles: watch.doubleLeases.slice(0, 10),
       unowned: this.#world.unowned(),

@@ -6,8 +6,8 @@ import {
   type ListenAddress,
   type Transport,
 } from "../session/transport.js";
-import { backoff, End, RETRANSMIT } from "./connection.js";
-import type { Machine, Network } from "./network.js";
+import { backoff, ConnectionEnd, RETRANSMIT } from "./connection.js";
+import type { Machine, SimNetwork } from "./network.js";
 import type { Process } from "./process.js";
 
 /** Milliseconds until a dial is given up; the same as in transport-ws. */
@@ -18,14 +18,14 @@ const FLIGHTS = 5;
 const SYN_TIMEOUT = 1_000;
 
 export class SimTransport implements Transport {
-  readonly #network: Network;
+  readonly #network: SimNetwork;
   readonly #machine: Machine;
   readonly #process: Process;
-  readonly #ends = new Set<End>();
+  readonly #ends = new Set<ConnectionEnd>();
   #listening: string | undefined;
   #accept: ((connection: Connection) => void) | undefined;
 
-  constructor(network: Network, machine: Machine, process: Process) {
+  constructor(network: SimNetwork, machine: Machine, process: Process) {
     this.#network = network;
     this.#machine = machine;
     this.#process = process;
@@ -113,8 +113,15 @@ export class SimTransport implements Transport {
     isOver: () => boolean,
   ): void {
     const binding = this.#network.binding();
-    const near = new End(this.#network, this.#machine, far, this.#process, binding, this.#ends);
-    const there = new End(
+    const near = new ConnectionEnd(
+      this.#network,
+      this.#machine,
+      far,
+      this.#process,
+      binding,
+      this.#ends,
+    );
+    const there = new ConnectionEnd(
       this.#network,
       far,
       this.#machine,

@@ -39,7 +39,7 @@ function freeOf({ publicKey, cluster }: Holding, network: Network): Prefix[] {
   const { genesis, journal, spaces } = cluster;
   const isHere = (prefix: string) => inside(network.prefix, prefix);
   const given = journal
-    .filter(({ prefix, signature }) => isHere(prefix) && !cluster.void.includes(signature))
+    .filter(({ prefix, signature }) => isHere(prefix) && !cluster.revoked.includes(signature))
     .map(({ prefix }) => parsePrefix(prefix));
   const own =
     genesis.founder === publicKey ? [network.prefix] : spaces.map(subnetOf).filter(isHere);

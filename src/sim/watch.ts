@@ -1,12 +1,12 @@
 /** Sees everything the nodes do, and finds what must not be: knows nothing of why. */
 import { createHash } from "node:crypto";
 import type { State } from "../state/store.js";
-import type { Machine, Traffic } from "./network.js";
+import type { Machine, TrafficListener } from "./network.js";
 import type { SimNode } from "./node.js";
 import type { Schedule } from "./schedule.js";
 
 /** A record that was published, and whom it has not reached yet. */
-interface Birth {
+interface PublishedRecord {
   readonly version: number;
   readonly at: number;
   readonly missing: Set<SimNode>;
@@ -19,7 +19,7 @@ const DATAGRAM_HEADERS = 42;
 /** Finds owner and version of each record in a message of records. */
 const RECORD = /"owner":"([0-9a-f]{64})","version":(\d+)/g;
 
-export class Watch implements Traffic {
+export class Watch implements TrafficListener {
   messages = 0;
   bytes = 0;
   wireBytes = 0;
@@ -33,7 +33,7 @@ export class Watch implements Traffic {
   readonly #inUse = new Map<string, SimNode>();
   readonly #uses = new Map<SimNode, readonly string[]>();
   readonly #versions = new Map<string, number>();
-  readonly #births = new Map<string, Birth[]>();
+  readonly #published = new Map<string, PublishedRecord[]>();
   /** Two rolling sums of everything that happened. */
   #trace = [0x811c9dc5, 0x9747b28c] as [number, number];
   #follows = false;
@@ -51,7 +51,7 @@ export class Watch implements Traffic {
   followRecords(): void {
     this.#follows = true;
     this.convergence = [];
-    this.#births.clear();
+    this.#published.clear();
   }
 
   get traceHash(): string {
@@ -65,7 +65,7 @@ export class Watch implements Traffic {
 
   /** Records that have not reached all they should. */
   get underway(): number {
-    return [...this.#births.values()].reduce((sum, { length }) => sum + length, 0);
+    return [...this.#published.values()].reduce((sum, { length }) => sum + length, 0);
   }
 
   // ---- nodes
@@ -89,10 +89,10 @@ export class Watch implements Traffic {
     for (const subnet of this.#uses.get(node) ?? []) this.#released(node, subnet);
     this.#uses.delete(node);
     // What it said last may never have left it.
-    this.#births.delete(node.publicKey);
-    for (const [owner, births] of this.#births) {
+    this.#published.delete(node.publicKey);
+    for (const [owner, births] of this.#published) {
       for (const birth of births) birth.missing.delete(node);
-      this.#settle(owner);
+      this.#countConvergence(owner);
     }
   }
 
@@ -129,30 +129,30 @@ export class Watch implements Traffic {
     missing.delete(node);
     if (missing.size === 0) return;
     const at = this.#schedule.now;
-    const births = this.#births.get(owner) ?? [];
+    const births = this.#published.get(owner) ?? [];
     births.push({ version, at, missing, last: at });
-    this.#births.set(owner, births);
+    this.#published.set(owner, births);
   }
 
   #arrived(node: SimNode, owner: string, version: number): void {
-    const births = this.#births.get(owner);
+    const births = this.#published.get(owner);
     if (!births) return;
     for (const birth of births) {
       if (birth.version > version || !birth.missing.delete(node)) continue;
       birth.last = this.#schedule.now;
     }
-    this.#settle(owner);
+    this.#countConvergence(owner);
   }
 
-  #settle(owner: string): void {
-    const births = this.#births.get(owner);
+  #countConvergence(owner: string): void {
+    const births = this.#published.get(owner);
     if (!births?.some(({ missing }) => missing.size === 0)) return;
     for (const { missing, at, last } of births) {
       if (missing.size === 0 && last > at) this.convergence.push(last - at);
     }
     const rest = births.filter(({ missing }) => missing.size > 0);
-    if (rest.length > 0) this.#births.set(owner, rest);
-    else this.#births.delete(owner);
+    if (rest.length > 0) this.#published.set(owner, rest);
+    else this.#published.delete(owner);
   }
 
   // ---- traffic
@@ -179,7 +179,7 @@ export class Watch implements Traffic {
     this.#mix(text.length);
     // What kind of message it is stands here; keys drawn anew for each run stand behind.
     for (let i = 9; i < 16 && i < text.length; i++) this.#mix(text.charCodeAt(i));
-    if (this.#births.size === 0 || !text.startsWith('{"type":"records"')) return;
+    if (this.#published.size === 0 || !text.startsWith('{"type":"records"')) return;
     const node = this.#nodes.get(to);
     if (!node) return;
     for (const [, owner, version] of text.matchAll(RECORD)) {

@@ -2,14 +2,14 @@
 import { WeftError } from "../error.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { ChaosKind } from "./chaos.js";
-import { Network } from "./network.js";
+import { DeathAudit } from "./death-audit.js";
+import { SimNetwork } from "./network.js";
 import { SimNode } from "./node.js";
-import { SharedNotary } from "./notary.js";
 import type { Skew } from "./process.js";
 import { Random } from "./random.js";
 import { Schedule } from "./schedule.js";
+import { SharedRecordVerifier } from "./shared-record-verifier.js";
 import { type Holding, spare, unowned } from "./unowned.js";
-import { Verdicts } from "./verdicts.js";
 import { Watch } from "./watch.js";
 
 /** Clocks run wrong by up to this share, and are set wrong by up to so many milliseconds. */
@@ -33,15 +33,15 @@ export interface WorldOptions {
 export class World {
   readonly schedule = new Schedule();
   readonly random: Random;
-  readonly network: Network;
+  readonly network: SimNetwork;
   readonly watch: Watch;
-  readonly verdicts: Verdicts;
+  readonly deathAudit: DeathAudit;
   /** One for each place in the cluster. */
   readonly nodes: SimNode[] = [];
   /** Whose disks were lost, and with them who they were. */
   readonly lost: SimNode[] = [];
   readonly #options: WorldOptions;
-  readonly #notaries = new Map<string, SharedNotary>();
+  readonly #verifiers = new Map<string, SharedRecordVerifier>();
 
   constructor(options: WorldOptions) {
     this.#options = options;
@@ -49,8 +49,13 @@ export class World {
     this.watch = new Watch(this.schedule);
     const { loss, chaos } = options;
     const duplicates = chaos.has("duplicates") ? DUPLICATES : 0;
-    this.network = new Network(this.schedule, this.random.fork(), { loss, duplicates }, this.watch);
-    this.verdicts = new Verdicts(this.network);
+    this.network = new SimNetwork(
+      this.schedule,
+      this.random.fork(),
+      { loss, duplicates },
+      this.watch,
+    );
+    this.deathAudit = new DeathAudit(this.network);
   }
 
   running(): SimNode[] {
@@ -73,7 +78,7 @@ export class World {
     if (node.mesh || !this.nodes.includes(node)) return;
     this.watch.note(`${node.name} starts`);
     try {
-      if (this.#isBeginning(node)) await node.start([], this.#options.network);
+      if (this.#isFounding(node)) await node.start([], this.#options.network);
       else await node.start(told);
     } catch (error) {
       if (!(error instanceof WeftError) || error.code !== "STATE_WRITE") throw error;
@@ -98,7 +103,7 @@ export class World {
   }
 
   /** Who was told only of machines that are gone is told of others. */
-  async tellStrangers(): Promise<void> {
+  async rejoinStranded(): Promise<void> {
     for (const node of this.running()) {
       if (node.disk.last.cluster) continue;
       await node.end("stop");
@@ -117,8 +122,8 @@ export class World {
     const running = this.running();
     const selves = running.map(({ mesh }) => mesh!.self());
     for (const { name, leases } of selves) if (leases.length === 0) return `${name} has no lease`;
-    const mistake = this.verdicts.mistake();
-    if (mistake) return `${mistake.judge.name} holds ${mistake.node.name} for dead`;
+    const wrongDeath = this.deathAudit.wrongDeath();
+    if (wrongDeath) return `${wrongDeath.observer.name} holds ${wrongDeath.node.name} for dead`;
     for (const [i, { mesh, name }] of running.entries()) {
       const seen = new Map(mesh!.members().map((member) => [member.id, member]));
       for (const [j, other] of selves.entries()) {
@@ -170,7 +175,7 @@ export class World {
   }
 
   /** The first node founds the cluster; again when no disk there is holds anything of it. */
-  #isBeginning(node: SimNode): boolean {
+  #isFounding(node: SimNode): boolean {
     return node === this.nodes[0] && !this.nodes.some(({ disk }) => disk.last.cluster);
   }
 
@@ -191,26 +196,26 @@ export class World {
       this.random.fork(),
       {
         changed: (changed) => this.watch.changed(changed),
-        started: (started) => this.verdicts.started(started),
+        started: (started) => this.deathAudit.started(started),
         ended: (ended, how) => {
           this.watch.ended(ended);
-          this.verdicts.ended(ended, how);
+          this.deathAudit.ended(ended, how);
         },
-        paused: (paused) => this.verdicts.paused(paused),
-        judged: (judge, id, isDead) => this.verdicts.judged(judge, id, isDead),
+        paused: (paused) => this.deathAudit.paused(paused),
+        stateChanged: (observer, id, isDead) => this.deathAudit.stateChanged(observer, id, isDead),
         said: () => {},
       },
-      (cluster) => this.#notary(cluster),
+      (cluster) => this.#verifier(cluster),
     );
     this.watch.built(node);
-    this.verdicts.built(node);
+    this.deathAudit.built(node);
     return node;
   }
 
   /** One for all nodes: what one has opened and believed, the others need not open again. */
-  #notary(cluster: Cluster): SharedNotary {
-    const known = this.#notaries.get(cluster.id) ?? new SharedNotary(cluster);
-    this.#notaries.set(cluster.id, known);
+  #verifier(cluster: Cluster): SharedRecordVerifier {
+    const known = this.#verifiers.get(cluster.id) ?? new SharedRecordVerifier(cluster);
+    this.#verifiers.set(cluster.id, known);
     return known;
   }
 

@@ -8,7 +8,7 @@ export class Disk {
   readonly #store: Store;
   readonly #log: Log;
   #state: State;
-  #trouble: string | undefined;
+  #problem: string | undefined;
 
   constructor(store: Store, log: Log, state: State) {
     this.#store = store;
@@ -38,15 +38,15 @@ export class Disk {
   }
 
   /** What went wrong last, as long as nothing could be written since. */
-  get trouble(): string | undefined {
-    return this.#trouble;
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   save(change: Partial<State>): void {
     const next = { ...this.#state, ...change };
     this.#store.save(next);
     this.#state = next;
-    this.#trouble = undefined;
+    this.#problem = undefined;
   }
 
   saveCluster(change: Partial<ClusterState>): void {
@@ -59,10 +59,10 @@ export class Disk {
       act();
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
-      if (sentence(error) !== this.#trouble) {
+      if (sentence(error) !== this.#problem) {
         this.#log.error(error.message, { remedy: error.remedy });
       }
-      this.#trouble = sentence(error);
+      this.#problem = sentence(error);
     }
   }
 }

@@ -1,19 +1,19 @@
 /** What a node knows, as files in a directory. */
 import { join } from "node:path";
 import { decodePolicy, encodePolicy, type PolicyText } from "../documents/sealed-policy.js";
-import { OwnFile } from "../files/own-file.js";
+import { PrivateFile } from "../files/private-file.js";
 import { decodeState, encodeState, type State, type Store } from "./store.js";
 
 export const STATE_FILE = "node.state";
 export const POLICY_FILE = "policy.state";
 
 export class FileStore implements Store {
-  readonly #state: OwnFile;
-  readonly #policy: OwnFile;
+  readonly #state: PrivateFile;
+  readonly #policy: PrivateFile;
 
   constructor(directory: string) {
-    this.#state = new OwnFile(join(directory, STATE_FILE), "state file");
-    this.#policy = new OwnFile(join(directory, POLICY_FILE), "policy file");
+    this.#state = new PrivateFile(join(directory, STATE_FILE), "state file");
+    this.#policy = new PrivateFile(join(directory, POLICY_FILE), "policy file");
   }
 
   load(): State | undefined {
@@ -36,6 +36,6 @@ export class FileStore implements Store {
 
   /** Whether what was read or written is still there, and the next write has a place. */
   isKept(): boolean {
-    return this.#state.isKept() && this.#policy.isKept();
+    return this.#state.isIntact() && this.#policy.isIntact();
   }
 }

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { decodePolicy, encodePolicy, type PolicyText } from "../documents/sealed-policy.js";
 import { WeftError } from "../error.js";
-import { checked, unchecked } from "../files/checked.js";
+import { addChecksum, stripChecksum } from "../files/checksummed.js";
 import { signature } from "../identity/fields.js";
 import { genesisSchema } from "../lease/genesis.js";
 import { grantSchema, proofSchema } from "../lease/grant.js";
@@ -16,9 +16,9 @@ const clusterState = z.strictObject({
   /** Proofs of the leases this node holds. */
   leases: z.array(proofSchema),
   /** Signatures of the grants below this node that count no more. */
-  void: z.array(signature).default([]),
+  revoked: z.array(signature).default([]),
   /** Of these, the last that an operator had this node take back. */
-  taken: z.array(signature).default([]),
+  revokedByOperator: z.array(signature).default([]),
   /** When another node last heard this one, in milliseconds since the epoch. */
   heard: z.int().min(0).default(0),
   /** The version of the own record that was published last. */
@@ -49,11 +49,11 @@ export interface Store {
 }
 
 export const encodeState = (state: State): string =>
-  checked("state", `${JSON.stringify(state, null, 1)}\n`);
+  addChecksum("state", `${JSON.stringify(state, null, 1)}\n`);
 
 /** `where` names the file in the error. */
 export function decodeState(text: string, where: string): State {
-  const body = unchecked("state", text);
+  const body = stripChecksum("state", text);
   if (body === undefined) throw corrupt(where, "its checksum is wrong");
   const state = stateSchema.safeParse(JSON.parse(body));
   if (!state.success) throw corrupt(where, "another version of weft wrote it");

@@ -17,13 +17,13 @@ export interface Clock {
 export const MAX_TIME = 253_402_300_799_999;
 
 /** The nearest time to what a host's clock shows that a record and the disk can hold. */
-export const dateable = (ms: number): number => Math.min(Math.max(ms, 0), MAX_TIME);
+export const clampTime = (ms: number): number => Math.min(Math.max(ms, 0), MAX_TIME);
 
 /** As ISO 8601, to the second. */
-export const inIso = (time: number): string => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
+export const toIso = (time: number): string => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
 
 /** Says that the host's clock shows a time outside these bounds, as far as `now` tells. */
-export function unlikelyTime(now: number): string | undefined {
+export function clockProblem(now: number): string | undefined {
   if (now > 0 && now < MAX_TIME) return undefined;
   const year = now > 0 ? "after the year 9999" : "before 1970";
   return `the clock of this host is set to a time ${year}: set it right (timedatectl set-ntp true)`;
@@ -43,5 +43,5 @@ export function every(clock: Clock, ms: number, fn: () => void): () => void {
 }
 
 /** One of them by chance; nothing where there are none. */
-export const oneOf = <T>(clock: Clock, all: readonly T[]): T | undefined =>
+export const randomOf = <T>(clock: Clock, all: readonly T[]): T | undefined =>
   all[Math.floor(clock.random() * all.length)];

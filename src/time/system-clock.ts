@@ -1,8 +1,8 @@
-import { type Clock, dateable } from "./clock.js";
+import { type Clock, clampTime } from "./clock.js";
 
 /** The machine's own clock. */
 export const systemClock: Clock = {
-  now: () => dateable(Date.now()),
+  now: () => clampTime(Date.now()),
   elapsed: () => performance.now(),
   after(ms, fn) {
     const timer = setTimeout(fn, ms);

@@ -127,8 +127,8 @@ describe("a body that a path takes", () => {
     expect(await post("/v1/explain", 64 * 1024 + 1)).toBe(413);
     expect([0, 413]).toContain(await post("/v1/explain", MIB, true));
     expect([0, 413]).toContain(await post("/v1/policy", 8 * MIB + 1));
-    expect(await post("/v1/forget?name=h2&certain=true", 1)).toBe(413);
-    expect(await post("/v1/forget?name=h2&certain=true", 0)).toBe(200);
+    expect(await post("/v1/forget?name=h2&force=true", 1)).toBe(413);
+    expect(await post("/v1/forget?name=h2&force=true", 0)).toBe(200);
   });
 
   it("waits for none that is sent slowly: of all together so much is held, of one for so long", async () => {

@@ -64,7 +64,7 @@ describe("the control socket", () => {
     ["GET", "/v1/__proto__", 404],
     ["POST", "/v1/status", 405],
     ["DELETE", "/metrics", 405],
-    ["GET", "/v1/forget?name=h2&certain=true", 405],
+    ["GET", "/v1/forget?name=h2&force=true", 405],
     ["POST", "/v1/forget?name=h2", 409],
     ["POST", "/v1/explain", 409],
     ["GET", "/v1/explain", 405],
@@ -181,7 +181,7 @@ describe("the control socket", () => {
 
 describe("weft forget", () => {
   it("prints the subnets that were taken back", async () => {
-    const { code, stdout } = await weft(["forget", "h2", "--certain", "--socket", await serve()]);
+    const { code, stdout } = await weft(["forget", "h2", "--force", "--socket", await serve()]);
     expect([code, stdout]).toEqual([0, "10.244.8.0/24\n"]);
   });
 
@@ -192,7 +192,7 @@ describe("weft forget", () => {
 
   it("works through the control socket alone, and from no web page", async () => {
     const socketPath = await serve(view(), `127.0.0.1:${HTTP_PORT}`);
-    const path = "/v1/forget?name=h2&certain=true";
+    const path = "/v1/forget?name=h2&force=true";
     const post = { method: "POST" };
     expect((await call({ host: "127.0.0.1", port: HTTP_PORT }, path, post)).status).toBe(404);
     const headers = { origin: "https://example.org" };

@@ -32,7 +32,7 @@ const ANSWERED_NO = ["explain", "capture", "forget"];
 describe("exit code 0: done, or the answer is yes", () => {
   it.each([
     ...ASKING.filter(([name]) => !ANSWERED_NO.includes(name)),
-    ["forget --certain", () => ["forget", "h2", "--certain"]] as const,
+    ["forget --force", () => ["forget", "h2", "--force"]] as const,
   ])("%s", async (_, argv) => {
     expect(await weft([...argv(), "--socket", await serve()])).toMatchObject({ code: 0 });
   });

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { closeSync, constants, openSync, readFileSync, readSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { type Log, makeLog } from "../../src/logging/log.js";
+import { type AgentLog, makeLog } from "../../src/logging/log.js";
 import { folder } from "./weft.js";
 
 const LINES = 2_000;
@@ -42,7 +42,7 @@ function drain(reader: number): string {
   return text;
 }
 
-const fill = ({ log }: Log, from = 0) => {
+const fill = ({ log }: AgentLog, from = 0) => {
   for (let i = from; i < from + LINES; i++) log.info(`line ${i} ${"x".repeat(100)}`);
 };
 

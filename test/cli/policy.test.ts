@@ -182,8 +182,8 @@ not on h4: it is unreachable; it said last: none
     expect(code).toBe(2);
   });
 
-  it("with --anew says so to the agent", async () => {
-    const argv = ["policy", "apply", file("policy.yaml", YAML), "--anew"];
+  it("with --reset-version says so to the agent", async () => {
+    const argv = ["policy", "apply", file("policy.yaml", YAML), "--reset-version"];
     const { stdout } = await weft([...argv, "--socket", await serve()]);
     expect(stdout).toMatch(/^version 1 \(abababababababab\) is the newest policy/);
   });

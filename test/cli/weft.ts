@@ -226,8 +226,8 @@ export const asked: Question[] = [];
 
 /** An agent's answers, whatever they are made from. */
 export const view = (healthy = true): Control => ({
-  forget: (name, { certain }) => {
-    if (name === "h2" && certain) return ["10.244.8.0/24"];
+  forget: (name, { force }) => {
+    if (name === "h2" && force) return ["10.244.8.0/24"];
     throw new WeftError("TOO_EARLY", `${name} may be cut off only`, "wait");
   },
   flows: () => FLOWS,
@@ -241,10 +241,10 @@ export const view = (healthy = true): Control => ({
     text: POLICY,
   }),
   policyProgress: () => progressOf({ version: 3, hash: HASH }, [NODE_H2, NODE_H1]),
-  applyPolicy: (text, { dryRun, anew }) => {
+  applyPolicy: (text, { dryRun, resetVersion }) => {
     if (text.includes("too-much")) throw new WeftError("ACL_FULL", "too many rules", "use fewer");
     return {
-      version: dryRun ? null : anew ? 1 : 3,
+      version: dryRun ? null : resetVersion ? 1 : 3,
       hash: dryRun ? null : HASH,
       rules: { egress: 0, ingress: 2 },
       absent: text.includes("node:h9") ? ["h9"] : [],

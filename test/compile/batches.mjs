@@ -22,7 +22,7 @@ while (Atomics.load(shared, STOP) === 0) {
     const at = layout.PACKETS + i * layout.PACKET_SIZE + layout.PACKET_VERDICT;
     if (view.getInt32(at, true) === 0) delivered[i]++;
   });
-  exports.settle(layout.OUT);
+  exports.finishBatch(layout.OUT);
   Atomics.add(shared, BATCHES, 1);
   Atomics.notify(shared, BATCHES);
 }

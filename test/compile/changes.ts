@@ -1,11 +1,11 @@
 /** Random histories of a small cluster in which nearly everything gets in the way of something else. */
 import fc from "fast-check";
 import { parseMac, parsePrefix } from "../../src/address.js";
-import type { Change, Own } from "../../src/compile/compiler.js";
+import type { Change, ThisNode } from "../../src/compile/compiler.js";
 import type { Peer } from "../../src/peer.js";
 
 /** A peer to be set, a name whose peer goes, or another self. */
-type Event = { readonly set: Peer } | { readonly remove: string } | { readonly own: Own };
+type Event = { readonly set: Peer } | { readonly remove: string } | { readonly own: ThisNode };
 /** What happens at once. */
 export type Step = readonly Event[];
 
@@ -44,7 +44,7 @@ const peer: fc.Arbitrary<Peer> = fc.record(
   { requiredKeys: ["name", "endpoint", "mac", "leases"] },
 );
 
-const own: fc.Arbitrary<Own> = fc.record({
+const own: fc.Arbitrary<ThisNode> = fc.record({
   vni: fc.constantFrom(1, 2),
   mac: fc.constantFrom("02:00:00:00:00:01", "02:00:00:00:00:0f").map(parseMac),
   mtu: fc.constantFrom(1450, 8950),
@@ -71,7 +71,7 @@ export const history: fc.Arbitrary<Step[]> = fc.array(
   { minLength: 1, maxLength: 40 },
 );
 
-export const FIRST_SELF: Own = {
+export const FIRST_SELF: ThisNode = {
   vni: 1,
   mac: parseMac("02:00:00:00:00:01"),
   mtu: 1450,
@@ -79,7 +79,7 @@ export const FIRST_SELF: Own = {
 };
 
 export interface Cluster {
-  readonly own: Own;
+  readonly own: ThisNode;
   readonly peers: readonly Peer[];
 }
 

@@ -20,12 +20,12 @@ class Model {
   readonly peers = new Map<number, string>();
   readonly routes = new Map<string, number>();
 
-  apply({ gone, come, routes }: Differences): void {
-    for (const peer of gone) {
+  apply({ removed, added, routes }: Differences): void {
+    for (const peer of removed) {
       expect(this.peers.get(peer.index)).toBe(textOf(peer));
       this.peers.delete(peer.index);
     }
-    for (const peer of come) {
+    for (const peer of added) {
       expect(this.peers.has(peer.index)).toBe(false);
       this.peers.set(peer.index, textOf(peer));
     }
@@ -152,12 +152,12 @@ describe("the compiler", () => {
 
   it("touches only the record of a peer that moves, and no route", () => {
     const moved = { ...a, endpoint: "192.0.2.9:4789" };
-    const { gone, come, routes, newcomers } = become(given(a, b), moved, b);
-    const endpoints = [gone, come].map((all) =>
+    const { removed, added, routes, newPlaces } = become(given(a, b), moved, b);
+    const endpoints = [removed, added].map((all) =>
       all.map(({ endpoint }) => formatEndpoint(endpoint!)),
     );
     expect(endpoints).toEqual([[a.endpoint], [moved.endpoint]]);
-    expect([routes, newcomers]).toEqual([[], []]);
+    expect([routes, newPlaces]).toEqual([[], []]);
   });
 
   it("hands a prefix from one peer to another by one change of one route", () => {
@@ -181,7 +181,7 @@ describe("the compiler", () => {
     become(compiler, a);
     const place = compiler.indexOf("a");
     expect(() => become(compiler, a, b)).toThrow("2 peers are more than this node can hold (1)");
-    expect(become(compiler, b).newcomers).toEqual([place]);
+    expect(become(compiler, b).newPlaces).toEqual([place]);
     expect([compiler.indexOf("a"), compiler.indexOf("b")]).toEqual([undefined, place]);
   });
 

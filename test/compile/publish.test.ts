@@ -71,7 +71,7 @@ describe("the tables", () => {
 it("nothing is written into tables that a batch still searches", async () => {
   const { core, layout, publisher } = await Host.create({ peers: [B] });
   const publish = (...peers: Peer[]) => publisher.publish(FIRST_SELF, peers);
-  core.exports.begin();
+  core.exports.beginBatch();
   const searched = Atomics.load(core.words, layout.LIVE_COPY >> 2);
   const at = layout.TABLES + searched * layout.COPY_SIZE;
   const digest = () =>
@@ -82,7 +82,7 @@ it("nothing is written into tables that a batch still searches", async () => {
   publish(B, C);
   expect(() => publish(C)).toThrow("it is dead");
   expect(digest()).toBe(before);
-  core.exports.settle(layout.OUT);
+  core.exports.finishBatch(layout.OUT);
   publish(C);
   expect(digest()).not.toBe(before);
 });

@@ -8,7 +8,7 @@ import {
   parsePrefix,
   toBytes,
 } from "../../src/address.js";
-import { FIRST_PEER, type Own, THIS_NODE } from "../../src/compile/compiler.js";
+import { FIRST_PEER, THIS_NODE, type ThisNode } from "../../src/compile/compiler.js";
 import type { PeerEntry } from "../../src/compile/peers.js";
 import type { Peer } from "../../src/peer.js";
 
@@ -20,7 +20,7 @@ export interface Whole {
 
 /** @returns undefined when they cannot be peers together */
 export function compileSlowly(
-  own: Own,
+  own: ThisNode,
   peers: readonly Peer[],
   places: number,
   indexOf: (name: string) => number,

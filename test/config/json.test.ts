@@ -1,7 +1,7 @@
 /** The reader of JSON beside the library's reader of YAML, which JSON is too. */
 import { describe, expect, it } from "vitest";
 import { mostValues, parseJson } from "../../src/config/json.js";
-import type { Node } from "../../src/config/tree.js";
+import type { TreeNode } from "../../src/config/tree.js";
 import { parseYaml } from "../../src/config/yaml.js";
 import { random, seedOfRun } from "../packets.js";
 
@@ -80,7 +80,7 @@ describe("the JSON reader", () => {
     }
   });
   it("knows how many values there are at most, without reading them", () => {
-    const count = (node: Node): number => {
+    const count = (node: TreeNode): number => {
       if (node.kind === "text") return 1;
       if (node.kind === "list") return node.items.reduce((sum, item) => sum + count(item), 1);
       return node.pairs.reduce((sum, { value }) => sum + 1 + count(value), 1);

@@ -6,7 +6,7 @@ import {
   type AclRule,
   AclTable,
   type Addresses,
-  type Range,
+  type PortRange,
 } from "../../src/compile/acl.js";
 import { Core } from "../../src/core/instance.js";
 
@@ -54,7 +54,7 @@ const lies = ({ in: inside, not }: Addresses, address: Address): boolean =>
   (inside.length === 0 || inside.some((prefix) => contains(prefix, address))) &&
   !not.some((prefix) => contains(prefix, address));
 
-const within = (ranges: readonly Range[], port: number): boolean =>
+const within = (ranges: readonly PortRange[], port: number): boolean =>
   ranges.length === 0 || ranges.some(({ from, to }) => from <= port && port <= to);
 
 export class AclCore {

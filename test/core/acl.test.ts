@@ -6,7 +6,7 @@ import {
   type AclEntry,
   type AclRule,
   type Addresses,
-  type Range,
+  type PortRange,
 } from "../../src/compile/acl.js";
 import { random, seedOfRun } from "../packets.js";
 import { AclCore, decideSlowly, type Header } from "./acl-core.js";
@@ -37,7 +37,7 @@ const addresses = (): Addresses => ({
 });
 
 const PORTS = [0, 1, 53, 79, 80, 81, 443, 1024, 65534, 65535];
-function range(): Range {
+function range(): PortRange {
   const [a, b] = [pick(PORTS), pick(PORTS)];
   return { from: Math.min(a, b), to: Math.max(a, b) };
 }

@@ -2,9 +2,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Peer } from "../../src/peer.js";
 import { ipv4, random, seedOfRun, TCP, tcp, UDP, udp, vxlan } from "../packets.js";
+import { AclHost, type Said } from "./acl-host.js";
 import { expectSoundFlows } from "./flow-invariant.js";
 import { A, B, C, hostOf } from "./host.js";
-import { PolicedHost, type Said } from "./policed.js";
 
 const FLOWS = 1024;
 const ALLOW: Said[] = [{ action: "allow" }];
@@ -12,9 +12,9 @@ const SYN = 2;
 const ACK = 16;
 const rnd = random(seedOfRun("pressure"));
 
-let node: PolicedHost;
+let node: AclHost;
 const setUp = async (flows = FLOWS, inward = ALLOW, out = ALLOW) => {
-  node = await PolicedHost.create({ flows });
+  node = await AclHost.create({ flows });
   node.rules(out, inward);
 };
 beforeEach(() => setUp());

@@ -17,9 +17,9 @@ import {
   UDP,
   udp,
 } from "../packets.js";
+import { AclHost, type Said } from "./acl-host.js";
 import { expectSoundFlows } from "./flow-invariant.js";
 import { A, B, hostOf } from "./host.js";
-import { PolicedHost, type Said } from "./policed.js";
 
 const US = hostOf(A);
 const THEM = hostOf(B);
@@ -28,9 +28,9 @@ const ALLOW: Said[] = [{ action: "allow" }];
 const DENY: Said[] = [{ action: "deny" }];
 const bytes = (n: number) => new Uint8Array(n);
 
-let node: PolicedHost;
+let node: AclHost;
 beforeEach(async () => {
-  node = await PolicedHost.create();
+  node = await AclHost.create();
   node.rules(ALLOW, DENY);
 });
 
@@ -181,7 +181,7 @@ describe("TCP", () => {
     expect(tcpOut(ACK, 101, 501)).toBe("delivered");
     expect(tcpIn(ACK, 501, 101)).toBe("delivered");
     expect(node.flows()[0]!.state).toBe("established");
-    node = await PolicedHost.create({ pickUp: false });
+    node = await AclHost.create({ pickUp: false });
     node.rules(ALLOW, DENY);
     expect(tcpOut(ACK, 101, 501)).toBe("invalid-state");
     connect();
@@ -586,7 +586,7 @@ describe("time", () => {
 describe("under pressure", () => {
   const FLOWS = 1024;
   beforeEach(async () => {
-    node = await PolicedHost.create({ flows: FLOWS });
+    node = await AclHost.create({ flows: FLOWS });
     node.rules(ALLOW, DENY);
   });
 

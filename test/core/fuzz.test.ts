@@ -50,9 +50,9 @@ import {
   vxlan,
 } from "../packets.js";
 import { rounds } from "../rounds.js";
+import { AclHost } from "./acl-host.js";
 import { expectSoundFlows } from "./flow-invariant.js";
 import { B, C, GSO, type Host, NEEDS_CSUM, type Received, read } from "./host.js";
-import { PolicedHost } from "./policed.js";
 
 const PACKETS_EACH_WAY = rounds(250_000, 2_000_000);
 const GUARD_BYTE = 0xa5;
@@ -252,7 +252,7 @@ const STOCK = 4096;
 const GSO_BATCHES = 256;
 
 describe("fuzz", () => {
-  let policed: PolicedHost;
+  let policed: AclHost;
   let host: Host;
   let memory: Buffer;
   let guards: [number, number][];
@@ -262,7 +262,7 @@ describe("fuzz", () => {
   let sockaddrs: Uint8Array[];
 
   beforeAll(async () => {
-    policed = await PolicedHost.create({ flows: FLOWS });
+    policed = await AclHost.create({ flows: FLOWS });
     host = policed.host;
     publishRules();
     const { core, layout } = host;
@@ -432,9 +432,9 @@ describe("fuzz", () => {
       BigInt(pick([0, 31, 32, 48, 256, 2 ** 32 - 1])),
       true,
     );
-    core.exports.begin();
+    core.exports.beginBatch();
     core.exports.noteError();
-    core.exports.settle(layout.OUT);
+    core.exports.finishBatch(layout.OUT);
   }
 
   /** Somebody looks on who is mostly too slow; gives how to look, and how many packets there were in the end. */
@@ -474,7 +474,7 @@ describe("fuzz", () => {
 
   it(`from the device: ${PACKETS_EACH_WAY} packets`, { timeout: 300_000 }, () => {
     const { layout, core } = host;
-    const { outbound, settle } = core.exports;
+    const { outbound, finishBatch } = core.exports;
     let tables = digestOfTables();
     const stock = Array.from({ length: STOCK }, fromDevice);
     const { look, end } = lookOn();
@@ -503,7 +503,7 @@ describe("fuzz", () => {
         at = outbound(at, count);
         sendAndWrite(ends);
       }
-      settle(layout.OUT);
+      finishBatch(layout.OUT);
       ends.forEach((end, i) => {
         checkSlot(i, end);
       });
@@ -528,7 +528,7 @@ describe("fuzz", () => {
 
   it(`from the wire: ${PACKETS_EACH_WAY} packets`, { timeout: 300_000 }, () => {
     const { layout, core } = host;
-    const { inbound, settle } = core.exports;
+    const { inbound, finishBatch } = core.exports;
     let tables = digestOfTables();
     const singles = Array.from({ length: STOCK }, () =>
       rnd() < 0.98 ? datagram() : controlDatagram(),
@@ -573,7 +573,7 @@ describe("fuzz", () => {
       if (rnd() < 0.01) look(below(1000));
       if (rnd() < 0.002) controlTaken += takeControl(core).length;
       received += core.view.getUint32(layout.PACKET_COUNT, true);
-      settle(layout.IN);
+      finishBatch(layout.IN);
       ends.forEach((end, i) => {
         checkSlot(i, end);
       });

@@ -347,7 +347,7 @@ export class Host {
       const verdict = view.getInt32(at, true);
       return `${verdict & ANSWERED ? "answered " : ""}${reasonNames[verdict & ~ANSWERED]}`;
     });
-    exports.settle(direction);
+    exports.finishBatch(direction);
     return verdicts;
   }
 }

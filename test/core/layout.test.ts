@@ -1,12 +1,12 @@
 /** What core and host each have in their own source: it must be the same in both. */
 import { describe, expect, it } from "vitest";
-import { MAX_SENDERS } from "../../src/compile/peers.js";
+import { MAX_ALLOWED_SOURCES } from "../../src/compile/peers.js";
 import { ROOT_BITS, STRIDE, VALUES } from "../../src/compile/rib.js";
 import { MAX_RULES } from "../../src/compile/sets.js";
 import { Core } from "../../src/core/instance.js";
 import { VNET_HEADER_SIZE } from "../../src/io/tun.js";
 import * as linux from "../../src/linux.js";
-import { MAX_SENDERS as MOST_PROVED } from "../../src/paths/senders.js";
+import { MAX_ALLOWED_SOURCES as MOST_PROVED } from "../../src/paths/allowed-sources.js";
 
 const { layout, exports } = await Core.create();
 const globals = exports as unknown as Record<string, WebAssembly.Global | undefined>;
@@ -25,8 +25,8 @@ describe("core and host", () => {
   });
 
   it("have room for as many senders of a peer", () => {
-    expect(MAX_SENDERS).toBe(layout.MAX_SENDERS);
-    expect(MOST_PROVED).toBe(layout.MAX_SENDERS);
+    expect(MAX_ALLOWED_SOURCES).toBe(layout.MAX_ALLOWED_SOURCES);
+    expect(MOST_PROVED).toBe(layout.MAX_ALLOWED_SOURCES);
   });
 
   it("expect a virtio-net header of the same size", () => {

@@ -3,14 +3,14 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { Dataplane } from "weft";
 import { Core } from "../../src/core/instance.js";
 import { takeControl } from "../../src/core/mailbox.js";
-import { MAGIC, MAX_CONTROL_BYTES } from "../../src/paths/datapath.js";
+import { CONTROL_MAGIC, MAX_CONTROL_BYTES } from "../../src/paths/datapath.js";
 import { ipv4, vxlan } from "../packets.js";
 import { A, B, C, Host, hostOf } from "./host.js";
 
 /** `length` bytes that begin as a control datagram does, the rest all `fill`. */
 function controlDatagram(length: number, fill = 0): Uint8Array {
   const bytes = new Uint8Array(length).fill(fill);
-  bytes.set(Buffer.from(MAGIC));
+  bytes.set(Buffer.from(CONTROL_MAGIC));
   return bytes;
 }
 const packet = vxlan(

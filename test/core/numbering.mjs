@@ -20,6 +20,6 @@ while (Atomics.load(shared, 0) === 0) {
     view.setUint32(layout.LENGTHS + 4 * i, layout.VIRTIO_SIZE + packet.length, true);
   }
   exports.outbound(0, packets.length);
-  exports.settle(layout.OUT);
+  exports.finishBatch(layout.OUT);
 }
 parentPort.postMessage(number);

@@ -93,9 +93,9 @@ function hear(
   const controlLength = layout.ERROR_MESSAGE + MMSGHDR_CONTROLLEN;
   core.view.setBigUint64(controlLength, BigInt(length ?? bytes.length), true);
   core.bytes.set(quote.subarray(0, layout.ERROR_QUOTE_SIZE), layout.ERROR_QUOTE);
-  core.exports.begin();
+  core.exports.beginBatch();
   core.exports.noteError();
-  core.exports.settle(layout.OUT);
+  core.exports.finishBatch(layout.OUT);
 }
 
 const hear4 = (mtu: number, to = B.endpoint) => hear(to, [{ mtu }]);

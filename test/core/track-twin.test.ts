@@ -2,8 +2,8 @@
 import { expect, it } from "vitest";
 import { ipv4, ipv6, random, seedOfRun, TCP, tcp } from "../packets.js";
 import { rounds } from "../rounds.js";
+import { AclHost } from "./acl-host.js";
 import { A, B, hostOf } from "./host.js";
-import { PolicedHost } from "./policed.js";
 import { type End, endOf, type Segment, SlowConnection } from "./slow-track.js";
 
 const SEGMENTS = rounds(20_000, 400_000);
@@ -129,7 +129,7 @@ const describeSegment = (s: Segment) =>
   `${s.sequence}+${s.length} ack ${s.ack} win ${s.window} scale ${s.scale}`;
 
 it(`agree on ${SEGMENTS} segments`, { timeout: 300_000 }, async () => {
-  const node = await PolicedHost.create({ flows: 1024 });
+  const node = await AclHost.create({ flows: 1024 });
   node.rules([{ action: "allow" }], [{ action: "allow" }]);
   const seen = new Set<string>();
   const unseen = () => EVERY.filter((one) => !seen.has(one));

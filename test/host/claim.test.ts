@@ -36,7 +36,7 @@ onHosts("claiming a host", () => {
       const claim = await claimHost(loadConfig(${JSON.stringify(all)}, undefined, around));
       ${then}
       claim.release();
-      return claim.mended;`;
+      return claim.repaired;`;
   };
 
   /** The one sentence of a refusal, after seeing that it left nothing. */
@@ -113,7 +113,7 @@ onHosts("claiming a host", () => {
       `require("net").createServer().listen(6783, "${underlay}", () => console.log("bound"));
        require("dgram").createSocket("udp6").bind(4790, "${underlay}");`,
     ]);
-    await holder.says(/bound/);
+    await holder.waitForOutput(/bound/);
     expect(await refusal({ underlay })).toBe(`TCP port 6783 of ${underlay} is already in use`);
     expect(await refusal({ underlay, port: "4790" })).toBe(
       `UDP port 4790 of ${underlay} is already in use`,
@@ -146,7 +146,7 @@ onHosts("claiming a host", () => {
       "--eval",
       `require("net").createServer().listen(6783, "0.0.0.0", () => console.log("bound"))`,
     ]);
-    await holder.says(/bound/);
+    await holder.waitForOutput(/bound/);
     expect(await refusal()).toBe(`TCP port 6783 of ${host.address} is already in use`);
     await holder.stop();
   });
@@ -157,7 +157,7 @@ onHosts("claiming a host", () => {
         claim(`console.log("held"); setInterval(() => {}, 1000); await new Promise(() => {});`),
       ),
     );
-    await holder.says(/held/);
+    await holder.waitForOutput(/held/);
     const { error } = await inside(host, claim());
     expect(error?.message).toBe(
       `another agent (pid ${holder.pid}, h1) uses the state directory ${join(folder, "state/deep")}`,

@@ -1,8 +1,8 @@
 /** Runs our code on a host of the lab: in a process of its own, from the built files. */
 import { fileURLToPath } from "node:url";
 import { describe, it } from "vitest";
-import { whyNoLab } from "../../src/lab/able.js";
 import type { Host } from "../../src/lab/namespace.js";
+import { whyNoLab } from "../../src/lab/requirements.js";
 
 const DIST = fileURLToPath(new URL("../../dist/", import.meta.url));
 

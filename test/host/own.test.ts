@@ -263,13 +263,13 @@ it.runIf(isRoot)("a full disk is named as such, and nothing half written stays o
   const directory = folder();
   const dist = fileURLToPath(new URL("../../dist/", import.meta.url));
   const steps = `
-    const { OwnFile } = await import("${dist}files/own-file.js");
+    const { PrivateFile } = await import("${dist}files/private-file.js");
     const { StateLock } = await import("${dist}host/lock.js");
     const { readdirSync, writeFileSync } = await import("node:fs");
     const tell = (step) => {
       try { step(); } catch ({ message, remedy }) { console.log(message + ": " + remedy); }
     };
-    tell(() => new OwnFile("${directory}/file", "file").write("x".repeat(1e6)));
+    tell(() => new PrivateFile("${directory}/file", "file").write("x".repeat(1e6)));
     console.log(readdirSync("${directory}").length);
     try { writeFileSync("${directory}/junk", Buffer.alloc(1e6)); } catch {}
     tell(() => new StateLock("${directory}").take("h1"));`;

@@ -25,7 +25,7 @@ const WATCH = `
       resize: ({ mtu }) => moves.push(mtu),
     });
   const look = async (watch) => {
-    await watch.look();
+    await watch.check();
     seen.push([formatAddress(watch.underlay.address), watch.problem ?? ""]);
   };`;
 
@@ -45,7 +45,7 @@ onHosts("a watch of the underlay", () => {
       const watch = await watching();
       await look(watch);
       await change(["addr add 198.51.100.7/24 dev eth0", "addr del ${host.address}/24 dev eth0"]);
-      await Promise.all([watch.look(), watch.look()]);
+      await Promise.all([watch.check(), watch.check()]);
       await look(watch);
       return { moves, seen };`,
     );
@@ -178,10 +178,10 @@ onHosts("a watch of the underlay", () => {
       peers = ["192.0.2.200"];
       for (const mtu of [1400, 1400, 9000]) {
         await change(["link set eth0 mtu " + mtu]);
-        await watch.look();
+        await watch.check();
       }
       await change(["route add 192.0.2.200 dev eth0 mtu 1300"]);
-      await watch.look();
+      await watch.check();
       return { moves, mtu: watch.underlay.mtu };`,
     );
     expect(value).toEqual({ moves: [1400, 9000, 1300], mtu: 1300 });

@@ -190,7 +190,7 @@ onHosts("the underlay", () => {
 
     const monitor = host.spawn(["ip", "-6", "monitor", "address"]);
     await host.ip(`addr add ${owner.address6}/64 dev eth0`);
-    await monitor.says(/dadfailed/);
+    await monitor.waitForOutput(/dadfailed/);
     await monitor.stop();
     expect((await find(owner.address6)).error?.message).toBe(
       `the underlay address ${owner.address6} of eth0 belongs to another host as well`,

@@ -13,11 +13,11 @@ it("a thing that cannot be put back is a problem until it can be, logged once, a
   upkeep.add(async () => {
     looks++;
   });
-  await upkeep.look();
-  await upkeep.look();
+  await upkeep.check();
+  await upkeep.check();
   expect(upkeep.problems).toEqual(["a file is in its place: remove it"]);
   isBroken = false;
-  await upkeep.look();
+  await upkeep.check();
   expect(upkeep.problems).toEqual([]);
   expect({ looks, logged }).toEqual({ looks: 3, logged: ["a file is in its place: remove it"] });
 });
@@ -27,5 +27,5 @@ it("a mistake of our own is no problem of the host", async () => {
   upkeep.add(() => {
     throw new TypeError("undefined is no function");
   });
-  await expect(upkeep.look()).rejects.toThrow("undefined is no function");
+  await expect(upkeep.check()).rejects.toThrow("undefined is no function");
 });

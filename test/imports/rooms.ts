@@ -3,7 +3,7 @@ export const ROOMS: readonly string[] = [
   // Words that everything shares.
   "error.ts",
   "address.ts",
-  "oldest.ts",
+  "evict-oldest.ts",
   "log.ts",
   "tos.ts",
   "peer.ts",

@@ -5,7 +5,7 @@ import type { Counters } from "../../src/core/counters.js";
 import { Lab } from "../../src/lab/lab.js";
 import { iperf, ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
-import type { Running } from "../../src/lab/running.js";
+import type { RunningProgram } from "../../src/lab/running.js";
 import { story } from "../netns/story.js";
 
 const fixture = (name: string) => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
@@ -19,10 +19,10 @@ const HANGS_MS = 10_000;
 story("the kernel path: nodes that are nothing but their dataplanes", () => {
   let lab: Lab;
   let [a, b]: Host[] = [];
-  let [first, second]: Running[] = [];
+  let [first, second]: RunningProgram[] = [];
 
   const overlay = (i: number) => `10.244.${i}.1`;
-  const start = (host: Host, node: object, before: readonly string[] = []): Running =>
+  const start = (host: Host, node: object, before: readonly string[] = []): RunningProgram =>
     host.spawn([...before, process.execPath, NODE, JSON.stringify(node)]);
   /** Node `other`, reached at the underlay address of node `at`. */
   const peer = (other: number, at = other) => ({
@@ -48,8 +48,8 @@ story("the kernel path: nodes that are nothing but their dataplanes", () => {
   beforeEach(async () => {
     first = start(a!, settings(1, peer(2)));
     second = start(b!, settings(2, peer(1)));
-    await first.says("ready");
-    await second.says("ready");
+    await first.waitForOutput("ready");
+    await second.waitForOutput("ready");
   });
   afterEach(async () => {
     await Promise.all([first?.stop("SIGKILL"), second?.stop("SIGKILL")]);
@@ -61,7 +61,7 @@ story("the kernel path: nodes that are nothing but their dataplanes", () => {
   const device = (host: Host) => host.run(["ip", "link", "show", "weft0"]);
 
   /** Stops a node and gives its counters, which must add up. */
-  async function stop(node: Running): Promise<Counters> {
+  async function stop(node: RunningProgram): Promise<Counters> {
     node.kill("SIGTERM");
     const { code, stdout } = await node.finish(HANGS_MS);
     expect(code).toBe(0);
@@ -101,16 +101,16 @@ story("the kernel path: nodes that are nothing but their dataplanes", () => {
     expect((await first!.finish(HANGS_MS)).code).toBe(code);
     expect((await device(a!)).code).not.toBe(0);
     first = start(a!, settings(1, peer(2)));
-    await first.says("ready");
+    await first.waitForOutput("ready");
     expect(await answered(b!, 1)).toBe(3);
   });
 
   it("goes on when its device is removed and made again; the wire is served meanwhile", async () => {
     await a!.ip("link del weft0");
-    await first!.says("removed");
+    await first!.waitForOutput("removed");
     expect(await answered(b!, 1)).toBe(0);
     first!.kill("SIGUSR1");
-    await first!.says("renewed");
+    await first!.waitForOutput("renewed");
     expect(await answered(b!, 1)).toBe(3);
     expect(await answered(a!, 2)).toBe(3);
     expect((await stop(first!)).in.dropped).toEqual({ "device-failed": 3 });
@@ -166,7 +166,7 @@ story("the kernel path: nodes that are nothing but their dataplanes", () => {
     first = start(a!, settings(1, peer(2), peer(3, 2)));
     second = start(b!, settings(2, peer(1), peer(3)));
     const third = start(c, settings(3, peer(2), peer(1, 2)));
-    await Promise.all([first, second, third].map((node) => node.says("ready")));
+    await Promise.all([first, second, third].map((node) => node.waitForOutput("ready")));
     expect(await answered(a!, 3)).toBe(3);
     expect(await answered(c, 1)).toBe(3);
     const { bytes } = await iperf(a!, c, overlay(3), { seconds: 1 });
@@ -186,14 +186,14 @@ story("the kernel path: nodes that are nothing but their dataplanes", () => {
       senders: ["192.0.2.9:4789", "192.0.2.1:4789"],
     };
     second = start(b!, settings(2, moved));
-    await second.says("ready");
+    await second.waitForOutput("ready");
     const before = await index();
 
     // Refused while the address is not there, and nothing has changed.
     expect(await ask("192.0.2.1:4789", "weft move 192.0.2.9")).toEqual([
       "192.0.2.1:4789 weft move 192.0.2.9!",
     ]);
-    await first!.says("refused UDP_ADDRESS");
+    await first!.waitForOutput("refused UDP_ADDRESS");
     await a!.ip("addr add 192.0.2.9/24 dev eth0");
     try {
       expect(await answered(b!, 1)).toBe(0);

@@ -73,7 +73,7 @@ async function node(command?: (at: { device: number; wire: number }) => Command)
     tun: device,
     udp: wire,
     wake,
-    told: new Int32Array(new SharedArrayBuffer(4)),
+    notified: new Int32Array(new SharedArrayBuffer(4)),
     nextCommand: () => {
       eventfdWrite(wake, 1);
       return commands.shift();

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import koffi from "koffi";
 import { describe, it } from "vitest";
-import { whyNoLab } from "../../src/lab/able.js";
+import { whyNoLab } from "../../src/lab/requirements.js";
 
 const CLONE_NEWNET = 0x40000000;
 

@@ -107,12 +107,12 @@ describe("the portable path, over real UDP", () => {
     a.io.send(b.underlay.endpoint, Buffer.from("weft there"));
     expect(await heard).toEqual([b.underlay.endpoint, "weft there back"]);
     expect(b.dataplane.counters().in).toMatchObject({ received: 0, control: 1 });
-    expect(a.io.active()).toEqual([]);
+    expect(a.io.takeActive()).toEqual([]);
     const arrived = next(b.host);
     a.host.send(ping("a packet"));
     await arrived;
-    expect(a.io.active()).toEqual(["node2"]);
-    expect(a.io.active()).toEqual([]);
+    expect(a.io.takeActive()).toEqual(["node2"]);
+    expect(a.io.takeActive()).toEqual([]);
   });
 
   it("says when an end is gone, and moves nothing more", async () => {

@@ -6,11 +6,11 @@ import {
   Fence,
   HEARD_IF_OPEN_AFTER,
   LEASE_TTL,
-  TAKE_BACK_AFTER,
+  REVOKE_AFTER,
 } from "../../src/lease/fence.js";
-import { PING_AFTER, SILENCE } from "../../src/session/session.js";
+import { IDLE_TIMEOUT, PING_AFTER } from "../../src/session/session.js";
 import type { Clock } from "../../src/time/clock.js";
-import { HandClock, NodeClock } from "../mesh/hand-clock.js";
+import { ManualClock, NodeClock } from "../mesh/manual-clock.js";
 import { seed } from "../mesh/seed.js";
 
 /** A clock that runs fast or slow. */
@@ -31,7 +31,7 @@ class Node {
   connected = true;
 
   constructor(
-    readonly world: HandClock,
+    readonly world: ManualClock,
     rate: number,
     readonly disk: { heard: number },
     readonly learned: () => void,
@@ -45,7 +45,7 @@ class Node {
       save: (heard) => {
         disk.heard = heard;
       },
-      matters: () => matters,
+      isNeeded: () => matters,
       sessions: () => (this.session.isOpen ? [this.session] : []),
       isMember: (id) => id === "giver",
       closed: () => {},
@@ -56,7 +56,7 @@ class Node {
 
   renew(): void {
     if (!this.fence.isClosed) {
-      this.fence.said();
+      this.fence.published();
       if (this.connected) this.learned();
     }
     this.clock.after(RENEW_EVERY, () => this.renew());
@@ -66,7 +66,7 @@ class Node {
   cut(): void {
     this.connected = false;
     const { session } = this;
-    this.life.after(SILENCE + PING_AFTER.most, () => {
+    this.life.after(IDLE_TIMEOUT + PING_AFTER.most, () => {
       session.isOpen = false;
     });
   }
@@ -79,7 +79,7 @@ class Node {
 
 describe("the fence of a node", () => {
   it("trusts a session longer than a dead one takes to be noticed", () => {
-    expect(HEARD_IF_OPEN_AFTER).toBeGreaterThan(SILENCE + PING_AFTER.most);
+    expect(HEARD_IF_OPEN_AFTER).toBeGreaterThan(IDLE_TIMEOUT + PING_AFTER.most);
   });
 
   it("is closed before anyone may take the lease back: cuts, restarts, clocks 1 % off either way", () => {
@@ -91,7 +91,7 @@ describe("the fence of a node", () => {
     const rate = fc.constantFrom(0.99, 1, 1.01);
     fc.assert(
       fc.property(fc.array(step, { maxLength: 8 }), rate, rate, (steps, own, givers) => {
-        const world = new HandClock(seed);
+        const world = new ManualClock(seed);
         const giver = skewed(world, givers);
         let learned = giver.now();
         const disk = { heard: skewed(world, own).now() };
@@ -101,7 +101,7 @@ describe("the fence of a node", () => {
           });
         let node = start();
         const look = () => {
-          if (giver.now() - learned >= TAKE_BACK_AFTER) expect(node.fence.isClosed).toBe(true);
+          if (giver.now() - learned >= REVOKE_AFTER) expect(node.fence.isClosed).toBe(true);
         };
         for (const { kind, for: ms } of [...steps, { kind: "cut" as const, for: 30 * 3600_000 }]) {
           if (kind === "cut") node.cut();
@@ -124,7 +124,7 @@ describe("the fence of a node", () => {
   });
 
   it("does not count what was said into a dead session", () => {
-    const world = new HandClock(seed);
+    const world = new ManualClock(seed);
     const disk = { heard: world.now() };
     const node = new Node(world, 1, disk, () => {});
     world.run(RENEW_EVERY - 5_000);
@@ -135,7 +135,7 @@ describe("the fence of a node", () => {
   });
 
   it("does not count what only a node heard that is no member: nobody hears of that one", () => {
-    const world = new HandClock(seed);
+    const world = new ManualClock(seed);
     const disk = { heard: world.now() };
     const node = new Node(world, 1, disk, () => {});
     const before = disk.heard;
@@ -145,20 +145,20 @@ describe("the fence of a node", () => {
   });
 
   it("is closed from the first moment of a start that comes too late", () => {
-    const world = new HandClock(seed);
+    const world = new ManualClock(seed);
     const node = new Node(world, 1, { heard: world.now() - FENCE_AFTER }, () => {});
     expect(node.fence.isClosed).toBe(true);
   });
 
   it("stays open while the node is heard", () => {
-    const world = new HandClock(seed);
+    const world = new ManualClock(seed);
     const node = new Node(world, 1, { heard: world.now() }, () => {});
     world.run(10 * LEASE_TTL);
     expect(node.fence.isClosed).toBe(false);
   });
 
   it("closes when nobody hears the node, opens by the giver's word alone", () => {
-    const world = new HandClock(seed);
+    const world = new ManualClock(seed);
     const node = new Node(world, 1, { heard: world.now() }, () => {});
     node.cut();
     world.run(FENCE_AFTER + 60_000);
@@ -171,13 +171,13 @@ describe("the fence of a node", () => {
   });
 
   it("is closed at a start with a clock set back to before the disk was written", () => {
-    const world = new HandClock(seed);
+    const world = new ManualClock(seed);
     const node = new Node(world, 1, { heard: world.now() + LEASE_TTL }, () => {});
     expect(node.fence.isClosed).toBe(true);
   });
 
   it("never closes for who gave itself its lease: nobody can take that back", () => {
-    const world = new HandClock(seed);
+    const world = new ManualClock(seed);
     const node = new Node(world, 1, { heard: 0 }, () => {}, false);
     node.cut();
     world.run(3 * LEASE_TTL);

@@ -36,15 +36,15 @@ describe("a gift of what the receiver has already", () => {
       for (const proofs of messages) {
         const declined = node.allocator.accept(proofs);
         expect(new Set(declined).size).toBe(declined.length);
-        node.allocator.take();
+        node.allocator.takeLeases();
       }
-      node.allocator.take();
+      node.allocator.takeLeases();
       const leases = node.disk.leases.map(subnetOf);
       expect(new Set(leases).size).toBe(leases.length);
       expect(leases).not.toEqual([]);
-      expect(new Set(node.disk.void).size).toBe(node.disk.void.length);
+      expect(new Set(node.disk.revoked).size).toBe(node.disk.revoked.length);
       const held = node.ledger.gifts;
-      expect(node.disk.void.filter((signature) => held.includes(signature))).toEqual([]);
+      expect(node.disk.revoked.filter((signature) => held.includes(signature))).toEqual([]);
       const spaces = node.disk.spaces.map((proof) => parsePrefix(subnetOf(proof)));
       for (const one of spaces) {
         expect(spaces.filter((other) => overlaps(one, other))).toEqual([one]);
@@ -55,9 +55,11 @@ describe("a gift of what the receiver has already", () => {
   it("is taken all the same when it comes back from who was given it", () => {
     const owner = new Owner();
     const other = new Owner(identity(1));
-    owner.allocator.take();
+    owner.allocator.takeLeases();
     other.allocator.accept(owner.give(other.identity));
-    const back = other.allocator.give(founder.publicKey, [network[0]!.prefix], { sparing: true });
+    const back = other.allocator.grant(founder.publicKey, [network[0]!.prefix], {
+      leaseOnly: true,
+    });
     owner.wanted = 2;
     owner.crash();
     expect(owner.allocator.accept(back as Proof[])).toEqual([]);

@@ -8,11 +8,11 @@ import {
   parsePrefix,
   prefixOf,
 } from "../../src/address.js";
-import { MAX_HANDS, MAX_JOURNAL } from "../../src/lease/allocator.js";
+import { MAX_JOURNAL, MAX_SPLIT_DEPTH } from "../../src/lease/allocator.js";
 import { clusterOf, genesisSchema } from "../../src/lease/genesis.js";
 import {
-  flaw,
   flawOfGift,
+  flawOfLease,
   type Grant,
   grantSchema,
   type Proof,
@@ -20,13 +20,13 @@ import {
   signGrant,
   subnetOf,
 } from "../../src/lease/grant.js";
-import { MAX_VOID } from "../../src/lease/ledger.js";
-import { oldest, order, seniority } from "../../src/lease/ring.js";
+import { MAX_REVOKED } from "../../src/lease/ledger.js";
+import { compareAges, compareProofs, oldestProof } from "../../src/lease/proof-order.js";
 import { blockToGive, firstLeases, freeBlocks, sizeOf } from "../../src/lease/space.js";
 import { MAX_TIME } from "../../src/time/clock.js";
 import { cluster, founder, identity, network, Owner, proofFor } from "../mesh/cluster.js";
 import { seed } from "../mesh/seed.js";
-import { ageOf, settle } from "./slow-ring.js";
+import { ageOf, slowHolders } from "./slow-holders.js";
 
 describe("a genesis", () => {
   it.each([
@@ -104,7 +104,7 @@ describe("an owner of space", () => {
 
   it("takes the second subnet of a network, and gives half of what is free, from above", () => {
     const owner = new Owner();
-    owner.allocator.take();
+    owner.allocator.takeLeases();
     expect(owner.disk.leases.map(subnetOf)).toEqual(["10.244.1.0/24"]);
     const given = [1, 2, 3].map((n) => subnetOf(owner.give(identity(n))[0]!));
     expect(given).toEqual(["10.244.128.0/17", "10.244.64.0/18", "10.244.32.0/19"]);
@@ -112,7 +112,7 @@ describe("an owner of space", () => {
 
   it("gives down to its last free subnet, and says so when there is none", () => {
     const owner = new Owner(founder, small);
-    owner.allocator.take();
+    owner.allocator.takeLeases();
     const given = [1, 2, 3].map((n) => subnetOf(owner.give(identity(n))[0]!));
     expect(given).toEqual(["10.0.4.0/22", "10.0.2.0/23", "10.0.0.0/24"]);
     expect(() => owner.give(identity(4))).toThrow(
@@ -179,7 +179,7 @@ describe("an owner of space", () => {
     const owner = new Owner(founder, small);
     owner.reserved = ["10.0.1.0/24", "10.0.2.128/25", "10.0.4.0/22"].map(parsePrefix);
     owner.crash();
-    owner.allocator.take();
+    owner.allocator.takeLeases();
     expect(owner.disk.leases.map(subnetOf)).toEqual(["10.0.3.0/24"]);
     expect(subnetOf(owner.give(identity(1))[0]!)).toBe("10.0.0.0/24");
     expect(() => owner.give(identity(2))).toThrow("no node that was asked has free space");
@@ -190,7 +190,7 @@ describe("an owner of space", () => {
     const before = owner.disk;
     const friend = new Owner(identity(1), small);
     friend.allocator.accept(owner.give(identity(1)));
-    friend.allocator.take();
+    friend.allocator.takeLeases();
     expect(friend.disk.leases.map(subnetOf)).toEqual(["10.0.4.0/24"]);
     owner.disk = before;
     owner.crash();
@@ -203,11 +203,11 @@ describe("an owner of space", () => {
     const friend = new Owner(identity(1), small);
     expect(() => friend.give(identity(2))).toThrow(/no node that was asked/);
     friend.allocator.accept(owner.give(identity(1)));
-    friend.allocator.take();
+    friend.allocator.takeLeases();
     const [proof] = friend.give(identity(2));
     expect(proof!.map(({ prefix }) => prefix)).toEqual(["10.0.4.0/22", "10.0.6.0/23"]);
     expect(flawOfGift(small, identity(2).publicKey, proof!)).toBeUndefined();
-    expect(flaw(small, identity(2).publicKey, proof!)).toMatch(/a lease ends the chain/);
+    expect(flawOfLease(small, identity(2).publicKey, proof!)).toMatch(/a lease ends the chain/);
   });
 
   it("gives single leases when its space came through many hands: no proof grows without end", () => {
@@ -216,17 +216,17 @@ describe("an owner of space", () => {
       founder: founder.publicKey,
     });
     let giver = new Owner(founder, long);
-    giver.allocator.take();
-    for (let n = 1; n <= MAX_HANDS; n++) {
+    giver.allocator.takeLeases();
+    for (let n = 1; n <= MAX_SPLIT_DEPTH; n++) {
       const next = new Owner(identity(n), long);
       next.allocator.accept(giver.give(next.identity));
-      next.allocator.take();
+      next.allocator.takeLeases();
       giver = next;
     }
-    expect(giver.disk.leases[0]).toHaveLength(MAX_HANDS + 1);
+    expect(giver.disk.leases[0]).toHaveLength(MAX_SPLIT_DEPTH + 1);
     const [proof] = giver.give(identity(99));
-    expect(proof).toHaveLength(MAX_HANDS + 1);
-    expect(flaw(long, identity(99).publicKey, proof!)).toBeUndefined();
+    expect(proof).toHaveLength(MAX_SPLIT_DEPTH + 1);
+    expect(flawOfLease(long, identity(99).publicKey, proof!)).toBeUndefined();
   });
 });
 
@@ -243,7 +243,7 @@ describe("what others can make a node write down", () => {
       round: i,
       signature: i.toString(16).padStart(128, "0"),
     }));
-    owner.disk = { ...owner.disk, journal, void: journal.map(({ signature }) => signature) };
+    owner.disk = { ...owner.disk, journal, revoked: journal.map(({ signature }) => signature) };
     return owner;
   };
 
@@ -256,21 +256,21 @@ describe("what others can make a node write down", () => {
     expect(() => owner.give(identity(3))).toThrow("gives no more");
     expect(owner.give(identity(2))).toEqual(gift);
     expect(owner.disk.journal).toHaveLength(MAX_JOURNAL);
-    owner.allocator.take();
+    owner.allocator.takeLeases();
     expect(owner.disk.leases).toHaveLength(1);
   });
 
   it("ends with what is void: then it takes no return, and its receiver stays its owner", () => {
-    const owner = worn(MAX_VOID - 1);
+    const owner = worn(MAX_REVOKED - 1);
     const [first, second] = [identity(2), identity(3)];
     const [gift] = owner.give(first);
     owner.disk = { ...owner.disk, journal: owner.disk.journal.slice(-1) };
     const [other] = owner.give(second);
     const returned = (to: typeof first, proof: Proof) =>
-      owner.revocations.returned(to.publicKey, [proof.at(-1)!.signature], []);
+      owner.revocations.acceptReturn(to.publicKey, [proof.at(-1)!.signature], []);
     expect(returned(first, gift!)).toEqual([subnetOf(gift!)]);
     expect(returned(second, other!)).toEqual([]);
-    expect(owner.disk.void).toHaveLength(MAX_VOID);
+    expect(owner.disk.revoked).toHaveLength(MAX_REVOKED);
     expect(owner.ledger.unseen).toEqual([other]);
   });
 
@@ -278,13 +278,13 @@ describe("what others can make a node write down", () => {
     const giver = new Owner();
     const receiver = new Owner(identity(2));
     receiver.allocator.accept(giver.give(receiver.identity));
-    receiver.allocator.take();
+    receiver.allocator.takeLeases();
     const gift = (n: number) => {
       const { publicKey: to } = receiver.identity;
       return [signGrant(founder, cluster, { prefix: `10.244.${n}.0/24`, to, sequence: n })];
     };
     expect(receiver.allocator.accept([gift(3)])).toHaveLength(1);
-    receiver.disk = { ...receiver.disk, void: worn(MAX_VOID).disk.void };
+    receiver.disk = { ...receiver.disk, revoked: worn(MAX_REVOKED).disk.revoked };
     const before = receiver.disk;
     expect(receiver.allocator.accept([gift(4)])).toEqual([]);
     expect(receiver.revocations.dropUnused()).toEqual([]);
@@ -300,12 +300,12 @@ describe("space of a node that is gone", () => {
   const joined = (n: number, giver: Owner) => {
     const node = new Owner(identity(n), small);
     node.allocator.accept(giver.give(node.identity));
-    node.allocator.take();
+    node.allocator.takeLeases();
     return node;
   };
   const started = () => {
     const owner = new Owner(founder, small);
-    owner.allocator.take();
+    owner.allocator.takeLeases();
     const dead = joined(1, owner);
     const child = joined(2, dead);
     owner.claims = [...dead.disk.leases, ...child.disk.leases];
@@ -315,10 +315,10 @@ describe("space of a node that is gone", () => {
 
   it("is taken back by its giver alone, but for what the gone node gave to others", () => {
     const { owner, dead, child } = started();
-    expect(child.revocations.takeBack(...gone(dead))).toEqual(new Set([founder.publicKey]));
-    expect(dead.revocations.takeBack(...gone(owner))).toEqual(new Set([founder.publicKey]));
-    expect(owner.revocations.takeBack(...gone(child))).toEqual(new Set([dead.identity.publicKey]));
-    expect(owner.revocations.takeBack(...gone(dead))).toEqual(new Set());
+    expect(child.revocations.revoke(...gone(dead))).toEqual(new Set([founder.publicKey]));
+    expect(dead.revocations.revoke(...gone(owner))).toEqual(new Set([founder.publicKey]));
+    expect(owner.revocations.revoke(...gone(child))).toEqual(new Set([dead.identity.publicKey]));
+    expect(owner.revocations.revoke(...gone(dead))).toEqual(new Set());
     const fresh = [3, 4, 5].map((n) => joined(n, owner));
     const leases = [owner, child, ...fresh].flatMap(({ disk }) => disk.leases.map(subnetOf));
     expect(new Set(leases).size).toBe(leases.length);
@@ -331,24 +331,24 @@ describe("space of a node that is gone", () => {
     const [gift] = owner.give(gone);
     owner.give(other);
     expect(owner.ledger.unseen).toHaveLength(2);
-    expect(owner.revocations.takeBackFrom(gone.id)).toEqual([subnetOf(gift!)]);
+    expect(owner.revocations.revokeUnseen(gone.id)).toEqual([subnetOf(gift!)]);
     owner.crash();
     expect(owner.ledger.unseen.map((proof) => proof.at(-1)!.to)).toEqual([other.publicKey]);
-    expect(owner.revocations.takeBackFrom(gone.id)).toEqual([]);
+    expect(owner.revocations.revokeUnseen(gone.id)).toEqual([]);
     const [again] = owner.give(identity(4));
     expect(again!.at(-1)).toMatchObject({ prefix: "10.244.192.0/18", round: 1 });
   });
 
   it("stands in a later round, so the gone node loses it wherever both are seen", () => {
     const { owner, dead, child } = started();
-    owner.revocations.takeBack(...gone(dead));
+    owner.revocations.revoke(...gone(dead));
     const fresh = [3, 4, 5].map((n) => joined(n, owner));
     const all = [owner, dead, child, ...fresh].flatMap(({ identity, disk }) =>
       disk.leases.map((proof) => ({ holder: identity.publicKey, proof })),
     );
     const heir = fresh.find(({ disk }) => subnetOf(disk.leases[0]!) === "10.0.4.0/24")!;
     for (const claims of [all, [...all].reverse()]) {
-      const { holders, overlaps } = settle(claims);
+      const { holders, overlaps } = slowHolders(claims);
       expect(holders.get("10.0.4.0/24")).toBe(heir.identity.publicKey);
       expect(overlaps.map(({ refused }) => refused)).toEqual([dead.identity.publicKey]);
     }
@@ -356,8 +356,8 @@ describe("space of a node that is gone", () => {
 
   it("is taken back further up when the giver was forgotten as well", () => {
     const { owner, dead, child } = started();
-    owner.revocations.takeBack(...gone(dead));
-    expect(owner.revocations.takeBack(...gone(child))).toEqual(new Set());
+    owner.revocations.revoke(...gone(dead));
+    expect(owner.revocations.revoke(...gone(child))).toEqual(new Set());
     owner.crash();
     const given = [3, 4, 5].map((n) => joined(n, owner));
     expect(given.flatMap(({ disk }) => disk.leases).length).toBe(3);
@@ -367,26 +367,26 @@ describe("space of a node that is gone", () => {
   it("is taken back however often the same stands in what is void", () => {
     const { owner, dead } = started();
     const gift = "ab".repeat(64);
-    owner.disk = { ...owner.disk, void: Array.from({ length: 24 }, () => gift) };
-    owner.revocations.takeBack(...gone(dead));
+    owner.disk = { ...owner.disk, revoked: Array.from({ length: 24 }, () => gift) };
+    owner.revocations.revoke(...gone(dead));
     const { signature } = dead.disk.spaces[0]!.at(-1)!;
-    expect(owner.disk.void).toContain(signature);
-    expect(owner.disk.taken).toContain(signature);
-    expect(owner.ledger.counting(dead.identity.publicKey)).toEqual([]);
+    expect(owner.disk.revoked).toContain(signature);
+    expect(owner.disk.revokedByOperator).toContain(signature);
+    expect(owner.ledger.attestedTo(dead.identity.publicKey)).toEqual([]);
   });
 
   it("is not the gone node's when it comes back: it is given other", () => {
     const { owner, dead } = started();
     const before = dead.disk.spaces[0]!;
     const { publicKey } = dead.identity;
-    owner.revocations.takeBack(...gone(dead));
+    owner.revocations.revoke(...gone(dead));
     const [proof] = owner.give(dead.identity);
-    expect(dead.revocations.confirmed(founder.publicKey, owner.ledger.counting(publicKey))).toBe(
-      true,
-    );
+    expect(
+      dead.revocations.keepConfirmed(founder.publicKey, owner.ledger.attestedTo(publicKey)),
+    ).toBe(true);
     expect(dead.disk.leases).toEqual([]);
     dead.allocator.accept([proof!]);
-    dead.allocator.take();
+    dead.allocator.takeLeases();
     expect(dead.disk.leases[0]!.slice(0, -1)).toEqual(proof);
     expect(dead.disk.spaces).toEqual([proof]);
     dead.allocator.accept([before]);
@@ -396,8 +396,8 @@ describe("space of a node that is gone", () => {
   it("stays its own when it was not taken back", () => {
     const { owner, dead } = started();
     const before = dead.disk;
-    const counting = owner.ledger.counting(dead.identity.publicKey);
-    expect(dead.revocations.confirmed(founder.publicKey, counting)).toBe(false);
+    const counting = owner.ledger.attestedTo(dead.identity.publicKey);
+    expect(dead.revocations.keepConfirmed(founder.publicKey, counting)).toBe(false);
     expect(dead.disk).toEqual(before);
   });
 });
@@ -409,10 +409,12 @@ describe("a proof", () => {
   const half = grant(founder, a, "10.244.128.0/17");
 
   it("may pass through many hands, in halves", () => {
-    expect(flaw(cluster, b.publicKey, [half, grant(a, b, "10.244.200.0/24")])).toBeUndefined();
+    expect(
+      flawOfLease(cluster, b.publicKey, [half, grant(a, b, "10.244.200.0/24")]),
+    ).toBeUndefined();
     const quarter = grant(a, b, "10.244.192.0/18");
     expect(
-      flaw(cluster, c.publicKey, [half, quarter, grant(b, c, "10.244.193.0/24")]),
+      flawOfLease(cluster, c.publicKey, [half, quarter, grant(b, c, "10.244.193.0/24")]),
     ).toBeUndefined();
   });
 
@@ -455,7 +457,7 @@ describe("a proof", () => {
     ],
   ];
   it.each(lies)("%s is refused", (_, proof, holder, why) => {
-    expect(flaw(cluster, holder, proof)).toMatch(why);
+    expect(flawOfLease(cluster, holder, proof)).toMatch(why);
   });
 
   it("with one changed field is refused", () => {
@@ -466,8 +468,10 @@ describe("a proof", () => {
       { signature: proofFor(a, 8)[0]!.signature },
     ];
     for (const change of changes)
-      expect(flaw(cluster, a.publicKey, [{ ...right!, ...change }])).toBe("a signature is wrong");
-    expect(flaw(cluster, b.publicKey, [{ ...right!, to: b.publicKey }])).toBe(
+      expect(flawOfLease(cluster, a.publicKey, [{ ...right!, ...change }])).toBe(
+        "a signature is wrong",
+      );
+    expect(flawOfLease(cluster, b.publicKey, [{ ...right!, to: b.publicKey }])).toBe(
       "a signature is wrong",
     );
     const other = clusterOf({
@@ -477,7 +481,7 @@ describe("a proof", () => {
         { prefix: "10.9.0.0/16", leaseLength: 24 },
       ],
     });
-    expect(flaw(other, a.publicKey, [right!])).toBe("a signature is wrong");
+    expect(flawOfLease(other, a.publicKey, [right!])).toBe("a signature is wrong");
   });
 });
 
@@ -505,12 +509,12 @@ describe("the ring", () => {
             fc.tuple(fc.constant(some), fc.shuffledSubarray(some, { minLength: some.length })),
           ),
         ([some, shuffled]) => {
-          const ring = settle(some);
-          expect(settle(shuffled)).toEqual(ring);
+          const ring = slowHolders(some);
+          expect(slowHolders(shuffled)).toEqual(ring);
           for (const [subnet, holder] of ring.holders) {
             const rivals = some.filter(({ proof }) => subnetOf(proof) === subnet);
             const winner = rivals.find((claim) => claim.holder === holder)!;
-            expect(rivals.every(({ proof }) => order(winner.proof, proof) <= 0)).toBe(true);
+            expect(rivals.every(({ proof }) => compareProofs(winner.proof, proof) <= 0)).toBe(true);
           }
           expect(ring.holders.size + ring.overlaps.length).toBe(some.length);
         },
@@ -529,9 +533,9 @@ describe("the ring", () => {
     fc.assert(
       fc.property(fc.array(proof, { minLength: 1, maxLength: 6 }), (proofs) => {
         for (const a of proofs) {
-          for (const b of proofs) expect(Math.sign(seniority(a, b))).toBe(sign(a, b));
+          for (const b of proofs) expect(Math.sign(compareAges(a, b))).toBe(sign(a, b));
         }
-        expect(ageOf(oldest(proofs))).toBe(proofs.map(ageOf).sort()[0]);
+        expect(ageOf(oldestProof(proofs))).toBe(proofs.map(ageOf).sort()[0]);
       }),
       { seed },
     );

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
 import { clusterOf, inside } from "../../src/lease/genesis.js";
-import { flaw, type Grant, type Proof, subnetOf } from "../../src/lease/grant.js";
+import { flawOfLease, type Grant, type Proof, subnetOf } from "../../src/lease/grant.js";
 import { founder, identity, Owner } from "../mesh/cluster.js";
 import { seed } from "../mesh/seed.js";
 
@@ -90,7 +90,7 @@ class Town {
     const have = who.ledger.gifts;
     const networks = small.genesis.network.map(({ prefix }) => prefix);
     const proofs = this.attempt(() =>
-      this.informed(of).allocator.give(who.identity.publicKey, networks, { have }),
+      this.informed(of).allocator.grant(who.identity.publicKey, networks, { have }),
     );
     if (!proofs || proofs instanceof WeftError) return;
     this.flying.push({ to: who, proofs });
@@ -102,8 +102,8 @@ class Town {
     if (!answer || this.dead.has(answer.to)) return;
     const { to, proofs } = answer;
     this.attempt(() => to.allocator.accept(proofs));
-    this.attempt(() => this.informed(to).allocator.take());
-    if (to.ledger.lacks.length === 0) this.attempt(() => to.revocations.dropUnused());
+    this.attempt(() => this.informed(to).allocator.takeLeases());
+    if (to.ledger.incompleteNetworks.length === 0) this.attempt(() => to.revocations.dropUnused());
   }
 
   giversOf({ ledger }: Owner): Owner[] {
@@ -113,7 +113,7 @@ class Town {
   leave(who: Owner): void {
     if (this.dead.has(who) || this.giversOf(who).some((giver) => this.dead.has(giver))) return;
     const { leases } = who.disk;
-    const gifts = this.attempt(() => who.revocations.letGo());
+    const gifts = this.attempt(() => who.revocations.releaseAll());
     const signatures = gifts?.map(({ signature }) => signature);
     if (signatures) this.returning.push({ from: who, gifts: signatures, leases });
   }
@@ -126,7 +126,7 @@ class Town {
       const mine = (grants: readonly Grant[]) =>
         grants.some(({ from, signature }) => from === key && gifts.includes(signature));
       const key = node.identity.publicKey;
-      const prefixes = this.attempt(() => node.revocations.returned(holder, gifts, leases));
+      const prefixes = this.attempt(() => node.revocations.acceptReturn(holder, gifts, leases));
       if (prefixes && prefixes.length > 0) this.model.back(key, holder, mine);
     }
   }
@@ -138,11 +138,11 @@ class Town {
     this.dead.add(who);
     const holder = who.identity.publicKey;
     const giver = by.identity.publicKey;
-    const before = by.disk.void.length;
+    const before = by.disk.revoked.length;
     const { leases } = who.disk;
-    const others = this.attempt(() => this.informed(by).revocations.takeBack(holder, leases));
-    if (!others || by.disk.void.length === before) return;
-    const gone = new Set(by.disk.void);
+    const others = this.attempt(() => this.informed(by).revocations.revoke(holder, leases));
+    if (!others || by.disk.revoked.length === before) return;
+    const gone = new Set(by.disk.revoked);
     this.model.back(giver, holder, (grants) => {
       const at = grants.findLastIndex(({ from }) => from === giver);
       const between = grants.slice(at).filter(({ from, to }) => from !== to);
@@ -157,7 +157,7 @@ class Town {
     );
     return disk.journal.every(
       ({ to, signature }) =>
-        to === identity.publicKey || shown.has(signature) || disk.void.includes(signature),
+        to === identity.publicKey || shown.has(signature) || disk.revoked.includes(signature),
     );
   }
 
@@ -169,8 +169,8 @@ class Town {
     const givers = this.nodes.filter(({ identity }) => who.ledger.givers.has(identity.publicKey));
     if (!this.dead.has(who) || who.full || givers.some((giver) => this.dead.has(giver))) return;
     for (const { identity, ledger } of givers) {
-      const counting = ledger.counting(who.identity.publicKey);
-      this.attempt(() => who.revocations.confirmed(identity.publicKey, counting));
+      const counting = ledger.attestedTo(who.identity.publicKey);
+      this.attempt(() => who.revocations.keepConfirmed(identity.publicKey, counting));
     }
     this.flying = this.flying.filter(({ to }) => to !== who);
     this.dead.delete(who);
@@ -184,7 +184,7 @@ class Town {
         disk.leases.map((proof) => ({ holder: identity.publicKey, proof })),
       );
     for (const { holder, proof } of claims) {
-      expect(flaw(small, holder, proof)).toBeUndefined();
+      expect(flawOfLease(small, holder, proof)).toBeUndefined();
       expect(this.model.ownerOf(subnetOf(proof)), subnetOf(proof)).toBe(holder);
     }
     expect(new Set(claims.map(({ proof }) => subnetOf(proof))).size).toBe(claims.length);
@@ -224,7 +224,7 @@ it("no subnet has two owners: any order, answers lost, late or twice, crashes, f
     fc.property(fc.array(step, { maxLength: 80, size: "max" }), (steps) => {
       const town = new Town();
       const { nodes } = town;
-      town.attempt(() => nodes[0]!.allocator.take());
+      town.attempt(() => nodes[0]!.allocator.takeLeases());
       for (const { kind, who, of, n } of steps) {
         const [one, other] = [nodes[who]!, nodes[of]!];
         if (kind === "ask" || kind === "lost") town.ask(one, other, kind === "lost");

@@ -1,15 +1,20 @@
 /** A cluster on paper: identities, leases, and records, without a mesh. */
 import { type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
-import { Notary } from "../../src/gossip/notary.js";
-import { type Envelope, type NodeRecord, type Said, seal } from "../../src/gossip/record.js";
-import type { Tunnel } from "../../src/gossip/roll.js";
-import { Identity, macOf } from "../../src/identity/identity.js";
+import type { Tunnel } from "../../src/gossip/member-view.js";
+import {
+  type Envelope,
+  type NodeRecord,
+  type RecordContent,
+  signRecord,
+} from "../../src/gossip/record.js";
+import { RecordVerifier } from "../../src/gossip/record-verifier.js";
+import { Identity, vtepMac } from "../../src/identity/identity.js";
 import { Allocator } from "../../src/lease/allocator.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { Ledger, type LedgerState } from "../../src/lease/ledger.js";
-import { Revocations } from "../../src/lease/revocations.js";
+import { Revoker } from "../../src/lease/revoker.js";
 
 export const identity = (n: number): Identity => new Identity(n.toString(16).padStart(64, "0"));
 
@@ -28,7 +33,7 @@ export const TUNNEL: Tunnel = {
 
 /** A node on paper: its disk, and the ledger that a crash makes anew from it. */
 export class Owner {
-  disk: LedgerState = { journal: [], spaces: [], leases: [], void: [], taken: [] };
+  disk: LedgerState = { journal: [], spaces: [], leases: [], revoked: [], revokedByOperator: [] };
   reserved: Prefix[] = [];
   claims: Proof[] = [];
   full = false;
@@ -36,7 +41,7 @@ export class Owner {
   wanted = 1;
   ledger!: Ledger;
   allocator!: Allocator;
-  revocations!: Revocations;
+  revocations!: Revoker;
 
   constructor(
     readonly identity: Identity = founder,
@@ -49,7 +54,7 @@ export class Owner {
     this.ledger = new Ledger({
       identity: this.identity,
       cluster: this.of,
-      wanted: this.wanted,
+      leasesPerNetwork: this.wanted,
       read: () => this.disk,
       write: (change) => {
         if (this.full) throw new WeftError("STATE_WRITE", "disk full", "make room");
@@ -59,13 +64,13 @@ export class Owner {
     });
     const { ledger, reserved } = this;
     this.allocator = new Allocator({ ledger, reserved, now: () => this.now });
-    this.revocations = new Revocations(ledger);
+    this.revocations = new Revoker(ledger);
   }
 
   /** What it gives to who asks in every network; throws what it says when that is nothing. */
   give(to: Identity): Proof[] {
     const networks = this.of.genesis.network.map(({ prefix }) => prefix);
-    const answer = this.allocator.give(to.publicKey, networks);
+    const answer = this.allocator.grant(to.publicKey, networks);
     if (answer instanceof WeftError) throw answer;
     return answer;
   }
@@ -76,18 +81,18 @@ export const proofFor = (to: Identity, n: number): Proof => [
   signGrant(founder, cluster, { prefix: `10.244.${n}.0/24`, to: to.publicKey, sequence: n }),
 ];
 
-export type Change = Partial<Said> & { readonly version?: number };
+export type Change = Partial<RecordContent> & { readonly version?: number };
 
 const hostOf = (endpoint: string): string => endpoint.slice(0, endpoint.lastIndexOf(":"));
 
 /** A right record of the N-th node, but for what is asked otherwise, as its owner seals it. */
 export function envelopeOf(n: number, { version = 1, ...change }: Change = {}): Envelope {
   const owner = identity(n);
-  return seal(owner, cluster, version, {
+  return signRecord(owner, cluster, version, {
     name: `h${n}`,
     mesh: `${hostOf(change.vtep ?? `192.0.2.${n}:4789`)}:6783`,
     vtep: `192.0.2.${n}:4789`,
-    mac: macOf(owner.id),
+    mac: vtepMac(owner.id),
     vni: 1,
     epoch: "5eed0001",
     leases: [proofFor(owner, n)],
@@ -110,7 +115,7 @@ export function sealedText(
 
 /** A right record, opened. */
 export function recordOf(n: number, change: Change = {}): NodeRecord {
-  const record = new Notary(cluster).open(envelopeOf(n, change));
+  const record = new RecordVerifier(cluster).verify(envelopeOf(n, change));
   if (record instanceof WeftError) throw record;
   return record;
 }

@@ -110,10 +110,10 @@ describe("a node hears others", () => {
     const world = new PathWorld(seed);
     const alone = await world.node(1, []);
     await world.run(60_000);
-    expect(alone.mesh.isHeard).toBe(true);
+    expect(alone.mesh.isInContact).toBe(true);
     const joiner = await world.node(2, [9]);
     await world.run(1_000);
-    expect(joiner.mesh.isHeard).toBe(false);
+    expect(joiner.mesh.isInContact).toBe(false);
   });
 
   it("does not when it has heard none for some seconds", async () => {
@@ -123,12 +123,12 @@ describe("a node hears others", () => {
     expect(victim.mesh.endpoints(2)).toHaveLength(2);
     blockTcp(world, victim);
     await world.run(60_000);
-    expect(victim.mesh.isHeard).toBe(true);
+    expect(victim.mesh.isInContact).toBe(true);
     world.reachesByUdp = (from, to) => from !== victim.n && to !== victim.n;
     await world.run(WITHIN);
-    expect(victim.mesh.isHeard).toBe(false);
-    for (const { mesh } of others) expect(mesh.isHeard).toBe(true);
+    expect(victim.mesh.isInContact).toBe(false);
+    for (const { mesh } of others) expect(mesh.isInContact).toBe(true);
     world.reachesByUdp = () => true;
-    await world.until(() => victim.mesh.isHeard, 60_000);
+    await world.until(() => victim.mesh.isInContact, 60_000);
   });
 });

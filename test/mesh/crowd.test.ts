@@ -1,6 +1,6 @@
 /** Anybody with the secret can make up identities, and open a session with each. */
 import { expect, it } from "vitest";
-import { MAX_SESSIONS } from "../../src/session/links.js";
+import { MAX_SESSIONS } from "../../src/session/connection-manager.js";
 import { Stranger } from "./stranger.js";
 import { World } from "./world.js";
 

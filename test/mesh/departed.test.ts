@@ -1,6 +1,6 @@
 /** Nodes that are no members any more, and what is kept for them. */
 import { describe, expect, it } from "vitest";
-import { KEEP } from "../../src/gossip/members.js";
+import { RECORD_TTL } from "../../src/gossip/members.js";
 import { LEASE_TTL } from "../../src/lease/fence.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { World } from "./world.js";
@@ -57,7 +57,7 @@ describe("a node that stops", () => {
     await h3.mesh.stop();
     world.clock.run(10_000);
     const giver = [h1, h2].find(({ mesh }) => isGiver(mesh))!;
-    giver.mesh.forget("h3", { certain: true });
+    giver.mesh.forget("h3", { force: true });
     world.clock.run(10_000);
     for (const { mesh } of [h1, h2]) expect([mesh.departed(), mesh.unseen()]).toEqual([[], []]);
   });
@@ -74,7 +74,7 @@ describe("a node that stops", () => {
   it("a week ago is known by its giver alone, which still keeps its space", async () => {
     const { world, h1, h2, h3 } = await three();
     await h3.mesh.stop();
-    run(world, KEEP + 2 * HOUR);
+    run(world, RECORD_TTL + 2 * HOUR);
     const giver = [h1, h2].find(({ mesh }) => isGiver(mesh))!;
     for (const { mesh } of [h1, h2]) expect(mesh.departed()).toEqual([]);
     expect(giver.mesh.unseen()).toEqual([{ prefix: expect.any(String), owner: "h3" }]);

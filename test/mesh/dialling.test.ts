@@ -1,7 +1,7 @@
 /** How often a node dials where nobody answers. */
 import { expect, it } from "vitest";
-import { BACKOFF } from "../../src/session/links.js";
-import { Disk, World } from "./world.js";
+import { BACKOFF } from "../../src/session/connection-manager.js";
+import { MemoryDisk, World } from "./world.js";
 
 const TEN_MINUTES = 600_000;
 
@@ -50,7 +50,7 @@ it("itself once, and never again", async () => {
   };
   const both = [1, 2].map((n) => ({ host: `192.0.2.${n}`, port: 6783 }));
   await world.node(1, []);
-  await world.node(2, [1], new Disk(), { join: both });
+  await world.node(2, [1], new MemoryDisk(), { join: both });
   world.clock.run(TEN_MINUTES);
   expect(tries).toBe(1);
 });

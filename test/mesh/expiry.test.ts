@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { KEEP, Members } from "../../src/gossip/members.js";
-import { Notary } from "../../src/gossip/notary.js";
+import { Members, RECORD_TTL } from "../../src/gossip/members.js";
 import { type Envelope, MAX_VERSION } from "../../src/gossip/record.js";
+import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import { MAX_TIME } from "../../src/time/clock.js";
 import { cluster, envelopeOf, identity, TUNNEL } from "./cluster.js";
 
@@ -17,7 +17,7 @@ const dropped = (members: Members, now: number): string[] =>
     .sort();
 
 const holding = (...envelopes: Envelope[]): Members => {
-  const members = new Members(new Notary(cluster), TUNNEL, OWN);
+  const members = new Members(new RecordVerifier(cluster), TUNNEL, OWN);
   for (const envelope of envelopes) members.merge(envelope);
   members.expire(NOW);
   return members;
@@ -31,16 +31,16 @@ describe("a record that nobody renews", () => {
       envelopeOf(3, { withdrawn: true }),
       envelopeOf(4),
     );
-    expect(dropped(members, NOW + KEEP)).toEqual([]);
+    expect(dropped(members, NOW + RECORD_TTL)).toEqual([]);
     members.merge(envelopeOf(4, { version: 2 }));
-    expect(dropped(members, NOW + KEEP + 1)).toEqual([id(2), id(3)].sort());
+    expect(dropped(members, NOW + RECORD_TTL + 1)).toEqual([id(2), id(3)].sort());
     expect(members.sorted().map(({ id }) => id)).toEqual([id(1), id(4)].sort());
     expect(members.digest).toBe(holding(envelopeOf(1), envelopeOf(4, { version: 2 })).digest);
   });
 
   it("does not come back from who still has it, but does when its owner speaks again", () => {
     const members = holding(envelopeOf(2, { version: 5 }));
-    members.expire(NOW + KEEP + 1);
+    members.expire(NOW + RECORD_TTL + 1);
     for (const version of [4, 5]) {
       expect(members.lacks(id(2), version)).toBe(false);
       expect(members.merge(envelopeOf(2, { version }))).toBeUndefined();
@@ -55,8 +55,8 @@ describe("a record that nobody renews", () => {
 
   it("is forgotten altogether after as long again", () => {
     const members = holding(envelopeOf(2));
-    members.expire(NOW + KEEP + 1);
-    members.expire(NOW + 2 * KEEP + 2);
+    members.expire(NOW + RECORD_TTL + 1);
+    members.expire(NOW + 2 * RECORD_TTL + 2);
     const again = envelopeOf(2);
     expect(members.merge(again)).toMatchObject({ envelope: again });
   });
@@ -70,8 +70,8 @@ describe("a record that nobody renews", () => {
     "is timed by this node's clock: an owner's clock %s neither shortens nor prolongs it",
     (_, renewed) => {
       const members = holding(envelopeOf(2, { renewed }));
-      expect(dropped(members, NOW + KEEP)).toEqual([]);
-      expect(dropped(members, NOW + KEEP + 1)).toEqual([id(2)]);
+      expect(dropped(members, NOW + RECORD_TTL)).toEqual([]);
+      expect(dropped(members, NOW + RECORD_TTL + 1)).toEqual([id(2)]);
     },
   );
 
@@ -79,7 +79,7 @@ describe("a record that nobody renews", () => {
     const members = holding(envelopeOf(2, { version: MAX_VERSION }), envelopeOf(3));
     members.merge(envelopeOf(3, { version: 2 }));
     members.expire(NOW + 1);
-    expect(dropped(members, NOW + KEEP + 1)).toEqual([id(2)]);
+    expect(dropped(members, NOW + RECORD_TTL + 1)).toEqual([id(2)]);
     expect(members.get(id(3))).toBeDefined();
   });
 });

@@ -1,15 +1,15 @@
 /** A member that has others verify signatures without end. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { VERIFIED } from "../../src/gossip/gossip.js";
-import { Notary } from "../../src/gossip/notary.js";
-import { seal } from "../../src/gossip/record.js";
-import { Identity, macOf, substituteSignatures } from "../../src/identity/identity.js";
+import { VERIFY_LIMITS } from "../../src/gossip/gossip.js";
+import { signRecord } from "../../src/gossip/record.js";
+import { RecordVerifier } from "../../src/gossip/record-verifier.js";
+import { Identity, substituteSignatures, vtepMac } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
-import { MAX_BUDGETS } from "../../src/time/budgets.js";
+import { MAX_BUCKETS } from "../../src/time/keyed-rate-limiter.js";
 import { Stranger } from "./stranger.js";
-import { Disk, World } from "./world.js";
+import { MemoryDisk, World } from "./world.js";
 
 // How many signatures are verified matters here, not what one costs.
 beforeAll(() => substituteSignatures(cheapSignatures));
@@ -22,13 +22,13 @@ const MOST = LEASES + 2;
 /** Two nodes, and a liar to whom the first gave 10.244.64.0/20. */
 async function flooded() {
   const world = new World();
-  const notaries: Notary[] = [];
-  const notary = (of: ConstructorParameters<typeof Notary>[0]) => {
-    const made = new Notary(of);
+  const notaries: RecordVerifier[] = [];
+  const verifier = (of: ConstructorParameters<typeof RecordVerifier>[0]) => {
+    const made = new RecordVerifier(of);
     notaries.push(made);
     return made;
   };
-  const { disk } = await world.node(1, [], new Disk(), { notary });
+  const { disk } = await world.node(1, [], new MemoryDisk(), { verifier });
   const other = await world.node(2, [1]);
   world.clock.run(10_000);
   const { seed, cluster: held } = disk.load()!;
@@ -57,11 +57,11 @@ async function flooded() {
   ) => ({
     type: "records",
     records: [
-      seal(of, cluster, version, {
+      signRecord(of, cluster, version, {
         name: `n-${of.id}`,
         mesh: "192.0.2.66:6783",
         vtep: `192.0.2.66:${port}`,
-        mac: macOf(of.id),
+        mac: vtepMac(of.id),
         vni: 1,
         epoch: "5eed0001",
         leases,
@@ -70,14 +70,14 @@ async function flooded() {
       }),
     ],
   });
-  return { world, other, liar, lease, record, notary: notaries[0]! };
+  return { world, other, liar, lease, record, verifier: notaries[0]! };
 }
 
 describe("of what one owner says of itself", () => {
   it("so much is read at once, and the newest a while later", async () => {
     const { world, other, liar, lease, record } = await flooded();
     const leases = [lease(0, liar.identity)];
-    const last = VERIFIED.owner.burst + 100;
+    const last = VERIFY_LIMITS.owner.burst + 100;
     for (let version = 1; version <= last; version++) {
       liar.say(record(liar.identity, version, leases, 5000 + version));
     }
@@ -89,8 +89,8 @@ describe("of what one owner says of itself", () => {
           .find(({ id }) => id === liar.identity.id)
           ?.endpoint.split(":")[1],
       );
-    expect(port() - 5000).toBeGreaterThan(VERIFIED.owner.burst - 10);
-    expect(port() - 5000).toBeLessThanOrEqual(VERIFIED.owner.burst + 1);
+    expect(port() - 5000).toBeGreaterThan(VERIFY_LIMITS.owner.burst - 10);
+    expect(port() - 5000).toBeLessThanOrEqual(VERIFY_LIMITS.owner.burst + 1);
     expect(liar.isClosed).toBe(false);
     world.clock.run(20_000);
     liar.connect(); // It answered no ping.
@@ -103,7 +103,7 @@ describe("of what one owner says of itself", () => {
     const { world, other, liar, lease, record } = await flooded();
     const victim = new Stranger(world, 67);
     const leases = [lease(0, victim.identity)];
-    for (let n = 0; n < 3 * VERIFIED.owner.burst; n++) {
+    for (let n = 0; n < 3 * VERIFY_LIMITS.owner.burst; n++) {
       if (liar.isClosed) liar.connect();
       const forged = record(victim.identity, 7, leases);
       for (const one of forged.records) one.signature = `00${one.signature.slice(2)}`;
@@ -120,7 +120,7 @@ describe("of what one owner says of itself", () => {
     const { world, other, liar, lease, record } = await flooded();
     const victim = new Stranger(world, 67);
     const leases = [lease(0, victim.identity)];
-    const last = 2 * VERIFIED.owner.burst;
+    const last = 2 * VERIFY_LIMITS.owner.burst;
     for (let version = 1; version < last; version++) {
       liar.say(record(victim.identity, version, leases, 5000 + version));
     }
@@ -135,9 +135,9 @@ describe("of what one owner says of itself", () => {
 
 describe("of what one peer sends", () => {
   it("so much is verified and no more, whoever is said to own it", async () => {
-    const { world, liar, lease, record, notary } = await flooded();
-    const { burst, rate } = VERIFIED.sender;
-    const before = notary.verified;
+    const { world, liar, lease, record, verifier } = await flooded();
+    const { burst, rate } = VERIFY_LIMITS.sender;
+    const before = verifier.signaturesVerified;
     for (let n = 0; n < burst / LEASES + 100; n++) {
       const made = Identity.generate();
       liar.say(
@@ -150,16 +150,16 @@ describe("of what one peer sends", () => {
     }
     world.clock.run(10);
     expect(liar.isClosed).toBe(false);
-    expect(notary.verified - before).toBeGreaterThan(burst - MOST);
-    expect(notary.verified - before).toBeLessThanOrEqual(burst + 2 * rate + MOST);
+    expect(verifier.signaturesVerified - before).toBeGreaterThan(burst - MOST);
+    expect(verifier.signaturesVerified - before).toBeLessThanOrEqual(burst + 2 * rate + MOST);
 
     // What is not even opened makes nobody forget what was counted.
-    const drained = notary.verified;
+    const drained = verifier.signaturesVerified;
     const own = [lease(0, liar.identity)];
     let version = 0;
     for (let round = 0; round < 2; round++) {
       for (let n = 0; n < 270; n++) liar.say(record(liar.identity, ++version, own));
-      for (let n = 0; n < 1.2 * MAX_BUDGETS; n += 32) {
+      for (let n = 0; n < 1.2 * MAX_BUCKETS; n += 32) {
         const owners = Array.from({ length: 32 }, () => Identity.generate().publicKey);
         const records = owners.map((owner) => ({
           owner,
@@ -172,6 +172,8 @@ describe("of what one peer sends", () => {
       world.clock.run(10);
     }
     expect(liar.isClosed).toBe(false);
-    expect(notary.verified - drained).toBeLessThanOrEqual(VERIFIED.owner.burst + MOST);
+    expect(verifier.signaturesVerified - drained).toBeLessThanOrEqual(
+      VERIFY_LIMITS.owner.burst + MOST,
+    );
   }, 90_000);
 });

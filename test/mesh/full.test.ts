@@ -1,7 +1,7 @@
 /** A set that holds as many records as it may. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { MAX_RECORDS, Members } from "../../src/gossip/members.js";
-import { Notary } from "../../src/gossip/notary.js";
+import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import { substituteSignatures } from "../../src/identity/identity.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { TUNNEL } from "./cluster.js";
@@ -18,7 +18,7 @@ afterAll(() => substituteSignatures(undefined));
 it("takes news of those it holds, and nobody else until one is gone", { timeout: BUSY_MS }, () => {
   const { cluster, envelopes } = grown(MAX_RECORDS + 1, randomFrom(seed));
   const newer = grown(1, randomFrom(seed), 2).envelopes[0]!;
-  const members = new Members(new Notary(cluster), TUNNEL, "");
+  const members = new Members(new RecordVerifier(cluster), TUNNEL, "");
   const last = envelopes.at(-1)!;
   for (const envelope of envelopes.slice(0, -1)) {
     expect(members.merge(envelope)).toMatchObject({ version: 1 });

@@ -1,8 +1,8 @@
 /** A cluster of any size on paper, grown as real ones are: each newcomer gets half of what somebody has. */
 
-import { type Envelope, seal } from "../../src/gossip/record.js";
+import { type Envelope, signRecord } from "../../src/gossip/record.js";
 import type { Identity } from "../../src/identity/identity.js";
-import { macOf } from "../../src/identity/identity.js";
+import { vtepMac } from "../../src/identity/identity.js";
 import { type Cluster, clusterOf } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { founder, identity } from "./cluster.js";
@@ -59,11 +59,11 @@ export function grown(size: number, random: () => number, version = 1): Grown {
       sequence: 1,
     });
     const address = `192.0.${2 + (i >> 8)}.${i & 255}`;
-    return seal(me, cluster, version, {
+    return signRecord(me, cluster, version, {
       name: `h${i + 1}`,
       mesh: `${address}:6783`,
       vtep: `${address}:4789`,
-      mac: macOf(me.id),
+      mac: vtepMac(me.id),
       vni: 1,
       epoch: "5eed0001",
       leases: [[...proof, lease]],

@@ -1,11 +1,11 @@
 /** A peer with the secret and an identity that abuses the messages by which records travel. */
 import { describe, expect, it } from "vitest";
-import { SERVED } from "../../src/gossip/gossip.js";
+import { SERVE_LIMITS } from "../../src/gossip/gossip.js";
 import { LEASE_TTL } from "../../src/gossip/record.js";
 import { Stranger } from "./stranger.js";
-import { Disk, World } from "./world.js";
+import { MemoryDisk, World } from "./world.js";
 
-const BRANCHES = "f".repeat(64 * 16);
+const BUCKETS = "f".repeat(64 * 16);
 
 /** Three nodes, and a stranger with a session to the first. */
 async function three() {
@@ -21,14 +21,14 @@ describe("a peer that", () => {
   it("asks for the same again and again gets so much and no more", async () => {
     const { world, nodes, stranger } = await three();
     const ids = nodes.map(({ mesh }) => mesh.self().id);
-    stranger.say({ type: "ask", ids: Array.from({ length: 256 }, (_, n) => ids[n % 3]) });
+    stranger.say({ type: "want", ids: Array.from({ length: 256 }, (_, n) => ids[n % 3]) });
     world.clock.run(10);
     expect(stranger.count(/"body"/g)).toBe(3);
     for (let second = 0; second < 40; second++) {
-      for (let n = 0; n < 190; n++) stranger.say({ type: "ask", ids });
+      for (let n = 0; n < 190; n++) stranger.say({ type: "want", ids });
       world.clock.run(1_000);
     }
-    const { burst, rate } = SERVED.records;
+    const { burst, rate } = SERVE_LIMITS.records;
     expect(stranger.count(/"body"/g)).toBeLessThanOrEqual(burst + 41 * rate);
     expect(nodes[0]!.mesh.problems()).toEqual([]);
   });
@@ -40,7 +40,7 @@ describe("a peer that", () => {
         stranger.say({ type: "versions", after: "", until: "", versions: [] });
       world.clock.run(1_000);
     }
-    const { burst, rate } = SERVED.records;
+    const { burst, rate } = SERVE_LIMITS.records;
     const words = stranger.count(/\["[0-9a-f]{32}",\d+\]/g);
     expect(words).toBeGreaterThan(burst);
     expect(words).toBeLessThanOrEqual(burst + 41 * rate);
@@ -50,11 +50,11 @@ describe("a peer that", () => {
     const { world, stranger } = await three();
     for (let n = 0; n < 500; n++) {
       stranger.say({ type: "digest", digest: "00".repeat(32) });
-      stranger.say({ type: "branches", branches: BRANCHES });
+      stranger.say({ type: "buckets", buckets: BUCKETS });
     }
     world.clock.run(1_000);
     // Each answer to `branches` is at most 64 pages.
-    const { burst, rate } = SERVED.comparisons;
+    const { burst, rate } = SERVE_LIMITS.comparisons;
     expect(stranger.count(/"type":"versions"/g)).toBeLessThanOrEqual(64 * (burst + 2 * rate));
   });
 
@@ -64,7 +64,7 @@ describe("a peer that", () => {
     const id = b!.mesh.self().id;
     const lie = () =>
       stranger.say({
-        type: "heard",
+        type: "have",
         versions: [
           [id, 2 ** 31 - 1],
           ["ab".repeat(16), 7],
@@ -72,7 +72,7 @@ describe("a peer that", () => {
       });
     for (let n = 0; n < 100; n++) lie();
     world.clock.run(100);
-    expect(stranger.count(/"type":"ask"/g)).toBe(1);
+    expect(stranger.count(/"type":"want"/g)).toBe(1);
     await b!.mesh.setEndpoint("192.0.2.22:4789");
     for (let second = 0; second < 20; second++) {
       lie();
@@ -112,7 +112,7 @@ describe("a peer that", () => {
     const [a, b] = nodes;
     const records: string[] = [];
     for (let n = 0; n < 5; n++) {
-      stranger.say({ type: "ask", ids: nodes.map(({ mesh }) => mesh.self().id) });
+      stranger.say({ type: "want", ids: nodes.map(({ mesh }) => mesh.self().id) });
       await b!.mesh.setEndpoint(`192.0.2.${30 + n}:4789`);
       world.clock.run(10_000);
       records.push(...stranger.heard.splice(0).filter((text) => text.startsWith('{"type":"rec')));
@@ -131,13 +131,13 @@ describe("a peer that", () => {
   });
 
   it.each([
-    ["a branch too few", { type: "branches", branches: BRANCHES.slice(16) }],
-    ["branches that are no hashes", { type: "branches", branches: "x".repeat(BRANCHES.length) }],
-    ["a version of 2^31", { type: "heard", versions: [["ab".repeat(16), 2 ** 31]] }],
-    ["a version of 2^53", { type: "heard", versions: [["ab".repeat(16), 2 ** 53]] }],
-    ["a version of 0", { type: "heard", versions: [["ab".repeat(16), 0]] }],
-    ["an id that is none", { type: "heard", versions: [["../../etc/passwd", 1]] }],
-    ["word of 257 records", { type: "heard", versions: Array(257).fill(["ab".repeat(16), 1]) }],
+    ["a branch too few", { type: "buckets", buckets: BUCKETS.slice(16) }],
+    ["branches that are no hashes", { type: "buckets", buckets: "x".repeat(BUCKETS.length) }],
+    ["a version of 2^31", { type: "have", versions: [["ab".repeat(16), 2 ** 31]] }],
+    ["a version of 2^53", { type: "have", versions: [["ab".repeat(16), 2 ** 53]] }],
+    ["a version of 0", { type: "have", versions: [["ab".repeat(16), 0]] }],
+    ["an id that is none", { type: "have", versions: [["../../etc/passwd", 1]] }],
+    ["word of 257 records", { type: "have", versions: Array(257).fill(["ab".repeat(16), 1]) }],
   ])("sends %s is closed", async (_, message) => {
     const { world, stranger } = await three();
     stranger.say(message);
@@ -156,7 +156,7 @@ describe("a node whose clock is ten years", () => {
     const world = new World();
     const nodes = [
       await world.node(1, []),
-      await world.node(2, [1], new Disk(), { ahead: sign * YEARS }),
+      await world.node(2, [1], new MemoryDisk(), { ahead: sign * YEARS }),
       await world.node(3, [2]),
     ];
     const names = () =>
@@ -175,8 +175,8 @@ describe("a node whose clock is ten years", () => {
       expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
     }
     // Nobody else gets its name, and it gets nobody's.
-    await world.node(4, [1], new Disk(), { name: "h2" });
-    await world.node(5, [2], new Disk(), { name: "h3" });
+    await world.node(4, [1], new MemoryDisk(), { name: "h2" });
+    await world.node(5, [2], new MemoryDisk(), { name: "h3" });
     world.clock.run(20_000);
     expect(names()).toEqual(all);
   });

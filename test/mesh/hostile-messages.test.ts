@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { sealPolicy } from "../../src/documents/sealed-policy.js";
 import { MAX_BODY_BYTES } from "../../src/gossip/record.js";
-import { PROTOCOL } from "../../src/session/messages.js";
+import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import { cluster, envelopeOf, identity, proofFor } from "./cluster.js";
 import { KINDS, parseMessage } from "./messages.js";
 import { Stranger } from "./stranger.js";
@@ -31,25 +31,25 @@ const place = {
 
 /** One right message of each kind. */
 const right: { readonly [kind: string]: { [key: string]: Json } } = {
-  hello: { protocol: PROTOCOL, key, instance: id, signature: "00".repeat(64) },
+  hello: { protocol: PROTOCOL_VERSION, key, instance: id, signature: "00".repeat(64) },
   cluster: { genesis: structuredClone(cluster.genesis) },
   digest: { digest: "00".repeat(32) },
-  branches: { branches: "f".repeat(64 * 16) },
+  buckets: { buckets: "f".repeat(64 * 16) },
   versions: { after: "", until: id, versions: [[id, 1]] },
-  heard: { versions: [[id, 1]] },
-  ask: { ids: [id] },
+  have: { versions: [[id, 1]] },
+  want: { ids: [id] },
   records: { records: [{ ...envelope }] },
-  doubt: { versions: [[id, 1]] },
+  suspect: { versions: [[id, 1]] },
   "lease-request": {
     name: "h2",
     for: key,
     networks: ["10.244.0.0/16"],
     have: ["00".repeat(64)],
-    seen: [id],
+    visited: [id],
   },
-  "lease-question": { for: key, of: key, nonce: "00".repeat(16), seen: [id] },
-  "lease-word": {
-    word: {
+  "lease-status-query": { for: key, of: key, nonce: "00".repeat(16), visited: [id] },
+  "lease-attestation": {
+    attestation: {
       from: key,
       to: key,
       nonce: "00".repeat(16),
@@ -59,18 +59,18 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
   },
   "lease-grant": { proofs: [proof] },
   "lease-return": { gifts: ["00".repeat(64)] },
-  "lease-refusal": { for: key, reason: "no", seen: [id] },
-  seek: { ids: [id] },
-  offer: { paths: [{ to: id, path: [identity(3).id] }] },
-  "policy-heard": { seal },
+  "lease-refusal": { for: key, reason: "no", visited: [id] },
+  "route-request": { ids: [id] },
+  "route-update": { paths: [{ to: id, path: [identity(3).id] }] },
+  "policy-have": { seal },
   "policy-none": { isCertain: true },
-  "policy-ask": { digest, part: 0 },
+  "policy-want": { digest, part: 0 },
   "policy-part": { digest, part: 0, bytes: "e30=" },
-  "explain-ask": { n: 1, within: 4_000, packet: "RQ==", leaves: true },
-  "explain-told": {
+  "trace-request": { n: 1, within: 4_000, packet: "RQ==", leaves: true },
+  "trace-report": {
     n: 1,
     node: "h2",
-    told: {
+    report: {
       stages: [
         {
           stage: "acl",
@@ -95,7 +95,7 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
       },
     },
   },
-  "explain-end": { n: 1, unasked: { node: "h3", from: "h2", why: "no" } },
+  "trace-end": { n: 1, unasked: { node: "h3", from: "h2", why: "no" } },
   ping: { n: 1 },
   pong: { n: 1, time: 1_700_000_000_000 },
   bye: { code: "LOST", reason: "no" },
@@ -142,11 +142,11 @@ const wrongNumbers = (value: number): string[] =>
 const DEEP = "[".repeat(10_000) + "]".repeat(10_000);
 /** Fields that a right message may lack. */
 const OPTIONAL: { readonly [kind: string]: string } = {
-  offer: "path",
-  "explain-told":
+  "route-update": "path",
+  "trace-report":
     "from rules policy index line reason rule almost counter peer host device via why path answered",
-  "explain-ask": "leaves",
-  "explain-end": "unasked",
+  "trace-request": "leaves",
+  "trace-end": "unasked",
 };
 const ANYWHERE = ["null", "true", "0.5", '"\\u0000"', "{}", "[[]]", DEEP, '{"length":1}'];
 
@@ -201,7 +201,7 @@ describe("with anything in it made wrong it is no message:", () => {
     ["a kind of the prototype", '{"type":"toString"}'],
     ["a list", "[]"],
     ["depth", DEEP],
-    ["half a megabyte", `{"type":"ask","ids":[${'"00",'.repeat(100_000)}"00"]}`],
+    ["half a megabyte", `{"type":"want","ids":[${'"00",'.repeat(100_000)}"00"]}`],
   ])("%s", (_, text) => {
     expect(parseMessage(text)).toBeUndefined();
   });

@@ -2,6 +2,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { substituteSignatures } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
+import { PROOF_TTL } from "../../src/paths/allowed-sources.js";
+import { PROMPTED_PROBES } from "../../src/paths/peer-paths.js";
 import {
   decodeProbe,
   encodeProbe,
@@ -9,9 +11,7 @@ import {
   type Probe,
   signProbe,
 } from "../../src/paths/probe.js";
-import { PROMPTS } from "../../src/paths/reach.js";
 import { WINDOW } from "../../src/paths/replay-window.js";
-import { PROOF_LASTS } from "../../src/paths/senders.js";
 import type { SimDataPath } from "../../src/sim/datagrams.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { member, type Node, PathWorld, type Rule } from "./path-world.js";
@@ -121,7 +121,7 @@ describe("a listener who recorded a member's probes", () => {
     });
     await world.run(60_000);
     expect(asked.length).toBeGreaterThan(1);
-    expect(asked.length).toBeLessThanOrEqual(PROMPTS.burst + 60 * PROMPTS.perSecond);
+    expect(asked.length).toBeLessThanOrEqual(PROMPTED_PROBES.burst + 60 * PROMPTED_PROBES.rate);
     // An answer for each probe, and a challenge for some: it got no more than twice what it sent.
     expect(bytesOut).toBeLessThanOrEqual(2 * bytesIn);
     expect(sendersOf(v, a)).toEqual([endpoint(a)]);
@@ -146,7 +146,7 @@ describe("a member that makes probes as it pleases", () => {
     let sent = 0;
     divert(v.datapath, (to) => to === EVIL && ++sent > 0);
     v.datapath.arrived(EVIL, encodeProbe(probe()));
-    await world.run(PROOF_LASTS);
+    await world.run(PROOF_TTL);
     expect(sent).toBe(2);
   });
 
@@ -159,7 +159,7 @@ describe("a member that makes probes as it pleases", () => {
         v.datapath.arrived(`192.0.2.66:${1024 + i}`, encodeProbe(probe()));
     };
     await world.watch(20_000, flood);
-    const inside = await world.node(9, [2], { gate: 8 });
+    const inside = await world.node(9, [2], { nat: 8 });
     await world.watch(2_000, flood);
     expect(sendersOf(v, inside)).toEqual([expect.stringMatching(/^192\.0\.2\.8:/)]);
   });
@@ -173,7 +173,7 @@ describe("a member that makes probes as it pleases", () => {
       for (let i = 0; i < 5; i++) v.datapath.arrived(`192.0.2.66:${1024 + i}`, forged);
     };
     await everyMillisecond(world, 1_000, flood);
-    const inside = await world.node(9, [2], { gate: 8 });
+    const inside = await world.node(9, [2], { nat: 8 });
     await everyMillisecond(world, 2_000, flood);
     expect(sendersOf(v, inside)).toEqual([expect.stringMatching(/^192\.0\.2\.8:/)]);
   });
@@ -217,13 +217,13 @@ describe("a member that was given a probe to carry", () => {
     world.reachesByUdp = (from, to) => cut(from, to) && !isPair(from, to, 1, 4);
     await world.until(() => taken.length > 3, 30_000);
     world.reachesByUdp = cut;
-    await world.run(PROOF_LASTS + 5_000);
+    await world.run(PROOF_TTL + 5_000);
     expect(sendersOf(v, a)).toEqual([endpoint(a)]);
     const before = v.datapath.count.sent;
     for (const bytes of taken) {
       const probe = decodeProbe(bytes)!;
       for (let moved = 0; moved <= probe.relays.length; moved++) {
-        v.datapath.arrived(endpoint(m), encodeProbe({ ...probe, carried: moved }));
+        v.datapath.arrived(endpoint(m), encodeProbe({ ...probe, hops: moved }));
       }
     }
     expect(v.datapath.count.sent - before).toBe(0);
@@ -267,7 +267,7 @@ describe("a member that was given a probe to carry", () => {
       const last = newest.at(-1);
       return last !== undefined && countOf(last) - countOf(held.at(-1)!) > WINDOW;
     }, 600_000);
-    await world.run(PROOF_LASTS);
+    await world.run(PROOF_TTL);
     for (const bytes of held) t.datapath.arrived(endpoint(relay), bytes);
     expect(sendersOf(t, a)).toEqual([endpoint(a)]);
   });
@@ -284,7 +284,7 @@ describe("a member whose record names another's endpoint", () => {
     const real = { endpoint: endpoint(liar), noPath: false, senders: [endpoint(liar)] };
     expect(member(a!, liar)).toMatchObject(real);
     world.reachesByUdp = (from, to) => from !== 3 && to !== 3;
-    await world.run(PROOF_LASTS + 20_000);
+    await world.run(PROOF_TTL + 20_000);
     expect(member(a!, liar)).toMatchObject({ noPath: true, senders: [] });
     expect(member(a!, liar).state).toBe("unreachable");
     expect(victim.count.received).toBeGreaterThan(0);

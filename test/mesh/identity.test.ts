@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { canonical } from "../../src/identity/canonical.js";
-import { Identity, macOf, nodeId, verified } from "../../src/identity/identity.js";
-import { pskOf } from "../../src/identity/secret.js";
+import { canonicalJson } from "../../src/identity/canonical-json.js";
+import { Identity, nodeId, verifySignature, vtepMac } from "../../src/identity/identity.js";
+import { derivePsk } from "../../src/identity/secret.js";
 import { seed } from "./seed.js";
 
 describe("an identity", () => {
@@ -17,24 +17,28 @@ describe("an identity", () => {
   it("signs so that any other text, key or signature fails", () => {
     const one = Identity.generate();
     const signature = one.sign("text");
-    expect(verified(one.publicKey, "text", signature)).toBe(true);
-    expect(verified(one.publicKey, "texu", signature)).toBe(false);
-    expect(verified(Identity.generate().publicKey, "text", signature)).toBe(false);
+    expect(verifySignature(one.publicKey, "text", signature)).toBe(true);
+    expect(verifySignature(one.publicKey, "texu", signature)).toBe(false);
+    expect(verifySignature(Identity.generate().publicKey, "text", signature)).toBe(false);
     for (let i = 0; i < signature.length; i++) {
       const digit = signature[i] === "0" ? "1" : "0";
       expect(
-        verified(one.publicKey, "text", signature.slice(0, i) + digit + signature.slice(i + 1)),
+        verifySignature(
+          one.publicKey,
+          "text",
+          signature.slice(0, i) + digit + signature.slice(i + 1),
+        ),
       ).toBe(false);
     }
   });
 
   it("of nonsense verifies nothing and throws nothing", () => {
     for (const key of ["", "zz", "00".repeat(31), "ff".repeat(32)])
-      expect(verified(key, "", "")).toBe(false);
+      expect(verifySignature(key, "", "")).toBe(false);
   });
 
   it("gives a MAC that is unicast, locally administered, and its own", () => {
-    const macs = Array.from({ length: 50 }, () => macOf(Identity.generate().id));
+    const macs = Array.from({ length: 50 }, () => vtepMac(Identity.generate().id));
     expect(macs.every((mac) => /^02(:[0-9a-f]{2}){5}$/.test(mac))).toBe(true);
     expect(new Set(macs).size).toBe(50);
   });
@@ -69,8 +73,8 @@ describe("the canonical spelling", () => {
     };
     fc.assert(
       fc.property(plain, (value) => {
-        const text = canonical(value as never);
-        expect(canonical(reversed(value) as never)).toBe(text);
+        const text = canonicalJson(value as never);
+        expect(canonicalJson(reversed(value) as never)).toBe(text);
         expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(value)));
       }),
       { seed },
@@ -80,10 +84,10 @@ describe("the canonical spelling", () => {
 
 describe("a cluster secret", () => {
   it("shorter than 16 characters is refused with what to do", () => {
-    expect(() => pskOf("fifteen letters")).toThrow(
+    expect(() => derivePsk("fifteen letters")).toThrow(
       expect.objectContaining({ code: "SECRET_SHORT" }),
     );
-    expect(() => pskOf("sixteen letters!")).not.toThrow();
+    expect(() => derivePsk("sixteen letters!")).not.toThrow();
   });
 
   it("gives one key and one name, and tells neither from the other", () => {
@@ -91,7 +95,7 @@ describe("a cluster secret", () => {
       "a secret of the tests",
       "a secret of the tests",
       "a secret of the tests2",
-    ].map(pskOf);
+    ].map(derivePsk);
     expect(again).toEqual(a);
     expect(b!.identity).not.toBe(a!.identity);
     expect(b!.key.equals(a!.key)).toBe(false);

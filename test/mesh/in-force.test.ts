@@ -1,8 +1,8 @@
 /** The version of the policy that each node has in force, as the nodes say it to each other. */
 import { describe, expect, it } from "vitest";
-import { type DocumentInForce, PUBLISHED } from "../../src/documents/in-force.js";
+import { type DocumentInForce, PUBLISH_LIMIT } from "../../src/documents/in-force.js";
 import { WeftError } from "../../src/error.js";
-import { Notary } from "../../src/gossip/notary.js";
+import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { envelopeOf, cluster as of } from "./cluster.js";
 import { World } from "./world.js";
@@ -86,7 +86,9 @@ describe("a record", () => {
       meshes[0]!.applyPolicy(policy(`p${n}`));
       world.clock.run(1_000);
     }
-    expect(version(1) - flood).toBeLessThanOrEqual(PUBLISHED.burst + PUBLISHED.rate * SECONDS + 1);
+    expect(version(1) - flood).toBeLessThanOrEqual(
+      PUBLISH_LIMIT.burst + PUBLISH_LIMIT.rate * SECONDS + 1,
+    );
     world.clock.run(60_000);
     const last = meshes[0]!.policy()!.seal.version;
     expect(last).toBe(1 + SECONDS);
@@ -98,7 +100,7 @@ describe("a record", () => {
 describe("a record of a liar", () => {
   const document = { kind: "policy", version: 1, hash: "0".repeat(16) };
   const opened = (documents: unknown) =>
-    new Notary(of).open(envelopeOf(1, { documents: documents as DocumentInForce[] }));
+    new RecordVerifier(of).verify(envelopeOf(1, { documents: documents as DocumentInForce[] }));
 
   it.each([
     ["nine documents", Array(9).fill(document)],

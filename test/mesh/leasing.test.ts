@@ -2,29 +2,29 @@
 import { describe, expect, it } from "vitest";
 import { formatPrefix, parsePrefix } from "../../src/address.js";
 import { Identity } from "../../src/identity/identity.js";
-import { ASK_AGAIN } from "../../src/lease/asker.js";
+import { attest } from "../../src/lease/attestation.js";
 import { FENCE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
-import { giveWord } from "../../src/lease/word.js";
+import { REQUEST_AGAIN_AFTER } from "../../src/lease/requester.js";
 import {
-  ALONE_AFTER,
-  ASKED,
-  FREE_SAID_AFTER,
-  HALVED,
+  COMPARE_TIMEOUT,
+  FREE_PUBLISHED_AFTER,
   MAX_UNSEEN,
   REMIND_EVERY,
-  RETURNED,
-} from "../../src/leasing/giving.js";
-import { FAREWELL, UNASKED } from "../../src/leasing/leasing.js";
+  REQUEST_LIMITS,
+  RETURN_LIMIT,
+  SPACE_GRANT_LIMIT,
+} from "../../src/leasing/granter.js";
+import { RELEASE_WAIT, UNSOLICITED_LIMIT } from "../../src/leasing/leasing.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { PROTOCOL } from "../../src/session/messages.js";
+import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import type { Connection } from "../../src/session/transport.js";
 import { unowned } from "../../src/sim/unowned.js";
 import { identity, proofFor } from "./cluster.js";
 import { type Message, parseMessage } from "./messages.js";
 import { Stranger } from "./stranger.js";
-import { Disk, World } from "./world.js";
+import { MemoryDisk, World } from "./world.js";
 
 const network = (prefix: string) => ({ network: [parsePrefix(prefix)] });
 const leasesOf = (nodes: { mesh: Mesh }[]) => nodes.flatMap(({ mesh }) => mesh.self().leases);
@@ -38,7 +38,7 @@ const side = (...numbers: number[]) => {
 describe("a nearly full network", () => {
   it("has a lease for each within seconds, up to the last one, though all ask at once", async () => {
     const world = new World();
-    const nodes = [await world.node(1, [], new Disk(), network("10.244.0.0/19"))];
+    const nodes = [await world.node(1, [], new MemoryDisk(), network("10.244.0.0/19"))];
     for (let n = 2; n <= 32; n++) nodes.push(await world.node(n, [1]));
     world.clock.run(15_000);
     expect(new Set(leasesOf(nodes)).size).toBe(32);
@@ -50,7 +50,7 @@ describe("a nearly full network", () => {
     "tells those for whom nothing is left, and gives to them when something is (%i)",
     async () => {
       const world = new World();
-      const nodes = [await world.node(1, [], new Disk(), network("10.244.0.0/21"))];
+      const nodes = [await world.node(1, [], new MemoryDisk(), network("10.244.0.0/21"))];
       for (let n = 2; n <= 12; n++) nodes.push(await world.node(n, [1]));
       world.clock.run(20_000);
       const [having, lacking] = [true, false].map((has) =>
@@ -69,12 +69,12 @@ describe("a nearly full network", () => {
       expect(leaving.length).toBeGreaterThan(0);
       const stopped = leaving.slice(0, 4).map(({ mesh }) => mesh.stop({ release: true }));
       // Time moves in steps here: what waits for it goes on in between.
-      for (let i = 0; i < 2 * (FAREWELL.most / FAREWELL.every); i++) {
-        world.clock.run(FAREWELL.every / 2);
+      for (let i = 0; i < 2 * (RELEASE_WAIT.most / RELEASE_WAIT.every); i++) {
+        world.clock.run(RELEASE_WAIT.every / 2);
         await Promise.resolve();
       }
       await Promise.all(stopped);
-      world.clock.run(FREE_SAID_AFTER + ASK_AGAIN);
+      world.clock.run(FREE_PUBLISHED_AFTER + REQUEST_AGAIN_AFTER);
       const served = lacking.filter(({ mesh }) => mesh.self().leases.length > 0);
       expect(served).toHaveLength(Math.min(4, leaving.length));
     },
@@ -83,7 +83,7 @@ describe("a nearly full network", () => {
 
 describe("a grant that was lost on its way", () => {
   /** How many leases' worth of space nobody owns. */
-  const ownerless = (nodes: { disk: Disk }[]) =>
+  const ownerless = (nodes: { disk: MemoryDisk }[]) =>
     unowned(
       nodes.map(({ disk }) => {
         const { seed, cluster } = disk.load()!;
@@ -93,7 +93,7 @@ describe("a grant that was lost on its way", () => {
 
   it("comes back to its giver from the node it was for, which has another", async () => {
     const world = new World();
-    const a = await world.node(1, [], new Disk(), network("10.244.0.0/16"));
+    const a = await world.node(1, [], new MemoryDisk(), network("10.244.0.0/16"));
     const b = await world.node(2, [1]);
     world.clock.run(5_000);
     expect(ownerless([a, b])).toBe(0);
@@ -107,7 +107,7 @@ describe("a grant that was lost on its way", () => {
       for: publicKey,
       networks: ["10.244.0.0/16"],
       have: [cluster!.spaces[0]!.at(-1)!.signature],
-      seen: [id],
+      visited: [id],
     });
     world.clock.run(1_000);
     expect(carrier.count(/"lease-grant"/g)).toBe(1);
@@ -125,8 +125,8 @@ describe("a node that is to hold several leases", () => {
   it("has them in each network, takes them from its own space, and keeps the first one first", async () => {
     const world = new World();
     const networks = ["10.244.0.0/16", "fd00:244::/48"].map(parsePrefix);
-    const a = await world.node(1, [], new Disk(), { network: networks, ...two });
-    const b = await world.node(2, [1], new Disk(), two);
+    const a = await world.node(1, [], new MemoryDisk(), { network: networks, ...two });
+    const b = await world.node(2, [1], new MemoryDisk(), two);
     world.clock.run(10_000);
     expect(a.mesh.self().leases).toEqual([
       "10.244.1.0/24",
@@ -140,9 +140,9 @@ describe("a node that is to hold several leases", () => {
 
   it("asks others where it has no space, works with what it has, and says what is missing", async () => {
     const world = new World();
-    const a = await world.node(1, [], new Disk(), network("10.244.0.0/22"));
+    const a = await world.node(1, [], new MemoryDisk(), network("10.244.0.0/22"));
     const b = await world.node(2, [1]);
-    const c = await world.node(3, [1], new Disk(), { leases: 3 });
+    const c = await world.node(3, [1], new MemoryDisk(), { leases: 3 });
     world.clock.run(20_000);
     expect(c.mesh.self().leases.length).toBeGreaterThan(0);
     expect(leasesOf([a, b, c])).toHaveLength(4);
@@ -171,12 +171,12 @@ describe("a node that is to hold several leases", () => {
 
   it("gives all of them back at once", async () => {
     const world = new World();
-    const a = await world.node(1, [], new Disk(), network("10.244.0.0/21"));
-    const b = await world.node(2, [1], new Disk(), { leases: 4 });
+    const a = await world.node(1, [], new MemoryDisk(), network("10.244.0.0/21"));
+    const b = await world.node(2, [1], new MemoryDisk(), { leases: 4 });
     world.clock.run(20_000);
     expect(b.mesh.self().leases).toHaveLength(4);
     await b.mesh.stop({ release: true });
-    const c = await world.node(3, [1], new Disk(), { leases: 7 });
+    const c = await world.node(3, [1], new MemoryDisk(), { leases: 7 });
     world.clock.run(30_000);
     expect(c.mesh.self().leases).toHaveLength(7);
     expect(new Set(leasesOf([a, c])).size).toBe(8);
@@ -190,7 +190,7 @@ describe("a founder restored from a backup", () => {
   /** A founder that gave half of its space after the backup was made. */
   const restored = async () => {
     const world = new World();
-    const a = await world.node(1, [], new Disk(), network("10.244.0.0/22"));
+    const a = await world.node(1, [], new MemoryDisk(), network("10.244.0.0/22"));
     const b = await world.node(2, [1]);
     world.clock.run(10_000);
     const backup = a.disk.copy();
@@ -205,7 +205,7 @@ describe("a founder restored from a backup", () => {
     world.network.carries = side(2, 3);
     const a = await world.node(1, [], backup, network("10.244.0.0/22"));
     const d = await world.node(4, [1]);
-    world.clock.run(ALONE_AFTER / 2);
+    world.clock.run(COMPARE_TIMEOUT / 2);
     expect(d.mesh.self().leases).toEqual([]);
     const awaited = "it waits for another member to compare with, until 20";
     expect(d.mesh.problems().join()).toMatch(/gives nothing before it has compared/);
@@ -227,7 +227,7 @@ describe("a founder restored from a backup", () => {
     world.network.carries = side(2, 3);
     const a = await world.node(1, [], backup, network("10.244.0.0/22"));
     const d = await world.node(4, [1]);
-    world.clock.run(ALONE_AFTER + 15_000);
+    world.clock.run(COMPARE_TIMEOUT + 15_000);
     expect(d.mesh.self().leases).toEqual(c.mesh.self().leases);
     world.network.carries = () => true;
     world.clock.run(HEALED);
@@ -250,10 +250,10 @@ describe("a host that is installed anew under its old name", () => {
     world.clock.run(3_000);
     expect(anew.mesh.self().leases).toEqual([]);
     expect(anew.mesh.problems().join()).toMatch(
-      /h2 belongs to another identity .*gone for good, on h1: weft forget h2 --certain/,
+      /h2 belongs to another identity .*gone for good, on h1: weft forget h2 --force/,
     );
-    a.mesh.forget("h2", { certain: true });
-    world.clock.run(ASK_AGAIN + 1_000);
+    a.mesh.forget("h2", { force: true });
+    world.clock.run(REQUEST_AGAIN_AFTER + 1_000);
     expect(anew.mesh.self().leases).toHaveLength(1);
     for (const { mesh } of [a, c]) {
       const named = mesh.members().filter(({ name }) => name === "h2");
@@ -278,7 +278,7 @@ describe("a node that is forgotten", () => {
     world.clock.run(60_000);
     await world.kill(b);
     world.clock.run(20_000);
-    a.mesh.forget("h2", { certain: true });
+    a.mesh.forget("h2", { force: true });
     const d = await world.node(4, [1]);
     world.clock.run(30_000);
     expect(c.mesh.self().leases).toEqual([lease]);
@@ -292,13 +292,13 @@ describe("a node that is forgotten", () => {
 describe("a node that is forgotten while it runs elsewhere", () => {
   it("stops using what it had as soon as it hears of it, and asks for another lease", async () => {
     const world = new World();
-    const a = await world.node(1, [], new Disk(), network("10.244.0.0/21"));
+    const a = await world.node(1, [], new MemoryDisk(), network("10.244.0.0/21"));
     const [b, c] = [await world.node(2, [1]), await world.node(3, [1])];
     world.clock.run(10_000);
     const [before] = b.mesh.self().leases;
     world.network.carries = side(2);
     world.clock.run(30_000);
-    a.mesh.forget("h2", { certain: true });
+    a.mesh.forget("h2", { force: true });
     const others = [a, c];
     for (let n = 4; n <= 9; n++) others.push(await world.node(n, [1]));
     world.clock.run(20_000);
@@ -322,30 +322,30 @@ function speaker(world: World, me: Identity, from: string) {
     connection = result as Connection;
     connection.open({ message: (text) => void heard.push(parseMessage(text)!), closed() {} });
     const instance = "66".repeat(16);
-    const binding = Buffer.from(connection.binding).toString("hex");
+    const binding = Buffer.from(connection.channelBinding).toString("hex");
     const signature = me.sign(
-      `weft hello ${PROTOCOL}\ndialer\n${me.publicKey}\n${instance}\n${binding}`,
+      `weft hello ${PROTOCOL_VERSION}\ndialer\n${me.publicKey}\n${instance}\n${binding}`,
     );
-    say({ type: "hello", protocol: PROTOCOL, key: me.publicKey, instance, signature });
+    say({ type: "hello", protocol: PROTOCOL_VERSION, key: me.publicKey, instance, signature });
   });
   const say = (message: object) => connection.send(JSON.stringify(message));
   world.clock.run(100);
   return { heard, say };
 }
 
-const keyOf = ({ disk }: { disk: Disk }) => new Identity(disk.load()!.seed).publicKey;
+const keyOf = ({ disk }: { disk: MemoryDisk }) => new Identity(disk.load()!.seed).publicKey;
 
-const refuse = (to: string, seen: string[] = []) => ({
+const refuse = (to: string, visited: string[] = []) => ({
   type: "lease-refusal",
   for: to,
   reason: "the cluster is closed",
-  seen,
+  visited,
 });
 
 describe("a stranger's refusal", () => {
   it("does not keep a node from asking, and is not taken for its own words", async () => {
     const world = new World();
-    const disk = new Disk();
+    const disk = new MemoryDisk();
     await world.node(2, [], disk);
     disk.full = true;
     const joiner = await world.node(1, [2]);
@@ -367,7 +367,7 @@ describe("a request that a node carries for another", () => {
   /** h1 has no space left and carries to h2, which has; both strangers have a session with h1. */
   const carrying = async () => {
     const world = new World();
-    const founder = await world.node(2, [], new Disk(), network("10.244.0.0/22"));
+    const founder = await world.node(2, [], new MemoryDisk(), network("10.244.0.0/22"));
     await world.node(1, [2]);
     world.clock.run(3_000);
     const third = await world.node(3, [1]);
@@ -381,7 +381,7 @@ describe("a request that a node carries for another", () => {
       for: joiner.identity.publicKey,
       networks: ["10.244.0.0/22"],
       have: [],
-      seen: [],
+      visited: [],
     };
     const others = [founder, third].map(({ mesh }) => mesh.self().id);
     return { world, others, joiner, liar, request };
@@ -429,7 +429,7 @@ describe("a liar", () => {
     for: key,
     networks,
     have: [],
-    seen: [],
+    visited: [],
   });
 
   it("that never shows what it got is named after two minutes, and can be forgotten by its id", async () => {
@@ -445,18 +445,18 @@ describe("a liar", () => {
       `no record shows the leases that this node gave to ${made.id}, so`,
     );
     expect(() => mesh.forget(made.id)).toThrow(/may be heard/);
-    expect(mesh.forget(made.id, { certain: true })).toHaveLength(1);
-    expect(() => mesh.forget(made.id, { certain: true })).toThrow("no node");
+    expect(mesh.forget(made.id, { force: true })).toHaveLength(1);
+    expect(() => mesh.forget(made.id, { force: true })).toThrow("no node");
     world.clock.run(100_000);
     expect(mesh.problems()).toEqual([]);
   });
 
   it("gets for keys that it makes up so much at once and no more: single leases, and few", async () => {
     const world = new World();
-    await world.node(1, [], new Disk(), network("10.0.0.0/8"));
+    await world.node(1, [], new MemoryDisk(), network("10.0.0.0/8"));
     world.clock.run(1_000);
     const liar = speaker(world, identity(66), "192.0.2.66");
-    const all = ASKED.others.burst + 50;
+    const all = REQUEST_LIMITS.others.burst + 50;
     for (let n = 0; n < all; n++) {
       const key = Identity.generate().publicKey;
       liar.say({ ...ask(key, `made-up-${n}`), networks: ["10.0.0.0/8"] });
@@ -478,7 +478,7 @@ describe("a liar", () => {
     const world = new World();
     const a = await world.node(1, []);
     world.clock.run(1_000);
-    const prefixes = Array.from({ length: HALVED.burst }, (_, n) => {
+    const prefixes = Array.from({ length: SPACE_GRANT_LIMIT.burst }, (_, n) => {
       const made = new Stranger(world, 66 + n);
       made.connect();
       made.say(ask(made.identity.publicKey, `made-up-${n}`));
@@ -513,8 +513,8 @@ describe("a liar", () => {
     }
     const { journal } = a.disk.load()!.cluster!;
     expect(gifts.size).toBe(journal.length - 1);
-    expect(gifts.size).toBeGreaterThan(RETURNED.burst);
-    expect(gifts.size).toBeLessThanOrEqual(RETURNED.burst + 200 * RETURNED.rate + 2);
+    expect(gifts.size).toBeGreaterThan(RETURN_LIMIT.burst);
+    expect(gifts.size).toBeLessThanOrEqual(RETURN_LIMIT.burst + 200 * RETURN_LIMIT.rate + 2);
   });
 
   it("that gives what is not needed, again and again, makes a node write so often and no more", async () => {
@@ -539,7 +539,7 @@ describe("a liar", () => {
       liar.say({ type: "lease-grant", proofs: [[space, grant]] });
       world.clock.run(10);
     }
-    expect(a.disk.load()!.cluster!.void).toHaveLength(UNASKED.burst);
+    expect(a.disk.load()!.cluster!.revoked).toHaveLength(UNSOLICITED_LIMIT.burst);
     expect(a.mesh.self().leases).toEqual(["10.244.1.0/24"]);
     expect(liar.isClosed).toBe(false);
   });
@@ -567,23 +567,32 @@ describe("a liar", () => {
           said.push(message);
           if (message.type === "hello") {
             const instance = "66".repeat(16);
-            const binding = Buffer.from(connection.binding).toString("hex");
-            const own = `weft hello ${PROTOCOL}\nlistener\n${me.publicKey}\n${instance}\n${binding}`;
+            const binding = Buffer.from(connection.channelBinding).toString("hex");
+            const own = `weft hello ${PROTOCOL_VERSION}\nlistener\n${me.publicKey}\n${instance}\n${binding}`;
             const signature = me.sign(own);
-            say({ type: "hello", protocol: PROTOCOL, key: me.publicKey, instance, signature });
+            say({
+              type: "hello",
+              protocol: PROTOCOL_VERSION,
+              key: me.publicKey,
+              instance,
+              signature,
+            });
           }
-          if (message.type !== "lease-question") return;
+          if (message.type !== "lease-status-query") return;
           const gifts = [spaces[0]!.at(-1)!.signature];
-          const word = giveWord(me, clusterOf(genesis), { to, nonce: message.nonce, gifts });
+          const attestation = attest(me, clusterOf(genesis), { to, nonce: message.nonce, gifts });
           say({ type: "lease-grant", proofs: spaces });
-          say({ type: "lease-word", word });
-          say({ type: "lease-word", word: { ...word, from: genesis.founder } });
+          say({ type: "lease-attestation", attestation });
+          say({
+            type: "lease-attestation",
+            attestation: { ...attestation, from: genesis.founder },
+          });
         },
       });
     });
     const back = await world.node(2, [1], b.disk);
     world.clock.run(30_000);
-    expect(said.filter(({ type }) => type === "lease-question").length).toBeGreaterThan(1);
+    expect(said.filter(({ type }) => type === "lease-status-query").length).toBeGreaterThan(1);
     expect(back.mesh.self().leases).toEqual([]);
     expect(back.disk.load()!.cluster!.leases).toHaveLength(1);
     expect(back.mesh.problems().join()).toMatch(/cut off for longer than its lease lasts/);

@@ -60,7 +60,7 @@ describe("a node whose name is taken, where all names are as long as they can be
     const second = await world.node(3, [1], undefined, { name });
     world.clock.run(30_000);
     expect(second.mesh.problems().join()).toMatch(
-      /n belongs to another identity .* on f{63}: weft forget n{63} --certain$/,
+      /n belongs to another identity .* on f{63}: weft forget n{63} --force$/,
     );
     expect(world.said.join("\n")).not.toMatch(/no message/);
     expect(illegal).toEqual([]);

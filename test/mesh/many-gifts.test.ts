@@ -5,7 +5,7 @@ import { FENCE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { MAX_GIFTS } from "../../src/leasing/messages.js";
-import { Disk, World } from "./world.js";
+import { MemoryDisk, World } from "./world.js";
 
 const GIFTS = MAX_GIFTS + 6;
 
@@ -32,7 +32,7 @@ async function world() {
     to: holder.publicKey,
     sequence: sequence + GIFTS,
   });
-  const disk = new Disk();
+  const disk = new MemoryDisk();
   disk.save({
     seed: holder.seed,
     remembered: [],

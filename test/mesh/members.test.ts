@@ -2,10 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parseAddress } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
+import { MAX_CLAIMANTS, type Tunnel } from "../../src/gossip/member-view.js";
 import { Members } from "../../src/gossip/members.js";
-import { Notary } from "../../src/gossip/notary.js";
 import { type Envelope, LEASE_TTL, type NodeRecord } from "../../src/gossip/record.js";
-import { MAX_CLAIMANTS, type Tunnel } from "../../src/gossip/roll.js";
+import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import { nodeId } from "../../src/identity/identity.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { cluster, envelopeOf, founder, identity, proofFor, recordOf, TUNNEL } from "./cluster.js";
@@ -20,10 +20,10 @@ const OVER_IPV6: Tunnel = {
 /** Of a node without a record. */
 const NOBODY = identity(99).id;
 
-const notary = new Notary(cluster);
+const verifier = new RecordVerifier(cluster);
 
 const merged = (envelopes: readonly Envelope[]): Members => {
-  const members = new Members(notary, OWN, NOBODY);
+  const members = new Members(verifier, OWN, NOBODY);
   for (const envelope of envelopes) members.merge(envelope);
   return members;
 };
@@ -33,7 +33,7 @@ const names = (members: Members): string[] =>
 
 describe("merge", () => {
   it("answers with what is new, or with nothing", () => {
-    const members = new Members(notary, OWN, NOBODY);
+    const members = new Members(verifier, OWN, NOBODY);
     const [v1, v2] = [envelopeOf(2), envelopeOf(2, { version: 2 })];
     expect(members.merge(v2)).toMatchObject({ name: "h2", version: 2, envelope: v2 });
     expect(members.merge(v2)).toBeUndefined();
@@ -53,10 +53,10 @@ describe("merge", () => {
 
   it("opens nothing that is not newer than what it holds", () => {
     const opened: number[] = [];
-    const watched = new (class extends Notary {
-      override open(envelope: Envelope) {
+    const watched = new (class extends RecordVerifier {
+      override verify(envelope: Envelope) {
         opened.push(envelope.version);
-        return super.open(envelope);
+        return super.verify(envelope);
       }
     })(cluster);
     const members = new Members(watched, OWN, NOBODY);
@@ -103,7 +103,7 @@ describe("the members kept record by record", () => {
   const newest = (envelopes: readonly Envelope[]): NodeRecord[] => {
     const last = new Map<string, NodeRecord>();
     for (const envelope of envelopes) {
-      const record = notary.open(envelope);
+      const record = verifier.verify(envelope);
       if (record instanceof WeftError) continue;
       const held = last.get(record.id);
       const isNewer =
@@ -167,7 +167,7 @@ describe("the members kept record by record", () => {
     );
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const members = new Members(notary, OWN, NOBODY);
+        const members = new Members(verifier, OWN, NOBODY);
         const lapsed = new Set<string>();
         let own: Tunnel = OWN;
         let before = ids.map((): (NodeRecord | undefined)[] => []);
@@ -183,7 +183,7 @@ describe("the members kept record by record", () => {
             lapsed.delete(one.drop);
           } else {
             own = one.refit;
-            members.refit(own);
+            members.setTunnel(own);
           }
           expectSame(members, slowView(members.sorted(), lapsed, own));
           // What is told of changes is all that changed.
@@ -191,7 +191,7 @@ describe("the members kept record by record", () => {
           const changed = ids.filter(
             (_, n) => after[n]![0] !== before[n]![0] || after[n]![1] !== before[n]![1],
           );
-          expect([...members.takeTouched()].sort()).toEqual(changed.sort());
+          expect([...members.takeChangedIds()].sort()).toEqual(changed.sort());
           before = after;
         }
       }),
@@ -245,12 +245,12 @@ describe("a subnet that was granted to many", () => {
   it("a better claim takes the place of the worst, whose owner is told of as gone", () => {
     const members = merged(crowd.slice(1, MAX_CLAIMANTS + 1));
     const worst = identity(10 + MAX_CLAIMANTS).id;
-    members.takeTouched();
+    members.takeChangedIds();
     expect(members.merge(crowd[0]!)).toMatchObject({ name: "h10" });
     expect(members.get(worst)).toBeUndefined();
-    expect(members.of(identity(10 + MAX_CLAIMANTS).publicKey)).toBeUndefined();
+    expect(members.byPublicKey(identity(10 + MAX_CLAIMANTS).publicKey)).toBeUndefined();
     expect(members.lacks(worst, 1)).toBe(false);
-    expect(members.takeTouched()).toContain(worst);
+    expect(members.takeChangedIds()).toContain(worst);
   });
 
   it("who leaves its place for a crowd is gone, be the old record heard before the new one or after", () => {
@@ -272,7 +272,7 @@ describe("a subnet that was granted to many", () => {
       [own, ...crowd],
       [...crowd, own],
     ]) {
-      const members = new Members(notary, OWN, identity(2).id);
+      const members = new Members(verifier, OWN, identity(2).id);
       const news = all.map((envelope) => members.merge(envelope));
       expect(news[all.indexOf(own)]).toMatchObject({ name: "h2" });
       expect(members.get(identity(2).id)?.envelope).toBe(own);
@@ -344,7 +344,7 @@ describe("the members made of the records", () => {
     members.merge(again);
     members.expire(LEASE_TTL);
     expect(names(members)).toEqual(["h2"]);
-    expect(members.view.bearer("h2")?.id).toBe(identity(2).id);
+    expect(members.view.nameHolder("h2")?.id).toBe(identity(2).id);
     expect(members.expire(LEASE_TTL + 1).lapsed.map(({ id }) => id)).toEqual([identity(2).id]);
     expect([...members.view.members.keys()]).toEqual([identity(3).id]);
     expect(members.view.problems()).toEqual([]);
@@ -378,7 +378,7 @@ describe("the members made of the records", () => {
   it("leave out an underlay of the other family, and say so, whichever is this node's", () => {
     const members = merged([envelopeOf(2), envelopeOf(3, { vtep: "[2001:db8::3]:4789" })]);
     const seen = [OWN, OVER_IPV6].map((own) => {
-      members.refit(own);
+      members.setTunnel(own);
       return [[...members.view.members.keys()], members.view.problems()];
     });
     expect(seen.map(([ids]) => ids)).toEqual([[identity(2).id], [identity(3).id]]);
@@ -406,7 +406,7 @@ describe("the members made of the records", () => {
     ["[::ffff:c000:203]:4789", "which is no other host's"],
   ])("leave out one that says it is at %s, do not dial it, and say so", (vtep, why) => {
     const members = merged([envelopeOf(2), envelopeOf(3, { vtep })]);
-    if (vtep.startsWith("[")) members.refit(OVER_IPV6);
+    if (vtep.startsWith("[")) members.setTunnel(OVER_IPV6);
     expect(members.view.members.has(identity(3).id)).toBe(false);
     expect(members.view.problems().filter((problem) => problem.startsWith("h3"))).toEqual([
       expect.stringContaining(`says it is at ${vtep}, ${why}: it is left out`),
@@ -428,7 +428,7 @@ describe("the members made of the records", () => {
   it("are on the loopback where this node is, as in the demo without root", () => {
     const members = merged([envelopeOf(3, { vtep: "127.0.0.1:4790" })]);
     const underlay = { ...TUNNEL.underlay, address: parseAddress("127.0.0.1") };
-    members.refit({ ...TUNNEL, underlay });
+    members.setTunnel({ ...TUNNEL, underlay });
     expect([...members.view.members.keys()]).toEqual([identity(3).id]);
     expect(members.view.problems()).toEqual([]);
   });

@@ -3,14 +3,14 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
 import { parseMac, parsePrefix } from "../../src/address.js";
-import { Book } from "../../src/compile/book.js";
 import { Compiler } from "../../src/compile/compiler.js";
+import { PeerSet } from "../../src/compile/peer-set.js";
 import type { DataPath } from "../../src/paths/datapath.js";
 import { founder } from "./cluster.js";
 import { grown } from "./grown.js";
 import { randomFrom, seed } from "./seed.js";
 import { Stranger } from "./stranger.js";
-import { Disk, World } from "./world.js";
+import { MemoryDisk, World } from "./world.js";
 
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
@@ -26,11 +26,11 @@ const nowhere: DataPath = {
   send() {},
   receive() {},
   carriesEcn: false,
-  active: () => [],
+  takeActive: () => [],
   mtu: { least: 526, most: 1450 },
-  hinted() {},
-  resized() {},
-  takeHint: () => undefined,
+  onMtuHint() {},
+  onMtuChange() {},
+  takeMtuHint: () => undefined,
 };
 
 it("a thousand records, their members, the ways to them and their tables take less than 40 MB", async () => {
@@ -39,7 +39,7 @@ it("a thousand records, their members, the ways to them and their tables take le
     JSON.stringify({ type: "records", records: [envelope] }),
   );
   const world = new World();
-  const disk = new Disk();
+  const disk = new MemoryDisk();
   disk.save({ seed: founder.seed, remembered: [] });
   const network = [parsePrefix("10.0.0.0/8")];
   const { mesh } = await world.node(1, [], disk, {
@@ -48,7 +48,7 @@ it("a thousand records, their members, the ways to them and their tables take le
     name: "first",
     datapath: nowhere,
   });
-  const [book, compiler] = [new Book([]), new Compiler(8192)];
+  const [book, compiler] = [new PeerSet([]), new Compiler(8192)];
   const stranger = new Stranger(world);
   stranger.connect();
   const before = used();
@@ -61,10 +61,10 @@ it("a thousand records, their members, the ways to them and their tables take le
   stranger.heard.splice(0);
   const { mac, leases } = mesh.self();
   const own = { vni: 1, mac: parseMac(mac), mtu: 1450, leases: leases.map(parsePrefix) };
-  for (const id of mesh.takeMoved()) book.note(id, mesh.peer(id));
+  for (const id of mesh.takeChanged()) book.stage(id, mesh.peer(id));
   const differences = compiler.compare(own, book.change());
   compiler.accept(differences);
-  book.shown();
+  book.commit();
   const members = mesh.members();
   expect(members).toHaveLength(1000);
   expect(differences.routes.length).toBeGreaterThanOrEqual(1000);

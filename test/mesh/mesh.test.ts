@@ -1,26 +1,26 @@
 /** Whole nodes on a hand-moved clock and an in-memory network: no socket, no waiting. */
 import { describe, expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
-import { Notary } from "../../src/gossip/notary.js";
+import { MAX_CLAIMANTS } from "../../src/gossip/member-view.js";
 import {
   LEASE_TTL,
   type NodeRecord,
   RENEW_EVERY,
-  type Said,
-  seal,
+  type RecordContent,
+  signRecord,
 } from "../../src/gossip/record.js";
-import { MAX_CLAIMANTS } from "../../src/gossip/roll.js";
+import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import { type Identity, nodeId } from "../../src/identity/identity.js";
-import { FENCE_AFTER, TAKE_BACK_AFTER } from "../../src/lease/fence.js";
+import { FENCE_AFTER, REVOKE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf, type Genesis } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
-import { ALONE_AFTER } from "../../src/leasing/giving.js";
+import { COMPARE_TIMEOUT } from "../../src/leasing/granter.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import { PROTOCOL } from "../../src/session/messages.js";
+import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import type { Connection } from "../../src/session/transport.js";
 import { identity } from "./cluster.js";
 import { type Message, parseMessage } from "./messages.js";
-import { Disk, World } from "./world.js";
+import { MemoryDisk, World } from "./world.js";
 
 const leases = (nodes: { mesh: Mesh }[]) => nodes.flatMap(({ mesh }) => mesh.self().leases);
 const agree = (nodes: { mesh: Mesh }[]) =>
@@ -119,7 +119,7 @@ describe("leases", () => {
   it("come from a node far away when the neighbour has none to give", async () => {
     const world = new World();
     const network = [parsePrefix("10.244.0.0/21")];
-    const nodes = [await world.node(1, [], new Disk(), { network })];
+    const nodes = [await world.node(1, [], new MemoryDisk(), { network })];
     for (let n = 2; n <= 8; n++) {
       nodes.push(await world.node(n, [n - 1]));
       world.clock.run(20_000);
@@ -176,7 +176,7 @@ describe("a node that was cut off for longer than its lease lasts", () => {
     for (const [n, { disk }] of [...nodes.entries()].reverse()) {
       again.unshift(await world.node(n + 1, n === 0 ? [] : [n], disk));
     }
-    world.clock.run(ALONE_AFTER + 120_000);
+    world.clock.run(COMPARE_TIMEOUT + 120_000);
     expect(leases(again)).toEqual(before);
     expect(agree(again)).toBe(true);
   });
@@ -187,7 +187,7 @@ describe("a node that stops and gives its lease back", () => {
 
   it("makes room for another, and is given one again when there is room", async () => {
     const world = new World();
-    const a = await world.node(1, [], new Disk(), small);
+    const a = await world.node(1, [], new MemoryDisk(), small);
     const b = await world.node(2, [1]);
     world.clock.run(10_000);
     const { leases: before } = b.mesh.self();
@@ -228,7 +228,7 @@ describe("forgetting a node", () => {
     const world = new World();
     const [a, b] = [await world.node(1, []), await world.node(2, [1])];
     world.clock.run(10_000);
-    expect(() => a.mesh.forget("h2", { certain: true })).toThrow("h2 lives");
+    expect(() => a.mesh.forget("h2", { force: true })).toThrow("h2 lives");
     expect(() => a.mesh.forget("h9")).toThrow("no node h9 is known here");
     await world.kill(b);
     world.clock.run(60_000);
@@ -239,7 +239,7 @@ describe("forgetting a node", () => {
   it("is refused while others are silent too, or may have space from it: with them it goes on", async () => {
     const world = new World();
     const network = [parsePrefix("10.244.0.0/22")];
-    const a = await world.node(1, [], new Disk(), { network });
+    const a = await world.node(1, [], new MemoryDisk(), { network });
     const b = await world.node(2, [1]);
     world.clock.run(10_000);
     const c = await world.node(3, [1]);
@@ -247,17 +247,17 @@ describe("forgetting a node", () => {
     const { leases } = c.mesh.self();
     await world.kill(b);
     await world.kill(c);
-    world.clock.run(TAKE_BACK_AFTER + 60_000);
+    world.clock.run(REVOKE_AFTER + 60_000);
     expect(() => a.mesh.forget("h3")).toThrow(/h3 may be heard by h2/);
     expect(() => a.mesh.forget("h2")).toThrow(/h2 may be heard by h3/);
-    a.mesh.forget("h3", { certain: true });
+    a.mesh.forget("h3", { force: true });
     expect(() => a.mesh.forget("h2")).toThrow(/by a node that it gave space to/);
     const again = await world.node(3, [1], c.disk);
     world.clock.run(60_000);
     expect(again.mesh.self().leases).toEqual(leases);
-    a.mesh.forget("h2", { certain: true });
+    a.mesh.forget("h2", { force: true });
     await world.kill(again);
-    world.clock.run(TAKE_BACK_AFTER + 60_000);
+    world.clock.run(REVOKE_AFTER + 60_000);
     expect(a.mesh.forget("h3")).toEqual(leases);
   });
 
@@ -272,17 +272,17 @@ describe("forgetting a node", () => {
     const { id } = other.mesh.self();
     await world.kill(other);
     world.clock.run(60_000);
-    expect(() => a.mesh.forget("h2", { certain: true })).toThrow(new RegExp(`called h2: .*${id}`));
+    expect(() => a.mesh.forget("h2", { force: true })).toThrow(new RegExp(`called h2: .*${id}`));
     expect(() => a.mesh.forget("0".repeat(32))).toThrow("no node 0000");
-    expect(a.mesh.forget(id, { certain: true })).toHaveLength(1);
-    expect(() => a.mesh.forget("h2", { certain: true })).toThrow("h2 lives");
+    expect(a.mesh.forget(id, { force: true })).toHaveLength(1);
+    expect(() => a.mesh.forget("h2", { force: true })).toThrow("h2 lives");
     expect(b.mesh.self().leases).toHaveLength(1);
   });
 
   it("lets others have its subnets; it is given another when it comes back", async () => {
     const world = new World();
     const network = [parsePrefix("10.244.0.0/23")];
-    const a = await world.node(1, [], new Disk(), { network });
+    const a = await world.node(1, [], new MemoryDisk(), { network });
     const b = await world.node(2, [1]);
     world.clock.run(10_000);
     const { leases: before } = b.mesh.self();
@@ -290,7 +290,7 @@ describe("forgetting a node", () => {
     const c = await world.node(3, [1]);
     world.clock.run(20_000);
     expect(c.mesh.problems().join()).toMatch(/no node that was asked has free space/);
-    world.clock.run(TAKE_BACK_AFTER + 60_000);
+    world.clock.run(REVOKE_AFTER + 60_000);
     expect(a.mesh.forget("h2")).toEqual(before);
     world.clock.run(20_000);
     expect(c.mesh.self().leases).toEqual(before);
@@ -307,7 +307,7 @@ describe("a cluster of both families", () => {
 
   it("gives each node one lease in each network, and the same ones after a restart", async () => {
     const world = new World();
-    const a = await world.node(1, [], new Disk(), { network: DUAL });
+    const a = await world.node(1, [], new MemoryDisk(), { network: DUAL });
     const [b, c] = [await world.node(2, [1]), await world.node(3, [2])];
     world.clock.run(20_000);
     expect(agree([a, b, c])).toBe(true);
@@ -329,13 +329,13 @@ describe("a cluster of both families", () => {
     const world = new World();
     const reserved = ["10.244.0.0/17", "fd00:244::/49"].map(parsePrefix);
     const options = { network: DUAL, leaseLength: 20, leaseLength6: 56, reserved };
-    const a = await world.node(1, [], new Disk(), options);
+    const a = await world.node(1, [], new MemoryDisk(), options);
     expect(a.mesh.self().leases).toEqual(["10.244.128.0/20", "fd00:244:0:8000::/56"]);
   });
 
   it("is not joined by who was started with another network or another length", async () => {
     const world = new World();
-    await world.node(1, [], new Disk(), { network: DUAL });
+    await world.node(1, [], new MemoryDisk(), { network: DUAL });
     const has = "the cluster's network is 10.244.0.0/16 in /24s, fd00:244::/48 in /64s";
     for (const [options, words] of [
       [{ network: DUAL.slice(0, 1) }, "10.244.0.0/16 in /24s"],
@@ -344,7 +344,7 @@ describe("a cluster of both families", () => {
       [{ leaseLength6: 60 }, "10.244.0.0/16 in /24s, fd00:244::/48 in /60s"],
       [{ network: [parsePrefix("fd00:9::/48")] }, "fd00:9::/48"],
     ] as const) {
-      const other = await world.node(2, [1], new Disk(), options);
+      const other = await world.node(2, [1], new MemoryDisk(), options);
       world.clock.run(5_000);
       expect(other.mesh.self().leases).toEqual([]);
       expect(other.mesh.problems().join()).toContain(`${has}, this node was started with ${words}`);
@@ -362,7 +362,7 @@ describe("a cluster of both families", () => {
         network: n === 1 ? DUAL.slice(1) : undefined,
         join: n === 1 ? [] : [{ host: "fd00::1", port: 6783 }],
       };
-      nodes.push(await world.node(n, [], new Disk(), options));
+      nodes.push(await world.node(n, [], new MemoryDisk(), options));
     }
     world.clock.run(20_000);
     expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
@@ -377,7 +377,7 @@ describe("a cluster of both families", () => {
   it("leaves out who has an underlay of the other family, on both sides, and says so", async () => {
     const world = new World();
     const a = await world.node(1, []);
-    const b = await world.node(2, [1], new Disk(), { vtep: "[fd00::2]:4789" });
+    const b = await world.node(2, [1], new MemoryDisk(), { vtep: "[fd00::2]:4789" });
     world.clock.run(10_000);
     expect([a, b].map(({ mesh }) => mesh.members())).toEqual([[], []]);
     expect(a.mesh.problems().join()).toMatch(
@@ -419,7 +419,7 @@ describe("a host that is reinstalled under another name", () => {
       ["h1", "h2"],
     ]);
     await world.kill(old);
-    await world.node(2, [1], new Disk(), { name: "again" });
+    await world.node(2, [1], new MemoryDisk(), { name: "again" });
     world.clock.run(60_000);
     expect(seen().map((names) => names.sort())).toEqual([
       ["again", "h3"],
@@ -461,14 +461,14 @@ describe("a member that lies", () => {
         connection = result as Connection;
         connection.open({ message: (text) => void heard.push(parseMessage(text)!), closed() {} });
         const instance = "66".repeat(16);
-        const binding = Buffer.from(connection.binding).toString("hex");
+        const binding = Buffer.from(connection.channelBinding).toString("hex");
         const signature = me.sign(
-          `weft hello ${PROTOCOL}\ndialer\n${me.publicKey}\n${instance}\n${binding}`,
+          `weft hello ${PROTOCOL_VERSION}\ndialer\n${me.publicKey}\n${instance}\n${binding}`,
         );
         connection.send(
           JSON.stringify({
             type: "hello",
-            protocol: PROTOCOL,
+            protocol: PROTOCOL_VERSION,
             key: me.publicKey,
             instance,
             signature,
@@ -484,7 +484,14 @@ describe("a member that lies", () => {
     connect();
     const networks = ["10.244.0.0/16"];
     const ask = () => {
-      say({ type: "lease-request", name: "h66", for: me.publicKey, networks, have: [], seen: [] });
+      say({
+        type: "lease-request",
+        name: "h66",
+        for: me.publicKey,
+        networks,
+        have: [],
+        visited: [],
+      });
       world.clock.run(5_000);
       return heard.findLast((message) => message.type === "lease-grant");
     };
@@ -493,11 +500,11 @@ describe("a member that lies", () => {
     if (grant?.type !== "lease-grant" || learned?.type !== "cluster")
       throw new Error("the liar was not let in");
     const { genesis } = learned;
-    say({ type: "ask", ids: [a.mesh.self().id, b.mesh.self().id] });
-    const notary = new Notary(clusterOf(genesis));
+    say({ type: "want", ids: [a.mesh.self().id, b.mesh.self().id] });
+    const verifier = new RecordVerifier(clusterOf(genesis));
     const records = heard
       .flatMap((message) => (message.type === "records" ? message.records : []))
-      .map((envelope) => notary.open(envelope) as NodeRecord);
+      .map((envelope) => verifier.verify(envelope) as NodeRecord);
     const within = (space: Proof, prefix: string): Proof => [
       ...space,
       signGrant(me, clusterOf(genesis), { prefix, to: me.publicKey, sequence: 1 }),
@@ -515,8 +522,8 @@ describe("a member that lies", () => {
     return { world, a, b, me, heard, say, connect, genesis, proof, again, records };
   }
 
-  const said = (me: Identity, genesis: Genesis, change: Partial<Said>, version = 1) =>
-    seal(me, clusterOf(genesis), version, {
+  const said = (me: Identity, genesis: Genesis, change: Partial<RecordContent>, version = 1) =>
+    signRecord(me, clusterOf(genesis), version, {
       name: "h66",
       mesh: change.vtep?.replace(/:\d+$/, ":6783") ?? "192.0.2.66:6783",
       vtep: "192.0.2.66:4789",
@@ -593,7 +600,7 @@ describe("a member that lies", () => {
       { type: "records", records: [said(me, genesis, { leases: [proof, ...ofB!.leases] })] },
       { type: "records", records: [{ ...said(me, genesis, { leases: [proof] }), extra: 1 }] },
       { type: "lease-grant", proofs: ofB!.leases },
-      { type: "lease-refusal", for: b.mesh.self().id.repeat(2), reason: "go away", seen: [] },
+      { type: "lease-refusal", for: b.mesh.self().id.repeat(2), reason: "go away", visited: [] },
       { type: "cluster", genesis: { ...genesis, founder: me.publicKey } },
     ];
     for (const lie of lies) {
@@ -661,8 +668,8 @@ describe("a member that lies", () => {
     }
     const asked = (version: number): number => {
       const before = heard.length;
-      say({ type: "heard", versions: crowd.map(({ owner }) => [nodeId(owner), version]) });
-      const answers = heard.slice(before).filter((message) => message.type === "ask");
+      say({ type: "have", versions: crowd.map(({ owner }) => [nodeId(owner), version]) });
+      const answers = heard.slice(before).filter((message) => message.type === "want");
       return answers.flatMap(({ ids }) => ids).length;
     };
     expect(asked(1)).toBe(0);

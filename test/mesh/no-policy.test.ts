@@ -5,7 +5,7 @@ import { Identity } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { SETTLE_AFTER } from "../../src/policy-sync/no-policy.js";
 import { Stranger } from "./stranger.js";
-import { type Disk, World } from "./world.js";
+import { type MemoryDisk, World } from "./world.js";
 
 const POLICY = JSON.stringify({
   policies: [{ name: "a", applies: ["10.244.0.0/16"], ingress: [] }],
@@ -20,7 +20,7 @@ const grown = async (count: number) => {
 };
 
 /** A policy that a node could announce as the cluster's. */
-function sealedBy({ disk }: { readonly disk: Disk }, version: number, text: string): Seal {
+function sealedBy({ disk }: { readonly disk: MemoryDisk }, version: number, text: string): Seal {
   const { seed, cluster } = disk.load()!;
   const proof = cluster!.leases[0]!;
   return sealPolicy(new Identity(seed), clusterOf(cluster!.genesis), { proof, version, text });
@@ -125,7 +125,7 @@ describe("whether there is a policy", () => {
     world.clock.run(1_000);
     const stranger = new Stranger(world);
     stranger.connect();
-    stranger.say({ type: "policy-heard", seal: sealedBy(founder, 7, POLICY) });
+    stranger.say({ type: "policy-have", seal: sealedBy(founder, 7, POLICY) });
     world.clock.run(2 * SETTLE_AFTER);
     expect(late.mesh.knowsPolicy()).toBe(false);
     expect(late.mesh.problems().join()).toMatch(

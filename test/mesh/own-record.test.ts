@@ -1,12 +1,12 @@
 /** What a node says of itself when it has more to say than a record has room for, or cannot write it down. */
 import { describe, expect, it } from "vitest";
-import { COPY_SPOKEN_OF, SAY_AGAIN } from "../../src/gossip/own-record.js";
+import { OWN_COPY_REPORTED_FOR, WRITE_RETRY_AFTER } from "../../src/gossip/own-record.js";
 import { MAX_VERSION } from "../../src/gossip/record.js";
 import { Identity } from "../../src/identity/identity.js";
 import { type Cluster, clusterOf } from "../../src/lease/genesis.js";
 import { type Grant, signGrant, subnetOf } from "../../src/lease/grant.js";
 import { identity } from "./cluster.js";
-import { Disk, World } from "./world.js";
+import { MemoryDisk, World } from "./world.js";
 
 const HANDS = 12;
 
@@ -33,7 +33,7 @@ it.each([4, 5])(
     const of = clusterOf(cluster!.genesis);
     const own = identity(2);
     const leases = [0, 1, 2, 3].map((n) => handedOn(new Identity(seed), of, n, own));
-    const disk = new Disk();
+    const disk = new MemoryDisk();
     const state = {
       ...cluster!,
       journal: [],
@@ -62,24 +62,24 @@ it("a node that moved while its disk was full says so when there is room", async
   const seen = () => first.mesh.members()[0]!.endpoint;
   second.disk.full = true;
   await second.mesh.setEndpoint("192.0.2.22:4789");
-  world.clock.run(3 * SAY_AGAIN);
+  world.clock.run(3 * WRITE_RETRY_AFTER);
   expect(seen()).toBe("192.0.2.2:4789");
   expect(second.mesh.problems()).toEqual(["the disk is full: make room"]);
   second.disk.full = false;
-  world.clock.run(SAY_AGAIN + 1_000);
+  world.clock.run(WRITE_RETRY_AFTER + 1_000);
   expect(seen()).toBe("192.0.2.22:4789");
   expect(second.mesh.problems()).toEqual([]);
   const { version } = second.disk.load()!.cluster!;
-  world.clock.run(3 * SAY_AGAIN);
+  world.clock.run(3 * WRITE_RETRY_AFTER);
   expect(second.disk.load()!.cluster!.version).toBe(version);
 });
 
 describe("a node of which the last version of its record is published", () => {
   const NOTHING_NEW = /last version of this node's record, 2147483647, .* move its state directory/;
 
-  const numbered = (disk: Disk, version: number): Disk => {
+  const numbered = (disk: MemoryDisk, version: number): MemoryDisk => {
     const state = disk.load()!;
-    const other = new Disk();
+    const other = new MemoryDisk();
     other.save({ ...state, cluster: { ...state.cluster!, version } });
     return other;
   };
@@ -110,13 +110,13 @@ describe("a node of which the last version of its record is published", () => {
     const copy = await world.node(3, [1], numbered(second.disk, MAX_VERSION - 1), { name: "h2" });
     world.clock.run(1_000);
     await world.kill(copy);
-    world.clock.run(COPY_SPOKEN_OF + 60_000);
+    world.clock.run(OWN_COPY_REPORTED_FOR + 60_000);
     expect(second.mesh.problems()).toContainEqual(expect.stringMatching(NOTHING_NEW));
     expect(second.mesh.problems().join()).toContain(`weft forget ${id}`);
     await world.kill(second);
     const anew = await world.node(2, [1]);
     world.clock.run(60_000);
-    first.mesh.forget(id, { certain: true });
+    first.mesh.forget(id, { force: true });
     world.clock.run(60_000);
     expect(anew.mesh.problems()).toEqual([]);
     expect(anew.mesh.self().leases).toHaveLength(1);

@@ -8,7 +8,7 @@ import {
   RAISE_EVERY,
   SEARCH_SIZES,
 } from "../../src/paths/path-mtu.js";
-import { HandClock } from "./hand-clock.js";
+import { ManualClock } from "./manual-clock.js";
 import { randomFrom, seed } from "./seed.js";
 
 const LEAST = 526;
@@ -23,14 +23,14 @@ class Path {
   responseMs = RTT;
   /** Whether so many probes may be sent now. */
   mayProbe: (count: number) => boolean = () => true;
-  readonly clock: HandClock;
+  readonly clock: ManualClock;
   readonly prober: PathMtu;
   /** Sizes that were probed, and those that were in use from some moment on. */
   readonly probed: number[] = [];
   readonly used: number[] = [];
 
   constructor(start = 1, { least = LEAST, most = MOST } = {}) {
-    this.clock = new HandClock(start);
+    this.clock = new ManualClock(start);
     const random = randomFrom(start + 1);
     this.prober = new PathMtu(
       {
@@ -49,7 +49,7 @@ class Path {
   }
 
   moved(): void {
-    this.prober.moved();
+    this.prober.pathChanged();
     this.prober.confirm();
   }
 

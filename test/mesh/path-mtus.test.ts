@@ -40,11 +40,11 @@ describe("an interface whose MTU changes", () => {
     const [h1, h2, h3] = (await settled(3)) as [Node, Node, Node];
     h1.datapath.packets("h2");
     await world.run(5_000);
-    h1.mesh.takeMoved();
+    h1.mesh.takeChanged();
     h1.datapath.resize(1350);
     expect([mtu(h1, h2), mtu(h1, h3), mtu(h2, h1)]).toEqual([1350, 1350, MTU]);
     await world.run(100);
-    expect(h1.mesh.takeMoved()).toEqual(new Set([h2.identity.id, h3.identity.id]));
+    expect(h1.mesh.takeChanged()).toEqual(new Set([h2.identity.id, h3.identity.id]));
     h1.datapath.resize(8950);
     expect([mtu(h1, h2), mtu(h1, h3)]).toEqual([1350, 8950]);
     await world.until(() => mtu(h1, h2) === 8950, 10_000);
@@ -71,7 +71,7 @@ describe("a hint that anybody can send", () => {
     const flooded = await sends(h1, 10_000, () => {
       for (const name of names) h1.datapath.icmp(name, 526);
     });
-    expect((flooded - atRest) / 10).toBeLessThanOrEqual(3 * CONFIRMATIONS.perSecond + 10);
+    expect((flooded - atRest) / 10).toBeLessThanOrEqual(3 * CONFIRMATIONS.rate + 10);
     for (const other of nodes.slice(1)) expect(mtu(h1, other)).toBe(MTU);
   });
 

@@ -62,17 +62,17 @@ export class PathWorld {
     });
   }
 
-  /** `gate` is the number of the host that translates its address. */
+  /** `nat` is the number of the host that translates its address. */
   async node(
     n: number,
     joins: number[],
     {
-      gate,
+      nat,
       explain,
       store = newStore(this.random),
       ...options
     }: Partial<MeshOptions> &
-      Pick<MeshParts, "explain"> & { gate?: number; store?: MemoryStore } = {},
+      Pick<MeshParts, "explain"> & { nat?: number; store?: MemoryStore } = {},
   ) {
     const process = this.#process();
     const endpoint = `192.0.2.${n}:4789`;
@@ -80,7 +80,7 @@ export class PathWorld {
     const datapath = this.datagrams.open(
       endpoint,
       act,
-      gate === undefined ? undefined : `192.0.2.${gate}`,
+      nat === undefined ? undefined : `192.0.2.${nat}`,
     );
     datapath.carriesEcn = this.carriesEcn(n);
     const identity = new Identity(store.load()!.seed);

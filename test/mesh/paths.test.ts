@@ -4,6 +4,7 @@ import type { WeftError } from "../../src/error.js";
 import { type Identity, substituteSignatures } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import type { Member } from "../../src/mesh/member.js";
+import { PROOF_TTL } from "../../src/paths/allowed-sources.js";
 import {
   decodeProbe,
   encodeProbe,
@@ -11,9 +12,8 @@ import {
   probeBytes,
   replyTo,
 } from "../../src/paths/probe.js";
-import { PROOF_LASTS } from "../../src/paths/senders.js";
-import { FEW } from "../../src/paths/turns.js";
-import { PROTOCOL } from "../../src/session/messages.js";
+import { FAST_FOR_ALL_UP_TO } from "../../src/paths/probe-scheduler.js";
+import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import type { Connection } from "../../src/session/transport.js";
 import type { SimDataPath } from "../../src/sim/datagrams.js";
 import { Random } from "../../src/sim/random.js";
@@ -78,9 +78,9 @@ function isTaken(views: Views, [first, ...visited]: readonly Node[]): boolean {
   let from = first!;
   return visited.every((node) => {
     const { senders } = views.get(node)!.get(`h${first!.n}`)!;
-    const [before, gate] = [from.datapath.endpoint, from.datapath.gate];
+    const [before, nat] = [from.datapath.endpoint, from.datapath.nat];
     from = node;
-    return senders.some((sender) => (gate ? sender.startsWith(`${gate}:`) : sender === before));
+    return senders.some((sender) => (nat ? sender.startsWith(`${nat}:`) : sender === before));
   });
 }
 
@@ -161,10 +161,16 @@ class Liar {
       },
     });
     const instance = "66".repeat(16);
-    const binding = Buffer.from(this.connection.binding).toString("hex");
-    const hello = `weft hello ${PROTOCOL}\ndialer\n${identity.publicKey}\n${instance}\n${binding}`;
+    const binding = Buffer.from(this.connection.channelBinding).toString("hex");
+    const hello = `weft hello ${PROTOCOL_VERSION}\ndialer\n${identity.publicKey}\n${instance}\n${binding}`;
     const signature = identity.sign(hello);
-    this.say({ type: "hello", protocol: PROTOCOL, key: identity.publicKey, instance, signature });
+    this.say({
+      type: "hello",
+      protocol: PROTOCOL_VERSION,
+      key: identity.publicKey,
+      instance,
+      signature,
+    });
   }
 }
 
@@ -203,7 +209,7 @@ describe("eight nodes in a line, each reaching only its neighbours", () => {
     await settles(world, nodes, isNext, 45_000);
     world.reaches = () => true;
     await settles(world, nodes, () => true, 5_000);
-    await world.run(PROOF_LASTS + 10_000);
+    await world.run(PROOF_TTL + 10_000);
     for (const [a, b] of pairs(nodes)) {
       expect(member(a, b).senders).toEqual([`192.0.2.${b.n}:4789`]);
     }
@@ -299,14 +305,14 @@ describe("congestion marks", () => {
   });
 });
 
-describe("a node behind a gate that translates its address", () => {
+describe("a node behind a NAT", () => {
   const behind: Rule = (_, to) => to < 4;
 
   it("is reached by all where its probes come from, and that is not published", async () => {
     const world = new PathWorld(seed);
     world.mayDial = behind;
     await world.line(3);
-    const hidden = await world.node(4, [1], { gate: 99 });
+    const hidden = await world.node(4, [1], { nat: 99 });
     await settles(world, world.nodes, () => true, 10_000);
     for (const node of world.nodes.slice(0, 3)) {
       expect(member(node, 4)).toMatchObject({ endpoint: "192.0.2.99:20000", path: "direct" });
@@ -317,12 +323,12 @@ describe("a node behind a gate that translates its address", () => {
     expect(isSettled(world.nodes, () => true)).toBe(true);
   });
 
-  it("is reached through others by who is behind another gate", async () => {
+  it("is reached through others by who is behind another NAT", async () => {
     const world = new PathWorld(seed);
     world.mayDial = behind;
     await world.line(3);
-    const one = await world.node(4, [1], { gate: 98 });
-    const other = await world.node(5, [2], { gate: 99 });
+    const one = await world.node(4, [1], { nat: 98 });
+    const other = await world.node(5, [2], { nat: 99 });
     await settles(world, world.nodes, (a, b) => !isPair(a, b, 4, 5), 10_000);
     expect(member(one, 5).path).toMatch(/^via h[123]$/);
     expect(member(other, 4).path).toMatch(/^via h[123]$/);
@@ -332,12 +338,12 @@ describe("a node behind a gate that translates its address", () => {
     const world = new PathWorld(seed);
     world.mayDial = behind;
     const [h1] = await world.line(3);
-    const hidden = await world.node(4, [1], { gate: 99 });
+    const hidden = await world.node(4, [1], { nat: 99 });
     await settles(world, world.nodes, () => true, 10_000);
     world.datagrams.move(hidden.datapath, undefined);
     await world.run(5_000);
     expect(member(h1!, 4)).toMatchObject({ endpoint: "192.0.2.4:4789", state: "established" });
-    await world.run(PROOF_LASTS);
+    await world.run(PROOF_TTL);
     expect(member(h1!, 4).senders).toEqual(["192.0.2.4:4789"]);
   });
 });
@@ -383,11 +389,11 @@ describe("a member that says what it likes", () => {
     const sent = h1!.datapath.count.sent;
     let said = 0;
     await world.watch(30_000, () => {
-      for (const path of paths) liar.say({ type: "offer", paths: [{ to, path }] });
-      liar.say({ type: "offer", paths: [{ to: id(h5!), path: [] }] });
-      liar.say({ type: "offer", paths: [{ to: "11".repeat(16), path: [] }] });
+      for (const path of paths) liar.say({ type: "route-update", paths: [{ to, path }] });
+      liar.say({ type: "route-update", paths: [{ to: id(h5!), path: [] }] });
+      liar.say({ type: "route-update", paths: [{ to: "11".repeat(16), path: [] }] });
       const ids = Array.from({ length: 256 }, () => world.random.hex(16));
-      liar.say({ type: "seek", ids: [to, id(h5!), ...ids].slice(0, 256) });
+      liar.say({ type: "route-request", ids: [to, id(h5!), ...ids].slice(0, 256) });
       said += paths.length + 3;
       expect(ways()).toEqual(honest);
     });
@@ -491,14 +497,16 @@ describe("the traffic of probes", () => {
   }
 
   it("of a node is bounded, and the same however many there are", async () => {
-    expect(Math.max(...(await sentPerSecond(await nodes(FEW + 1))))).toBeLessThan(FEW + 1);
-    for (const count of [FEW + 2, 50]) {
+    expect(Math.max(...(await sentPerSecond(await nodes(FAST_FOR_ALL_UP_TO + 1))))).toBeLessThan(
+      FAST_FOR_ALL_UP_TO + 1,
+    );
+    for (const count of [FAST_FOR_ALL_UP_TO + 2, 50]) {
       expect(Math.max(...(await sentPerSecond(await nodes(count))))).toBeLessThan(3);
     }
   });
 
   it("goes to where packets go: a broken way of theirs is noticed at once", async () => {
-    const world = await nodes(FEW + 4);
+    const world = await nodes(FAST_FOR_ALL_UP_TO + 4);
     const [h1] = world.nodes;
     world.reachesByUdp = (a, b) => b !== 19 && a !== 19;
     await world.until(() => {

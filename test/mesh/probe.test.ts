@@ -2,16 +2,16 @@
 import { describe, expect, it } from "vitest";
 import { MAX_CONTROL_BYTES } from "../../src/paths/datapath.js";
 import {
-  carrierOf,
+  addResidence,
+  currentHop,
   decodeProbe,
   encodeProbe,
-  heldFor,
-  holderOf,
   isGenuine,
   MAX_PROBE_BYTES,
   MAX_RELAYS,
   newNonce,
   type Probe,
+  previousHop,
   probeBytes,
   type Run,
   replyTo,
@@ -31,7 +31,7 @@ const path = (relays: number): Run[] => Array.from({ length: relays }, (_, i) =>
 function probe({ relays = path(2), ...change }: Partial<Probe> = {}): Probe {
   return signProbe(a, cluster, {
     kind: "relayed",
-    carried: 1,
+    hops: 1,
     size: probeBytes(relays.length),
     isAlone: false,
     residence: 0,
@@ -45,7 +45,7 @@ function probe({ relays = path(2), ...change }: Partial<Probe> = {}): Probe {
 }
 
 const direct = (change: Partial<Probe> = {}): Probe =>
-  probe({ kind: "direct", carried: 0, relays: [], ...change });
+  probe({ kind: "direct", hops: 0, relays: [], ...change });
 
 /** What is handed up of a datagram. */
 const arrived = (bytes: Uint8Array) =>
@@ -53,7 +53,7 @@ const arrived = (bytes: Uint8Array) =>
 
 describe("a probe", () => {
   it("comes out as it went in, and is genuine", () => {
-    const all = [direct(), probe({ carried: 2 }), probe({ carried: 0, relays: path(MAX_RELAYS) })];
+    const all = [direct(), probe({ hops: 2 }), probe({ hops: 0, relays: path(MAX_RELAYS) })];
     for (const sent of [...all, replyTo(direct(), b, cluster, { isAlone: true })]) {
       const bytes = encodeProbe(sent);
       const came = decodeProbe(bytes)!;
@@ -77,9 +77,9 @@ describe("a probe", () => {
 
   it("names who has it, and who handed it over", () => {
     const relays = path(2);
-    const at = (carried: number) => {
-      const sent = probe({ carried, relays });
-      return [carrierOf(sent), holderOf(sent)];
+    const at = (hops: number) => {
+      const sent = probe({ hops, relays });
+      return [previousHop(sent), currentHop(sent)];
     };
     expect(at(0)).toEqual([run(1), relays[0]]);
     expect(at(1)).toEqual([relays[0], relays[1]]);
@@ -87,18 +87,18 @@ describe("a probe", () => {
   });
 
   it("says how long it was held, by all who held it, up to the most that it can say", () => {
-    const sent = heldFor(0.25, heldFor(1, probe()));
+    const sent = addResidence(0.25, addResidence(1, probe()));
     expect(sent.residence).toBe(1_250);
     expect(replyTo(sent, b, cluster, { isAlone: true }).residence).toBe(1_250);
-    const held = decodeProbe(encodeProbe(heldFor(2 ** 40, sent)))!;
+    const held = decodeProbe(encodeProbe(addResidence(2 ** 40, sent)))!;
     expect(held.residence).toBe(2 ** 32 - 1);
-    expect(decodeProbe(encodeProbe(heldFor(-0.01, probe())))!.residence).toBe(0);
+    expect(decodeProbe(encodeProbe(addResidence(-0.01, probe())))!.residence).toBe(0);
     expect(isGenuine(cluster, a.publicKey, held)).toBe(true);
   });
 
   it("is counted and timed by those who carry it, and changed in nothing else", () => {
     const bytes = encodeProbe(probe());
-    expect(isGenuine(cluster, a.publicKey, { ...decodeProbe(bytes)!, carried: 0 })).toBe(true);
+    expect(isGenuine(cluster, a.publicKey, { ...decodeProbe(bytes)!, hops: 0 })).toBe(true);
     for (let i = 0; i < bytes.length; i++) {
       const isTheirs = i === 6 || (i >= 12 && i < 16);
       for (let bit = 0; bit < 8; bit++) {
@@ -135,7 +135,7 @@ describe("a probe", () => {
 
   it("may be padded to any size a datagram has, and counts only if it came whole", () => {
     for (const size of [133, 512, 513, 1450, 9000, MAX_PROBE_BYTES]) {
-      for (const sent of [direct({ size }), probe({ size, relays: path(1), carried: 0 })]) {
+      for (const sent of [direct({ size }), probe({ size, relays: path(1), hops: 0 })]) {
         if (size < probeBytes(sent.relays.length)) continue;
         const bytes = encodeProbe(sent);
         expect(bytes).toHaveLength(size);

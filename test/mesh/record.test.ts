@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
-import { Notary } from "../../src/gossip/notary.js";
 import {
   type Envelope,
   envelopeSchema,
   MAX_BODY_BYTES,
   MAX_VERSION,
   MAX_VNI,
-  seal,
+  signRecord,
 } from "../../src/gossip/record.js";
+import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import { fitting, MAX_PROOFS } from "../../src/lease/bundle.js";
 import { clusterOf } from "../../src/lease/genesis.js";
-import { MAX_SEQUENCE, MAX_TAKEN, signGrant } from "../../src/lease/grant.js";
+import { MAX_REVOKED_IN_RECORD, MAX_SEQUENCE, signGrant } from "../../src/lease/grant.js";
 import { MAX_TIME } from "../../src/time/clock.js";
 import {
   cluster,
@@ -28,7 +28,7 @@ const reads = (envelope: unknown): boolean => envelopeSchema.safeParse(envelope)
 
 /** Why an envelope is not believed. */
 const doubt = (envelope: Envelope): string | undefined => {
-  const record = new Notary(cluster).open(envelope);
+  const record = new RecordVerifier(cluster).verify(envelope);
   return record instanceof WeftError ? `${record.code}: ${record.message}` : undefined;
 };
 
@@ -60,10 +60,12 @@ describe("a record", () => {
       renewed: MAX_TIME,
       withdrawn: false,
       free: [128, 128],
-      taken: Array.from({ length: MAX_TAKEN }, (_, n) => n.toString(16).padStart(16, "0")),
+      revoked: Array.from({ length: MAX_REVOKED_IN_RECORD }, (_, n) =>
+        n.toString(16).padStart(16, "0"),
+      ),
     };
     for (const leases of [said.leases, fitting(proofs)]) {
-      expect(reads(seal(identity(2), cluster, MAX_VERSION, { ...said, leases }))).toBe(true);
+      expect(reads(signRecord(identity(2), cluster, MAX_VERSION, { ...said, leases }))).toBe(true);
     }
   });
 
@@ -138,17 +140,17 @@ describe("a record", () => {
   });
 });
 
-describe("a notary", () => {
+describe("a verifier", () => {
   it("gives every record that shows a grant the same one", () => {
-    const notary = new Notary(cluster);
-    const [one, two] = [1, 2].map((version) => notary.open(envelopeOf(2, { version })));
+    const verifier = new RecordVerifier(cluster);
+    const [one, two] = [1, 2].map((version) => verifier.verify(envelopeOf(2, { version })));
     if (one instanceof WeftError || two instanceof WeftError) throw one;
     expect(one!.leases[0]![0]).toBe(two!.leases[0]![0]);
   });
 
   it("takes no grant for another because it has seen its signature", () => {
-    const notary = new Notary(cluster);
-    expect(notary.open(envelopeOf(2))).not.toBeInstanceOf(WeftError);
+    const verifier = new RecordVerifier(cluster);
+    expect(verifier.verify(envelopeOf(2))).not.toBeInstanceOf(WeftError);
     const [grant] = proofFor(identity(2), 2);
     for (const change of [
       { prefix: "10.244.9.0/24" },
@@ -157,7 +159,9 @@ describe("a notary", () => {
       { to: identity(3).publicKey },
     ]) {
       const forged = envelopeOf("to" in change ? 3 : 2, { leases: [[{ ...grant!, ...change }]] });
-      expect(notary.open(forged), JSON.stringify(change)).toMatchObject({ code: "RECORD_FORGED" });
+      expect(verifier.verify(forged), JSON.stringify(change)).toMatchObject({
+        code: "RECORD_FORGED",
+      });
     }
   });
 });

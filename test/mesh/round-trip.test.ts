@@ -1,8 +1,8 @@
 /** The round trip of a path is that of its packets, however long the agents take to get to a probe. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { substituteSignatures } from "../../src/identity/identity.js";
+import { PathState } from "../../src/paths/path-state.js";
 import { decodeProbe, encodeProbe } from "../../src/paths/probe.js";
-import { Way } from "../../src/paths/way.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { member, type Node, PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
@@ -53,7 +53,7 @@ describe("among agents that are busy when probes come in", () => {
 
 describe("the round trip of a way", () => {
   const answers = (...rtts: number[]) => {
-    const way = new Way({ kind: "own", endpoint: "192.0.2.1:4789" }, 0);
+    const way = new PathState({ kind: "own", endpoint: "192.0.2.1:4789" }, 0);
     for (const rttMs of rtts) way.answered(0, { responseMs: 100, rttMs });
     return way;
   };
@@ -67,7 +67,7 @@ describe("the round trip of a way", () => {
 
   it("is that of its present course", () => {
     const way = answers(1);
-    way.lead({ kind: "own", endpoint: "192.0.2.2:4789" });
+    way.reroute({ kind: "own", endpoint: "192.0.2.2:4789" });
     expect(way.rttMs).toBeUndefined();
   });
 });

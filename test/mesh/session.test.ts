@@ -2,29 +2,29 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import { MAX_SENTENCE } from "../../src/identity/fields.js";
-import { MAX_MESSAGE_BYTES, PROTOCOL } from "../../src/session/messages.js";
+import { MAX_MESSAGE_BYTES, PROTOCOL_VERSION } from "../../src/session/messages.js";
 import { SendQueues } from "../../src/session/send-queues.js";
 import {
   BURST,
-  HELLO_WITHIN,
-  MISSED_AFTER,
+  HELLO_TIMEOUT,
+  IDLE_TIMEOUT,
   PING_AFTER,
-  plain,
+  plainSentence,
   RATE,
   Session,
-  SILENCE,
+  SUSPECT_AFTER,
 } from "../../src/session/session.js";
 import type { Connection } from "../../src/session/transport.js";
 import { MemoryNetwork } from "../../src/session/transport-memory.js";
-import { Budgets } from "../../src/time/budgets.js";
+import { KeyedRateLimiter } from "../../src/time/keyed-rate-limiter.js";
 import { identity, recordOf } from "./cluster.js";
-import { HandClock } from "./hand-clock.js";
+import { ManualClock } from "./manual-clock.js";
 import { type Message, parseMessage, protocols } from "./messages.js";
 
 const [us, them] = [identity(1), identity(2)];
 const INSTANCE = "11".repeat(16);
 
-let clock: HandClock;
+let clock: ManualClock;
 let session: Session;
 let ended: WeftError | undefined;
 let opened: boolean;
@@ -36,7 +36,7 @@ let far: Connection;
 let heard: Message[];
 
 const start = async () => {
-  clock = new HandClock();
+  clock = new ManualClock();
   [ended, opened, got, missed, heard] = [undefined, false, [], [], []];
   const network = new MemoryNetwork(clock);
   await network.host("a").listen({ address: "", port: 1 }, (connection) => {
@@ -47,8 +47,8 @@ const start = async () => {
         clock,
         identity: us,
         instance: INSTANCE,
-        messages: new Budgets(clock, { burst: BURST.messages, rate: RATE.messages }),
-        bytes: new Budgets(clock, { burst: BURST.bytes, rate: RATE.bytes }),
+        messages: new KeyedRateLimiter(clock, { burst: BURST.messages, rate: RATE.messages }),
+        bytes: new KeyedRateLimiter(clock, { burst: BURST.bytes, rate: RATE.bytes }),
         queues: new SendQueues(),
         protocols,
         isMember: () => false,
@@ -58,7 +58,7 @@ const start = async () => {
           opened = true;
         },
         message: (_, message) => void got.push(message),
-        quiet: ({ isHeard }) => isHeard || missed.push(clock.elapsed()),
+        quiet: ({ isResponsive }) => isResponsive || missed.push(clock.elapsed()),
         closed: (_, reason) => {
           ended = reason;
         },
@@ -81,15 +81,15 @@ const say = (message: unknown) => {
 const hello = ({
   by = them,
   role = "dialer",
-  binding = far.binding,
+  binding = far.channelBinding,
   instance = "22".repeat(16),
 } = {}) => ({
   type: "hello",
-  protocol: PROTOCOL,
+  protocol: PROTOCOL_VERSION,
   key: by.publicKey,
   instance,
   signature: by.sign(
-    `weft hello ${PROTOCOL}\n${role}\n${by.publicKey}\n${instance}\n${Buffer.from(binding).toString("hex")}`,
+    `weft hello ${PROTOCOL_VERSION}\n${role}\n${by.publicKey}\n${instance}\n${Buffer.from(binding).toString("hex")}`,
   ),
 });
 
@@ -111,7 +111,7 @@ describe("hello", () => {
       () => ({ ...hello(), instance: "33".repeat(16) }),
       "IDENTITY",
     ],
-    ["of another protocol", () => ({ ...hello(), protocol: PROTOCOL + 1 }), "VERSION"],
+    ["of another protocol", () => ({ ...hello(), protocol: PROTOCOL_VERSION + 1 }), "VERSION"],
     ["from this node itself", () => hello({ by: us, instance: INSTANCE }), "SELF"],
     ["from a copy of this node", () => hello({ by: us }), "CLONE"],
     ["replaced by something else", () => ({ type: "ping", n: 1 }), "PROTOCOL"],
@@ -129,7 +129,7 @@ describe("hello", () => {
   });
 
   it("that does not come in time ends it", () => {
-    clock.run(HELLO_WITHIN);
+    clock.run(HELLO_TIMEOUT);
     expect(ended?.code).toBe("SILENT");
   });
 });
@@ -150,7 +150,7 @@ describe("an open session", () => {
       "a second hello",
       {
         type: "hello",
-        protocol: PROTOCOL,
+        protocol: PROTOCOL_VERSION,
         key: "00".repeat(32),
         instance: INSTANCE,
         signature: "00".repeat(64),
@@ -233,7 +233,7 @@ describe("an open session", () => {
   });
 
   it("ends when nothing is heard", () => {
-    clock.run(SILENCE + PING_AFTER.most);
+    clock.run(IDLE_TIMEOUT + PING_AFTER.most);
     expect(ended?.code).toBe("SILENT");
   });
 
@@ -251,25 +251,25 @@ describe("an open session", () => {
 
   it("is missed once it was quiet for long, and no more when it is heard", () => {
     const began = clock.elapsed();
-    clock.run(SILENCE - PING_AFTER.most);
-    expect(missed[0]! - began).toBeGreaterThan(MISSED_AFTER - 10);
-    expect(missed[0]! - began).toBeLessThan(MISSED_AFTER + PING_AFTER.most);
+    clock.run(IDLE_TIMEOUT - PING_AFTER.most);
+    expect(missed[0]! - began).toBeGreaterThan(SUSPECT_AFTER - 10);
+    expect(missed[0]! - began).toBeLessThan(SUSPECT_AFTER + PING_AFTER.most);
     expect(missed.length).toBeGreaterThan(3);
-    expect(session.isHeard).toBe(false);
+    expect(session.isResponsive).toBe(false);
     say({ type: "pong", n: 0, time: 0 });
     const count = missed.length;
-    clock.run(MISSED_AFTER - 10);
+    clock.run(SUSPECT_AFTER - 10);
     expect(missed.length).toBe(count);
-    expect(session.isHeard).toBe(true);
+    expect(session.isResponsive).toBe(true);
   });
 
   it("is not missed for as long as this process stood still", () => {
     clock.run(1_000);
     clock.stall(60_000);
-    clock.run(MISSED_AFTER - PING_AFTER.most - 1_000);
+    clock.run(SUSPECT_AFTER - PING_AFTER.most - 1_000);
     expect(missed).toEqual([]);
     expect(ended).toBeUndefined();
-    clock.run(SILENCE);
+    clock.run(IDLE_TIMEOUT);
     expect(ended?.code).toBe("SILENT");
   });
 
@@ -279,7 +279,7 @@ describe("an open session", () => {
     clock.run(2 * PING_AFTER.most);
     expect(ended).toBeUndefined();
     expect(heard.at(-1)).toMatchObject({ type: "ping" });
-    clock.run(SILENCE);
+    clock.run(IDLE_TIMEOUT);
     expect(ended?.code).toBe("SILENT");
   });
 
@@ -290,9 +290,9 @@ describe("an open session", () => {
   });
 
   it("is told why it closes in plain text, and of a long reason that it is cut", () => {
-    expect(plain("a\u00e9b")).toBe("a?b");
-    expect(plain("x".repeat(MAX_SENTENCE))).toBe("x".repeat(MAX_SENTENCE));
-    expect(plain("x".repeat(MAX_SENTENCE + 1))).toBe(`${"x".repeat(MAX_SENTENCE - 3)}...`);
+    expect(plainSentence("a\u00e9b")).toBe("a?b");
+    expect(plainSentence("x".repeat(MAX_SENTENCE))).toBe("x".repeat(MAX_SENTENCE));
+    expect(plainSentence("x".repeat(MAX_SENTENCE + 1))).toBe(`${"x".repeat(MAX_SENTENCE - 3)}...`);
   });
 
   it("hears why the other end closes", () => {

@@ -1,9 +1,9 @@
 /** The members made anew from all records: the slow twin of what is kept record by record. */
 import { parseEndpoint } from "../../src/address.js";
+import type { Tunnel } from "../../src/gossip/member-view.js";
 import type { NodeRecord } from "../../src/gossip/record.js";
-import type { Tunnel } from "../../src/gossip/roll.js";
 import { subnetOf } from "../../src/lease/grant.js";
-import { ageOf, settle } from "../lease/slow-ring.js";
+import { ageOf, slowHolders } from "../lease/slow-holders.js";
 
 export interface SlowView {
   readonly members: readonly NodeRecord[];
@@ -28,7 +28,7 @@ export function slowView(
   lapsed: ReadonlySet<string>,
   own: Tunnel,
 ): SlowView {
-  const ring = settle(
+  const ring = slowHolders(
     records.flatMap(({ owner, leases }) => leases.map((proof) => ({ holder: owner, proof }))),
   );
   const familyOf = ({ vtep }: NodeRecord) => parseEndpoint(vtep).address.family;

@@ -7,13 +7,13 @@ import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import type { WeftError } from "../../src/error.js";
 import { Identity } from "../../src/identity/identity.js";
-import { pskOf } from "../../src/identity/secret.js";
-import { PROTOCOL } from "../../src/session/messages.js";
+import { derivePsk } from "../../src/identity/secret.js";
+import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import {
   CHECK_EVERY,
   MAX_QUEUED,
-  PER_MESSAGE,
-  type Queue,
+  MESSAGE_OVERHEAD,
+  type SendQueue,
   SendQueues,
 } from "../../src/session/send-queues.js";
 import { node, SECRET, sees, stopAll, until } from "./nodes.js";
@@ -25,7 +25,7 @@ afterEach(stopAll);
 
 /** A WebSocket of somebody who has the secret, and what it sends its bytes through. */
 async function connected(port: number): Promise<{ socket: WebSocket; stream: TLSSocket }> {
-  const { identity: name, key: psk } = pskOf(SECRET);
+  const { identity: name, key: psk } = derivePsk(SECRET);
   let stream: TLSSocket | undefined;
   const createConnection = (): Socket => {
     stream = connectTls({
@@ -53,10 +53,10 @@ async function slowReader(port: number, digest: string): Promise<WebSocket> {
   const { publicKey } = identity;
   const proof = ["dialer", publicKey, instance, binding.toString("hex")].join("\n");
   const say = (message: object) => socket.send(JSON.stringify(message));
-  const signature = identity.sign(`weft hello ${PROTOCOL}\n${proof}`);
-  say({ type: "hello", protocol: PROTOCOL, key: publicKey, instance, signature });
+  const signature = identity.sign(`weft hello ${PROTOCOL_VERSION}\n${proof}`);
+  say({ type: "hello", protocol: PROTOCOL_VERSION, key: publicKey, instance, signature });
   socket.pause();
-  for (let part = 0; part < 88; part++) say({ type: "policy-ask", digest, part });
+  for (let part = 0; part < 88; part++) say({ type: "policy-want", digest, part });
   return socket;
 }
 
@@ -122,7 +122,7 @@ describe("a session that sends frames which no node sends ends at the first:", (
 });
 
 describe("of the queues", () => {
-  class Waiting implements Queue {
+  class Waiting implements SendQueue {
     ended: WeftError | undefined;
     constructor(
       readonly queues: SendQueues,
@@ -181,7 +181,7 @@ describe("of the queues", () => {
   it("nothing is looked at before so much was sent, however short the messages are", () => {
     const { all, make } = queues();
     const long = make(MAX_QUEUED.one + 1);
-    for (let n = 1; n < CHECK_EVERY / PER_MESSAGE; n++) all.sent(0);
+    for (let n = 1; n < CHECK_EVERY / MESSAGE_OVERHEAD; n++) all.sent(0);
     expect(long.ended).toBeUndefined();
     all.sent(0);
     expect(long.ended?.code).toBe("SLOW");

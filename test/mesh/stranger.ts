@@ -2,7 +2,7 @@
 
 import { PART_BYTES, type Seal } from "../../src/documents/sealed-policy.js";
 import type { Identity } from "../../src/identity/identity.js";
-import { PROTOCOL } from "../../src/session/messages.js";
+import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import type { Connection } from "../../src/session/transport.js";
 import { identity } from "./cluster.js";
 import type { World } from "./world.js";
@@ -35,10 +35,10 @@ export class Stranger {
       });
       const { publicKey } = this.identity;
       const instance = "66".repeat(16);
-      const binding = Buffer.from(this.#connection.binding).toString("hex");
-      const hello = `weft hello ${PROTOCOL}\ndialer\n${publicKey}\n${instance}\n${binding}`;
+      const binding = Buffer.from(this.#connection.channelBinding).toString("hex");
+      const hello = `weft hello ${PROTOCOL_VERSION}\ndialer\n${publicKey}\n${instance}\n${binding}`;
       const signature = this.identity.sign(hello);
-      this.say({ type: "hello", protocol: PROTOCOL, key: publicKey, instance, signature });
+      this.say({ type: "hello", protocol: PROTOCOL_VERSION, key: publicKey, instance, signature });
     });
     this.world.clock.run(wait);
     this.heard.splice(0);

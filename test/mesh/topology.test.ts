@@ -1,10 +1,10 @@
 /** Whole nodes in networks where not everybody reaches everybody, and in larger ones. */
 import { describe, expect, it } from "vitest";
-import { KEEP } from "../../src/gossip/members.js";
-import { fanout } from "../../src/gossip/neighbours.js";
+import { RECORD_TTL } from "../../src/gossip/members.js";
+import { fanout } from "../../src/gossip/neighbour-ranking.js";
 import { LEASE_TTL } from "../../src/gossip/record.js";
 import { rounds } from "../rounds.js";
-import { Disk, World } from "./world.js";
+import { MemoryDisk, World } from "./world.js";
 
 type Node = Awaited<ReturnType<World["node"]>>;
 
@@ -27,7 +27,7 @@ async function nodes(
 ) {
   const all: Node[] = [];
   for (let n = 1; n <= count; n++) {
-    all.push(await world.node(n, n === 1 ? [] : join(n), new Disk(), { sessions }));
+    all.push(await world.node(n, n === 1 ? [] : join(n), new MemoryDisk(), { sessions }));
     world.clock.run(1_000);
   }
   return all;
@@ -162,7 +162,7 @@ describe("a member that is gone", () => {
     const before = c.disk.copy();
     world.clock.run(3 * 3600_000);
     await world.kill(c);
-    world.clock.run(KEEP - 12 * 3600_000);
+    world.clock.run(RECORD_TTL - 12 * 3600_000);
     expect(names(a!)).toContain("h4");
     expect(states(a!).h4).toBe("dead");
     world.clock.run(14 * 3600_000);
@@ -197,7 +197,7 @@ describe("a node whose underlay address changes", () => {
       expect(node.mesh.problems()).toEqual([]);
     }
     expect(Object.values(states(mover))).toEqual(Array(8).fill("established"));
-    const next = await world.node(5, [1], new Disk(), { name: "h10" });
+    const next = await world.node(5, [1], new MemoryDisk(), { name: "h10" });
     world.clock.run(20_000);
     expect(names(next)).toHaveLength(9);
   });

@@ -8,10 +8,10 @@ import type { DataPath } from "../../src/paths/datapath.js";
 import { MemoryNetwork, type MemoryTransport } from "../../src/session/transport-memory.js";
 import { MemoryStore, type State } from "../../src/state/store.js";
 import "./legal.js";
-import { HandClock, NodeClock } from "./hand-clock.js";
+import { ManualClock, NodeClock } from "./manual-clock.js";
 import { seed } from "./seed.js";
 
-export class Disk extends MemoryStore {
+export class MemoryDisk extends MemoryStore {
   full = false;
 
   override save(state: State): void {
@@ -25,8 +25,8 @@ export class Disk extends MemoryStore {
   }
 
   /** A disk with the same state, as a backup or the image of a host has it. */
-  copy(): Disk {
-    const copy = new Disk();
+  copy(): MemoryDisk {
+    const copy = new MemoryDisk();
     copy.save(structuredClone(this.load()!));
     return copy;
   }
@@ -40,14 +40,14 @@ interface NodeOptions extends Partial<MeshOptions> {
   /** How far its time of day is ahead, in milliseconds. */
   readonly ahead?: number;
   readonly datapath?: DataPath;
-  readonly notary?: MeshParts["notary"];
+  readonly verifier?: MeshParts["verifier"];
 }
 
 let worlds = 0;
 
 /** Nodes h1, h2, ... at 192.0.2.1, 192.0.2.2, ... */
 export class World {
-  readonly clock = new HandClock(seed + worlds++);
+  readonly clock = new ManualClock(seed + worlds++);
   readonly network = new MemoryNetwork(this.clock);
   /** Every line that was logged. */
   readonly said: string[] = [];
@@ -55,8 +55,8 @@ export class World {
   async node(
     n: number,
     joins: number[],
-    disk = new Disk(),
-    { ahead = 0, datapath, notary, ...options }: NodeOptions = {},
+    disk = new MemoryDisk(),
+    { ahead = 0, datapath, verifier, ...options }: NodeOptions = {},
   ) {
     const say = (message: string) => void this.said.push(`h${n} ${message}`);
     const transport = this.network.host(options.listen?.address ?? `192.0.2.${n}`);
@@ -66,7 +66,7 @@ export class World {
         clock,
         transport,
         datapath,
-        notary,
+        verifier,
         store: disk,
         log: { info: say, warn: say, error: say },
       },

@@ -5,7 +5,7 @@ import { connect as connectTls, createServer as createTlsServer } from "node:tls
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { parsePrefix } from "../../src/address.js";
-import { pskOf } from "../../src/identity/secret.js";
+import { derivePsk } from "../../src/identity/secret.js";
 import { WsTransport } from "../../src/session/transport-ws.js";
 import { FileStore, STATE_FILE } from "../../src/state/store-file.js";
 import { systemClock } from "../../src/time/system-clock.js";
@@ -15,7 +15,7 @@ afterEach(stopAll);
 
 /** TLS as a member speaks it. */
 const withSecret = (port: number): Socket => {
-  const { identity, key } = pskOf(SECRET);
+  const { identity, key } = derivePsk(SECRET);
   return connectTls({
     host: "127.0.0.1",
     port,
@@ -158,7 +158,7 @@ describe("a new secret", () => {
       sees(a, "b", "c", "lost") && sees(b, "a", "c", "lost") && sees(c, "a", "b", "lost");
     await until(all);
     for (const secrets of [[SECRET, NEW], [NEW, SECRET], [NEW]]) {
-      for (const { transport } of [a, b, c]) transport.use(secrets);
+      for (const { transport } of [a, b, c]) transport.setSecrets(secrets);
     }
     await until(() => lost.mesh.problems().join().includes("the secret does not match"));
     const hasSession = (one: Node, id: string) =>
@@ -175,7 +175,7 @@ describe("a new secret", () => {
 
   it("must be one: nothing changes when none is given", async () => {
     const a = await node("a");
-    expect(() => a.transport.use([])).toThrow(/no cluster secret/);
+    expect(() => a.transport.setSecrets([])).toThrow(/no cluster secret/);
     const b = await node("b", { joins: [a] });
     await until(() => sees(b, "a"));
   });

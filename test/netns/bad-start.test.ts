@@ -2,10 +2,10 @@ import { chmodSync, copyFileSync, existsSync, mkdtempSync, rmSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, onTestFinished } from "vitest";
-import type { Agent } from "../../src/lab/agent.js";
+import type { LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
-import type { Running } from "../../src/lab/running.js";
+import type { RunningProgram } from "../../src/lab/running.js";
 import { traces } from "./cluster.js";
 import { story } from "./story.js";
 
@@ -16,7 +16,7 @@ story("an agent that cannot start says why and leaves nothing behind", () => {
   let lab: Lab;
   let host: Host;
   let number = 0;
-  const beside: Running[] = [];
+  const beside: RunningProgram[] = [];
 
   beforeAll(async () => {
     lab = await Lab.open();
@@ -29,15 +29,15 @@ story("an agent that cannot start says why and leaves nothing behind", () => {
   });
   afterAll(() => lab?.close());
 
-  const runBeside = async (argv: readonly string[], ready: RegExp): Promise<Running> => {
+  const runBeside = async (argv: readonly string[], ready: RegExp): Promise<RunningProgram> => {
     const running = host.spawn(argv);
     beside.push(running);
-    await running.says(ready);
+    await running.waitForOutput(ready);
     return running;
   };
 
   /** Starts an agent that must refuse, naming these; the host must then be as it was. */
-  const refuses = async (start: () => Agent, ...words: RegExp[]): Promise<Agent> => {
+  const refuses = async (start: () => LabAgent, ...words: RegExp[]): Promise<LabAgent> => {
     const before = await traces(host);
     const agent = start();
     const { code, stderr } = await agent.process.finish(15_000);

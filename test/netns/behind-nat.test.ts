@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { gate } from "../../src/lab/gate.js";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
+import { nat } from "../../src/lab/nat.js";
 import { allAnswer, cluster, type Node, peersOf } from "./cluster.js";
 import { story } from "./story.js";
 import { transfer } from "./transfer.js";
@@ -16,7 +16,7 @@ story("a host behind a gateway that translates addresses", () => {
   beforeAll(async () => {
     lab = await Lab.open();
     const host = await lab.host("inside", { segment: "far" });
-    const gateway = await gate(lab);
+    const gateway = await nat(lab);
     expect((await ping(host, gateway.address, { count: 1 })).rttMs).toHaveLength(1);
     outside = await cluster(lab, ["a", "b"]);
     const agent = lab.agent(host, { join: [outside[1]!.host] });
@@ -40,7 +40,7 @@ story("a host behind a gateway that translates addresses", () => {
   }, 60_000);
 
   it("directly before long, at the endpoint that the gateway gave it", async () => {
-    const gateway = lab.hosts.find(({ name }) => name === "gate")!;
+    const gateway = lab.hosts.find(({ name }) => name === "nat")!;
     for (const node of outside) {
       const seen = async () => (await peersOf(node)).get("inside");
       await expect

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Agent } from "../../src/lab/agent.js";
+import type { LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
 import { cluster, type Node } from "./cluster.js";
@@ -41,7 +41,7 @@ story("agents that keep looking for packets before they sleep", () => {
 });
 
 /** How much of one CPU an agent uses, measured for half a second. */
-async function busyPart({ process }: Agent): Promise<number> {
+async function busyPart({ process }: LabAgent): Promise<number> {
   const [before, start] = [cpuSeconds(process.pid!), performance.now()];
   await sleep(500);
   return (cpuSeconds(process.pid!) - before) / ((performance.now() - start) / 1_000);

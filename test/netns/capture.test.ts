@@ -32,8 +32,8 @@ story("a capture", () => {
   const rules = async () => (await b!.agent.get<Counters>("/v1/counters"))!.rules;
 
   async function capturing(...argv: string[]) {
-    const capture = b!.agent.begin("capture", ...argv);
-    await capture.says("capturing");
+    const capture = b!.agent.spawn("capture", ...argv);
+    await capture.waitForOutput("capturing");
     return capture;
   }
 
@@ -49,7 +49,7 @@ story("a capture", () => {
     const capture = await capturing("--dropped", "--filter", a!.status.address);
     expect((await ping(a!.host, b!.status.address, { count: 1 })).rttMs).toEqual([]);
     await iperf(a!.host, b!.host, b!.status.address, { seconds: 1 });
-    await capture.says("denied-ingress");
+    await capture.waitForOutput("denied-ingress");
     const { stdout, stderr } = await capture.stop("SIGINT");
     const [from, to] = [a!.status.address, b!.status.address];
     expect(stdout.trim().split("\n")).toEqual([

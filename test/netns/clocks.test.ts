@@ -7,10 +7,10 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Agent, AgentStatus } from "../../src/lab/agent.js";
+import type { AgentStatus, LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
-import { LOOK_EVERY } from "../../src/lease/fence.js";
+import { FENCE_CHECK_EVERY } from "../../src/lease/fence.js";
 import { agentsOn, allAnswer, type Node } from "./cluster.js";
 import { story } from "./story.js";
 
@@ -21,7 +21,7 @@ const since1970 = Math.floor(Date.now() / 1_000) - HOUR;
 const WRONG = { from1970: -since1970, ahead: 25 * HOUR, behind: -25 * HOUR, right: 0, founder: 0 };
 type Name = keyof typeof WRONG;
 /** Longer than until a lease fence has looked at the clock, in milliseconds. */
-const LOOKED = 1.25 * LOOK_EVERY + 5_000;
+const LOOKED = 1.25 * FENCE_CHECK_EVERY + 5_000;
 
 story("agents whose clocks are wrong", () => {
   let lab: Lab;
@@ -43,9 +43,9 @@ story("agents whose clocks are wrong", () => {
       "NO_FAKE_STAT=1",
     ],
   });
-  const agentOf = (name: Name): Agent => nodes.get(name)!.agent;
+  const agentOf = (name: Name): LabAgent => nodes.get(name)!.agent;
   const notesOf = async (name: Name) => (await agentOf(name).status())?.notes.join("\n");
-  const leasesOf = async (agents: Iterable<Agent>) => {
+  const leasesOf = async (agents: Iterable<LabAgent>) => {
     const all = await Promise.all([...agents].map((agent) => agent.status()));
     return all.flatMap((status) => status?.leases ?? []);
   };

@@ -1,6 +1,6 @@
 import { pairsOf } from "../../src/demo/pairs.js";
 import type { PeerRow } from "../../src/http/view.js";
-import type { Agent, AgentOptions, AgentStatus } from "../../src/lab/agent.js";
+import type { AgentOptions, AgentStatus, LabAgent } from "../../src/lab/agent.js";
 import type { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
@@ -11,7 +11,7 @@ export const DUAL_STACK = ["--network", "10.244.0.0/16,fd00:244::/48"];
 /** A host with a healthy agent on it. */
 export interface Node {
   readonly host: Host;
-  readonly agent: Agent;
+  readonly agent: LabAgent;
   readonly status: AgentStatus;
 }
 
@@ -34,7 +34,7 @@ export async function agentsOn(
   hosts: readonly Host[],
   optionsOf: (host: Host) => Omit<AgentOptions, "join">,
 ): Promise<Node[]> {
-  const agents: Agent[] = [];
+  const agents: LabAgent[] = [];
   for (const host of hosts) {
     const previous = agents.at(-1);
     const agent = lab.agent(host, {

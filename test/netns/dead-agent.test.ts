@@ -90,7 +90,7 @@ story("a host whose agent is dead", () => {
   it("still refuses them when the next start fails, however late", async () => {
     const taken = `require("node:net").createServer().listen(8080, "127.0.0.1", () => console.log("bound"))`;
     const holder = a.host.spawn([process.execPath, "-e", taken]);
-    await holder.says(/bound/);
+    await holder.waitForOutput(/bound/);
     const flags = [...DUAL_STACK, ...STATIC_FLAGS, "--http", "127.0.0.1:8080"];
     const agent = lab.agent(a.host, { join: [b.host], flags });
     const { code, stderr } = await agent.process.finish(15_000);

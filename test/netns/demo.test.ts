@@ -2,7 +2,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { ROOT } from "../../src/lab/root.js";
-import { Running } from "../../src/lab/running.js";
+import { RunningProgram } from "../../src/lab/running.js";
 import { story } from "./story.js";
 
 const DEMO = [process.execPath, join(ROOT, "dist/demo.js")];
@@ -13,7 +13,7 @@ const labs = (pid: number | undefined) =>
 
 story("the demo", () => {
   it("joins three hosts, every pair answers, and cleans up", async () => {
-    const demo = Running.start(DEMO);
+    const demo = RunningProgram.start(DEMO);
     const { stdout, stderr, code } = await demo.finish(60_000);
     expect(code, stdout + stderr).toBe(0);
     expect(stdout.match(/^ {2}h\d -> h\d +[\d.]+ {2}yes$/gm), stdout).toHaveLength(6);
@@ -22,8 +22,8 @@ story("the demo", () => {
   }, 70_000);
 
   it("cleans up when it is interrupted", async () => {
-    const demo = Running.start(DEMO);
-    await demo.says(/h2 joins h1/, 30_000);
+    const demo = RunningProgram.start(DEMO);
+    await demo.waitForOutput(/h2 joins h1/, 30_000);
     expect(labs(demo.pid).length).toBeGreaterThan(0);
     demo.kill("SIGINT");
     expect(await demo.finish(10_000)).toMatchObject({ signal: "SIGINT" });

@@ -7,7 +7,7 @@ import type { Counters } from "../../src/core/counters.js";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
-import { kernelVtep, staticPeer, teach, type Vtep } from "../../src/lab/vtep.js";
+import { addNeighbours, kernelVtep, staticPeer, type Vtep } from "../../src/lab/vtep.js";
 import { addressOf, agentsOn, DUAL_STACK, type Node } from "./cluster.js";
 import { story } from "./story.js";
 import { transfer } from "./transfer.js";
@@ -65,7 +65,7 @@ for (const underlay of [4, 6] as const) {
       for (const { host, status } of nodes) {
         const [subnet = "", subnet6] = status.leases;
         const endpoint = underlay === 6 ? host.address6 : host.address;
-        await teach(kernel, { endpoint, mac: status.mac, subnet, subnet6 });
+        await addNeighbours(kernel, { endpoint, mac: status.mac, subnet, subnet6 });
       }
     });
     afterAll(() => lab?.close());

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Explained } from "../../src/http/view.js";
 import { Lab } from "../../src/lab/lab.js";
-import { bothWays, type Pair, Walls } from "../../src/lab/walls.js";
+import { bothWays, type HostPair, Partition } from "../../src/lab/partition.js";
 import { cluster, type Node } from "./cluster.js";
 import { story } from "./story.js";
 
@@ -11,12 +11,12 @@ const SOON = { timeout: 30_000, interval: 500 };
 
 story("an explanation promises what the way of the packet keeps", () => {
   let lab: Lab;
-  let walls: Walls;
+  let partition: Partition;
   let [a, b, c]: Node[] = [];
 
   beforeAll(async () => {
     lab = await Lab.open();
-    walls = await Walls.build(lab);
+    partition = await Partition.build(lab);
     [a, b, c] = await cluster(lab, ["a", "b", "c"]);
   }, LIMIT_MS);
   afterAll(() => lab?.close());
@@ -128,14 +128,14 @@ story("an explanation promises what the way of the packet keeps", () => {
     "is probably lost where UDP is blocked, and arrives through a node that carries it",
     async () => {
       const direct = bothWays(a!.host, b!.host);
-      const detour: Pair[] = bothWays(a!.host, c!.host);
-      await walls.cut(direct, "packets");
+      const detour: HostPair[] = bothWays(a!.host, c!.host);
+      await partition.cut(direct, "packets");
       await expect.poll(pathToB, SOON).toMatchObject({ state: "answers", path: "via c" });
       const carried = await aToB();
       expect(carried.code).toBe(0);
       expect(carried.text).toMatch(/^path +via c to 192\.0\.2\.\d:4789: b answered a probe at /m);
 
-      await walls.cut(detour, "packets");
+      await partition.cut(detour, "packets");
       await expect.poll(pathToB, SOON).toMatchObject({ state: "silent", path: "direct" });
       const lost = await aToB();
       expect(lost.code).toBe(1);
@@ -143,7 +143,7 @@ story("an explanation promises what the way of the packet keeps", () => {
       expect(lost.text).toMatch(/^path .*: no probe has been answered by b since \d{4}-\S+Z$/m);
       expect(lost.text).toMatch(/^on b, if it arrives:\n(.|\n)*^verdict +delivered$/m);
 
-      await walls.heal([...direct, ...detour], "packets");
+      await partition.heal([...direct, ...detour], "packets");
       await expect.poll(pathToB, SOON).toMatchObject({ state: "answers", path: "direct" });
       expect((await aToB()).code).toBe(0);
     },
@@ -151,7 +151,7 @@ story("an explanation promises what the way of the packet keeps", () => {
   );
 
   it("fails, and says where to ask, when the node that has the source cannot be asked", async () => {
-    await walls.cut(bothWays(a!.host, c!.host));
+    await partition.cut(bothWays(a!.host, c!.host));
     const { code, text } = await explain(c!, a!.status.address, b!.status.address);
     expect(code).toBe(1);
     expect(text).toMatch(

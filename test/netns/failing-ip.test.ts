@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Agent } from "../../src/lab/agent.js";
+import type { LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { FailingIp } from "../host/failing-ip.js";
@@ -17,7 +17,7 @@ const LONG = 120_000;
 
 story("an agent for which `ip` fails once", () => {
   let lab: Lab;
-  let cases: { host: Host; ip: FailingIp; step: number; before: string[]; agent: Agent }[];
+  let cases: { host: Host; ip: FailingIp; step: number; before: string[]; agent: LabAgent }[];
 
   beforeAll(async () => {
     lab = await Lab.open();
@@ -32,7 +32,7 @@ story("an agent for which `ip` fails once", () => {
   }, LONG);
   afterAll(() => lab?.close());
 
-  const start = (host: Host, ip: FailingIp): Agent =>
+  const start = (host: Host, ip: FailingIp): LabAgent =>
     lab.agent(host, { inside: ["env", `PATH=${ip.path}`], flags: DUAL_STACK });
 
   it(

@@ -3,10 +3,10 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Counters } from "../../src/core/counters.js";
 import { Lab } from "../../src/lab/lab.js";
+import { link } from "../../src/lab/link.js";
 import { ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
-import { road } from "../../src/lab/road.js";
-import { kernelVtep, staticPeer, teach, type Vtep } from "../../src/lab/vtep.js";
+import { addNeighbours, kernelVtep, staticPeer, type Vtep } from "../../src/lab/vtep.js";
 import { rounds } from "../rounds.js";
 import { addressOf, cluster, DUAL_STACK, type Node, peersOf } from "./cluster.js";
 import { story } from "./story.js";
@@ -107,13 +107,13 @@ for (const [underlay, forged, unreachable] of [
       weft = await lab.host("weft");
       stranger = await lab.host("stranger");
       const far = await lab.host("kernel", { segment: "far" });
-      await road(lab, { mtu: NARROW });
+      await link(lab, { mtu: NARROW });
       kernel = await kernelVtep(far, { subnet: "10.244.200.0/24", underlay });
       const agent = lab.agent(weft, { underlay, flags: ["--static-peer", staticPeer(kernel)] });
       node = { host: weft, agent, status: await agent.waitHealthy() };
       const { mac, leases } = node.status;
       const endpoint = underlay === 4 ? weft.address : weft.address6;
-      await teach(kernel, { endpoint, mac, subnet: leases[0]! });
+      await addNeighbours(kernel, { endpoint, mac, subnet: leases[0]! });
     });
     afterAll(() => lab?.close());
 

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Agent, AgentStatus } from "../../src/lab/agent.js";
+import type { AgentStatus, LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import { story } from "./story.js";
 
 story("what an agent says of its health", () => {
   let lab: Lab;
-  let first: Agent;
-  let second: Agent;
+  let first: LabAgent;
+  let second: LabAgent;
 
   beforeAll(async () => {
     lab = await Lab.open();

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
-import { Running } from "../../src/lab/running.js";
+import { RunningProgram } from "../../src/lab/running.js";
 import { story } from "./story.js";
 
 const OPEN_LAB = fileURLToPath(new URL("open-lab.mjs", import.meta.url));
@@ -25,8 +25,8 @@ function isRunning(pid: number): boolean {
 
 story("a lab that is not closed", () => {
   const openAndEnd = async (signal: NodeJS.Signals): Promise<Opened> => {
-    const running = Running.start([process.execPath, OPEN_LAB]);
-    await running.says(/}\n/);
+    const running = RunningProgram.start([process.execPath, OPEN_LAB]);
+    await running.waitForOutput(/}\n/);
     const opened = JSON.parse(running.output) as Opened;
     expect(exists(opened)).toEqual({ namespace: true, folder: true, process: true });
     running.kill(signal);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
-import { kernelVtep, staticPeer, teach, type Vtep } from "../../src/lab/vtep.js";
+import { addNeighbours, kernelVtep, staticPeer, type Vtep } from "../../src/lab/vtep.js";
 import { rounds } from "../rounds.js";
 import { addressOf, agentsOn, DUAL_STACK, type Node } from "./cluster.js";
 import { story } from "./story.js";
@@ -31,7 +31,7 @@ for (const underlay of [4, 6] as const) {
       const [subnet = "", subnet6] = weft.status.leases;
       const endpoint = underlay === 6 ? host.address6 : host.address;
       for (const it of Object.values(kernels)) {
-        await teach(it, { endpoint, mac: weft.status.mac, subnet, subnet6 });
+        await addNeighbours(it, { endpoint, mac: weft.status.mac, subnet, subnet6 });
       }
     });
     afterAll(() => lab?.close());

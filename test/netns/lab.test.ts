@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { Capture } from "../../src/lab/capture.js";
+import { BridgeCapture } from "../../src/lab/capture.js";
 import { Lab } from "../../src/lab/lab.js";
+import { link } from "../../src/lab/link.js";
 import { iperf, ping } from "../../src/lab/measure.js";
-import { road } from "../../src/lab/road.js";
-import { kernelVtep, teach, type Vtep } from "../../src/lab/vtep.js";
+import { addNeighbours, kernelVtep, type Vtep } from "../../src/lab/vtep.js";
 import { story } from "./story.js";
 
 story("the lab itself: two kernel VTEPs, as flannel sets them up, are joined by its bridge", () => {
@@ -14,8 +14,8 @@ story("the lab itself: two kernel VTEPs, as flannel sets them up, are joined by 
     lab = await Lab.open();
     a = await kernelVtep(await lab.host("a"), { subnet: "10.244.1.0/24" });
     b = await kernelVtep(await lab.host("b"), { subnet: "10.244.2.0/24", offloads: "off" });
-    await teach(a, b);
-    await teach(b, a);
+    await addNeighbours(a, b);
+    await addNeighbours(b, a);
   });
   afterAll(() => lab?.close());
 
@@ -25,7 +25,7 @@ story("the lab itself: two kernel VTEPs, as flannel sets them up, are joined by 
   });
 
   it("tshark decodes what they send", async () => {
-    const capture = await Capture.start(lab, a!.host);
+    const capture = await BridgeCapture.start(lab, a!.host);
     await ping(b!.host, a!.address, { count: 1 });
     const question = {
       vni: 1,
@@ -72,7 +72,7 @@ story("the lab itself: two kernel VTEPs, as flannel sets them up, are joined by 
   });
 });
 
-story("the road between the two segments of a lab", () => {
+story("the link between the two segments of a lab", () => {
   const NARROW = 1400;
   let lab: Lab;
 
@@ -84,7 +84,7 @@ story("the road between the two segments of a lab", () => {
   it("carries both families, and says how much fits", async () => {
     const near = await lab.host("near-host");
     const far = await lab.host("far-host", { segment: "far" });
-    await road(lab, { mtu: NARROW });
+    await link(lab, { mtu: NARROW });
     for (const [address, header] of [
       [far.address, 28],
       [far.address6, 48],

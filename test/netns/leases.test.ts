@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { LeaseRow } from "../../src/http/view.js";
-import type { Agent } from "../../src/lab/agent.js";
+import type { LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { addressOf, allAnswer, cluster, DUAL_STACK, type Node } from "./cluster.js";
@@ -15,14 +15,14 @@ async function until<T>(look: () => Promise<T | undefined | false>): Promise<T> 
   }
 }
 
-const says = (agent: Agent, problem: RegExp) =>
+const says = (agent: LabAgent, problem: RegExp) =>
   until(async () => (await agent.status())?.problems.find((line) => problem.test(line)));
 
 story("a network with as many leases as nodes", () => {
   let lab: Lab;
   let [a, b]: Node[] = [];
   let c: Host;
-  let waiting: Agent;
+  let waiting: LabAgent;
 
   beforeAll(async () => {
     lab = await Lab.open();
@@ -55,12 +55,12 @@ story("a network with as many leases as nodes", () => {
     await says(a!.agent, /c .*(reached|dead)/);
     const early = await a!.agent.weft("forget", "c");
     expect(early.code).not.toBe(0);
-    expect(early.stderr).toMatch(/--certain/);
+    expect(early.stderr).toMatch(/--force/);
 
     // The host is installed anew: its name without its state directory.
     const anew = lab.agent(c, { join: [a!.host], flags: ["--state", `${lab.folder}/anew`] });
     const forgotten = await until(async () => {
-      const said = await a!.agent.weft("forget", "c", "--certain");
+      const said = await a!.agent.weft("forget", "c", "--force");
       return said.code === 0 && said;
     });
     expect(forgotten.stdout.trim()).toBe(b!.status.leases[0]);

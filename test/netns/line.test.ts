@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
-import { bothWays, notNeighbours, Walls } from "../../src/lab/walls.js";
+import { bothWays, notNeighbours, Partition } from "../../src/lab/partition.js";
 import { rounds } from "../rounds.js";
 import { allAnswer, type Node, peersOf } from "./cluster.js";
 import { Pinger } from "./pinger.js";
@@ -14,15 +14,15 @@ const [LEFT, RIGHT] = [3, 4];
 
 story("eight hosts in a line, each of which reaches only its neighbours", () => {
   let lab: Lab;
-  let walls: Walls;
+  let partition: Partition;
   let nodes: Node[];
 
   beforeAll(async () => {
     lab = await Lab.open();
-    walls = await Walls.build(lab);
+    partition = await Partition.build(lab);
     const names = Array.from({ length: HOSTS }, (_, i) => `h${i + 1}`);
     for (const name of names) await lab.host(name);
-    await walls.cut(notNeighbours(lab.hosts));
+    await partition.cut(notNeighbours(lab.hosts));
     const agents = lab.hosts.map((host, i) => {
       const before = lab.hosts[i - 1];
       return lab.agent(host, { join: before ? [before] : [] });
@@ -69,7 +69,7 @@ story("eight hosts in a line, each of which reaches only its neighbours", () => 
 
   it("cut in the middle, each side calls the other dead or unreachable, and loses no packet of its own", async () => {
     const pinger = new Pinger(nodes[0]!.host, nodes[LEFT]!.status.address);
-    await walls.cut(bothWays(nodes[LEFT]!.host, nodes[RIGHT]!.host));
+    await partition.cut(bothWays(nodes[LEFT]!.host, nodes[RIGHT]!.host));
     const isLeft = (i: number) => i <= LEFT;
     const sides = expected((from, to) => (isLeft(from) === isLeft(to) ? "established" : "away"));
     const away = (rows: string[][]) =>
@@ -80,7 +80,7 @@ story("eight hosts in a line, each of which reaches only its neighbours", () => 
   }, 40_000);
 
   it("healed, all answer all again", async () => {
-    await walls.heal(bothWays(nodes[LEFT]!.host, nodes[RIGHT]!.host));
+    await partition.heal(bothWays(nodes[LEFT]!.host, nodes[RIGHT]!.host));
     await allAnswer(nodes, 60_000);
     await expect.poll(() => told("state"), { timeout: 30_000 }).toEqual(established());
     await expect.poll(() => told("path"), { timeout: 30_000 }).toEqual(expected(path));

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import type { Agent } from "../../src/lab/agent.js";
+import type { LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
 import type { LogState } from "../../src/logging/log.js";
@@ -34,7 +34,7 @@ const ON_FULL_DISK = [
 story("an agent whose log", () => {
   let lab: Lab;
   let host: Host;
-  let agent: Agent;
+  let agent: LabAgent;
 
   beforeAll(async () => {
     lab = await Lab.open();

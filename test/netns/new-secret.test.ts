@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Agent, LAB_SECRET } from "../../src/lab/agent.js";
+import { LAB_SECRET, type LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
 import { allAnswer, cluster, type Node, peersOf } from "./cluster.js";
@@ -11,7 +11,7 @@ const NEW = "a secret that the lost host never saw";
 story("a new secret, in three rounds while packets flow", () => {
   let lab: Lab;
   let nodes: Node[];
-  let lost: Agent;
+  let lost: LabAgent;
 
   beforeAll(async () => {
     lab = await Lab.open();
@@ -44,7 +44,7 @@ story("a new secret, in three rounds while packets flow", () => {
   }, 40_000);
 
   it("and when it is forgotten, nobody takes a packet of it", async () => {
-    expect(await nodes[0]!.agent.weft("forget", "lost", "--certain")).toMatchObject({ code: 0 });
+    expect(await nodes[0]!.agent.weft("forget", "lost", "--force")).toMatchObject({ code: 0 });
     for (const { status } of nodes.slice(0, 3)) {
       const answers = async () => (await ping(lost.host, status.address, { count: 1 })).rttMs;
       await expect.poll(answers, { timeout: 20_000 }).toEqual([]);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
-import { bothWays, Walls } from "../../src/lab/walls.js";
+import { bothWays, Partition } from "../../src/lab/partition.js";
 import { cluster, type Node, peersOf } from "./cluster.js";
 import { story } from "./story.js";
 
@@ -12,12 +12,12 @@ const SLOW = { timeout: 30_000 };
 
 story("a host whose mesh port is blocked", () => {
   let lab: Lab;
-  let walls: Walls;
+  let partition: Partition;
   let [a, b, c]: Node[] = [];
 
   beforeAll(async () => {
     lab = await Lab.open();
-    walls = await Walls.build(lab);
+    partition = await Partition.build(lab);
     [a, b, c] = await cluster(lab, ["a", "b", "c"]);
   });
   afterAll(() => lab?.close());
@@ -47,7 +47,7 @@ story("a host whose mesh port is blocked", () => {
   });
 
   it("is degraded, and so are the others, who name it; its packets pass", async () => {
-    await walls.cut(around(), "sessions");
+    await partition.cut(around(), "sessions");
     const problems = async (node: Node) => (await statusOf(node)).problems.join("\n");
     await expect
       .poll(() => problems(c!), SLOW)
@@ -80,7 +80,7 @@ story("a host whose mesh port is blocked", () => {
   }, 30_000);
 
   it("is healthy by itself when the port is open again, and has the newest policy", async () => {
-    await walls.heal(around(), "sessions");
+    await partition.heal(around(), "sessions");
     for (const node of [a!, b!, c!]) {
       await expect
         .poll(async () => (await statusOf(node)).problems, { timeout: 60_000 })

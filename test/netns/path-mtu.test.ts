@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
+import { type Link, link } from "../../src/lab/link.js";
 import { ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
-import { type Road, road } from "../../src/lab/road.js";
 import { rounds } from "../rounds.js";
 import { addressOf, agentsOn, cluster, DUAL_STACK, type Node, peersOf } from "./cluster.js";
 import { story } from "./story.js";
@@ -38,7 +38,7 @@ for (const [underlay, overhead] of [
     beforeAll(async () => {
       lab = await Lab.open();
       const hosts = [await lab.host("a"), await lab.host("b", { segment: "far" })];
-      await road(lab, { mtu: NARROW });
+      await link(lab, { mtu: NARROW });
       [a, b] = await agentsOn(lab, hosts, () => ({ underlay, flags: DUAL_STACK }));
     });
     afterAll(() => lab?.close());
@@ -107,20 +107,20 @@ for (const [underlay, overhead] of [
 
 story("a link on the way that becomes narrower and wide again while the agents run", () => {
   let lab: Lab;
-  let routers: Road;
+  let routers: Link;
   let [a, b]: Node[] = [];
 
   beforeAll(async () => {
     lab = await Lab.open();
     const hosts = [await lab.host("a"), await lab.host("b", { segment: "far" })];
-    routers = await road(lab);
+    routers = await link(lab);
     [a, b] = await agentsOn(lab, hosts, () => ({}));
     await transfer(a!.host, b!.host, b!.status.address, TEACHING_BYTES);
   });
   afterAll(() => lab?.close());
 
   const setLink = (mtu: number) =>
-    Promise.all([routers.r1, routers.r2].map((router) => router.ip(`link set road mtu ${mtu}`)));
+    Promise.all([routers.r1, routers.r2].map((router) => router.ip(`link set link0 mtu ${mtu}`)));
   const mtus = async () => [(await peersOf(a!)).get("b")?.mtu, (await peersOf(b!)).get("a")?.mtu];
   const notes = async () => {
     const { healthy, notes } = (await a!.agent.status())!;
@@ -215,7 +215,7 @@ story("an interface that becomes narrower while the agents run", () => {
 async function captureMss(host: Host, filter: string): Promise<() => Promise<number[]>> {
   const fields = ["-T", "fields", "-e", "tcp.options.mss_val"];
   const capture = host.spawn(["tshark", "-i", "weft0", "-c", "2", ...fields, "-f", filter]);
-  await capture.says(/Capturing on/);
+  await capture.waitForOutput(/Capturing on/);
   await sleep(CAPTURE_MS);
   return async () => (await capture.finish(10_000)).stdout.trim().split("\n").map(Number);
 }

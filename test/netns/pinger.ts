@@ -1,6 +1,6 @@
 /** Pings that go on while something happens, and are counted at its end. */
 import type { Host } from "../../src/lab/namespace.js";
-import type { Running } from "../../src/lab/running.js";
+import type { RunningProgram } from "../../src/lab/running.js";
 
 const EVERY_SECONDS = 0.01;
 
@@ -11,7 +11,7 @@ export interface Tally {
 }
 
 export class Pinger {
-  readonly #running: Running;
+  readonly #running: RunningProgram;
 
   constructor(from: Host, to: string) {
     this.#running = from.spawn(["ping", "-n", "-i", `${EVERY_SECONDS}`, to]);

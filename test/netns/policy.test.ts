@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Counters, FlowRow } from "../../src/http/view.js";
-import type { Agent } from "../../src/lab/agent.js";
+import type { LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import { iperf, ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
-import { kernelVtep, staticPeer, teach } from "../../src/lab/vtep.js";
+import { addNeighbours, kernelVtep, staticPeer } from "../../src/lab/vtep.js";
 import { cluster, type Node } from "./cluster.js";
 import { Pinger } from "./pinger.js";
 import { story } from "./story.js";
@@ -52,12 +52,12 @@ story("the cluster's policy", () => {
   beforeAll(async () => {
     lab = await Lab.open();
     [a, b] = await cluster(lab, ["a", "b"]);
-    await b!.host.spawn([process.execPath, "-e", SERVER]).says(`listens on ${OTHER}`);
+    await b!.host.spawn([process.execPath, "-e", SERVER]).waitForOutput(`listens on ${OTHER}`);
   });
   afterAll(() => lab?.close());
 
   const web = () => b!.status.address;
-  const counters = async (agent: Agent) => (await agent.get<Counters>("/v1/counters"))!;
+  const counters = async (agent: LabAgent) => (await agent.get<Counters>("/v1/counters"))!;
 
   /** On one host, until it is in force on the other. */
   async function apply(text: string): Promise<void> {
@@ -248,7 +248,7 @@ story("a new node", () => {
     writeFileSync(file, JSON.stringify({ policies }).padEnd(4_000_000));
     expect((await a!.agent.weft("policy", "apply", file)).code).toBe(0);
     for (const node of nodes) {
-      await node.host.spawn([process.execPath, "-e", FLOOD]).says("floods");
+      await node.host.spawn([process.execPath, "-e", FLOOD]).waitForOutput("floods");
     }
 
     const host = await lab.host("new");
@@ -258,7 +258,7 @@ story("a new node", () => {
     };
     const start = () => lab.agent(host, { join: [a!.host] });
     /** Nothing was delivered when the policy has denied some of the flood. */
-    const denies = async (agent: Agent) => {
+    const denies = async (agent: LabAgent) => {
       for (;;) {
         const { rules, in: into } = (await agent.get<Counters>("/v1/counters"))!;
         const end = rules.find(({ kind }) => kind === "tier default");
@@ -278,7 +278,7 @@ story("a new node", () => {
     const { address } = await agent.waitHealthy();
     expect(await denies(agent)).toBeGreaterThan(0);
 
-    await host.spawn([process.execPath, "-e", SERVER]).says(`listens on ${OTHER}`);
+    await host.spawn([process.execPath, "-e", SERVER]).waitForOutput(`listens on ${OTHER}`);
     expect(await knock(a!.host, address, WEB)).toBe("hello");
     expect(await delivered()).toBeGreaterThan(0);
     expect(await knock(a!.host, address, OTHER)).toBe("EHOSTUNREACH");
@@ -297,7 +297,7 @@ story("a policy on disk", () => {
     let agent = start();
     const { address, mac, leases } = await agent.waitHealthy();
     // It sends without asking anybody, from the first moment on.
-    await teach(kernel, { endpoint: host.address, mac, subnet: leases[0]! });
+    await addNeighbours(kernel, { endpoint: host.address, mac, subnet: leases[0]! });
     const pinger = new Pinger(kernel.host, address);
     const seen = async () => echoesSeen(host);
     while ((await seen()) === 0) await sleep(POLL_MS);

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Agent, LAB_SECRET } from "../../src/lab/agent.js";
+import { LAB_SECRET, type LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import { ALIAS_BOMB } from "../config/alias-bomb.js";
 import { story } from "./story.js";
@@ -27,7 +27,7 @@ const makeFolder = (path: string) => {
 
 story("SIGHUP with a configuration that cannot be used", () => {
   let lab: Lab;
-  let agent: Agent;
+  let agent: LabAgent;
   let secrets: string;
 
   beforeAll(async () => {

@@ -73,7 +73,7 @@ story("agents that end", () => {
     const agent = lab.agent(host, { join: [a!.host], inside });
     await agent.waitHealthy({ peers: 3 });
     writeFileSync(nonsense, "");
-    await agent.process.says("did not answer in JSON");
+    await agent.process.waitForOutput("did not answer in JSON");
 
     expect((await agent.kill("SIGTERM")).code).toBe(0);
     expect(existsSync(agent.socket)).toBe(false);

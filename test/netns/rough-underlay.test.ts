@@ -1,9 +1,9 @@
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
+import { link } from "../../src/lab/link.js";
 import type { Host } from "../../src/lab/namespace.js";
-import { road } from "../../src/lab/road.js";
-import type { Running } from "../../src/lab/running.js";
+import type { RunningProgram } from "../../src/lab/running.js";
 import { agentsOn, type Node } from "./cluster.js";
 import { story } from "./story.js";
 import { transfer } from "./transfer.js";
@@ -14,13 +14,13 @@ const BYTES = 10_000_000;
 
 story("an underlay that loses, delays, reorders, repeats and corrupts packets", () => {
   let lab: Lab;
-  let rough: Running;
+  let rough: RunningProgram;
   let [a, b]: Node[] = [];
 
   beforeAll(async () => {
     lab = await Lab.open();
     const hosts = [await lab.host("a"), await lab.host("b", { segment: "far" })];
-    const { r1 } = await road(lab);
+    const { r1 } = await link(lab);
     rough = await makeRough(r1);
     [a, b] = await agentsOn(lab, hosts, () => ({}));
   });
@@ -46,11 +46,11 @@ story("an underlay that loses, delays, reorders, repeats and corrupts packets", 
 });
 
 /** Everything this router forwards goes through the rough device first. */
-async function makeRough(router: Host): Promise<Running> {
+async function makeRough(router: Host): Promise<RunningProgram> {
   const seed = process.env.WEFT_SEED ?? String(Date.now() % 2 ** 32);
   console.log(`WEFT_SEED=${seed}`);
   const rough = router.spawn([process.execPath, ROUGH, "rough", seed]);
-  await rough.says(/ready/);
+  await rough.waitForOutput(/ready/);
   for (const device of ["all", "rough"]) {
     await router.sysctl(`net/ipv4/conf/${device}/rp_filter`, 0);
   }
@@ -58,7 +58,7 @@ async function makeRough(router: Host): Promise<Running> {
     "link set rough up",
     "route add default dev rough table 100",
     "rule add iif eth0 lookup 100",
-    "rule add iif road lookup 100",
+    "rule add iif link0 lookup 100",
   );
   return rough;
 }

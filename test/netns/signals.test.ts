@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Agent } from "../../src/lab/agent.js";
+import type { LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { traces } from "./cluster.js";
@@ -27,7 +27,7 @@ const onTerminal = (redirections: string) => [
 story("an agent", () => {
   let lab: Lab;
   let host: Host;
-  let agent: Agent;
+  let agent: LabAgent;
   let before: string;
 
   beforeAll(async () => {

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { AgentStatus } from "../../src/lab/agent.js";
-import { Capture } from "../../src/lab/capture.js";
+import { BridgeCapture } from "../../src/lab/capture.js";
 import { Lab } from "../../src/lab/lab.js";
 import { iperf, ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
-import { kernelVtep, staticPeer, teach, type Vtep } from "../../src/lab/vtep.js";
+import { addNeighbours, kernelVtep, staticPeer, type Vtep } from "../../src/lab/vtep.js";
 import { story } from "./story.js";
 
 story("a kernel VXLAN device, set up as flannel does it, is a peer", () => {
@@ -19,7 +19,11 @@ story("a kernel VXLAN device, set up as flannel does it, is a peer", () => {
     kernel = await kernelVtep(await lab.host("kernel"), { subnet: "10.244.200.0/24" });
     const agent = lab.agent(weft, { flags: ["--static-peer", staticPeer(kernel)] });
     status = await agent.waitHealthy();
-    await teach(kernel, { endpoint: weft.address, mac: status.mac, subnet: status.leases[0]! });
+    await addNeighbours(kernel, {
+      endpoint: weft.address,
+      mac: status.mac,
+      subnet: status.leases[0]!,
+    });
   });
   afterAll(() => lab?.close());
 
@@ -30,7 +34,7 @@ story("a kernel VXLAN device, set up as flannel does it, is a peer", () => {
   });
 
   it("ping is answered in both directions, and tshark reads the wire as VXLAN", async () => {
-    const capture = await Capture.start(lab, weft);
+    const capture = await BridgeCapture.start(lab, weft);
     for (const [from, to] of [
       [weft, kernel.address],
       [kernel.host, status.address],

@@ -1,5 +1,5 @@
 import { describe, it } from "vitest";
-import { whyNoLab } from "../../src/lab/able.js";
+import { whyNoLab } from "../../src/lab/requirements.js";
 
 /**
  * Tests told on real hosts. Without root or /dev/net/tun there are none: the

@@ -123,7 +123,7 @@ story("what an agent made on its host, and others take away", () => {
   });
 
   it("its control socket: is made again, and conversations go on", async () => {
-    const reading = a.agent.begin("capture");
+    const reading = a.agent.spawn("capture");
     const captured = async () => {
       await ping(b.host, addressOf(a, 4), { count: 1 });
       return reading.output;
@@ -139,7 +139,7 @@ story("what an agent made on its host, and others take away", () => {
   it("its control socket, replaced by a file: that is left alone, and the log says what to do", async () => {
     rmSync(a.agent.socket);
     writeFileSync(a.agent.socket, "precious");
-    await a.agent.process.says(/exists and is not a socket: remove it/, HEALS.timeout);
+    await a.agent.process.waitForOutput(/exists and is not a socket: remove it/, HEALS.timeout);
     expect(readFileSync(a.agent.socket, "utf8")).toBe("precious");
     rmSync(a.agent.socket);
     await expect.poll(() => existsSync(a.agent.socket), HEALS).toBe(true);

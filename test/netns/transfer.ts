@@ -33,7 +33,7 @@ const LIMIT_MS = 60_000;
 async function carry(program: string, from: Host, to: Host, address: string, more: string[]) {
   const receiver = to.spawn([process.execPath, program, "receive", address]);
   try {
-    await receiver.says(/listening/);
+    await receiver.waitForOutput(/listening/);
     const argv = [process.execPath, program, "send", address, ...more];
     const sent = await from.exec(argv, { limitMs: LIMIT_MS });
     const { stdout } = await receiver.finish(LIMIT_MS);

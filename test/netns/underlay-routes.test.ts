@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from "vitest";
-import type { Agent, AgentOptions } from "../../src/lab/agent.js";
+import type { AgentOptions, LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
 import type { Host } from "../../src/lab/namespace.js";
@@ -26,7 +26,7 @@ async function stub(host: Host, name: string, address: string, mtu = 1500): Prom
   );
 }
 
-const underlayOf = async (agent: Agent) => (await agent.status())?.underlay;
+const underlayOf = async (agent: LabAgent) => (await agent.status())?.underlay;
 
 story("a VPN that takes the default route", () => {
   it("leaves the underlay where peers answer: no packet is lost", async () => {
@@ -85,7 +85,7 @@ story("hosts whose address is on lo, with two uplinks", () => {
   const NARROW = 1400;
   const own = (n: number) => `203.0.113.${n}`;
   let [a, b]: Host[] = [];
-  let agents: [Agent, Agent];
+  let agents: [LabAgent, LabAgent];
 
   /** `eth0`, of 1500 bytes, and `up1`, of fewer, carry packets between them at the same cost. */
   beforeEach(async () => {
@@ -120,7 +120,7 @@ story("hosts whose address is on lo, with two uplinks", () => {
   const setUplink = (mtu: number) =>
     Promise.all([a!, b!].map((host) => host.ip(`link set up1 mtu ${mtu}`)));
   const mtus = async () => {
-    const of = async (agent: Agent) => {
+    const of = async (agent: LabAgent) => {
       const [peer] = (await peersOf({ agent })).values();
       return [(await agent.status())?.mtu, peer?.mtu];
     };

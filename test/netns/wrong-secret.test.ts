@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { Agent } from "../../src/lab/agent.js";
+import type { LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import { story } from "./story.js";
 
 story("an agent with another secret", () => {
   let lab: Lab;
-  let founder: Agent;
-  let stranger: Agent;
+  let founder: LabAgent;
+  let stranger: LabAgent;
 
   beforeAll(async () => {
     lab = await Lab.open();
@@ -20,7 +20,9 @@ story("an agent with another secret", () => {
   afterAll(() => lab?.close());
 
   it("is refused, and both sides say that it is the secret", async () => {
-    await Promise.all([stranger, founder].map((it) => it.process.says(/secret does not match/)));
+    await Promise.all(
+      [stranger, founder].map((it) => it.process.waitForOutput(/secret does not match/)),
+    );
   });
 
   it("learns nothing and is not learned", async () => {

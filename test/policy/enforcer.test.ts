@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { type Prefix, parsePrefix } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
-import { Enforcer, type Wanted } from "../../src/policy/enforcer.js";
+import { Enforcer, type WantedPolicy } from "../../src/policy/enforcer.js";
 import {
   type Compiled,
   type Done,
@@ -15,7 +15,7 @@ import type { Members } from "../../src/policy/resolver.js";
 
 const OWN = [parsePrefix("10.244.1.0/24")];
 
-function policy(name: string, ...from: string[]): Wanted {
+function policy(name: string, ...from: string[]): WantedPolicy {
   const ingress = [{ action: "allow", from }];
   const text = JSON.stringify({ policies: [{ name, applies: ["10.244.1.0/24"], ingress }] });
   let facts: PolicyFacts | WeftError | undefined;
@@ -70,7 +70,7 @@ function enforcing() {
   const enforcer = new Enforcer(hand, () => void changes++);
   /** As the follower does it each time: what is ready is published, then what is wanted is said. */
   const follow = (
-    wanted: Wanted | undefined,
+    wanted: WantedPolicy | undefined,
     members = holding(),
     own: readonly Prefix[] = OWN,
   ) => {

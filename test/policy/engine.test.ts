@@ -5,7 +5,13 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it } from "vitest";
 import { parseMac, parsePrefix } from "../../src/address.js";
 import { Core } from "../../src/core/instance.js";
-import type { Compiled, Job, PolicyCompiler, PolicyFacts, Trial } from "../../src/policy/engine.js";
+import type {
+  Compiled,
+  Job,
+  PolicyCompiler,
+  PolicyFacts,
+  TrialResult,
+} from "../../src/policy/engine.js";
 import { A, B, C, Host, hostOf, MTU } from "../core/host.js";
 import { ipv4, seedOfRun, UDP, udp, vxlan } from "../packets.js";
 import { Maker } from "./random.js";
@@ -70,7 +76,7 @@ describe("the policy engine", () => {
       nodes: new Set(),
     });
     const job = { ...jobOf(nested(32)), carried: [parsePrefix("192.0.2.0/24")] };
-    const { counts, outside } = await promised<Trial>((done) => there.tryOut(job, done));
+    const { counts, outside } = await promised<TrialResult>((done) => there.tryOut(job, done));
     expect(counts).toEqual([0, 33]);
     expect(outside).toHaveLength(20);
   });

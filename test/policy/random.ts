@@ -1,6 +1,6 @@
 /** Documents, members and packets with few different values, so that they meet often. */
 import { type Address, parseAddress, parsePrefix } from "../../src/address.js";
-import type { Packet } from "../../src/policy/judge.js";
+import type { PolicyPacket } from "../../src/policy/evaluator.js";
 import type { Members } from "../../src/policy/resolver.js";
 import { random } from "../packets.js";
 
@@ -144,7 +144,7 @@ export class Maker {
     );
   }
 
-  packet(): Packet {
+  packet(): PolicyPacket {
     const family = this.pick([4, 4, 6]);
     const address = (): Address =>
       parseAddress(this.pick(ADDRESSES.filter((one) => one.includes(":") === (family === 6))));

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type Address, contains, type Prefix, parsePrefix } from "../../src/address.js";
 import { Acl } from "../../src/compile/acl.js";
 import { type PolicyDocument, readPolicy } from "../../src/policy/document.js";
-import { Judge, type Packet } from "../../src/policy/judge.js";
+import { PolicyEvaluator, type PolicyPacket } from "../../src/policy/evaluator.js";
 import { absentNodes, type Members, namedNodes } from "../../src/policy/resolver.js";
 import { DIRECTIONS } from "../../src/policy/rule.js";
 import { NO_RULES, type PolicyRules, rulesOf } from "../../src/policy/rules.js";
@@ -16,7 +16,7 @@ const seed = seedOfRun("policy rules");
 const holds = (own: readonly Prefix[], address: Address) =>
   own.some((lease) => contains(lease, address));
 
-function headerOf(way: (typeof DIRECTIONS)[number], packet: Packet) {
+function headerOf(way: (typeof DIRECTIONS)[number], packet: PolicyPacket) {
   const { source, destination, ...rest } = packet;
   const [near, far] = way === "egress" ? [source, destination] : [destination, source];
   return { near, far, ...rest };
@@ -45,13 +45,13 @@ describe("the rules of a node", () => {
       rules = rulesOf(read, members, own, rules);
       acl.update(rules.rules);
       core.paint(acl);
-      const judge = new Judge(read, members);
+      const judge = new PolicyEvaluator(read, members);
       for (let i = 0; i < 60; i++) {
         const packet = make.packet();
         for (const [k, way] of DIRECTIONS.entries()) {
           const header = headerOf(way, packet);
           if (!holds(own, header.near)) continue;
-          const expected = judge.judgeAt(way, packet);
+          const expected = judge.evaluateAt(way, packet);
           expect(judgementOf(decideSlowly(rules.rules[k]!, header), rules)).toEqual(expected);
           expect(judgementOf(core.decide(k as 0 | 1, header), rules)).toEqual(expected);
         }

@@ -2,15 +2,15 @@
 import { describe, expect, it } from "vitest";
 import { parseAddress } from "../../src/address.js";
 import { readPolicy } from "../../src/policy/document.js";
-import { Judge } from "../../src/policy/judge.js";
+import { PolicyEvaluator } from "../../src/policy/evaluator.js";
 import { nameOf } from "../../src/policy/place.js";
 import { MEMBERS } from "./table.js";
 
 /** TCP from 10.244.1.5 to this address and port: who counts it, and what becomes of it. */
 function ingressOf(policies: string) {
-  const judge = new Judge(readPolicy(`policies: ${policies}`, "policy.yaml"), MEMBERS);
+  const judge = new PolicyEvaluator(readPolicy(`policies: ${policies}`, "policy.yaml"), MEMBERS);
   return (destination: string, port: number): string => {
-    const { counted, place, action } = judge.judgeAt("ingress", {
+    const { counted, place, action } = judge.evaluateAt("ingress", {
       source: parseAddress("10.244.1.5"),
       destination: parseAddress(destination),
       protocol: 6,

@@ -11,8 +11,8 @@ import { expect } from "vitest";
 import { contains, parsePrefix } from "../../src/address.js";
 import { Acl } from "../../src/compile/acl.js";
 import { type PolicyDocument, readPolicy } from "../../src/policy/document.js";
+import type { PolicyPacket } from "../../src/policy/evaluator.js";
 import { readExpectations, tryExpectations } from "../../src/policy/expectations.js";
-import type { Packet } from "../../src/policy/judge.js";
 import { nameOf } from "../../src/policy/place.js";
 import type { Members } from "../../src/policy/resolver.js";
 import { DIRECTIONS } from "../../src/policy/rule.js";
@@ -72,7 +72,7 @@ async function coresOf(document: PolicyDocument) {
   return Promise.all(cores);
 }
 
-function judgeByCore(cores: Awaited<ReturnType<typeof coresOf>>, packet: Packet): string {
+function judgeByCore(cores: Awaited<ReturnType<typeof coresOf>>, packet: PolicyPacket): string {
   const { source, destination, ...rest } = packet;
   const deciders: string[] = [];
   for (const [k] of DIRECTIONS.entries()) {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
 import type { Connection } from "../../src/session/transport.js";
-import { type Machine, Network } from "../../src/sim/network.js";
+import { type Machine, SimNetwork } from "../../src/sim/network.js";
 import { Process } from "../../src/sim/process.js";
 import { Random } from "../../src/sim/random.js";
 import { Schedule } from "../../src/sim/schedule.js";
@@ -14,11 +14,11 @@ const NO_SKEW = { rate: 1, offset: 0 };
 class Underlay {
   readonly schedule = new Schedule();
   readonly random = new Random(seed);
-  readonly network: Network;
+  readonly network: SimNetwork;
 
   constructor(loss: number, duplicates = 0) {
     const nobody = { datagram: () => {}, sent: () => {}, delivered: () => {} };
-    this.network = new Network(this.schedule, this.random, { loss, duplicates }, nobody);
+    this.network = new SimNetwork(this.schedule, this.random, { loss, duplicates }, nobody);
   }
 
   host(): { machine: Machine; transport: SimTransport; process: Process } {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { KINDS } from "../../src/sim/chaos.js";
 import { scheduleOf } from "../../src/sim/schedules.js";
-import { type Options, simulate } from "../../src/sim/simulate.js";
+import { type SimulationOptions, simulate } from "../../src/sim/simulate.js";
 import { seed } from "../mesh/seed.js";
 import { rounds } from "../rounds.js";
 
@@ -12,7 +12,7 @@ const SOME = rounds(8, 12);
 /** Minutes: three hours until it begins, a day until nodes may be forgotten, an hour and a half in which new ones join. */
 const ONE_EXILE = 1_800;
 
-const rough: Options = { nodes: 7, loss: 0.05, seed, minutes: 1, chaos: KINDS };
+const rough: SimulationOptions = { nodes: 7, loss: 0.05, seed, minutes: 1, chaos: KINDS };
 
 describe("one seed", { timeout: PATIENCE }, () => {
   it("gives the same trace and figures again, another seed another trace", async () => {
@@ -33,7 +33,7 @@ describe("a quiet cluster", { timeout: PATIENCE }, () => {
   });
 
   it("takes longer over a lossy underlay, and comes together all the same", async () => {
-    const options: Options = { nodes: SOME, loss: 0, seed, minutes: 3, chaos: [] };
+    const options: SimulationOptions = { nodes: SOME, loss: 0, seed, minutes: 3, chaos: [] };
     const clean = await simulate(options);
     const lossy = await simulate({ ...options, loss: 0.3 });
     expect(lossy).toMatchObject({ converged: true, doubleLeases: 0 });
@@ -41,7 +41,7 @@ describe("a quiet cluster", { timeout: PATIENCE }, () => {
   });
 
   it("is measured with one loss after the other", async () => {
-    const options: Options = { nodes: SOME, loss: 0, seed, minutes: 3, chaos: [] };
+    const options: SimulationOptions = { nodes: SOME, loss: 0, seed, minutes: 3, chaos: [] };
     const result = await simulate({ ...options, before: [0, 0.3] });
     expect(result).toMatchObject({ converged: true, earlier: [{ loss: 0 }, { loss: 0.3 }] });
     const [clean, lossy] = result.earlier!;
@@ -78,12 +78,12 @@ describe("a cluster in trouble", { timeout: PATIENCE }, () => {
   });
 
   it("never uses a lease twice, though for a day or more nodes are cut off, and whoever may be is forgotten", async () => {
-    const options: Options = {
+    const options: SimulationOptions = {
       nodes: rounds(3, 4),
       loss: 0,
       seed,
       minutes: rounds(ONE_EXILE, 2_700),
-      chaos: ["exiles", "skew"],
+      chaos: ["longPartitions", "skew"],
     };
     const result = await simulate(options);
     expect(result).toMatchObject({ converged: true, doubleLeases: 0, doubles: [] });

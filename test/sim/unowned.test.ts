@@ -13,7 +13,7 @@ const slowlyUnowned = (world: World): number =>
   ALL.filter((lease) => {
     const isIn = (prefix: string) => covers(parsePrefix(prefix), lease);
     const owns = ({ disk, publicKey }: SimNode): boolean => {
-      const { genesis, journal, spaces, leases, void: gone } = disk.last.cluster!;
+      const { genesis, journal, spaces, leases, revoked: gone } = disk.last.cluster!;
       if (leases.some((proof) => isIn(subnetOf(proof)))) return true;
       const isFounder = genesis.founder === publicKey;
       const isGiven = journal.some(

@@ -1,6 +1,6 @@
 /** A watch that sees nothing is worth nothing: it must find what is put before it. */
 import { describe, expect, it } from "vitest";
-import { Disk } from "../../src/sim/disk.js";
+import { SimDisk } from "../../src/sim/disk.js";
 import { PowerCut } from "../../src/sim/process.js";
 import { Random } from "../../src/sim/random.js";
 import { Schedule } from "../../src/sim/schedule.js";
@@ -54,7 +54,7 @@ describe("the watch", () => {
     const mesh = first!.mesh!;
     const [gone, stays] = [second!, third!].map((node) => node.mesh!.self().id);
     const [lost, kept] = [mesh.peer(gone!)!, mesh.peer(stays!)!];
-    mesh.takeMoved = () => new Set([gone!, stays!]);
+    mesh.takeChanged = () => new Set([gone!, stays!]);
     mesh.peer = (id) => (id === stays ? kept : undefined);
     expect(world.disagreement()).toBe(`${first!.name} sends to nobody what is for ${second!.name}`);
     const both = { ...kept, leases: [...kept.leases, ...lost.leases] };
@@ -74,7 +74,7 @@ describe("a simulated disk", () => {
       ["before", before],
       ["after", after],
     ] as const) {
-      const disk = new Disk(before);
+      const disk = new SimDisk(before);
       disk.cutAtNextWrite = when;
       expect(() => disk.save(after)).toThrow(PowerCut);
       expect(disk.load()).toEqual(left);
@@ -84,7 +84,7 @@ describe("a simulated disk", () => {
   it("is refused when torn, wherever", () => {
     const random = new Random(seed);
     for (let i = 0; i < 200; i++) {
-      const disk = new Disk(before);
+      const disk = new SimDisk(before);
       disk.tear(random);
       expect(() => disk.load()).toThrow(expect.objectContaining({ code: "STATE_CORRUPT" }));
     }

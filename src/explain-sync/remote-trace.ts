@@ -1,0 +1,275 @@
+/**
+ * What becomes of a packet behind this node: the node that it goes to next is asked.
+ * That one tries it as if it came from here, tells, and asks the next one.
+ */
+import { WeftError } from "../error.js";
+import { onwardOf } from "../explain/explain.js";
+import { type TraceOutcome, traceReportOf } from "../explain/trace-report.js";
+import { MAX_RELAYS } from "../paths/probe.js";
+import type { MessageOf, Protocol } from "../session/protocol.js";
+import { plainSentence, type Session } from "../session/session.js";
+import type { Clock } from "../time/clock.js";
+import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
+import { TokenBucket } from "../time/token-bucket.js";
+import {
+  MAX_TRACED_BYTES,
+  type NodeReport,
+  type RemoteTraceMessage,
+  type RemoteTraceResult,
+  remoteTraceSpec,
+  TRACE_TIMEOUT,
+  type Unasked,
+} from "./messages.js";
+
+/** Each node on the way waits so much shorter than the one before it, in milliseconds: that one waits for it. */
+export const TIMEOUT_STEP = 200;
+/** Packets that are tried for others, at once and per second after that: for one neighbour, for all. */
+export const TRACES_FOR_OTHERS = { each: { burst: 8, rate: 2 }, all: { burst: 16, rate: 8 } };
+/** Questions, of this node and of others that it carries on, that wait for an answer at one time. */
+export const MAX_PENDING_TRACES = 64;
+
+type ExplainSession = Session<RemoteTraceMessage>;
+
+/**
+ * Tries a packet for other nodes: one that comes from the member of this name, or without a name
+ * one that leaves this host. Rejects with a WeftError when it is none that could.
+ */
+export type Explain = (packet: Uint8Array, from?: string) => Promise<TraceOutcome>;
+
+/** A packet on its way to a peer of this name, as it leaves; or one that `leaves` the host of that peer. */
+export interface Onward {
+  readonly to: string;
+  readonly packet: Uint8Array;
+  readonly leaves?: true;
+}
+
+interface TracedNode {
+  readonly id: string;
+  readonly name: string;
+}
+
+export interface RemoteTraceParts {
+  readonly clock: Clock;
+  /** The name of this node. */
+  readonly own: string;
+  /** Nothing where there is no dataplane. */
+  readonly explain: Explain | undefined;
+  session(id: string): ExplainSession | undefined;
+  nameOf(id: string): string | undefined;
+  /** The member of this name; nothing if the peer of this name runs no agent. */
+  member(name: string): TracedNode | undefined;
+  /** The member to which packets for the peer of this name are handed; nothing if it runs no agent. */
+  nextHop(to: string): TracedNode | undefined;
+  /** Why there is no session with this node, as far as is known. */
+  failure(id: string): WeftError | undefined;
+  /** There is one more to be sought. */
+  changed(): void;
+}
+
+/** Who wants to know. */
+interface Listener {
+  report(one: NodeReport): void;
+  /** Nothing more comes. */
+  ended(unasked: Unasked | undefined): void;
+}
+
+/** One that waits. */
+interface PendingTrace {
+  readonly n: number;
+  readonly id: string;
+  readonly name: string;
+  readonly request: MessageOf<RemoteTraceMessage, "trace-request">;
+  readonly listener: Listener;
+  readonly cancel: () => void;
+  session?: ExplainSession;
+  reports: number;
+}
+
+export class RemoteTrace implements Protocol<RemoteTraceMessage> {
+  readonly spec = remoteTraceSpec;
+  readonly #parts: RemoteTraceParts;
+  readonly #pending = new Map<number, PendingTrace>();
+  readonly #perNeighbour: KeyedRateLimiter;
+  readonly #all: TokenBucket;
+  #count = 0;
+
+  constructor(parts: RemoteTraceParts) {
+    this.#parts = parts;
+    this.#perNeighbour = new KeyedRateLimiter(parts.clock, TRACES_FOR_OTHERS.each);
+    this.#all = new TokenBucket(
+      parts.clock,
+      TRACES_FOR_OTHERS.all.burst,
+      TRACES_FOR_OTHERS.all.rate,
+    );
+  }
+
+  /** What the nodes on the way of this packet say, and why one of them said nothing. */
+  trace(onward: Onward): Promise<RemoteTraceResult> {
+    const further: NodeReport[] = [];
+    return new Promise((resolve) =>
+      this.#request(onward, TRACE_TIMEOUT, {
+        report: (one) => further.push(one),
+        ended: (unasked) => resolve({ further, ...(unasked && { unasked }) }),
+      }),
+    );
+  }
+
+  /** Ids of nodes to hold a session with, to ask them. */
+  get needed(): string[] {
+    return [...this.#pending.values()].map(({ id }) => id);
+  }
+
+  opened(session: ExplainSession): void {
+    for (const one of this.#pending.values()) {
+      if (one.id === session.peer.id && !one.session?.isOpen) this.#send(one, session);
+    }
+  }
+
+  closed(session: ExplainSession): void {
+    for (const one of [...this.#pending.values()]) {
+      if (one.session === session) this.#finish(one, "the session with it ended");
+    }
+  }
+
+  stop(): void {
+    for (const one of [...this.#pending.values()]) this.#finish(one, "the node that asks stops");
+  }
+
+  received(session: ExplainSession, message: RemoteTraceMessage) {
+    switch (message.type) {
+      case "trace-request":
+        return void this.#onRequest(session, message);
+      case "trace-report":
+        return this.#onReport(session, message);
+      case "trace-end":
+        return this.#onEnd(session, message);
+    }
+  }
+
+  // ---- asking
+
+  #request({ to, packet, leaves }: Onward, within: number, listener: Listener) {
+    const { own, clock, member, nextHop, session, changed } = this.#parts;
+    const asked = leaves ? member(to) : nextHop(to);
+    if (!asked) return listener.ended(undefined);
+    const { id, name } = asked;
+    const why = this.#refusal(packet, within);
+    if (why) return listener.ended({ node: name, from: own, why });
+    this.#count = (this.#count + 1) % 2 ** 31;
+    const n = this.#count;
+    const bytes = Buffer.from(packet).toString("base64");
+    const one: PendingTrace = {
+      n,
+      id,
+      name,
+      request: { type: "trace-request", n, within, packet: bytes, ...(leaves && { leaves }) },
+      listener,
+      cancel: clock.after(within, () => this.#finish(one, this.#timeoutReason(one))),
+      reports: 0,
+    };
+    this.#pending.set(n, one);
+    const open = session(id);
+    if (open) this.#send(one, open);
+    else changed();
+  }
+
+  #refusal(packet: Uint8Array, within: number): string | undefined {
+    if (within <= 0) return "the way is too long";
+    if (packet.length > MAX_TRACED_BYTES) return `it is longer than ${MAX_TRACED_BYTES} bytes`;
+    if (this.#pending.size >= MAX_PENDING_TRACES) return "too many questions wait for an answer";
+    return undefined;
+  }
+
+  #send(one: PendingTrace, session: ExplainSession): void {
+    one.session = session;
+    session.send(one.request);
+  }
+
+  #timeoutReason({ id, session }: PendingTrace): string {
+    if (session) return "it did not answer in time";
+    const failure = this.#parts.failure(id);
+    const why = failure ? `: ${failure.message}` : " in time";
+    return plainSentence(`no session with it could be opened${why}`);
+  }
+
+  #onReport(
+    session: ExplainSession,
+    { n, node, report }: MessageOf<RemoteTraceMessage, "trace-report">,
+  ): void {
+    const one = this.#pending.get(n);
+    if (one?.session !== session) return;
+    // Of itself it cannot say another name; those behind it nobody else can name.
+    one.listener.report({ ...report, node: one.reports === 0 ? one.name : node });
+    one.reports++;
+    if (report.verdict !== "sent") this.#finish(one);
+    else if (one.reports > MAX_RELAYS) this.#finish(one, "the way is too long");
+  }
+
+  #onEnd(
+    session: ExplainSession,
+    { n, unasked }: MessageOf<RemoteTraceMessage, "trace-end">,
+  ): void {
+    const one = this.#pending.get(n);
+    if (one?.session !== session) return;
+    this.#forget(one);
+    one.listener.ended(unasked);
+  }
+
+  #finish(one: PendingTrace, why?: string): void {
+    this.#forget(one);
+    one.listener.ended(
+      why === undefined ? undefined : { node: one.name, from: this.#parts.own, why },
+    );
+  }
+
+  #forget(one: PendingTrace): void {
+    one.cancel();
+    this.#pending.delete(one.n);
+  }
+
+  // ---- answering
+
+  async #onRequest(
+    session: ExplainSession,
+    { n, within, packet, leaves }: MessageOf<RemoteTraceMessage, "trace-request">,
+  ) {
+    const { clock, nameOf } = this.#parts;
+    const from = nameOf(session.peer.id);
+    if (from === undefined) return;
+    const began = clock.elapsed();
+    const ended = (unasked?: Unasked) =>
+      session.send({ type: "trace-end", n, ...(unasked && { unasked }) });
+    const bytes = Buffer.from(packet, "base64");
+    const tried = await this.#try(session, bytes, leaves ? undefined : from);
+    if (!session.isOpen) return;
+    if (typeof tried === "string") return ended({ node: this.#parts.own, from, why: tried });
+    const report = traceReportOf(tried);
+    session.send({ type: "trace-report", n, node: this.#parts.own, report });
+    if (report.verdict !== "sent") return;
+    const onward = onwardOf(tried);
+    if (!onward) return ended();
+    const left = within - TIMEOUT_STEP - Math.ceil(clock.elapsed() - began);
+    this.#request(onward, left, {
+      report: ({ node, ...report }) => session.send({ type: "trace-report", n, node, report }),
+      ended: (unasked) => ended(unasked),
+    });
+  }
+
+  /** Or why not. */
+  async #try(
+    session: ExplainSession,
+    packet: Uint8Array,
+    from: string | undefined,
+  ): Promise<TraceOutcome | string> {
+    const { explain } = this.#parts;
+    if (!explain) return "it has no dataplane";
+    if (!this.#perNeighbour.of(session.peer.id).spend(1) || !this.#all.spend(1))
+      return "it was asked too often";
+    try {
+      return await explain(packet, from);
+    } catch (error) {
+      if (!(error instanceof WeftError)) throw error;
+      return plainSentence(error.message);
+    }
+  }
+}

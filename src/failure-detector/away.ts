@@ -1,3 +1,0 @@
-/** Whether a member is dead, or no way to it works. */
-export const isAway = ({ state }: { readonly state: string }): boolean =>
-  state === "dead" || state === "unreachable";

@@ -1,0 +1,241 @@
+/**
+ * Declares members dead. A node that misses a member doubts it, and the doubt travels like news; a
+ * member that lives answers with a newer record. Without one it is dead, until one comes.
+ * docs/failure-detection.md tells why.
+ */
+
+import { MAX_RECORDS, type Members } from "../gossip/members.js";
+import { MAX_IDS, type Version } from "../gossip/messages.js";
+import type { NodeRecord } from "../gossip/record.js";
+import type { Protocol } from "../session/protocol.js";
+import { type Session, SUSPECT_AFTER } from "../session/session.js";
+import type { Clock } from "../time/clock.js";
+import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
+import { TokenBucket } from "../time/token-bucket.js";
+import { type FailureDetectorMessage, failureDetectorSpec } from "./messages.js";
+
+/** All in milliseconds. Who was doubted and did not answer within this is dead: longer than a pause of 5 s and the ways. */
+export const SUSPECT_TIMEOUT = 6_000;
+/** A verdict that comes so late was slept through, and so was what speaks against it. */
+export const MAX_TIMER_LAG = 500;
+/** A node answers doubts of itself no more often. */
+export const REFUTE_EVERY = 2_000;
+/** How long doubts wait for others, to travel together. */
+export const SUSPECTS_DELAY = 50;
+/** Doubts of its own a node raises at once, and per second after that; those that prove right do not count. */
+export const OWN_SUSPICIONS = { burst: 16, rate: 1 / 600 };
+/** Doubts that are taken from one session at once, and per second after that. */
+export const RECEIVED_SUSPICIONS = { burst: MAX_RECORDS, rate: 8 };
+
+export interface FailureDetectorParts {
+  readonly clock: Clock;
+  /** The node id of this node. */
+  readonly own: string;
+  readonly members: Members;
+  sessions(): readonly FailureDetectorSession[];
+  /** When a member made itself heard last otherwise than in a session, by `clock.elapsed`. */
+  lastHeard(id: string): number;
+  /** This node is doubted: publish a newer record, to be pushed to all. */
+  refute(): void;
+  /** Says which versions are held here: they are newer than those a peer doubts. */
+  announce(session: Session, ids: readonly string[]): void;
+  /** There are versions of which nothing is known here: ask for them. */
+  want(session: Session, versions: Version[]): void;
+  /** A member is declared dead from now on, or no more. */
+  stateChanged(id: string, isDead: boolean): void;
+}
+
+type FailureDetectorSession = Session<FailureDetectorMessage>;
+
+interface Suspicion {
+  readonly version: number;
+  readonly since: number;
+  readonly isOwn: boolean;
+  isDead: boolean;
+  cancel: () => void;
+}
+
+export class FailureDetector implements Protocol<FailureDetectorMessage> {
+  readonly spec = failureDetectorSpec;
+  readonly #parts: FailureDetectorParts;
+  readonly #suspicions = new Map<string, Suspicion>();
+  /** Doubts of versions that have not come here yet. */
+  readonly #awaitingRecord = new Map<string, number>();
+  readonly #ownLimit: TokenBucket;
+  readonly #receivedLimit: KeyedRateLimiter;
+  #queue: { readonly suspicion: Version; readonly from: FailureDetectorSession | undefined }[] = [];
+  #refutedAt = Number.NEGATIVE_INFINITY;
+  #cancelFlush: (() => void) | undefined;
+  #cancelRefute: (() => void) | undefined;
+
+  constructor(parts: FailureDetectorParts) {
+    this.#parts = parts;
+    this.#receivedLimit = new KeyedRateLimiter(parts.clock, RECEIVED_SUSPICIONS);
+    this.#ownLimit = new TokenBucket(parts.clock, OWN_SUSPICIONS.burst, OWN_SUSPICIONS.rate);
+  }
+
+  stop(): void {
+    for (const { cancel } of this.#suspicions.values()) cancel();
+    this.#cancelFlush?.();
+    this.#cancelRefute?.();
+  }
+
+  isDead(id: string): boolean {
+    return this.#suspicions.get(id)?.isDead ?? false;
+  }
+
+  /** Whether many wait for a newer record of this node. */
+  isSuspected(id: string): boolean {
+    return this.#suspicions.has(id);
+  }
+
+  // ---- what gives rise to a doubt
+
+  /** The other end of a session is quiet. Not to be doubted for that if it makes itself heard elsewhere. */
+  quiet({ peer, isResponsive }: Session): void {
+    if (!isResponsive) this.unresponsive(peer.id, this.#parts.clock.elapsed() - SUSPECT_AFTER);
+  }
+
+  /** A node is missed since then: so long was its session quiet, or was it dialled in vain. */
+  unresponsive(id: string, since: number): void {
+    const record = this.#parts.members.get(id);
+    if (!record || record.withdrawn || this.#isSuspectedAt(id, record.version)) return;
+    if (this.#wasHeard(id, since) || !this.#ownLimit.spend(1)) return;
+    this.#suspect(id, record.version, { isOwn: true });
+  }
+
+  /** A new neighbour is told whom this node doubts or holds for dead, itself included. */
+  opened(session: FailureDetectorSession): void {
+    sendSuspects(
+      session,
+      [...this.#suspicions].map(([id, { version }]) => [id, version]),
+    );
+    this.#clear(session.peer.id);
+  }
+
+  // ---- what others doubt
+
+  received(session: FailureDetectorSession, { versions }: FailureDetectorMessage): void {
+    const { members, own, announce, want } = this.#parts;
+    const bucket = this.#receivedLimit.of(session.peer.id);
+    const refuted: string[] = [];
+    const ahead: Version[] = [];
+    for (const [id, version] of versions) {
+      if (this.#isSuspectedAt(id, version) || !bucket.spend(1)) continue;
+      const held = members.get(id);
+      if (held && version < held.version) refuted.push(id);
+      else if (held?.withdrawn) continue;
+      else if (id === own) this.#refute(version);
+      else if (version === held?.version) this.#suspect(id, version, { from: session });
+      else if (this.#deferUntilRecord(id, version)) ahead.push([id, version]);
+    }
+    announce(session, refuted);
+    want(session, ahead);
+  }
+
+  /** A record came that is newer than the one before. */
+  onRecord(record: NodeRecord): void {
+    const { id } = record;
+    this.#clear(id);
+    const early = this.#awaitingRecord.get(id) ?? Number.POSITIVE_INFINITY;
+    if (early > record.version) return;
+    this.#awaitingRecord.delete(id);
+    if (early === record.version && !record.withdrawn) this.#suspect(id, early);
+  }
+
+  /** Records were dropped: nothing is left to be doubted of their owners. */
+  onExpiry(): void {
+    for (const id of this.#suspicions.keys()) if (!this.#parts.members.get(id)) this.#clear(id);
+  }
+
+  // ---- from the doubt to the verdict
+
+  #suspect(
+    id: string,
+    version: number,
+    { from, isOwn = false }: { from?: FailureDetectorSession; isOwn?: boolean } = {},
+  ): void {
+    const since = this.#parts.clock.elapsed();
+    const suspicion = { version, since, isOwn, isDead: false, cancel: () => {} };
+    this.#suspicions.set(id, suspicion);
+    this.#startTimer(id, suspicion);
+    this.#queue.push({ suspicion: [id, version], from });
+    this.#cancelFlush ??= this.#parts.clock.after(SUSPECTS_DELAY, () => this.#flush());
+  }
+
+  #startTimer(id: string, suspicion: Suspicion): void {
+    const { clock } = this.#parts;
+    const due = clock.elapsed() + SUSPECT_TIMEOUT;
+    suspicion.cancel = clock.after(SUSPECT_TIMEOUT, () => {
+      if (clock.elapsed() - due > MAX_TIMER_LAG) this.#startTimer(id, suspicion);
+      else this.#onTimeout(id, suspicion);
+    });
+  }
+
+  #onTimeout(id: string, suspicion: Suspicion): void {
+    const session = this.#parts.sessions().find(({ peer }) => peer.id === id);
+    if (session?.isResponsive || this.#wasHeard(id, suspicion.since)) {
+      this.#clear(id);
+    } else {
+      if (suspicion.isOwn) this.#ownLimit.refund(1);
+      suspicion.isDead = true;
+      this.#parts.stateChanged(id, true);
+    }
+  }
+
+  #clear(id: string): void {
+    const suspicion = this.#suspicions.get(id);
+    if (!suspicion) return;
+    suspicion.cancel();
+    this.#suspicions.delete(id);
+    if (suspicion.isDead) this.#parts.stateChanged(id, false);
+  }
+
+  // ---- small things
+
+  /** This node is doubted itself. One answer is for all who doubt this version. */
+  #refute(version: number): void {
+    const { clock, members, own, refute } = this.#parts;
+    if (version !== members.get(own)?.version) return;
+    const wait = Math.max(0, this.#refutedAt + REFUTE_EVERY - clock.elapsed());
+    this.#cancelRefute ??= clock.after(wait, () => {
+      this.#cancelRefute = undefined;
+      this.#refutedAt = clock.elapsed();
+      refute();
+    });
+  }
+
+  #wasHeard(id: string, since: number): boolean {
+    return this.#parts.lastHeard(id) > since;
+  }
+
+  #isSuspectedAt(id: string, version: number): boolean {
+    return this.#suspicions.get(id)?.version === version;
+  }
+
+  /** Keeps a doubt until the version it speaks of comes; false if it is kept already. */
+  #deferUntilRecord(id: string, version: number): boolean {
+    if (this.#awaitingRecord.get(id) === version) return false;
+    if (this.#awaitingRecord.size >= MAX_RECORDS) this.#awaitingRecord.clear();
+    this.#awaitingRecord.set(id, version);
+    return true;
+  }
+
+  #flush(): void {
+    this.#cancelFlush = undefined;
+    const queue = this.#queue.splice(0);
+    for (const session of this.#parts.sessions()) {
+      const news = queue.filter(({ from }) => from !== session);
+      sendSuspects(
+        session,
+        news.map(({ suspicion }) => suspicion),
+      );
+    }
+  }
+}
+
+function sendSuspects(session: FailureDetectorSession, suspects: readonly Version[]): void {
+  for (let n = 0; n < suspects.length; n += MAX_IDS) {
+    session.send({ type: "suspect", versions: suspects.slice(n, n + MAX_IDS) });
+  }
+}

@@ -1,0 +1,116 @@
+/** A file of one node alone. A reader sees the old text or the new one, whenever the power goes. */
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fsyncSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname } from "node:path";
+import { WeftError } from "../error.js";
+import { makeDirectory, remedyFor } from "./directory.js";
+import { type RegularFile, readRegularFile, whyUnreadable } from "./regular-file.js";
+
+/** Bytes. A state holds the grants of its node, and a policy of up to 4 MiB. */
+const MAX_FILE = 256 * 1024 * 1024;
+
+export class PrivateFile {
+  #exists = false;
+
+  constructor(
+    readonly path: string,
+    /** What it is, in errors. */
+    readonly what: string,
+  ) {}
+
+  /** Nothing when there is no such file. */
+  read(): string | undefined {
+    const found = this.#open();
+    if (!found) return undefined;
+    const { text, stats } = found;
+    this.#exists = true;
+    if ((stats.mode & 0o077) !== 0) {
+      throw new WeftError(
+        "STATE_OPEN",
+        `the ${this.what} ${this.path} is this node's alone and is open to others`,
+        `chmod 600 ${this.path}`,
+      );
+    }
+    if (stats.uid !== 0 && stats.uid !== process.geteuid?.()) {
+      throw new WeftError(
+        "STATE_OPEN",
+        `the ${this.what} ${this.path} is this node's alone and belongs to user ${stats.uid}`,
+        `chown ${process.geteuid?.()} ${this.path}`,
+      );
+    }
+    return text;
+  }
+
+  #open(): RegularFile | undefined {
+    try {
+      return readRegularFile(this.path, MAX_FILE);
+    } catch (error) {
+      if (codeOf(error) === "ENOENT") return undefined;
+      throw new WeftError(
+        "STATE_READ",
+        `the ${this.what} ${this.path} ${whyUnreadable(error, MAX_FILE)}`,
+        "run as its owner, or choose another --state directory",
+      );
+    }
+  }
+
+  /** When this returns, the text survives a power cut. */
+  write(text: string): void {
+    const directory = dirname(this.path);
+    const next = `${this.path}.new`;
+    try {
+      makeDirectory(directory, 0o700);
+      rmSync(next, { force: true }); // What a crash left may be open to others.
+      flushed(openSync(next, "wx", 0o600), (file) => writeFileSync(file, text));
+      renameSync(next, this.path);
+      flushed(openSync(directory, "r"));
+      this.#exists = true;
+    } catch (error) {
+      // The space that it holds on a full disk is needed for the next try.
+      if (codeOf(error) === "ENOSPC") rmSync(next, { force: true });
+      throw new WeftError(
+        "STATE_WRITE",
+        `the ${this.what} ${this.path} cannot be written (${codeOf(error)})`,
+        remedyFor(error, "let the agent write to its directory, or choose another with --state"),
+      );
+    }
+  }
+
+  /** Whether a file that was read or written is still there, and the next write has a place. */
+  isIntact(): boolean {
+    if (!this.#exists) return true;
+    const directory = dirname(this.path);
+    try {
+      accessSync(directory, constants.W_OK);
+      const { size } = statSync(this.path);
+      const { bfree, bsize, files, ffree } = statfsSync(directory);
+      return bfree * bsize >= size && (files === 0 || ffree > 0);
+    } catch {
+      return false;
+    }
+  }
+}
+
+function flushed(file: number, write?: (file: number) => void): void {
+  try {
+    write?.(file);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+const codeOf = (error: unknown): string => {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code ?? message;
+};

@@ -1,0 +1,134 @@
+/**
+ * News on its way to the neighbours. What comes within a moment goes together,
+ * and not to who turned out to have it meanwhile. While there is much of it, as in
+ * a cluster that comes up all at once, it goes as a word only, so that each record
+ * is carried to each node once.
+ */
+
+import { MAX_MESSAGE_BYTES } from "../session/messages.js";
+import type { Session } from "../session/session.js";
+import type { Clock } from "../time/clock.js";
+import { TokenBucket } from "../time/token-bucket.js";
+import { type GossipMessage, MAX_IDS, MAX_RECORDS_IN_MESSAGE } from "./messages.js";
+import type { Envelope, NodeRecord } from "./record.js";
+
+/** How long news of others waits for more, in milliseconds; and while there is much. */
+export const BATCH_DELAY = 20;
+export const BUSY_BATCH_DELAY = 250;
+/** More news of others than so many at once, and per second after that, is much. */
+export const EAGER_LIMIT = { burst: 32, rate: 8 };
+/** Neighbours that get news in full; the others hear that there is some, and ask who lack it. */
+export const EAGER_FANOUT = 6;
+
+type GossipSession = Session<GossipMessage>;
+
+export interface BroadcastQueueParts {
+  readonly clock: Clock;
+  sessions(): readonly GossipSession[];
+}
+
+interface Entry {
+  readonly record: NodeRecord;
+  /** Whether anybody waits for it. If not, all only hear of it. */
+  readonly isUrgent: boolean;
+  /** Who has it. */
+  readonly holders: Set<GossipSession>;
+}
+
+export class BroadcastQueue {
+  readonly #parts: BroadcastQueueParts;
+  readonly #entries = new Map<string, Entry>();
+  readonly #eager: TokenBucket;
+  #cancel: (() => void) | undefined;
+
+  constructor(parts: BroadcastQueueParts) {
+    this.#parts = parts;
+    this.#eager = new TokenBucket(parts.clock, EAGER_LIMIT.burst, EAGER_LIMIT.rate);
+  }
+
+  /** Says to all what this node says of itself, now. */
+  publish(record: NodeRecord, isUrgent: boolean): void {
+    this.#add(record, isUrgent);
+    this.flush();
+  }
+
+  /** Says to the others what came from one. */
+  forward(record: NodeRecord, isUrgent: boolean, from: GossipSession): void {
+    const isBusy = !this.#eager.spend(1);
+    this.#add(record, isUrgent && !isBusy, from);
+    this.#cancel ??= this.#parts.clock.after(isBusy ? BUSY_BATCH_DELAY : BATCH_DELAY, () =>
+      this.flush(),
+    );
+  }
+
+  #add(record: NodeRecord, isUrgent: boolean, from?: GossipSession): void {
+    // A mere renewal of news that nobody was told yet is that news.
+    const urgent = isUrgent || this.#entries.get(record.id)?.isUrgent === true;
+    this.#entries.set(record.id, { record, isUrgent: urgent, holders: new Set(from && [from]) });
+  }
+
+  /** This neighbour has this version, or a newer one. */
+  markKnown(session: GossipSession, id: string, version: number): void {
+    const entry = this.#entries.get(id);
+    if (entry && version >= entry.record.version) entry.holders.add(session);
+  }
+
+  /** Everything goes now. */
+  flush(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+    const entries = [...this.#entries.values()];
+    this.#entries.clear();
+    const sessions = this.#rotatedSessions();
+    const pushed = new Map<Entry, number>();
+    for (const session of sessions) {
+      const lacking = entries.filter(({ holders }) => !holders.has(session));
+      const full = lacking.filter(
+        (entry) => entry.isUrgent && (pushed.get(entry) ?? 0) < EAGER_FANOUT,
+      );
+      for (const entry of full) pushed.set(entry, (pushed.get(entry) ?? 0) + 1);
+      const announced = lacking.filter((entry) => !full.includes(entry));
+      sendRecords(
+        session,
+        full.map(({ record }) => record),
+      );
+      announce(
+        session,
+        announced.map(({ record }) => record),
+      );
+    }
+  }
+
+  /** The sessions, beginning with any one. */
+  #rotatedSessions(): readonly GossipSession[] {
+    const sessions = this.#parts.sessions();
+    const first = Math.floor(this.#parts.clock.random() * sessions.length);
+    return [...sessions.slice(first), ...sessions.slice(0, first)];
+  }
+}
+
+/** Who lacks what it hears of asks for it. */
+export function announce(session: GossipSession, records: readonly NodeRecord[]): void {
+  for (let n = 0; n < records.length; n += MAX_IDS) {
+    const some = records.slice(n, n + MAX_IDS);
+    session.send({ type: "have", versions: some.map(({ id, version }) => [id, version]) });
+  }
+}
+
+/** In as many messages as their size needs. */
+export function sendRecords(session: GossipSession, records: readonly NodeRecord[]): void {
+  const room = MAX_MESSAGE_BYTES - 100;
+  let batch: Envelope[] = [];
+  let size = 0;
+  const flush = () => {
+    if (batch.length > 0) session.send({ type: "records", records: batch });
+    batch = [];
+    size = 0;
+  };
+  for (const { envelope, bytes } of records) {
+    if (size + bytes + 1 > room || batch.length === MAX_RECORDS_IN_MESSAGE) flush();
+    batch.push(envelope);
+    size += bytes + 1;
+  }
+  flush();
+}

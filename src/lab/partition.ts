@@ -1,0 +1,69 @@
+/** Walls between the hosts of a lab: what the bridges do not carry from one to another. */
+import type { Lab } from "./lab.js";
+import type { Host } from "./namespace.js";
+
+/**
+ * `everything`: not a frame passes. `packets`: the mesh's sessions do, the data path does not.
+ * `sessions`: the other way round.
+ */
+export type PartitionKind = "everything" | "packets" | "sessions";
+/** From one host to another; the way back is another pair. */
+export type HostPair = readonly [from: Host, to: Host];
+
+const RULES = `
+table bridge partition {
+  set everything { type ifname . ifname; }
+  set packets { type ifname . ifname; }
+  set sessions { type ifname . ifname; }
+  chain forward {
+    type filter hook forward priority 0
+    iifname . oifname @everything drop
+    iifname . oifname @packets udp dport 4789 drop
+    iifname . oifname @sessions tcp dport 6783 drop
+    iifname . oifname @sessions tcp sport 6783 drop
+  }
+}
+`;
+
+/** What is dropped is dropped silently, as behind a firewall or a dead switch. */
+export class Partition {
+  readonly #lab: Lab;
+
+  private constructor(lab: Lab) {
+    this.#lab = lab;
+  }
+
+  static async build(lab: Lab): Promise<Partition> {
+    await lab.wire.exec(["nft", "-f", "-"], { input: RULES });
+    return new Partition(lab);
+  }
+
+  cut(pairs: readonly HostPair[], kind: PartitionKind = "everything"): Promise<void> {
+    return this.#change("add", pairs, kind);
+  }
+
+  heal(pairs: readonly HostPair[], kind: PartitionKind = "everything"): Promise<void> {
+    return this.#change("delete", pairs, kind);
+  }
+
+  async #change(
+    verb: "add" | "delete",
+    pairs: readonly HostPair[],
+    kind: PartitionKind,
+  ): Promise<void> {
+    const elements = pairs.map(([from, to]) => `"${from.name}" . "${to.name}"`).join(", ");
+    const input = `${verb} element bridge partition ${kind} { ${elements} }\n`;
+    await this.#lab.wire.exec(["nft", "-f", "-"], { input });
+  }
+}
+
+export const bothWays = (a: Host, b: Host): HostPair[] => [
+  [a, b],
+  [b, a],
+];
+
+/** Of hosts in a row, all pairs that are not next to each other: with these cut it is a line. */
+export const notNeighbours = (hosts: readonly Host[]): HostPair[] =>
+  hosts.flatMap((from, i) =>
+    hosts.filter((_, j) => Math.abs(i - j) > 1).map((to): HostPair => [from, to]),
+  );

@@ -1,0 +1,48 @@
+/**
+ * A giver's word: which of its gifts to a node count. It answers one question,
+ * asked with a nonce, so who carries it can neither change nor repeat it.
+ */
+import { randomBytes } from "node:crypto";
+import { z } from "zod";
+import { canonicalJson } from "../identity/canonical-json.js";
+import * as field from "../identity/fields.js";
+import { type Identity, verifySignature } from "../identity/identity.js";
+import { MAX_PROOFS } from "./bundle.js";
+import type { Cluster } from "./genesis.js";
+
+/** Gifts that a word names. A node gives another at most so many, but may hear of earlier ones again. */
+export const MAX_ATTESTED = 4 * MAX_PROOFS;
+
+export const nonceSchema = z.string().regex(/^[0-9a-f]{32}$/);
+
+export const attestationSchema = z.strictObject({
+  /** Public keys of the giver and of who asked. */
+  from: field.publicKey,
+  to: field.publicKey,
+  nonce: nonceSchema,
+  /** Signatures of the grants that count. */
+  gifts: z.array(field.signature).max(MAX_ATTESTED),
+  signature: field.signature,
+});
+
+export type Attestation = z.infer<typeof attestationSchema>;
+type AttestationContent = Omit<Attestation, "from" | "signature">;
+
+export const freshNonce = (): string => randomBytes(16).toString("hex");
+
+export function attest(
+  giver: Identity,
+  cluster: Cluster,
+  content: AttestationContent,
+): Attestation {
+  const attestation = { ...content, from: giver.publicKey };
+  return { ...attestation, signature: giver.sign(signedText(cluster, attestation)) };
+}
+
+export const isAttestation = (
+  cluster: Cluster,
+  { signature, ...attestation }: Attestation,
+): boolean => verifySignature(attestation.from, signedText(cluster, attestation), signature);
+
+const signedText = ({ id }: Cluster, attestation: Omit<Attestation, "signature">): string =>
+  `weft attestation 1\n${canonicalJson({ ...attestation, cluster: id })}`;

@@ -1,0 +1,68 @@
+/** Who has free space, by what the records say: that may be some seconds old. */
+
+import type { Members } from "../gossip/members.js";
+import type { NodeRecord } from "../gossip/record.js";
+import type { Clock } from "../time/clock.js";
+
+/** Chance is worth up to so many doublings of space, so that a crowd spreads over those who have much. */
+const RANK_JITTER = 3;
+
+export interface FreeSpaceDirectoryParts {
+  readonly clock: Clock;
+  readonly members: Members;
+  /** This node's id. */
+  readonly own: string;
+  /** The cluster's networks, in the order of the genesis. */
+  readonly networks: readonly string[];
+  /** Whether the owner can be reached, as far as is known. */
+  isReachable(record: NodeRecord): boolean;
+}
+
+export class FreeSpaceDirectory {
+  readonly #parts: FreeSpaceDirectoryParts;
+
+  constructor(parts: FreeSpaceDirectoryParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether another node has space in one of these networks. */
+  hasFree(networks: readonly string[]): boolean {
+    return this.#others().some((record) => this.#log2(record, networks) !== undefined);
+  }
+
+  /** Ids of up to `count` others with much space in one of these networks. */
+  choose(networks: readonly string[], count: number): string[] {
+    return this.#ranked(this.#others(), networks).slice(0, count);
+  }
+
+  /** Of these nodes, one with much space in one of these networks. */
+  best(ids: readonly string[], networks: readonly string[]): string | undefined {
+    const records = ids.flatMap((id) => this.#parts.members.get(id) ?? []);
+    return this.#ranked(records, networks)[0];
+  }
+
+  /** Who has more rather before who has less. */
+  #ranked(records: readonly NodeRecord[], networks: readonly string[]): string[] {
+    const { clock } = this.#parts;
+    return records
+      .flatMap((record) => {
+        const log2 = this.#log2(record, networks);
+        return log2 === undefined ? [] : [{ record, rank: log2 + RANK_JITTER * clock.random() }];
+      })
+      .sort((a, b) => b.rank - a.rank)
+      .map(({ record }) => record.id);
+  }
+
+  #others(): NodeRecord[] {
+    const { members, own } = this.#parts;
+    return members.sorted().filter(({ id }) => id !== own);
+  }
+
+  /** Of the leases in the owner's largest block. */
+  #log2(record: NodeRecord, networks: readonly string[]): number | undefined {
+    const { networks: all, isReachable } = this.#parts;
+    if (!record.free || record.withdrawn || !isReachable(record)) return undefined;
+    const sizes = record.free.filter((log2, i) => log2 !== null && networks.includes(all[i] ?? ""));
+    return sizes.length > 0 ? Math.max(...sizes.map(Number)) : undefined;
+  }
+}

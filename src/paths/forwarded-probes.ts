@@ -1,0 +1,36 @@
+/** Probes that this node forwarded for others, and the endpoints that their replies return to. */
+
+/** How long a reply may take, in milliseconds. */
+export const REPLY_TIMEOUT = 5_000;
+export const MAX_FORWARDED = 4096;
+
+interface ForwardedProbe {
+  readonly from: string;
+  readonly to: string;
+  readonly at: number;
+}
+
+export class ForwardedProbes {
+  /** By nonce, the oldest first. */
+  readonly #probes = new Map<string, ForwardedProbe>();
+
+  /** `from` and `to` are the endpoints of the nodes before and after this one. */
+  add(nonce: string, from: string, to: string, now: number): void {
+    for (const [oldest, { at }] of this.#probes) {
+      if (now - at <= REPLY_TIMEOUT && this.#probes.size < MAX_FORWARDED) break;
+      this.#probes.delete(oldest);
+    }
+    this.#probes.set(nonce, { from, to, at: now });
+  }
+
+  /**
+   * The endpoint to return a reply to, once and within REPLY_TIMEOUT, if it came from where the
+   * probe went.
+   */
+  takeReturn(nonce: string, from: string, now: number): string | undefined {
+    const probe = this.#probes.get(nonce);
+    if (probe?.to !== from) return undefined;
+    this.#probes.delete(nonce);
+    return now - probe.at <= REPLY_TIMEOUT ? probe.from : undefined;
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * Finding paths through others. A node tells its neighbours which members it
+ * seeks; who has a path to one of them offers it, and again whenever that path
+ * changes. An offer names every member on the path, so that nobody takes one
+ * that leads through itself (a path vector, as BGP has).
+ */
+
+import type { MessageOf } from "../session/protocol.js";
+import type { Session } from "../session/session.js";
+import { type Clock, every } from "../time/clock.js";
+import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
+import { MAX_PATHS, MAX_REQUEST_IDS, type PathMessage } from "./messages.js";
+import { MAX_RELAYS } from "./probe.js";
+
+/** What is sought is said again so often; what another seeks is remembered for so long. Milliseconds. */
+export const REQUEST_EVERY = 30_000;
+export const REQUEST_TTL = 75_000;
+/** Members that one node seeks at a time, and that are sought through one session. */
+export const MAX_REQUESTED = 1024;
+/** Ids that a peer may seek and paths that it may offer at once, and each second after that. */
+export const ROUTE_REQUESTS = { burst: 2 * MAX_REQUESTED, rate: 64 };
+export const ROUTE_UPDATES = { burst: 4 * MAX_REQUESTED, rate: 64 };
+/** What changes within so many milliseconds is said together. */
+const FLUSH_DELAY = 50;
+
+export type PathVector = readonly string[];
+
+type PathSession = Session<PathMessage>;
+
+export interface RouteDiscoveryParts {
+  readonly clock: Clock;
+  /** The sessions with those to whom packets can be given. */
+  readonly neighbours: () => PathSession[];
+  readonly own: string;
+  /** The path this node uses: the members between, in turn. */
+  readonly path: (to: string) => PathVector | undefined;
+  /** Somebody seeks this member. */
+  readonly requested: (to: string) => void;
+  readonly updated: (to: string, neighbour: string, path: PathVector | undefined) => void;
+}
+
+/** What is known of a session. */
+interface Exchange {
+  /** Until when the other end seeks a member. */
+  readonly requests: Map<string, number>;
+  /** What was offered to it last. */
+  readonly advertised: Map<string, string>;
+  /** What it has been told that this node seeks. */
+  readonly requested: Set<string>;
+}
+
+export class RouteDiscovery {
+  readonly #parts: RouteDiscoveryParts;
+  readonly #wanted = new Set<string>();
+  readonly #exchanges = new Map<PathSession, Exchange>();
+  readonly #changed = new Set<string>();
+  readonly #requests: KeyedRateLimiter;
+  readonly #updates: KeyedRateLimiter;
+  #cancelRefresh: (() => void) | undefined;
+  #cancelFlush: (() => void) | undefined;
+
+  constructor(parts: RouteDiscoveryParts) {
+    this.#parts = parts;
+    this.#requests = new KeyedRateLimiter(parts.clock, ROUTE_REQUESTS);
+    this.#updates = new KeyedRateLimiter(parts.clock, ROUTE_UPDATES);
+  }
+
+  start(): void {
+    this.#cancelRefresh = every(this.#parts.clock, REQUEST_EVERY, () => this.#refresh());
+  }
+
+  stop(): void {
+    this.#cancelRefresh?.();
+    this.#cancelFlush?.();
+  }
+
+  /** Asks for paths to this member, or no longer. */
+  setWanted(id: string, isWanted: boolean): void {
+    if (!isWanted) {
+      if (this.#wanted.delete(id))
+        for (const exchange of this.#exchanges.values()) exchange.requested.delete(id);
+    } else if (!this.#wanted.has(id) && this.#wanted.size < MAX_REQUESTED) {
+      this.#wanted.add(id);
+      this.#scheduleFlush();
+    }
+  }
+
+  get isRequesting(): boolean {
+    return this.#wanted.size > 0;
+  }
+
+  /** The path to this member is another now. */
+  pathChanged(id: string): void {
+    this.#changed.add(id);
+    this.#scheduleFlush();
+  }
+
+  /** There may be a neighbour that was none before. */
+  neighbourAdded(): void {
+    if (this.isRequesting) this.#scheduleFlush();
+  }
+
+  closed(session: PathSession): void {
+    this.#exchanges.delete(session);
+  }
+
+  received(session: PathSession, message: PathMessage): void {
+    if (message.type === "route-request")
+      this.#onRequest(session, this.#exchangeWith(session), message.ids);
+    else this.#onUpdate(session, message.paths);
+  }
+
+  #onRequest(session: PathSession, exchange: Exchange, ids: readonly string[]): void {
+    if (!this.#requests.of(session.peer.id).spend(ids.length)) return;
+    const until = this.#parts.clock.elapsed() + REQUEST_TTL;
+    for (const id of ids) {
+      if (exchange.requests.size >= MAX_REQUESTED && !exchange.requests.has(id)) continue;
+      exchange.requests.set(id, until);
+      exchange.advertised.delete(id);
+      this.#parts.requested(id);
+    }
+    this.#sendUpdate(session, exchange, ids);
+  }
+
+  #onUpdate(session: PathSession, paths: MessageOf<PathMessage, "route-update">["paths"]): void {
+    if (!this.#updates.of(session.peer.id).spend(paths.length)) return;
+    const { id } = session.peer;
+    for (const { to, path } of paths) {
+      const isGood = path && !hasLoop(path, [this.#parts.own, id, to]);
+      this.#parts.updated(to, id, isGood ? path : undefined);
+    }
+  }
+
+  #refresh(): void {
+    const now = this.#parts.clock.elapsed();
+    for (const exchange of this.#exchanges.values()) {
+      exchange.requested.clear();
+      for (const [id, until] of exchange.requests) if (until < now) forget(exchange, id);
+    }
+    this.#scheduleFlush();
+  }
+
+  #scheduleFlush(): void {
+    this.#cancelFlush ??= this.#parts.clock.after(FLUSH_DELAY, () => {
+      this.#cancelFlush = undefined;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    for (const [session, exchange] of this.#exchanges) {
+      this.#sendUpdate(
+        session,
+        exchange,
+        [...this.#changed].filter((id) => exchange.requests.has(id)),
+      );
+    }
+    this.#changed.clear();
+    if (!this.isRequesting) return;
+    for (const session of this.#parts.neighbours()) {
+      const { requested } = this.#exchangeWith(session);
+      const ids = [...this.#wanted].filter((id) => !requested.has(id) && id !== session.peer.id);
+      for (const id of ids) requested.add(id);
+      for (const some of chunks(ids, MAX_REQUEST_IDS))
+        session.send({ type: "route-request", ids: some });
+    }
+  }
+
+  /** Tells the other end of a session what it does not know yet of the paths to these. */
+  #sendUpdate(session: PathSession, { advertised }: Exchange, ids: readonly string[]): void {
+    const news = ids.flatMap((to) => {
+      const path = this.#pathFor(session.peer.id, to);
+      const text = path ? path.join(",") : NO_PATH;
+      if ((advertised.get(to) ?? NO_PATH) === text) return [];
+      advertised.set(to, text);
+      return [path ? { to, path: [...path] } : { to }];
+    });
+    for (const paths of chunks(news, MAX_PATHS)) session.send({ type: "route-update", paths });
+  }
+
+  /** Nothing that would lead back to who asks, or through too many. */
+  #pathFor(asker: string, to: string): PathVector | undefined {
+    const path = this.#parts.path(to);
+    return path && path.length < MAX_RELAYS && !path.includes(asker) ? path : undefined;
+  }
+
+  #exchangeWith(session: PathSession): Exchange {
+    const known = this.#exchanges.get(session);
+    if (known) return known;
+    const exchange: Exchange = { requests: new Map(), advertised: new Map(), requested: new Set() };
+    this.#exchanges.set(session, exchange);
+    return exchange;
+  }
+}
+
+/** What was told when there is no path, or nothing was. */
+const NO_PATH = "none";
+
+function forget({ requests, advertised }: Exchange, id: string): void {
+  requests.delete(id);
+  advertised.delete(id);
+}
+
+/** Whether a path meets one of these, or one member twice. */
+const hasLoop = (path: PathVector, met: readonly string[]): boolean =>
+  new Set([...path, ...met]).size < path.length + met.length;
+
+function* chunks<T>(all: readonly T[], size: number): Generator<T[]> {
+  for (let i = 0; i < all.length; i += size) yield all.slice(i, i + size);
+}

@@ -1,0 +1,44 @@
+/**
+ * A notary that all nodes of one cluster share. A record that reaches a thousand nodes is opened,
+ * checked and kept once; the answer is the one the real notary gave.
+ */
+import type { WeftError } from "../error.js";
+import type { Envelope, NodeRecord } from "../gossip/record.js";
+import { RecordVerifier } from "../gossip/record-verifier.js";
+
+/** Answers that are kept, those given first are forgotten first. */
+const MOST = 20_000;
+
+interface CachedAnswer {
+  readonly envelope: Envelope;
+  readonly answer: NodeRecord | WeftError;
+  /** Signatures that were verified for it. */
+  readonly work: number;
+}
+
+export class SharedRecordVerifier extends RecordVerifier {
+  readonly #cache = new Map<string, CachedAnswer>();
+
+  override verify(envelope: Envelope): NodeRecord | WeftError {
+    const known = this.#cache.get(envelope.signature);
+    if (known && same(known.envelope, envelope)) {
+      this.signaturesVerified += known.work; // About as much as for the node that asks now.
+      return known.answer;
+    }
+    const before = this.signaturesVerified;
+    const answer = super.verify(envelope);
+    this.#cache.set(envelope.signature, {
+      envelope,
+      answer,
+      work: this.signaturesVerified - before,
+    });
+    for (const oldest of this.#cache.keys()) {
+      if (this.#cache.size <= MOST) break;
+      this.#cache.delete(oldest);
+    }
+    return answer;
+  }
+}
+
+const same = (a: Envelope, b: Envelope): boolean =>
+  a.version === b.version && a.owner === b.owner && a.body === b.body;

@@ -1,0 +1,42 @@
+/** Who holds which subnet, made anew from all claims: the slow twin of what is kept claim by claim. */
+import { type Proof, subnetOf } from "../../src/lease/grant.js";
+import { compareProofs } from "../../src/lease/proof-order.js";
+
+export interface Claim {
+  /** Public key of the node that shows the proof. */
+  readonly holder: string;
+  readonly proof: Proof;
+}
+
+export interface Overlap {
+  readonly subnet: string;
+  readonly kept: string;
+  readonly refused: string;
+}
+
+export interface SlowHolders {
+  /** Subnet to its one holder's public key. */
+  readonly holders: ReadonlyMap<string, string>;
+  /** Subnets that more than one node can prove: some owner signed twice. */
+  readonly overlaps: readonly Overlap[];
+}
+
+/** All claims must have passed `flaw`. The leases of a network have one length, so they overlap only if they are equal. */
+export function slowHolders(claims: Iterable<Claim>): SlowHolders {
+  const holders = new Map<string, string>();
+  const overlaps: Overlap[] = [];
+  for (const { holder, proof } of [...claims].sort((a, b) => compareProofs(a.proof, b.proof))) {
+    const subnet = subnetOf(proof);
+    const kept = holders.get(subnet);
+    if (kept === undefined) holders.set(subnet, holder);
+    else if (kept !== holder) overlaps.push({ subnet, kept, refused: holder });
+  }
+  return { holders, overlaps };
+}
+
+/** A text that sorts proofs by their age, the oldest first. */
+export const ageOf = (proof: Proof): string => {
+  const sequences = proof.map(({ sequence }) => String(sequence).padStart(10, "0"));
+  const grants = proof.map(({ signature }, i) => `${sequences[i]} ${signature}`);
+  return [[...sequences].sort().at(-1), ...grants].join("\n");
+};

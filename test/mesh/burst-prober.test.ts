@@ -1,0 +1,67 @@
+/** How a member that is silent elsewhere is knocked at, in time that is moved by hand. */
+import { expect, it } from "vitest";
+import {
+  BURST_DURATION,
+  BURST_PROBE_EVERY,
+  BurstProber,
+  MAX_BURSTS,
+} from "../../src/paths/burst-prober.js";
+import { ManualClock } from "./manual-clock.js";
+
+const IN_ALL = BURST_DURATION / BURST_PROBE_EVERY;
+
+function world() {
+  const clock = new ManualClock();
+  const heard: string[] = [];
+  return { clock, heard, knocks: new BurstProber(clock, (id) => void heard.push(id)) };
+}
+
+it("who does not answer is knocked at until the time is over, and no longer", () => {
+  const { clock, heard, knocks } = world();
+  knocks.begin("a");
+  clock.run(BURST_PROBE_EVERY);
+  expect(heard).toEqual(["a"]);
+  clock.run(10 * BURST_DURATION);
+  expect(heard).toHaveLength(IN_ALL);
+});
+
+it("who is silent for longer is knocked at for longer, and never twice at once", () => {
+  const { clock, heard, knocks } = world();
+  for (let n = 0; n < 4; n++) {
+    knocks.begin("a");
+    knocks.begin("a");
+    clock.run(BURST_DURATION / 2);
+  }
+  clock.run(BURST_DURATION);
+  expect(heard).toHaveLength((5 / 2) * IN_ALL);
+});
+
+it("who answers is left alone, and knocked at again when it is called for again", () => {
+  const { clock, heard, knocks } = world();
+  knocks.begin("a");
+  knocks.begin("b");
+  clock.run(3 * BURST_PROBE_EVERY);
+  knocks.cancel("a");
+  heard.length = 0;
+  clock.run(2 * BURST_PROBE_EVERY);
+  expect(heard).toEqual(["b", "b"]);
+  knocks.begin("a");
+  clock.run(BURST_PROBE_EVERY);
+  expect(heard).toEqual(["b", "b", "b", "a"]);
+});
+
+it("so many are knocked at at the same time and no more, and nobody's place is taken", () => {
+  const { clock, heard, knocks } = world();
+  for (let n = 0; n < 2 * MAX_BURSTS; n++) knocks.begin(`m${n}`);
+  knocks.begin("m0");
+  clock.run(BURST_PROBE_EVERY);
+  expect(heard).toEqual(Array.from({ length: MAX_BURSTS }, (_, n) => `m${n}`));
+});
+
+it("nobody is knocked at after the stop", () => {
+  const { clock, heard, knocks } = world();
+  knocks.begin("a");
+  knocks.stop();
+  clock.run(BURST_DURATION);
+  expect(heard).toEqual([]);
+});
