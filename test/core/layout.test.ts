@@ -1,6 +1,6 @@
 /** What core and host each have in their own source: it must be the same in both. */
 import { describe, expect, it } from "vitest";
-import { MAX_ALLOWED_SOURCES } from "../../src/compile/peers.js";
+import { MAX_SENDERS } from "../../src/compile/peers.js";
 import { ROOT_BITS, STRIDE, VALUES } from "../../src/compile/rib.js";
 import { MAX_RULES } from "../../src/compile/sets.js";
 import { Core } from "../../src/core/instance.js";
@@ -25,8 +25,8 @@ describe("core and host", () => {
   });
 
   it("have room for as many senders of a peer", () => {
-    expect(MAX_ALLOWED_SOURCES).toBe(layout.MAX_ALLOWED_SOURCES);
-    expect(MOST_PROVED).toBe(layout.MAX_ALLOWED_SOURCES);
+    expect(MAX_SENDERS).toBe(layout.MAX_SENDERS);
+    expect(MOST_PROVED).toBe(layout.MAX_SENDERS);
   });
 
   it("expect a virtio-net header of the same size", () => {
