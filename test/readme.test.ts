@@ -17,6 +17,7 @@ import { settings } from "../src/config/settings.js";
 import { explainReason, reasonNames } from "../src/core/reasons.js";
 import { STAGES } from "../src/explain/trace.js";
 import { folder, weft } from "./cli/weft.js";
+import { ROOMS } from "./imports/rooms.js";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -184,6 +185,26 @@ it("docs/command.md names every flag of every verb", () => {
       expect(isNamed, `weft ${verb} ${long}`).toBe(true);
     }
   }
+});
+
+describe("docs/architecture.md", () => {
+  const page = read("docs/architecture.md");
+
+  it("lists the folders of src/ in the order of their imports", () => {
+    const named = all(page.slice(page.indexOf("## Folders")), /`src\/([\w.-]+)\/?`/g);
+    expect(named.filter((room, i) => named.indexOf(room) === i)).toEqual(ROOMS);
+  });
+
+  it("walks through functions that their files define", () => {
+    const steps = [...page.matchAll(/^\| \d+ \| `([^`]+)` \| ((?:`[^`]+`(?:, )?)+) \|/gm)];
+    expect(steps.length).toBeGreaterThan(40);
+    for (const [, file = "", functions = ""] of steps) {
+      for (const name of all(functions, /`([^`]+)`/g)) {
+        const definition = new RegExp(`(?:^ +(?:async )?|function )${name}\\(`, "m");
+        expect(read(file), `${name} of ${file}`).toMatch(definition);
+      }
+    }
+  });
 });
 
 describe("docs/dataplane.md", () => {
