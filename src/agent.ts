@@ -120,7 +120,7 @@ export class Agent {
     const core = await Core.create({ flows: config.flows, pickUp: config.pickUp, seed });
     const address = formatAddress(claim.underlay.address);
     const { tun, port, offloads, busyPoll } = config;
-    const publisher = new Publisher(core);
+    const publisher = new Publisher(core, config.staticPeers);
     publisher.setPolicyKnown(false);
     const io = new KernelIo(
       { core, publisher, log: this.#log },

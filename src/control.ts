@@ -61,7 +61,7 @@ export interface AgentControlParts {
   >;
   readonly follower: Pick<
     Follower,
-    "addresses" | "peers" | "enforcer" | "isPolicyKnown" | "members" | "own" | "routed" | "problems"
+    "addresses" | "enforcer" | "isPolicyKnown" | "members" | "own" | "routed" | "problems"
   >;
   readonly core: Core;
   readonly publisher: Publisher;
@@ -87,7 +87,7 @@ export class AgentControl implements Control {
   }
 
   status(): Status {
-    const { follower, watch, upkeep, mesh, io } = this.#parts;
+    const { follower, publisher, watch, upkeep, mesh, io } = this.#parts;
     const { tun, vni } = this.#options;
     const { addresses } = follower;
     const mtu = io.mtu.most;
@@ -113,7 +113,7 @@ export class AgentControl implements Control {
       vni,
       mtu,
       underlay: formatAddress(watch.underlay.address),
-      peers: follower.peers.size,
+      peers: publisher.peers.length,
       policy: this.#policyStatus(),
       offloads: io.offloads(),
       log: this.#parts.logState(),
@@ -138,9 +138,9 @@ export class AgentControl implements Control {
   }
 
   peers(): PeerRow[] {
-    const { mesh, follower, publisher, io } = this.#parts;
+    const { mesh, publisher, io } = this.#parts;
     const members = new Map(mesh.members().map((member) => [member.name, member]));
-    const peers = follower.peers.peers.map((peer) => ({
+    const peers = publisher.peers.map((peer) => ({
       ...peer,
       ...pathOf(members.get(peer.name)),
       mtu: publisher.pathMtu(peer.name, peer.mtu ?? io.mtu.most),
@@ -149,11 +149,11 @@ export class AgentControl implements Control {
   }
 
   routes(): RouteRow[] {
-    const { mesh, follower } = this.#parts;
+    const { mesh, publisher } = this.#parts;
     const own = mesh.self();
     return [
       ...own.leases.map((prefix) => ({ prefix, peer: own.name, via: this.#options.tun })),
-      ...follower.peers.peers.flatMap(({ name, endpoint, leases }) =>
+      ...publisher.peers.flatMap(({ name, endpoint, leases }) =>
         leases.map((prefix) => ({ prefix, peer: name, via: endpoint })),
       ),
     ];

@@ -1,8 +1,8 @@
 /**
  * Brings dataplane and host to what the mesh says: one change at a time, in order.
  *
- *   members -> peers ---> \
- *   policy -> enforcer ->  tables of the core
+ *   members -> staged peers -> \
+ *   policy -> enforcer ------->  tables of the core
  *   own lease ----------> address and routes of the device
  */
 import {
@@ -15,7 +15,6 @@ import {
   parsePrefix,
 } from "./address.js";
 import type { ThisNode } from "./compile/compiler.js";
-import { PeerSet } from "./compile/peer-set.js";
 import { type Config, underlayOutside } from "./config/config.js";
 import { setProfile } from "./core/flows.js";
 import type { Core } from "./core/instance.js";
@@ -62,8 +61,6 @@ export interface FollowerParts {
 }
 
 export class Follower {
-  /** The peers, and what of them the core does not know yet. */
-  readonly peers: PeerSet;
   readonly enforcer: Enforcer;
   /** Never becomes false again, whatever policies come. */
   #isPolicyKnown = false;
@@ -81,7 +78,6 @@ export class Follower {
   constructor(parts: FollowerParts, config: Config) {
     this.#parts = parts;
     this.#config = config;
-    this.peers = new PeerSet(config.staticPeers);
     this.enforcer = new Enforcer(parts.policies, () => this.follow());
     this.#unreachable = new UnreachableRoutes(config.state);
   }
@@ -111,7 +107,7 @@ export class Follower {
 
   /** The leases of each node by its name: policies mean them by that name. */
   members(): Members {
-    const peers = [...this.peers.wanted];
+    const peers = [...this.#parts.publisher.staged()];
     return new Map([
       ...peers.map(({ name, leases }) => [name, leases.map(parsePrefix)] as const),
       [this.#config.name, this.own().leases],
@@ -191,10 +187,10 @@ export class Follower {
   }
 
   async #apply(trouble: string[]): Promise<void> {
-    const { mesh, io } = this.#parts;
+    const { mesh, publisher, io } = this.#parts;
     const unsettled = await attempt(() => this.#removeLostAddresses());
-    for (const id of mesh.takeChanged()) this.peers.stage(id, mesh.peer(id));
-    trouble.push(...unsettled, ...this.peers.conflicts, ...this.#publish());
+    for (const id of mesh.takeChanged()) publisher.stage(id, mesh.peer(id));
+    trouble.push(...unsettled, ...publisher.conflicts, ...this.#publish());
     trouble.push(...(await this.#setUnreachable()));
     await this.#recoverDevice();
     if (!this.#link || unsettled.length > 0) return;
@@ -211,11 +207,11 @@ export class Follower {
   #publish(): string[] {
     const { core, publisher, mesh } = this.#parts;
     const own = this.own();
-    const change = this.peers.change(({ name, leases }) =>
-      this.enforcer.isUpToDate(name, leases.map(parsePrefix)),
+    publisher.commit(
+      { ...own, leases: this.enforcer.leases },
+      this.enforcer.ready,
+      ({ name, leases }) => this.enforcer.isUpToDate(name, leases.map(parsePrefix)),
     );
-    publisher.change({ ...own, leases: this.enforcer.leases }, change, this.enforcer.ready);
-    this.peers.commit();
     this.enforcer.published();
     setProfile(core, this.enforcer.ready?.profile ?? "rfc");
     const isSettled = this.enforcer.want(mesh.policy(), this.members(), own.leases);

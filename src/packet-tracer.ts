@@ -25,8 +25,8 @@ import type { Mesh } from "./mesh/mesh.js";
 export interface PacketTracerParts {
   readonly core: Core;
   readonly publisher: Publisher;
-  /** This node's addresses, peers and rules. */
-  readonly follower: Pick<Follower, "own" | "peers" | "enforcer">;
+  /** This node's addresses and rules. */
+  readonly follower: Pick<Follower, "own" | "enforcer">;
   /** Asks the other nodes. */
   readonly mesh: Pick<Mesh, "members" | "trace">;
 }
@@ -39,6 +39,7 @@ export interface PacketTracerOptions {
 }
 
 export class PacketTracer {
+  readonly #publisher: Publisher;
   readonly #follower: PacketTracerParts["follower"];
   readonly #mesh: PacketTracerParts["mesh"];
   readonly #options: PacketTracerOptions;
@@ -48,6 +49,7 @@ export class PacketTracer {
     { core, publisher, follower, mesh }: PacketTracerParts,
     options: PacketTracerOptions,
   ) {
+    this.#publisher = publisher;
     this.#follower = follower;
     this.#mesh = mesh;
     this.#options = options;
@@ -73,7 +75,7 @@ export class PacketTracer {
   #ownerOf(address: string): string | undefined {
     const isOwn = this.#follower.own().leases.some((it) => contains(it, parseAddress(address)));
     if (isOwn) return this.#options.name;
-    return holderOf(address, this.#follower.peers.peers)?.name;
+    return holderOf(address, this.#publisher.peers)?.name;
   }
 
   /** Asks another node about a packet that leaves its host. */
@@ -112,7 +114,7 @@ export class PacketTracer {
     const host = leaving ? await routeOut(leaving, tun) : undefined;
     if (host && host.to !== "weft") return notCarried(words!, host);
     const { places } = this.#follower.enforcer;
-    const { peers } = this.#follower.peers;
+    const { peers } = this.#publisher;
     const own = this.#follower.own();
     const explanation = this.#explainer.explain(question, { own, peers, places });
     switch (explanation.verdict) {
@@ -126,7 +128,7 @@ export class PacketTracer {
   }
 
   #pathTo(name: string | undefined): Pick<TraceOutcome, "path"> {
-    const peer = this.#follower.peers.peers.find((it) => it.name === name);
+    const peer = this.#publisher.peers.find((it) => it.name === name);
     const member = this.#mesh.members().find((it) => it.name === name);
     return peer ? { path: pathTo(peer, member) } : {};
   }

@@ -1,8 +1,8 @@
 /**
- * From what the cluster says to what the core searches, by differences. It
- * remembers the peers it was given, so those that stay as they are cost nothing.
+ * From what the cluster says to what the core searches, by differences. The compiler keeps the
+ * peers that the tables show, and by id those that are staged and that the tables lack.
  *
- *   change of peers -> compare -> differences -> (the tables) -> accept
+ *   stage, stage, ... -> compare -> differences -> (the tables) -> commit
  */
 import {
   type Endpoint,
@@ -19,6 +19,7 @@ import { type Dscp, outerTos } from "../tos.js";
 import { ANY_PORT, LEAST_MTU, MAX_SENDERS, type PeerEntry } from "./peers.js";
 import { type PrefixClaim, PrefixClaims } from "./prefix-claims.js";
 import { NO_ROUTE } from "./rib.js";
+import { StaticPeers } from "./static-peers.js";
 
 /** This node, as its own dataplane sees it. */
 export interface ThisNode {
@@ -41,13 +42,7 @@ export interface PeerRoute {
 export const THIS_NODE = 1;
 export const FIRST_PEER = 2;
 
-/** Peers that came or changed, and names of those that went. */
-export interface Change {
-  readonly set: readonly Peer[];
-  readonly remove: readonly string[];
-}
-
-/** What is to be done to tables that are as `accept` was told last. */
+/** What is to be done to tables that are as after the last `commit`. */
 export interface Differences {
   readonly own: ThisNode;
   /** Nothing is to be done at all. */
@@ -62,6 +57,8 @@ export interface Differences {
   /** What the compiler is to forget, and what to remember instead. */
   readonly before: KnownState;
   readonly after: KnownState;
+  /** Ids of the staged peers that the tables then show. */
+  readonly staged: readonly string[];
 }
 
 /** Some of the peers; the claims are theirs and this node's. */
@@ -71,55 +68,80 @@ interface KnownState {
 }
 
 interface KnownPeer {
+  readonly id: string;
   /** A copy: what was given may change in the hands of its giver. */
   readonly peer: Peer;
   readonly index: number;
   readonly claims: readonly PrefixClaim[];
 }
 
+export interface CompilerOptions {
+  /** Peers that run no agent. */
+  readonly statics?: readonly Peer[] | undefined;
+  /** Whether connections are still counted on the account of the peer that had the place. */
+  readonly isHeld?: ((place: number) => boolean) | undefined;
+}
+
 export class Compiler {
   readonly #places: number;
   readonly #isHeld: (place: number) => boolean;
+  readonly #statics: StaticPeers;
   #own: ThisNode | undefined;
   #ownClaims: readonly PrefixClaim[] = [];
+  /** The peers in the tables, by id. */
   readonly #peers = new Map<string, KnownPeer>();
-  /** By the places that are taken. */
-  readonly #names = new Map<number, string>();
+  readonly #byName = new Map<string, KnownPeer>();
+  readonly #byPlace = new Map<number, KnownPeer>();
   readonly #claims = new PrefixClaims();
+  /** By id, what the tables are to show and may not show yet; nothing for a peer that goes. */
+  readonly #staged = new Map<string, Peer | undefined>();
+  /** By id of a peer that is left out: why. */
+  readonly #conflicts = new Map<string, string>();
 
-  /**
-   * @param places of the table of peers, those before FIRST_PEER included
-   * @param isHeld whether connections are still counted on the account of the peer that had the
-   * place
-   */
-  constructor(places: number, isHeld: (place: number) => boolean = () => false) {
+  /** @param places of the table of peers, those before FIRST_PEER included */
+  constructor(places: number, { statics = [], isHeld = () => false }: CompilerOptions = {}) {
     this.#places = places;
     this.#isHeld = isHeld;
+    this.#statics = new StaticPeers(statics);
+    for (const [id, peer] of this.#statics) this.#staged.set(id, peer);
+  }
+
+  /** The peer of this id is so now, or is no more. */
+  stage(id: string, peer: Peer | undefined): void {
+    const conflict = peer && this.#statics.conflictWith(peer);
+    this.#staged.set(id, conflict === undefined ? peer : undefined);
+    if (conflict === undefined) this.#conflicts.delete(id);
+    else this.#conflicts.set(id, conflict);
   }
 
   /**
-   * The change after which exactly these are the peers.
-   * @throws WeftError when a MAC address is at two endpoints; peers behind one VTEP share both
+   * Exactly these are the peers now. Their names are their ids.
+   * @throws WeftError when two have one name, or a MAC address is at two endpoints; peers behind
+   * one VTEP share both
    */
-  changeTo(peers: readonly Peer[]): Change {
+  stageAll(peers: readonly Peer[]): void {
     refuseTwins(peers);
-    const names = new Set(peers.map(({ name }) => name));
-    return { set: peers, remove: [...this.#peers.keys()].filter((name) => !names.has(name)) };
+    this.#staged.clear();
+    for (const peer of peers) this.#staged.set(peer.name, peer);
+    for (const id of this.#peers.keys()) if (!this.#staged.has(id)) this.#staged.set(id, undefined);
   }
 
   /**
-   * What a change makes different. Nothing is remembered of it.
+   * What is different in what is staged, except for peers that must still wait. Nothing is
+   * remembered of it before `commit`.
    * @throws WeftError when a peer cannot be read, or two contradict each other
    */
-  compare(own: ThisNode, change: Change): Differences {
+  compare(own: ThisNode, isReady: (peer: Peer) => boolean = () => true): Differences {
     const isOther = this.#own === undefined || !sameTunnel(this.#own, own);
-    const set = this.#different(change, isOther);
-    const former = set.flatMap(({ name }) => this.#peers.get(name) ?? []);
-    const leaving = this.#leaving(change);
-    this.#refuseTooMany(this.#peers.size - leaving.length + set.length - former.length);
-
-    const before = known([...leaving, ...former], this.#ownClaims);
-    const after = known(this.#read(set, leaving), claimsOf(own));
+    const ready = [...this.#staged].filter(([, peer]) => !peer || isReady(peer));
+    const changed = new Map<string, Peer | undefined>();
+    if (isOther) for (const { id, peer } of this.#peers.values()) changed.set(id, peer);
+    for (const [id, peer] of ready) {
+      if (isOther || !samePeer(this.#peers.get(id)?.peer, peer)) changed.set(id, peer);
+    }
+    const former = [...changed.keys()].flatMap((id) => this.#peers.get(id) ?? []);
+    const before = known(former, this.#ownClaims);
+    const after = known(this.#read(changed, former), claimsOf(own));
     this.#refuseOverlap(before, after);
     const routes = routesBetween(before.claims, after.claims);
     return {
@@ -128,42 +150,65 @@ export class Compiler {
       removed: before.peers.map((known) => entryOf(known, this.#own!)),
       added: after.peers.map((known) => entryOf(known, own)),
       newPlaces: after.peers.flatMap(({ peer, index }) =>
-        this.#peers.has(peer.name) ? [] : [index],
+        this.#byName.has(peer.name) ? [] : [index],
       ),
       routes,
       before,
       after,
+      staged: ready.map(([id]) => id),
     };
   }
 
-  /** The differences were carried out. */
-  accept({ own, before, after }: Differences): void {
+  /** The differences are in the tables. */
+  commit({ own, isNone, before, after, staged }: Differences): void {
+    for (const id of staged) this.#staged.delete(id);
+    if (isNone) return;
     for (const { peer, index } of before.peers) {
-      this.#peers.delete(peer.name);
-      this.#names.delete(index);
+      this.#byName.delete(peer.name);
+      this.#byPlace.delete(index);
     }
     for (const known of after.peers) {
-      this.#peers.set(known.peer.name, known);
-      this.#names.set(known.index, known.peer.name);
+      this.#peers.set(known.id, known);
+      this.#byName.set(known.peer.name, known);
+      this.#byPlace.set(known.index, known);
+    }
+    for (const known of before.peers) {
+      if (this.#peers.get(known.id) === known) this.#peers.delete(known.id);
     }
     this.#claims.replace(before.claims, after.claims);
     this.#own = own;
     this.#ownClaims = after.claims.filter(({ index }) => index === THIS_NODE);
   }
 
+  /** The peers in the tables. */
+  get peers(): Peer[] {
+    return Array.from(this.#peers.values(), ({ peer }) => peer);
+  }
+
+  /** The peers as they are staged, whether the tables show them yet or not. */
+  *staged(): Generator<Peer> {
+    for (const { id, peer } of this.#peers.values()) if (!this.#staged.has(id)) yield peer;
+    for (const peer of this.#staged.values()) if (peer) yield peer;
+  }
+
+  /** The peers that are left out, and why: a sentence each. */
+  get conflicts(): string[] {
+    return [...this.#conflicts.values()];
+  }
+
   /** A peer's place in the table. */
   indexOf(name: string): number | undefined {
-    return this.#peers.get(name)?.index;
+    return this.#byName.get(name)?.index;
   }
 
   /** The peer at a place. */
   nameAt(index: number): string | undefined {
-    return this.#names.get(index);
+    return this.#byPlace.get(index)?.peer.name;
   }
 
   /** The names of all peers. */
   names(): Iterable<string> {
-    return this.#peers.keys();
+    return this.#byName.keys();
   }
 
   /** Every route there is, with whose it is. */
@@ -171,29 +216,26 @@ export class Compiler {
     return [...this.#claims];
   }
 
-  /** Those that are set and not already so; all peers when what every record says has changed. */
-  #different({ set, remove }: Change, all: boolean): Peer[] {
-    const names = new Set<string>();
-    for (const { name } of set) {
-      if (names.has(name)) throw wrong(`two peers are named "${name}"`, "give each its own name");
-      names.add(name);
-    }
-    if (!all) return set.filter((peer) => !this.#isKnown(peer));
-    const others = [...this.#peers.values()].map(({ peer }) => peer);
-    const removed = new Set(remove);
-    return [...others.filter(({ name }) => !names.has(name) && !removed.has(name)), ...set];
-  }
-
-  #isKnown(peer: Peer): boolean {
-    const known = this.#peers.get(peer.name);
-    return known !== undefined && samePeer(known.peer, peer);
-  }
-
-  /** A name that goes from one to another does not leave. */
-  #leaving({ set, remove }: Change): KnownPeer[] {
-    const leaving = new Set(remove);
-    for (const { name } of set) leaving.delete(name);
-    return [...leaving].flatMap((name) => this.#peers.get(name) ?? []);
+  /**
+   * A name keeps its place as long as a peer has it; another one takes the lowest free place, held
+   * ones last.
+   */
+  #read(changed: ReadonlyMap<string, Peer | undefined>, former: readonly KnownPeer[]): KnownPeer[] {
+    const peers = [...changed].flatMap(([id, peer]) => (peer ? [{ id, peer }] : []));
+    this.#refuseTooMany(this.#peers.size - former.length + peers.length);
+    const names = new Set(peers.map(({ peer }) => peer.name));
+    const left = former.filter(({ peer }) => !names.has(peer.name));
+    const places = this.#freePlaces(new Set(left.map(({ index }) => index)));
+    const others = new Set(former);
+    return peers.map(({ id, peer }) => {
+      const { name, leases } = peer;
+      const holder = this.#byName.get(name);
+      if (!names.delete(name) || (holder && !others.has(holder))) throw twoNamed(name);
+      refuseUnreadable(peer);
+      const index = holder?.index ?? (places.next().value as number);
+      const claims = leases.map((lease) => ({ prefix: parsePrefix(lease), index, name }));
+      return { id, peer: structuredClone(peer), index, claims };
+    });
   }
 
   #refuseTooMany(count: number): void {
@@ -206,36 +248,10 @@ export class Compiler {
     );
   }
 
-  /** A peer keeps its place while it exists; a newcomer takes the lowest free one, held ones last. */
-  #read(peers: readonly Peer[], leaving: readonly KnownPeer[]): KnownPeer[] {
-    const places = this.#freePlaces(new Set(leaving.map(({ index }) => index)));
-    return peers.map((peer) => {
-      const { name, leases, senders = [], mtu } = peer;
-      if (senders.length > MAX_SENDERS) {
-        throw wrong(
-          `peer "${name}" has ${senders.length} senders`,
-          `name at most ${MAX_SENDERS} endpoints that its packets come from`,
-        );
-      }
-      if (mtu !== undefined && !(Number.isInteger(mtu) && mtu >= LEAST_MTU)) {
-        throw wrong(
-          `peer "${name}" has an MTU of ${mtu}`,
-          `give a whole number of at least ${LEAST_MTU}, or none`,
-        );
-      }
-      const index = this.indexOf(name) ?? (places.next().value as number);
-      return {
-        peer: structuredClone(peer),
-        index,
-        claims: leases.map((lease) => ({ prefix: parsePrefix(lease), index, name })),
-      };
-    });
-  }
-
   *#freePlaces(left: ReadonlySet<number>): Generator<number, undefined> {
     const held: number[] = [];
     for (let index = FIRST_PEER; index < this.#places; index++) {
-      if (this.#names.has(index) && !left.has(index)) continue;
+      if (this.#byPlace.has(index) && !left.has(index)) continue;
       if (this.#isHeld(index)) held.push(index);
       else yield index;
     }
@@ -254,9 +270,27 @@ export class Compiler {
   }
 }
 
+function refuseUnreadable({ name, senders = [], mtu }: Peer): void {
+  if (senders.length > MAX_SENDERS) {
+    throw wrong(
+      `peer "${name}" has ${senders.length} senders`,
+      `name at most ${MAX_SENDERS} endpoints that its packets come from`,
+    );
+  }
+  if (mtu !== undefined && !(Number.isInteger(mtu) && mtu >= LEAST_MTU)) {
+    throw wrong(
+      `peer "${name}" has an MTU of ${mtu}`,
+      `give a whole number of at least ${LEAST_MTU}, or none`,
+    );
+  }
+}
+
 function refuseTwins(peers: readonly Peer[]): void {
+  const names = new Set<string>();
   const byMac = new Map<string, Peer>();
   for (const peer of peers) {
+    if (names.has(peer.name)) throw twoNamed(peer.name);
+    names.add(peer.name);
     const twin = byMac.get(peer.mac.toLowerCase());
     if (twin && twin.endpoint !== peer.endpoint) {
       throw wrong(
@@ -315,20 +349,26 @@ function routesBetween(
 const sameTunnel = (a: ThisNode, b: ThisNode): boolean =>
   a.vni === b.vni && a.mtu === b.mtu && a.dscp === b.dscp && formatMac(a.mac) === formatMac(b.mac);
 
-const samePeer = (a: Peer, b: Peer): boolean =>
-  a.endpoint === b.endpoint &&
-  a.mac === b.mac &&
-  a.mtu === b.mtu &&
-  Boolean(a.anyPort) === Boolean(b.anyPort) &&
-  Boolean(a.noPath) === Boolean(b.noPath) &&
-  Boolean(a.ecn) === Boolean(b.ecn) &&
-  sameTexts(a.leases, b.leases) &&
-  sameTexts(a.senders ?? [a.endpoint], b.senders ?? [b.endpoint]);
+const samePeer = (a: Peer | undefined, b: Peer | undefined): boolean =>
+  a === undefined || b === undefined
+    ? a === b
+    : a.name === b.name &&
+      a.endpoint === b.endpoint &&
+      a.mac === b.mac &&
+      a.mtu === b.mtu &&
+      Boolean(a.anyPort) === Boolean(b.anyPort) &&
+      Boolean(a.noPath) === Boolean(b.noPath) &&
+      Boolean(a.ecn) === Boolean(b.ecn) &&
+      sameTexts(a.leases, b.leases) &&
+      sameTexts(a.senders ?? [a.endpoint], b.senders ?? [b.endpoint]);
 
 const sameTexts = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((text, i) => text === b[i]);
 
 const holder = ({ name }: PrefixClaim): string =>
   name === undefined ? "this node" : `peer "${name}"`;
+
+const twoNamed = (name: string): WeftError =>
+  wrong(`two peers are named "${name}"`, "give each its own name");
 
 const wrong = (what: string, remedy: string): WeftError => new WeftError("PEER", what, remedy);

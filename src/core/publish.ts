@@ -4,13 +4,7 @@
  */
 import { type Address, toBytes } from "../address.js";
 import { Acl, type AclRules } from "../compile/acl.js";
-import {
-  type Change,
-  Compiler,
-  type Differences,
-  type PeerRoute,
-  type ThisNode,
-} from "../compile/compiler.js";
+import { Compiler, type Differences, type PeerRoute, type ThisNode } from "../compile/compiler.js";
 import { updateAll } from "../compile/lpm.js";
 import { networkOrder } from "../compile/peers.js";
 import { Rib, routeList } from "../compile/rib.js";
@@ -46,9 +40,13 @@ export class Publisher {
   #rules: RuleSet = { rules: [[], []], fresh: [] };
   readonly #acl = new Acl();
 
-  constructor(core: Core) {
+  /** @param statics peers that run no agent; they come before what members claim */
+  constructor(core: Core, statics: readonly Peer[] = []) {
     this.#core = core;
-    this.#compiler = new Compiler(core.layout.MAX_PEERS, (place) => isHeld(core, place));
+    this.#compiler = new Compiler(core.layout.MAX_PEERS, {
+      statics,
+      isHeld: (place) => isHeld(core, place),
+    });
     this.#activity = new Activity(core);
     this.#copies = [new TableCopy(core, 0), new TableCopy(core, 1)];
   }
@@ -81,19 +79,28 @@ export class Publisher {
    * @throws WeftError when they contradict each other or do not fit; then nothing has changed
    */
   publish(own: ThisNode, peers: readonly Peer[], rules?: RuleSet): void {
-    this.change(own, this.#compiler.changeTo(peers), rules);
+    this.#compiler.stageAll(peers);
+    this.commit(own, rules);
+  }
+
+  /** The peer of this id is so now, or is no more: `commit` tells the core. */
+  stage(id: string, peer: Peer | undefined): void {
+    this.#compiler.stage(id, peer);
   }
 
   /**
-   * From the next batch on the core knows these peers, and not those; all others as before.
-   * Rules of which it is given the same object again stay as they are.
+   * From the next batch on the core knows the peers that are staged and ready; those that are not,
+   * or that are refused, remain staged. Rules of which it is given the same object again stay as
+   * they are.
    * @throws WeftError as `publish`
    */
-  change(own: ThisNode, change: Change, rules: RuleSet = this.#rules): void {
+  commit(own: ThisNode, rules: RuleSet = this.#rules, isReady?: (peer: Peer) => boolean): void {
     const { layout, view, words } = this.#core;
-    const differences = this.#compiler.compare(own, change);
-    if (differences.isNone && rules === this.#rules) return;
-
+    const differences = this.#compiler.compare(own, isReady);
+    if (differences.isNone && rules === this.#rules) {
+      this.#compiler.commit(differences);
+      return;
+    }
     const spare = 1 - Atomics.load(words, layout.LIVE_COPY >> 2);
     const copy = this.#copies[spare]!;
     this.#waitUntilReleased(spare);
@@ -102,7 +109,7 @@ export class Publisher {
     if (this.#missed) copy.write(this.#missed);
     copy.write(differences);
     this.#missed = differences;
-    this.#compiler.accept(differences);
+    this.#compiler.commit(differences);
 
     for (const index of differences.newPlaces) this.#forget(index);
     this.#generation++;
@@ -112,6 +119,21 @@ export class Publisher {
     // As it stands in a VXLAN header: three octets and a zero, in network order.
     view.setUint32(layout.OWN_VNI, own.vni << 8, false);
     Atomics.store(words, layout.LIVE_COPY >> 2, spare);
+  }
+
+  /** The peers that the core knows. */
+  get peers(): Peer[] {
+    return this.#compiler.peers;
+  }
+
+  /** The peers as they are staged, whether the core knows them yet or not. */
+  staged(): Iterable<Peer> {
+    return this.#compiler.staged();
+  }
+
+  /** The peers that are left out, and why: a sentence each. */
+  get conflicts(): string[] {
+    return this.#compiler.conflicts;
   }
 
   /** A peer's place in the table: its own for as long as it stays. */

@@ -1,7 +1,6 @@
 /** One node of the simulation: the real mesh and compiler, on a simulated machine. */
 import { formatPrefix, parseMac, parsePrefix } from "../address.js";
 import { Compiler, THIS_NODE } from "../compile/compiler.js";
-import { PeerSet } from "../compile/peer-set.js";
 import { NO_ROUTE } from "../compile/rib.js";
 import type { RecordVerifier } from "../gossip/record-verifier.js";
 import { Identity } from "../identity/identity.js";
@@ -41,7 +40,6 @@ interface Run {
   readonly process: Process;
   readonly transport: SimTransport;
   readonly datapath: SimDataPath;
-  readonly peers: PeerSet;
   readonly compiler: Compiler;
   /** What the core would search: a subnet, and the place of the peer it leads to. */
   readonly routes: Map<string, number>;
@@ -122,7 +120,6 @@ export class SimNode {
       process,
       transport,
       datapath,
-      peers: new PeerSet([]),
       compiler: new Compiler(PLACES),
       routes: new Map(),
       isCompiling: false,
@@ -169,9 +166,9 @@ export class SimNode {
 
   /** Who gets what is sent to a subnet, by the tables that were compiled here. */
   routes(): Map<string, string> {
-    const { peers, compiler, routes } = this.#compile(this.#run!);
+    const { compiler, routes } = this.#compile(this.#run!);
     const names = new Map([[THIS_NODE, this.name]]);
-    for (const { name } of peers.peers) names.set(compiler.indexOf(name)!, name);
+    for (const { name } of compiler.peers) names.set(compiler.indexOf(name)!, name);
     return new Map([...routes].map(([subnet, peer]) => [subnet, names.get(peer)!]));
   }
 
@@ -208,13 +205,12 @@ export class SimNode {
 
   /** As the agent does for its core. It throws when two nodes hold the same addresses. */
   #compile(run: Run): Run {
-    const { mesh, peers, compiler, routes } = run;
+    const { mesh, compiler, routes } = run;
     const { leases, mac } = mesh.self();
     const own = { vni: 1, mac: parseMac(mac), mtu: MTU, leases: leases.map(parsePrefix) };
-    for (const id of mesh.takeChanged()) peers.stage(id, mesh.peer(id));
-    const differences = compiler.compare(own, peers.change());
-    compiler.accept(differences);
-    peers.commit();
+    for (const id of mesh.takeChanged()) compiler.stage(id, mesh.peer(id));
+    const differences = compiler.compare(own);
+    compiler.commit(differences);
     mesh.enforces(mesh.knowsPolicy() ? (mesh.policy()?.seal ?? null) : undefined);
     for (const { prefix, peer } of differences.routes) {
       if (peer === NO_ROUTE) routes.delete(formatPrefix(prefix));

@@ -8,7 +8,15 @@ import { NO_ROUTE } from "../../src/compile/rib.js";
 import { WeftError } from "../../src/error.js";
 import type { Peer } from "../../src/peer.js";
 import { seedOfRun } from "../packets.js";
-import { after, type Cluster, changeOf, FIRST_SELF, history } from "./changes.js";
+import {
+  after,
+  type Changing,
+  changesOf,
+  clusterOf,
+  FIRST,
+  FIRST_SELF,
+  history,
+} from "./changes.js";
 import { compileSlowly, haveTwins, type Whole } from "./slow.js";
 
 const seed = seedOfRun("compiler");
@@ -55,13 +63,49 @@ const textOf = ({ endpoint, mac, senders, mtu }: PeerEntry): string =>
 const sorted = (pairs: Iterable<readonly [number | string, number | string]>): string[] =>
   Array.from(pairs, (pair) => pair.join(" ")).sort();
 
-/** The differences, or nothing if they were refused. */
-function unlessRefused(compare: () => Differences): Differences | undefined {
+/** Nothing if it was refused. */
+function unlessRefused<T>(act: () => T): T | undefined {
   try {
-    return compare();
+    return act();
   } catch (error) {
     if (error instanceof WeftError) return undefined;
     throw error;
+  }
+}
+
+/** A compiler, and the tables that it leads to beside those that are compiled from scratch. */
+class Compiled {
+  readonly compiler = new Compiler(PLACES);
+  readonly model = new Model();
+  stands = FIRST;
+
+  /** Carries out what is staged and should lead to `wanted`; nothing if it is refused. */
+  become(wanted: Changing): Differences | undefined {
+    const { compiler, model } = this;
+    const places = new Map(
+      [...this.stands.byId.values()].map(({ name }) => [name, compiler.indexOf(name)]),
+    );
+    const slowly = (changing: Changing) => {
+      const { own, peers } = clusterOf(changing);
+      return compileSlowly(own, peers, PLACES, (name) => compiler.indexOf(name)!);
+    };
+    const differences = unlessRefused(() => compiler.compare(wanted.own));
+    if (differences) {
+      model.apply(differences);
+      compiler.commit(differences);
+      this.stands = wanted;
+    }
+    expect(differences !== undefined).toBe(slowly(wanted) !== undefined);
+    // Also after a refusal: what stood before stands.
+    model.expectToBe(slowly(this.stands)!);
+    const claims = compiler
+      .claims()
+      .map(({ prefix, index }) => [formatPrefix(prefix), index] as const);
+    expect(sorted(claims)).toEqual(sorted(model.routes));
+    for (const { name } of this.stands.byId.values()) {
+      expect(compiler.indexOf(name)).toBe(places.get(name) ?? compiler.indexOf(name));
+    }
+    return differences;
   }
 }
 
@@ -70,48 +114,29 @@ describe("the compiler", () => {
     const seen = { taken: 0, refused: 0, none: 0 };
     fc.assert(
       fc.property(history, (steps) => {
-        const compiler = new Compiler(PLACES);
-        const model = new Model();
-        let stands: Cluster = { own: FIRST_SELF, peers: [] };
+        const byPart = new Compiled();
+        const atOnce = new Compiled();
         for (const step of [[], ...steps]) {
-          const wanted = after(stands, step);
-          const places = placesOf(compiler, stands.peers);
-          const { own, peers } = wanted;
-          const byPart = unlessRefused(() => compiler.compare(own, changeOf(step)));
-          const byAll = unlessRefused(() => compiler.compare(own, compiler.changeTo(peers)));
-          const isFine = byPart !== undefined && !haveTwins(peers);
-          expect(byAll !== undefined).toBe(isFine);
-          const differences = steps.indexOf(step) % 2 === 0 ? byPart : (byAll ?? byPart);
-          if (differences) {
-            model.apply(differences);
-            compiler.accept(differences);
-            stands = wanted;
-          }
+          const wanted = after(byPart.stands, step);
+          for (const [id, peer] of changesOf(step)) byPart.compiler.stage(id, peer);
+          const differences = byPart.become(wanted);
           seen[differences ? (differences.isNone ? "none" : "taken") : "refused"]++;
+          // What was refused remains staged until it is staged otherwise.
+          const { compiler, stands } = byPart;
+          for (const [id] of changesOf(step)) compiler.stage(id, stands.byId.get(id));
+          for (const [id, peer] of stands.byId) compiler.stage(id, peer);
+          expect(byPart.become(stands)?.isNone).toBe(true);
 
-          const slowly = (cluster: Cluster) =>
-            compileSlowly(cluster.own, cluster.peers, PLACES, (name) => compiler.indexOf(name)!);
-          expect(differences !== undefined).toBe(slowly(wanted) !== undefined);
-          // Also after a refusal: what stood before stands.
-          model.expectToBe(slowly(stands)!);
-          const claims = compiler
-            .claims()
-            .map(({ prefix, index }) => [formatPrefix(prefix), index] as const);
-          expect(sorted(claims)).toEqual(sorted(model.routes));
-          const again = compiler.compare(stands.own, { set: stands.peers, remove: [] });
-          expect(again.isNone).toBe(true);
-          for (const { name } of stands.peers) {
-            expect(compiler.indexOf(name)).toBe(places.get(name) ?? compiler.indexOf(name));
-          }
+          const { peers } = clusterOf(wanted);
+          const isStaged = unlessRefused(() => atOnce.compiler.stageAll(peers) ?? true);
+          const isFine = differences !== undefined && !haveTwins(peers);
+          expect((isStaged ? atOnce.become(wanted) : undefined) !== undefined).toBe(isFine);
         }
       }),
       { seed, numRuns: 1000 },
     );
     expect(Math.min(seen.taken, seen.refused)).toBeGreaterThan(1000);
   });
-
-  const placesOf = (compiler: Compiler, peers: readonly Peer[]) =>
-    new Map(peers.map(({ name }) => [name, compiler.indexOf(name)]));
 
   const a: Peer = {
     name: "a",
@@ -132,8 +157,9 @@ describe("the compiler", () => {
     return compiler;
   }
   function become(compiler: Compiler, ...peers: Peer[]): Differences {
-    const differences = compiler.compare(FIRST_SELF, compiler.changeTo(peers));
-    compiler.accept(differences);
+    compiler.stageAll(peers);
+    const differences = compiler.compare(FIRST_SELF);
+    compiler.commit(differences);
     return differences;
   }
 
@@ -188,12 +214,24 @@ describe("the compiler", () => {
   it("takes a name that goes from one to another for one that stays", () => {
     const compiler = given(a);
     const place = compiler.indexOf("a");
-    const other = { ...b, name: "a" };
-    compiler.accept(compiler.compare(FIRST_SELF, { set: [other], remove: ["a", "a", "nobody"] }));
+    compiler.stage("1", { ...b, name: "a" });
+    for (const id of ["a", "a", "nobody"]) compiler.stage(id, undefined);
+    compiler.commit(compiler.compare(FIRST_SELF));
     expect(compiler.indexOf("a")).toBe(place);
     expect(compiler.claims().map(({ prefix }) => formatPrefix(prefix))).toEqual([
       "10.2.0.0/24",
       "10.3.0.0/24",
     ]);
+  });
+
+  it("refuses two peers of one name, and gives one that takes another name another place", () => {
+    const compiler = given(a);
+    compiler.stage("1", { ...b, name: "a" });
+    expect(() => compiler.compare(FIRST_SELF)).toThrow('two peers are named "a"');
+    expect(() => compiler.stageAll([a, { ...b, name: "a" }])).toThrow('two peers are named "a"');
+    compiler.stage("a", { ...a, name: "c" });
+    const { newPlaces } = compiler.compare(FIRST_SELF);
+    expect(newPlaces).not.toContain(compiler.indexOf("a"));
+    expect(newPlaces).toHaveLength(1);
   });
 });

@@ -4,7 +4,6 @@ import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
 import { parseMac, parsePrefix } from "../../src/address.js";
 import { Compiler } from "../../src/compile/compiler.js";
-import { PeerSet } from "../../src/compile/peer-set.js";
 import type { DataPath } from "../../src/paths/datapath.js";
 import { founder } from "./cluster.js";
 import { grown } from "./grown.js";
@@ -48,7 +47,7 @@ it("a thousand records, their members, the ways to them and their tables take le
     name: "first",
     datapath: nowhere,
   });
-  const [book, compiler] = [new PeerSet([]), new Compiler(8192)];
+  const compiler = new Compiler(8192);
   const stranger = new Stranger(world);
   stranger.connect();
   const before = used();
@@ -61,10 +60,9 @@ it("a thousand records, their members, the ways to them and their tables take le
   stranger.heard.splice(0);
   const { mac, leases } = mesh.self();
   const own = { vni: 1, mac: parseMac(mac), mtu: 1450, leases: leases.map(parsePrefix) };
-  for (const id of mesh.takeChanged()) book.stage(id, mesh.peer(id));
-  const differences = compiler.compare(own, book.change());
-  compiler.accept(differences);
-  book.commit();
+  for (const id of mesh.takeChanged()) compiler.stage(id, mesh.peer(id));
+  const differences = compiler.compare(own);
+  compiler.commit(differences);
   const members = mesh.members();
   expect(members).toHaveLength(1000);
   expect(differences.routes.length).toBeGreaterThanOrEqual(1000);
@@ -72,6 +70,6 @@ it("a thousand records, their members, the ways to them and their tables take le
   console.log(`${more.toFixed(1)} MB for a thousand members`);
   expect(more).toBeLessThan(40);
   // Still there when it was measured.
-  expect([...book.wanted]).toHaveLength(1000);
+  expect(compiler.peers).toHaveLength(1000);
   expect(mesh.members().map(({ id }) => id)).toEqual(members.map(({ id }) => id));
 });
