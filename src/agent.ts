@@ -33,6 +33,7 @@ import type { Logger, LogState } from "./logging/log.js";
 import { Mesh } from "./mesh/mesh.js";
 import type { MeshParts } from "./mesh/options.js";
 import { PacketTracer } from "./packet-tracer.js";
+import { POLICY } from "./policy/kind.js";
 import { PolicyThread } from "./policy/thread.js";
 import { WsTransport } from "./session/transport-ws.js";
 import { FileStore } from "./state/store-file.js";
@@ -143,7 +144,7 @@ export class Agent {
     const mesh = this.#makeMesh(claim, {
       store,
       transport,
-      policies,
+      documents: [{ ...POLICY, read: (text, done) => policies.read(text, done) }],
       datapath: io,
       explain: (packet, peer) => tracer.triedForOthers(packet, peer),
     });
@@ -213,7 +214,7 @@ export class Agent {
 
   #makeMesh(
     { underlay }: HostClaim,
-    parts: Pick<MeshParts, "store" | "transport" | "policies" | "datapath" | "explain">,
+    parts: Pick<MeshParts, "store" | "transport" | "documents" | "datapath" | "explain">,
   ): Mesh {
     const config = this.#config;
     const log = meshLog(this.#log);

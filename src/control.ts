@@ -6,7 +6,9 @@ import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
 import type { Core } from "./core/instance.js";
 import type { Publisher } from "./core/publish.js";
+import { type Progress, progressOf } from "./document-sync/progress.js";
 import { hashOf } from "./documents/in-force.js";
+import { promised } from "./error.js";
 import type { Question } from "./explain/question.js";
 import type { Follower } from "./follower.js";
 import type { UnderlayWatch } from "./host/underlay-watch.js";
@@ -33,27 +35,22 @@ import type { Departed, Member, SpaceOf } from "./mesh/member.js";
 import type { Mesh } from "./mesh/mesh.js";
 import type { PacketTracer } from "./packet-tracer.js";
 import { pathMtuNote } from "./paths/path-mtu-note.js";
-import {
-  type PolicyCompiler,
-  type PolicyFacts,
-  promised,
-  type TrialResult,
-} from "./policy/engine.js";
+import type { PolicyCompiler, PolicyFacts, TrialResult } from "./policy/engine.js";
+import { POLICY } from "./policy/kind.js";
 import type { Outside } from "./policy/outside.js";
 import { nameOf, type Place } from "./policy/place.js";
 import { absentNodes, heldByNamed } from "./policy/resolver.js";
-import { type Progress, progressOf } from "./policy-sync/progress.js";
 
 export interface AgentControlParts {
   readonly mesh: Pick<
     Mesh,
-    | "applyPolicy"
+    | "applyDocument"
     | "departed"
     | "forget"
-    | "knowsPolicy"
+    | "knowsDocument"
     | "members"
     | "notes"
-    | "policy"
+    | "document"
     | "problems"
     | "self"
     | "spacesAround"
@@ -93,7 +90,7 @@ export class AgentControl implements Control {
     const mtu = io.mtu.most;
     const { name, leases, network, mac } = mesh.self();
     const problems = [...mesh.problems(), ...follower.problems, ...upkeep.problems];
-    if (mesh.knowsPolicy() && !follower.isPolicyKnown) problems.push(COMPILING);
+    if (mesh.knowsDocument(POLICY) && !follower.isPolicyKnown) problems.push(COMPILING);
     if (addresses.length === 0) problems.push(`${tun} has no address yet`);
     const reached = this.peers().flatMap(({ name, mtu, noPath }) =>
       mtu === null || noPath ? [] : [{ name, mtu }],
@@ -221,7 +218,7 @@ export class AgentControl implements Control {
 
   policy(): PolicyView | null {
     const { mesh } = this.#parts;
-    const policy = mesh.policy();
+    const policy = mesh.document(POLICY);
     if (!policy) return null;
     const { version, author, digest } = policy.seal;
     const id = nodeId(author);
@@ -233,10 +230,13 @@ export class AgentControl implements Control {
   /** The others, then this node. */
   policyProgress(): Progress {
     const { mesh } = this.#parts;
-    const seal = mesh.policy()?.seal;
+    const seal = mesh.document(POLICY)?.seal;
     const { name, id, documents } = mesh.self();
     const newest = seal && { version: seal.version, hash: hashOf(seal.digest) };
-    return progressOf(newest, [...mesh.members(), { name, id, state: "self", documents }]);
+    return progressOf(POLICY.name, newest, [
+      ...mesh.members(),
+      { name, id, state: "self", documents },
+    ]);
   }
 
   async applyPolicy(text: string, { dryRun, resetVersion }: ApplyOptions): Promise<PolicyReport> {
@@ -248,7 +248,9 @@ export class AgentControl implements Control {
     const job = { text, members: heldByNamed(facts.nodes, members), own, carried };
     const { counts, outside } = await promised<TrialResult>((done) => policies.tryOut(job, done));
     const [egress, ingress] = counts;
-    const seal = dryRun ? undefined : (await mesh.applyPolicy(text, { resetVersion })).seal;
+    const seal = dryRun
+      ? undefined
+      : (await mesh.applyDocument(POLICY, text, { resetVersion })).seal;
     const { version = null, digest } = seal ?? {};
     const hash = digest === undefined ? null : hashOf(digest);
     const absent = absentNodes(facts.nodes, members);

@@ -22,6 +22,15 @@ export const ownMistake = ({ message }: Error): WeftError =>
 /** The error as one sentence that says what to do. */
 export const sentence = ({ message, remedy }: WeftError): string => `${message}: ${remedy}`;
 
+/** Called once with the result of a job, or with the error that prevents it. */
+export type Done<T> = (result: T | WeftError) => void;
+
+/** The same, as a promise. */
+export const promised = <T>(ask: (done: Done<T>) => void): Promise<T> =>
+  new Promise((resolve, reject) => {
+    ask((result) => (result instanceof WeftError ? reject(result) : resolve(result)));
+  });
+
 /** @returns its failure as one sentence, or the failures that the work itself lists */
 export async function attempt(
   work: () => Promise<readonly string[]> | Promise<void>,

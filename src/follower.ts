@@ -19,7 +19,7 @@ import { type Config, underlayOutside } from "./config/config.js";
 import { setProfile } from "./core/flows.js";
 import type { Core } from "./core/instance.js";
 import type { Publisher } from "./core/publish.js";
-import type { Seal } from "./documents/sealed-policy.js";
+import type { Seal } from "./documents/sealed-document.js";
 import { attempt, ownMistake, type WeftError } from "./error.js";
 import {
   type Conflict,
@@ -37,6 +37,7 @@ import type { Logger } from "./logging/log.js";
 import type { Mesh } from "./mesh/mesh.js";
 import { Enforcer } from "./policy/enforcer.js";
 import type { PolicyCompiler } from "./policy/engine.js";
+import { POLICY } from "./policy/kind.js";
 import type { Members } from "./policy/resolver.js";
 
 /** The remedy for unreachable routes that are not as they should be. */
@@ -47,7 +48,7 @@ export interface FollowerParts {
   /** The cluster: what this node owns, the peers, the policy. */
   readonly mesh: Pick<
     Mesh,
-    "self" | "peer" | "takeChanged" | "policy" | "knowsPolicy" | "enforces"
+    "self" | "peer" | "takeChanged" | "document" | "knowsDocument" | "enforces"
   >;
   readonly core: Core;
   readonly publisher: Publisher;
@@ -214,11 +215,11 @@ export class Follower {
     );
     this.enforcer.published();
     setProfile(core, this.enforcer.ready?.profile ?? "rfc");
-    const isSettled = this.enforcer.want(mesh.policy(), this.members(), own.leases);
-    this.#isPolicyKnown ||= isSettled && mesh.knowsPolicy();
+    const isSettled = this.enforcer.want(mesh.document(POLICY), this.members(), own.leases);
+    this.#isPolicyKnown ||= isSettled && mesh.knowsDocument(POLICY);
     publisher.setPolicyKnown(this.#isPolicyKnown);
     const { misfit } = this.enforcer;
-    mesh.enforces(this.#isPolicyKnown ? this.#inForce : undefined, {
+    mesh.enforces(POLICY, this.#isPolicyKnown ? this.#inForce : undefined, {
       isMisfit: misfit !== undefined,
     });
     return misfit ? [`the policy is not in force: ${misfit.message}`] : [];
@@ -226,7 +227,7 @@ export class Follower {
 
   /** The cluster's policy that the core has; null for none. The same text applied again needs no compilation. */
   get #inForce(): Seal | null {
-    const held = this.#parts.mesh.policy();
+    const held = this.#parts.mesh.document(POLICY);
     const { inForce } = this.enforcer;
     const policy = held?.text === inForce?.text ? held : inForce;
     return policy?.seal ?? null;

@@ -1,8 +1,8 @@
 /** How `weft policy apply` follows a policy to the nodes of the cluster. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { isLiving, type NodeProgress, type Progress } from "../document-sync/progress.js";
 import { WeftError } from "../error.js";
 import { policyProgress } from "../http/client.js";
-import { isLiving, type NodeProgress, type Progress } from "../policy-sync/progress.js";
 import { byName } from "./order.js";
 
 /** Seconds, where `--wait` is given without a number, and at most. */

@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { stringify } from "yaml";
 import { type Prefix, parsePrefix, printable } from "../address.js";
+import type { Progress } from "../document-sync/progress.js";
 import { WeftError } from "../error.js";
 import { whyUnreadable } from "../files/regular-file.js";
 import { applyPolicy, ask, getPolicy, policyProgress } from "../http/client.js";
@@ -13,7 +14,6 @@ import {
   tryExpectations,
 } from "../policy/expectations.js";
 import type { Members } from "../policy/resolver.js";
-import type { Progress } from "../policy-sync/progress.js";
 import { exit } from "./exit.js";
 import { inputName, readInput, STDIN } from "./input.js";
 import { byName } from "./order.js";

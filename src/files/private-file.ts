@@ -16,7 +16,7 @@ import { WeftError } from "../error.js";
 import { makeDirectory, remedyFor } from "./directory.js";
 import { type RegularFile, readRegularFile, whyUnreadable } from "./regular-file.js";
 
-/** Bytes. A state holds the grants of its node, and a policy of up to 4 MiB. */
+/** Bytes. A state holds the grants of its node, and a document of up to 4 MiB. */
 const MAX_FILE = 256 * 1024 * 1024;
 
 export class PrivateFile {

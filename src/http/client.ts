@@ -1,8 +1,8 @@
 /** Asks the agent on this host, through its control socket. */
 import { statSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
+import type { Progress } from "../document-sync/progress.js";
 import { WeftError } from "../error.js";
-import type { Progress } from "../policy-sync/progress.js";
 import type { Reading } from "./api.js";
 import type {
   ApplyOptions,

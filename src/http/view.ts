@@ -4,13 +4,13 @@ import type { Offloads } from "../config/config.js";
 import type { Capture, CapturedPacket, CaptureOptions } from "../core/capture.js";
 import type { RuleTraffic } from "../core/counters.js";
 import type { FlowView } from "../core/flows.js";
+import type { Progress } from "../document-sync/progress.js";
 import type { DocumentInForce } from "../documents/in-force.js";
 import type { Question } from "../explain/question.js";
 import type { TraceOutcome } from "../explain/trace-report.js";
 import type { Unasked } from "../explain-sync/messages.js";
 import type { LogState } from "../logging/log.js";
 import type { Place } from "../policy/place.js";
-import type { Progress } from "../policy-sync/progress.js";
 import type { Refusals } from "../session/admission-control.js";
 
 export interface Status {

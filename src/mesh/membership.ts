@@ -4,8 +4,9 @@
  * it here, and keeps its sessions.
  */
 import { type Address, type Prefix, parsePrefix } from "../address.js";
+import { DocumentSync } from "../document-sync/document-sync.js";
 import { type DocumentInForce, DocumentsInForce } from "../documents/in-force.js";
-import type { PolicyText, Seal } from "../documents/sealed-policy.js";
+import type { StoredDocument } from "../documents/sealed-document.js";
 import type { RemoteTraceResult } from "../explain-sync/messages.js";
 import { type Onward, RemoteTrace } from "../explain-sync/remote-trace.js";
 import { Contact } from "../failure-detector/contact.js";
@@ -32,8 +33,6 @@ import type { NameHolder } from "../leasing/granter.js";
 import { Leasing } from "../leasing/leasing.js";
 import { Paths } from "../paths/paths.js";
 import type { Peer } from "../peer.js";
-import { type Done, readInPlace } from "../policy/engine.js";
-import { type ClusterPolicy, PolicySync } from "../policy-sync/policy-sync.js";
 import type { ConnectionManager } from "../session/connection-manager.js";
 import type { Protocol } from "../session/protocol.js";
 import type { ProtocolRegistry } from "../session/protocol-registry.js";
@@ -55,8 +54,8 @@ export interface MembershipParts extends Omit<MeshParts, "transport"> {
   readonly connections: ConnectionManager;
   readonly peerSelector: PeerSelector;
   readonly protocols: ProtocolRegistry;
-  /** The policy that the disk held at the start. */
-  readonly policyFound: PolicyText | undefined;
+  /** The documents that the disk held at the start. */
+  readonly storedDocuments: readonly StoredDocument[];
   ownEndpoints(): OwnEndpoints;
   /** This node's underlay. */
   address(): Address;
@@ -69,6 +68,7 @@ export interface MembershipParts extends Omit<MeshParts, "transport"> {
 }
 
 export class Membership {
+  readonly documentSync: DocumentSync;
   readonly #parts: MembershipParts;
   readonly #members: Members;
   /** Conditions on a member's underlay endpoints. */
@@ -77,7 +77,6 @@ export class Membership {
   readonly #fence: Fence;
   readonly #leasing: Leasing;
   readonly #failureDetector: FailureDetector;
-  readonly #policies: PolicySync;
   readonly #remoteTrace: RemoteTrace;
   readonly #paths: Paths | undefined;
   readonly #contact: Contact;
@@ -253,26 +252,25 @@ export class Membership {
       contact: this.#contact,
       leftAt: (id) => this.#recordEvents.leftAt(id),
     });
-    this.#policies = new PolicySync(
+    this.documentSync = new DocumentSync(
       {
         clock,
         log,
         identity,
         cluster,
         store,
-        reader: parts.policies ?? readInPlace,
-        safely: (act) => disk.safely(act),
+        disk,
+        inForce: this.#inForce,
         proof: () => (fence.isClosed ? undefined : disk.leases[0]),
         sessions,
         isMember: (id) => this.isMember(id),
         nameOf: (id) => this.nameOf(id),
         others: () => this.#othersAlive(),
-        knewNoPolicy: () => disk.cluster.noPolicy,
-        saveNoPolicy: (noPolicy) => disk.safely(() => disk.saveCluster({ noPolicy })),
-        changed: parts.changed,
       },
-      parts.policyFound,
+      parts.documents ?? [],
+      parts.storedDocuments,
     );
+    this.documentSync.on("changed", parts.changed);
     this.#remoteTrace = new RemoteTrace({
       clock,
       own: options.name,
@@ -299,7 +297,7 @@ export class Membership {
     return [
       this.#gossip,
       this.#failureDetector,
-      this.#policies,
+      this.documentSync,
       ...paths,
       this.#remoteTrace,
       this.#leasing,
@@ -408,11 +406,6 @@ export class Membership {
     return this.#leasing.problem;
   }
 
-  /** Writes the policy again, where there is one. */
-  savePolicy(): void {
-    this.#policies.save();
-  }
-
   /** Sentences about what else is not as it should be. */
   problems(): string[] {
     return [
@@ -421,7 +414,7 @@ export class Membership {
       ...this.#leasing.grantProblems(),
       ...this.#ownRecord.problems(),
       ...this.#copies.problems((id) => (this.isMember(id) ? this.#nameOrId(id) : undefined)),
-      ...this.#policies.problems(),
+      ...this.documentSync.problems(),
     ];
   }
 
@@ -450,32 +443,6 @@ export class Membership {
     this.#members.setTunnel(this.#tunnel());
     disk.safely(() => this.publish());
     for (const { peer } of connections.sessions()) this.#paths?.probeNow(peer.id);
-  }
-
-  get policy(): ClusterPolicy | undefined {
-    return this.#policies.held;
-  }
-
-  /** Whether this node knows the cluster's policy, or that there is none. */
-  get knowsPolicy(): boolean {
-    return this.#policies.isKnown;
-  }
-
-  applyPolicy(
-    text: string,
-    options: { readonly resetVersion?: boolean },
-    done: Done<ClusterPolicy>,
-  ): void {
-    this.#policies.apply(text, options, done);
-  }
-
-  /**
-   * The policy that the dataplane has in force: nothing before it has one, null for none.
-   * @param isMisfit a newer one is held and does not fit here
-   */
-  enforces(policy: Seal | null | undefined, isMisfit: boolean): void {
-    const said = this.#policies.documentInForce(policy, isMisfit);
-    this.#inForce.set(said ? [said] : []);
   }
 
   /** The cluster documents that this node has in force. */

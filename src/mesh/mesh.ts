@@ -5,8 +5,10 @@
  */
 import { EventEmitter } from "node:events";
 import { formatAddress, formatEndpoint, type Prefix, parseEndpoint } from "../address.js";
-import type { PolicyText, Seal } from "../documents/sealed-policy.js";
-import { WeftError } from "../error.js";
+import type { ClusterDocument } from "../document-sync/replica.js";
+import type { DocumentKind } from "../documents/document-kind.js";
+import type { Seal, StoredDocument } from "../documents/sealed-document.js";
+import { promised, WeftError } from "../error.js";
 import type { RemoteTraceResult } from "../explain-sync/messages.js";
 import type { Onward } from "../explain-sync/remote-trace.js";
 import { PeerSelector } from "../gossip/peer-selector.js";
@@ -14,7 +16,6 @@ import { RENEW_EVERY } from "../gossip/record.js";
 import { Identity, vtepMac } from "../identity/identity.js";
 import { clusterOf, describeNetworks, type Genesis } from "../lease/genesis.js";
 import type { Peer } from "../peer.js";
-import type { ClusterPolicy } from "../policy-sync/policy-sync.js";
 import { ConnectionManager } from "../session/connection-manager.js";
 import { ProtocolRegistry } from "../session/protocol-registry.js";
 import type { Session } from "../session/session.js";
@@ -57,8 +58,8 @@ export class Mesh extends EventEmitter<MeshEvents> {
   #meshEndpoint = "";
   /** Nothing until the cluster is known. */
   #membership: Membership | undefined;
-  /** The policy that the disk held at the start. */
-  #policyFound: PolicyText | undefined;
+  /** The documents that the disk held at the start. */
+  #storedDocuments: readonly StoredDocument[] = [];
   #cancelRenew: (() => void) | undefined;
   #cancelMaintenance: (() => void) | undefined;
   #cancelUpdate: (() => void) | undefined;
@@ -78,7 +79,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   async start(): Promise<void> {
     const { clock, store, log } = this.#parts;
     const found = store.load();
-    this.#policyFound = store.loadPolicy();
+    this.#storedDocuments = this.#kinds.flatMap(({ name }) => store.loadDocument(name) ?? []);
     const misfit = found?.cluster && contradiction(this.#options, found.cluster.genesis);
     if (misfit) throw misfit;
     const founds = !found?.cluster && this.#options.join.length === 0;
@@ -92,7 +93,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       this.#disk.save({}); // A directory that cannot be written must be known now.
       const { cluster } = this.#disk.state;
       if (cluster) this.#startMembership(cluster.genesis);
-      else if (genesis) this.#adoptCluster(genesis, "founded a cluster", { noPolicy: true });
+      else if (genesis) this.#adoptCluster(genesis, "founded a cluster", { isFounder: true });
     } catch (error) {
       await this.#stopParts();
       throw error;
@@ -162,38 +163,33 @@ export class Mesh extends EventEmitter<MeshEvents> {
     return this.#membership?.spacesAround(prefixes) ?? [];
   }
 
-  /** What the cluster has for its policy, as far as this node knows. */
-  policy(): ClusterPolicy | undefined {
-    return this.#membership?.policy;
+  /** The cluster's document of this kind, as far as this node knows. */
+  document<Facts>(kind: DocumentKind<Facts>): ClusterDocument<Facts> | undefined {
+    return this.#membership?.documentSync.held(kind);
   }
 
-  /** Whether this node knows the cluster's policy, or that there is none. Until then no packet may pass. */
-  knowsPolicy(): boolean {
-    return this.#membership?.knowsPolicy ?? false;
+  /** Whether this node knows the cluster's document of this kind, or that there is none. */
+  knowsDocument(kind: DocumentKind): boolean {
+    return this.#membership?.documentSync.isKnown(kind) ?? false;
   }
 
   /**
-   * Makes it the cluster's policy.
-   * @param text JSON, as `policyAsJson` makes it
+   * Makes it the cluster's document of this kind.
    * @param options `resetVersion`: where there is no next version, it begins again
-   * @throws WeftError when it is none, or this node has no lease; then nothing has changed
+   * @throws WeftError when the kind refuses it, or this node has no lease; then nothing has changed
    */
-  async applyPolicy(
+  async applyDocument<Facts>(
+    kind: DocumentKind<Facts>,
     text: string,
-    options: { readonly resetVersion?: boolean } = {},
-  ): Promise<ClusterPolicy> {
-    const membership = this.#membership ?? notJoined();
-    return new Promise((resolve, reject) => {
-      membership.applyPolicy(text, options, (result) => {
-        if (result instanceof WeftError) reject(result);
-        else resolve(result);
-      });
-    });
+    { resetVersion = false } = {},
+  ): Promise<ClusterDocument<Facts>> {
+    const { documentSync } = this.#membership ?? notJoined();
+    return promised((done) => documentSync.apply(kind, text, resetVersion, done));
   }
 
-  /** As `Membership.enforces`: called after each change of the tables, it costs nothing without news. */
-  enforces(policy: Seal | null | undefined, { isMisfit = false } = {}): void {
-    this.#membership?.enforces(policy, isMisfit);
+  /** As `DocumentSync.enforces`. */
+  enforces(kind: DocumentKind, seal: Seal | null | undefined, { isMisfit = false } = {}): void {
+    this.#membership?.documentSync.enforces(kind, seal, isMisfit);
   }
 
   /** Asks the nodes on the way of a packet what becomes of it there. It takes `TRACE_TIMEOUT` at most. */
@@ -262,9 +258,13 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** Writes again all that this node keeps on disk. A failure is a problem until it can be written. */
   save(): void {
     this.#disk.safely(() => {
-      this.#membership?.savePolicy();
+      this.#membership?.documentSync.save();
       this.#disk.save({});
     });
+  }
+
+  get #kinds(): readonly DocumentKind[] {
+    return this.#parts.documents ?? [];
   }
 
   async #stopParts(): Promise<void> {
@@ -279,7 +279,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   // ---- becoming part of a cluster
 
   /** From now on this node belongs to this cluster, and its disk knows. */
-  #adoptCluster(genesis: Genesis, how: string, { noPolicy = false } = {}): void {
+  #adoptCluster(genesis: Genesis, how: string, { isFounder = false } = {}): void {
     const cluster: ClusterState = {
       genesis,
       journal: [],
@@ -289,7 +289,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       revokedByOperator: [],
       heard: 0,
       version: 0,
-      noPolicy,
+      absentDocuments: isFounder ? this.#kinds.map(({ name }) => name) : [],
     };
     this.#disk.save({ cluster });
     this.#parts.log.info(`${how}: network ${describeNetworks(genesis)}`, {
@@ -309,7 +309,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
         connections: this.#connections,
         peerSelector: this.#peerSelector,
         protocols: this.#protocols,
-        policyFound: this.#policyFound,
+        storedDocuments: this.#storedDocuments,
         ownEndpoints: () => ({ mesh: this.#meshEndpoint, vtep: this.#options.vtep }),
         address: () => parseEndpoint(this.#options.vtep).address,
         soon: () => this.#scheduleUpdate(),

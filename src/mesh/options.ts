@@ -1,11 +1,11 @@
 /** What a node is told at its start: what to do, and with what. */
 import type { Prefix } from "../address.js";
+import type { DocumentKind } from "../documents/document-kind.js";
 import type { Explain } from "../explain-sync/remote-trace.js";
 import type { RecordVerifier } from "../gossip/record-verifier.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Log } from "../log.js";
 import type { DataPath } from "../paths/datapath.js";
-import type { PolicyReader } from "../policy/engine.js";
 import type { ListenAddress, Transport } from "../session/transport.js";
 import type { Store } from "../state/store.js";
 import type { Clock } from "../time/clock.js";
@@ -19,8 +19,8 @@ export interface MeshParts {
   readonly datapath?: DataPath | undefined;
   /** Tries packets for other nodes; nothing where there is no dataplane. */
   readonly explain?: Explain | undefined;
-  /** Reads policies that others apply; without it the node reads them on its main thread. */
-  readonly policies?: PolicyReader | undefined;
+  /** The kinds of cluster documents that this node knows; none if it is not given. */
+  readonly documents?: readonly DocumentKind[] | undefined;
   /** Who opens the records of a cluster; nodes of one process may share one. */
   readonly verifier?: ((cluster: Cluster) => RecordVerifier) | undefined;
 }

@@ -6,7 +6,7 @@
  *   want -> compile -> changed -> ready -> published
  */
 import { formatPrefix, type Prefix } from "../address.js";
-import type { Seal } from "../documents/sealed-policy.js";
+import type { Seal } from "../documents/sealed-document.js";
 import { WeftError } from "../error.js";
 import type { Compiled, Job, PolicyCompiler, PolicyFacts } from "./engine.js";
 import type { Place } from "./place.js";

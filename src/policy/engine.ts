@@ -6,7 +6,7 @@
  */
 import type { Prefix } from "../address.js";
 import { Acl, type AclLayout, AclTable, checkFit } from "../compile/acl.js";
-import { WeftError } from "../error.js";
+import { type Done, WeftError } from "../error.js";
 import { type PolicyDocument, readSealed } from "./document.js";
 import { type Outside, outsideOf } from "./outside.js";
 import type { Place } from "./place.js";
@@ -60,9 +60,6 @@ export interface TrialResult {
   readonly counts: Counts;
   readonly outside: readonly Outside[];
 }
-
-/** Called once with the result of a job, or with the error that prevents it. */
-export type Done<T> = (result: T | WeftError) => void;
 
 export interface PolicyReader {
   /** Checks that the text is a policy. Error POLICY says why not, the same on every node. */
@@ -150,12 +147,6 @@ interface Document {
   readonly text: string;
   readonly document: PolicyDocument;
 }
-
-/** The same, as a promise. */
-export const promised = <T>(ask: (done: Done<T>) => void): Promise<T> =>
-  new Promise((resolve, reject) => {
-    ask((result) => (result instanceof WeftError ? reject(result) : resolve(result)));
-  });
 
 /** Reads in place, for nodes without a thread. */
 export const readInPlace: PolicyReader = {

@@ -4,10 +4,9 @@
  */
 import { Worker } from "node:worker_threads";
 import type { AclLayout } from "../compile/acl.js";
-import { WeftError } from "../error.js";
+import { type Done, WeftError } from "../error.js";
 import type {
   Compiled,
-  Done,
   Job,
   PolicyCompiler,
   PolicyFacts,

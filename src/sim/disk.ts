@@ -3,7 +3,11 @@
  * the real store does: whenever the power goes, the old text or the new one.
  */
 
-import { decodePolicy, encodePolicy, type PolicyText } from "../documents/sealed-policy.js";
+import {
+  decodeDocument,
+  encodeDocument,
+  type StoredDocument,
+} from "../documents/sealed-document.js";
 import { WeftError } from "../error.js";
 import { decodeState, encodeState, type State, type Store } from "../state/store.js";
 import { PowerCut } from "./process.js";
@@ -18,7 +22,8 @@ export class SimDisk implements Store {
   /** What was written last, whatever became of it. */
   last: State;
   #text: string;
-  #policy: string | undefined;
+  /** By kind. */
+  readonly #documents = new Map<string, string>();
 
   constructor(state: State) {
     this.last = state;
@@ -37,15 +42,14 @@ export class SimDisk implements Store {
     });
   }
 
-  loadPolicy(): PolicyText | undefined {
-    return this.#policy === undefined
-      ? undefined
-      : decodePolicy(this.#policy, "the simulated disk");
+  loadDocument(kind: string): StoredDocument | undefined {
+    const text = this.#documents.get(kind);
+    return text === undefined ? undefined : decodeDocument(kind, text, "the simulated disk");
   }
 
-  savePolicy(policy: PolicyText): void {
+  saveDocument(document: StoredDocument): void {
     this.#write(() => {
-      this.#policy = encodePolicy(policy);
+      this.#documents.set(document.seal.kind, encodeDocument(document));
     });
   }
 

@@ -6,6 +6,7 @@ import type { RecordVerifier } from "../gossip/record-verifier.js";
 import { Identity } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
 import { Mesh } from "../mesh/mesh.js";
+import { POLICY } from "../policy/kind.js";
 import type { SimDataPath } from "./datagrams.js";
 import { SimDisk } from "./disk.js";
 import type { Machine, SimNetwork } from "./network.js";
@@ -103,6 +104,7 @@ export class SimNode {
         transport,
         datapath,
         store: this.disk,
+        documents: [POLICY],
         verifier: this.#verifier,
         log: { info: say, warn: say, error: say },
       },
@@ -211,7 +213,10 @@ export class SimNode {
     for (const id of mesh.takeChanged()) compiler.stage(id, mesh.peer(id));
     const differences = compiler.compare(own);
     compiler.commit(differences);
-    mesh.enforces(mesh.knowsPolicy() ? (mesh.policy()?.seal ?? null) : undefined);
+    mesh.enforces(
+      POLICY,
+      mesh.knowsDocument(POLICY) ? (mesh.document(POLICY)?.seal ?? null) : undefined,
+    );
     for (const { prefix, peer } of differences.routes) {
       if (peer === NO_ROUTE) routes.delete(formatPrefix(prefix));
       else routes.set(formatPrefix(prefix), peer);

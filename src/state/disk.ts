@@ -53,6 +53,16 @@ export class Disk {
     this.save({ cluster: { ...this.cluster, ...change } });
   }
 
+  /** Whether this node knows that the cluster has no document of this kind. */
+  isAbsent(kind: string): boolean {
+    return this.cluster.absentDocuments.includes(kind);
+  }
+
+  saveAbsent(kind: string, isAbsent: boolean): void {
+    const others = this.cluster.absentDocuments.filter((other) => other !== kind);
+    this.saveCluster({ absentDocuments: isAbsent ? [...others, kind] : others });
+  }
+
   /** Runs what an event set off. A full disk must not end the node; everything else is our own mistake. */
   safely(act: () => void): void {
     try {

@@ -1,19 +1,26 @@
 /** What a node knows, as files in a directory. */
 import { join } from "node:path";
-import { decodePolicy, encodePolicy, type PolicyText } from "../documents/sealed-policy.js";
+import {
+  decodeDocument,
+  encodeDocument,
+  type StoredDocument,
+} from "../documents/sealed-document.js";
 import { PrivateFile } from "../files/private-file.js";
 import { decodeState, encodeState, type State, type Store } from "./store.js";
 
 export const STATE_FILE = "node.state";
-export const POLICY_FILE = "policy.state";
+/** The file of the document of a kind. */
+export const documentFile = (kind: string): string => `${kind}.document`;
 
 export class FileStore implements Store {
   readonly #state: PrivateFile;
-  readonly #policy: PrivateFile;
+  readonly #directory: string;
+  /** By kind. */
+  readonly #documents = new Map<string, PrivateFile>();
 
   constructor(directory: string) {
     this.#state = new PrivateFile(join(directory, STATE_FILE), "state file");
-    this.#policy = new PrivateFile(join(directory, POLICY_FILE), "policy file");
+    this.#directory = directory;
   }
 
   load(): State | undefined {
@@ -25,17 +32,26 @@ export class FileStore implements Store {
     this.#state.write(encodeState(state));
   }
 
-  loadPolicy(): PolicyText | undefined {
-    const text = this.#policy.read();
-    return text === undefined ? undefined : decodePolicy(text, this.#policy.path);
+  loadDocument(kind: string): StoredDocument | undefined {
+    const file = this.#document(kind);
+    const text = file.read();
+    return text === undefined ? undefined : decodeDocument(kind, text, file.path);
   }
 
-  savePolicy(policy: PolicyText): void {
-    this.#policy.write(encodePolicy(policy));
+  saveDocument(document: StoredDocument): void {
+    this.#document(document.seal.kind).write(encodeDocument(document));
   }
 
   /** Whether what was read or written is still there, and the next write has a place. */
   isKept(): boolean {
-    return this.#state.isIntact() && this.#policy.isIntact();
+    return [this.#state, ...this.#documents.values()].every((file) => file.isIntact());
+  }
+
+  #document(kind: string): PrivateFile {
+    const known = this.#documents.get(kind);
+    if (known) return known;
+    const file = new PrivateFile(join(this.#directory, documentFile(kind)), `${kind} file`);
+    this.#documents.set(kind, file);
+    return file;
   }
 }

@@ -1,6 +1,11 @@
 /** What a node must still know after a crash, and its form on disk. */
 import { z } from "zod";
-import { decodePolicy, encodePolicy, type PolicyText } from "../documents/sealed-policy.js";
+import {
+  decodeDocument,
+  encodeDocument,
+  kindName,
+  type StoredDocument,
+} from "../documents/sealed-document.js";
 import { WeftError } from "../error.js";
 import { addChecksum, stripChecksum } from "../files/checksummed.js";
 import { signature } from "../identity/fields.js";
@@ -23,8 +28,8 @@ const clusterState = z.strictObject({
   heard: z.int().min(0).default(0),
   /** The version of the own record that was published last. */
   version: z.int().min(0),
-  /** True if this node knows that the cluster has no policy. */
-  noPolicy: z.boolean().default(false),
+  /** Kinds of documents of which this node knows that the cluster has none. */
+  absentDocuments: z.array(kindName).default([]),
 });
 
 const stateSchema = z.strictObject({
@@ -43,9 +48,9 @@ export interface Store {
   load(): State | undefined;
   /** When this returns, the state survives a power cut. Throws `STATE_WRITE`. */
   save(state: State): void;
-  /** The same for the cluster's policy. Throws `POLICY_CORRUPT`. */
-  loadPolicy(): PolicyText | undefined;
-  savePolicy(policy: PolicyText): void;
+  /** The same for the cluster's document of a kind. Throws `DOCUMENT_CORRUPT`. */
+  loadDocument(kind: string): StoredDocument | undefined;
+  saveDocument(document: StoredDocument): void;
 }
 
 export const encodeState = (state: State): string =>
@@ -63,7 +68,8 @@ export function decodeState(text: string, where: string): State {
 /** A store that forgets with the process: for tests and for nodes that need no memory. */
 export class MemoryStore implements Store {
   #text: string | undefined;
-  #policy: string | undefined;
+  /** By kind. */
+  readonly #documents = new Map<string, string>();
 
   load(): State | undefined {
     return this.#text === undefined ? undefined : decodeState(this.#text, "memory");
@@ -73,12 +79,13 @@ export class MemoryStore implements Store {
     this.#text = encodeState(state);
   }
 
-  loadPolicy(): PolicyText | undefined {
-    return this.#policy === undefined ? undefined : decodePolicy(this.#policy, "memory");
+  loadDocument(kind: string): StoredDocument | undefined {
+    const text = this.#documents.get(kind);
+    return text === undefined ? undefined : decodeDocument(kind, text, "memory");
   }
 
-  savePolicy(policy: PolicyText): void {
-    this.#policy = encodePolicy(policy);
+  saveDocument(document: StoredDocument): void {
+    this.#documents.set(document.seal.kind, encodeDocument(document));
   }
 }
 

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { type KnownNode, progressOf } from "../../src/document-sync/progress.js";
 import { MAX_DOCUMENT } from "../../src/policy/document.js";
-import { type KnownNode, progressOf } from "../../src/policy-sync/progress.js";
 import { readPcap } from "../golden/pcap.js";
 import {
   asked,
@@ -48,7 +48,7 @@ const GONE: KnownNode = { name: "h4", id: "04", state: "unreachable", documents:
 /** An agent that knows these nodes besides. */
 const reached = (...others: KnownNode[]) => ({
   ...view(),
-  policyProgress: () => progressOf(NEWEST, [NODE_H2, ...others, NODE_H1]),
+  policyProgress: () => progressOf("policy", NEWEST, [NODE_H2, ...others, NODE_H1]),
 });
 const nobody = () => join(folder(), "weft.sock");
 
@@ -86,7 +86,7 @@ it comes to those that the mesh reaches: see weft policy get, or wait with --wai
     const control = {
       ...view(),
       policyProgress: () =>
-        progressOf(NEWEST, [
+        progressOf("policy", NEWEST, [
           ...(left-- > 0 ? [SLOW] : [{ ...SLOW, documents: NODE_H1.documents }]),
           GONE,
           NODE_H1,
@@ -121,7 +121,7 @@ not on h4: it is unreachable; it said last: none
   it("with --wait exits 1 when another policy takes its place", async () => {
     const control = {
       ...view(),
-      policyProgress: () => progressOf({ version: 4, hash: "cd".repeat(8) }, [NODE_H1]),
+      policyProgress: () => progressOf("policy", { version: 4, hash: "cd".repeat(8) }, [NODE_H1]),
     };
     const argv = ["policy", "apply", file("policy.yaml", YAML), "--wait", "9", "--socket"];
     const { code, stderr } = await weft([...argv, await serve(control)]);

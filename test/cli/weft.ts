@@ -6,11 +6,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
+import { type KnownNode, progressOf } from "../../src/document-sync/progress.js";
 import { WeftError } from "../../src/error.js";
 import type { Question } from "../../src/explain/question.js";
 import { ControlServer } from "../../src/http/server.js";
 import type { Control, Counters, Explained, FlowRow } from "../../src/http/view.js";
-import { type KnownNode, progressOf } from "../../src/policy-sync/progress.js";
 
 export const WEFT = fileURLToPath(new URL("../../dist/cli/weft.js", import.meta.url));
 
@@ -240,7 +240,7 @@ export const view = (healthy = true): Control => ({
     author: { id: "cd".repeat(16), name: "h2" },
     text: POLICY,
   }),
-  policyProgress: () => progressOf({ version: 3, hash: HASH }, [NODE_H2, NODE_H1]),
+  policyProgress: () => progressOf("policy", { version: 3, hash: HASH }, [NODE_H2, NODE_H1]),
   applyPolicy: (text, { dryRun, resetVersion }) => {
     if (text.includes("too-much")) throw new WeftError("ACL_FULL", "too many rules", "use fewer");
     return {

@@ -22,6 +22,7 @@ export const ROOMS: readonly string[] = [
   "paths",
   "leasing",
   "state",
+  "document-sync",
   // The dataplane: tables, the core, and what they are made of.
   "compile",
   "core",
@@ -34,7 +35,6 @@ export const ROOMS: readonly string[] = [
   "logging",
   "host",
   // Protocols that need both, and what wires the control plane.
-  "policy-sync",
   "explain-sync",
   "mesh",
   // The agent, the command, and what tries them.

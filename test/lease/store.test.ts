@@ -10,9 +10,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { sealPolicy } from "../../src/documents/sealed-policy.js";
+import { sealDocument } from "../../src/documents/sealed-document.js";
+import { POLICY } from "../../src/policy/kind.js";
 import type { State } from "../../src/state/store.js";
-import { FileStore, POLICY_FILE, STATE_FILE } from "../../src/state/store-file.js";
+import { documentFile, FileStore, STATE_FILE } from "../../src/state/store-file.js";
 import { cluster, founder, proofFor } from "../mesh/cluster.js";
 
 const root = mkdtempSync(join(tmpdir(), `weft-store-${process.pid}-`));
@@ -38,7 +39,7 @@ const full: State = {
     revokedByOperator: [proofFor(founder, 2)[0]!.signature],
     heard: 1_700_000_000_000,
     version: 7,
-    noPolicy: true,
+    absentDocuments: ["policy"],
   },
 };
 
@@ -125,29 +126,34 @@ describe("the state on disk", () => {
 
 describe("the policy on disk", () => {
   const text = "policies: [] # ä";
-  const seal = sealPolicy(founder, cluster, { proof: proofFor(founder, 1), version: 3, text });
+  const seal = sealDocument(founder, cluster, {
+    kind: "policy",
+    proof: proofFor(founder, 1),
+    version: 3,
+    text,
+  });
 
   it("is read as it was written, beside the state, by its owner alone", () => {
     const store = new FileStore(directory);
-    expect(store.loadPolicy()).toBeUndefined();
-    store.savePolicy({ seal, text });
-    expect(store.loadPolicy()).toEqual({ seal, text });
+    expect(store.loadDocument(POLICY.name)).toBeUndefined();
+    store.saveDocument({ seal, text });
+    expect(store.loadDocument(POLICY.name)).toEqual({ seal, text });
     const refused = ["ab".repeat(64)];
-    store.savePolicy({ seal, text, refused });
-    expect(store.loadPolicy()).toEqual({ seal, text, refused });
+    store.saveDocument({ seal, text, refused });
+    expect(store.loadDocument(POLICY.name)).toEqual({ seal, text, refused });
     expect(store.load()).toBeUndefined();
-    expect(statSync(join(directory, POLICY_FILE)).mode & 0o777).toBe(0o600);
+    expect(statSync(join(directory, documentFile("policy"))).mode & 0o777).toBe(0o600);
   });
 
   it("cut short anywhere is an error, never none", () => {
     const store = new FileStore(directory);
-    store.savePolicy({ seal, text });
-    const path = join(directory, POLICY_FILE);
+    store.saveDocument({ seal, text });
+    const path = join(directory, documentFile("policy"));
     const written = readFileSync(path);
     for (let length = 0; length < written.length; length++) {
       writeFileSync(path, written.subarray(0, length));
-      expect(() => store.loadPolicy(), `${length} bytes`).toThrow(
-        expect.objectContaining({ code: "POLICY_CORRUPT" }),
+      expect(() => store.loadDocument(POLICY.name), `${length} bytes`).toThrow(
+        expect.objectContaining({ code: "DOCUMENT_CORRUPT" }),
       );
     }
   });

@@ -1,6 +1,6 @@
 /** Every kind of message, with everything in it made wrong in turn, from a peer with a session. */
 import { describe, expect, it } from "vitest";
-import { sealPolicy } from "../../src/documents/sealed-policy.js";
+import { sealDocument } from "../../src/documents/sealed-document.js";
 import { MAX_BODY_BYTES } from "../../src/gossip/record.js";
 import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import { cluster, envelopeOf, identity, proofFor } from "./cluster.js";
@@ -16,7 +16,9 @@ const id = identity(2).id;
 const envelope = envelopeOf(2);
 const proof = proofFor(identity(2), 2).map((grant) => ({ ...grant }));
 const digest = "00".repeat(32);
-const seal = structuredClone(sealPolicy(identity(2), cluster, { proof, version: 1, text: "{}" }));
+const seal = structuredClone(
+  sealDocument(identity(2), cluster, { kind: "policy", proof, version: 1, text: "{}" }),
+);
 
 const place = {
   direction: "ingress",
@@ -62,10 +64,10 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
   "lease-refusal": { for: key, reason: "no", visited: [id] },
   "route-request": { ids: [id] },
   "route-update": { paths: [{ to: id, path: [identity(3).id] }] },
-  "policy-have": { seal },
-  "policy-none": { isCertain: true },
-  "policy-want": { digest, part: 0 },
-  "policy-part": { digest, part: 0, bytes: "e30=" },
+  "document-have": { seal },
+  "document-none": { kind: "policy", isCertain: true },
+  "document-want": { kind: "policy", digest, part: 0 },
+  "document-part": { kind: "policy", digest, part: 0, bytes: "e30=" },
   "trace-request": { n: 1, within: 4_000, packet: "RQ==", leaves: true },
   "trace-report": {
     n: 1,

@@ -4,6 +4,7 @@ import { type DocumentInForce, PUBLISH_LIMIT } from "../../src/documents/in-forc
 import { WeftError } from "../../src/error.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
+import { POLICY } from "../../src/policy/kind.js";
 import { envelopeOf, cluster as of } from "./cluster.js";
 import { World } from "./world.js";
 
@@ -14,7 +15,10 @@ const policy = (name: string): string =>
 
 /** As an agent with a dataplane that takes every policy at once. */
 function enforce(mesh: Mesh): void {
-  mesh.enforces(mesh.knowsPolicy() ? (mesh.policy()?.seal ?? null) : undefined);
+  mesh.enforces(
+    POLICY,
+    mesh.knowsDocument(POLICY) ? (mesh.document(POLICY)?.seal ?? null) : undefined,
+  );
 }
 
 async function cluster() {
@@ -39,7 +43,7 @@ describe("a record", () => {
     const { world, meshes, said } = await cluster();
     const all = (document: DocumentInForce) => Array(NODES * (NODES - 1)).fill(document);
     expect(said()).toEqual(all({ kind: "policy", version: 0 }));
-    const applied = meshes[0]!.applyPolicy(policy("a"));
+    const applied = meshes[0]!.applyDocument(POLICY, policy("a"));
     world.clock.run(3_000);
     const { seal } = await applied;
     const now = { kind: "policy", version: 1, hash: seal.digest.slice(0, 16) };
@@ -51,16 +55,16 @@ describe("a record", () => {
     const { world, meshes } = await cluster();
     const [first, second] = meshes as [Mesh, Mesh];
     second.removeAllListeners("change");
-    first.applyPolicy(policy("a"));
+    first.applyDocument(POLICY, policy("a"));
     world.clock.run(3_000);
     const seen = () => first.members().find(({ name }) => name === "h2")!.documents;
-    expect(second.policy()?.seal.version).toBe(1);
+    expect(second.document(POLICY)?.seal.version).toBe(1);
     expect(seen()).toEqual([{ kind: "policy", version: 0 }]);
-    second.enforces(null, { isMisfit: true });
+    second.enforces(POLICY, null, { isMisfit: true });
     world.clock.run(3_000);
     const held = { version: 1, why: "too-large" };
     expect(seen()).toEqual([{ kind: "policy", version: 0, held }]);
-    second.enforces(second.policy()!.seal);
+    second.enforces(POLICY, second.document(POLICY)!.seal);
     world.clock.run(3_000);
     expect(seen()).toMatchObject([{ version: 1 }]);
   });
@@ -68,7 +72,7 @@ describe("a record", () => {
   it("says nothing of a policy before the node knows whether there is one", async () => {
     const { world, meshes } = await cluster();
     meshes[1]!.removeAllListeners("change");
-    meshes[1]!.enforces(undefined);
+    meshes[1]!.enforces(POLICY, undefined);
     world.clock.run(3_000);
     expect(meshes[0]!.members().find(({ name }) => name === "h2")!.documents).toEqual([]);
   });
@@ -76,21 +80,21 @@ describe("a record", () => {
   it("is published once for a new policy, and seldom for many", async () => {
     const { world, nodes, meshes } = await cluster();
     const version = (n: number) => nodes[n]!.disk.load()!.cluster!.version;
-    const [before, applied] = [version(1), meshes[0]!.applyPolicy(policy("a"))];
+    const [before, applied] = [version(1), meshes[0]!.applyDocument(POLICY, policy("a"))];
     world.clock.run(10_000);
     await applied;
     expect(version(1) - before).toBe(1);
     const SECONDS = 60;
     const flood = version(1);
     for (let n = 0; n < SECONDS; n++) {
-      meshes[0]!.applyPolicy(policy(`p${n}`));
+      meshes[0]!.applyDocument(POLICY, policy(`p${n}`));
       world.clock.run(1_000);
     }
     expect(version(1) - flood).toBeLessThanOrEqual(
       PUBLISH_LIMIT.burst + PUBLISH_LIMIT.rate * SECONDS + 1,
     );
     world.clock.run(60_000);
-    const last = meshes[0]!.policy()!.seal.version;
+    const last = meshes[0]!.document(POLICY)!.seal.version;
     expect(last).toBe(1 + SECONDS);
     const [seen] = meshes[0]!.members().find(({ name }) => name === "h2")!.documents;
     expect(seen).toMatchObject({ version: last });

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { formatEndpoint, type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions } from "../../src/mesh/options.js";
+import { POLICY } from "../../src/policy/kind.js";
 import { WsTransport } from "../../src/session/transport-ws.js";
 import { FileStore } from "../../src/state/store-file.js";
 import { systemClock } from "../../src/time/system-clock.js";
@@ -53,7 +54,7 @@ export async function node(name: string, options: NodeOptions = {}): Promise<Nod
   const clock = systemClock;
   const transport = new WsTransport({ clock, log }, { secrets });
   const mesh = new Mesh(
-    { clock, log, store: new FileStore(state), transport },
+    { clock, log, store: new FileStore(state), transport, documents: [POLICY] },
     {
       name,
       vtep: formatEndpoint({ address: parseAddress(address), port }),

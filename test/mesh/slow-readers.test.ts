@@ -8,6 +8,7 @@ import { WebSocket } from "ws";
 import type { WeftError } from "../../src/error.js";
 import { Identity } from "../../src/identity/identity.js";
 import { derivePsk } from "../../src/identity/secret.js";
+import { POLICY } from "../../src/policy/kind.js";
 import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import {
   CHECK_EVERY,
@@ -56,7 +57,8 @@ async function slowReader(port: number, digest: string): Promise<WebSocket> {
   const signature = identity.sign(`weft hello ${PROTOCOL_VERSION}\n${proof}`);
   say({ type: "hello", protocol: PROTOCOL_VERSION, key: publicKey, instance, signature });
   socket.pause();
-  for (let part = 0; part < 88; part++) say({ type: "policy-want", digest, part });
+  for (let part = 0; part < 88; part++)
+    say({ type: "document-want", kind: "policy", digest, part });
   return socket;
 }
 
@@ -70,10 +72,10 @@ describe("peers that made up their identities and read nothing", () => {
   it("hold no more than the bound in memory, and a member's session lives", async () => {
     const a = await node("a");
     await until(() => a.mesh.self().leases.length > 0);
-    const { digest } = (await a.mesh.applyPolicy(policy("first"))).seal;
+    const { digest } = (await a.mesh.applyDocument(POLICY, policy("first"))).seal;
     const b = await node("b", { joins: [a] });
     await until(() => sees(a, "b") && sees(b, "a"));
-    await until(() => b.mesh.policy()?.seal.digest === digest);
+    await until(() => b.mesh.document(POLICY)?.seal.digest === digest);
     const before = process.memoryUsage().rss;
     let most = before;
     const watch = setInterval(() => {
@@ -90,8 +92,8 @@ describe("peers that made up their identities and read nothing", () => {
     expect(slow.length).toBeGreaterThan(0);
     expect((most - before) / MIB).toBeLessThan(250);
 
-    const second = (await a.mesh.applyPolicy(policy("second"))).seal.digest;
-    await until(() => b.mesh.policy()?.seal.digest === second);
+    const second = (await a.mesh.applyDocument(POLICY, policy("second"))).seal.digest;
+    await until(() => b.mesh.document(POLICY)?.seal.digest === second);
     expect(sees(a, "b")).toBe(true);
     expect(b.said.filter((line) => line.includes("session with a ended"))).toEqual([]);
     for (const reader of readers) reader.terminate();

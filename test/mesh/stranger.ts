@@ -1,6 +1,6 @@
 /** A peer with the secret and an identity, that says what it likes. */
 
-import { PART_BYTES, type Seal } from "../../src/documents/sealed-policy.js";
+import { PART_BYTES, type Seal } from "../../src/documents/sealed-document.js";
 import type { Identity } from "../../src/identity/identity.js";
 import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import type { Connection } from "../../src/session/transport.js";
@@ -53,11 +53,17 @@ export class Stranger {
   }
 
   /** Gives the text of a policy, part after part, as it is asked for them. */
-  giveAll({ digest, size }: Seal, text: string): void {
+  giveAll({ kind, digest, size }: Seal, text: string): void {
     const bytes = Buffer.from(text);
     for (let part = 0; part * PART_BYTES < size; part++) {
       const slice = bytes.subarray(part * PART_BYTES, (part + 1) * PART_BYTES);
-      this.say({ type: "policy-part", digest, part, bytes: slice.toString("base64") });
+      this.say({
+        type: "document-part",
+        kind,
+        digest,
+        part,
+        bytes: slice.toString("base64"),
+      });
       this.world.clock.run(100);
     }
   }

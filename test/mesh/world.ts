@@ -1,10 +1,11 @@
 /** Whole nodes on a hand-moved clock and an in-memory network: no socket, no waiting. */
 import { parsePrefix } from "../../src/address.js";
-import type { PolicyText } from "../../src/documents/sealed-policy.js";
+import type { StoredDocument } from "../../src/documents/sealed-document.js";
 import { WeftError } from "../../src/error.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";
 import type { DataPath } from "../../src/paths/datapath.js";
+import { POLICY } from "../../src/policy/kind.js";
 import { MemoryNetwork, type MemoryTransport } from "../../src/session/transport-memory.js";
 import { MemoryStore, type State } from "../../src/state/store.js";
 import "./legal.js";
@@ -19,9 +20,9 @@ export class MemoryDisk extends MemoryStore {
     super.save(state);
   }
 
-  override savePolicy(policy: PolicyText): void {
+  override saveDocument(policy: StoredDocument): void {
     this.#checkRoom();
-    super.savePolicy(policy);
+    super.saveDocument(policy);
   }
 
   /** A disk with the same state, as a backup or the image of a host has it. */
@@ -40,6 +41,7 @@ interface NodeOptions extends Partial<MeshOptions> {
   /** How far its time of day is ahead, in milliseconds. */
   readonly ahead?: number;
   readonly datapath?: DataPath;
+  readonly documents?: MeshParts["documents"];
   readonly verifier?: MeshParts["verifier"];
 }
 
@@ -56,7 +58,7 @@ export class World {
     n: number,
     joins: number[],
     disk = new MemoryDisk(),
-    { ahead = 0, datapath, verifier, ...options }: NodeOptions = {},
+    { ahead = 0, datapath, documents = [POLICY], verifier, ...options }: NodeOptions = {},
   ) {
     const say = (message: string) => void this.said.push(`h${n} ${message}`);
     const transport = this.network.host(options.listen?.address ?? `192.0.2.${n}`);
@@ -68,6 +70,7 @@ export class World {
         datapath,
         verifier,
         store: disk,
+        documents,
         log: { info: say, warn: say, error: say },
       },
       {

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { parsePrefix } from "../../src/address.js";
 import { derivePsk } from "../../src/identity/secret.js";
+import { POLICY } from "../../src/policy/kind.js";
 import { WsTransport } from "../../src/session/transport-ws.js";
 import { FileStore, STATE_FILE } from "../../src/state/store-file.js";
 import { systemClock } from "../../src/time/system-clock.js";
@@ -33,7 +34,7 @@ async function three() {
   const b = await node("b", { joins: [a] });
   const c = await node("c", { joins: [b] });
   await until(() => sees(a, "b", "c") && sees(b, "a", "c") && sees(c, "a", "b"));
-  await until(() => [a, b, c].every(({ mesh }) => mesh.knowsPolicy()));
+  await until(() => [a, b, c].every(({ mesh }) => mesh.knowsDocument(POLICY)));
   return { a, b, c };
 }
 
@@ -212,7 +213,7 @@ describe("over IPv6", () => {
     const b = await node("b", { ...here, joins: [a] });
     const c = await node("c", { ...here, joins: [b] });
     await until(() => sees(a, "b", "c") && sees(b, "a", "c") && sees(c, "a", "b"));
-    await until(() => [a, b, c].every(({ mesh }) => mesh.knowsPolicy()));
+    await until(() => [a, b, c].every(({ mesh }) => mesh.knowsDocument(POLICY)));
     expect([a, b, c].flatMap(({ mesh }) => mesh.problems())).toEqual([]);
     expect(lease(a)).toEqual(["fd00:244:0:1::/64"]);
     expect(new Set([a, b, c].flatMap(lease)).size).toBe(3);

@@ -273,7 +273,7 @@ story("a new node", () => {
 
     // One that has its lease already, and no policy on its disk.
     await agent.kill("SIGKILL");
-    rmSync(join(agent.state, "policy.state"));
+    rmSync(join(agent.state, "policy.document"));
     agent = start();
     const { address } = await agent.waitHealthy();
     expect(await denies(agent)).toBeGreaterThan(0);

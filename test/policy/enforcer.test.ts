@@ -1,11 +1,10 @@
 /** One node's part of the policy: what is in force, and when it is made again. */
 import { describe, expect, it } from "vitest";
 import { type Prefix, parsePrefix } from "../../src/address.js";
-import { WeftError } from "../../src/error.js";
+import { type Done, WeftError } from "../../src/error.js";
 import { Enforcer, type WantedPolicy } from "../../src/policy/enforcer.js";
 import {
   type Compiled,
-  type Done,
   type Job,
   type PolicyCompiler,
   type PolicyFacts,

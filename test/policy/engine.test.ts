@@ -18,7 +18,8 @@ import { Maker } from "./random.js";
 
 // The thread runs what was built.
 const { PolicyThread } = await import("../../dist/policy/thread.js");
-const { PolicyEngine, promised } = await import("../../dist/policy/engine.js");
+const { promised } = await import("../../dist/error.js");
+const { PolicyEngine } = await import("../../dist/policy/engine.js");
 
 const THREAD = new URL("../../dist/policy/thread.js", import.meta.url).href;
 const { layout } = await Core.create();

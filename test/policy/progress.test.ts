@@ -1,7 +1,7 @@
 /** How far a policy has come, by what the nodes say of themselves. */
 import { describe, expect, it } from "vitest";
+import { isLiving, progressOf } from "../../src/document-sync/progress.js";
 import type { DocumentInForce } from "../../src/documents/in-force.js";
-import { isLiving, progressOf } from "../../src/policy-sync/progress.js";
 
 const HASH = "0123456789abcdef";
 const NEWEST = { version: 7, hash: HASH };
@@ -12,7 +12,7 @@ const found = (
   state = "established",
   newest: typeof NEWEST | null = NEWEST,
 ) => {
-  const [node] = progressOf(newest ?? undefined, [
+  const [node] = progressOf("policy", newest ?? undefined, [
     { name: "h2", id: "02", state, documents },
   ]).nodes;
   return node!;

@@ -1,6 +1,7 @@
 /** One policy everywhere, whatever became of the network and the nodes meanwhile. */
 import { describe, expect, it } from "vitest";
 import { substituteSignatures } from "../../src/identity/identity.js";
+import { POLICY } from "../../src/policy/kind.js";
 import type { SimNode } from "../../src/sim/node.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import type { World } from "../../src/sim/world.js";
@@ -14,8 +15,9 @@ const ROUNDS = rounds(3, 12);
 const policy = (name: string): string =>
   JSON.stringify({ policies: [{ name, applies: ["10.64.0.0/16"], ingress: [] }] });
 
-const held = ({ mesh }: SimNode) => mesh?.policy()?.seal;
-const texts = (nodes: readonly SimNode[]) => new Set(nodes.map(({ mesh }) => mesh?.policy()?.text));
+const held = ({ mesh }: SimNode) => mesh?.document(POLICY)?.seal;
+const texts = (nodes: readonly SimNode[]) =>
+  new Set(nodes.map(({ mesh }) => mesh?.document(POLICY)?.text));
 const wait = (world: World, seconds: number) =>
   world.schedule.run(world.schedule.now + seconds * SECOND);
 
@@ -35,7 +37,7 @@ describe("a policy", () => {
         const heal = world.network.cut((from, to) => machines.has(from) !== machines.has(to));
         for (const side of [[...left], right]) {
           for (let n = random.below(3); n >= 0 && side.length > 0; n--) {
-            random.pick(side)!.mesh!.applyPolicy(policy(`p${random.hex(4)}`));
+            random.pick(side)!.mesh!.applyDocument(POLICY, policy(`p${random.hex(4)}`));
           }
         }
         // One of them dies with what it has on disk, and comes back when the network is whole.

@@ -1,22 +1,20 @@
 /** The cluster's policy travels, stays, and is nobody's to forge. */
 import { describe, expect, it } from "vitest";
+import { ANNOUNCE_EVERY } from "../../src/document-sync/document-sync.js";
+import { FETCH_LIMIT, PART_TIMEOUT } from "../../src/document-sync/fetcher.js";
+import { PART_LIMIT } from "../../src/document-sync/server.js";
 import {
-  MAX_POLICY_BYTES,
-  MAX_POLICY_VERSION,
+  MAX_DOCUMENT_BYTES,
+  MAX_DOCUMENT_VERSION,
   PART_BYTES,
   type Seal,
-  sealPolicy,
-} from "../../src/documents/sealed-policy.js";
+  sealDocument,
+} from "../../src/documents/sealed-document.js";
 import { WeftError } from "../../src/error.js";
 import { Identity } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
-import {
-  ANNOUNCE_EVERY,
-  PART_TIMEOUT,
-  POLICY_FETCH_LIMIT,
-  POLICY_SERVE_LIMITS,
-} from "../../src/policy-sync/policy-sync.js";
+import { POLICY } from "../../src/policy/kind.js";
 import { Stranger } from "./stranger.js";
 import { MemoryDisk, World } from "./world.js";
 
@@ -25,7 +23,7 @@ const policy = (name: string, bytes = 0): string =>
   JSON.stringify({ policies: [{ name, applies: ["10.244.0.0/16"], ingress: [] }] }).padEnd(bytes);
 
 const nameIn = (mesh: Mesh) => {
-  const policy = mesh.policy();
+  const policy = mesh.document(POLICY);
   return policy && JSON.parse(policy.text).policies[0].name;
 };
 const codeOf = async (act: () => unknown): Promise<string | undefined> => {
@@ -50,18 +48,18 @@ describe("a policy", () => {
   it("that any member applies is everyone's, and the next one after it", async () => {
     const { world, meshes, names } = await three();
     expect(names()).toEqual([undefined, undefined, undefined]);
-    meshes[0]!.applyPolicy(policy("a"));
+    meshes[0]!.applyDocument(POLICY, policy("a"));
     world.clock.run(1_000);
     expect(names()).toEqual(["a", "a", "a"]);
-    meshes[2]!.applyPolicy(policy("b"));
+    meshes[2]!.applyDocument(POLICY, policy("b"));
     world.clock.run(1_000);
     expect(names()).toEqual(["b", "b", "b"]);
-    expect(meshes.map((mesh) => mesh.policy()!.seal.version)).toEqual([2, 2, 2]);
+    expect(meshes.map((mesh) => mesh.document(POLICY)!.seal.version)).toEqual([2, 2, 2]);
   });
 
   it("is in the log of each node, with the name of the one where it was applied", async () => {
     const { world, meshes } = await three();
-    meshes[1]!.applyPolicy(policy("b"));
+    meshes[1]!.applyDocument(POLICY, policy("b"));
     world.clock.run(2_000);
     expect(world.said.filter((line) => line.includes("policy 1")).sort()).toEqual([
       "h1 policy 1 came, applied on h2",
@@ -73,14 +71,14 @@ describe("a policy", () => {
   it("comes whole, in many parts", async () => {
     const { world, meshes } = await three();
     const text = policy("large", 7 * PART_BYTES + 1);
-    meshes[1]!.applyPolicy(text);
+    meshes[1]!.applyDocument(POLICY, text);
     world.clock.run(2_000);
-    for (const mesh of meshes) expect(mesh.policy()!.text === text).toBe(true);
+    for (const mesh of meshes) expect(mesh.document(POLICY)!.text === text).toBe(true);
   });
 
   it("comes to who joins later, though its author has stopped", async () => {
     const { world, nodes } = await three();
-    nodes[2]!.mesh.applyPolicy(policy("a"));
+    nodes[2]!.mesh.applyDocument(POLICY, policy("a"));
     world.clock.run(1_000);
     await nodes[2]!.mesh.stop();
     const late = await world.node(4, [1]);
@@ -90,7 +88,7 @@ describe("a policy", () => {
 
   it("is on disk: it is held after a restart with nobody there", async () => {
     const { world, nodes, meshes } = await three();
-    meshes[0]!.applyPolicy(policy("a"));
+    meshes[0]!.applyDocument(POLICY, policy("a"));
     world.clock.run(1_000);
     for (const node of nodes) await world.kill(node);
     const { mesh } = await world.node(2, [1], nodes[1]!.disk);
@@ -99,8 +97,8 @@ describe("a policy", () => {
 
   it("with a mistake is refused, and what is held stays", async () => {
     const { world, meshes, names } = await three();
-    meshes[0]!.applyPolicy(policy("a"));
-    expect(await codeOf(() => meshes[0]!.applyPolicy('{"polices": []}'))).toBe("POLICY");
+    meshes[0]!.applyDocument(POLICY, policy("a"));
+    expect(await codeOf(() => meshes[0]!.applyDocument(POLICY, '{"polices": []}'))).toBe("POLICY");
     world.clock.run(1_000);
     expect(names()).toEqual(["a", "a", "a"]);
   });
@@ -108,7 +106,7 @@ describe("a policy", () => {
   it("that does not fit on the disk is not taken, and comes when there is room", async () => {
     const { world, nodes, meshes, names } = await three();
     nodes[2]!.disk.full = true;
-    meshes[0]!.applyPolicy(policy("a"));
+    meshes[0]!.applyDocument(POLICY, policy("a"));
     world.clock.run(1_000);
     expect(names()).toEqual(["a", "a", undefined]);
     nodes[2]!.disk.full = false;
@@ -118,17 +116,17 @@ describe("a policy", () => {
 
   it("applied anew takes the next version, where there is one", async () => {
     const { world, meshes, names } = await three();
-    meshes[0]!.applyPolicy(policy("a"), { resetVersion: true });
-    meshes[0]!.applyPolicy(policy("b"), { resetVersion: true });
+    meshes[0]!.applyDocument(POLICY, policy("a"), { resetVersion: true });
+    meshes[0]!.applyDocument(POLICY, policy("b"), { resetVersion: true });
     world.clock.run(1_000);
     expect(names()).toEqual(["b", "b", "b"]);
-    expect(meshes[1]!.policy()!.seal.version).toBe(2);
+    expect(meshes[1]!.document(POLICY)!.seal.version).toBe(2);
   });
 
   it("cannot be applied by a node that is in no cluster yet", async () => {
     const world = new World();
     const { mesh } = await world.node(2, [1]);
-    expect(await codeOf(() => mesh.applyPolicy(policy("a")))).toBe("NOT_JOINED");
+    expect(await codeOf(() => mesh.applyDocument(POLICY, policy("a")))).toBe("NOT_JOINED");
   });
 });
 
@@ -136,22 +134,22 @@ describe("a policy", () => {
 async function withLiar() {
   const all = await three();
   const [a, b] = all.nodes;
-  a!.mesh.applyPolicy(policy("a"));
+  a!.mesh.applyDocument(POLICY, policy("a"));
   all.world.clock.run(1_000);
   const { seed, cluster } = b!.disk.load()!;
   const author = new Identity(seed);
   const of = clusterOf(cluster!.genesis);
   const sealed = (version: number, text: string): Seal =>
-    sealPolicy(author, of, { proof: cluster!.leases[0]!, version, text });
+    sealDocument(author, of, { kind: "policy", proof: cluster!.leases[0]!, version, text });
   const stranger = new Stranger(all.world);
   stranger.connect();
   const tell = (seal: Seal) => {
-    stranger.say({ type: "policy-have", seal });
+    stranger.say({ type: "document-have", seal });
     all.world.clock.run(100);
   };
   const give = ({ digest }: Seal, text: string) => {
     const bytes = Buffer.from(text).toString("base64");
-    stranger.say({ type: "policy-part", digest, part: 0, bytes });
+    stranger.say({ type: "document-part", kind: "policy", digest, part: 0, bytes });
     all.world.clock.run(1_000);
   };
   return { ...all, stranger, sealed, tell, give, of };
@@ -162,7 +160,7 @@ describe("a peer that", () => {
     const { sealed, tell, give, names, stranger } = await withLiar();
     const seal = sealed(2, policy("b"));
     tell(seal);
-    expect(stranger.count(/"type":"policy-want"/g)).toBe(1);
+    expect(stranger.count(/"type":"document-want"/g)).toBe(1);
     give(seal, policy("b"));
     expect(names()).toEqual(["b", "b", "b"]);
   });
@@ -176,14 +174,16 @@ describe("a peer that", () => {
     const { sealed, tell, stranger, names } = await withLiar();
     tell(change(sealed(2, policy("b")), stranger));
     expect(stranger.isClosed).toBe(true);
-    expect(stranger.heard.at(-1)).toMatch(/"code":"POLICY_FORGED"/);
+    expect(stranger.heard.at(-1)).toMatch(/"code":"DOCUMENT_FORGED"/);
     expect(names()).toEqual(["a", "a", "a"]);
   });
 
   it("has the secret but no lease applies nothing", async () => {
     const { tell, stranger, names, of, sealed } = await withLiar();
     const { proof } = sealed(2, policy("b"));
-    tell(sealPolicy(stranger.identity, of, { proof, version: 2, text: policy("b") }));
+    tell(
+      sealDocument(stranger.identity, of, { kind: "policy", proof, version: 2, text: policy("b") }),
+    );
     expect(stranger.isClosed).toBe(true);
     expect(names()).toEqual(["a", "a", "a"]);
   });
@@ -195,7 +195,7 @@ describe("a peer that", () => {
     give(seal, policy("c"));
     expect(stranger.isClosed).toBe(true);
     expect(names()).toEqual(["a", "a", "a"]);
-    meshes[1]!.applyPolicy(policy("b"));
+    meshes[1]!.applyDocument(POLICY, policy("b"));
     world.clock.run(1_000);
     expect(names()).toEqual(["b", "b", "b"]);
   });
@@ -206,18 +206,18 @@ describe("a peer that", () => {
     tell(seal);
     give(seal, "no policy");
     tell(seal);
-    expect(stranger.count(/"type":"policy-want"/g)).toBe(1);
+    expect(stranger.count(/"type":"document-want"/g)).toBe(1);
     expect(stranger.isClosed).toBe(false);
     expect(names()).toEqual(["a", "a", "a"]);
-    meshes[1]!.applyPolicy(policy("b"));
+    meshes[1]!.applyDocument(POLICY, policy("b"));
     world.clock.run(1_000);
     expect(names()).toEqual(["b", "b", "b"]);
   });
 
   it.each([
     ["YAML", "policies: []"],
-    ["an endless list of nothing", "[".padEnd(MAX_POLICY_BYTES, ",")],
-    ["brackets in brackets", "[".repeat(MAX_POLICY_BYTES)],
+    ["an endless list of nothing", "[".padEnd(MAX_DOCUMENT_BYTES, ",")],
+    ["brackets in brackets", "[".repeat(MAX_DOCUMENT_BYTES)],
     ["more values than any policy has", `[${"0,".repeat(2_000_000)}0]`],
   ])(
     "brings %s, sealed by a member, costs little and is refused by every node",
@@ -233,7 +233,7 @@ describe("a peer that", () => {
       expect(world.said.filter((line) => line.startsWith("h1 refused policy 7"))).toHaveLength(1);
       tell(seal);
       expect(stranger.count(/"part":0/g)).toBe(1);
-      meshes[1]!.applyPolicy(policy("b"));
+      meshes[1]!.applyDocument(POLICY, policy("b"));
       world.clock.run(1_000);
       expect(names()).toEqual(["b", "b", "b"]);
     },
@@ -241,45 +241,48 @@ describe("a peer that", () => {
 
   it("brings back what was before changes nothing and is not asked", async () => {
     const { meshes, world, tell, names, stranger } = await withLiar();
-    const old = meshes[0]!.policy()!.seal;
-    meshes[1]!.applyPolicy(policy("b"));
+    const old = meshes[0]!.document(POLICY)!.seal;
+    meshes[1]!.applyDocument(POLICY, policy("b"));
     world.clock.run(1_000);
     tell(old);
     expect(names()).toEqual(["b", "b", "b"]);
-    expect(stranger.count(/"type":"policy-want"/g)).toBe(0);
+    expect(stranger.count(/"type":"document-want"/g)).toBe(0);
   });
 
   it("tells of a text and never gives it keeps nobody from the others' for long", async () => {
     const { meshes, world, sealed, tell, names } = await withLiar();
     tell(sealed(1_000, policy("never")));
-    meshes[1]!.applyPolicy(policy("b"));
+    meshes[1]!.applyDocument(POLICY, policy("b"));
     world.clock.run(PART_TIMEOUT + 500);
     expect(names()).toEqual(["b", "b", "b"]);
   });
 
   it("skips all versions is a member, so it is believed; then there is no next one, and who applies is told", async () => {
     const { meshes, sealed, tell, give, names } = await withLiar();
-    const seal = sealed(MAX_POLICY_VERSION, policy("last"));
+    const seal = sealed(MAX_DOCUMENT_VERSION, policy("last"));
     tell(seal);
     give(seal, policy("last"));
     expect(names()).toEqual(["last", "last", "last"]);
-    expect(await codeOf(() => meshes[0]!.applyPolicy(policy("b")))).toBe("POLICY_VERSION");
+    expect(await codeOf(() => meshes[0]!.applyDocument(POLICY, policy("b")))).toBe(
+      "DOCUMENT_VERSION",
+    );
   });
 
   it("skips all versions does not end it: begun anew on every node, the last one never comes back", async () => {
     const { world, nodes, meshes, sealed, tell, give, names } = await withLiar();
-    const seal = sealed(MAX_POLICY_VERSION, policy("last"));
+    const seal = sealed(MAX_DOCUMENT_VERSION, policy("last"));
     tell(seal);
     give(seal, policy("last"));
-    meshes[0]!.applyPolicy(policy("b"), { resetVersion: true });
+    meshes[0]!.applyDocument(POLICY, policy("b"), { resetVersion: true });
     world.clock.run(3 * ANNOUNCE_EVERY);
     expect(names()).toEqual(["b", "last", "last"]);
-    for (const mesh of meshes.slice(1)) mesh.applyPolicy(policy("b"), { resetVersion: true });
+    for (const mesh of meshes.slice(1))
+      mesh.applyDocument(POLICY, policy("b"), { resetVersion: true });
     world.clock.run(1_000);
     expect(names()).toEqual(["b", "b", "b"]);
-    expect(meshes.map((mesh) => mesh.policy()!.seal.version)).toEqual([1, 1, 1]);
+    expect(meshes.map((mesh) => mesh.document(POLICY)!.seal.version)).toEqual([1, 1, 1]);
 
-    meshes[2]!.applyPolicy(policy("c"));
+    meshes[2]!.applyDocument(POLICY, policy("c"));
     world.clock.run(1_000);
     tell(seal);
     give(seal, policy("last"));
@@ -289,21 +292,22 @@ describe("a peer that", () => {
     const again = await world.node(1, [], nodes[0]!.disk);
     const stranger = new Stranger(world, 67);
     stranger.connect();
-    stranger.say({ type: "policy-have", seal });
+    stranger.say({ type: "document-have", seal });
     world.clock.run(1_000);
-    expect(stranger.count(/"type":"policy-want"/g)).toBe(0);
+    expect(stranger.count(/"type":"document-want"/g)).toBe(0);
     expect(nameIn(again.mesh)).toBe("c");
   });
 
   it("asks for the text again and again gets so much and no more", async () => {
     const { meshes, world, stranger } = await withLiar();
-    const { digest } = meshes[0]!.policy()!.seal;
+    const { digest } = meshes[0]!.document(POLICY)!.seal;
     for (let second = 0; second < 20; second++) {
-      for (let n = 0; n < 190; n++) stranger.say({ type: "policy-want", digest, part: 0 });
+      for (let n = 0; n < 190; n++)
+        stranger.say({ type: "document-want", kind: "policy", digest, part: 0 });
       world.clock.run(1_000);
     }
-    const { burst, rate } = POLICY_SERVE_LIMITS.parts;
-    const given = stranger.count(/"type":"policy-part"/g);
+    const { burst, rate } = PART_LIMIT;
+    const given = stranger.count(/"type":"document-part"/g);
     expect(given).toBeGreaterThanOrEqual(burst);
     expect(given).toBeLessThanOrEqual(burst + 21 * rate);
   });
@@ -316,17 +320,15 @@ describe("a peer that", () => {
     for (let version = 2; version < 50; version++) {
       const stranger = strangers[version % strangers.length]!;
       const [seal, text] = [sealed(version, policy(`v${version}`)), policy(`v${version}`)];
-      stranger.say({ type: "policy-have", seal });
+      stranger.say({ type: "document-have", seal });
       world.clock.run(20);
       stranger.giveAll(seal, text);
     }
     const seconds = (world.clock.now() - began) / 1_000;
-    const asked = strangers.reduce((sum, one) => sum + one.count(/"type":"policy-want"/g), 0);
-    expect(asked).toBeGreaterThanOrEqual(POLICY_FETCH_LIMIT.burst);
-    expect(asked).toBeLessThanOrEqual(
-      POLICY_FETCH_LIMIT.burst + 1 + seconds * POLICY_FETCH_LIMIT.rate,
-    );
-    world.clock.run(1_000 / POLICY_FETCH_LIMIT.rate);
+    const asked = strangers.reduce((sum, one) => sum + one.count(/"type":"document-want"/g), 0);
+    expect(asked).toBeGreaterThanOrEqual(FETCH_LIMIT.burst);
+    expect(asked).toBeLessThanOrEqual(FETCH_LIMIT.burst + 1 + seconds * FETCH_LIMIT.rate);
+    world.clock.run(1_000 / FETCH_LIMIT.rate);
     strangers[49 % strangers.length]!.giveAll(sealed(49, policy("v49")), policy("v49"));
     world.clock.run(1_000);
     expect(names()).toEqual(["v49", "v49", "v49"]);
@@ -344,10 +346,10 @@ describe("the policy on disk", () => {
   it("is not used by a node of another cluster", async () => {
     const { nodes } = await withLiar();
     const disk = new MemoryDisk();
-    disk.savePolicy(nodes[0]!.disk.loadPolicy()!);
+    disk.saveDocument(nodes[0]!.disk.loadDocument(POLICY.name)!);
     const other = new World();
     const { mesh } = await other.node(1, [], disk);
-    expect(mesh.policy()).toBeUndefined();
+    expect(mesh.document(POLICY)).toBeUndefined();
     expect(other.said.join("\n")).toMatch(/the policy on disk is not used/);
   });
 });

@@ -1,13 +1,14 @@
 /** Until members said "this policy" or "none", a node does not know, and its dataplane stays closed. */
 import { describe, expect, it } from "vitest";
-import { type Seal, sealPolicy } from "../../src/documents/sealed-policy.js";
+import { SETTLE_AFTER } from "../../src/document-sync/absence.js";
+import { type Seal, sealDocument } from "../../src/documents/sealed-document.js";
 import { Identity } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
-import { SETTLE_AFTER } from "../../src/policy-sync/no-policy.js";
+import { POLICY } from "../../src/policy/kind.js";
 import { Stranger } from "./stranger.js";
 import { type MemoryDisk, World } from "./world.js";
 
-const POLICY = JSON.stringify({
+const TEXT = JSON.stringify({
   policies: [{ name: "a", applies: ["10.244.0.0/16"], ingress: [] }],
 });
 
@@ -23,43 +24,48 @@ const grown = async (count: number) => {
 function sealedBy({ disk }: { readonly disk: MemoryDisk }, version: number, text: string): Seal {
   const { seed, cluster } = disk.load()!;
   const proof = cluster!.leases[0]!;
-  return sealPolicy(new Identity(seed), clusterOf(cluster!.genesis), { proof, version, text });
+  return sealDocument(new Identity(seed), clusterOf(cluster!.genesis), {
+    kind: "policy",
+    proof,
+    version,
+    text,
+  });
 }
 
 describe("whether there is a policy", () => {
   it("is known to who founds the cluster, at once and after a restart with nobody there", async () => {
     const world = new World();
     const first = await world.node(1, []);
-    expect(first.mesh.knowsPolicy()).toBe(true);
+    expect(first.mesh.knowsDocument(POLICY)).toBe(true);
     await world.kill(first);
     const again = await world.node(1, [], first.disk);
-    expect(again.mesh.knowsPolicy()).toBe(true);
+    expect(again.mesh.knowsDocument(POLICY)).toBe(true);
   });
 
   it("is not known to who joins until the policy is there, at any moment", async () => {
     const { world, nodes } = await grown(3);
-    nodes[1]!.mesh.applyPolicy(POLICY);
+    nodes[1]!.mesh.applyDocument(POLICY, TEXT);
     world.clock.run(1_000);
     const late = await world.node(4, [1]);
     let moments = 0;
-    while (!late.mesh.knowsPolicy()) {
-      expect(late.mesh.policy()).toBeUndefined();
+    while (!late.mesh.knowsDocument(POLICY)) {
+      expect(late.mesh.document(POLICY)).toBeUndefined();
       expect(late.mesh.problems().join()).toMatch(/no packet passes yet|not known yet/);
       world.clock.run(1);
       moments++;
     }
     expect(moments).toBeGreaterThan(1);
-    expect(late.mesh.policy()!.text).toBe(POLICY);
+    expect(late.mesh.document(POLICY)!.text).toBe(TEXT);
     expect(late.mesh.problems().join()).not.toMatch(/no packet passes yet/);
   });
 
   it("is known when members say that there is none, and stays known when nobody is there", async () => {
     const { world, nodes } = await grown(3);
-    for (const { mesh } of nodes) expect(mesh.knowsPolicy()).toBe(true);
+    for (const { mesh } of nodes) expect(mesh.knowsDocument(POLICY)).toBe(true);
     for (const node of nodes) await world.kill(node);
     const again = await world.node(3, [1], nodes[2]!.disk);
-    expect(again.mesh.knowsPolicy()).toBe(true);
-    expect(again.mesh.policy()).toBeUndefined();
+    expect(again.mesh.knowsDocument(POLICY)).toBe(true);
+    expect(again.mesh.document(POLICY)).toBeUndefined();
   });
 
   it("is known soon in a cluster whose nodes all join at once", async () => {
@@ -67,19 +73,19 @@ describe("whether there is a policy", () => {
     const nodes = [await world.node(1, [])];
     for (let n = 2; n <= 8; n++) nodes.push(await world.node(n, [1]));
     world.clock.run(5_000);
-    expect(nodes.map(({ mesh }) => mesh.knowsPolicy())).toEqual(Array(8).fill(true));
+    expect(nodes.map(({ mesh }) => mesh.knowsDocument(POLICY))).toEqual(Array(8).fill(true));
   });
 
   it("is not known while a text is fetched of which a seal was told", async () => {
     const { world, nodes } = await grown(2);
-    nodes[0]!.mesh.applyPolicy(POLICY.padEnd(1_000_000));
+    nodes[0]!.mesh.applyDocument(POLICY, TEXT.padEnd(1_000_000));
     world.clock.run(2_000);
     const late = await world.node(3, [1]);
-    while (!late.mesh.policy()) {
-      expect(late.mesh.knowsPolicy()).toBe(false);
+    while (!late.mesh.document(POLICY)) {
+      expect(late.mesh.knowsDocument(POLICY)).toBe(false);
       world.clock.run(1);
     }
-    expect(late.mesh.knowsPolicy()).toBe(true);
+    expect(late.mesh.knowsDocument(POLICY)).toBe(true);
   });
 
   it("is not known by the word of one where a second member is there", async () => {
@@ -88,15 +94,15 @@ describe("whether there is a policy", () => {
     const others = ["192.0.2.2", "192.0.2.3"];
     const isCut = (from: string, to: string) => from === "192.0.2.1" && others.includes(to);
     world.network.carries = (from, to) => !isCut(from, to) && !isCut(to, from);
-    nodes[1]!.mesh.applyPolicy(POLICY);
+    nodes[1]!.mesh.applyDocument(POLICY, TEXT);
     world.clock.run(500);
-    expect(nodes[0]!.mesh.policy()).toBeUndefined();
+    expect(nodes[0]!.mesh.document(POLICY)).toBeUndefined();
     const late = await world.node(4, [1]);
-    while (!late.mesh.policy()) {
-      expect(late.mesh.knowsPolicy()).toBe(false);
+    while (!late.mesh.document(POLICY)) {
+      expect(late.mesh.knowsDocument(POLICY)).toBe(false);
       world.clock.run(1);
     }
-    expect(late.mesh.policy()!.text).toBe(POLICY);
+    expect(late.mesh.document(POLICY)!.text).toBe(TEXT);
   });
 
   it("is said by members: who has the secret but no lease is not believed", async () => {
@@ -107,10 +113,10 @@ describe("whether there is a policy", () => {
     const stranger = new Stranger(world);
     stranger.connect();
     stranger.say({ type: "cluster", genesis });
-    stranger.say({ type: "policy-none", isCertain: true });
+    stranger.say({ type: "document-none", kind: "policy", isCertain: true });
     world.clock.run(2 * SETTLE_AFTER);
     expect(late.mesh.self().network).toEqual(["10.244.0.0/16"]);
-    expect(late.mesh.knowsPolicy()).toBe(false);
+    expect(late.mesh.knowsDocument(POLICY)).toBe(false);
   });
 
   it("is not known while the text of a sealed policy is nowhere to be had, and the status names it", async () => {
@@ -125,15 +131,15 @@ describe("whether there is a policy", () => {
     world.clock.run(1_000);
     const stranger = new Stranger(world);
     stranger.connect();
-    stranger.say({ type: "policy-have", seal: sealedBy(founder, 7, POLICY) });
+    stranger.say({ type: "document-have", seal: sealedBy(founder, 7, TEXT) });
     world.clock.run(2 * SETTLE_AFTER);
-    expect(late.mesh.knowsPolicy()).toBe(false);
+    expect(late.mesh.knowsDocument(POLICY)).toBe(false);
     expect(late.mesh.problems().join()).toMatch(
       /no packet passes yet: the text of policy 7, applied on \w+, has not come/,
     );
-    await founder.mesh.applyPolicy(POLICY);
+    await founder.mesh.applyDocument(POLICY, TEXT);
     world.clock.run(1_000);
-    expect(late.mesh.knowsPolicy()).toBe(true);
+    expect(late.mesh.knowsDocument(POLICY)).toBe(true);
     expect(late.mesh.problems().join()).not.toMatch(/no packet passes/);
   });
 
@@ -142,13 +148,13 @@ describe("whether there is a policy", () => {
     const text = "policies: []";
     for (const node of nodes) {
       await world.kill(node);
-      node.disk.savePolicy({ seal: sealedBy(nodes[0]!, 7, text), text });
+      node.disk.saveDocument({ seal: sealedBy(nodes[0]!, 7, text), text });
     }
     for (const n of [1, 2]) await world.node(n, [1, 2], nodes[n - 1]!.disk);
     const late = await world.node(3, [1, 2]);
     world.clock.run(2 * SETTLE_AFTER);
     expect(late.mesh.self().leases).toHaveLength(1);
-    expect(late.mesh.knowsPolicy()).toBe(false);
+    expect(late.mesh.knowsDocument(POLICY)).toBe(false);
   });
 
   it("is learned after a while in a cluster in which nobody knows any more", async () => {
@@ -156,14 +162,14 @@ describe("whether there is a policy", () => {
     for (const node of nodes) {
       await world.kill(node);
       const state = node.disk.load()!;
-      node.disk.save({ ...state, cluster: { ...state.cluster!, noPolicy: false } });
+      node.disk.save({ ...state, cluster: { ...state.cluster!, absentDocuments: [] } });
     }
     const again = [];
     for (const n of [1, 2, 3]) again.push(await world.node(n, [1, 2, 3], nodes[n - 1]!.disk));
     world.clock.run(SETTLE_AFTER - 5_000);
-    expect(again.map(({ mesh }) => mesh.knowsPolicy())).toEqual([false, false, false]);
+    expect(again.map(({ mesh }) => mesh.knowsDocument(POLICY))).toEqual([false, false, false]);
     world.clock.run(15_000);
-    expect(again.map(({ mesh }) => mesh.knowsPolicy())).toEqual([true, true, true]);
+    expect(again.map(({ mesh }) => mesh.knowsDocument(POLICY))).toEqual([true, true, true]);
   });
 
   it("is not known where the policy on disk cannot be read any more, until another one is there", async () => {
@@ -172,15 +178,15 @@ describe("whether there is a policy", () => {
     const text = "policies: []";
     const seal = sealedBy(nodes[2]!, 7, text);
     await world.kill(nodes[2]!);
-    disk.savePolicy({ seal, text });
+    disk.saveDocument({ seal, text });
     const again = await world.node(3, [1], disk);
     world.clock.run(2 * SETTLE_AFTER);
     expect(again.mesh.problems().join()).toMatch(
       /no packet passes yet: the policy on disk cannot be read.*refused policy 7 of .* JSON/,
     );
     expect(nodes[0]!.mesh.problems().join()).not.toMatch(/refused/);
-    await nodes[0]!.mesh.applyPolicy(POLICY);
+    await nodes[0]!.mesh.applyDocument(POLICY, TEXT);
     world.clock.run(1_000);
-    expect(again.mesh.knowsPolicy()).toBe(true);
+    expect(again.mesh.knowsDocument(POLICY)).toBe(true);
   });
 });

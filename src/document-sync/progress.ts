@@ -1,4 +1,4 @@
-/** How far a policy has come: which of the known nodes have it in force, which not, and why. */
+/** How far a document has come: which of the known nodes have it in force, which not, and why. */
 import type { DocumentInForce } from "../documents/in-force.js";
 import { isDown } from "../failure-detector/is-down.js";
 
@@ -17,7 +17,7 @@ export interface NodeProgress {
   readonly id: string;
   readonly state: string;
   readonly isInForce: boolean;
-  /** The version that it has in force: 0 for no policy, null where it has not said. */
+  /** The version that it has in force: 0 for none, null where it has not said. */
   readonly version: number | null;
   /** The first 16 hex digits of the text's SHA-256. */
   readonly hash: string | null;
@@ -35,12 +35,13 @@ export interface Progress {
   readonly nodes: readonly NodeProgress[];
 }
 
-/** @param newest the newest policy that is known here; nothing where there is none */
+/** @param newest the newest document of the kind that is known here; nothing where there is none */
 export function progressOf(
+  kind: string,
   newest: { readonly version: number; readonly hash: string } | undefined,
   nodes: readonly KnownNode[],
 ): Progress {
-  const all = nodes.map((node) => nodeProgress(newest, node));
+  const all = nodes.map((node) => nodeProgress(kind, newest, node));
   return {
     version: newest?.version ?? 0,
     hash: newest?.hash ?? null,
@@ -54,10 +55,11 @@ export function progressOf(
 export const isLiving = ({ state }: Pick<NodeProgress, "state">): boolean => !isDown({ state });
 
 function nodeProgress(
+  kind: string,
   newest: { readonly version: number; readonly hash: string } | undefined,
   { name, id, state, documents }: KnownNode,
 ): NodeProgress {
-  const said = documents.find(({ kind }) => kind === "policy");
+  const said = documents.find((document) => document.kind === kind);
   const isInForce =
     said?.version === (newest?.version ?? 0) && (said.hash ?? null) === (newest?.hash ?? null);
   return {
