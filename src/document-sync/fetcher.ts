@@ -58,10 +58,12 @@ export class DocumentFetcher {
     this.#transfer?.cancel();
   }
 
-  /** A neighbour holds the document of a verified seal. */
+  /** A neighbour holds the document of a verified seal. What it sends already is not begun again. */
   offered(session: DocumentSession, seal: Seal): void {
+    const transfer = this.#transfer;
     this.#offers.set(session, seal);
-    if (!this.#transfer || this.#transfer.session === session) this.next();
+    const isOther = transfer?.session === session && transfer.seal.signature !== seal.signature;
+    if (!transfer || isOther) this.next();
   }
 
   /** Whether the neighbour offers this very document. */

@@ -1,4 +1,4 @@
-/** Until members said "this policy" or "none", a node does not know, and its dataplane stays closed. */
+/** Until members announced a document or said "none", a node does not know, and its dataplane stays closed. The policy stands for all kinds that gate packets. */
 import { describe, expect, it } from "vitest";
 import { SETTLE_AFTER } from "../../src/document-sync/absence.js";
 import { type Seal, sealDocument } from "../../src/documents/sealed-document.js";

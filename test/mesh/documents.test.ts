@@ -1,12 +1,14 @@
-/** The cluster's policy travels, stays, and is nobody's to forge. */
+/** A cluster document travels, stays, and cannot be forged; the policy stands for all kinds. */
 import { describe, expect, it } from "vitest";
 import { ANNOUNCE_EVERY } from "../../src/document-sync/document-sync.js";
 import { FETCH_LIMIT, PART_TIMEOUT } from "../../src/document-sync/fetcher.js";
-import { PART_LIMIT } from "../../src/document-sync/server.js";
+import type { DocumentMessage, DocumentSession } from "../../src/document-sync/messages.js";
+import { DocumentServer, PART_LIMIT } from "../../src/document-sync/server.js";
 import {
   MAX_DOCUMENT_BYTES,
   MAX_DOCUMENT_VERSION,
   PART_BYTES,
+  partOf,
   type Seal,
   sealDocument,
 } from "../../src/documents/sealed-document.js";
@@ -15,6 +17,8 @@ import { Identity } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { POLICY } from "../../src/policy/kind.js";
+import { cluster, identity, proofFor } from "./cluster.js";
+import { ManualClock } from "./manual-clock.js";
 import { Stranger } from "./stranger.js";
 import { MemoryDisk, World } from "./world.js";
 
@@ -44,7 +48,7 @@ async function three() {
   return { world, nodes, names, meshes: nodes.map(({ mesh }) => mesh) };
 }
 
-describe("a policy", () => {
+describe("a document", () => {
   it("that any member applies is everyone's, and the next one after it", async () => {
     const { world, meshes, names } = await three();
     expect(names()).toEqual([undefined, undefined, undefined]);
@@ -334,6 +338,30 @@ describe("a peer that", () => {
     expect(names()).toEqual(["v49", "v49", "v49"]);
   });
 
+  it("announces again what it is sending does not begin it again", async () => {
+    const { sealed, tell, stranger, names, world } = await withLiar();
+    const text = policy("b", 2 * PART_BYTES + 1);
+    const seal = sealed(2, text);
+    const { kind, digest } = seal;
+    const give = (part: number) => {
+      stranger.say({
+        type: "document-part",
+        kind,
+        digest,
+        part,
+        bytes: partOf(Buffer.from(text), part),
+      });
+      world.clock.run(100);
+    };
+    tell(seal);
+    give(0);
+    tell(seal);
+    give(1);
+    give(2);
+    expect(stranger.count(/"type":"document-want"/g)).toBe(3);
+    expect(names()).toEqual(["b", "b", "b"]);
+  });
+
   it("sends parts that nobody asked for changes nothing", async () => {
     const { sealed, give, names, stranger } = await withLiar();
     give(sealed(2, policy("b")), policy("b"));
@@ -342,7 +370,43 @@ describe("a peer that", () => {
   });
 });
 
-describe("the policy on disk", () => {
+describe("a text", () => {
+  it("is encoded once, however many parts of it are given", () => {
+    let encoded = 0;
+    const text = policy("a", 3 * PART_BYTES);
+    const { kind, digest, ...seal } = sealDocument(identity(1), cluster, {
+      kind: "policy",
+      proof: proofFor(identity(1), 1),
+      version: 1,
+      text,
+    });
+    const held = {
+      seal: { kind, digest, ...seal },
+      get text() {
+        encoded++;
+        return text;
+      },
+    };
+    const given: string[] = [];
+    const session = {
+      peer: { id: "01" },
+      send: (message: DocumentMessage) => {
+        if (message.type === "document-part") given.push(message.bytes);
+      },
+    } as unknown as DocumentSession;
+    const server = new DocumentServer(new ManualClock(1));
+    for (const part of [0, 1, 2, 3, 0]) {
+      server.asked(session, held, { type: "document-want", kind, digest, part });
+    }
+    expect(
+      Buffer.concat(given.slice(0, 3).map((one) => Buffer.from(one, "base64"))).toString(),
+    ).toBe(text);
+    expect(given).toHaveLength(4);
+    expect(encoded).toBe(1);
+  });
+});
+
+describe("a document on disk", () => {
   it("is not used by a node of another cluster", async () => {
     const { nodes } = await withLiar();
     const disk = new MemoryDisk();
