@@ -1,6 +1,6 @@
 /**
- * The policy document: who may talk to whom, as a person wrote it, checked
- * whole. docs/policy.md tells what each word means.
+ * The policy document: the packets that nodes, groups and prefixes may exchange, as an operator
+ * wrote it. It is checked whole; docs/policy.md defines each key.
  */
 import { printable } from "../address.js";
 import { asJson, type Entry, readDocument, readJson } from "../config/entry.js";
@@ -14,17 +14,17 @@ export const MAX_DOCUMENT = 4 * 1024 * 1024;
 export const MAX_GROUPS = 1024;
 export const MAX_TIERS = 64;
 export const MAX_POLICIES = 4096;
-/** In all policies together. The core has numbers for those that go and those that come. */
+/** Most rules of all policies together. The core has numbers for as many egress and ingress rules. */
 export const MAX_DOCUMENT_RULES = 32_000;
 const MAX_ORDER = 1_000_000;
 
 export const DEFAULT_TIER = { name: "default", order: 1000 } as const;
 
 export interface PolicyDocument {
-  /** Of the timeouts of flows. */
+  /** The timeouts of flows: those of the RFCs, or those of Linux. */
   readonly profile: "rfc" | "linux";
   readonly groups: Groups;
-  /** In the order in which they judge, each with its policies in theirs. */
+  /** In the order in which they apply; the policies of each are in order too. */
   readonly tiers: readonly Tier[];
 }
 
@@ -42,12 +42,12 @@ export interface Policy {
   readonly isShadow: boolean;
   /** The endpoints it protects. */
   readonly applies: readonly Selector[];
-  /** Not there: it does not police this direction. */
+  /** Absent: the policy does not restrict packets that leave. */
   readonly egress?: readonly Rule[];
   readonly ingress?: readonly Rule[];
 }
 
-/** What a document of the other kind has. */
+/** The error for a key that belongs to a document of address translation. */
 const OF_NAT = Object.fromEntries(
   ["masquerade", "snat", "ports", "netmap", "services"].map((key) => [
     key,
@@ -61,10 +61,10 @@ const OF_NAT = Object.fromEntries(
 const NAME = /^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$/;
 
 /**
- * A policy that a person of this host wrote.
+ * Reads a policy that an operator of this host wrote.
  * @param text YAML or JSON
- * @param file how it is called in messages
- * @param before one that was read before: policies whose text is the same are not read again
+ * @param file its name in messages
+ * @param before a document read earlier: policies with the same text are not read again
  * @throws WeftError POLICY, naming file, line and path
  */
 export const readPolicy = (text: string, file: string, before?: PolicyDocument): PolicyDocument =>
@@ -111,8 +111,8 @@ function read(
 }
 
 /**
- * The document as JSON, every part on the line on which it stood: it means the same, its mistakes
- * and rules have the same lines, and it is read many times faster.
+ * Returns the document as JSON with every part on its original line: meaning, errors and line
+ * numbers stay the same, and JSON is read many times faster than YAML.
  */
 export function policyAsJson(text: string, file: string): string {
   refuseLong(text, file);
@@ -128,13 +128,13 @@ function refuseLong(text: string, file: string): void {
   );
 }
 
-/** What policies can refer to. */
+/** The groups and tiers that policies can refer to. */
 interface Names {
   readonly groups: Groups;
   readonly tiers: ReadonlyMap<string, unknown>;
 }
 
-/** Policies by their text, and the names that were there when it was read. */
+/** Policies by their text, and the names that were defined when they were read. */
 interface Read {
   readonly names: Names;
   readonly policies: ReadonlyMap<string, Policy>;
@@ -143,7 +143,7 @@ interface Read {
 const READ = new WeakMap<PolicyDocument, Read>();
 const NOTHING: Read = { names: { groups: new Map(), tiers: new Map() }, policies: new Map() };
 
-/** The same text means the same policy where there are the same names. */
+/** The same text means the same policy while the names are the same. */
 function asBefore(entry: Entry, { names, policies }: Read, now: Names): Policy | undefined {
   const policy = policies.get(entry.text ?? "");
   if (!policy || !sameKeys(names.groups, now.groups) || !sameKeys(names.tiers, now.tiers)) {
@@ -169,7 +169,7 @@ function readGroups(entry: Entry | undefined): Groups {
   return groups;
 }
 
-/** Order by name. */
+/** The order of each tier, by its name. */
 function readTiers(entry: Entry | undefined): ReadonlyMap<string, number> {
   const tiers = new Map<string, number>([[DEFAULT_TIER.name, DEFAULT_TIER.order]]);
   for (const tier of entry?.list(MAX_TIERS) ?? []) {
@@ -242,7 +242,7 @@ function readTier(entry: Entry | undefined, { tiers }: Names): string {
   );
 }
 
-/** A policy without rules is one that lets nothing pass. */
+/** A policy with an empty list of rules lets nothing pass. */
 const readRules = (entry: Entry, direction: Direction, names: Names, from: number): Rule[] =>
   entry.list(MAX_DOCUMENT_RULES).map((rule) => readRule(rule, direction, names.groups, from));
 

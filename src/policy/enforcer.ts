@@ -12,7 +12,7 @@ import type { Compiled, Job, PolicyCompiler, PolicyFacts } from "./engine.js";
 import type { Place } from "./place.js";
 import { heldByNamed, type Members } from "./resolver.js";
 
-/** The cluster's policy. */
+/** The policy of the cluster. */
 export interface WantedPolicy {
   readonly text: string;
   readonly facts: PolicyFacts;
@@ -21,7 +21,7 @@ export interface WantedPolicy {
 }
 
 const ENDS = '"applies": ["0.0.0.0/0", "::/0"], "ingress": [], "egress": []';
-/** Denies everything. In force where a node starts with a policy that does not fit. */
+/** Denies everything: in force when a node starts with a policy that does not fit. */
 const CLOSED: WantedPolicy = {
   text: `{"policies": [{"name": "closed", ${ENDS}}]}`,
   facts: { profile: "rfc", nodes: new Set() },
@@ -69,22 +69,22 @@ export class Enforcer {
     return this.#inForce?.compiled.places() ?? NO_PLACES;
   }
 
-  /** The policy that the core has. Where it has none of the cluster's, this is one of this file's. */
+  /** The policy that the core enforces; OPEN or CLOSED while it has none of the cluster. */
   get inForce(): WantedPolicy | undefined {
     return this.#inForce?.basis.policy;
   }
 
-  /** Why the policy is not in force, if it does not fit; the earlier rules stay in force then. */
+  /** The reason when the wanted policy does not fit; the earlier rules then stay in force. */
   get misfit(): WeftError | undefined {
     return this.#misfit;
   }
 
-  /** The rules for the core; nothing before the first compilation. */
+  /** The rules for the core; undefined before the first compilation. */
   get ready(): Compiled | undefined {
     return this.#ready?.compiled;
   }
 
-  /** The leases of this node that the ready rules cover; other leases wait until rules cover them. */
+  /** Leases of this node that the ready rules cover; a new lease waits until rules cover it. */
   get leases(): readonly Prefix[] {
     return this.#ready?.basis.own ?? [];
   }
@@ -103,8 +103,8 @@ export class Enforcer {
   }
 
   /**
-   * From now on this policy is to be in force, for the current leases of the nodes.
-   * @returns whether it is, or what is kept in its place because it does not fit
+   * Asks for this policy, compiled for the current leases of the nodes.
+   * @returns whether it is in force, or the policy kept in its place because it does not fit
    */
   want(policy: WantedPolicy = OPEN, members: Members, own: readonly Prefix[]): boolean {
     const basis = { policy, members, own };

@@ -53,7 +53,7 @@ export interface Compiled {
   readonly profile: PolicyDocument["profile"];
 }
 
-/** Number of rules that a policy would have here: egress, ingress. */
+/** Number of rules that a policy has on this node: egress, ingress. */
 export type Counts = readonly [number, number];
 
 export interface TrialResult {
@@ -62,14 +62,14 @@ export interface TrialResult {
 }
 
 export interface PolicyReader {
-  /** Checks that the text is a policy. Error POLICY says why not, the same on every node. */
+  /** Checks that the text is a policy. Error POLICY gives the reason, the same on every node. */
   read(text: string, done: Done<PolicyFacts>): void;
 }
 
 export interface PolicyCompiler extends PolicyReader {
-  /** Compiles a policy. Error POLICY_FULL or ACL_FULL: it does not fit here. */
+  /** Compiles a policy. Error POLICY_FULL or ACL_FULL means that it does not fit on this node. */
   compile(job: Job, done: Done<Compiled>): void;
-  /** Checks whether it would fit, and what of it no packet can meet. */
+  /** Checks whether it fits, and which of its prefixes no packet of the overlay has. */
   tryOut(job: TrialJob, done: Done<TrialResult>): void;
 }
 

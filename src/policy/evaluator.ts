@@ -1,7 +1,6 @@
 /**
- * What the document says of a packet, read as it is written: tier after tier,
- * policy after policy, rule after rule. The rules that the core has say the same;
- * tests hold them against this.
+ * Evaluates the document for a packet as it is written: tier after tier, policy after policy, rule
+ * after rule. It is the slow, obvious twin of the compiled rules, and tests compare the two.
  */
 import { type Address, contains } from "../address.js";
 import type { PortRange } from "../compile/acl.js";
@@ -16,15 +15,15 @@ export interface PolicyPacket {
   readonly destination: Address;
   readonly protocol: number;
   readonly sourcePort: number;
-  /** Type and code of ICMP, `type << 8 | code`, stand in its place. */
+  /** For ICMP, type and code: `type << 8 | code`. */
   readonly destinationPort: number;
 }
 
 export interface PolicyDecision {
   readonly action: "allow" | "deny";
-  /** Who decided it. Nobody: no policy is about this endpoint and direction, or all let it pass. */
+  /** The rule or tier end that decided. Absent: no policy applies here, or none of them denies. */
   readonly place?: Place;
-  /** Who counted it on the way. */
+  /** The rules and tier ends that only counted the packet. */
   readonly counted: readonly Place[];
 }
 
@@ -37,7 +36,7 @@ export class PolicyEvaluator {
     this.#members = members;
   }
 
-  /** Where the packet leaves and where it arrives, as far as that is in the overlay. The first "deny" is the last. */
+  /** One decision for each end of the packet that is in the overlay. A "deny" ends the list. */
   evaluate(packet: PolicyPacket): PolicyDecision[] {
     const decisions: PolicyDecision[] = [];
     if (this.#isHeld(packet.source)) decisions.push(this.evaluateAt("egress", packet));
@@ -57,7 +56,7 @@ export class PolicyEvaluator {
     return { action: "allow", counted };
   }
 
-  /** The rule that decides what becomes of the packet, or the end of the tier. */
+  /** The rule that decides, or the end of the tier. */
   #decide(
     tier: Tier,
     direction: Direction,
@@ -86,7 +85,7 @@ export class PolicyEvaluator {
     return undefined;
   }
 
-  /** The first rule that the packet meets and that does more than log. */
+  /** The first rule that matches the packet, except rules that only log. */
   #firstMet(
     policy: Policy,
     direction: Direction,

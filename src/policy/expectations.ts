@@ -1,4 +1,4 @@
-/** A file of expected verdicts, and what a document says of each: `weft policy test`. */
+/** A file of expected verdicts, and the verdicts that a document gives: `weft policy test`. */
 import {
   type Address,
   contains,
@@ -18,12 +18,12 @@ import { nameOf } from "./place.js";
 import { protocolNumber, readIcmp, readPorts } from "./read.js";
 import type { Members } from "./resolver.js";
 
-/** A packet for each port. */
+/** An expected verdict for one packet per port. */
 export interface Expectation {
   readonly line: number;
   readonly packets: readonly PolicyPacket[];
   readonly verdict: "allow" | "deny";
-  /** As `nameOf` calls a rule or the end of a tier, or `no rule`. Of two that allowed it, one or `ONE, OTHER`. */
+  /** A rule or tier end as `nameOf` writes it, or `no rule`. If two allow the packet: one, or `ONE, OTHER`. */
   readonly by?: string;
 }
 
@@ -32,14 +32,14 @@ export interface Expectations {
   readonly all: readonly Expectation[];
 }
 
-/** What became of an expectation: of the first packet that does not meet it, or of its first one. */
+/** Result of an expectation: for the first packet that does not meet it, otherwise for the first packet. */
 export interface ExpectationResult {
   readonly line: number;
   readonly isMet: boolean;
   readonly source: string;
   readonly destination: string;
   readonly protocol: string;
-  /** The destination's, or type and code of ICMP: `8/0`. */
+  /** Destination port, or type and code of ICMP: `8/0`. */
   readonly port?: string;
   readonly expected: string;
   readonly found: string;
@@ -48,12 +48,12 @@ export interface ExpectationResult {
 const MAX_NODES = 16_384;
 const MAX_LEASES = 1024;
 const MAX_EXPECTATIONS = 10_000;
-/** A range of ports is as many packets, and each is judged. */
+/** Most packets in one file. Each port of a range is a packet of its own. */
 const MAX_PACKETS = 100_000;
 
 const KEYS = ["src", "dst", "protocol", "sourcePort", "ports", "icmp", "verdict", "by"] as const;
-const NOBODY = "no rule";
-/** Where clients have their ports. */
+const NO_RULE = "no rule";
+/** An ephemeral port, as clients use. */
 const SOURCE_PORT = 49_152;
 const ECHO_REQUEST: Readonly<Record<number, number>> = {
   [PROTOCOLS.icmp]: 8 << 8,
@@ -61,7 +61,7 @@ const ECHO_REQUEST: Readonly<Record<number, number>> = {
 };
 
 /**
- * @param members who holds what, unless the file says it
+ * @param members the leases of each node, unless the file gives them
  * @throws WeftError POLICY_TEST
  */
 export function readExpectations(text: string, file: string, members: Members): Expectations {
@@ -113,7 +113,7 @@ function readExpectation(entry: Entry, leases: readonly Prefix[]): Expectation {
   }
   if (!isHeld(leases, source) && !isHeld(leases, destination)) {
     throw entry.bad(
-      "no node holds src or dst, so nobody judges this packet",
+      "no node holds src or dst, so no policy applies to this packet",
       "give addresses of the overlay; the file can say who holds them: nodes: { NAME: [CIDR] }",
     );
   }
@@ -128,7 +128,7 @@ function readExpectation(entry: Entry, leases: readonly Prefix[]): Expectation {
 
 type Transport = Omit<PolicyPacket, "source" | "destination">;
 
-/** One for each port. */
+/** One transport for each port. */
 function readTransports({ optional, required }: FieldNames<(typeof KEYS)[number]>): Transport[] {
   const protocol = required("protocol").read(protocolNumber);
   const icmp = optional("icmp");
@@ -177,9 +177,9 @@ function outcomeOf(
   const decisions = evaluator.evaluate(packet);
   const found = decisions.at(-1)!.action;
   const names = decisions.flatMap(({ place }) => (place ? [nameOf(place)] : []));
-  // Who denies is one; an allowed packet may have been let out by one and let in by another.
+  // One place denies a packet; an allowed packet has a place at each of its two ends.
   const deciders = found === "deny" ? names.slice(-1) : names;
-  const decidedBy = deciders.join(", ") || NOBODY;
+  const decidedBy = deciders.join(", ") || NO_RULE;
   const isBy = by === undefined || by === decidedBy || deciders.includes(by);
   return {
     line,

@@ -1,9 +1,9 @@
-/** What a rule says of protocol and ports, as the core has it: without "not". */
+/** The protocols and ports of a rule as the core stores them: `not` fields are subtracted. */
 import { joined, type PortRange } from "../compile/acl.js";
 import type { Rule } from "./rule.js";
 
 export interface MatchFields {
-  /** Any if there is none. */
+  /** Any protocol if the list is empty. */
   readonly protocols: readonly number[];
   readonly sourcePorts: readonly PortRange[];
   readonly destinationPorts: readonly PortRange[];
@@ -12,7 +12,7 @@ export interface MatchFields {
 const PROTOCOLS: readonly PortRange[] = [{ from: 0, to: 255 }];
 const PORTS: readonly PortRange[] = [{ from: 0, to: 65_535 }];
 
-/** Nothing: no packet can meet this rule. */
+/** Undefined when no packet can match this rule. */
 export function fieldsOf(rule: Rule): MatchFields | undefined {
   const protocols = within(PROTOCOLS, only(rule.protocol), only(rule.notProtocol) ?? []);
   const sourcePorts = within(PORTS, rule.sourcePorts, rule.notSourcePorts);
@@ -24,7 +24,7 @@ export function fieldsOf(rule: Rule): MatchFields | undefined {
 const only = (value: number | undefined): PortRange[] | undefined =>
   value === undefined ? undefined : [{ from: value, to: value }];
 
-/** No ranges: any value will do. Nothing: none will. */
+/** An empty list allows any value; undefined allows none. */
 function within(
   all: readonly PortRange[],
   some: readonly PortRange[] | undefined,
@@ -35,7 +35,7 @@ function within(
   return left.length > 0 ? left : undefined;
 }
 
-/** `some` without `not`, both sorted. */
+/** Removes the ranges `not` from `some`; both are sorted. */
 function without(some: readonly PortRange[], not: readonly PortRange[]): PortRange[] {
   const left: PortRange[] = [];
   let next = 0;

@@ -3,7 +3,7 @@ import type { DocumentKind } from "../documents/document-kind.js";
 import { MAX_DOCUMENT_BYTES } from "../documents/sealed-document.js";
 import { type PolicyFacts, readInPlace } from "./engine.js";
 
-/** Its texts are read in place; the agent reads them in a thread of its own. */
+/** Texts are read in place here; the agent reads them in a thread of its own. */
 export const POLICY: DocumentKind<PolicyFacts> = {
   name: "policy",
   maxBytes: MAX_DOCUMENT_BYTES,

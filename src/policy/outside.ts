@@ -1,16 +1,16 @@
-/** Prefixes that a policy names and that no packet of the overlay has: most often a typing mistake. */
+/** Prefixes in a policy that no packet of the overlay can have: most often a typing mistake. */
 import { overlaps, type Prefix } from "../address.js";
 import type { PolicyDocument } from "./document.js";
 import { DIRECTIONS } from "./rule.js";
 import type { Selector } from "./selector.js";
 
 export interface Outside {
-  /** Where it is named: `web applies`, `web ingress 0`, `group db`. */
+  /** The part of the document that names it: `web applies`, `web ingress 0`, `group db`. */
   readonly where: string;
   readonly prefix: Prefix;
 }
 
-/** Most that are reported: each is compared with all that weft carries. */
+/** Most prefixes reported. Each is compared with all that weft carries. */
 const MAX_OUTSIDE = 20;
 
 /**

@@ -1,4 +1,4 @@
-/** Where in the document something was decided or counted. */
+/** The place in the document that decided or counted a packet. */
 
 import type { Policy } from "./document.js";
 import type { Action, Direction } from "./rule.js";
@@ -6,12 +6,12 @@ import type { Action, Direction } from "./rule.js";
 export interface Place {
   readonly direction: Direction;
   readonly tier: string;
-  /** A rule, or what the tier does with packets of its endpoints that met none of its rules. */
+  /** A rule, or the end of a tier: the default for packets that match none of its rules. */
   readonly kind: "rule" | "tier default" | "shadow default";
   readonly action: Action;
-  /** It counts what it would do, and does nothing. */
+  /** A shadow policy counts what it would decide, and decides nothing. */
   readonly isShadow: boolean;
-  /** Of a rule. */
+  /** Set for a rule. */
   readonly policy?: string;
   readonly index?: number;
   readonly line?: number;
@@ -30,7 +30,7 @@ export const placeOfDefault = (
   kind: "tier default" | "shadow default",
 ): Place => ({ direction, tier, kind, action: "deny", isShadow: kind === "shadow default" });
 
-/** `web ingress 0`, or `end of default ingress`: as expectations name it, and counters. */
+/** `web ingress 0`, or `end of default ingress`: the name in expectations and counters. */
 export function nameOf({ direction, tier, kind, policy, index }: Place): string {
   if (kind === "rule") return `${policy} ${direction} ${index}`;
   return `${kind === "shadow default" ? "shadow " : ""}end of ${tier} ${direction}`;

@@ -1,4 +1,4 @@
-/** What documents about packets have in common: protocols, ports, types of ICMP. */
+/** Readers shared by documents about packets: protocols, ports, types of ICMP. */
 import { printable } from "../address.js";
 import type { PortRange } from "../compile/acl.js";
 import type { Entry } from "../config/entry.js";
@@ -8,7 +8,7 @@ import { PROTOCOLS } from "../protocol.js";
 
 export const MAX_PORTS = 256;
 
-/** Of what a reader throws, only the words are used: who knows the place names it. */
+/** The caller knows the place in the document, and adds it to these words. */
 const bad = (what: string, remedy: string) => new WeftError("POLICY", what, remedy);
 
 export function protocolNumber(text: string): number {
@@ -35,7 +35,7 @@ function portRange(text: string): PortRange {
   throw bad(`${text} ends before it begins`, `did you mean ${to}-${from}?`);
 }
 
-/** Type and code as the core has them, in the place of a port. */
+/** Type and code as the core stores them, in the place of a port. */
 export function readIcmp(entry: Entry): PortRange[] {
   const { optional, required } = entry.fields(["type", "code"]);
   const octet = wholeNumber(0, 255);

@@ -1,4 +1,4 @@
-/** Which addresses selectors mean: a node is what it holds at the moment. */
+/** Resolves selectors to prefixes: a node stands for the leases that it holds now. */
 import type { Prefix } from "../address.js";
 import { WeftError } from "../error.js";
 import type { PolicyDocument } from "./document.js";
@@ -9,8 +9,8 @@ import type { Selector } from "./selector.js";
 export type Members = ReadonlyMap<string, readonly Prefix[]>;
 
 /**
- * Most addresses that the rules of one node name: those of a group wherever it is named, and those
- * that a policy protects once for each of its rules. This bounds the cost of compiling.
+ * Most addresses that the rules of one node name. Those of a group count wherever it is named, and
+ * those that a policy protects count once for each of its rules. This bounds the cost of compiling.
  */
 export const MAX_ADDRESSES = 1_000_000;
 
@@ -26,18 +26,18 @@ export class Resolver {
     for (const [name, selectors] of groups) this.#groups.set(name, this.resolve(selectors));
   }
 
-  /** Addresses that were named so far. */
+  /** Addresses resolved so far. */
   get addressCount(): number {
     return this.#addressCount;
   }
 
-  /** Do selectors mean to both the same? */
+  /** Whether all selectors resolved here mean the same to the other resolver. */
   agrees(other: Resolver): boolean {
     return sameMeanings(this.#members, other.#members) && sameMeanings(this.#groups, other.#groups);
   }
 
   /**
-   * Each prefix once. A node that is not there holds none.
+   * Returns each prefix once. An unknown node has none.
    * @throws WeftError POLICY_FULL
    */
   resolve(selectors: readonly Selector[]): readonly Prefix[] {
@@ -53,8 +53,8 @@ export class Resolver {
   }
 
   /**
-   * So many addresses were named.
-   * @throws WeftError POLICY_FULL
+   * Adds to the number of addresses.
+   * @throws WeftError POLICY_FULL above MAX_ADDRESSES
    */
   count(addresses: number): void {
     this.#addressCount += addresses;
@@ -95,7 +95,7 @@ export function distinct(prefixes: readonly Prefix[]): readonly Prefix[] {
 
 const keyOf = ({ family, base, length }: Prefix): string => `${family} ${length} ${base}`;
 
-/** The nodes that a document means by name: when what they hold changes, so do its rules. */
+/** The nodes that a document names: when their leases change, its rules change. */
 export function namedNodes(document: PolicyDocument): ReadonlySet<string> {
   const policies = document.tiers.flatMap((tier) => tier.policies);
   const rules = DIRECTIONS.flatMap((way) => policies.flatMap((policy) => policy[way] ?? []));

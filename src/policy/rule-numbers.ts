@@ -1,4 +1,4 @@
-/** Numbers and objects of rules: the same as before wherever nothing changed. */
+/** Numbers and objects of rules. Rules that did not change keep both. */
 import type { Prefix } from "../address.js";
 import type { AclRule, Addresses } from "../compile/acl.js";
 import type { Place } from "./place.js";
@@ -6,24 +6,24 @@ import { samePrefixes } from "./resolver.js";
 import type { Rule } from "./rule.js";
 import type { PolicyRules } from "./rules.js";
 
-/** A rule, and what the core is given for it: nothing if no packet can meet it today. */
+/** A rule, and its form for the core: none while no packet can match it. */
 export interface Numbered {
   readonly number: number;
   readonly made: AclRule | undefined;
 }
 
-/** What a policy says of one direction, or the end of a tier. */
+/** The rules of a policy in one direction, or the end of a tier. */
 export interface NumberedRules {
-  /** In order; by what a rule says, and how often it was said before. */
+  /** In order, keyed by the words of the rule and how often they occurred before. */
   readonly all: ReadonlyMap<string, Numbered>;
   readonly from?: Origin;
 }
 
-/** What a policy's part was made from. */
+/** The inputs that a policy's rules were made from. */
 export interface Origin {
   readonly rules: readonly Rule[];
   readonly near: readonly Prefix[];
-  /** As many as its rules name. */
+  /** Number of addresses that its rules name. */
   readonly addresses: number;
 }
 
@@ -42,20 +42,20 @@ export class RuleNumbers {
     return this.#before.parts.get(part);
   }
 
-  /** @param part whose numbers the rule has */
+  /** @param part key of the policy or tier end that the rule belongs to */
   numberOf(part: string, rule: string): number {
     const known = this.parts.get(part)?.all.get(rule) ?? this.before(part)?.all.get(rule);
     return known?.number ?? this.#newNumber();
   }
 
-  /** A number that has just become free is not given at once: its counter is still of another. */
+  /** A number that became free in this run is not reused yet: its counter still counts the old rule. */
   #newNumber(): number {
     while (this.#before.places.has(this.#free)) this.#free++;
     this.fresh.push(this.#free);
     return this.#free++;
   }
 
-  /** The same object as before, if it says the same. */
+  /** Returns the earlier object if it has the same content. */
   asBefore(part: string, rule: string, made: AclRule): AclRule {
     const before = this.before(part)?.all.get(rule)?.made;
     const isSame =

@@ -1,22 +1,22 @@
-/** A rule of the policy document: what a packet must be like, and what is done with it then. */
+/** A rule of the policy document: fields that a packet must match, and an action. */
 import type { PortRange } from "../compile/acl.js";
 import type { Entry } from "../config/entry.js";
 import { ICMPS, WITH_PORTS } from "../protocol.js";
 import { protocolNumber, readIcmp, readPorts } from "./read.js";
 import { type Groups, readSelectors, type Selector } from "./selector.js";
 
-/** `egress` is judged where a packet leaves, `ingress` where it arrives. */
+/** `egress` rules apply at the node that a packet leaves, `ingress` rules where it arrives. */
 export const DIRECTIONS = ["egress", "ingress"] as const;
 export type Direction = (typeof DIRECTIONS)[number];
 
 export const ACTIONS = ["allow", "deny", "pass", "log"] as const;
 export type Action = (typeof ACTIONS)[number];
 
-/** A packet meets a rule when it fits all that the rule says. */
+/** A packet matches a rule when it matches all of its fields. */
 export interface Rule {
-  /** Counted from that of its policy. */
+  /** Counted from the line of its policy. */
   readonly line: number;
-  /** The rule as it was written, without where it stands. */
+  /** The text of the rule without its position. */
   readonly words: string;
   readonly action: Action;
   readonly protocol?: number;
@@ -26,7 +26,7 @@ export interface Rule {
   readonly notPeers: readonly Selector[];
   readonly sourcePorts?: readonly PortRange[];
   readonly notSourcePorts: readonly PortRange[];
-  /** Of the destination. Type and code of ICMP, `type << 8 | code`, stand in their place. */
+  /** Destination ports; for ICMP, type and code: `type << 8 | code`. */
   readonly ports?: readonly PortRange[];
   readonly notPorts: readonly PortRange[];
 }
@@ -48,7 +48,7 @@ const ENDS = {
   ingress: { peers: "from", notPeers: "notFrom" },
 } as const;
 
-/** What a rule about packets in the other direction would say. */
+/** The key to use in place of one that belongs to the other direction. */
 const WRONG_END = {
   egress: endElsewhere("egress", "from", "to"),
   ingress: endElsewhere("ingress", "to", "from"),

@@ -1,6 +1,6 @@
 /**
- * From the document to the rules that this node's core tries in turn: those that
- * can concern its own endpoints.
+ * Turns the document into the ordered rules of this node's core: those that can match packets of
+ * its own endpoints.
  */
 import { overlaps, type Prefix } from "../address.js";
 import type { AclEntry, AclRule, AclRules } from "../compile/acl.js";
@@ -16,11 +16,11 @@ export type { Place } from "./place.js";
 export interface PolicyRules {
   /** For the core: egress, ingress. */
   readonly rules: AclRules;
-  /** By the number of the rule. A rule that no packet can meet today has its number too. */
+  /** By rule number. A rule that no packet can match now has a number too. */
   readonly places: ReadonlyMap<number, Place>;
-  /** Numbers that stood for another rule before, or for none: they begin to count at 0. */
+  /** Numbers that belonged to another rule before, or to none: their counters start at 0. */
   readonly fresh: readonly number[];
-  /** What it was made of, and what selectors meant then: it is used again the next time. */
+  /** The rules of each part and their inputs, reused by the next call. */
   readonly parts: ReadonlyMap<string, NumberedRules>;
   readonly resolver: Resolver;
 }
@@ -35,7 +35,7 @@ export const NO_RULES: PolicyRules = {
 
 /**
  * @param own the leases of this node
- * @param before what is in force: what stays as it is stays the same object, under the same number
+ * @param before the rules in force: a rule that does not change keeps its object and its number
  * @throws WeftError POLICY_FULL
  */
 export function rulesOf(
@@ -59,7 +59,7 @@ export function rulesOf(
   return { rules, places, fresh, parts, resolver };
 }
 
-/** A policy, and those of the prefixes it protects that this node has to do with. */
+/** A policy, and the prefixes of this node that it protects. */
 interface PolicyForNode {
   readonly policy: Policy;
   readonly near: readonly Prefix[];
@@ -75,23 +75,23 @@ interface TierParts {
 }
 
 /**
- * What a tier says of one direction. A packet that met a rule of a shadow policy
- * goes on in the rest, as if there were no shadow policies.
+ * The rules of a tier in one direction. A packet that matched a rule of a shadow policy continues in
+ * the rest, as if there were no shadow policies.
  *
  *   policies, in order     those in shadow mode count
- *   shadow default         counts what only they would deny
- *   tier default           denies what is left
+ *   shadow default         counts packets that only shadow policies would deny
+ *   tier default           denies the remaining packets
  *   rest: the enforced policies behind the first in shadow mode, again
  *   tier default, again
  *
- * What comes to the rest from above is protected by no enforced policy: it meets nothing there.
+ * A packet that falls through to the rest is protected by no enforced policy, so it matches nothing there.
  */
 class TierRules {
   readonly #tier: string;
   readonly #direction: Direction;
   readonly #resolver: Resolver;
   readonly #numbers: RuleNumbers;
-  /** Do selectors mean what they meant before? */
+  /** Whether selectors mean the same as before. */
   readonly #isSameGround: boolean;
   readonly #policies: readonly PolicyForNode[];
   /** Where the next tier begins. */
@@ -177,7 +177,7 @@ class TierRules {
     return { all, from: { rules, near, addresses: this.#resolver.addressCount - met } };
   }
 
-  /** Nothing: no packet can meet it. A selector that means no address today is not one that means all. */
+  /** Undefined when no packet can match: a selector without addresses now does not mean all addresses. */
   #make(
     rule: Rule,
     near: readonly Prefix[],
@@ -214,10 +214,10 @@ class TierRules {
   }
 }
 
-/** The only rule of the end of a tier. */
+/** Key of the only rule at the end of a tier. */
 const END = "";
 
-/** Marks what stands in the rest of a tier. */
+/** Suffix for the rules in the rest of a tier. */
 const AGAIN = " again";
 
 const ANY = { far: { in: [], not: [] }, protocols: [], sourcePorts: [], destinationPorts: [] };
@@ -225,7 +225,7 @@ const ANY = { far: { in: [], not: [] }, protocols: [], sourcePorts: [], destinat
 const protectedBy = (some: readonly PolicyForNode[]): readonly Prefix[] =>
   distinct(some.flatMap(({ near }) => near));
 
-/** A place in the list that is known later. */
+/** A position in the list that is known later. */
 class Label {
   at = 0;
 }
@@ -233,7 +233,7 @@ class Label {
 class RuleList {
   readonly #all: { readonly rule: AclRule; readonly next: Label | undefined }[] = [];
 
-  /** @param next where the search goes on after the rule, if it decides nothing: at the following one */
+  /** @param next where the search continues after a rule that decides nothing; default: the rule below */
   add(rule: AclRule, next?: Label): void {
     this.#all.push({ rule, next });
   }

@@ -1,4 +1,4 @@
-/** What stands for addresses in the policy document: a prefix, a node, a group. */
+/** Selectors of addresses in the policy document: a prefix, a node, a group. */
 import { type Prefix, parsePrefixOrAddress, printable } from "../address.js";
 import type { Entry } from "../config/entry.js";
 import { nodeName } from "../config/read.js";
@@ -12,7 +12,7 @@ export type Selector =
 /** By name. */
 export type Groups = ReadonlyMap<string, readonly Selector[]>;
 
-/** Addresses, nodes and groups in one list. */
+/** Most addresses, nodes and groups in one list. */
 export const MAX_SELECTORS = 16_384;
 
 export function readSelectors(entry: Entry, groups: Groups): Selector[] {
@@ -28,7 +28,7 @@ export function readSelectors(entry: Entry, groups: Groups): Selector[] {
   });
 }
 
-/** What a group has: prefixes and nodes. It may be nobody. */
+/** The members of a group: prefixes and nodes. The list may be empty. */
 export const readMembers = (entry: Entry): Selector[] => entry.list(MAX_SELECTORS).map(readMember);
 
 function readMember(entry: Entry): Selector {
@@ -45,7 +45,7 @@ function selectorOf(text: string): Selector {
   return { kind: "prefix", prefix: parsePrefixOrAddress(text) };
 }
 
-/** Every address has a dot or a colon in it. */
+/** A text without a dot or a colon, which is no address. */
 const BARE_NAME = /^[a-z][a-z0-9-]*$/i;
 
 const bareName = (name: string): WeftError =>

@@ -15,7 +15,7 @@ import type {
 } from "./engine.js";
 import type { Place } from "./place.js";
 
-/** Backstops: the limits on work keep every policy far below these, unless a case was overlooked. */
+/** Bounds beyond those on work, which already keep every policy far below these. */
 const MAX_HEAP_MB = 1024;
 const MAX_MS = 60_000;
 /** A timer this many milliseconds late means the process was suspended, and the thread with it. */
@@ -33,8 +33,8 @@ export type Reply =
     };
 
 /**
- * Places as one text: they are rarely needed, and receiving thousands of objects costs the main
- * thread time.
+ * Places encoded as one text: they are rarely needed, and receiving thousands of objects costs the
+ * main thread time.
  */
 interface Packed extends Omit<Compiled, "places"> {
   readonly places: string;

@@ -1,6 +1,6 @@
 /**
- * Bounds the cost of a document by counts of its words alone: so every node counts the same, and
- * refuses the same documents, whatever leases it has.
+ * Bounds the cost of a document by counts taken from its text alone, so that every node refuses the
+ * same documents, whatever leases it has.
  */
 import { WeftError } from "../error.js";
 import type { Policy, PolicyDocument } from "./document.js";
@@ -8,8 +8,8 @@ import { DIRECTIONS } from "./rule.js";
 import type { Groups, Selector } from "./selector.js";
 
 /**
- * Most units of work in a document. A unit is an address or node that a rule names, those of a
- * group wherever it is named; and those that a policy applies to, once for each of its rules.
+ * Most units of work in a document. A unit is an address or node that a rule names. Those of a group
+ * count wherever it is named; those that a policy applies to count once for each of its rules.
  */
 export const MAX_WORK = 16_000_000;
 

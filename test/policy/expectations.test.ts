@@ -73,7 +73,7 @@ expect:
     ],
     [
       "src: 192.0.2.1, dst: 192.0.2.2, protocol: tcp, ports: [1], verdict: deny",
-      "t.yaml:2: expect[0]: no node holds src or dst, so nobody judges this packet",
+      "t.yaml:2: expect[0]: no node holds src or dst, so no policy applies to this packet",
     ],
     [
       'src: "fd00:244:1::1", dst: 10.244.2.7, protocol: tcp, ports: [1], verdict: deny',
