@@ -1,6 +1,6 @@
 /**
- * The configuration: read from flags and a file, checked whole, before anything
- * on the machine is touched. A flag wins over the same key in the file.
+ * The configuration from flags and a file. It is checked as a whole before the machine is touched. A
+ * flag takes precedence over the same key in the file.
  */
 import { existsSync } from "node:fs";
 import { type Address, type Endpoint, type Prefix, parsePrefix, printable } from "../address.js";
@@ -20,16 +20,16 @@ export { foundedNetwork, underlayFits, underlayOutside } from "./together.js";
 export interface Config {
   /** This node: 1-63 of [a-z0-9-]. */
   readonly name: string;
-  /** At most one of each family, IPv4 first. It binds the first node only; a joiner learns it. */
+  /** At most one prefix of each family, IPv4 first. Used by the first node; a joiner learns the network. */
   readonly network: readonly Prefix[];
   readonly networkGiven: boolean;
   /** Prefix length of every lease in the IPv4 network. */
   readonly subnetLen: number;
   /** Prefix length of every lease in the IPv6 network. */
   readonly subnetLen6: number;
-  /** Mesh addresses to dial. None: this is the first node. */
+  /** Mesh addresses to dial. Empty: this is the first node. */
   readonly join: readonly HostPort[];
-  /** Where peers reach this node. Absent: the source address of the routes to the known peers. */
+  /** The address at which peers reach this node. Absent: the source address of the routes to known peers. */
   readonly underlay?: Address;
   readonly vni: number;
   /** UDP port of the tunnel. */
@@ -42,34 +42,34 @@ export interface Config {
   readonly mtu?: number;
   /** DSCP of outer headers. */
   readonly dscp: Dscp;
-  /** What may be used where the kernel has it. */
+  /** Offloads that the agent may use where the kernel has them. */
   readonly offloads: Offloads;
   /** How many leases to hold in each network. */
   readonly leases: number;
   /** Mesh sessions this node opens by itself. Absent: as many as the cluster's size suggests. */
   readonly sessions?: number;
-  /** Whether the leases go back to their givers when the agent stops. */
+  /** Whether the leases go back to their granters when the agent stops. */
   readonly release: boolean;
-  /** May a policed TCP connection that began before the agent go on? */
+  /** Whether a TCP connection older than the agent passes a policy. */
   readonly pickUp: boolean;
-  /** How long to look for packets before sleeping, in microseconds. */
+  /** Time to poll for packets before sleeping, in microseconds. */
   readonly busyPoll: number;
   /** Records of the table of flows. */
   readonly flows: number;
-  /** At least one. The first is offered, all are accepted. Never logged. */
+  /** At least one. The node offers the first and accepts all. They are never logged. */
   readonly secrets: readonly string[];
   readonly staticPeers: readonly Peer[];
-  /** Directory of what outlives the process. */
+  /** Directory of the state that outlives the process. */
   readonly state: string;
   /** Path of the control socket. */
   readonly socket: string;
-  /** Loopback address to serve the API on as well. */
+  /** Loopback address on which the API is served besides the control socket. */
   readonly http?: Endpoint;
   /** Absent: text on a terminal, JSON elsewhere. */
   readonly logFormat?: LogFormat;
 }
 
-/** Ways to move many packets in one system call. True: allowed, or in use. */
+/** Offloads: each moves many packets in one system call. True: allowed, or in use. */
 export interface Offloads {
   /** TCP super-packets at the device. */
   readonly tso: boolean;
@@ -108,7 +108,7 @@ const DEFAULTS = {
   socket: DEFAULT_SOCKET,
 } satisfies Settings;
 
-/** What surrounds the command line. */
+/** Inputs of the configuration beside the command line. */
 export interface ConfigEnvironment {
   readonly hostname: string;
   /** The value of WEFT_SECRET. */
@@ -116,7 +116,7 @@ export interface ConfigEnvironment {
 }
 
 /**
- * @param flags what was given on the command line, by the names of the settings
+ * @param flags values from the command line, by the names of the settings
  * @param file the configuration file, or undefined for the default one if it exists
  * @throws WeftError CONFIG, naming the flag, or the file, line and key
  */
@@ -171,7 +171,7 @@ export function loadConfig(
   return config;
 }
 
-/** Reads each setting of one source. One wrong thing is reported, a misspelt name before others. */
+/** Reads each setting of one source. It reports one mistake; a misspelt name comes first. */
 function check({ values, where }: SettingSource): Settings {
   const result = settings.partial().safeParse(values);
   if (result.success) return result.data as Settings;

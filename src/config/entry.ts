@@ -1,7 +1,6 @@
 /**
- * A place in a document that a person wrote, read strictly: each reader takes
- * one spelling, a key that is not known is a mistake, and every mistake is named
- * with file, line and path.
+ * An entry of a document that an operator wrote. Reading is strict: each reader accepts one
+ * spelling, an unknown key is a mistake, and every mistake is reported with file, line and path.
  */
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
@@ -13,16 +12,17 @@ import { dotted, linesOf, parseYaml } from "./yaml.js";
 
 interface DocumentSource {
   readonly file: string;
-  /** Of the errors. */
+  /** Code of the errors. */
   readonly code: string;
   lineOf(offset: number): number;
 }
 
 /**
- * JSON is YAML too; it is read by itself because that is many times faster.
- * @param file how the text is called in messages
- * @param code of the errors
- * @param known texts of what the document lists that were read before (`Entry.text`)
+ * Reads a document in YAML or JSON. JSON is YAML too, and has a parser of its own because that is
+ * many times faster.
+ * @param file name of the text in messages
+ * @param code code of the errors
+ * @param known texts of listed maps that were read before (`Entry.text`)
  * @throws WeftError
  */
 export function readDocument(text: string, file: string, code: string, known?: Known): Entry {
@@ -32,12 +32,12 @@ export function readDocument(text: string, file: string, code: string, known?: K
   return new Entry({ file, code, lineOf }, root, root.at, []);
 }
 
-/** Most values and keys in a document that others wrote. Each is an object of its own in memory. */
+/** Most values and keys in a document from elsewhere. Each is an object in memory. */
 export const MAX_VALUES = 1_000_000;
 
 /**
- * The same for a text that another node or process sent: JSON only, with its size checked before it
- * is parsed.
+ * Reads a text that another node or process sent: JSON only, with its size checked before it is
+ * parsed.
  * @throws WeftError
  */
 export function readJson(text: string, file: string, code: string, known?: Known): Entry {
@@ -56,8 +56,8 @@ export function readJson(text: string, file: string, code: string, known?: Known
 }
 
 /**
- * YAML as JSON, with the same lines: what many will read is made easy to read once.
- * @throws WeftError when it is neither
+ * Returns the document as JSON with the same lines, so that many readers can parse it quickly.
+ * @throws WeftError when the text is neither YAML nor JSON
  */
 export function asJson(text: string, file: string, code: string): string {
   if (parseJson(text)) return text;
@@ -71,7 +71,7 @@ export class Entry {
   readonly #at: number;
   readonly #path: readonly PropertyKey[];
 
-  /** @param at where its line is: at its key, if it has one */
+  /** @param at offset of its key, or of its value if it has no key */
   constructor(source: DocumentSource, node: TreeNode, at: number, path: readonly PropertyKey[]) {
     this.#source = source;
     this.#node = node;
@@ -87,12 +87,12 @@ export class Entry {
     return this.#node.kind === "text";
   }
 
-  /** As it was written, of a map that a document in JSON lists, if what is known was given. */
+  /** The original text of a map that a JSON document lists, when `known` was given. */
   get text(): string | undefined {
     return this.#node.kind === "map" ? this.#node.text : undefined;
   }
 
-  /** What it says, without where it stands: the same for the same words. */
+  /** The content without its position: equal for equal texts. */
   get words(): string {
     return wordsOf(this.#node);
   }
@@ -103,7 +103,7 @@ export class Entry {
     return new WeftError(code, `${where.join(": ")}: ${what}`, remedy);
   }
 
-  /** One value, not empty, and what it means. */
+  /** Reads one value that is not empty. */
   read<T>(parse: (text: string) => T): T {
     if (this.#node.kind !== "text") {
       throw this.bad("it takes a single value", "write one value here, not a list or a map");
@@ -117,7 +117,7 @@ export class Entry {
     }
   }
 
-  /** One of these words. */
+  /** Reads one of these words. */
   word<T extends string>(...known: readonly T[]): T {
     return this.read((text) => {
       const word = known.find((one) => one === text);
@@ -155,7 +155,7 @@ export class Entry {
 
   /**
    * The entries of a map with these keys.
-   * @param elsewhere keys that belong somewhere else: what to say of them
+   * @param elsewhere messages for keys that belong in another document
    */
   fields<K extends string>(
     known: readonly K[],
@@ -190,7 +190,7 @@ export interface FieldNames<K extends string> {
   required(key: K): Entry;
 }
 
-/** More keys than any map here knows: enough to name the first that is not known. */
+/** More keys than any known map has; enough to name the first unknown one. */
 const MAX_KEYS = 64;
 
 const remedyFor = (typed: string, known: readonly string[]): string =>

@@ -5,16 +5,16 @@ const SPACE = /[ \t\r\n]*/y;
 const STRING = /"(?:[^"\\\p{Cc}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/uy;
 const WORD = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|true\b|false\b|null\b/y;
 
-/** Has a text been read before? */
+/** Texts that were read before. */
 export type Known = Pick<ReadonlySet<string>, "has" | "size">;
 
-/** So deep stand the maps that a document lists. */
+/** Depth of the maps that a document lists. */
 const LISTED = 2;
 
 /**
- * Nothing if the text is not JSON, or nested too deeply.
- * @param known what was found before as the text of a listed map: it is not taken apart until
- *   somebody asks for what is in it. Without `known`, nobody asks for texts either
+ * Returns undefined if the text is not JSON, or nested too deeply.
+ * @param known texts of listed maps that were read before: such a map is parsed when its content is
+ *   first read. Without `known`, no map keeps its text
  */
 export function parseJson(text: string, known?: Known): TreeNode | undefined {
   const reader = new Reader(text, known);
@@ -22,14 +22,14 @@ export function parseJson(text: string, known?: Known): TreeNode | undefined {
   return reader.isAtEnd ? root : undefined;
 }
 
-/** Offset at which a text stops being JSON, after `parseJson` gave nothing for it. */
+/** Offset at which a text stops being JSON. Call it after `parseJson` returned undefined. */
 export function endOfJson(text: string): { readonly at: number; readonly isTooDeep: boolean } {
   const reader = new Reader(text);
   reader.node(0);
   return { at: reader.at, isTooDeep: reader.isTooDeep };
 }
 
-/** Upper bound of the values and keys in a text, if it is JSON; found without parsing it. */
+/** Upper bound of the number of values and keys in a JSON text, found without parsing it. */
 export function mostValues(text: string): number {
   let values = 1;
   for (let i = 0; i < text.length; i++) {
@@ -40,7 +40,7 @@ export function mostValues(text: string): number {
   return values;
 }
 
-/** The same document as JSON, every part of it on the line on which it stood. */
+/** Writes the document as JSON, every part on its original line. */
 export function writeJson(root: TreeNode, lineOf: (offset: number) => number): string {
   const out: string[] = [];
   let line = 1;
@@ -85,7 +85,7 @@ class Reader {
     this.#at = at;
   }
 
-  /** Offset of what follows. */
+  /** Offset of the next character to read. */
   get at(): number {
     this.#take(SPACE);
     return this.#at;
@@ -134,7 +134,7 @@ class Reader {
     };
   }
 
-  /** What stands between brackets, with commas between. */
+  /** Reads the members between brackets, separated by commas. */
   #members<T>(closing: string, member: () => T | undefined): T[] | undefined {
     const all: T[] = [];
     this.#at++;
@@ -183,7 +183,7 @@ const [QUOTE, BACKSLASH, OPENING, CLOSING, LIST, COMMA, COLON] = [...'"\\{}[,:']
 
 const BEFORE_VALUE: ReadonlySet<number | undefined> = new Set([OPENING, LIST, COMMA, COLON]);
 
-/** Where the map that begins at `at` has ended, if it is one. */
+/** Offset behind the map that begins at `at`, if one does. */
 function behindMap(text: string, at: number): number {
   for (let i = at, depth = 0; i < text.length; i++) {
     const character = text.charCodeAt(i);
@@ -194,7 +194,7 @@ function behindMap(text: string, at: number): number {
   return text.length;
 }
 
-/** Where the quote stands that closes the one at `at`. */
+/** Offset of the quote that closes the one at `at`. */
 function endOfString(text: string, at: number): number {
   for (let i = at + 1; i < text.length; i++) {
     const character = text.charCodeAt(i);

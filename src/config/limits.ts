@@ -10,7 +10,7 @@ const MAX_BRACKETS = 32;
 /** Most tokens. Spaces and line ends are tokens too: a rule of a policy has some fifty. */
 export const MAX_TOKENS = 2_000_000;
 
-/** Why a text is not composed, and the offset of the reason, in characters from the beginning. */
+/** The reason why a text is refused, and its offset in characters. */
 interface Excess {
   readonly at: number;
   readonly why: readonly [what: string, remedy: string];
@@ -18,9 +18,9 @@ interface Excess {
 
 export const TOO_DEEP = [
   "this is nested too deeply",
-  "close the brackets, mend the indentation",
+  "close the brackets, correct the indentation",
 ] as const;
-/** A few aliases of aliases can expand beyond any memory. */
+/** Aliases of aliases can expand beyond any memory. */
 export const ALIAS = [
   "this stands for what is written elsewhere",
   "write it out, without an alias",
@@ -36,7 +36,7 @@ const SIGNS: ReadonlySet<string> = new Set(["-", "?", ":"]);
 const SCALAR = "\u001f";
 const CONTROL: ReadonlySet<string> = new Set(["\u0002", "\u0018", SCALAR]);
 
-/** The first bound that the text exceeds; nothing if the library may compose it. */
+/** The first bound that the text exceeds; undefined if the library may compose it. */
 export function excessOf(text: string, mostTokens: number): Excess | undefined {
   let at = 0;
   let tokens = 0;

@@ -1,6 +1,6 @@
 /**
- * One setting at a time: from the text a person wrote to the value it means.
- * Each reader takes exactly one spelling and says what it wanted otherwise.
+ * Readers of single settings: each turns a text into its value. A reader accepts exactly one
+ * spelling, and its error says which.
  */
 import { resolve } from "node:path";
 import {
@@ -39,9 +39,9 @@ export const MESH_PORT = 6783;
 const LOG_FORMATS = ["text", "json"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
 
-/** The longest path a Unix socket address holds (`sun_path`, unix(7)), in bytes. */
+/** Longest path of a Unix socket (`sun_path`, unix(7)), in bytes. */
 const MAX_SOCKET_PATH = 107;
-/** IFNAMSIZ less its closing zero, in bytes. */
+/** IFNAMSIZ without the closing zero, in bytes. */
 const MAX_DEVICE_NAME = 15;
 const MAX_DNS_NAME = 253;
 
@@ -50,9 +50,9 @@ const DNS_LABEL = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i;
 const NUMERIC_LABEL = /^(\d+|0x[0-9a-f]*)$/i;
 const WHOLE_NUMBER = /^(0|[1-9]\d{0,9})$/;
 const HOST_PORT = /^(?:\[(?<ipv6>[^\]]*:[^\]]*)\]|(?<host>[^:]*))(?::(?<port>[^:]*))?$/;
-/** Linux also takes stranger names; these need no quoting anywhere. */
+/** Linux accepts other characters too; these need no quoting anywhere. */
 const DEVICE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
-/** Names that are taken: `all` and `default` by sysctl, `lo` by the loopback device. */
+/** Reserved names: `all` and `default` by sysctl, `lo` by the loopback device. */
 const RESERVED_DEVICES = ["all", "default", "lo"];
 
 export const bad = (what: string, remedy: string) => new WeftError("CONFIG", what, remedy);
@@ -126,7 +126,7 @@ const linkLocal = (text: string) =>
     "give a global or unique local address, like 2001:db8::1 or fd00::1",
   );
 
-/** A prefix that hosts can be numbered from. */
+/** A prefix whose addresses hosts may have. */
 export function prefix(text: string): Prefix {
   const value = parsePrefix(text);
   if (covers(LINK_LOCAL, value)) throw linkLocal(text);
@@ -165,9 +165,9 @@ export function hostPort(text: string): HostPort {
 }
 
 /**
- * A name whose last label is a number would be read as an address by some: it must be one. A dot at
- * the end of a name marks the DNS root (RFC 1034 section 3.1) and stays: without it the resolver
- * may add a search domain.
+ * Reads a host name. Some resolvers read a name whose last label is a number as an address, so it
+ * must be an address. A dot at the end marks the DNS root (RFC 1034 section 3.1) and stays: without
+ * it the resolver may add a search domain.
  */
 function hostName(text: string): string {
   const labels = text.replace(/(?<=[^.])\.$/, "").split(".");
@@ -218,7 +218,7 @@ export function loopback(text: string): Endpoint {
   );
 }
 
-/** An underlay address and UDP port, spelt the one way. */
+/** An underlay address and UDP port in canonical spelling. */
 export function endpoint(text: string): string {
   const { address: host, port } = parseEndpoint(text);
   return formatEndpoint({ address: address(formatAddress(host)), port });
@@ -226,7 +226,7 @@ export function endpoint(text: string): string {
 
 export const mac = (text: string): string => formatMac(parseMac(text));
 
-/** `name=..,endpoint=IP:PORT,mac=..,subnets=CIDR[+CIDR]`, taken apart and not read further. */
+/** Splits `name=..,endpoint=IP:PORT,mac=..,subnets=CIDR[+CIDR]` into its fields, as texts. */
 export function fields(text: string): Record<string, string> {
   const found = new Map<string, string>();
   for (const field of text.split(",")) {

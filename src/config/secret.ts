@@ -1,21 +1,21 @@
-/** The cluster secret: from a file only its owner can read, or from the environment. */
+/** The cluster secret, from a file that only its owner can read, or from the environment. */
 import { printable } from "../address.js";
 import { type RegularFile, readRegularFile, whyUnreadable } from "../files/regular-file.js";
 import { bad } from "./read.js";
 
 export const MIN_SECRET = 16;
-/** One in use, one on its way in, one on its way out, and some to spare. */
+/** Most secrets: one in use, one being introduced, one being retired, and spares. */
 const MAX_SECRETS = 8;
 const MAX_SECRET_FILE = 64 * 1024;
 /** Control characters, and the replacement character of invalid UTF-8. */
 const NOT_TEXT = /\p{Cc}|\ufffd/u;
-/** Format characters, as the zero width space, and blanks but the one of ASCII. */
+/** Format characters, such as the zero width space, and blanks other than the ASCII one. */
 const UNSEEN = /\p{Cf}|(?! )\p{Z}/u;
 const BYTE_ORDER_MARK = "\ufeff";
 const MAKE_ONE = "make one with: openssl rand -base64 32";
 const SAVE_AS_TEXT = "save it as plain UTF-8 text without a byte order mark";
 
-/** A line of a secret file that holds something else: what it is, and what to do. */
+/** A line of a secret file that is no secret: its description, and the remedy. */
 interface Lookalike {
   readonly pattern: RegExp;
   readonly is: string;
@@ -23,8 +23,8 @@ interface Lookalike {
 }
 
 /**
- * Lines that templates and other programs write into such a file. Accepted as the secret, any of them
- * could be guessed. Base64, which may begin with `//`, hex and words of a pass phrase match none of these.
+ * Lines that templates and other programs write into such a file. Any of them would be a guessable
+ * secret. Base64, which may begin with `//`, hex and passphrases match none of them.
  */
 const LOOKALIKES: readonly Lookalike[] = [
   {
@@ -50,12 +50,12 @@ const LOOKALIKES: readonly Lookalike[] = [
   },
 ];
 
-/** @param where how the file was named, for messages */
+/** @param where name of the file in messages */
 export function secretsFromFile(file: string, where: string): string[] {
   return split(readPrivately(file, where), `${where}: ${printable(file)}`);
 }
 
-/** One secret a line; the first is the one we offer, the others are accepted as well. */
+/** One secret per line: the node offers the first and accepts all. */
 export function split(text: string, where: string): string[] {
   const lines = text.split(/\r?\n/);
   const secrets = lines.filter((line) => line !== "");
@@ -71,8 +71,8 @@ export function split(text: string, where: string): string[] {
 }
 
 /**
- * Refuses what editors and templates put around a secret. Two files that look alike would otherwise
- * hold two secrets, and the nodes would only say that they do not match.
+ * Refuses characters that editors and templates put around a secret. Otherwise two files that look
+ * alike hold two secrets, and the nodes only report that their secrets differ.
  */
 function check(line: string, where: string): void {
   if (line.startsWith(BYTE_ORDER_MARK)) {
@@ -106,7 +106,7 @@ function check(line: string, where: string): void {
   }
 }
 
-/** `09`, or `U+00A0` where it is no ASCII character. */
+/** `09`, or `U+00A0` for a character outside ASCII. */
 function inHex(character: string): string {
   const code = character.codePointAt(0) ?? 0;
   const hex = code.toString(16).toUpperCase();

@@ -1,7 +1,6 @@
 /**
- * Every setting, once: how its text is read, and what `weft up --help` says
- * about it. The flags and the keys of the configuration file both come from
- * here, so they cannot differ.
+ * All settings, each defined once: the reader of its text, and its line in `weft up --help`. Flags
+ * and keys of the configuration file both come from this table, so they cannot differ.
  */
 import { z } from "zod";
 import { formatPrefix } from "../address.js";
@@ -13,9 +12,9 @@ import type { Peer } from "../peer.js";
 import { MAX_DSCP } from "../tos.js";
 import * as read from "./read.js";
 
-/** What `weft up --help` prints for a setting. */
+/** The line of a setting in `weft up --help`. */
 interface Flag {
-  /** What stands for its value. A setting without one is off until it is named. */
+  /** Placeholder for its value. A setting without one is a switch, off unless given. */
   readonly value?: string;
   readonly help: string;
   readonly group: "Cluster" | "This node" | "Speed" | "Files and control";
@@ -24,7 +23,7 @@ interface Flag {
 
 export const flags = z.registry<Flag>();
 
-/** Two addresses for hosts, beside the first and the last. */
+/** A lease needs two host addresses beside its first and its last. */
 export const LONGEST_LEASE = { 4: 30, 6: 126 } as const;
 
 /** Most values of a setting that repeats. */
@@ -182,11 +181,11 @@ export const settings = z.strictObject({
 export type Setting = keyof typeof settings.shape;
 export type Settings = Partial<z.output<typeof settings>>;
 
-/** The names that may stand at a place of the input: the settings, or what a static peer has. */
+/** The names known at a place of the input: the settings, or the fields of a static peer. */
 export const knownKeys = (path: readonly PropertyKey[]): string[] =>
   Object.keys(path.length === 0 ? settings.shape : peerFields.shape);
 
-/** A list in the file is what commas are in a flag. */
+/** A list in the file means the same as values with commas in a flag. */
 function commaSeparated(value: unknown): unknown {
   return Array.isArray(value) ? value.join(",") : value;
 }
@@ -196,13 +195,13 @@ function one<T>(parse: (text: string) => T) {
   return z.unknown().transform((value, context) => attempt(context, () => parse(text(value))));
 }
 
-/** A setting that may be given again and again: one value or a list of them. */
+/** A setting that may be given several times: one value, or a list of values. */
 function many<T extends z.ZodType>(item: T) {
   const list = z.array(item).max(MAX_VALUES, `it has more than ${MAX_VALUES} values`);
   return z.preprocess((value) => (Array.isArray(value) ? value : [value]), list);
 }
 
-/** A peer as one text, as a flag has it, or as a map in the file. */
+/** A static peer as one text in a flag, or as a map in the file. */
 function staticPeer() {
   const apart = (value: unknown, context: z.RefinementCtx) =>
     typeof value === "string" ? attempt(context, () => read.fields(value)) : value;
@@ -220,7 +219,7 @@ function text(value: unknown): string {
   throw read.bad(what, "see: weft up --help");
 }
 
-/** What a reader throws becomes an issue with its place in the input. */
+/** Turns an error of a reader into an issue with its place in the input. */
 function attempt<T>(context: z.RefinementCtx, parse: () => T): T {
   try {
     return parse();

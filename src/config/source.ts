@@ -1,4 +1,4 @@
-/** Where settings come from: the command line or a YAML file. */
+/** The sources of settings: the command line or a YAML file. */
 import { printable } from "../address.js";
 import { type RegularFile, readRegularFile, whyUnreadable } from "../files/regular-file.js";
 import { bad } from "./read.js";
@@ -6,7 +6,7 @@ import type { Pair, TreeNode } from "./tree.js";
 import { dotted, parseYaml } from "./yaml.js";
 
 const MAX_CONFIG_FILE = 1024 * 1024;
-/** Bytes. A running agent reads the file again: one of this size takes less than a second. */
+/** Most tokens. A running agent reads the file again; this many take less than a second. */
 const MAX_CONFIG_TOKENS = 100_000;
 
 export interface SettingSource {
@@ -20,7 +20,7 @@ export const commandLine = (values: object): SettingSource => ({
   where: (path) => `--${path.filter((step) => typeof step !== "number").join(" ")}`,
 });
 
-/** Reads a YAML file: a value in it and the same value in a flag mean the same. */
+/** Reads a YAML file. A value in it means the same as in a flag. */
 export function yamlFile(file: string): SettingSource {
   const { root, lineOf } = parseYaml(load(file), file, "CONFIG", MAX_CONFIG_TOKENS);
   const at = (offset: number) => `${printable(file)}:${lineOf(offset)}`;
@@ -49,7 +49,7 @@ function plainOf(node: TreeNode, twice: (offset: number, key: string) => Error):
   return Object.fromEntries(values);
 }
 
-/** Where the key or list item at `path` begins. What is not there stands where its parent does. */
+/** Offset at which the key or list item at `path` begins; for a missing one, that of its parent. */
 function offsetOf(root: TreeNode, path: readonly PropertyKey[]): number {
   let node: TreeNode | undefined = root;
   let at = 0;

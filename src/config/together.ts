@@ -1,4 +1,4 @@
-/** What settings must be to one another, each being right by itself. */
+/** Checks of settings against one another, after each was checked by itself. */
 import {
   type Address,
   bits,
@@ -27,7 +27,7 @@ export function checkTogether(config: Config, where: Where): void {
 }
 
 /**
- * What the underlay must be to the other settings.
+ * Checks the underlay against the other settings.
  * @param underlay the subnet of the underlay interface, or one address
  */
 export function underlayFits(config: Config, underlay: Prefix): void {
@@ -43,7 +43,7 @@ export function underlayFits(config: Config, underlay: Prefix): void {
 }
 
 /**
- * The overlay must not take over the addresses its own packets travel on.
+ * Checks that the overlay has no address of the underlay, on which its own packets travel.
  * @param underlay the subnet of the underlay interface, or one address
  */
 export function underlayOutside(
@@ -60,11 +60,11 @@ export function underlayOutside(
   );
 }
 
-/** A node that joins without naming a network learns it; the default means nothing to it. */
+/** Whether this node defines the network. A joiner that names none learns it; the default does not apply. */
 const foundsNetwork = ({ join, networkGiven }: Pick<Config, "join" | "networkGiven">): boolean =>
   networkGiven || join.length === 0;
 
-/** The network, as far as it is known before the cluster is. */
+/** The network that this node defines; empty for a joiner that learns it. */
 export const foundedNetwork = (
   config: Pick<Config, "network" | "networkGiven" | "join">,
 ): readonly Prefix[] => (foundsNetwork(config) ? config.network : []);
@@ -108,7 +108,7 @@ function subnetsApart(config: Config, where: Where): void {
   const endpoints = staticPeers.map((peer) => parseEndpoint(peer.endpoint).address);
   const subnets = staticPeers.flatMap(subnetsOf).sort((a, b) => byBase(a.prefix, b.prefix));
   for (const [i, { peer, prefix }] of subnets.entries()) {
-    // Two prefixes are apart or nested, so in this order an overlap is between neighbours.
+    // Two prefixes are disjoint or nested, so in sorted order any overlap is between neighbours.
     const before = subnets[i - 1];
     if (before && overlaps(before.prefix, prefix)) {
       throw bad(

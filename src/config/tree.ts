@@ -1,4 +1,4 @@
-/** What YAML and JSON both are: texts, lists and maps. Each knows where it begins in the document. */
+/** The tree of YAML and JSON documents: texts, lists and maps. Each knows its offset in the document. */
 export type TreeNode = Text | List | Mapping;
 
 export interface Text {
@@ -16,7 +16,7 @@ export interface List {
 export interface Mapping {
   readonly kind: "map";
   readonly at: number;
-  /** As it stands in the document, where somebody asked for that. */
+  /** The original text, if the parser was asked to keep it. */
   readonly text?: string;
   readonly pairs: readonly Pair[];
 }
@@ -27,5 +27,5 @@ export interface Pair {
   readonly value: TreeNode;
 }
 
-/** Far deeper than any document here; a stack has its end. */
+/** Deepest nesting, far beyond any document here. It bounds the recursion. */
 export const MAX_DEPTH = 32;

@@ -1,7 +1,6 @@
 /**
- * YAML as the text that a person wrote. Every scalar stays the text it is (the
- * "failsafe" schema), so a value means the same wherever it stands: YAML's own
- * numbers would turn `010` into 10 before anyone could object.
+ * YAML in which every scalar stays text (the "failsafe" schema), so that a value means the same
+ * wherever it occurs: YAML's own numbers would silently turn `010` into 10.
  */
 import { type Document, isMap, isScalar, isSeq, type ParsedNode, parseDocument } from "yaml";
 import { printable } from "../address.js";
@@ -15,11 +14,11 @@ export interface Yaml {
 }
 
 /**
- * A document in the part of YAML that JSON has too: no anchors, no tags. An alias is an error, so a
- * document never expands beyond its own length.
- * @param file how the text is called in messages
- * @param code of the errors
- * @param mostTokens what the text may cost (limits.ts)
+ * Parses the part of YAML that JSON has too: no anchors, no tags. An alias is an error, so a document
+ * never expands beyond its own length.
+ * @param file name of the text in messages
+ * @param code code of the errors
+ * @param mostTokens most tokens of the text (limits.ts)
  * @throws WeftError, and nothing else, whatever the text is
  */
 export function parseYaml(text: string, file: string, code: string, mostTokens = MAX_TOKENS): Yaml {
@@ -29,7 +28,7 @@ export function parseYaml(text: string, file: string, code: string, mostTokens =
   const excess = excessOf(text, mostTokens);
   if (excess) throw bad(excess.at, ...excess.why);
   const document = compose(text);
-  if (document instanceof Error) throw bad(0, printable(document.message), "mend the YAML");
+  if (document instanceof Error) throw bad(0, printable(document.message), "correct the YAML");
   const [problem] = [...document.errors, ...document.warnings];
   if (problem) {
     throw bad(
@@ -64,10 +63,10 @@ export function parseYaml(text: string, file: string, code: string, mostTokens =
 /** The library's result for the text, or its error if it cannot handle the text. */
 function compose(text: string): Document.Parsed | Error {
   const { stackTraceLimit } = Error;
-  // A text can have an error at each character, and an error costs most for its stack trace.
+  // A text can have an error at each character, and the stack trace is the expensive part of an error.
   Error.stackTraceLimit = 0;
   try {
-    // The library compares each key with all others of its map; the reader of a map checks them in one pass.
+    // The library compares each key with all others of its map; `fields` and `named` check them in one pass.
     return parseDocument(text, { schema: "failsafe", prettyErrors: false, uniqueKeys: false });
   } catch (error) {
     return error as Error;
@@ -76,7 +75,7 @@ function compose(text: string): Document.Parsed | Error {
   }
 }
 
-/** From offsets in a text to lines, counted from 1. */
+/** Returns a function from offsets in a text to line numbers, which start at 1. */
 export function linesOf(text: string): (offset: number) => number {
   const ends: number[] = [];
   for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) ends.push(at);
