@@ -1,21 +1,20 @@
-/** For a packet that met no rule: the rule that would have allowed it but for one field. */
+/** For a packet that matched no rule: the rule that would have allowed it but for one field. */
 import type { Core } from "../core/instance.js";
 import type { MatchedRule } from "./trace.js";
 
-/** By the core's numbers. */
+/** Indexed by the core's numbers of fields. */
 export const FIELDS = ["applies", "peer", "protocol", "source ports", "ports"] as const;
 export type Field = (typeof FIELDS)[number];
 
-/** What a person is most likely to have got wrong comes first. */
+/** The fields in the order in which mistakes in them are likely. */
 const LIKELY: readonly Field[] = ["ports", "source ports", "protocol", "peer", "applies"];
 
 const ACTION_SHIFT = 24;
 const ALLOW = 1;
 
 /**
- * The first rule before the one that denied which every field but one would let
- * match; nothing when each fails in two. It is asked of tables that are searched
- * from copy 0, as those of a twin are.
+ * Returns the first rule before the one that denied in which all fields but one match; undefined when
+ * each fails in two or more. The tables must be searched from copy 0, as those of a core copy are.
  */
 export function almost(
   { exports, layout }: Core,

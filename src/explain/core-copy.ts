@@ -1,7 +1,7 @@
 /**
- * A second core with a copy of the first one's memory: a packet can be tried there,
- * and nothing comes of it. It is made when first asked for; of the tables only the
- * copy that is live is taken over, and only when it has changed.
+ * A second core with a copy of the first one's memory, in which a packet can be tried without any
+ * effect on the first. It is made on first use. Of the tables, only the live copy is taken, and only
+ * when it has changed.
  */
 import { betweenBatches } from "../core/counters.js";
 import { Core } from "../core/instance.js";
@@ -22,7 +22,7 @@ export class CoreCopy {
     this.runner = new PacketRunner(this.core);
   }
 
-  /** From now on it is as the first core is now. */
+  /** Copies the current state of the first core. */
   refresh(): void {
     const { CONTROL, TABLES, COPY_SIZE, PACKETS, FLOW_TAGS } = this.core.layout;
     const afterTables = TABLES + 2 * COPY_SIZE;
@@ -39,12 +39,12 @@ export class CoreCopy {
     const { generation, at, regions } = this.#publisher.live();
     if (generation === this.#generation) return;
     const { TABLES } = this.core.layout;
-    // Tables can be copied whole: nothing in them says where they lie.
+    // Tables can be copied as bytes: they contain no absolute addresses.
     for (const { from, size } of regions) this.#copy(at + from, size, TABLES + from);
     this.#generation = generation;
   }
 
-  /** No kernel looks into this memory, and its tables are in copy 0. */
+  /** Detaches the copy from the kernel and the mailbox, and makes table copy 0 the live one. */
   #detachFromHost(): void {
     const { view, words, layout } = this.core;
     view.setBigUint64(layout.HOST_BASE, 0n, true);

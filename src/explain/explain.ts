@@ -1,6 +1,6 @@
 /**
- * Why a packet goes where it goes: the core's own code is run on a copy of its
- * memory, every stage leaves a record there, and this puts the records into words.
+ * Explains the fate of a packet: the core's own code runs on a copy of its memory, each stage leaves
+ * a record there, and this file puts the records into words.
  */
 import {
   contains,
@@ -37,32 +37,32 @@ import {
 import { directionOf, packetFor, type Question, wrong } from "./question.js";
 import { type MatchedRule, readTrace, type Stage, type TraceRecord } from "./trace.js";
 
-/** What one stage did. */
+/** The effect of one stage. */
 export interface Step {
   readonly stage: Exclude<Stage, "rule">;
-  /** In words. */
+  /** The observation of the stage, in words. */
   readonly saw: string;
   readonly verdict: "goes on" | Reason;
-  /** What it made different in the headers. */
+  /** Changes of header fields. */
   readonly changes: readonly HeaderChange[];
-  /** Of `acl`: the rules it met, in turn; the last may have decided. */
+  /** For `acl`: the rules that matched, in order; the last one may have decided. */
   readonly rules?: readonly Place[];
 }
 
 export interface Explanation {
   readonly direction: "out" | "in";
-  /** Of a packet that has a whole IP header. */
+  /** Set for a packet with a complete IP header. */
   readonly packet?: PacketWords;
   readonly stages: readonly Step[];
   readonly verdict: Outcome["verdict"];
   readonly reason?: Reason;
-  /** The reason in words. */
+  /** The reason as a sentence. */
   readonly sentence?: string;
   /** The rule that decided. */
   readonly rule?: Place;
-  /** Denied because no rule allows it: the one that nearly does, and what keeps it from matching. */
+  /** Set when no rule allows the packet: the rule that nearly does, and the field that differs. */
   readonly almost?: { readonly rule: Place; readonly field: Field };
-  /** The counter it would end in, as it is found in the counters: `out.answeredBy.denied-egress`. */
+  /** The counter it would increment, by its path in the counters: `out.answeredBy.denied-egress`. */
   readonly counter: string;
   /** The peer it would go to, or came from. */
   readonly peer?: string;
@@ -70,11 +70,11 @@ export interface Explanation {
   readonly packets: Outcome["packets"];
 }
 
-/** What the core does not know itself. */
+/** The facts that the core does not have. */
 export interface ExplainContext {
   readonly own: ThisNode;
   readonly peers: readonly Peer[];
-  /** By the number of the rule. */
+  /** Rules by their number. */
   readonly places: ReadonlyMap<number, Place>;
 }
 
@@ -88,7 +88,7 @@ export class Explainer {
     this.#publisher = publisher;
   }
 
-  /** @throws WeftError EXPLAIN when no such packet can be */
+  /** @throws WeftError EXPLAIN for a packet that cannot exist */
   explain(question: Question, surroundings: ExplainContext): Explanation {
     const packet = packetFor(question);
     const direction = directionOf(question);
@@ -135,7 +135,7 @@ interface Onwards extends Pick<Explanation, "peer" | "datagrams"> {
   readonly verdict: string;
 }
 
-/** The packet as it goes on, from its IP header on, and the peer that holds its destination. */
+/** The packet that leaves, from its IP header on, and the peer that holds its destination. */
 export function onwardOf({
   verdict,
   peer,
@@ -145,7 +145,7 @@ export function onwardOf({
   return { to: peer, packet: first.bytes.subarray(ENCAP_SIZE) };
 }
 
-/** The rule that had the last word, and for a default which one nearly had it. */
+/** The rule that decided; for a default, also the rule that nearly allowed the packet. */
 function decided(core: Core, records: readonly TraceRecord[], places: ExplainContext["places"]) {
   const number = records.findLast(({ rule }) => rule !== 0)?.rule;
   const rule = number === undefined ? undefined : places.get(number);
@@ -175,10 +175,10 @@ export function holderOf(address: string, peers: readonly Peer[]): Peer | undefi
   return peers.find(({ leases }) => leases.some((it) => contains(parsePrefix(it), wanted)));
 }
 
-/** An endpoint that the peer's packets come from; while none is known, the endpoint in its record. */
+/** Source endpoint of the peer's packets; while none is known, the endpoint in its record. */
 const from = ({ endpoint, senders = [] }: Peer): string => senders[0] ?? endpoint;
 
-/** As the peer would send it. */
+/** Builds the datagram that the peer would send. */
 function datagramFrom({ mac }: Peer, packet: Uint8Array, { own }: ExplainContext): Uint8Array {
   const header = Buffer.alloc(22);
   header[0] = 0x08;
@@ -189,7 +189,7 @@ function datagramFrom({ mac }: Peer, packet: Uint8Array, { own }: ExplainContext
   return new Uint8Array(Buffer.concat([header, packet]));
 }
 
-/** The one way of ending a packet that counts one more than before. */
+/** The one counter that is higher by one afterwards. */
 function counterBetween(before: Counters, after: Counters): string {
   for (const direction of ["out", "in"] as const) {
     const [was, is] = [before[direction], after[direction]];

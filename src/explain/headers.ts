@@ -1,15 +1,15 @@
-/** The fields of a packet's headers in words, and what became of them between two stages. */
+/** The fields of a packet's headers in words, and their changes between two stages. */
 import { formatAddress, formatEndpoint, formatMac, parseAddress } from "../address.js";
 import { ICMPS, PROTOCOLS, protocolName, WITH_PORTS } from "../protocol.js";
 
-/** A field by its name; `from` is not there when the field is new. */
+/** A named field; `from` is missing when the field is new. */
 export interface HeaderChange {
   readonly field: string;
   readonly from?: string;
   readonly to: string;
 }
 
-/** Who talks to whom. ICMP has a type and a code in the place of ports. */
+/** The addresses and ports of a packet. ICMP has a type and a code in place of ports. */
 export interface PacketWords {
   readonly src: string;
   readonly dst: string;
@@ -24,7 +24,7 @@ type HeaderFields = ReadonlyMap<string, string>;
 
 const TCP_MSS = 2;
 
-/** Undefined when it is no IP packet with a whole header. */
+/** Undefined for a packet without a complete IP header. */
 export function wordsOf(packet: Uint8Array): PacketWords | undefined {
   const view = viewOf(packet);
   const ip = ipOf(view);
@@ -54,7 +54,7 @@ export function inWords(words: PacketWords | undefined): string {
 const at = (address: string, port: number): string =>
   formatEndpoint({ address: parseAddress(address), port });
 
-/** What differs in the headers of two packets, which both begin with their IP header. */
+/** The fields that differ between two packets; both begin with their IP header. */
 export function changesBetween(before: Uint8Array, after: Uint8Array): HeaderChange[] {
   const [from, to] = [fieldsOf(before), fieldsOf(after)];
   return [...to].flatMap(([field, value]) => {
@@ -64,7 +64,7 @@ export function changesBetween(before: Uint8Array, after: Uint8Array): HeaderCha
   });
 }
 
-/** The VXLAN and Ethernet headers that a datagram begins with. */
+/** The fields of the VXLAN and Ethernet headers at the start of a datagram. */
 export function tunnelOf(datagram: Uint8Array): HeaderChange[] {
   return [
     { field: "vxlan vni", to: `${viewOf(datagram).getUint32(4) >>> 8}` },
@@ -81,7 +81,7 @@ interface Ip {
   readonly dst: string;
   readonly protocol: number;
   readonly length: number;
-  /** Where the transport header begins. */
+  /** Offset of the transport header. */
   readonly transport: number;
   readonly isLaterFragment: boolean;
   readonly fields: readonly (readonly [string, string])[];
@@ -117,7 +117,7 @@ function ip4(view: DataView): Ip {
   };
 }
 
-/** Extension headers are walked as far as they are there. */
+/** Walks the extension headers that are complete. */
 function ip6(view: DataView): Ip {
   const [src, dst] = [8, 24].map((at) => addressAt(view, at, 6));
   const length = 40 + view.getUint16(4);

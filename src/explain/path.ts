@@ -1,12 +1,12 @@
-/** The path that a packet takes to the next node, as probes have found it. */
+/** The path to the next node, and whether its probes are answered. */
 import type { Peer } from "../peer.js";
 
-/** A member, as far as its path goes. */
+/** The path state of a member. */
 export interface OnPath {
-  /** As in `weft peers`. */
+  /** As printed by `weft peers`. */
   readonly state: string;
   readonly path: "direct" | `via ${string}`;
-  /** When it last answered a probe of its path, in milliseconds since the epoch. Missing: never, or not probed. */
+  /** Time of the last answered probe, in milliseconds since the epoch. Absent: never, or not probed. */
   readonly answered?: number;
 }
 
@@ -14,18 +14,18 @@ export const PATH_STATES = ["answers", "silent", "unknown"] as const;
 
 export interface PathView {
   /**
-   * `answers`: its probes are answered. `silent`: they were, and are no more, so what is sent is
-   * probably lost. `unknown`: it is not probed, as that to a static peer.
+   * `answers`: probes are answered. `silent`: they were answered before and are not now, so packets are
+   * probably lost. `unknown`: the path is not probed, such as one to a static peer.
    */
   readonly state: (typeof PATH_STATES)[number];
-  /** When its last answered probe was answered, ISO 8601 by the clock of the node that sends; missing with `unknown`. */
+  /** Time of the last answered probe, ISO 8601 by the sending node's clock; absent for `unknown`. */
   readonly answered?: string;
   readonly path: OnPath["path"];
-  /** `ip:port` that the packet is sent to. */
+  /** The `ip:port` to which the packet is sent. */
   readonly endpoint: string;
 }
 
-/** @param member of the peer's name; a static peer has none */
+/** @param member the member with the peer's name; undefined for a static peer */
 export function pathTo({ endpoint }: Peer, member: OnPath | undefined): PathView {
   const { answered, path = "direct", state } = member ?? ({} as Partial<OnPath>);
   if (answered === undefined) return { state: "unknown", path, endpoint };

@@ -1,31 +1,31 @@
 /**
- * The packets in a capture file: pcap (draft-ietf-opsawg-pcap) or pcapng
- * (draft-ietf-opsawg-pcapng), in either byte order. No length in it is trusted.
+ * Reads packets from a capture file: pcap (draft-ietf-opsawg-pcap) or pcapng
+ * (draft-ietf-opsawg-pcapng), in either byte order. Every length in it is checked.
  */
 import { WeftError } from "../error.js";
 import { wordsOf } from "./headers.js";
 
-/** More than any capture tool keeps of a frame. */
+/** Most bytes of a frame, as many as capture tools keep. */
 export const MAX_FRAME = 262_144;
 
 export interface Frame {
-  /** From 1, as capture tools count. */
+  /** Counted from 1, as capture tools do. */
   readonly number: number;
-  /** From its IP header on; nothing when the frame holds no IP packet. What was not captured of it is zero. */
+  /** From its IP header on, with zeros for bytes not captured; absent when the frame holds no IP packet. */
   readonly packet?: Uint8Array;
 }
 
-/** A frame as it stands in the file. */
+/** A frame of the file. */
 interface Kept {
   readonly linkType: number;
   readonly bytes: Uint8Array;
-  /** How long it was, before it was cut. */
+  /** Length of the frame on the wire, before truncation. */
   readonly length: number;
 }
 
 /**
- * The first `count` of them; what comes after these is not read.
- * @throws WeftError PCAP where the file is none, or torn
+ * Yields the first `count` frames, and reads nothing behind them.
+ * @throws WeftError PCAP when the file is not a capture file, or is truncated
  */
 export function* framesIn(file: Uint8Array, count: number): Generator<Frame> {
   const order = PCAP_ORDERS.get(file.length < 4 ? 0 : new Words(file, false).u32(0));
@@ -43,7 +43,7 @@ export function* framesIn(file: Uint8Array, count: number): Generator<Frame> {
 
 // ---- the two formats
 
-/** What a pcap file begins with, read as big endian: whether it is little endian. Its times do not matter here. */
+/** Magic numbers of pcap files, read as big endian; true: the file is little endian. */
 const PCAP_ORDERS: ReadonlyMap<number, boolean> = new Map([
   [0xa1b2c3d4, false],
   [0xa1b23c4d, false],
@@ -65,7 +65,7 @@ function* records(file: Uint8Array, isLittle: boolean): Generator<Kept> {
 }
 
 const BLOCK = { section: 0x0a0d0d0a, interface: 1, old: 2, simple: 3, enhanced: 6 } as const;
-/** Read as big endian: whether the section is little endian. */
+/** Byte-order magic of a section, read as big endian; true: the section is little endian. */
 const SECTION_ORDERS: ReadonlyMap<number, boolean> = new Map([
   [0x1a2b3c4d, false],
   [0x4d3c2b1a, true],
@@ -107,7 +107,7 @@ function* sections(file: Uint8Array): Generator<Kept> {
   }
 }
 
-/** Where the frame is in a block that has one. */
+/** The position of the frame in a block that has one. */
 function placeOf(type: number, block: Words) {
   switch (type) {
     case BLOCK.enhanced:
@@ -121,7 +121,7 @@ function placeOf(type: number, block: Words) {
   }
 }
 
-/** Numbers in some bytes. What lies beyond them is a flaw. */
+/** Reads numbers from bytes. Reading past their end throws. */
 class Words {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -143,7 +143,7 @@ class Words {
     return this.#view.getUint32(at, this.#isLittle);
   }
 
-  /** A frame, or a part of one. */
+  /** A frame, or a part of one. Its length is bounded. */
   part(at: number, length: number): Uint8Array {
     if (length > MAX_FRAME) throw new MalformedPcap(`a frame is ${length} bytes long`);
     this.#check(at, length);
@@ -178,10 +178,10 @@ class MalformedPcap extends Error {
 const [IPV4, IPV6] = [0x0800, 0x86dd];
 const VLAN_TAGS: readonly number[] = [0x8100, 0x88a8];
 const LINK = { null: 0, ethernet: 1, loop: 108, cooked: 113, cooked2: 276 } as const;
-/** The frame is the packet. */
+/** Link types whose frames are IP packets. */
 const RAW: readonly number[] = [12, 14, 101, 228, 229];
 
-/** Where in a frame its packet begins, and where the two bytes stand that say whether it is an IP one. */
+/** Offset of the packet in its frame, and of the two bytes with its protocol. */
 function layoutOf({ linkType, bytes }: Kept): { readonly ip: number; readonly type?: number } {
   if (RAW.includes(linkType)) return { ip: 0 };
   switch (linkType) {
@@ -212,6 +212,6 @@ function packetIn(kept: Kept): Uint8Array | undefined {
   const length = Math.min(Math.max(kept.length, kept.bytes.length), MAX_FRAME) - ip;
   const packet = new Uint8Array(length);
   packet.set(kept.bytes.subarray(ip));
-  // Short Ethernet frames are filled up.
+  // Short Ethernet frames are padded: the length in the IP header is the packet's.
   return ip === 0 ? packet : packet.subarray(0, wordsOf(packet)?.length || length);
 }

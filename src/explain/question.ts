@@ -1,14 +1,14 @@
-/** What is asked: a packet as it is, or one that would be the first of a connection. */
+/** The packet to explain: given as bytes, or built as the first of a connection. */
 import { type Address, parseAddress, toBytes } from "../address.js";
 import { WeftError } from "../error.js";
 import { PROTOCOLS } from "../protocol.js";
 
 interface PacketOrigin {
-  /** `out` from this host's device, `in` from a peer. Without it: `in` if a peer is named. */
+  /** `out` from this host's device, `in` from a peer. Default: `in` if a peer is named. */
   readonly direction?: "out" | "in";
-  /** On the way in: the peer it comes from. Without it: the one that holds the source. */
+  /** With `in`: the sending peer. Default: the peer that holds the source. */
   readonly peer?: string;
-  /** On the way in: TOS or traffic class of the outer header. Without it: 0. */
+  /** With `in`: TOS or traffic class of the outer header. Default: 0. */
   readonly tos?: number;
 }
 
@@ -17,7 +17,7 @@ export interface PacketQuestion extends PacketOrigin {
   readonly packet: Uint8Array;
 }
 
-/** Without `protocol`: TCP if there is a port, else ICMP. */
+/** Default of `protocol`: TCP if there is a port, otherwise ICMP. */
 export interface TupleQuestion extends PacketOrigin {
   readonly src: string;
   readonly dst: string;
@@ -38,7 +38,7 @@ const HOPS = 64;
 const SYN = 2;
 const ECHO = { 4: 8, 6: 128 } as const;
 
-/** @throws WeftError EXPLAIN when no such packet can be */
+/** @throws WeftError EXPLAIN for a packet that cannot exist */
 export function packetFor(question: Question): Uint8Array {
   if ("packet" in question) return question.packet;
   const [src, dst] = [parseAddress(question.src), parseAddress(question.dst)];
@@ -118,7 +118,7 @@ function ipv6(src: Address, dst: Address, protocol: number, payload: Uint8Array)
   return new Uint8Array(Buffer.concat([header, payload]));
 }
 
-/** Of an IPv4 header in which it is 0; those behind it are nobody's to check on the way (RFC 1071). */
+/** Checksum of an IPv4 header whose checksum field is 0 (RFC 1071). Nodes on the way check no other one. */
 export function checksum(header: Buffer): number {
   let sum = 0;
   for (let at = 0; at < header.length; at += 2) sum += header.readUInt16BE(at);

@@ -1,4 +1,4 @@
-/** Of a TCP super-packet, as devices hand them over, the segment that would go first. */
+/** The first segment that a device's TCP super-packet would be cut into. */
 import { wordsOf } from "./headers.js";
 import { checksum } from "./question.js";
 
@@ -7,7 +7,7 @@ const [TOTAL_LENGTH, PAYLOAD_LENGTH] = [2, 4];
 const CHECKSUM = 10;
 const HEADER6 = 40;
 
-/** The packet itself, unless it is TCP and longer than `mtu`. */
+/** Returns the packet itself, unless it is TCP and longer than `mtu`. */
 export function firstSegment(packet: Uint8Array, mtu: number): Uint8Array {
   if (packet.length <= mtu || wordsOf(packet)?.protocol !== TCP) return packet;
   const segment = Buffer.from(packet.subarray(0, mtu));

@@ -1,4 +1,4 @@
-/** The part of an explanation that a node tells another: all but the packets, of which the other has the first. */
+/** The part of an explanation that a node reports to another; the other node has the packet itself. */
 import { z } from "zod";
 import { reasonNames } from "../core/reasons.js";
 import * as field from "../identity/fields.js";
@@ -10,13 +10,13 @@ import { HOST_ENDS, type HostView } from "./host-view.js";
 import { PATH_STATES, type PathView } from "./path.js";
 import { STAGES } from "./trace.js";
 
-/** Of the rules that were met by one packet at one end, the last ones. */
+/** Most rules that matched the packet at one end; the last ones are reported. */
 export const MAX_REPORTED_RULES = 32;
 const MAX_STEPS = 32;
 const MAX_CHANGES = 32;
 
 const words = field.line(200);
-/** Of a tier or a policy. */
+/** Name of a tier or a policy. */
 const label = field.line(63);
 const count = z
   .int()
@@ -60,13 +60,13 @@ const host = z
 
 /** The fate of a packet at one node: in weft, and before or after that in its host. */
 export interface TraceOutcome extends Omit<Explanation, "verdict" | "counter"> {
-  /** `not-carried`: the host does not give it to weft. */
+  /** `not-carried`: the host does not route the packet to weft. */
   readonly verdict: Explanation["verdict"] | "not-carried";
-  /** Missing where weft does not have it. */
+  /** Absent when weft does not have the packet. */
   readonly counter?: string;
-  /** Of a packet that leaves the host, or is delivered to it: what the host does with it. */
+  /** The host's handling of a packet that leaves it, or is delivered to it. */
   readonly host?: HostView;
-  /** The path of what is sent. */
+  /** The path of the packets sent. */
   readonly path?: PathView;
 }
 

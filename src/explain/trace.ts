@@ -1,4 +1,4 @@
-/** What the stages left in a trace: `assembly/trace.ts` draws a record, and numbers the stages in this order. */
+/** Reads the records that stages leave in a trace. `assembly/trace.ts` draws a record, and numbers the stages in this order. */
 import type { Core } from "../core/instance.js";
 
 export const STAGES = [
@@ -25,22 +25,22 @@ export type Stage = (typeof STAGES)[number];
 
 export interface TraceRecord {
   readonly stage: Stage;
-  /** 0, or a reason, perhaps with ANSWERED. */
+  /** 0, or a reason, with ANSWERED added if an ICMP error is due. */
   readonly verdict: number;
-  /** Places in the table of peers. */
+  /** Positions in the table of peers. */
   readonly peer: number;
   readonly owner: number;
   /** The number of the rule that decided. */
   readonly rule: number;
-  /** Its flow is known, and what was decided for it holds. */
+  /** Whether its flow is known and the earlier decision still holds. */
   readonly hasFlow: boolean;
-  /** From ENCAP_SIZE before the IP header on, as much as the record holds. */
+  /** Bytes from ENCAP_SIZE before the IP header on, as many as the record holds. */
   readonly bytes: Uint8Array;
-  /** Of stage `rule`. */
+  /** Set for stage `rule`. */
   readonly matched: MatchedRule;
 }
 
-/** A rule that was met, and what had been asked. */
+/** A rule that matched, and the fields it was matched against. */
 export interface MatchedRule {
   readonly number: number;
   readonly direction: 0 | 1;

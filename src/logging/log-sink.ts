@@ -1,37 +1,37 @@
 /**
- * Writes the log's lines to a descriptor. It never waits for the descriptor and never fails because
- * of it: lines that cannot be written wait, up to a bound; lines beyond it are lost and counted.
+ * Writes the lines of the log to a descriptor without ever waiting for it or failing because of it.
+ * Lines that cannot be written are queued up to a bound; lines beyond it are lost and counted.
  */
 import { constants, fstatSync, openSync, writeSync } from "node:fs";
 import { isatty } from "node:tty";
 import { getSystemErrorMap } from "node:util";
 import { isWritable } from "../io/libc.js";
 
-/** Most bytes of lines that wait. */
+/** Most bytes of queued lines. */
 const MAX_WAITING = 64 * 1024;
-/** Most bytes of one write. A pipe that is ready takes so many at once (PIPE_BUF, pipe(7)). */
+/** Most bytes of one write. A pipe that is ready accepts this many at once (PIPE_BUF, pipe(7)). */
 const MAX_WRITE = 4096;
 /** Milliseconds between two tries. */
 const RETRY_EVERY = 1_000;
 
-/** The part of the log that is not written. */
+/** State of the log: lines that are not written. */
 export interface LogState {
   /** Lines lost since the start. */
   readonly lost: number;
-  /** Lines that wait. */
+  /** Lines in the queue. */
   readonly waiting: number;
-  /** ISO time since when it cannot be written; not there while it can. */
+  /** ISO time since when writing fails; absent while it succeeds. */
   readonly since?: string;
-  /** Why it cannot be written. */
+  /** The reason why writing fails. */
   readonly why?: string;
 }
 
-/** A time in which the log could not be written, when it is over. */
+/** A period that is over, in which the log could not be written. */
 export interface Gap {
   /** Lines lost in it. */
   readonly lost: number;
   readonly since: string;
-  /** Why it began. */
+  /** The reason at its beginning. */
   readonly why: string;
 }
 
@@ -39,21 +39,21 @@ export class LogSink {
   readonly #fd: number;
   readonly #recovered: (gap: Gap) => void;
   #lines: Buffer[] = [];
-  /** Bytes of the first line that are written already. */
+  /** Bytes of the first line that are already written. */
   #written = 0;
   #waiting = 0;
   #lost = 0;
   #gap: { lost: number; since: string; why: string } | undefined;
-  /** Why the last try failed. */
+  /** The reason why the last try failed. */
   #why = "";
 
-  /** @param recovered called after a gap in which lines were lost; what it writes comes next */
+  /** @param recovered called after a gap with lost lines; lines that it writes come next */
   constructor(fd: number, recovered: (gap: Gap) => void) {
     this.#fd = ownDescription(fd);
     this.#recovered = recovered;
   }
 
-  /** @param line with its line end */
+  /** @param line including its line end */
   write(line: string): void {
     const bytes = Buffer.from(line);
     if (this.#waiting + bytes.length > MAX_WAITING && this.#gap) {
@@ -91,7 +91,7 @@ export class LogSink {
     if (gap && gap.lost > 0) this.#recovered(gap);
   }
 
-  /** @returns the code of the error, if nothing was written */
+  /** @returns the code of the error, if it wrote nothing */
   #writeSome(line: Buffer): string | undefined {
     if (!isWritable(this.#fd)) return "EAGAIN";
     const length = Math.min(line.length - this.#written, MAX_WRITE);
@@ -111,8 +111,8 @@ export class LogSink {
 }
 
 /**
- * Opens a pipe or a terminal again: O_NONBLOCK is of the open file description, which other
- * processes share. One that cannot be opened again is used as it is, when poll(2) says it is ready.
+ * Opens a pipe or a terminal again, because O_NONBLOCK belongs to the open file description, which
+ * other processes share. If that fails, the descriptor is used whenever poll(2) reports it ready.
  */
 function ownDescription(fd: number): number {
   try {

@@ -14,7 +14,7 @@ export interface AgentLog {
 
 const STDERR = 2;
 
-/** @param format if not given: text on a terminal, JSON elsewhere */
+/** @param format default: text on a terminal, JSON elsewhere */
 export function makeLog(format?: LogFormat, fd = STDERR): AgentLog {
   const isText = (format ?? (isatty(fd) ? "text" : "json")) === "text";
   const sink = new LogSink(fd, (gap) => log.warn(lossOf(gap)));
@@ -36,6 +36,6 @@ function sentence(line: string): string {
   return `${String(time).slice(11, 19)} ${mark}${text(msg)}${details.join("")}\n`;
 }
 
-/** Log lines quote what peers sent: control characters stay visible and harmless. */
+/** Log lines quote texts from peers: control characters are escaped. */
 const text = (value: unknown): string =>
   (typeof value === "string" ? value : JSON.stringify(value)).replace(/[^\x20-\x7e]/g, "?");
