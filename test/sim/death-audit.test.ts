@@ -39,7 +39,7 @@ describe("verdicts", () => {
     const world = await worldOf(4);
     await pass(world, 30);
     const [blind, dead] = world.nodes;
-    blind!.mesh!.removeAllListeners("verdict");
+    blind!.mesh!.removeAllListeners("stateChanged");
     await dead!.end("power");
     await pass(world, 60);
     await world.start(dead!);
