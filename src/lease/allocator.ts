@@ -1,7 +1,7 @@
 /**
- * What a node does with the space it owns: takes its own leases from it, gives parts of it to those
- * who ask, and accepts what others give. What it gave is on disk before the grant leaves the node:
- * see docs/leases.md.
+ * The allocator manages the space that a node owns: it takes the node's own leases from it, grants
+ * parts of it to other nodes, and accepts grants. A grant is on disk before it leaves the node: see
+ * docs/leases.md.
  */
 import { formatPrefix, overlaps, type Prefix, parsePrefix } from "../address.js";
 import { WeftError } from "../error.js";
@@ -25,22 +25,22 @@ import { blockToGive, firstLeases, freeBlocks } from "./space.js";
  */
 export const MAX_SPLIT_DEPTH = 12;
 
-/** Grants in the journal, which is never shortened: a node that made so many gives no more. 8 MB on disk. */
+/** Grants in the journal, which is never shortened: with so many, a node grants no more. About 8 MB on disk. */
 export const MAX_JOURNAL = 16_384;
 
 export interface AllocatorParts {
   readonly ledger: Ledger;
-  /** Space that is never given. */
+  /** Space that is never granted. */
   readonly reserved: readonly Prefix[];
   /** Milliseconds since the epoch. */
   now(): number;
 }
 
-/** What a request says of who asks. */
+/** The part of a request that describes the requester. */
 export interface GrantOptions {
-  /** Signatures of the gifts it has. */
+  /** Signatures of the grants it has. */
   readonly have?: readonly string[];
-  /** Only a lease is to be given, however much is free. */
+  /** Grant a single lease, however much is free. */
   readonly leaseOnly?: boolean;
 }
 
@@ -55,7 +55,7 @@ export class Allocator {
     this.#now = now;
   }
 
-  /** Why this node gives no more, though it may have space. */
+  /** The reason why this node grants no more although it may have space; undefined while it grants. */
   get exhausted(): WeftError | undefined {
     return this.#ledger.state.journal.length >= MAX_JOURNAL ? JOURNAL_FULL : undefined;
   }
@@ -91,9 +91,9 @@ export class Allocator {
   }
 
   /**
-   * Space, or where there is little left a lease, in each of these networks where this node can:
-   * what this receiver was given before and does not know of; else half of what is free, or a
-   * single lease to who has some. Answers with the reason when it can in none.
+   * Grants something in each of these networks where it can: again the earlier grants that the
+   * receiver does not name; else half of the free space, or a single lease if little is left or if
+   * `leaseOnly` is set, as it is for a receiver that has some. Returns the reason if it can in none.
    */
   grant(
     to: string,
@@ -122,10 +122,10 @@ export class Allocator {
   }
 
   /**
-   * Adds what was given to this node. The proofs have been checked, but for
-   * this: what was taken back may be heard again, late or by a lie, and a giver that lies, or has
-   * forgotten, gives the same twice. Answers with the signatures of what this node does not need,
-   * and will never hold; what it cannot write down as such is as if it had not come.
+   * Adds grants to this node, whose proofs are valid. A revoked grant may arrive again, late or
+   * replayed, and a granter that lies or lost its state may grant the same space twice: neither is
+   * added. Returns the signatures of the grants that this node does not need; it writes them down
+   * as revoked and never holds them. Once `MAX_REVOKED` are written down, it ignores such grants.
    */
   accept(proofs: readonly Proof[]): string[] {
     const { spaces, leases, revoked: voided } = this.#ledger.state;
@@ -159,7 +159,10 @@ export class Allocator {
     return surplus;
   }
 
-  /** Writes down grants of this node's own that others show and it has forgotten: its disk is of an earlier time. */
+  /**
+   * Puts grants of this node that others show back into its journal, which lacks them after a
+   * restore from a backup. Returns whether there were such.
+   */
   restoreJournal(proofs: readonly Proof[]): boolean {
     const { identity, state } = this.#ledger;
     const { journal } = state;
@@ -171,7 +174,10 @@ export class Allocator {
     return true;
   }
 
-  /** Whether this node has some of that already, or just took it; what it gave away may come back. */
+  /**
+   * Whether the grant overlaps what this node holds or just took. Space of its own that it granted
+   * away may come back to it.
+   */
   #overlapsHeld(gift: Proof, taken: readonly Proof[]): boolean {
     const { identity, state } = this.#ledger;
     const isOfMine = gift.some(({ from }) => from === identity.publicKey);
@@ -197,8 +203,8 @@ export class Allocator {
   }
 
   /**
-   * Signs a grant, and answers with its proof. A grant of space that was given before, and taken
-   * back, stands above the earlier one.
+   * Signs a grant and returns its proof. A grant of space whose earlier grant is revoked gets a
+   * later round, so it wins against the earlier one.
    */
   #sign(space: Prefix, to: string, journal: readonly Grant[]): Proof {
     const { identity, cluster, revoked } = this.#ledger;
@@ -215,8 +221,8 @@ export class Allocator {
 
 const JOURNAL_FULL = new WeftError(
   "JOURNAL_FULL",
-  `a node that was asked has given ${MAX_JOURNAL} times, as often as it can write down, and gives no more`,
-  "other nodes with space still give; its log says who asked so often",
+  `a node that was asked has made ${MAX_JOURNAL} grants, as many as its journal holds, and grants no more`,
+  "other nodes with space still grant; its log names the nodes that asked so often",
 );
 
 const networkFull = ({ genesis }: Cluster): WeftError =>

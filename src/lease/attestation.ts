@@ -1,6 +1,7 @@
 /**
- * A giver's word: which of its gifts to a node count. It answers one question,
- * asked with a nonce, so who carries it can neither change nor repeat it.
+ * An attestation is a granter's signed list of its grants to a node that still count. It answers
+ * one status query and repeats the query's nonce, so a node that forwards it can neither change
+ * nor replay it.
  */
 import { randomBytes } from "node:crypto";
 import { z } from "zod";
@@ -10,13 +11,16 @@ import { type Identity, verifySignature } from "../identity/identity.js";
 import { MAX_PROOFS } from "./bundle.js";
 import type { Cluster } from "./genesis.js";
 
-/** Gifts that a word names. A node gives another at most so many, but may hear of earlier ones again. */
+/**
+ * Grants that an attestation names: `MAX_PROOFS` in each of four networks. A granter makes no more
+ * to one node, but its journal can get earlier ones back after a restore.
+ */
 export const MAX_ATTESTED = 4 * MAX_PROOFS;
 
 export const nonceSchema = z.string().regex(/^[0-9a-f]{32}$/);
 
 export const attestationSchema = z.strictObject({
-  /** Public keys of the giver and of who asked. */
+  /** Public keys of the granter and of the node that asked. */
   from: field.publicKey,
   to: field.publicKey,
   nonce: nonceSchema,

@@ -1,17 +1,17 @@
 /**
- * The proofs of one node in few bytes. They share their first grants, so each
- * grant stands once, without its giver: that is who received the one before.
+ * A bundle holds the proofs of one node in few bytes. They share their first grants, so each grant
+ * stands once, and without its granter, which is the receiver of the grant before it.
  */
 import { z } from "zod";
 import { type Grant, grantSchema, MAX_CHAIN, type Proof } from "./grant.js";
 
 export const MAX_PROOFS = 16;
-/** Grants, of 300 bytes each: so many that a record has room for them. */
+/** Grants in a bundle, of 300 bytes each: a record has room for so many. */
 export const MAX_BUNDLED = 44;
 
 export const bundleSchema = z.strictObject({
   grants: z.array(grantSchema.omit({ from: true })).max(MAX_BUNDLED),
-  /** Each proof as the places of its grants, from the founder's on. */
+  /** Each proof as indices into `grants`, beginning with the founder's grant. */
   proofs: z
     .array(
       z
@@ -42,7 +42,7 @@ export function bundle(proofs: readonly Proof[]): Bundle {
   return { proofs: proofs.map((proof) => proof.map(place)), grants };
 }
 
-/** The first of these proofs, as many as there is room for. */
+/** The first of these proofs, as many as fit into a bundle. */
 export function fitting(proofs: readonly Proof[]): Proof[] {
   const grants = new Set<string>();
   const room = proofs.findIndex((proof) => {
@@ -52,7 +52,7 @@ export function fitting(proofs: readonly Proof[]): Proof[] {
   return proofs.slice(0, room < 0 ? MAX_PROOFS : Math.min(room, MAX_PROOFS));
 }
 
-/** The proofs again; nothing when a place is empty. */
+/** The proofs of a bundle; undefined when an index points at no grant. */
 export function unbundle(founder: string, { grants, proofs }: Bundle): Proof[] | undefined {
   const read = (places: readonly number[]): Proof =>
     places.flatMap((place, i) => {

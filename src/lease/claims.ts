@@ -1,9 +1,9 @@
 /**
- * Who has what only one can have, when several claim it: the first in an order
- * that is the same everywhere. Kept as claims come and go, in any order.
+ * Claims decide which of several claimants holds a key that only one can hold: the first in an
+ * order that is the same on every node. Claims are added and deleted in any sequence.
  */
 export class Claims<T> {
-  /** Those who claim a thing, in order; there is at least one. */
+  /** The claimants of each key, in order; never an empty list. */
   readonly #claimants = new Map<string, T[]>();
   readonly #order: (a: T, b: T, key: string) => number;
 
@@ -35,12 +35,12 @@ export class Claims<T> {
     return this.#claimants.get(key) ?? [];
   }
 
-  /** What more than one claims. */
+  /** The keys with more than one claimant. */
   contested(): string[] {
     return [...this.#claimants].flatMap(([key, { length }]) => (length > 1 ? [key] : []));
   }
 
-  /** How many of `all` come before. */
+  /** The number of claimants in `all` that come before this one, by binary search. */
   #place(key: string, claimant: T, all: readonly T[]): number {
     let [low, high] = [0, all.length];
     while (low < high) {

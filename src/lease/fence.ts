@@ -1,21 +1,26 @@
 /**
- * Closes when this node was cut off for so long that the giver of its lease
- * may take it back. While it is closed the node uses no lease. docs/leases.md
- * says why the times are what they are.
+ * The fence closes when this node was cut off for so long that its granter may revoke its lease.
+ * While it is closed the node uses no lease. docs/leases.md derives the times.
  */
 import { type Clock, every } from "../time/clock.js";
 
 /** Milliseconds from `renewed` until the leases of a record expire. */
 export const LEASE_TTL = 24 * 3600_000;
-/** Who was not heard for so long stops, by its own clock; the margin is for clocks that run 1 % off. */
+/** Milliseconds since this node was last heard, by its own clock, until its fence closes; allows clocks 1 % off. */
 export const FENCE_AFTER = 0.97 * LEASE_TTL;
-/** Who did not hear a node for so long may take its lease back, by its own clock. */
+/** Milliseconds since a node was last heard, by the granter's clock, until the granter may revoke its lease. */
 export const REVOKE_AFTER = 1.03 * LEASE_TTL;
-/** A session that outlasts this, in milliseconds, was alive when something was sent: longer than its silence. */
+/**
+ * Milliseconds after a publication at which a session that is still open proves that it was alive
+ * then; longer than a dead session takes to be noticed.
+ */
 export const HEARD_IF_OPEN_AFTER = 30_000;
-/** How often the time is looked at, since a sleeping machine's timers sleep too. In milliseconds. */
+/** Milliseconds between checks of the time of day, since timers stop while a machine is suspended. */
 export const FENCE_CHECK_EVERY = 60_000;
-/** A start with a state written this much later than now, in milliseconds, tells nothing of the time between. */
+/**
+ * Milliseconds by which the time on disk may be ahead of the clock at a start. Beyond that the
+ * clock was set back, so the time since the last write is unknown and the fence closes.
+ */
 const CLOCK_SET_BACK = 60_000;
 
 interface Hearer {
@@ -25,15 +30,15 @@ interface Hearer {
 
 export interface FenceParts {
   readonly clock: Clock;
-  /** When this node was last heard, in milliseconds since the epoch, by the disk. */
+  /** The time on disk when this node was last heard, in milliseconds since the epoch. */
   heard(): number;
   save(heard: number): void;
-  /** Whether another node could take a lease of this one back. */
+  /** Whether another node could revoke a lease of this one. */
   isNeeded(): boolean;
   sessions(): readonly Hearer[];
-  /** Whether a node is a member by now: others that hear this one are not known to its giver. */
+  /** Whether a node is a member by now: the granter learns only from members what they heard. */
   isMember(id: string): boolean;
-  /** The fence has closed. */
+  /** Called once when the fence has closed. */
   closed(): void;
 }
 
@@ -51,7 +56,7 @@ export class Fence {
     return this.#closed;
   }
 
-  /** Whether another node ever heard this one. */
+  /** Whether another node ever received a record of this one. */
   get wasHeard(): boolean {
     return this.#parts.heard() > 0;
   }
@@ -69,7 +74,7 @@ export class Fence {
     for (const cancel of this.#cancels.splice(0)) cancel();
   }
 
-  /** This node has just said that it lives. It was heard if a session with a member turns out to be alive. */
+  /** This node has just renewed its record. It was heard if a session with a member is still open later. */
   published(): void {
     const { clock, sessions, isMember } = this.#parts;
     const at = clock.now();
@@ -83,7 +88,7 @@ export class Fence {
     this.#cancels.push(cancel);
   }
 
-  /** The giver has just said that the leases are this node's. */
+  /** Every granter has just attested the leases of this node. */
   open(): void {
     this.#heard(this.#parts.clock.now());
     this.#closed = false;
@@ -94,7 +99,7 @@ export class Fence {
     this.#arm();
   }
 
-  /** A timer beside the time of day, since that can be set back. */
+  /** Sets a timer beside the checks of the time of day, which can be set back. */
   #arm(): void {
     const { clock, heard } = this.#parts;
     const left = Math.min(FENCE_AFTER, heard() + FENCE_AFTER - clock.now());

@@ -1,4 +1,4 @@
-/** The cluster's birth certificate: made once by the founder, never changed. */
+/** The genesis is the first document of a cluster: the founder makes it once, and it never changes. */
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { bits, covers, overlaps, type Prefix, parsePrefix } from "../address.js";
@@ -27,7 +27,7 @@ export const genesisSchema = z.strictObject({
 export type Genesis = z.infer<typeof genesisSchema>;
 export type Network = Genesis["network"][number];
 
-/** A genesis and the id by which its cluster is known: 16 bytes in hex. */
+/** A genesis and the id of its cluster: the first 16 bytes of its hash, in hex. */
 export interface Cluster {
   readonly id: string;
   readonly genesis: Genesis;
@@ -38,7 +38,7 @@ export function clusterOf(genesis: Genesis): Cluster {
   return { id: hash.digest("hex").slice(0, 32), genesis };
 }
 
-/** For people: `10.244.0.0/16 in /24s`, or the prefix alone where no length is asked for. */
+/** Networks as text for operators: `10.244.0.0/16 in /24s`, or the prefix alone without a lease length. */
 export const describeNetworks = ({
   network,
 }: {
@@ -56,6 +56,6 @@ export const inside = (outer: string, inner: string): boolean =>
 const disjoint = (prefixes: Prefix[]): boolean =>
   prefixes.every((a, i) => prefixes.slice(i + 1).every((b) => !overlaps(a, b)));
 
-/** What to do where two clusters meet. */
+/** The remedy in errors about two clusters that meet. */
 export const KEEP_ONE =
   "keep one: stop the nodes of the other, move their state directories away, start them with --join";

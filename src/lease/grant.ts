@@ -9,25 +9,26 @@ import * as field from "../identity/fields.js";
 import { type Identity, verifySignature } from "../identity/identity.js";
 import { type Cluster, inside } from "./genesis.js";
 
-/** More than the halvings between the largest network and the smallest lease in use. */
+/** Grants in a proof; more than the halvings between the largest network and the smallest lease in use. */
 export const MAX_CHAIN = 32;
 export const MAX_SEQUENCE = 2 ** 31 - 1;
-/** The seconds of sequences count from the beginning of 2020, to 2087: a clock that is far ahead leaves room for grants. */
+/** The first second of sequences is the beginning of 2020, as seconds since the epoch. */
 const FIRST_SECOND = 1_577_836_800;
+/** The last sequence taken from a clock, in 2087: a clock that is far ahead leaves 2^24 sequences for grants. */
 const LAST_TIMED = MAX_SEQUENCE - 2 ** 24;
-/** Grants taken back that a record names: the last ones. */
+/** Revoked grants that a record names: the last ones. */
 export const MAX_REVOKED_IN_RECORD = 64;
-/** Of proofs in one answer to a request. */
+/** Proofs in one answer to a request. */
 export const MAX_PROOFS_IN_ANSWER = 8;
 
 export const grantSchema = z.strictObject({
   prefix: field.prefix,
-  /** Public keys of the giver and the receiver. */
+  /** Public keys of the granter and the receiver. */
   from: field.publicKey,
   to: field.publicKey,
-  /** Higher with each grant of its giver, and no lower than `sequenceAt` of the giver's time of day. */
+  /** Higher with each grant of its granter, and no lower than `sequenceAt` of the granter's time of day. */
   sequence: z.int().min(1).max(MAX_SEQUENCE),
-  /** How often the giver has taken this space back before. */
+  /** How often the granter had revoked grants of this space before. */
   round: z.int().min(0).max(MAX_SEQUENCE),
   signature: field.signature,
 });
@@ -53,11 +54,14 @@ export function signGrant(
   return { ...grant, signature: giver.sign(signedText(cluster, grant)) };
 }
 
-/** The sequence of a grant that is made now, unless its giver has used it: so grants of several givers show which is older. */
+/**
+ * The sequence of a grant made at `now` (milliseconds since the epoch), unless its granter has used
+ * it already. Seconds since 2020, so that grants of several granters can be ordered by age.
+ */
 export const sequenceAt = (now: number): number =>
   Math.min(Math.max(Math.floor(now / 1000) - FIRST_SECOND, 1), LAST_TIMED);
 
-/** What is wrong with `holder`'s proof of a lease, or nothing. The five points are those of docs/leases.md. */
+/** The flaw in `holder`'s proof of a lease, or undefined. It checks the five points of docs/leases.md. */
 export function flawOfLease(
   cluster: Cluster,
   holder: string,
@@ -70,8 +74,8 @@ export function flawOfLease(
 }
 
 /**
- * What is wrong with `holder`'s proof of what it was given, be it a lease or space, or nothing.
- * `signed` says whether a grant's signature is right; who remembers need not reckon again.
+ * The flaw in `holder`'s proof of a lease or of space, or undefined. `signed` checks a grant's
+ * signature; a caller with a cache passes its own.
  */
 export function flawOfGift(
   cluster: Cluster,
@@ -83,16 +87,16 @@ export function flawOfGift(
   const last = proof.at(-1);
   const network = genesis.network.find(({ prefix }) => last && inside(prefix, last.prefix));
   if (!last || !network) return "the subnet is not in the cluster's network";
-  if (last.to !== holder) return "the subnet was granted to somebody else";
+  if (last.to !== holder) return "the subnet was granted to another node";
 
   if (!isLease(cluster, last) && proof.length === MAX_CHAIN) return NO_ROOM;
   let owner = genesis.founder;
   let space = network.prefix;
   for (const grant of proof) {
-    if (grant.from !== owner) return "the giver did not own what it gave";
-    if (!inside(space, grant.prefix)) return "more was given than was owned";
+    if (grant.from !== owner) return "the granter did not own the space";
+    if (!inside(space, grant.prefix)) return "the granted space exceeds what the granter owned";
     const { length } = parsePrefix(grant.prefix);
-    if (length > network.leaseLength) return "less than a lease was given";
+    if (length > network.leaseLength) return "the granted space is smaller than a lease";
     if (length === network.leaseLength && grant !== last) return ENDS;
     if (!signed(grant)) return "a signature is wrong";
     owner = grant.to;
@@ -101,7 +105,7 @@ export function flawOfGift(
   return undefined;
 }
 
-/** The receiver could show no lease from it. */
+/** A chain of this length has no room for the receiver's lease. */
 const NO_ROOM = "the chain is too long for a lease to follow";
 const ENDS = "a lease ends the chain, and nothing else does";
 
@@ -113,12 +117,12 @@ function isLease({ genesis }: Cluster, { prefix }: Grant): boolean {
   return parsePrefix(prefix).length === network?.leaseLength;
 }
 
-/** The part of a grant's signature by which records name it. */
+/** The first 8 bytes of a grant's signature, in hex: records name a revoked grant by them. */
 export const grantHash = (signature: string): string => signature.slice(0, 16);
 
 const prefixes = new WeakMap<Grant, Prefix>();
 
-/** What was granted. Read once for each grant, since all grants of a cluster are looked at again and again. */
+/** The granted prefix, parsed once per grant, since all grants of a cluster are compared often. */
 export function prefixOf(grant: Grant): Prefix {
   const known = prefixes.get(grant);
   if (known) return known;

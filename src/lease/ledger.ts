@@ -1,6 +1,6 @@
 /**
  * The ledger of a node: which space and leases it holds, what it granted, and which grants are
- * revoked. `Ledger` answers questions about what is on disk; `Allocator` and `Revocations` change it.
+ * revoked. `Ledger` reads what is on disk; `Allocator` and `Revoker` change it.
  */
 import { covers, type Prefix, parsePrefix } from "../address.js";
 import { type Identity, nodeId } from "../identity/identity.js";
@@ -8,20 +8,20 @@ import { MAX_ATTESTED } from "./attestation.js";
 import { type Cluster, inside, type Network } from "./genesis.js";
 import { type Grant, type Proof, prefixOf, subnetOf } from "./grant.js";
 
-/** Revoked grants with which other nodes cannot make this one write down more: 2 MB on disk. */
+/** Revoked grants on disk, beyond which other nodes cannot make this one write down more. About 2 MB. */
 export const MAX_REVOKED = 16_384;
 
 /** The ledger on disk. */
 export interface LedgerState {
   /** Every grant made so far. */
   readonly journal: readonly Grant[];
-  /** Proofs of the space that was given to this node. */
+  /** Proofs of the space that was granted to this node. */
   readonly spaces: readonly Proof[];
-  /** Proofs of its leases. */
+  /** Proofs of the leases that this node holds. */
   readonly leases: readonly Proof[];
   /** Signatures of the revoked grants of this node and below it. */
   readonly revoked: readonly string[];
-  /** Of these, the last that were taken back: `MAX_TAKEN`. */
+  /** The last of these that an operator had this node revoke, at most `MAX_REVOKED_IN_RECORD`. */
   readonly revokedByOperator: readonly string[];
 }
 
@@ -31,9 +31,9 @@ export interface LedgerParts {
   /** Leases that this node is to hold in each network. */
   readonly leasesPerNetwork: number;
   read(): LedgerState;
-  /** Writes to disk, or throws. */
+  /** Returns once the change is on disk, or throws. */
   write(change: Partial<LedgerState>): void;
-  /** The proofs that other nodes show. What they prove is not given, whatever the journal says. */
+  /** The proofs in other nodes' records. Space they prove is not free, whatever the journal says. */
   claims(): Iterable<Proof>;
 }
 
@@ -87,7 +87,7 @@ export class Ledger {
     return Math.max(0, this.#parts.leasesPerNetwork - held.length);
   }
 
-  /** Whether the prefix is a lease: it cannot be given on. */
+  /** Whether the prefix has the lease length, so that it cannot be granted on. */
   isLease(prefix: string): boolean {
     const network = this.networks.find((whole) => inside(whole.prefix, prefix));
     return network?.leaseLength === parsePrefix(prefix).length;
@@ -109,9 +109,9 @@ export class Ledger {
       .find((space) => inside(space.prefix, prefix));
   }
 
-  // ---- what it was given
+  // ---- grants to this node
 
-  /** Proofs of all that this node was given. */
+  /** Proofs of all space and leases that this node holds. */
   get proofs(): Proof[] {
     const { spaces, leases } = this.state;
     return [...spaces, ...leases];
@@ -126,30 +126,30 @@ export class Ledger {
     return [...new Map(gifts.map((grant) => [grant.signature, grant])).values()];
   }
 
-  /** Signatures of the gifts from which this node's space and leases come. */
+  /** Signatures of the grants from which this node's space and leases come. */
   get gifts(): string[] {
     return this.received.map(({ signature }) => signature);
   }
 
-  /** Public keys of the other nodes that gave this one what it holds, and can take it back. */
+  /** Public keys of the other nodes that granted this one what it holds, and can revoke it. */
   get givers(): Set<string> {
     return new Set(this.received.map(({ from }) => from));
   }
 
-  // ---- what it granted to others
+  // ---- grants by this node
 
-  /** The grants of this node to others that count. */
+  /** The grants of this node to others that are not revoked. */
   get given(): Grant[] {
     const isOther = ({ to }: Grant) => to !== this.identity.publicKey;
     return this.state.journal.filter((one) => isOther(one) && !this.revoked.has(one.signature));
   }
 
-  /** What counts of what this node gave to the node of this id, as prefixes. */
+  /** Prefixes that this node granted to the node of this id and has not revoked. */
   givenTo(id: string): string[] {
     return this.given.filter(({ to }) => nodeId(to) === id).map(({ prefix }) => prefix);
   }
 
-  /** Proofs of the grants of this node to the node of this public key in a network that count. */
+  /** Proofs of the grants of this node to the node of this public key in a network, without revoked ones. */
   giftsTo(to: string, network: Network): Proof[] {
     return this.state.journal.flatMap((grant) => {
       if (grant.to !== to || this.revoked.has(grant.signature)) return [];
@@ -157,7 +157,7 @@ export class Ledger {
     });
   }
 
-  /** Gifts of this node that count, and of which nothing is seen in what the others show. */
+  /** Proofs of the grants of this node that are not revoked and that no record shows. */
   get unseen(): Proof[] {
     const unseen = new Map(this.given.map((grant) => [grant.signature, grant]));
     for (const proof of this.claims()) {
@@ -168,8 +168,8 @@ export class Ledger {
   }
 
   /**
-   * Signatures of the gifts of this node to another that count. A word names `MAX_COUNTING`: of more,
-   * those come first of which something is seen, since the receiver gives up what is not named.
+   * Signatures of the grants of this node to another that are not revoked. An attestation names
+   * `MAX_ATTESTED`: grants that a record shows come first, since the receiver drops what is not named.
    */
   attestedTo(to: string): string[] {
     const gifts = this.networks
@@ -187,12 +187,12 @@ export class Ledger {
     return space ? [[...space.proof, grant]] : [];
   }
 
-  /** Whether this node has something from another, or another has something from it. */
+  /** Whether this node holds a grant of another node, or another one holds a grant of it. */
   get knowsOthers(): boolean {
     return this.given.length > 0 || this.givers.size > 0;
   }
 
-  /** What was given of a space, by the journal and by what others can prove. */
+  /** The parts of a space that are granted, by the journal and by the proofs that others show. */
   *grantedFrom(space: Prefix): Generator<Prefix> {
     const { journal, leases } = this.state;
     for (const proof of leases) yield prefixOf(proof.at(-1)!);
@@ -212,7 +212,7 @@ export class Ledger {
     return this.#parts.claims();
   }
 
-  // ---- what counts no more
+  // ---- revoked grants
 
   /** Signatures of the revoked grants of this node and below it. */
   get revoked(): ReadonlySet<string> {

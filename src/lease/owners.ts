@@ -1,9 +1,9 @@
-/** The owner of each space, read from the proofs of leases: each grant in a proof hands a space on. */
+/** `Owners` finds the owner of an address from the proofs of leases: each grant moves space to its receiver. */
 import { formatPrefix, type Prefix, prefixOf } from "../address.js";
 import type { Genesis } from "./genesis.js";
 import type { Proof } from "./grant.js";
 
-/** A space that was handed on, and the public key of the node that owns what it did not hand on of it. */
+/** A granted space, and the public key of the node that owns all of it that it has not granted on. */
 export interface Owned {
   readonly prefix: string;
   readonly owner: string;
@@ -17,7 +17,7 @@ export class Owners {
     for (const proof of proofs) for (const { prefix, to } of proof) this.#owners.set(prefix, to);
   }
 
-  /** The smallest space that covers a prefix; nothing for one outside of the cluster network. */
+  /** The smallest space that covers a prefix; undefined for one outside of the cluster network. */
   around({ family, base, length }: Prefix): Owned | undefined {
     for (let shorter = length; shorter >= 0; shorter--) {
       const prefix = formatPrefix(prefixOf({ family, value: base }, shorter));

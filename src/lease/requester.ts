@@ -1,17 +1,17 @@
 /**
- * What a node that lacks a lease does: ask a neighbour for space, wait, ask
- * again, and be able to say why it still lacks it.
+ * The requester of a node that lacks a lease asks a neighbour for space, waits, and asks again. It
+ * keeps the reason why there is no lease yet.
  */
 import type { Clock } from "../time/clock.js";
 
-/** An answer may pass through some hands, and includes one write to a disk. Milliseconds. */
+/** Milliseconds to wait for an answer, which several nodes may forward and which includes a write to disk. */
 export const LEASE_ANSWER_TIMEOUT = 3_000;
-/** After a refusal, in milliseconds. */
+/** Milliseconds from a refusal until the next request. */
 export const REQUEST_AGAIN_AFTER = 5_000;
 
 export interface LeaseRequesterParts {
   readonly clock: Clock;
-  /** Sends the request. False when there is nobody to send it to. */
+  /** Sends the request. False when there is no node to send it to. */
   request(): boolean;
 }
 
@@ -25,7 +25,7 @@ export class LeaseRequester {
     this.#parts = parts;
   }
 
-  /** How the asking goes, in words. */
+  /** The state of the request, as text for operators. */
   get state(): string {
     return this.#state;
   }
@@ -35,7 +35,7 @@ export class LeaseRequester {
     return this.#isWaiting;
   }
 
-  /** Asks now, and until `stop`. */
+  /** Sends the request now, and repeats it until `stop`. */
   start(): void {
     this.stop();
     this.#isWaiting = this.#parts.request();
@@ -44,7 +44,7 @@ export class LeaseRequester {
     this.#retryAfter(this.#isWaiting ? LEASE_ANSWER_TIMEOUT : REQUEST_AGAIN_AFTER);
   }
 
-  /** Everybody said no, for this reason. They may say yes later. */
+  /** Every node that could be asked refused, for this reason; the request is repeated later. */
   refused(reason: string): void {
     this.stop();
     this.#state = reason;

@@ -1,6 +1,6 @@
 /**
- * The end of grants: a node takes back what it gave, gives back what it was given, or learns that
- * a giver took it back. A revoked grant stays revoked, on disk first: see docs/leases.md.
+ * The revoker ends grants: this node revokes its own, returns those it received, or learns that a
+ * granter revoked one. A revoked grant stays revoked, and is written to disk first: see docs/leases.md.
  */
 import { covers } from "../address.js";
 import { nodeId } from "../identity/identity.js";
@@ -14,9 +14,12 @@ export class Revoker {
     this.#ledger = ledger;
   }
 
-  // ---- of what this node was given
+  // ---- grants to this node
 
-  /** A giver has said which of its gifts count. The others are lost. Answers whether there were such. */
+  /**
+   * Keeps of a granter's grants those that it attests as counting, and drops its others for good.
+   * Returns whether there were others.
+   */
   keepConfirmed(giver: string, counting: readonly string[]): boolean {
     const mine = this.#ledger.received.filter(({ from }) => from === giver);
     return this.drop(
@@ -24,7 +27,7 @@ export class Revoker {
     );
   }
 
-  /** Drops for good what comes from these grants. Answers whether there was such. */
+  /** Drops for good all space and leases that come from these grants. Returns whether there were such. */
   drop(gone: readonly string[]): boolean {
     const { spaces, leases, revoked: before } = this.#ledger.state;
     const stays = (proof: Proof) => !proof.some(({ signature }) => gone.includes(signature));
@@ -36,9 +39,9 @@ export class Revoker {
   }
 
   /**
-   * Lets go of everything this node was given, for good, on its disk first.
-   * Answers with the gifts, for their givers; with nothing when it keeps them,
-   * because parts of them are others' by now, or nothing was given.
+   * Gives up every grant to this node for good, on its disk first. Returns the grants, which are
+   * then sent to their granters; undefined, with nothing changed, when parts of them are granted to
+   * others or there are none.
    */
   releaseAll(): Grant[] | undefined {
     const { given, received, state } = this.#ledger;
@@ -52,15 +55,15 @@ export class Revoker {
     return received;
   }
 
-  /** The gifts among these that this node has let go of, or lost. */
+  /** Signatures of the grants among these that this node has returned or lost. */
   alreadyRevoked(proofs: readonly Proof[]): string[] {
     const { revoked } = this.#ledger;
     return proofs.map((proof) => proof.at(-1)!.signature).filter((one) => revoked.has(one));
   }
 
   /**
-   * Drops for good the space in which this node holds nothing and from which it gave nothing, and
-   * answers with the proofs. So what it owns can be seen in its record.
+   * Drops for good the space in which this node holds no lease and has granted nothing, and returns
+   * the proofs of it. So a node's record shows all space that it owns.
    */
   dropUnused(): Proof[] {
     const { canRevoke, revoked, state } = this.#ledger;
@@ -79,9 +82,12 @@ export class Revoker {
     return unused;
   }
 
-  // ---- of what this node gave
+  // ---- grants by this node
 
-  /** `holder` has let go of these gifts. `leases` are what it last showed. Answers with the prefixes. */
+  /**
+   * Revokes grants that `holder` returns, and its own grants below them. `leases` are the proofs in
+   * its last record. Returns the prefixes that are free again.
+   */
   acceptReturn(holder: string, gifts: readonly string[], leases: readonly Proof[]): string[] {
     const { canRevoke, given, state } = this.#ledger;
     const mine = given.filter(({ to, signature }) => to === holder && gifts.includes(signature));
@@ -96,9 +102,8 @@ export class Revoker {
   }
 
   /**
-   * Takes back what a dead node holds, as far as this node can: what it gave itself, and what was
-   * given by one from which it has taken it back. Answers with the public keys of those who can
-   * take the rest.
+   * Revokes what a dead node holds, as far as this node can: its own grants, and grants of nodes
+   * whose space it has revoked. Returns the public keys of the nodes that can revoke the rest.
    */
   revoke(holder: string, leases: readonly Proof[]): Set<string> {
     const gone: string[] = [];
@@ -115,7 +120,7 @@ export class Revoker {
     return others;
   }
 
-  /** Takes back what this node gave to one of which there is no record. Answers with the prefixes. */
+  /** Revokes the grants of this node to a node without a record. Returns their prefixes. */
   revokeUnseen(id: string): string[] {
     const gifts = this.#ledger.given.filter(({ to }) => nodeId(to) === id);
     this.#writeRevoked(gifts.map(({ signature }) => signature));
@@ -132,7 +137,10 @@ export class Revoker {
     });
   }
 
-  /** Nothing where it is this node; the proof's grant at `at` is the holder's gift. */
+  /**
+   * The public key of another node that can revoke the grant at `at` of this proof, by which the
+   * holder got the space; undefined when this node can.
+   */
   #whoCanRevoke(holder: string, proof: Proof, at: number): string | undefined {
     const { identity, revoked } = this.#ledger;
     if (at < 0) return holder;

@@ -1,17 +1,17 @@
 /**
- * What is free of a space, and which part of it to give: arithmetic on
- * prefixes that knows neither owners nor signatures.
+ * Arithmetic on prefixes, without owners or signatures: which blocks of a space are free, and which
+ * of them to grant.
  */
 import { bits, covers, overlaps, type Prefix } from "../address.js";
 
-/** How many addresses a prefix holds. */
+/** The number of addresses in a prefix. */
 export const sizeOf = ({ family, length }: Pick<Prefix, "family" | "length">): bigint =>
   1n << BigInt(bits(family) - length);
 
 /**
- * The largest blocks of `space` that overlap nothing of what is taken, in the
- * order of their addresses; none is smaller than a lease. Looks only where
- * something is taken, so that an IPv6 prefix costs no more than an IPv4 one.
+ * The largest blocks of `space` that overlap no taken prefix, in the order of their addresses; none
+ * is smaller than a lease. It splits only blocks that overlap a taken prefix, so that an IPv6 prefix
+ * costs no more than an IPv4 one.
  */
 export function freeBlocks(space: Prefix, taken: readonly Prefix[], leaseLength: number): Prefix[] {
   const here = taken.filter((prefix) => overlaps(prefix, space));
@@ -21,9 +21,8 @@ export function freeBlocks(space: Prefix, taken: readonly Prefix[], leaseLength:
 }
 
 /**
- * What to give to who asks: the largest free block, the highest of several,
- * or its upper half if that is more than half of all that is free. The last
- * free lease is given too.
+ * The block to grant to a node that asks: the largest free block, the highest of several, or its
+ * upper half if the block is more than half of all free space. The last free lease is granted too.
  */
 export function blockToGive(blocks: readonly Prefix[], leaseLength: number): Prefix | undefined {
   const largest = blocks.reduce<Prefix | undefined>(
@@ -36,7 +35,7 @@ export function blockToGive(blocks: readonly Prefix[], leaseLength: number): Pre
   return 2n * sizeOf(largest) <= all + lease ? largest : halves(largest)[1];
 }
 
-/** The `count` lowest free leases, or as many as there are; that at `last` only if there is no other. */
+/** The `count` lowest free leases, or as many as there are; the one at `last` only if there is no other. */
 export function firstLeases(
   blocks: readonly Prefix[],
   leaseLength: number,
@@ -48,7 +47,7 @@ export function firstLeases(
   return [...others, ...atLast].slice(0, count);
 }
 
-/** The lowest leases of a block, so many at most. */
+/** The lowest leases of a block, at most `most`. */
 function leasesOf(block: Prefix, length: number, most: number): Prefix[] {
   const lease = { ...block, length };
   const count = sizeOf(block) / sizeOf(lease);

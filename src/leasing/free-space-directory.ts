@@ -1,10 +1,10 @@
-/** Who has free space, by what the records say: that may be some seconds old. */
+/** The directory of nodes with free space, read from their records, which may be some seconds old. */
 
 import type { Members } from "../gossip/members.js";
 import type { NodeRecord } from "../gossip/record.js";
 import type { Clock } from "../time/clock.js";
 
-/** Chance is worth up to so many doublings of space, so that a crowd spreads over those who have much. */
+/** Random part of a rank, in doublings of free space, so that many joiners spread over several nodes. */
 const RANK_JITTER = 3;
 
 export interface FreeSpaceDirectoryParts {
@@ -14,7 +14,7 @@ export interface FreeSpaceDirectoryParts {
   readonly own: string;
   /** The cluster's networks, in the order of the genesis. */
   readonly networks: readonly string[];
-  /** Whether the owner can be reached, as far as is known. */
+  /** Whether the record's owner is believed to be reachable. */
   isReachable(record: NodeRecord): boolean;
 }
 
@@ -30,18 +30,18 @@ export class FreeSpaceDirectory {
     return this.#others().some((record) => this.#log2(record, networks) !== undefined);
   }
 
-  /** Ids of up to `count` others with much space in one of these networks. */
+  /** Ids of up to `count` other nodes with space in one of these networks, mostly those with more. */
   choose(networks: readonly string[], count: number): string[] {
     return this.#ranked(this.#others(), networks).slice(0, count);
   }
 
-  /** Of these nodes, one with much space in one of these networks. */
+  /** The id of one of these nodes that has space in one of these networks, mostly one with more. */
   best(ids: readonly string[], networks: readonly string[]): string | undefined {
     const records = ids.flatMap((id) => this.#parts.members.get(id) ?? []);
     return this.#ranked(records, networks)[0];
   }
 
-  /** Who has more rather before who has less. */
+  /** Ids of the owners of these records that have space, ordered by space and chance. */
   #ranked(records: readonly NodeRecord[], networks: readonly string[]): string[] {
     const { clock } = this.#parts;
     return records
@@ -58,7 +58,7 @@ export class FreeSpaceDirectory {
     return members.sorted().filter(({ id }) => id !== own);
   }
 
-  /** Of the leases in the owner's largest block. */
+  /** log2 of the leases in the owner's largest free block in these networks; undefined if it has none. */
   #log2(record: NodeRecord, networks: readonly string[]): number | undefined {
     const { networks: all, isReachable } = this.#parts;
     if (!record.free || record.withdrawn || !isReachable(record)) return undefined;

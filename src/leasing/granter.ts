@@ -1,6 +1,6 @@
 /**
- * How this node gives from its space to those who ask, and learns which of its
- * gifts are not held. docs/leases.md draws the exchange.
+ * The granter answers requests from this node's space, attests its grants, and takes returns. It
+ * sends a grant again while no record shows it. docs/leases.md draws the exchange.
  */
 import { WeftError } from "../error.js";
 import { type NodeRecord, nameAndId } from "../gossip/record.js";
@@ -21,27 +21,27 @@ import { TokenBucket } from "../time/token-bucket.js";
 import type { LeaseMessage } from "./messages.js";
 import type { RequestForwarder } from "./request-forwarder.js";
 
-/** What one peer may ask for itself and for others, at once and per second after that. */
+/** Requests and status queries of one peer, for itself and for others: burst, and rate per second. */
 export const REQUEST_LIMITS = { own: { burst: 16, rate: 0.5 }, others: { burst: 256, rate: 16 } };
-/** How often space is given, at once and per second after that; who asks more often gets single leases. */
+/** Grants of space: burst, and rate per second. Requests beyond that get single leases. */
 export const SPACE_GRANT_LIMIT = { burst: 8, rate: 0.2 };
 /**
- * Nodes that were given something and do not show it yet: while so many were given space, others get
- * single leases; while so many were given anything, others get it only for themselves, not through a carrier.
+ * Receivers whose grants no record shows yet. At `space` receivers of space, others get single
+ * leases; at `all` receivers, forwarded requests are refused.
  */
 export const MAX_UNSEEN = { space: 2, all: 32 };
-/** Returns that are taken of one peer, at once and per second after that: each is a write to disk. */
+/** Returns of one peer that are accepted, each with a write to disk: burst, and rate per second. */
 export const RETURN_LIMIT = { burst: 16, rate: 1 / 60 };
-/** How long after a change of the free space the others are told, in milliseconds: more may change. */
+/** Milliseconds from a change of the free space to its publication, in which further changes are collected. */
 export const FREE_PUBLISHED_AFTER = 1_000;
-/** A session with a member that lasted so long, in milliseconds, has brought what this node's disk does not know. */
+/** Milliseconds after which a session with a member has brought all its records, and this node's own grants in them. */
 const COMPARED_AFTER = 5_000;
-/** How long a node waits for that before it gives, in milliseconds. */
+/** Milliseconds that a restarted node waits for such a session before it grants without one. */
 export const COMPARE_TIMEOUT = 300_000;
-/** How long a node waits to see what it gave in a record, before it tells the receiver again; one of them each time. Milliseconds. */
+/** Milliseconds between reminders. Each sends one grant that no record shows to its receiver again. */
 export const REMIND_EVERY = 60_000;
 
-/** Ids that a sentence names. */
+/** Ids that a problem in `weft status` names. */
 const MAX_NAMED = 3;
 
 type Request = MessageOf<LeaseMessage, "lease-request">;
@@ -49,9 +49,10 @@ type StatusQuery = MessageOf<LeaseMessage, "lease-status-query">;
 type LeaseSession = Session<LeaseMessage>;
 type Return = MessageOf<LeaseMessage, "lease-return">;
 
-/** Who has a name, and who gave that node its lease, in words. */
+/** The node that has a name. */
 export interface NameHolder {
   readonly id: string;
+  /** The node that granted it its lease, as text for operators. */
   readonly giver?: string;
 }
 
@@ -70,13 +71,13 @@ export interface GranterParts {
   nameHolder(name: string): NameHolder | undefined;
   /** The record of the node of this id, if it is a member. */
   member(id: string): NodeRecord | undefined;
-  /** `isSure` from now on. */
+  /** Called once when `isJournalComplete` becomes true. */
   onJournalComplete(): void;
-  /** There is another amount of free space: tell the others. */
+  /** Publishes this node's record, with its free space. */
   publish(): void;
-  /** `sought` may say something else now. */
+  /** Called when `dialTarget` may have changed. */
   changed(): void;
-  /** Runs what a timer set off: a full disk must not end the node. */
+  /** Runs a timer's action, so that a full disk does not end the process. */
   safely(act: () => void): void;
 }
 
@@ -85,21 +86,22 @@ export class Granter {
   readonly #spaceGrantLimit: TokenBucket;
   readonly #requestLimits: { readonly own: KeyedRateLimiter; readonly others: KeyedRateLimiter };
   readonly #returnLimit: KeyedRateLimiter;
-  /** A gift that may have been lost on its way, and the id of the node that is to be told of it again. */
+  /** A grant that may have been lost on its way, and the id of its receiver, to which it is sent again. */
   #reminder: { readonly id: string; readonly proof: Proof } | undefined;
-  /** Ids of those who showed nothing of what they got when this was looked at last, and of those who did not the time before either. */
+  /** Ids of the receivers whose grants no record showed at the last check. */
   #unseen: ReadonlySet<string> = new Set();
+  /** Those of them whose grants no record showed at the check before either. */
   #stillUnseen: readonly string[] = [];
   #isJournalComplete: boolean;
-  /** Time of day at which this node gives without a comparison, in milliseconds. */
+  /** Time of day from which this node grants without a comparison, in milliseconds since the epoch. */
   #completeAt = 0;
-  /** The free space, as it was said last. */
+  /** The free space in the last record, as text. */
   #published = UNPUBLISHED;
   #cancelPublish: (() => void) | undefined;
   #cancelRemind: (() => void) | undefined;
   #cancels: (() => void)[] = [];
 
-  /** @param restarted this node's disk knows of others: it may be a backup, and not know all */
+  /** @param restarted whether this node's disk names other nodes: it may be a backup that lacks the last grants */
   constructor(parts: GranterParts, restarted: boolean) {
     this.#parts = parts;
     const { clock } = parts;
@@ -112,7 +114,7 @@ export class Granter {
     this.#isJournalComplete = !restarted;
   }
 
-  /** Whether all that this node gave is known: its disk could be of an earlier time. */
+  /** Whether the journal holds all grants of this node. After a restart its disk may be a backup. */
   get isJournalComplete(): boolean {
     return this.#isJournalComplete;
   }
@@ -137,24 +139,24 @@ export class Granter {
     this.#cancels.push(this.#after(COMPARED_AFTER, () => this.#compared(session)));
   }
 
-  /** The id of a node to hold a session with for now: it is to be told something. */
+  /** The id of a node to open a session with, because a grant is to be sent to it again. */
   get dialTarget(): string | undefined {
     return this.#reminder?.id;
   }
 
-  /** Why this node gives nothing, or less than it could. */
+  /** The reason why this node grants nothing, or less than it could, for `weft status`. */
   get problem(): string | undefined {
     if (this.#isJournalComplete) return this.#unseenGifts;
     const { sessions, member } = this.#parts;
     if (sessions().some(({ peer }) => member(peer.id))) return undefined;
-    return `this node gives no leases yet, because its state may be older than what it gave: ${this.#awaited}`;
+    return `this node grants no leases yet, because its state may lack its last grants: ${this.#awaited}`;
   }
 
   get #awaited(): string {
-    return `it waits for another member to compare with, until ${toIso(this.#completeAt)}`;
+    return `it waits for another member to compare records with, until ${toIso(this.#completeAt)}`;
   }
 
-  /** Says that for a minute or two no record has shown what others were given. */
+  /** Names receivers whose grants no record has shown at two checks in a row, a minute apart. */
   get #unseenGifts(): string | undefined {
     const [ids, more] = [
       this.#stillUnseen.slice(0, MAX_NAMED),
@@ -162,17 +164,17 @@ export class Granter {
     ];
     if (ids.length === 0) return undefined;
     const who = `${ids.join(", ")}${more > 0 ? ` and ${more} others` : ""}`;
-    return `no record shows the leases that this node gave to ${who}, so it gives less meanwhile: if that node is gone for good, weft forget ID --force`;
+    return `no record shows the grants of this node to ${who}, so granting is limited: if that node is gone for good, weft forget ID --force`;
   }
 
-  /** The free space, to be said in the record; nothing when there is none to give. */
+  /** The free space for this node's record, as in `Allocator.free`; undefined when there is none. */
   freeForRecord(): (number | null)[] | undefined {
     const free = this.#free;
     this.#published = free.join();
     return free.some((log2) => log2 !== null) ? free : undefined;
   }
 
-  /** The free space is another. */
+  /** Publishes a record after `FREE_PUBLISHED_AFTER` if the free space is another by then. */
   publishFreeSoon(): void {
     const { publish } = this.#parts;
     this.#cancelPublish ??= this.#after(FREE_PUBLISHED_AFTER, () => {
@@ -186,7 +188,9 @@ export class Granter {
     const { name, for: to } = request;
     const answer = this.#grant(session, request);
     if (answer instanceof WeftError) return forwarder.forwardOrRefuse(session, request, answer);
-    log.info(`gave ${answer.map(subnetOf).join(", ")} to ${nameAndId({ name, id: nodeId(to) })}`);
+    log.info(
+      `granted ${answer.map(subnetOf).join(", ")} to ${nameAndId({ name, id: nodeId(to) })}`,
+    );
     this.publishFreeSoon();
     this.#remindLater();
     session.send({ type: "lease-grant", proofs: answer.map((proof) => [...proof]) });
@@ -203,14 +207,15 @@ export class Granter {
     session.send({ type: "lease-attestation", attestation });
   }
 
-  /** Only the holder itself can say so, and it has written it down before. */
+  /** Accepts a return only from the receiver itself, which has revoked the grants on its own disk before. */
   onReturn({ peer }: LeaseSession, { gifts }: Return): void {
     const { revoker, log, member } = this.#parts;
     if (!this.#returnLimit.of(peer.id).spend(1)) return;
     const prefixes = revoker.acceptReturn(peer.publicKey, gifts, member(peer.id)?.leases ?? []);
     if (prefixes.length === 0) return;
-    log.info(`got back ${prefixes.join(", ")}`, { id: peer.id });
-    this.#published = UNPUBLISHED; // Whom it is given to again must know that it counts no more for who had it.
+    log.info(`returned to this node: ${prefixes.join(", ")}`, { id: peer.id });
+    // The record must be published anyway: it revokes the old grant for the next receiver.
+    this.#published = UNPUBLISHED;
     this.publishFreeSoon();
   }
 
@@ -236,15 +241,15 @@ export class Granter {
     }
   }
 
-  /** Keys can be made up: what comes through one peer is bounded. */
+  /** Limits requests by peer and not by requester, because a peer can make up requesters' keys. */
   #isWithinLimit({ peer }: LeaseSession, to: string): boolean {
     const { own, others } = this.#requestLimits;
     return (to === peer.publicKey ? own : others).of(peer.id).spend(1);
   }
 
   /**
-   * Of what this node gave and nobody shows, the receiver may not have heard, and may have taken
-   * another's gift meanwhile. It is told again, and gives back what it does not need.
+   * Schedules a reminder. A grant that no record shows may have been lost, or its receiver may have
+   * taken another node's grant. It gets the grant again, and returns it if it does not need it.
    */
   #remindLater(): void {
     this.#cancelRemind ??= this.#after(REMIND_EVERY, () => {
@@ -296,7 +301,7 @@ export class Granter {
   }
 }
 
-const UNPUBLISHED = "unsaid";
+const UNPUBLISHED = "unpublished";
 
 const receivers = (gifts: readonly Proof[]): number =>
   new Set(gifts.map((proof) => proof.at(-1)!.to)).size;
@@ -304,31 +309,31 @@ const receivers = (gifts: readonly Proof[]): number =>
 const NOT_HERE = new WeftError(
   "NOT_HERE",
   "the node that gave the lease was not found",
-  "start it; or, if it is gone for good, move the state directory away to join anew",
+  "start it; or, if it is gone for good, move the state directory away to join as a new node",
 );
 
 const NOT_NOW = new WeftError(
   "NOT_NOW",
-  "the node that was asked gives nothing before it has compared what it knows with others",
-  "it will in a moment; see its weft status",
+  "the node that was asked grants nothing before it has compared its records with another member's",
+  "wait a moment; see its weft status",
 );
 
 const UNSEEN = new WeftError(
   "UNSEEN",
-  "the node that was asked gave to many nodes that nobody has seen, and gives to no more through others",
-  "open its port to this node; or, where it runs, take back what its log says it gave to nodes that are not there (weft forget)",
+  "no record shows the grants of the node that was asked to many others, so it refuses forwarded requests",
+  "open its port to this node; or, where it runs, revoke the grants in its log to nodes that are not there (weft forget)",
 );
 
 const TOO_OFTEN = new WeftError(
   "TOO_OFTEN",
-  "too many requests come this way",
-  "they will be heard again in a moment",
+  "the node that was asked gets too many requests through one peer",
+  "wait a moment",
 );
 
 const cannotWrite = (code: string): WeftError =>
   new WeftError(code, "the owner of the free space cannot write to its disk", "make room there");
 
-/** Fits into a refusal (`field.sentence`) with names of 63 characters, so that the command at its end is whole. */
+/** With names of 63 characters it fits into a refusal (`field.sentence`), so its last command is not cut. */
 const nameTaken = (name: string, { id, giver }: NameHolder): WeftError =>
   new WeftError(
     "NAME_TAKEN",

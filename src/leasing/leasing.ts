@@ -1,7 +1,7 @@
 /**
- * How this node comes to space and takes its leases from it, and loses what was
- * another's before. docs/leases.md draws the exchange; those who ask this node
- * are answered in giving.ts.
+ * The leasing protocol: how this node gets space, takes its leases from it, and drops leases that
+ * were revoked or belong to another node. docs/leases.md draws the exchange. `Granter` answers the
+ * requests of other nodes.
  */
 import { WeftError } from "../error.js";
 import type { NodeRecord } from "../gossip/record.js";
@@ -21,13 +21,13 @@ import { Granter, type GranterParts } from "./granter.js";
 import { type LeaseMessage, leaseSpec, MAX_GIFTS } from "./messages.js";
 import { type ForwardedRequest, RequestForwarder } from "./request-forwarder.js";
 
-/** Nodes with space that are dialled at one time to be asked. */
+/** Nodes with space that are dialled at one time to send them a request. */
 export const MAX_DIAL_TARGETS = 3;
-/** Gifts for which it did not ask that this node looks at, of one peer, at once and per second after that. */
+/** Proofs from one peer that this node checks without a request of its own: burst, and rate per second. */
 export const UNSOLICITED_LIMIT = { burst: 16, rate: 1 / 60 };
-/** How long a node that lacks a lease waits for more news before it looks at its own space again, in milliseconds. */
+/** Milliseconds from new records until a node that lacks a lease tries its own space again. */
 export const TAKE_LEASES_AFTER = 1_000;
-/** How long a node that gives everything back looks for those whom it has to tell, and how often, in milliseconds. */
+/** Milliseconds that a node that returns everything waits for sessions with its granters: at most, and between checks. */
 export const RELEASE_WAIT = { most: 5_000, every: 100 };
 
 type Request = MessageOf<LeaseMessage, "lease-request">;
@@ -39,9 +39,9 @@ type LeaseSession = Session<LeaseMessage>;
 
 export interface LeasingParts extends Omit<GranterParts, "forwarder" | "onJournalComplete"> {
   readonly directory: FreeSpaceDirectory;
-  /** The proofs this node holds. */
+  /** Proofs of the leases that this node holds. */
   held(): readonly Proof[];
-  /** Whether another node's proof of this subnet comes before this node's. */
+  /** Whether another node's proof of this subnet wins against this node's. */
   isOutranked(subnet: string): boolean;
 }
 
@@ -49,7 +49,7 @@ export interface LeasingOptions {
   readonly name: string;
   /** Leases to hold in each network. */
   readonly leasesPerNetwork: number;
-  /** This node's disk knows of others: it may be a backup, and not know all. */
+  /** Whether this node's disk names other nodes: it may be a backup that lacks the last grants. */
   readonly restarted: boolean;
 }
 
@@ -60,17 +60,17 @@ export class Leasing implements Protocol<LeaseMessage> {
   readonly #requester: LeaseRequester;
   readonly #forwarder: RequestForwarder;
   readonly #granter: Granter;
-  /** Whom this node asked last. */
+  /** The session that the last request went to. */
   #askedAt: LeaseSession | undefined;
-  /** Ids of nodes to dial, to ask them. */
+  /** Ids of nodes to dial, to send them a request. */
   #dialTargets: readonly string[] = [];
-  /** After a time cut off: the givers that have not yet said which of their gifts count. */
+  /** While the fence is closed: public keys of the granters whose attestation is missing. */
   #unconfirmed: Set<string> | undefined;
   #nonce = "";
   #isLeaving = false;
   #cancelTakeLeases: (() => void) | undefined;
   readonly #unsolicitedLimit: KeyedRateLimiter;
-  /** Gifts that this node does not hold, by the id of the giver, who is to be told. */
+  /** Signatures of grants to return, by the id of their granter, until there is a session with it. */
   readonly #declined = new Map<string, string[]>();
 
   constructor(parts: LeasingParts, options: LeasingOptions) {
@@ -90,7 +90,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     this.acquire();
   }
 
-  /** Asks for leases until this node has all of them and may use them. */
+  /** Requests leases until this node has all of them and its fence is open. */
   acquire(): void {
     const { fence, ledger } = this.#parts;
     const { givers } = ledger;
@@ -110,7 +110,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     if (session === this.#askedAt && this.#requester.isWaiting) this.acquire();
   }
 
-  /** Records have come. */
+  /** Applies new records: restores the journal, drops lost leases, and asks where space is free. */
   onRecords(records: readonly NodeRecord[], revocations: Revocations): void {
     const { ledger, allocator, directory, held, isOutranked, identity } = this.#parts;
     if (allocator.restoreJournal(records.flatMap(({ leases }) => leases)))
@@ -131,32 +131,32 @@ export class Leasing implements Protocol<LeaseMessage> {
     this.#granter.stop();
   }
 
-  /** Answers with the public keys of the nodes that can take back what this one cannot. */
+  /** Revokes what `holder` holds. Returns the public keys of the nodes that can revoke the rest. */
   revoke(holder: string, leases: readonly Proof[]): Set<string> {
     return this.#parts.revoker.revoke(holder, leases);
   }
 
-  /** What this node gave to the node of this id, as prefixes. */
+  /** Prefixes that this node granted to the node of this id and has not revoked. */
   givenTo(id: string): string[] {
     return this.#parts.ledger.givenTo(id);
   }
 
-  /** Proofs of what this node gave and no record shows. */
+  /** Proofs of the grants of this node that no record shows. */
   get unseen(): Proof[] {
     return this.#parts.ledger.unseen;
   }
 
-  /** Takes back what this node gave to the node of this id, which never showed it. Answers with the prefixes. */
+  /** Revokes the grants to the node of this id, which has no record. Returns their prefixes. */
   revokeUnseen(id: string): string[] {
     return this.#parts.revoker.revokeUnseen(id);
   }
 
-  /** The free space, to be said in the record; nothing when there is none to give. */
+  /** The free space for this node's record, as in `Allocator.free`; undefined when there is none. */
   freeForRecord(): (number | null)[] | undefined {
     return this.#granter.freeForRecord();
   }
 
-  /** Ids of nodes to hold a session with for now: they have space, or are to be told something. */
+  /** Ids of nodes to open a session with: they have space, or a grant or return is to be sent to them. */
   get dialTargets(): readonly string[] {
     const givers = this.#isLeaving ? [...this.#parts.ledger.givers].map(nodeId) : [];
     const reminded = this.#granter.dialTarget;
@@ -168,7 +168,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     ];
   }
 
-  /** Why this node lacks a lease. */
+  /** The reason why this node lacks a lease or may not use it, for `weft status`. */
   get problem(): string | undefined {
     if (this.#isDone) return undefined;
     const { ledger, fence, held } = this.#parts;
@@ -176,10 +176,10 @@ export class Leasing implements Protocol<LeaseMessage> {
     if (fence.isClosed) return `${CUT_OFF} (${state})`;
     if (ledger.emptyNetworks.length > 0) return `this node has no lease: ${state}`;
     const { leasesPerNetwork } = this.#options;
-    return `this node has ${held().length} leases, and is to have ${leasesPerNetwork} in each network: ${state}`;
+    return `this node has ${held().length} leases, and needs ${leasesPerNetwork} in each network: ${state}`;
   }
 
-  /** Why this node gives less than it could, or nothing. */
+  /** The reasons why this node grants less than it could, for `weft status`. */
   grantProblems(): string[] {
     const { exhausted } = this.#parts.allocator;
     return [exhausted ? EXHAUSTED : [], this.#granter.problem ?? []].flat();
@@ -203,7 +203,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     }
   }
 
-  /** Everything is to be given back: waits until the givers can be told, or have not been found. */
+  /** Opens sessions with all granters before a release; waits at most `RELEASE_WAIT.most`. */
   async lookForGivers(): Promise<void> {
     const { clock, ledger, changed } = this.#parts;
     const until = clock.elapsed() + RELEASE_WAIT.most;
@@ -214,13 +214,13 @@ export class Leasing implements Protocol<LeaseMessage> {
     }
   }
 
-  /** The sessions with those who gave this node what it holds. */
+  /** The sessions with the nodes that granted this one what it holds. */
   #givers(): LeaseSession[] {
     const { givers } = this.#parts.ledger;
     return this.#parts.sessions().filter(({ peer }) => givers.has(peer.publicKey));
   }
 
-  /** Gives everything back to the givers, if they can be told and nothing of it is another's by now. */
+  /** Returns everything to the granters, if all have a session and no part of it is granted to others. */
   release(): void {
     const { ledger, revoker, log } = this.#parts;
     const told = this.#givers();
@@ -233,11 +233,11 @@ export class Leasing implements Protocol<LeaseMessage> {
       }
     }
     log.info(
-      gifts ? "the leases are given back" : "the leases are kept: they cannot be given back now",
+      gifts ? "the leases are returned" : "the leases are kept: they cannot be returned now",
     );
   }
 
-  // ---- asking
+  // ---- requests
 
   #sendRequest(): boolean {
     const giver = randomOf(this.#parts.clock, [...(this.#unconfirmed ?? [])]);
@@ -268,7 +268,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     return { type: "lease-status-query", for: me, of: giver, nonce: this.#nonce, visited };
   }
 
-  /** Whom to dial, where no neighbour is the right one. */
+  /** Chooses nodes to dial if no neighbour can answer. */
   #chooseDialTargets(message: ForwardedRequest, sessions: readonly LeaseSession[]): void {
     const { directory, changed } = this.#parts;
     const before = this.#dialTargets;
@@ -302,7 +302,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     this.#takeLeases();
     if (this.#isDone) return this.#decline(revoker.dropUnused());
     if (!this.#isAwaited(session)) return;
-    // Who was offered nothing new need not ask again at once.
+    // After an answer with nothing new, the next request waits.
     if (proofs.every(isDeclined)) this.#requester.refused(OLD_GIFT);
     else this.#requester.start();
   }
@@ -325,7 +325,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     this.acquire();
   }
 
-  /** To another that waits for it. What nobody waits for is not worth the signatures that it may have. */
+  /** Sends an answer on to the requester that waits for it. It is checked only if one waits. */
   #sendBack(
     session: LeaseSession,
     to: string,
@@ -350,7 +350,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     changed();
   }
 
-  /** Its own space may hold a lease now: what others showed there may be known to count no more. */
+  /** Tries the own space again: revocations that just arrived may have freed a lease there. */
   #takeLeasesSoon(): void {
     const { clock, safely } = this.#parts;
     if (this.#isDone) return;
@@ -360,7 +360,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     });
   }
 
-  /** From this node's own space, if it has some. */
+  /** Takes leases from this node's own space, and publishes them once there is one in each network. */
   #takeLeases(): void {
     const { ledger, allocator, fence, held, log, publish } = this.#parts;
     if (this.#granter.isJournalComplete) allocator.takeLeases();
@@ -372,7 +372,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     publish();
   }
 
-  /** A giver took these back, or gave the same to another. */
+  /** Drops what comes from these grants: their granter revoked them, or another proof wins. */
   #drop(gone: readonly string[]): void {
     const { revoker, log, publish, changed } = this.#parts;
     if (gone.length === 0 || !revoker.drop(gone)) return;
@@ -383,7 +383,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     this.acquire();
   }
 
-  /** A giver of nothing that this node holds has nothing to confirm. */
+  /** Waits no longer for attestations of nodes that granted nothing this node still holds. */
   #dropPastGivers(): void {
     const { givers } = this.#parts.ledger;
     for (const giver of this.#unconfirmed ?? [])
@@ -391,7 +391,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     if (this.#unconfirmed?.size === 0) this.#unconfirmed = undefined;
   }
 
-  /** Its giver is to know that it is not held. */
+  /** Returns these grants to their granters, now or at the next session. */
   #decline(proofs: readonly Proof[]): void {
     for (const proof of proofs) {
       const { from, signature } = proof.at(-1)!;
@@ -408,9 +408,9 @@ export class Leasing implements Protocol<LeaseMessage> {
     this.#declined.delete(session.peer.id);
   }
 
-  // ---- small things
+  // ---- state
 
-  /** Whether an answer of this one is waited for: a session may have been replaced meanwhile. */
+  /** Whether an answer of this peer is awaited. Compares ids, since the session may have been replaced. */
   #isAwaited({ peer }: LeaseSession): boolean {
     return this.#requester.isWaiting && peer.id === this.#askedAt?.peer.id;
   }
@@ -419,7 +419,7 @@ export class Leasing implements Protocol<LeaseMessage> {
     return this.#parts.ledger.incompleteNetworks.map(({ prefix }) => prefix);
   }
 
-  /** Whether the record of this node shows what it holds. */
+  /** Whether this node's record shows the leases that it holds. */
   get #isPublished(): boolean {
     const { member, identity, held } = this.#parts;
     const ends = (proofs: readonly Proof[] = []) => proofs.map((proof) => proof.at(-1)!.signature);
@@ -433,14 +433,14 @@ export class Leasing implements Protocol<LeaseMessage> {
 }
 
 const CUT_OFF =
-  "this node was cut off for longer than its lease lasts, and does not use it until the node that gave it confirms that it was not taken back; if that one is gone for good, move the state directory away to join anew";
+  "this node was cut off for longer than its lease lasts, and does not use it until the node that granted it attests that it still counts; if that node is gone for good, move the state directory away to join as a new node";
 
-const EXHAUSTED = `this node has given space ${MAX_JOURNAL} times, as often as it can write down, and gives no more: others still give`;
+const EXHAUSTED = `this node has made ${MAX_JOURNAL} grants, as many as its journal holds, and grants no more: others still grant`;
 
 const REVOKED =
-  "the lease of this node was taken back, or given to another: it asks for another one";
+  "the lease of this node was revoked, or another node holds it: this node asks for another one";
 
-const OLD_GIFT = "this node was offered a lease that it gave back before: the giver will be told";
+const OLD_GIFT = "this node was granted a lease that it had returned before: it returns it again";
 
 const forged = (why: string): WeftError =>
-  new WeftError("GRANT_FORGED", `a lease came that proves nothing: ${why}`, "see its log");
+  new WeftError("GRANT_FORGED", `the proof of a granted lease is not valid: ${why}`, "see its log");

@@ -6,30 +6,31 @@ import { MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_PROOFS_IN_ANSWER, proofSchema } from "../lease/grant.js";
 import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 
-/** Of grants that are let go of at once. */
+/** Grants that one message names. */
 export const MAX_GIFTS = 64;
-/** How many nodes one request for a lease may visit. */
+/** Nodes that one request visits at most. */
 export const MAX_VISITED = 256;
 
-/** Ids of the nodes that need not be asked any more. */
+/** Ids of the nodes that have seen the request, which is not forwarded to them again. */
 const visited = z.array(field.id).max(MAX_VISITED);
 
 export const leaseSpec = protocolSpec("leasing", [
   z.strictObject({
     type: z.literal("lease-request"),
     name: field.name,
-    /** Public key of the node that wants space. Others carry its request on. */
+    /** Public key of the node that asks for space; another node may have forwarded its request. */
     for: field.publicKey,
-    /** The networks in which it lacks some. */
+    /** Prefixes of the networks in which it lacks a lease. */
     networks: z.array(field.prefix).min(1).max(MAX_NETWORKS),
-    /** Signatures of the gifts it has. */
+    /** Signatures of the grants it has. */
     have: z.array(field.signature).max(MAX_GIFTS),
     visited,
   }),
   z.strictObject({
     type: z.literal("lease-status-query"),
-    /** Public key of the node that asks which of its gifts count, and of the giver that knows. */
+    /** Public key of the node that asks which of its grants count. */
     for: field.publicKey,
+    /** Public key of the granter, which attests them. */
     of: field.publicKey,
     nonce: nonceSchema,
     visited,
@@ -41,7 +42,7 @@ export const leaseSpec = protocolSpec("leasing", [
   z.strictObject({ type: z.literal("lease-attestation"), attestation: attestationSchema }),
   z.strictObject({
     type: z.literal("lease-return"),
-    /** Signatures of the grants that this node has let go of. */
+    /** Signatures of the grants that the sender returns. */
     gifts: z.array(field.signature).min(1).max(MAX_GIFTS),
   }),
   z.strictObject({

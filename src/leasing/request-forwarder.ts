@@ -1,6 +1,6 @@
 /**
- * Carries what others ask for to somebody who may answer, and the answer back:
- * requests for space, and questions to a giver.
+ * Forwards the requests and status queries of other nodes to a node that may answer, and the
+ * answers back.
  */
 import type { WeftError } from "../error.js";
 import { nameAndId } from "../gossip/record.js";
@@ -13,11 +13,11 @@ import { TokenBucket } from "../time/token-bucket.js";
 import type { FreeSpaceDirectory } from "./free-space-directory.js";
 import { type LeaseMessage, MAX_VISITED } from "./messages.js";
 
-/** Errands of others that a node carries on at one time. */
+/** Forwarded requests that wait for an answer at one time. */
 export const MAX_FORWARDED = 256;
-/** How long it waits for the answer to one of them, in milliseconds. */
+/** Milliseconds until a forwarded request without an answer is forgotten. */
 const FORWARD_TIMEOUT = 8_000;
-/** Refusals that the log tells of, at once and per second after that. */
+/** Refusals in the log: burst, and rate per second. */
 const REFUSAL_LOG_LIMIT = { burst: 10, rate: 0.2 };
 
 export type ForwardedRequest =
@@ -26,10 +26,10 @@ export type ForwardedRequest =
 type LeaseSession = Session<LeaseMessage>;
 type Refusal = MessageOf<LeaseMessage, "lease-refusal">;
 
-/** One of them, on its way. */
+/** A forwarded request that waits for its answer. */
 interface Pending {
   readonly request: ForwardedRequest;
-  /** Where it came from, and the answer goes. */
+  /** The session that it came from, and that the answer goes to. */
   readonly origin: LeaseSession;
   readonly forget: () => void;
 }
@@ -46,7 +46,7 @@ export interface RequestForwarderParts {
 
 export class RequestForwarder {
   readonly #parts: RequestForwarderParts;
-  /** By whom it was handed to, and who asks: that one's answer counts, and no other's. */
+  /** By the peer that it went to and the requester. An answer counts only from that peer. */
   readonly #pending = new Map<string, Pending>();
   readonly #refusalLogLimit: TokenBucket;
 
@@ -63,7 +63,7 @@ export class RequestForwarder {
     for (const { forget } of this.#pending.values()) forget();
   }
 
-  /** To another, if that one may know better than this node; else back with the reason. */
+  /** Forwards a request if another node may grant it in spite of this error; otherwise refuses it. */
   forwardOrRefuse(origin: LeaseSession, request: ForwardedRequest, error: WeftError): void {
     const reason = plainSentence(`${error.message}; ${error.remedy}`);
     const visited = union(request.visited, [this.#parts.own, nodeId(request.for)]);
@@ -72,7 +72,11 @@ export class RequestForwarder {
     else this.#refuse(origin, next, reason);
   }
 
-  /** The giver of what is asked about, or who has space, or by chance; nobody when no record tells of space. */
+  /**
+   * The session to send a request to: for a status query the granter's, else a random one; for a
+   * lease request one of a node with space, else a random one, but only if some record announces
+   * space or `anybody` is set.
+   */
   chooseTarget(
     request: ForwardedRequest,
     sessions: readonly LeaseSession[],
@@ -89,14 +93,14 @@ export class RequestForwarder {
     return anybody || directory.hasFree(request.networks) ? one : undefined;
   }
 
-  /** An answer has come: gives the session to send it back by, if it was waited for. */
+  /** The session to send an answer back to, if the answer was awaited; it then is no more. */
   takeOrigin({ peer }: LeaseSession, to: string): LeaseSession | undefined {
     const pending = this.#pending.get(keyOf(peer.id, to));
     pending?.forget();
     return pending?.origin;
   }
 
-  /** It was refused there: it goes to another. */
+  /** Forwards a request that a peer refused to another node. */
   onRefusal({ peer }: LeaseSession, { for: to, reason, visited }: Refusal): void {
     const pending = this.#pending.get(keyOf(peer.id, to));
     if (!pending) return;
@@ -105,11 +109,11 @@ export class RequestForwarder {
     this.#forward(origin, { ...request, visited: union(request.visited, visited) }, reason);
   }
 
-  /** To a neighbour that was not asked yet; back with the reason when there is none. */
+  /** Forwards to a neighbour that was not visited yet; refuses with the reason if there is none. */
   #forward(origin: LeaseSession, request: ForwardedRequest, reason: string) {
     const { clock, sessions } = this.#parts;
     const { for: to, visited } = request;
-    // Who asks for itself comes before those who say that they carry for it.
+    // A request from the requester itself replaces one that was forwarded for it.
     const isOwn = origin.peer.publicKey === to;
     const isFree = ({ peer }: LeaseSession) => isOwn || !this.#pending.has(keyOf(peer.id, to));
     const fresh = sessions().filter((one) => !visited.includes(one.peer.id) && isFree(one));
@@ -139,7 +143,7 @@ export class RequestForwarder {
 
 const keyOf = (peer: string, to: string): string => `${peer} ${to}`;
 
-/** What was refused for such a reason, another node may grant. */
+/** Codes of errors that do not hold for other nodes, which may grant the request. */
 const FORWARDABLE = new Set(["NETWORK_FULL", "NOT_HERE", "NOT_NOW", "UNSEEN", "JOURNAL_FULL"]);
 
 /** Both lists as one set, up to what a message can hold. */

@@ -1,4 +1,4 @@
-/** What this node keeps on disk. Each change stands there before anything else knows of it. */
+/** The state that this node keeps on disk. Each change is written there before it can be read here. */
 import { sentence, WeftError } from "../error.js";
 import type { Proof } from "../lease/grant.js";
 import type { Log } from "../log.js";
@@ -20,7 +20,7 @@ export class Disk {
     return this.#state;
   }
 
-  /** What is kept of the cluster that this node belongs to. */
+  /** The state of the cluster that this node belongs to. Throws before the node has joined one. */
   get cluster(): ClusterState {
     if (!this.#state.cluster) throw new Error("no cluster is known yet");
     return this.#state.cluster;
@@ -30,14 +30,14 @@ export class Disk {
     return this.#state.cluster?.leases ?? [];
   }
 
-  /** Whether it tells of others: then it may be a backup, from before they got what they have. */
+  /** Whether the state names other nodes: then it may be a backup that lacks the last grants to them. */
   get knowsOthers(): boolean {
     const { cluster, remembered } = this.#state;
     const gifts = cluster?.journal.filter(({ from, to }) => from !== to) ?? [];
     return gifts.length + remembered.length > 0;
   }
 
-  /** What went wrong last, as long as nothing could be written since. */
+  /** The last error of a write, as a sentence, until a write succeeds. */
   get problem(): string | undefined {
     return this.#problem;
   }
@@ -63,7 +63,10 @@ export class Disk {
     this.saveCluster({ absentDocuments: isAbsent ? [...others, kind] : others });
   }
 
-  /** Runs what an event set off. A full disk must not end the node; everything else is our own mistake. */
+  /**
+   * Runs an action. A `WeftError`, as of a full disk, becomes the `problem` and does not end the
+   * process; any other error is a fault of weft and is thrown.
+   */
   safely(act: () => void): void {
     try {
       act();

@@ -1,4 +1,4 @@
-/** What a node knows, as files in a directory. */
+/** A store of files in a directory: one for the node's state, and one for each cluster document. */
 import { join } from "node:path";
 import {
   decodeDocument,
@@ -9,7 +9,7 @@ import { PrivateFile } from "../files/private-file.js";
 import { decodeState, encodeState, type State, type Store } from "./store.js";
 
 export const STATE_FILE = "node.state";
-/** The file of the document of a kind. */
+/** The name of the file that holds the document of a kind. */
 export const documentFile = (kind: string): string => `${kind}.document`;
 
 export class FileStore implements Store {
@@ -42,7 +42,7 @@ export class FileStore implements Store {
     this.#document(document.seal.kind).write(encodeDocument(document));
   }
 
-  /** Whether what was read or written is still there, and the next write has a place. */
+  /** Whether all files that were read or written are still in place. */
   isKept(): boolean {
     return [this.#state, ...this.#documents.values()].every((file) => file.isIntact());
   }

@@ -1,4 +1,4 @@
-/** What a node must still know after a crash, and its form on disk. */
+/** The state that a node keeps over a crash, and its form on disk. */
 import { z } from "zod";
 import {
   decodeDocument,
@@ -16,19 +16,19 @@ const clusterState = z.strictObject({
   genesis: genesisSchema,
   /** Every grant this node made, in order. */
   journal: z.array(grantSchema),
-  /** Proofs of the space that was given to this node. */
+  /** Proofs of the space that was granted to this node. */
   spaces: z.array(proofSchema).default([]),
   /** Proofs of the leases this node holds. */
   leases: z.array(proofSchema),
-  /** Signatures of the grants below this node that count no more. */
+  /** Signatures of the revoked grants of this node and below it. */
   revoked: z.array(signature).default([]),
-  /** Of these, the last that an operator had this node take back. */
+  /** The last of these that an operator had this node revoke. */
   revokedByOperator: z.array(signature).default([]),
-  /** When another node last heard this one, in milliseconds since the epoch. */
+  /** The time when another node last heard this one, in milliseconds since the epoch. */
   heard: z.int().min(0).default(0),
-  /** The version of the own record that was published last. */
+  /** The version of this node's last published record. */
   version: z.int().min(0),
-  /** Kinds of documents of which this node knows that the cluster has none. */
+  /** Kinds of documents that the cluster does not have, as far as this node knows. */
   absentDocuments: z.array(kindName).default([]),
 });
 
@@ -36,7 +36,7 @@ const stateSchema = z.strictObject({
   /** The identity's private key. */
   seed: z.string().regex(/^[0-9a-f]{64}$/),
   cluster: clusterState.optional(),
-  /** Mesh addresses to dial when the join addresses are dead, last learned first. */
+  /** Mesh addresses to dial when no join address answers, the last learned first. */
   remembered: z.array(z.string().max(300)),
 });
 
@@ -44,11 +44,11 @@ export type ClusterState = z.infer<typeof clusterState>;
 export type State = z.infer<typeof stateSchema>;
 
 export interface Store {
-  /** Nothing when this node never ran. Throws `STATE_CORRUPT` rather than start afresh. */
+  /** The state; undefined when this node never ran. Throws `STATE_CORRUPT`; it never starts afresh. */
   load(): State | undefined;
   /** When this returns, the state survives a power cut. Throws `STATE_WRITE`. */
   save(state: State): void;
-  /** The same for the cluster's document of a kind. Throws `DOCUMENT_CORRUPT`. */
+  /** The cluster's document of a kind; undefined when there is none. Throws `DOCUMENT_CORRUPT`. */
   loadDocument(kind: string): StoredDocument | undefined;
   saveDocument(document: StoredDocument): void;
 }
@@ -56,7 +56,7 @@ export interface Store {
 export const encodeState = (state: State): string =>
   addChecksum("state", `${JSON.stringify(state, null, 1)}\n`);
 
-/** `where` names the file in the error. */
+/** Reads a state from text. `where` names the file in the error. */
 export function decodeState(text: string, where: string): State {
   const body = stripChecksum("state", text);
   if (body === undefined) throw corrupt(where, "its checksum is wrong");
@@ -65,7 +65,7 @@ export function decodeState(text: string, where: string): State {
   return state.data;
 }
 
-/** A store that forgets with the process: for tests and for nodes that need no memory. */
+/** A store in memory, for tests and for nodes that keep nothing over a restart. */
 export class MemoryStore implements Store {
   #text: string | undefined;
   /** By kind. */

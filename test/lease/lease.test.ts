@@ -247,13 +247,13 @@ describe("what others can make a node write down", () => {
     return owner;
   };
 
-  it("ends with the journal: then it gives no more, says so, and still knows what it gave", () => {
+  it("ends with the journal: then it grants no more, says so, and still knows its grants", () => {
     const owner = worn(MAX_JOURNAL - 1);
     expect(owner.allocator.free).toEqual([8]);
     const gift = owner.give(identity(2));
     expect(owner.allocator.free).toEqual([null]);
     expect(owner.allocator.exhausted).toMatchObject({ code: "JOURNAL_FULL" });
-    expect(() => owner.give(identity(3))).toThrow("gives no more");
+    expect(() => owner.give(identity(3))).toThrow("grants no more");
     expect(owner.give(identity(2))).toEqual(gift);
     expect(owner.disk.journal).toHaveLength(MAX_JOURNAL);
     owner.allocator.takeLeases();
@@ -420,7 +420,7 @@ describe("a proof", () => {
 
   const lies: [string, Proof, string, RegExp][] = [
     ["of nothing", [], a.publicKey, /not in the cluster/],
-    ["of another's lease", proofFor(b, 2), a.publicKey, /somebody else/],
+    ["of another's lease", proofFor(b, 2), a.publicKey, /another node/],
     [
       "that does not begin with the founder",
       [grant(a, b, "10.244.9.0/24")],
@@ -428,7 +428,12 @@ describe("a proof", () => {
       /did not own/,
     ],
     ["with a gap in its chain", [half, grant(b, c, "10.244.200.0/24")], c.publicKey, /did not own/],
-    ["of more than was owned", [half, grant(a, b, "10.244.1.0/24")], b.publicKey, /more was given/],
+    [
+      "of more than was owned",
+      [half, grant(a, b, "10.244.1.0/24")],
+      b.publicKey,
+      /exceeds what the granter owned/,
+    ],
     [
       "of space at the end of the longest chain",
       [grant(founder, a, half!.prefix), ...Array(31).fill(grant(a, a, half!.prefix))],
@@ -441,7 +446,7 @@ describe("a proof", () => {
       "of less than a lease",
       [grant(founder, a, "10.244.1.0/25")],
       a.publicKey,
-      /less than a lease/,
+      /smaller than a lease/,
     ],
     [
       "that grants a lease on",

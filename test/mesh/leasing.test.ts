@@ -114,7 +114,9 @@ describe("a grant that was lost on its way", () => {
     expect(ownerless([a, b])).toBe(1);
     world.clock.run(2 * REMIND_EVERY);
     expect(ownerless([a, b])).toBe(0);
-    expect(world.said.filter((line) => line.startsWith("h1 got back"))).toHaveLength(1);
+    expect(world.said.filter((line) => line.startsWith("h1 returned to this node"))).toHaveLength(
+      1,
+    );
     expect(b.disk.load()!.cluster!.leases).toEqual(cluster!.leases);
   });
 });
@@ -147,7 +149,7 @@ describe("a node that is to hold several leases", () => {
     expect(c.mesh.self().leases.length).toBeGreaterThan(0);
     expect(leasesOf([a, b, c])).toHaveLength(4);
     expect(new Set(leasesOf([a, b, c])).size).toBe(4);
-    expect(c.mesh.problems().join()).toMatch(/has 2 leases, and is to have 3 .*free space/);
+    expect(c.mesh.problems().join()).toMatch(/has 2 leases, and needs 3 .*free space/);
     expect(a.mesh.members().find(({ name }) => name === "h3")!.leases).toHaveLength(2);
   });
 
@@ -207,8 +209,8 @@ describe("a founder restored from a backup", () => {
     const d = await world.node(4, [1]);
     world.clock.run(COMPARE_TIMEOUT / 2);
     expect(d.mesh.self().leases).toEqual([]);
-    const awaited = "it waits for another member to compare with, until 20";
-    expect(d.mesh.problems().join()).toMatch(/gives nothing before it has compared/);
+    const awaited = "it waits for another member to compare records with, until 20";
+    expect(d.mesh.problems().join()).toMatch(/grants nothing before it has compared/);
     expect(d.mesh.problems().join()).toContain(awaited);
     expect(a.mesh.problems().join()).toContain(awaited);
     world.network.carries = () => true;
@@ -442,7 +444,7 @@ describe("a liar", () => {
     expect(mesh.problems()).toEqual([]);
     world.clock.run(150_000);
     expect(mesh.problems().join()).toMatch(
-      `no record shows the leases that this node gave to ${made.id}, so`,
+      `no record shows the grants of this node to ${made.id}, so`,
     );
     expect(() => mesh.forget(made.id)).toThrow(/may be heard/);
     expect(mesh.forget(made.id, { force: true })).toHaveLength(1);

@@ -60,7 +60,9 @@ it("a node that gives all of them back has its giver free all", async () => {
   const { world: it, first, second } = await world();
   await second.mesh.stop({ release: true });
   it.clock.run(2_000);
-  const returned = it.said.flatMap((line) => /h1 got back (.*)/.exec(line)?.[1]?.split(", ") ?? []);
+  const returned = it.said.flatMap(
+    (line) => /h1 returned to this node: (.*)/.exec(line)?.[1]?.split(", ") ?? [],
+  );
   expect(new Set(returned).size).toBe(GIFTS);
   expect(first.mesh.problems()).toEqual([]);
 });

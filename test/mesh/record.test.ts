@@ -100,10 +100,10 @@ describe("a record", () => {
 
   it("with somebody else's lease is not believed, though the signature is right", () => {
     expect(doubt(envelopeOf(2, { leases: [proofFor(identity(3), 3)] }))).toMatch(
-      /10\.244\.3\.0\/24.*granted to somebody else/,
+      /10\.244\.3\.0\/24.*granted to another node/,
     );
     const [own, others] = [proofFor(identity(2), 2), proofFor(identity(3), 3)];
-    expect(doubt(envelopeOf(2, { leases: [own, others] }))).toMatch(/granted to somebody else/);
+    expect(doubt(envelopeOf(2, { leases: [own, others] }))).toMatch(/granted to another node/);
   });
 
   it("that claims one subnet twice is not believed", () => {
