@@ -1,6 +1,6 @@
 /**
- * Takes this host for one agent: everything that can be known to be wrong is
- * found here, while there is nothing yet to undo but the lock.
+ * Claims this host for one agent. It finds every error that can be known before the machine is
+ * changed, so only the lock has to be undone.
  */
 import { type Config, underlayFits } from "../config/config.js";
 import { knownPeers } from "./known-peers.js";
@@ -11,18 +11,18 @@ import { findUnderlay, type UnderlayInterface } from "./underlay.js";
 
 export interface HostClaim {
   readonly underlay: UnderlayInterface;
-  /** What an earlier agent had left and was put right: one sentence each. */
+  /** One sentence for each leftover of an earlier agent that was removed. */
   readonly repaired: readonly string[];
   /**
-   * Takes the lock again if somebody removed it.
+   * Takes the lock again if its file was removed.
    * @returns whether it was removed
-   * @throws WeftError STATE when it cannot be had
+   * @throws WeftError STATE when it cannot be taken
    */
   keep(): boolean;
   release(): void;
 }
 
-/** @throws WeftError, with nothing left behind */
+/** @throws WeftError; then nothing is left behind */
 export async function claimHost(config: Config): Promise<HostClaim> {
   await checkMeans();
   const lock = new StateLock(config.state);

@@ -1,7 +1,7 @@
 /**
- * Routes of this host that take packets for the overlay away from its device: those of a bridge with
- * an address in the cluster network, or of a VPN that announces a part of it. An address of the host
- * is a route as well, in the table "local".
+ * Finds routes of this host that take packets for the overlay away from its device, as those of a
+ * bridge with an address in the cluster network, or of a VPN that announces a part of it. An address
+ * of the host is a route as well, in the table "local".
  *
  *   routes that overlap -> those in a table that is looked up first, or more specific -> conflicts
  */
@@ -28,18 +28,18 @@ export interface Overlay {
   readonly device: string;
   /** The prefixes that are routed to the device: the cluster network, and static peers' subnets beyond it. */
   readonly routed: readonly Prefix[];
-  /** The leases of this node: a bridge of the host may use them. */
+  /** The leases of this node, which a bridge of the host may use. */
   readonly leases: readonly Prefix[];
 }
 
 export interface Conflict {
-  /** The addresses that are not reached through the device. */
+  /** The addresses whose packets do not go to the overlay device. */
   readonly taken: Prefix;
-  /** The one of `Overlay.routed` that they belong to. */
+  /** The prefix of `Overlay.routed` that contains them. */
   readonly routed: Prefix;
-  /** In the words of `ip route`. */
+  /** The route as `ip route` prints it. */
   readonly route: string;
-  /** Where it leads, if to a device. */
+  /** The device that the route leads to, if any. */
   readonly device: string | undefined;
 }
 
@@ -61,18 +61,18 @@ export interface ShownRule {
   readonly srclen?: number;
   readonly dst?: string;
   readonly dstlen?: number;
-  /** Present if the rule is for all packets but those that it describes. */
+  /** Present if the rule matches all packets except those that it describes. */
   readonly not?: null;
   readonly iif?: string;
   readonly table?: string;
-  /** The table's routes of this length and shorter are passed over. */
+  /** Routes of the table up to this length are ignored. */
   readonly suppress_prefixlen?: number;
 }
 
-/** Rules by family, first one first. */
+/** Rules by family, in the order of their priority. */
 export type Rules = ReadonlyMap<Family, readonly ShownRule[]>;
 
-/** A route that overlaps a prefix that is routed to the device. */
+/** A route that overlaps a prefix routed to the device. */
 export interface RouteCandidate {
   readonly routed: Prefix;
   readonly route: ShownRoute;
@@ -92,7 +92,7 @@ export async function findConflicts(overlay: Overlay): Promise<Conflict[]> {
   return conflictsAmong(candidates, await rulesFor(candidates), overlay);
 }
 
-/** Only where a route is in a table that not every host has do the rules matter. */
+/** The rules of each family that has a candidate outside of the standard tables; only then do they matter. */
 async function rulesFor(candidates: readonly RouteCandidate[]): Promise<Rules> {
   const families = candidates
     .filter(({ route }) => !STANDARD_TABLES.includes(tableOf(route)))
@@ -107,7 +107,7 @@ async function rulesFor(candidates: readonly RouteCandidate[]): Promise<Rules> {
 const STANDARD_TABLES: readonly string[] = ["local", "main", "default"];
 const STANDARD_RULES: readonly ShownRule[] = [{ table: "local" }, { table: "main" }];
 
-/** In the order of addresses. A route stands for those within it that lead to the same device. */
+/** The conflicts, by address. A conflict inside a wider one of the same device is left out. */
 export function conflictsAmong(
   candidates: readonly RouteCandidate[],
   rules: Rules,
@@ -120,7 +120,10 @@ export function conflictsAmong(
   });
 }
 
-/** Two prefixes are apart or nested, so in their order the last one of the device covers the next, or none does. */
+/**
+ * Leaves out conflicts inside wider ones of the same device. Two prefixes are disjoint or nested, so
+ * when sorted, the last kept one of a device covers the next, or none does.
+ */
 function widest(conflicts: Conflict[]): Conflict[] {
   const last = new Map<string | undefined, Prefix>();
   return conflicts
@@ -133,17 +136,17 @@ function widest(conflicts: Conflict[]): Conflict[] {
     });
 }
 
-/** A table that packets for the overlay are looked up in, before or where the device's route is found. */
+/** A table that the kernel searches for packets to the overlay, up to the one with the device's route. */
 interface Lookup {
   readonly table: string;
   /** The destinations whose packets the rule sends to the table. */
   readonly reach: Prefix;
   readonly routed: Prefix;
-  /** Routes up to this length are passed over; -1 for none. */
+  /** Routes up to this length are ignored; -1 for none. */
   readonly suppressed: number;
 }
 
-/** The device's route is in the table "main", so no rule behind the one that looks there matters. */
+/** The lookups up to the table "main", which has the device's route; later rules do not matter. */
 function lookupsOf(routed: Prefix, rules: readonly ShownRule[]): Lookup[] {
   const lookups: Lookup[] = [];
   for (const rule of rules) {
@@ -158,17 +161,17 @@ function lookupsOf(routed: Prefix, rules: readonly ShownRule[]): Lookup[] {
   return lookups;
 }
 
-/** Keys of rules that are for some packets only, which their author marked or chose. */
+/** Keys of rules that match only packets with a mark, port or the like. */
 const NARROWING = ["fwmark", "oif", "tos", "uid_start", "ipproto", "sport", "dport", "tun_id"];
 
-/** Whether a rule is for none, or for few, of the packets that come from the overlay or this host. */
+/** Whether a rule matches none or few of the packets from the overlay or from this host. */
 function isForSome(rule: ShownRule, routed: Prefix): boolean {
   if ("not" in rule) return false;
   if (NARROWING.some((key) => key in rule) || (rule.iif ?? "lo") !== "lo") return true;
   return !overlaps(rangeOf(routed.family, rule.src, rule.srclen), routed);
 }
 
-/** Routes of a table that take packets for which neither the device nor a longer harmless route stands. */
+/** Routes of a table that win against the device's route and are not covered by a longer harmless route. */
 function takenBy(
   routes: readonly ShownRoute[],
   { table, reach, routed, suppressed }: Lookup,
@@ -192,22 +195,22 @@ function takenBy(
   });
 }
 
-/** Of two routes the longer one counts, of two for the same prefix the lower metric. */
+/** Whether a route wins against the device's: the longer prefix wins, or the lower metric of equal prefixes. */
 const beatsDevice = ({ metric = 0 }: ShownRoute, dst: Prefix, routed: Prefix): boolean =>
   dst.length > routed.length ||
   (dst.length === routed.length && metric < DEFAULT_METRIC[routed.family]);
 
-/** Whether all of the addresses are of these leases, which do not overlap. */
+/** Whether all addresses are in these leases, which do not overlap. */
 function isWithin(leases: readonly Prefix[], taken: Prefix): boolean {
   if (leases.some((lease) => covers(lease, taken))) return true;
   const inside = leases.filter((lease) => covers(taken, lease));
   return inside.reduce((sum, lease) => sum + sizeOf(lease), 0n) === sizeOf(taken);
 }
 
-/** Of two that overlap. */
+/** The longer of two overlapping prefixes. */
 const narrower = (a: Prefix, b: Prefix): Prefix => (a.length > b.length ? a : b);
 
-/** @param address as `ip -j rule` has it: "all", or without its length */
+/** @param address as in `ip -j rule`: "all", or an address without its length */
 const rangeOf = (family: Family, address = "all", length = bits(family)): Prefix =>
   parsePrefix(inFull(family, address === "all" ? "default" : `${address}/${length}`));
 
@@ -224,7 +227,7 @@ function inWords({ type, dst, gateway, dev, table }: ShownRoute): string {
   return words.filter(Boolean).join(" ");
 }
 
-/** Whether the node cannot do its work: all packets of a prefix are taken, or those for this node. */
+/** Whether the node cannot work: the route takes all packets of a prefix, or those for this node. */
 export const isFatal = ({ taken, routed }: Conflict, addresses: readonly Address[]): boolean =>
   covers(taken, routed) || addresses.some((address) => contains(taken, address));
 
@@ -235,7 +238,7 @@ export const conflictError = ({ taken, route, device }: Conflict, overlay: strin
     `change ${device ? `the network of ${device}` : "that route"}, or found the cluster on another network with --network`,
   );
 
-/** One sentence for each, and one for those that are too many. */
+/** One sentence for each of the first `MAX_SAID` conflicts, and one for the rest. */
 export function conflictProblems(conflicts: readonly Conflict[], overlay: string): string[] {
   const said = conflicts.slice(0, MAX_SAID).map((it) => conflictError(it, overlay));
   const rest = conflicts.length - said.length;
@@ -245,5 +248,5 @@ export function conflictProblems(conflicts: readonly Conflict[], overlay: string
   ];
 }
 
-/** Sentences in `weft status`; a host may have thousands of routes. */
+/** Conflicts that `weft status` names; a host may have thousands of routes. */
 const MAX_SAID = 8;

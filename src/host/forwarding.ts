@@ -1,6 +1,6 @@
 /**
- * Asks the kernel, as `ip route get` does, where this host takes a packet before weft has it, and
- * after weft has handed it over. Its firewall (nft, iptables) is not asked.
+ * Asks the kernel with `ip route get` where this host routes a packet before weft gets it, and after
+ * weft has written it to its device. The host's firewall (nft, iptables) is not asked.
  */
 import { readFile } from "node:fs/promises";
 import { type Family, parseAddress, printable } from "../address.js";
@@ -20,12 +20,12 @@ export interface Ends {
   readonly dst: string;
 }
 
-/** A packet that a program of this host sends, or that the host forwards because its source is behind another device. */
+/** The route of a packet from a program of this host, or from a source behind another device of it. */
 export async function routeOut({ src, dst }: Ends, overlay: string): Promise<HostView> {
   const { family } = parseAddress(dst);
   const home = await get(family, [src]);
   if (home instanceof Refusal || home.dev === overlay) {
-    const why = `nothing on this host has ${src}: tried as if something had`;
+    const why = `no program or device of this host has ${src}: routed as if one had`;
     return { ...viewOf(await get(family, [dst]), overlay), why };
   }
   const isBehind = home.type === undefined && home.dev !== undefined;
@@ -33,11 +33,11 @@ export async function routeOut({ src, dst }: Ends, overlay: string): Promise<Hos
   return viewOf(await get(family, [dst, "from", src]), overlay);
 }
 
-/** A packet that weft hands to the host by its device. */
+/** The route of a packet that weft writes to its device. */
 export async function routeIn({ src, dst }: Ends, overlay: string): Promise<HostView> {
   const view = await forwarded(parseAddress(dst).family, { src, dst }, overlay, overlay);
   if (view.to !== "weft") return view;
-  return { to: "nowhere", why: `nothing on this host has ${dst}` };
+  return { to: "nowhere", why: `no program or device of this host has ${dst}` };
 }
 
 async function forwarded(
@@ -54,7 +54,7 @@ async function forwarded(
 
 const FORWARDING = { 4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding" } as const;
 
-/** Asked for IPv6 too, where a route is shown that is not taken while it is off. */
+/** Whether this host forwards. For IPv6 the kernel shows a route even when it does not. */
 async function forwards(family: Family): Promise<boolean> {
   const setting = `/proc/sys/${FORWARDING[family].replaceAll(".", "/")}`;
   return (await readFile(setting, "utf8").catch(() => "1")).trim() !== "0";
@@ -75,7 +75,7 @@ function viewOf(route: KernelRoute | Refusal, overlay: string): HostView {
 
 const REFUSING = ["unreachable", "prohibit", "blackhole", "throw"];
 
-/** The kernel's words in the place of a route. */
+/** The kernel's error text in the place of a route. */
 class Refusal {
   constructor(readonly why: string) {}
 }

@@ -1,22 +1,22 @@
-/** The `ip` command of iproute2: questions answered in JSON, changes made in batches. */
+/** Runs the `ip` command of iproute2: queries with answers in JSON, and changes in batches. */
 import { execFile } from "node:child_process";
 import { WeftError } from "../error.js";
 
 const TIMEOUT_MS = 10_000;
-/** `ip -j` about some hundred thousand routes. */
+/** Bytes of output, enough for some hundred thousand routes in JSON. */
 const MAX_OUTPUT = 64 * 1024 * 1024;
-/** The message of `ip` about a line of a batch that failed. */
+/** The message of `ip` for a line of a batch that failed. */
 const FAILED_LINE = /^Command failed -:(\d+)/gm;
 
-/** `ask("-6", "route", "show")` is `ip -j -6 route show`. */
+/** Runs one query: `ask("-6", "route", "show")` is `ip -j -6 route show`. */
 export async function ask<T>(...words: string[]): Promise<T[]> {
   const { stdout } = await ip(["-j", ...words]);
   return read(stdout || "[]", words.join(" "));
 }
 
 /**
- * Asks many questions in one process.
- * @returns by question, the first row of its answer; nothing where the kernel refuses one
+ * Runs many queries in one process.
+ * @returns for each query the first row of its answer; undefined for one that the kernel refuses
  */
 export async function askEach<T>(questions: readonly string[]): Promise<(T | undefined)[]> {
   if (questions.length === 0) return [];
@@ -32,7 +32,7 @@ export async function askEach<T>(questions: readonly string[]): Promise<(T | und
   });
 }
 
-/** Asks many questions in one process. @returns by question, all rows of its answer */
+/** Runs many queries in one process. @returns for each query all rows of its answer */
 export async function askAll<T>(questions: readonly string[]): Promise<T[][]> {
   if (questions.length === 0) return [];
   const { stdout } = await ip(["-j", "-batch", "-"], { input: linesOf(questions) });
@@ -40,7 +40,7 @@ export async function askAll<T>(questions: readonly string[]): Promise<T[][]> {
   return questions.map((question, i) => read<T>(answers[i] || "[]", question));
 }
 
-/** Older versions of iproute2 print an empty object for each device that a question leaves out. */
+/** The rows of an answer. Older versions of iproute2 print `{}` for each device that a query excludes. */
 function read<T>(answer: string, question: string): T[] {
   try {
     const rows = JSON.parse(answer) as T[];
@@ -49,13 +49,13 @@ function read<T>(answer: string, question: string): T[] {
     throw new WeftError(
       "IP",
       `"ip -j ${question}" did not answer in JSON`,
-      "install Debian's iproute2; another ip on the PATH does not do",
+      "install Debian's iproute2; another ip command in PATH does not work",
     );
   }
 }
 
 /**
- * Makes the changes in order, in one process. One that fails does not stop the next. Each is of the
+ * Makes changes in order, in one process. A failed one does not stop the next. Each change is of the
  * family of the address in it.
  * @throws WeftError IP, naming the first change that failed
  */
@@ -77,14 +77,14 @@ export async function change(commands: readonly string[]): Promise<void> {
 
 const linesOf = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join("");
 
-/** `mayFail`: what it refuses does not matter, as long as the command itself runs. */
+/** Runs `ip`. With `mayFail`, a nonzero exit code is no error, as long as the command itself runs. */
 const ip = (
   args: string[],
   { input = "", mayFail = false } = {},
 ): Promise<{ stdout: string; stderr: string }> =>
   new Promise((resolve, reject) => {
     const options = {
-      // Not ours: the environment may hold the cluster secret.
+      // This process's environment is not passed on, since it may hold the cluster secret.
       env: { PATH: process.env.PATH, LC_ALL: "C" },
       timeout: TIMEOUT_MS,
       maxBuffer: MAX_OUTPUT,
@@ -95,7 +95,7 @@ const ip = (
       if (error.code === "ENOENT") return reject(NO_IP());
       reject(new WeftError("IP", stderr.trim() || error.message, "see: ip address; ip route"));
     });
-    // A child that is gone before it has read its input is reported above.
+    // A child that ends before it has read its input is reported above.
     child.stdin?.on("error", () => {}).end(input);
   });
 

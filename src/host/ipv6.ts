@@ -1,16 +1,16 @@
-/** Whether this host can carry an IPv6 overlay. */
+/** Checks whether this host can carry an IPv6 overlay. */
 import { existsSync, readFileSync } from "node:fs";
 import { formatPrefix, type Prefix } from "../address.js";
 import { WeftError } from "../error.js";
 
-/** Missing where the kernel was started without IPv6. */
+/** The IPv6 settings of all devices; absent when the kernel was started without IPv6. */
 const IPV6_SETTINGS = "/proc/sys/net/ipv6/conf";
-/** The least a link must carry in one piece (RFC 8200, section 5), in bytes. */
+/** The smallest MTU of a link with IPv6 (RFC 8200, section 5), in bytes. */
 export const LEAST_MTU = 1280;
 
 /**
- * @param mtu of the overlay, in bytes
- * @param device whose settings count
+ * @param mtu the MTU of the overlay, in bytes
+ * @param device the overlay device, whose settings are read
  * @throws WeftError IPV6 or MTU, if the network has an IPv6 prefix and the host cannot carry it
  */
 export function checkIpv6(network: readonly Prefix[], mtu: number, device: string): void {
@@ -41,10 +41,10 @@ export function checkIpv6(network: readonly Prefix[], mtu: number, device: strin
   }
 }
 
-/** Whether the kernel of this host knows IPv6. */
+/** Whether the kernel of this host runs with IPv6. */
 export const hasIpv6 = (): boolean => existsSync(IPV6_SETTINGS);
 
-/** A device without IPv6 has no settings. */
+/** The value of a setting; undefined for a device without IPv6, which has none. */
 function readSetting(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8").trim();

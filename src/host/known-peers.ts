@@ -1,4 +1,4 @@
-/** Addresses of peers that are known before the mesh is: of the configuration, and of an earlier run. */
+/** Addresses of peers that are known before the mesh starts: from the configuration and from an earlier run. */
 import { lookup } from "node:dns/promises";
 import { setTimeout as after } from "node:timers/promises";
 import { type Address, parseAddress, parseEndpoint } from "../address.js";
@@ -6,13 +6,13 @@ import type { Config } from "../config/config.js";
 import { WeftError } from "../error.js";
 import { FileStore } from "../state/store-file.js";
 
-/** How long a name service may take, in milliseconds: it may not be there yet at boot. */
+/** Milliseconds to wait for the name service, which may not run yet at boot. */
 const LOOKUP_WITHIN = 2_000;
 
-/** Asks the host's name service, which may take half a minute to say that none answers. */
+/** Asks the host's name service, which may take half a minute to report that none answers. */
 export type Resolve = (name: string) => Promise<readonly { readonly address: string }[]>;
 
-/** Those that a node with this configuration and state dials, and its static peers. */
+/** The addresses that a node with this configuration and state dials, and those of its static peers. */
 export async function knownPeers(config: Config): Promise<Address[]> {
   const remembered = new FileStore(config.state).load()?.remembered ?? [];
   const joined = await new JoinHosts(config.join).addresses();
@@ -23,8 +23,8 @@ export const staticOf = ({ staticPeers }: Pick<Config, "staticPeers">): Address[
   staticPeers.flatMap(({ endpoint }) => hostIn(endpoint));
 
 /**
- * The hosts to join. Each name is looked up once at a time: Node runs two lookups at once, and those
- * of dials would wait behind all that take longer than they are waited for.
+ * The hosts to join. Each name has at most one lookup under way: Node runs two lookups at once, so
+ * the lookups of dials would otherwise wait behind abandoned ones.
  */
 export class JoinHosts {
   /** Lookups that still run, by name. */
@@ -37,7 +37,7 @@ export class JoinHosts {
     this.#resolve = resolve;
   }
 
-  /** A name that is not known, or not yet, stands for no address. */
+  /** The addresses of all hosts; none for a name that is unknown or not resolved in time. */
   async addresses(): Promise<Address[]> {
     return (await Promise.all(this.#hosts.map(({ host }) => this.#addressesOf(host)))).flat();
   }
@@ -59,7 +59,7 @@ export class JoinHosts {
   }
 }
 
-/** The host of an endpoint, if it is an address. */
+/** The host of an endpoint, if it is an address and not a name. */
 const hostIn = (endpoint: string): Address[] => read(() => parseEndpoint(endpoint).address);
 
 function read(parse: () => Address): Address[] {

@@ -1,8 +1,8 @@
 /**
  * The overlay device as the host sees it: its addresses, MTU and routes.
  *
- * The device itself is made elsewhere and vanishes with the process that made
- * it, and its addresses and routes vanish with it.
+ * The TUN code of src/io makes the device. It vanishes with that process, and its addresses and
+ * routes with it.
  */
 import { readFile, writeFile } from "node:fs/promises";
 import {
@@ -18,17 +18,17 @@ import { attempt, WeftError } from "../error.js";
 import { ask, change } from "./ip.js";
 import { checkIpv6, LEAST_MTU as LEAST_IPV6_MTU } from "./ipv6.js";
 
-/** Packets the device holds for us; Linux gives a TUN device 500, too few for a burst. */
+/** Packets in the device's queue; the Linux default for a TUN device is 500, too few for a burst. */
 const QUEUE_LENGTH = 1000;
 
-/** The metric of a route that is added without one. */
+/** The metric that Linux gives a route that is added without one, by family. */
 export const DEFAULT_METRIC = { 4: 0, 6: 1024 } as const;
 
 interface ShownDevice {
   readonly mtu: number;
   readonly txqlen?: number;
   readonly flags: readonly string[];
-  /** Absent where the device has no IPv6. */
+  /** Absent when the device has no IPv6. */
   readonly inet6_addr_gen_mode?: string;
 }
 
@@ -47,11 +47,11 @@ interface DeviceRoute {
 }
 
 export interface LinkOptions {
-  /** Name of a device that exists. */
+  /** Name of an existing device. */
   readonly device: string;
   /** The node's own overlay addresses: one of each family the cluster network has. */
   readonly addresses: readonly Address[];
-  /** The cluster network: routed to the device. */
+  /** The cluster network, which is routed to the device. */
   readonly network: readonly Prefix[];
 }
 
@@ -67,10 +67,10 @@ export class Link {
   }
 
   /**
-   * Compares the device with what it should be, and sets what lacks: MTU, queue length, up, the
+   * Compares the device with its options and sets what differs: MTU, queue length, the state up, the
    * addresses, and the routes for the cluster network and these prefixes. Removes its other routes.
-   * First configuration and repair are the same; what fails is tried again by the next call. A
-   * failure in one family or at one route does not stop the others.
+   * First configuration and repair are the same; the next call retries what failed. A failure in one
+   * family or at one route does not stop the others.
    * @param mtu of the overlay, in bytes; it may be another one at each call
    * @returns one sentence for each failure
    */
@@ -91,10 +91,9 @@ export class Link {
   }
 
   /**
-   * ICMP errors the core answers with carry the node's own address as their
-   * source. Linux drops a packet that comes in with an address of its own,
-   * unless accept_local is set.
-   * @returns a warning, if it cannot be set; the node can live without
+   * Sets accept_local on the device. ICMP errors from the core have the node's own address as their
+   * source, and Linux drops an incoming packet from its own address unless accept_local is set.
+   * @returns a warning if it cannot be set; the node works without it
    */
   async acceptOwnSource(): Promise<string[]> {
     const setting = `/proc/sys/net/ipv4/conf/${this.#options.device}/accept_local`;
@@ -104,13 +103,13 @@ export class Link {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       return [
-        `${setting} cannot be set (${code}): ICMP errors of this node will not be seen on it`,
+        `${setting} cannot be set (${code}): programs on this node get no ICMP errors from it`,
       ];
     }
   }
 
   /**
-   * Takes the addresses and the routes away. A device that is gone already is fine.
+   * Removes the addresses and the routes. Does nothing if the device is gone already.
    * @param device its name now
    */
   async remove(device = this.#options.device): Promise<void> {
@@ -119,9 +118,9 @@ export class Link {
   }
 
   /**
-   * An MTU below 1280 takes IPv6 off a device, so the MTU comes before the settings of IPv6. When a
-   * device that is up takes IPv6 again, Linux gives it a link-local address at once; so it goes down
-   * for that, and what it loses is set after it.
+   * Linux removes IPv6 from a device with an MTU below 1280, so the MTU is set before the settings of
+   * IPv6. When a device that is up gets IPv6 again, Linux adds a link-local address at once; so the
+   * device is set down first, and the addresses and routes that it loses are set afterwards.
    */
   async #setDevice(mtu: number): Promise<void> {
     const { device } = this.#options;
@@ -144,7 +143,11 @@ export class Link {
     const { device } = this.#options;
     const [shown] = await ask<ShownDevice>("-details", "link", "show", "dev", device);
     if (shown) return shown;
-    throw new WeftError("IP", `the device ${device} is gone`, "weft makes it again within seconds");
+    throw new WeftError(
+      "IP",
+      `the device ${device} is gone`,
+      "weft creates it again within seconds",
+    );
   }
 
   async #setFamily(family: Family, prefixes: readonly Prefix[], mtu: number): Promise<string[]> {
@@ -167,7 +170,7 @@ export class Link {
       .map((address) => this.#addAddress(address));
   }
 
-  /** The changes to the routes of one family. The kernel's own, for addresses and links, are left alone. */
+  /** The changes to the routes of one family. The kernel's own routes, for addresses and links, stay. */
   async #differing(
     family: Family,
     prefixes: readonly Prefix[],
@@ -181,7 +184,7 @@ export class Link {
     const present = shown
       .filter(({ protocol }) => protocol !== "kernel")
       .map(({ dst, prefsrc }) => ({ prefix: inFull(family, dst), prefsrc }));
-    // Linux takes the source of an IPv6 route away with its address, and leaves the route.
+    // When an IPv6 address is removed, Linux removes it from the routes that prefer it as their source, and keeps them.
     const isRight = ({ prefix, prefsrc }: { prefix: string; prefsrc: string | undefined }) =>
       wanted.has(prefix) && prefsrc === (source && formatAddress(source));
     const routed = new Set(present.filter(isRight).map(({ prefix }) => prefix));
@@ -193,7 +196,7 @@ export class Link {
     };
   }
 
-  /** Adds and never replaces: Linux would take the same route from another device without a word. */
+  /** Adds a route and never replaces one: a replace would silently take the same route from another device. */
   async #route(prefix: Prefix): Promise<void> {
     try {
       await change([this.#addRoute(prefix)]);
@@ -205,6 +208,7 @@ export class Link {
     }
   }
 
+  /** An error that names the host's route for the same prefix; undefined when there is none. */
   async #routeInTheWay(prefix: Prefix): Promise<WeftError | undefined> {
     const whole = formatPrefix(prefix);
     const { device } = this.#options;
@@ -223,7 +227,7 @@ export class Link {
     );
   }
 
-  /** `nodad`: nobody else can have it, so there is nobody to ask before it may be used. */
+  /** `nodad` turns duplicate address detection off: a lease is unique, and the TUN device has no neighbours. */
   #addAddress(address: Address): string {
     const { family } = address;
     const whole = `${formatAddress(address)}/${bits(family)}`;
@@ -241,7 +245,7 @@ export class Link {
   }
 }
 
-/** `ip` leaves out the length of a single address, and calls a whole family "default". */
+/** The full prefix of a destination, for which `ip` omits the length of a single address and prints "default". */
 export function inFull(family: Family, dst: string): string {
   if (dst === "default") return family === 4 ? "0.0.0.0/0" : "::/0";
   return formatPrefix(parsePrefix(dst.includes("/") ? dst : `${dst}/${bits(family)}`));

@@ -1,6 +1,6 @@
 /**
- * One agent a state directory. The lock is the kernel's, so it ends with the
- * process however that ends; the file holds pid and node name for messages only.
+ * The lock keeps a second agent from a state directory. It is the kernel's, so it ends with the
+ * process in any case; the file holds pid and node name for messages only.
  */
 import {
   closeSync,
@@ -32,14 +32,17 @@ export class StateLock {
   #removeDirectory = () => {};
   readonly #directory: string;
 
-  /** @param directory made, readable by its owner only, if it does not exist */
+  /** @param directory the state directory; created, readable by its owner only, if it does not exist */
   constructor(directory: string) {
     this.#directory = directory;
     this.#file = join(directory, "lock");
   }
 
-  /** @param name of this node
-   * @throws WeftError STATE when another process holds it, or the directory cannot be used */
+  /**
+   * Takes the lock, and writes pid and name into its file.
+   * @param name the name of this node
+   * @throws WeftError STATE when another process holds it, or the directory cannot be used
+   */
   take(name: string): void {
     try {
       this.#removeDirectory = makeDirectory(this.#directory, 0o700);
@@ -63,9 +66,9 @@ export class StateLock {
   }
 
   /**
-   * Takes it again if the lock file, or its directory, was removed or replaced.
+   * Takes the lock again if its file or directory was removed or replaced.
    * @returns whether it was
-   * @throws WeftError STATE as `take` does; the lock that is held stays
+   * @throws WeftError STATE as `take` does; the old lock stays
    */
   keep(name: string): boolean {
     if (this.#isInPlace(this.#fd)) return false;
@@ -86,10 +89,10 @@ export class StateLock {
     return true;
   }
 
-  /** Leaves the directory as it was found: the lock file goes, and the directory if it is empty and ours. */
+  /** Removes the lock file, and the directory if this agent created it and it is empty. */
   release(): void {
     if (this.#fd >= 0) {
-      // If the directory was removed meanwhile, another agent may have started and hold the new lock.
+      // If the directory was removed meanwhile, another agent may hold a new lock at the same path.
       if (this.#isInPlace(this.#fd)) unlinkSync(this.#file);
       closeSync(this.#fd);
       this.#fd = -1;
@@ -98,7 +101,7 @@ export class StateLock {
     this.#removeDirectory = () => {};
   }
 
-  /** False when the file was removed between opening and locking it: a holder was just leaving. */
+  /** False when its holder removed the file between this process's open and lock. */
   #tryLock(): boolean {
     // Without O_NONBLOCK a FIFO of that name would block this process.
     const fd = openOwn(this.#file, 0o600, constants.O_RDWR | constants.O_NONBLOCK);

@@ -1,4 +1,4 @@
-/** Other agents on this host, as /proc shows them; files that may not be read count as empty. */
+/** Finds other agents on this host in /proc. Files that may not be read count as empty. */
 import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { readRegularFile } from "../files/regular-file.js";
@@ -15,10 +15,10 @@ export interface OtherAgent {
 /** The text that an agent writes into the lock file of its state directory. */
 export const lockText = ({ pid, name }: OtherAgent): string => `${pid} ${name}\n`;
 const LOCK_TEXT = /^(\d+)(?: ([a-z0-9-]+))?\n$/;
-/** Bytes of a file of /proc, or of a lock file. */
+/** Bytes that are read of a file of /proc or of a lock file. */
 const MAX_TEXT = 4096;
 
-/** `pid 12, h1` */
+/** An agent as text for operators: `pid 12, h1`. */
 export const inWords = ({ pid, name }: OtherAgent): string =>
   name === undefined ? `pid ${pid}` : `pid ${pid}, ${name}`;
 
@@ -47,11 +47,11 @@ export function holderOfDevice(device: string): OtherAgent | undefined {
   return undefined;
 }
 
-/** Whether a signal suspended it (proc_pid_stat(5)). */
+/** Whether a signal has stopped its process (proc_pid_stat(5)). */
 export const isSuspended = ({ pid }: OtherAgent): boolean =>
   /^\d+ \(.*\) [Tt] /s.test(textOf(`/proc/${pid}/stat`));
 
-/** Finds its name in the lock file that it has open. */
+/** The agent of a process, with the name in the lock file that the process has open. */
 function agentOf(pid: number): OtherAgent {
   const directory = `/proc/${pid}/fd`;
   const files = entriesOf(directory)
@@ -61,7 +61,7 @@ function agentOf(pid: number): OtherAgent {
   return agent ?? { pid };
 }
 
-/** Of the process that called listen(2) on it (SO_PEERCRED, unix(7)). */
+/** The pid of the process that called listen(2) on a socket (SO_PEERCRED, unix(7)). */
 function pidOfListener(path: string): number | undefined {
   const fd = openUnix();
   const address = unixAddress(path);
@@ -82,7 +82,7 @@ const linkAt = (path: string): string | undefined => attempt(() => readlinkSync(
 
 const textOf = (path: string): string => attempt(() => readRegularFile(path, MAX_TEXT).text) ?? "";
 
-/** Processes come and go, and those of other users do not show everything. */
+/** The result of a look into /proc; undefined when the process has ended or may not be read. */
 function attempt<T>(look: () => T): T | undefined {
   try {
     return look();

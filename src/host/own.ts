@@ -44,7 +44,8 @@ export function openOwn(path: string, mode: number, flags: number): number {
 }
 
 /**
- * Says why other users could put files into this directory, or another directory in its place.
+ * The reason why other users could put files into this directory, or another directory in its
+ * place; undefined when only this process's user can.
  * @param mayShare whether other users may have files in it too, if it is sticky, as /tmp is
  */
 export function whyNotOwn(path: string, { mayShare }: { mayShare: boolean }): string | undefined {
@@ -60,8 +61,8 @@ export function whyNotOwn(path: string, { mayShare }: { mayShare: boolean }): st
 }
 
 /**
- * Whether a path leads to this file. False too where it leads nowhere, because a directory on the
- * way was replaced by something else or may not be searched.
+ * Whether a path leads to this file. False also when it leads nowhere, because a directory in it
+ * was replaced by something else or may not be searched.
  */
 export function leadsTo(path: string, { ino, dev }: Stats): boolean {
   try {
@@ -73,8 +74,8 @@ export function leadsTo(path: string, { ino, dev }: Stats): boolean {
 }
 
 /**
- * Every directory and symbolic link on the way to an existing path, from the root on, and the path
- * itself.
+ * Yields every directory and symbolic link that an existing path passes, from the root on, and the
+ * path itself.
  */
 function* stepsTo(path: string): Generator<string> {
   const names = namesIn(resolve(path));

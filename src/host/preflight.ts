@@ -1,4 +1,4 @@
-/** What must be so before anything is touched. Each check changes nothing. */
+/** Checks before anything on the host is changed. No check changes anything. */
 import { createSocket } from "node:dgram";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -16,7 +16,7 @@ import { ROUTE_PROTOCOL } from "./unreachable.js";
 const CAP_NET_ADMIN = 12n;
 const TUN = "/dev/net/tun";
 
-/** Have we the right and the tools? @throws WeftError ROOT, TUN or NO_IP */
+/** Checks that this process has the rights and the tools it needs. @throws WeftError ROOT, TUN or NO_IP */
 export async function checkMeans(): Promise<void> {
   mayConfigureNetwork();
   tunOpens();
@@ -24,7 +24,7 @@ export async function checkMeans(): Promise<void> {
   await ipMayConfigureNetwork();
 }
 
-/** Is there room for us? @throws WeftError MTU, DEVICE, PORT or CONFLICT */
+/** Checks that MTU, device, ports and network are free to use. @throws WeftError MTU, DEVICE, PORT or CONFLICT */
 export async function checkRoom(config: Config, underlay: UnderlayInterface): Promise<void> {
   const { tun, mtu, port, meshPort } = config;
   if (mtu !== undefined && underlay.mtu !== undefined && mtu > underlay.mtu) {
@@ -42,7 +42,7 @@ export async function checkRoom(config: Config, underlay: UnderlayInterface): Pr
   await networkFree(config);
 }
 
-/** Before the cluster is founded on a network of which this host would send no packet to peers. */
+/** Refuses to found a cluster on a network whose packets this host would route elsewhere. */
 async function networkFree(config: Config): Promise<void> {
   const { tun: device } = config;
   const conflicts = await findConflicts({ device, routed: foundedNetwork(config), leases: [] });
@@ -74,19 +74,19 @@ function mayConfigureNetwork(): void {
   );
 }
 
-/** A capability in this set of the process (capabilities(7)). */
+/** Whether CAP_NET_ADMIN is in this set of the process (capabilities(7)). */
 function hasNetAdmin(set: "Eff" | "Amb"): boolean {
   const line = new RegExp(`^Cap${set}:\\s*([0-9a-f]+)$`, "m");
   const value = line.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
   return ((BigInt(`0x${value}`) >> CAP_NET_ADMIN) & 1n) === 1n;
 }
 
-/** A route that no host has: to one address reserved for documentation (RFC 5737). */
+/** A route that no host has: to an address reserved for documentation (RFC 5737). */
 const NO_ROUTE = `unreachable 203.0.113.255/32 proto ${ROUTE_PROTOCOL} metric ${2 ** 32 - 1}`;
 
 /**
- * The `ip` command makes the changes, and a capability of the node binary's file is not passed on to
- * it. The kernel checks the right to remove a route before it looks for the route.
+ * Checks that the `ip` command, which makes the changes, may change routes: a capability of the node
+ * binary's file is not inherited by it. The kernel checks the right before it looks for the route.
  */
 async function ipMayConfigureNetwork(): Promise<void> {
   const refused = await change([`route del ${NO_ROUTE}`]).then(
@@ -147,10 +147,10 @@ function portTaken(
   address: Address,
   { code, message }: NodeJS.ErrnoException,
 ): WeftError {
-  const why = code === "EADDRINUSE" ? "is already in use" : `cannot be had: ${message}`;
+  const why = code === "EADDRINUSE" ? "is already in use" : `cannot be used: ${message}`;
   return new WeftError(
     "PORT",
     `${protocol} port ${port} of ${formatAddress(address)} ${why}`,
-    `choose another with ${flag}, or find what has it with: ss -lnp sport = :${port}`,
+    `choose another with ${flag}, or find the process that uses it with: ss -lnp sport = :${port}`,
   );
 }

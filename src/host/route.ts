@@ -4,7 +4,7 @@ import { askEach } from "./ip.js";
 
 /** A route as `ip -j route get` shows it. */
 export interface Route {
-  /** Missing for a route to another host; `local` where the host itself has the address; `broadcast`, `anycast`. */
+  /** Absent for a route to another host; `local` when this host has the address; or `broadcast`, `anycast`. */
   readonly type?: string;
   /** The source address that Linux prefers. */
   readonly prefsrc?: string;
@@ -13,16 +13,16 @@ export interface Route {
   readonly metrics?: readonly { readonly mtu?: number }[];
 }
 
-/** Most peers whose routes are looked up; each costs a line of a batch at every look. */
+/** Peers whose routes are looked up, at most; each costs one line of a batch at every check. */
 export const MOST_PEERS = 64;
 
 export interface SourceAddress {
   readonly address: Address;
-  /** This host has the peer's address itself. */
+  /** Whether this host has the peer's address itself. */
   readonly isOwn: boolean;
 }
 
-/** The source address that Linux prefers to each of these peers that can be a host; none is link-local. */
+/** The source address that Linux prefers for each peer with a unicast or local route; link-local ones are left out. */
 export async function sourcesTo(peers: readonly Address[]): Promise<SourceAddress[]> {
   const questions = peers.slice(0, MOST_PEERS).map((peer) => `route get ${formatAddress(peer)}`);
   const routes = await askEach<Route>(questions);
@@ -35,11 +35,11 @@ export async function sourcesTo(peers: readonly Address[]): Promise<SourceAddres
 }
 
 /**
- * The routes of packets from `source` to each of these peers, with all their next hops; none to an
- * address that this host has itself.
+ * The routes of packets from `source` to each of these peers, with all their next hops; an address
+ * that this host has itself is left out.
  *
- * `fibmatch` answers with the route itself. Without it the answer holds what an ICMP error, which
- * may be forged, has said about the path.
+ * With `fibmatch` the kernel returns the route itself. Without it, the result includes the path MTU
+ * of an ICMP error, which may be forged.
  */
 export async function routesTo(peers: readonly Address[], source: Address): Promise<Route[]> {
   const from = formatAddress(source);
@@ -51,7 +51,7 @@ export async function routesTo(peers: readonly Address[], source: Address): Prom
   return routes.flatMap((route) => (route && route.type === undefined ? [route] : []));
 }
 
-/** The address that most of these are, of equals the first. */
+/** The most frequent of these addresses; the first of several that are equally frequent. */
 export function mostFrequent(sources: readonly SourceAddress[]): Address | undefined {
   const counts = new Map<string, number>();
   for (const { address } of sources) {
@@ -63,8 +63,8 @@ export function mostFrequent(sources: readonly SourceAddress[]): Address | undef
 }
 
 /**
- * The largest packet that may take any of a route's next hops: the smallest MTU of their devices
- * and of the route itself. Nothing where a device is not among `mtus`.
+ * The largest packet, in bytes, that may take any of a route's next hops: the smallest MTU of their
+ * devices and of the route itself. Undefined when a device is not in `mtus`.
  */
 export function routeMtu(
   { dev, nexthops, metrics = [] }: Route,

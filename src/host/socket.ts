@@ -1,4 +1,4 @@
-/** The control socket's file: its place is cleared, or refused because another process is there. */
+/** The file of the control socket. A leftover file is removed; a socket in use is an error. */
 import { lstatSync, type Stats, unlinkSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname } from "node:path";
@@ -6,12 +6,12 @@ import { WeftError } from "../error.js";
 import { inWords, listenerAt } from "./other-agent.js";
 import { leadsTo, whyNotOwn } from "./own.js";
 
-/** The file of a socket, which others may remove or replace. */
+/** The file of a socket, which other processes may remove or replace. */
 export class SocketFile {
   readonly #made: Stats;
   readonly #path: string;
 
-  /** @param path where the socket is now */
+  /** @param path the path of an existing socket */
   constructor(path: string) {
     this.#path = path;
     this.#made = lstatSync(path);
@@ -21,16 +21,16 @@ export class SocketFile {
     return leadsTo(this.#path, this.#made);
   }
 
-  /** Leaves what another process has put there. */
+  /** Removes the file, unless another process has replaced it. */
   remove(): void {
     if (this.isInPlace()) unlinkSync(this.#path);
   }
 }
 
 /**
- * Takes away the socket of an agent that is gone.
- * @returns true when one was taken away
- * @throws WeftError SOCKET when an agent listens on it, or it is no socket
+ * Removes the socket of an agent that has ended.
+ * @returns whether there was one
+ * @throws WeftError SOCKET when an agent listens on it, or the file is not a socket
  */
 export async function clearSocket(path: string): Promise<boolean> {
   const found = look(path);
@@ -46,7 +46,7 @@ export async function clearSocket(path: string): Promise<boolean> {
     const agent = listenerAt(path);
     throw new WeftError(
       "SOCKET",
-      `another agent${agent ? ` (${inWords(agent)})` : ""} has the control socket ${path}`,
+      `another agent${agent ? ` (${inWords(agent)})` : ""} listens on the control socket ${path}`,
       "stop it, or choose another path with --socket",
     );
   }
@@ -65,7 +65,7 @@ export async function clearSocket(path: string): Promise<boolean> {
   } catch (error) {
     throw new WeftError(
       "SOCKET",
-      `the socket ${path} of an agent that is gone cannot be removed: ${(error as Error).message}`,
+      `the socket ${path} of an agent that has ended cannot be removed: ${(error as Error).message}`,
       "choose a path with --socket where only root has files",
     );
   }
@@ -83,7 +83,7 @@ function look(path: string): Stats | undefined {
   }
 }
 
-/** Only ECONNREFUSED means that no process listens. An agent that is too busy to accept gives EAGAIN. */
+/** Whether a process listens. Only ECONNREFUSED means none; an agent too busy to accept causes EAGAIN. */
 const answers = (path: string): Promise<boolean> =>
   new Promise((resolve) => {
     const probe = connect(path, () => {

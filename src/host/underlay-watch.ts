@@ -1,25 +1,25 @@
 /**
- * Follows the underlay while the agent runs: its address, which a host may exchange for another at
- * any time, and the MTU of the routes to the peers.
+ * Watches the underlay while the agent runs: its address, which may change at any time, and the MTU
+ * of the routes to the peers.
  *
- * An address stays as long as the host has it and peers answer there, whatever other routes come
- * up; one that was configured stays in any case.
+ * The address stays as long as the host has it and peers answer there, whatever other routes
+ * appear; a configured address always stays.
  */
 import { type Address, formatAddress } from "../address.js";
 import { WeftError } from "../error.js";
 import { findUnderlay, type UnderlayInterface } from "./underlay.js";
 
-/** Looks in a row that do not find the address, after which it is gone: it may only be renewed. */
+/** Checks in a row without the address after which it counts as gone; one may fall into its renewal. */
 const GONE_AFTER = 2;
 
 export interface UnderlayWatchParts {
   /** Addresses of peers, as far as known. */
   peers(): Promise<readonly Address[]>;
-  /** Whether a peer was heard of late, or there is none to hear. */
+  /** Whether a peer answered lately, or there is no peer. */
   isHeard(): boolean;
-  /** Takes up another address; when it throws a WeftError, it is tried again at the next look. */
+  /** Moves the agent to another address; after a WeftError the next check tries it again. */
   move(to: UnderlayInterface): Promise<void>;
-  /** Takes up another MTU. */
+  /** Sets another MTU. */
   resize(to: UnderlayInterface): void;
 }
 
@@ -29,12 +29,12 @@ export class UnderlayWatch {
   #underlay: UnderlayInterface;
   #problem: string | undefined;
   #checking: Promise<void> | undefined;
-  /** Looks in a row that did not find the address. */
+  /** Checks in a row that did not find the address. */
   #missed = 0;
 
   /**
    * @param given the configured address, if there is one
-   * @param first what the agent runs on now
+   * @param first the underlay that the agent uses now
    */
   constructor(given: Address | undefined, first: UnderlayInterface, parts: UnderlayWatchParts) {
     this.#configured = given;
@@ -46,12 +46,12 @@ export class UnderlayWatch {
     return this.#underlay;
   }
 
-  /** Why the underlay is not as it should be: one sentence. */
+  /** The error of the last check, as one sentence. */
   get problem(): string | undefined {
     return this.#problem;
   }
 
-  /** One look at a time; settles when it is over. */
+  /** Checks the underlay, or joins the check that is under way; resolves when it is over. */
   check(): Promise<void> {
     this.#checking ??= this.#check().finally(() => {
       this.#checking = undefined;
@@ -59,7 +59,7 @@ export class UnderlayWatch {
     return this.#checking;
   }
 
-  /** Settles when nothing is being taken up any more. */
+  /** Resolves when no check runs any more. */
   async idle(): Promise<void> {
     await this.#checking;
   }
@@ -87,7 +87,7 @@ export class UnderlayWatch {
     this.#missed = kept ? 0 : this.#missed + 1;
     if (kept && this.#parts.isHeard()) return kept;
     if (!kept && this.#missed < GONE_AFTER) return this.#underlay;
-    // All members share the family, so another one would be of no use.
+    // All members use one family, so an address of the other one could not be reached.
     const other = findUnderlay({ families: [address.family], peers });
     return kept ? ((await orNothing(other)) ?? kept) : await other;
   }
@@ -96,7 +96,7 @@ export class UnderlayWatch {
 const isSame = (a: UnderlayInterface, b: UnderlayInterface): boolean =>
   formatAddress(a.address) === formatAddress(b.address);
 
-/** Nothing where there is no such underlay. */
+/** The underlay; undefined when there is none. */
 async function orNothing(
   underlay: Promise<UnderlayInterface>,
 ): Promise<UnderlayInterface | undefined> {

@@ -1,4 +1,4 @@
-/** The underlay: the address peers reach this node at, and the interface that carries it. */
+/** The underlay: the address at which peers reach this node, and the interface that has it. */
 import {
   type Address,
   contains,
@@ -15,13 +15,13 @@ import { mostFrequent, routeMtu, routesTo, sourcesTo } from "./route.js";
 
 export interface UnderlayInterface {
   readonly address: Address;
-  /** The interface that carries the address. */
+  /** The interface that has the address. */
   readonly device: string;
-  /** The subnet the interface is in. */
+  /** The subnet of the address on that interface. */
   readonly prefix: Prefix;
   /**
-   * The largest packet that may leave to a peer, in bytes. Unknown where the address is on a loopback
-   * device and no route leads to a peer.
+   * The largest packet to a peer, in bytes. Undefined when the address is on the loopback device and
+   * no route leads to a peer.
    */
   readonly mtu: number | undefined;
 }
@@ -29,7 +29,7 @@ export interface UnderlayInterface {
 export interface UnderlayQuery {
   /** The address to use. */
   readonly address?: Address | undefined;
-  /** Without it, an address of these families; the first is preferred. */
+  /** Families to choose from if there is no `address`; the first is preferred. */
   readonly families?: readonly Family[];
   /** Addresses of peers, as far as known. */
   readonly peers?: readonly Address[];
@@ -43,34 +43,34 @@ interface Interface {
   readonly addr_info: readonly InterfaceAddress[];
 }
 
-/** An address that an interface carries. Only IPv6 ones have the marks. */
+/** An address of an interface. Only IPv6 addresses have the flags. */
 interface InterfaceAddress {
   readonly local?: string;
   readonly prefixlen: number;
-  /** It is not known yet whether another host has it (RFC 4862). */
+  /** Duplicate address detection still runs (RFC 4862). */
   readonly tentative?: true;
-  /** Another host has it. */
+  /** Duplicate address detection found it on another host. */
   readonly dadfailed?: true;
-  /** It is given up after some hours, for the user's privacy (RFC 8981). */
+  /** Linux replaces it after some hours, for privacy (RFC 8981). */
   readonly temporary?: true;
 }
 
-/** The most a packet without extensions can be; loopback claims one byte more. */
+/** Bytes of the largest IP packet without extensions; the loopback device has an MTU one byte larger. */
 const MAX_PACKET = 65_535;
-/** The least that counts: what every host takes in one piece (RFC 791, 3.2). */
+/** The smallest underlay MTU in bytes: every host accepts a packet of that size (RFC 791, 3.2). */
 const MIN_PACKET = 576;
-/** Its MTU says nothing about packets to other hosts. */
+/** The loopback device, whose MTU does not bound packets to other hosts. */
 const LOOPBACK_DEVICE = "lo";
 /**
- * Reserved (RFC 1112, section 4), and not assigned to anybody, so only a default
- * route leads there. Nothing is sent to them.
+ * Addresses to which only a default route leads: reserved (RFC 1112, section 4) and unassigned.
+ * Nothing is sent to them.
  */
 const ANYWHERE = { 4: parseAddress("240.0.0.1"), 6: parseAddress("3fff:ffff::1") } as const;
 
 /**
  * Finds this host's underlay. Without an address to use, it is the source address of the routes to
- * most of the peers, or where no peer is known, of the default route. A peer that says it is at an
- * address of this host has no part in that.
+ * most of the peers, or of the default route if no peer is known. A peer whose endpoint is an address
+ * of this host does not count.
  * @throws WeftError UNDERLAY when there is no such address
  */
 export async function findUnderlay(wanted: UnderlayQuery = {}): Promise<UnderlayInterface> {
@@ -111,8 +111,8 @@ async function preferred(wanted: UnderlayQuery): Promise<Address> {
 }
 
 /**
- * The largest packet that may leave to some peer, or where no peer is known, by the default route.
- * Smaller ones of other routes are found out by peer, while packets flow.
+ * The largest packet, in bytes, that may be sent to some peer, or by the default route if no peer is
+ * known. The smaller MTUs of other peers are discovered while packets flow.
  */
 async function mtuTowards(
   peers: readonly Address[],
@@ -128,7 +128,7 @@ async function mtuTowards(
   return undefined;
 }
 
-/** Linux prefers a temporary address; peers need the one of the same subnet that stays. */
+/** Replaces a temporary address, which Linux prefers, by a lasting one of the same subnet. */
 function lasting(interfaces: readonly Interface[], address: Address): Address {
   const carried = interfaces.flatMap(({ addr_info }) => addr_info);
   const chosen = carried.find(({ local }) => local === formatAddress(address));

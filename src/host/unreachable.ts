@@ -1,7 +1,7 @@
 /**
- * Unreachable routes behind those of the overlay device. They outlive the process:
- * when an agent dies and its device goes with it, this host refuses packets for the overlay, which
- * the default route would otherwise send out in clear.
+ * Unreachable routes for the overlay, with a higher metric than those of its device. They outlive the
+ * process: when an agent dies, and its device with it, this host refuses packets for the overlay,
+ * which the default route would otherwise send out unencapsulated.
  */
 import { createHash } from "node:crypto";
 import { realpathSync } from "node:fs";
@@ -14,17 +14,17 @@ import { inFull } from "./link.js";
 /** Marks the routes as weft's in `ip route` (rtm_protocol; no value that /etc/iproute2/rt_protos names). */
 export const ROUTE_PROTOCOL = 119;
 /**
- * The lowest metric; a hash of the agent's state directory is added. No two agents share a state
- * directory, and it stays when ports or addresses change, so two agents on one host do not touch
- * each other's routes. Linux prefers every lower metric, and this one is far above any in use.
+ * The lowest metric of such a route; 16 bits of a hash of the agent's state directory are added. No
+ * two agents share a state directory, and it stays when ports or addresses change, so two agents on
+ * one host do not touch each other's routes. Linux prefers lower metrics, and all in use are lower.
  */
 const METRIC = 0xffff0000;
 
 export class UnreachableRoutes {
   readonly #metric: number;
-  /** Complete list by family; unknown before the first look. */
+  /** All routes of this agent by family; unknown before the first check. */
   readonly #present = new Map<Family, ReadonlySet<string>>();
-  /** The routes that the first look found. */
+  /** The routes of this agent that the first check found, by family. */
   readonly #before = new Map<Family, ReadonlySet<string>>();
 
   /** @param state the agent's state directory, which exists */
@@ -34,8 +34,8 @@ export class UnreachableRoutes {
   }
 
   /**
-   * Sets such a route for exactly these prefixes, and removes all others of this agent, also those
-   * of an earlier run. If one family fails, the other is set nevertheless.
+   * Sets an unreachable route for exactly these prefixes, and removes all others of this agent, also
+   * those of an earlier run. If one family fails, the other is still set.
    * @returns one sentence for each family that failed
    */
   async set(prefixes: readonly Prefix[]): Promise<string[]> {
@@ -81,7 +81,7 @@ export class UnreachableRoutes {
     this.#present.set(family, wanted);
   }
 
-  /** The routes of the host; if it no longer answers, those of the last look. */
+  /** The routes of this agent on the host; if `ip` fails, those of the last check. */
   async #look(family: Family): Promise<ReadonlySet<string>> {
     const question = `-${family} route show type unreachable proto ${ROUTE_PROTOCOL}`;
     try {

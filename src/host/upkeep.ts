@@ -1,11 +1,11 @@
 /**
- * Looks now and then at what the agent made on the host, and puts back what somebody removed or
+ * Checks from time to time what the agent made on the host, and restores what was removed or
  * replaced: socket, lock, state.
  */
 import type { Logger } from "pino";
 import { attempt } from "../error.js";
 
-/** Puts one thing back where it is not in its place. Throws a WeftError where that cannot be. */
+/** Restores one thing if it is not in its place. Throws a WeftError if it cannot. */
 export type Repair = () => void | Promise<void>;
 
 export class Upkeep {
@@ -18,17 +18,17 @@ export class Upkeep {
     this.#log = log;
   }
 
-  /** Things that could not be put back: one sentence each. */
+  /** One sentence for each thing that could not be restored. */
   get problems(): readonly string[] {
     return this.#problems;
   }
 
-  /** In the order in which they are added. */
+  /** Adds a repair; repairs run in the order in which they were added. */
   add(repair: Repair): void {
     this.#repairs.push(repair);
   }
 
-  /** One look at a time; settles when it is over. */
+  /** Runs all repairs, or joins the run that is under way; resolves when it is over. */
   check(): Promise<void> {
     this.#checking ??= this.#check().finally(() => {
       this.#checking = undefined;
@@ -36,7 +36,7 @@ export class Upkeep {
     return this.#checking;
   }
 
-  /** Settles when nothing is being put back any more. */
+  /** Resolves when no repair runs any more. */
   async idle(): Promise<void> {
     await this.#checking;
   }

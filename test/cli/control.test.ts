@@ -270,7 +270,7 @@ describe("the place of the socket", () => {
     const second = new ControlServer(view(), { socket });
     await expect(second.start()).rejects.toMatchObject({
       code: "SOCKET",
-      message: `another agent (pid ${process.pid}) has the control socket ${socket}`,
+      message: `another agent (pid ${process.pid}) listens on the control socket ${socket}`,
     });
     expect((await ask(socket, "status")).name).toBe("h1");
   });

@@ -28,6 +28,6 @@ it("an ip that does not speak JSON is named, with what to install", async () => 
   answering("1: lo: <LOOPBACK,UP> mtu 65536");
   await expect(ask("link", "show")).rejects.toMatchObject({
     message: '"ip -j link show" did not answer in JSON',
-    remedy: "install Debian's iproute2; another ip on the PATH does not do",
+    remedy: "install Debian's iproute2; another ip command in PATH does not work",
   });
 });

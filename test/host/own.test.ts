@@ -348,7 +348,7 @@ describe("the control socket", () => {
     onTestFinished(() => void agent.kill("SIGKILL"));
     await once(agent.stdout, "data");
     const waiting = Array.from({ length: 5 }, () => connect(socket).on("error", () => {}));
-    expect(await start(socket)).toMatch(/another agent has the control socket/);
+    expect(await start(socket)).toMatch(/another agent listens on the control socket/);
     expect(lstatSync(socket).isSocket()).toBe(true);
     for (const one of waiting) one.destroy();
   });

@@ -110,7 +110,7 @@ story("an explanation promises what the way of the packet keeps", () => {
     await b!.host.exec(["sysctl", "-qw", "net.ipv4.ip_forward=0"]);
     expect(await last()).toMatch(/^host +does not send it on: .* net\.ipv4\.ip_forward is 0$/m);
     await b!.host.exec(["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
-    expect(await last()).toMatch(/^host +nothing on this host has 10\.244\.\d+\.80$/m);
+    expect(await last()).toMatch(/^host +no program or device of this host has 10\.244\.\d+\.80$/m);
     for (const change of [
       ["link", "add", "to-web", "type", "veth", "peer", "name", "web"],
       ["link", "set", "to-web", "up"],

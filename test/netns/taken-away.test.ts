@@ -94,7 +94,7 @@ story("what an agent made on its host, and others take away", () => {
     [
       "another device, while its own is renamed",
       ["link set weft0 down", "link set weft0 name mine0", "link add weft0 type bridge"],
-      "was renamed to mine0, and another one is named weft0",
+      "was renamed to mine0, and another device is named weft0",
     ],
   ])(
     "the name of the device, taken by %s: is a problem until it is free",
