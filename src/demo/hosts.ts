@@ -1,4 +1,4 @@
-/** The demo on real hosts: namespaces on one bridge, agents started as a person would. */
+/** The demo with root: hosts in namespaces on one bridge, with agents started as an operator would. */
 import type { AgentStatus, LabAgent } from "../lab/agent.js";
 import { Lab } from "../lab/lab.js";
 import { iperf, ping } from "../lab/measure.js";

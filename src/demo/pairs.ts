@@ -1,4 +1,4 @@
-/** The small table at the end: every pair, its round trip, and whether it answered. */
+/** The table at the end of the demo: for every pair the median round trip and the answered pings. */
 export interface PingPair {
   readonly from: string;
   readonly to: string;

@@ -1,4 +1,4 @@
-/** The host behind a memory device. It knows IPv4 and ICMP echo (RFC 792), and nothing else. */
+/** The host behind a memory device. It implements IPv4 and ICMP echo (RFC 792), and nothing else. */
 import { formatAddress, parseAddress, toBytes } from "../address.js";
 import type { Device } from "../io/device.js";
 
@@ -33,7 +33,7 @@ export class Pinger {
     this.#device.onPacket((packet) => this.#onPacket(packet));
   }
 
-  /** One echo request: milliseconds until its answer, or undefined when none came in time. */
+  /** Sends one echo request; returns the milliseconds until its answer, or undefined after `limitMs`. */
   async ping(to: string, limitMs = 1_000): Promise<number | undefined> {
     const sequence = ++this.#sequence & 0xffff;
     const began = performance.now();
@@ -75,7 +75,7 @@ function encode({ type, from, to, sequence }: Echo): Uint8Array {
   return packet;
 }
 
-/** Undefined for anything but a whole, unharmed echo. */
+/** Decodes an ICMP echo; undefined for any other packet and for a damaged one. */
 function decode(packet: Uint8Array): Echo | undefined {
   if (packet.length < IP_HEADER + ICMP_HEADER || packet[0] !== 0x45) return undefined;
   const view = new DataView(packet.buffer, packet.byteOffset, packet.length);
@@ -88,7 +88,7 @@ function decode(packet: Uint8Array): Echo | undefined {
   return { type, from: address(12), to: address(16), sequence: view.getUint16(IP_HEADER + 6) };
 }
 
-/** The Internet checksum (RFC 1071); over bytes that hold a right one it is 0. Even lengths only. */
+/** The Internet checksum (RFC 1071) of an even number of bytes; 0 if they include a right checksum. */
 function checksum(bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   let sum = 0;

@@ -1,4 +1,4 @@
-/** The demo's voice: one line a step, with the seconds gone by. */
+/** Prints one line per step of the demo, with the seconds since its start. */
 const began = performance.now();
 
 export function progress(step: string, what: string): void {

@@ -1,7 +1,6 @@
 /**
- * The demo without root: three nodes in this process. Their devices are in
- * memory; their mesh sessions and VXLAN datagrams really cross the loopback, and
- * every packet goes through the core, as in the agent.
+ * The demo without root: three nodes in this process. Their devices are in memory; their sessions
+ * and VXLAN datagrams use the loopback device, and every packet passes the core, as in the agent.
  */
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
@@ -25,7 +24,7 @@ interface DemoNode {
   readonly meshAddress: { readonly host: string; readonly port: number };
   readonly io: PortableIo;
   readonly host: Pinger;
-  /** Whether its dataplane has a way to that many others. */
+  /** Whether its dataplane has a path to that many peers. */
   reaches(others: number): boolean;
 }
 
@@ -40,7 +39,7 @@ const VNI = 1;
 const MTU = 1450;
 const SECRET = "a secret only this demo knows";
 const PINGS = 5;
-const PATIENCE_MS = 15_000;
+const WAIT_LIMIT_MS = 15_000;
 const POLL_MS = 20;
 
 export async function rootless(): Promise<void> {
@@ -72,9 +71,9 @@ async function makeNode(name: string, address: string, previous?: DemoNode): Pro
   const mesh = new Mesh(
     {
       clock: systemClock,
-      transport: new WsTransport({ clock: systemClock, log: complaints }, { secrets: [SECRET] }),
+      transport: new WsTransport({ clock: systemClock, log }, { secrets: [SECRET] }),
       store: new MemoryStore(),
-      log: complaints,
+      log,
     },
     {
       name,
@@ -137,23 +136,23 @@ async function pingAll(nodes: readonly DemoNode[]): Promise<PingPair[]> {
   return pairs;
 }
 
-/** What goes wrong is told; what goes well the demo tells itself. */
-const complaints = {
+/** Prints warnings and errors; the demo prints its own progress. */
+const log = {
   info: () => {},
   warn: (message: string) => progress("warning", message),
   error: (message: string) => progress("error", message),
 };
 
 async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = performance.now() + PATIENCE_MS;
+  const deadline = performance.now() + WAIT_LIMIT_MS;
   while (!holds()) {
     if (performance.now() > deadline)
-      throw new Error(`waited ${PATIENCE_MS} ms in vain until ${what}`);
+      throw new Error(`waited ${WAIT_LIMIT_MS} ms, but not ${what}`);
     await sleep(POLL_MS);
   }
 }
 
-/** A TCP port nobody listens on: 6783 may be an agent's. */
+/** A TCP port without a listener; an agent may use 6783. */
 async function freePort(address: string): Promise<number> {
   const server = createServer().listen(0, address);
   await once(server, "listening");

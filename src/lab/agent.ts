@@ -1,4 +1,4 @@
-/** A real agent in a host of the lab: `weft up`, run as a person would run it. */
+/** A real agent on a host of the lab: `weft up`, started as an operator would start it. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
@@ -9,27 +9,27 @@ import { ROOT } from "./root.js";
 import type { Finished, RunningProgram } from "./running.js";
 
 export interface AgentOptions {
-  /** Hosts whose agents it dials; none founds a new network. */
+  /** Hosts whose agents it dials; without any, it founds a new network. */
   readonly join?: readonly Host[];
   readonly secret?: string;
-  /** Which of the host's addresses is its underlay; 4 when left out. `found`: the agent is not told. */
+  /** The family of the host's address that is its underlay, by default 4. `found`: the agent finds it itself. */
   readonly underlay?: 4 | 6 | "found";
-  /** A command that runs its arguments somewhere special, put before all others. */
+  /** A command that runs its arguments in a special environment; it comes first in the command line. */
   readonly inside?: readonly string[];
   /** Flags of Node itself. */
   readonly node?: readonly string[];
-  /** More of the command line, given last; they replace those of the lab. */
+  /** Further flags, given last; they replace those of the lab. */
   readonly flags?: readonly string[];
 }
 
-/** The answer of `GET /v1/status`; the agents of a lab have a lease, and so an address. */
+/** The answer of `GET /v1/status`; agents of a lab have a lease, and so an address. */
 export type AgentStatus = Status & { readonly address: string };
 
 export const LAB_SECRET = "a secret only this lab knows";
 
 const PROGRAM = join(ROOT, "dist/cli/weft.js");
 const POLL_MS = 50;
-/** No measure: an agent is healthy after one second, where the machine has nothing else to do. */
+/** Milliseconds until a start counts as failed; on an idle machine an agent is healthy after one second. */
 const HEALTHY_LIMIT_MS = 60_000;
 const ANSWER_LIMIT = 1024 * 1024;
 
@@ -57,7 +57,7 @@ export class LabAgent {
     writeFileSync(secret, `${options.secret ?? LAB_SECRET}\n`, { mode: 0o600 });
     const underlay = ({ address, address6 }: Host) => (options.underlay === 6 ? address6 : address);
     const { flags = [] } = options;
-    /** weft refuses a flag that is given twice, so one of the caller's takes the place of the lab's. */
+    /** weft refuses a flag that is given twice, so a flag of the caller replaces the lab's. */
     const unlessGiven = (...flag: readonly string[]) => (flags.includes(flag[0]!) ? [] : flag);
     const argv = [
       ...(options.inside ?? []),
@@ -75,12 +75,12 @@ export class LabAgent {
     return new LabAgent(host, host.spawn(argv), socket, state, secret);
   }
 
-  /** A verb of the command, asked of this agent. */
+  /** Runs a `weft` command against this agent. */
   weft(...argv: string[]): Promise<Finished> {
     return this.host.run(this.#command(argv));
   }
 
-  /** The same for a verb that goes on until it is ended. */
+  /** Starts a `weft` command that runs until it is stopped. */
   spawn(...argv: string[]): RunningProgram {
     return this.host.spawn(this.#command(argv));
   }
@@ -89,7 +89,7 @@ export class LabAgent {
     return [process.execPath, PROGRAM, ...argv, "--socket", this.socket];
   }
 
-  /** One document of the control socket, or undefined while nobody answers there. */
+  /** One document of the control socket; undefined while the agent does not answer. */
   get<T>(path: string): Promise<T | undefined> {
     return new Promise((resolve) => {
       const nothing = () => resolve(undefined);
@@ -114,7 +114,7 @@ export class LabAgent {
     return this.get<AgentStatus>("/v1/status");
   }
 
-  /** Waits until it reports that it is healthy and has a path to at least that many peers. */
+  /** Waits until the agent is healthy and has a path to at least `peers` peers. */
   async waitHealthy({ peers = 0, limitMs = HEALTHY_LIMIT_MS } = {}): Promise<AgentStatus> {
     const deadline = Date.now() + limitMs;
     for (;;) {
@@ -128,13 +128,13 @@ export class LabAgent {
     }
   }
 
-  /** Peers to which packets are sent. */
+  /** The number of peers to which there is a path. */
   async #reached(): Promise<number> {
     const rows = (await this.get<PeerRow[]>("/v1/peers")) ?? [];
     return rows.filter(({ noPath }) => !noPath).length;
   }
 
-  /** Writes these into its secret file and waits for what it says to SIGHUP. */
+  /** Writes secrets into the agent's file and sends SIGHUP. Throws if the agent refuses them. */
   async changeSecrets(secrets: readonly string[]): Promise<void> {
     const answers = () => [
       ...this.process.output.matchAll(/the secrets are read again|SIGHUP: .*/g),
@@ -150,7 +150,7 @@ export class LabAgent {
     if (answer.startsWith("SIGHUP")) throw new Error(answer);
   }
 
-  /** Ends it with this signal and waits until it is gone. */
+  /** Sends a signal and waits until the process has ended. */
   async kill(signal: NodeJS.Signals = "SIGTERM"): Promise<Finished> {
     this.process.kill(signal);
     return await this.process.finish(10_000);
@@ -161,5 +161,5 @@ export class LabAgent {
   }
 }
 
-/** An IPv6 address as it stands where a port may follow. */
+/** An address in the form that a port may follow: an IPv6 address in brackets. */
 const bracketed = (address: string): string => (address.includes(":") ? `[${address}]` : address);

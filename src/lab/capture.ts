@@ -1,4 +1,4 @@
-/** What is really on the wire: captured on the bridge, decoded by Wireshark's tshark. */
+/** Captures packets on the bridge and decodes them with Wireshark's tshark. */
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Lab } from "./lab.js";
@@ -10,13 +10,13 @@ export interface CapturedVxlan {
   readonly vni: number;
   readonly outer: readonly [string, string];
   readonly inner: readonly [string, string];
-  /** Of the inner Ethernet header. */
+  /** Source and destination in the inner Ethernet header. */
   readonly macs: readonly [string, string];
   /** IPv4 protocol number of the inner packet. */
   readonly protocol: number;
 }
 
-/** The kernel hands captured packets over in blocks, up to a quarter of a second late. */
+/** Milliseconds to wait for the last packets, which the kernel delivers in blocks up to 250 ms late. */
 const DELIVERY_MS = 600;
 
 const FIELDS = ["vxlan.vni", "ip.src", "ip.dst", "eth.src", "eth.dst", "ip.proto"];
@@ -43,7 +43,7 @@ export class BridgeCapture {
     return new BridgeCapture(lab, running, file, port);
   }
 
-  /** Ends the capture and gives the packets that tshark calls VXLAN. */
+  /** Ends the capture and returns the packets that tshark decodes as VXLAN. */
   async stop(): Promise<CapturedVxlan[]> {
     await sleep(DELIVERY_MS);
     await this.#running.stop("SIGINT");

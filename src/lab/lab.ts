@@ -1,7 +1,7 @@
 /**
- * Real hosts on one machine: network namespaces, each joined by a veth pair to
- * a bridge. The bridges have a namespace of their own, so the machine's own
- * network is neither used nor changed.
+ * The lab has several hosts on one machine: network namespaces, each joined by a veth pair to a
+ * bridge. The bridges have a namespace of their own, so the machine's own network is neither used
+ * nor changed.
  *
  *     h1            h2            h3
  *     eth0          eth0          eth0        192.0.2.1, .2, .3 /24, 2001:db8:1::1, ::2, ::3 /64
@@ -19,7 +19,7 @@ import { type AgentOptions, LabAgent } from "./agent.js";
 import { Host, Namespace } from "./namespace.js";
 import { RunningProgram } from "./running.js";
 
-/** Addresses set aside for documentation (RFC 5737, RFC 3849): nobody's real network is shadowed. */
+/** Address prefixes for documentation (RFC 5737, RFC 3849), which no real network uses. */
 export const SEGMENTS = {
   near: { ipv4: "192.0.2.", ipv6: "2001:db8:1::" },
   far: { ipv4: "198.51.100.", ipv6: "2001:db8:2::" },
@@ -30,14 +30,14 @@ const MOST_HOSTS = 254;
 const NAME = /^[a-z][a-z0-9-]{0,11}$/;
 const OURS = /^weftlab-(\d+)-/;
 const NAMESPACES = "/run/netns";
-/** A bridge hands what it carries to the firewall as well, where that is loaded. A cable does not. */
+/** A bridge passes frames through these firewalls if they are loaded; a cable does not, so they are turned off. */
 const BRIDGE_FIREWALLS = ["arptables", "iptables", "ip6tables"];
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 let opened = 0;
 
 export class Lab {
-  /** Where the bridges are: capture here, on the port named after a host. */
+  /** The namespace of the bridges, with one port per host, named after it. Captures run here. */
   readonly wire: Namespace;
   /** Secrets, state, sockets and captures; removed with the lab. */
   readonly folder: string;
@@ -74,7 +74,7 @@ export class Lab {
     return lab;
   }
 
-  /** Adds a host with the next free underlay addresses. `mtu` is that of its eth0. */
+  /** Adds a host with the next free underlay addresses. `mtu` is the MTU of its eth0. */
   async host(
     name: string,
     { mtu = 1500, segment = "near" }: { mtu?: number; segment?: Segment } = {},
@@ -108,12 +108,12 @@ export class Lab {
     return this.#hosts;
   }
 
-  /** Starts `weft up` on a host. Its state stays in the lab: the next agent there finds it again. */
+  /** Starts `weft up` on a host. Its state stays in the lab, and the next agent on that host uses it. */
   agent(host: Host, options: AgentOptions = {}): LabAgent {
     return LabAgent.start(host, this.folder, options);
   }
 
-  /** Ends every process, removes every namespace. */
+  /** Ends every process and removes every namespace. */
   async close(): Promise<void> {
     await Promise.allSettled([...this.#started].map((running) => running.stop()));
     this.#sweep();
@@ -126,7 +126,7 @@ export class Lab {
     if (finished.code !== 0) throw new Error(`no namespace: ${finished.stderr.trim()}`);
   }
 
-  /** The same without waiting for anyone: all that an exit handler may do. */
+  /** Does the same without waiting, as an exit handler must. */
   readonly #sweep = (): void => {
     for (const running of this.#started) running.kill("SIGKILL");
     for (const { namespace } of [this.wire, ...this.#hosts]) removeNamespace(namespace);
@@ -135,14 +135,14 @@ export class Lab {
     process.off("exit", this.#sweep);
   };
 
-  /** Cleans up, then lets the signal do what it would have done without us. */
+  /** Cleans up, then lets the signal have its usual effect. */
   readonly #onSignal = (signal: NodeJS.Signals): void => {
     this.#sweep();
     if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
   };
 }
 
-/** Removes what is left of labs whose process was killed before it could. */
+/** Removes namespaces and folders of labs whose process was killed. */
 function removeLeftovers(): void {
   const orphaned = (name: string) => {
     const pid = OURS.exec(name)?.[1];
@@ -161,7 +161,7 @@ function removeFolder(path: string): void {
 }
 
 function namespaces(): string[] {
-  // the directory itself appears with the first namespace
+  // The directory does not exist before the first namespace.
   return existsSync(NAMESPACES) ? readdirSync(NAMESPACES) : [];
 }
 

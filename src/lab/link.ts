@@ -1,6 +1,6 @@
 /**
- * The way between the two segments of a lab: two routers with a link between
- * them that may be narrower, or worse, than what the hosts see of it.
+ * The path between the two segments of a lab: two routers and a link between them, whose MTU or
+ * quality may be worse than the hosts' own links.
  *
  *     near hosts -- near -- r1 ==== link ==== r2 -- far -- far hosts
  */
@@ -12,11 +12,11 @@ export interface Link {
   readonly r2: Host;
 }
 
-/** Addresses of the link itself, from which its routers answer: RFC 5737 and RFC 3849 again. */
+/** Prefixes of the link itself, from which its routers send ICMP errors (RFC 5737, RFC 3849). */
 const LINK4 = "203.0.113.";
 const LINK6 = "2001:db8:3::";
 
-/** Joins the segments: hosts that are there by then can reach each other. */
+/** Joins the segments, so that the hosts added so far reach each other. `mtu` is the MTU of the link. */
 export async function link(lab: Lab, { mtu = 1500 } = {}): Promise<Link> {
   const hosts = [...lab.hosts];
   const r1 = await lab.host("r1");

@@ -1,13 +1,13 @@
-/** Asking the network questions with the tools everyone trusts: ping and iperf3. */
+/** Measures the network with ping and iperf3. */
 import type { Host } from "./namespace.js";
 import { CommandFailed } from "./running.js";
 
 export interface PingOptions {
   readonly count?: number;
   readonly intervalSeconds?: number;
-  /** ICMP payload bytes: the packet is 28 bytes longer, 48 with IPv6. */
+  /** Bytes of ICMP payload; the packet is 28 bytes longer, 48 with IPv6. */
   readonly size?: number;
-  /** Forbid fragmenting on the way; or, when false, ask for no path MTU to be found either. */
+  /** True forbids fragmentation on the path; false also turns path MTU discovery off. */
   readonly whole?: boolean;
 }
 
@@ -31,35 +31,35 @@ export async function ping(from: Host, to: string, options: PingOptions = {}): P
 export interface IperfOptions {
   readonly udp?: boolean;
   readonly seconds?: number;
-  /** Flows at once, between the same two addresses. */
+  /** Parallel flows between the same two addresses. */
   readonly flows?: number;
   /** TCP only: milliseconds without an acknowledgment after which the sender gives up. */
   readonly giveUpMs?: number;
   /** Payload bytes of one UDP datagram. */
   readonly length?: number;
-  /** Bits per second to send; 0 means as fast as it goes. TCP always does. */
+  /** UDP only: bits per second to send; 0 means as fast as possible. */
   readonly bitsPerSecond?: number;
   /**
-   * Bytes of the socket buffers of both ends, at most `net.core.rmem_max` and `wmem_max`; the kernel's
-   * default when left out. A small one drops datagrams that the network delivered.
+   * Bytes of the socket buffers of both ends, at most `net.core.rmem_max` and `wmem_max`; by default
+   * the kernel's. A small buffer drops datagrams that the network delivered.
    */
   readonly socketBuffer?: number;
 }
 
 export interface IperfResult {
   readonly seconds: number;
-  /** What arrived. */
+  /** Payload bytes that arrived. */
   readonly bytes: number;
   readonly bitsPerSecond: number;
   /** UDP only: datagrams that arrived. */
   readonly datagrams: number;
-  /** UDP only: the part of what was sent that did not arrive, 0 to 1. */
+  /** UDP only: the share of the sent datagrams that did not arrive, 0 to 1. */
   readonly lost: number;
-  /** CPU time of iperf3 itself, both ends: with what the kernel did on its behalf. */
+  /** CPU seconds of both iperf3 processes, user and system. */
   readonly iperfCpuSeconds: number;
 }
 
-/** From one host to another, through `address` of the other. Counts what arrived. */
+/** Sends from one host to `address` of another, and counts what arrived. */
 export async function iperf(
   from: Host,
   to: Host,

@@ -1,4 +1,4 @@
-/** One network namespace, and what runs in it. */
+/** A network namespace and the programs that run in it. */
 import type { Segment } from "./lab.js";
 import { CommandFailed, type Finished, RunningProgram } from "./running.js";
 
@@ -13,9 +13,9 @@ export class Namespace {
   readonly #started: Set<RunningProgram>;
 
   constructor(
-    /** As `ip netns` knows it. */
+    /** Its name in `ip netns`. */
     readonly namespace: string,
-    /** Everything started in this lab, so that closing it ends everything. */
+    /** All programs of this lab, which end when it is closed. */
     started: Set<RunningProgram>,
   ) {
     this.#started = started;
@@ -30,7 +30,7 @@ export class Namespace {
     return running;
   }
 
-  /** Runs a program to its end, however it ends. */
+  /** Runs a program to its end; a failure is not an error. */
   run(
     argv: readonly string[],
     { limitMs = RUN_LIMIT_MS, input }: RunOptions = {},
@@ -38,32 +38,31 @@ export class Namespace {
     return this.spawn(argv, input).finish(limitMs);
   }
 
-  /** Runs a program that must succeed; gives what it wrote to stdout. */
+  /** Runs a program that must succeed; returns its stdout. */
   async exec(argv: readonly string[], options: RunOptions = {}): Promise<string> {
     const finished = await this.run(argv, options);
     if (finished.code !== 0) throw new CommandFailed(argv, finished);
     return finished.stdout;
   }
 
-  /** Lines of `ip`, as one batch: all of them, or an error naming the one that failed. */
+  /** Runs lines of `ip` as one batch; throws an error that names the first line that failed. */
   async ip(...lines: string[]): Promise<void> {
     await this.exec(["ip", "-batch", "-"], { input: `${lines.join("\n")}\n` });
   }
 
-  /** Changes a kernel setting, named as below /proc/sys. */
+  /** Changes a kernel setting; `name` is its path below /proc/sys. */
   async sysctl(name: string, value: number): Promise<void> {
     await this.exec(["tee", `/proc/sys/${name}`], { input: `${value}` });
   }
 }
 
-/** Where a host is on the underlay. */
+/** The segment and addresses of a host on the underlay. */
 export interface UnderlayPlace {
   readonly segment: Segment;
   readonly address: string;
   readonly address6: string;
 }
 
-/** A host of the lab. */
 export class Host extends Namespace implements UnderlayPlace {
   readonly segment: Segment;
   readonly address: string;

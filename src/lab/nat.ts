@@ -1,14 +1,13 @@
 /**
- * A gateway that translates addresses, as at home: hosts of the far segment
- * dial out through it, from one address and from ports it chooses, and nobody
- * can dial them.
+ * A masquerading NAT gateway, like a home router: hosts of the far segment dial out through it, from
+ * one address and from ports that it chooses, and cannot be dialled.
  *
  *     near hosts -- near -- eth0 nat inside -- far -- hosts behind it
  */
 import { type Lab, SEGMENTS } from "./lab.js";
 import type { Host } from "./namespace.js";
 
-/** Other ports than the hosts chose: who relies on those does not work here. */
+/** The gateway maps every source port to another one, so code that relies on unchanged ports fails here. */
 const RULES = `
 table ip nat {
   chain out {
@@ -20,7 +19,7 @@ table ip nat {
 `;
 const INSIDE = `${SEGMENTS.far.ipv4}254`;
 
-/** Puts the hosts of the far segment that are there by now behind a new gateway. */
+/** Puts the hosts that the far segment has so far behind a new gateway. */
 export async function nat(lab: Lab): Promise<Host> {
   const behind = lab.hosts.filter(({ segment }) => segment === "far");
   const gateway = await lab.host("nat");

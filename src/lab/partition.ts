@@ -1,13 +1,13 @@
-/** Walls between the hosts of a lab: what the bridges do not carry from one to another. */
+/** Partitions between the hosts of a lab: frames that the bridges drop. */
 import type { Lab } from "./lab.js";
 import type { Host } from "./namespace.js";
 
 /**
- * `everything`: not a frame passes. `packets`: the mesh's sessions do, the data path does not.
- * `sessions`: the other way round.
+ * `everything` drops all frames, `packets` only VXLAN, `sessions` only the TCP connections of
+ * sessions.
  */
 export type PartitionKind = "everything" | "packets" | "sessions";
-/** From one host to another; the way back is another pair. */
+/** A pair of hosts, in one direction. */
 export type HostPair = readonly [from: Host, to: Host];
 
 const RULES = `
@@ -25,7 +25,7 @@ table bridge partition {
 }
 `;
 
-/** What is dropped is dropped silently, as behind a firewall or a dead switch. */
+/** Drops frames silently, as a firewall or a dead switch does. */
 export class Partition {
   readonly #lab: Lab;
 
@@ -62,7 +62,7 @@ export const bothWays = (a: Host, b: Host): HostPair[] => [
   [b, a],
 ];
 
-/** Of hosts in a row, all pairs that are not next to each other: with these cut it is a line. */
+/** All pairs of hosts that are not adjacent in this list: with them cut, the hosts form a line. */
 export const notNeighbours = (hosts: readonly Host[]): HostPair[] =>
   hosts.flatMap((from, i) =>
     hosts.filter((_, j) => Math.abs(i - j) > 1).map((to): HostPair => [from, to]),

@@ -1,4 +1,4 @@
 import { fileURLToPath } from "node:url";
 
-/** The top folder of this checkout: two above, both from src/lab and from dist/lab. */
+/** The top folder of this checkout, two levels above both src/lab and dist/lab. */
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));

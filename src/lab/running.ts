@@ -1,6 +1,6 @@
 /**
- * One child process: its output, its end, and a bound on both. There is no
- * shell: an argument is an argument, whatever is in it.
+ * One child process, with bounds on its output and its time. No shell is involved, so arguments are
+ * passed as they are.
  */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -24,19 +24,19 @@ export class CommandFailed extends Error {
   }
 }
 
-/** Characters kept of each stream; what came before them is forgotten. */
+/** Characters kept of each stream, the last ones. */
 const OUTPUT_LIMIT = 16 * 1024 * 1024;
 
 const POLL_MS = 20;
 
-/** A child dies with the process that started it, even when that one is killed with SIGKILL. */
+/** The kernel kills a child when the process that started it ends, even by SIGKILL. */
 const DIE_WITH_PARENT = ["setpriv", "--pdeathsig", "KILL", "--"];
 
-/** Debian keeps `ip`, `bridge` and `ethtool` where `su` without a dash does not look. */
+/** Debian has `ip`, `bridge` and `ethtool` in directories that `su` without a dash leaves out of PATH. */
 const PATH = `${process.env.PATH ?? ""}:/usr/sbin:/sbin`;
 
 export class RunningProgram {
-  /** Settles when the child has ended and all it wrote has been read. */
+  /** Settles when the child has ended and all its output has been read. */
   readonly exited: Promise<Finished>;
   #stdout = "";
   #stderr = "";
@@ -69,7 +69,7 @@ export class RunningProgram {
   static start(argv: readonly string[], input = ""): RunningProgram {
     const [command = "", ...args] = [...DIE_WITH_PARENT, ...argv];
     const child = spawn(command, args, { env: { ...process.env, PATH } });
-    child.stdin.on("error", () => {}); // a child may end without reading what it was given
+    child.stdin.on("error", () => {}); // A child may end without reading its input.
     child.stdin.end(input);
     return new RunningProgram(argv, child);
   }
@@ -82,7 +82,7 @@ export class RunningProgram {
     return this.#ended;
   }
 
-  /** What it has written so far, both streams. */
+  /** The output of both streams so far. */
   get output(): string {
     return this.#stdout + this.#stderr;
   }
@@ -91,7 +91,7 @@ export class RunningProgram {
     if (!this.#ended) this.#child.kill(signal);
   }
 
-  /** Waits for its end; a child that takes longer than the limit is killed, and that is an error. */
+  /** Waits for the end of the child; kills it and throws if it takes longer than `limitMs`. */
   async finish(limitMs: number): Promise<Finished> {
     let late = false;
     const timer = setTimeout(() => {
@@ -107,7 +107,7 @@ export class RunningProgram {
     }
   }
 
-  /** Asks it to end, and after `graceMs` makes it. */
+  /** Sends a signal, and SIGKILL after `graceMs`; waits for the end. */
   async stop(signal: NodeJS.Signals = "SIGTERM", graceMs = 5_000): Promise<Finished> {
     this.kill(signal);
     const timer = setTimeout(() => this.kill("SIGKILL"), graceMs);
@@ -118,7 +118,7 @@ export class RunningProgram {
     }
   }
 
-  /** Waits until it has said `what`. */
+  /** Waits until the output contains `what`. */
   async waitForOutput(what: string | RegExp, limitMs = 10_000): Promise<void> {
     const deadline = Date.now() + limitMs;
     const said = (): boolean =>
@@ -139,7 +139,7 @@ export class RunningProgram {
 const ended = ({ code, signal }: Finished): string =>
   signal === null ? `ended with ${code}` : `was ended by ${signal}`;
 
-/** The last lines of what it said, for an error message. */
+/** The last lines of the output, for an error message. */
 function said({ stdout, stderr }: Finished): string {
   const lines = `${stdout}\n${stderr}`.trim().split("\n").slice(-20).join("\n");
   return lines === "" ? "" : `:\n${lines}`;

@@ -1,24 +1,23 @@
 /**
- * A Linux kernel `vxlan` device, set up exactly as flannel does: no learning,
- * the subnet's first address as its own, and for each peer a permanent
- * neighbour, a forwarding entry and an on-link route.
+ * A Linux kernel `vxlan` device, configured as flannel does: no learning, the subnet's first address
+ * as its own, and for each peer a permanent neighbour, a forwarding entry and an on-link route.
  */
 import type { Host } from "./namespace.js";
 
 export interface VtepOptions {
   /** The subnet behind it. */
   readonly subnet: string;
-  /** And its IPv6 subnet, where it has one. */
+  /** The IPv6 subnet behind it, if any. */
   readonly subnet6?: string;
-  /** Which of the host's addresses is its underlay; 4 when left out. */
+  /** The family of the host's address that is its underlay, by default 4. */
   readonly underlay?: 4 | 6;
   readonly vni?: number;
   readonly port?: number;
-  /** "default" leaves checksums of inner packets to hardware that is not there; "off" finishes them. */
+  /** "default" leaves inner checksums to hardware that does not exist; "off" computes them in the kernel. */
   readonly offloads?: "default" | "off";
 }
 
-/** Another VTEP, as this one must know it. */
+/** The parameters of another VTEP that a VTEP needs. */
 export interface Neighbour {
   /** Underlay address. */
   readonly endpoint: string;
@@ -55,7 +54,7 @@ export async function kernelVtep(host: Host, options: VtepOptions): Promise<Vtep
   return { host, device, subnet, subnet6, endpoint, port, mac, address, address6 };
 }
 
-/** Teaches a VTEP where the subnets of another are. The same again changes nothing. */
+/** Adds the routes and entries for another VTEP's subnets. Repeating it changes nothing. */
 export async function addNeighbours({ host, device }: Vtep, peer: Neighbour): Promise<void> {
   for (const subnet of [peer.subnet, peer.subnet6]) {
     if (subnet === undefined) continue;
@@ -69,14 +68,14 @@ export async function addNeighbours({ host, device }: Vtep, peer: Neighbour): Pr
   await host.exec([...entry, "dst", peer.endpoint, "self"]);
 }
 
-/** The `--static-peer` that makes a weft node know this VTEP. */
+/** The value of `--static-peer` that describes this VTEP to a weft node. */
 export function staticPeer({ host, endpoint, port, mac, subnet, subnet6 }: Vtep): string {
   const at = endpoint.includes(":") ? `[${endpoint}]` : endpoint;
   const subnets = [subnet, subnet6].filter((it) => it !== undefined).join("+");
   return `name=${host.name},endpoint=${at}:${port},mac=${mac},subnets=${subnets}`;
 }
 
-/** Every packet complete and on its own, as between machines without such hardware. */
+/** Turns offloads off, so that every packet is complete and single, as between machines without them. */
 export async function turnOffloadsOff(host: Host, devices: readonly string[]): Promise<void> {
   for (const device of devices) {
     await host.exec(["ethtool", "-K", device, ...OFFLOADS.flatMap((it) => [it, "off"])]);
