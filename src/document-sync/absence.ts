@@ -6,8 +6,11 @@
  * whether it knows that there is none, and one liar among several is not enough.
  */
 
+import type { FailureDetector } from "../failure-detector/failure-detector.js";
+import type { Members } from "../gossip/members.js";
+import type { Sessions } from "../session/sessions.js";
 import { type Clock, every } from "../time/clock.js";
-import type { DocumentSession } from "./messages.js";
+import type { DocumentMessage, DocumentSession } from "./messages.js";
 
 /** Interval of the check whether enough members have answered, in milliseconds. */
 const CHECK_EVERY = 250;
@@ -21,10 +24,9 @@ export const SETTLE_AFTER = 30_000;
 
 export interface AbsenceParts {
   readonly clock: Clock;
-  sessions(): readonly DocumentSession[];
-  isMember(id: string): boolean;
-  /** Number of other members that are not dead. */
-  others(): number;
+  readonly connections: Sessions<DocumentMessage>;
+  readonly members: Pick<Members, "has">;
+  readonly failureDetector: Pick<FailureDetector, "living">;
   /** Whether any node announced a document that this node has not refused. */
   isAnnounced(): boolean;
   /** Whether there is nothing to learn: a document is held, or there is known to be none. */
@@ -71,14 +73,14 @@ export class Absence {
   }
 
   #isSettled(): boolean {
-    const { clock, isMember, isAnnounced, others } = this.#parts;
-    const members = this.#parts.sessions().filter(({ peer }) => isMember(peer.id));
+    const { clock, connections, members, failureDetector, isAnnounced } = this.#parts;
+    const asked = connections.sessions().filter(({ peer }) => members.has(peer.id));
     if (isAnnounced()) return false;
-    const answers = members.flatMap((session) => this.#answers.get(session) ?? []);
-    if (members.length === 0) this.#since = Number.POSITIVE_INFINITY;
+    const answers = asked.flatMap((session) => this.#answers.get(session) ?? []);
+    if (asked.length === 0) this.#since = Number.POSITIVE_INFINITY;
     else this.#since = Math.min(this.#since, clock.elapsed());
     if (clock.elapsed() - this.#since >= SETTLE_AFTER) return answers.length > 0;
-    const isEnough = answers.length >= Math.min(QUORUM, others());
-    return answers.length === members.length && isEnough && answers.includes(true);
+    const isEnough = answers.length >= Math.min(QUORUM, failureDetector.living);
+    return answers.length === asked.length && isEnough && answers.includes(true);
   }
 }

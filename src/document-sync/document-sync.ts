@@ -59,8 +59,8 @@ export class DocumentSync
       exchange.start(this.#found.find(({ seal }) => seal.kind === kind));
     }
     this.#cancel = every(this.#parts.clock, ANNOUNCE_EVERY, () => {
-      const { clock, sessions } = this.#parts;
-      const one = randomOf(clock, sessions());
+      const { clock, connections } = this.#parts;
+      const one = randomOf(clock, connections.sessions());
       if (one) this.opened(one);
     });
   }

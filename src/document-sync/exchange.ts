@@ -3,6 +3,9 @@
 import type { DocumentKind } from "../documents/document-kind.js";
 import { flawOfSeal, type Seal, type StoredDocument } from "../documents/sealed-document.js";
 import type { WeftError } from "../error.js";
+import type { FailureDetector } from "../failure-detector/failure-detector.js";
+import type { Members } from "../gossip/members.js";
+import type { Sessions } from "../session/sessions.js";
 import type { Clock } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { Absence } from "./absence.js";
@@ -16,10 +19,9 @@ export const SEAL_LIMIT = { burst: 16, rate: 0.2 };
 
 export interface ExchangeParts extends ReplicaParts {
   readonly clock: Clock;
-  sessions(): readonly DocumentSession[];
-  isMember(id: string): boolean;
-  /** Number of other members that are not dead. */
-  others(): number;
+  readonly connections: Sessions<DocumentMessage>;
+  readonly members: Pick<Members, "has">;
+  readonly failureDetector: Pick<FailureDetector, "living">;
 }
 
 export class DocumentExchange<Facts = unknown> {
@@ -80,7 +82,7 @@ export class DocumentExchange<Facts = unknown> {
   }
 
   #announceToAll(seal?: Seal): void {
-    for (const session of this.#parts.sessions()) {
+    for (const session of this.#parts.connections.sessions()) {
       if (!seal || !this.#fetcher.isOfferedBy(session, seal)) this.announce(session);
     }
   }

@@ -18,6 +18,7 @@ import {
   type StoredDocument,
 } from "../documents/sealed-document.js";
 import { type Done, WeftError } from "../error.js";
+import type { Names } from "../gossip/names.js";
 import { nodeId } from "../identity/identity.js";
 import type { Log } from "../log.js";
 import type { Disk } from "../state/disk.js";
@@ -36,8 +37,8 @@ export interface ClusterDocument<Facts = unknown> extends SealedDocument {
 export interface ReplicaParts extends SealingParts {
   readonly log: Log;
   readonly store: Pick<Store, "saveDocument">;
-  readonly disk: Pick<Disk, "isAbsent" | "saveAbsent" | "safely">;
-  nameOf(id: string): string | undefined;
+  readonly disk: Pick<Disk, "isAbsent" | "leases" | "safely" | "saveAbsent">;
+  readonly names: Pick<Names, "of">;
   /** Called when another document is held or refused, or when it becomes known that there is none. */
   changed(): void;
 }
@@ -255,6 +256,6 @@ export class DocumentReplica<Facts = unknown> {
   /** Its name; its id, where the name is not known. */
   #authorOf({ author }: Seal): string {
     const id = nodeId(author);
-    return this.#parts.nameOf(id) ?? id;
+    return this.#parts.names.of(id) ?? id;
   }
 }

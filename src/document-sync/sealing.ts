@@ -3,15 +3,17 @@ import type { DocumentKind } from "../documents/document-kind.js";
 import { MAX_DOCUMENT_VERSION, type Seal, sealDocument } from "../documents/sealed-document.js";
 import { WeftError } from "../error.js";
 import type { Identity } from "../identity/identity.js";
+import type { Fence } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
-import type { Proof } from "../lease/grant.js";
+import type { Disk } from "../state/disk.js";
 import { tooLong } from "./errors.js";
 
 export interface SealingParts {
   readonly identity: Identity;
   readonly cluster: Cluster;
-  /** Of a lease of this node. */
-  proof(): Proof | undefined;
+  /** With the leases of this node, of which one proves that it may seal. */
+  readonly disk: Pick<Disk, "leases">;
+  readonly fence: Pick<Fence, "isClosed">;
 }
 
 /**
@@ -20,14 +22,14 @@ export interface SealingParts {
  * @throws WeftError
  */
 export function sealNext(
-  { identity, cluster, proof }: SealingParts,
+  { identity, cluster, disk, fence }: SealingParts,
   kind: DocumentKind,
   text: string,
   held: Seal | undefined,
   resetVersion: boolean,
 ): Seal {
   if (Buffer.byteLength(text) > kind.maxBytes) throw tooLong(kind);
-  const own = proof();
+  const own = fence.isClosed ? undefined : disk.leases[0];
   if (!own) throw noLease(kind);
   if (isLast(held) && !resetVersion) throw versionsExhausted(kind);
   const version = isLast(held) ? 1 : (held?.version ?? 0) + 1;

@@ -2,12 +2,18 @@
  * What becomes of a packet behind this node: the node that it goes to next is asked.
  * That one tries it as if it came from here, tells, and asks the next one.
  */
+import { EventEmitter } from "node:events";
 import { WeftError } from "../error.js";
 import { onwardOf } from "../explain/explain.js";
 import { type TraceOutcome, traceReportOf } from "../explain/trace-report.js";
+import type { Members } from "../gossip/members.js";
+import type { Names } from "../gossip/names.js";
+import type { Paths } from "../paths/paths.js";
 import { MAX_RELAYS } from "../paths/probe.js";
+import type { ConnectionManager } from "../session/connection-manager.js";
 import type { MessageOf, Protocol } from "../session/protocol.js";
 import { plainSentence, type Session } from "../session/session.js";
+import type { Sessions } from "../session/sessions.js";
 import type { Clock } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { TokenBucket } from "../time/token-bucket.js";
@@ -51,19 +57,19 @@ interface TracedNode {
 export interface RemoteTraceParts {
   readonly clock: Clock;
   /** The name of this node. */
-  readonly own: string;
+  readonly name: string;
   /** Nothing where there is no dataplane. */
   readonly explain: Explain | undefined;
-  session(id: string): ExplainSession | undefined;
-  nameOf(id: string): string | undefined;
-  /** The member of this name; nothing if the peer of this name runs no agent. */
-  member(name: string): TracedNode | undefined;
-  /** The member to which packets for the peer of this name are handed; nothing if it runs no agent. */
-  nextHop(to: string): TracedNode | undefined;
-  /** Why there is no session with this node, as far as is known. */
-  failure(id: string): WeftError | undefined;
-  /** There is one more to be sought. */
-  changed(): void;
+  readonly connections: Sessions<RemoteTraceMessage> & Pick<ConnectionManager, "failure">;
+  readonly members: Pick<Members, "get" | "view">;
+  readonly names: Names;
+  /** Nothing where packets go straight to each member. */
+  readonly paths: Pick<Paths, "nextHopTo"> | undefined;
+}
+
+export interface RemoteTraceEvents {
+  /** There is one more to be asked. */
+  changed: [];
 }
 
 /** Who wants to know. */
@@ -85,7 +91,10 @@ interface PendingTrace {
   reports: number;
 }
 
-export class RemoteTrace implements Protocol<RemoteTraceMessage> {
+export class RemoteTrace
+  extends EventEmitter<RemoteTraceEvents>
+  implements Protocol<RemoteTraceMessage>
+{
   readonly spec = remoteTraceSpec;
   readonly #parts: RemoteTraceParts;
   readonly #pending = new Map<number, PendingTrace>();
@@ -94,6 +103,7 @@ export class RemoteTrace implements Protocol<RemoteTraceMessage> {
   #count = 0;
 
   constructor(parts: RemoteTraceParts) {
+    super();
     this.#parts = parts;
     this.#perNeighbour = new KeyedRateLimiter(parts.clock, TRACES_FOR_OTHERS.each);
     this.#all = new TokenBucket(
@@ -149,8 +159,8 @@ export class RemoteTrace implements Protocol<RemoteTraceMessage> {
   // ---- asking
 
   #request({ to, packet, leaves }: Onward, within: number, listener: Listener) {
-    const { own, clock, member, nextHop, session, changed } = this.#parts;
-    const asked = leaves ? member(to) : nextHop(to);
+    const { name: own, clock, connections, names } = this.#parts;
+    const asked = leaves ? names.member(to) : this.#nextHop(to);
     if (!asked) return listener.ended(undefined);
     const { id, name } = asked;
     const why = this.#refusal(packet, within);
@@ -168,9 +178,9 @@ export class RemoteTrace implements Protocol<RemoteTraceMessage> {
       reports: 0,
     };
     this.#pending.set(n, one);
-    const open = session(id);
+    const open = connections.sessionWith(id);
     if (open) this.#send(one, open);
-    else changed();
+    else this.emit("changed");
   }
 
   #refusal(packet: Uint8Array, within: number): string | undefined {
@@ -180,6 +190,13 @@ export class RemoteTrace implements Protocol<RemoteTraceMessage> {
     return undefined;
   }
 
+  /** The member to which packets for the peer of this name are handed; nothing if it runs no agent. */
+  #nextHop(name: string): TracedNode | undefined {
+    const { names, members, paths } = this.#parts;
+    const target = names.member(name);
+    return target && (paths ? members.view.members.get(paths.nextHopTo(target.id)) : target);
+  }
+
   #send(one: PendingTrace, session: ExplainSession): void {
     one.session = session;
     session.send(one.request);
@@ -187,7 +204,8 @@ export class RemoteTrace implements Protocol<RemoteTraceMessage> {
 
   #timeoutReason({ id, session }: PendingTrace): string {
     if (session) return "it did not answer in time";
-    const failure = this.#parts.failure(id);
+    const { connections, members } = this.#parts;
+    const failure = connections.failure(members.get(id)?.mesh ?? "");
     const why = failure ? `: ${failure.message}` : " in time";
     return plainSentence(`no session with it could be opened${why}`);
   }
@@ -218,7 +236,7 @@ export class RemoteTrace implements Protocol<RemoteTraceMessage> {
   #finish(one: PendingTrace, why?: string): void {
     this.#forget(one);
     one.listener.ended(
-      why === undefined ? undefined : { node: one.name, from: this.#parts.own, why },
+      why === undefined ? undefined : { node: one.name, from: this.#parts.name, why },
     );
   }
 
@@ -233,8 +251,8 @@ export class RemoteTrace implements Protocol<RemoteTraceMessage> {
     session: ExplainSession,
     { n, within, packet, leaves }: MessageOf<RemoteTraceMessage, "trace-request">,
   ) {
-    const { clock, nameOf } = this.#parts;
-    const from = nameOf(session.peer.id);
+    const { clock, names } = this.#parts;
+    const from = names.ofMember(session.peer.id);
     if (from === undefined) return;
     const began = clock.elapsed();
     const ended = (unasked?: Unasked) =>
@@ -242,9 +260,9 @@ export class RemoteTrace implements Protocol<RemoteTraceMessage> {
     const bytes = Buffer.from(packet, "base64");
     const tried = await this.#try(session, bytes, leaves ? undefined : from);
     if (!session.isOpen) return;
-    if (typeof tried === "string") return ended({ node: this.#parts.own, from, why: tried });
+    if (typeof tried === "string") return ended({ node: this.#parts.name, from, why: tried });
     const report = traceReportOf(tried);
-    session.send({ type: "trace-report", n, node: this.#parts.own, report });
+    session.send({ type: "trace-report", n, node: this.#parts.name, report });
     if (report.verdict !== "sent") return;
     const onward = onwardOf(tried);
     if (!onward) return ended();

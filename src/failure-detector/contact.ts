@@ -3,7 +3,10 @@
  * heard of late. Packets may go on without one, by UDP; policies, leases and members do not.
  */
 
+import type { Members } from "../gossip/members.js";
+import type { Ledger } from "../lease/ledger.js";
 import { type Session, SUSPECT_AFTER } from "../session/session.js";
+import type { Sessions } from "../session/sessions.js";
 import { type Clock, toIso } from "../time/clock.js";
 
 /** A node that heard from no member for so long has lost contact, in milliseconds. */
@@ -11,10 +14,12 @@ export const LOST_AFTER = SUSPECT_AFTER + 1_000;
 
 export interface ContactParts {
   readonly clock: Clock;
-  sessions(): readonly Session[];
-  isMember(id: string): boolean;
-  /** Whether there is any other member. */
-  hasOthers(): boolean;
+  /** The node id of this node. */
+  readonly own: string;
+  readonly connections: Sessions;
+  readonly members: Members;
+  /** Knows of others before the first record comes in this run. */
+  readonly ledger: Pick<Ledger, "knowsOthers">;
 }
 
 export class Contact {
@@ -29,12 +34,12 @@ export class Contact {
   }
 
   closed(session: Session): void {
-    if (!this.#parts.isMember(session.peer.id)) return;
+    if (!this.#parts.members.has(session.peer.id)) return;
     this.#heardInClosed = Math.max(this.#heardInClosed ?? session.heardAt, session.heardAt);
   }
 
   get isLost(): boolean {
-    if (!this.#parts.hasOthers()) return false;
+    if (!this.#hasOthers) return false;
     return this.#parts.clock.elapsed() - (this.#lastHeard ?? this.#startedAt) >= LOST_AFTER;
   }
 
@@ -46,9 +51,17 @@ export class Contact {
     return heard === undefined ? `this agent started at ${at(this.#startedAt)}` : at(heard);
   }
 
+  /** Whether there is any other member. */
+  get #hasOthers(): boolean {
+    const { own, members, ledger } = this.#parts;
+    if (members.size <= Number(members.has(own))) return ledger.knowsOthers;
+    const others = members.view.members;
+    return others.size > Number(others.has(own));
+  }
+
   get #lastHeard(): number | undefined {
-    const { sessions, isMember } = this.#parts;
-    const open = sessions().filter(({ peer }) => isMember(peer.id));
+    const { connections, members } = this.#parts;
+    const open = connections.sessions().filter(({ peer }) => members.has(peer.id));
     const times = open.map(({ heardAt }) => heardAt);
     if (this.#heardInClosed !== undefined) times.push(this.#heardInClosed);
     return times.length > 0 ? Math.max(...times) : undefined;

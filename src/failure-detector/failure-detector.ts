@@ -4,11 +4,15 @@
  * docs/failure-detection.md tells why.
  */
 
+import { EventEmitter } from "node:events";
+import type { Gossip } from "../gossip/gossip.js";
 import { MAX_RECORDS, type Members } from "../gossip/members.js";
 import { MAX_IDS, type Version } from "../gossip/messages.js";
+import type { OwnRecord } from "../gossip/own-record.js";
 import type { NodeRecord } from "../gossip/record.js";
 import type { Protocol } from "../session/protocol.js";
 import { type Session, SUSPECT_AFTER } from "../session/session.js";
+import type { Sessions } from "../session/sessions.js";
 import type { Clock } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { TokenBucket } from "../time/token-bucket.js";
@@ -32,17 +36,21 @@ export interface FailureDetectorParts {
   /** The node id of this node. */
   readonly own: string;
   readonly members: Members;
-  sessions(): readonly FailureDetectorSession[];
-  /** When a member made itself heard last otherwise than in a session, by `clock.elapsed`. */
-  lastHeard(id: string): number;
-  /** This node is doubted: publish a newer record, to be pushed to all. */
-  refute(): void;
-  /** Says which versions are held here: they are newer than those a peer doubts. */
-  announce(session: Session, ids: readonly string[]): void;
-  /** There are versions of which nothing is known here: ask for them. */
-  want(session: Session, versions: Version[]): void;
+  readonly connections: Sessions<FailureDetectorMessage>;
+  readonly gossip: Pick<Gossip, "announceHeld" | "awaited" | "heardAt" | "wantMissing">;
+  /** Published again where this node is suspected itself. */
+  readonly ownRecord: Pick<OwnRecord, "refute">;
+}
+
+export interface FailureDetectorEvents {
   /** A member is declared dead from now on, or no more. */
-  stateChanged(id: string, isDead: boolean): void;
+  stateChanged: [id: string, isDead: boolean];
+}
+
+/** A part of this node that hears members otherwise than in a session. */
+export interface Witness {
+  /** When this member was heard last, by `clock.elapsed`. */
+  heardAt(id: string): number | undefined;
 }
 
 type FailureDetectorSession = Session<FailureDetectorMessage>;
@@ -55,9 +63,13 @@ interface Suspicion {
   cancel: () => void;
 }
 
-export class FailureDetector implements Protocol<FailureDetectorMessage> {
+export class FailureDetector
+  extends EventEmitter<FailureDetectorEvents>
+  implements Protocol<FailureDetectorMessage>
+{
   readonly spec = failureDetectorSpec;
   readonly #parts: FailureDetectorParts;
+  readonly #witnesses: Witness[];
   readonly #suspicions = new Map<string, Suspicion>();
   /** Doubts of versions that have not come here yet. */
   readonly #awaitingRecord = new Map<string, number>();
@@ -69,7 +81,9 @@ export class FailureDetector implements Protocol<FailureDetectorMessage> {
   #cancelRefute: (() => void) | undefined;
 
   constructor(parts: FailureDetectorParts) {
+    super();
     this.#parts = parts;
+    this.#witnesses = [parts.gossip];
     this.#receivedLimit = new KeyedRateLimiter(parts.clock, RECEIVED_SUSPICIONS);
     this.#ownLimit = new TokenBucket(parts.clock, OWN_SUSPICIONS.burst, OWN_SUSPICIONS.rate);
   }
@@ -80,13 +94,20 @@ export class FailureDetector implements Protocol<FailureDetectorMessage> {
     this.#cancelRefute?.();
   }
 
+  /** From now on a member that this part hears is not declared dead. */
+  addWitness(witness: Witness): void {
+    this.#witnesses.push(witness);
+  }
+
   isDead(id: string): boolean {
     return this.#suspicions.get(id)?.isDead ?? false;
   }
 
-  /** Whether many wait for a newer record of this node. */
-  isSuspected(id: string): boolean {
-    return this.#suspicions.has(id);
+  /** Number of other members that are not dead. */
+  get living(): number {
+    const { members, own } = this.#parts;
+    const isLiving = (id: string) => id !== own && !this.isDead(id);
+    return [...members.view.members.keys()].filter(isLiving).length;
   }
 
   // ---- what gives rise to a doubt
@@ -116,7 +137,7 @@ export class FailureDetector implements Protocol<FailureDetectorMessage> {
   // ---- what others doubt
 
   received(session: FailureDetectorSession, { versions }: FailureDetectorMessage): void {
-    const { members, own, announce, want } = this.#parts;
+    const { members, own, gossip } = this.#parts;
     const bucket = this.#receivedLimit.of(session.peer.id);
     const refuted: string[] = [];
     const ahead: Version[] = [];
@@ -129,8 +150,8 @@ export class FailureDetector implements Protocol<FailureDetectorMessage> {
       else if (version === held?.version) this.#suspect(id, version, { from: session });
       else if (this.#deferUntilRecord(id, version)) ahead.push([id, version]);
     }
-    announce(session, refuted);
-    want(session, ahead);
+    gossip.announceHeld(session, refuted);
+    gossip.wantMissing(session, ahead);
   }
 
   /** A record came that is newer than the one before. */
@@ -158,6 +179,7 @@ export class FailureDetector implements Protocol<FailureDetectorMessage> {
     const since = this.#parts.clock.elapsed();
     const suspicion = { version, since, isOwn, isDead: false, cancel: () => {} };
     this.#suspicions.set(id, suspicion);
+    this.#parts.gossip.awaited.add(id);
     this.#startTimer(id, suspicion);
     this.#queue.push({ suspicion: [id, version], from });
     this.#cancelFlush ??= this.#parts.clock.after(SUSPECTS_DELAY, () => this.#flush());
@@ -173,13 +195,13 @@ export class FailureDetector implements Protocol<FailureDetectorMessage> {
   }
 
   #onTimeout(id: string, suspicion: Suspicion): void {
-    const session = this.#parts.sessions().find(({ peer }) => peer.id === id);
+    const session = this.#parts.connections.sessionWith(id);
     if (session?.isResponsive || this.#wasHeard(id, suspicion.since)) {
       this.#clear(id);
     } else {
       if (suspicion.isOwn) this.#ownLimit.refund(1);
       suspicion.isDead = true;
-      this.#parts.stateChanged(id, true);
+      this.emit("stateChanged", id, true);
     }
   }
 
@@ -188,25 +210,26 @@ export class FailureDetector implements Protocol<FailureDetectorMessage> {
     if (!suspicion) return;
     suspicion.cancel();
     this.#suspicions.delete(id);
-    if (suspicion.isDead) this.#parts.stateChanged(id, false);
+    this.#parts.gossip.awaited.delete(id);
+    if (suspicion.isDead) this.emit("stateChanged", id, false);
   }
 
   // ---- small things
 
   /** This node is doubted itself. One answer is for all who doubt this version. */
   #refute(version: number): void {
-    const { clock, members, own, refute } = this.#parts;
+    const { clock, members, own, ownRecord } = this.#parts;
     if (version !== members.get(own)?.version) return;
     const wait = Math.max(0, this.#refutedAt + REFUTE_EVERY - clock.elapsed());
     this.#cancelRefute ??= clock.after(wait, () => {
       this.#cancelRefute = undefined;
       this.#refutedAt = clock.elapsed();
-      refute();
+      ownRecord.refute();
     });
   }
 
   #wasHeard(id: string, since: number): boolean {
-    return this.#parts.lastHeard(id) > since;
+    return this.#witnesses.some((one) => (one.heardAt(id) ?? since) > since);
   }
 
   #isSuspectedAt(id: string, version: number): boolean {
@@ -224,7 +247,7 @@ export class FailureDetector implements Protocol<FailureDetectorMessage> {
   #flush(): void {
     this.#cancelFlush = undefined;
     const queue = this.#queue.splice(0);
-    for (const session of this.#parts.sessions()) {
+    for (const session of this.#parts.connections.sessions()) {
       const news = queue.filter(({ from }) => from !== session);
       sendSuspects(
         session,

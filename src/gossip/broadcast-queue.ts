@@ -7,6 +7,7 @@
 
 import { MAX_MESSAGE_BYTES } from "../session/messages.js";
 import type { Session } from "../session/session.js";
+import type { Sessions } from "../session/sessions.js";
 import type { Clock } from "../time/clock.js";
 import { TokenBucket } from "../time/token-bucket.js";
 import { type GossipMessage, MAX_IDS, MAX_RECORDS_IN_MESSAGE } from "./messages.js";
@@ -24,7 +25,7 @@ type GossipSession = Session<GossipMessage>;
 
 export interface BroadcastQueueParts {
   readonly clock: Clock;
-  sessions(): readonly GossipSession[];
+  readonly connections: Sessions<GossipMessage>;
 }
 
 interface Entry {
@@ -101,7 +102,7 @@ export class BroadcastQueue {
 
   /** The sessions, beginning with any one. */
   #rotatedSessions(): readonly GossipSession[] {
-    const sessions = this.#parts.sessions();
+    const sessions = this.#parts.connections.sessions();
     const first = Math.floor(this.#parts.clock.random() * sessions.length);
     return [...sessions.slice(first), ...sessions.slice(0, first)];
   }

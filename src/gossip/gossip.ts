@@ -2,10 +2,13 @@
  * How records travel: news at once to every neighbour, and now and then a
  * comparison with one of them, which finds what was lost on the way.
  */
+import { EventEmitter } from "node:events";
 import { WeftError } from "../error.js";
+import { evictOldest } from "../evict-oldest.js";
 import type { Log } from "../log.js";
 import type { MessageOf, Protocol } from "../session/protocol.js";
 import type { Session } from "../session/session.js";
+import type { Sessions } from "../session/sessions.js";
 import { type Clock, every, randomOf } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { TokenBucket } from "../time/token-bucket.js";
@@ -46,17 +49,23 @@ export interface GossipParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly members: Members;
-  sessions(): readonly GossipSession[];
-  /** Called with what changed the set. */
-  onRecords(records: readonly NodeRecord[]): void;
-  /** Whether a newer record of this node is waited for. */
-  isSuspect(id: string): boolean;
-  /** Called when records lapsed or were dropped, because nobody renewed them. */
-  onExpired(): void;
+  readonly connections: Sessions<GossipMessage>;
 }
 
-export class Gossip implements Protocol<GossipMessage> {
+export interface GossipEvents {
+  /** These records came and changed the set. */
+  records: [records: readonly NodeRecord[]];
+  /** Records lapsed or were dropped, because they were not renewed. */
+  expired: [];
+}
+
+/** Nodes of which the time of the last new record is kept: those held, and those dropped. */
+const MAX_HEARD = 2 * MAX_RECORDS;
+
+export class Gossip extends EventEmitter<GossipEvents> implements Protocol<GossipMessage> {
   readonly spec = gossipSpec;
+  /** Ids of nodes of which a newer record is awaited: it is passed on at once. */
+  readonly awaited = new Set<string>();
   readonly #parts: GossipParts;
   readonly #warnings: TokenBucket;
   readonly #queue: BroadcastQueue;
@@ -69,9 +78,12 @@ export class Gossip implements Protocol<GossipMessage> {
   readonly #verifyLimits: { readonly sender: KeyedRateLimiter; readonly owner: KeyedRateLimiter };
   /** Which version of whom was asked for, and when. */
   readonly #wanted = new Map<string, number>();
+  /** When a new record of a node came last, by its id, the longest ago first. */
+  readonly #heard = new Map<string, number>();
   #cancels: (() => void)[] = [];
 
   constructor(parts: GossipParts) {
+    super();
     this.#parts = parts;
     this.#warnings = new TokenBucket(parts.clock, 1, 1 / 60);
     this.#serveLimits = {
@@ -126,19 +138,24 @@ export class Gossip implements Protocol<GossipMessage> {
   }
 
   /** A peer has spoken of versions that are not here: asks for them. */
-  wantMissing(session: GossipSession, versions: readonly Version[]): void {
+  wantMissing(session: Session, versions: readonly Version[]): void {
     this.#want(session, versions, { again: true });
   }
 
   /** Says which versions of these nodes are held here. */
-  announceHeld(session: GossipSession, ids: readonly string[]): void {
+  announceHeld(session: Session, ids: readonly string[]): void {
     announce(session, this.#heldRecords(ids));
+  }
+
+  /** When a new record of this node came last, by `clock.elapsed`. */
+  heardAt(id: string): number | undefined {
+    return this.#heard.get(id);
   }
 
   // ---- comparing
 
   #compareWithRandomPeer(): void {
-    const sessions = this.#parts.sessions();
+    const sessions = this.#parts.connections.sessions();
     const one = randomOf(this.#parts.clock, sessions);
     if (one) this.opened(one);
   }
@@ -247,12 +264,22 @@ export class Gossip implements Protocol<GossipMessage> {
         this.#returnDropped(session, envelope);
       }
     }
-    if (merged.length > 0) this.#parts.onRecords(merged);
+    if (merged.length > 0) this.#onMerged(merged);
     if (!lie) return;
     if (this.#warnings.spend(1)) {
       this.#parts.log.warn(`from ${session.remote}: ${lie.message}`, { remedy: lie.remedy });
     }
     if (lie.code !== "MEMBERS_FULL") session.close(lie);
+  }
+
+  #onMerged(records: readonly NodeRecord[]): void {
+    const now = this.#parts.clock.elapsed();
+    for (const { id } of records) {
+      this.#heard.delete(id);
+      this.#heard.set(id, now);
+    }
+    evictOldest(this.#heard, MAX_HEARD);
+    this.emit("records", records);
   }
 
   /** As `merge`. What is not opened now, since there was too much, is found again by a comparison. */
@@ -280,7 +307,7 @@ export class Gossip implements Protocol<GossipMessage> {
   }
 
   #canWait(held: NodeRecord | undefined, record: NodeRecord): boolean {
-    return held !== undefined && isRenewal(held, record) && !this.#parts.isSuspect(record.id);
+    return held !== undefined && isRenewal(held, record) && !this.awaited.has(record.id);
   }
 
   /** An owner that comes back with less than was dropped of it must know, to go on above that. */
@@ -293,6 +320,6 @@ export class Gossip implements Protocol<GossipMessage> {
   #expire(): void {
     const { members, clock } = this.#parts;
     const { lapsed, dropped } = members.expire(clock.elapsed());
-    if (lapsed.length + dropped.length > 0) this.#parts.onExpired();
+    if (lapsed.length + dropped.length > 0) this.emit("expired");
   }
 }

@@ -11,6 +11,7 @@ import { ALL, DigestTree, type Range } from "./digest-tree.js";
 import { MemberView, type ReadonlyMemberView, type Tunnel } from "./member-view.js";
 import { type Envelope, LEASE_TTL, type NodeRecord } from "./record.js";
 import type { RecordVerifier } from "./record-verifier.js";
+import { Revocations } from "./revocations.js";
 
 export const MAX_RECORDS = 8192;
 /** A record that was not renewed for this long, in milliseconds, is dropped: of a stopped node, or a lost one. */
@@ -23,6 +24,8 @@ export interface Expired {
 }
 
 export class Members {
+  /** The grants that their givers took back, by their records. */
+  readonly revocations = new Revocations();
   readonly #verifier: RecordVerifier;
   readonly #own: string;
   readonly #records = new DigestTree();
@@ -110,6 +113,16 @@ export class Members {
     return { lapsed, dropped };
   }
 
+  /** Puts aside the records of which others say, as these do, that everything was taken back. */
+  dropRevoked(records: readonly NodeRecord[], now: number): void {
+    const revokers = records.filter((record) => this.revocations.merge(record));
+    const below =
+      revokers.length > 0 ? this.grantedBy(new Set(revokers.map(({ owner }) => owner))) : [];
+    for (const record of [...records, ...below]) {
+      if (record.id !== this.#own && this.revocations.coverAll(record)) this.drop(record.id, now);
+    }
+  }
+
   /** Puts a record aside, as one that nobody renewed. */
   drop(id: string, now: number): void {
     const record = this.#remove(id);
@@ -168,6 +181,11 @@ export class Members {
   lacks(id: string, version: number): boolean {
     const { version: known = 0 } = this.get(id) ?? this.dropped(id) ?? {};
     return version > Math.max(known, this.#evicted.get(id) ?? 0);
+  }
+
+  /** Whether a record of this node is held. */
+  has(id: string): boolean {
+    return this.get(id) !== undefined;
   }
 
   get(id: string): NodeRecord | undefined {

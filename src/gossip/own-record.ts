@@ -1,5 +1,6 @@
 /** What this node says of itself, each time with a higher version, which is on disk before it is said. */
 
+import { EventEmitter } from "node:events";
 import type { DocumentInForce } from "../documents/in-force.js";
 import { WeftError } from "../error.js";
 import { type Identity, vtepMac } from "../identity/identity.js";
@@ -64,14 +65,21 @@ export interface OwnRecordParts {
     /** The VTEP MAC, if it is not to be derived from the identity. */
     readonly mac?: string | undefined;
   };
-  ownEndpoints(): OwnEndpoints;
-  /** The free space, in the words of a record; nothing when there is none to give. */
-  free(): (number | null)[] | undefined;
+  /** At the start. */
+  readonly endpoints: OwnEndpoints;
   /** The cluster documents in force, in the words of a record; nothing when none is known. */
   documents(): DocumentInForce[] | undefined;
   readonly carriesEcn: boolean;
-  /** It is to be sent out. `isUrgent`: somebody waits for it. */
-  onPublished(record: NodeRecord, isUrgent: boolean): void;
+}
+
+export interface OwnRecordEvents {
+  /** It is to be sent out. `isUrgent`: others wait for it. */
+  published: [record: NodeRecord, isUrgent: boolean];
+}
+
+/** A part of this node that has something to say in its record. */
+export interface RecordContributor {
+  forRecord(): Partial<RecordContent>;
 }
 
 export interface PublishOptions {
@@ -81,8 +89,10 @@ export interface PublishOptions {
   readonly isRefutation?: boolean;
 }
 
-export class OwnRecord {
+export class OwnRecord extends EventEmitter<OwnRecordEvents> {
   readonly #parts: OwnRecordParts;
+  readonly #contributors: RecordContributor[] = [];
+  #endpoints: OwnEndpoints;
   #cancelRepublish: (() => void) | undefined;
   #cancelRetry: (() => void) | undefined;
   /** Others doubt that this node lives, and it could not write its answer yet. */
@@ -90,7 +100,9 @@ export class OwnRecord {
   #copy: { readonly mesh: string; readonly heard: number } | undefined;
 
   constructor(parts: OwnRecordParts) {
+    super();
     this.#parts = parts;
+    this.#endpoints = parts.endpoints;
   }
 
   stop(): void {
@@ -98,12 +110,27 @@ export class OwnRecord {
     this.#cancelRetry?.();
   }
 
+  /** From now on the record says what this part has to say. */
+  contribute(part: RecordContributor): void {
+    this.#contributors.push(part);
+  }
+
+  /** Others reach this node there now; `publish` tells them. */
+  moveTo(endpoints: OwnEndpoints): void {
+    this.#endpoints = endpoints;
+  }
+
+  /** Others doubt that this node lives. */
+  refute(): void {
+    this.#parts.disk.safely(() => this.publish({ isRefutation: true }));
+  }
+
   /**
    * Says who this node is, once it has a lease that it may use. What cannot be written is not said,
    * and tried again until it can: nobody asks a second time. After the last version nothing is said.
    */
   publish({ withdrawn = false, isRefutation = false }: PublishOptions = {}): void {
-    const { identity, cluster, disk, members, fence, onPublished } = this.#parts;
+    const { identity, cluster, disk, members, fence } = this.#parts;
     if (disk.leases.length === 0 || fence.isClosed || this.#isLastVersion) return;
     const content = this.#content(withdrawn);
     const before = members.get(identity.id);
@@ -122,7 +149,7 @@ export class OwnRecord {
     if (!record) throw new Error("this node's own record is not the newest");
     const isUrgent = this.#owesRefutation || !before || !isRenewal(before, record);
     this.#owesRefutation = false;
-    onPublished(record, isUrgent);
+    this.emit("published", record, isUrgent);
   }
 
   /** The highest one that is known to be published. */
@@ -193,7 +220,7 @@ export class OwnRecord {
 
   /** Says that another process uses this node's identity elsewhere. */
   #copyProblems(): string[] {
-    const { mesh: here } = this.#parts.ownEndpoints();
+    const { mesh: here } = this.#endpoints;
     if (!this.#copy || this.#copy.mesh === here || !this.#isCopyThere) return [];
     return [
       `another agent runs with this node's identity, at ${this.#copy.mesh} (this one is at ${here}): the state directory of one is a copy: stop that agent, remove its state directory, start it again`,
@@ -202,11 +229,10 @@ export class OwnRecord {
 
   #content(withdrawn: boolean): RecordContent {
     const { clock, identity, epoch, disk, options, carriesEcn } = this.#parts;
-    const { ownEndpoints, free, documents } = this.#parts;
     const { name, vni, mac = vtepMac(identity.id) } = options;
-    const { mesh, vtep } = ownEndpoints();
-    const space = free();
-    const inForce = documents();
+    const { mesh, vtep } = this.#endpoints;
+    const said = this.#contributors.map((part) => part.forRecord());
+    const inForce = this.#parts.documents();
     const { revoked: all, revokedByOperator: byOperators } = disk.cluster;
     // What others gave back by themselves is named as far as there is room.
     const revoked = [...new Set([...all.slice(-MAX_REVOKED_IN_RECORD), ...byOperators])].slice(
@@ -222,10 +248,10 @@ export class OwnRecord {
       leases: fitting(disk.leases),
       renewed: clock.now(),
       withdrawn,
-      ...(space && !withdrawn && { free: space }),
       ...(revoked.length > 0 && { revoked: revoked.map(grantHash) }),
       ...(inForce && !withdrawn && { documents: inForce }),
       ...(carriesEcn && { ecn: true as const }),
+      ...(withdrawn ? {} : Object.assign({}, ...said)),
     };
   }
 }

@@ -5,6 +5,7 @@
  */
 import { formatPrefix, overlaps, type Prefix, parsePrefix } from "../address.js";
 import { WeftError } from "../error.js";
+import type { Clock } from "../time/clock.js";
 import { MAX_PROOFS } from "./bundle.js";
 import { type Cluster, describeNetworks, inside, type Network } from "./genesis.js";
 import {
@@ -32,8 +33,7 @@ export interface AllocatorParts {
   readonly ledger: Ledger;
   /** Space that is never granted. */
   readonly reserved: readonly Prefix[];
-  /** Milliseconds since the epoch. */
-  now(): number;
+  readonly clock: Pick<Clock, "now">;
 }
 
 /** The part of a request that describes the requester. */
@@ -47,12 +47,12 @@ export interface GrantOptions {
 export class Allocator {
   readonly #ledger: Ledger;
   readonly #reserved: readonly Prefix[];
-  readonly #now: () => number;
+  readonly #clock: AllocatorParts["clock"];
 
-  constructor({ ledger, reserved, now }: AllocatorParts) {
+  constructor({ ledger, reserved, clock }: AllocatorParts) {
     this.#ledger = ledger;
     this.#reserved = reserved;
-    this.#now = now;
+    this.#clock = clock;
   }
 
   /** The reason why this node grants no more although it may have space; undefined while it grants. */
@@ -212,7 +212,7 @@ export class Allocator {
     const rounds = journal
       .filter((grant) => revoked.has(grant.signature) && overlaps(prefixOf(grant), space))
       .map(({ round }) => round + 1);
-    const sequence = Math.max((journal.at(-1)?.sequence ?? 0) + 1, sequenceAt(this.#now()));
+    const sequence = Math.max((journal.at(-1)?.sequence ?? 0) + 1, sequenceAt(this.#clock.now()));
     const round = Math.max(0, ...rounds);
     const grant = signGrant(identity, cluster, { prefix, to, sequence, round });
     return [...this.#ledger.spaceOf(prefix)!.proof, grant];

@@ -2,6 +2,7 @@
  * The fence closes when this node was cut off for so long that its granter may revoke its lease.
  * While it is closed the node uses no lease. docs/leases.md derives the times.
  */
+import { EventEmitter } from "node:events";
 import { type Clock, every } from "../time/clock.js";
 
 /** Milliseconds from `renewed` until the leases of a record expire. */
@@ -30,25 +31,35 @@ interface Hearer {
 
 export interface FenceParts {
   readonly clock: Clock;
-  /** The time on disk when this node was last heard, in milliseconds since the epoch. */
-  heard(): number;
-  save(heard: number): void;
-  /** Whether another node could revoke a lease of this one. */
-  isNeeded(): boolean;
-  sessions(): readonly Hearer[];
-  /** Whether a node is a member by now: the granter learns only from members what they heard. */
-  isMember(id: string): boolean;
-  /** Called once when the fence has closed. */
-  closed(): void;
+  readonly disk: FenceDisk;
+  /** The granters, which could revoke a lease of this node. */
+  readonly ledger: { readonly givers: ReadonlySet<string> };
+  readonly connections: { sessions(): readonly Hearer[] };
+  /** The granter learns only from members what they heard. */
+  readonly members: { has(id: string): boolean };
 }
 
-export class Fence {
+/** What is kept on disk for the fence. */
+export interface FenceDisk {
+  /** The time when this node was last heard, in milliseconds since the epoch. */
+  readonly cluster: { readonly heard: number };
+  saveCluster(change: { readonly heard: number }): void;
+  /** Runs a timer's action, so that a full disk does not end the process. */
+  safely(act: () => void): void;
+}
+
+export interface FenceEvents {
+  closed: [];
+}
+
+export class Fence extends EventEmitter<FenceEvents> {
   readonly #parts: FenceParts;
   #closed = false;
   #cancels: (() => void)[] = [];
   #cancelDeadline = () => {};
 
   constructor(parts: FenceParts) {
+    super();
     this.#parts = parts;
   }
 
@@ -58,12 +69,12 @@ export class Fence {
 
   /** Whether another node ever received a record of this one. */
   get wasHeard(): boolean {
-    return this.#parts.heard() > 0;
+    return this.#heardAt > 0;
   }
 
   start(): void {
-    const { clock, heard, isNeeded } = this.#parts;
-    if (isNeeded() && heard() > clock.now() + CLOCK_SET_BACK) this.#closed = true;
+    const { clock } = this.#parts;
+    if (this.#isNeeded && this.#heardAt > clock.now() + CLOCK_SET_BACK) this.#closed = true;
     this.#arm();
     this.#check();
     this.#cancels.push(every(clock, FENCE_CHECK_EVERY, () => this.#check()));
@@ -76,13 +87,13 @@ export class Fence {
 
   /** This node has just renewed its record. It was heard if a session with a member is still open later. */
   published(): void {
-    const { clock, sessions, isMember } = this.#parts;
+    const { clock, connections, members } = this.#parts;
     const at = clock.now();
-    const to = sessions();
+    const to = connections.sessions();
     if (to.length === 0 || this.#closed) return;
     const cancel = clock.after(HEARD_IF_OPEN_AFTER, () => {
       this.#cancels = this.#cancels.filter((one) => one !== cancel);
-      const isHeard = to.some(({ isOpen, peer }) => isOpen && isMember(peer.id));
+      const isHeard = to.some(({ isOpen, peer }) => isOpen && members.has(peer.id));
       if (!this.#closed && isHeard) this.#heard(at);
     });
     this.#cancels.push(cancel);
@@ -95,26 +106,34 @@ export class Fence {
   }
 
   #heard(at: number): void {
-    this.#parts.save(at);
+    const { disk } = this.#parts;
+    disk.safely(() => disk.saveCluster({ heard: at }));
     this.#arm();
   }
 
   /** Sets a timer beside the checks of the time of day, which can be set back. */
   #arm(): void {
-    const { clock, heard } = this.#parts;
-    const left = Math.min(FENCE_AFTER, heard() + FENCE_AFTER - clock.now());
+    const { clock } = this.#parts;
+    const left = Math.min(FENCE_AFTER, this.#heardAt + FENCE_AFTER - clock.now());
     this.#cancelDeadline();
     this.#cancelDeadline = clock.after(Math.max(0, left), () => this.#close());
   }
 
   #check(): void {
-    const { clock, heard } = this.#parts;
-    if (clock.now() - heard() >= FENCE_AFTER) this.#close();
+    if (this.#parts.clock.now() - this.#heardAt >= FENCE_AFTER) this.#close();
   }
 
   #close(): void {
-    if (this.#closed || !this.#parts.isNeeded()) return;
+    if (this.#closed || !this.#isNeeded) return;
     this.#closed = true;
-    this.#parts.closed();
+    this.emit("closed");
+  }
+
+  get #heardAt(): number {
+    return this.#parts.disk.cluster.heard;
+  }
+
+  get #isNeeded(): boolean {
+    return this.#parts.ledger.givers.size > 0;
   }
 }

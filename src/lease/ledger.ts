@@ -30,11 +30,15 @@ export interface LedgerParts {
   readonly cluster: Cluster;
   /** Leases that this node is to hold in each network. */
   readonly leasesPerNetwork: number;
-  read(): LedgerState;
-  /** Returns once the change is on disk, or throws. */
-  write(change: Partial<LedgerState>): void;
+  readonly disk: LedgerDisk;
   /** The proofs in other nodes' records. Space they prove is not free, whatever the journal says. */
-  claims(): Iterable<Proof>;
+  readonly members: { proofs(): Iterable<Proof> };
+}
+
+export interface LedgerDisk {
+  readonly cluster: LedgerState;
+  /** Returns once the change is on disk, or throws. */
+  saveCluster(change: Partial<LedgerState>): void;
 }
 
 /** A part of a network that this node owns. The founder's proof of it is empty. */
@@ -56,12 +60,12 @@ export class Ledger {
   }
 
   get state(): LedgerState {
-    return this.#parts.read();
+    return this.#parts.disk.cluster;
   }
 
   /** Returns once the change is on disk, or throws. */
   write(change: Partial<LedgerState>): void {
-    this.#parts.write(change);
+    this.#parts.disk.saveCluster(change);
   }
 
   get networks(): readonly Network[] {
@@ -209,7 +213,7 @@ export class Ledger {
   }
 
   claims(): Iterable<Proof> {
-    return this.#parts.claims();
+    return this.#parts.members.proofs();
   }
 
   // ---- revoked grants

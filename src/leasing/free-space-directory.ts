@@ -1,5 +1,6 @@
 /** The directory of nodes with free space, read from their records, which may be some seconds old. */
 
+import type { Reachability } from "../failure-detector/reachability.js";
 import type { Members } from "../gossip/members.js";
 import type { NodeRecord } from "../gossip/record.js";
 import type { Clock } from "../time/clock.js";
@@ -14,8 +15,7 @@ export interface FreeSpaceDirectoryParts {
   readonly own: string;
   /** The cluster's networks, in the order of the genesis. */
   readonly networks: readonly string[];
-  /** Whether the record's owner is believed to be reachable. */
-  isReachable(record: NodeRecord): boolean;
+  readonly reachability: Pick<Reachability, "isDown">;
 }
 
 export class FreeSpaceDirectory {
@@ -60,8 +60,8 @@ export class FreeSpaceDirectory {
 
   /** log2 of the leases in the owner's largest free block in these networks; undefined if it has none. */
   #log2(record: NodeRecord, networks: readonly string[]): number | undefined {
-    const { networks: all, isReachable } = this.#parts;
-    if (!record.free || record.withdrawn || !isReachable(record)) return undefined;
+    const { networks: all, reachability } = this.#parts;
+    if (!record.free || record.withdrawn || reachability.isDown(record)) return undefined;
     const sizes = record.free.filter((log2, i) => log2 !== null && networks.includes(all[i] ?? ""));
     return sizes.length > 0 ? Math.max(...sizes.map(Number)) : undefined;
   }

@@ -2,12 +2,16 @@
  * The granter answers requests from this node's space, attests its grants, and takes returns. It
  * sends a grant again while no record shows it. docs/leases.md draws the exchange.
  */
+import { EventEmitter } from "node:events";
 import { WeftError } from "../error.js";
-import { type NodeRecord, nameAndId } from "../gossip/record.js";
+import type { Members } from "../gossip/members.js";
+import type { Names } from "../gossip/names.js";
+import type { OwnRecord } from "../gossip/own-record.js";
+import { nameAndId } from "../gossip/record.js";
 import { type Identity, nodeId } from "../identity/identity.js";
 import type { Allocator } from "../lease/allocator.js";
 import { attest } from "../lease/attestation.js";
-import type { Fence } from "../lease/fence.js";
+import { type Fence, LEASE_TTL } from "../lease/fence.js";
 import type { Cluster } from "../lease/genesis.js";
 import { type Proof, subnetOf } from "../lease/grant.js";
 import type { Ledger } from "../lease/ledger.js";
@@ -15,6 +19,7 @@ import type { Revoker } from "../lease/revoker.js";
 import type { Log } from "../log.js";
 import type { MessageOf } from "../session/protocol.js";
 import type { Session } from "../session/session.js";
+import type { Sessions } from "../session/sessions.js";
 import { type Clock, randomOf, toIso } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { TokenBucket } from "../time/token-bucket.js";
@@ -66,23 +71,32 @@ export interface GranterParts {
   readonly revoker: Revoker;
   readonly fence: Fence;
   readonly forwarder: RequestForwarder;
-  /** The open sessions. */
-  sessions(): readonly LeaseSession[];
-  nameHolder(name: string): NameHolder | undefined;
-  /** The record of the node of this id, if it is a member. */
-  member(id: string): NodeRecord | undefined;
-  /** Called once when `isJournalComplete` becomes true. */
-  onJournalComplete(): void;
-  /** Publishes this node's record, with its free space. */
-  publish(): void;
-  /** Called when `dialTarget` may have changed. */
-  changed(): void;
+  readonly connections: Sessions<LeaseMessage>;
+  readonly members: Members;
+  readonly names: Names;
+  /** This node's record, which shows its free space. */
+  readonly ownRecord: Pick<OwnRecord, "publish">;
   /** Runs a timer's action, so that a full disk does not end the process. */
-  safely(act: () => void): void;
+  readonly disk: { safely(act: () => void): void };
 }
 
-export class Granter {
+export interface GranterEvents {
+  /** `isJournalComplete` is true from now on. */
+  journalComplete: [];
+  /** `dialTarget` may have changed. */
+  changed: [];
+}
+
+export interface GranterOptions {
+  /** The name of this node. */
+  readonly name: string;
+  /** Whether this node's disk names other nodes: it may be a backup that lacks the last grants. */
+  readonly restarted: boolean;
+}
+
+export class Granter extends EventEmitter<GranterEvents> {
   readonly #parts: GranterParts;
+  readonly #name: string;
   readonly #spaceGrantLimit: TokenBucket;
   readonly #requestLimits: { readonly own: KeyedRateLimiter; readonly others: KeyedRateLimiter };
   readonly #returnLimit: KeyedRateLimiter;
@@ -101,9 +115,10 @@ export class Granter {
   #cancelRemind: (() => void) | undefined;
   #cancels: (() => void)[] = [];
 
-  /** @param restarted whether this node's disk names other nodes: it may be a backup that lacks the last grants */
-  constructor(parts: GranterParts, restarted: boolean) {
+  constructor(parts: GranterParts, { name, restarted }: GranterOptions) {
+    super();
     this.#parts = parts;
+    this.#name = name;
     const { clock } = parts;
     this.#requestLimits = {
       own: new KeyedRateLimiter(clock, REQUEST_LIMITS.own),
@@ -147,8 +162,8 @@ export class Granter {
   /** The reason why this node grants nothing, or less than it could, for `weft status`. */
   get problem(): string | undefined {
     if (this.#isJournalComplete) return this.#unseenGifts;
-    const { sessions, member } = this.#parts;
-    if (sessions().some(({ peer }) => member(peer.id))) return undefined;
+    const { connections, members } = this.#parts;
+    if (connections.sessions().some(({ peer }) => members.has(peer.id))) return undefined;
     return `this node grants no leases yet, because its state may lack its last grants: ${this.#awaited}`;
   }
 
@@ -176,10 +191,10 @@ export class Granter {
 
   /** Publishes a record after `FREE_PUBLISHED_AFTER` if the free space is another by then. */
   publishFreeSoon(): void {
-    const { publish } = this.#parts;
+    const { ownRecord } = this.#parts;
     this.#cancelPublish ??= this.#after(FREE_PUBLISHED_AFTER, () => {
       this.#cancelPublish = undefined;
-      if (this.#free.join() !== this.#published) publish();
+      if (this.#free.join() !== this.#published) ownRecord.publish();
     });
   }
 
@@ -209,9 +224,13 @@ export class Granter {
 
   /** Accepts a return only from the receiver itself, which has revoked the grants on its own disk before. */
   onReturn({ peer }: LeaseSession, { gifts }: Return): void {
-    const { revoker, log, member } = this.#parts;
+    const { revoker, log, members } = this.#parts;
     if (!this.#returnLimit.of(peer.id).spend(1)) return;
-    const prefixes = revoker.acceptReturn(peer.publicKey, gifts, member(peer.id)?.leases ?? []);
+    const prefixes = revoker.acceptReturn(
+      peer.publicKey,
+      gifts,
+      members.get(peer.id)?.leases ?? [],
+    );
     if (prefixes.length === 0) return;
     log.info(`returned to this node: ${prefixes.join(", ")}`, { id: peer.id });
     // The record must be published anyway: it revokes the old grant for the next receiver.
@@ -220,8 +239,8 @@ export class Granter {
   }
 
   #grant(session: LeaseSession, { name, for: to, networks, have }: Request): Proof[] | WeftError {
-    const { nameHolder, fence, ledger, allocator, log } = this.#parts;
-    const known = nameHolder(name);
+    const { fence, ledger, allocator, log } = this.#parts;
+    const known = this.#nameHolder(name);
     if (known && known.id !== nodeId(to)) return nameTaken(name, known);
     if (!this.#isWithinLimit(session, to)) return TOO_OFTEN;
     if (fence.isClosed) return NOT_NOW;
@@ -239,6 +258,17 @@ export class Granter {
       log.error(error.message, { remedy: error.remedy });
       return cannotWrite(error.code);
     }
+  }
+
+  /** The node that has this name. */
+  #nameHolder(name: string): NameHolder | undefined {
+    const { clock, identity, members, names } = this.#parts;
+    const found = members.view.nameHolder(name);
+    if (!found || members.age(found.id, clock.elapsed()) > LEASE_TTL) {
+      return name === this.#name ? { id: identity.id } : undefined;
+    }
+    const gift = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
+    return { id: found.id, ...(gift && { giver: names.brief(gift.from) }) };
   }
 
   /** Limits requests by peer and not by requester, because a peer can make up requesters' keys. */
@@ -259,7 +289,7 @@ export class Granter {
   }
 
   #remind(): void {
-    const { clock, ledger, sessions, member, changed } = this.#parts;
+    const { clock, ledger, connections, members } = this.#parts;
     this.#reminder = undefined;
     const lost = ledger.unseen.map((proof) => ({ id: nodeId(proof.at(-1)!.to), proof }));
     const before = this.#unseen;
@@ -267,10 +297,10 @@ export class Granter {
     this.#stillUnseen = [...this.#unseen].filter((id) => before.has(id));
     if (lost.length === 0) return;
     this.#remindLater();
-    const here = lost.filter(({ id }) => member(id));
+    const here = lost.filter(({ id }) => members.has(id));
     this.#reminder = randomOf(clock, here);
-    for (const session of sessions()) this.#sendReminder(session);
-    if (this.#reminder) changed();
+    for (const session of connections.sessions()) this.#sendReminder(session);
+    if (this.#reminder) this.emit("changed");
   }
 
   #sendReminder(session: LeaseSession): void {
@@ -280,19 +310,19 @@ export class Granter {
   }
 
   #compared({ isOpen, peer }: LeaseSession): void {
-    if (isOpen && this.#parts.member(peer.id)) this.#completeJournal();
+    if (isOpen && this.#parts.members.has(peer.id)) this.#completeJournal();
   }
 
   #completeJournal(): void {
     if (this.#isJournalComplete) return;
     this.#isJournalComplete = true;
     this.publishFreeSoon();
-    this.#parts.onJournalComplete();
+    this.emit("journalComplete");
   }
 
   #after(ms: number, act: () => void): () => void {
-    const { clock, safely } = this.#parts;
-    return clock.after(ms, () => safely(act));
+    const { clock, disk } = this.#parts;
+    return clock.after(ms, () => disk.safely(act));
   }
 
   get #free(): (number | null)[] {

@@ -3,21 +3,23 @@
  * were revoked or belong to another node. docs/leases.md draws the exchange. `Granter` answers the
  * requests of other nodes.
  */
+import { EventEmitter } from "node:events";
+import type { Prefix } from "../address.js";
 import { WeftError } from "../error.js";
-import type { NodeRecord } from "../gossip/record.js";
-import type { Revocations } from "../gossip/revocations.js";
+import type { NodeRecord, RecordContent } from "../gossip/record.js";
 import { nodeId } from "../identity/identity.js";
-import { MAX_JOURNAL } from "../lease/allocator.js";
+import { Allocator, MAX_JOURNAL } from "../lease/allocator.js";
 import { freshNonce, isAttestation } from "../lease/attestation.js";
 import { fitting } from "../lease/bundle.js";
 import { flawOfGift, type Proof, subnetOf } from "../lease/grant.js";
 import { LeaseRequester } from "../lease/requester.js";
+import { Revoker } from "../lease/revoker.js";
 import type { MessageOf, Protocol } from "../session/protocol.js";
 import type { Session } from "../session/session.js";
 import { randomOf } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
-import type { FreeSpaceDirectory } from "./free-space-directory.js";
-import { Granter, type GranterParts } from "./granter.js";
+import { FreeSpaceDirectory, type FreeSpaceDirectoryParts } from "./free-space-directory.js";
+import { Granter, type GranterOptions, type GranterParts } from "./granter.js";
 import { type LeaseMessage, leaseSpec, MAX_GIFTS } from "./messages.js";
 import { type ForwardedRequest, RequestForwarder } from "./request-forwarder.js";
 
@@ -37,26 +39,29 @@ type AttestationMessage = MessageOf<LeaseMessage, "lease-attestation">;
 type Refusal = MessageOf<LeaseMessage, "lease-refusal">;
 type LeaseSession = Session<LeaseMessage>;
 
-export interface LeasingParts extends Omit<GranterParts, "forwarder" | "onJournalComplete"> {
-  readonly directory: FreeSpaceDirectory;
-  /** Proofs of the leases that this node holds. */
-  held(): readonly Proof[];
-  /** Whether another node's proof of this subnet wins against this node's. */
-  isOutranked(subnet: string): boolean;
+export interface LeasingParts
+  extends Omit<GranterParts, "allocator" | "forwarder" | "revoker">,
+    Pick<FreeSpaceDirectoryParts, "reachability"> {}
+
+export interface LeasingEvents {
+  /** `dialTargets` or `problem` may have changed. */
+  changed: [];
 }
 
-export interface LeasingOptions {
-  readonly name: string;
+export interface LeasingOptions extends GranterOptions {
   /** Leases to hold in each network. */
   readonly leasesPerNetwork: number;
-  /** Whether this node's disk names other nodes: it may be a backup that lacks the last grants. */
-  readonly restarted: boolean;
+  /** Space that is never granted. */
+  readonly reserved: readonly Prefix[];
 }
 
-export class Leasing implements Protocol<LeaseMessage> {
+export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<LeaseMessage> {
   readonly spec = leaseSpec;
   readonly #parts: LeasingParts;
   readonly #options: LeasingOptions;
+  readonly #allocator: Allocator;
+  readonly #revoker: Revoker;
+  readonly #directory: FreeSpaceDirectory;
   readonly #requester: LeaseRequester;
   readonly #forwarder: RequestForwarder;
   readonly #granter: Granter;
@@ -74,15 +79,22 @@ export class Leasing implements Protocol<LeaseMessage> {
   readonly #declined = new Map<string, string[]>();
 
   constructor(parts: LeasingParts, options: LeasingOptions) {
-    const { clock, identity, log, sessions, directory } = parts;
+    super();
+    const { clock, identity, cluster, ledger } = parts;
+    const own = identity.id;
+    const networks = cluster.genesis.network.map(({ prefix }) => prefix);
     this.#parts = parts;
     this.#options = options;
+    this.#allocator = new Allocator({ clock, ledger, reserved: options.reserved });
+    this.#revoker = new Revoker(ledger);
+    this.#directory = new FreeSpaceDirectory({ ...parts, own, networks });
     this.#unsolicitedLimit = new KeyedRateLimiter(clock, UNSOLICITED_LIMIT);
     this.#requester = new LeaseRequester({ clock, request: () => this.#sendRequest() });
-    const forwarder = new RequestForwarder({ clock, log, own: identity.id, sessions, directory });
-    this.#forwarder = forwarder;
-    const onJournalComplete = () => !this.#isDone && this.acquire();
-    this.#granter = new Granter({ ...parts, forwarder, onJournalComplete }, options.restarted);
+    this.#forwarder = new RequestForwarder({ ...parts, own, directory: this.#directory });
+    const [allocator, revoker, forwarder] = [this.#allocator, this.#revoker, this.#forwarder];
+    this.#granter = new Granter({ ...parts, allocator, revoker, forwarder }, options);
+    this.#granter.on("journalComplete", () => !this.#isDone && this.acquire());
+    this.#granter.on("changed", () => this.emit("changed"));
   }
 
   start(): void {
@@ -111,17 +123,19 @@ export class Leasing implements Protocol<LeaseMessage> {
   }
 
   /** Applies new records: restores the journal, drops lost leases, and asks where space is free. */
-  onRecords(records: readonly NodeRecord[], revocations: Revocations): void {
-    const { ledger, allocator, directory, held, isOutranked, identity } = this.#parts;
-    if (allocator.restoreJournal(records.flatMap(({ leases }) => leases)))
+  onRecords(records: readonly NodeRecord[]): void {
+    const { ledger, members, identity } = this.#parts;
+    if (this.#allocator.restoreJournal(records.flatMap(({ leases }) => leases)))
       this.#granter.publishFreeSoon();
     const own = identity.publicKey;
-    const takenBack = ledger.proofs.flatMap((proof) => revocations.revokedGrant(own, proof) ?? []);
-    const beaten = held().filter((proof) => isOutranked(subnetOf(proof)));
+    const takenBack = ledger.proofs.flatMap(
+      (proof) => members.revocations.revokedGrant(own, proof) ?? [],
+    );
+    const beaten = this.#held.filter((proof) => this.#isOutranked(subnetOf(proof)));
     this.#drop([...takenBack, ...beaten.map((proof) => proof.at(-1)!.signature)]);
     this.#takeLeasesSoon();
     const hope = records.some(({ free }) => free) && !this.#requester.isWaiting;
-    if (hope && !this.#isDone && directory.hasFree(this.#lacks)) this.acquire();
+    if (hope && !this.#isDone && this.#directory.hasFree(this.#lacks)) this.acquire();
   }
 
   stop(): void {
@@ -133,7 +147,7 @@ export class Leasing implements Protocol<LeaseMessage> {
 
   /** Revokes what `holder` holds. Returns the public keys of the nodes that can revoke the rest. */
   revoke(holder: string, leases: readonly Proof[]): Set<string> {
-    return this.#parts.revoker.revoke(holder, leases);
+    return this.#revoker.revoke(holder, leases);
   }
 
   /** Prefixes that this node granted to the node of this id and has not revoked. */
@@ -148,12 +162,13 @@ export class Leasing implements Protocol<LeaseMessage> {
 
   /** Revokes the grants to the node of this id, which has no record. Returns their prefixes. */
   revokeUnseen(id: string): string[] {
-    return this.#parts.revoker.revokeUnseen(id);
+    return this.#revoker.revokeUnseen(id);
   }
 
-  /** The free space for this node's record, as in `Allocator.free`; undefined when there is none. */
-  freeForRecord(): (number | null)[] | undefined {
-    return this.#granter.freeForRecord();
+  /** The free space for this node's record, as in `Allocator.free`; nothing when there is none. */
+  forRecord(): Pick<RecordContent, "free"> {
+    const free = this.#granter.freeForRecord();
+    return free ? { free } : {};
   }
 
   /** Ids of nodes to open a session with: they have space, or a grant or return is to be sent to them. */
@@ -171,17 +186,17 @@ export class Leasing implements Protocol<LeaseMessage> {
   /** The reason why this node lacks a lease or may not use it, for `weft status`. */
   get problem(): string | undefined {
     if (this.#isDone) return undefined;
-    const { ledger, fence, held } = this.#parts;
+    const { ledger, fence } = this.#parts;
     const { state } = this.#requester;
     if (fence.isClosed) return `${CUT_OFF} (${state})`;
     if (ledger.emptyNetworks.length > 0) return `this node has no lease: ${state}`;
     const { leasesPerNetwork } = this.#options;
-    return `this node has ${held().length} leases, and needs ${leasesPerNetwork} in each network: ${state}`;
+    return `this node has ${this.#held.length} leases, and needs ${leasesPerNetwork} in each network: ${state}`;
   }
 
   /** The reasons why this node grants less than it could, for `weft status`. */
   grantProblems(): string[] {
-    const { exhausted } = this.#parts.allocator;
+    const { exhausted } = this.#allocator;
     return [exhausted ? EXHAUSTED : [], this.#granter.problem ?? []].flat();
   }
 
@@ -205,10 +220,10 @@ export class Leasing implements Protocol<LeaseMessage> {
 
   /** Opens sessions with all granters before a release; waits at most `RELEASE_WAIT.most`. */
   async lookForGivers(): Promise<void> {
-    const { clock, ledger, changed } = this.#parts;
+    const { clock, ledger } = this.#parts;
     const until = clock.elapsed() + RELEASE_WAIT.most;
     this.#isLeaving = true;
-    changed();
+    this.emit("changed");
     while (this.#givers().length < ledger.givers.size && clock.elapsed() < until) {
       await new Promise<void>((resolve) => clock.after(RELEASE_WAIT.every, resolve));
     }
@@ -217,14 +232,14 @@ export class Leasing implements Protocol<LeaseMessage> {
   /** The sessions with the nodes that granted this one what it holds. */
   #givers(): LeaseSession[] {
     const { givers } = this.#parts.ledger;
-    return this.#parts.sessions().filter(({ peer }) => givers.has(peer.publicKey));
+    return this.#parts.connections.sessions().filter(({ peer }) => givers.has(peer.publicKey));
   }
 
   /** Returns everything to the granters, if all have a session and no part of it is granted to others. */
   release(): void {
-    const { ledger, revoker, log } = this.#parts;
+    const { ledger, log } = this.#parts;
     const told = this.#givers();
-    const gifts = told.length === ledger.givers.size ? revoker.releaseAll() : undefined;
+    const gifts = told.length === ledger.givers.size ? this.#revoker.releaseAll() : undefined;
     for (const giver of gifts ? told : []) {
       const own = gifts!.filter(({ from }) => from === giver.peer.publicKey);
       const left = own.map(({ signature }) => signature);
@@ -242,9 +257,9 @@ export class Leasing implements Protocol<LeaseMessage> {
   #sendRequest(): boolean {
     const giver = randomOf(this.#parts.clock, [...(this.#unconfirmed ?? [])]);
     const message = giver === undefined ? this.#request() : this.#statusQuery(giver);
-    const { sessions } = this.#parts;
-    this.#chooseDialTargets(message, sessions());
-    this.#askedAt = this.#forwarder.chooseTarget(message, sessions(), { anybody: true });
+    const sessions = this.#parts.connections.sessions();
+    this.#chooseDialTargets(message, sessions);
+    this.#askedAt = this.#forwarder.chooseTarget(message, sessions, { anybody: true });
     this.#askedAt?.send(message);
     return this.#askedAt !== undefined;
   }
@@ -270,19 +285,18 @@ export class Leasing implements Protocol<LeaseMessage> {
 
   /** Chooses nodes to dial if no neighbour can answer. */
   #chooseDialTargets(message: ForwardedRequest, sessions: readonly LeaseSession[]): void {
-    const { directory, changed } = this.#parts;
     const before = this.#dialTargets;
     if (message.type === "lease-status-query") this.#dialTargets = [nodeId(message.of)];
     else {
       const ids = sessions.map(({ peer }) => peer.id);
-      const isNear = directory.best(ids, message.networks) !== undefined;
-      this.#dialTargets = isNear ? [] : directory.choose(message.networks, MAX_DIAL_TARGETS);
+      const isNear = this.#directory.best(ids, message.networks) !== undefined;
+      this.#dialTargets = isNear ? [] : this.#directory.choose(message.networks, MAX_DIAL_TARGETS);
     }
-    if (this.#dialTargets.join() !== before.join()) changed();
+    if (this.#dialTargets.join() !== before.join()) this.emit("changed");
   }
 
   #onGrant(session: LeaseSession, message: Grant) {
-    const { cluster, identity, allocator, revoker } = this.#parts;
+    const { cluster, identity } = this.#parts;
     const [{ proofs }, to] = [message, message.proofs[0]!.at(-1)!.to];
     const flaw = () => proofs.map((proof) => flawOfGift(cluster, to, proof)).find(Boolean);
     if (to !== identity.publicKey) return this.#sendBack(session, to, message, flaw);
@@ -295,12 +309,12 @@ export class Leasing implements Protocol<LeaseMessage> {
     const why = flaw();
     if (why) return session.close(forged(why));
     const wasDone = this.#isDone;
-    const declined = [...revoker.alreadyRevoked(proofs), ...allocator.accept(proofs)];
+    const declined = [...this.#revoker.alreadyRevoked(proofs), ...this.#allocator.accept(proofs)];
     const isDeclined = (proof: Proof) => declined.includes(proof.at(-1)!.signature);
     this.#decline(proofs.filter(isDeclined));
     if (wasDone) return;
     this.#takeLeases();
-    if (this.#isDone) return this.#decline(revoker.dropUnused());
+    if (this.#isDone) return this.#decline(this.#revoker.dropUnused());
     if (!this.#isAwaited(session)) return;
     // After an answer with nothing new, the next request waits.
     if (proofs.every(isDeclined)) this.#requester.refused(OLD_GIFT);
@@ -308,7 +322,7 @@ export class Leasing implements Protocol<LeaseMessage> {
   }
 
   #onAttestation(session: LeaseSession, message: AttestationMessage) {
-    const { cluster, identity, revoker, fence, log, publish } = this.#parts;
+    const { cluster, identity, fence, log, ownRecord } = this.#parts;
     const { attestation } = message;
     const flaw = () => (isAttestation(cluster, attestation) ? undefined : "a signature is wrong");
     if (attestation.to !== identity.publicKey)
@@ -316,12 +330,12 @@ export class Leasing implements Protocol<LeaseMessage> {
     if (attestation.nonce !== this.#nonce || !this.#unconfirmed?.has(attestation.from)) return;
     const why = flaw();
     if (why) return session.close(forged(why));
-    if (revoker.keepConfirmed(attestation.from, attestation.gifts)) log.warn(REVOKED);
+    if (this.#revoker.keepConfirmed(attestation.from, attestation.gifts)) log.warn(REVOKED);
     this.#unconfirmed.delete(attestation.from);
     if (this.#unconfirmed.size > 0) return this.#requester.start();
     this.#unconfirmed = undefined;
     fence.open();
-    publish();
+    ownRecord.publish();
     this.acquire();
   }
 
@@ -339,47 +353,47 @@ export class Leasing implements Protocol<LeaseMessage> {
   }
 
   #onRefusal(session: LeaseSession, refusal: Refusal) {
-    const { identity, member, log, changed } = this.#parts;
+    const { identity, members, log } = this.#parts;
     if (refusal.for !== identity.publicKey) return this.#forwarder.onRefusal(session, refusal);
     if (!this.#isAwaited(session)) return;
     const { id } = session.peer;
-    const reason = `${member(id)?.name ?? id} says: ${refusal.reason}`;
+    const reason = `${members.get(id)?.name ?? id} says: ${refusal.reason}`;
     const isSaid = this.#requester.state.endsWith(` says: ${refusal.reason}`);
     if (!isSaid) log.warn(`no lease was given: ${reason}`);
     this.#requester.refused(reason);
-    changed();
+    this.emit("changed");
   }
 
   /** Tries the own space again: revocations that just arrived may have freed a lease there. */
   #takeLeasesSoon(): void {
-    const { clock, safely } = this.#parts;
+    const { clock, disk } = this.#parts;
     if (this.#isDone) return;
     this.#cancelTakeLeases ??= clock.after(TAKE_LEASES_AFTER, () => {
       this.#cancelTakeLeases = undefined;
-      if (!this.#unconfirmed && !this.#isDone) safely(() => this.#takeLeases());
+      if (!this.#unconfirmed && !this.#isDone) disk.safely(() => this.#takeLeases());
     });
   }
 
   /** Takes leases from this node's own space, and publishes them once there is one in each network. */
   #takeLeases(): void {
-    const { ledger, allocator, fence, held, log, publish } = this.#parts;
-    if (this.#granter.isJournalComplete) allocator.takeLeases();
+    const { ledger, fence, log, ownRecord } = this.#parts;
+    if (this.#granter.isJournalComplete) this.#allocator.takeLeases();
     if (ledger.emptyNetworks.length > 0) return;
     if (fence.isClosed || !fence.wasHeard) fence.open();
     if (this.#isDone) this.#requester.stop();
     if (this.#isPublished) return;
-    log.info(`this node holds ${held().map(subnetOf).join(", ")}`);
-    publish();
+    log.info(`this node holds ${this.#held.map(subnetOf).join(", ")}`);
+    ownRecord.publish();
   }
 
   /** Drops what comes from these grants: their granter revoked them, or another proof wins. */
   #drop(gone: readonly string[]): void {
-    const { revoker, log, publish, changed } = this.#parts;
-    if (gone.length === 0 || !revoker.drop(gone)) return;
+    const { log, ownRecord } = this.#parts;
+    if (gone.length === 0 || !this.#revoker.drop(gone)) return;
     this.#dropPastGivers();
     log.warn(REVOKED);
-    publish();
-    changed();
+    ownRecord.publish();
+    this.emit("changed");
     this.acquire();
   }
 
@@ -398,8 +412,8 @@ export class Leasing implements Protocol<LeaseMessage> {
       const id = nodeId(from);
       this.#declined.set(id, [...(this.#declined.get(id) ?? []), signature].slice(-MAX_GIFTS));
     }
-    for (const session of this.#parts.sessions()) this.#sendDeclined(session);
-    if (this.#declined.size > 0) this.#parts.changed();
+    for (const session of this.#parts.connections.sessions()) this.#sendDeclined(session);
+    if (this.#declined.size > 0) this.emit("changed");
   }
 
   #sendDeclined(session: LeaseSession): void {
@@ -419,11 +433,22 @@ export class Leasing implements Protocol<LeaseMessage> {
     return this.#parts.ledger.incompleteNetworks.map(({ prefix }) => prefix);
   }
 
+  /** Proofs of the leases that this node holds. */
+  get #held(): readonly Proof[] {
+    return this.#parts.ledger.state.leases;
+  }
+
+  /** Whether another node's proof of this subnet wins against this node's. */
+  #isOutranked(subnet: string): boolean {
+    const { members, identity } = this.#parts;
+    return (members.view.holder(subnet)?.id ?? identity.id) !== identity.id;
+  }
+
   /** Whether this node's record shows the leases that it holds. */
   get #isPublished(): boolean {
-    const { member, identity, held } = this.#parts;
+    const { members, identity } = this.#parts;
     const ends = (proofs: readonly Proof[] = []) => proofs.map((proof) => proof.at(-1)!.signature);
-    return ends(member(identity.id)?.leases).join() === ends(fitting(held())).join();
+    return ends(members.get(identity.id)?.leases).join() === ends(fitting(this.#held)).join();
   }
 
   get #isDone(): boolean {

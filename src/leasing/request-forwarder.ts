@@ -8,6 +8,7 @@ import { nodeId } from "../identity/identity.js";
 import type { Log } from "../log.js";
 import type { MessageOf } from "../session/protocol.js";
 import { plainSentence, type Session } from "../session/session.js";
+import type { Sessions } from "../session/sessions.js";
 import { type Clock, randomOf } from "../time/clock.js";
 import { TokenBucket } from "../time/token-bucket.js";
 import type { FreeSpaceDirectory } from "./free-space-directory.js";
@@ -40,8 +41,7 @@ export interface RequestForwarderParts {
   /** This node's id. */
   readonly own: string;
   readonly directory: FreeSpaceDirectory;
-  /** The open sessions. */
-  sessions(): readonly LeaseSession[];
+  readonly connections: Sessions<LeaseMessage>;
 }
 
 export class RequestForwarder {
@@ -111,12 +111,14 @@ export class RequestForwarder {
 
   /** Forwards to a neighbour that was not visited yet; refuses with the reason if there is none. */
   #forward(origin: LeaseSession, request: ForwardedRequest, reason: string) {
-    const { clock, sessions } = this.#parts;
+    const { clock, connections } = this.#parts;
     const { for: to, visited } = request;
     // A request from the requester itself replaces one that was forwarded for it.
     const isOwn = origin.peer.publicKey === to;
     const isFree = ({ peer }: LeaseSession) => isOwn || !this.#pending.has(keyOf(peer.id, to));
-    const fresh = sessions().filter((one) => !visited.includes(one.peer.id) && isFree(one));
+    const fresh = connections
+      .sessions()
+      .filter((one) => !visited.includes(one.peer.id) && isFree(one));
     const isEnough = visited.length >= MAX_VISITED || this.#pending.size >= MAX_FORWARDED;
     const next = isEnough ? undefined : this.chooseTarget(request, fresh);
     if (!next) return this.#refuse(origin, request, reason);

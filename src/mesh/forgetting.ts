@@ -1,7 +1,10 @@
 /** How what a node held is taken back when it is gone for good, and what can be in the way. */
 import { WeftError } from "../error.js";
 import type { FailureDetector } from "../failure-detector/failure-detector.js";
+import { RECORD_STALE_AFTER } from "../failure-detector/reachability.js";
+import type { Gossip } from "../gossip/gossip.js";
 import type { Members } from "../gossip/members.js";
+import type { OwnRecord } from "../gossip/own-record.js";
 import { type NodeRecord, nameAndId } from "../gossip/record.js";
 import * as field from "../identity/fields.js";
 import { nodeId } from "../identity/identity.js";
@@ -11,7 +14,6 @@ import type { Leasing } from "../leasing/leasing.js";
 import type { Log } from "../log.js";
 import type { ConnectionManager } from "../session/connection-manager.js";
 import { type Clock, toIso } from "../time/clock.js";
-import { RECORD_STALE_AFTER } from "./member.js";
 
 export interface ForgettingParts {
   readonly clock: Clock;
@@ -21,9 +23,8 @@ export interface ForgettingParts {
   readonly connections: ConnectionManager;
   readonly failureDetector: FailureDetector;
   readonly leasing: Leasing;
-  /** When something new was last learned of a node, by `clock.elapsed`. */
-  learnedAt(id: string): number | undefined;
-  publish(): void;
+  readonly gossip: Pick<Gossip, "heardAt">;
+  readonly ownRecord: Pick<OwnRecord, "publish">;
 }
 
 export class Forgetting {
@@ -35,14 +36,14 @@ export class Forgetting {
 
   /** As `Mesh.forget`. */
   forget(name: string, force: boolean): string[] {
-    const { own, members, connections, leasing, publish } = this.#parts;
+    const { own, members, connections, leasing, ownRecord } = this.#parts;
     const found = this.#find(name);
     if (!found) return this.#forgetUnseen(name, force);
     const { id, owner, leases } = found;
     if (id === own || connections.sessionWith(id)) throw alive(name);
     if (!force) this.#makeSure(found);
     const [other] = leasing.revoke(owner, leases);
-    publish();
+    ownRecord.publish();
     if (other !== undefined)
       throw notTheGiver(name, nodeId(other), members.byPublicKey(other)?.name);
     return this.#forgotten(nameAndId(found), leases.map(subnetOf));
@@ -50,12 +51,12 @@ export class Forgetting {
 
   /** What was given to an identity of which no record ever came. */
   #forgetUnseen(id: string, force: boolean): string[] {
-    const { connections, leasing, publish } = this.#parts;
+    const { connections, leasing, ownRecord } = this.#parts;
     if (!isId(id) || leasing.givenTo(id).length === 0) throw nobody(id);
     if (connections.sessionWith(id)) throw alive(id);
     if (!force) throw mayBeHeard(id, "others, though no record of it ever came here");
     const prefixes = leasing.revokeUnseen(id);
-    publish();
+    ownRecord.publish();
     return this.#forgotten(id, prefixes);
   }
 
@@ -96,7 +97,7 @@ export class Forgetting {
   /** For how long nothing new was learned of a node, in milliseconds. */
   #silence(id: string): number {
     const now = this.#parts.clock.elapsed();
-    return now - (this.#parts.learnedAt(id) ?? now);
+    return now - (this.#parts.gossip.heardAt(id) ?? now);
   }
 }
 

@@ -4,16 +4,15 @@ import type { DocumentInForce } from "../documents/in-force.js";
 import { type Contact, timeOfDay } from "../failure-detector/contact.js";
 import type { FailureDetector } from "../failure-detector/failure-detector.js";
 import { isDown } from "../failure-detector/is-down.js";
+import type { Reachability } from "../failure-detector/reachability.js";
 import type { Members } from "../gossip/members.js";
-import { LEASE_TTL, type NodeRecord, RENEW_EVERY } from "../gossip/record.js";
+import { LEASE_TTL, type NodeRecord } from "../gossip/record.js";
 import { subnetOf } from "../lease/grant.js";
 import type { PathStatus, Paths } from "../paths/paths.js";
 import type { Answering } from "../paths/peer-paths.js";
 import type { ConnectionManager } from "../session/connection-manager.js";
 import type { Clock } from "../time/clock.js";
-
-/** A member without a session, of whom nothing was heard for this long, counts as unreachable. Milliseconds. */
-export const RECORD_STALE_AFTER = 3 * RENEW_EVERY;
+import type { MemberChanges } from "./member-changes.js";
 
 export interface Self {
   readonly id: string;
@@ -104,8 +103,8 @@ export interface MemberStatesParts {
   readonly failureDetector: FailureDetector;
   readonly paths: Paths | undefined;
   readonly contact: Contact;
-  /** When a node ceased to be a member in this run, by `clock.elapsed`. */
-  leftAt(id: string): number | undefined;
+  readonly reachability: Reachability;
+  readonly changes: Pick<MemberChanges, "leftAt">;
 }
 
 /** How this node and each of the others stand to each other. */
@@ -137,14 +136,14 @@ export class MemberStates {
   }
 
   #gone(record: NodeRecord, leases: readonly string[]): Departed {
-    const { clock, failureDetector, leftAt } = this.#parts;
+    const { clock, failureDetector, changes } = this.#parts;
     const { id, name, mac, vtep, renewed } = record;
     const known = { id, name, mac, endpoint: vtep, leases };
     if (record.withdrawn) {
       const isPast = renewed <= clock.now() + CLOCK_TOLERANCE;
       return { ...known, state: "left", ...(isPast && { since: renewed }) };
     }
-    const at = leftAt(id);
+    const at = changes.leftAt(id);
     return {
       ...known,
       state: failureDetector.isDead(id) ? "dead" : "left-out",
@@ -155,11 +154,6 @@ export class MemberStates {
   #timeOf(elapsed: number): number {
     const { clock } = this.#parts;
     return clock.now() - (clock.elapsed() - elapsed);
-  }
-
-  /** Milliseconds since a node's record was last new here. */
-  age(id: string): number {
-    return this.#parts.members.age(id, this.#parts.clock.elapsed());
   }
 
   /** Sentences about those that cannot be reached. */
@@ -210,7 +204,7 @@ export class MemberStates {
     const rtt = connections.sessionWith(id)?.rttMs;
     const { answering, answeredAt, aloneSince, ...course }: Partial<PathStatus> =
       paths?.status(id) ?? {};
-    const state = this.stateOf(record, answering, course.noPath);
+    const state = this.#stateOf(record, answering, course.noPath);
     const isAlone =
       state === "established" &&
       aloneSince !== undefined &&
@@ -237,21 +231,12 @@ export class MemberStates {
   }
 
   /** An answer of late is more than what others say; what others say is more than an older one. */
-  stateOf(record: NodeRecord, answering?: Answering, noPath = false): Member["state"] {
+  #stateOf(record: NodeRecord, answering?: Answering, noPath = false): Member["state"] {
     if (answering === "lately") return "established";
     if (this.#parts.failureDetector.isDead(record.id)) return "dead";
     if (answering) return STATES[answering];
-    const presumed = this.#presumed(record);
+    const presumed = this.#parts.reachability.stateOf(record);
     return noPath && presumed === "established" ? "connecting" : presumed;
-  }
-
-  /** Of a member that was not probed yet. */
-  #presumed({ id, mesh }: NodeRecord): Member["state"] {
-    const { connections } = this.#parts;
-    if (connections.sessionWith(id)) return "established";
-    if (connections.failure(mesh)) return "unreachable";
-    if (connections.isDialling(mesh)) return "connecting";
-    return this.age(id) > RECORD_STALE_AFTER ? "unreachable" : "established";
   }
 }
 

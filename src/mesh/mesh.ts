@@ -1,6 +1,7 @@
 /**
  * The control plane of one node. It listens, founds a cluster or joins one, and
- * keeps sessions; membership.ts does what is done once the cluster is known.
+ * keeps sessions; control-plane.ts has the parts that are made once the cluster is known, and
+ * membership.ts what is read of them.
  * docs/mesh.md and docs/leases.md tell the rules.
  */
 import { EventEmitter } from "node:events";
@@ -11,6 +12,7 @@ import type { Seal, StoredDocument } from "../documents/sealed-document.js";
 import { promised, WeftError } from "../error.js";
 import type { RemoteTraceResult } from "../explain-sync/messages.js";
 import type { Onward } from "../explain-sync/remote-trace.js";
+import type { OwnEndpoints } from "../gossip/own-record.js";
 import { PeerSelector } from "../gossip/peer-selector.js";
 import { RENEW_EVERY } from "../gossip/record.js";
 import { Identity, vtepMac } from "../identity/identity.js";
@@ -23,6 +25,7 @@ import { hostPort } from "../session/transport.js";
 import { Disk } from "../state/disk.js";
 import type { ClusterState } from "../state/store.js";
 import { clockProblem, every } from "../time/clock.js";
+import { ControlPlane } from "./control-plane.js";
 import { contradiction, genesisOf, twoClusters } from "./founding.js";
 import { Introduction } from "./introduction.js";
 import type { Departed, Member, Self, SpaceOf } from "./member.js";
@@ -55,8 +58,9 @@ export class Mesh extends EventEmitter<MeshEvents> {
     genesis: () => this.#membership?.cluster.genesis,
     learned: (session, genesis) => this.#learnCluster(session, genesis),
   });
-  #meshEndpoint = "";
-  /** Nothing until the cluster is known. */
+  #endpoints: OwnEndpoints = { mesh: "", vtep: "" };
+  /** Both are nothing until the cluster is known. */
+  #plane: ControlPlane | undefined;
   #membership: Membership | undefined;
   /** The documents that the disk held at the start. */
   #storedDocuments: readonly StoredDocument[] = [];
@@ -87,7 +91,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const genesis = founds ? genesisOf(this.#options, this.#identity.publicKey) : undefined;
     this.#disk = new Disk(store, log, found ?? { seed: this.#identity.seed, remembered: [] });
     this.#createParts();
-    this.#setMeshEndpoint(this.#options.vtep, await this.#connections.listen(this.#options.listen));
+    this.#setEndpoints(this.#options.vtep, await this.#connections.listen(this.#options.listen));
 
     try {
       this.#disk.save({}); // A directory that cannot be written must be known now.
@@ -99,7 +103,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       throw error;
     }
     this.#cancelRenew = every(clock, RENEW_EVERY, () =>
-      this.#disk.safely(() => this.#membership?.publish()),
+      this.#disk.safely(() => this.#plane?.parts.ownRecord.publish()),
     );
     this.#cancelMaintenance = every(clock, MAINTENANCE_EVERY, () => this.#updateTargets());
     this.#updateTargets();
@@ -115,15 +119,15 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const listen = { address: formatAddress(address), port: this.#options.listen.port };
     const port = await this.#connections.listen(listen);
     this.#options = { ...this.#options, vtep, listen };
-    this.#setMeshEndpoint(vtep, port);
-    this.#membership?.relocated();
+    this.#setEndpoints(vtep, port);
+    this.#plane?.moveTo(this.#endpoints);
     this.#connections.reconnectAll();
     this.emit("change");
   }
 
   /** Tells the neighbours that this node stops, and closes everything. The lease stays its own, unless it is to be given back: `release`. */
   async stop({ release = false } = {}): Promise<void> {
-    await this.#membership?.leave({ release });
+    await this.#plane?.leave({ release });
     this.#disk.safely(() => this.#saveAddresses()); // It may stop before it got to it.
     await this.#stopParts();
   }
@@ -165,12 +169,12 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** The cluster's document of this kind, as far as this node knows. */
   document<Facts>(kind: DocumentKind<Facts>): ClusterDocument<Facts> | undefined {
-    return this.#membership?.documentSync.held(kind);
+    return this.#plane?.parts.documentSync.held(kind);
   }
 
   /** Whether this node knows the cluster's document of this kind, or that there is none. */
   knowsDocument(kind: DocumentKind): boolean {
-    return this.#membership?.documentSync.isKnown(kind) ?? false;
+    return this.#plane?.parts.documentSync.isKnown(kind) ?? false;
   }
 
   /**
@@ -183,18 +187,18 @@ export class Mesh extends EventEmitter<MeshEvents> {
     text: string,
     { resetVersion = false } = {},
   ): Promise<ClusterDocument<Facts>> {
-    const { documentSync } = this.#membership ?? notJoined();
+    const { documentSync } = (this.#plane ?? notJoined()).parts;
     return promised((done) => documentSync.apply(kind, text, resetVersion, done));
   }
 
   /** As `DocumentSync.enforces`. */
   enforces(kind: DocumentKind, seal: Seal | null | undefined, { isMisfit = false } = {}): void {
-    this.#membership?.documentSync.enforces(kind, seal, isMisfit);
+    this.#plane?.parts.documentSync.enforces(kind, seal, isMisfit);
   }
 
   /** Asks the nodes on the way of a packet what becomes of it there. It takes `TRACE_TIMEOUT` at most. */
   async trace(onward: Onward): Promise<RemoteTraceResult> {
-    return (this.#membership ?? notJoined()).trace(onward);
+    return (this.#plane ?? notJoined()).parts.remoteTrace.trace(onward);
   }
 
   /** Whether any other node was heard of late, or there is none to hear. */
@@ -215,7 +219,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Ids of the members of which `peer` may not say what it said when this was asked last. */
   takeChanged(): ReadonlySet<string> {
-    return this.#membership?.takeChanged() ?? new Set();
+    return this.#plane?.parts.changes.take() ?? new Set();
   }
 
   /**
@@ -231,15 +235,15 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Sentences about what is not as it should be. */
   problems(): string[] {
-    const membership = this.#membership;
-    const isMember = (id: string) => membership?.isMember(id) ?? false;
-    const lack = membership ? membership.leaseProblem : NOT_JOINED;
+    const parts = this.#plane?.parts;
+    const isMember = (id: string) => parts?.members.has(id) ?? false;
+    const lack = parts ? parts.leasing.problem : NOT_JOINED;
     const { problem } = this.#disk;
     const time = clockProblem(this.#parts.clock.now());
     return [
       ...(lack === undefined ? [] : [lack]),
-      ...this.#peerSelector.problems(isMember, membership !== undefined),
-      ...(membership?.problems() ?? []),
+      ...this.#peerSelector.problems(isMember, parts !== undefined),
+      ...(this.#membership?.problems() ?? []),
       ...(problem === undefined ? [] : [problem]),
       ...(time === undefined ? [] : [time]),
     ];
@@ -258,7 +262,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** Writes again all that this node keeps on disk. A failure is a problem until it can be written. */
   save(): void {
     this.#disk.safely(() => {
-      this.#membership?.documentSync.save();
+      this.#plane?.parts.documentSync.save();
       this.#disk.save({});
     });
   }
@@ -272,7 +276,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#cancelMaintenance?.();
     this.#cancelUpdate?.();
     this.#protocols.stop();
-    this.#membership?.stop();
+    this.#plane?.stop();
     await this.#connections.stop();
   }
 
@@ -299,30 +303,26 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   #startMembership(genesis: Genesis): void {
-    this.#membership = new Membership(
-      {
-        ...this.#parts,
-        identity: this.#identity,
-        epoch: this.#instance.slice(0, EPOCH_DIGITS),
-        cluster: clusterOf(genesis),
-        disk: this.#disk,
-        connections: this.#connections,
-        peerSelector: this.#peerSelector,
-        protocols: this.#protocols,
-        storedDocuments: this.#storedDocuments,
-        ownEndpoints: () => ({ mesh: this.#meshEndpoint, vtep: this.#options.vtep }),
-        address: () => parseEndpoint(this.#options.vtep).address,
-        soon: () => this.#scheduleUpdate(),
-        changed: () => this.emit("change"),
-        stateChanged: (id, isDead) => {
-          this.emit("stateChanged", id, isDead);
-          this.emit("change");
-        },
-      },
-      this.#options,
-    );
+    const given = {
+      ...this.#parts,
+      identity: this.#identity,
+      epoch: this.#instance.slice(0, EPOCH_DIGITS),
+      cluster: clusterOf(genesis),
+      disk: this.#disk,
+      connections: this.#connections,
+      peerSelector: this.#peerSelector,
+      protocols: this.#protocols,
+      storedDocuments: this.#storedDocuments,
+      endpoints: this.#endpoints,
+    };
+    const plane = new ControlPlane(given, this.#options);
+    plane.on("update", () => this.#scheduleUpdate());
+    plane.on("change", () => this.emit("change"));
+    plane.on("stateChanged", (id, isDead) => this.emit("stateChanged", id, isDead));
+    this.#plane = plane;
+    this.#membership = new Membership(plane, given);
     for (const session of this.#connections.sessions()) this.#introduction.opened(session);
-    this.#membership.start();
+    plane.start();
   }
 
   #learnCluster(session: Session, genesis: Genesis) {
@@ -352,12 +352,12 @@ export class Mesh extends EventEmitter<MeshEvents> {
         message: (session, message) =>
           this.#disk.safely(() => this.#protocols.received(session, message)),
         closed: (session, reason) => this.#closed(session, reason),
-        quiet: (session) => this.#membership?.quiet(session),
+        quiet: (session) => this.#plane?.quiet(session),
         dialling: (id) => {
-          if (this.#peerSelector.isBroken(id)) this.#membership?.dialling(id);
+          if (this.#peerSelector.isBroken(id)) this.#plane?.dialling(id);
         },
         unanswered: (id, dialledAt) => {
-          if (this.#peerSelector.isBroken(id)) this.#membership?.unanswered(id, dialledAt);
+          if (this.#peerSelector.isBroken(id)) this.#plane?.unanswered(id, dialledAt);
         },
         failed: () => this.#scheduleUpdate(),
       },
@@ -372,8 +372,9 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   /** From now on others reach this node there. */
-  #setMeshEndpoint(vtep: string, port: number): void {
-    this.#meshEndpoint = formatEndpoint({ address: parseEndpoint(vtep).address, port });
+  #setEndpoints(vtep: string, port: number): void {
+    const mesh = formatEndpoint({ address: parseEndpoint(vtep).address, port });
+    this.#endpoints = { mesh, vtep };
   }
 
   #opened(session: Session): void {
@@ -385,10 +386,10 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   #closed(session: Session, reason: WeftError): void {
     const { id } = session.peer;
-    const name = this.#membership?.nameOf(id) ?? session.remote;
+    const name = this.#plane?.parts.names.of(id) ?? session.remote;
     if (reason.code !== "NOT_NEEDED") this.#parts.log.info(`the session with ${name} ended`);
     if (LOST_CODES.has(reason.code)) this.#peerSelector.sessionBroke(id);
-    this.#membership?.closed(session);
+    this.#plane?.closed(session);
     this.#disk.safely(() => this.#protocols.closed(session));
     this.#scheduleUpdate();
     this.emit("change");
@@ -410,7 +411,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   #updateTargets(): void {
     this.#peerSelector.keep({
-      needed: this.#membership?.needed ?? [],
+      needed: this.#plane?.needed ?? [],
       remembered: this.#disk.state.remembered,
       thrifty: this.#disk.leases.length > 0,
     });
@@ -418,7 +419,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Keeps addresses on disk. */
   #saveAddresses(): void {
-    this.#membership?.passOn();
+    this.#plane?.parts.changes.apply();
     const remembered = this.#peerSelector.addressesToSave(this.#disk.state.remembered);
     if (remembered) this.#disk.save({ remembered });
   }

@@ -4,11 +4,17 @@
  * docs/paths.md tells the rules.
  */
 
+import { EventEmitter } from "node:events";
+import type { Contact } from "../failure-detector/contact.js";
+import type { FailureDetector } from "../failure-detector/failure-detector.js";
+import type { Members } from "../gossip/members.js";
 import type { NodeRecord } from "../gossip/record.js";
 import type { Identity } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
+import type { ConnectionManager } from "../session/connection-manager.js";
 import type { Protocol } from "../session/protocol.js";
 import type { Session } from "../session/session.js";
+import type { Sessions } from "../session/sessions.js";
 import { type Clock, every } from "../time/clock.js";
 import { BurstProber } from "./burst-prober.js";
 import { type DataPath, ENCAP_BYTES } from "./datapath.js";
@@ -52,16 +58,15 @@ export interface PathsParts {
   readonly cluster: Cluster;
   /** Epoch of this node's run. */
   readonly epoch: string;
-  /** Whether others may know this node: it has said who it is. */
-  readonly isKnown: () => boolean;
-  readonly isDead: (id: string) => boolean;
-  /** Whether this node has no mesh session with any member. */
-  readonly isAlone: () => boolean;
-  readonly sessions: () => Session<PathMessage>[];
+  readonly members: Pick<Members, "get" | "has">;
+  readonly failureDetector: Pick<FailureDetector, "isDead">;
+  readonly contact: Pick<Contact, "isLost">;
+  readonly connections: Sessions<PathMessage> & Pick<ConnectionManager, "resetBackoff">;
+}
+
+export interface PathsEvents {
   /** Packets for a member go another way now, or come another one. */
-  readonly changed: (id: string) => void;
-  /** A member was heard that was silent before. */
-  readonly recovered: (id: string) => void;
+  changed: [id: string];
 }
 
 /** How packets for a member go, and what is known of the way. */
@@ -109,7 +114,7 @@ interface SentProbe {
   readonly size?: number;
 }
 
-export class Paths implements Protocol<PathMessage> {
+export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMessage> {
   readonly spec = pathSpec;
   readonly #parts: PathsParts;
   readonly #peers = new Map<string, PeerPaths>();
@@ -129,6 +134,7 @@ export class Paths implements Protocol<PathMessage> {
   #cancelTick: (() => void) | undefined;
 
   constructor(parts: PathsParts) {
+    super();
     this.#parts = parts;
     const { clock, identity, datapath } = parts;
     this.#scheduler = new ProbeScheduler(clock);
@@ -141,7 +147,7 @@ export class Paths implements Protocol<PathMessage> {
       relay: (id) => this.#pathTo(id)?.[0],
       path: (id) => this.#quality(id),
       nameOf: (id) => this.#peers.get(id)?.name,
-      changed: (id) => parts.changed(id),
+      changed: (id) => this.emit("changed", id),
     });
     this.#discovery = new RouteDiscovery({
       clock,
@@ -188,7 +194,7 @@ export class Paths implements Protocol<PathMessage> {
   stateChanged(id: string): void {
     const peer = this.#peers.get(id);
     if (!peer) return;
-    const lives = !this.#parts.isDead(id);
+    const lives = !this.#parts.failureDetector.isDead(id);
     if (lives) peer.revived();
     else this.#burstProber.cancel(id);
     this.#select(peer);
@@ -198,7 +204,7 @@ export class Paths implements Protocol<PathMessage> {
   /** It is quiet elsewhere: whether it answers probes will tell. */
   probeNow(id: string): void {
     const peer = this.#peers.get(id);
-    if (!peer || this.#parts.isDead(id)) return;
+    if (!peer || this.#parts.failureDetector.isDead(id)) return;
     this.#probePrompted(peer);
     this.#burstProber.begin(id);
   }
@@ -347,7 +353,7 @@ export class Paths implements Protocol<PathMessage> {
 
   /** False when it cannot be now. */
   #tryProbe(peer: PeerPaths, spend = () => this.#scheduler.spend()): boolean {
-    const mayBe = this.#parts.isKnown() && spend();
+    const mayBe = this.#isKnown && spend();
     if (mayBe) this.#probeMember(peer);
     return mayBe;
   }
@@ -404,7 +410,7 @@ export class Paths implements Protocol<PathMessage> {
   /** The largest packet that is sent has another size now. */
   #onMtuChange(): void {
     this.#mtus.onResize();
-    for (const id of this.#peers.keys()) this.#parts.changed(id);
+    for (const id of this.#peers.keys()) this.emit("changed", id);
   }
 
   /** False when there is no such way now. */
@@ -413,16 +419,16 @@ export class Paths implements Protocol<PathMessage> {
     path: PathState,
     { isExtra = false, size }: { isExtra?: boolean; size?: number } = {},
   ): boolean {
-    const { datapath, identity, cluster, isKnown } = this.#parts;
+    const { datapath, identity, cluster, contact } = this.#parts;
     const to = this.#endpointOf(path);
     const relays = this.#relaysOf(path);
-    if (!isKnown() || to === undefined || relays === undefined) return false;
+    if (!this.#isKnown || to === undefined || relays === undefined) return false;
     this.#count = (this.#count + 1) % 2 ** 32;
     const probe = signProbe(identity, cluster, {
       kind: path.nextHop.kind === "via" ? "relayed" : "direct",
       hops: 0,
       size: size === undefined ? probeBytes(relays.length) : size + ENCAP_BYTES,
-      isAlone: this.#parts.isAlone(),
+      isAlone: contact.isLost,
       residence: 0,
       count: this.#count,
       nonce: newNonce(),
@@ -522,17 +528,19 @@ export class Paths implements Protocol<PathMessage> {
   /** Called after proofs of its endpoints; `isNews` if they have changed. */
   #noteProof(peer: PeerPaths, isNews: boolean): void {
     if (peer.hasExpiring) this.#expiring.add(peer);
-    if (isNews) this.#parts.changed(peer.id);
+    if (isNews) this.emit("changed", peer.id);
   }
 
   /** Where a way works it was not silent: it may only not have had its turn. */
   #noteHeard({ id, used, heardAt = Number.NEGATIVE_INFINITY }: PeerPaths): void {
-    if (!used && this.#now - heardAt >= LATELY) this.#parts.recovered(id);
+    if (used || this.#now - heardAt < LATELY) return;
+    const { connections, members } = this.#parts;
+    connections.resetBackoff(members.get(id)?.mesh ?? "");
   }
 
   #reply(arrival: Arrival): void {
-    const { identity, cluster, isAlone } = this.#parts;
-    const reply = replyTo(arrival.probe, identity, cluster, { isAlone: isAlone() });
+    const { identity, cluster, contact } = this.#parts;
+    const reply = replyTo(arrival.probe, identity, cluster, { isAlone: contact.isLost });
     this.#send(reply, arrival.from, arrival);
   }
 
@@ -564,11 +572,14 @@ export class Paths implements Protocol<PathMessage> {
     peer.select(this.#isRelay);
     this.#scheduler.reschedule(peer);
     this.#wake();
-    this.#discovery.setWanted(peer.id, peer.needsRelay && !this.#parts.isDead(peer.id));
+    this.#discovery.setWanted(
+      peer.id,
+      peer.needsRelay && !this.#parts.failureDetector.isDead(peer.id),
+    );
     if (this.#fingerprint(peer) === before) return;
     this.#discovery.pathChanged(peer.id);
     this.#mtus.pathChanged(peer.id);
-    this.#parts.changed(peer.id);
+    this.emit("changed", peer.id);
     this.#selectOthers(peer.id);
     if (this.#mayRelay(peer.id)) this.#discovery.neighbourAdded();
   }
@@ -598,7 +609,7 @@ export class Paths implements Protocol<PathMessage> {
   #expire(peer: PeerPaths, now: number): void {
     const hasLost = peer.allowedSources.expire(now, peer.record.vtep);
     if (peer.expire(now)) this.#select(peer);
-    if (hasLost) this.#parts.changed(peer.id);
+    if (hasLost) this.emit("changed", peer.id);
     if (!peer.hasExpiring) this.#expiring.delete(peer);
   }
 
@@ -616,8 +627,8 @@ export class Paths implements Protocol<PathMessage> {
   }
 
   /** The sessions with those to whom packets can be given. */
-  #neighbours(): Session[] {
-    return this.#parts.sessions().filter(({ peer }) => this.#mayRelay(peer.id));
+  #neighbours(): Session<PathMessage>[] {
+    return this.#parts.connections.sessions().filter(({ peer }) => this.#mayRelay(peer.id));
   }
 
   readonly #isRelay = (neighbour: string): boolean => this.#mayRelay(neighbour);
@@ -654,6 +665,11 @@ export class Paths implements Protocol<PathMessage> {
   #fingerprint(peer: PeerPaths): string {
     const { used } = peer;
     return used ? `${this.#endpoint(peer)} ${this.#pathTo(peer.id)?.join()}` : "";
+  }
+
+  /** Whether others may know this node: it has published its record. */
+  get #isKnown(): boolean {
+    return this.#parts.members.has(this.#parts.identity.id);
   }
 
   get #now(): number {

@@ -9,6 +9,7 @@ import { TokenBucket } from "../time/token-bucket.js";
 import type { Message } from "./protocol.js";
 import { SendQueues } from "./send-queues.js";
 import { BURST, RATE, type Role, Session, type SessionParts } from "./session.js";
+import type { Sessions } from "./sessions.js";
 import type { Connection, ListenAddress, Transport } from "./transport.js";
 
 export const MAX_SESSIONS = 1024;
@@ -79,7 +80,7 @@ interface Dial {
   cancel?: () => void;
 }
 
-export class ConnectionManager {
+export class ConnectionManager implements Sessions {
   readonly #parts: ConnectionManagerParts;
   readonly #events: ConnectionManagerEvents;
   readonly #dials = new Map<string, Dial>();

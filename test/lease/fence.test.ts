@@ -41,14 +41,16 @@ class Node {
     this.clock = skewed(this.life, rate);
     this.fence = new Fence({
       clock: this.clock,
-      heard: () => disk.heard,
-      save: (heard) => {
-        disk.heard = heard;
+      disk: {
+        cluster: disk,
+        saveCluster: ({ heard }) => {
+          disk.heard = heard;
+        },
+        safely: (act) => act(),
       },
-      isNeeded: () => matters,
-      sessions: () => (this.session.isOpen ? [this.session] : []),
-      isMember: (id) => id === "giver",
-      closed: () => {},
+      ledger: { givers: new Set(matters ? ["giver"] : []) },
+      connections: { sessions: () => (this.session.isOpen ? [this.session] : []) },
+      members: { has: (id) => id === "giver" },
     });
     this.fence.start();
     this.renew();

@@ -55,16 +55,21 @@ export class Owner {
       identity: this.identity,
       cluster: this.of,
       leasesPerNetwork: this.wanted,
-      read: () => this.disk,
-      write: (change) => {
-        if (this.full) throw new WeftError("STATE_WRITE", "disk full", "make room");
-        this.disk = { ...this.disk, ...change };
-      },
-      claims: () => this.claims,
+      disk: this,
+      members: { proofs: () => this.claims },
     });
     const { ledger, reserved } = this;
-    this.allocator = new Allocator({ ledger, reserved, now: () => this.now });
+    this.allocator = new Allocator({ ledger, reserved, clock: { now: () => this.now } });
     this.revocations = new Revoker(ledger);
+  }
+
+  get cluster(): LedgerState {
+    return this.disk;
+  }
+
+  saveCluster(change: Partial<LedgerState>): void {
+    if (this.full) throw new WeftError("STATE_WRITE", "disk full", "make room");
+    this.disk = { ...this.disk, ...change };
   }
 
   /** What it gives to who asks in every network; throws what it says when that is nothing. */

@@ -432,13 +432,11 @@ describe("a process that stood still when a verdict was due", () => {
       clock,
       own: recordOf(1).id,
       members,
-      sessions: () => [],
-      lastHeard: () => 0,
-      refute() {},
-      announce() {},
-      want() {},
-      stateChanged: (_, isDead) => void verdicts.push(isDead),
+      connections: { sessions: () => [], sessionWith: () => undefined },
+      gossip: { awaited: new Set(), heardAt: () => 0, announceHeld() {}, wantMissing() {} },
+      ownRecord: { refute() {} },
     });
+    detector.on("stateChanged", (_, isDead) => void verdicts.push(isDead));
     detector.unresponsive(id, 0);
     clock.run(1_000);
     clock.stall(60_000);
