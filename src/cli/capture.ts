@@ -1,4 +1,4 @@
-/** `weft capture`: the packets as they come, what becomes of each, and why. */
+/** `weft capture`: shows packets as they arrive, the fate of each, and the reason. */
 import { once } from "node:events";
 import { constants, createWriteStream, fstatSync, ftruncateSync } from "node:fs";
 import type { Writable } from "node:stream";
@@ -44,16 +44,18 @@ interface Given {
 
 export const capture = (): Command =>
   new Command("capture")
-    .description("show packets as they come, what becomes of each, and why")
+    .description("show packets as they arrive, the fate of each, and why")
     .addOption(
       new Option("-w, --write <FILE>", "write a pcapng file instead; -: to stdout").conflicts(
         "output",
       ),
     )
-    .addOption(new Option("--dropped", "only packets that do not get through"))
+    .addOption(new Option("--dropped", "only packets that are dropped or refused"))
     .addOption(new Option("--filter <FILTER>", "only packets of this connection"))
-    .addOption(new Option("--count <N>", "end after so many packets").argParser(positive))
-    .addOption(new Option("--duration <SECONDS>", "end after so long").argParser(positive))
+    .addOption(new Option("--count <N>", "stop after this many packets").argParser(positive))
+    .addOption(
+      new Option("--duration <SECONDS>", "stop after this many seconds").argParser(positive),
+    )
     .addOption(
       new Option("--snaplen <N>", "bytes of each packet")
         .argParser(positive)
@@ -110,7 +112,7 @@ function queryOf({ dropped, filter, snaplen }: Pick<Given, "dropped" | "filter" 
   };
 }
 
-// ---------------------------------------------------------------- what is written
+// ---------------------------------------------------------------- output formats
 
 interface Form {
   readonly begin: string | Uint8Array;
@@ -130,7 +132,7 @@ const LINES: Form = {
   end: () => "",
 };
 
-/** In a file everything but the bytes stands in the comment of the packet. */
+/** In a file, the comment of a packet has everything but its bytes. */
 const pcapng = ({ snaplen }: Pick<Given, "snaplen">): Form => ({
   begin: pcapngHeader("weft", "weft", snaplen),
   packet: (row, lost) =>
@@ -152,7 +154,7 @@ const nanoseconds = (ms: number): bigint =>
 function sentence(row: CapturedRow): string {
   const { direction, peer, sender, relayedTo, length, segmentSize, bytes } = row;
   const onward = relayedTo === undefined ? "" : ` to ${relayedTo}`;
-  const who = `${direction.padEnd(3)} ${peer ?? sender ?? "nobody"}${onward}`;
+  const who = `${direction.padEnd(3)} ${peer ?? sender ?? "no peer"}${onward}`;
   const words = packetInWords(wordsOf(Buffer.from(bytes, "hex")));
   const size = `${length} bytes${segmentSize ? ` in segments of ${segmentSize}` : ""}`;
   return `${clock(row.time)} ${who}  ${words}, ${size}: ${[row.verdict, ...why(row)].join(", ")}`;
@@ -163,7 +165,7 @@ function comment(row: CapturedRow): string {
   const { direction, peer, sender, relayedTo, segmentSize, reason, verdict } = row;
   const from = peer === null ? sender : `${peer} at ${sender}`;
   const onward = relayedTo === undefined ? "" : ` to ${relayedTo}`;
-  const way = direction === "in" ? `in from ${from}${onward}` : `out to ${peer ?? "nobody"}`;
+  const way = direction === "in" ? `in from ${from}${onward}` : `out to ${peer ?? "no peer"}`;
   const parts = segmentSize ? [`segments of ${segmentSize} bytes`] : [];
   const said = reason ? [explainReason(reason)] : [];
   return `${way}: ${[verdict, ...why(row), ...said, ...parts].join(", ")}`;
@@ -174,10 +176,10 @@ const why = ({ reason, rule }: CapturedRow): string[] => [
   ...(rule ? [ruleInWords(rule)] : []),
 ];
 
-/** Some of it was said by other nodes: nothing of it may steer the terminal. */
+/** Peers supply parts of the text: it must not contain control characters of the terminal. */
 const harmless = (text: string): string => text.replace(/[^\x20-\x7e]/g, "?");
 
-/** Of the day, to the microsecond. */
+/** Time of the day, to the microsecond. */
 function clock(ms: number): string {
   const micros = `${Math.floor((ms % 1) * 1000)}`.padStart(3, "0");
   const at = new Date(ms);
@@ -187,9 +189,9 @@ function clock(ms: number): string {
   return `${hours}:${minutes}:${seconds}.${`${at.getMilliseconds()}`.padStart(3, "0")}${micros}`;
 }
 
-// ---------------------------------------------------------------- where it is written
+// ---------------------------------------------------------------- output files
 
-/** Packets may show what others say in confidence. */
+/** Packets may contain confidential data: only the user reads the file. */
 const FILE_MODE = 0o600;
 
 function open(path: string): Writable {
@@ -209,7 +211,7 @@ const cannotWrite = ({ message }: Error): WeftError =>
     "give another with -w, or - for stdout",
   );
 
-/** Waits for whoever reads it. Once it takes no more, the capture ends. */
+/** Waits for the reader of the output. When the reader ends, the capture ends. */
 class Sink {
   readonly #out: Writable;
   #failure: NodeJS.ErrnoException | undefined;
@@ -226,7 +228,7 @@ class Sink {
     await once(this.#out, "drain").catch(() => {});
   }
 
-  /** `| head` closes the pipe early; that is no failure of ours. */
+  /** `| head` closes the pipe early, which is no error. */
   async close(): Promise<void> {
     if (this.#out !== process.stdout && !this.#failure) {
       this.#out.end();

@@ -5,7 +5,7 @@ import { table } from "./table.js";
 
 export const counters = () =>
   readingVerb("counters", {
-    summary: "show what became of every packet, and why some were dropped",
+    summary: "show the fate of all packets, and why some were dropped",
     help: `PACKETS: OUT is from this host to its peers, IN from them to it. In each column
 received = delivered + answered + all that was dropped. Relayed packets, which went on to
 another node, are part of the delivered ones. Below "answered" stands for which reason an ICMP
@@ -52,7 +52,7 @@ function packets({ out, in: into }: Counters): string {
   );
 }
 
-/** Empty where no connection was refused. */
+/** Empty if no connection was refused. */
 function refused({ meshRefused }: Counters): string {
   const rows = Object.entries(meshRefused).filter(([, count]) => count > 0);
   return rows.length === 0 ? "" : `\n${table(["MESH PORT REFUSED", "CONNECTIONS"], rows)}`;

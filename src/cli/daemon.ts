@@ -1,5 +1,5 @@
 /**
- * Keeps out of an agent, which runs as root, the settings that Node, the shell and the terminal bring.
+ * Protects the agent, which runs as root, from settings that Node, the shell or the terminal inherit.
  * docs/command.md#signals has the table of signals.
  */
 import { openSync } from "node:fs";
@@ -9,7 +9,7 @@ import { isatty } from "node:tty";
 import { WeftError } from "../error.js";
 import { dup2, prctl, signal } from "../io/libc.js";
 
-/** Variables with which Node runs other code, opens a port, writes files, or prints what it handles. */
+/** Variables that make Node run other code, open a port, write files, or print what it processes. */
 const REFUSED_VARIABLES = [
   "NODE_OPTIONS",
   "NODE_PATH",
@@ -20,14 +20,14 @@ const REFUSED_VARIABLES = [
   "NODE_DEBUG_NATIVE",
 ] as const;
 
-/** Directories that the agent makes have the modes that the documentation names, whatever the shell's umask. */
+/** Directories of the agent have the documented modes, whatever umask the shell has. */
 const UMASK = 0o022;
 /** <linux/prctl.h> */
 const PR_SET_DUMPABLE = 4;
 /** <signal.h> */
 const SIG_IGN = 1;
 
-/** @throws WeftError USAGE if Node was told more than its own command line says */
+/** @throws WeftError USAGE if the environment contains settings for Node */
 export function refuseNodeSettings(env: NodeJS.ProcessEnv): void {
   const given = REFUSED_VARIABLES.filter((name) => env[name]);
   if (given.length > 0) {
@@ -47,12 +47,12 @@ export function refuseNodeSettings(env: NodeJS.ProcessEnv): void {
   );
 }
 
-/** Sets what the process inherited or Node decided by default. */
+/** Overrides inherited settings and defaults of Node. */
 export function hardenProcess(): void {
   process.umask(UMASK);
-  // A core dump would hold the secrets.
+  // A core dump would contain the secrets.
   prctl(PR_SET_DUMPABLE, 0);
-  // With `stty tostop` a line of the log would suspend an agent in the background.
+  // With `stty tostop`, a line of the log would suspend an agent in the background.
   signal(constants.signals.SIGTTOU, SIG_IGN);
 }
 
@@ -60,12 +60,12 @@ export function hardenProcess(): void {
 export class Terminals {
   readonly #fds = [0, 1, 2].filter((fd) => isatty(fd));
 
-  /** A terminal that is closed is none any more. */
+  /** Whether one of them was closed. */
   areClosed(): boolean {
     return this.#fds.some((fd) => !isatty(fd));
   }
 
-  /** Lets go of closed ones: restoring a closed terminal, as Node does at its end, aborts it. */
+  /** Releases closed ones: Node restores terminals at exit, and aborts at a closed one. */
   release(): void {
     if (!this.areClosed()) return;
     const nothing = openSync("/dev/null", "r+");

@@ -1,20 +1,20 @@
-/** How the command ends, and what it says when it fails. */
+/** Exit codes of the command, and its error messages. */
 import { WeftError } from "../error.js";
 
 export const exit = {
   ok: 0,
-  /** It failed, or the answer is no: a degraded node, a packet that does not go on. */
+  /** An error, or a negative result: a degraded node, a packet that does not go on. */
   failed: 1,
-  /** The command line, the configuration or a document is wrong. */
+  /** A mistake in the command line, the configuration or a document. */
   usage: 2,
   noAgent: 3,
 } as const;
 
-/** Two lines: what is wrong and why; what to do. */
+/** Two lines: the problem with its reason, and the remedy. */
 const complaint = (what: string, remedy: string): string =>
   `weft: ${oneLine(what)}\n  ${oneLine(remedy)}\n`;
 
-/** Says what went wrong and answers with the exit code for it. */
+/** Prints the error and returns its exit code. */
 export function complain(error: unknown): number {
   if (!(error instanceof WeftError)) {
     const { name, message, stack } = error instanceof Error ? error : new Error(String(error));

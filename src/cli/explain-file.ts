@@ -1,4 +1,4 @@
-/** The packets of a capture file, as `weft explain --pcap` tries them. */
+/** Explains the packets of a capture file: `weft explain --pcap`. */
 import { contains, type Prefix, parseAddress, parsePrefix, printable } from "../address.js";
 import { WeftError } from "../error.js";
 import { inWords, wordsOf } from "../explain/headers.js";
@@ -16,15 +16,15 @@ const MAX_FILE = 256 * 1024 * 1024;
 
 interface ExplainFileOptions {
   readonly path: string;
-  /** Frames to look at. */
+  /** Number of frames to read. */
   readonly count: number;
   readonly socket: string;
-  /** Direction and peer; without them a packet whose source a peer has comes from that one. */
+  /** Direction and peer. Default: a packet whose source a peer holds comes from that peer. */
   readonly way: object;
   readonly isJson: boolean;
 }
 
-/** Prints one line for each. @returns whether all of them go on */
+/** Prints one line per packet. @returns whether all of them go on */
 export async function explainFile({
   path,
   count,
@@ -71,7 +71,7 @@ function comesFrom(leases: readonly Prefix[], packet: Uint8Array): boolean {
   return src !== undefined && leases.some((lease) => contains(lease, parseAddress(src)));
 }
 
-/** In hex. */
+/** The packet as hex. */
 export async function packetAt(path: string, wanted: number, socket: string): Promise<string> {
   const { packet } = await frameAt(path, wanted);
   if (!packet) {
@@ -93,7 +93,7 @@ const rowOf = (frame: number, answer: Explained): Cell[] => [
   answer.rule ? nameOf(answer.rule) : null,
 ];
 
-/** What the device would cut up does not come as a whole. */
+/** The device segments longer packets, so only the first segment is explained. */
 const asHex = (packet: Uint8Array, mtu: number): string =>
   Buffer.from(firstSegment(packet, mtu)).toString("hex");
 

@@ -1,4 +1,4 @@
-/** The verdict of `weft explain` about a packet, in words. */
+/** The verdict of `weft explain` in words. */
 
 import type { HostView } from "../explain/host-view.js";
 import type { PathView } from "../explain/path.js";
@@ -7,7 +7,7 @@ import { seconds } from "./table.js";
 
 type AtNode = Pick<Explained | ExplainedThere, "verdict" | "reason" | "path" | "host">;
 
-/** Whether it goes on at the last node that was asked, and nothing on the way speaks against its coming there. */
+/** Whether it goes on at the last node asked, and no path on the way is known to lose it. */
 export function goesOn({ further, ...here }: Explained): boolean {
   const nodes = [here, ...further];
   const last = nodes.at(-1)!;
@@ -18,7 +18,7 @@ const GOES_ON: readonly Explained["verdict"][] = ["sent", "delivered"];
 
 export const isProbablyLost = ({ path }: AtNode): boolean => path?.state === "silent";
 
-/** Its host has it and gives it to nobody. */
+/** Whether weft delivers it, and its host sends it no further. */
 const isStranded = ({ verdict, host }: AtNode): boolean =>
   verdict === "delivered" && (host?.to === "nowhere" || host?.to === "refused");
 
@@ -30,7 +30,7 @@ export function verdictOf(node: AtNode): string {
   return isProbablyLost(node) ? `${verdict}, but probably lost` : verdict;
 }
 
-/** Nothing where the host only gives it to weft. */
+/** Undefined if the host only passes it to weft. */
 export function hostInWords({ to, device, via, why }: HostView): string | undefined {
   switch (to) {
     case "weft":

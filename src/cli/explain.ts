@@ -1,4 +1,4 @@
-/** `weft explain`: what would become of a packet, and which rule decides. */
+/** `weft explain`: the fate of a packet, and the rule that decides. */
 import { Command, Option } from "commander";
 import { parseAddress, printable } from "../address.js";
 import { WeftError } from "../error.js";
@@ -65,7 +65,7 @@ interface Given {
 
 export const explain = (): Command =>
   new Command("explain")
-    .description("say what would become of a packet, and which rule decides")
+    .description("explain the fate of a packet, and which rule decides")
     .addOption(new Option("--src <ADDR>", "source address"))
     .addOption(new Option("--dst <ADDR>", "destination address"))
     .addOption(new Option("--proto <PROTO>", "tcp, udp, icmp, icmpv6, sctp, or a number"))
@@ -77,23 +77,23 @@ export const explain = (): Command =>
         ...TUPLE,
       ]),
     )
-    .addOption(new Option("--count <N>", "of the file, the first N frames (default: 1000)"))
-    .addOption(new Option("--number <N>", "of the file, the N-th frame alone"))
+    .addOption(new Option("--count <N>", "with --pcap: the first N frames (default: 1000)"))
+    .addOption(new Option("--number <N>", "with --pcap: the N-th frame alone"))
     .addOption(new Option("--in", "it comes from a peer"))
     .addOption(new Option("--peer <NAME>", "it comes from this peer"))
-    .addOption(new Option("--here", "only what this node does: ask no other"))
+    .addOption(new Option("--here", "only on this node: ask no other"))
     .addOption(outputOption())
     .addOption(socketOption())
     .addHelpText("after", HELP)
     .action(async (given: Given) => {
       if (given.pcap === undefined && (given.count ?? given.number) !== undefined) {
-        throw new WeftError("USAGE", "--count and --number are of a file", "name it with --pcap");
+        throw new WeftError("USAGE", "--count and --number need a file", "name it with --pcap");
       }
       const tried = given.pcap === undefined ? one(given, given) : ofFile(given, given.pcap);
       process.exitCode = (await tried) ? exit.ok : exit.failed;
     });
 
-/** What else says which packet is meant. */
+/** Options that also choose a packet. */
 const TUPLE = ["src", "dst", "proto", "sport", "dport", "packet"] as const;
 
 /** @returns whether it goes on */
@@ -183,7 +183,7 @@ function portOf(flag: string, text: string): number {
   );
 }
 
-/** Checked here, since the agent does not say which flag an address came from. */
+/** Checked here, because the agent's error does not name the flag. */
 function addressOf(flag: string, text: string): string {
   ofFlag(flag, () => parseAddress(text));
   return text;
@@ -202,7 +202,7 @@ function print(answer: Explained, given: Packet): string {
   ].join("\n");
 }
 
-/** Where it begins, unless that is this node and has the source. */
+/** A line about the first node, unless that is this node and holds the source. */
 function beginning({ node, owner, packet }: Explained): string {
   if (node !== undefined) return `on ${node}, which has ${packet?.src}:\n`;
   if (owner !== null) return "";
@@ -235,7 +235,7 @@ function part(node: Explained | ExplainedThere): string {
   return rows.length === 0 ? end : `${table(["STAGE", "SAW", "VERDICT"], rows)}\n${end}`;
 }
 
-/** What is missing, and how to get it. */
+/** The node that was not asked, and the command to run there. */
 function silence({ node, from, why }: Unasked, given: Packet): string {
   const flags = TUPLE.map((name) => (given[name] === undefined ? "" : ` --${name} ${given[name]}`));
   return `${node} was not asked: ${why}\n  there: weft explain${flags.join("")} --in --peer ${from}\n`;

@@ -1,4 +1,4 @@
-/** `weft flows`: the connections that live. */
+/** `weft flows`: the live connections. */
 import { Command, Option } from "commander";
 import { flows as askAgent } from "../http/client.js";
 import { asJson, outputOption, socketOption } from "./shared.js";

@@ -1,4 +1,4 @@
-/** `weft forget NAME`: has the agent take back the subnets of a node that is gone for good. */
+/** `weft forget NAME`: takes back the subnets of a node that is gone for good. */
 import { Command, Option } from "commander";
 import { forget as tellAgent } from "../http/client.js";
 import { socketOption } from "./shared.js";
@@ -26,7 +26,7 @@ export const forget = (): Command =>
   new Command("forget")
     .argument("<NAME>", "the node that is gone for good; or its id")
     .description("take back the subnets of a node that is gone for good")
-    .addOption(new Option("--force", "it is gone for good: do not make sure that it has stopped"))
+    .addOption(new Option("--force", "do not check that the node has stopped"))
     .addOption(socketOption())
     .addHelpText("after", HELP)
     .action(

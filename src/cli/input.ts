@@ -1,16 +1,16 @@
-/** Reads what a person names on the command line: a file, a pipe, or `-` for stdin. */
+/** Reads the file, the pipe or stdin (`-`) that the command line names. */
 import { createReadStream } from "node:fs";
 
-/** Means stdin where a file is asked for. */
+/** Stands for stdin in place of a file name. */
 export const STDIN = "-";
 
 /** The name of an input in messages. */
 export const inputName = (path: string): string => (path === STDIN ? "<stdin>" : path);
 
 /**
- * Reads to the end. The bound holds for what is read, since the size of a pipe or a device is unknown.
+ * Reads to the end. The bound applies to the bytes read, since a pipe or a device has no size.
  * @param most bytes
- * @throws an error with `code`: of the system call, or `EFBIG` where there is more
+ * @throws an error with `code`: that of the system call, or `EFBIG` for a longer input
  */
 export async function readInput(path: string, most: number): Promise<Buffer> {
   const chunks: Buffer[] = [];

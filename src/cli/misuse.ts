@@ -1,10 +1,10 @@
-/** Command lines that commander refuses, in weft's words: what is wrong, and where the help is. */
+/** Errors in the command line, with the words of weft in place of commander's. */
 import type { Command, CommanderError } from "commander";
 import { nearest } from "../config/nearest.js";
 import { WeftError } from "../error.js";
 import { exit } from "./exit.js";
 
-/** commander ends by throwing: after help or the version, and at a mistake. */
+/** commander always throws at its end: after help, after the version, and at a mistake. */
 export class Misuse extends Error {
   constructor(
     readonly command: Command,
@@ -18,7 +18,7 @@ export class Misuse extends Error {
     return this.error.exitCode === exit.ok;
   }
 
-  /** A verb that needs another one after it printed its help. */
+  /** Whether help was printed because a subcommand is missing. */
   get isIncomplete(): boolean {
     return this.error.code === "commander.help";
   }
@@ -30,7 +30,7 @@ export class Misuse extends Error {
     return new WeftError("USAGE", what, remedy);
   }
 
-  /** The words of which one may have been meant. */
+  /** The valid words that may have been meant. */
   #known(): string[] {
     const { command, error } = this;
     if (error.code === "commander.unknownCommand") return command.commands.map((it) => it.name());

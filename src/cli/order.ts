@@ -1,4 +1,4 @@
-/** The order of rows in tables. In JSON they are as the agent knows them. */
+/** The order of rows in tables. JSON has the agent's order. */
 import { byBase, parsePrefix } from "../address.js";
 
 const NAMES = new Intl.Collator("en", { numeric: true });

@@ -52,7 +52,7 @@ Examples:
       ),
   });
 
-/** Version in force, and one that the node knows and does not enforce. */
+/** The version in force, and a newer version that the node knows but does not enforce. */
 function policyOf(documents: PeerRow["documents"] = []): string | null {
   const said = documents.find(({ kind }) => kind === "policy");
   if (!said) return null;

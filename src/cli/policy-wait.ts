@@ -1,17 +1,17 @@
-/** How `weft policy apply` follows a policy to the nodes of the cluster. */
+/** Follows a policy to the nodes of the cluster, for `weft policy apply`. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLiving, type NodeProgress, type Progress } from "../document-sync/progress.js";
 import { WeftError } from "../error.js";
 import { policyProgress } from "../http/client.js";
 import { byName } from "./order.js";
 
-/** Seconds, where `--wait` is given without a number, and at most. */
+/** Seconds for `--wait` without a number. */
 export const DEFAULT_WAIT = 60;
 const MAX_WAIT = 86_400;
-/** How long the command looks on without `--wait`, in milliseconds: in a small cluster that is enough. */
+/** Milliseconds for which the command follows without `--wait`, enough in a small cluster. */
 const GLANCE_MS = 2_000;
 const POLL_MS = 200;
-/** Nodes that are named in one line. */
+/** Most nodes named in one line. */
 const MOST_NAMED = 8;
 
 /** The policy that was applied. */
@@ -20,7 +20,7 @@ export interface AppliedPolicy {
   readonly hash: string;
 }
 
-/** Seconds to wait, as given after `--wait`. */
+/** Seconds to wait, from the value of `--wait`. */
 export function waitSeconds(given: string): number {
   const seconds = /^[1-9]\d{0,5}$/.test(given) ? Number(given) : Number.NaN;
   if (seconds <= MAX_WAIT) return seconds;
@@ -32,8 +32,8 @@ export function waitSeconds(given: string): number {
 }
 
 /**
- * Prints how far it has come, and with `seconds` what changes until then.
- * @returns whether all living nodes have it in force
+ * Prints the progress, and with `seconds` also each change within that time.
+ * @returns whether all living nodes have the policy in force
  */
 export async function follow(
   socket: string,
@@ -45,7 +45,7 @@ export async function follow(
   for (;;) {
     const progress = await policyProgress(socket);
     if (progress.version !== applied.version || progress.hash !== applied.hash) {
-      process.stderr.write(`version ${progress.version} has taken its place meanwhile\n`);
+      process.stderr.write(`version ${progress.version} has replaced it meanwhile\n`);
       return false;
     }
     const missing = progress.nodes.filter((node) => isLiving(node) && !node.isInForce).sort(byName);
@@ -71,7 +71,7 @@ function named(nodes: readonly NodeProgress[]): string {
   return names.join(", ") + (rest > 0 ? ` and ${rest} more` : "");
 }
 
-/** A line for each node that has not got it. */
+/** A line for each node that does not have it. */
 function absence({ nodes }: Progress, seconds: number | undefined): string {
   const line = (node: NodeProgress) => `not on ${node.name}: ${node.why}\n`;
   const missing = nodes.filter(({ isInForce }) => !isInForce).sort(byName);
@@ -80,7 +80,7 @@ function absence({ nodes }: Progress, seconds: number | undefined): string {
     living.length === 0
       ? ""
       : seconds === undefined
-        ? "it comes to those that the mesh reaches: see weft policy get, or wait with --wait\n"
+        ? "nodes that the mesh reaches get it later: see weft policy get, or wait with --wait\n"
         : `not all had it after ${seconds} seconds\n`;
   return missing.map(line).join("") + after;
 }

@@ -1,4 +1,4 @@
-/** `weft policy`: the cluster's policy, applied, shown, and tried against what is expected of it. */
+/** `weft policy`: applies, shows and tests the policy of the cluster. */
 import { Command, Option } from "commander";
 import { stringify } from "yaml";
 import { type Prefix, parsePrefix, printable } from "../address.js";
@@ -50,12 +50,12 @@ Examples:
   weft policy test expected.yaml                           does what is in force do it?
 `;
 
-/** Bytes. A character takes up to three; how many characters there are is checked later. */
+/** Bytes of a file. A character takes up to three; the number of characters is checked later. */
 const MAX_FILE = 3 * MAX_DOCUMENT;
 
 export function policy(): Command {
   const command = new Command("policy")
-    .description("apply, show or test the cluster's policy: who may talk to whom")
+    .description("apply, show or test the policy of the cluster")
     .addHelpText("after", HELP);
   for (const verb of [apply(), get(), test()]) command.addCommand(verb);
   return command;
@@ -73,8 +73,8 @@ Examples:
 const apply = (): Command =>
   new Command("apply")
     .argument("<FILE>", "the policy, YAML or JSON; -: from stdin")
-    .description("make a policy the cluster's, and say which nodes have it in force")
-    .addOption(new Option("--dry-run", "check it only: nothing changes"))
+    .description("apply a policy to the cluster, and report which nodes have it in force")
+    .addOption(new Option("--dry-run", "check it only; nothing changes"))
     .addOption(
       new Option(
         "--reset-version",
@@ -103,7 +103,7 @@ const apply = (): Command =>
         const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
         process.stdout.write(
           version === null
-            ? `it would be taken: ${here}; nothing has changed\n`
+            ? `it would be accepted: ${here}; nothing has changed\n`
             : `version ${version} (${hash}) is the newest policy: ${here}\n`,
         );
         if (absent.length > 0) {
@@ -124,7 +124,7 @@ const OUTSIDE =
 const get = (): Command =>
   new Command("get")
     .description(
-      "print the newest policy, ready to be applied again, and which nodes have it in force",
+      "print the newest policy, in a form to apply again, and which nodes have it in force",
     )
     .addOption(outputOption())
     .addOption(socketOption())
@@ -137,7 +137,7 @@ const get = (): Command =>
       );
     });
 
-/** As comments: which version it is, and which nodes have it. */
+/** Comments with the version of the policy and its progress. */
 function heading({ version, author }: PolicyView, progress: Progress): string {
   const missing = progress.nodes.filter(({ isInForce }) => !isInForce).sort(byName);
   return [
@@ -152,8 +152,8 @@ function heading({ version, author }: PolicyView, progress: Progress): string {
 const test = (): Command =>
   new Command("test")
     .argument("<FILE>", "expected verdicts, YAML or JSON; -: from stdin")
-    .description("try expected verdicts against the policy in force; exit 1 if one is not met")
-    .addOption(new Option("--policy <FILE>", "against this policy instead"))
+    .description("test expected verdicts against the policy in force; exit 1 if one is not met")
+    .addOption(new Option("--policy <FILE>", "test this policy instead"))
     .addOption(outputOption())
     .addOption(socketOption())
     .action(async (file: string, { policy, output, socket }: { policy?: string } & Both) => {
@@ -195,12 +195,12 @@ async function inForce(socket: string) {
   return held ? readSealed(held.text, "the policy in force") : Promise.reject(noPolicy());
 }
 
-/** Who holds what. Without an agent nobody does, and the file must say it. */
+/** The leases of each node. Without an agent there are none, and the file must give them. */
 async function membersOf(socket: string, canDoWithout: boolean): Promise<Members> {
   const members = new Map<string, Prefix[]>();
   try {
     for (const { owner, subnet, isReserved } of await ask(socket, "leases")) {
-      if (isReserved) continue; // A policy means by a node what it holds as a member.
+      if (isReserved) continue; // A policy applies to the leases of members.
       members.set(owner, [...(members.get(owner) ?? []), parsePrefix(subnet)]);
     }
   } catch (error) {

@@ -1,4 +1,4 @@
-/** The verbs that ask the running agent for something and print it. */
+/** The verbs that print a reading of the running agent. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Command, Option } from "commander";
 import type { Reading } from "../http/api.js";
@@ -9,17 +9,17 @@ import { asJson, outputOption, socketOption } from "./shared.js";
 interface ReadingOptions<R extends Reading> {
   /** One line for the list of verbs. */
   readonly summary: string;
-  /** What the help says after the options. */
+  /** Text after the options in the help. */
   readonly help: string;
   readonly print: (answer: ReturnType<Readings[R]>) => string;
-  /** 0 unless the answer says otherwise. */
+  /** Default: 0. */
   readonly exitCode?: (answer: ReturnType<Readings[R]>) => number;
-  /** It changes so fast that one may want to look on. */
+  /** Whether the verb has `--watch`. */
   readonly canBeWatched?: boolean;
 }
 
 const WATCH_MS = 1_000;
-/** Only where a person looks on: puts the cursor home and clears what is below. */
+/** Moves the cursor home and clears the screen below; on a terminal only. */
 const FROM_THE_TOP = "\x1b[H\x1b[J";
 
 export function readingVerb<R extends Reading>(

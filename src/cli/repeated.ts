@@ -1,8 +1,8 @@
-/** An option that is given twice: commander would take the last value without a word. */
+/** Refuses options that are given twice, of which commander would silently take the last. */
 import type { Command } from "commander";
 import { WeftError } from "../error.js";
 
-/** Makes a command refuse each of its options that is given twice, except those that may repeat. */
+/** Makes a command refuse repeated options, except those that may repeat. */
 export function refuseRepeated(command: Command): void {
   for (const option of command.options.filter(({ variadic }) => !variadic)) {
     let isGiven = false;

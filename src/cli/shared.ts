@@ -1,4 +1,4 @@
-/** Options that several verbs have. */
+/** Options shared by several verbs. */
 import { Option } from "commander";
 import { DEFAULT_SOCKET } from "../config/config.js";
 import { socketPath } from "../config/read.js";
@@ -14,7 +14,7 @@ export const socketOption = (): Option =>
     .default(DEFAULT_SOCKET, DEFAULT_SOCKET)
     .argParser((text) => ofFlag("--socket", () => socketPath(text)));
 
-/** Reads a value with the words of its reader, which does not know what flag it came from. */
+/** Names the flag in errors of a reader. */
 export function ofFlag<T>(flag: string, read: () => T): T {
   try {
     return read();
@@ -24,5 +24,5 @@ export function ofFlag<T>(flag: string, read: () => T): T {
   }
 }
 
-/** What the API answered, unchanged. */
+/** The response of the API, unchanged. */
 export const asJson = (answer: unknown): string => `${JSON.stringify(answer, null, 2)}\n`;

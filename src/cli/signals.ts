@@ -1,18 +1,18 @@
 /** The signals that the agent handles. docs/command.md#signals has the table. */
 
-/** They end the agent in order. */
+/** Signals that stop the agent in order. */
 const STOPPING = ["SIGTERM", "SIGINT", "SIGQUIT"] as const;
-/** Without a listener SIGUSR1 opens Node's debugger, and SIGUSR2 kills. */
+/** Ignored signals. Without a listener SIGUSR1 opens Node's debugger, and SIGUSR2 kills. */
 const MEANINGLESS = ["SIGUSR1", "SIGUSR2"] as const;
 
 interface Listeners {
   readonly isTerminalClosed: () => boolean;
   readonly reload: () => void;
-  /** A signal that means nothing to the agent. */
+  /** Called for an ignored signal. */
   readonly meaningless: (signal: NodeJS.Signals) => void;
 }
 
-/** @returns why the agent shall stop, once it shall */
+/** @returns the reason to stop, once there is one */
 export function onSignals({ isTerminalClosed, reload, meaningless }: Listeners): Promise<string> {
   for (const signal of MEANINGLESS) process.on(signal, () => meaningless(signal));
   return new Promise((resolve) => {

@@ -12,7 +12,7 @@ const inUse = (offloads: Offloads): string =>
     .map(([name]) => name)
     .join(" ") || "none";
 
-/** Nothing where the whole log is written. */
+/** Empty while all lines of the log are written. */
 function logRow({ lost, waiting, since, why }: LogState): [string, string][] {
   if (since !== undefined) {
     const rest = `${waiting} lines wait, ${lost} are lost`;

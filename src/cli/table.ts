@@ -23,7 +23,7 @@ export function pairs(rows: readonly (readonly [name: string, value: Cell])[]): 
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${plain(value)}\n`).join("");
 }
 
-/** Some of it was said by other nodes: nothing of it may steer the terminal. */
+/** Peers supply parts of the text: it must not contain control characters of the terminal. */
 function plain(cell: Cell): string {
   const text = Array.isArray(cell) ? cell.join(", ") : cell === null ? "-" : String(cell);
   return text.replace(/[^\x20-\x7e]/g, "?");

@@ -1,4 +1,4 @@
-/** `weft up`: runs the agent in the foreground until it is told to stop. */
+/** `weft up`: runs the agent in the foreground until a signal stops it. */
 import { hostname } from "node:os";
 import { Command, Option } from "commander";
 import type { Agent } from "../agent.js";
@@ -67,12 +67,12 @@ async function run(given: object, file: string | undefined): Promise<void> {
   const { makeLog } = await import("../logging/log.js");
   const { log, state } = makeLog(config.logFormat);
 
-  // Until the agent exists there is nothing to reload: its configuration has just been read.
+  // Before the agent exists there is nothing to reload: its configuration has just been read.
   let agent: Agent | undefined;
   const told = onSignals({
     isTerminalClosed: () => terminals.areClosed(),
     reload: () => agent && void reload(agent, read, log),
-    meaningless: (signal) => log.info(`${signal} means nothing to weft`),
+    meaningless: (signal) => log.info(`${signal} is ignored by weft`),
   });
   const { Agent } = await import("../agent.js");
   agent = new Agent(config, log, state);
@@ -88,20 +88,20 @@ async function run(given: object, file: string | undefined): Promise<void> {
   process.exit(exit.ok);
 }
 
-/** A faulty configuration changes nothing, whatever the fault. */
+/** Reads the configuration again. A configuration with an error changes nothing. */
 async function reload(agent: Agent, read: () => Config, log: Logger): Promise<void> {
   try {
     await agent.reload(read());
   } catch (error) {
     const { message, remedy } = error instanceof WeftError ? error : ownMistake(error as Error);
-    log.error(`SIGHUP: ${message}: ${remedy}; all stays as it was`);
+    log.error(`SIGHUP: ${message}: ${remedy}; nothing changes`);
   }
 }
 
 /**
- * What was given, by the names as they were written: `subnet-len`, not
- * `subnetLen`. To commander `--no-tso` is `tso` turned false, and `--release`
- * a boolean; here each is the text `true`, as in the file.
+ * The given flags by their names as written: `subnet-len`, not `subnetLen`. For commander,
+ * `--no-tso` sets `tso` to false and `--release` is a boolean; here each is the text `true`, as in
+ * the file.
  */
 function byName(command: Command): Record<string, unknown> {
   const given = command.options

@@ -1,4 +1,4 @@
-/** The verbs of the `weft` command, and what every one of them does alike. */
+/** The verbs of the `weft` command, and the behaviour they share. */
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { WeftError } from "../error.js";
@@ -67,7 +67,7 @@ for (const command of everyCommand(weft)) {
 }
 
 process.stdout.on("error", ({ code = "", message }: NodeJS.ErrnoException) => {
-  // `weft routes | head` closes the pipe early; that is no failure of ours.
+  // `weft routes | head` closes the pipe early, which is no error.
   if (code === "EPIPE") return;
   const remedy = "write it somewhere else";
   process.exit(complain(new WeftError("FILE", `stdout cannot be written: ${message}`, remedy)));

@@ -1,8 +1,8 @@
 #!/usr/bin/env -S -u NODE_OPTIONS node
 /**
- * The `weft` command. By default Node opens its debugger at SIGUSR1, so that signal has a listener
- * before anything else is loaded; and with NODE_OPTIONS before its first line, so the line above
- * takes that out of the environment.
+ * The `weft` command. Node opens its debugger at SIGUSR1 by default, so the signal gets a listener
+ * before any other module is loaded. With NODE_OPTIONS Node can do so before this line, so the first
+ * line of this file removes that variable.
  */
 process.on("SIGUSR1", () => {});
 

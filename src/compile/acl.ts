@@ -1,9 +1,8 @@
 /**
- * From rules to the table that the core searches (`assembly/tables/acl.ts`
- * draws it). Each rule has a bit, and each value of a field the set of the rules
- * that this field would not keep from matching. A change touches the sets of the
- * values it is about: both copies of the table are brought up to date, each when
- * its turn comes.
+ * Compiles rules into the table that the core searches (`assembly/tables/acl.ts` draws it). Each rule
+ * has a bit, and each value of a field has the set of rules that the field does not exclude. A change
+ * writes only the sets of the values that it concerns; each copy of the table is updated when it is
+ * the spare one.
  */
 import type { Prefix } from "../address.js";
 import { WeftError } from "../error.js";
@@ -12,42 +11,42 @@ import { type LpmLayout, LpmTable } from "./lpm.js";
 import { Rib, routeList, VALUES } from "./rib.js";
 import { add, has, MAX_RULES, remove, SET_WORDS, SetAllocator, type SetLayout } from "./sets.js";
 
-/** The first and the last. */
+/** Both bounds are included. */
 export interface PortRange {
   readonly from: number;
   readonly to: number;
 }
 
-/** In one of `in`, or anywhere if there is none, and in none of `not`. */
+/** An address in one of `in`, or any if it is empty, and in none of `not`. */
 export interface Addresses {
   readonly in: readonly Prefix[];
   readonly not: readonly Prefix[];
 }
 
-/** A packet meets a rule when it fits in every field. */
+/** A packet matches a rule when it matches all fields. */
 export interface AclRule {
-  /** Of its counter; it stays the same while the rule does. Less than MAX_RULE_NUMBERS, and not 0, which is no rule's. */
+  /** Number of its counter, unchanged as long as the rule is. From 1 up to MAX_RULE_NUMBERS - 1. */
   readonly number: number;
-  /** Of the end that is protected: the source on the way out, the destination on the way in. */
+  /** Addresses of the protected end: the source of egress rules, the destination of ingress rules. */
   readonly near: Addresses;
   readonly far: Addresses;
-  /** Any if there is none. */
+  /** Any protocol if empty. */
   readonly protocols: readonly number[];
-  /** Any if there is none. Type and code of ICMP, `type << 8 | code`, stand where the destination port does. */
+  /** Any port if empty. For ICMP, `type << 8 | code` takes the place of the destination port. */
   readonly sourcePorts: readonly PortRange[];
   readonly destinationPorts: readonly PortRange[];
-  /** `count` decides nothing: the search goes on. */
+  /** `count` decides nothing: the search continues. */
   readonly action: "allow" | "deny" | "count";
 }
 
-/** A rule in the order in which rules are tried; no rule stands there twice. */
+/** A rule in the order of the search. Each rule occurs once. */
 export interface AclEntry {
   readonly rule: AclRule;
-  /** Where in the list the search goes on after a rule that decides nothing: behind this one. */
+  /** Index at which the search continues after a rule that decides nothing; behind this one. */
   readonly next: number;
 }
 
-/** On the way out, on the way in. */
+/** Rules for packets out, and for packets in. */
 export type AclRules = readonly [readonly AclEntry[], readonly AclEntry[]];
 
 const PROTOCOLS = 256;
@@ -56,23 +55,22 @@ const ENDS = ["near", "far"] as const;
 const PORT_FIELDS = ["sourcePorts", "destinationPorts"] as const;
 type PortField = (typeof PORT_FIELDS)[number];
 
-/** A rule and its place in the order. */
+/** A rule and its bit. */
 interface PlacedRule {
   readonly rule: AclRule;
   readonly bit: number;
 }
 
-/** What all rules say, in the shape of the table's fields. Knows when each part changed last. */
+/** All rules, in the shape of the table's fields, with the version of the last change of each part. */
 export class Acl {
-  /** Counts changes; a table never painted has seen version 0. */
+  /** Number of changes; a table that was never painted has version 0. */
   version = 0;
   readonly classes = new AddressClasses();
   readonly ribs = { 4: new Rib(4), 6: new Rib(6) };
   readonly directions = [0, 1].map(() => new DirectionRules(this.classes));
 
   /**
-   * From now on these are the rules. Those that were there before, the same
-   * objects, keep their bits if they can.
+   * Replaces the rules. The same objects as before keep their bits if possible.
    * @throws WeftError ACL_FULL; then nothing has changed
    */
   update(rules: AclRules): void {
@@ -81,7 +79,7 @@ export class Acl {
     try {
       this.#apply(rules);
     } catch {
-      // New prefixes come before old ones go: there may be room without the old ones.
+      // New prefixes are added before old ones are removed; without the old ones there may be room.
       this.#apply([[], []]);
       this.#applyOrRestore(rules, [before[0]!, before[1]!]);
     }
@@ -116,11 +114,11 @@ class DirectionRules {
   list: readonly AclEntry[] = [];
   placed: readonly PlacedRule[] = [];
   readonly ends: readonly AddressField[];
-  /** When a rule changed last. */
+  /** Version of the last change of a rule. */
   version = 0;
-  /** What came and went the last times, the oldest first. */
+  /** Rules added and removed in the last changes, oldest first. */
   #lately: readonly { readonly version: number; readonly changed: readonly PlacedRule[] }[] = [];
-  /** The version before those. */
+  /** The version before those changes. */
   #long = 0;
 
   constructor(classes: AddressClasses) {
@@ -128,7 +126,7 @@ class DirectionRules {
     this.ends = ENDS.map(() => new AddressField(classes));
   }
 
-  /** Prefixes that come are in use before others go, so that those that stay keep their classes. */
+  /** Adds new prefixes before it removes old ones, so that those in both keep their classes. */
   update(list: readonly AclEntry[], version: number): void {
     const rules = list.map(({ rule }) => rule);
     const placed = place(rules, this.placed);
@@ -154,28 +152,28 @@ class DirectionRules {
     this.#lately = [...this.#lately, { version, changed }].slice(-REMEMBERED);
   }
 
-  /** The rules that came and went after an earlier version; nothing if that is too long ago. */
+  /** The rules added or removed after a version; undefined if that is too long ago. */
   changedAfter(version: number): PlacedRule[] | undefined {
     if (version < this.#long) return undefined;
     return this.#lately.filter((one) => one.version > version).flatMap(({ changed }) => changed);
   }
 }
 
-/** A copy of the table lacks the last two changes at most, and those that were taken back. */
+/** Number of changes kept. A copy of the table lacks the last two at most, and those that were undone. */
 const REMEMBERED = 4;
 
-/** The bits of the rules that name a prefix. */
+/** The rules that name a prefix, as bits. */
 interface Named {
   readonly in: Set<number>;
   readonly not: Set<number>;
 }
 
-/** What the rules say of the addresses of one end. */
+/** The rules by the addresses of one end. */
 class AddressField {
   readonly #classes: AddressClasses;
   readonly #anywhere = new Uint32Array(SET_WORDS);
   #anywhereChanged = 0;
-  /** By class, the rules that name its prefix. */
+  /** By class: the rules that name its prefix. */
   readonly #named = new Map<number, Named>();
   readonly #changed = new Uint32Array(VALUES);
 
@@ -195,7 +193,7 @@ class AddressField {
     for (const prefix of not) this.#namedAt(prefix, version).not.delete(bit);
   }
 
-  /** The rules that do not say where. */
+  /** The rules that match any address here. */
   get anywhere(): Uint32Array {
     return this.#anywhere;
   }
@@ -205,13 +203,13 @@ class AddressField {
     return this.#named.get(id);
   }
 
-  /** When this class's own rules changed last. The classes that it covers follow it. */
+  /** Version of the last change of this class's own rules. It affects the classes that it covers too. */
   changedAt(id: number): number {
     if (id === NO_CLASS) return this.#anywhereChanged;
     return Math.max(this.#changed[id]!, this.#classes.changed[id]!);
   }
 
-  /** Whether this class has a set of its own; otherwise it uses that of the nearest class above it. */
+  /** Whether this class has its own set; otherwise it uses that of the nearest class above it. */
   hasOwn(id: number): boolean {
     const named = this.#named.get(id);
     return id === NO_CLASS || (named !== undefined && named.in.size + named.not.size > 0);
@@ -231,7 +229,7 @@ class AddressField {
   }
 }
 
-/** The version of a table that holds nothing, or nothing that can be used. */
+/** The version of a table whose content cannot be used. */
 const VOID = -1;
 
 /** One copy of the table. */
@@ -240,16 +238,16 @@ export class AclTable {
   readonly #layout: AclLayout;
   readonly #allocator: SetAllocator;
   readonly #lpm: Readonly<Record<4 | 6, LpmTable>>;
-  /** The sets of a field that are its own: by direction and end, by class; by direction and port field. */
+  /** The sets of a field that it owns: by direction and end, by class; by direction and port field. */
   readonly #ends = DIRECTIONS.map(() => ENDS.map(() => new Uint32Array(VALUES)));
   readonly #ports = DIRECTIONS.map(() => PORT_FIELDS.map(() => new Set<number>()));
   readonly #protocols = DIRECTIONS.map((): number[] => []);
   readonly #set = new Uint32Array(SET_WORDS);
-  /** By class, the class above it. */
+  /** The class above each class. */
   #parents: Uint16Array = new Uint16Array(VALUES);
   #version = 0;
 
-  /** @param at where the table begins in `memory`, a multiple of 64; there must be zeros there */
+  /** @param at address of the table in `memory`, a multiple of 64; its bytes must be zero */
   constructor(memory: ArrayBufferLike, at: number, layout: AclLayout) {
     this.#layout = layout;
     this.#words = new Uint32Array(memory, at, layout.ACL_SIZE / 4);
@@ -260,13 +258,13 @@ export class AclTable {
     };
   }
 
-  /** Bytes that sets take, and the ways to the classes. */
+  /** Bytes of the sets, and of the tables from addresses to classes. */
   get used(): { readonly sets: number; readonly classes: Readonly<Record<4 | 6, number>> } {
     const { 4: four, 6: six } = this.#lpm;
     return { sets: this.#allocator.used, classes: { 4: four.used, 6: six.used } };
   }
 
-  /** Ranges of the table that are in use, in bytes from its beginning; the rest is never read. */
+  /** Ranges in use, in bytes from the beginning of the table; the rest is never read. */
   get regions(): readonly { readonly from: number; readonly size: number }[] {
     const { ACL_LPM4, ACL_LPM6, ACL_SETS } = this.#layout;
     const { classes, sets } = this.used;
@@ -279,8 +277,8 @@ export class AclTable {
   }
 
   /**
-   * Makes this copy say what the rules say. No reader may be in it.
-   * @throws WeftError when they do not fit; the copy is void then, until an update succeeds
+   * Brings this copy up to date with the rules. The core must not search it meanwhile.
+   * @throws WeftError when they do not fit; the copy is then unusable until an update succeeds
    */
   update(acl: Acl): void {
     if (this.#version === VOID || !this.#paintOver(acl)) {
@@ -290,7 +288,7 @@ export class AclTable {
     this.#version = acl.version;
   }
 
-  /** Does it fit in what the sets before it left? Free blocks take only sets of their size. */
+  /** Paints over the existing sets; false if it does not fit. A free block takes only sets of its size. */
   #paintOver(acl: Acl): boolean {
     try {
       this.#paint(acl);
@@ -377,8 +375,8 @@ export class AclTable {
   }
 
   /**
-   * From port to port the set changes only where a range begins or has ended. A port
-   * about which no rule changed keeps the set that it has.
+   * From port to port the set changes only where a range begins or has ended. A port that no changed
+   * rule names keeps its set.
    */
   #paintPorts(
     direction: number,
@@ -418,7 +416,7 @@ export class AclTable {
     this.#ports[direction]![k] = owned;
   }
 
-  /** Whether to make the set of a class again: it, or the set of the class above it, changed. */
+  /** Makes the set of a class again if it, or the set of the class above it, changed. */
   #paintClasses(
     direction: number,
     end: number,
@@ -447,8 +445,8 @@ export class AclTable {
 }
 
 /**
- * The sets of the classes of a field. The set of a class is that of the class above it plus the
- * rules about its own prefix, so the cost does not depend on how deep prefixes are nested.
+ * The sets of the classes of a field. The set of a class is that of the class above it plus the rules
+ * about its own prefix, so the cost does not depend on how deep prefixes are nested.
  */
 class ClassSets {
   readonly #field: AddressField;
@@ -477,7 +475,7 @@ class ClassSets {
     return this.#sets[way.length - 1]!;
   }
 
-  /** The classes on the way down to this one that have sets of their own, and this one. */
+  /** This class, behind the classes above it that have sets of their own. */
   #pathTo(id: number): number[] {
     const way = [id];
     for (let one = id; one !== NO_CLASS; ) {
@@ -507,7 +505,7 @@ class ClassSets {
 const EMPTY = new Uint32Array(SET_WORDS);
 
 /**
- * Tries rules in a table that nobody searches.
+ * Checks that the rules fit, in a table that the core does not search.
  * @throws WeftError ACL_FULL
  */
 export function checkFit(rules: AclRules, layout: AclLayout): void {
@@ -516,7 +514,7 @@ export function checkFit(rules: AclRules, layout: AclLayout): void {
   new AclTable(new ArrayBuffer(layout.ACL_SIZE), 0, layout).update(acl);
 }
 
-/** Where the parts of the table lie, and what a rule says, as the core exports it. */
+/** Offsets of the parts of the table, and the bits of a rule, as the core exports them. */
 export interface AclLayout extends LpmLayout, SetLayout {
   readonly ACL_POLICED: number;
   readonly ACL_PROTOCOLS: number;
@@ -538,7 +536,7 @@ export interface AclLayout extends LpmLayout, SetLayout {
 
 const DIRECTIONS = [0, 1] as const;
 
-/** 1 for every port that one of the rules is about; for all if it is not known which rules. */
+/** 1 for every port that one of these rules names; 1 for all if the rules are not known. */
 function portsOf(rules: readonly PlacedRule[] | undefined, name: PortField): Uint8Array {
   const ports = new Uint8Array(PORTS);
   if (!rules || rules.some(({ rule }) => isAny(rule[name]))) return ports.fill(1);
@@ -549,7 +547,7 @@ function portsOf(rules: readonly PlacedRule[] | undefined, name: PortField): Uin
 
 const isAny = (all: readonly unknown[]): boolean => all.length === 0;
 
-/** In order, and none touching another. */
+/** Sorted, with touching ranges merged. */
 export function joined(ranges: readonly PortRange[]): readonly PortRange[] {
   if (ranges.length < 2) return ranges;
   const out: PortRange[] = [];
@@ -562,7 +560,7 @@ export function joined(ranges: readonly PortRange[]): readonly PortRange[] {
   return out;
 }
 
-/** What is there no more, and what was not there: with the same bit. */
+/** The rules that are removed or added, with their bits. */
 function differences(before: readonly PlacedRule[], after: readonly PlacedRule[]) {
   const removed = new Map(before.map((placed) => [placed.rule, placed]));
   const added: PlacedRule[] = [];
@@ -573,7 +571,7 @@ function differences(before: readonly PlacedRule[], after: readonly PlacedRule[]
   return { removed: [...removed.values()], added };
 }
 
-/** Rules that were there keep their bits; newcomers get those between. If there are none left, all get new ones. */
+/** Earlier rules keep their bits, and new ones get bits between. If none are left, all get new ones. */
 function place(list: readonly AclRule[], before: readonly PlacedRule[]): readonly PlacedRule[] {
   const known = new Map(before.map(({ rule, bit }) => [rule, bit]));
   const placed: PlacedRule[] = [];
@@ -600,7 +598,7 @@ const spread = (list: readonly AclRule[]): PlacedRule[] =>
 const addressesFull = (family: 4 | 6, count: number): WeftError =>
   new WeftError(
     "ACL_FULL",
-    `the ${count} IPv${family} prefixes that the rules name lie too far apart for their table`,
+    `the ${count} IPv${family} prefixes that the rules name are too far apart for their table`,
     "use fewer, or wider ones",
   );
 

@@ -147,7 +147,7 @@ export class Entry {
     const all = new Map<string, Entry>();
     for (const { key, at, value } of pairs) {
       const entry = new Entry(this.#source, value, at, [...this.#path, printable(key)]);
-      if (all.has(key)) throw entry.bad("it stands here twice", "keep one of the two");
+      if (all.has(key)) throw entry.bad("it occurs twice", "keep one of the two");
       all.set(key, entry);
     }
     return all;

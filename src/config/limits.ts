@@ -22,7 +22,7 @@ export const TOO_DEEP = [
 ] as const;
 /** Aliases of aliases can expand beyond any memory. */
 export const ALIAS = [
-  "this stands for what is written elsewhere",
+  "this is a reference to another part of the text",
   "write it out, without an alias",
 ] as const;
 const tooMany = (most: number) =>

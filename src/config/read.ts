@@ -81,7 +81,7 @@ export function dscp(text: string): Dscp {
   const value = Number(text);
   if (WHOLE_NUMBER.test(text) && value <= MAX_DSCP) return value;
   throw bad(
-    `"${printable(text)}" is no DSCP`,
+    `"${printable(text)}" is not a DSCP`,
     `give a number from 0 to ${MAX_DSCP}, like 46 for EF, or inherit`,
   );
 }
@@ -106,7 +106,7 @@ export function yes(text: string): boolean {
 export function logFormat(text: string): LogFormat {
   const format = LOG_FORMATS.find((it) => it === text);
   if (format) return format;
-  throw bad(`"${printable(text)}" is no format of the log`, "write text or json");
+  throw bad(`"${printable(text)}" is not a format of the log`, "write text or json");
 }
 
 export function address(text: string): Address {
@@ -133,7 +133,7 @@ export function prefix(text: string): Prefix {
   const unusable = [...LOOPBACK, ...NO_HOST, LINK_LOCAL].find((range) => overlaps(range, value));
   if (unusable) {
     throw bad(
-      `${text} overlaps ${formatPrefix(unusable)}, which no host may use`,
+      `${text} overlaps ${formatPrefix(unusable)}, which hosts cannot use`,
       "use a private range, like 10.244.0.0/16 or fd00:244::/48",
     );
   }
@@ -191,7 +191,7 @@ export function deviceName(text: string): string {
     );
   }
   if (!RESERVED_DEVICES.includes(text)) return text;
-  throw bad(`"${text}" is a device name Linux keeps for itself`, "choose another, like weft0");
+  throw bad(`"${text}" is a device name that Linux reserves`, "choose another, like weft0");
 }
 
 export function path(text: string): string {

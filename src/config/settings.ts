@@ -120,23 +120,23 @@ export const settings = z.strictObject({
   sessions: one(read.wholeNumber(FANOUT_RANGE.least, FANOUT_RANGE.most)).register(flags, {
     group: "This node",
     value: "N",
-    help: "mesh sessions to open to others, who open as many (default: grows with the cluster)",
+    help: "mesh sessions to open; other nodes open as many (default: grows with the cluster)",
   }),
   release: one(read.yes).register(flags, {
     group: "This node",
-    help: "give the leases back when the agent is stopped (default: they are kept)",
+    help: "release the leases when the agent stops (default: keep them)",
   }),
   "no-pick-up": one(read.yes).register(flags, {
     group: "This node",
-    help: "drop TCP that began before this agent did, where a policy speaks of it",
+    help: "drop TCP connections older than this agent where a policy applies",
   }),
   "no-tso": one(read.yes).register(flags, {
     group: "Speed",
-    help: "do not take or give TCP super-packets at the device",
+    help: "do not exchange TCP super-packets with the device",
   }),
   "no-uso": one(read.yes).register(flags, {
     group: "Speed",
-    help: "do not take or give UDP super-packets at the device",
+    help: "do not exchange UDP super-packets with the device",
   }),
   "no-gso": one(read.yes).register(flags, {
     group: "Speed",
@@ -149,7 +149,7 @@ export const settings = z.strictObject({
   "busy-poll": one(read.wholeNumber(0, 1_000_000)).register(flags, {
     group: "Speed",
     value: "MICROSECONDS",
-    help: "keep looking for packets this long before sleeping: less delay, more CPU (default: 0)",
+    help: "poll for packets this long before sleeping: less delay, more CPU (default: 0)",
   }),
   flows: one(read.powerOfTwo(MIN_FLOWS, MAX_FLOWS)).register(flags, {
     group: "Speed",
@@ -159,7 +159,7 @@ export const settings = z.strictObject({
   state: one(read.path).register(flags, {
     group: "Files and control",
     value: "DIR",
-    help: "identity and lease are kept here (default: /var/lib/weft)",
+    help: "directory for identity and leases (default: /var/lib/weft)",
   }),
   socket: one(read.socketPath).register(flags, {
     group: "Files and control",
@@ -174,7 +174,7 @@ export const settings = z.strictObject({
   "log-format": one(read.logFormat).register(flags, {
     group: "Files and control",
     value: "text|json",
-    help: "how the log is written, on stderr (default: text on a terminal, json elsewhere)",
+    help: "format of the log on stderr (default: text on a terminal, json elsewhere)",
   }),
 });
 

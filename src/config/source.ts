@@ -25,7 +25,7 @@ export function yamlFile(file: string): SettingSource {
   const { root, lineOf } = parseYaml(load(file), file, "CONFIG", MAX_CONFIG_TOKENS);
   const at = (offset: number) => `${printable(file)}:${lineOf(offset)}`;
   const twice = (offset: number, key: string) =>
-    bad(`${at(offset)}: ${printable(key)}: it stands here twice`, "keep one of the two");
+    bad(`${at(offset)}: ${printable(key)}: it occurs twice`, "keep one of the two");
 
   const values = isEmpty(root) ? {} : plainOf(root, twice);
   if (typeof values !== "object" || Array.isArray(values)) {

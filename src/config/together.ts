@@ -56,7 +56,7 @@ export function underlayOutside(
   if (!taken) return;
   throw bad(
     `${formatPrefix(taken)} overlaps the underlay ${formatPrefix(underlay)}, so packets between the hosts would go into the overlay`,
-    "choose a range that no host is in, with --network or in the static peer's subnets",
+    "choose a range without hosts, with --network or in the static peer's subnets",
   );
 }
 

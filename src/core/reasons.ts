@@ -1,7 +1,6 @@
 /**
- * Why packets were dropped: the name that counters and tests use, and the
- * sentence a person reads. The position is the core's number
- * (`assembly/reason.ts`).
+ * Reasons of drops: the name for counters and tests, and a sentence for the operator. The index is the
+ * core's number (`assembly/reason.ts`).
  */
 const REASONS = [
   ["delivered", "not dropped"],
@@ -12,36 +11,30 @@ const REASONS = [
   ["header-chain", "the packet has more IPv6 extension headers than any use of them needs"],
   [
     "martian-source",
-    "the source is no host's address (zero, loopback, link-local IPv6, multicast)",
+    "the source cannot be a host's address (zero, loopback, link-local IPv6, multicast)",
   ],
-  ["martian-destination", "the destination is no single host's address"],
+  ["martian-destination", "the destination is not the address of a single host"],
   ["bad-offload", "the device's virtio-net header does not fit the packet"],
   ["no-route", "no peer's lease holds the destination"],
   ["no-host", "the destination is in this node's own lease, but no device of this host has it"],
   ["ttl-exceeded", "the packet's time to live ran out here"],
-  ["too-big", "the packet is bigger than the way to the peer allows, and must not be fragmented"],
+  ["too-big", "the packet is larger than the path to the peer allows, and must not be fragmented"],
   ["not-vxlan", "the datagram has no VXLAN header with a network identifier"],
   ["wrong-vni", "the datagram belongs to another VXLAN network"],
-  [
-    "unknown-peer",
-    "the datagram comes from an underlay endpoint (address and port) that is no peer's",
-  ],
+  ["unknown-peer", "the datagram comes from an underlay endpoint (address and port) of no peer"],
   ["spoofed-source", "a peer sent an inner source that is not in its leases"],
   ["relay-loop", "the packet would go back to the underlay endpoint it came from"],
-  ["send-buffer-full", "the UDP socket took no more, for longer than waiting helps"],
+  ["send-buffer-full", "the UDP socket stayed full for as long as the sender waits"],
   ["send-failed", "the kernel refused to send the datagram"],
-  ["device-buffer-full", "the device took no more, for longer than waiting helps"],
+  ["device-buffer-full", "the device stayed full for as long as the writer waits"],
   ["device-failed", "the kernel refused to take the packet from the device"],
   ["denied-egress", "a policy of the node that sends denies it"],
   ["denied-ingress", "a policy of the node that receives denies it"],
   ["invalid-state", "the packet does not fit the state of its connection"],
-  ["flow-table-full", "a policy needs the state of this connection, and there is no place for it"],
-  [
-    "fragment-before-first",
-    "the piece of a datagram came before the first, by which the rules decide",
-  ],
-  ["tiny-fragment", "the first piece of a datagram is too short for its transport header"],
-  ["fragment-overlap", "the piece of a datagram would write over its transport header"],
+  ["flow-table-full", "a policy needs the state of this connection, and there is no room for it"],
+  ["fragment-before-first", "a later fragment arrived before the first one, which the rules need"],
+  ["tiny-fragment", "the first fragment of a datagram is too short for its transport header"],
+  ["fragment-overlap", "a fragment would overwrite the transport header of its datagram"],
   ["source-route", "the sender chose the packet's path (IPv4 LSRR or SSRR, IPv6 routing type 0)"],
   ["policy-unknown", "this node does not know yet whether there is a policy"],
   ["no-path", "no path to the peer has answered a probe yet"],
@@ -53,12 +46,12 @@ const REASONS = [
 
 export type Reason = (typeof REASONS)[number][0];
 
-/** Set beside the reason when its sender got an ICMP answer. */
+/** Bit beside the reason when the sender got an ICMP error. */
 export const ANSWERED = 0x100;
 
 export const reasonNames: readonly Reason[] = REASONS.map(([name]) => name);
 
-/** The reasons of which a sender may be told by ICMP (`isAnswerable` in assembly/stages/icmp-error.ts). */
+/** Reasons for which the sender may get an ICMP error (`isAnswerable` in assembly/stages/icmp-error.ts). */
 export const ANSWERABLE: readonly Reason[] = [
   "no-route",
   "no-host",

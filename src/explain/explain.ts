@@ -264,32 +264,34 @@ class StepWriter {
       case "parse":
         return inWords(wordsOf(this.#packet));
       case "offload":
-        return "a packet by itself, finished";
+        return "a single packet, complete";
       case "flow":
-        return record.hasFlow ? "a flow that is known" : "no known flow";
+        return record.hasFlow ? "a known flow" : "no known flow";
       case "lookup":
         return this.#sender
-          ? `the source is of ${this.#whose(record.peer)}, the destination of ${this.#whose(record.owner)}`
-          : `the destination is of ${this.#whose(record.owner)}`;
+          ? `the source belongs to ${this.#whose(record.peer)}, the destination to ${this.#whose(record.owner)}`
+          : `the destination belongs to ${this.#whose(record.owner)}`;
       case "admit":
         return `it comes from ${this.#whose(record.peer)}`;
       case "ecn":
         return changes.length > 0 || record.verdict !== 0
           ? "a congestion mark on the outer header"
-          : "no congestion mark to carry";
+          : "no congestion mark to copy";
       case "acl":
         return this.#asked(record);
       case "route":
       case "relay":
-        return `the way to ${this.#whose(record.peer)}`;
+        return `the path to ${this.#whose(record.peer)}`;
       case "clamp":
-        return changes.length > 0 ? "segments larger than the way takes" : "nothing to lower";
+        return changes.length > 0
+          ? "segments larger than the path takes"
+          : "no segment size to lower";
       case "encap":
-        return `${this.#outcome.datagrams.length} for ${this.#outcome.datagrams[0]?.to ?? "nobody"}`;
+        return `${this.#outcome.datagrams.length} for ${this.#outcome.datagrams[0]?.to ?? "no peer"}`;
       case "coalesce":
         return "one for the device";
       case "ct-lookup":
-        return record.hasFlow ? "its flow is known" : "what is known of its connection";
+        return record.hasFlow ? "its flow is known" : "no known flow";
       case "track":
         return record.hasFlow ? "its connection is followed" : "no connection to follow";
       case "icmp-error":
@@ -301,8 +303,8 @@ class StepWriter {
     if (verdict === POLICY_UNKNOWN)
       return "no rules yet: it is not known whether there is a policy";
     const count = this.#matched.length;
-    if (count > 0) return `${count === 1 ? "a rule" : `${count} rules`} met`;
-    return hasFlow ? "nothing to ask: its flow was allowed" : "no rule that it meets";
+    if (count > 0) return `${count === 1 ? "a rule" : `${count} rules`} matched`;
+    return hasFlow ? "no rule needed: its flow was allowed" : "no rule matches";
   }
 
   #tunnel(): HeaderChange[] {
@@ -311,12 +313,12 @@ class StepWriter {
   }
 
   #whose(place: number): string {
-    if (place === NOBODY) return "nobody";
+    if (place === NO_PEER) return "no peer";
     if (place === THIS_NODE) return "this node";
     return this.#nameOf(place) ?? "a peer that is gone";
   }
 }
 
 const ENCAP_SIZE = 22;
-const NOBODY = 0;
+const NO_PEER = 0;
 const POLICY_UNKNOWN = reasonNumber("policy-unknown");

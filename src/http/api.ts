@@ -1,4 +1,4 @@
-/** The API: a request in, an answer out. What changes something is on the control socket alone. */
+/** The API: turns requests into responses. Only the control socket accepts requests that change something. */
 import { Readable } from "node:stream";
 import { WeftError } from "../error.js";
 import { CONTROLS } from "./control.js";
@@ -13,35 +13,35 @@ export interface ApiRequest {
   readonly origin: string | undefined;
   /** Value of `Sec-Fetch-Site`: the kind of site that made a browser send the request. */
   readonly site: string | undefined;
-  /** It came through the control socket, which not every user of the host may open. */
+  /** Whether it came through the control socket, which not every user of the host may open. */
   readonly trusted: boolean;
-  /** Reads the body, at most `most` bytes. A request that is refused before this is never read. */
+  /** Reads the body, at most `most` bytes. The body of a refused request is never read. */
   body(most: number): Promise<string>;
 }
 
 export interface ApiResponse {
   readonly status: number;
   readonly type: string;
-  /** What flows for as long as somebody reads it is JSON too, a line for each value. */
+  /** A stream carries JSON too, one value a line, for as long as the client reads it. */
   readonly body: string | Readable;
-  /** The methods there are, where another was used. */
+  /** The accepted methods, in a response to any other. */
   readonly allow?: string;
 }
 
-/** Every reading the API has: the last part of `/v1/...`. */
+/** All readings of the API: the last part of `/v1/...`. */
 export const READINGS = ["status", "peers", "routes", "leases", "counters"] as const;
 export type Reading = (typeof READINGS)[number];
 
 /** `localhost`, `127.x.y.z` or `[::1]`, with or without a port. */
 const LOCAL_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
 
-/** Allowed: no browser, an address that a person typed, or a page of this interface itself. */
+/** Accepted: no browser, an address that a user typed, or a page of this API itself. */
 const OWN_SITE: ReadonlySet<string | undefined> = new Set([undefined, "none", "same-origin"]);
 
 export async function answer(view: Control, question: ApiRequest): Promise<ApiResponse> {
   const { method, url, host, origin, site, trusted } = question;
-  // A page in this host's browser can make it send requests here. They carry an Origin, or a foreign
-  // Host when a name was rebound to a loopback address; a request for an image carries neither.
+  // A page in a browser on this host can send requests here. They carry an Origin, or a foreign Host
+  // when a name was rebound to a loopback address; a request for an image carries neither.
   if (origin !== undefined || !OWN_SITE.has(site))
     return refuse(403, "web pages may not use this interface");
   if (!LOCAL_HOST.test(host ?? "")) return refuse(403, "the Host header must be localhost");

@@ -1,10 +1,10 @@
 /** Reads bodies of requests: each up to the limit of its route, all together up to MAX_READING. */
 import type { IncomingMessage } from "node:http";
 
-/** Most bytes of all bodies that are being read: two policies of the greatest length. */
+/** Most bytes of all bodies that are being read: two policies of the maximum length. */
 export const MAX_READING = 16 * 1024 * 1024;
 
-/** Why a body is not read to its end. */
+/** The reason why a body is not read to its end. */
 export class BodyRefused extends Error {
   constructor(
     readonly status: 413 | 503,
@@ -28,7 +28,7 @@ export class Bodies {
     const chunks: Buffer[] = [];
     let size = 0;
     try {
-      // The response is still to be sent after the loop ends.
+      // The response is sent after the loop ends, so the request must stay open.
       for await (const chunk of request.iterator({ destroyOnReturn: false })) {
         size += chunk.length;
         this.#reading += chunk.length;

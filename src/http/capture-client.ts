@@ -1,15 +1,15 @@
-/** Reads the packets that the agent on this host captures, for as long as they are wanted. */
+/** Reads the packets that the agent on this host captures. */
 import type { IncomingMessage } from "node:http";
 import { WeftError } from "../error.js";
 import { exchange, noAgent, notAnAgent, refusal } from "./client.js";
 import type { CaptureLine } from "./view.js";
 
-/** Bytes of a line: a packet of 64 KiB in hex, and its fate. */
+/** Most bytes of a line: a packet of 64 KiB in hex, and its fate. */
 const MAX_LINE = 256 * 1024;
 
 /**
- * The lines of a capture, until `signal` ends it.
- * @throws WeftError NO_AGENT, or what the agent says is in the way
+ * Yields the lines of a capture, until `signal` ends it.
+ * @throws WeftError NO_AGENT, or the error that the agent returns
  */
 export async function captured(
   socketPath: string,

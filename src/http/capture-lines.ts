@@ -1,12 +1,12 @@
-/** A capture as lines of JSON, for as long as somebody reads them: who reads slowly loses packets. */
+/** Streams a capture as lines of JSON. A slow reader loses packets. */
 import { Readable } from "node:stream";
 import type { CapturedPacket } from "../core/capture.js";
 import type { Place } from "../policy/place.js";
 import type { CaptureLine, Control } from "./view.js";
 
-/** Packets put into words in one go: between two, the agent sees to its other business. */
+/** Most packets formatted without a pause, so that the agent can do its other work. */
 const AT_ONCE = 256;
-/** Milliseconds until it is looked again after all was taken. */
+/** Milliseconds between two looks at an empty ring. */
 const LOOK_EVERY = 20;
 
 export class CaptureLines extends Readable {
@@ -24,7 +24,7 @@ export class CaptureLines extends Readable {
     this.#timer = setTimeout(() => this.#look(), this.#wait);
   }
 
-  /** The capture ends with its reader, however that ended. */
+  /** Stops the capture however its reader ended. */
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     clearTimeout(this.#timer);
     this.#capture.stop();

@@ -1,4 +1,4 @@
-/** Asks the agent on this host, through its control socket. */
+/** Sends requests to the agent on this host, through its control socket. */
 import { statSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import type { Progress } from "../document-sync/progress.js";
@@ -14,14 +14,14 @@ import type {
 } from "./view.js";
 
 const TIMEOUT_MS = 5_000;
-/** To read and compile a policy takes at most a minute, and one that is being compiled comes first. */
+/** Milliseconds. Reading and compiling a policy takes a minute each at most; another may be ahead of it. */
 const POLICY_TIMEOUT_MS = 300_000;
-/** The nodes on the way are waited for 4 s; the rest is for hosts that are busy. */
+/** Milliseconds. The agent waits 4 s for other nodes; the rest is for busy hosts. */
 const EXPLAIN_TIMEOUT_MS = 10_000;
-/** Some hundred thousand routes. */
+/** Most bytes of a response: some hundred thousand routes. */
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 
-/** @throws WeftError NO_AGENT when nobody answers, ANSWER when the answer is none of ours */
+/** @throws WeftError NO_AGENT without a response, ANSWER for a response that is not an agent's */
 export async function ask<R extends Reading>(
   socketPath: string,
   reading: R,
@@ -32,7 +32,7 @@ export async function ask<R extends Reading>(
   return answer;
 }
 
-/** Has the agent forget a node. @returns its subnets @throws WeftError with what is in the way */
+/** Makes the agent forget a node. @returns its subnets @throws WeftError with the agent's reason */
 export async function forget(
   socketPath: string,
   name: string,
@@ -47,7 +47,7 @@ export async function forget(
   return subnets;
 }
 
-/** @throws WeftError what the agent says is wrong */
+/** @throws WeftError with the agent's reason */
 export async function applyPolicy(
   socketPath: string,
   text: string,
@@ -60,11 +60,11 @@ export async function applyPolicy(
 export const getPolicy = (socketPath: string): Promise<PolicyView | null> =>
   control(socketPath, "GET", "/v1/policy");
 
-/** Asks which of the known nodes have the newest policy in force. */
+/** Returns which of the known nodes have the newest policy in force. */
 export const policyProgress = (socketPath: string): Promise<Progress> =>
   control(socketPath, "GET", "/v1/policy/nodes");
 
-/** @throws WeftError when the agent cannot make such a packet */
+/** @throws WeftError when the agent cannot build such a packet */
 export const explain = (
   socketPath: string,
   question: object,
@@ -78,14 +78,14 @@ export const explain = (
     EXPLAIN_TIMEOUT_MS,
   );
 
-/** Those between these addresses or prefixes. */
+/** The connections between these addresses or prefixes. */
 export const flows = (
   socketPath: string,
   ends: Readonly<Record<string, string>>,
 ): Promise<readonly FlowRow[]> =>
   control(socketPath, "GET", `/v1/flows?${new URLSearchParams(ends)}`);
 
-/** Asks for things that only the control socket has. */
+/** Sends a request that only the control socket accepts. */
 async function control<T>(
   socketPath: string,
   method: "GET" | "POST",
@@ -100,7 +100,7 @@ async function control<T>(
   return answer as T;
 }
 
-/** The error that an answer of the agent names. */
+/** The error in a response of the agent. */
 export function refusal(socketPath: string, status: number, body: string): WeftError {
   const { code, error, remedy } = (status === 409 && parsed(body)) || {};
   return code ? new WeftError(code, error, remedy) : notAnAgent(socketPath, status);
@@ -118,14 +118,14 @@ interface ControlRequest {
   readonly method: "GET" | "POST";
   readonly path: string;
   readonly body?: string | undefined;
-  /** Milliseconds until the answer is taken. */
+  /** Milliseconds until the response must have arrived. */
   readonly withinMs?: number | undefined;
 }
 
 /**
  * Sends a request to the agent.
- * @param take gets the response, and calls `done` with what it takes of that, or `fail`
- * @throws WeftError NO_AGENT when nothing answers, or not in time
+ * @param take receives the response, and calls `done` with its result, or `fail`
+ * @throws WeftError NO_AGENT without a response in time
  */
 export function exchange<T>(
   socketPath: string,
@@ -175,11 +175,11 @@ const call = (
 export const notAnAgent = (socketPath: string, status: number): WeftError =>
   new WeftError(
     "ANSWER",
-    `the process that answers on ${socketPath} does not speak as a weft agent (HTTP ${status})`,
+    `the process that answers on ${socketPath} does not respond as a weft agent does (HTTP ${status})`,
     "check --socket, and that the agent is of the same version",
   );
 
-/** The error for a process that holds the socket and does not answer. */
+/** The error for a process that has the socket open and does not respond. */
 async function silent(socketPath: string, withinMs: number): Promise<WeftError> {
   const { inWords, isSuspended, listenerAt } = await import("../host/other-agent.js");
   const agent = listenerAt(socketPath);
@@ -190,19 +190,19 @@ async function silent(socketPath: string, withinMs: number): Promise<WeftError> 
     return new WeftError(
       "NO_AGENT",
       `${what} is suspended: ${within}`,
-      `let it go on with: kill -CONT ${agent.pid}`,
+      `resume it with: kill -CONT ${agent.pid}`,
     );
   }
   return new WeftError(
     "NO_AGENT",
     `${what} does not answer: ${within}`,
     agent
-      ? `see what it does with: top -H -p ${agent.pid}; if it stays so, end it with kill -KILL ${agent.pid} and start it again`
+      ? `see what it is doing with: top -H -p ${agent.pid}; if that goes on, end it with kill -KILL ${agent.pid} and start it again`
       : `find it with: ss -xlp src ${socketPath}`,
   );
 }
 
-/** Linux refuses a connection to a file of another kind as it does one to a socket without a listener. */
+/** Linux refuses a connection to a regular file as it does one to a socket without a listener. */
 const whyRefused = (path: string): string =>
   statSync(path, { throwIfNoEntry: false })?.isSocket() === false
     ? "it is no socket"

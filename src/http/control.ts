@@ -1,4 +1,4 @@
-/** What the control socket alone has: it shows who talks to whom, or changes something. */
+/** Requests that only the control socket accepts: they show connections and packets, or change something. */
 import { z } from "zod";
 import { contains, parseAddress, parsePrefixOrAddress } from "../address.js";
 import type { CaptureOptions } from "../core/capture.js";
@@ -7,15 +7,15 @@ import type { Question } from "../explain/question.js";
 import { CaptureLines } from "./capture-lines.js";
 import type { Control, FlowRow } from "./view.js";
 
-/** What it gives, or a promise of that. */
+/** Returns the result, or a promise of it. */
 type ControlAction = (control: Control, query: URLSearchParams, body: string) => unknown;
 
-/** Bytes of the longest policy, with two bytes for each character. */
+/** Bytes of the longest policy, at two bytes a character. */
 const MAX_POLICY_BODY = 8 * 1024 * 1024;
-/** Bytes: a packet of 9,216 bytes in hex, and the other fields. */
+/** Bytes of a packet of 9,216 bytes in hex, and of the other fields. */
 const MAX_EXPLAIN_BODY = 64 * 1024;
 
-/** A path, its handler, and the most bytes of a body posted there: 0 if not given. */
+/** Handlers by path, with the most bytes of a posted body: 0 if not given. */
 export const CONTROLS: Readonly<
   Record<string, Readonly<{ GET?: ControlAction; POST?: ControlAction; body?: number }>>
 > = {
@@ -60,7 +60,7 @@ function captureOptions(query: URLSearchParams): CaptureOptions {
   };
 }
 
-/** In an address or a prefix, if one is given. */
+/** Whether an end of the flow is in this address or prefix; always true without one. */
 function within(end: "src" | "dst", text: string | null): (flow: FlowRow) => boolean {
   if (text === null) return () => true;
   const prefix = parsePrefixOrAddress(text);
@@ -97,7 +97,7 @@ function readQuestion(body: string): Question {
   if (!asked) {
     throw new WeftError(
       "EXPLAIN",
-      "this is no packet and no addresses",
+      "neither a packet nor addresses are given",
       'send {"src": ..., "dst": ..., "protocol": ..., "dport": ...} or {"packet": HEX}',
     );
   }

@@ -1,9 +1,9 @@
-/** The Prometheus text format, version 0.0.4, made by hand from status and counters. */
+/** The Prometheus text format, version 0.0.4, written from status and counters. */
 import { ANSWERABLE, type Reason, reasonNames } from "../core/reasons.js";
 import type { Place } from "../policy/place.js";
 import type { Counters, Readings } from "./view.js";
 
-/** Of each way to count them. A series is worth its place when something met the rule. */
+/** Most rules in each of the two metrics. A rule that matched no packet has no series. */
 export const MAX_RULE_SAMPLES = 4_096;
 
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
@@ -46,7 +46,7 @@ export function metrics(view: Readings): string {
     family("weft_log_lines_lost_total", "counter", "Log lines that could not be written.", [
       ["", log.lost],
     ]),
-    packets("received", "Packets taken: delivered, answered and dropped."),
+    packets("received", "Packets received: delivered, answered and dropped."),
     packets("delivered", "Packets sent to a peer, or given to the device or another node."),
     packets("answered", "Packets refused with an ICMP error to the sender."),
     family(
@@ -82,7 +82,7 @@ export function metrics(view: Readings): string {
     family(
       "weft_mesh_connections_refused_total",
       "counter",
-      "Connections to the mesh port that ended before they showed the cluster secret, by reason.",
+      "Connections to the mesh port that ended before they proved the cluster secret, by reason.",
       Object.entries(counters.meshRefused).map(
         ([reason, count]): Sample => [`{reason="${reason}"}`, count],
       ),
@@ -94,7 +94,10 @@ export function metrics(view: Readings): string {
   ].join("");
 }
 
-/** Those that met a packet, the first ones of them where there are too many. The end of a tier has neither policy nor index. */
+/**
+ * Series of the rules that matched a packet, up to MAX_RULE_SAMPLES. The end of a tier has neither
+ * policy nor index.
+ */
 function perRule(rules: Counters["rules"]): string[] {
   const met = rules.filter(({ packets }) => packets > 0).slice(0, MAX_RULE_SAMPLES);
   const samples = (what: "packets" | "bytes") =>
@@ -103,13 +106,13 @@ function perRule(rules: Counters["rules"]): string[] {
     family(
       "weft_rule_packets_total",
       "counter",
-      "Packets that a rule of the policy decided about, by rule.",
+      "Packets that a rule of the policy decided, by rule.",
       samples("packets"),
     ),
     family(
       "weft_rule_bytes_total",
       "counter",
-      "Bytes of the packets that a rule of the policy decided about, by rule.",
+      "Bytes of the packets that a rule of the policy decided, by rule.",
       samples("bytes"),
     ),
   ];
@@ -130,7 +133,7 @@ function labelsOf({ direction, tier, policy, index, action, isShadow }: Place): 
 
 type Sample = [labels: string, value: number];
 
-/** Each reason but `delivered`, which is none. */
+/** Each reason for a drop: all but the first, `delivered`. */
 const DROPPABLE = reasonNames.slice(1);
 
 const family = (name: string, type: "counter" | "gauge", help: string, samples: Sample[]): string =>

@@ -1,4 +1,4 @@
-/** Serves the API on the control socket and, when asked to, on a loopback address. */
+/** Serves the API on the control socket and, if configured, on a loopback address. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { dirname } from "node:path";
@@ -19,13 +19,13 @@ import type { Control } from "./view.js";
 export const MAX_CONNECTIONS = 64;
 const MAX_HEADER_BYTES = 8 * 1024;
 /**
- * Milliseconds: until a request is complete, between two checks of that, and for which an idle
- * connection or an unread answer waits for the other end.
+ * Milliseconds within which a request must be complete, between two checks of that, and that an idle
+ * connection or an unread response may wait for the other end.
  */
 const REQUEST_WITHIN = 5_000;
 const CHECK_EVERY = 1_000;
 const IDLE = 10_000;
-/** Limits requests on the loopback address, where every user of the host can send some. */
+/** Rate limit of requests on the loopback address, which every user of the host can reach. */
 export const LOOPBACK_RATE = { burst: 128, rate: 32 };
 const DIRECTORY_MODE = 0o755;
 
@@ -40,7 +40,7 @@ export interface ControlOptions {
 
 export class ControlServer {
   readonly #servers = new Set<Server>();
-  /** The one that listens on the control socket. */
+  /** The server on the control socket. */
   #control: Server | undefined;
   #file: SocketFile | undefined;
   readonly #bodies = new Bodies();
@@ -54,7 +54,7 @@ export class ControlServer {
     this.#options = options;
   }
 
-  /** @throws WeftError SOCKET when an address is taken or cannot be had */
+  /** @throws WeftError SOCKET when an address is in use or not available */
   async start(): Promise<void> {
     const { http } = this.#options;
     try {
@@ -70,15 +70,15 @@ export class ControlServer {
   }
 
   /**
-   * Makes the control socket again, if it or its directory was removed or replaced.
+   * Makes the control socket again if it or its directory was removed or replaced.
    * @returns whether it was
-   * @throws WeftError SOCKET as `start` does, naming the thing in its place, which is left alone
+   * @throws WeftError SOCKET as `start` does, naming the file in its place, which is not changed
    */
   async keep(): Promise<boolean> {
     if (this.#file?.isInPlace()) return false;
     const former = this.#control;
     await this.#openControl();
-    // No path leads to it any more. Requests that came through it are answered.
+    // No path leads to the former socket any more. Its open requests still get their responses.
     former?.close();
     return true;
   }
@@ -102,7 +102,7 @@ export class ControlServer {
     this.#control = await this.#listen({ fd }, what);
   }
 
-  /** The directory of the socket, in which no other user may put one. */
+  /** Makes the directory of the socket, in which no other user may create files. */
   #makeDirectory(path: string): void {
     const before = this.#removeDirectory;
     try {
@@ -121,7 +121,7 @@ export class ControlServer {
   async #listen(where: ListenAddress, what: string): Promise<Server> {
     const connections = new Set<Socket>();
     const respond = (request: IncomingMessage, response: ServerResponse) => {
-      // A request that breaks off needs no answer.
+      // A request that breaks off needs no response.
       this.#respond(request, response, { trusted: "fd" in where, connections }).catch(() =>
         response.destroy(),
       );
@@ -183,7 +183,7 @@ export class ControlServer {
     await pipeline(answered.body, response);
   }
 
-  /** A reading that breaks is answered as such: asking must not stop the network. */
+  /** An error of a reading becomes a response: a request must never stop the agent. */
   async #answer(question: ApiRequest): Promise<ApiResponse> {
     try {
       return await answer(this.#view, question);

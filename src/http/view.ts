@@ -1,4 +1,4 @@
-/** What an agent tells about itself. These shapes are the JSON of the API: others rely on them. */
+/** The JSON of the API. Other programs rely on these shapes. */
 
 import type { Offloads } from "../config/config.js";
 import type { Capture, CapturedPacket, CaptureOptions } from "../core/capture.js";
@@ -16,12 +16,12 @@ import type { Refusals } from "../session/admission-control.js";
 export interface Status {
   readonly name: string;
   readonly healthy: boolean;
-  /** What keeps the node from being healthy: one sentence each. */
+  /** Reasons why the node is not healthy: one sentence each. */
   readonly problems: readonly string[];
-  /** Things that an operator may want to change though the node is healthy: one sentence each. */
+  /** Hints for the operator that do not make the node unhealthy: one sentence each. */
   readonly notes: readonly string[];
   readonly network: readonly string[];
-  /** The node's own overlay address, the IPv4 one where it has both; null until it has a lease. */
+  /** An overlay address of the node, the IPv4 one if it has both; null until it has a lease. */
   readonly address: string | null;
   /** Every overlay address of the node: one of each family the cluster network has. */
   readonly addresses: readonly string[];
@@ -31,21 +31,21 @@ export interface Status {
   /** MTU of the overlay device, in bytes. */
   readonly mtu: number;
   readonly underlay: string;
-  /** What is in use. */
+  /** Offloads in use. */
   readonly offloads: Offloads;
   readonly peers: number;
-  /** Whether the agent's log is written; it does not count as a problem of the network. */
+  /** State of the agent's log; a log that cannot be written does not make the node unhealthy. */
   readonly log: LogState;
   readonly policy: PolicyStatus;
 }
 
-/** The policy in force here, and on how many nodes the newest that is known here is. */
+/** The policy in force on this node, and the number of nodes that have the newest known one. */
 export interface PolicyStatus {
-  /** 0 for none; null while none is in force: then no packet passes. */
+  /** 0 without a policy; null while it is not known whether there is one, and no packet passes. */
   readonly version: number | null;
-  /** The first 16 hex digits of the text's SHA-256. */
+  /** First 16 hex digits of the text's SHA-256. */
   readonly hash: string | null;
-  /** Of `known` nodes, this one included, so many have version `newest` in force, as they say themselves. */
+  /** The newest known version. `inForce` of `known` nodes, this one included, report it in force. */
   readonly newest: number;
   readonly inForce: number;
   readonly known: number;
@@ -53,30 +53,30 @@ export interface PolicyStatus {
 
 export interface PeerRow {
   readonly name: string;
-  /** `ip:port` that packets for it are sent to: where its own come from, or that of the peer they go through. */
+  /** `ip:port` of the next hop: the endpoint of the peer's own packets, or that of the relaying peer. */
   readonly endpoint: string;
   readonly mac: string;
   readonly leases: readonly string[];
-  /** No path to it has answered a probe yet: packets for it are dropped (`no-path`). */
+  /** Whether no path to it has answered a probe yet: packets for it are dropped (`no-path`). */
   readonly noPath?: boolean | undefined;
   /**
    * `established`, `no-mesh`, `connecting`, `unreachable` or `dead`; `static` for a peer without an
-   * agent. Of a node that is no peer any more, and whose leases are reserved: `left`, `dead` or `left-out`.
+   * agent. A node that is not a peer any more and whose leases are reserved: `left`, `dead` or `left-out`.
    */
   readonly state: string;
-  /** Since when it is so, ISO 8601; null where it is established or static, or where this agent does not know. */
+  /** Start of that state, ISO 8601; null for `established` and `static`, or if it is not known. */
   readonly since: string | null;
   /** The node's id; a static peer has none. */
   readonly id?: string;
-  /** The cluster documents that it has in force, as it says itself: of kind `policy`, so far. */
+  /** The cluster documents that it reports in force: kind `policy` so far. */
   readonly documents?: readonly DocumentInForce[];
-  /** `direct`, or `via NAME`; `none` for a node that is no peer any more. */
+  /** `direct`, or `via NAME`; `none` for a node that is not a peer any more. */
   readonly path: string;
-  /** Milliseconds; null while unmeasured. */
+  /** Milliseconds; null before the first measurement. */
   readonly rttMs: number | null;
-  /** The part of the probes sent of late that was not answered, 0 to 1; null where none was sent. */
+  /** Share of recent probes that were not answered, 0 to 1; null if none was sent. */
   readonly loss: number | null;
-  /** The largest packet that reaches it through the overlay, in bytes; null for a node that is no peer any more. */
+  /** Largest packet that reaches it through the overlay, in bytes; null if it is not a peer any more. */
   readonly mtu: number | null;
 }
 
@@ -88,18 +88,18 @@ export interface RouteRow {
 
 export interface LeaseRow {
   readonly subnet: string;
-  /** Name of the node that has it, or for which it is reserved; its id where the name is not known. */
+  /** Name of the node that holds it, or for which it is reserved; its id if the name is not known. */
   readonly owner: string;
-  /** ISO 8601; null when it does not expire, or is only reserved. */
+  /** ISO 8601; null if it does not expire, or is only reserved. */
   readonly expires: string | null;
   /**
-   * The owner's state, as in `peers`; `self` for this node; `unseen` where this node gave it and no
+   * The owner's state, as in `peers`; `self` for this node; `unseen` if this node granted it and no
    * record shows it.
    */
   readonly state: string;
-  /** Since when, as in `peers`. */
+  /** Start of that state, as in `peers`. */
   readonly since: string | null;
-  /** No member uses it: it is kept for its owner until that is forgotten. */
+  /** Whether no member uses it: it stays reserved for its owner until that node is forgotten. */
   readonly isReserved: boolean;
 }
 
@@ -107,18 +107,18 @@ export interface LeaseRow {
 export interface DirectionCounters {
   readonly received: number;
   readonly delivered: number;
-  /** The sum of answeredBy. */
+  /** Sum of answeredBy. */
   readonly answered: number;
   readonly answeredBy: Readonly<Record<string, number>>;
   readonly dropped: Readonly<Record<string, number>>;
 }
 
 export interface InwardCounters extends DirectionCounters {
-  /** Of the delivered, those that went on to another node. */
+  /** Delivered packets that went on to another node. */
   readonly relayed: number;
-  /** Control datagrams handed to the mesh; they do not count as packets. */
+  /** Control datagrams passed to the mesh; they do not count as packets. */
   readonly control: number;
-  /** Control datagrams lost because the mesh was too slow: of known senders, and of all others. */
+  /** Control datagrams lost because the mesh was too slow: from known senders, and from all others. */
   readonly controlDropped: number;
   readonly controlDroppedUnknown: number;
 }
@@ -128,64 +128,64 @@ export interface Counters {
   readonly out: DirectionCounters;
   /** From the wire to the device, or to another node. */
   readonly in: InwardCounters;
-  /** Of the policy, as far as this node has to do with it: those that met nothing as well. */
+  /** The rules of the policy that concern this node, including those that matched no packet. */
   readonly rules: readonly (Place & RuleTraffic)[];
-  /** Connections to the mesh port that were ended before they showed the cluster secret, by reason. */
+  /** Connections to the mesh port closed before they proved the cluster secret, by reason. */
   readonly meshRefused: Readonly<Refusals>;
 }
 
 /** A connection. */
 export type FlowRow = Omit<FlowView<never>, "rule"> & {
-  /** The rule that allowed it, as `web ingress 0`; null where no rule had anything to say. */
+  /** The rule that allowed it, as `web ingress 0`; null if none applies. */
   readonly rule: string | null;
 };
 
-/** By another node, of this name. */
+/** An explanation by another node. */
 export interface ExplainedThere
   extends Omit<TraceOutcome, "direction" | "packet" | "datagrams" | "packets"> {
   readonly node: string;
 }
 
-/** The fate of a packet: at the node where it begins, and at those that it comes to after it, in turn. */
+/** The fate of a packet at its first node, and at each further node in order. */
 export interface Explained extends TraceOutcome {
-  /** Where another node has the source: that one. The packet begins there, and it says all but `further`. */
+  /** Set when another node holds the source: its name. All fields but `further` are its report. */
   readonly node?: string;
   /**
-   * Of a packet that leaves a host: the node that has its source, or null where none has, and the
-   * packet is tried as one of this host.
+   * For a packet that leaves a host: the node that holds its source; null if none does, and the packet
+   * is explained as one of this host.
    */
   readonly owner?: string | null;
   readonly further: readonly ExplainedThere[];
-  /** It goes on to a node that could not be asked: why. */
+  /** The reason why the next node could not be asked. */
   readonly unasked?: Unasked;
 }
 
-/** A line of a capture: a packet, its bytes in hex, or how many were lost so far. */
+/** A line of a capture: a packet with its bytes in hex, or the number of packets lost so far. */
 export type CaptureLine = CapturedRow | { readonly lost: number };
 export type CapturedRow = Omit<CapturedPacket<Place>, "bytes"> & { readonly bytes: string };
 
-/** The cluster's policy. */
+/** The policy of the cluster. */
 export interface PolicyView {
   readonly version: number;
   /** SHA-256 of the text. */
   readonly digest: string;
-  /** The node on which it was applied; the name is null when that one is gone. */
+  /** The node on which it was applied; the name is null if that node is gone. */
   readonly author: { readonly id: string; readonly name: string | null };
-  /** JSON, with the lines of the file that was applied. */
+  /** JSON with the line numbers of the applied file. */
   readonly text: string;
 }
 
-/** What became of a policy, or would become of it. */
+/** The result of applying or trying a policy. */
 export interface PolicyReport {
-  /** null when it was only tried. */
+  /** null if the policy was only tried. */
   readonly version: number | null;
-  /** The first 16 hex digits of the text's SHA-256; null when it was only tried. */
+  /** First 16 hex digits of the text's SHA-256; null if the policy was only tried. */
   readonly hash: string | null;
-  /** On this node, ends of tiers included. */
+  /** Number of rules on this node, ends of tiers included. */
   readonly rules: { readonly egress: number; readonly ingress: number };
-  /** Nodes that it names and nobody has seen: they stand for no addresses. */
+  /** Named nodes that are not known: the policy has no addresses for them. */
   readonly absent: readonly string[];
-  /** Prefixes that it names and that no packet of the overlay has; at most 20. */
+  /** Named prefixes that no packet of the overlay has; at most 20. */
   readonly outside: readonly OutsideRow[];
 }
 
@@ -204,38 +204,38 @@ export interface Readings {
 }
 
 export interface ApplyOptions {
-  /** Nothing changes. */
+  /** Checks only; nothing changes. */
   readonly dryRun: boolean;
-  /** Where there is no next version, it begins again. */
+  /** Restarts the version at 1 if there is no next version. */
   readonly resetVersion: boolean;
 }
 
-/** What an agent can be told to do. */
+/** Requests to an agent. */
 export interface Control extends Readings {
   flows(): readonly FlowRow[];
   /**
    * Captures until it is stopped.
-   * @throws WeftError CAPTURE_BUSY when that is under way already, CAPTURE when the options cannot be
+   * @throws WeftError CAPTURE_BUSY during another capture, CAPTURE for options that are not valid
    */
   capture(options: CaptureOptions): Pick<Capture<Place>, "take" | "lost" | "stop">;
   policy(): PolicyView | null;
-  /** Tells which of the known nodes have the newest policy in force. */
+  /** Returns which of the known nodes have the newest policy in force. */
   policyProgress(): Progress;
   /**
-   * Rejects with a WeftError EXPLAIN when no such packet can be.
-   * @param here no other node is asked
+   * Rejects with a WeftError EXPLAIN for a packet that cannot exist.
+   * @param here asks no other node
    */
   explain(question: Question, options: { readonly here: boolean }): Promise<Explained>;
   /**
-   * Makes it the cluster's policy, or says what would come of that.
+   * Makes the text the policy of the cluster, or checks it only.
    * @param text YAML or JSON
-   * @throws WeftError; then what is in force stays in force
+   * @throws WeftError; the policy in force then stays
    */
   applyPolicy(text: string, options: ApplyOptions): PolicyReport | Promise<PolicyReport>;
   /**
    * Takes back the subnets of a node that is gone for good.
    * @returns the subnets
-   * @throws WeftError with what is in the way
+   * @throws WeftError with the reason
    */
   forget(name: string, options: { readonly force: boolean }): readonly string[];
 }

@@ -14,7 +14,7 @@ export type Members = ReadonlyMap<string, readonly Prefix[]>;
  */
 export const MAX_ADDRESSES = 1_000_000;
 
-const NOBODY: readonly Prefix[] = [];
+const NO_PREFIXES: readonly Prefix[] = [];
 
 export class Resolver {
   readonly #members: Members;
@@ -41,7 +41,7 @@ export class Resolver {
    * @throws WeftError POLICY_FULL
    */
   resolve(selectors: readonly Selector[]): readonly Prefix[] {
-    if (selectors.length === 0) return NOBODY;
+    if (selectors.length === 0) return NO_PREFIXES;
     if (selectors.length === 1) return this.#addressesOf(selectors[0]!);
     return distinct(selectors.flatMap((selector) => this.#addressesOf(selector)));
   }

@@ -76,7 +76,7 @@ describe("weft policy apply", () => {
     expect(stderr).toBe(
       `not on h3: it has no mesh session with any member; it said last: version 2
 not on h4: it is unreachable; it said last: none
-it comes to those that the mesh reaches: see weft policy get, or wait with --wait
+nodes that the mesh reaches get it later: see weft policy get, or wait with --wait
 `,
     );
   });
@@ -125,7 +125,7 @@ not on h4: it is unreachable; it said last: none
     };
     const argv = ["policy", "apply", file("policy.yaml", YAML), "--wait", "9", "--socket"];
     const { code, stderr } = await weft([...argv, await serve(control)]);
-    expect([code, stderr]).toEqual([1, "version 4 has taken its place meanwhile\n"]);
+    expect([code, stderr]).toEqual([1, "version 4 has replaced it meanwhile\n"]);
   });
 
   it("refuses a time that is none, before anything is applied", async () => {
@@ -142,7 +142,7 @@ not on h4: it is unreachable; it said last: none
     const argv = ["policy", "apply", path, "--dry-run", "--socket", await serve()];
     expect(await weft(argv)).toEqual({
       code: 0,
-      stdout: "it would be taken: 0 egress and 2 ingress rules here; nothing has changed\n",
+      stdout: "it would be accepted: 0 egress and 2 ingress rules here; nothing has changed\n",
       stderr: "no node has seen these nodes yet: h9\n",
     });
   });
@@ -307,7 +307,7 @@ describe("weft explain", () => {
     expect(code).toBe(1);
     expect(stdout).toBe(`STAGE  SAW                                            VERDICT
 parse  tcp 10.244.8.5:49152 > 10.244.7.80:443         goes on
-acl    a rule met                                     denied-ingress
+acl    a rule matched                                 denied-ingress
          end of default ingress: deny (tier default)
 
 verdict  dropped: denied-ingress
@@ -429,7 +429,7 @@ host     sends it by eth0 via 192.0.2.254
   it.each([
     [["--src", "10.244.1.1"], /a packet has two ends/],
     [["--packet", "xyz"], /--packet xyz is not hexadecimal/],
-    [["--number", "2"], /--count and --number are of a file/],
+    [["--number", "2"], /--count and --number need a file/],
     [
       ["--src", "10.244.1.1", "--dst", "10.244.1.2", "--proto", "tpc"],
       /--proto tpc is no protocol\n.*icmp, tcp, udp, icmpv6, sctp/,

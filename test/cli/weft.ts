@@ -158,7 +158,7 @@ export const EXPLANATION: Explained = {
     },
     {
       stage: "acl",
-      saw: "a rule met",
+      saw: "a rule matched",
       verdict: "denied-ingress",
       changes: [],
       rules: [DENYING!],
@@ -179,7 +179,7 @@ export const EXPLANATION: Explained = {
 /** It goes on to h2, where it comes to the same end. */
 export const BOTH_SIDES: Explained = {
   direction: "out",
-  stages: [{ stage: "route", saw: "the way to h2", verdict: "goes on", changes: [] }],
+  stages: [{ stage: "route", saw: "the path to h2", verdict: "goes on", changes: [] }],
   verdict: "sent",
   counter: "out.delivered",
   peer: "h2",

@@ -145,7 +145,7 @@ describe("the way of a packet", () => {
     });
   });
 
-  it("says of a flow that is known that it is", () => {
+  it("says of a known flow that it is", () => {
     const packet = ipv4({
       src: web.src,
       dst: web.dst,
@@ -156,7 +156,7 @@ describe("the way of a packet", () => {
       dp.explain({ packet, peer: "b" }).stages.find(({ stage }) => stage === "flow")!.saw;
     expect(flowOf()).toBe("no known flow");
     dp.fromWire(vxlan(packet), B.endpoint);
-    expect(flowOf()).toBe("a flow that is known");
+    expect(flowOf()).toBe("a known flow");
     expect(dp.explain({ packet, peer: "b" }).rule).toMatchObject({ policy: "web", index: 2 });
   });
 });

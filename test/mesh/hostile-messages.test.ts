@@ -76,7 +76,7 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
       stages: [
         {
           stage: "acl",
-          saw: "a rule met",
+          saw: "a rule matched",
           verdict: "denied-ingress",
           changes: [{ field: "ttl", from: "64", to: "63" }],
           rules: [place],

@@ -62,8 +62,8 @@ story("an agent", () => {
   );
 
   it("says of SIGUSR1 and SIGUSR2 that they mean nothing", () => {
-    expect(agent.process.output).toMatch(/SIGUSR1 means nothing to weft/);
-    expect(agent.process.output).toMatch(/SIGUSR2 means nothing to weft/);
+    expect(agent.process.output).toMatch(/SIGUSR1 is ignored by weft/);
+    expect(agent.process.output).toMatch(/SIGUSR2 is ignored by weft/);
   });
 
   // SIGTSTP (Ctrl-Z) would do the same, but the kernel ignores it in an orphaned process group.

@@ -106,8 +106,8 @@ describe("a policy document", () => {
 
   it.each([
     ["policies: [", "p.yaml:1: Flow sequence in block collection"],
-    ["policies: []\npolicies: []", "p.yaml:2: policies: it stands here twice"],
-    ["a: &x 1\npolicies: *x", "p.yaml:2: this stands for what is written elsewhere"],
+    ["policies: []\npolicies: []", "p.yaml:2: policies: it occurs twice"],
+    ["a: &x 1\npolicies: *x", "p.yaml:2: this is a reference to another part of the text"],
     ["policies: !!seq []", "no mistake"],
     ["policies: !x []", "p.yaml:1: Unresolved tag: !x"],
     ["[a]: 1", "p.yaml:1: a key is a list or a map"],
