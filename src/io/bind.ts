@@ -1,9 +1,9 @@
-/** What to say when a UDP socket cannot have its address. */
+/** Errors of a UDP socket that cannot be bound to its address. */
 import { formatEndpoint, parseAddress } from "../address.js";
 import { WeftError } from "../error.js";
 import { EACCES, EADDRINUSE, EADDRNOTAVAIL, SystemError } from "./errno.js";
 
-/** Codes: UDP_IN_USE, UDP_ADDRESS, UDP_PERMISSION; anything else is a SystemError. */
+/** Codes: UDP_IN_USE, UDP_ADDRESS, UDP_PERMISSION; SystemError for any other errno. */
 export function bindError(errno: number, address: string, port: number): Error {
   const endpoint = formatEndpoint({ address: parseAddress(address), port });
   switch (errno) {

@@ -1,12 +1,12 @@
-/** Where IP packets come from and go to: one packet a call, no link header. */
+/** The host's end of the dataplane: one IP packet a call, without a link header. */
 export interface Device {
-  /** Packets that `send` could not hand over, because the other side is too slow or gone. */
+  /** Packets that `send` could not pass on, because the other side is too slow or closed. */
   readonly lost: number;
-  /** Hears of every packet the host sends. The bytes are the listener's to keep. */
+  /** Called for every packet that the host sends. The listener may keep the bytes. */
   onPacket(listener: (packet: Uint8Array) => void): void;
-  /** Hears once that the device ended by itself, and the error that ended it, if any. */
+  /** Called once if the device ends by itself, with the error that ended it, if any. */
   onEnd(listener: (error?: Error) => void): void;
-  /** Never waits: what cannot be handed over is counted in `lost`. */
+  /** Never blocks: packets that cannot be passed on are counted in `lost`. */
   send(packet: Uint8Array): void;
   close(): void;
 }

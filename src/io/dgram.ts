@@ -1,4 +1,4 @@
-/** Node's own UDP socket as the underlay: portable, no FFI, one system call a datagram. */
+/** Node's own UDP socket as the underlay: portable, without FFI, one system call a datagram. */
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import {
@@ -11,18 +11,18 @@ import {
 import { bindError } from "./bind.js";
 import type { Underlay } from "./underlay.js";
 
-/** Bytes that may wait for the kernel to take them; a datagram beyond is lost. */
+/** Most bytes that wait for the kernel; a datagram beyond them is lost. */
 export const MAX_SEND_QUEUE = 4 * 1024 * 1024;
 
 export class DgramUnderlay implements Underlay {
   lost = 0;
-  /** Where peers reach this socket. */
+  /** The endpoint at which peers reach this socket. */
   readonly endpoint: string;
   readonly #socket: Socket;
   #closing = false;
 
   /**
-   * Binds a socket; port 0 takes a free one, which `endpoint` then tells.
+   * Binds a socket. For port 0 the kernel chooses one, which `endpoint` then has.
    * Rejects with a WeftError: UDP_IN_USE, UDP_ADDRESS, UDP_PERMISSION.
    */
   static async open(address: string, port: number): Promise<DgramUnderlay> {
@@ -46,7 +46,7 @@ export class DgramUnderlay implements Underlay {
 
   onDatagram(listener: (datagram: Uint8Array, from: string) => void): void {
     this.#socket.on("message", (datagram, { address, port }) => {
-      // Port 0 is reserved (RFC 768): whoever forges it has no endpoint to be known by.
+      // Port 0 is reserved (RFC 768): a datagram from it has no endpoint to reply to.
       if (port === 0) this.lost++;
       else listener(datagram, formatEndpoint({ address: sender(address), port }));
     });
@@ -61,7 +61,7 @@ export class DgramUnderlay implements Underlay {
     this.#socket.once("close", () => listener(cause));
   }
 
-  /** Throws on a `to` that is no endpoint: that is the caller's mistake, not the network's. */
+  /** Throws if `to` is no endpoint, which is a mistake of the caller. */
   send(to: string, datagram: Uint8Array): void {
     const { address, port } = parseEndpoint(to);
     if (this.#closing || this.#socket.getSendQueueSize() > MAX_SEND_QUEUE) {
@@ -87,5 +87,5 @@ export class DgramUnderlay implements Underlay {
   }
 }
 
-/** A link-local address comes with its interface: `fe80::1%eth0`. */
+/** A link-local address includes its interface: `fe80::1%eth0`. */
 const sender = (address: string): Address => parseAddress(address.replace(/%.*$/, ""));

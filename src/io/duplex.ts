@@ -1,22 +1,22 @@
 /**
- * Any object-mode stream.Duplex as the device: each chunk is one IP packet. The
- * `Tun` of node-tuntap2 is such a stream.
+ * An object-mode stream.Duplex as the device: each chunk is one IP packet. The `Tun` of node-tuntap2
+ * is such a stream.
  */
 import type { Duplex } from "node:stream";
 import type { Device } from "./device.js";
 
 export interface DuplexOptions {
   /**
-   * Four bytes before each packet, as a Linux TUN device without IFF_NO_PI has them:
-   * flags (2), protocol (2). They are taken off and put on.
+   * Whether four bytes precede each packet, as on a Linux TUN device without IFF_NO_PI: flags (2),
+   * protocol (2). They are removed on input and added on output.
    */
   readonly packetInformation?: boolean;
 }
 
-/** Packets that wait in a stream whose reader is slow; one more is lost. */
+/** Most packets queued in a stream with a slow reader; the next one is lost. */
 export const MAX_QUEUED = 1024;
 
-/** Bytes an IP packet can have. A longer chunk is something else. */
+/** Most bytes of an IP packet. A longer chunk is not one. */
 const MAX_PACKET = 65535;
 
 const INFORMATION_SIZE = 4;

@@ -1,4 +1,4 @@
-/** Waits for several descriptors at once. */
+/** Waits for several descriptors at once (epoll(7)). */
 import { EPOLL_CLOEXEC } from "../linux.js";
 import { check, close, epollCreate, epollCtl, epollWait } from "./libc.js";
 
@@ -7,7 +7,7 @@ const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 0x001;
 const EPOLLERR = 0x008;
 
-/** struct epoll_event is packed on x86-64 alone: u32 events, then u64 data. */
+/** struct epoll_event is packed on x86-64 only: u32 events, then u64 data. */
 const DATA = process.arch === "x64" ? 4 : 8;
 const EVENT_SIZE = DATA + 8;
 
@@ -23,12 +23,12 @@ export class Epoll {
     for (const fd of descriptors) this.watch(fd);
   }
 
-  /** From the next wait on `fd` is not watched. One that is not watched now does no harm. */
+  /** Stops watching `fd`. A descriptor that is not watched is ignored. */
   forget(fd: number): void {
     epollCtl(this.#fd, EPOLL_CTL_DEL, fd, new Uint8Array(EVENT_SIZE));
   }
 
-  /** From the next wait on `fd` is watched too. */
+  /** Starts watching `fd`. */
   watch(fd: number): void {
     const event = new DataView(new ArrayBuffer(EVENT_SIZE));
     event.setUint32(0, EPOLLIN, true);
@@ -36,17 +36,17 @@ export class Epoll {
     check(epollCtl(this.#fd, EPOLL_CTL_ADD, fd, event), "epoll_ctl");
   }
 
-  /** Blocks until one is readable or failed, a signal came, or the milliseconds are over. */
+  /** Blocks until a descriptor is readable or failed, a signal arrives, or the time is over. */
   wait(milliseconds: number): void {
     this.#count = epollWait(this.#fd, this.#events, this.#capacity, milliseconds);
   }
 
-  /** True when the last wait found `fd` readable or failed. */
+  /** Whether the last wait found `fd` readable or failed. */
   has(fd: number): boolean {
     return this.#eventsOf(fd) !== 0;
   }
 
-  /** True when the last wait found an error waiting at `fd`. */
+  /** Whether the last wait found an error at `fd`. */
   failed(fd: number): boolean {
     return (this.#eventsOf(fd) & EPOLLERR) !== 0;
   }

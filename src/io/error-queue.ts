@@ -1,22 +1,22 @@
 /**
- * The error queue of the UDP socket: ICMP errors about earlier datagrams, for the core to note.
- * While there is a flood of them the socket reports none.
+ * The error queue of the UDP socket: it passes ICMP errors about earlier datagrams to the core.
+ * During a flood of them, the socket reports none for a while.
  */
 import type { Core } from "../core/instance.js";
 import { MSG_ERRQUEUE } from "../linux.js";
 import { hostAddress, recvmsg } from "./libc.js";
 import { reportErrors } from "./udp.js";
 
-/** Most errors read at once, so that a flood of them does not keep the worker from its packets. */
+/** Most errors read at once, so that packets are not delayed by a flood. */
 const MOST_ERRORS = 64;
-/** Milliseconds without errors after so many: a full error queue would fail every send. */
+/** Milliseconds without reports after that many: a full error queue would fail every send. */
 const ERROR_PAUSE = 100;
-/** Milliseconds between two warnings of a flood. */
+/** Milliseconds between two warnings about a flood. */
 const FLOOD_WARNING = 60_000;
 
 export interface ErrorQueueParts {
   readonly core: Core;
-  /** The core has noted errors. */
+  /** Called when the core has handled errors. */
   noted(): void;
   warn(sentence: string): void;
 }
@@ -25,7 +25,7 @@ export class ErrorQueue {
   readonly #parts: ErrorQueueParts;
   readonly #message: number;
   #fd: number;
-  /** When the socket reports errors again; 0: it reports them. */
+  /** End of the pause, as `performance.now()`; 0 while the socket reports errors. */
   #pausedUntil = 0;
   #warnNextAt = 0;
 
@@ -37,7 +37,7 @@ export class ErrorQueue {
     this.#message = hostAddress(bytes) + layout.ERROR_MESSAGE;
   }
 
-  /** Another socket takes the place of the one there was. It reports errors. */
+  /** Uses another socket, which reports errors. */
   use(fd: number): void {
     this.#fd = fd;
     this.#pausedUntil = 0;

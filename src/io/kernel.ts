@@ -1,8 +1,8 @@
 /**
  * The kernel path: a TUN device, a UDP socket, and the worker between them.
  *
- * Both ends are opened here, on the main thread, so that what is wrong with them is
- * known before anything else is touched.
+ * The main thread opens both, so that their errors are known before anything else on the machine
+ * changes.
  */
 import { EventEmitter, once } from "node:events";
 import { Worker } from "node:worker_threads";
@@ -25,20 +25,20 @@ import { gather, holdPort, openUdp, sendDatagram } from "./udp.js";
 
 export interface KernelParts {
   readonly core: Core;
-  /** Knows the peers by name. */
+  /** Has the names of the peers. */
   readonly publisher: Publisher;
   readonly log: Logger;
 }
 
 export interface KernelOptions {
-  /** Name of the device to make. */
+  /** Name of the TUN device. */
   readonly tun: string;
-  /** Address and UDP port of this node on the underlay. */
+  /** Underlay address and UDP port of this node. */
   readonly address: string;
   readonly port: number;
-  /** What may be used of what this host can do. */
+  /** Offloads to use where this host has them. */
   readonly offloads: Offloads;
-  /** Microseconds to keep looking for packets before sleeping; 0: sleep at once. */
+  /** Microseconds to poll for packets before sleeping; 0: sleep at once. */
   readonly busyPoll: number;
   /** MTU of the device, in bytes. */
   readonly mtu: number;
@@ -51,12 +51,12 @@ export interface KernelOptions {
 const LEAST_MTU = { 4: 526, 6: 1210 } as const;
 
 /**
- * Moves packets from `start` to `stop`. The device exists from the moment `start`
- * settles and vanishes with `stop`, or with the process.
+ * Moves packets from `start` to `stop`. The device exists once `start` has resolved, and is removed
+ * by `stop` or the end of the process.
  *
- * Emits `removed` when somebody removed the device: packets of this host wait for `renewDevice`.
- * Emits `error` (WeftError DATAPLANE_STOPPED) when the worker ends by itself, because the core
- * trapped. Nothing moves then; `stop` is still due.
+ * Emits `removed` when another program removed the device: packets of this host wait for `renewDevice`.
+ * Emits `error` (WeftError DATAPLANE_STOPPED) when the core trapped and the worker ended. No packets
+ * move then, and `stop` must still be called.
  */
 export class KernelIo
   extends EventEmitter<{ error: [WeftError]; removed: [] }>
@@ -75,12 +75,12 @@ export class KernelIo
   #device = -1;
   #address: string;
   #mtu: number;
-  /** As in `LoopParts`. */
+  /** See `LoopParts`. */
   readonly #notified = new Int32Array(new SharedArrayBuffer(4));
   #receiver: Receiver = () => {};
   #hinted: (name: string) => void = () => {};
   #resized: () => void = () => {};
-  /** Of descriptors that the worker was told to use, in the order it was told. */
+  /** Resolvers of commands that give the worker a descriptor, oldest first. */
   readonly #exchanges: (() => void)[] = [];
 
   constructor({ core, publisher, log }: KernelParts, options: KernelOptions) {
@@ -110,14 +110,14 @@ export class KernelIo
     this.#log.info({ device: tun, underlay: `${address}:${port}` }, "dataplane started");
   }
 
-  /** What is in use now. */
+  /** Offloads in use now. */
   offloads(): Offloads {
     const { view, layout } = this.#core;
     const gso = (view.getUint32(layout.OFFLOADS, true) & layout.CAN_GSO) !== 0;
     return { ...this.#offloads, gso };
   }
 
-  /** Milliseconds since 1970 when the core's clock stood at 0, as this host's clock says now. */
+  /** The time at which the core's clock was 0, in milliseconds since 1970 by this host's current clock. */
   epoch(): number {
     return Date.now() - this.#clock;
   }
@@ -132,15 +132,14 @@ export class KernelIo
     this.#device = -1;
   }
 
-  /** The name that the device has now; nothing if it was removed. */
+  /** The current name of the device; undefined if it was removed. */
   deviceName(): string | undefined {
     return deviceName(this.#device);
   }
 
   /**
-   * Makes the device again, in place of one that was removed or moved away. It has no address, MTU
-   * or route yet.
-   * @throws WeftError as `start` does, when the name is taken; then nothing has changed
+   * Makes the device again after it was removed or moved away. It has no address, MTU or route yet.
+   * @throws WeftError as `start` does, when the name is taken; nothing has changed then
    */
   async renewDevice(): Promise<void> {
     const { fd, tso, uso } = openTun(this.#options.tun, this.#offloads);
@@ -151,9 +150,9 @@ export class KernelIo
   }
 
   /**
-   * This host has another underlay address: a socket there takes the place of the
-   * one there was. The device and all connections through it stay.
-   * @throws WeftError as `start` does, when the address cannot be had; then nothing has changed
+   * Replaces the socket by one at another underlay address of this host. The device and all connections
+   * through it stay.
+   * @throws WeftError as `start` does, when the address is not available; nothing has changed then
    */
   async rebind(address: string): Promise<void> {
     if (address === this.#address) return;
@@ -186,7 +185,7 @@ export class KernelIo
     return { least: LEAST_MTU[parseAddress(this.#address).family], most: this.#mtu };
   }
 
-  /** Packets of the device have another largest size, in bytes; the device itself is set elsewhere. */
+  /** Sets the largest packet of the device in the core, in bytes; the device's own MTU is set elsewhere. */
   resize(mtu: number): void {
     this.#mtu = mtu;
     this.#resized();
@@ -206,7 +205,7 @@ export class KernelIo
 
   // ---- parts
 
-  /** Each is tried on this very host; what does not work is said once and left off. */
+  /** Tries each offload on this host. One that does not work is logged once and not used. */
   #tryGso(wire: number): Pick<Offloads, "gso" | "gro"> {
     const { address, offloads } = this.#options;
     if (!offloads.gso && !offloads.gro) return { gso: false, gro: false };
@@ -235,7 +234,7 @@ export class KernelIo
   async #work(descriptors: Pick<LoopWorkerData, "tun" | "udp" | "wake">): Promise<void> {
     const { bytes, view, layout, module, memory } = this.#core;
     view.setBigUint64(layout.HOST_BASE, BigInt(hostAddress(bytes)), true);
-    // A process that exits waits for its workers, and this one blocks in the kernel.
+    // At exit a process waits for its workers, and this one blocks in the kernel.
     process.on("exit", this.#onExit);
     const busyPoll = this.#options.busyPoll / 1000;
     const notified = this.#notified;
@@ -248,7 +247,7 @@ export class KernelIo
     worker.on("error", (cause) => this.emit("error", stopped(cause)));
   }
 
-  /** Settles when the worker uses this descriptor, or has ended. */
+  /** Resolves when the worker uses this descriptor, or has ended. */
   async #exchange(command: Command): Promise<void> {
     const exchanged = new Promise<void>((resolve) => this.#exchanges.push(resolve));
     this.#command(command);
@@ -263,7 +262,7 @@ export class KernelIo
   }
 
   #deliverControl(): void {
-    // First, so that what comes from now on is told again.
+    // Cleared first, so that a datagram from now on causes a new report.
     Atomics.store(this.#notified, 0, 0);
     for (const { from, bytes, length, at } of takeControl(this.#core)) {
       this.#receiver(from, bytes, length, this.#clock - at);
@@ -271,7 +270,7 @@ export class KernelIo
     for (const name of this.#publisher.hinted()) this.#hinted(name);
   }
 
-  /** The time that the core's CLOCK would have now, in milliseconds. */
+  /** The current time by the core's CLOCK, in milliseconds. */
   get #clock(): number {
     const { view, layout } = this.#core;
     return monotonic() - view.getFloat64(layout.CLOCK_START, true);
@@ -289,7 +288,7 @@ export class KernelIo
     return fd;
   }
 
-  /** `stop` may have come first. */
+  /** Closes the descriptor unless `stop` has already closed it. */
   #release(fd: number): void {
     const at = this.#descriptors.indexOf(fd);
     if (at < 0) return;

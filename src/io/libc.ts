@@ -1,12 +1,11 @@
 /**
- * The system calls the kernel path is made of, and nothing else.
+ * The system calls of the kernel path.
  *
- * They are bound through koffi, in the main thread and in workers alike. Buffers
- * in the core's memory are passed as plain numbers (its host address + an offset,
- * below 2^53): such a call costs about a quarter of a microsecond. Small structures
- * of our own are passed as the typed array that holds them.
+ * They are bound through koffi, in the main thread and in workers alike. Buffers in the core's memory
+ * are passed as plain numbers (its host address + an offset, below 2^53): such a call costs about a
+ * quarter of a microsecond. Small structures are passed as the typed array that holds them.
  *
- * Every call answers as in C: -1 means failure, and `errno()` right after it says why.
+ * Results are as in C: -1 means failure, and `errno()` right after the call has the reason.
  */
 import koffi from "koffi";
 import { SystemError } from "./errno.js";
@@ -39,10 +38,10 @@ export const prctl: (option: number, value: number) => number = libc.func(
   "int prctl(int option, ulong value)",
 );
 export const read: Transfer = libc.func("long read(int fd, uintptr_t buffer, size_t size)");
-/** Takes a vector of `struct iovec` in the core's memory. */
+/** The vector of `struct iovec` is in the core's memory. */
 export const writev: Transfer = libc.func("long writev(int fd, uintptr_t vector, int count)");
 export const ioctl: Request<Bytes> = libc.func("int ioctl(int fd, ulong request, void *argument)");
-/** For the few requests whose argument is a number and not an address. */
+/** For requests whose argument is a number instead of an address. */
 export const ioctlNumber: Request<number> = libc.func(
   "int ioctl(int fd, ulong request, ulong argument)",
 );
@@ -69,7 +68,7 @@ export const getsockopt: GetOption = libc.func(
 export const sendto: SendTo = libc.func(
   "long sendto(int fd, void *bytes, size_t size, int flags, void *address, uint address_size)",
 );
-/** The vectors, of `struct mmsghdr`, lie in the core's memory. */
+/** The vectors of `struct mmsghdr` are in the core's memory. */
 export const sendmmsg: TransferMany = libc.func(
   "int sendmmsg(int fd, uintptr_t vectors, uint count, int flags)",
 );
@@ -79,7 +78,7 @@ const recvmmsgTimed = libc.func(
 export const recvmmsg: TransferMany = (fd, vectors, count, flags) =>
   recvmmsgTimed(fd, vectors, count, flags, 0);
 
-/** One `struct msghdr`; with MSG_ERRQUEUE, what the network said of an earlier datagram. */
+/** Receives one `struct msghdr`; with MSG_ERRQUEUE, an error about an earlier datagram. */
 export const recvmsg: Transfer = libc.func("long recvmsg(int fd, uintptr_t message, int flags)");
 
 const poll: (fds: Bytes, count: number, milliseconds: number) => number = libc.func(
@@ -101,24 +100,24 @@ export const eventfdRead: (fd: number, value: Bytes) => number = libc.func(
   "int eventfd_read(int fd, void *value)",
 );
 
-/** Why the last call of this thread failed. */
+/** Reason of the last failure in this thread. */
 export const errno: () => number = koffi.errno;
 
 const POLLIN = 0x001;
 const POLLOUT = 0x004;
 
-/** Blocks until `fd` has something to read, or the milliseconds are over. */
+/** Blocks until `fd` is readable, or the time is over. */
 export function waitReadable(fd: number, milliseconds: number): void {
   poll(Int32Array.of(fd, POLLIN), 1, milliseconds);
 }
 
-/** Blocks until `fd` takes more, or the milliseconds are over. */
+/** Blocks until `fd` is writable, or the time is over. */
 export function waitWritable(fd: number, milliseconds: number): void {
   // struct pollfd: int fd, short events, short revents (both in the second word).
   poll(Int32Array.of(fd, POLLOUT), 1, milliseconds);
 }
 
-/** Whether a write to `fd` has something to say now: it takes some bytes, or it fails. */
+/** Whether a write to `fd` returns at once: it takes some bytes, or it fails. */
 export const isWritable = (fd: number): boolean => poll(Int32Array.of(fd, POLLOUT), 1, 0) > 0;
 
 /** Blocks this thread. */
@@ -126,11 +125,11 @@ export function pause(milliseconds: number): void {
   poll(Int32Array.of(), 0, milliseconds);
 }
 
-/** Hands on a result, or throws what `errno` says about it. */
+/** Returns the result, or throws the error for `errno`. */
 export function check(result: number, call: string): number {
   if (result < 0) throw new SystemError(call, errno());
   return result;
 }
 
-/** Where the kernel sees byte 0 of this memory, as a number that offsets are added to. */
+/** Host address of byte 0 of this memory; offsets are added to it. */
 export const hostAddress = (bytes: Uint8Array): number => Number(koffi.address(bytes));

@@ -1,9 +1,9 @@
-/** The worker thread that the loop runs in. */
+/** Runs the loop in a worker thread. */
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { Core } from "../core/instance.js";
 import { type Command, Loop, type LoopOptions, type LoopParts } from "./loop.js";
 
-/** What the main thread hands over: the core's code and memory, descriptors and options. */
+/** Data of the worker: the core's code and memory, descriptors and options. */
 export interface LoopWorkerData extends LoopOptions, Pick<LoopParts, "tun" | "udp" | "wake"> {
   readonly module: Core["module"];
   readonly memory: Core["memory"];

@@ -1,14 +1,14 @@
 /**
- * The loop of the dataplane: waits until the device or the wire has something, reads a
- * batch of it into the core's memory, lets the core decide, and writes what came of it.
+ * The loop of the dataplane: waits for the device or the wire, reads a batch of packets into the
+ * core's memory, runs the core, and writes the results.
  *
- *     wait -+- the device: read ----> core.outbound -+-> send what waits for the wire
- *           +- the wire: receive ---> core.inbound  -+-> write what waits for the device
- *           |                                        +-> tell the main thread of its control datagrams
- *           +- a command: another socket or device, or the end
+ *     wait -+- the device: read ----> core.outbound -+-> send the messages for the wire
+ *           +- the wire: receive ---> core.inbound  -+-> write the packets for the device
+ *           |                                        +-> report control datagrams to the main thread
+ *           +- a command: another socket or device, or stop
  *
- * It blocks in the kernel and nowhere else: no timers, no promises. The main thread gives it a
- * command and makes `wake` readable. It runs in a worker of its own: loop-worker.ts.
+ * It blocks only in the kernel: it has no timers and no promises. The main thread posts a command and
+ * makes `wake` readable. The loop runs in a worker of its own: loop-worker.ts.
  */
 
 import type { Core } from "../core/instance.js";
@@ -21,11 +21,11 @@ import { ErrorQueue } from "./error-queue.js";
 import { errno, eventfdRead, hostAddress, pause, read, recvmmsg, writev } from "./libc.js";
 import { WireSender } from "./wire-sender.js";
 
-/** Commands of the main thread: to end, or which socket or device to use from now on. */
+/** Commands of the main thread: stop, or use another socket or device. */
 export type Command = "stop" | { readonly udp: number } | { readonly tun: number };
 /**
- * Reports of the loop: that it runs, has another socket or device, has lost its device, has
- * control datagrams for the main thread, or something for the log.
+ * Reports of the loop: it runs, uses another socket or device, lost its device, has control datagrams
+ * for the main thread, or has a message for the log.
  */
 export type Report =
   | "ready"
@@ -36,30 +36,30 @@ export type Report =
 
 export interface LoopParts {
   readonly core: Core;
-  /** Descriptors: the device, the socket, and what is readable when there is a command. */
+  /** Descriptors: the device, the socket, and one that is readable when there is a command. */
   readonly tun: number;
   readonly udp: number;
   readonly wake: number;
-  /** One word, 1 from when the main thread was told of its control datagrams until it looked. */
+  /** One word: 1 after a report of control datagrams, 0 once the main thread reads them. */
   readonly notified: Int32Array;
   nextCommand(): Command | undefined;
   post(report: Report): void;
 }
 
 export interface LoopOptions {
-  /** Milliseconds to keep looking before sleeping; 0: sleep at once. */
+  /** Milliseconds to poll before sleeping; 0: sleep at once. */
   readonly busyPoll: number;
 }
 
-/** Milliseconds. Should a wake-up ever be lost, ending the loop takes no longer. */
+/** Milliseconds. Bounds the delay of a command if a wake-up is lost. */
 const IDLE = 1000;
-/** Milliseconds that one batch may wait, in all, for the socket to take its datagrams. */
+/** Milliseconds that one batch may wait in total for a full socket. */
 const SEND_PATIENCE = 100;
-/** Milliseconds to leave a failing descriptor alone, so that a lasting fault does not spin. */
+/** Milliseconds without a failing descriptor, so that a lasting fault does not spin. */
 const FAULT_PAUSE = 100;
-/** Bytes after which a batch is big enough: more would only fall out of the cache. */
+/** Bytes after which a batch ends: more would not fit in the cache. */
 const BATCH_BYTES = 256 * 1024;
-/** Messages a look when the last ones were long GSO batches, for the same reason. */
+/** Messages per receive after long GSO batches, for the same reason. */
 const LONG_MESSAGES = 8;
 const LONG = 16 * 1024;
 
@@ -77,7 +77,7 @@ export class Loop {
   readonly #slices: number;
   #tun: number;
   #udp: number;
-  /** Messages to receive at the next look. */
+  /** Messages to receive next time. */
   #messages: number;
   /** Whether the last receive failed while the socket's error queue was empty. */
   #receiveFailed = false;
@@ -103,7 +103,7 @@ export class Loop {
     this.#ready = new Epoll([tun, udp, wake]);
   }
 
-  /** Returns when the main thread says so. The descriptors stay open. */
+  /** Returns at the command to stop. The descriptors stay open. */
   run(): void {
     const { busyPoll } = this.#options;
     this.#parts.post("ready");
@@ -118,7 +118,7 @@ export class Loop {
     this.#ready.close();
   }
 
-  /** Returns false when the loop is to end. */
+  /** Returns false at the command to stop. */
   #handleCommands(): boolean {
     const { wake, nextCommand, post } = this.#parts;
     eventfdRead(wake, this.#woken);
@@ -145,7 +145,7 @@ export class Loop {
     this.#sender.use(fd);
   }
 
-  /** One batch from the device. The core stops early when its lists are full: flush, go on. */
+  /** Handles one batch from the device. The core returns early when its lists are full: they are flushed. */
   #pollTun(): number {
     if (!this.#ready.has(this.#tun)) return 0;
     const count = this.#readDevice();
@@ -161,7 +161,7 @@ export class Loop {
     return count;
   }
 
-  /** One batch from the wire, some of which may go back to it. */
+  /** Handles one batch from the wire, of which some packets may be relayed to the wire. */
   #pollUdp(): number {
     if (this.#ready.failed(this.#udp)) this.#takeErrors();
     if (!this.#ready.has(this.#udp)) return 0;
@@ -187,7 +187,7 @@ export class Loop {
     return now;
   }
 
-  /** The kernel hands over one packet, or super-packet, a read. */
+  /** The kernel returns one packet, or super-packet, per read. */
   #readDevice(): number {
     const { view, layout } = this.#core;
     const room = layout.VIRTIO_SIZE + layout.MAX_PACKET;
@@ -205,14 +205,14 @@ export class Loop {
     return layout.BATCH;
   }
 
-  /** Mostly there is nothing left to read. */
+  /** Usually there is nothing left to read. */
   #readFailed(why: number): void {
     if (isNothing(why)) return;
     if (why === EBADFD) this.#waitForDevice();
     else pause(FAULT_PAUSE);
   }
 
-  /** The wire is served on; what it brings for the host is dropped (`device-failed`). */
+  /** The wire is still served; packets for this host are dropped (`device-failed`). */
   #waitForDevice(): void {
     this.#ready.forget(this.#tun);
     this.#parts.post("device-removed");
@@ -224,8 +224,8 @@ export class Loop {
     if (count <= 0) {
       const why = errno();
       if (isNothing(why)) return 0;
-      // An ICMP error makes one receive fail and is cleared by that; it may have been read from the
-      // queue before.
+      // An ICMP error fails one receive, which clears it; it may already have been read from the
+      // queue.
       const isFault = this.#takeErrors() === 0;
       if (isFault && this.#receiveFailed) pause(FAULT_PAUSE);
       this.#receiveFailed = isFault;
@@ -249,7 +249,7 @@ export class Loop {
     }
   }
 
-  /** What the underlay said, between batches: the core reads it as one of no packets. */
+  /** Reads the error queue between batches; to the core it is a batch without packets. */
   #takeErrors(): number {
     const { exports, layout } = this.#core;
     this.#tick();
@@ -259,7 +259,7 @@ export class Loop {
     return count;
   }
 
-  /** Once, until the main thread looked: however much comes in, one report waits for it. */
+  /** Reports control datagrams once until the main thread reads them, however many arrive. */
   #postControl(): void {
     const { layout } = this.#core;
     const isControl = this.#differ(layout.MAILBOX_PUT, layout.MAILBOX_TAKEN);

@@ -1,12 +1,12 @@
 /**
- * A device with no kernel behind it: two ends in one process. One is given to the
- * dataplane, the other plays the host. No root needed.
+ * A device without a kernel: two ends in one process. One is given to the dataplane, the other acts
+ * as the host. It needs no root.
  */
 import type { Device } from "./device.js";
 
 const MAX_PACKET = 65535;
 
-/** Makes both ends; what one sends, the other hears, in order. */
+/** Makes both ends. Each receives the packets of the other, in order. */
 export function memoryPair(): [MemoryDevice, MemoryDevice] {
   const a = new MemoryDevice();
   const b = new MemoryDevice();
@@ -21,7 +21,7 @@ export class MemoryDevice implements Device {
   #packet: ((packet: Uint8Array) => void) | undefined;
   #end: (() => void) | undefined;
 
-  /** Joins this end to another, one way: what this one sends, the other hears. */
+  /** Connects this end to another in one direction: the other receives its packets. */
   connect(other: MemoryDevice): void {
     this.#other = other;
   }
@@ -34,7 +34,7 @@ export class MemoryDevice implements Device {
     this.#end = listener;
   }
 
-  /** The other end hears a copy, later: two ends that answer each other never recurse. */
+  /** The other end receives a copy later, so two ends that answer each other do not recurse. */
   send(packet: Uint8Array): void {
     if (packet.length > MAX_PACKET) {
       throw new RangeError(`an IP packet of ${packet.length} bytes cannot be`);
@@ -48,7 +48,7 @@ export class MemoryDevice implements Device {
     setImmediate(() => other.#packet?.(copy));
   }
 
-  /** Ends the pair: the other end hears of it and from now on sends in vain. */
+  /** Ends the pair: the other end is notified, and its packets are lost from then on. */
   close(): void {
     const other = this.#other;
     if (other === undefined) return;

@@ -1,13 +1,13 @@
 /**
- * Packets as a file that Wireshark opens: pcapng, draft-ietf-opsawg-pcapng. Each block
+ * Writes packets as a file for Wireshark: pcapng, draft-ietf-opsawg-pcapng. Each block
  *
  *   0      4        8                length-4   length
  *   +------+--------+----------------+----------+
  *   | type | length | body, options  | length   |
  *   +------+--------+----------------+----------+
  *
- * in little-endian order, padded to 4 bytes. A file is a section header, one
- * interface, the packets, and what was lost.
+ * is in little-endian order, padded to 4 bytes. A file is a section header, one interface, the
+ * packets, and the statistics.
  */
 
 export interface PcapngPacket {
@@ -15,10 +15,10 @@ export interface PcapngPacket {
   readonly time: bigint;
   readonly direction: "out" | "in";
   readonly bytes: Uint8Array;
-  /** Bytes it had. */
+  /** Length of the packet before truncation, in bytes. */
   readonly length: number;
   readonly comment: string;
-  /** Packets lost between the one before and this one. */
+  /** Packets lost between the previous one and this one. */
   readonly lost: number;
 }
 
@@ -31,30 +31,30 @@ const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 const UNKNOWN_LENGTH = 0xffffffff;
 /** Packets begin with their IPv4 or IPv6 header. */
 const LINKTYPE_RAW = 101;
-/** Ten to the minus ninth. */
+/** Resolution of timestamps: 10^-9 s. */
 const NANOSECONDS = 9;
 
 const OPTION = {
   end: 0,
   comment: 1,
-  /** Of the section: what wrote it. */
+  /** Option of a section: the program that wrote it. */
   application: 4,
-  /** Of an interface. */
+  /** Option of an interface. */
   name: 2,
   resolution: 9,
-  /** Of a packet. */
+  /** Options of a packet. */
   flags: 2,
   lostBefore: 4,
-  /** Of statistics. */
+  /** Options of statistics. */
   received: 4,
   dropped: 5,
 } as const;
 const INBOUND = 1;
 const OUTBOUND = 2;
-/** What the length of an option can say. */
+/** Largest length of an option. */
 const MAX_OPTION = 0xffff;
 
-/** What a file begins with: `name` is the interface's. */
+/** The blocks at the beginning of a file. @param name the interface's */
 export function pcapngHeader(application: string, name: string, snaplen: number): Uint8Array {
   return Buffer.concat([
     block(SECTION_HEADER, [
@@ -87,7 +87,7 @@ export function pcapngPacket(packet: PcapngPacket): Uint8Array {
   ]);
 }
 
-/** What a file ends with: packets there were, and those of them that are not in it. */
+/** The block at the end of a file. @param received all packets @param lost those not in the file */
 export function pcapngStatistics(time: bigint, received: number, lost: number): Uint8Array {
   return block(STATISTICS, [
     words(0, ...highAndLow(time)),
@@ -129,7 +129,7 @@ function number64(value: number): Buffer {
   return bytes;
 }
 
-/** A timestamp has its upper half first, in either byte order. */
+/** A timestamp has its upper half first, whatever the byte order. */
 const highAndLow = (time: bigint): [number, number] => [
   Number(time >> 32n),
   Number(time & 0xffffffffn),

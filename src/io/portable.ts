@@ -1,6 +1,6 @@
 /**
- * The portable path: pumps any device and any underlay through a dataplane in this
- * process. No root, no FFI; slower than the kernel path, and the same core.
+ * The portable path: moves packets between any device and any underlay through a dataplane in this
+ * process. It has the same core, needs no root and no FFI, and is slower than the kernel path.
  */
 import { EventEmitter } from "node:events";
 import { LEAST_MTU } from "../compile/peers.js";
@@ -17,13 +17,13 @@ export interface PortableParts {
 }
 
 /**
- * Moves packets from `start` to `stop`. Emits `error` when an end fails by itself,
- * and `end` when one closes; nothing moves then, and `stop` is still due.
+ * Moves packets from `start` to `stop`. Emits `error` when an end fails by itself, and `end` when one
+ * closes. No packets move then, and `stop` must still be called.
  */
 export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implements DataPath {
   readonly #parts: PortableParts;
   #running = false;
-  /** Milliseconds, whole ones: how far the dataplane's own time has come. */
+  /** Time of the dataplane, in whole milliseconds. */
   #clock = 0;
   #receiver: Receiver = () => {};
 
@@ -71,7 +71,7 @@ export class PortableIo extends EventEmitter<{ error: [Error]; end: [] }> implem
 
   takeMtuHint(): undefined {}
 
-  /** The MTU is that of the dataplane, for good. */
+  /** The MTU is that of the dataplane and never changes. */
   onMtuChange(): void {}
 
   get mtu(): { least: number; most: number } {

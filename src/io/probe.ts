@@ -1,6 +1,6 @@
 /**
- * Tries UDP_SEGMENT and UDP_GRO against ourselves before they are relied on.
- * Some kernels accept them and then send or gather wrongly.
+ * Tests UDP_SEGMENT and UDP_GRO on this host before they are used. Some kernels accept them and then
+ * send or gather wrongly.
  */
 import { parseAddress } from "../address.js";
 import {
@@ -26,7 +26,7 @@ import { writeSockaddr } from "../sockaddr.js";
 import { close, hostAddress, recvmsg, sendmmsg, waitReadable } from "./libc.js";
 import { boundPort, gather, openUdp } from "./udp.js";
 
-/** Bytes of a datagram of the trial GSO batch, the last one's, and how many there are. */
+/** The trial GSO batch: bytes of a datagram, bytes of the last one, and their number. */
 const SIZE = 1000;
 const LAST = 300;
 const COUNT = 5;
@@ -34,15 +34,15 @@ const TOTAL = SIZE * (COUNT - 1) + LAST;
 /** Bytes of data of the control messages: a u16 and an int (udp(7)). */
 const SEGMENT_BYTES = 2;
 const GRO_BYTES = 4;
-/** Bytes of room for all control messages that come with a datagram. */
+/** Bytes for all control messages of a datagram. */
 const CONTROL_ROOM = 64;
-/** Milliseconds to wait for a datagram that goes no further than this host. */
+/** Milliseconds to wait for a datagram that stays on this host. */
 const PATIENCE = 200;
 
 export interface GsoProbe {
-  /** A GSO batch sent in one call arrives as the datagrams it was made of. */
+  /** Whether a GSO batch sent in one call arrives as the datagrams it contains. */
   readonly gso: boolean;
-  /** Datagrams gathered by the kernel arrive with the size they had. */
+  /** Whether datagrams gathered by the kernel arrive with their original size. */
   readonly gro: boolean;
 }
 
@@ -87,7 +87,7 @@ function sendGsoBatch(fd: number, bytes: Uint8Array, address: string, port: numb
   return sendmmsg(fd, message.address, 1, 0) === 1;
 }
 
-/** The next datagram, or the GSO batch it came in taken apart; undefined when none comes. */
+/** The next datagram, or all datagrams of its GSO batch; undefined if none arrives in time. */
 function receive(fd: number): Uint8Array[] | undefined {
   waitReadable(fd, PATIENCE);
   const bytes = new Uint8Array(65536);
@@ -102,7 +102,7 @@ function receive(fd: number): Uint8Array[] | undefined {
   return datagrams;
 }
 
-/** Reads what UDP_GRO says of the datagrams in a message, among the control messages that come with it. */
+/** Reads the size that UDP_GRO reports, among the control messages of a message. */
 function gatheredSize({ control, controlLength }: Message): number | undefined {
   const view = new DataView(control.buffer);
   for (let at = 0; at + CMSG_DATA + GRO_BYTES <= controlLength; ) {
@@ -116,7 +116,7 @@ function gatheredSize({ control, controlLength }: Message): number | undefined {
   return undefined;
 }
 
-/** One `struct mmsghdr` with one iovec. The arrays it points at live as long as it does. */
+/** One `struct mmsghdr` with one iovec. It keeps the arrays that it points to alive. */
 class Message {
   readonly #header = new DataView(new ArrayBuffer(MMSGHDR_SIZE));
   readonly #iovec = new DataView(new ArrayBuffer(IOVEC_SIZE));

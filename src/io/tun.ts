@@ -1,9 +1,9 @@
 /**
- * The TUN device: whole IP packets in and out of the kernel, each behind a
- * virtio-net header (10 bytes) that says what is unfinished about it.
+ * The TUN device: whole IP packets in and out of the kernel, each behind a virtio-net header (10
+ * bytes) that describes its unfinished checksum and segmentation.
  *
- * The device lives as long as its descriptor: when the process ends in any way,
- * the kernel removes it with its addresses and routes.
+ * The device exists as long as its descriptor: when the process ends in any way, the kernel removes it
+ * with its addresses and routes.
  */
 import { constants } from "node:fs";
 import { printable } from "../address.js";
@@ -22,13 +22,13 @@ const TUNSETVNETHDRSZ = 0x400454d8;
 const IFF_TUN = 0x0001;
 const IFF_NO_PI = 0x1000;
 const IFF_VNET_HDR = 0x4000;
-/** Fail where the device exists already: one made by another hand is not ours to change. */
+/** Fails if the device exists: a device of another program is not changed. */
 const IFF_TUN_EXCL = 0x8000;
-/** We take packets whose transport checksum is unfinished, */
+/** Accept packets with an unfinished transport checksum. */
 const TUN_F_CSUM = 0x01;
-/** TCP super-packets of both families, ECN among them, */
+/** Accept TCP super-packets of both families, also with ECN. */
 const TUN_F_TSO = 0x02 | 0x04 | 0x08;
-/** and UDP super-packets of both families (Linux 6.2). */
+/** Accept UDP super-packets of both families (Linux 6.2). */
 const TUN_F_USO = 0x20 | 0x40;
 
 /** struct ifreq: the name (15 characters and a zero), then the flags. */
@@ -41,7 +41,7 @@ export const VNET_HEADER_SIZE = 10;
 export interface Tun {
   /** Non-blocking. */
   readonly fd: number;
-  /** Does it give and take super-packets: many packets of one stream in one? */
+  /** Whether super-packets are exchanged: each holds many packets of one stream. */
   readonly tso: boolean;
   readonly uso: boolean;
 }
@@ -71,14 +71,14 @@ export function openTun(name: string, wanted = { tso: true, uso: true }): Tun {
   }
 }
 
-/** The name that the device has now; nothing if it was removed. */
+/** The current name of the device; undefined if it was removed. */
 export function deviceName(fd: number): string | undefined {
   const request = Buffer.alloc(IFREQ_SIZE);
   if (ioctl(fd, TUNGETIFF, request) < 0) return undefined;
   return request.toString("latin1", 0, request.indexOf(0));
 }
 
-/** A kernel that lacks one of them is asked for less. */
+/** Sets the offloads, without those that the kernel does not have. */
 function setOffloads(fd: number, name: string, wanted: { tso: boolean; uso: boolean }) {
   for (const uso of new Set([wanted.uso, false])) {
     for (const tso of new Set([wanted.tso, false])) {

@@ -1,6 +1,6 @@
 /**
- * The UDP socket on the underlay: one, bound to this node's own address, so that
- * peers see datagrams come from the endpoint they know.
+ * The UDP socket on the underlay. There is one, bound to this node's own address, so that peers see
+ * datagrams from the endpoint that they know.
  */
 import { parseAddress, parseEndpoint } from "../address.js";
 import {
@@ -45,13 +45,13 @@ import {
   socket,
 } from "./libc.js";
 
-/** Room for a burst while the worker is busy with the other direction. */
+/** Bytes. Holds a burst while the worker handles the other direction. */
 export const SOCKET_BUFFER = 7 * 1024 * 1024;
 
 /**
- * Opens the socket and returns its non-blocking descriptor. `isHeld`: this process holds
- * the port already (`holdPort`).
+ * Opens the socket and returns its non-blocking descriptor.
  * Throws a WeftError: UDP_IN_USE, UDP_ADDRESS, UDP_PERMISSION.
+ * @param isHeld whether this process already has the port (`holdPort`)
  */
 export function openUdp(address: string, port: number, { isHeld = false } = {}): number {
   const parsed = parseAddress(address);
@@ -75,10 +75,10 @@ export function openUdp(address: string, port: number, { isHeld = false } = {}):
 }
 
 /**
- * Takes a port at every address of the host, so that no other user has it at any. Linux lets a
+ * Binds a port at all addresses of the host, so that no other user has it at any of them. Linux lets a
  * process with a port at one address send from all others (IP_PKTINFO, ip(7)), so also from this
- * node's. Sockets of this user can share the port. Datagrams to other addresses are dropped. Throws
- * a WeftError: UDP_IN_USE, UDP_PERMISSION.
+ * node's. Sockets of this user can share the port. Datagrams to other addresses are dropped. Throws a
+ * WeftError: UDP_IN_USE, UDP_PERMISSION.
  */
 export function holdPort(port: number): number {
   const ofBoth = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -92,7 +92,7 @@ export function holdPort(port: number): number {
     if (isDual) check(setOption(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0), "IPV6_V6ONLY");
     check(setOption(fd, SOL_SOCKET, SO_RCVBUF, 0), "shrink the buffer of a UDP socket");
     if (bind(fd, sockaddr, length) < 0) throw bindError(errno(), address, port);
-    // Only after bind: a shareable socket would bind even where other sockets have the port already.
+    // Only after bind: a socket that shares its port binds even if other sockets have the port.
     share(fd);
     return fd;
   } catch (error) {
@@ -101,17 +101,17 @@ export function holdPort(port: number): number {
   }
 }
 
-/** Lets other sockets of this user have the port as well. */
+/** Lets other sockets of this user bind the same port. */
 const share = (fd: number): void => {
   check(setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1), "SO_REUSEPORT");
 };
 
-/** Sends one datagram, best effort, beside whoever else uses the socket. */
+/** Sends one datagram, best effort. Other threads may use the socket at the same time. */
 export function sendDatagram(fd: number, to: string, bytes: Uint8Array): void {
   const sockaddr = new Uint8Array(SOCKADDR_SIZE);
   const length = writeSockaddr(new DataView(sockaddr.buffer), parseEndpoint(to));
   const send = () => sendto(fd, bytes, bytes.length, 0, sockaddr, length) >= 0;
-  // An ICMP error about an earlier datagram makes one send fail, and is gone with that.
+  // An ICMP error about an earlier datagram fails one send, which clears it.
   if (!send()) send();
 }
 
@@ -122,10 +122,10 @@ export function boundPort(fd: number): number {
   return new DataView(sockaddr.buffer).getUint16(SOCKADDR_PORT);
 }
 
-/** Lets the kernel gather datagrams of one sender into GSO batches; false where it cannot. */
+/** Lets the kernel gather datagrams of one sender into GSO batches; false if it cannot. */
 export const gather = (fd: number): boolean => setOption(fd, SOL_UDP, UDP_GRO, 1) === 0;
 
-/** The forcing option may pass the system's limit and needs CAP_NET_ADMIN; the plain one is capped. */
+/** The force option may exceed the system's limit and needs CAP_NET_ADMIN; the plain one is capped. */
 function enlarge(fd: number, force: number, plain: number): void {
   if (setOption(fd, SOL_SOCKET, force, SOCKET_BUFFER) < 0) {
     check(setOption(fd, SOL_SOCKET, plain, SOCKET_BUFFER), "enlarge the UDP socket's buffers");
@@ -133,10 +133,9 @@ function enlarge(fd: number, force: number, plain: number): void {
 }
 
 /**
- * Outer packets carry DF: a fragmented outer packet would hide a wrong MTU and
- * cost the receiver reassembly. PROBE rather than DO, because DO refuses to send
- * by any ICMP error. The socket reports such errors instead (RECVERR), and the core decides which
- * take effect, for that peer alone.
+ * Outer packets carry DF: fragments would hide a wrong MTU and cost the receiver reassembly. PROBE
+ * instead of DO, because with DO any ICMP error can stop the sending. The socket reports ICMP errors
+ * (RECVERR), and the core decides which of them take effect, and only for the peer concerned.
  */
 function watchPath(fd: number, family: number): void {
   const [level, discover] =
@@ -145,7 +144,7 @@ function watchPath(fd: number, family: number): void {
   reportErrors(fd, true);
 }
 
-/** Each receive tells the TOS, or traffic class, of what came: congestion marks are in it. */
+/** Makes each receive return the TOS or traffic class of the datagram, which has congestion marks. */
 function reportTos(fd: number, family: number): void {
   const [level, option] =
     family === AF_INET ? [IPPROTO_IP, IP_RECVTOS] : [IPPROTO_IPV6, IPV6_RECVTCLASS];
@@ -153,13 +152,13 @@ function reportTos(fd: number, family: number): void {
 }
 
 /**
- * Starts or stops the reporting of ICMP errors. While they are reported, each one fails the next
- * send or receive. Stopping discards those that wait (ip(7), IP_RECVERR); errors of an unconnected
- * socket then fail no call.
+ * Starts or stops the reports of ICMP errors. While it is on, each error fails the next send or
+ * receive. Stopping discards the queued ones (ip(7), IP_RECVERR); errors of an unconnected socket then
+ * fail no call.
  */
 export function reportErrors(fd: number, isOn: boolean): void {
   const set = (level: number, option: number) => setOption(fd, level, option, isOn ? 1 : 0);
-  // A socket can refuse the option of the other family.
+  // A socket may refuse the option of the other family.
   const done = [set(IPPROTO_IP, IP_RECVERR), set(IPPROTO_IPV6, IPV6_RECVERR)];
   check(Math.max(...done), "report ICMP errors of the UDP socket");
   if (!isOn) getsockopt(fd, SOL_SOCKET, SO_ERROR, new Int32Array(1), Uint32Array.of(4));

@@ -1,8 +1,8 @@
-/** Unix stream sockets, as unix(7) has them. */
+/** Unix stream sockets (unix(7)). */
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from "../linux.js";
 import { bind, check, close, socket } from "./libc.js";
 
-/** The bits that mode 0660 leaves out: everything for others, and execution. */
+/** Removes from mode 0777 what mode 0660 does not have. */
 const SOCKET_UMASK = 0o117;
 
 export const openUnix = (): number =>
@@ -13,14 +13,14 @@ export const unixAddress = (path: string): Buffer =>
   Buffer.concat([Buffer.from(Uint16Array.of(AF_UNIX).buffer), Buffer.from(`${path}\0`)]);
 
 /**
- * Makes a socket of mode 0660 at a path where nothing is. Node's own `listen` would remove whatever
- * is at that path when it closes, also what another process put there.
+ * Makes a socket of mode 0660 at a free path. Node's own `listen` removes whatever is at the path when
+ * it closes, also a file of another process.
  * @returns its descriptor
  */
 export function bindUnix(path: string): number {
   const fd = check(openUnix(), "socket");
   const address = unixAddress(path);
-  // With the umask set, it is never open to others.
+  // The umask applies at bind, so the socket is never open to others.
   const before = process.umask(SOCKET_UMASK);
   try {
     check(bind(fd, address, address.length), "bind");

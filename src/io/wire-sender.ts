@@ -1,6 +1,6 @@
 /**
- * Sends what the core left for the wire. Backpressure before loss: a full socket is waited for, and
- * the device's own queue fills meanwhile.
+ * Sends the core's messages to the wire. It prefers backpressure to loss: it waits while the socket is
+ * full, and meanwhile the queue of the device fills.
  */
 import type { Core } from "../core/instance.js";
 import { SEND_BUFFER_FULL, SEND_FAILED } from "../core/reasons.js";
@@ -9,9 +9,9 @@ import { EAGAIN, EINVAL, EIO, EMSGSIZE, ENOBUFS } from "./errno.js";
 import type { ErrorQueue } from "./error-queue.js";
 import { errno, hostAddress, pause, sendmmsg, waitWritable } from "./libc.js";
 
-/** A kernel that refuses so many GSO batches in a row will refuse them all. */
+/** GSO batches refused in a row after which gso is off. */
 const BATCHES_TO_REFUSE = 16;
-/** Most repeats of one message because of errors about others. */
+/** Most repeats of one message because of errors about other datagrams. */
 const MOST_REPEATS = 8;
 
 export interface WireSenderParts {
@@ -24,9 +24,9 @@ export class WireSender {
   readonly #parts: WireSenderParts;
   readonly #messages: number;
   #fd: number;
-  /** GSO batches that the kernel refused since it took one. */
+  /** GSO batches refused since the last one that was sent. */
   #refused = 0;
-  /** Times that the next message was sent again because an error may not be its own. */
+  /** Repeats of the next message, whose error may belong to another datagram. */
   #repeats = 0;
 
   /** @param fd the UDP socket */
@@ -37,12 +37,12 @@ export class WireSender {
     this.#messages = hostAddress(bytes) + layout.WIRE;
   }
 
-  /** Another socket takes the place of the one there was. */
+  /** Uses another socket. */
   use(fd: number): void {
     this.#fd = fd;
   }
 
-  /** @param deadline as `performance.now()`: a message that the socket has no room for until then is dropped */
+  /** @param deadline as `performance.now()`: a message that still finds the socket full then is dropped */
   send(deadline: number): void {
     const { view, layout, exports } = this.#parts.core;
     this.#repeats = 0;
@@ -60,12 +60,12 @@ export class WireSender {
     }
   }
 
-  /** The kernel did not take this message: is it worth another try? */
+  /** Whether to send a refused message again. */
   #isWorthAnother(message: number, why: number, deadline: number): boolean {
     const { core, errors } = this.#parts;
     const { isGsoBatch, splitGsoBatches, sendFailed } = core.exports;
     if (why === EAGAIN || why === ENOBUFS) return this.#waitForRoom(message, why, deadline);
-    // An error of an earlier datagram fails the next send, which is then repeated.
+    // An error about an earlier datagram fails the next send, which is then repeated.
     if (this.#repeats++ < (errors.read() > 0 ? MOST_REPEATS : 1)) return true;
     if (isGsoBatch(message) && (why === EIO || why === EINVAL || why === EMSGSIZE)) {
       splitGsoBatches(message);
@@ -82,7 +82,7 @@ export class WireSender {
       this.#parts.core.exports.sendFailed(message, SEND_BUFFER_FULL);
       return false;
     }
-    // ENOBUFS is about the kernel's memory, not this socket's buffer: there is no event to wait for.
+    // ENOBUFS concerns the kernel's memory instead of this socket's buffer: there is no event to wait for.
     if (why === ENOBUFS) pause(1);
     else waitWritable(this.#fd, patience);
     return true;
