@@ -1,13 +1,13 @@
 /**
- * The prefixes that the rules name, each a class: the addresses whose longest
- * such prefix it is. A class of an address says in which prefixes it lies: in
- * its own and in those that cover it. Class 0 are the addresses in none.
+ * The prefixes in rules. Each is a class: the addresses whose longest such prefix it is. The class of
+ * an address determines all prefixes that it lies in: its own and those that cover it. Class 0 has the
+ * addresses in none.
  */
 import { covers, type Prefix } from "../address.js";
 import { WeftError } from "../error.js";
 import { NO_ROUTE, VALUES } from "./rib.js";
 
-/** In no prefix that any rule names. */
+/** The class of addresses in no prefix of a rule. */
 export const NO_CLASS = 0;
 
 interface AddressClass {
@@ -18,20 +18,20 @@ interface AddressClass {
 
 export class AddressClasses {
   readonly #byPrefix = new Map<string, AddressClass>();
-  /** Classes by family and address, a prefix before those it covers; removed ones stay until the next sort. */
+  /** Classes by family and address, each before those it covers; removed ones stay until the next sort. */
   #order: AddressClass[] = [];
   #isSorted = true;
-  /** Drawn when asked for. */
+  /** Computed on demand. */
   #links: { readonly ids: number[]; readonly parents: Uint16Array } | undefined;
   readonly #free: number[] = [];
   #used = 1;
-  /** When an id came to stand for another class, or for none. */
+  /** Version at which an id last changed its class. */
   readonly changed = new Uint32Array(VALUES);
-  /** What the routes from addresses to classes lack. */
+  /** Changes that the routes from addresses to classes lack. */
   #changes: { prefix: Prefix; value: number }[] = [];
 
   /**
-   * One more rule names each of these prefixes.
+   * Adds one use of each of these prefixes.
    * @throws WeftError ACL_FULL; then nothing has changed
    */
   useAll(prefixes: readonly Prefix[], version: number): void {
@@ -61,7 +61,7 @@ export class AddressClasses {
     this.changed[id] = version;
   }
 
-  /** One rule less names it. */
+  /** Removes one use of the prefix. */
   drop(prefix: Prefix, version: number): void {
     const known = this.#byPrefix.get(keyOf(prefix))!;
     if (--known.users > 0) return;
@@ -77,22 +77,22 @@ export class AddressClasses {
     return this.#byPrefix.get(keyOf(prefix))!.id;
   }
 
-  /** All ids but NO_CLASS; each before those it covers. */
+  /** All ids but NO_CLASS, each before those it covers. */
   get ids(): readonly number[] {
     return this.#linked().ids;
   }
 
-  /** By id, the class of the nearest prefix that covers its own, or NO_CLASS. */
+  /** By id: the class of the nearest prefix that covers its own, or NO_CLASS. */
   get parents(): Uint16Array {
     return this.#linked().parents;
   }
 
-  /** As in `parents`. */
+  /** One entry of `parents`. */
   parentOf(id: number): number {
     return this.#linked().parents[id]!;
   }
 
-  /** What changed in the way from addresses to classes since this was asked last. */
+  /** Changes of the routes from addresses to classes since the last call. */
   takeChanges(): readonly { readonly prefix: Prefix; readonly value: number }[] {
     const last = new Map(this.#changes.map((change) => [keyOf(change.prefix), change]));
     this.#changes = [];

@@ -1,6 +1,6 @@
 /**
- * From what the cluster says to what the core searches, by differences. The compiler keeps the
- * peers that the tables show, and by id those that are staged and that the tables lack.
+ * Computes the differences between the tables and the state of the cluster. The compiler keeps the
+ * peers that are in the tables, and by id those that are staged and not in the tables yet.
  *
  *   stage, stage, ... -> compare -> differences -> (the tables) -> commit
  */
@@ -21,47 +21,47 @@ import { type PrefixClaim, PrefixClaims } from "./prefix-claims.js";
 import { NO_ROUTE } from "./rib.js";
 import { StaticPeers } from "./static-peers.js";
 
-/** This node, as its own dataplane sees it. */
+/** This node, for its own dataplane. */
 export interface ThisNode {
   readonly vni: number;
   readonly mac: Uint8Array;
-  /** The largest inner packet, bytes. */
+  /** Largest inner packet, in bytes. */
   readonly mtu: number;
   readonly leases: readonly Prefix[];
-  /** Of outer headers; 0 if it is not given. */
+  /** DSCP of outer headers; default 0. */
   readonly dscp?: Dscp | undefined;
 }
 
 export interface PeerRoute {
   readonly prefix: Prefix;
-  /** Index in the table of peers; NO_ROUTE takes the route away. */
+  /** Index in the table of peers; NO_ROUTE removes the route. */
   readonly peer: number;
 }
 
-/** What `lookup` in the core answers for this node's own leases; peers come after it. */
+/** Result of a lookup for this node's own leases; indexes of peers are higher. */
 export const THIS_NODE = 1;
 export const FIRST_PEER = 2;
 
-/** What is to be done to tables that are as after the last `commit`. */
+/** Changes to apply to tables that are in the state of the last `commit`. */
 export interface Differences {
   readonly own: ThisNode;
-  /** Nothing is to be done at all. */
+  /** Whether there are no changes. */
   readonly isNone: boolean;
-  /** Peers that went, and those that changed, as they were. */
+  /** Peers that are removed, and the earlier state of those that changed. */
   readonly removed: readonly PeerEntry[];
-  /** Peers that came, and those that changed, as they are now. */
+  /** Peers that are added, and the new state of those that changed. */
   readonly added: readonly PeerEntry[];
-  /** Places of those that came: others may have had them before. */
+  /** Positions of added peers; other peers may have had them before. */
   readonly newPlaces: readonly number[];
   readonly routes: readonly PeerRoute[];
-  /** What the compiler is to forget, and what to remember instead. */
+  /** Entries that `commit` removes from the compiler's state, and those that it adds. */
   readonly before: KnownState;
   readonly after: KnownState;
-  /** Ids of the staged peers that the tables then show. */
+  /** Ids of the staged peers among them. */
   readonly staged: readonly string[];
 }
 
-/** Some of the peers; the claims are theirs and this node's. */
+/** Some of the peers, and claims of theirs and of this node. */
 interface KnownState {
   readonly peers: readonly KnownPeer[];
   readonly claims: readonly PrefixClaim[];
@@ -69,16 +69,16 @@ interface KnownState {
 
 interface KnownPeer {
   readonly id: string;
-  /** A copy: what was given may change in the hands of its giver. */
+  /** A copy: the caller may change its object. */
   readonly peer: Peer;
   readonly index: number;
   readonly claims: readonly PrefixClaim[];
 }
 
 export interface CompilerOptions {
-  /** Peers that run no agent. */
+  /** Peers without an agent. */
   readonly statics?: readonly Peer[] | undefined;
-  /** Whether connections are still counted on the account of the peer that had the place. */
+  /** Whether connections still count towards the peer that had the position. */
   readonly isHeld?: ((place: number) => boolean) | undefined;
 }
 
@@ -93,12 +93,12 @@ export class Compiler {
   readonly #byName = new Map<string, KnownPeer>();
   readonly #byPlace = new Map<number, KnownPeer>();
   readonly #claims = new PrefixClaims();
-  /** By id, what the tables are to show and may not show yet; nothing for a peer that goes. */
+  /** Staged peers by id, not in the tables yet; undefined for a removed one. */
   readonly #staged = new Map<string, Peer | undefined>();
-  /** By id of a peer that is left out: why. */
+  /** The reasons why peers are left out, by id. */
   readonly #conflicts = new Map<string, string>();
 
-  /** @param places of the table of peers, those before FIRST_PEER included */
+  /** @param places size of the table of peers, including the entries before FIRST_PEER */
   constructor(places: number, { statics = [], isHeld = () => false }: CompilerOptions = {}) {
     this.#places = places;
     this.#isHeld = isHeld;
@@ -106,7 +106,7 @@ export class Compiler {
     for (const [id, peer] of this.#statics) this.#staged.set(id, peer);
   }
 
-  /** The peer of this id is so now, or is no more. */
+  /** Stages the new state of the peer with this id; undefined removes it. */
   stage(id: string, peer: Peer | undefined): void {
     const conflict = peer && this.#statics.conflictWith(peer);
     this.#staged.set(id, conflict === undefined ? peer : undefined);
@@ -115,7 +115,7 @@ export class Compiler {
   }
 
   /**
-   * Exactly these are the peers now. Their names are their ids.
+   * Stages exactly these peers. Their names are their ids.
    * @throws WeftError when two have one name, or a MAC address is at two endpoints; peers behind
    * one VTEP share both
    */
@@ -127,9 +127,8 @@ export class Compiler {
   }
 
   /**
-   * What is different in what is staged, except for peers that must still wait. Nothing is
-   * remembered of it before `commit`.
-   * @throws WeftError when a peer cannot be read, or two contradict each other
+   * Compares the staged peers that are ready with the tables. It changes no state; `commit` does.
+   * @throws WeftError when a peer is malformed, or two contradict each other
    */
   compare(own: ThisNode, isReady: (peer: Peer) => boolean = () => true): Differences {
     const isOther = this.#own === undefined || !sameTunnel(this.#own, own);
@@ -159,7 +158,7 @@ export class Compiler {
     };
   }
 
-  /** The differences are in the tables. */
+  /** Call it once the differences are in the tables. */
   commit({ own, isNone, before, after, staged }: Differences): void {
     for (const id of staged) this.#staged.delete(id);
     if (isNone) return;
@@ -185,23 +184,23 @@ export class Compiler {
     return Array.from(this.#peers.values(), ({ peer }) => peer);
   }
 
-  /** The peers as they are staged, whether the tables show them yet or not. */
+  /** The staged peers, whether in the tables or not. */
   *staged(): Generator<Peer> {
     for (const { id, peer } of this.#peers.values()) if (!this.#staged.has(id)) yield peer;
     for (const peer of this.#staged.values()) if (peer) yield peer;
   }
 
-  /** The peers that are left out, and why: a sentence each. */
+  /** The reasons why peers are left out: one sentence each. */
   get conflicts(): string[] {
     return [...this.#conflicts.values()];
   }
 
-  /** A peer's place in the table. */
+  /** A peer's position in the table. */
   indexOf(name: string): number | undefined {
     return this.#byName.get(name)?.index;
   }
 
-  /** The peer at a place. */
+  /** The peer at a position. */
   nameAt(index: number): string | undefined {
     return this.#byPlace.get(index)?.peer.name;
   }
@@ -211,14 +210,14 @@ export class Compiler {
     return this.#byName.keys();
   }
 
-  /** Every route there is, with whose it is. */
+  /** All routes with their owners. */
   claims(): PrefixClaim[] {
     return [...this.#claims];
   }
 
   /**
-   * A name keeps its place as long as a peer has it; another one takes the lowest free place, held
-   * ones last.
+   * A name keeps its position as long as a peer has it. A new one takes the lowest free position, those
+   * that are held last.
    */
   #read(changed: ReadonlyMap<string, Peer | undefined>, former: readonly KnownPeer[]): KnownPeer[] {
     const peers = [...changed].flatMap(([id, peer]) => (peer ? [{ id, peer }] : []));
@@ -327,7 +326,7 @@ function sendersOf(peer: Peer): Endpoint[] {
   return peer.anyPort ? senders.map(({ address }) => ({ address, port: ANY_PORT })) : senders;
 }
 
-/** A prefix that goes from hand to hand is one change; one that stays in its hands is none. */
+/** A prefix that moves between peers is one change; one that stays is none. */
 function routesBetween(
   removed: readonly PrefixClaim[],
   added: readonly PrefixClaim[],
@@ -345,7 +344,7 @@ function routesBetween(
   ];
 }
 
-/** Whether this node's part of every peer's record is the same. */
+/** Whether the fields of this node in all peers' records are the same. */
 const sameTunnel = (a: ThisNode, b: ThisNode): boolean =>
   a.vni === b.vni && a.mtu === b.mtu && a.dscp === b.dscp && formatMac(a.mac) === formatMac(b.mac);
 

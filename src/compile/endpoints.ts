@@ -1,16 +1,16 @@
 /**
- * The underlay addresses that peers send from or are sent to, in the hash table that
+ * The underlay addresses that peers send from or receive at, in the hash table that
  * `assembly/tables/endpoint.ts` searches, and draws.
  *
- * Entries stand in order of hash, then peer, as far as the places they hash to
- * allow (Amble and Knuth, "Ordered hash tables"). So the table depends on the
- * entries alone, not on the order in which they came and went.
+ * Entries are in order of hash, then peer, as far as the positions they hash to allow (Amble and
+ * Knuth, "Ordered hash tables"). So the table depends on the entries alone, and not on the order in
+ * which they were added and removed.
  */
 import { type Address, toBytes } from "../address.js";
 
 const FREE = 0;
 
-/** Where the core reads the parts of an entry; there are 2^ENDPOINT_BITS places for one. */
+/** Offsets in the core's table, which has 2^ENDPOINT_BITS positions. */
 export interface EndpointLayout {
   readonly ENDPOINT_BITS: number;
   readonly ENDPOINT_SIZE: number;
@@ -27,7 +27,7 @@ export class EndpointTable {
   readonly #hashAt: number;
   readonly #peerAt: number;
 
-  /** @param at where the table begins in `memory`, a multiple of 4; there must be zeros there */
+  /** @param at address of the table in `memory`, a multiple of 4; its bytes must be zero */
   constructor(memory: ArrayBufferLike, at: number, layout: EndpointLayout) {
     const { ENDPOINT_BITS, ENDPOINT_SIZE, ENDPOINT_HASH, ENDPOINT_PEER } = layout;
     this.#entryWords = ENDPOINT_SIZE / 4;
@@ -45,14 +45,14 @@ export class EndpointTable {
     for (; this.#peer(place) !== FREE; place = this.#after(place)) {
       const [otherHash, otherIndex] = [this.#hash(place), this.#peer(place)];
       if (!isBefore(hash, index, otherHash, otherIndex)) continue;
-      // The later one goes on to look for a place.
+      // Continues with the entry that was displaced.
       this.#put(place, hash, index);
       [hash, index] = [otherHash, otherIndex];
     }
     this.#put(place, hash, index);
   }
 
-  /** Those behind it that wanted its place, or one before, move up. */
+  /** Removes the entry; those behind it that hash to its position, or one before, move up. */
   remove(address: Address, peer: number): void {
     let hole = this.#find(hashOf(address), peer);
     for (let place = this.#after(hole); this.#peer(place) !== FREE; place = this.#after(place)) {
@@ -99,7 +99,7 @@ export class EndpointTable {
 const isBefore = (hash: number, peer: number, otherHash: number, otherPeer: number): boolean =>
   hash < otherHash || (hash === otherHash && peer < otherPeer);
 
-/** As the core reckons it from a sockaddr: `assembly/tables/endpoint.ts`. */
+/** The hash that the core computes from a sockaddr: `assembly/tables/endpoint.ts`. */
 function hashOf(address: Address): number {
   const SPREAD = 0x9e3779b1;
   const bytes = new DataView(toBytes(address).buffer);

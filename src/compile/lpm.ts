@@ -1,13 +1,12 @@
 /**
- * Paints the table that `assembly/tables/lpm.ts` searches, and draws, from the
- * routes of a Rib. A table is brought up to date: only nodes whose routes
- * changed, or whose shorter prefixes did, are painted again.
+ * Paints the table that `assembly/tables/lpm.ts` searches, and draws, from the routes of a Rib. An
+ * update paints only nodes whose routes changed, or whose shorter prefixes did.
  */
 import { bits } from "../address.js";
 import { WeftError } from "../error.js";
 import { NO_NODE, type Rib, ROOT_BITS, type RouteList, SLOTS, STRIDE } from "./rib.js";
 
-/** Where the parts of a table lie, and those of a node, as the core exports it. */
+/** Offsets of the parts of a table and of a node, as the core exports them. */
 export interface LpmLayout {
   readonly LPM_HEAP: number;
   readonly LPM_ROOT: number;
@@ -19,10 +18,10 @@ export interface LpmLayout {
   readonly LPM_INHERITED: number;
 }
 
-/** Blocks are of whole units; the heap's first word counts those in use, the list of free ones of a size follows. */
+/** Blocks have whole units. The heap's first word counts those in use; lists of free blocks by size follow. */
 const UNIT = 8;
 
-/** Most nodes on the way to an address: so many steps behind the root reach the end of an IPv6 address. */
+/** Most nodes on the path to an address: this many steps below the root reach the end of an IPv6 address. */
 const LEVELS = Math.ceil((bits(6) - ROOT_BITS) / STRIDE);
 
 /** One copy of the table of one family. */
@@ -31,7 +30,7 @@ export class LpmTable {
   readonly #leaves: Uint16Array;
   readonly #units: number;
 
-  // Where the parts of the table lie, and those of a node, in words.
+  // Offsets of the parts of the table, and of a node, in words.
   readonly #heap: number;
   readonly #root: number;
   readonly #blocks: number;
@@ -41,12 +40,12 @@ export class LpmTable {
   readonly #baseAt: number;
   readonly #inheritedAt: number;
 
-  /** The version of the routes that stands in this copy. */
+  /** The version of the routes in this copy. */
   #version = 0;
-  /** Left half painted when its room ended. */
+  /** Whether it was left half painted because its room ended. */
   #isVoid = false;
 
-  // One of each for every level: painting a node goes on with its children.
+  // One of each for every level, because painting a node continues with its children.
   readonly #places = Array.from({ length: LEVELS }, () => new Uint16Array(2 * SLOTS));
   readonly #slots = Array.from({ length: LEVELS }, () => new Uint8Array(SLOTS));
   readonly #runs = new Uint32Array(2);
@@ -55,8 +54,8 @@ export class LpmTable {
   readonly #formerChildren: Uint32Array;
 
   /**
-   * @param at where the table begins in `memory`, a multiple of 64; there must be zeros there
-   * @param size bytes it may take: LPM4_SIZE or LPM6_SIZE of the core
+   * @param at address of the table in `memory`, a multiple of 64; its bytes must be zero
+   * @param size most bytes of it: LPM4_SIZE or LPM6_SIZE of the core
    */
   constructor(memory: ArrayBufferLike, at: number, size: number, layout: LpmLayout) {
     this.#words = new Uint32Array(memory, at, size / 4);
@@ -73,17 +72,17 @@ export class LpmTable {
     this.#formerChildren = new Uint32Array(SLOTS * this.#nodeWords);
   }
 
-  /** Bytes taken, free blocks between them included. */
+  /** Bytes in use, including free blocks between them. */
   get used(): number {
     return this.#blocks * 4 + this.#words[this.#heap]! * UNIT;
   }
 
   /**
-   * Makes this copy say what the routes say. No reader may be in it.
-   * @throws WeftError ROUTES_FULL when they do not fit; the copy is void then, until an update succeeds
+   * Brings this copy up to date with the routes. The core must not search it meanwhile.
+   * @throws WeftError ROUTES_FULL when they do not fit; the copy is then unusable until an update succeeds
    */
   update(routes: Rib): void {
-    // Blocks freed one by one may be of the wrong sizes: painted anew, all lie close together.
+    // Free blocks may have the wrong sizes; painted anew, all blocks are adjacent.
     if (!this.#isVoid && this.#paintChanges(routes)) return;
     this.#clear();
     if (!this.#paintChanges(routes)) throw tooMany(routes);
@@ -102,7 +101,7 @@ export class LpmTable {
         const node = this.#root + slot * this.#nodeWords;
         const id = routes.rootNode(slot);
         const inherited = routes.inherited(slot);
-        // A short prefix paints many slots, most of them without longer ones, then and now.
+        // A short prefix covers many slots, most of them without longer prefixes before and after.
         if (id === NO_NODE && this.#unitsOf(node) === 0) this.#pointToValue(node, inherited);
         else this.#paint(routes, node, id, inherited, 0);
       });
@@ -115,7 +114,7 @@ export class LpmTable {
     return true;
   }
 
-  /** Paints the node at a word from node `id` of the routes, and what must follow below it. */
+  /** Paints the node at a word from node `id` of the routes, and the nodes below it as needed. */
   #paint(routes: Rib, node: number, id: number, inherited: number, level: number): void {
     const words = this.#words;
     const places = this.#places[level]!;
@@ -142,7 +141,7 @@ export class LpmTable {
     }
   }
 
-  /** Where the value changes from slot to slot, and the value of each run; gives their number. */
+  /** Finds the slots at which the value changes, and the value of each run; returns the number of runs. */
   #findRuns(places: Uint16Array): number {
     let count = 0;
     let last = -1;
@@ -185,7 +184,7 @@ export class LpmTable {
     }
   }
 
-  /** A node of one value needs no block: that value stands among the values. */
+  /** A node with a single value needs no block: it points to that value. */
   #pointToValue(node: number, value: number): void {
     this.#leaves[value] = value;
     this.#words[node + this.#baseAt] = 2 * value;
@@ -210,7 +209,7 @@ export class LpmTable {
     }
   }
 
-  /** Puts each child into the block: one set aside or, where there was none, an empty one. */
+  /** Puts each child into the block: the one set aside or, if there was none, an empty one. */
   #putInChildren(node: number, formerLow: number, formerHigh: number): void {
     const words = this.#words;
     const count = slotsIn(
@@ -275,14 +274,14 @@ export class LpmTable {
     return this.#blocks + (used * UNIT) / 4;
   }
 
-  /** A free block's first word leads to the next one of its size. */
+  /** A free block's first word points to the next one of its size. */
   #free(block: number, units: number): void {
     this.#words[block] = this.#words[this.#heap + units]!;
     this.#words[this.#heap + units] = block;
   }
 }
 
-/** What is to become of one family's routes, and the copy that is to show it. */
+/** Changes of one family's routes, and the copy to update. */
 export interface Update {
   readonly routes: Rib;
   readonly changes: RouteList;
@@ -291,7 +290,7 @@ export interface Update {
 
 /**
  * Makes all these changes, or none.
- * @throws WeftError ROUTES_FULL when one of the tables cannot hold its routes; then the routes are as they were
+ * @throws WeftError ROUTES_FULL when one of the tables cannot hold its routes; the routes are unchanged then
  */
 export function updateAll(updates: readonly Update[]): void {
   const undo = updates.map(({ routes, changes }) => routes.apply(changes));
@@ -305,7 +304,7 @@ export function updateAll(updates: readonly Update[]): void {
   }
 }
 
-/** Where the room ends, in the middle of painting. */
+/** Thrown in the middle of painting, when the room ends. */
 class TableFull extends Error {}
 
 const tooMany = (routes: Rib): WeftError =>

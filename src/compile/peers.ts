@@ -1,4 +1,4 @@
-/** Writes a peer as the core reads it: `assembly/tables/peer.ts` draws the layout. */
+/** Writes a peer for the core: `assembly/tables/peer.ts` draws the layout. */
 import { type Address, type Endpoint, toBytes } from "../address.js";
 import { writeSockaddr } from "../sockaddr.js";
 import type { OuterTos } from "../tos.js";
@@ -6,19 +6,19 @@ import type { OuterTos } from "../tos.js";
 export interface PeerEntry {
   /** Index in the table. */
   readonly index: number;
-  /** Destination of its packets; missing while no path is known. */
+  /** Destination of its packets; undefined while no path is known. */
   readonly endpoint: Endpoint | undefined;
   readonly mac: Uint8Array;
-  /** The underlay endpoints that its packets come from, at most MAX_SENDERS. Port 0 stands for any. */
+  /** Underlay sources of its packets, at most MAX_SENDERS. Port 0 stands for any port. */
   readonly senders: readonly Endpoint[];
-  /** The largest inner packet, bytes. */
+  /** Largest inner packet, in bytes. */
   readonly mtu: number;
-  /** The control plane verifies that MTU by probes. */
+  /** Whether the control plane verifies that MTU by probes. */
   readonly isVerified: boolean;
   readonly tos: OuterTos;
 }
 
-/** Where the core reads the parts of a record. */
+/** Offsets of the fields of a record in the core. */
 export interface PeerLayout {
   readonly PEER_SOCKADDR_LENGTH: number;
   readonly PEER_HEADERS: number;
@@ -32,9 +32,9 @@ export interface PeerLayout {
 
 /** The port of a sender that may use any port. */
 export const ANY_PORT = 0;
-/** The core's record has room for so many (assembly/memory.ts). */
+/** Most senders in the core's record (assembly/memory.ts). */
 export const MAX_SENDERS = 4;
-/** Bytes of an inner packet that every path takes: 576 outside (RFC 791, 3.1), less the 70 of the largest headers. */
+/** Bytes of an inner packet that every path carries: 576 (RFC 791, 3.1) less 70 of the largest headers. */
 export const LEAST_MTU = 506;
 // VXLAN (RFC 7348, 5) and Ethernet.
 const VXLAN_SIZE = 8;
@@ -75,7 +75,7 @@ export function clearPeer(record: DataView): Uint8Array {
   return new Uint8Array(record.buffer, record.byteOffset, record.byteLength).fill(0);
 }
 
-/** The underlay addresses that its packets go to or come from. */
+/** The underlay addresses that it sends from or receives at. */
 export const addressesOf = ({ endpoint, senders }: PeerEntry): Address[] =>
   [...(endpoint ? [endpoint] : []), ...senders].map(({ address }) => address);
 

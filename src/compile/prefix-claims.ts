@@ -1,11 +1,11 @@
-/** Who holds which addresses. No two claims that stand here share one. */
+/** The owners of prefixes. No two claims here overlap. */
 import { overlaps, type Prefix } from "../address.js";
 
 export interface PrefixClaim {
   readonly prefix: Prefix;
-  /** What a lookup answers there. */
+  /** Result of a lookup in it. */
   readonly index: number;
-  /** The peer's; this node has none. */
+  /** The peer's name; undefined for this node. */
   readonly name?: string;
 }
 
@@ -13,14 +13,14 @@ export class PrefixClaims {
   /** In order of their addresses. */
   readonly #claims: PrefixClaim[] = [];
 
-  /** Two that would share addresses if these went and those came; nothing changes yet. */
+  /** Returns two claims that would overlap after this change; it changes nothing. */
   conflict(
     removed: ReadonlySet<PrefixClaim>,
     added: readonly PrefixClaim[],
   ): [PrefixClaim, PrefixClaim] | undefined {
     let wide: PrefixClaim | undefined;
     for (const claim of added.toSorted(inOrder)) {
-      // In order, a prefix shares addresses with an earlier one only if it does with the last wide one.
+      // In sorted order, a prefix overlaps an earlier one only if it overlaps the last wide one.
       if (wide && overlaps(wide.prefix, claim.prefix)) return [wide, claim];
       const other = this.#overlapping(claim).find((standing) => !removed.has(standing));
       if (other) return [other, claim].sort(inOrder) as [PrefixClaim, PrefixClaim];
@@ -29,7 +29,7 @@ export class PrefixClaims {
     return undefined;
   }
 
-  /** To be asked for conflicts first. */
+  /** Call `conflict` first. */
   replace(removed: Iterable<PrefixClaim>, added: readonly PrefixClaim[]): void {
     for (const claim of removed) this.#claims.splice(this.#place(claim), 1);
     for (const claim of added.toSorted(inOrder)) this.#claims.splice(this.#place(claim), 0, claim);
@@ -39,7 +39,7 @@ export class PrefixClaims {
     return this.#claims.values();
   }
 
-  /** Those that share addresses with this one lie together, around its place. */
+  /** The claims that overlap this one; they are adjacent, around its position. */
   #overlapping({ prefix }: PrefixClaim): PrefixClaim[] {
     const standing = this.#claims;
     const isAt = (i: number) => i in standing && overlaps(standing[i]!.prefix, prefix);
@@ -50,7 +50,7 @@ export class PrefixClaims {
     return standing.slice(first, end);
   }
 
-  /** How many come before it. */
+  /** The number of claims before it. */
   #place(claim: PrefixClaim): number {
     let low = 0;
     let high = this.#claims.length;

@@ -1,15 +1,14 @@
 /**
- * The routes of one family, kept in the shape of the table that is searched
- * (assembly/tables/lpm.ts): each route in the node whose 6 bits its length ends
- * in, prefixes of up to 18 bits in the root. A node that changed, and each one
- * above it, carries the version of the change, so a table that was painted at
- * an earlier version finds what is new without looking anywhere else.
+ * The routes of one family, in the shape of the table that the core searches
+ * (assembly/tables/lpm.ts): each route is in the node whose 6 bits its length ends in, prefixes of up
+ * to 18 bits in the root. A node that changed, and each one above it, has the version of the change,
+ * so an update of a table visits only the nodes that changed after the table's version.
  *
- * Inside a node a prefix of k bits has a place, as in a heap: bit k set, its
- * bits below. So place 1 is the whole node, p/2 the next shorter prefix of p,
- * and places 64 to 127 are the slots.
+ * In a node, the position of a prefix of k bits is as in a heap: bit k set, its bits below. So
+ * position 1 is the whole node, p/2 the next shorter prefix of p, and positions 64 to 127 are the
+ * slots.
  *
- * Routes lie in typed arrays: some 8 bytes each, and 40 for a node.
+ * Routes are in typed arrays: some 8 bytes each, and 40 for a node.
  */
 import { bits, type Family, type Prefix } from "../address.js";
 
@@ -21,10 +20,10 @@ export const ROOT_SLOTS = 1 << ROOT_BITS;
 /** Values are less than this: peer indexes. */
 export const VALUES = 16384;
 
-/** "No route": what a lookup finds where nothing matches, and the value that takes a route away. */
+/** "No route": the result of a lookup without a match, and the value that removes a route. */
 export const NO_ROUTE = 0;
 
-/** What stands in for the node where there is none: nothing is in it and nothing below. */
+/** Stands for a missing node: it is empty, and so is everything below. */
 export const NO_NODE = 0;
 
 /** Many routes without an object for each. */
@@ -33,7 +32,7 @@ export interface RouteList {
   /** One word for each IPv4 address, four for an IPv6 address, the first octets most significant. */
   readonly addresses: Uint32Array;
   readonly lengths: Uint8Array;
-  /** What a lookup answers: less than 16384; NO_ROUTE takes the route away. */
+  /** Results of lookups: less than 16384; NO_ROUTE removes the route. */
   readonly values: Uint16Array;
 }
 
@@ -61,23 +60,23 @@ export function routeList(
 }
 
 const NO_LINK = 0;
-/** Keys of nodes below the root begin here; those before are the root's slots. */
+/** Keys of nodes below the root start here; lower ones are the root's slots. */
 const BELOW_ROOT = ROOT_SLOTS;
 /** Root slots are searched for changes in groups. */
 const GROUP_BITS = 9;
 
 export class Rib {
-  /** Counts changes. A table never painted has seen version 0. */
+  /** Number of changes. A table that was never painted has version 0. */
   version = 1;
   #size = 0;
 
-  /** Values of the prefixes of up to 18 bits, by their place in the root. */
+  /** Values of the prefixes of up to 18 bits, by their position in the root. */
   readonly #short = new Uint16Array(2 * ROOT_SLOTS);
-  /** When a root slot, and a group of them, last changed. */
+  /** Version of the last change of a root slot, and of a group of them. */
   readonly #slotChanged = new Uint32Array(ROOT_SLOTS);
   readonly #groupChanged = new Uint32Array(ROOT_SLOTS >> GROUP_BITS);
 
-  /** The nodes of the root by slot, those below by their key. Number 0 stays free: NO_NODE. */
+  /** The nodes of the root by slot, those below by key. Number 0 is never used: NO_NODE. */
   readonly #rootNodes = new Uint32Array(ROOT_SLOTS);
   readonly #nodesBelow = new Map<number, number>();
   readonly #freeNodes: number[] = [];
@@ -87,14 +86,14 @@ export class Rib {
   #changed = new Uint32Array(64);
   #firstRoute = new Uint32Array(64);
 
-  /** The routes of a node are a linked list; so are the free ones. Number 0 ends a list. */
+  /** The routes of a node are a linked list, and so are the free ones. Number 0 ends a list. */
   #freeRoute = NO_LINK;
   #routeCount = 1;
   #next = new Uint32Array(64);
   #place = new Uint8Array(64);
   #value = new Uint16Array(64);
 
-  /** The address at hand; what lies behind an IPv4 address reads as zero. */
+  /** The current address; the words behind an IPv4 address are zero. */
   readonly #address = new Uint32Array(5);
   readonly #words: number;
 
@@ -102,12 +101,12 @@ export class Rib {
     this.#words = wordsOf(family);
   }
 
-  /** Routes held. */
+  /** Number of routes. */
   get size(): number {
     return this.#size;
   }
 
-  /** Makes each change in turn, the last word on a prefix being the one that stays; gives what takes them back. */
+  /** Makes the changes in order, so the last one of a prefix applies; returns the changes that undo them. */
   apply(changes: RouteList): RouteList {
     refuseNonsense(changes, bits(this.family));
     this.version++;
@@ -123,7 +122,7 @@ export class Rib {
 
   // ------------------------------------------------------- read by the table
 
-  /** Calls back for every root slot in which something changed after `version`. */
+  /** Calls `visit` for every root slot that changed after `version`. */
   forEachChanged(version: number, visit: (slot: number) => void): void {
     for (let group = 0; group < this.#groupChanged.length; group++) {
       if (this.#groupChanged[group]! <= version) continue;
@@ -134,7 +133,7 @@ export class Rib {
     }
   }
 
-  /** The value that the prefixes of the root give a slot of it. */
+  /** The value of a root slot from the prefixes of the root. */
   inherited(slot: number): number {
     let place = ROOT_SLOTS + slot;
     while (place > 0 && this.#short[place] === NO_ROUTE) place >>= 1;
@@ -153,7 +152,7 @@ export class Rib {
     return this.#changed[node]! > version;
   }
 
-  /** In which slots longer prefixes lie: slots 0 to 31 and 32 to 63. */
+  /** The slots with longer prefixes, as bits: slots 0 to 31 and 32 to 63. */
   childrenLow(node: number): number {
     return this.#children[2 * node]!;
   }
@@ -161,7 +160,7 @@ export class Rib {
     return this.#children[2 * node + 1]!;
   }
 
-  /** Gives each of the 128 places the value of the longest prefix it lies in. */
+  /** Gives each of the 128 positions the value of its longest prefix. */
   paint(node: number, inherited: number, places: Uint16Array): void {
     let route = this.#firstRoute[node]!;
     if (route === NO_LINK) {
@@ -180,7 +179,7 @@ export class Rib {
 
   // ---------------------------------------------------------------- changing
 
-  /** Gives the address at hand / `length` a value; returns the one it had. */
+  /** Sets the value of the current address / `length`; returns the previous one. */
   #set(length: number, value: number): number {
     if (length <= ROOT_BITS) return this.#setShort(length, value);
     let depth = ROOT_BITS;
@@ -254,7 +253,7 @@ export class Rib {
     return this.#nodeAt(keyOf(node, slot));
   }
 
-  /** The node with this key, made if there is none. */
+  /** The node with this key, made if it is missing. */
   #nodeAt(key: number): number {
     const known = this.#find(key);
     if (known !== NO_NODE) return known;
@@ -276,7 +275,7 @@ export class Rib {
     return key < BELOW_ROOT ? this.#rootNodes[key]! : (this.#nodesBelow.get(key) ?? NO_NODE);
   }
 
-  /** Takes away a node that holds nothing, and those above it that then hold nothing. */
+  /** Removes a node without content, and those above it that then have none. */
   #removeEmpty(from: number): void {
     let node = from;
     while (this.#isEmpty(node)) {
@@ -318,7 +317,7 @@ export class Rib {
     this.#groupChanged.fill(this.version, first >> GROUP_BITS, ((end - 1) >> GROUP_BITS) + 1);
   }
 
-  /** Bits `depth` to `depth` + 5 of the address at hand. */
+  /** Bits `depth` to `depth` + 5 of the current address. */
   #slot(depth: number): number {
     const word = depth >> 5;
     const shift = 32 - STRIDE - (depth & 31);

@@ -1,6 +1,6 @@
 /**
- * Sets of rules as the core reads them (`assembly/tables/acl.ts` draws one), in
- * a room of their own: blocks that are freed are used again for sets as large.
+ * Sets of rules for the core (`assembly/tables/acl.ts` draws one), in a room of their own: a freed
+ * block is reused for sets of the same size.
  */
 import { WeftError } from "../error.js";
 
@@ -12,7 +12,7 @@ const QUARTERS = 4;
 /** Words of 64 rules in a quarter. */
 const QUARTER_WORDS = MAX_RULES / 64 / QUARTERS;
 
-/** Where the room lies in the table, and how a set begins, as the core exports it. */
+/** Offset of the room in the table, and of the parts of a set, as the core exports them. */
 export interface SetLayout {
   readonly ACL_SETS: number;
   readonly ACL_SETS_SIZE: number;
@@ -32,14 +32,14 @@ export const has = (set: Uint32Array, bit: number): boolean =>
   (set[bit >> 5]! & (1 << (bit & 31))) !== 0;
 
 export class SetAllocator {
-  /** The whole table, since sets are told by where they begin in it. */
+  /** The whole table, because a set is identified by its offset in it. */
   readonly #words: Uint32Array;
   readonly #from: number;
   readonly #to: number;
-  /** First free word, and by size in 64-bit words a list of free blocks. */
+  /** First free word, and the lists of free blocks by size in 64-bit words. */
   #next: number;
   readonly #free: number[];
-  /** In a set the ranks come after so many words, the words of rules after so many. */
+  /** Words before the ranks of a set, and words before its words of rules. */
   readonly #summaryWords: number;
   readonly #headerWords: number;
 
@@ -54,7 +54,7 @@ export class SetAllocator {
     this.#free = new Array(MAX_RULES / 64 + this.#headerWords / 2 + 1).fill(0);
   }
 
-  /** Bytes taken, free blocks included. */
+  /** Bytes in use, including free blocks. */
   get used(): number {
     return (this.#next - this.#from) * 4;
   }
@@ -65,7 +65,7 @@ export class SetAllocator {
   }
 
   /**
-   * Packs a set; gives where it begins in the table, 0 for the empty set.
+   * Packs a set and returns its offset in the table, 0 for the empty set.
    * @throws WeftError ACL_FULL
    */
   put(set: Uint32Array): number {
@@ -88,7 +88,7 @@ export class SetAllocator {
     return at * 4;
   }
 
-  /** Takes back what `put` gave. */
+  /** Frees a set that `put` returned. */
   release(offset: number): void {
     if (offset === 0) return;
     const at = offset / 4;
@@ -97,7 +97,7 @@ export class SetAllocator {
     this.#free[size] = at;
   }
 
-  /** Words before a quarter: a u16 each. */
+  /** Stores the number of words before a quarter, as a u16. */
   #rank(at: number, quarter: number, before: number): void {
     this.#words[at + this.#summaryWords + (quarter >> 1)]! |= before << (16 * (quarter & 1));
   }

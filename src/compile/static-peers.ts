@@ -1,8 +1,8 @@
-/** The peers that run no agent. This node's operator named them: they come before what members claim. */
+/** Peers without an agent, from the operator's configuration. They take precedence over members. */
 import { formatPrefix, overlaps, type Prefix, parsePrefix } from "../address.js";
 import type { Peer } from "../peer.js";
 
-/** A member's id, in hex, never begins with this. */
+/** A member's id is hex and never begins with this. */
 const STATIC = "static ";
 
 export class StaticPeers {
@@ -16,12 +16,12 @@ export class StaticPeers {
     );
   }
 
-  /** With an id for each. */
+  /** Each with its id. */
   *[Symbol.iterator](): Generator<[id: string, Peer]> {
     for (const peer of this.#peers) yield [STATIC + peer.name, peer];
   }
 
-  /** Why this member cannot be a peer beside them, as a sentence; nothing when it can. */
+  /** The reason why this member cannot be a peer beside them, as a sentence; undefined if it can. */
   conflictWith({ name, mac, leases }: Peer): string | undefined {
     if (this.#peers.length === 0) return undefined;
     for (const lease of leases.map(parsePrefix)) {

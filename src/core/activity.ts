@@ -1,12 +1,12 @@
 /**
- * Tells to which peers packets went lately, or would have gone if there were a path: compares the
- * counters of each peer with those at the last call.
+ * Finds the peers to which packets went recently, or would have gone if there were a path, by
+ * comparing each peer's counters with those at the last call.
  */
 import type { Core } from "./instance.js";
 
 export class Activity {
   readonly #core: Core;
-  /** By place in the table of peers, modulo 2^32. */
+  /** Packets by position in the table of peers, modulo 2^32. */
   readonly #seen: Uint32Array;
 
   constructor(core: Core) {
@@ -14,7 +14,7 @@ export class Activity {
     this.#seen = new Uint32Array(core.layout.MAX_PEERS);
   }
 
-  /** Whether there were packets for the peer at this place since the last call. */
+  /** Whether there were packets for the peer at this position since the last call. */
   take(index: number): boolean {
     const { view, layout } = this.#core;
     const at = layout.TRAFFIC + index * layout.TRAFFIC_SIZE;

@@ -1,9 +1,9 @@
 /**
- * Which packets a capture is about, as text and as the words the core looks at:
+ * The filter of a capture, as text and as the words that the core reads:
  *
  *     [PROTOCOL] [END [END]]     END: ADDRESS, CIDR, ADDRESS:PORT, [IPV6]:PORT or :PORT
  *
- * Either end may be the source, so both directions of a connection are meant.
+ * Either end may be the source, so the filter matches both directions of a connection.
  */
 import {
   bits,
@@ -20,7 +20,7 @@ import type { Core } from "./instance.js";
 export interface CaptureFilter {
   readonly family?: Family;
   readonly protocol?: number;
-  /** What is left out of an end may be anything. */
+  /** An absent field of an end matches any value. */
   readonly ends: readonly [FilterEnd, FilterEnd];
 }
 
@@ -33,7 +33,7 @@ const MAX_PORT = 65_535;
 const MAX_PROTOCOL = 255;
 const NUMBER = /^\d{1,5}$/;
 
-/** @throws WeftError CAPTURE when it is none */
+/** @throws WeftError CAPTURE if the text is not a filter */
 export function readFilter(text: string): CaptureFilter {
   const words = text.trim().split(/\s+/).filter(Boolean);
   const [first = ""] = words;
@@ -92,7 +92,7 @@ function familyOf(one: FilterEnd, other: FilterEnd): Family | undefined {
   return a ?? b;
 }
 
-/** While nobody captures. */
+/** Writes the filter; undefined turns the capture off. */
 export function writeFilter({ view, bytes, layout }: Core, filter: CaptureFilter | undefined) {
   view.setUint32(layout.CAPTURE_FILTERED, filter ? 1 : 0, true);
   if (!filter) return;
@@ -109,7 +109,7 @@ export function writeFilter({ view, bytes, layout }: Core, filter: CaptureFilter
   }
 }
 
-/** The bits that the addresses of a prefix share. */
+/** The mask of a prefix. */
 function maskOf({ family, length }: Prefix) {
   const all = (1n << BigInt(bits(family))) - 1n;
   return { family, value: all ^ (all >> BigInt(length)) };

@@ -1,7 +1,7 @@
 /**
- * Packets as they came and what became of each, while somebody looks on: taken out of
- * the ring that the core fills (assembly/capture.ts draws a record of it). Nothing waits
- * for the reader: what it does not take in time is counted as lost.
+ * Reads captured packets, each with its fate, from the ring that the core fills (assembly/capture.ts
+ * draws a record). The core never waits for the reader: packets that are not read in time are counted
+ * as lost.
  */
 import { formatEndpoint } from "../address.js";
 import { THIS_NODE } from "../compile/compiler.js";
@@ -14,53 +14,53 @@ import type { Outcome } from "./packet-runner.js";
 import { ANSWERED, type Reason, reasonNames } from "./reasons.js";
 
 export interface CaptureOptions {
-  /** Only packets that do not get through: dropped, or answered with an ICMP error. */
+  /** Only packets that were dropped, or answered with an ICMP error. */
   readonly dropped?: boolean;
-  /** Only those of this connection, in both directions: `tcp 10.244.1.5 10.244.2.80:443`. */
+  /** Only packets of this connection, in both directions: `tcp 10.244.1.5 10.244.2.80:443`. */
   readonly filter?: string;
-  /** So many bytes of each packet, 1 to 65,575 (default 256). */
+  /** Bytes kept of each packet, 1 to 65,575 (default 256). */
   readonly snaplen?: number;
 }
 
-/** `Rule` is what the caller knows a rule by. */
+/** `Rule` is the caller's type of a rule. */
 export interface CapturedPacket<Rule> {
-  /** Milliseconds since 1970, where a host's clock drives the core; all of a batch have one. */
+  /** Milliseconds since 1970, if a host's clock drives the core; the same for all packets of a batch. */
   readonly time: number;
   /** `out` from this host's device, `in` from the wire. */
   readonly direction: "out" | "in";
-  /** The peer that it goes to or comes from; null where there is none, or it is not proven to be that one. */
+  /** The peer at its other end; null if there is none, or if the packet's source is not proven. */
   readonly peer: string | null;
-  /** Inbound, for another peer: that one. */
+  /** Inbound, for another peer: the name of that peer. */
   readonly relayedTo?: string;
-  /** Inbound: `ip:port` of the underlay that it came from. */
+  /** Inbound: `ip:port` of its underlay source. */
   readonly sender?: string;
   readonly verdict: CaptureVerdict;
-  /** Why it was dropped or answered. */
+  /** The reason for a drop or an ICMP answer. */
   readonly reason?: Reason;
-  /** The rule of the policy that decided, if one did. */
+  /** The rule of the policy that decided, if any. */
   readonly rule?: Rule;
-  /** Bytes it has. */
+  /** Length of the packet in bytes. */
   readonly length: number;
-  /** It is many in one, each with so many bytes of payload. */
+  /** For a super-packet: bytes of payload in each segment. */
   readonly segmentSize?: number;
-  /** As it came, from its IP header on: at most `snaplen`. */
+  /** Bytes as received, from the IP header on: at most `snaplen`. */
   readonly bytes: Uint8Array;
 }
 
 type CaptureVerdict = Exclude<Outcome["verdict"], "control">;
 
-/** What the core's numbers mean. */
+/** Resolves the core's numbers. */
 export interface Meanings<Rule> {
-  /** The name of the peer at a place of the table of peers. */
+  /** The name of the peer at a position of the table of peers. */
   peer(place: number): string | undefined;
-  /** The rule of this number, if it is in force. */
+  /** The rule with this number, if it is in force. */
   rule(number: number): Rule | undefined;
-  /** Milliseconds since 1970 when the core's clock stood at 0. */
+  /** The time at which the core's clock was 0, in milliseconds since 1970. */
   epoch(): number;
 }
 
 export const DEFAULT_SNAPLEN = 256;
-/** It is not from whom its source says: no peer sent it, and no rule was asked about it. */
+/** Drops of packets whose source is not proven: no known peer sent them, and no rule was applied. */
 const FORGED: readonly (Reason | undefined)[] = ["unknown-peer", "spoofed-source"];
 
 export class Capture<Rule> {
@@ -78,7 +78,7 @@ export class Capture<Rule> {
 
   /**
    * Captures from the next batch on, until `stop`.
-   * @throws WeftError CAPTURE_BUSY when somebody does already, CAPTURE when the options cannot be
+   * @throws WeftError CAPTURE_BUSY during another capture, CAPTURE for options that are not valid
    */
   static start<Rule>(core: Core, options: CaptureOptions, meanings: Meanings<Rule>): Capture<Rule> {
     const { words, view, layout } = core;
@@ -92,13 +92,13 @@ export class Capture<Rule> {
         "there can be one capture at a time: end the other one first",
       );
     }
-    // A batch that began under the last capture reads these words until its end.
+    // A batch that began during the last capture reads these words until its end.
     betweenBatches(core, () => {
       view.setUint32(layout.CAPTURE_SNAPLEN, snaplen, true);
       view.setUint32(layout.CAPTURE_DROPPED, dropped ? 1 : 0, true);
       writeFilter(core, asked);
     });
-    // What the last one left is nobody's.
+    // Skips the records that the last capture left.
     const put = Atomics.load(words, layout.CAPTURE_PUT >> 2);
     Atomics.store(words, layout.CAPTURE_TAKEN >> 2, put);
     const capture = new Capture(core, meanings);
@@ -106,7 +106,7 @@ export class Capture<Rule> {
     return capture;
   }
 
-  /** Packets that nobody took before the ring was full. */
+  /** Packets that found the ring full. */
   get lost(): number {
     if (!this.#ended) {
       this.#lost = (this.#word(this.#core.layout.CAPTURE_LOST) - this.#lostBefore) >>> 0;
@@ -114,7 +114,7 @@ export class Capture<Rule> {
     return this.#lost;
   }
 
-  /** What was captured since the last time, oldest first, at most so many. */
+  /** Takes the packets captured since the last call, oldest first, at most `most`. */
   take(most = Number.MAX_SAFE_INTEGER): CapturedPacket<Rule>[] {
     const { layout, words } = this.#core;
     const packets: CapturedPacket<Rule>[] = [];
@@ -133,7 +133,7 @@ export class Capture<Rule> {
     return packets;
   }
 
-  /** What was not taken is gone. */
+  /** Stops the capture. Packets that were not taken are dropped. */
   stop(): void {
     if (this.#ended) return;
     this.#lost = this.lost;

@@ -1,4 +1,4 @@
-/** One of the two copies of the tables. Nobody searches it while it is written. */
+/** One of the two copies of the tables. The core does not search a copy while it is written. */
 import type { Family } from "../address.js";
 import { type Acl, AclTable } from "../compile/acl.js";
 import type { Differences } from "../compile/compiler.js";
@@ -7,27 +7,27 @@ import { LpmTable } from "../compile/lpm.js";
 import { addressesOf, clearPeer, writePeer } from "../compile/peers.js";
 import type { Core } from "./instance.js";
 
-/** A part of a copy, counted from where the copy begins. */
+/** A part of a copy; offsets count from the copy's beginning. */
 export interface Region {
   readonly from: number;
   readonly size: number;
 }
 
-/** The table of the rules, made elsewhere. */
+/** A table of rules that another thread built. */
 export interface AclImage {
   readonly image: Uint8Array;
-  /** Ranges of it that are in use, in bytes from its beginning; the rest is never read. */
+  /** Ranges in use, in bytes from its beginning; the rest is never read. */
   readonly used: readonly Region[];
 }
 
 export class TableCopy {
   readonly routes: Readonly<Record<Family, LpmTable>>;
   readonly #rules: AclTable;
-  /** Ranges of the rules' table in use, where the table was made elsewhere. */
+  /** The table of rules last copied in, and its ranges in use. */
   #loaded: { readonly by: object; readonly used: readonly Region[] } | undefined;
   readonly #endpoints: EndpointTable;
   readonly #core: Core;
-  /** Where it begins in the memory. */
+  /** Its address in the memory. */
   readonly at: number;
 
   constructor(core: Core, number: number) {
@@ -43,7 +43,7 @@ export class TableCopy {
     this.at = at;
   }
 
-  /** Brings the peers and their underlay addresses up to date, if just these differences are missing. */
+  /** Applies the differences that this copy lacks to the peers and their underlay addresses. */
   write({ own, removed, added }: Differences): void {
     for (const peer of removed) {
       for (const address of addressesOf(peer)) this.#endpoints.remove(address, peer.index);
@@ -68,7 +68,7 @@ export class TableCopy {
     this.#loaded = { by: rules, used: rules.used };
   }
 
-  /** Copies the rules of the other copy, whose table was made elsewhere. */
+  /** Copies the rules of the other copy, whose table was built by another thread. */
   takeRules(other: TableCopy): void {
     const loaded = other.#loaded;
     if (!loaded || loaded.by === this.#loaded?.by) return;
@@ -83,13 +83,13 @@ export class TableCopy {
     return this.at + this.#core.layout.ACL_AT;
   }
 
-  /** Flows that were remembered under another generation are decided again. */
+  /** Sets the generation. Flows of another generation are decided again. */
   setGeneration(generation: number): void {
     const { view, layout } = this.#core;
     view.setUint32(this.at + layout.GENERATION_AT, generation, true);
   }
 
-  /** What of it is in use; nothing of the rest is ever read. */
+  /** Its ranges in use; the rest is never read. */
   regions(): Region[] {
     const { layout } = this.#core;
     const { LPM4_AT, LPM6_AT, ACL_AT } = layout;

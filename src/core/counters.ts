@@ -1,4 +1,4 @@
-/** Reads how packets ended, between batches, so that every total adds up. */
+/** Reads the counters of packets between batches, so that all totals agree. */
 import type { Core } from "./instance.js";
 import { type Reason, reasonNames } from "./reasons.js";
 
@@ -6,20 +6,20 @@ import { type Reason, reasonNames } from "./reasons.js";
 export interface DirectionCounters {
   received: number;
   delivered: number;
-  /** Refused with an ICMP error to the sender: the sum of answeredBy. */
+  /** Packets answered with an ICMP error to the sender: the sum of answeredBy. */
   answered: number;
-  /** By reason; reasons that never occurred are left out. */
+  /** By reason; reasons that never occurred are absent. */
   answeredBy: Partial<Record<Reason, number>>;
-  /** By reason; reasons that never occurred are left out. */
+  /** By reason; reasons that never occurred are absent. */
   dropped: Partial<Record<Reason, number>>;
 }
 
 export interface InwardCounters extends DirectionCounters {
-  /** Of the delivered, those that went on to another node. */
+  /** Delivered packets that went on to another node. */
   relayed: number;
-  /** Control datagrams handed up to the mesh; they do not count as packets. */
+  /** Control datagrams passed to the mesh; they do not count as packets. */
   control: number;
-  /** Control datagrams lost because they were not taken in time: of known senders, and of all others. */
+  /** Control datagrams that were not taken in time: from known senders, and from all others. */
   controlDropped: number;
   controlDroppedUnknown: number;
 }
@@ -37,7 +37,7 @@ export interface PeerTraffic {
   receivedBytes: number;
 }
 
-/** Packets and bytes that a rule decided about, or that it saw pass. */
+/** Packets and bytes that a rule decided, or only counted. */
 export interface RuleTraffic {
   packets: number;
   bytes: number;
@@ -68,7 +68,7 @@ export function readTraffic(core: Core, peer: number): PeerTraffic {
   }));
 }
 
-/** By number. */
+/** Traffic of rules, by their numbers. */
 export function readRules(core: Core, numbers: readonly number[]): RuleTraffic[] {
   const { RULES, RULE_COUNTER_SIZE, RULE_COUNTER_BYTES } = core.layout;
   return betweenBatches(core, () =>
@@ -91,7 +91,7 @@ function readDirection(core: Core, direction: number): DirectionCounters {
   };
 }
 
-/** The counters above 0 among those at this address, one for each reason. */
+/** The counters above 0 at this address, by reason. */
 function readReasons(core: Core, at: number): Partial<Record<Reason, number>> {
   const counts: Partial<Record<Reason, number>> = {};
   reasonNames.forEach((name, i) => {
@@ -103,12 +103,12 @@ function readReasons(core: Core, at: number): Partial<Record<Reason, number>> {
 
 const readCounter = (core: Core, at: number) => Number(core.view.getBigUint64(at, true));
 
-/** More than any batch takes; a worker that died inside one must not hang its observer. */
+/** More tries than any batch needs; a worker that died in a batch must not block its observer. */
 const TRIES = 100;
 
 /**
- * BATCH_SEQUENCE is odd while a batch runs. A read that saw the same even
- * number before and after saw no batch.
+ * BATCH_SEQUENCE is odd during a batch. A read with the same even number before and after it
+ * overlapped no batch.
  */
 export function betweenBatches<T>(core: Core, read: () => T): T {
   const word = core.layout.BATCH_SEQUENCE >> 2;

@@ -1,20 +1,20 @@
-/** The table of flows as the host sees it: how large it is, when flows are forgotten, which there are. */
+/** The table of flows for the host: its size, the timeouts, and the list of connections. */
 import { formatAddress, readAddress } from "../address.js";
 import { WeftError } from "../error.js";
 import { ICMPS, protocolName } from "../protocol.js";
 import { betweenBatches } from "./counters.js";
 import type { Core } from "./instance.js";
 
-/** When a flow that no packet belongs to any more is forgotten: as the RFCs ask, or as Linux does. */
+/** Timeouts of idle flows: those of the RFCs, or the defaults of Linux. */
 export type Profile = "rfc" | "linux";
 
 export interface FlowOptions {
   /** Records, a power of two from 64 to 1,048,576; a connection takes two. */
   readonly flows?: number;
   readonly profile?: Profile;
-  /** May a policed TCP connection be taken up in its middle, as after a restart? It may if nothing is said. */
+  /** Whether a policed TCP connection may be picked up in its middle, as after a restart. Default: yes. */
   readonly pickUp?: boolean;
-  /** 64 bits that nobody else knows. */
+  /** Secret key of the hash, 64 bits. */
   readonly seed?: bigint;
 }
 
@@ -30,9 +30,8 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
 /**
- * By state, in the core's order (assembly/conntrack/flow.ts): what it is called, and
- * how long a flow stays in it without a packet: RFC 4787, 5382 and 5508; the
- * defaults of Linux.
+ * The states in the core's order (assembly/conntrack/flow.ts): the name of each, and its timeouts:
+ * RFC 4787, 5382 and 5508; the defaults of Linux.
  */
 const STATES = [
   { name: "free", rfc: 0, linux: 0 },
@@ -56,7 +55,7 @@ export type FlowState = Exclude<(typeof STATES)[number]["name"], "free">;
 
 export const flowBytes = (flows: number): number => flows * RECORD_BYTES;
 
-/** @throws WeftError when there cannot be as many */
+/** @throws WeftError for a number of records that is not valid */
 export function prepareFlows(core: Core, options: FlowOptions): void {
   const { view, layout } = core;
   const flows = options.flows ?? DEFAULT_FLOWS;
@@ -80,14 +79,14 @@ export function checkFlows(flows: number): void {
   }
 }
 
-/** From now on flows are forgotten after these times. */
+/** Sets the timeouts of flows. */
 export function setProfile({ view, layout }: Core, profile: Profile): void {
   STATES.forEach((state, i) => {
     view.setUint32(layout.TIMEOUTS + i * 4, state[profile], true);
   });
 }
 
-/** Connections by state; states that nobody is in are left out. */
+/** Number of connections by state; states without any are absent. */
 export function countFlows(core: Core): Partial<Record<FlowState, number>> {
   const { view, layout } = core;
   const counts: Partial<Record<FlowState, number>> = {};
@@ -98,21 +97,21 @@ export function countFlows(core: Core): Partial<Record<FlowState, number>> {
   return counts;
 }
 
-/** A connection, as the packet that opened it went. */
+/** A connection, in the direction of the packet that opened it. */
 export interface FlowView<Rule> {
-  /** `out` when it was opened from this host's device. */
+  /** `out` if it was opened from this host's device. */
   readonly direction: "out" | "in";
   /** `tcp`, `udp`, `icmp`, `icmpv6`, `sctp`, or a number. */
   readonly protocol: string;
   readonly src: string;
-  /** Of an echo both ports are its identifier; 0 where a protocol has none. */
+  /** For an echo both ports are its identifier; 0 for a protocol without ports. */
   readonly sport: number;
   readonly dst: string;
   readonly dport: number;
   readonly state: FlowState;
-  /** Did a policy allow it, or had none anything to say? */
+  /** Whether a policy allowed it, or none applied. */
   readonly verdict: "allowed" | "open";
-  /** The rule that allowed it, while that rule is in force. */
+  /** The rule that allowed it, while it is in force. */
   readonly rule?: Rule;
   readonly packets: number;
   readonly bytes: number;
@@ -122,10 +121,10 @@ export interface FlowView<Rule> {
   readonly idleMs: number;
 }
 
-/** The rule that a number stood for in that generation of the tables, if it still does. */
+/** The rule that had the number in that generation of the tables, if it still has it. */
 export type RuleOf<Rule> = (number: number, generation: number) => Rule | undefined;
 
-/** All connections that live. Each set of records is read between two batches. */
+/** All live connections. Each set of records is read between two batches. */
 export function readFlows<Rule>(core: Core, ruleOf: RuleOf<Rule>): FlowView<Rule>[] {
   const { view, layout } = core;
   const sets = 1 << view.getUint32(layout.FLOW_SET_BITS, true);
@@ -173,7 +172,7 @@ function readFlow<Rule>(
   const number = view.getUint32(at + layout.FLOW_RULE, true);
   const rule =
     number === 0 ? undefined : ruleOf(number, view.getUint32(at + layout.FLOW_JUDGED, true));
-  // NOW, of the last batch, wraps; the time since then may be longer than it can hold.
+  // NOW, the time of the last batch, wraps; the time since then may be too long for it.
   const now = view.getUint32(layout.NOW, true);
   const since =
     Math.floor(view.getFloat64(layout.CLOCK, true)) -

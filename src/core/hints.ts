@@ -1,10 +1,10 @@
 /**
- * Path MTU hints from ICMP about verified peers: `hintPathMtu` in `assembly/tables/peer.ts` keeps
- * them for the control plane.
+ * Path MTU hints from ICMP errors about verified peers, which `hintPathMtu` in
+ * `assembly/tables/peer.ts` keeps for the control plane.
  */
 import type { Core } from "./instance.js";
 
-/** Places of the peers with a new hint. A peer appears again only after its hint was taken. */
+/** Positions of the peers with a new hint. A peer appears again only after its hint was taken. */
 export function takeHinted({ layout, words, view }: Core): number[] {
   const taken = Atomics.load(words, layout.HINTS_TAKEN >> 2);
   const count = (Atomics.load(words, layout.HINTS_PUT >> 2) - taken) >>> 0;
@@ -15,7 +15,7 @@ export function takeHinted({ layout, words, view }: Core): number[] {
   return places;
 }
 
-/** The smallest MTU that was hinted since the last call, in bytes of the inner packet. */
+/** The smallest MTU hinted since the last call, in bytes of the inner packet. */
 export function takeHint({ layout, words }: Core, place: number): number | undefined {
   const at = layout.PATH_MTU + place * layout.PATH_MTU_SIZE + layout.PATH_MTU_HINT;
   return Atomics.exchange(words, at >> 2, 0) || undefined;

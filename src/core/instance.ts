@@ -1,42 +1,42 @@
-/** The core: the WebAssembly module, loaded, with the memory it shares with the host. */
+/** The core: an instance of the WebAssembly module, and the memory that it shares with the host. */
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { DEFAULT_FLOWS, type FlowOptions, flowBytes, prepareFlows } from "./flows.js";
 import { type Layout, readLayout } from "./layout.js";
 
-/** What the core does; the story is told in `assembly/pipeline.ts`. */
+/** Exports of the core; `assembly/pipeline.ts` explains the path of a packet. */
 export interface CoreFunctions {
-  /** Points the vectors of recvmmsg at the slots. HOST_BASE must be set. */
+  /** Points the vectors of recvmmsg to the slots. HOST_BASE must be set. */
   prepareReceive(): void;
-  /** Runs reads `from`..`count`-1 from the device; gives the first not reached. */
+  /** Processes reads `from`..`count`-1 from the device; returns the first one not reached. */
   outbound(from: number, count: number): number;
-  /** Runs messages 0..`count`-1 received from the wire, from packet `from` on; gives the first not reached, 0: none. */
+  /** Processes wire messages 0..`count`-1, from packet `from` on; returns the first one not reached, or 0. */
   inbound(from: number, count: number): number;
-  /** Is the message a GSO batch of datagrams, for the kernel to cut (UDP_SEGMENT)? */
+  /** Whether the message is a GSO batch, which the kernel cuts into datagrams (UDP_SEGMENT). */
   isGsoBatch(message: number): number;
-  /** From this message on every datagram goes by itself. */
+  /** Splits GSO batches from this message on into single datagrams. */
   splitGsoBatches(message: number): void;
-  /** The kernel refused a message: the packets in it are lost. */
+  /** Counts the packets in a message that the kernel refused. */
   sendFailed(message: number, reason: number): void;
-  /** The device refused a write: the packets in it are lost. */
+  /** Counts the packets in a write that the device refused. */
   writeFailed(write: number, reason: number): void;
-  /** The batch is over: counts each of its packets, lets the tables go. */
+  /** Ends the batch: counts each of its packets and releases the tables. */
   finishBatch(direction: number): void;
-  /** For devices without a virtio-net header: finishes the checksum of the write at `address`. */
+  /** For devices without a virtio-net header: completes the checksum of the write at `address`. */
   finishWrite(address: number, length: number): void;
-  /** Readies ERROR_MESSAGE for recvmsg(MSG_ERRQUEUE). */
+  /** Prepares ERROR_MESSAGE for recvmsg(MSG_ERRQUEUE). */
   prepareError(): void;
   /** Handles the received error: a credible report of a smaller path MTU lowers the MTU of its peers. */
   noteError(): void;
 
   beginBatch(): void;
-  /** Forgets all flows that expired by CLOCK; between batches. */
+  /** Forgets all flows that expired by CLOCK. Only between batches. */
   expireAll(): void;
   /** Longest-prefix match in the table at `table` (assembly/tables/lpm.ts). */
   lookup4(table: number, address: number): number;
   lookup6(table: number, address: number): number;
   lookupMany(table: number, keys: number, stride: number, count: number, results: number): void;
-  /** The first rule from bit `from` on that a packet meets (assembly/tables/acl.ts). */
+  /** The first rule from bit `from` on that a packet matches (assembly/tables/acl.ts). */
   findRule(
     acl: number,
     direction: number,
@@ -47,7 +47,7 @@ export interface CoreFunctions {
     destinationPort: number,
     from: number,
   ): number;
-  /** The same with one field left out, by its number. */
+  /** `findRule` without one field, given by its number. */
   findRuleBut(
     field: number,
     acl: number,
@@ -63,18 +63,18 @@ export interface CoreFunctions {
   nextAfter(acl: number, direction: number, bit: number): number;
   sum(address: number, length: number): bigint;
   fold(sum: bigint): number;
-  /** One stage over the packets of the last batch, and memory.copy, for benchmarks. */
+  /** One stage over the packets of the last batch, and memory.copy: for benchmarks. */
   encapAll(count: number): void;
   decapAll(count: number): number;
   findRules(acl: number, questions: number, count: number): void;
   copy(to: number, from: number, length: number): void;
 }
 
-/** As in asconfig.json: all but the flows. The memory never grows: that would detach every view of it. */
+/** Pages without the flows, as in asconfig.json. The memory never grows: that would detach all views. */
 const PAGES = 4661;
 const PAGE = 65536;
 const WASM = new URL("../../build/core.wasm", import.meta.url);
-/** The same source, with what leaves a trace (assembly/trace.ts). */
+/** Built from the same source with tracing (assembly/trace.ts). */
 const EXPLAINING = new URL("../../build/explain.wasm", import.meta.url);
 
 let compiled: Promise<WebAssembly.Module> | undefined;
@@ -85,7 +85,7 @@ export class Core {
   readonly exports: CoreFunctions;
   readonly bytes: Uint8Array;
   readonly view: DataView;
-  /** For Atomics: the words that worker and main thread both touch. */
+  /** For Atomics: words that worker and main thread share. */
   readonly words: Int32Array;
 
   private constructor(
@@ -100,7 +100,7 @@ export class Core {
     this.words = new Int32Array(memory.buffer);
   }
 
-  /** A core with a memory of its own, with room for as many flows as are asked for. */
+  /** Makes a core with its own memory, with room for the given number of flows. */
   static async create(options: FlowOptions = {}): Promise<Core> {
     compiled ??= readFile(WASM).then((bytes) => WebAssembly.compile(bytes));
     const pages = PAGES + Math.ceil(flowBytes(options.flows ?? DEFAULT_FLOWS) / PAGE);
@@ -109,13 +109,13 @@ export class Core {
     return core;
   }
 
-  /** A core with a memory of its own, as large as another's, where every stage leaves a trace. */
+  /** Makes a core with its own memory, as large as the other's, in which every stage leaves a trace. */
   static explaining(other: Core): Core {
     explaining ??= new WebAssembly.Module(readFileSync(EXPLAINING));
     return new Core(explaining, newMemory(other.bytes.length / PAGE));
   }
 
-  /** In a worker, the one that another thread made. */
+  /** In a worker: the core that another thread made. */
   static share(module: WebAssembly.Module, memory: WebAssembly.Memory): Core {
     return new Core(module, memory);
   }

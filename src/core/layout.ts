@@ -1,6 +1,6 @@
 /**
- * The memory map as the host sees it. The numbers are read from the module's
- * exported globals, so they cannot drift from `assembly/memory.ts`.
+ * The memory map of the core for the host. The numbers come from the module's exported globals, so
+ * they cannot differ from `assembly/memory.ts`.
  */
 const NAMES = [
   "CONTROL",

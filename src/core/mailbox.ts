@@ -1,4 +1,4 @@
-/** Takes out the datagrams that the core kept for the control plane: `assembly/mailbox.ts` puts them in. */
+/** Takes the datagrams for the control plane, which `assembly/mailbox.ts` puts into a mailbox. */
 import { formatEndpoint } from "../address.js";
 import { readSockaddr } from "../sockaddr.js";
 import type { Core } from "./instance.js";
@@ -10,13 +10,13 @@ export interface ControlDatagram {
   readonly bytes: Uint8Array;
   /** Length of the datagram in bytes. */
   readonly length: number;
-  /** When it came in, by the core's CLOCK, in milliseconds. */
+  /** Time of arrival by the core's CLOCK, in milliseconds. */
   readonly at: number;
 }
 
 /**
- * The datagrams that wait now: those of known senders first, those of one sender oldest first.
- * Later ones wait for the next call.
+ * Takes the waiting datagrams: those of known senders first, those of each sender oldest first. Later
+ * ones stay for the next call.
  */
 export function takeControl(core: Core): ControlDatagram[] {
   const { layout, words } = core;

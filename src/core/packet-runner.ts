@@ -1,4 +1,4 @@
-/** Takes one packet at a time through a core, and gives what became of it. */
+/** Runs single packets through a core and returns the outcome of each. */
 import { type Endpoint, formatEndpoint } from "../address.js";
 import {
   CMSG_DATA,
@@ -22,13 +22,13 @@ import type { Core } from "./instance.js";
 import { takeControl } from "./mailbox.js";
 import { ANSWERED, type Reason, reasonNames } from "./reasons.js";
 
-/** `control`: a datagram of the mesh, not a packet; it is the caller's. */
+/** `control`: a datagram for the mesh instead of a packet; the caller handles it. */
 export type Verdict = "sent" | "delivered" | "answered" | "dropped" | "control";
 
-/** What became of one packet. */
+/** The outcome of one packet. */
 export interface Outcome {
   verdict: Verdict;
-  /** Why it was dropped or answered. */
+  /** The reason for a drop or an ICMP answer. */
   reason?: Reason;
   /** VXLAN datagrams for the wire. `tos`: TOS or traffic class of the outer header. */
   datagrams: { to: string; bytes: Uint8Array; tos: number }[];
@@ -44,7 +44,7 @@ export class PacketRunner {
     core.exports.prepareReceive();
   }
 
-  /** Takes an IP packet, as the host would send it into the overlay. */
+  /** Runs an IP packet that the host sends into the overlay. */
   fromDevice(packet: Uint8Array): Outcome {
     const { bytes, view, layout, exports } = this.#core;
     checkSize("packet", packet, layout.MAX_PACKET);
@@ -56,7 +56,7 @@ export class PacketRunner {
     return this.#outcome(layout.OUT);
   }
 
-  /** Takes a datagram that came in on the VXLAN port; `tos` is TOS or traffic class of its outer header. */
+  /** Runs a datagram received on the VXLAN port; `tos` is the TOS or traffic class of its outer header. */
   fromWire(datagram: Uint8Array, from: Endpoint, tos = 0): Outcome {
     const { bytes, view, layout, exports } = this.#core;
     checkSize("datagram", datagram, layout.ENCAP_SIZE + layout.MAX_PACKET);
@@ -68,14 +68,14 @@ export class PacketRunner {
     return this.#outcome(layout.IN);
   }
 
-  /** As recvmmsg would. */
+  /** Writes the sender as recvmmsg does. */
   #writeSender(from: Endpoint): void {
     const { bytes, layout, memory } = this.#core;
     bytes.fill(0, layout.RECEIVE_NAMES, layout.RECEIVE_NAMES + layout.NAME_SIZE);
     writeSockaddr(new DataView(memory.buffer, layout.RECEIVE_NAMES, layout.NAME_SIZE), from);
   }
 
-  /** The only control message: the datagram comes by itself. */
+  /** Writes the only control message, the TOS: the datagram is not part of a batch. */
   #writeTos(tos: number): void {
     const { view, layout } = this.#core;
     const control = layout.RECEIVE_CONTROLS;
@@ -86,7 +86,7 @@ export class PacketRunner {
     view.setUint8(control + CMSG_DATA, tos);
   }
 
-  /** Takes what the core left in its vectors, and counts the packet. */
+  /** Collects the core's output and counts the packet. */
   #outcome(direction: number): Outcome {
     const { view, layout, exports } = this.#core;
     const number = view.getInt32(layout.PACKETS + layout.PACKET_VERDICT, true);
@@ -117,7 +117,7 @@ export class PacketRunner {
     });
   }
 
-  /** Nothing but a TOS is ever asked of a host that takes no GSO batches; without one it is 0. */
+  /** The TOS of a message: without GSO batches it is the only control message; 0 if there is none. */
   #takeTos(message: number): number {
     const { view } = this.#core;
     if (this.#pointer(message + MMSGHDR_CONTROLLEN) === 0) return 0;
@@ -135,7 +135,7 @@ export class PacketRunner {
     });
   }
 
-  /** A copy of the bytes that iovecs name, one after the other. */
+  /** Copies the bytes of iovecs, one after the other. */
   #gather(iovecs: number, count: number): Uint8Array {
     const { bytes } = this.#core;
     const parts = Array.from({ length: count }, (_, i) => {
@@ -146,7 +146,7 @@ export class PacketRunner {
     return new Uint8Array(Buffer.concat(parts));
   }
 
-  /** A u64; no kernel looks into this memory (HOST_BASE is 0), so an address is an offset. */
+  /** Reads a u64 address. No kernel reads this memory (HOST_BASE is 0), so it is an offset. */
   #pointer(at: number): number {
     return Number(this.#core.view.getBigUint64(at, true));
   }

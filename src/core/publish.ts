@@ -1,6 +1,6 @@
 /**
- * Brings new tables before the core without stopping it: the spare copy is
- * filled, then one atomic store makes it the live one.
+ * Publishes new tables to the core while it runs: the spare copy is filled, then one atomic store
+ * makes it the live one.
  */
 import { type Address, toBytes } from "../address.js";
 import { Acl, type AclRules } from "../compile/acl.js";
@@ -15,12 +15,12 @@ import { type PeerTraffic, type RuleTraffic, readRules, readTraffic } from "./co
 import { takeHint, takeHinted } from "./hints.js";
 import type { Core } from "./instance.js";
 
-/** Longer than any batch: a worker that holds the tables for this long is dead. */
+/** Milliseconds, longer than any batch: a worker that holds the tables for this long is dead. */
 const RELEASE_TIMEOUT_MS = 1000;
 
-/** Rules for the core: to be compiled to a table here, or a table that was made elsewhere. */
+/** Rules for the core: a list to compile into a table here, or a table that was built elsewhere. */
 export type RuleSet = {
-  /** Numbers that no rule had before, or another: they begin to count at nothing. */
+  /** Numbers that belonged to no rule before, or to another one: their counters start at 0. */
   readonly fresh: readonly number[];
 } & ({ readonly rules: AclRules } | AclImage);
 
@@ -28,19 +28,19 @@ export class Publisher {
   readonly #core: Core;
   readonly #compiler: Compiler;
   readonly #copies: readonly TableCopy[];
-  /** What the copy that is spare now lacks. */
+  /** Differences that the spare copy lacks. */
   #missed: Differences | undefined;
   readonly #activity: Activity;
   #generation = 0;
-  /** By number of a rule: the generation since which the number belongs to that rule. */
+  /** By rule number: the generation since which it belongs to its rule. */
   readonly #ruleSince = new Map<number, number>();
-  /** What the routes of both copies are painted from. */
+  /** The routes that both copies are painted from. */
   readonly #ribs = { 4: new Rib(4), 6: new Rib(6) };
-  /** The rules in force, and what the access lists of both copies are painted from. */
+  /** The rules in force, from which the access lists of both copies are painted. */
   #rules: RuleSet = { rules: [[], []], fresh: [] };
   readonly #acl = new Acl();
 
-  /** @param statics peers that run no agent; they come before what members claim */
+  /** @param statics peers without an agent; they take precedence over members */
   constructor(core: Core, statics: readonly Peer[] = []) {
     this.#core = core;
     this.#compiler = new Compiler(core.layout.MAX_PEERS, {
@@ -51,14 +51,14 @@ export class Publisher {
     this.#copies = [new TableCopy(core, 0), new TableCopy(core, 1)];
   }
 
-  /** The tables that are live: how often they changed, where they lie, and what of them is in use. */
+  /** The live tables: number of changes, address, and ranges in use. */
   live(): { generation: number; at: number; regions: Region[] } {
     const { words, layout } = this.#core;
     const copy = this.#copies[Atomics.load(words, layout.LIVE_COPY >> 2)]!;
     return { generation: this.#generation, at: copy.at, regions: copy.regions() };
   }
 
-  /** The address ICMP answers come from. */
+  /** Sets the source address of ICMP errors. */
   setAddress(address: Address): void {
     const { view, bytes, layout } = this.#core;
     if (address.family === 4) view.setUint32(layout.OWN_ADDRESS, networkOrder(address), true);
@@ -66,8 +66,8 @@ export class Publisher {
   }
 
   /**
-   * Sets whether it is known if there is a policy; otherwise no packet passes. A core begins with
-   * it known.
+   * Sets whether it is known if there is a policy; while it is not known, no packet passes. Initially it
+   * is known.
    */
   setPolicyKnown(isKnown: boolean): void {
     const { view, layout } = this.#core;
@@ -75,7 +75,7 @@ export class Publisher {
   }
 
   /**
-   * From the next batch on the core knows exactly these peers, and judges by these rules.
+   * From the next batch on the core has exactly these peers and these rules.
    * @throws WeftError when they contradict each other or do not fit; then nothing has changed
    */
   publish(own: ThisNode, peers: readonly Peer[], rules?: RuleSet): void {
@@ -83,15 +83,14 @@ export class Publisher {
     this.commit(own, rules);
   }
 
-  /** The peer of this id is so now, or is no more: `commit` tells the core. */
+  /** Stages the new state of the peer with this id; undefined removes it. `commit` publishes it. */
   stage(id: string, peer: Peer | undefined): void {
     this.#compiler.stage(id, peer);
   }
 
   /**
-   * From the next batch on the core knows the peers that are staged and ready; those that are not,
-   * or that are refused, remain staged. Rules of which it is given the same object again stay as
-   * they are.
+   * Publishes the staged peers that are ready, from the next batch on. Those that are not ready, or are
+   * refused, remain staged. The same rules object again means that the rules did not change.
    * @throws WeftError as `publish`
    */
   commit(own: ThisNode, rules: RuleSet = this.#rules, isReady?: (peer: Peer) => boolean): void {
@@ -104,7 +103,7 @@ export class Publisher {
     const spare = 1 - Atomics.load(words, layout.LIVE_COPY >> 2);
     const copy = this.#copies[spare]!;
     this.#waitUntilReleased(spare);
-    // The only steps that can fail, for want of room, come first.
+    // The only steps that can fail, for lack of room, come first.
     this.#paint(copy, differences.routes, rules);
     if (this.#missed) copy.write(this.#missed);
     copy.write(differences);
@@ -116,48 +115,48 @@ export class Publisher {
     if (rules !== this.#rules) for (const number of rules.fresh) this.#forgetRule(number);
     this.#rules = rules;
     copy.setGeneration(this.#generation);
-    // As it stands in a VXLAN header: three octets and a zero, in network order.
+    // As in a VXLAN header: three octets and a zero, in network order.
     view.setUint32(layout.OWN_VNI, own.vni << 8, false);
     Atomics.store(words, layout.LIVE_COPY >> 2, spare);
   }
 
-  /** The peers that the core knows. */
+  /** The published peers. */
   get peers(): Peer[] {
     return this.#compiler.peers;
   }
 
-  /** The peers as they are staged, whether the core knows them yet or not. */
+  /** The staged peers, whether published or not. */
   staged(): Iterable<Peer> {
     return this.#compiler.staged();
   }
 
-  /** The peers that are left out, and why: a sentence each. */
+  /** The reasons why peers are left out: one sentence each. */
   get conflicts(): string[] {
     return this.#compiler.conflicts;
   }
 
-  /** A peer's place in the table: its own for as long as it stays. */
+  /** A peer's position in the table, which never changes while the peer exists. */
   placeOf(name: string): number | undefined {
     return this.#compiler.indexOf(name);
   }
 
-  /** The peer at a place. */
+  /** The peer at a position. */
   nameAt(place: number): string | undefined {
     return this.#compiler.nameAt(place);
   }
 
-  /** What went to and came from a peer since it was first published. */
+  /** Traffic to and from a peer since it was first published. */
   traffic(name: string): PeerTraffic | undefined {
     const index = this.placeOf(name);
     return index === undefined ? undefined : readTraffic(this.#core, index);
   }
 
-  /** Names of the peers to which packets went since this was asked last. */
+  /** Names of the peers that packets went to since the last call. */
   active(): string[] {
     return [...this.#compiler.names()].filter((name) => this.#activity.take(this.placeOf(name)!));
   }
 
-  /** The largest inner packet that the way to a peer is now known to take, bytes; at most `mtu`. */
+  /** Largest inner packet that the path to a peer is known to carry, in bytes; at most `mtu`. */
   pathMtu(name: string, mtu: number): number {
     const index = this.placeOf(name);
     if (index === undefined) return mtu;
@@ -169,18 +168,18 @@ export class Publisher {
     return lower === 0 || isStale ? mtu : Math.min(lower, mtu);
   }
 
-  /** Names of the peers with an ICMP hint about their path that is to be verified. */
+  /** Names of the peers with an ICMP hint about their path, which the control plane verifies. */
   hinted(): string[] {
     return takeHinted(this.#core).flatMap((place) => this.nameAt(place) ?? []);
   }
 
-  /** The hinted MTU, in bytes of the inner packet; from now on `hinted` may name the peer again. */
+  /** The hinted MTU, in bytes of the inner packet. Afterwards `hinted` may return the peer again. */
   takeHint(name: string): number | undefined {
     const place = this.placeOf(name);
     return place === undefined ? undefined : takeHint(this.#core, place);
   }
 
-  /** What rules met since each was first published, in the order given. */
+  /** Traffic of each rule since it was first published, in the order given. */
   ruleTraffic(numbers: readonly number[]): RuleTraffic[] {
     return readRules(this.#core, numbers);
   }
@@ -190,7 +189,7 @@ export class Publisher {
     return (this.#ruleSince.get(number) ?? 0) <= generation;
   }
 
-  /** Routes and access lists know by themselves what they missed. */
+  /** Routes and access lists track by themselves what each copy lacks. */
   #paint(copy: TableCopy, routes: readonly PeerRoute[], rules: RuleSet): void {
     try {
       if ("rules" in rules) {
@@ -205,7 +204,7 @@ export class Publisher {
     }
   }
 
-  /** An image is valid until the next is made; after that the live copy has its contents. */
+  /** An image is valid until the next one is made; afterwards its contents are in the live copy. */
   #copyRules(copy: TableCopy, rules: RuleSet & AclImage): void {
     const live = this.#copies.find((other) => other !== copy)!;
     if (rules === this.#rules) copy.takeRules(live);
@@ -226,7 +225,7 @@ export class Publisher {
     );
   }
 
-  /** A batch that began before the last swap may still search the copy that is spare now. */
+  /** A batch that began before the last swap may still search the spare copy. */
   #waitUntilReleased(spare: number): void {
     const { words, layout } = this.#core;
     const word = layout.COPY_IN_USE >> 2;
@@ -238,7 +237,7 @@ export class Publisher {
     }
   }
 
-  /** A place that another peer had: what was counted and learned there is not the newcomer's. */
+  /** Clears a position that another peer had: counters and path MTU. */
   #forget(index: number): void {
     const { bytes, layout } = this.#core;
     const clear = (at: number, size: number) =>
@@ -257,7 +256,7 @@ export class Publisher {
 }
 
 /**
- * Whether policed connections are still on the account of a peer that had this place
+ * Whether policed connections still count towards a peer that had this position
  * (assembly/conntrack/account.ts).
  */
 const isHeld = ({ view, layout }: Core, place: number): boolean =>
