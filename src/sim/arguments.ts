@@ -1,4 +1,4 @@
-/** What the commands of the simulation are told, and what is wrong with it. */
+/** Reads the command line of `sim` and `sim:soak`. */
 import { parseArgs } from "node:util";
 import { WeftError } from "../error.js";
 
@@ -7,7 +7,7 @@ type Parsed<P extends Presets> = {
   readonly [name in keyof P]: P[name] extends string ? string : string | undefined;
 } & { readonly help?: boolean };
 
-/** The options by name, as they were given or preset; `help` is one more. @throws WeftError */
+/** The options by name, as given or preset, and `help`. @throws WeftError USAGE */
 export function readArguments<P extends Presets>(args: readonly string[], presets: P): Parsed<P> {
   const texts = Object.entries(presets).map(([name, preset]) => [
     name,
@@ -22,7 +22,7 @@ export function readArguments<P extends Presets>(args: readonly string[], preset
   }
 }
 
-/** A number that was given as text. @throws WeftError when it is none, or out of bounds */
+/** The number in a text. @throws WeftError USAGE when it is not a number, or out of bounds */
 export function number(
   name: string,
   text: string,

@@ -1,37 +1,37 @@
-/** What goes wrong: each kind by itself, again and again, at moments that chance chooses. */
+/** Chaos injects faults: each kind independently, again and again, at random times. */
 import { WeftError } from "../error.js";
 import type { Machine } from "./network.js";
 import type { NodeEnd, SimNode } from "./node.js";
 import type { Random } from "./random.js";
 import type { World } from "./world.js";
 
-/** The kinds, in the words of `npm run sim -- --help`. */
+/** The kinds of chaos, with their descriptions in `npm run sim -- --help`. */
 export const CHAOS = {
   partitions: "every 10 to 40 s the machines fall into two sides, for 2 to 40 s",
-  oneway: "the same, but only from one side to the other nothing gets through",
+  oneway: "the same, but only one direction between the sides is cut",
   crashes: "every 4 to 20 s a node stops, is killed, or loses its power, for up to 20 s",
-  disks: "of the crashes 8 % lose the disk, 8 % tear it; and every 10 to 60 s a disk is full",
+  disks: "8 % of the crashes lose the disk, 8 % tear it; and every 10 to 60 s a disk is full",
   deaths: "every 10 to 40 s a node loses its power, for one to two minutes",
-  splits: "one at a time: 60 to 90 % are parted from the rest, and a node joins them",
+  splits: "one at a time: 60 to 90 % are cut off from the rest, and a node joins them",
   longPartitions:
-    "one at a time: up to three are cut off for a day or more, and both sides forget and join",
-  pauses: "every 30 to 90 s each node stands still, for 5 s",
+    "one at a time: up to three are cut off for over a day; both sides forget nodes, and one joins each",
+  pauses: "every 30 to 90 s each node is paused for 5 s",
   skew: "clocks run up to 1 % fast or slow, and are up to a minute wrong",
-  duplicates: "one message in twenty comes twice",
+  duplicates: "one message in twenty arrives twice",
 } as const;
 export type ChaosKind = keyof typeof CHAOS;
 export const KINDS = Object.keys(CHAOS) as readonly ChaosKind[];
-/** With these there is trouble from the first node's start; with others once all have come together. */
+/** Kinds that begin with the first node's start; the others begin once all nodes have come together. */
 export const FROM_THE_START: readonly ChaosKind[] = ["partitions", "oneway", "crashes", "disks"];
 
-/** Seconds: between two of a kind, and how long one lasts; from, to. */
+/** Seconds, least and most: between two faults of a kind, and the length of one. */
 const PARTITION = { every: [10, 40], lasts: [2, 40] } as const;
 const CRASH = { every: [4, 20], lasts: [0.2, 20] } as const;
 const DEATH = { every: [10, 40], lasts: [60, 120] } as const;
-/** Of each node. */
+/** Pauses of each node. */
 const PAUSE = { every: [30, 90], lasts: [5, 5] } as const;
 const FULL_DISK = { every: [10, 60], lasts: [1, 20] } as const;
-/** Of the crashes, when disks fail as well: the disk is gone, or torn. */
+/** With `disks`, the shares of crashes after which the disk is lost, or torn. */
 const DISK_GONE = 0.08;
 const DISK_TORN = 0.08;
 
@@ -60,11 +60,11 @@ export class Chaos {
     if (kinds.has("disks")) this.#again(FULL_DISK.every, () => this.#fillDisk());
   }
 
-  /** Nothing more goes wrong, and what can be mended is. */
+  /** Ends the chaos and repairs all faults. */
   end(): void {
     this.#isOver = true;
     for (const heal of [...this.#heal]) heal();
-    // Last of all, when it stands which machines are gone.
+    // Runs last, after all repairs, when it is known which machines were replaced.
     this.#world.schedule.after(0, () => this.#world.rejoinStranded());
   }
 
@@ -76,7 +76,7 @@ export class Chaos {
     });
   }
 
-  /** Lasts for a while, or until the chaos is over. */
+  /** Calls `undo` after a while, or at the end of the chaos. */
   #meanwhile(lasts: SecondsRange, undo: () => void): void {
     const once = () => {
       if (this.#heal.delete(once)) undo();
@@ -85,7 +85,7 @@ export class Chaos {
     this.#world.schedule.after(this.#within(lasts), once);
   }
 
-  /** Some on one side, the rest on the other. */
+  /** Cuts the machines into two random sides, in both directions or in one. */
   #partition({ oneWay } = { oneWay: false }): void {
     const share = this.#random.between(0.1, 0.9);
     const side = new Map<Machine, boolean>();
@@ -110,7 +110,7 @@ export class Chaos {
     const node = this.#running();
     if (!node) return;
     const how = this.#random.pick<NodeEnd | "write">(["stop", "kill", "power", "write"])!;
-    // In the middle of the next write; then what that write was for has not happened yet.
+    // The power fails during the next write, so the code after that write does not run.
     if (how === "write") node.disk.cutAtNextWrite = this.#random.chance(0.5) ? "before" : "after";
     else await node.end(how);
     const luck = withDisks ? this.#random.next() : 1;
@@ -124,7 +124,7 @@ export class Chaos {
     this.#meanwhile(CRASH.lasts, () => void this.#world.schedule.after(0, back));
   }
 
-  /** A torn state must be refused; then a new machine takes the place of this one. */
+  /** Checks that a torn state is refused; then a new machine takes the place of this one. */
   async #tornStart(node: SimNode): Promise<void> {
     node.disk.tear(this.#random);
     try {

@@ -1,43 +1,42 @@
 /**
- * A connection, as TLS over TCP gives it: an ordered, reliable stream each way.
- * So a lost segment is never a lost message. It is sent again, and whatever
- * was said after it waits; when that takes too long, the connection breaks.
+ * A connection, like TLS over TCP: an ordered, reliable stream in each direction. A lost segment is
+ * sent again, and later messages wait behind it; after too many attempts the connection breaks.
  */
 import type { Connection, ConnectionEvents } from "../session/transport.js";
 import { type Machine, oneWay, type SimNetwork } from "./network.js";
 import type { Process } from "./process.js";
 
-/** Bytes of one message in one TCP segment. */
+/** Payload bytes of a TCP segment. */
 const SEGMENT = 1400;
-/** Around a message: WebSocket header 8, TLS record 22. Around a segment: Ethernet, IP, TCP 66. */
+/** Bytes around a message: WebSocket header 8, TLS record 22. Around a segment: Ethernet, IP and TCP 66. */
 const FRAMING = 30;
 const HEADERS = 66;
-/** Linux: the least wait before sending again, doubled each time, up to the most; the tries (tcp_retries2). */
+/** As in Linux: milliseconds before a retransmission, doubled each time up to `most`; attempts (tcp_retries2). */
 export const RETRANSMIT = { least: 200, most: 120_000, tries: 15 };
 
-/** Milliseconds to wait before a segment is sent again, after so many failures. */
+/** Milliseconds to wait before a segment is sent again, after `failures` attempts. */
 export const backoff = (first: number, failures: number): number =>
   Math.min(RETRANSMIT.most, first * 2 ** failures);
 
-/** What goes out together. */
+/** A message, or small messages that share a segment. */
 interface Item {
   bytes: number;
-  /** Segments that have not got through. */
+  /** Segments that have not arrived. */
   left: number;
   readonly arrived: (() => void)[];
 }
 
-/** One direction. */
+/** One direction of a connection. */
 export class Stream {
   readonly #network: SimNetwork;
   readonly #from: Machine;
   readonly #to: Machine;
-  /** Called when the sender's end has tried in vain for too long. */
+  /** Called when all attempts to send a segment have failed. */
   readonly #gaveUp: () => void;
   readonly #queue: Item[] = [];
   #waiting = false;
   #failures = 0;
-  /** When the last message arrives that is on its way. */
+  /** The time at which the last message under way arrives. */
   #lastArrival = 0;
   #cancel: (() => void) | undefined;
 
@@ -48,7 +47,7 @@ export class Stream {
     this.#gaveUp = gaveUp;
   }
 
-  /** Bytes that have not arrived yet. */
+  /** Bytes that wait to be sent. */
   get queued(): number {
     return this.#queue.reduce((sum, { bytes }) => sum + bytes, 0);
   }
@@ -57,7 +56,7 @@ export class Stream {
     const bytes = length + FRAMING;
     const last = this.#queue.length > 1 ? this.#queue.at(-1) : undefined;
     if (last && last.bytes + bytes <= SEGMENT) {
-      // What waits behind a lost segment is a stream of bytes: it shares a segment.
+      // Messages that wait behind a lost segment are a stream of bytes, so small ones share a segment.
       last.bytes += bytes;
       last.arrived.push(arrived);
     } else {
@@ -66,7 +65,7 @@ export class Stream {
     if (!this.#waiting) this.#flow();
   }
 
-  /** The machine lost its power: what was not sent never will be. */
+  /** Drops everything that waits, as a power failure does. */
   drop(): void {
     this.#queue.length = 0;
     this.#cancel?.();
@@ -86,7 +85,7 @@ export class Stream {
     }
   }
 
-  /** Sends each segment that has not got through; false when one must be sent again. */
+  /** Sends each segment that has not arrived; false when one must be sent again. */
   #transmit(item: Item): boolean {
     const sent = item.left;
     for (let i = 0; i < sent; i++) if (this.#network.carries(this.#from, this.#to)) item.left--;
@@ -96,16 +95,16 @@ export class Stream {
     }
     const roundTrip = 2 * oneWay(this.#from, this.#to);
     const timeout = Math.max(RETRANSMIT.least, 2 * roundTrip);
-    // What got through behind a lost segment tells the sender in one round trip (RFC 6675).
-    const isTold = item.left < sent;
-    this.#failures = isTold ? 0 : this.#failures + 1;
+    // Segments that arrive behind a lost one reveal the loss in one round trip (RFC 6675).
+    const isRevealed = item.left < sent;
+    this.#failures = isRevealed ? 0 : this.#failures + 1;
     if (this.#failures > RETRANSMIT.tries) {
       this.drop();
       this.#gaveUp();
       return false;
     }
     this.#waiting = true;
-    const wait = isTold ? roundTrip : backoff(timeout, this.#failures - 1);
+    const wait = isRevealed ? roundTrip : backoff(timeout, this.#failures - 1);
     this.#cancel = this.#network.schedule.after(wait, () => this.#flow());
     return false;
   }
@@ -162,25 +161,25 @@ export class ConnectionEnd implements Connection {
     this.close();
   }
 
-  /** The other end hears that this one is closed, after all that was sent before. */
+  /** Closes this end; the other end learns it after all data sent before. */
   hangUp(): void {
     this.abandon();
     this.#stream.send(0, () => this.other.process.act(() => this.other.#end()));
   }
 
-  /** The process is gone; nobody hears of it from here. */
+  /** Closes this end without telling the other. */
   abandon(): void {
     this.#isClosed = true;
     this.all.delete(this);
   }
 
-  /** The machine lost its power. */
+  /** Closes this end as a power failure does, and drops its unsent data. */
   vanish(): void {
     this.abandon();
     this.#stream.drop();
   }
 
-  /** Says something to the other machine in order with the messages, but not to its process. */
+  /** Sends a signal to the other machine, in order with the messages, but not to its process. */
   signal(arrived: () => void): void {
     this.#stream.send(0, arrived);
   }
@@ -192,7 +191,7 @@ export class ConnectionEnd implements Connection {
       this.#reset();
       return;
     }
-    // `hello` opens a session and may come once only, as the first thing said.
+    // `hello` opens a session and is never duplicated: it may only come first, and once.
     const twice = random.chance(options.duplicates) && !text.startsWith('{"type":"hello"');
     this.process.act(() => {
       if (this.#isClosed) return;
@@ -202,7 +201,7 @@ export class ConnectionEnd implements Connection {
     });
   }
 
-  /** A machine that knows nothing of a connection says so (RST), once; it may be lost. */
+  /** Answers data for an unknown connection with one reset (RST), which may be lost. */
   #reset(): void {
     if (!this.network.carries(this.machine, this.far)) return;
     this.network.schedule.later(this.network.delay(this.machine, this.far), () =>

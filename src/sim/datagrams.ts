@@ -1,18 +1,17 @@
 /**
- * Datagrams between hosts, as UDP carries them: what the underlay loses does
- * not arrive, what it delays may be overtaken. Gates translate addresses as a
- * masquerading router does.
+ * Datagrams between hosts, like UDP: the underlay may lose, delay and reorder them. NAT gateways
+ * translate addresses as a masquerading router does.
  */
 import { type DataPath, hostOf, MAX_CONTROL_BYTES, type Receiver } from "../paths/datapath.js";
 
-/** How long a gate remembers to whom a host behind it spoke, in milliseconds. */
+/** Milliseconds that a NAT gateway keeps the mapping of an idle flow. */
 export const MAPPING_LASTS = 30_000;
 
 export interface SimUnderlay {
-  /** Milliseconds since some moment before. */
+  /** Milliseconds of a monotonic clock. */
   now(): number;
   after(ms: number, act: () => void): void;
-  /** How many milliseconds so many bytes that are sent now from one address to another take; nothing when they are lost. */
+  /** Milliseconds until a datagram of so many bytes, sent now, arrives; undefined when it is lost. */
   crossing(from: string, to: string, bytes: number): number | undefined;
 }
 
@@ -20,14 +19,17 @@ export class Datagrams {
   readonly #underlay: SimUnderlay;
   readonly #ports = new Map<string, SimDataPath>();
   readonly #nats = new Map<string, Nat>();
-  /** Of all that were sent. */
+  /** Payload bytes of all datagrams sent so far. */
   bytes = 0;
 
   constructor(underlay: SimUnderlay) {
     this.#underlay = underlay;
   }
 
-  /** A port like `198.18.0.1:4789`, behind the gate with this address if one is named. `act` lets the process do something. */
+  /**
+   * Opens a port at an endpoint like `198.18.0.1:4789`, behind the NAT gateway with the address `nat`
+   * if there is one. `act` runs an action in the port's process.
+   */
   open(endpoint: string, act: (fn: () => void) => void, nat?: string): SimDataPath {
     const port = new SimDataPath(this, endpoint, act, nat);
     this.#ports.set(endpoint, port);
@@ -38,14 +40,14 @@ export class Datagrams {
     if (this.#ports.get(port.endpoint) === port) this.#ports.delete(port.endpoint);
   }
 
-  /** The same port at another endpoint. */
+  /** Moves a port to another endpoint. */
   rebind(port: SimDataPath, endpoint: string): void {
     this.close(port);
     port.endpoint = endpoint;
     this.#ports.set(endpoint, port);
   }
 
-  /** Puts a port behind another nat, or behind none. */
+  /** Puts a port behind another NAT gateway, or behind none. */
   move(port: SimDataPath, nat: string | undefined): void {
     port.nat = nat;
   }
@@ -70,7 +72,7 @@ export class Datagrams {
     else this.#underlay.after(ms, act);
   }
 
-  /** `side` is the gate behind which it stays. */
+  /** Delivers a datagram, after its delay. `side` is the NAT gateway behind which both ends are, if any. */
   #cross(from: string, to: string, bytes: Uint8Array, side?: string): void {
     const ms = this.#underlay.crossing(hostOf(from), hostOf(to), bytes.length);
     if (ms === undefined) return;
@@ -98,9 +100,9 @@ export class SimDataPath implements DataPath {
   readonly #hints = new Map<string, number>();
   mtu = { least: 526, most: 1450 };
   carriesEcn = false;
-  /** Datagrams that were sent and that came in. */
+  /** The numbers of datagrams that were sent and received. */
   readonly count = { sent: 0, received: 0 };
-  /** Milliseconds until the process gets to what came in. */
+  /** Milliseconds until the process handles an arrived datagram. */
   busyFor = 0;
 
   constructor(
@@ -133,7 +135,7 @@ export class SimDataPath implements DataPath {
     this.#resized = listener;
   }
 
-  /** Acts as if this host's interface had another MTU now. */
+  /** Changes the MTU of this host's interface. */
   resize(most: number): void {
     this.mtu = { ...this.mtu, most };
     this.act(() => this.#resized());
@@ -145,13 +147,13 @@ export class SimDataPath implements DataPath {
     return hint;
   }
 
-  /** Acts as if ICMP reported this path MTU for the peer. */
+  /** Delivers an ICMP error that reports this path MTU for a peer. */
   icmp(name: string, mtu: number): void {
     this.#hints.set(name, mtu);
     this.act(() => this.#hinted(name));
   }
 
-  /** As if packets went to this peer. */
+  /** Marks a peer as one to which packets were sent. */
   packets(name: string): void {
     this.#active.add(name);
   }
@@ -166,11 +168,14 @@ export class SimDataPath implements DataPath {
   }
 }
 
-/** One outer port for each inner one; only those to whom it spoke may answer, by the port they were spoken to. */
+/**
+ * A NAT gateway with one outer port for each inner endpoint. It lets a datagram in only from a remote
+ * endpoint to which that inner endpoint sent one lately.
+ */
 class Nat {
   readonly #outer = new Map<string, string>();
   readonly #inner = new Map<string, string>();
-  /** When something went out last, by inner and remote endpoint. */
+  /** The time of the last datagram out, by inner and remote endpoint. */
   readonly #spoke = new Map<string, number>();
 
   constructor(readonly address: string) {}
@@ -183,7 +188,7 @@ class Nat {
     return outer;
   }
 
-  /** The endpoint behind it for which this is; nothing when it does not let it in. */
+  /** The inner endpoint for a datagram from outside; undefined when the gateway drops it. */
   inward(remote: string, outer: string, now: number): string | undefined {
     const inner = this.#inner.get(outer);
     const at = this.#spoke.get(`${inner} ${remote}`);

@@ -1,35 +1,35 @@
 /**
- * Who is dead, and who holds whom for dead. It knows the truth, so it finds how long a death takes
- * to be seen by all, and who is declared dead that lives.
+ * The death audit compares the nodes' verdicts with the truth: how long it takes until all nodes
+ * have declared a dead node dead, and which running nodes were declared dead.
  */
 import { nodeId } from "../identity/identity.js";
 import type { SimNetwork } from "./network.js";
 import type { NodeEnd, SimNode } from "./node.js";
 
-/** Milliseconds. Who came back within this was not gone long enough for all to see it. */
+/** Milliseconds that a node must be dead for its death to count; all nodes notice within that time. */
 const LONG_DEAD = 30_000;
-/** For so long after a start, and after the network was cut, a node may be wrong about others. Milliseconds. */
+/** Milliseconds after a start, and after the network was cut, in which a node may be wrong about others. */
 const GRACE = 20_000;
 
-/** A node that is gone, and which of those that ran then hold it for alive still. */
+/** The death of a node, and the nodes running then that have not declared it dead yet. */
 interface Death {
   readonly at: number;
   readonly awake: Set<SimNode>;
-  /** Who stood still meanwhile sees it late: not by the fault of the mesh. */
+  /** Those that were paused meanwhile, and so are late through no fault of the mesh. */
   readonly asleep: Set<SimNode>;
-  /** When the last one saw it that was awake, and the last of all. */
+  /** The times at which the last of `awake`, and the last of all nodes, declared it dead. */
   seen: number;
   seenByAll: number;
 }
 
 export class DeathAudit {
-  /** Milliseconds from a death until the last node saw it of those that were awake. */
+  /** Milliseconds from a death until the last node that was not paused declared it. */
   readonly deaths: number[] = [];
-  /** Until the last of all saw it. */
+  /** Milliseconds from a death until the last of all nodes declared it. */
   readonly seenByAll: number[] = [];
-  /** Who held whom for dead that lived, in words. Must stay empty. */
+  /** Running nodes that were declared dead, as text. Must stay empty. */
   readonly wrong: string[] = [];
-  /** Of nodes that were dead for long: how often another held one for alive to the end. */
+  /** How often a node never declared another dead that was dead for `LONG_DEAD`. */
   unseen = 0;
   readonly #network: SimNetwork;
   readonly #byId = new Map<string, SimNode>();
@@ -49,7 +49,7 @@ export class DeathAudit {
     this.#running.set(node, { since: this.#now, dead: new Set() });
   }
 
-  /** A node that stops says so: nobody needs to find out. Of one that was not known long nobody may know. */
+  /** Begins a death, unless the node announced its stop, or started so lately that others may not know it. */
   ended(node: SimNode, how: NodeEnd): void {
     const isSound = this.#isSound(node);
     this.#running.delete(node);
@@ -80,12 +80,12 @@ export class DeathAudit {
     if (death?.asleep.delete(observer)) death.seenByAll = this.#now;
     if (this.#isSound(observer) && this.#isSound(node)) {
       this.wrong.push(
-        `at ${(this.#now / 1000).toFixed(3)} s ${observer.name} held ${node.name} for dead`,
+        `at ${(this.#now / 1000).toFixed(3)} s ${observer.name} declared ${node.name} dead`,
       );
     }
   }
 
-  /** A running node is declared dead: its name, and that of the node that declares it. */
+  /** A running node that is declared dead, and the node that declared it; undefined if there is none. */
   wrongDeath(): { readonly observer: SimNode; readonly node: SimNode } | undefined {
     for (const [observer, { dead }] of this.#running) {
       for (const node of dead) if (this.#running.has(node)) return { observer, node };
@@ -93,12 +93,12 @@ export class DeathAudit {
     return undefined;
   }
 
-  /** All that runs had its time to see who is gone. */
+  /** Ends all deaths at the end of a run. */
   finish(): void {
     for (const node of [...this.#deaths.keys()]) this.#endDeath(node);
   }
 
-  /** It lives again, or another took its place. Who never saw it dead, though there was time? */
+  /** Ends a death, as the node or its replacement starts, and counts the nodes that never declared it. */
   #endDeath(node: SimNode): void {
     const death = this.#deaths.get(node);
     this.#deaths.delete(node);
@@ -110,7 +110,7 @@ export class DeathAudit {
     }
   }
 
-  /** It runs, and nothing has kept it from the others for a while. */
+  /** Whether the node runs and could reach all others for `GRACE`. */
   #isSound(node: SimNode): boolean {
     const since = this.#running.get(node)?.since;
     if (since === undefined) return false;

@@ -1,6 +1,6 @@
 /**
- * One node's disk. It holds the text the real store writes, replaced whole as
- * the real store does: whenever the power goes, the old text or the new one.
+ * The disk of one node. It holds the text that the real store writes, and replaces it as a whole, as
+ * the real store does: after a power failure it holds the old text or the new one.
  */
 
 import {
@@ -15,11 +15,11 @@ import type { Random } from "./random.js";
 
 export class SimDisk implements Store {
   isFull = false;
-  /** The power goes during the next write: before the new text stands, or right after. */
+  /** Makes the power fail during the next write: before the new text is in place, or right after. */
   cutAtNextWrite: "before" | "after" | undefined;
-  /** Called with what was written. */
+  /** Called with each written state. */
   written: (state: State) => void = () => {};
-  /** What was written last, whatever became of it. */
+  /** The state that was written last, even if the text was torn since. */
   last: State;
   #text: string;
   /** By kind. */
@@ -62,7 +62,7 @@ export class SimDisk implements Store {
     if (cut === "after") throw new PowerCut();
   }
 
-  /** What a disk does that lied about having written: the end is missing, or a byte is wrong. */
+  /** Damages the text, as a disk does that lies about a finished write: cuts its end or changes a byte. */
   tear(random: Random): void {
     const text = this.#text;
     const at = random.below(text.length);

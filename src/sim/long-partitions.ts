@@ -1,7 +1,7 @@
 /**
- * One long absence after another: for more than a day some machines are cut off together, and on
- * both sides an operator takes back (`weft forget`, without `--force`) what it is let, and a node
- * joins. Then all meet again.
+ * The chaos kind `longPartitions`, one after another: some machines are cut off together for more
+ * than a day. On both sides an operator tries `weft forget` without `--force` on every node, and a
+ * node joins. Then all meet again.
  */
 import { WeftError } from "../error.js";
 import type { Machine } from "./network.js";
@@ -10,19 +10,19 @@ import type { Random } from "./random.js";
 import type { World } from "./world.js";
 
 const HOUR = 3600_000;
-/** Milliseconds; from, to. The first are longer than a lease lasts, the second than it takes to agree again. */
+/** Milliseconds, least and most: longer than a lease lasts, and longer than it takes to agree again. */
 const LASTS = [26 * HOUR, 40 * HOUR] as const;
 const APART = [HOUR / 2, 3 * HOUR] as const;
-/** Cut off together, at most: as many as all but one, and no more than this. */
+/** Machines that are cut off together, at most; at least one stays. */
 const MOST = 3;
-/** Milliseconds between two tries of the operators, and until a node joins. */
+/** Milliseconds between two attempts of the operators, and until a node joins. */
 const TRY_EVERY = HOUR;
 const JOINS_AFTER = 25.5 * HOUR;
-/** Milliseconds until all know that a newcomer has stopped. */
+/** Milliseconds until all nodes know that a newcomer has stopped. */
 const FORGOTTEN_AFTER = 60_000;
 
 export class LongPartitions {
-  /** How often an operator was let take back what a node had. */
+  /** How often an operator's `weft forget` succeeded. */
   forgotten = 0;
   readonly #world: World;
   readonly #random: Random;
@@ -39,7 +39,7 @@ export class LongPartitions {
     this.#after(this.#random.between(...APART), () => this.#partition());
   }
 
-  /** All come home, for good. */
+  /** Ends the current partition and starts no other. */
   async end(): Promise<void> {
     this.#isOver = true;
     await this.#reunite();
@@ -66,7 +66,7 @@ export class LongPartitions {
     });
   }
 
-  /** The operators of a side forget everybody whom they are let forget, as long as the cut lasts. */
+  /** Every hour of the partition, the operators of a side try to forget every node. */
   #tryAgain(side: readonly SimNode[], during: () => void): void {
     this.#after(TRY_EVERY, () => {
       if (this.#heal !== during) return;
@@ -79,7 +79,7 @@ export class LongPartitions {
     });
   }
 
-  /** Whether it is let. */
+  /** Forgets a node by name; returns whether weft allowed it. */
   #forget({ mesh }: SimNode, name: string, force = false): boolean {
     try {
       mesh?.forget(name, { force });
@@ -98,7 +98,7 @@ export class LongPartitions {
     await this.#world.start(newcomer, [this.#random.pick(side)!]);
   }
 
-  /** All meet again, but for the newcomers: they are gone for good, and so what they had is taken back. */
+  /** Heals the partition. The newcomers are gone for good, so they are removed and forgotten. */
   async #reunite(): Promise<void> {
     this.#heal?.();
     this.#heal = undefined;

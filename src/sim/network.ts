@@ -1,6 +1,6 @@
 /**
- * The underlay: machines with addresses, segments that are lost or late, and
- * ways that are cut. What a connection makes of that is in connection.ts.
+ * The underlay: machines with addresses, delays and losses of segments, and cuts between machines.
+ * connection.ts simulates TCP on top of it.
  */
 import { createHash } from "node:crypto";
 import { Datagrams } from "./datagrams.js";
@@ -8,42 +8,42 @@ import type { Random } from "./random.js";
 import type { Schedule } from "./schedule.js";
 import type { SimTransport } from "./transport.js";
 
-/** One way between the nearest and between the farthest two machines, milliseconds. */
+/** One-way delay between the nearest and between the farthest two machines, in milliseconds. */
 export const NEAREST = 1;
 export const FARTHEST = 25;
-/** Of the delay between two machines, what comes and goes: from none of it to this share. */
+/** Random part of a delay, from 0 to this share of the fixed part. */
 const JITTER = 0.3;
 
 export interface Machine {
-  /** From 0, in the order they were built. Machines that are replaced are not numbered again. */
+  /** From 0, in order of creation. Numbers of replaced machines are not used again. */
   readonly number: number;
   readonly address: string;
   isOn: boolean;
 }
 
-/** Keeps what one machine sends from reaching another. */
+/** Whether segments from one machine to another are dropped. */
 export type Cut = (from: Machine, to: Machine) => boolean;
 
 export interface TrafficListener {
-  /** A datagram, whether it arrives or not. */
+  /** A datagram was sent, and may be lost. */
   datagram(from: Machine, to: Machine | undefined, bytes: number): void;
   sent(from: Machine, messageBytes: number, wireBytes: number): void;
   delivered(from: Machine, to: Machine, text: string): void;
 }
 
 export interface NetworkOptions {
-  /** The probability that a segment is lost, to begin with. */
+  /** The initial probability that a segment is lost. */
   readonly loss: number;
-  /** The probability that a message comes twice: which no connection does, but the mesh must bear. */
+  /** The probability that a message arrives twice, which TCP never does but the mesh must tolerate. */
   readonly duplicates: number;
 }
 
 export class SimNetwork {
-  /** By `ADDRESS:PORT`. */
+  /** Listening transports by `ADDRESS:PORT`. */
   readonly listeners = new Map<string, SimTransport>();
   readonly #machines = new Map<string, Machine>();
   readonly #cuts = new Set<Cut>();
-  /** Since when nothing is cut, by the schedule. */
+  /** The time at which the last cut was healed, by the schedule. */
   #wholeSince = 0;
   readonly datagrams: Datagrams;
   /** The probability that a segment is lost. */
@@ -81,14 +81,14 @@ export class SimNetwork {
     return this.#machines.get(address);
   }
 
-  /** What the two ends of a new connection know and nobody else. */
+  /** The TLS exporter value of a new connection, which only its two ends know. */
   binding(): Uint8Array {
     return createHash("sha256")
       .update(`connection ${++this.#bindings}`)
       .digest();
   }
 
-  /** Returns what heals it. */
+  /** Adds a cut; returns a function that heals it. */
   cut(cut: Cut): () => void {
     this.#cuts.add(cut);
     return () => {
@@ -97,19 +97,19 @@ export class SimNetwork {
     };
   }
 
-  /** Since when every machine can reach every other. */
+  /** The time since which every machine can reach every other; infinite while there is a cut. */
   get wholeSince(): number {
     return this.#cuts.size === 0 ? this.#wholeSince : Number.POSITIVE_INFINITY;
   }
 
-  /** Whether a segment that is sent now gets there. */
+  /** Whether a segment that is sent now arrives. */
   carries(from: Machine, to: Machine): boolean {
     if (!to.isOn) return false;
     if (this.#cuts.size > 0) for (const cut of this.#cuts) if (cut(from, to)) return false;
     return !this.random.chance(this.loss);
   }
 
-  /** Datagrams are lost as segments are, and nobody sends them again. */
+  /** Milliseconds until a datagram that is sent now arrives; undefined when it is lost, as a segment may be. */
   #crossing(from: string, to: string, bytes: number): number | undefined {
     const [near, far] = [this.#machines.get(from)!, this.#machines.get(to)];
     this.traffic.datagram(near, far, bytes);
@@ -122,7 +122,7 @@ export class SimNetwork {
   }
 }
 
-/** Two machines stay as far apart as they are, both ways. */
+/** The fixed part of the delay between two machines in milliseconds, the same in both directions. */
 export function oneWay(a: Machine, b: Machine): number {
   const low = Math.min(a.number, b.number);
   const high = Math.max(a.number, b.number);

@@ -16,13 +16,13 @@ import { SimTransport } from "./transport.js";
 
 export const MESH_PORT = 6783;
 export const VXLAN_PORT = 4789;
-/** Milliseconds, for each node there is, in which what changes is compiled together: a thousand nodes share one processor here. */
+/** Milliseconds, for each node there is, in which changes are collected and compiled at once, to save CPU. */
 const COMPILE_WITHIN = 100;
 const MTU = 1450;
-/** In the core's table of peers. */
-const PLACES = 8192;
+/** Entries of the core's table of peers. */
+const PEER_TABLE_SIZE = 8192;
 
-/** In how many ways a node ends: told to, killed by the kernel, or without power. */
+/** The way in which a node ends: it stops by command, is killed, or loses its power. */
 export type NodeEnd = "stop" | "kill" | "power";
 
 export interface NodeEvents {
@@ -31,7 +31,7 @@ export interface NodeEvents {
   started(node: SimNode): void;
   ended(node: SimNode, how: NodeEnd): void;
   paused(node: SimNode): void;
-  /** It holds the node of this id for dead from now on, or no more. */
+  /** The node has declared the node of this id dead, or alive again. */
   stateChanged(node: SimNode, id: string, isDead: boolean): void;
   said(node: SimNode, message: string): void;
 }
@@ -42,7 +42,7 @@ interface Run {
   readonly transport: SimTransport;
   readonly datapath: SimDataPath;
   readonly compiler: Compiler;
-  /** What the core would search: a subnet, and the place of the peer it leads to. */
+  /** The core's routes: a subnet, and the index of its peer. */
   readonly routes: Map<string, number>;
   isCompiling: boolean;
 }
@@ -83,12 +83,12 @@ export class SimNode {
     return `${this.machine.address}:${this.#port}`;
   }
 
-  /** While it runs. */
+  /** The mesh; undefined while the node does not run. */
   get mesh(): Mesh | undefined {
     return this.#run?.mesh;
   }
 
-  /** @throws WeftError what `weft up` would say and exit with */
+  /** @throws WeftError the error with which `weft up` would exit */
   async start(join: readonly SimNode[], network?: string): Promise<void> {
     this.machine.isOn = true;
     const process = new Process(this.#network.schedule, this.#random.fork(), this.skew, () =>
@@ -122,7 +122,7 @@ export class SimNode {
       process,
       transport,
       datapath,
-      compiler: new Compiler(PLACES),
+      compiler: new Compiler(PEER_TABLE_SIZE),
       routes: new Map(),
       isCompiling: false,
     };
@@ -141,7 +141,7 @@ export class SimNode {
     }
   }
 
-  /** Ends it now, whatever it is doing. */
+  /** Ends the node now. */
   async end(how: NodeEnd): Promise<void> {
     await this.#untilPowerCut(async () => {
       if (how === "stop") await this.mesh?.stop();
@@ -149,14 +149,14 @@ export class SimNode {
     });
   }
 
-  /** Its VXLAN comes to another port: a new record goes to the others. */
+  /** Moves its VTEP to another UDP port, so that it publishes a new record. */
   async move(): Promise<void> {
     this.#port = this.#port === VXLAN_PORT ? VXLAN_PORT + 1 : VXLAN_PORT;
     if (this.#run) this.#network.datagrams.rebind(this.#run.datapath, this.#vtep);
     await this.#untilPowerCut(async () => this.mesh?.setEndpoint(this.#vtep));
   }
 
-  /** Does what writes to the disk, during which the power may go. */
+  /** Runs an action that writes to the disk, during which the power may fail. */
   async #untilPowerCut(act: () => Promise<void>): Promise<void> {
     try {
       await act();
@@ -166,7 +166,7 @@ export class SimNode {
     }
   }
 
-  /** Who gets what is sent to a subnet, by the tables that were compiled here. */
+  /** The name of the node that each subnet is routed to, by this node's compiled tables. */
   routes(): Map<string, string> {
     const { compiler, routes } = this.#compile(this.#run!);
     const names = new Map([[THIS_NODE, this.name]]);
@@ -205,7 +205,7 @@ export class SimNode {
     });
   }
 
-  /** As the agent does for its core. It throws when two nodes hold the same addresses. */
+  /** Compiles the tables, as the agent does. Throws when two nodes hold the same addresses. */
   #compile(run: Run): Run {
     const { mesh, compiler, routes } = run;
     const { leases, mac } = mesh.self();

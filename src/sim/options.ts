@@ -1,4 +1,4 @@
-/** What `npm run sim` is told. */
+/** The options of `npm run sim`. */
 import { number, readArguments, wrong } from "./arguments.js";
 import { CHAOS, type ChaosKind, FROM_THE_START, KINDS } from "./chaos.js";
 import type { SimulationOptions } from "./simulate.js";
@@ -11,30 +11,30 @@ const kinds = KINDS.map((kind) => `    ${kind.padEnd(15)} ${CHAOS[kind]}`).join(
 export const HELP = `npm run sim -- [options]    one simulated cluster, with the real mesh, leases and compiler
 
   --nodes N      how many nodes, 1 to ${MAX_NODES} (25)
-  --loss P       the probability that a segment is lost, 0 to 0.9 (0); of several, with commas between,
-                 the last is that of the run, with the others the cluster is calm one after the other
-  --start-loss P that until all have come together (the first of --loss)
-  --seed S       where all chance comes from: the same seed, the same trace (1)
-  --minutes M    simulated minutes of quiet, or of chaos (10)
-  --chaos KINDS  what goes wrong, with commas between (nothing):
+  --loss P       the probability that a segment is lost, 0 to 0.9 (0); several, with commas between:
+                 a calm run with each in turn, then the run with the last
+  --start-loss P the probability of loss until all nodes have come together (the first of --loss)
+  --seed S       the seed of all random numbers: the same seed gives the same trace (1)
+  --minutes M    simulated minutes without faults, or of chaos (10)
+  --chaos KINDS  kinds of faults, with commas between (none):
 ${kinds}
 
 Without chaos, or with skew and duplicates alone: all nodes come together, M minutes pass, then 60
-new records are followed. With chaos: it lasts for M minutes, then everything is mended, and all must
-agree again. It begins with the first node where there are partitions, oneway, crashes or disks, else
-when all have come together.
+new records are followed. With chaos: faults happen for M minutes, then all are repaired, and all nodes
+must agree again. Partitions, oneway, crashes and disks begin with the first node, other kinds when all
+nodes have come together.
 
-Progress goes to stderr, one line of JSON to stdout; docs/simulation.md tells its fields. The exit
-code is 0 when the cluster converged, no lease was used twice and nobody that lived was declared dead,
-else 1; 2 for a mistake.
+Progress goes to stderr, one line of JSON to stdout; docs/simulation.md describes its fields. The exit
+code is 0 when the cluster converged, no lease was used twice and no running node was declared dead;
+else it is 1, or 2 for a usage error.
 
   npm run sim -- --nodes 25 --loss 0.05 --minutes 60 --chaos partitions,crashes,skew
   npm run sim -- --nodes 100 --minutes 60 --chaos pauses,deaths
   npm run sim -- --nodes 100 --minutes 60 --chaos splits
   npm run sim -- --nodes 6 --minutes 2800 --chaos longPartitions,skew
-  npm run sim:soak -- --schedules 10000 --seed 1      many small clusters in trouble`;
+  npm run sim:soak -- --schedules 10000 --seed 1      many small clusters with faults`;
 
-/** Nothing when help is asked for. @throws WeftError when it cannot be understood */
+/** The options on the command line; undefined for `--help`. @throws WeftError USAGE when they are not valid */
 export function readOptions(args: readonly string[]): SimulationOptions | undefined {
   const values = readArguments(args, {
     nodes: "25",
@@ -49,7 +49,7 @@ export function readOptions(args: readonly string[]): SimulationOptions | undefi
   const chaos = chosen(values.chaos);
   const hasOthers = losses.length > 1 || values["start-loss"] !== undefined;
   if (hasOthers && chaos.some((kind) => FROM_THE_START.includes(kind))) {
-    throw wrong(`only one loss can be where there is ${FROM_THE_START.join(", ")}`);
+    throw wrong(`several values of --loss cannot be used with ${FROM_THE_START.join(", ")}`);
   }
   return {
     nodes: number("nodes", values.nodes, { least: 1, most: MAX_NODES, whole: true }),
@@ -68,7 +68,7 @@ function chosen(text: string): ChaosKind[] {
   const names = text.split(",").filter((name) => name !== "");
   for (const name of names) {
     if (!KINDS.some((kind) => kind === name)) {
-      throw wrong(`--chaos knows no "${name}", only ${KINDS.join(", ")}`);
+      throw wrong(`--chaos has no kind "${name}", only ${KINDS.join(", ")}`);
     }
   }
   return KINDS.filter((kind) => names.includes(kind));

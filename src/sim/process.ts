@@ -1,28 +1,28 @@
 /**
- * One run of one node: its clock, which may be wrong, and its end, after which
- * nothing it asked for happens any more.
+ * One run of one node, with a clock that may be wrong. After its end, none of its timers and events
+ * has an effect.
  */
 import type { Clock } from "../time/clock.js";
 import type { Random } from "./random.js";
 import type { Schedule } from "./schedule.js";
 
-/** When every simulation begins, in milliseconds since the epoch. */
+/** The time at which every simulation begins, in milliseconds since the epoch. */
 export const EPOCH = 1_700_000_000_000;
 
-/** How a machine's clock goes wrong. */
+/** The error of a machine's clock. */
 export interface Skew {
-  /** Its milliseconds for each true one. */
+  /** Milliseconds of this clock for each true one. */
   readonly rate: number;
   /** Milliseconds ahead of the true time. */
   readonly offset: number;
 }
 
-/** What a process is to do; nothing when it was cancelled. */
+/** An action of a process; undefined when it was cancelled. */
 interface Task {
   fn: (() => void) | undefined;
 }
 
-/** Thrown out of a write to disk, through the code that asked for it: there was no time for what comes after. */
+/** Thrown by a write to disk, so that the code after the write does not run. */
 export class PowerCut extends Error {}
 
 export class Process implements Clock {
@@ -34,7 +34,7 @@ export class Process implements Clock {
     readonly schedule: Schedule,
     random: Random,
     readonly skew: Skew,
-    /** Called when a write to disk was its last. */
+    /** Called when the power failed during a write to disk. */
     readonly powerCut: () => void,
   ) {
     this.random = random.next;
@@ -61,7 +61,7 @@ export class Process implements Clock {
     if (task.fn) this.act(task.fn, task);
   }
 
-  /** Lets the process do something: now, or when its pause is over, or never. */
+  /** Runs an action of the process: now, after its pause, or not at all when it has ended. */
   act(fn: () => void, task?: Task): void {
     if (this.#dead) return;
     const wait = this.#pausedUntil - this.schedule.now;
@@ -77,7 +77,7 @@ export class Process implements Clock {
     }
   }
 
-  /** As a garbage collector or an overloaded hypervisor does: everything waits, nothing is lost. */
+  /** Delays all actions, as a garbage collector or an overloaded hypervisor does; none is lost. */
   pause(ms: number): void {
     this.#pausedUntil = this.schedule.now + ms;
   }

@@ -1,4 +1,4 @@
-/** Chance that can be had again: the same seed, the same numbers (mulberry32). */
+/** Reproducible random numbers: the same seed gives the same numbers (mulberry32). */
 export class Random {
   #state: number;
 
@@ -6,7 +6,7 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
-  /** From 0 up to, not including, 1. */
+  /** A number from 0 up to, but not including, 1. */
   readonly next = (): number => {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1);
@@ -36,7 +36,7 @@ export class Random {
     return text;
   }
 
-  /** Chance of its own, so that one more draw here changes nothing there. */
+  /** An independent generator, which does not change when more numbers are drawn from this one. */
   fork(): Random {
     return new Random(this.below(2 ** 32));
   }

@@ -1,21 +1,21 @@
 /**
- * Simulated time: a queue of what is to happen, in order of time. What is due
- * at one moment happens in the order it was asked for.
+ * Simulated time: a queue of actions, in order of time. Actions that are due at one moment run in the
+ * order in which they were scheduled.
  */
 
-/** What it gives is waited for; it must not wait for time to pass. */
+/** An action. The schedule awaits its promise, which must not wait for simulated time. */
 type Callback = () => void | Promise<void>;
 
 export class Schedule {
   /** Milliseconds since the beginning; not rounded. */
   now = 0;
   #asked = 0;
-  /** A binary heap: when, in which order asked for, and what. */
+  /** A binary heap in three arrays: time, order of scheduling, and action. */
   #times = new Float64Array(1024);
   #orders = new Float64Array(1024);
   readonly #acts: Callback[] = [];
 
-  /** Returns what cancels it. */
+  /** Schedules an action; returns a function that cancels it. */
   after(ms: number, act: Callback): () => void {
     let isOff = false;
     this.later(ms, () => (isOff ? undefined : act()));
@@ -24,7 +24,7 @@ export class Schedule {
     };
   }
 
-  /** As `after`, for what is never cancelled. */
+  /** Schedules an action that is never cancelled. */
   later(ms: number, act: Callback): void {
     const at = this.now + Math.max(0, ms);
     const order = this.#asked++;
@@ -40,7 +40,7 @@ export class Schedule {
     this.#put(place, at, order, act);
   }
 
-  /** Lets everything happen that is due up to this time. */
+  /** Runs all actions that are due up to this time. */
   async run(until: number): Promise<void> {
     while (this.#acts.length > 0 && this.#times[0]! <= until) {
       this.now = this.#times[0]!;
@@ -50,7 +50,7 @@ export class Schedule {
     this.now = until;
   }
 
-  /** Takes the first out: the last takes its place, and sinks. */
+  /** Takes the first action out of the heap: the last one moves to its place and sinks. */
   #first(): Callback {
     const first = this.#acts[0]!;
     const last = this.#acts.length - 1;

@@ -1,4 +1,4 @@
-/** Seeded schedules: each seed is a cluster of its own, with troubles of its own. */
+/** Schedules: each seed stands for a small cluster with faults of its own. */
 import type { ChaosKind } from "./chaos.js";
 import { Random } from "./random.js";
 import { type SimulationOptions, type SimulationResult, simulate } from "./simulate.js";
@@ -7,7 +7,7 @@ const FEWEST = 3;
 const MOST = 25;
 const LOSSES = [0, 0.01, 0.05, 0.2] as const;
 const MINUTES = 2;
-/** Crashes are always there: without them little can go wrong. */
+/** The kind of chaos in every schedule, since few faults show without crashes. */
 const ALWAYS: ChaosKind = "crashes";
 const PERHAPS: readonly ChaosKind[] = [
   "partitions",
@@ -29,7 +29,7 @@ export function scheduleOf(seed: number): SimulationOptions {
   };
 }
 
-/** What many schedules came to. */
+/** The sums over many schedules. */
 export interface Tally {
   schedules: number;
   nodes: number;
@@ -37,9 +37,9 @@ export interface Tally {
   doubleLeases: number;
   /** Seeds of the schedules with double leases. */
   readonly double: number[];
-  /** Of those that had not healed in time. */
+  /** Seeds of the schedules that had not converged in time. */
   readonly unhealed: number[];
-  /** Of those that cannot: all space that was left to give was lost with disks. */
+  /** Seeds of the schedules that cannot converge, because all free space was lost with disks. */
   readonly starved: number[];
 }
 
@@ -53,7 +53,7 @@ export const emptyTally = (): Tally => ({
   starved: [],
 });
 
-/** Whether nothing happened that must not. */
+/** Whether no schedule had a double lease and all converged that could. */
 export const isSound = ({ double, unhealed }: Tally): boolean =>
   double.length + unhealed.length === 0;
 

@@ -1,18 +1,18 @@
 /**
- * A notary that all nodes of one cluster share. A record that reaches a thousand nodes is opened,
- * checked and kept once; the answer is the one the real notary gave.
+ * A record verifier that all nodes of one cluster share. A record that reaches a thousand nodes is
+ * parsed, verified and kept once, by the real verifier, and every node gets its result.
  */
 import type { WeftError } from "../error.js";
 import type { Envelope, NodeRecord } from "../gossip/record.js";
 import { RecordVerifier } from "../gossip/record-verifier.js";
 
-/** Answers that are kept, those given first are forgotten first. */
+/** Results that are kept; the oldest are dropped first. */
 const MOST = 20_000;
 
 interface CachedAnswer {
   readonly envelope: Envelope;
   readonly answer: NodeRecord | WeftError;
-  /** Signatures that were verified for it. */
+  /** The number of signatures that were verified for it. */
   readonly work: number;
 }
 
@@ -22,7 +22,7 @@ export class SharedRecordVerifier extends RecordVerifier {
   override verify(envelope: Envelope): NodeRecord | WeftError {
     const known = this.#cache.get(envelope.signature);
     if (known && same(known.envelope, envelope)) {
-      this.signaturesVerified += known.work; // About as much as for the node that asks now.
+      this.signaturesVerified += known.work; // The asking node would have verified about as many.
       return known.answer;
     }
     const before = this.signaturesVerified;

@@ -1,10 +1,10 @@
 /**
- * Signatures that cost little: a checksum of the signer's key and the text. Anybody could make one,
- * but nobody here does; what one signs and another verifies must still agree to the letter.
+ * Cheap signatures: a checksum of the signer's key and the text. They could be forged, which no
+ * simulated node does; the text that one node signs and another verifies must still be the same.
  */
 import type { SignatureScheme } from "../identity/identity.js";
 
-/** Bytes of a signature, as two words over and over. */
+/** Repetitions of the 8-byte checksum in a signature of 64 bytes. */
 const WORDS = 8;
 
 export const cheapSignatures: SignatureScheme = {
@@ -12,7 +12,7 @@ export const cheapSignatures: SignatureScheme = {
   verify: (publicKey, text, signature) => signature === cheapSignatures.sign(publicKey, text),
 };
 
-/** Two rolling sums (FNV-1a, and one that turns its bits), 8 bytes in hex. */
+/** Two rolling sums (FNV-1a, and one that rotates its bits), 8 bytes in hex. */
 function checksum(...texts: readonly string[]): string {
   let [a, b] = [0x811c9dc5, 0x9747b28c];
   for (const text of texts) {

@@ -1,4 +1,4 @@
-/** One simulation, from nothing to its figures. */
+/** Runs one simulation and returns its figures. */
 import { substituteSignatures } from "../identity/identity.js";
 import { Chaos, type ChaosKind, FROM_THE_START } from "./chaos.js";
 import { LongPartitions } from "./long-partitions.js";
@@ -6,45 +6,45 @@ import { cheapSignatures } from "./signatures.js";
 import { Splits } from "./splits.js";
 import { World } from "./world.js";
 
-/** Milliseconds between the starts of two nodes, and within which all are started. */
+/** Milliseconds between the starts of two nodes, and from the first start to the last; the shorter interval counts. */
 const START_EVERY = 100;
 const START_WITHIN = 10_000;
-/** Milliseconds between two looks at whether all agree. */
+/** Milliseconds between two checks of convergence. */
 const LOOK_EVERY = 1_000;
 /**
- * Milliseconds a cluster may take to come together, for each node and at least: a node that came
- * back to none it knew gives nothing for five minutes.
+ * Milliseconds that a cluster may take to come together, for each node and at least: a node that
+ * restarts and meets no member grants nothing for five minutes.
  */
 const SETTLE = { each: 1_000, least: 420_000 };
-/** With these alone nothing happens that a cluster would have to come together after. */
+/** Kinds of chaos that keep no cluster from converging; with these alone a run is calm. */
 const CALM: readonly ChaosKind[] = ["skew", "duplicates"];
-/** Milliseconds, for each node, in which all try out the ways to all others, 16 a second: before that they are not at rest. */
-const TRY_OUT = 70;
-/** Records that are published to be followed, after the quiet minutes; milliseconds between two, and for the last. */
+/** Milliseconds for each node there is, until every node has probed its paths to all others, 16 a second. */
+const PROBE_TIME = 70;
+/** New records that are followed after the quiet minutes; milliseconds between two, and after the last. */
 const PROBES = 60;
 const PROBE_EVERY = 5_000;
 const LAST_PROBE = 30_000;
 /** 4,096 leases. */
 export const NETWORK = "10.64.0.0/12";
-/** 8 leases, where what was taken back is to be given again soon. */
+/** 8 leases, so that revoked space is soon granted again. */
 const SMALL_NETWORK = "10.64.0.0/21";
 
 export interface SimulationOptions {
   readonly nodes: number;
-  /** The probability that a segment is lost, from 0. */
+  /** The probability that a segment is lost, 0 to 0.9. */
   readonly loss: number;
-  /** That until then, one after the other: the cluster comes together with the first, and with each it is quiet and has new records to spread, as in a calm run. */
+  /** Earlier probabilities: the cluster comes together with the first, and has a calm run with each in turn. */
   readonly before?: readonly number[];
-  /** That until all have come together, if it is another one. */
+  /** The probability until all nodes have come together; by default the first one used. */
   readonly startLoss?: number;
   readonly seed: number;
-  /** Simulated: of quiet, or of chaos. */
+  /** Simulated minutes without faults, or of chaos. */
   readonly minutes: number;
   readonly chaos: readonly ChaosKind[];
   readonly network?: string;
 }
 
-/** Of what was measured several times, in seconds. */
+/** The distribution of several measured durations, in seconds. */
 export interface Spread {
   readonly count: number;
   readonly p50: number;
@@ -52,9 +52,9 @@ export interface Spread {
   readonly max: number;
 }
 
-/** What was measured of a calm cluster. */
+/** The measures of a calm cluster. */
 export interface Calm {
-  /** From a new record until the last node has it; of how many records not all had it in the end. */
+  /** From a new record until the last node has it; `open` counts the records that not all nodes got. */
   readonly convergence: Spread & { readonly open: number };
   readonly perNodePerSecond: TrafficTotals;
 }
@@ -67,29 +67,33 @@ interface TrafficTotals {
 }
 
 export interface SimulationResult {
-  /** With each of the losses before the last. */
+  /** The measures with each of the earlier losses. */
   readonly earlier?: readonly (Calm & { readonly loss: number })[];
   readonly converged: boolean;
-  /** What keeps it from that. */
+  /** The first disagreement, if it has not converged. */
   readonly disagreement?: string;
   readonly convergence: Calm["convergence"];
-  /** Seconds until all nodes have come together, or again after the chaos. Missing if they have not. */
+  /** Seconds until all nodes came together, at the start or after the chaos; absent if they did not. */
   readonly togetherAfter?: number;
   readonly perNodePerSecond: TrafficTotals;
-  /** Nodes that lived and were declared dead; the first ten in words. */
+  /** How often a running node was declared dead. */
   readonly falseDeaths: number;
+  /** The first ten of them, as text. */
   readonly wrong: readonly string[];
-  /** From the death of a node until all others saw it that were awake meanwhile, and until the others did too; and how many never did. */
+  /**
+   * From the death of a node until all others that were not paused had declared it dead; `byAll`:
+   * until the paused ones had as well; `unseen`: how often a node never did.
+   */
   readonly deaths: Spread & { readonly byAll: Spread; readonly unseen: number };
-  /** With splits: from a newcomer's start on the larger side to its lease; from a healing until all agree. */
+  /** With splits: from a newcomer's start on the larger side to its lease, and from a healing until all agree. */
   readonly splits?: { readonly allocation: Spread; readonly heal: Spread; readonly open: number };
-  /** With exiles: how often a node could be forgotten that nobody said was gone for good. */
+  /** With long partitions: how often `weft forget` without `--force` succeeded. */
   readonly forgotten?: number;
   readonly doubleLeases: number;
   readonly doubles: readonly string[];
-  /** Leases' worth of space that nobody owns: lost with a disk, or never taken by who was given it. */
+  /** Space without an owner, in leases: lost with a disk, or granted to a node that never accepted it. */
   readonly unowned: number;
-  /** Leases' worth of space that its owners can still give. */
+  /** Space that its owners can still grant, in leases. */
   readonly spare: number;
   readonly trace: string;
   readonly simulatedSeconds: number;
@@ -107,7 +111,7 @@ export async function simulate(
   }
 }
 
-/** What a run came to, besides what the watch saw. */
+/** The measures of a run that the watch does not have. */
 interface RunRecord {
   readonly earlier?: SimulationResult["earlier"];
   readonly togetherAfter: number | undefined;
@@ -136,19 +140,20 @@ class Simulation {
 
   async run(): Promise<SimulationResult> {
     this.#grow();
-    const together = this.#hasTroubleFromTheStart ? undefined : await this.#repairAll();
+    const together = this.#hasTroubleFromTheStart ? undefined : await this.#comeTogether();
     const earlier = await this.#before();
     const rest = this.#isCalm ? await this.#calm(together) : await this.#runChaos();
     return this.#result({ ...rest, ...(earlier.length > 0 && { earlier }) });
   }
 
-  async #repairAll(): Promise<number | undefined> {
+  /** Runs until all nodes agree and have probed their paths. Returns as `#settle`. */
+  async #comeTogether(): Promise<number | undefined> {
     const togetherAfter = await this.#settle();
-    await this.#runTo(this.#world.schedule.now + TRY_OUT * this.#options.nodes);
+    await this.#runTo(this.#world.schedule.now + PROBE_TIME * this.#options.nodes);
     return togetherAfter;
   }
 
-  /** Calm, with one loss after the other; then with that of the rest of the run. */
+  /** Has a calm run with each of the earlier losses, then sets the loss of the main run. */
   async #before(): Promise<(Calm & { readonly loss: number })[]> {
     const { loss: last, before = [] } = this.#options;
     const earlier = [];
@@ -172,7 +177,7 @@ class Simulation {
     }
   }
 
-  /** Until all know all. Gives the seconds it took; nothing when it takes too long. */
+  /** Runs until all nodes agree. Returns the seconds that took; undefined when it took too long. */
   async #settle(): Promise<number | undefined> {
     const { nodes } = this.#options;
     const most = Math.max(SETTLE.least, nodes * SETTLE.each);
@@ -190,7 +195,7 @@ class Simulation {
     return { togetherAfter, traffic: await this.#rest() };
   }
 
-  /** Nothing happens for some minutes; then node after node moves. */
+  /** Runs some minutes without faults, then moves one node after another. */
   async #rest(): Promise<TrafficTotals> {
     const { schedule, watch, random } = this.#world;
     const began = schedule.now;
@@ -206,7 +211,7 @@ class Simulation {
     return traffic;
   }
 
-  /** Things go wrong for some minutes; then they are mended, until all have come together again. */
+  /** Injects faults for some minutes, repairs them, and runs until all nodes agree again. */
   async #runChaos(): Promise<RunRecord> {
     const { schedule, random, watch } = this.#world;
     const kinds = new Set(this.#options.chaos);
@@ -306,7 +311,7 @@ class Simulation {
   }
 }
 
-/** Of milliseconds. */
+/** The distribution of some durations in milliseconds, as seconds. */
 function spread(values: readonly number[]): Spread {
   const sorted = values.map((ms) => ms / 1000).sort((a, b) => a - b);
   const at = (share: number) =>

@@ -1,6 +1,6 @@
 /**
- * `npm run sim:soak -- --schedules N --seed S`: many small clusters in trouble,
- * one after the other. Progress on stderr, then one line of JSON on stdout.
+ * `npm run sim:soak -- --schedules N --seed S` simulates many small clusters with faults, one after
+ * the other. Progress goes to stderr, then one line of JSON to stdout.
  */
 import { WeftError } from "../error.js";
 import { number, readArguments } from "./arguments.js";
@@ -10,17 +10,18 @@ const MOST_SCHEDULES = 10_000_000;
 /** Schedules between two lines of progress. */
 const SAY_EVERY = 100;
 
-const HELP = `npm run sim:soak -- [options]    many small clusters in trouble, one after the other
+const HELP = `npm run sim:soak -- [options]    many small clusters with faults, one after the other
 
   --schedules N  how many (10000)
-  --seed S       that of the first; each next has the next seed (1)
+  --seed S       the seed of the first; each further one has the next seed (1)
 
-A schedule is a cluster of 3 to 25 nodes, with losses and troubles drawn from its seed: crashes
-always, partitions, one-way cuts, lost and torn disks, clocks that run wrong, pauses and duplicates
-each with 70 %. It takes about a second of one core.
+A schedule is a cluster of 3 to 25 nodes, with losses and faults drawn from its seed: crashes always;
+partitions, one-way cuts, lost and torn disks, clocks that run wrong, pauses and duplicates with a
+probability of 70 % each. It takes about a second of one core.
 
-Progress goes to stderr, one line of JSON to stdout; docs/simulation.md tells its fields. The exit
-code is 0 when no schedule had a double lease and all healed that could, else 1; 2 for a mistake.`;
+Progress goes to stderr, one line of JSON to stdout; docs/simulation.md describes its fields. The exit
+code is 0 when no schedule had a double lease and all converged that could; else it is 1, or 2 for a
+usage error.`;
 
 try {
   const values = readArguments(process.argv.slice(2), { schedules: "10000", seed: "1" });

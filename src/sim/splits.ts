@@ -1,18 +1,18 @@
 /**
- * One clean split after another: most machines on one side, the rest on the other. How soon does a
- * node that joins the larger side have a lease, and how soon do all agree again afterwards?
+ * The chaos kind `splits`: one network split after another, with most machines on one side. Measures
+ * how soon a node that joins the larger side has a lease, and how soon all agree after the split.
  */
 import type { Machine } from "./network.js";
 import type { SimNode } from "./node.js";
 import type { Random } from "./random.js";
 import type { World } from "./world.js";
 
-/** Seconds: how long a split lasts, and from its healing until the next one; from, to. */
+/** Seconds, least and most: the length of a split, and from its healing until the next one. */
 const LASTS = [10, 60] as const;
 const APART = [20, 60] as const;
-/** Of the machines, those on the larger side. */
+/** Share of the machines on the larger side, least and most. */
 const LARGER = [0.6, 0.9] as const;
-/** Milliseconds between two looks. */
+/** Milliseconds between two checks. */
 const LOOK_EVERY = 100;
 
 export class Splits {
@@ -20,7 +20,7 @@ export class Splits {
   readonly allocations: number[] = [];
   /** Milliseconds from the healing of a split until all agree again. */
   readonly heals: number[] = [];
-  /** Newcomers without a lease, and splits after which there is no agreement yet. */
+  /** The number of newcomers without a lease, and of healed splits without agreement yet. */
   open = 0;
   readonly #world: World;
   readonly #random: Random;
@@ -36,10 +36,10 @@ export class Splits {
     if (!this.#isOver) this.#after(APART, () => this.#split());
   }
 
-  /** Heals the split there is; no other comes. */
+  /** Heals the current split and starts no other. */
   end(): void {
     this.#isOver = true;
-    this.#mend();
+    this.#healSplit();
   }
 
   async #split(): Promise<void> {
@@ -51,9 +51,9 @@ export class Splits {
     inside.add(newcomer.machine);
     this.#heal = this.#world.network.cut((from, to) => inside.has(from) !== inside.has(to));
     this.#world.watch.note("split");
-    this.#after(LASTS, () => this.#mend());
+    this.#after(LASTS, () => this.#healSplit());
     this.#measure(this.allocations, () => (newcomer.mesh?.self().leases.length ?? 0) > 0);
-    await this.#random.pick(few)?.move(); // So the smaller side has news as well.
+    await this.#random.pick(few)?.move(); // Gives the smaller side a new record as well.
     await this.#world.start(newcomer, [this.#random.pick(most)!]);
   }
 
@@ -64,7 +64,7 @@ export class Splits {
     return shuffled.slice(0, Math.ceil(share * shuffled.length));
   }
 
-  #mend(): void {
+  #healSplit(): void {
     if (!this.#heal) return;
     this.#heal();
     this.#heal = undefined;
@@ -76,7 +76,7 @@ export class Splits {
     );
   }
 
-  /** From now until it is so. */
+  /** Adds the milliseconds from now until `isSo` holds to `into`, then calls `then`. */
   #measure(into: number[], isSo: () => boolean, then = () => {}): void {
     const { schedule } = this.#world;
     const from = schedule.now;

@@ -1,4 +1,4 @@
-/** The transport of one process: it listens and dials as transport-ws does, in simulated time. */
+/** The transport of one process, which listens and dials like transport-ws, in simulated time. */
 import { WeftError } from "../error.js";
 import {
   type Connection,
@@ -10,11 +10,11 @@ import { backoff, ConnectionEnd, RETRANSMIT } from "./connection.js";
 import type { Machine, SimNetwork } from "./network.js";
 import type { Process } from "./process.js";
 
-/** Milliseconds until a dial is given up; the same as in transport-ws. */
+/** Milliseconds until a dial fails, as in transport-ws. */
 const HANDSHAKE_WITHIN = 5_000;
-/** SYN, SYN+ACK, TLS ClientHello, TLS ServerHello, TLS Finished with the HTTP upgrade; then its answer. */
+/** Flights before the answer: SYN, SYN+ACK, ClientHello, ServerHello, and TLS Finished with the HTTP upgrade. */
 const FLIGHTS = 5;
-/** Linux's first wait for the answer to a SYN. */
+/** Milliseconds of Linux's first wait for the answer to a SYN. */
 const SYN_TIMEOUT = 1_000;
 
 export class SimTransport implements Transport {
@@ -53,19 +53,19 @@ export class SimTransport implements Transport {
     if (far) this.#flight(far, address, 0, 0, over, () => isOver);
   }
 
-  /** Ends every connection, after what was sent is out. */
+  /** Closes every connection, after the data sent before. */
   async close(): Promise<void> {
     this.#deaf();
     for (const end of [...this.#ends]) end.close();
   }
 
-  /** As SIGKILL: the kernel closes the connections of a process that is gone. */
+  /** Ends as by SIGKILL: the kernel closes the connections of the process. */
   killed(): void {
     this.#deaf();
     for (const end of [...this.#ends]) end.hangUp();
   }
 
-  /** The machine lost its power: the others hear nothing. */
+  /** Ends as by a power failure: the other ends are not notified. */
   vanished(): void {
     this.#deaf();
     for (const end of [...this.#ends]) end.vanish();
@@ -99,7 +99,7 @@ export class SimTransport implements Transport {
     });
   }
 
-  /** A machine where nothing listens says so (RST). */
+  /** Answers a dial with a reset (RST), since nothing listens there. */
   #refused(far: Machine, over: (result: WeftError) => void): void {
     if (!far.isOn || !this.#network.carries(far, this.#machine)) return;
     const delay = this.#network.delay(far, this.#machine);

@@ -1,6 +1,7 @@
 /**
- * How many leases' worth of space nobody owns any more, and how many can still be given, reckoned
- * from the disks alone. Nobody owns what was lost with a disk, or given to a node that never took it.
+ * Computes from the disks alone how much space has no owner any more, and how much can still be
+ * granted, in leases. Space without an owner was lost with a disk, or granted to a node that never
+ * accepted it.
  */
 import { type Prefix, parsePrefix } from "../address.js";
 import { inside, type Network } from "../lease/genesis.js";
@@ -8,7 +9,7 @@ import { subnetOf } from "../lease/grant.js";
 import { freeBlocks, sizeOf } from "../lease/space.js";
 import type { ClusterState } from "../state/store.js";
 
-/** What one node has on its disk. */
+/** The cluster state on one node's disk. */
 export interface Holding {
   readonly publicKey: string;
   readonly cluster: ClusterState;
@@ -21,11 +22,11 @@ export function unowned(holdings: readonly Holding[]): number {
   });
 }
 
-/** What its owners can still give, or take for themselves. */
+/** Space that its owners can still grant, or take as their own leases, in leases. */
 export const spare = (holdings: readonly Holding[]): number =>
   sum(holdings, (network) => total(holdings.flatMap((one) => freeOf(one, network))));
 
-/** Over all networks, in leases. */
+/** The sum of these addresses over all networks, in leases. */
 function sum(holdings: readonly Holding[], addresses: (network: Network) => bigint): number {
   const networks = holdings[0]?.cluster.genesis.network ?? [];
   return networks.reduce((sum, network) => {
@@ -34,7 +35,7 @@ function sum(holdings: readonly Holding[], addresses: (network: Network) => bigi
   }, 0);
 }
 
-/** Of its space what it has not given away. */
+/** The blocks of a node's space that it has not granted. */
 function freeOf({ publicKey, cluster }: Holding, network: Network): Prefix[] {
   const { genesis, journal, spaces } = cluster;
   const isHere = (prefix: string) => inside(network.prefix, prefix);

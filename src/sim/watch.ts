@@ -1,22 +1,22 @@
-/** Sees everything the nodes do, and finds what must not be: knows nothing of why. */
+/** The watch observes all nodes from outside: leases in use, records, traffic, and double leases. */
 import { createHash } from "node:crypto";
 import type { State } from "../state/store.js";
 import type { Machine, TrafficListener } from "./network.js";
 import type { SimNode } from "./node.js";
 import type { Schedule } from "./schedule.js";
 
-/** A record that was published, and whom it has not reached yet. */
+/** A published record, and the nodes that it has not reached yet. */
 interface PublishedRecord {
   readonly version: number;
   readonly at: number;
   readonly missing: Set<SimNode>;
-  /** When it reached the last one it reached. */
+  /** The time at which it last reached a node. */
   last: number;
 }
 
-/** Ethernet 14, IPv4 20, UDP 8. */
+/** Bytes of headers of a datagram: Ethernet 14, IPv4 20, UDP 8. */
 const DATAGRAM_HEADERS = 42;
-/** Finds owner and version of each record in a message of records. */
+/** Matches owner and version of each record in a `records` message. */
 const RECORD = /"owner":"([0-9a-f]{64})","version":(\d+)/g;
 
 export class Watch implements TrafficListener {
@@ -24,9 +24,9 @@ export class Watch implements TrafficListener {
   bytes = 0;
   wireBytes = 0;
   datagrams = 0;
-  /** What was found, in words. Must stay empty. */
+  /** Subnets that two nodes used at once, as text. Must stay empty. */
   readonly doubleLeases: string[] = [];
-  /** Milliseconds from a record's birth until the last node had it. */
+  /** Milliseconds from a record on its owner's disk until the last node had it. */
   convergence: number[] = [];
   readonly #schedule: Schedule;
   readonly #nodes = new Map<Machine, SimNode>();
@@ -34,7 +34,7 @@ export class Watch implements TrafficListener {
   readonly #uses = new Map<SimNode, readonly string[]>();
   readonly #versions = new Map<string, number>();
   readonly #published = new Map<string, PublishedRecord[]>();
-  /** Two rolling sums of everything that happened. */
+  /** Two rolling sums over all events. */
   #trace = [0x811c9dc5, 0x9747b28c] as [number, number];
   #follows = false;
 
@@ -42,12 +42,12 @@ export class Watch implements TrafficListener {
     this.#schedule = schedule;
   }
 
-  /** Traffic counts from now on. */
+  /** Counts traffic from now on. */
   countTraffic(): void {
     this.messages = this.bytes = this.wireBytes = this.datagrams = 0;
   }
 
-  /** Records that are born from now on are followed, and none that was before. */
+  /** Follows the records that are written from now on, and no earlier ones. */
   followRecords(): void {
     this.#follows = true;
     this.convergence = [];
@@ -63,7 +63,7 @@ export class Watch implements TrafficListener {
     return this.#inUse.size;
   }
 
-  /** Records that have not reached all they should. */
+  /** The number of records that have not reached all nodes. */
   get underway(): number {
     return [...this.#published.values()].reduce((sum, { length }) => sum + length, 0);
   }
@@ -88,7 +88,7 @@ export class Watch implements TrafficListener {
     this.note(`${node.name} ends`);
     for (const subnet of this.#uses.get(node) ?? []) this.#released(node, subnet);
     this.#uses.delete(node);
-    // What it said last may never have left it.
+    // Its last record may never have left it.
     this.#published.delete(node.publicKey);
     for (const [owner, births] of this.#published) {
       for (const birth of births) birth.missing.delete(node);
@@ -96,7 +96,7 @@ export class Watch implements TrafficListener {
     }
   }
 
-  /** Something happened that the trace should tell. */
+  /** Adds an event to the trace. */
   note(what: string): void {
     this.#mix(Math.round(this.#schedule.now * 1000));
     for (let i = 0; i < what.length; i++) this.#mix(what.charCodeAt(i));
@@ -118,7 +118,7 @@ export class Watch implements TrafficListener {
 
   // ---- records
 
-  /** A version is on disk before it is said: that is when a record is born. */
+  /** Begins to follow a record when its version is on disk, which is before it is published. */
   #written(node: SimNode, state: State): void {
     const version = state.cluster?.version ?? 0;
     const owner = node.publicKey;
@@ -177,7 +177,7 @@ export class Watch implements TrafficListener {
     this.#mix(from.number);
     this.#mix(to.number);
     this.#mix(text.length);
-    // What kind of message it is stands here; keys drawn anew for each run stand behind.
+    // These characters hold the message type; the keys after them differ from run to run.
     for (let i = 9; i < 16 && i < text.length; i++) this.#mix(text.charCodeAt(i));
     if (this.#published.size === 0 || !text.startsWith('{"type":"records"')) return;
     const node = this.#nodes.get(to);

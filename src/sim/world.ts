@@ -1,4 +1,4 @@
-/** The machines, what connects them, and the nodes on them; and what an operator does with nodes. */
+/** The simulated world: the network, its machines and their nodes, with the actions of an operator. */
 import { WeftError } from "../error.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { ChaosKind } from "./chaos.js";
@@ -12,13 +12,13 @@ import { SharedRecordVerifier } from "./shared-record-verifier.js";
 import { type Holding, spare, unowned } from "./unowned.js";
 import { Watch } from "./watch.js";
 
-/** Clocks run wrong by up to this share, and are set wrong by up to so many milliseconds. */
+/** The largest errors of a clock: of its rate, as a share, and of its offset, in milliseconds. */
 export const SKEW = { rate: 0.01, offset: 60_000 };
-/** Of messages, when they come twice. */
+/** Share of messages that arrive twice, with the chaos kind `duplicates`. */
 const DUPLICATES = 0.05;
-/** Nodes a starting one is told of. */
+/** Nodes that a starting node gets as its join addresses. */
 const JOINS = 3;
-/** Milliseconds. */
+/** Milliseconds until a node that could not write to its disk starts again. */
 const RESTART_AFTER = 2_000;
 
 export interface WorldOptions {
@@ -36,9 +36,9 @@ export class World {
   readonly network: SimNetwork;
   readonly watch: Watch;
   readonly deathAudit: DeathAudit;
-  /** One for each place in the cluster. */
+  /** The nodes, one for each place in the cluster. */
   readonly nodes: SimNode[] = [];
-  /** Whose disks were lost, and with them who they were. */
+  /** Nodes whose disks, and so identities, were lost. */
   readonly lost: SimNode[] = [];
   readonly #options: WorldOptions;
   readonly #verifiers = new Map<string, SharedRecordVerifier>();
@@ -70,30 +70,30 @@ export class World {
   }
 
   /**
-   * Unless it runs, or another took its place. As often as it takes while its disk is full: a service manager does so too.
-   *
+   * Starts a node, unless it runs or was replaced. While its disk is full it is started again and
+   * again, as by a service manager.
    * @throws WeftError when it cannot start for another reason
    */
-  async start(node: SimNode, told = this.#toldOf(node)): Promise<void> {
+  async start(node: SimNode, join = this.#joinsOf(node)): Promise<void> {
     if (node.mesh || !this.nodes.includes(node)) return;
     this.watch.note(`${node.name} starts`);
     try {
       if (this.#isFounding(node)) await node.start([], this.#options.network);
-      else await node.start(told);
+      else await node.start(join);
     } catch (error) {
       if (!(error instanceof WeftError) || error.code !== "STATE_WRITE") throw error;
       this.schedule.after(RESTART_AFTER, () => this.start(node));
     }
   }
 
-  /** Its machine is gone for good. */
+  /** Stops a node whose machine is gone for good, and takes it out of the cluster. */
   async remove(node: SimNode): Promise<void> {
     await node.end("stop");
     this.lost.push(node);
     this.nodes.splice(this.nodes.indexOf(node), 1);
   }
 
-  /** The state directory is lost: another machine, with another name, takes the place. */
+  /** Puts a new machine with another name in the place of a node whose state directory is lost. */
   async replace(old: SimNode): Promise<void> {
     this.lost.push(old);
     const node = this.#build();
@@ -102,7 +102,7 @@ export class World {
     await this.start(node);
   }
 
-  /** Who was told only of machines that are gone is told of others. */
+  /** Starts nodes that have not joined again, since all their join addresses may be of removed machines. */
   async rejoinStranded(): Promise<void> {
     for (const node of this.running()) {
       if (node.disk.last.cluster) continue;
@@ -111,19 +111,19 @@ export class World {
     }
   }
 
-  /** Whether every node has its lease, and knows every other as that one is. */
+  /** Whether every node runs and has its lease, and all agree. */
   hasConverged(): boolean {
     if (this.running().length < this.nodes.length) return false;
     return this.disagreement() === undefined;
   }
 
-  /** The first thing that keeps the running nodes from agreeing, in words. */
+  /** The first disagreement between the running nodes, as text; undefined if there is none. */
   disagreement(): string | undefined {
     const running = this.running();
     const selves = running.map(({ mesh }) => mesh!.self());
     for (const { name, leases } of selves) if (leases.length === 0) return `${name} has no lease`;
     const wrongDeath = this.deathAudit.wrongDeath();
-    if (wrongDeath) return `${wrongDeath.observer.name} holds ${wrongDeath.node.name} for dead`;
+    if (wrongDeath) return `${wrongDeath.observer.name} has declared ${wrongDeath.node.name} dead`;
     for (const [i, { mesh, name }] of running.entries()) {
       const seen = new Map(mesh!.members().map((member) => [member.id, member]));
       for (const [j, other] of selves.entries()) {
@@ -137,7 +137,7 @@ export class World {
     return this.#misrouted();
   }
 
-  /** Every node's tables must send to each lease's holder; what was a lost node's may still go there. */
+  /** The first route in a node's tables that does not lead to a lease's holder, except to lost nodes. */
   #misrouted(): string | undefined {
     const holders = new Map<string, string>();
     for (const { name, mesh } of this.running()) {
@@ -148,7 +148,7 @@ export class World {
       const routes = node.routes();
       for (const [lease, holder] of holders) {
         const to = routes.get(lease) ?? "nobody";
-        if (to !== holder) return `${node.name} sends to ${to} what is for ${holder}`;
+        if (to !== holder) return `${node.name} sends ${lease} to ${to}, its holder is ${holder}`;
       }
       for (const [lease, to] of routes) {
         if (!holders.has(lease) && !lost.has(to)) return `${node.name} sends ${lease} to ${to}`;
@@ -157,12 +157,12 @@ export class World {
     return undefined;
   }
 
-  /** Leases' worth of space that is nobody's. */
+  /** Space without an owner, in leases. */
   unowned(): number {
     return unowned(this.#holdings());
   }
 
-  /** Leases' worth of space that can still be given. */
+  /** Space that its owners can still grant, in leases. */
   spare(): number {
     return spare(this.#holdings());
   }
@@ -174,13 +174,13 @@ export class World {
     });
   }
 
-  /** The first node founds the cluster; again when no disk there is holds anything of it. */
+  /** Whether the node is the first one and no disk knows a cluster, so that it founds one. */
   #isFounding(node: SimNode): boolean {
     return node === this.nodes[0] && !this.nodes.some(({ disk }) => disk.last.cluster);
   }
 
-  /** Some that have joined; where none has, the first, which will. */
-  #toldOf(node: SimNode): SimNode[] {
+  /** Some nodes that have joined; if none has, the first node, which founds the cluster. */
+  #joinsOf(node: SimNode): SimNode[] {
     const others = this.nodes.filter((other) => other !== node && other.disk.last.cluster);
     const some = others.length > 0 ? others : this.nodes.slice(0, 1);
     return [...new Set(Array.from({ length: JOINS }, () => this.random.pick(some)!))];
@@ -212,7 +212,7 @@ export class World {
     return node;
   }
 
-  /** One for all nodes: what one has opened and believed, the others need not open again. */
+  /** The verifier that all nodes of a cluster share. */
   #verifier(cluster: Cluster): SharedRecordVerifier {
     const known = this.#verifiers.get(cluster.id) ?? new SharedRecordVerifier(cluster);
     this.#verifiers.set(cluster.id, known);

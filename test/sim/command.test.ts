@@ -1,11 +1,11 @@
-/** `npm run sim` in its own process each time: once as people run it, else as it was built. */
+/** `npm run sim` in a process of its own: once through npm, else the built program. */
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { KINDS } from "../../src/sim/chaos.js";
 import { seed } from "../mesh/seed.js";
 
-/** Milliseconds. No measure of anything: a busy machine takes its time. */
+/** Milliseconds, enough for a busy machine. */
 const PATIENCE = 120_000;
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
@@ -29,7 +29,7 @@ const sim = (args: readonly string[], program = BUILT): Promise<Ended> =>
   });
 
 describe("npm run sim", { timeout: PATIENCE }, () => {
-  it("gives one line of JSON, the same in another process but for what speaks of the machine", async () => {
+  it("prints one line of JSON, the same in another process except for the figures of the machine", async () => {
     const args = `--nodes 6 --loss 0.05 --minutes 1 --seed ${seed} --chaos ${KINDS.join()}`.split(
       " ",
     );
@@ -47,18 +47,18 @@ describe("npm run sim", { timeout: PATIENCE }, () => {
     expect(runs[0]!.code).toBe(first.converged ? 0 : 1);
   });
 
-  it("teaches what it can be told", async () => {
+  it("describes its options in --help", async () => {
     const { code, stdout } = await sim(["--help"], AS_PEOPLE_RUN_IT);
     expect(code).toBe(0);
     for (const kind of KINDS) expect(stdout).toContain(`\n    ${kind} `);
   });
 
   it.each([
-    ["--chaos storms", 'knows no "storms"'],
+    ["--chaos storms", 'has no kind "storms"'],
     ["--loss 2", "--loss 2 is not a number from 0 to 0.9"],
     ["--loss 0.05,lots", "--loss lots is not a number"],
-    ["--loss 0.05,0.25 --chaos crashes", "only one loss can be where there is"],
-    ["--start-loss 0.05 --chaos crashes", "only one loss can be where there is"],
+    ["--loss 0.05,0.25 --chaos crashes", "several values of --loss cannot be used with"],
+    ["--start-loss 0.05 --chaos crashes", "several values of --loss cannot be used with"],
     ["--start-loss 2", "--start-loss 2 is not a number from 0 to 0.9"],
     ["--nodes many", "--nodes many is not a whole number"],
     ["--speed 3", "'--speed'"],

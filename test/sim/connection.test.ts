@@ -1,4 +1,4 @@
-/** Connections of the simulation are what TLS over TCP is: ordered, whole, and slow where segments are lost. */
+/** Simulated connections behave like TLS over TCP: ordered, reliable, and slow when segments are lost. */
 import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
 import type { Connection } from "../../src/session/transport.js";
@@ -27,7 +27,7 @@ class Underlay {
     return { machine, process, transport: new SimTransport(this.network, machine, process) };
   }
 
-  /** Two hosts and what the second receives from the first. */
+  /** Two hosts, and the messages that the second receives from the first. */
   async connected() {
     const [a, b] = [this.host(), this.host()];
     const received: string[] = [];
@@ -46,7 +46,7 @@ class Underlay {
 
   async dial(from: SimTransport, address: string): Promise<Connection | WeftError> {
     let answer: Connection | WeftError | undefined;
-    // A handshake over a lossy underlay may fail: then it is dialled again, as the mesh does.
+    // A handshake over a lossy underlay may fail; then it is dialled again, as the mesh does.
     for (let i = 0; i < 50 && (!answer || answer instanceof WeftError); i++) {
       from.dial(address, (result) => {
         answer = result;

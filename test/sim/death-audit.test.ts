@@ -1,4 +1,4 @@
-/** The watch over the verdicts finds what is put before it: deaths, and the living declared dead. */
+/** The death audit finds deaths, and running nodes that are declared dead. */
 import { describe, expect, it } from "vitest";
 import { nodeId } from "../../src/identity/identity.js";
 import type { SimNode } from "../../src/sim/node.js";
@@ -23,7 +23,7 @@ describe("verdicts", () => {
     expect(world.deathAudit.deaths[0]).toBeGreaterThan(5 * SECOND);
   });
 
-  it("set apart who stood still meanwhile", async () => {
+  it("are counted apart for nodes that were paused meanwhile", async () => {
     const world = await worldOf(6);
     await pass(world, 30);
     const [, dead, asleep] = world.nodes;
@@ -35,7 +35,7 @@ describe("verdicts", () => {
     expect(world.deathAudit.seenByAll[0]).toBeGreaterThan(25 * SECOND);
   });
 
-  it("count who never saw a death, though there was time", async () => {
+  it("include nodes that never declared a death, though there was time", async () => {
     const world = await worldOf(4);
     await pass(world, 30);
     const [blind, dead] = world.nodes;
@@ -47,7 +47,7 @@ describe("verdicts", () => {
     expect(world.deathAudit.deaths).toEqual([]);
   });
 
-  it("are no deaths where a node stops and says so, or was just started", async () => {
+  it("ignore a node that announces its stop, or was just started", async () => {
     const world = await worldOf(4);
     const [, stopped, young] = world.nodes;
     await young!.end("power");
@@ -59,14 +59,14 @@ describe("verdicts", () => {
     expect(world.deathAudit).toMatchObject({ deaths: [], unseen: 0, wrong: [] });
   });
 
-  it("are wrong when the dead lives, and nothing has come between", async () => {
+  it("are wrong when the node runs, and no cut kept it from the others", async () => {
     const world = await worldOf(4);
     await pass(world, 30);
     const [judge, alive] = world.nodes;
     judge!.mesh!.emit("stateChanged", idOf(alive!), true);
     expect(world.deathAudit.wrong).toHaveLength(1);
-    expect(world.deathAudit.wrong[0]).toContain(`${judge!.name} held ${alive!.name} for dead`);
-    expect(world.disagreement()).toBe(`${judge!.name} holds ${alive!.name} for dead`);
+    expect(world.deathAudit.wrong[0]).toContain(`${judge!.name} declared ${alive!.name} dead`);
+    expect(world.disagreement()).toBe(`${judge!.name} has declared ${alive!.name} dead`);
     judge!.mesh!.emit("stateChanged", idOf(alive!), false);
     expect(world.disagreement()).toBe(undefined);
   });

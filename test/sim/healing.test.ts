@@ -1,4 +1,4 @@
-/** Nobody may have to wait when a network that was cut for long is whole again. */
+/** All nodes agree soon after a network that was cut for long is whole again. */
 import { expect, it } from "vitest";
 import type { World } from "../../src/sim/world.js";
 import { rounds } from "../rounds.js";
@@ -32,7 +32,7 @@ it.each([
   async ({ nodes, away, cuts }) => {
     const world = await worldOf(nodes);
     for (let n = 0; n < cuts; n++) {
-      // Not always at the same moment of whatever happens again and again.
+      // Varies the moment of the cut relative to periodic events.
       expect(await heal(world, away, 600 + 7 * n)).toBeLessThanOrEqual(10 * SECOND);
     }
   },

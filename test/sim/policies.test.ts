@@ -1,4 +1,4 @@
-/** One policy everywhere, whatever became of the network and the nodes meanwhile. */
+/** All nodes end up with one policy, after partitions and crashes. */
 import { describe, expect, it } from "vitest";
 import { substituteSignatures } from "../../src/identity/identity.js";
 import { POLICY } from "../../src/policy/kind.js";
@@ -40,7 +40,7 @@ describe("a policy", () => {
             random.pick(side)!.mesh!.applyDocument(POLICY, policy(`p${random.hex(4)}`));
           }
         }
-        // One of them dies with what it has on disk, and comes back when the network is whole.
+        // One of them loses its power, and starts again from its disk when the network is whole.
         const victim = random.pick(world.nodes)!;
         await wait(world, random.between(0.1, 40));
         const applied = world.running().map((node) => held(node)?.version ?? 0);

@@ -1,14 +1,14 @@
-/** Whole clusters in troubles drawn from one seed after another, as in `npm run sim:soak`. */
+/** Whole clusters with faults drawn from one seed after another, as in `npm run sim:soak`. */
 import { expect, it } from "vitest";
 import { emptyTally, runSchedule } from "../../src/sim/schedules.js";
 import { seed } from "../mesh/seed.js";
 import { rounds } from "../rounds.js";
 
 const SCHEDULES = rounds(10, 200);
-/** Milliseconds. No measure of anything: a busy machine takes its time. */
+/** Milliseconds, enough for a busy machine. */
 const PATIENCE = 30_000 * SCHEDULES;
 
-it("clusters of 3 to 25 in trouble never use one lease twice, whatever the schedule", {
+it("clusters of 3 to 25 nodes with faults never use one lease twice, whatever the schedule", {
   timeout: PATIENCE,
 }, async () => {
   const tally = emptyTally();

@@ -1,4 +1,4 @@
-/** The simulation itself: it can be repeated, it notices what it must, and what it finds holds. */
+/** The simulation is reproducible, and its figures are within the promised bounds. */
 import { describe, expect, it } from "vitest";
 import { KINDS } from "../../src/sim/chaos.js";
 import { scheduleOf } from "../../src/sim/schedules.js";
@@ -6,10 +6,10 @@ import { type SimulationOptions, simulate } from "../../src/sim/simulate.js";
 import { seed } from "../mesh/seed.js";
 import { rounds } from "../rounds.js";
 
-/** Milliseconds. No measure of anything: a busy machine takes its time. */
+/** Milliseconds, enough for a busy machine. */
 const PATIENCE = 600_000;
 const SOME = rounds(8, 12);
-/** Minutes: three hours until it begins, a day until nodes may be forgotten, an hour and a half in which new ones join. */
+/** Minutes: up to three hours until the partition, a day until nodes may be forgotten, and 90 minutes for newcomers. */
 const ONE_EXILE = 1_800;
 
 const rough: SimulationOptions = { nodes: 7, loss: 0.05, seed, minutes: 1, chaos: KINDS };
@@ -52,7 +52,7 @@ describe("a quiet cluster", { timeout: PATIENCE }, () => {
   });
 });
 
-describe("a cluster in trouble", { timeout: PATIENCE }, () => {
+describe("a cluster with faults", { timeout: PATIENCE }, () => {
   it("gives leases on the larger side of a split within 5 s, and agrees within 10 s after", async () => {
     const result = await simulate({ nodes: 9, loss: 0.01, seed, minutes: 5, chaos: ["splits"] });
     const { allocation, heal, open } = result.splits!;
@@ -63,7 +63,7 @@ describe("a cluster in trouble", { timeout: PATIENCE }, () => {
     expect(heal.max).toBeLessThanOrEqual(10);
   });
 
-  it("sees every death within 15 s, and holds nobody for dead that only pauses", async () => {
+  it("sees every death within 15 s, and declares no node dead that is only paused", async () => {
     const result = await simulate({
       nodes: 15,
       loss: 0.01,
@@ -77,7 +77,7 @@ describe("a cluster in trouble", { timeout: PATIENCE }, () => {
     expect(result.deaths.p99).toBeLessThanOrEqual(15);
   });
 
-  it("never uses a lease twice, though for a day or more nodes are cut off, and whoever may be is forgotten", async () => {
+  it("never uses a lease twice when nodes are cut off for a day or more and forgotten where weft allows it", async () => {
     const options: SimulationOptions = {
       nodes: rounds(3, 4),
       loss: 0,

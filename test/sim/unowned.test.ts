@@ -1,4 +1,4 @@
-/** Space without an owner, beside a slow twin that looks at every lease there could be. */
+/** Space without an owner, compared with a slow twin that checks every possible lease. */
 import { describe, expect, it } from "vitest";
 import { covers, parsePrefix } from "../../src/address.js";
 import { subnetOf } from "../../src/lease/grant.js";
@@ -25,7 +25,7 @@ const slowlyUnowned = (world: World): number =>
   }).length;
 
 describe("unowned space", () => {
-  it("is none where all nodes are there, and what a lost disk held", async () => {
+  it("is zero while all nodes are there, and the space of a lost disk after that", async () => {
     const world = await worldOf(9);
     expect([world.unowned(), slowlyUnowned(world)]).toEqual([0, 0]);
     expect(world.spare()).toBe(256 - 9);

@@ -1,4 +1,4 @@
-/** A watch that sees nothing is worth nothing: it must find what is put before it. */
+/** The watch of the simulation finds double leases, missing records and wrong routes. */
 import { describe, expect, it } from "vitest";
 import { SimDisk } from "../../src/sim/disk.js";
 import { PowerCut } from "../../src/sim/process.js";
@@ -37,7 +37,7 @@ describe("the watch", () => {
     expect(world.watch.convergence[0]).toBeGreaterThan(5 * SECOND);
   });
 
-  it("says who does not know whom", async () => {
+  it("names a node that does not know another", async () => {
     const world = await worldOf(3);
     const stranger = world.add();
     world.network.cut((from, to) => from === stranger.machine || to === stranger.machine);
@@ -47,7 +47,7 @@ describe("the watch", () => {
     expect(world.disagreement()).toBe(`${stranger.name} has no lease`);
   });
 
-  it("says whose tables lead astray", async () => {
+  it("names a node with a wrong route", async () => {
     const world = await worldOf(3);
     const [first, second, third] = world.nodes;
     expect(world.disagreement()).toBe(undefined);
@@ -56,11 +56,14 @@ describe("the watch", () => {
     const [lost, kept] = [mesh.peer(gone!)!, mesh.peer(stays!)!];
     mesh.takeChanged = () => new Set([gone!, stays!]);
     mesh.peer = (id) => (id === stays ? kept : undefined);
-    expect(world.disagreement()).toBe(`${first!.name} sends to nobody what is for ${second!.name}`);
+    const [lease] = second!.mesh!.self().leases;
+    expect(world.disagreement()).toBe(
+      `${first!.name} sends ${lease} to nobody, its holder is ${second!.name}`,
+    );
     const both = { ...kept, leases: [...kept.leases, ...lost.leases] };
     mesh.peer = (id) => (id === stays ? both : undefined);
     expect(world.disagreement()).toBe(
-      `${first!.name} sends to ${third!.name} what is for ${second!.name}`,
+      `${first!.name} sends ${lease} to ${third!.name}, its holder is ${second!.name}`,
     );
   });
 });
@@ -92,7 +95,7 @@ describe("a simulated disk", () => {
 });
 
 describe("the schedule", () => {
-  it("lets things happen in order of time, then of asking, and not what was cancelled", async () => {
+  it("runs actions in order of time, then of scheduling, without cancelled ones", async () => {
     const random = new Random(seed);
     const schedule = new Schedule();
     const happened: [number, number][] = [];
