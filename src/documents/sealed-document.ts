@@ -7,7 +7,7 @@ import { z } from "zod";
 import { WeftError } from "../error.js";
 import { addChecksum, stripChecksum } from "../files/checksummed.js";
 import * as field from "../identity/fields.js";
-import { type Identity, nodeId, verifySignature } from "../identity/identity.js";
+import { type Identity, nodeId } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
 import { flawOfLease, type Proof, proofSchema } from "../lease/grant.js";
 
@@ -61,7 +61,7 @@ export function sealDocument(
 
 /** What is wrong with a seal, or nothing. */
 export function flawOfSeal(cluster: Cluster, seal: Seal): WeftError | undefined {
-  if (!verifySignature(seal.author, signedText(cluster, seal), seal.signature)) {
+  if (!cluster.signatures.verify(seal.author, signedText(cluster, seal), seal.signature)) {
     return forged(seal, "its signature is wrong");
   }
   const why = flawOfLease(cluster, seal.author, seal.proof);

@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { documentsSchema } from "../documents/in-force.js";
 import * as field from "../identity/fields.js";
-import { type Identity, verifySignature } from "../identity/identity.js";
+import type { Identity } from "../identity/identity.js";
 import { bundle, bundleSchema, MAX_PROOFS } from "../lease/bundle.js";
 import { type Cluster, MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_REVOKED_IN_RECORD, type Proof } from "../lease/grant.js";
@@ -91,7 +91,7 @@ export function signRecord(
 
 /** Whether its owner has sealed it, for this cluster. */
 export const isRecordSigned = (cluster: Cluster, envelope: Envelope): boolean =>
-  verifySignature(envelope.owner, signedText(cluster, envelope), envelope.signature);
+  cluster.signatures.verify(envelope.owner, signedText(cluster, envelope), envelope.signature);
 
 /**
  * Whether nothing changed from one record of an owner to the next that packets depend on. After a

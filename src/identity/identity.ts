@@ -1,79 +1,40 @@
 /**
- * Who a node is: an Ed25519 key pair (RFC 8032). The public key is its full
- * name; the id and the VTEP MAC are derived from it.
+ * A node's identity is a key pair. The public key names the node in full; the
+ * id and the VTEP MAC are derived from it.
  */
-import {
-  createHash,
-  createPrivateKey,
-  createPublicKey,
-  type KeyObject,
-  randomBytes,
-  sign,
-  verify,
-} from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { formatMac } from "../address.js";
+import { ed25519 } from "./ed25519.js";
+import type { KeyPair, SignatureScheme } from "./signature-scheme.js";
 
 const SEED_BYTES = 32;
-/** ASN.1 header that turns a seed into the DER form of a private key (RFC 8410). */
-const PRIVATE_DER = Buffer.from("302e020100300506032b657004220420", "hex");
-/** Public keys are read and written as JWK (RFC 8037): node:crypto reads DER seven times as slowly. */
-const ED25519 = { kty: "OKP", crv: "Ed25519" };
-
-/** Stands in for Ed25519. */
-export interface SignatureScheme {
-  sign(publicKey: string, text: string): string;
-  verify(publicKey: string, text: string, signature: string): boolean;
-}
-
-let substitute: SignatureScheme | undefined;
-
-/** Only the simulation does this: there, one process signs and verifies for a thousand nodes. */
-export function substituteSignatures(scheme: SignatureScheme | undefined): void {
-  substitute = scheme;
-}
 
 export class Identity {
   /** 32 bytes in hex. */
   readonly publicKey: string;
+  /** 16 bytes in hex: a hash of the public key. */
   readonly id: string;
-  readonly #key: KeyObject;
+  readonly #keyPair: KeyPair;
 
   /** `seed` is the private key: 32 bytes in hex. */
-  constructor(readonly seed: string) {
-    const bytes = Buffer.from(seed, "hex");
-    if (bytes.length !== SEED_BYTES) throw new Error("an identity's seed is 32 bytes");
-    this.#key = createPrivateKey({
-      key: Buffer.concat([PRIVATE_DER, bytes]),
-      format: "der",
-      type: "pkcs8",
-    });
-    const { x = "" } = createPublicKey(this.#key).export({ format: "jwk" });
-    this.publicKey = Buffer.from(x, "base64url").toString("hex");
+  constructor(
+    readonly seed: string,
+    readonly signatures: SignatureScheme = ed25519,
+  ) {
+    const { length } = Buffer.from(seed, "hex");
+    if (length !== SEED_BYTES) throw new Error("an identity's seed is 32 bytes");
+    this.#keyPair = signatures.keyPair(seed);
+    this.publicKey = this.#keyPair.publicKey;
     this.id = nodeId(this.publicKey);
   }
 
-  static generate(): Identity {
-    return new Identity(randomBytes(SEED_BYTES).toString("hex"));
+  static generate(signatures?: SignatureScheme): Identity {
+    return new Identity(randomBytes(SEED_BYTES).toString("hex"), signatures);
   }
 
   /** 64 bytes in hex. */
   sign(text: string): string {
-    return (
-      substitute?.sign(this.publicKey, text) ??
-      sign(null, Buffer.from(text), this.#key).toString("hex")
-    );
-  }
-}
-
-/** False for a bad signature and for a key that is none. */
-export function verifySignature(publicKey: string, text: string, signature: string): boolean {
-  if (substitute) return substitute.verify(publicKey, text, signature);
-  try {
-    const x = Buffer.from(publicKey, "hex").toString("base64url");
-    const key = createPublicKey({ key: { ...ED25519, x }, format: "jwk" });
-    return verify(null, Buffer.from(text), key, Buffer.from(signature, "hex"));
-  } catch {
-    return false;
+    return this.#keyPair.sign(text);
   }
 }
 

@@ -7,7 +7,7 @@ import { randomBytes } from "node:crypto";
 import { z } from "zod";
 import { canonicalJson } from "../identity/canonical-json.js";
 import * as field from "../identity/fields.js";
-import { type Identity, verifySignature } from "../identity/identity.js";
+import type { Identity } from "../identity/identity.js";
 import { MAX_PROOFS } from "./bundle.js";
 import type { Cluster } from "./genesis.js";
 
@@ -46,7 +46,8 @@ export function attest(
 export const isAttestation = (
   cluster: Cluster,
   { signature, ...attestation }: Attestation,
-): boolean => verifySignature(attestation.from, signedText(cluster, attestation), signature);
+): boolean =>
+  cluster.signatures.verify(attestation.from, signedText(cluster, attestation), signature);
 
 const signedText = ({ id }: Cluster, attestation: Omit<Attestation, "signature">): string =>
   `weft attestation 1\n${canonicalJson({ ...attestation, cluster: id })}`;

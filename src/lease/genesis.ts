@@ -3,7 +3,9 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 import { bits, covers, overlaps, type Prefix, parsePrefix } from "../address.js";
 import { canonicalJson } from "../identity/canonical-json.js";
+import { ed25519 } from "../identity/ed25519.js";
 import * as field from "../identity/fields.js";
+import type { SignatureScheme } from "../identity/signature-scheme.js";
 
 export const MAX_NETWORKS = 4;
 
@@ -31,11 +33,13 @@ export type Network = Genesis["network"][number];
 export interface Cluster {
   readonly id: string;
   readonly genesis: Genesis;
+  /** Verifies whatever its nodes sign. */
+  readonly signatures: SignatureScheme;
 }
 
-export function clusterOf(genesis: Genesis): Cluster {
+export function clusterOf(genesis: Genesis, signatures: SignatureScheme = ed25519): Cluster {
   const hash = createHash("sha256").update(`weft genesis 1\n${canonicalJson(genesis)}`);
-  return { id: hash.digest("hex").slice(0, 32), genesis };
+  return { id: hash.digest("hex").slice(0, 32), genesis, signatures };
 }
 
 /** Networks as text for operators: `10.244.0.0/16 in /24s`, or the prefix alone without a lease length. */

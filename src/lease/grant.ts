@@ -6,7 +6,7 @@ import { z } from "zod";
 import { type Prefix, parsePrefix } from "../address.js";
 import { canonicalJson } from "../identity/canonical-json.js";
 import * as field from "../identity/fields.js";
-import { type Identity, verifySignature } from "../identity/identity.js";
+import type { Identity } from "../identity/identity.js";
 import { type Cluster, inside } from "./genesis.js";
 
 /** Grants in a proof; more than the halvings between the largest network and the smallest lease in use. */
@@ -110,7 +110,7 @@ const NO_ROOM = "the chain is too long for a lease to follow";
 const ENDS = "a lease ends the chain, and nothing else does";
 
 export const isSigned = (cluster: Cluster, grant: Grant): boolean =>
-  verifySignature(grant.from, signedText(cluster, grant), grant.signature);
+  cluster.signatures.verify(grant.from, signedText(cluster, grant), grant.signature);
 
 function isLease({ genesis }: Cluster, { prefix }: Grant): boolean {
   const network = genesis.network.find((whole) => inside(whole.prefix, prefix));

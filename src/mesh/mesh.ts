@@ -81,13 +81,13 @@ export class Mesh extends EventEmitter<MeshEvents> {
 
   /** Throws a WeftError when the port is taken, or the state on disk is torn or of another network. */
   async start(): Promise<void> {
-    const { clock, store, log } = this.#parts;
+    const { clock, store, log, signatures } = this.#parts;
     const found = store.load();
     this.#storedDocuments = this.#kinds.flatMap(({ name }) => store.loadDocument(name) ?? []);
     const misfit = found?.cluster && contradiction(this.#options, found.cluster.genesis);
     if (misfit) throw misfit;
     const founds = !found?.cluster && this.#options.join.length === 0;
-    this.#identity = found ? new Identity(found.seed) : Identity.generate();
+    this.#identity = found ? new Identity(found.seed, signatures) : Identity.generate(signatures);
     const genesis = founds ? genesisOf(this.#options, this.#identity.publicKey) : undefined;
     this.#disk = new Disk(store, log, found ?? { seed: this.#identity.seed, remembered: [] });
     this.#createParts();
@@ -307,7 +307,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       ...this.#parts,
       identity: this.#identity,
       epoch: this.#instance.slice(0, EPOCH_DIGITS),
-      cluster: clusterOf(genesis),
+      cluster: clusterOf(genesis, this.#parts.signatures),
       disk: this.#disk,
       connections: this.#connections,
       peerSelector: this.#peerSelector,
@@ -326,7 +326,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
   }
 
   #learnCluster(session: Session, genesis: Genesis) {
-    const [known, other] = [this.#membership?.cluster, clusterOf(genesis)];
+    const [known, other] = [this.#membership?.cluster, clusterOf(genesis, this.#parts.signatures)];
     if (known?.id === other.id) return;
     if (known) return session.close(twoClusters(known, other));
     const misfit = contradiction(this.#options, genesis);

@@ -3,6 +3,7 @@ import type { Prefix } from "../address.js";
 import type { DocumentKind } from "../documents/document-kind.js";
 import type { Explain } from "../explain-sync/remote-trace.js";
 import type { RecordVerifier } from "../gossip/record-verifier.js";
+import type { SignatureScheme } from "../identity/signature-scheme.js";
 import type { Cluster } from "../lease/genesis.js";
 import type { Log } from "../log.js";
 import type { DataPath } from "../paths/datapath.js";
@@ -21,6 +22,8 @@ export interface MeshParts {
   readonly explain?: Explain | undefined;
   /** The kinds of cluster documents that this node knows; none if it is not given. */
   readonly documents?: readonly DocumentKind[] | undefined;
+  /** How nodes sign, the same in the whole cluster: Ed25519 if it is not given. */
+  readonly signatures?: SignatureScheme | undefined;
   /** Who opens the records of a cluster; nodes of one process may share one. */
   readonly verifier?: ((cluster: Cluster) => RecordVerifier) | undefined;
 }

@@ -15,7 +15,7 @@
  * its probe. The residence of a probe goes on in its reply.
  */
 import { randomBytes } from "node:crypto";
-import { type Identity, verifySignature } from "../identity/identity.js";
+import type { Identity } from "../identity/identity.js";
 import type { Cluster } from "../lease/genesis.js";
 import { CONTROL_MAGIC } from "./datapath.js";
 
@@ -136,7 +136,7 @@ export const addResidence = (ms: number, probe: Probe): Probe => ({
 
 /** Whether the node with this public key, its origin, has made it for this cluster. */
 export const isGenuine = (cluster: Cluster, publicKey: string, probe: Probe): boolean =>
-  verifySignature(publicKey, signedText(cluster, probe), probe.signature);
+  cluster.signatures.verify(publicKey, signedText(cluster, probe), probe.signature);
 
 export function encodeProbe(probe: Probe): Uint8Array {
   const { kind, hops, size, isAlone, residence, count, nonce, relays, signature } = probe;

@@ -4,7 +4,7 @@
  */
 import { WeftError } from "../error.js";
 import { MAX_SENTENCE } from "../identity/fields.js";
-import { type Identity, nodeId, verifySignature } from "../identity/identity.js";
+import { type Identity, nodeId } from "../identity/identity.js";
 import { KEEP_ONE } from "../lease/genesis.js";
 import type { Clock } from "../time/clock.js";
 import type { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
@@ -230,7 +230,7 @@ export class Session<M extends Message = Message> implements SendQueue {
     }
     const itsRole = this.role === "dialer" ? "listener" : "dialer";
     const text = this.#helloText(itsRole, message.key, message.instance);
-    if (!verifySignature(message.key, text, message.signature)) {
+    if (!identity.signatures.verify(message.key, text, message.signature)) {
       return this.#fail("IDENTITY", "the other end could not prove its identity");
     }
     if (message.key === identity.publicKey) {

@@ -12,6 +12,7 @@ import { SimDisk } from "./disk.js";
 import type { Machine, SimNetwork } from "./network.js";
 import { PowerCut, Process, type Skew } from "./process.js";
 import type { Random } from "./random.js";
+import { cheapSignatures } from "./signatures.js";
 import { SimTransport } from "./transport.js";
 
 export const MESH_PORT = 6783;
@@ -101,6 +102,7 @@ export class SimNode {
     const mesh = new Mesh(
       {
         clock: process,
+        signatures: cheapSignatures,
         transport,
         datapath,
         store: this.disk,

@@ -2,15 +2,22 @@
  * Cheap signatures: a checksum of the signer's key and the text. They could be forged, which no
  * simulated node does; the text that one node signs and another verifies must still be the same.
  */
-import type { SignatureScheme } from "../identity/identity.js";
+import { ed25519 } from "../identity/ed25519.js";
+import type { SignatureScheme } from "../identity/signature-scheme.js";
 
 /** Repetitions of the 8-byte checksum in a signature of 64 bytes. */
 const WORDS = 8;
 
 export const cheapSignatures: SignatureScheme = {
-  sign: (publicKey, text) => checksum(publicKey, text).repeat(WORDS),
-  verify: (publicKey, text, signature) => signature === cheapSignatures.sign(publicKey, text),
+  /** The public key is that of Ed25519, so that a node has one id under both schemes. */
+  keyPair(seed) {
+    const { publicKey } = ed25519.keyPair(seed);
+    return { publicKey, sign: (text) => sign(publicKey, text) };
+  },
+  verify: (publicKey, text, signature) => signature === sign(publicKey, text),
 };
+
+const sign = (publicKey: string, text: string): string => checksum(publicKey, text).repeat(WORDS);
 
 /** Two rolling sums (FNV-1a, and one that rotates its bits), 8 bytes in hex. */
 function checksum(...texts: readonly string[]): string {

@@ -1,8 +1,6 @@
 /** Runs one simulation and returns its figures. */
-import { substituteSignatures } from "../identity/identity.js";
 import { Chaos, type ChaosKind, FROM_THE_START } from "./chaos.js";
 import { LongPartitions } from "./long-partitions.js";
-import { cheapSignatures } from "./signatures.js";
 import { Splits } from "./splits.js";
 import { World } from "./world.js";
 
@@ -103,12 +101,7 @@ export async function simulate(
   options: SimulationOptions,
   progress: (line: string) => void = () => {},
 ): Promise<SimulationResult> {
-  substituteSignatures(cheapSignatures);
-  try {
-    return await new Simulation(options, progress).run();
-  } finally {
-    substituteSignatures(undefined);
-  }
+  return new Simulation(options, progress).run();
 }
 
 /** The measures of a run that the watch does not have. */

@@ -1,17 +1,11 @@
 /** Peers that are looked at again only when they may have moved, beside all of them read anew. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { substituteSignatures } from "../../src/identity/identity.js";
+import { describe, expect, it } from "vitest";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import type { Peer } from "../../src/peer.js";
 import { Random } from "../../src/sim/random.js";
-import { cheapSignatures } from "../../src/sim/signatures.js";
 import { PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
 import { World } from "./world.js";
-
-// Other tests cover real signatures.
-beforeAll(() => substituteSignatures(cheapSignatures));
-afterAll(() => substituteSignatures(undefined));
 
 /** What the agent does, and nothing more. */
 class Follower {

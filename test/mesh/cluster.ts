@@ -9,6 +9,7 @@ import {
   signRecord,
 } from "../../src/gossip/record.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
+import { ed25519 } from "../../src/identity/ed25519.js";
 import { Identity, vtepMac } from "../../src/identity/identity.js";
 import { Allocator } from "../../src/lease/allocator.js";
 import { clusterOf } from "../../src/lease/genesis.js";
@@ -16,7 +17,8 @@ import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { Ledger, type LedgerState } from "../../src/lease/ledger.js";
 import { Revoker } from "../../src/lease/revoker.js";
 
-export const identity = (n: number): Identity => new Identity(n.toString(16).padStart(64, "0"));
+export const identity = (n: number, signatures = ed25519): Identity =>
+  new Identity(n.toString(16).padStart(64, "0"), signatures);
 
 export const founder = identity(0xf0);
 export const network = [{ prefix: "10.244.0.0/16", leaseLength: 24 }];

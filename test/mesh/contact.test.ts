@@ -1,13 +1,8 @@
 /** A node that the mesh does not reach, though packets still pass. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { LOST_AFTER } from "../../src/failure-detector/contact.js";
-import { substituteSignatures } from "../../src/identity/identity.js";
-import { cheapSignatures } from "../../src/sim/signatures.js";
 import { member, type Node, PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
-
-beforeAll(() => substituteSignatures(cheapSignatures));
-afterAll(() => substituteSignatures(undefined));
 
 const WITHIN = 15_000;
 const NO_MESH = /^no mesh session with any member since \d{4}-\S+Z; policy and leases may be out/;

@@ -1,5 +1,5 @@
 /** Deaths are declared, and refuted, in the simulated network of src/sim, where segments are lost and processes stand still. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import {
   FailureDetector,
   OWN_SUSPICIONS,
@@ -10,13 +10,11 @@ import {
 import { Members } from "../../src/gossip/members.js";
 import { WRITE_RETRY_AFTER } from "../../src/gossip/own-record.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
-import { substituteSignatures } from "../../src/identity/identity.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { FAST_FOR_ALL_UP_TO } from "../../src/paths/probe-scheduler.js";
 import { IDLE_TIMEOUT, PING_AFTER, SUSPECT_AFTER } from "../../src/session/session.js";
 import type { SimNode } from "../../src/sim/node.js";
 import { Random } from "../../src/sim/random.js";
-import { cheapSignatures } from "../../src/sim/signatures.js";
 import { World as SimWorld } from "../../src/sim/world.js";
 import { rounds } from "../rounds.js";
 import { envelopeOf, cluster as onPaper, recordOf, TUNNEL } from "./cluster.js";
@@ -25,10 +23,6 @@ import { host, PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
 import { Stranger } from "./stranger.js";
 import { World } from "./world.js";
-
-// What bytes are taken for a signature is tested elsewhere.
-beforeAll(() => substituteSignatures(cheapSignatures));
-afterAll(() => substituteSignatures(undefined));
 
 interface Verdict {
   /** Milliseconds since the cluster came together. */

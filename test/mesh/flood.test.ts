@@ -1,9 +1,9 @@
 /** A member that has others verify signatures without end. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { VERIFY_LIMITS } from "../../src/gossip/gossip.js";
 import { signRecord } from "../../src/gossip/record.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
-import { Identity, substituteSignatures, vtepMac } from "../../src/identity/identity.js";
+import { Identity, vtepMac } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
@@ -11,17 +11,13 @@ import { MAX_BUCKETS } from "../../src/time/keyed-rate-limiter.js";
 import { Stranger } from "./stranger.js";
 import { MemoryDisk, World } from "./world.js";
 
-// How many signatures are verified matters here, not what one costs.
-beforeAll(() => substituteSignatures(cheapSignatures));
-afterAll(() => substituteSignatures(undefined));
-
 const LEASES = 16;
 /** Signatures of a record with so many leases, each by a grant of its own, and one of its giver. */
 const MOST = LEASES + 2;
 
 /** Two nodes, and a liar to whom the first gave 10.244.64.0/20. */
 async function flooded() {
-  const world = new World();
+  const world = new World(cheapSignatures);
   const notaries: RecordVerifier[] = [];
   const verifier = (of: ConstructorParameters<typeof RecordVerifier>[0]) => {
     const made = new RecordVerifier(of);
@@ -32,7 +28,10 @@ async function flooded() {
   const other = await world.node(2, [1]);
   world.clock.run(10_000);
   const { seed, cluster: held } = disk.load()!;
-  const [founder, cluster] = [new Identity(seed), clusterOf(held!.genesis)];
+  const [founder, cluster] = [
+    new Identity(seed, cheapSignatures),
+    clusterOf(held!.genesis, cheapSignatures),
+  ];
   const liar = new Stranger(world);
   liar.connect();
   const space = signGrant(founder, cluster, {
@@ -139,7 +138,7 @@ describe("of what one peer sends", () => {
     const { burst, rate } = VERIFY_LIMITS.sender;
     const before = verifier.signaturesVerified;
     for (let n = 0; n < burst / LEASES + 100; n++) {
-      const made = Identity.generate();
+      const made = Identity.generate(cheapSignatures);
       liar.say(
         record(
           made,

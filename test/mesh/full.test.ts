@@ -1,23 +1,18 @@
 /** A set that holds as many records as it may. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { MAX_RECORDS, Members } from "../../src/gossip/members.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
-import { substituteSignatures } from "../../src/identity/identity.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { TUNNEL } from "./cluster.js";
 import { grown, grownIdentity } from "./grown.js";
 import { randomFrom, seed } from "./seed.js";
 
-// Other tests cover real signatures.
 /** Time for much computing on a machine that is shared; the other tests keep the usual limit. */
 const BUSY_MS = 180_000;
 
-beforeAll(() => substituteSignatures(cheapSignatures));
-afterAll(() => substituteSignatures(undefined));
-
 it("takes news of those it holds, and nobody else until one is gone", { timeout: BUSY_MS }, () => {
-  const { cluster, envelopes } = grown(MAX_RECORDS + 1, randomFrom(seed));
-  const newer = grown(1, randomFrom(seed), 2).envelopes[0]!;
+  const { cluster, envelopes } = grown(MAX_RECORDS + 1, randomFrom(seed), 1, cheapSignatures);
+  const newer = grown(1, randomFrom(seed), 2, cheapSignatures).envelopes[0]!;
   const members = new Members(new RecordVerifier(cluster), TUNNEL, "");
   const last = envelopes.at(-1)!;
   for (const envelope of envelopes.slice(0, -1)) {

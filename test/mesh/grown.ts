@@ -1,8 +1,8 @@
 /** A cluster of any size on paper, grown as real ones are: each newcomer gets half of what somebody has. */
 
 import { type Envelope, signRecord } from "../../src/gossip/record.js";
-import type { Identity } from "../../src/identity/identity.js";
-import { vtepMac } from "../../src/identity/identity.js";
+import { ed25519 } from "../../src/identity/ed25519.js";
+import { Identity, vtepMac } from "../../src/identity/identity.js";
 import { type Cluster, clusterOf } from "../../src/lease/genesis.js";
 import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { founder, identity } from "./cluster.js";
@@ -11,7 +11,8 @@ const LEASE = 24;
 /** Number of the first identity: those of other tests lie below. */
 const FIRST = 0x10000;
 
-export const grownIdentity = (i: number): Identity => identity(FIRST + i);
+export const grownIdentity = (i: number, signatures = ed25519): Identity =>
+  identity(FIRST + i, signatures);
 
 interface Owner {
   readonly identity: Identity;
@@ -30,19 +31,30 @@ export interface Grown {
   readonly envelopes: readonly Envelope[];
 }
 
-export function grown(size: number, random: () => number, version = 1): Grown {
+export function grown(
+  size: number,
+  random: () => number,
+  version = 1,
+  signatures = ed25519,
+): Grown {
   const genesis = {
     network: [{ prefix: "10.0.0.0/8", leaseLength: LEASE }],
     founder: founder.publicKey,
   };
-  const cluster = clusterOf(genesis);
+  const cluster = clusterOf(genesis, signatures);
   const owners: Owner[] = [
-    { identity: founder, proof: [], base: 10 << 24, length: 8, sequence: 0 },
+    {
+      identity: new Identity(founder.seed, signatures),
+      proof: [],
+      base: 10 << 24,
+      length: 8,
+      sequence: 0,
+    },
   ];
   const envelopes = Array.from({ length: size }, (_, i) => {
     const rich = owners.filter(({ length }) => length < LEASE - 1);
     const giver = rich[Math.floor(random() * rich.length)]!;
-    const me = grownIdentity(i);
+    const me = grownIdentity(i, signatures);
     giver.length += 1;
     giver.sequence += 1;
     const base = giver.base + 2 ** (32 - giver.length);

@@ -1,6 +1,5 @@
 /** Probes that somebody recorded, held back, or handed to another node than they were for: they gain nothing. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { substituteSignatures } from "../../src/identity/identity.js";
+import { describe, expect, it } from "vitest";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { PROOF_TTL } from "../../src/paths/allowed-sources.js";
 import { PROMPTED_PROBES } from "../../src/paths/peer-paths.js";
@@ -16,10 +15,6 @@ import type { SimDataPath } from "../../src/sim/datagrams.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { member, type Node, PathWorld, type Rule } from "./path-world.js";
 import { seed } from "./seed.js";
-
-// What bytes are taken for a signature is tested elsewhere.
-beforeAll(() => substituteSignatures(cheapSignatures));
-afterAll(() => substituteSignatures(undefined));
 
 const EVIL = "192.0.2.66:4789";
 const isPair = (a: number, b: number, one: number, other: number): boolean =>
@@ -131,7 +126,7 @@ describe("a listener who recorded a member's probes", () => {
 describe("a member that makes probes as it pleases", () => {
   /** Probes of one node for another as an insider makes them, each with the next count. */
   async function maker(world: PathWorld, from: Node, to: Node): Promise<() => Probe> {
-    const cluster = clusterOf(from.store.load()!.cluster!.genesis);
+    const cluster = clusterOf(from.store.load()!.cluster!.genesis, cheapSignatures);
     const recorded = record(from, endpoint(to));
     await world.until(() => recorded.some((bytes) => kindOf(bytes) === "direct"), 10_000);
     const known = decodeProbe(recorded.find((bytes) => kindOf(bytes) === "direct")!)!;

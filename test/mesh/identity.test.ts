@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { canonicalJson } from "../../src/identity/canonical-json.js";
-import { Identity, nodeId, verifySignature, vtepMac } from "../../src/identity/identity.js";
+import { ed25519 } from "../../src/identity/ed25519.js";
+import { Identity, nodeId, vtepMac } from "../../src/identity/identity.js";
 import { derivePsk } from "../../src/identity/secret.js";
+import { cheapSignatures } from "../../src/sim/signatures.js";
 import { seed } from "./seed.js";
 
 describe("an identity", () => {
@@ -17,13 +19,13 @@ describe("an identity", () => {
   it("signs so that any other text, key or signature fails", () => {
     const one = Identity.generate();
     const signature = one.sign("text");
-    expect(verifySignature(one.publicKey, "text", signature)).toBe(true);
-    expect(verifySignature(one.publicKey, "texu", signature)).toBe(false);
-    expect(verifySignature(Identity.generate().publicKey, "text", signature)).toBe(false);
+    expect(ed25519.verify(one.publicKey, "text", signature)).toBe(true);
+    expect(ed25519.verify(one.publicKey, "texu", signature)).toBe(false);
+    expect(ed25519.verify(Identity.generate().publicKey, "text", signature)).toBe(false);
     for (let i = 0; i < signature.length; i++) {
       const digit = signature[i] === "0" ? "1" : "0";
       expect(
-        verifySignature(
+        ed25519.verify(
           one.publicKey,
           "text",
           signature.slice(0, i) + digit + signature.slice(i + 1),
@@ -34,7 +36,17 @@ describe("an identity", () => {
 
   it("of nonsense verifies nothing and throws nothing", () => {
     for (const key of ["", "zz", "00".repeat(31), "ff".repeat(32)])
-      expect(verifySignature(key, "", "")).toBe(false);
+      expect(ed25519.verify(key, "", "")).toBe(false);
+  });
+
+  it("signs by the scheme it was made with, beside others of another scheme", () => {
+    const real = Identity.generate();
+    const cheap = new Identity(real.seed, cheapSignatures);
+    expect([cheap.publicKey, cheap.id]).toEqual([real.publicKey, real.id]);
+    const verifiedBy = (text: string) =>
+      [ed25519, cheapSignatures].map(({ verify }) => verify(real.publicKey, "text", text));
+    expect(verifiedBy(real.sign("text"))).toEqual([true, false]);
+    expect(verifiedBy(cheap.sign("text"))).toEqual([false, true]);
   });
 
   it("gives a MAC that is unicast, locally administered, and its own", () => {

@@ -1,5 +1,6 @@
 /** Path MTUs of whole nodes: hints, black holes and relays, in simulated time. */
 import { beforeEach, describe, expect, it } from "vitest";
+import { ed25519 } from "../../src/identity/ed25519.js";
 import { ENCAP_BYTES } from "../../src/paths/datapath.js";
 import { CONFIRMATIONS } from "../../src/paths/path-mtus.js";
 import { member, type Node, PathWorld } from "./path-world.js";
@@ -9,7 +10,7 @@ const MTU = 1450;
 
 let world: PathWorld;
 beforeEach(() => {
-  world = new PathWorld(seed);
+  world = new PathWorld(seed, ed25519);
 });
 
 const mtu = (node: Node, other: Node) => node.mesh.peer(other.identity.id)?.mtu;

@@ -9,6 +9,7 @@ import { Datagrams, type SimDataPath } from "../../src/sim/datagrams.js";
 import { Process } from "../../src/sim/process.js";
 import { Random } from "../../src/sim/random.js";
 import { Schedule } from "../../src/sim/schedule.js";
+import { cheapSignatures } from "../../src/sim/signatures.js";
 import { MemoryStore } from "../../src/state/store.js";
 
 export interface Node {
@@ -42,7 +43,11 @@ export class PathWorld {
   /** Whether a host's dataplane carries congestion marks inside. */
   carriesEcn: (n: number) => boolean = () => false;
 
-  constructor(seed: number) {
+  /** Cheap signatures are enough where a test is not about the bytes of a signature. */
+  constructor(
+    seed: number,
+    readonly signatures = cheapSignatures,
+  ) {
     this.random = new Random(seed);
     this.network = new MemoryNetwork(this.#process());
     this.network.carries = (from, to) => {
@@ -83,10 +88,11 @@ export class PathWorld {
       nat === undefined ? undefined : `192.0.2.${nat}`,
     );
     datapath.carriesEcn = this.carriesEcn(n);
-    const identity = new Identity(store.load()!.seed);
+    const identity = new Identity(store.load()!.seed, this.signatures);
     const mesh = new Mesh(
       {
         clock: process,
+        signatures: this.signatures,
         transport: this.network.host(`192.0.2.${n}`),
         store,
         log: { info: () => {}, warn: () => {}, error: () => {} },

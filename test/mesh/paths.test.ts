@@ -1,7 +1,7 @@
 /** Whole nodes that try out their ways, in networks where not everybody reaches everybody. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
-import { type Identity, substituteSignatures } from "../../src/identity/identity.js";
+import type { Identity } from "../../src/identity/identity.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import type { Member } from "../../src/mesh/member.js";
 import { PROOF_TTL } from "../../src/paths/allowed-sources.js";
@@ -20,10 +20,6 @@ import { Random } from "../../src/sim/random.js";
 import { cheapSignatures } from "../../src/sim/signatures.js";
 import { member, type Node, PathWorld, type Rule } from "./path-world.js";
 import { seed } from "./seed.js";
-
-// What bytes are taken for a signature is tested elsewhere.
-beforeAll(() => substituteSignatures(cheapSignatures));
-afterAll(() => substituteSignatures(undefined));
 
 const isNext: Rule = (a, b) => Math.abs(a - b) === 1;
 const isPair = (a: number, b: number, one: number, other: number): boolean =>
@@ -121,10 +117,11 @@ class Liar {
   ) {}
 
   static async insteadOf(world: PathWorld, { identity, datapath, process, n }: Node) {
-    const cluster = clusterOf({
+    const genesis = {
       network: [{ prefix: "10.244.0.0/16", leaseLength: 24 }],
       founder: world.nodes[0]!.identity.publicKey,
-    });
+    };
+    const cluster = clusterOf(genesis, cheapSignatures);
     process.end();
     const swallowed = { count: 0 };
     const answers = world.datagrams.open(datapath.endpoint, (fn) => fn());

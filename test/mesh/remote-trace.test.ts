@@ -1,5 +1,5 @@
 /** Nodes ask along the way of a packet what becomes of it. Each has a real dataplane beside its mesh. */
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { Dataplane, type Explanation, type Question } from "weft";
 import { onwardOf } from "../../src/explain/explain.js";
 import { packetFor } from "../../src/explain/question.js";
@@ -10,18 +10,12 @@ import {
   TRACE_TIMEOUT,
 } from "../../src/explain-sync/messages.js";
 import { TRACES_FOR_OTHERS } from "../../src/explain-sync/remote-trace.js";
-import { substituteSignatures } from "../../src/identity/identity.js";
 import type { MeshOptions } from "../../src/mesh/options.js";
 import { MAX_RELAYS } from "../../src/paths/probe.js";
-import { cheapSignatures } from "../../src/sim/signatures.js";
 import { type Node, PathWorld, type Rule } from "./path-world.js";
 import { seed } from "./seed.js";
 import { Stranger } from "./stranger.js";
 import { World } from "./world.js";
-
-// What bytes are taken for a signature is tested elsewhere.
-beforeAll(() => substituteSignatures(cheapSignatures));
-afterAll(() => substituteSignatures(undefined));
 
 const isNext: Rule = (a, b) => Math.abs(a - b) === 1;
 const MTU = 1450;

@@ -1,14 +1,9 @@
 /** The round trip of a path is that of its packets, however long the agents take to get to a probe. */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { substituteSignatures } from "../../src/identity/identity.js";
+import { describe, expect, it } from "vitest";
 import { PathState } from "../../src/paths/path-state.js";
 import { decodeProbe, encodeProbe } from "../../src/paths/probe.js";
-import { cheapSignatures } from "../../src/sim/signatures.js";
 import { member, type Node, PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
-
-beforeAll(() => substituteSignatures(cheapSignatures));
-afterAll(() => substituteSignatures(undefined));
 
 /** Milliseconds of one hop in the simulated underlay. */
 const HOP = { least: 1, most: 3 };

@@ -19,7 +19,7 @@ export class Stranger {
     readonly world: World,
     readonly n = 66,
   ) {
-    this.identity = identity(n);
+    this.identity = identity(n, world.signatures);
   }
 
   /** Opens a session with 192.0.2.1, and waits for so many milliseconds. */

@@ -2,6 +2,7 @@
 import { parsePrefix } from "../../src/address.js";
 import type { StoredDocument } from "../../src/documents/sealed-document.js";
 import { WeftError } from "../../src/error.js";
+import { ed25519 } from "../../src/identity/ed25519.js";
 import { Mesh } from "../../src/mesh/mesh.js";
 import type { MeshOptions, MeshParts } from "../../src/mesh/options.js";
 import type { DataPath } from "../../src/paths/datapath.js";
@@ -54,6 +55,8 @@ export class World {
   /** Every line that was logged. */
   readonly said: string[] = [];
 
+  constructor(readonly signatures = ed25519) {}
+
   async node(
     n: number,
     joins: number[],
@@ -66,6 +69,7 @@ export class World {
     const mesh = new Mesh(
       {
         clock,
+        signatures: this.signatures,
         transport,
         datapath,
         verifier,

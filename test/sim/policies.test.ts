@@ -1,9 +1,7 @@
 /** All nodes end up with one policy, after partitions and crashes. */
 import { describe, expect, it } from "vitest";
-import { substituteSignatures } from "../../src/identity/identity.js";
 import { POLICY } from "../../src/policy/kind.js";
 import type { SimNode } from "../../src/sim/node.js";
-import { cheapSignatures } from "../../src/sim/signatures.js";
 import type { World } from "../../src/sim/world.js";
 import { seed } from "../mesh/seed.js";
 import { rounds } from "../rounds.js";
@@ -26,34 +24,29 @@ describe("a policy", () => {
     timeout: 60_000,
   }, async () => {
     console.log(`WEFT_SEED=${seed}`);
-    substituteSignatures(cheapSignatures);
-    try {
-      const world = await worldOf(NODES);
-      const { random } = world;
-      for (let round = 0; round < ROUNDS; round++) {
-        const left = new Set(world.nodes.filter(() => random.chance(0.5)));
-        const right = world.nodes.filter((node) => !left.has(node));
-        const machines = new Set([...left].map(({ machine }) => machine));
-        const heal = world.network.cut((from, to) => machines.has(from) !== machines.has(to));
-        for (const side of [[...left], right]) {
-          for (let n = random.below(3); n >= 0 && side.length > 0; n--) {
-            random.pick(side)!.mesh!.applyDocument(POLICY, policy(`p${random.hex(4)}`));
-          }
+    const world = await worldOf(NODES);
+    const { random } = world;
+    for (let round = 0; round < ROUNDS; round++) {
+      const left = new Set(world.nodes.filter(() => random.chance(0.5)));
+      const right = world.nodes.filter((node) => !left.has(node));
+      const machines = new Set([...left].map(({ machine }) => machine));
+      const heal = world.network.cut((from, to) => machines.has(from) !== machines.has(to));
+      for (const side of [[...left], right]) {
+        for (let n = random.below(3); n >= 0 && side.length > 0; n--) {
+          random.pick(side)!.mesh!.applyDocument(POLICY, policy(`p${random.hex(4)}`));
         }
-        // One of them loses its power, and starts again from its disk when the network is whole.
-        const victim = random.pick(world.nodes)!;
-        await wait(world, random.between(0.1, 40));
-        const applied = world.running().map((node) => held(node)?.version ?? 0);
-        await victim.end("power");
-        heal();
-        await world.start(victim);
-        await wait(world, 90);
-        expect(world.running()).toHaveLength(NODES);
-        expect(texts(world.nodes).size, `round ${round}`).toBe(1);
-        expect(held(victim)!.version).toBe(Math.max(...applied));
       }
-    } finally {
-      substituteSignatures(undefined);
+      // One of them loses its power, and starts again from its disk when the network is whole.
+      const victim = random.pick(world.nodes)!;
+      await wait(world, random.between(0.1, 40));
+      const applied = world.running().map((node) => held(node)?.version ?? 0);
+      await victim.end("power");
+      heal();
+      await world.start(victim);
+      await wait(world, 90);
+      expect(world.running()).toHaveLength(NODES);
+      expect(texts(world.nodes).size, `round ${round}`).toBe(1);
+      expect(held(victim)!.version).toBe(Math.max(...applied));
     }
   });
 });
