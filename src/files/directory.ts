@@ -2,9 +2,9 @@ import { existsSync, mkdirSync, rmdirSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 
 /**
- * Makes a directory and its missing parents. Node's own `recursive` never returns where none can be
- * made, as below /proc.
- * @returns a function that removes the ones it made, as far as they are empty
+ * Makes a directory and its missing parents. Node's own `recursive` never returns below /proc, where
+ * no directory can be made.
+ * @returns a function that removes the directories it made, as far as they are empty
  */
 export function makeDirectory(path: string, mode: number): () => void {
   const missing: string[] = [];
@@ -15,7 +15,7 @@ export function makeDirectory(path: string, mode: number): () => void {
       try {
         rmdirSync(one);
       } catch {
-        // Not empty, or gone already: either way it is not ours to remove.
+        // It is not empty or already gone: not this process's to remove.
       }
     }
   };
@@ -29,7 +29,7 @@ export function makeDirectory(path: string, mode: number): () => void {
   return remove;
 }
 
-/** False when another process has made it meanwhile. */
+/** False when another process made it in the meantime. */
 function make(path: string, mode: number): boolean {
   try {
     mkdirSync(path, { mode });
@@ -40,7 +40,7 @@ function make(path: string, mode: number): boolean {
   }
 }
 
-/** The remedy for a directory in which nothing can be written. */
+/** The remedy for a directory that cannot be written to. */
 export function remedyFor(error: unknown, otherwise: string): string {
   switch ((error as NodeJS.ErrnoException).code) {
     case "ENOSPC":

@@ -1,4 +1,4 @@
-/** A file of one node alone. A reader sees the old text or the new one, whenever the power goes. */
+/** A file that only this node may read. After a power cut it holds the old text or the new one. */
 import {
   accessSync,
   closeSync,
@@ -16,7 +16,7 @@ import { WeftError } from "../error.js";
 import { makeDirectory, remedyFor } from "./directory.js";
 import { type RegularFile, readRegularFile, whyUnreadable } from "./regular-file.js";
 
-/** Bytes. A state holds the grants of its node, and a document of up to 4 MiB. */
+/** In bytes: far above a node's grants and a document of up to 4 MiB. */
 const MAX_FILE = 256 * 1024 * 1024;
 
 export class PrivateFile {
@@ -24,11 +24,11 @@ export class PrivateFile {
 
   constructor(
     readonly path: string,
-    /** What it is, in errors. */
+    /** A noun for it in errors, like `state file`. */
     readonly what: string,
   ) {}
 
-  /** Nothing when there is no such file. */
+  /** The text; undefined when there is no such file. */
   read(): string | undefined {
     const found = this.#open();
     if (!found) return undefined;
@@ -37,14 +37,14 @@ export class PrivateFile {
     if ((stats.mode & 0o077) !== 0) {
       throw new WeftError(
         "STATE_OPEN",
-        `the ${this.what} ${this.path} is this node's alone and is open to others`,
+        `the ${this.what} ${this.path} is open to other users`,
         `chmod 600 ${this.path}`,
       );
     }
     if (stats.uid !== 0 && stats.uid !== process.geteuid?.()) {
       throw new WeftError(
         "STATE_OPEN",
-        `the ${this.what} ${this.path} is this node's alone and belongs to user ${stats.uid}`,
+        `the ${this.what} ${this.path} belongs to user ${stats.uid}, not to the agent's user`,
         `chown ${process.geteuid?.()} ${this.path}`,
       );
     }
@@ -70,13 +70,13 @@ export class PrivateFile {
     const next = `${this.path}.new`;
     try {
       makeDirectory(directory, 0o700);
-      rmSync(next, { force: true }); // What a crash left may be open to others.
+      rmSync(next, { force: true }); // A crash may have left one that is open to others.
       flushed(openSync(next, "wx", 0o600), (file) => writeFileSync(file, text));
       renameSync(next, this.path);
       flushed(openSync(directory, "r"));
       this.#exists = true;
     } catch (error) {
-      // The space that it holds on a full disk is needed for the next try.
+      // On a full disk the next attempt needs its space.
       if (codeOf(error) === "ENOSPC") rmSync(next, { force: true });
       throw new WeftError(
         "STATE_WRITE",
@@ -86,7 +86,7 @@ export class PrivateFile {
     }
   }
 
-  /** Whether a file that was read or written is still there, and the next write has a place. */
+  /** Whether a file that was read or written is still there, and the disk has room for the next write. */
   isIntact(): boolean {
     if (!this.#exists) return true;
     const directory = dirname(this.path);

@@ -1,6 +1,6 @@
 /**
- * Reads a file that a person named, if it is a regular one: a FIFO would block the reader, a device
- * may never end.
+ * Reads a file that a person named, if it is a regular file: a FIFO would block the reader, and a
+ * device may never end.
  */
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
 
@@ -12,7 +12,7 @@ export interface RegularFile {
 /**
  * Follows symbolic links, since mounted configuration uses them.
  * @param most bytes
- * @throws an error with `code`: of the system call, `NOT_A_FILE`, or `EFBIG` where it is longer
+ * @throws an error with a `code`: that of the system call, `NOT_A_FILE`, or `EFBIG` for a longer file
  */
 export function readRegularFile(path: string, most: number): RegularFile {
   // Without O_NONBLOCK, opening a FIFO waits for a writer.
@@ -26,7 +26,7 @@ export function readRegularFile(path: string, most: number): RegularFile {
   }
 }
 
-/** Reads to the end: the size from stat is wrong for a file in /proc and for one that grows. */
+/** Reads to the end, because the size from stat is wrong for a file in /proc and for one that grows. */
 function readUpTo(fd: number, most: number): Buffer {
   const chunks: Buffer[] = [];
   for (let size = 0; ; ) {
@@ -41,7 +41,7 @@ function readUpTo(fd: number, most: number): Buffer {
 
 const failure = (code: string): NodeJS.ErrnoException => Object.assign(new Error(code), { code });
 
-/** Turns an error of `readRegularFile` into the reason why the file is not used. */
+/** The reason why a file is not used, from an error of `readRegularFile`. */
 export function whyUnreadable(error: unknown, most: number): string {
   const { code = String(error) } = error as NodeJS.ErrnoException;
   return (
@@ -53,6 +53,6 @@ export function whyUnreadable(error: unknown, most: number): string {
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: "does not exist",
   NOT_A_FILE: "is not a regular file",
-  // open(2) fails so for a socket, and for a device without a driver.
+  // open(2) fails with it for a socket and for a device without a driver.
   ENXIO: "is not a regular file",
 };

@@ -5,7 +5,7 @@ export type JsonValue =
   | readonly JsonValue[]
   | { readonly [key: string]: JsonValue };
 
-/** One spelling for one value (JSON, keys sorted, no spaces), so that it can be signed. */
+/** Serializes equal values to equal text (JSON, keys sorted, no spaces), so that it can be signed. */
 export function canonicalJson(value: JsonValue): string {
   if (isList(value)) return `[${value.map(canonicalJson).join(",")}]`;
   if (typeof value !== "object") return JSON.stringify(value);

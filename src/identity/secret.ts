@@ -1,14 +1,15 @@
 /**
- * From the cluster secret to a TLS pre-shared key and the name by which the
- * other end finds it. Both come from HKDF (RFC 5869) with different labels.
+ * Derives a TLS pre-shared key from the cluster secret, and the identity by which the other end
+ * finds the key. Both come from HKDF (RFC 5869) with different labels.
  */
 import { hkdfSync } from "node:crypto";
 import { WeftError } from "../error.js";
 
+/** Fewest characters of a cluster secret. */
 export const MIN_SECRET_LENGTH = 16;
 
 export interface Psk {
-  /** Names the secret, without telling it. */
+  /** Names the secret without revealing it. */
   readonly identity: string;
   readonly key: Buffer;
 }

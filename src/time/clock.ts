@@ -1,35 +1,38 @@
-/** Time and chance, handed in, so that a test can own both. What lasts is measured by `elapsed`, what is written down is dated by `now`. */
+/**
+ * Time and randomness, handed in so that a test controls both. `elapsed` measures durations; `now`
+ * dates records and logs.
+ */
 export interface Clock {
   /**
-   * The time of day: whole milliseconds since the epoch, from 0 to `MAX_TIME` (`dateable`). It can be set,
-   * so it says nothing of how long something takes.
+   * The time of day: whole milliseconds since the epoch, from 0 to `MAX_TIME` (`clampTime`). An
+   * operator can set it, so it measures no durations.
    */
   now(): number;
-  /** Milliseconds since some moment before; they only ever grow, at one pace. */
+  /** Milliseconds since an arbitrary moment in the past; monotonic and steady. */
   elapsed(): number;
-  /** Calls `fn` once, `ms` milliseconds from now. Returns what cancels it. */
+  /** Calls `fn` once, `ms` milliseconds from now. Returns a function that cancels it. */
   after(ms: number, fn: () => void): () => void;
-  /** From 0 up to, not including, 1. For spreading things out, never for secrets. */
+  /** A number from 0 up to, not including, 1. For jitter, never for secrets. */
   random(): number;
 }
 
-/** The end of the year 9999: what is later, a Date may not be able to say. */
+/** The end of the year 9999, in milliseconds since the epoch. ISO 8601 has no later year of four digits. */
 export const MAX_TIME = 253_402_300_799_999;
 
-/** The nearest time to what a host's clock shows that a record and the disk can hold. */
+/** Limits a host's time to what a record and the disk can hold: 0 to `MAX_TIME`. */
 export const clampTime = (ms: number): number => Math.min(Math.max(ms, 0), MAX_TIME);
 
-/** As ISO 8601, to the second. */
+/** Formats a time as ISO 8601, to the second. */
 export const toIso = (time: number): string => new Date(time).toISOString().replace(/\.\d+Z$/, "Z");
 
-/** Says that the host's clock shows a time outside these bounds, as far as `now` tells. */
+/** A sentence for the operator if the host's clock is outside these bounds; `now` is already clamped. */
 export function clockProblem(now: number): string | undefined {
   if (now > 0 && now < MAX_TIME) return undefined;
   const year = now > 0 ? "after the year 9999" : "before 1970";
   return `the clock of this host is set to a time ${year}: set it right (timedatectl set-ntp true)`;
 }
 
-/** Calls `fn` every `ms` milliseconds, give or take a quarter so that nodes do not march in step. */
+/** Calls `fn` every `ms` milliseconds, plus or minus a quarter so that nodes do not synchronize. */
 export function every(clock: Clock, ms: number, fn: () => void): () => void {
   let cancel: () => void;
   const again = () => {
@@ -42,6 +45,6 @@ export function every(clock: Clock, ms: number, fn: () => void): () => void {
   return () => cancel();
 }
 
-/** One of them by chance; nothing where there are none. */
+/** A random element; undefined for an empty list. */
 export const randomOf = <T>(clock: Clock, all: readonly T[]): T | undefined =>
   all[Math.floor(clock.random() * all.length)];

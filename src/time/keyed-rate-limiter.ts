@@ -1,15 +1,15 @@
 /**
- * A budget for each peer, whatever sessions it has one after another. One that
- * is full again is as good as a new one, so it need not be kept.
+ * A token bucket for each key, usually a peer's id: a new session does not refill it. A bucket that
+ * is full again equals a new one, so it is dropped.
  */
 
 import type { Clock } from "./clock.js";
 import { TokenBucket } from "./token-bucket.js";
 
-/** Peers whose budgets are kept; of more, those that spent longest ago are as new. */
+/** Most buckets that are kept. Beyond that the least recently used one is dropped, and so refilled. */
 export const MAX_BUCKETS = 4096;
 
-/** So much at once, and so much a second after that. */
+/** Tokens that may be spent at once, and tokens added per second. */
 export interface RateLimit {
   readonly burst: number;
   readonly rate: number;
@@ -18,7 +18,7 @@ export interface RateLimit {
 export class KeyedRateLimiter {
   readonly #clock: Clock;
   readonly #limit: RateLimit;
-  /** By the peer's id. Who spent last comes last. */
+  /** By key, the most recently used last. */
   readonly #buckets = new Map<string, TokenBucket>();
 
   constructor(clock: Clock, limit: RateLimit) {
@@ -39,6 +39,7 @@ export class KeyedRateLimiter {
     return bucket;
   }
 
+  /** Drops full buckets from the oldest on, and others while there are too many. */
   #forget(): void {
     for (const [id, bucket] of this.#buckets) {
       if (!bucket.isFull && this.#buckets.size < MAX_BUCKETS) return;

@@ -1,6 +1,6 @@
 import { type Clock, clampTime } from "./clock.js";
 
-/** The machine's own clock. */
+/** The host's clock. */
 export const systemClock: Clock = {
   now: () => clampTime(Date.now()),
   elapsed: () => performance.now(),
@@ -11,12 +11,12 @@ export const systemClock: Clock = {
   random: () => Math.random(),
 };
 
-/** Milliseconds that mean the same in every thread, unlike `performance.now`. */
+/** Monotonic milliseconds with the same origin in every thread, unlike `performance.now`. */
 export const monotonic = (): number => Number(process.hrtime.bigint()) / 1e6;
 
 /**
- * The time by `monotonic` when `performance.now` of this thread was 0: the least of a few readings,
- * because a pause between its two clocks only adds to one.
+ * The time by `monotonic` when `performance.now` of this thread was 0. It is the least of a few
+ * readings, because a pause between the two clocks only adds to a reading.
  */
 export function performanceStart(): number {
   const readings = Array.from({ length: 8 }, () => {

@@ -1,6 +1,6 @@
 import type { Clock } from "./clock.js";
 
-/** So much at once, and so much a second after that. */
+/** Holds up to `burst` tokens, refilled by `rate` per second. */
 export class TokenBucket {
   #left: number;
   #at: number;
@@ -14,18 +14,18 @@ export class TokenBucket {
     this.#at = clock.elapsed();
   }
 
-  /** Gives back what was spent. */
+  /** Returns tokens that were spent. */
   refund(amount: number): void {
     this.#left = Math.min(this.burst, this.#left + amount);
   }
 
-  /** Takes off what was spent before it was known how much it would be: more, perhaps, than was left. */
+  /** Takes tokens for work whose cost was not known before. The bucket may go into debt. */
   debit(amount: number): void {
     this.#left = this.#now - amount;
     this.#at = this.clock.elapsed();
   }
 
-  /** More was charged than there was. */
+  /** Whether debits exceed the tokens. */
   get inDebt(): boolean {
     return this.#now < 0;
   }
@@ -34,7 +34,7 @@ export class TokenBucket {
     return this.#now === this.burst;
   }
 
-  /** False when there is not that much left; then nothing is spent. */
+  /** Spends tokens; false, spending none, when fewer are left. */
   spend(amount: number): boolean {
     this.#left = this.#now;
     this.#at = this.clock.elapsed();
@@ -43,7 +43,7 @@ export class TokenBucket {
     return true;
   }
 
-  /** What is left by now. */
+  /** Tokens left now, refill included; negative in debt. */
   get #now(): number {
     const seconds = Math.max(0, this.clock.elapsed() - this.#at) / 1000;
     return Math.min(this.burst, this.#left + seconds * this.rate);
