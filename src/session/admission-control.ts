@@ -1,9 +1,9 @@
 /**
- * Admits connections to the mesh port before TLS: a handshake takes 0.2 ms of the main thread, a reset a
- * third of that. A stranger that connects again and again uses up its own places, not those of
+ * Admits connections to the mesh port before TLS: a handshake takes 0.2 ms of the main thread, a
+ * reset a third of that. A host that connects again and again uses up its own share, not that of
  * others.
  *
- *   connection -> rate of its source -> place among those that wait -> TLS, upgrade -> known
+ *   connection -> rate of its source -> place among the pending -> TLS, upgrade -> known
  */
 import { parseAddress } from "../address.js";
 import { evictOldest } from "../evict-oldest.js";
@@ -11,23 +11,21 @@ import type { Clock } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { TokenBucket } from "../time/token-bucket.js";
 
-/** From a connection to an open WebSocket, in milliseconds. */
+/** Longest time from a connection to an open WebSocket, in milliseconds. */
 export const HANDSHAKE_TIMEOUT = 5_000;
-/** Most connections that have not shown the secret: of all sources together, and of one. */
+/** Most pending connections, which have not shown the secret: of all sources together, and of one. */
 export const MAX_PENDING = 256;
 export const MAX_PENDING_PER_SOURCE = 32;
-/** Handshakes that one source may begin, not counting the successful ones. */
+/** Handshakes that one source may begin, at once and per second. Successful ones are refunded. */
 export const PER_SOURCE_RATE = { burst: 16, rate: 2 };
-/**
- * Handshakes of all sources that have not shown the secret before; and of all sources over their
- * own rate.
- */
+/** Handshakes of all sources together that have not shown the secret before. */
 export const NEW_SOURCES_RATE = { burst: 512, rate: 256 };
+/** Handshakes of all sources together beyond their own rate. */
 export const HEAVY_SOURCES_RATE = { burst: 256, rate: 256 };
-/** Most remembered sources that have shown the secret; beyond that, the oldest is forgotten. */
+/** Most remembered sources that have shown the secret. Beyond that the oldest is forgotten. */
 const MAX_KNOWN = 4096;
 
-/** The part of `net.Socket` that is used here. */
+/** The part of `net.Socket` that admission uses. */
 export interface Client {
   readonly remoteAddress?: string | undefined;
   once(event: "close", listener: () => void): unknown;
@@ -35,18 +33,18 @@ export interface Client {
 }
 
 export interface Refusals {
-  /** Over the rate: refused before TLS. */
+  /** Connections over the rate, refused before TLS. */
   rate: number;
-  /** Evicted for another of its own source, or of another source when there were too many. */
+  /** Pending connections evicted for a newer one, because their source or all sources had too many. */
   crowded: number;
-  /** Took too long. */
+  /** Connections whose handshake took too long. */
   late: number;
 }
 
 export class AdmissionControl {
   readonly refused: Refusals = { rate: 0, crowded: 0, late: 0 };
   readonly #clock: Clock;
-  /** Waiting connections by source, oldest first. */
+  /** Pending connections by source, oldest first. */
   readonly #pending = new Map<string, Set<Client>>();
   #pendingCount = 0;
   /** Sources that have shown the secret. */
@@ -62,14 +60,14 @@ export class AdmissionControl {
     this.#heavySources = new TokenBucket(clock, HEAVY_SOURCES_RATE.burst, HEAVY_SOURCES_RATE.rate);
   }
 
-  /** Number of waiting connections. */
+  /** Number of pending connections. */
   get pending(): number {
     return this.#pendingCount;
   }
 
   /**
-   * Lets a connection begin its handshake, or ends it.
-   * @returns a function to call when it has shown the secret; nothing if it is refused
+   * Admits a connection to the handshake, or resets it.
+   * @returns a function to call when it has shown the secret; undefined if it was refused
    */
   admit(client: Client): (() => void) | undefined {
     const source = sourceOf(client.remoteAddress);
@@ -93,7 +91,7 @@ export class AdmissionControl {
     };
   }
 
-  /** The node at this address has shown the secret: its handshakes are admitted before those of strangers. */
+  /** Records that a node at this address has shown the secret. Known sources are admitted before others. */
   authenticated(address: string | undefined): void {
     const source = sourceOf(address);
     this.#known.delete(source);
@@ -107,8 +105,8 @@ export class AdmissionControl {
   }
 
   /**
-   * Evicts the oldest of a source over its share; when all places are taken, that of the source
-   * with most.
+   * Evicts the oldest connection of a source that has its full share; when all places are taken,
+   * the oldest of the source with most.
    */
   #makeRoomFor(source: string): void {
     const own = this.#pending.get(source)?.size ?? 0;
@@ -123,7 +121,7 @@ export class AdmissionControl {
     this.#drop(from, oldest!, "crowded");
   }
 
-  /** Among sources with equally many, the one that has waited longest; known sources come last. */
+  /** The source with most pending connections; of equals the one pending longest. Known sources rank last. */
   #heaviest(): string {
     let [heaviest, most] = ["", 0];
     for (const [source, clients] of this.#pending) {
@@ -154,10 +152,10 @@ export class AdmissionControl {
   }
 }
 
-/** Node writes the last 32 bits of some IPv6 addresses as IPv4: `::192.0.2.1`. */
+/** Node.js writes the last 32 bits of some IPv6 addresses as IPv4: `::192.0.2.1`. */
 const LAST_32_BITS = /\d+(\.\d+){3}$/;
 
-/** The source of an address: one IPv4 address, or one IPv6 /64, all of which a single host may have. */
+/** The source of an address: the IPv4 address, or the IPv6 /64, all of which one host may own. */
 export function sourceOf(address = ""): string {
   const plain = address.replace(/^::ffff:(?=\d+\.)/, "").replace(/%.*/, "");
   if (!plain.includes(":")) return plain;

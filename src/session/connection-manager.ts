@@ -1,6 +1,6 @@
 /**
- * The sessions of a node: dials the addresses it is told to keep, takes the
- * connections that come in, and holds at most one session with each peer.
+ * Manages the sessions of a node: dials its targets, accepts incoming connections, and keeps at most
+ * one session with each peer.
  */
 import { WeftError } from "../error.js";
 import type { Log } from "../log.js";
@@ -12,17 +12,19 @@ import { BURST, RATE, type Role, Session, type SessionParts } from "./session.js
 import type { Sessions } from "./sessions.js";
 import type { Connection, ListenAddress, Transport } from "./transport.js";
 
+/** Most sessions, dialled and accepted together. */
 export const MAX_SESSIONS = 1024;
-/** First wait in milliseconds, its growth with each failure, and where the growth ends. */
+/** Wait before the next dial, in milliseconds: the first, its growth with each failure, the longest. */
 export const BACKOFF = { first: 500, factor: 1.5, most: 30_000 };
-/** Addresses that do not answer and are dialled again and again; others get their turn. */
+/** Most unanswered candidates that are redialled at one time. Further ones rest, so that others are tried. */
 export const MAX_FAILING = 32;
-/** How long an address rests that failed while there were too many, in milliseconds. */
+/** How long such an address rests, in milliseconds. */
 export const FAILED_ADDRESS_COOLDOWN = 300_000;
-/** A session that is not needed stays open this long, in milliseconds: the other end may learn from it. */
+/** A session is pruned no earlier than this after it opened, in milliseconds: the other end may learn from it. */
 export const PRUNE_AFTER = 10_000;
+/** Most addresses of which a peer or a rest is remembered. */
 const MAX_KNOWN = 1024;
-/** A session that lasted this long, in milliseconds, was worth dialling: the next wait is short again. */
+/** After a session that lasted this long, in milliseconds, the backoff begins anew. */
 const STABLE_AFTER = 10_000;
 
 export interface ConnectionManagerParts
@@ -34,14 +36,14 @@ export interface ConnectionManagerParts
 export interface ConnectionManagerEvents {
   opened(session: Session): void;
   message(session: Session, message: Message): void;
-  /** The other end of a session is quiet: again and again while it is. */
+  /** The peer is quiet. Called repeatedly while it is. */
   quiet(session: Session): void;
-  /** A node is dialled where it is said to be. */
+  /** A node is dialled at its known address. */
   dialling(id: string): void;
-  /** It was in vain, or somebody else answered there. The time is when it was dialled, by `clock.elapsed`. */
+  /** The dial failed, or another node answered. `dialledAt` is a time of `clock.elapsed`. */
   unanswered(id: string, dialledAt: number): void;
   closed(session: Session, reason: WeftError): void;
-  /** An address was dialled in vain, or its session ended. */
+  /** A dial to this address failed, or its session ended. */
   failed(address: string, reason: WeftError): void;
 }
 
@@ -52,30 +54,32 @@ export interface Candidate {
 }
 
 export interface Targets {
-  /** Addresses to keep a session to, whoever answers. */
+  /** Addresses to keep a session to, whichever node answers. */
   readonly addresses: readonly string[];
-  /** Nodes to keep a session with, or to find out that there can be none. */
+  /** Nodes to keep a session with, or to prove unreachable. */
   readonly nodes: readonly Candidate[];
-  /** Of these a session is held with the first `count` that can be reached. */
+  /** Nodes in order of preference: a session is kept with the first `count` that can be reached. */
   readonly candidates: Iterable<Candidate>;
-  /** Whether a node is one of these. */
+  /** Whether a node is among `candidates`. */
   isCandidate(id: string): boolean;
   readonly count: number;
-  /** Whether sessions that this node opened and needs no more are to be closed. */
+  /** Whether to close sessions that this node opened and no longer needs. */
   readonly pruneIdle: boolean;
 }
 
-/** One address that is kept, and how dialling it goes. */
+/** One target address and the state of dialling it. */
 interface Dial {
   readonly address: string;
+  /** Failed attempts in a row. */
   failures: number;
-  /** Who answered there last. */
+  /** The node that is expected there: the target, or the one that answered last. */
   id?: string;
   failure?: WeftError | undefined;
   session?: Session | undefined;
   dialling?: boolean;
+  /** When the last attempt began, by `clock.elapsed`. */
   dialledAt?: number;
-  /** Its session is open since then. */
+  /** When its session opened, by `clock.elapsed`. */
   since?: number;
   cancel?: () => void;
 }
@@ -86,9 +90,9 @@ export class ConnectionManager implements Sessions {
   readonly #dials = new Map<string, Dial>();
   readonly #sessions = new Set<Session>();
   readonly #byPeer = new Map<string, Session>();
-  /** Who answered at an address last. */
+  /** The id of the node that last answered at an address. */
   readonly #peerByAddress = new Map<string, string>();
-  /** Addresses that rest, until when, and why. */
+  /** Resting addresses: until when, by `clock.elapsed`, and the failure. */
   readonly #coolingDown = new Map<
     string,
     { readonly until: number; readonly failure: WeftError }
@@ -97,7 +101,7 @@ export class ConnectionManager implements Sessions {
   readonly #messages: KeyedRateLimiter;
   readonly #bytes: KeyedRateLimiter;
   readonly #queues = new SendQueues();
-  /** Whether a node is a member, by the last wish. */
+  /** `isCandidate` of the last targets. */
   #isMember: (id: string) => boolean = () => false;
   #stopped = false;
 
@@ -111,14 +115,14 @@ export class ConnectionManager implements Sessions {
   }
 
   /**
-   * Takes connections from now on, there and nowhere else. Answers with the port; rejects with a
+   * Accepts connections at this address and at no other. Resolves with the port; rejects with a
    * WeftError, and then nothing has changed.
    */
   listen(at: ListenAddress): Promise<number> {
     return this.#parts.transport.listen(at, (connection) => this.#accept(connection));
   }
 
-  /** From now on dials what is wished, and nothing else. To be called again when anything changed. */
+  /** Dials these targets and no others from now on. To be called again after any change of them. */
   setTargets(targets: Targets): void {
     if (this.#stopped) return;
     this.#isMember = targets.isCandidate;
@@ -137,7 +141,7 @@ export class ConnectionManager implements Sessions {
     }
   }
 
-  /** The addresses to dial, with whom to find there, where that is known. */
+  /** The addresses to dial, each with the id of the expected node where it is known. */
   #targetAddresses({
     addresses,
     nodes,
@@ -160,14 +164,14 @@ export class ConnectionManager implements Sessions {
     return wanted;
   }
 
-  /** Also when somebody else answers at the address. */
+  /** Whether its dials fail, or another node answers at its address. */
   #isFailing(id: string, dial: Dial | undefined): boolean {
     if (!dial) return false;
     const other = dial.id !== undefined && dial.id !== id && this.#byPeer.has(dial.id);
     return dial.failures > 0 || other;
   }
 
-  /** A session is closed only when it is no loss: long enough open, and enough others are. */
+  /** Whether this session is old enough to close, and enough other candidates have one. */
   #mayPrune({ session, since }: Dial, { pruneIdle, isCandidate, count }: Targets): boolean {
     if (!session) return true;
     if (!session.isOpen) return false;
@@ -201,22 +205,22 @@ export class ConnectionManager implements Sessions {
     return this.#byPeer.get(id);
   }
 
-  /** Why there is no session through this address; nothing while the first attempt goes on. */
+  /** Why there is no session to this address; undefined during the first attempt. */
   failure(address: string): WeftError | undefined {
     return this.#dials.get(address)?.failure ?? this.#coolingDown.get(address)?.failure;
   }
 
-  /** Whether this address is being dialled, or waits for its turn to be dialled again. */
+  /** Whether this address is dialled, now or after its backoff. */
   isDialling(address: string): boolean {
     return this.#dials.has(address);
   }
 
-  /** Who answered at this address last. */
+  /** The id of the node that last answered at this address. */
   peerAt(address: string): string | undefined {
     return this.#peerByAddress.get(address);
   }
 
-  /** Ends all sessions, to open them again from another address. */
+  /** Closes all sessions, so that they reopen from another address of this node. */
   reconnectAll(): void {
     for (const session of this.#sessions) session.close(MOVED);
   }
@@ -250,7 +254,10 @@ export class ConnectionManager implements Sessions {
     this.#session(connection, "listener");
   }
 
-  /** When there are too many sessions, that of a stranger ends: who has the secret can make up any number. */
+  /**
+   * Whether there is room for one more session. When there is none, closes an accepted session with
+   * a peer that is no member: a host with the secret can make up any number of identities.
+   */
   #hasRoom(): boolean {
     if (this.#sessions.size < MAX_SESSIONS) return true;
     for (const session of this.#sessions) {
@@ -297,7 +304,7 @@ export class ConnectionManager implements Sessions {
     if (other && this.#prefers(other, session)) return session.close(DUPLICATE);
     this.#byPeer.set(id, session);
     for (const other of this.#dials.values()) {
-      // It has come by itself: should it go, it is worth dialling at once.
+      // The peer itself dialled: if that session ends, dial it without a backoff.
       if (other.id === id && other !== dial)
         Object.assign(other, { failures: 0, failure: undefined });
     }
@@ -305,7 +312,10 @@ export class ConnectionManager implements Sessions {
     this.#events.opened(session);
   }
 
-  /** Both ends must choose alike: the connection dialled by the lower id; of two such, the newer. */
+  /**
+   * Whether the old of two sessions with a peer stays. Both ends must decide alike: the session that
+   * the lower id dialled stays; of two such, or with a new run of the peer, the newer.
+   */
   #prefers(old: Session, young: Session): boolean {
     if (old.peer.instance !== young.peer.instance || old.role === young.role) return false;
     const weAreLower = this.#parts.identity.id < old.peer.id;
@@ -360,7 +370,7 @@ export class ConnectionManager implements Sessions {
     );
   }
 
-  /** Who is to be found there has just been heard of: it is worth dialling soon, however often it was in vain. */
+  /** Dials this address soon, despite earlier failures: its node was just heard of. */
   resetBackoff(address: string): void {
     this.#coolingDown.delete(address);
     const dial = this.#dials.get(address);
@@ -369,7 +379,7 @@ export class ConnectionManager implements Sessions {
     if (!dial.dialling) this.#scheduleDial(dial);
   }
 
-  /** What was out of reach answers again: so may others. */
+  /** An unreachable node answers again, so others may too: dials them soon. */
   #resetBackoffs(): void {
     for (const dial of this.#dials.values()) {
       if (dial.failures <= 1 || dial.session || dial.dialling) continue;
@@ -390,8 +400,8 @@ export class ConnectionManager implements Sessions {
 
 const CROWDED = new WeftError(
   "CROWDED",
-  "there are too many sessions, and the other end is no member",
-  "ask again; where this goes on, give the cluster a new secret",
+  "there are too many sessions, and the other end is not a member",
+  "try again; if it persists, give the cluster a new secret",
 );
 const DUPLICATE = new WeftError("DUPLICATE", "another session stays", "nothing is to be done");
 const MOVED = new WeftError("MOVED", "the node moves to another address", "nothing is to be done");
@@ -401,5 +411,5 @@ const NOT_NEEDED = new WeftError(
   "nothing is to be done",
 );
 const STOPPING = new WeftError("STOPPING", "the node stops", "nothing is to be done");
-/** Ends of a session that need no word in the log. */
+/** Codes of ends that are not logged. */
 const EXPECTED_ENDS = new Set(["DUPLICATE", "MOVED", "NOT_NEEDED", "STOPPING", "SELF", "LOST"]);

@@ -1,11 +1,11 @@
-/** What the two ends of a session say before and beside all protocols. */
+/** Messages of the session itself: the handshake, the keepalive and the end. */
 import { z } from "zod";
 import * as field from "../identity/fields.js";
 import { type MessagesOf, protocolSpec } from "./protocol.js";
 
-/** Version of everything that nodes say to each other. */
+/** Version of all protocols together. Both ends of a session must have the same one. */
 export const PROTOCOL_VERSION = 4;
-/** Of any message of any protocol, in bytes. */
+/** Longest message of any protocol, in bytes. */
 export const MAX_MESSAGE_BYTES = 64 * 1024;
 
 export const sessionSpec = protocolSpec("session", [
@@ -17,7 +17,7 @@ export const sessionSpec = protocolSpec("session", [
     signature: field.signature,
   }),
   z.strictObject({ type: z.literal("ping"), n: field.count }),
-  /** `time`: what its sender's clock says. */
+  /** `time` is the sender's time of day. */
   z.strictObject({ type: z.literal("pong"), n: field.count, time: field.time }),
   z.strictObject({ type: z.literal("bye"), code: field.code, reason: field.sentence }),
 ]);

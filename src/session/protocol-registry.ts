@@ -1,11 +1,11 @@
-/** The protocols of a node: every known spec, against which each message is checked, and those that run. */
+/** The protocols of a node: the specs by which messages are checked, and the protocols that run. */
 
 import { MAX_MESSAGE_BYTES } from "./messages.js";
 import type { Message, Protocol, ProtocolSpec } from "./protocol.js";
 import type { Session } from "./session.js";
 
 export class ProtocolRegistry {
-  /** The protocol that each type of message belongs to. */
+  /** By message type. */
   readonly #specs = new Map<string, ProtocolSpec>();
   readonly #running = new Map<string, Protocol>();
 
@@ -24,7 +24,7 @@ export class ProtocolRegistry {
     return [...this.#specs.keys()];
   }
 
-  /** Nothing when the text is not a message of a known protocol. */
+  /** The message; undefined when the text is not a valid message of a known protocol. */
   parse(text: string): Message | undefined {
     if (text.length > MAX_MESSAGE_BYTES) return undefined;
     try {
@@ -36,14 +36,14 @@ export class ProtocolRegistry {
     }
   }
 
-  /** Starts a protocol, which then meets the peers that are there already. */
+  /** Starts a protocol and tells it the sessions that are open already. */
   start(protocol: Protocol, sessions: readonly Session[]): void {
     this.#running.set(protocol.spec.name, protocol);
     protocol.start?.();
     for (const session of sessions) protocol.opened?.(session);
   }
 
-  /** In the reverse order of the starts. */
+  /** Stops all protocols, in the reverse order of their starts. */
   stop(): void {
     for (const protocol of [...this.#running.values()].reverse()) protocol.stop?.();
     this.#running.clear();
@@ -57,7 +57,7 @@ export class ProtocolRegistry {
     for (const protocol of this.#running.values()) protocol.closed?.(session);
   }
 
-  /** A message of a protocol that does not run here is ignored. */
+  /** Passes a message to its protocol; ignores it when that does not run here. */
   received(session: Session, message: Message): void {
     const spec = this.#specs.get(message.type);
     if (spec) this.#running.get(spec.name)?.received(session, message);

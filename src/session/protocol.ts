@@ -1,14 +1,14 @@
-/** A protocol: what nodes say to each other about one subject, and the part of a node that does. */
+/** A protocol: the messages about one subject, and the part of a node that exchanges them. */
 import type { z } from "zod";
 import type { Session } from "./session.js";
 
-/** A message as it travels: one JSON object a frame. Its type names it in all protocols. */
+/** One JSON object in one frame. Its type is unique among all protocols. */
 export type Message = { readonly type: string; readonly [field: string]: unknown };
 
 /** The message of type `T` among the messages `M` of a protocol. */
 export type MessageOf<M extends Message, T extends M["type"]> = Extract<M, { readonly type: T }>;
 
-/** A protocol's name, and by type the schema of each of its messages. No field is extra, none is unlimited. */
+/** A protocol's name and its schemas by message type. Schemas are strict, and limit every field. */
 export interface ProtocolSpec<M extends Message = Message> {
   readonly name: string;
   readonly schemas: ReadonlyMap<string, z.ZodType<M>>;
@@ -28,12 +28,12 @@ export function protocolSpec<S extends MessageSchema>(
   return { name, schemas: byType as ReadonlyMap<string, z.ZodType<z.infer<S>>> };
 }
 
-/** The part of a node that speaks a protocol. It sends the messages of its own protocol only. */
+/** The part of a node that implements a protocol. It sends only messages of that protocol. */
 export interface Protocol<M extends Message = Message> {
   readonly spec: ProtocolSpec<M>;
   start?(): void;
   stop?(): void;
-  /** A session is open: one that opens now, or that was open when the protocol started. */
+  /** A session has opened, or was open when the protocol started. */
   opened?(session: Session<M>): void;
   closed?(session: Session<M>): void;
   received(session: Session<M>, message: M): void;

@@ -1,8 +1,7 @@
 /**
- * Bounds the send queues of all sessions together. A peer that reads slowly makes its queue long,
- * and a host with the secret can make up peers: so there is one bound for all sessions, and a
- * smaller one for those with peers that are not members. Over a bound, the session with the longest
- * queue ends.
+ * Limits the bytes in all send queues together. A slow reader makes its queue long, and a host with
+ * the secret can make up peers. So there is one limit for all sessions and a smaller one for peers
+ * that are not members. Over a limit, the session with the longest queue ends.
  */
 import { WeftError } from "../error.js";
 
@@ -12,9 +11,9 @@ export const MAX_QUEUED = {
   strangers: 16 * 1024 * 1024,
   one: 16 * 1024 * 1024,
 };
-/** The queues are added up after each this many bytes sent, so they exceed a bound by no more. */
+/** The queues are summed each time this many bytes were sent, so they exceed a limit by no more. */
 export const CHECK_EVERY = 1024 * 1024;
-/** Bytes that a message costs beside its text: its frame, its buffers and its callback. */
+/** Bytes that a queued message takes beside its text: frame, buffers and callback. */
 export const MESSAGE_OVERHEAD = 512;
 
 export interface SendQueue {
@@ -33,12 +32,12 @@ export class SendQueues {
     this.#queues.add(queue);
   }
 
-  /** To be called when the queue is freed, not already when the session is reported closed. */
+  /** To be called when the queue is freed, which is later than the session's `closed`. */
   remove(queue: SendQueue): void {
     this.#queues.delete(queue);
   }
 
-  /** Called after `characters` more were given to one of the sessions. */
+  /** To be called after a message of this length was sent in any session. */
   sent(length: number): void {
     this.#unchecked += length + MESSAGE_OVERHEAD;
     if (this.#unchecked < CHECK_EVERY) return;
@@ -74,5 +73,5 @@ const tooSlow = (bytes: number): WeftError =>
   new WeftError(
     "SLOW",
     `the other end reads too slowly: ${bytes} bytes wait for it`,
-    "look what holds up that host or its network; it may dial again",
+    "find out what slows down that host or its network; it may dial again",
   );

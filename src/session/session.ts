@@ -1,6 +1,6 @@
 /**
- * One session with one peer. First each end proves who it is (`hello`), then
- * messages flow until one end says `bye`, breaks a rule, or falls silent.
+ * One session with one peer. Each end first proves its identity (`hello`); then messages flow until
+ * one end says `bye`, breaks a rule or falls silent.
  */
 import { WeftError } from "../error.js";
 import { MAX_SENTENCE } from "../identity/fields.js";
@@ -20,41 +20,41 @@ import type { ProtocolRegistry } from "./protocol-registry.js";
 import type { SendQueue, SendQueues } from "./send-queues.js";
 import type { Connection } from "./transport.js";
 
-/** All in milliseconds. */
+/** Time for the other end's `hello`. This and the next four are in milliseconds. */
 export const HELLO_TIMEOUT = 5_000;
-/** Who was quiet for so long is asked for a word. Which of the two asks is chance; both hear then. */
+/** Idle time before a ping, jittered so that usually one side pings. */
 export const PING_AFTER = { least: 1_100, most: 1_500 };
-/** Who was quiet for so long has not answered a ping: whether it answers otherwise is worth a look. */
+/** Idle time after which a ping is overdue and the peer's UDP path is probed. */
 export const QUIET_AFTER = 3_000;
-/** Who was quiet for so long is missed: longer than a pause of 5 s and the quiet before it. */
+/** Idle time after which the peer is unresponsive: longer than a pause of 5 s and the idle time before it. */
 export const SUSPECT_AFTER = 7_000;
-/** Who was quiet for so long is given up. */
+/** Idle time after which the session ends. */
 export const IDLE_TIMEOUT = 15_000;
-/** A peer with more queued bytes is not told why the session ends: the message would arrive too late. */
+/** With more queued bytes a session ends without `bye`, which would arrive too late. */
 const MAX_QUEUED_FOR_BYE = 1024 * 1024;
-/** Messages and bytes a peer may send at once, and per second after that. */
+/** Messages and bytes that a peer may send at once. */
 export const BURST = { messages: 2_000, bytes: 256 * MAX_MESSAGE_BYTES };
+/** Messages and bytes that a peer may send per second after that. */
 export const RATE = { messages: 200, bytes: 16 * MAX_MESSAGE_BYTES };
 
 export interface SessionParts {
   readonly clock: Clock;
   readonly identity: Identity;
-  /** 16 bytes in hex, drawn for this run: tells this process from a copy with the same identity. */
+  /** 16 random bytes in hex, drawn for this run. They tell this process from a copy with the same identity. */
   readonly instance: string;
-  /** What each peer may still send, in this session and the next. */
+  /** Limits of what each peer sends, across its sessions. */
   readonly messages: KeyedRateLimiter;
   readonly bytes: KeyedRateLimiter;
   readonly queues: SendQueues;
-  /** Tells what is a message. */
+  /** Parses messages. */
   readonly protocols: Pick<ProtocolRegistry, "parse">;
-  /** Whether a node is a member. */
   isMember(id: string): boolean;
 }
 
 export interface SessionEvents {
   opened(session: Session): void;
   message(session: Session, message: Message): void;
-  /** The other end is quiet: again and again while it is. */
+  /** The peer is quiet. Called repeatedly while it is. */
   quiet(session: Session): void;
   closed(session: Session, reason: WeftError): void;
 }
@@ -70,12 +70,12 @@ export type Role = "dialer" | "listener";
 type SessionMessageOf<T extends SessionMessage["type"]> = MessageOf<SessionMessage, T>;
 type InSession = SessionMessageOf<"hello" | "ping" | "pong">;
 
-/** `M`: the messages that its user sends. */
+/** `M` is the type of the messages that its user sends. */
 export class Session<M extends Message = Message> implements SendQueue {
   readonly #connection: Connection;
   readonly #parts: SessionParts;
   readonly #events: SessionEvents;
-  /** What the other end may still send: of this connection, until it is known who that is. */
+  /** Limits of what the other end sends: the peer's own once it has proved its identity. */
   #messages: TokenBucket;
   #bytes: TokenBucket;
   #state: "new" | "hello" | "open" | "closed" = "new";
@@ -102,7 +102,7 @@ export class Session<M extends Message = Message> implements SendQueue {
     this.#heardAt = parts.clock.elapsed();
   }
 
-  /** Who the other end has proved to be. Known from `opened` on. */
+  /** The identity that the other end has proved. Available from `opened` on. */
   get peer(): PeerIdentity {
     if (!this.#peer) throw new Error("the session is not open yet");
     return this.#peer;
@@ -128,12 +128,12 @@ export class Session<M extends Message = Message> implements SendQueue {
     return this.#state === "open";
   }
 
-  /** Whether the other end is there, as far as can be told. */
+  /** Whether the peer was heard within SUSPECT_AFTER. */
   get isResponsive(): boolean {
     return this.isOpen && this.#quietFor < SUSPECT_AFTER;
   }
 
-  /** When something was last heard from the other end, by `clock.elapsed`. */
+  /** When the last message came, by `clock.elapsed`. */
   get heardAt(): number {
     return this.#heardAt;
   }
@@ -142,12 +142,12 @@ export class Session<M extends Message = Message> implements SendQueue {
     return this.#parts.clock.elapsed() - this.#heardAt;
   }
 
-  /** Milliseconds, of the last ping that was answered. */
+  /** Round-trip time of the last answered ping, in milliseconds. */
   get rttMs(): number | undefined {
     return this.#rtt;
   }
 
-  /** Milliseconds by which the other end's clock is surely ahead of this one's, by its last pong; negative: behind. */
+  /** Milliseconds by which the peer's clock is at least ahead of this one, from its last pong; negative when it is behind. */
   get aheadMs(): number | undefined {
     return this.#offset;
   }
@@ -184,7 +184,7 @@ export class Session<M extends Message = Message> implements SendQueue {
     this.#parts.queues.sent(text.length);
   }
 
-  /** Says why, then closes. */
+  /** Sends the reason, then closes. */
   close(reason: WeftError) {
     if (this.#state === "closed") return;
     if (this.queued > MAX_QUEUED_FOR_BYE) return this.abort(reason);
@@ -206,7 +206,8 @@ export class Session<M extends Message = Message> implements SendQueue {
       return this.#fail("FLOOD", "the other end sends too much");
     }
     const message = this.#parts.protocols.parse(text);
-    if (!message) return this.#fail("PROTOCOL", "the other end sent something that is no message");
+    if (!message)
+      return this.#fail("PROTOCOL", "the other end sent something that is not a message");
     this.#heardAt = this.#parts.clock.elapsed();
     if (isSessionMessage(message)) this.#onSessionMessage(message);
     else if (this.#state === "hello") this.#fail("PROTOCOL", NO_HELLO);
@@ -269,7 +270,7 @@ export class Session<M extends Message = Message> implements SendQueue {
     this.#onClosed();
   }
 
-  /** Looks now and then how long the other end has been quiet. */
+  /** Pings an idle peer, reports a quiet one, and ends the session with a silent one. */
   #watchSilence() {
     const { clock } = this.#parts;
     const { least, most } = PING_AFTER;
@@ -278,7 +279,7 @@ export class Session<M extends Message = Message> implements SendQueue {
     const due = clock.elapsed() + wait;
     this.#cancel = clock.after(wait, () => {
       const now = clock.elapsed();
-      // A look that comes late: this process stood still, so the other end was not quiet, it went unheard.
+      // A late timer means that this process was suspended: the peer may have sent, so that time does not count.
       this.#heardAt = Math.min(now, this.#heardAt + Math.max(0, now - due));
       if (this.#quietFor >= IDLE_TIMEOUT)
         return this.#fail("SILENT", "nothing was heard from the other end");
@@ -314,7 +315,7 @@ export class Session<M extends Message = Message> implements SendQueue {
     this.#events.closed(this, this.#reason ?? lost);
   }
 
-  /** The binding makes a signature good for this connection alone, the role for this end of it. */
+  /** The channel binding ties the signature to this connection, and the role ties it to one end. */
   #helloText(role: Role, key: string, instance: string): string {
     const binding = Buffer.from(this.#connection.channelBinding).toString("hex");
     return `weft hello ${PROTOCOL_VERSION}\n${role}\n${key}\n${instance}\n${binding}`;
@@ -337,8 +338,8 @@ const REMEDIES: { readonly [code: string]: string } = {
 };
 
 /**
- * How far a time lies after the later of two others, or, negative, before the earlier. A time of the
- * other end between ping and pong shows no difference between the clocks.
+ * How far a time lies after the later of two others, or before the earlier (negative). The peer's
+ * time of a pong is compared to those of ping and pong here: between them it shows no difference.
  */
 function distanceOutside(time: number, one: number, other: number): number {
   const [earlier, later] = [Math.min(one, other), Math.max(one, other)];
@@ -347,7 +348,7 @@ function distanceOutside(time: number, one: number, other: number): number {
 
 const tenths = (ms: number): number => Math.round(10 * ms) / 10;
 
-/** A text as the other end takes it: `field.sentence`. One that is cut ends with three dots. */
+/** Makes a text fit `field.sentence`; a text that is cut ends with three dots. */
 export const plainSentence = (text: string): string => {
   const ascii = text.replace(/[^\x20-\x7e]/g, "?");
   return ascii.length > MAX_SENTENCE ? `${ascii.slice(0, MAX_SENTENCE - 3)}...` : ascii;

@@ -1,6 +1,6 @@
 /**
- * Connections inside one process, for tests: same order, same bytes, no
- * socket. Everything arrives through the clock, so a test decides when.
+ * Connections inside one process, for tests and the demo: same order, same bytes, no socket.
+ * Everything arrives by a timer of the clock, so a test controls the time.
  */
 import { createHash } from "node:crypto";
 import { WeftError } from "../error.js";
@@ -13,18 +13,18 @@ import {
   type Transport,
 } from "./transport.js";
 
-/** What the in-memory transports of one test share. */
+/** The network between in-memory transports. */
 export class MemoryNetwork {
   readonly listeners = new Map<string, MemoryTransport>();
-  /** Who can open a connection to whom, by host. */
+  /** Whether one host can open a connection to another. */
   mayDial: (from: string, to: string) => boolean = () => true;
-  /** Between whom packets get through. Where they do not, nothing is heard any more. */
+  /** Whether packets get from one host to another. Open connections stay open, but silent. */
   carries: (from: string, to: string) => boolean = () => true;
   #connections = 0;
 
   constructor(
     readonly clock: Clock,
-    /** One way, in milliseconds. */
+    /** One-way delay in milliseconds. */
     readonly delay = 1,
   ) {}
 
@@ -72,7 +72,7 @@ export class MemoryTransport implements Transport {
       if (!other) return done(new WeftError("UNREACHABLE", "nothing listens there", "start it"));
       const { mayDial, carries } = this.network;
       if (!mayDial(this.host, other.host) || !carries(this.host, other.host)) {
-        return done(new WeftError("UNREACHABLE", "no answer", "mend the network"));
+        return done(new WeftError("UNREACHABLE", "no answer", "repair the network"));
       }
       const binding = this.network.binding();
       const near = new MemoryEnd(this.network, this.host, address, binding, this.#ends);
@@ -89,7 +89,7 @@ export class MemoryTransport implements Transport {
     for (const end of [...this.#ends]) end.close();
   }
 
-  /** How many are open now. */
+  /** Number of open connections. */
   get connections(): number {
     return this.#ends.size;
   }
@@ -118,7 +118,7 @@ class MemoryEnd implements Connection {
     this.#events = events;
   }
 
-  /** Bytes under way belong to the network. */
+  /** The network holds all bytes in flight. */
   readonly queued = 0;
 
   send(text: string): void {

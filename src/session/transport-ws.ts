@@ -1,8 +1,7 @@
 /**
- * The real transport: WebSockets over TLS 1.3 with an external pre-shared key
- * (RFC 8446 section 2.2). There are no certificates: who does not know the
- * cluster secret gets no further than the handshake, and neither end has said
- * a word by then.
+ * The real transport: WebSockets over TLS 1.3 with an external pre-shared key (RFC 8446, 2.2) and no
+ * certificates. A host without the cluster secret fails in the handshake, before either end sends a
+ * message.
  */
 import { constants } from "node:crypto";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
@@ -34,14 +33,14 @@ import {
 
 const CIPHERS = "TLS_AES_128_GCM_SHA256:PSK";
 const EXPORTER = "EXPORTER-weft-mesh";
-/** Milliseconds. */
+/** Time for a WebSocket's close handshake when the node stops, in milliseconds. */
 const STOP_TIMEOUT = 1_000;
-/** Connections taken at once, handshakes included. */
+/** Most accepted connections, handshakes included. */
 export const MAX_CONNECTIONS = 2048;
 /**
- * Options of every WebSocket. A node sends each message as one frame; a fragmented message costs
- * some 100 bytes of memory for each of thousands of fragments. The types do not know the last three
- * yet.
+ * Options of every WebSocket. A node sends each message as one frame; a fragmented message would
+ * take some 100 bytes of memory for each of thousands of fragments. The types of ws lack the last
+ * three options.
  */
 const SOCKET_OPTIONS = {
   perMessageDeflate: false,
@@ -51,12 +50,13 @@ const SOCKET_OPTIONS = {
   maxBufferedChunks: 256,
   closeTimeout: CLOSE_TIMEOUT,
 };
-/** The log names a refused source once in this many milliseconds, and all sources at this rate. */
+/** Least time between two warnings about one refused source, in milliseconds. */
 const WARN_AGAIN_AFTER = 60_000;
 const MAX_WARNED = 1024;
+/** Warnings about all refused sources together: at once, and per second. */
 export const WARNINGS_RATE = { burst: 32, rate: 0.5 };
 
-/** TLS alerts by which an OpenSSL server refuses a pre-shared key: RFC 8446 section 6. */
+/** TLS alerts by which an OpenSSL server refuses a pre-shared key (RFC 8446, 6). */
 const SECRET_ALERTS = /SSL alert number (40|47|51|115)\b/;
 
 export interface WsTransportParts {
@@ -67,21 +67,21 @@ export interface WsTransportParts {
 export class WsTransport implements Transport {
   readonly #parts: WsTransportParts;
   #psks: readonly Psk[] = [];
-  /** Every WebSocket, and the secret it was opened with. */
+  /** Every WebSocket, with the key of its handshake. */
   readonly #sockets = new Map<WebSocket, Psk>();
-  /** The secret that a caller named in its handshake. */
+  /** The key that a client named in its handshake. */
   readonly #offered = new WeakMap<Socket, Psk>();
-  /** Everything that is connected to the port, also while it shakes hands. */
+  /** Every accepted connection, handshakes included. */
   readonly #clients = new Set<Socket>();
-  /** Connections that have not shown the secret, and the function to call when they have. */
   readonly #admission: AdmissionControl;
+  /** By connection, the function to call when it has shown the secret. */
   readonly #onAuthenticated = new Map<string, () => void>();
-  /** By source, when the log named it last. */
+  /** By source, the time of its last warning by `clock.elapsed`. */
   readonly #warnedAt = new Map<string, number>();
   readonly #warnings: TokenBucket;
   #server: Server | undefined;
 
-  /** Dials with the first secret and accepts all. */
+  /** Dials with the first secret and accepts any of them. */
   constructor(parts: WsTransportParts, { secrets }: { secrets: readonly string[] }) {
     this.#parts = parts;
     this.#admission = new AdmissionControl(parts.clock);
@@ -89,12 +89,12 @@ export class WsTransport implements Transport {
     this.setSecrets(secrets);
   }
 
-  /** Connections that were ended before they showed the secret. */
+  /** Counts connections that were ended before they showed the secret. */
   get refused(): Readonly<Refusals> {
     return this.#admission.refused;
   }
 
-  /** From now on dials with the first of these and accepts all. What was opened with another one ends. */
+  /** Dials with the first secret and accepts any of them from now on. Connections with another one end. */
   setSecrets(secrets: readonly string[]): void {
     if (secrets.length === 0) {
       throw new WeftError(
@@ -124,7 +124,7 @@ export class WsTransport implements Transport {
   }
 
   #admit(client: Socket, upgrades: HttpsServer): void {
-    client.on("error", () => {}); // The close event ends every wait for it.
+    client.on("error", () => {}); // The close event that follows is enough.
     const onAuthenticated = this.#admission.admit(client);
     if (!onAuthenticated) {
       this.#warnTooMany(client);
@@ -140,13 +140,13 @@ export class WsTransport implements Transport {
     upgrades.emit("connection", client);
   }
 
-  /** Turns connections into WebSockets. It listens on no port itself. */
+  /** A server that turns connections into WebSockets. It listens on no port itself. */
   #makeUpgrades(accept: (connection: Connection) => void): HttpsServer {
     const server = createHttpsServer(
       {
         minVersion: "TLSv1.3",
         ciphers: CIPHERS,
-        // No session tickets: a secret that is taken away must stop working at once.
+        // No session tickets: a removed secret must stop working at once.
         secureOptions: constants.SSL_OP_NO_TICKET,
         handshakeTimeout: HANDSHAKE_TIMEOUT,
         pskCallback: (client, identity) => this.#keyOf(client as TLSSocket, identity),
@@ -160,7 +160,7 @@ export class WsTransport implements Transport {
     });
     sockets.on("connection", (socket, { socket: client }) => {
       const psk = this.#offered.get(client);
-      // The secret may have been taken away while they shook hands.
+      // The secret may have been removed during the handshake.
       if (!psk || !this.#accepts(psk)) return socket.terminate();
       this.#onAuthenticated.get(endOf(client))?.();
       this.#track(socket, psk);
@@ -243,8 +243,8 @@ export class WsTransport implements Transport {
   }
 
   /**
-   * Logs once a minute for each source, and at most at COMPLAINTS for all, so strangers cannot fill
-   * the disk.
+   * Warns at most once in WARN_AGAIN_AFTER about each source, and at WARNINGS_RATE about all, so
+   * that strangers cannot fill the disk.
    */
   #warn(client: Socket, why: string): void {
     const source = sourceOf(client.remoteAddress);
@@ -265,9 +265,9 @@ const connectWith = ({ identity, key }: Psk, { host, port }: TcpNetConnectOpts):
     minVersion: "TLSv1.3",
     ciphers: CIPHERS,
     pskCallback: () => ({ identity, psk: key }),
-    // With the pre-shared key no certificate is shown; whoever shows one is not a node.
+    // With a pre-shared key a server shows no certificate; one that shows a certificate is no node.
     ca: [],
-    // Given, so that NODE_TLS_REJECT_UNAUTHORIZED cannot let a certificate stand for the secret.
+    // Set explicitly, so that NODE_TLS_REJECT_UNAUTHORIZED cannot make a certificate replace the secret.
     rejectUnauthorized: true,
     checkServerIdentity: (_, certificate) =>
       Object.keys(certificate).length > 0 ? new Error("it shows a certificate") : undefined,
@@ -275,7 +275,7 @@ const connectWith = ({ identity, key }: Psk, { host, port }: TcpNetConnectOpts):
 
 const WRONG_SECRET = "the secret does not match (it has another cluster secret, or none)";
 const REFUSALS: { readonly [code: string]: string } = {
-  // An identity that names no secret of ours: OpenSSL then looks for a certificate, and has none.
+  // The client names a key that this node lacks: OpenSSL then looks for a certificate and finds none.
   ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM: WRONG_SECRET,
   ERR_SSL_BINDER_DOES_NOT_VERIFY: WRONG_SECRET,
 };
@@ -293,10 +293,10 @@ class WsConnection implements Connection {
   }
 
   open(events: ConnectionEvents): void {
-    // No message is binary; an empty one is none either, and ends the session.
+    // No message is binary. The empty text in its place is invalid and ends the session.
     this.#socket.on("message", (data, isBinary) => events.message(isBinary ? "" : data.toString()));
     this.#socket.on("error", () => this.#socket.terminate());
-    // No node sends these frames, and no rate limit counts them.
+    // Nodes never send these frames, and no rate limit counts them.
     for (const frame of ["ping", "pong"]) this.#socket.on(frame, () => this.#socket.terminate());
     this.#socket.once("close", () => events.closed());
   }
@@ -310,7 +310,7 @@ class WsConnection implements Connection {
     const data = Buffer.from(text);
     const bytes = data.length + MESSAGE_OVERHEAD;
     this.#queued += bytes;
-    // Called when the kernel has taken it: until then `queued` counts what the socket, TLS and ws hold.
+    // The callback comes when the kernel has taken the data; until then the socket, TLS or ws holds it.
     this.#socket.send(data, { binary: false }, () => {
       this.#queued -= bytes;
     });
@@ -358,7 +358,7 @@ function cannotDial(address: string, error: NodeJS.ErrnoException | undefined): 
     );
   return new WeftError(
     "NOT_A_NODE",
-    `the process that answers there is no weft node (${error?.code ?? message.slice(0, 100)})`,
+    `the process that answers there is not a weft node (${error?.code ?? message.slice(0, 100)})`,
     "check the address and the mesh port",
   );
 }
@@ -374,7 +374,7 @@ const DIAL_ERRORS: { readonly [code: string]: string } = {
   EAI_AGAIN: "the name service does not answer",
 };
 
-/** Key of a connection, unique among those to this node. */
+/** Names an accepted connection by its remote address and port. */
 const endOf = ({ remoteAddress, remotePort }: Socket): string =>
   hostPort(remoteAddress ?? "", remotePort ?? 0);
 

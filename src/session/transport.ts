@@ -1,19 +1,19 @@
 import type { WeftError } from "../error.js";
 
-/** A protected, ordered connection to another node that knows the cluster secret. */
+/** An encrypted, ordered connection to a node that knows the cluster secret. */
 export interface Connection {
-  /** Address of the other end, for people. */
+  /** Address of the other end, for logs. */
   readonly remote: string;
-  /** A value known to the two ends of this connection and to nobody else. */
+  /** A secret value that only the two ends of this connection know. */
   readonly channelBinding: Uint8Array;
-  /** Called once, at once. `closed` comes last, also after our own `close`. */
+  /** Sets the listeners. Called once, right away. `closed` is the last event, also after `close`. */
   open(events: ConnectionEvents): void;
   send(text: string): void;
   /** Bytes given to `send` that the kernel has not taken, including `MESSAGE_OVERHEAD` for each message. */
   readonly queued: number;
-  /** Ends it once its queue is sent, or `CLOSE_TIMEOUT` milliseconds later. */
+  /** Closes once the queue is sent, or after CLOSE_TIMEOUT. */
   close(): void;
-  /** Ends it at once. */
+  /** Closes now and drops the queue. */
   abort(): void;
 }
 
@@ -27,13 +27,13 @@ export const CLOSE_TIMEOUT = 5_000;
 
 export interface Transport {
   /**
-   * Answers with the port, which differs from `port` when that is 0. Rejects with a WeftError.
-   * Called again it moves: it listens there first, and then no longer at the address before.
+   * Resolves with the port, which differs from `port` when that is 0. Rejects with a WeftError.
+   * Called again, it listens at the new address first and then leaves the old one.
    */
   listen(at: ListenAddress, accept: (connection: Connection) => void): Promise<number>;
-  /** `address` is `HOST:PORT` or `[IPV6]:PORT`. Calls `done` once, with a connection or with why there is none. */
+  /** `address` is `HOST:PORT` or `[IPV6]:PORT`. Calls `done` once, with a connection or with an error. */
   dial(address: string, done: (result: Connection | WeftError) => void): void;
-  /** Stops listening and ends every connection, after what was sent is out. */
+  /** Stops listening, and closes every connection once its queue is sent. */
   close(): Promise<void>;
 }
 
