@@ -21,7 +21,7 @@ onHosts("claiming a host", () => {
   });
   afterAll(() => lab?.close());
 
-  /** Takes the host, and does `then` while it is ours. */
+  /** Claims the host, and runs `then` before the release. */
   const claim = (then = "", flags: Record<string, string | undefined> = {}) => {
     const all = {
       underlay: host.address,
@@ -39,7 +39,7 @@ onHosts("claiming a host", () => {
       return claim.repaired;`;
   };
 
-  /** The one sentence of a refusal, after seeing that it left nothing. */
+  /** The message of a refused claim; checks that nothing was left behind. */
   const refusal = async (
     flags: Record<string, string | undefined> = {},
     wrapper: string[] = [],
@@ -194,7 +194,7 @@ onHosts("claiming a host", () => {
     expect(existsSync(socket)).toBe(false);
   });
 
-  it("gives none of our secrets to ip", async () => {
+  it("passes no secret to the ip command", async () => {
     const fake = join(folder, "bin");
     mkdirSync(fake);
     writeFileSync(

@@ -15,7 +15,7 @@ const MAIN: ShownRule = { src: "all", table: "main" };
 const NETWORK = { 4: "10.244.0.0/16", 6: "fd00:244::/48" } as const;
 const LEASES = ["10.244.7.0/24", "fd00:244:0:7::/64"].map(parsePrefix);
 
-/** As if `ip` had answered with these routes about the network of that family. */
+/** The conflicts for these routes, as if `ip` had shown them for the network of that family. */
 function conflicts(family: 4 | 6, routes: ShownRoute[], rules?: ShownRule[], leases = LEASES) {
   const routed = parsePrefix(NETWORK[family]);
   const byFamily: Rules = new Map(rules ? [[family, rules]] : []);

@@ -7,7 +7,7 @@ import { inside, onHosts } from "./inside.js";
 import { hostState } from "./state.js";
 
 const FAMILIES = [4, 6] as const;
-/** Any directory that exists: it numbers the unreachable routes. */
+/** Any existing directory, from which the metric of the unreachable routes is derived. */
 const STATE = "/var";
 
 /** An agent with both families and two static peers configures its host, and undoes that again. */
@@ -60,7 +60,7 @@ onHosts("every single step of configuring a host may fail", () => {
     return value!;
   };
 
-  /** The device is new, as that of a process that has just begun. */
+  /** Makes a new device, as that of a process that has just started. */
   const renewDevice = async (): Promise<void> => {
     await host.run(["ip", "link", "delete", "weft0"]);
     await host.ip("tuntap add dev weft0 mode tun");
@@ -74,10 +74,10 @@ onHosts("every single step of configuring a host may fail", () => {
 
   const isAbout = (line: string, family: 4 | 6): boolean =>
     (family === 4 ? /\b(10\.244|198\.51)\.| -4 / : /\bfd00:| -6 /).test(line);
-  /** Lines of a complete host that are of this family alone. */
+  /** Lines of a completely configured host that belong to this family alone. */
   const of = (family: 4 | 6) => whole.filter((line) => isAbout(line, family));
 
-  /** Lets each step of `body` fail once; `see` is told what it answered. */
+  /** Lets each step of `body` fail once, and calls `see` with the result. */
   async function eachStep(
     body: string,
     how: How,
@@ -92,7 +92,7 @@ onHosts("every single step of configuring a host may fail", () => {
   }
 
   describe.each<How>(["refused", "late"])("and be %s", (how) => {
-    it("then it is named, spares the other family, and the next try mends it", async () => {
+    it("then it is named, spares the other family, and the next attempt repairs it", async () => {
       const see = async (trouble: string[], step: string) => {
         expect(trouble.join("\n"), step).toContain("Injected failure");
         const after = await hostState(host);
@@ -108,7 +108,7 @@ onHosts("every single step of configuring a host may fail", () => {
       await eachStep(CONFIGURE, how, see);
     }, 120_000);
 
-    it("also when it is taken away: it is named, or nothing is left; the next start mends it", async () => {
+    it("also during removal: it is named, or nothing is left, and the next start repairs it", async () => {
       await reset();
       await run(CONFIGURE);
       const see = async (trouble: string[], step: string) => {

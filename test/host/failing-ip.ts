@@ -1,11 +1,11 @@
 /**
- * An `ip` that fails at one step: a question, or a line of a batch. Put before the real one in PATH.
- * Steps are counted from 1, over all calls since `failAt`.
+ * An `ip` command that fails at one step: a query, or a line of a batch. It stands before the real one
+ * in PATH. Steps are counted from 1, over all calls since `failAt`.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** `refused` changes nothing; `late` reports a failure after the change was made, so questions are no steps. */
+/** `refused` changes nothing; `late` reports a failure after the change was made, so queries do not count. */
 export type How = "refused" | "late";
 
 const SCRIPT = (folder: string) => `#!/bin/sh
@@ -60,7 +60,7 @@ export class FailingIp {
     this.neverFail();
   }
 
-  /** A PATH that has it before the real one. */
+  /** A PATH in which it stands before the real one. */
   get path(): string {
     return `${this.#folder}:${process.env.PATH}`;
   }
@@ -75,7 +75,7 @@ export class FailingIp {
     writeFileSync(join(this.#folder, "fail-at"), "0\n");
   }
 
-  /** The step that failed, as it was given to `ip`; nothing if none has. */
+  /** The step that failed, as it was given to `ip`; undefined if none has. */
   get failed(): string {
     return readFileSync(join(this.#folder, "failed"), "utf8").trim();
   }

@@ -1,4 +1,4 @@
-/** Runs our code on a host of the lab: in a process of its own, from the built files. */
+/** Runs weft's code on a host of the lab, in a process of its own, from the built files. */
 import { fileURLToPath } from "node:url";
 import { describe, it } from "vitest";
 import type { Host } from "../../src/lab/namespace.js";
@@ -11,7 +11,7 @@ export interface Outcome<T> {
   readonly error?: { readonly code: string; readonly message: string; readonly remedy: string };
 }
 
-/** A program that prints the outcome of `body`, the body of an async function. */
+/** A program that runs `body`, the body of an async function, and prints its outcome. */
 export const program = (body: string): string[] => [
   process.execPath,
   "--input-type=module",
@@ -35,7 +35,7 @@ export async function inside<T = unknown>(
   return JSON.parse(await host.exec([...wrapper, ...program(body)])) as Outcome<T>;
 }
 
-/** Tests on real hosts, or one skipped test that says why there are none. */
+/** Declares tests on real hosts, or one skipped test with the reason why there are none. */
 export function onHosts(name: string, tests: () => void): void {
   const why = whyNoLab();
   if (why === undefined) describe(name, tests);

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { ask, askAll, askEach } from "../../src/host/ip.js";
 
-/** Puts an `ip` that gives this answer before the real one. */
+/** Puts an `ip` command that prints this answer before the real one in PATH. */
 function answering(answer: string): void {
   const folder = mkdtempSync(join(tmpdir(), `weft-ip-${process.pid}-`));
   writeFileSync(join(folder, "ip"), `#!/bin/sh\necho '${answer}'\n`, { mode: 0o755 });

@@ -153,7 +153,7 @@ onHosts("the overlay link", () => {
     },
   );
 
-  it("has MTU, queue and accept_local back after somebody changed them", async () => {
+  it("has MTU, queue and accept_local back after they were changed", async () => {
     await configure(DUAL);
     await host.ip("link set weft0 down mtu 1000 txqueuelen 5");
     await host.sysctl("net/ipv4/conf/weft0/accept_local", 0);

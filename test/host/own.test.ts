@@ -1,4 +1,4 @@
-/** Another user of the host, who can write somewhere near the agent's files, and the agent, which is root. */
+/** The agent runs as root, and another user of the host can write near its files. */
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import {

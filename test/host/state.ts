@@ -1,10 +1,10 @@
-/** Everything there is on a host, to compare before and after. */
+/** The network state of a host, to compare before and after. */
 import type { Host } from "../../src/lab/namespace.js";
 
 /**
- * Links, addresses, routes of all tables and rules, without the numbers of devices: each device
- * that is made has another one. Without the kernel's multicast routes, which depend on whether a
- * device was up when its address came.
+ * Links, addresses, routes of all tables and rules. Left out are the indexes of devices, which differ
+ * for each device that is created, and the kernel's multicast routes, which depend on whether a device
+ * was up when it got its address.
  */
 export async function hostState(host: Host): Promise<string[]> {
   const input = ["link", "address", "route show table all", "rule"].join("\n");

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import { inside, onHosts } from "./inside.js";
 
-/** A watch that tells where it moved; `refuse` makes it fail to. */
+/** A watch that records its moves; `refuse` makes a move fail. */
 const WATCH = `
   const { findUnderlay } = await weft("host/underlay.js");
   const { UnderlayWatch } = await weft("host/underlay-watch.js");
@@ -58,7 +58,7 @@ onHosts("a watch of the underlay", () => {
     });
   });
 
-  /** A host whose default route comes to lead through a VPN, as the usual clients set it. */
+  /** A host whose default route is moved to a VPN, as the usual clients do it. */
   const withVpn = `
     await change([
       "link add vpn0 mtu 1420 type veth peer name server",

@@ -3,9 +3,9 @@ import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { inside, onHosts } from "./inside.js";
 
-/** The state directories of two agents, as far as these routes know them. */
+/** The state directories of two agents, from which the metrics of their routes are derived. */
 const [STATE, OTHER_STATE] = ["/var", "/usr"];
-/** Where the metrics of their routes begin. */
+/** The lowest metric of their routes. */
 const METRICS = 0xffff0000;
 const BOTH = ["10.244.0.0/16", "fd00:244::/48"];
 
@@ -22,7 +22,7 @@ onHosts("unreachable routes behind the device", () => {
   });
   afterAll(() => lab?.close());
 
-  /** Runs in a process of its own, as a later agent would. */
+  /** Runs code in a process of its own, as a later agent would. */
   const run = (steps: string, state = STATE) =>
     inside<string[]>(
       host,

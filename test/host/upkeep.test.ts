@@ -22,7 +22,7 @@ it("a thing that cannot be put back is a problem until it can be, logged once, a
   expect({ looks, logged }).toEqual({ looks: 3, logged: ["a file is in its place: remove it"] });
 });
 
-it("a mistake of our own is no problem of the host", async () => {
+it("a fault of weft itself is no problem of the host", async () => {
   const upkeep = new Upkeep({ warn: () => {} });
   upkeep.add(() => {
     throw new TypeError("undefined is no function");

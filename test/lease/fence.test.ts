@@ -21,13 +21,13 @@ const skewed = (clock: Clock, rate: number): Clock => ({
   random: () => clock.random(),
 });
 
-/** A node on paper that renews its lease; its session with the giver comes and goes. */
+/** A model of a node that renews its lease; its session with the granter comes and goes. */
 class Node {
   readonly life: NodeClock;
   readonly clock: Clock;
   readonly fence: Fence;
   session = { isOpen: true, peer: { id: "giver" } };
-  /** What the giver hears of it. */
+  /** Whether the granter receives its renewals. */
   connected = true;
 
   constructor(
@@ -64,7 +64,7 @@ class Node {
     this.clock.after(RENEW_EVERY, () => this.renew());
   }
 
-  /** The end of a session is noticed by its silence. */
+  /** Ends the session; the node notices by its silence. */
   cut(): void {
     this.connected = false;
     const { session } = this;
@@ -125,7 +125,7 @@ describe("the fence of a node", () => {
     );
   });
 
-  it("does not count what was said into a dead session", () => {
+  it("does not count what was sent into a dead session", () => {
     const world = new ManualClock(seed);
     const disk = { heard: world.now() };
     const node = new Node(world, 1, disk, () => {});
@@ -136,7 +136,7 @@ describe("the fence of a node", () => {
     expect(disk.heard).toBe(before);
   });
 
-  it("does not count what only a node heard that is no member: nobody hears of that one", () => {
+  it("does not count a node that is no member as a receiver: the granter may never learn of it", () => {
     const world = new ManualClock(seed);
     const disk = { heard: world.now() };
     const node = new Node(world, 1, disk, () => {});
@@ -159,7 +159,7 @@ describe("the fence of a node", () => {
     expect(node.fence.isClosed).toBe(false);
   });
 
-  it("closes when nobody hears the node, opens by the giver's word alone", () => {
+  it("closes when no node hears this one, and opens only by the granter's attestation", () => {
     const world = new ManualClock(seed);
     const node = new Node(world, 1, { heard: world.now() }, () => {});
     node.cut();
@@ -178,7 +178,7 @@ describe("the fence of a node", () => {
     expect(node.fence.isClosed).toBe(true);
   });
 
-  it("never closes for who gave itself its lease: nobody can take that back", () => {
+  it("never closes for a node that granted itself its lease: no other node can revoke it", () => {
     const world = new ManualClock(seed);
     const node = new Node(world, 1, { heard: 0 }, () => {}, false);
     node.cut();

@@ -1,10 +1,10 @@
-/** Gifts that a node does not take, because a giver lies or has forgotten. */
+/** Grants that a node does not accept, because the granter lies or lost its state. */
 import { describe, expect, it } from "vitest";
 import { overlaps, parsePrefix } from "../../src/address.js";
 import { type Proof, signGrant, subnetOf } from "../../src/lease/grant.js";
 import { cluster, founder, identity, network, Owner } from "../mesh/cluster.js";
 
-describe("a gift of what the receiver has already", () => {
+describe("a grant of space that the receiver has already", () => {
   const [liar, me] = [identity(66), identity(5)];
   const space = signGrant(founder, cluster, {
     prefix: "10.244.64.0/20",
@@ -52,7 +52,7 @@ describe("a gift of what the receiver has already", () => {
     }
   });
 
-  it("is taken all the same when it comes back from who was given it", () => {
+  it("is accepted when it comes back from the node that it was granted to", () => {
     const owner = new Owner();
     const other = new Owner(identity(1));
     owner.allocator.takeLeases();

@@ -231,7 +231,7 @@ describe("an owner of space", () => {
 });
 
 describe("what others can make a node write down", () => {
-  /** Given and returned `n` times. */
+  /** An owner that has granted a lease, and got it back, `n` times. */
   const worn = (n: number): Owner => {
     const owner = new Owner();
     const { publicKey: to } = identity(9);
@@ -260,7 +260,7 @@ describe("what others can make a node write down", () => {
     expect(owner.disk.leases).toHaveLength(1);
   });
 
-  it("ends with what is void: then it takes no return, and its receiver stays its owner", () => {
+  it("ends with the revoked grants: then it accepts no return, and the receiver stays the owner", () => {
     const owner = worn(MAX_REVOKED - 1);
     const [first, second] = [identity(2), identity(3)];
     const [gift] = owner.give(first);
@@ -274,7 +274,7 @@ describe("what others can make a node write down", () => {
     expect(owner.ledger.unseen).toEqual([other]);
   });
 
-  it("ends for gifts that it does not need as well: they are as if they had not come", () => {
+  it("ends for grants that it does not need as well: it ignores them", () => {
     const giver = new Owner();
     const receiver = new Owner(identity(2));
     receiver.allocator.accept(giver.give(receiver.identity));
@@ -325,7 +325,7 @@ describe("space of a node that is gone", () => {
     expect(fresh.flatMap(({ disk }) => disk.leases.map(subnetOf))).toContain("10.0.4.0/24");
   });
 
-  it("is taken back also from who never showed it", () => {
+  it("is revoked also if the receiver never showed it", () => {
     const owner = new Owner();
     const [gone, other] = [identity(2), identity(3)];
     const [gift] = owner.give(gone);
@@ -364,7 +364,7 @@ describe("space of a node that is gone", () => {
     expect(subnetOf(given[0]!.disk.leases[0]!)).toBe("10.0.4.0/24");
   });
 
-  it("is taken back however often the same stands in what is void", () => {
+  it("is revoked however often its grant is revoked already", () => {
     const { owner, dead } = started();
     const gift = "ab".repeat(64);
     owner.disk = { ...owner.disk, revoked: Array.from({ length: 24 }, () => gift) };
@@ -491,7 +491,7 @@ describe("a proof", () => {
 });
 
 describe("the ring", () => {
-  // Some of these overlap: the founder lied and granted the same subnets again.
+  // The founder lies and grants some subnets twice.
   const claims = [1, 2, 3, 4].flatMap((n) =>
     [1, 2, 3].map((who) => ({
       holder: identity(who).publicKey,

@@ -1,4 +1,4 @@
-/** All owners of a network together, beside a slow model that knows who owns each single lease. */
+/** All owners of a network together, compared with a slow model of the owner of each single lease. */
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
@@ -13,7 +13,7 @@ const small = clusterOf({
   founder: founder.publicKey,
 });
 
-/** Slow and obvious: for each lease of the network, the grants through which it came to its owner. */
+/** The slow, obvious model: for each lease of the network, the grants through which its owner got it. */
 class Model {
   readonly #grants = new Map<string, Grant[]>(
     Array.from({ length: 16 }, (_, n) => [`10.0.${n}.0/24`, []]),
@@ -31,7 +31,7 @@ class Model {
     }
   }
 
-  /** What `holder` owns and had from `giver`, be it through others, is the giver's again. */
+  /** Gives everything that `holder` got from `giver`, directly or through others, back to the granter. */
   back(giver: string, holder: string, isMeant: (grants: readonly Grant[]) => boolean): void {
     for (const [subnet, grants] of this.#grants) {
       if (this.ownerOf(subnet) !== holder || !isMeant(grants)) continue;
@@ -58,7 +58,7 @@ class Town {
   }[] = [];
   readonly #seen = new Map<Owner, number>();
 
-  /** A full disk or network is no reason to stop. */
+  /** Runs an action; an error of a full disk or network is ignored. */
   attempt<T>(act: () => T): T | undefined {
     try {
       return act();
@@ -79,7 +79,7 @@ class Town {
     }
   }
 
-  /** Everybody knows what everybody shows. */
+  /** Gives a node the records of all others. */
   informed(node: Owner): Owner {
     node.claims = this.nodes.filter((other) => other !== node).flatMap(({ disk }) => disk.leases);
     return node;
@@ -131,7 +131,7 @@ class Town {
     }
   }
 
-  /** Its machine is gone; the operator says so to one who gave it something, or to anybody. */
+  /** Takes a node's machine away; the operator forgets it on one of its granters, or on any node. */
   forget(who: Owner, anybody: Owner): void {
     const by = this.giversOf(who)[0] ?? anybody;
     if (who === this.nodes[0] || who === by || this.dead.has(by) || !this.isSeen(who)) return;
@@ -150,7 +150,7 @@ class Town {
     });
   }
 
-  /** Whether everybody to whom it gave something shows that. Forgetting it is unsafe before. */
+  /** Whether all receivers of its grants show them. Forgetting it before that is unsafe. */
   isSeen({ identity, disk }: Owner): boolean {
     const shown = new Set(
       this.nodes.flatMap((node) => node.disk.leases.flat().map(({ signature }) => signature)),
@@ -162,8 +162,8 @@ class Town {
   }
 
   /**
-   * It was not gone, and hears from its givers what still counts before it does anything. Whoever is
-   * forgotten has had no session for so long that nothing sent to it before still comes.
+   * Brings a node back that was not gone. Before anything else it gets its granters' attestations. A
+   * forgotten node has had no session for so long that no earlier message to it arrives any more.
    */
   revive(who: Owner): void {
     const givers = this.nodes.filter(({ identity }) => who.ledger.givers.has(identity.publicKey));
@@ -176,7 +176,7 @@ class Town {
     this.dead.delete(who);
   }
 
-  /** What everybody shows can be proved, is the model's truth, and nobody shows the same. */
+  /** Checks that every shown proof is valid and agrees with the model, and that no subnet is shown twice. */
   check(): void {
     const claims = this.nodes
       .filter((node) => !this.dead.has(node))

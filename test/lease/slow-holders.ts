@@ -1,4 +1,4 @@
-/** Who holds which subnet, made anew from all claims: the slow twin of what is kept claim by claim. */
+/** The holder of each subnet, computed from all claims: the slow twin of `Claims`. */
 import { type Proof, subnetOf } from "../../src/lease/grant.js";
 import { compareProofs } from "../../src/lease/proof-order.js";
 
@@ -15,13 +15,13 @@ export interface Overlap {
 }
 
 export interface SlowHolders {
-  /** Subnet to its one holder's public key. */
+  /** By subnet, the public key of its holder. */
   readonly holders: ReadonlyMap<string, string>;
-  /** Subnets that more than one node can prove: some owner signed twice. */
+  /** Subnets that several nodes can prove, because an owner signed two grants. */
   readonly overlaps: readonly Overlap[];
 }
 
-/** All claims must have passed `flaw`. The leases of a network have one length, so they overlap only if they are equal. */
+/** All claims must be valid proofs. The leases of a network have one length, so they overlap only if equal. */
 export function slowHolders(claims: Iterable<Claim>): SlowHolders {
   const holders = new Map<string, string>();
   const overlaps: Overlap[] = [];
@@ -34,7 +34,7 @@ export function slowHolders(claims: Iterable<Claim>): SlowHolders {
   return { holders, overlaps };
 }
 
-/** A text that sorts proofs by their age, the oldest first. */
+/** A text by which proofs sort by age, the oldest first. */
 export const ageOf = (proof: Proof): string => {
   const sequences = proof.map(({ sequence }) => String(sequence).padStart(10, "0"));
   const grants = proof.map(({ signature }, i) => `${sequences[i]} ${signature}`);
