@@ -1,4 +1,4 @@
-/** Strangers at the mesh port: who has not the secret, and connects all the same, again and again. */
+/** Strangers without the secret that connect to the mesh port again and again. */
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
@@ -20,7 +20,7 @@ import { systemClock } from "../../src/time/system-clock.js";
 import { ManualClock } from "./manual-clock.js";
 import { freePort, SECRET } from "./nodes.js";
 
-/** How long a stranger goes on, in milliseconds. */
+/** Milliseconds that a stranger goes on. */
 const SIEGE = 5_000;
 const CHURN = fileURLToPath(new URL("churn.mjs", import.meta.url));
 const log = { info() {}, warn() {}, error() {} };
@@ -32,7 +32,7 @@ const transport = (): WsTransport => {
 };
 afterEach(() => Promise.all(made.splice(0).map((one) => one.close())));
 
-/** A node, and a stranger beside it: from `count` addresses it holds so many connections each, for so long. */
+/** A node, and a stranger that holds connections to it from `count` addresses for some time. */
 async function besieged(
   from: { first?: number; count?: number; held: number; text?: string },
   node = transport(),
@@ -60,7 +60,7 @@ const dials = async (dial: () => Promise<string>, times: number): Promise<string
   while (results.length < times) results.push(await dial());
   return results;
 };
-/** How often it had to dial. */
+/** The number of dials until a session opened. */
 async function untilIn(dial: () => Promise<string>): Promise<number> {
   for (let times = 1; ; times++) if ((await dial()) === "in") return times;
 }

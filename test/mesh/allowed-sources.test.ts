@@ -1,4 +1,4 @@
-/** The endpoints that one member's packets come from: its own before those of relays. */
+/** The endpoints that a member's packets may come from: its own before those of relays. */
 import { expect, it } from "vitest";
 import { AllowedSources, MAX_ALLOWED_SOURCES } from "../../src/paths/allowed-sources.js";
 

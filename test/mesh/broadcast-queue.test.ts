@@ -10,7 +10,7 @@ import { randomFrom, seed } from "./seed.js";
 import { Stranger } from "./stranger.js";
 import { MemoryDisk, World } from "./world.js";
 
-/** A node, two strangers with sessions to it, and records of a cluster it is the founder of. */
+/** A node that founded a cluster, two strangers with sessions to it, and records of the cluster. */
 async function between(size: number) {
   const world = new World();
   const disk = new MemoryDisk();

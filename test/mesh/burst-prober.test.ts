@@ -1,4 +1,4 @@
-/** How a member that is silent elsewhere is knocked at, in time that is moved by hand. */
+/** Bursts of probes to a member that is silent elsewhere, with a manual clock. */
 import { expect, it } from "vitest";
 import {
   BURST_DURATION,

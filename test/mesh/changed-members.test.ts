@@ -1,4 +1,4 @@
-/** Peers that are looked at again only when they may have moved, beside all of them read anew. */
+/** Peers that are read again only when they may have changed, compared with all peers read again. */
 import { describe, expect, it } from "vitest";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import type { Peer } from "../../src/peer.js";
@@ -7,7 +7,7 @@ import { PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
 import { World } from "./world.js";
 
-/** What the agent does, and nothing more. */
+/** Follows the changed members as the agent does. */
 class Follower {
   readonly #peers = new Map<string, Peer>();
 
@@ -21,7 +21,7 @@ class Follower {
     }
   }
 
-  /** All that is different from what all members say now. */
+  /** Checks that its peers equal the members of the mesh. */
   expectToSeeAll(): void {
     const all = this.mesh.members().map(({ id, leases, ...member }): [string, Peer] => {
       const { name, endpoint, mac, noPath, senders, mtu } = member;
@@ -33,7 +33,7 @@ class Follower {
   }
 }
 
-describe("who follows what has moved sees what all members say", () => {
+describe("a follower of changed members has what all members say", () => {
   it("while ways break, heal and lead through others", async () => {
     const random = new Random(seed);
     const world = new PathWorld(seed);
@@ -50,7 +50,7 @@ describe("who follows what has moved sees what all members say", () => {
         nodes.filter(({ n }) => n < a).map(({ n: b }) => key(a, b)),
       );
       cuts = new Set(phase % 4 === 3 ? [] : pairs.filter(() => random.chance(0.5)));
-      // One comes to be behind a nat, or comes out: for who is reached through it as well.
+      // Moves one node behind a NAT, or out of it, with all nodes that are reached through it.
       const { n, datapath } = random.pick(nodes)!;
       if (!natted.delete(n)) natted.add(n);
       world.datagrams.move(datapath, natted.has(n) ? `192.0.2.${100 + n}` : undefined);

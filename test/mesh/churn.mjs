@@ -1,10 +1,11 @@
 /**
- * A stranger that connects to a port again and again, for so long and no longer:
+ * A stranger that connects to a port again and again, for a given time:
  *
  *   node churn.mjs PORT FIRST COUNT HELD MILLISECONDS [TEXT]
  *
- * From each of COUNT loopback addresses, 127.0.0.FIRST and those after it, it holds that many connections, and opens one anew when one
- * has ended. It sends TEXT, if there is one. At the end it prints how many it opened.
+ * From each of COUNT loopback addresses, 127.0.0.FIRST and those after it, it holds HELD connections,
+ * and opens a new one when one has ended. It sends TEXT on each, if given. At the end it prints how
+ * many it opened.
  */
 import { connect } from "node:net";
 

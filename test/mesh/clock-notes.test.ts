@@ -1,4 +1,4 @@
-/** The notes of `weft status` where the clocks of nodes differ. */
+/** The notes of `weft status` when the clocks of nodes differ. */
 import { describe, expect, it } from "vitest";
 import { clockNotes, MAX_CLOCK_DIFFERENCE, NAMED_CLOCKS } from "../../src/mesh/clock-notes.js";
 import { illegal } from "./legal.js";

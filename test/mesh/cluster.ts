@@ -1,4 +1,4 @@
-/** A cluster on paper: identities, leases, and records, without a mesh. */
+/** A cluster without a mesh: identities, leases and records. */
 import { type Prefix, parseAddress, parsePrefix } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
 import type { Tunnel } from "../../src/gossip/member-view.js";
@@ -24,7 +24,7 @@ export const founder = identity(0xf0);
 export const network = [{ prefix: "10.244.0.0/16", leaseLength: 24 }];
 export const cluster = clusterOf({ network, founder: founder.publicKey });
 
-/** Of a node at 192.0.2.250. */
+/** The tunnel of a node at 192.0.2.250. */
 export const TUNNEL: Tunnel = {
   vni: 1,
   underlay: {
@@ -33,7 +33,7 @@ export const TUNNEL: Tunnel = {
   },
 };
 
-/** A node on paper: its disk, and the ledger that a crash makes anew from it. */
+/** A node without a mesh: its disk, and the ledger on it, which a crash reads again. */
 export class Owner {
   disk: LedgerState = { journal: [], spaces: [], leases: [], revoked: [], revokedByOperator: [] };
   reserved: Prefix[] = [];
@@ -74,7 +74,7 @@ export class Owner {
     this.disk = { ...this.disk, ...change };
   }
 
-  /** What it gives to who asks in every network; throws what it says when that is nothing. */
+  /** Grants to a node that asks in every network; throws the reason when it grants nothing. */
   give(to: Identity): Proof[] {
     const networks = this.of.genesis.network.map(({ prefix }) => prefix);
     const answer = this.allocator.grant(to.publicKey, networks);
@@ -83,7 +83,7 @@ export class Owner {
   }
 }
 
-/** The founder's grant of 10.244.N.0/24 as its N-th. */
+/** The proof of the founder's grant of 10.244.N.0/24, with sequence N. */
 export const proofFor = (to: Identity, n: number): Proof => [
   signGrant(founder, cluster, { prefix: `10.244.${n}.0/24`, to: to.publicKey, sequence: n }),
 ];
@@ -92,7 +92,7 @@ export type Change = Partial<RecordContent> & { readonly version?: number };
 
 const hostOf = (endpoint: string): string => endpoint.slice(0, endpoint.lastIndexOf(":"));
 
-/** A right record of the N-th node, but for what is asked otherwise, as its owner seals it. */
+/** A valid record of the N-th node with these changes, signed by its owner. */
 export function envelopeOf(n: number, { version = 1, ...change }: Change = {}): Envelope {
   const owner = identity(n);
   return signRecord(owner, cluster, version, {
@@ -109,7 +109,7 @@ export function envelopeOf(n: number, { version = 1, ...change }: Change = {}): 
   });
 }
 
-/** Any text as a body, sealed rightly: what only its owner can do. */
+/** An envelope with any text as its body and a valid signature of its owner. */
 export function sealedText(
   owner: Identity,
   body: string,
@@ -120,7 +120,7 @@ export function sealedText(
   return { owner: publicKey, version, body, signature };
 }
 
-/** A right record, opened. */
+/** A valid record, verified and decoded. */
 export function recordOf(n: number, change: Change = {}): NodeRecord {
   const record = new RecordVerifier(cluster).verify(envelopeOf(n, change));
   if (record instanceof WeftError) throw record;

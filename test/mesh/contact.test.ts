@@ -1,4 +1,4 @@
-/** A node that the mesh does not reach, though packets still pass. */
+/** A node that has no session although packets still reach it. */
 import { describe, expect, it } from "vitest";
 import { LOST_AFTER } from "../../src/failure-detector/contact.js";
 import { member, type Node, PathWorld } from "./path-world.js";
@@ -7,7 +7,7 @@ import { seed } from "./seed.js";
 const WITHIN = 15_000;
 const NO_MESH = /^no mesh session with any member since \d{4}-\S+Z; policy and leases may be out/;
 
-/** Blocks TCP to and from one of them, as a firewall does: nothing is answered. */
+/** Blocks TCP to and from one node silently, as a firewall does. */
 const blockTcp = (world: PathWorld, { n }: Node): void => {
   world.reachesByTcp = (from, to) => from !== n && to !== n;
 };

@@ -1,4 +1,4 @@
-/** Anybody with the secret can make up identities, and open a session with each. */
+/** A holder of the secret makes up identities and opens a session with each. */
 import { expect, it } from "vitest";
 import { MAX_SESSIONS } from "../../src/session/connection-manager.js";
 import { Stranger } from "./stranger.js";

@@ -1,4 +1,4 @@
-/** Nodes that are no members any more, and what is kept for them. */
+/** Nodes that are no longer members, and the data that is kept about them. */
 import { describe, expect, it } from "vitest";
 import { RECORD_TTL } from "../../src/gossip/members.js";
 import { LEASE_TTL } from "../../src/lease/fence.js";
@@ -16,7 +16,7 @@ async function three() {
   return { world, h1, h2, h3, leases };
 }
 
-/** Every wait is cut in two by a renewal of the others. */
+/** Waits in two halves, with a renewal of the others between. */
 const run = (world: World, ms: number) => {
   for (let at = 0; at < ms; at += 10 * 60_000) world.clock.run(10 * 60_000);
 };

@@ -1,11 +1,11 @@
-/** How often a node dials where nobody answers. */
+/** The intervals at which a node dials addresses that do not answer. */
 import { expect, it } from "vitest";
 import { BACKOFF } from "../../src/session/connection-manager.js";
 import { MemoryDisk, World } from "./world.js";
 
 const TEN_MINUTES = 600_000;
 
-/** A world in which nobody may dial, and when somebody tried, by who it was. */
+/** A world in which all dials fail, with their times by the dialling node. */
 function shut() {
   const world = new World();
   const tries = new Map<string, number[]>();

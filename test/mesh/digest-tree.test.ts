@@ -11,7 +11,7 @@ const made = (id: string, signature: string): NodeRecord => ({
   id,
   envelope: { ...one.envelope, signature },
 });
-/** Two versions of each of 120 records. A summary looks at nothing but id and signature. */
+/** Two versions of each of 120 records. A digest tree reads only id and signature. */
 const pool = Array.from({ length: 120 }, (_, n) =>
   [0, 1].map((v) => made(identity(n + 1).id, `${n}-${v}`)),
 );

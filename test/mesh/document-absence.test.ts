@@ -90,7 +90,7 @@ describe("whether there is a policy", () => {
 
   it("is not known by the word of one where a second member is there", async () => {
     const { world, nodes } = await grown(3);
-    // The first, whom the newcomer dials, has not heard of the policy and says that there is none.
+    // The newcomer dials the first node, which does not know the policy and says that there is none.
     const others = ["192.0.2.2", "192.0.2.3"];
     const isCut = (from: string, to: string) => from === "192.0.2.1" && others.includes(to);
     world.network.carries = (from, to) => !isCut(from, to) && !isCut(to, from);

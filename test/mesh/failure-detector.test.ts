@@ -1,4 +1,4 @@
-/** Deaths are declared, and refuted, in the simulated network of src/sim, where segments are lost and processes stand still. */
+/** Deaths are declared and refuted in the simulated network of src/sim, with loss and pauses. */
 import { describe, expect, it } from "vitest";
 import {
   FailureDetector,
@@ -32,7 +32,7 @@ interface Verdict {
   readonly isDead: boolean;
 }
 
-/** So many nodes that know each other, and what they say of each other's life from then on. */
+/** `count` nodes that know each other, and their verdicts about each other from then on. */
 class Cluster {
   readonly world: SimWorld;
   readonly random: Random;
@@ -78,7 +78,7 @@ class Cluster {
     return this.world.schedule.run(this.world.schedule.now + ms);
   }
 
-  /** All nodes stand still for so long, again and again, each about once a minute. */
+  /** Pauses each node about once a minute, for so many milliseconds. */
   pauses(ms: number): void {
     const pause = (node: SimNode) => {
       node.pause(ms);
@@ -89,7 +89,7 @@ class Cluster {
     }
   }
 
-  /** When each of the others held this one for dead first. */
+  /** The times at which each other node first declared this one dead. */
   deaths(of: SimNode): number[] {
     const first = new Map<string, number>();
     for (const { by, at, isDead, ...verdict } of this.verdicts) {
@@ -98,7 +98,7 @@ class Cluster {
     return [...first.values()];
   }
 
-  /** What the others say now of one. */
+  /** The states of a node in the views of all others. */
   states(of: SimNode): Set<string | undefined> {
     const others = this.nodes.filter((node) => node !== of);
     return new Set(others.map((node) => stateOf(node.mesh!, of.name)));
@@ -166,7 +166,7 @@ describe("of two dozen nodes one", () => {
     expect(cluster.deaths(victim)).toHaveLength(24);
   });
 
-  it("that stood still for a minute was dead to all meanwhile, and holds nobody for dead", async () => {
+  it("that was paused for a minute was dead to all meanwhile, and declares no other dead", async () => {
     const cluster = await new Cluster(24, 0.05).come();
     const victim = cluster.nodes[17]!;
     victim.pause(60_000);
@@ -185,12 +185,12 @@ describe("nodes that are cut in two", () => {
     const isLeft = new Map(cluster.nodes.map(({ machine }, n) => [machine, n % 3 === 0]));
     const sideOf = new Map(cluster.nodes.map(({ name, machine }) => [name, isLeft.get(machine)]));
     const heal = world.network.cut((from, to) => isLeft.get(from) !== isLeft.get(to));
-    // Who is left without a neighbour on its own side hears what they doubt once it has found one.
+    // A node without a neighbour on its own side receives their suspicions once it has found one.
     await cluster.run(60_000);
     for (const { by, of } of cluster.verdicts) expect(sideOf.get(by)).not.toBe(sideOf.get(of));
     const deaths = cluster.nodes.map((node) => cluster.deaths(node).length);
     for (const [n, count] of deaths.entries()) {
-      // With whom nobody over there had a session, nobody over there misses.
+      // A node without a session to the other side is not suspected there.
       if (count > 0) expect(count).toBe(n % 3 === 0 ? 16 : 8);
     }
     expect(deaths.filter((count) => count > 0).length).toBeGreaterThanOrEqual(20);
@@ -230,13 +230,13 @@ describe("moves", () => {
       await cluster.run(5_000);
     }
     await cluster.run(30_000);
-    // Of all that could hold one of them for dead. Without knocks from where it is now: one in seven.
+    // The share of all possible verdicts. Without burst probes to the new endpoint it is one in seven.
     const dead = movers.flatMap((node) => cluster.deaths(node)).length;
     expect(dead / (movers.length * 39)).toBeLessThan(0.05);
   }, 900_000);
 });
 
-describe("a peer that doubts", () => {
+describe("a peer that suspects a member", () => {
   /** Three nodes, and a stranger with a session to the first. */
   async function three() {
     const world = new World();
@@ -343,7 +343,7 @@ describe("a node that misses many", () => {
 });
 
 describe("a node that cannot write to its disk, so that it cannot answer", () => {
-  it("lives for those that have a session with it, also when they held it for dead", async () => {
+  it("lives for those that have a session with it, also when they had declared it dead", async () => {
     const world = new World();
     const first = await world.node(1, []);
     const second = await world.node(2, [1]);

@@ -1,4 +1,4 @@
-/** A member that has others verify signatures without end. */
+/** A member that makes others verify signatures without end. */
 import { describe, expect, it } from "vitest";
 import { VERIFY_LIMITS } from "../../src/gossip/gossip.js";
 import { signRecord } from "../../src/gossip/record.js";
@@ -12,10 +12,10 @@ import { Stranger } from "./stranger.js";
 import { MemoryDisk, World } from "./world.js";
 
 const LEASES = 16;
-/** Signatures of a record with so many leases, each by a grant of its own, and one of its giver. */
+/** Signatures in a record with so many leases: its own, one grant for each lease, and one of its granter. */
 const MOST = LEASES + 2;
 
-/** Two nodes, and a liar to whom the first gave 10.244.64.0/20. */
+/** Two nodes, and a liar to which the first granted 10.244.64.0/20. */
 async function flooded() {
   const world = new World(cheapSignatures);
   const notaries: RecordVerifier[] = [];
@@ -92,7 +92,7 @@ describe("of what one owner says of itself", () => {
     expect(port() - 5000).toBeLessThanOrEqual(VERIFY_LIMITS.owner.burst + 1);
     expect(liar.isClosed).toBe(false);
     world.clock.run(20_000);
-    liar.connect(); // It answered no ping.
+    liar.connect(); // Its session has ended, because it answered no ping.
     liar.say(record(liar.identity, last + 1, leases, 9000));
     world.clock.run(10_000);
     expect(port()).toBe(9000);
@@ -152,7 +152,7 @@ describe("of what one peer sends", () => {
     expect(verifier.signaturesVerified - before).toBeGreaterThan(burst - MOST);
     expect(verifier.signaturesVerified - before).toBeLessThanOrEqual(burst + 2 * rate + MOST);
 
-    // What is not even opened makes nobody forget what was counted.
+    // Envelopes that are refused unread do not reset the count of earlier ones.
     const drained = verifier.signaturesVerified;
     const own = [lease(0, liar.identity)];
     let version = 0;

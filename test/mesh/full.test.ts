@@ -1,4 +1,4 @@
-/** A set that holds as many records as it may. */
+/** A node that holds the maximum number of records. */
 import { expect, it } from "vitest";
 import { MAX_RECORDS, Members } from "../../src/gossip/members.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
@@ -7,7 +7,7 @@ import { TUNNEL } from "./cluster.js";
 import { grown, grownIdentity } from "./grown.js";
 import { randomFrom, seed } from "./seed.js";
 
-/** Time for much computing on a machine that is shared; the other tests keep the usual limit. */
+/** Milliseconds, enough for much computing on a shared machine. */
 const BUSY_MS = 180_000;
 
 it("takes news of those it holds, and nobody else until one is gone", { timeout: BUSY_MS }, () => {

@@ -1,4 +1,4 @@
-/** A cluster of any size on paper, grown as real ones are: each newcomer gets half of what somebody has. */
+/** A cluster of any size without a mesh, grown like real ones: each newcomer gets half of a node's space. */
 
 import { type Envelope, signRecord } from "../../src/gossip/record.js";
 import { ed25519 } from "../../src/identity/ed25519.js";
@@ -8,7 +8,7 @@ import { type Proof, signGrant } from "../../src/lease/grant.js";
 import { founder, identity } from "./cluster.js";
 
 const LEASE = 24;
-/** Number of the first identity: those of other tests lie below. */
+/** Number of the first identity; other tests use lower ones. */
 const FIRST = 0x10000;
 
 export const grownIdentity = (i: number, signatures = ed25519): Identity =>
@@ -17,7 +17,7 @@ export const grownIdentity = (i: number, signatures = ed25519): Identity =>
 interface Owner {
   readonly identity: Identity;
   readonly proof: Proof;
-  /** What it has: 10.x.y.0, and how long a prefix. Half of it is given next. */
+  /** Its space: a base 10.x.y.0 and a prefix length. It grants half of it next. */
   readonly base: number;
   length: number;
   sequence: number;

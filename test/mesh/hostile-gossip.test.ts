@@ -1,4 +1,4 @@
-/** A peer with the secret and an identity that abuses the messages by which records travel. */
+/** A peer with the secret and an identity that abuses the messages of gossip. */
 import { describe, expect, it } from "vitest";
 import { SERVE_LIMITS } from "../../src/gossip/gossip.js";
 import { LEASE_TTL } from "../../src/gossip/record.js";
@@ -53,7 +53,7 @@ describe("a peer that", () => {
       stranger.say({ type: "buckets", buckets: BUCKETS });
     }
     world.clock.run(1_000);
-    // Each answer to `branches` is at most 64 pages.
+    // Each answer to `buckets` is at most 64 pages.
     const { burst, rate } = SERVE_LIMITS.comparisons;
     expect(stranger.count(/"type":"versions"/g)).toBeLessThanOrEqual(64 * (burst + 2 * rate));
   });
@@ -174,7 +174,7 @@ describe("a node whose clock is ten years", () => {
       expect(names()).toEqual(all);
       expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
     }
-    // Nobody else gets its name, and it gets nobody's.
+    // No other node gets its name, and it gets no other name.
     await world.node(4, [1], new MemoryDisk(), { name: "h2" });
     await world.node(5, [2], new MemoryDisk(), { name: "h3" });
     world.clock.run(20_000);

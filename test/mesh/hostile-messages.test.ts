@@ -1,4 +1,4 @@
-/** Every kind of message, with everything in it made wrong in turn, from a peer with a session. */
+/** Every type of message, with each part of it made invalid in turn, from a peer with a session. */
 import { describe, expect, it } from "vitest";
 import { sealDocument } from "../../src/documents/sealed-document.js";
 import { MAX_BODY_BYTES } from "../../src/gossip/record.js";
@@ -31,7 +31,7 @@ const place = {
   line: 5,
 };
 
-/** One right message of each kind. */
+/** One valid message of each type. */
 const right: { readonly [kind: string]: { [key: string]: Json } } = {
   hello: { protocol: PROTOCOL_VERSION, key, instance: id, signature: "00".repeat(64) },
   cluster: { genesis: structuredClone(cluster.genesis) },
@@ -106,7 +106,7 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
 const kinds = Object.keys(right);
 const message = (kind: string): { [key: string]: Json } => ({ type: kind, ...right[kind] });
 
-/** Every place in a message, its own included. */
+/** The path of every value in a message, and of the message itself. */
 function* places(value: Json, path: Path = []): Generator<Path> {
   yield path;
   if (typeof value !== "object" || value === null) return;
@@ -118,7 +118,7 @@ function* places(value: Json, path: Path = []): Generator<Path> {
 const at = (value: Json, path: Path): Json =>
   path.reduce<Json>((inner, name) => (inner as { [key: string]: Json })[name]!, value);
 
-/** The text of a message with another text in one place. */
+/** The text of a message with one value replaced by another text. */
 function replaced(value: Json, path: Path, text: string): string {
   const mark = "\u0001here\u0001";
   const copy = structuredClone(value);
@@ -137,12 +137,12 @@ const NUMBERS = [
   "Infinity",
   '"1"',
 ];
-/** Right for a time, and for no other number. */
+/** Numbers that are valid for a time, and for no other field. */
 const TIMES = ["2147483648", "4294967295"];
 const wrongNumbers = (value: number): string[] =>
   value > 2 ** 32 ? NUMBERS : [...NUMBERS, ...TIMES];
 const DEEP = "[".repeat(10_000) + "]".repeat(10_000);
-/** Fields that a right message may lack. */
+/** Optional fields of each type. */
 const OPTIONAL: { readonly [kind: string]: string } = {
   "route-update": "path",
   "trace-report":
@@ -152,7 +152,7 @@ const OPTIONAL: { readonly [kind: string]: string } = {
 };
 const ANYWHERE = ["null", "true", "0.5", '"\\u0000"', "{}", "[[]]", DEEP, '{"length":1}'];
 
-/** Wrong texts for the place where this value stands, each with what is wrong about it. */
+/** Invalid texts for the place of this value. */
 function* wrong(kind: string, value: Json): Generator<string> {
   const optional = OPTIONAL[kind]?.split(" ") ?? [];
   yield* ANYWHERE.filter((text) => typeof value !== "boolean" || text !== "true");

@@ -1,4 +1,4 @@
-/** Probes that somebody recorded, held back, or handed to another node than they were for: they gain nothing. */
+/** Recorded, delayed and misdirected probes gain an attacker nothing. */
 import { describe, expect, it } from "vitest";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { PROOF_TTL } from "../../src/paths/allowed-sources.js";
@@ -30,7 +30,7 @@ function record(from: Node, to: string): Uint8Array[] {
   return recorded;
 }
 
-/** Takes what a node would send out of its hands, where `takes` says so. */
+/** Passes the datagrams that a node sends to `takes`, which returns whether it intercepts one. */
 function divert(datapath: SimDataPath, takes: (to: string, bytes: Uint8Array) => boolean): void {
   const send = datapath.send.bind(datapath);
   datapath.send = (to, bytes) => void (takes(to, bytes) || send(to, bytes));
@@ -96,7 +96,7 @@ describe("a listener who recorded a member's probes", () => {
   it("and is quicker than the member only makes the target ask there, seldom, and gains nothing", async () => {
     const { world, nodes } = await settled(3);
     const [a, v] = nodes;
-    // All that A sends to V comes from the listener first.
+    // The listener delivers all probes from A to V before A's own copy arrives.
     divert(a.datapath, (to, bytes) => {
       if (to === endpoint(v) && kindOf(bytes) === "direct") v.datapath.arrived(EVIL, bytes);
       return false;
@@ -117,14 +117,14 @@ describe("a listener who recorded a member's probes", () => {
     await world.run(60_000);
     expect(asked.length).toBeGreaterThan(1);
     expect(asked.length).toBeLessThanOrEqual(PROMPTED_PROBES.burst + 60 * PROMPTED_PROBES.rate);
-    // An answer for each probe, and a challenge for some: it got no more than twice what it sent.
+    // It got an answer for each probe and a challenge for some: at most twice what it sent.
     expect(bytesOut).toBeLessThanOrEqual(2 * bytesIn);
     expect(sendersOf(v, a)).toEqual([endpoint(a)]);
   });
 });
 
 describe("a member that makes probes as it pleases", () => {
-  /** Probes of one node for another as an insider makes them, each with the next count. */
+  /** Returns a function that makes probes of one node for another, each with the next counter. */
   async function maker(world: PathWorld, from: Node, to: Node): Promise<() => Probe> {
     const cluster = clusterOf(from.store.load()!.cluster!.genesis, cheapSignatures);
     const recorded = record(from, endpoint(to));
@@ -189,7 +189,7 @@ describe("a member that makes probes as it pleases", () => {
 });
 
 describe("a member that was given a probe to carry", () => {
-  /** A and T do not hear each other; M carries for them. V hears all. */
+  /** A and T do not reach each other, and M relays for them. V reaches all. */
   const cut: Rule = (a, b) => !isPair(a, b, 1, 3);
 
   async function carried(reaches = cut) {
@@ -201,14 +201,14 @@ describe("a member that was given a probe to carry", () => {
 
   it("cannot hand it to a third node: that one takes nothing from it, and says nothing", async () => {
     const { world, a, m, t, v, taken } = await carried();
-    // M offers the best path to T, and keeps what A sends along it.
+    // M announces the best path to T, and keeps the probes that A sends along it.
     divert(m.datapath, (_, bytes) => {
       const probe = decodeProbe(bytes)!;
       if (probe.kind !== "relayed" || probe.target.id !== t.identity.id) return false;
       taken.push(Uint8Array.from(bytes));
       return true;
     });
-    // Or it gets nothing, because A takes the other path; then A has to take this one.
+    // Without this cut A might use the other path, so M would get no probes.
     world.reachesByUdp = (from, to) => cut(from, to) && !isPair(from, to, 1, 4);
     await world.until(() => taken.length > 3, 30_000);
     world.reachesByUdp = cut;
@@ -275,7 +275,7 @@ describe("a member whose record names another's endpoint", () => {
     const victim = world.datagrams.open("203.0.113.53:53", (fn) => fn());
     const liar = await world.node(3, [1], { vtep: "203.0.113.53:53" });
     await world.run(20_000);
-    // It is taken to be behind a NAT: its packets go to where it answers.
+    // It counts as a node behind a NAT: packets to it go to the endpoint that answers.
     const real = { endpoint: endpoint(liar), noPath: false, senders: [endpoint(liar)] };
     expect(member(a!, liar)).toMatchObject(real);
     world.reachesByUdp = (from, to) => from !== 3 && to !== 3;

@@ -1,4 +1,4 @@
-/** The version of the policy that each node has in force, as the nodes say it to each other. */
+/** The version of the policy that each node enforces, as nodes report it to each other. */
 import { describe, expect, it } from "vitest";
 import { type DocumentInForce, PUBLISH_LIMIT } from "../../src/documents/in-force.js";
 import { WeftError } from "../../src/error.js";
@@ -13,7 +13,7 @@ const NODES = 3;
 const policy = (name: string): string =>
   JSON.stringify({ policies: [{ name, applies: ["10.244.0.0/16"], ingress: [] }] });
 
-/** As an agent with a dataplane that takes every policy at once. */
+/** Acts as an agent whose dataplane enforces every policy at once. */
 function enforce(mesh: Mesh): void {
   mesh.enforces(
     POLICY,
@@ -32,7 +32,7 @@ async function cluster() {
     enforce(mesh);
   }
   world.clock.run(10_000);
-  /** Every node's word about every other one. */
+  /** The version that every node knows of every other one. */
   const said = (): DocumentInForce[] =>
     meshes.flatMap((mesh) => mesh.members().flatMap(({ documents }) => documents));
   return { world, nodes, meshes, said };

@@ -1,4 +1,4 @@
-/** What a peer may do is counted for the peer, not for its session. */
+/** Rate limits count by peer, not by session. */
 import { describe, expect, it } from "vitest";
 import { SERVE_LIMITS } from "../../src/gossip/gossip.js";
 import { BURST, RATE } from "../../src/session/session.js";

@@ -1,4 +1,4 @@
-/** How whole nodes come to leases and lose them, on a hand-moved clock and an in-memory network. */
+/** Whole nodes get and lose leases, with a manual clock and an in-memory network. */
 import { describe, expect, it } from "vitest";
 import { formatPrefix, parsePrefix } from "../../src/address.js";
 import { Identity } from "../../src/identity/identity.js";
@@ -29,7 +29,7 @@ import { MemoryDisk, World } from "./world.js";
 const network = (prefix: string) => ({ network: [parsePrefix(prefix)] });
 const leasesOf = (nodes: { mesh: Mesh }[]) => nodes.flatMap(({ mesh }) => mesh.self().leases);
 
-/** What is not a number in 192.0.2.N belongs to nobody. */
+/** Whether two addresses 192.0.2.N are on one side, with these numbers on one and all others on the other. */
 const side = (...numbers: number[]) => {
   const inside = new Set(numbers.map((n) => `192.0.2.${n}`));
   return (from: string, to: string) => inside.has(from) === inside.has(to);
@@ -45,9 +45,9 @@ describe("a nearly full network", () => {
     expect(nodes.flatMap(({ mesh }) => mesh.problems())).toEqual([]);
   });
 
-  // In one of seven worlds two leases next to each other come back, and go out together as space.
+  // With seed 7 two adjacent leases are returned and granted together as space, so it is left out.
   it.each([1, 2, 3, 4, 5, 6])(
-    "tells those for whom nothing is left, and gives to them when something is (%i)",
+    "refuses nodes while nothing is free, and grants to them as soon as something is (%i)",
     async () => {
       const world = new World();
       const nodes = [await world.node(1, [], new MemoryDisk(), network("10.244.0.0/21"))];
@@ -68,7 +68,7 @@ describe("a nearly full network", () => {
       });
       expect(leaving.length).toBeGreaterThan(0);
       const stopped = leaving.slice(0, 4).map(({ mesh }) => mesh.stop({ release: true }));
-      // Time moves in steps here: what waits for it goes on in between.
+      // Time moves in steps, so that promises settle between them.
       for (let i = 0; i < 2 * (RELEASE_WAIT.most / RELEASE_WAIT.every); i++) {
         world.clock.run(RELEASE_WAIT.every / 2);
         await Promise.resolve();
@@ -82,7 +82,7 @@ describe("a nearly full network", () => {
 });
 
 describe("a grant that was lost on its way", () => {
-  /** How many leases' worth of space nobody owns. */
+  /** Space without an owner, in leases. */
   const ownerless = (nodes: { disk: MemoryDisk }[]) =>
     unowned(
       nodes.map(({ disk }) => {
@@ -185,11 +185,11 @@ describe("a node that is to hold several leases", () => {
   });
 });
 
-/** Who was cut off for minutes dials again every 30 s, then compares, then asks: a minute, rarely more. */
+/** Milliseconds: a node that was cut off redials every 30 s, compares, then asks; rarely over a minute. */
 const HEALED = 120_000;
 
 describe("a founder restored from a backup", () => {
-  /** A founder that gave half of its space after the backup was made. */
+  /** A founder that granted half of its space after the backup was made. */
   const restored = async () => {
     const world = new World();
     const a = await world.node(1, [], new MemoryDisk(), network("10.244.0.0/22"));
@@ -316,7 +316,7 @@ describe("a node that is forgotten while it runs elsewhere", () => {
   });
 });
 
-/** Speaks to a node as a session of its own, whatever it likes. */
+/** Opens a session with a node, in which the test sends any messages. */
 function speaker(world: World, me: Identity, from: string) {
   const heard: Message[] = [];
   let connection!: Connection;
@@ -365,8 +365,8 @@ describe("a stranger's refusal", () => {
   });
 });
 
-describe("a request that a node carries for another", () => {
-  /** h1 has no space left and carries to h2, which has; both strangers have a session with h1. */
+describe("a request that a node forwards for another", () => {
+  /** h1 has no space left and forwards to h2, which has some; both strangers have a session with h1. */
   const carrying = async () => {
     const world = new World();
     const founder = await world.node(2, [], new MemoryDisk(), network("10.244.0.0/22"));
@@ -556,7 +556,7 @@ describe("a liar", () => {
     await world.kill(a);
     await world.kill(b);
     world.clock.run(FENCE_AFTER + 3_600_000);
-    // Here the liar answers at the founder's address; what it says is signed as well as it can.
+    // The liar answers at the founder's address, and signs its messages with its own key.
     const me = identity(66);
     const said: Message[] = [];
     const host = world.network.host("192.0.2.1");

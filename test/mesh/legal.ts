@@ -8,7 +8,7 @@ import { type Message, parseMessage } from "./messages.js";
 
 const { send } = Session.prototype;
 
-/** Each message that a node of this process sent and its receiver would refuse. */
+/** The messages that nodes of this process sent and their receivers would refuse. */
 export const illegal: string[] = [];
 
 Session.prototype.send = function (message: Message): void {

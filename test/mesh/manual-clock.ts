@@ -6,12 +6,12 @@ interface Due {
   readonly fn: () => void;
 }
 
-/** A clock that a test moves by hand. What is due at one moment runs in the order it was asked for. */
+/** A clock that a test moves. Timers that are due at one moment run in the order in which they were set. */
 export class ManualClock implements Clock {
   readonly random: () => number;
   #now = 0;
   #day = 1_700_000_000_000;
-  /** The last comes first. */
+  /** Timers, the latest first. */
   readonly #due: Due[] = [];
 
   constructor(seed = 1) {
@@ -26,12 +26,12 @@ export class ManualClock implements Clock {
     return this.#now;
   }
 
-  /** The process stands still: what came due meanwhile happens late. */
+  /** Suspends the process, so that timers run late. */
   stall(ms: number): void {
     this.#now += ms;
   }
 
-  /** Somebody sets the time of day. */
+  /** Changes the time of day by so many milliseconds. */
   set(ms: number): void {
     this.#day += ms;
   }
@@ -62,11 +62,11 @@ export class ManualClock implements Clock {
   }
 }
 
-/** The clock of one node, which can be killed: then nothing it asked for happens any more. */
+/** The clock of one node, which can be killed; then none of its timers runs any more. */
 export class NodeClock implements Clock {
   #dead = false;
 
-  /** `ahead`: milliseconds by which its time of day is wrong. */
+  /** `ahead`: milliseconds by which its time of day is ahead. */
   constructor(
     readonly clock: ManualClock,
     public ahead = 0,

@@ -1,4 +1,4 @@
-/** A node that holds more gifts of one giver than a message names. */
+/** A node that holds more grants of one granter than a message names. */
 import { expect, it } from "vitest";
 import { Identity } from "../../src/identity/identity.js";
 import { FENCE_AFTER } from "../../src/lease/fence.js";
@@ -9,7 +9,7 @@ import { MemoryDisk, World } from "./world.js";
 
 const GIFTS = MAX_GIFTS + 6;
 
-/** A founder whose disk says that it gave the second node so many spaces; that one's lease is in the first. */
+/** A founder whose journal has `GIFTS` grants of space to the second node, whose lease is in the first of them. */
 async function world() {
   const world = new World();
   const founder = await world.node(1, []);
@@ -56,7 +56,7 @@ async function world() {
   return { world, first, second };
 }
 
-it("a node that gives all of them back has its giver free all", async () => {
+it("a node that returns all of them makes its granter free all", async () => {
   const { world: it, first, second } = await world();
   await second.mesh.stop({ release: true });
   it.clock.run(2_000);
@@ -67,7 +67,7 @@ it("a node that gives all of them back has its giver free all", async () => {
   expect(first.mesh.problems()).toEqual([]);
 });
 
-it("a node that was cut off has its lease confirmed", async () => {
+it("a node that was cut off has its lease attested", async () => {
   const { world: it, second } = await world();
   await it.kill(second);
   it.clock.run(FENCE_AFTER + 3_600_000);

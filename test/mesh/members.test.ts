@@ -17,7 +17,7 @@ const OVER_IPV6: Tunnel = {
   ...TUNNEL,
   underlay: { ...TUNNEL.underlay, address: parseAddress("2001:db8::fa") },
 };
-/** Of a node without a record. */
+/** The id of a node without a record. */
 const NOBODY = identity(99).id;
 
 const verifier = new RecordVerifier(cluster);
@@ -67,8 +67,8 @@ describe("merge", () => {
 });
 
 describe("the members kept record by record", () => {
-  // Old and new, equal versions with different words, names, endpoints and MACs that collide,
-  // misfits, subnets granted twice, several leases, forgeries.
+  // Old and new versions, equal versions with different content, colliding names, endpoints and MACs,
+  // other tunnels, subnets granted twice, several leases, forgeries.
   const pool: Envelope[] = [];
   const regrant = (to: number, n: number, sequence: number, round = 0) =>
     signGrant(founder, cluster, {
@@ -99,7 +99,7 @@ describe("the members kept record by record", () => {
   pool.push(envelopeOf(6, { leases: [proofFor(identity(5), 5)] }));
   pool.push(envelopeOf(7, { leases: [[regrant(7, 2, 9)]] }));
 
-  /** Slow and obvious: of each owner's true records, the one that sorts last. */
+  /** The slow, obvious twin: the newest valid record of each owner. */
   const newest = (envelopes: readonly Envelope[]): NodeRecord[] => {
     const last = new Map<string, NodeRecord>();
     for (const envelope of envelopes) {
@@ -186,7 +186,7 @@ describe("the members kept record by record", () => {
             members.setTunnel(own);
           }
           expectSame(members, slowView(members.sorted(), lapsed, own));
-          // What is told of changes is all that changed.
+          // The reported changes are all changes.
           const after = ids.map((id) => [members.get(id), members.view.members.get(id)]);
           const changed = ids.filter(
             (_, n) => after[n]![0] !== before[n]![0] || after[n]![1] !== before[n]![1],
@@ -205,7 +205,7 @@ describe("a subnet that was granted to many", () => {
   const claim = (n: number, sequence: number, prefix = SUBNET) => [
     signGrant(founder, cluster, { prefix, to: identity(n).publicKey, sequence }),
   ];
-  /** The crowd, the oldest first; every fifth has a subnet of its own as well. */
+  /** Claimants of one subnet, the oldest first; every fifth has a subnet of its own as well. */
   const crowd = Array.from({ length: 3 * MAX_CLAIMANTS }, (_, i) => {
     const n = 10 + i;
     const more = i % 5 === 4 ? [claim(n, 90 + i, `10.244.${n}.0/24`)] : [];

@@ -1,4 +1,4 @@
-/** What a node needs for a cluster of a thousand. */
+/** The memory that a node needs for a cluster of a thousand nodes. */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
@@ -14,13 +14,13 @@ import { MemoryDisk, World } from "./world.js";
 setFlagsFromString("--expose-gc");
 const collect = runInNewContext("gc") as () => void;
 
-/** Megabytes in use, when what is used no more is gone. */
+/** Megabytes of heap in use after a garbage collection. */
 const used = (): number => {
   collect();
   return process.memoryUsage().heapUsed / 2 ** 20;
 };
 
-/** Nobody answers there. */
+/** A data path without any answer. */
 const nowhere: DataPath = {
   send() {},
   receive() {},
@@ -69,7 +69,7 @@ it("a thousand records, their members, the ways to them and their tables take le
   const more = used() - before;
   console.log(`${more.toFixed(1)} MB for a thousand members`);
   expect(more).toBeLessThan(40);
-  // Still there when it was measured.
+  // Keeps both objects alive until after the measurement.
   expect(compiler.peers).toHaveLength(1000);
   expect(mesh.members().map(({ id }) => id)).toEqual(members.map(({ id }) => id));
 });

@@ -1,4 +1,4 @@
-/** Whole nodes on a hand-moved clock and an in-memory network: no socket, no waiting. */
+/** Whole nodes with a manual clock and an in-memory network: no sockets, no waiting. */
 import { describe, expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
 import { MAX_CLAIMANTS } from "../../src/gossip/member-view.js";
@@ -445,7 +445,7 @@ describe("a copied state directory", () => {
 });
 
 describe("a member that lies", () => {
-  /** Joins as a real node does, and then says what it likes. */
+  /** Joins as a real node does, and then sends any messages. */
   async function liar({ through = 1, others = [] as number[] } = {}) {
     const world = new World();
     const a = await world.node(1, []);
@@ -512,7 +512,7 @@ describe("a member that lies", () => {
     const space = grant.proofs[0]!;
     const lowest = space.at(-1)!.prefix.replace(/\d+$/, "24");
     const proof = within(space, lowest);
-    /** Gives it all back, and is given it again. */
+    /** Returns all space, and gets a grant of it again. */
     const again = (): Proof => {
       say({ type: "lease-return", gifts: [space.at(-1)!.signature] });
       const grant = ask();
@@ -631,7 +631,7 @@ describe("a member that lies", () => {
         });
         expect(a.mesh.members().map(({ name }) => name)).toEqual(["h2"]);
         expect(b.mesh.members().map(({ name }) => name)).toEqual(["h1"]);
-        // What was given back does not even count: its giver says so.
+        // A returned lease does not count at all, because its granter's record revokes it.
         const line = leases[0] === proof ? /^$/ : /^two nodes claim the/;
         expect(a.mesh.problems().join()).toMatch(line);
       }

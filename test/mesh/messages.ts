@@ -1,4 +1,4 @@
-/** Every message that nodes send each other, and how a node reads one. */
+/** All messages that nodes send each other, and their parser. */
 
 import { PROTOCOLS } from "../../src/mesh/protocols.js";
 import type {
@@ -13,7 +13,7 @@ export type MessageOf<T extends Message["type"]> = Of<Message, T>;
 
 export const protocols = new ProtocolRegistry(PROTOCOLS);
 
-/** The types of message there are. */
+/** The types of all messages. */
 export const KINDS = protocols.types;
 
 export const parseMessage = (text: string): Message | undefined => {

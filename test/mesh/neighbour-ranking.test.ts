@@ -10,14 +10,14 @@ const ids = Array.from({ length: 400 }, (_, n) => identity(n + 1).id);
 const one = recordOf(1);
 const record = (id: string, withdrawn = false): NodeRecord => ({ ...one, id, withdrawn });
 
-/** Everyone in the order in which one node would hold sessions with them. */
+/** All ids in the order in which one node would choose them as neighbours. */
 function preference(own: string, salt: number, all: readonly string[]): string[] {
   const neighbours = new NeighbourRanking(own, salt);
   for (const id of all) neighbours.set(id, record(id));
   return [...neighbours].map(({ id }) => id);
 }
 
-/** Who dials whom, where everybody reaches everybody. */
+/** The sessions between nodes that all reach each other. */
 function graph(nodes: readonly string[], salts: () => number): Map<string, Set<string>> {
   const edges = new Map(nodes.map((id) => [id, new Set<string>()]));
   for (const id of nodes) {

@@ -1,4 +1,4 @@
-/** Real nodes on loopback, for tests: real sockets, real TLS, real files. */
+/** Real nodes on the loopback device, with real sockets, TLS and files. */
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
@@ -20,17 +20,17 @@ export interface Node {
   readonly transport: WsTransport;
   readonly port: number;
   readonly state: string;
-  /** Every line that was logged. */
+  /** All log lines. */
   readonly said: string[];
 }
 
 export interface NodeOptions extends Partial<MeshOptions> {
   readonly secrets?: string[];
   readonly joins?: Node[];
-  /** The loopback address it listens on and the others dial. */
+  /** The loopback address at which it listens. */
   readonly address?: "127.0.0.1" | "::1";
   readonly port?: number;
-  /** State directory and port of an earlier run. */
+  /** State directory and port of an earlier run, to start it again. */
   readonly again?: Node;
 }
 
@@ -75,7 +75,7 @@ export async function stopAll(): Promise<void> {
   for (const directory of directories.splice(0)) rmSync(directory, { recursive: true });
 }
 
-/** Waits until `look` gives something; the test's own time limit ends it. */
+/** Waits until `look` returns a value; only the time limit of the test ends it earlier. */
 export async function until<T>(look: () => T | undefined | false): Promise<T> {
   for (;;) {
     const seen = look();

@@ -1,4 +1,4 @@
-/** Nodes on hosts whose clock shows a time that no record can say. */
+/** Nodes on hosts whose clock shows a time outside of the range of records. */
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { MAX_TIME } from "../../src/time/clock.js";
 import { systemClock } from "../../src/time/system-clock.js";

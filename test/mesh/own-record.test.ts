@@ -1,4 +1,4 @@
-/** What a node says of itself when it has more to say than a record has room for, or cannot write it down. */
+/** A node's own record, when its content exceeds the limit, or its version cannot be written to disk. */
 import { describe, expect, it } from "vitest";
 import { OWN_COPY_REPORTED_FOR, WRITE_RETRY_AFTER } from "../../src/gossip/own-record.js";
 import { MAX_VERSION } from "../../src/gossip/record.js";
@@ -10,7 +10,7 @@ import { MemoryDisk, World } from "./world.js";
 
 const HANDS = 12;
 
-/** A lease that went from hand to hand, other hands for each `n`. */
+/** The proof of a lease that came through `HANDS` grants, with other nodes for each `n`. */
 function handedOn(founder: Identity, cluster: Cluster, n: number, to: Identity): Grant[] {
   const hands = Array.from({ length: HANDS - 1 }, (_, hand) => identity(1000 + HANDS * n + hand));
   const space = `10.244.${200 + 2 * n}.0`;

@@ -1,4 +1,4 @@
-/** The note of `weft status` about paths that take less than the device's MTU. */
+/** The note of `weft status` about paths whose MTU is below the device's. */
 import { expect, it } from "vitest";
 import { NAMED_PEERS, pathMtuNote } from "../../src/paths/path-mtu-note.js";
 

@@ -1,4 +1,4 @@
-/** A prober beside a path that loses what is too large, and some of the rest. */
+/** The path MTU prober, on a path that drops packets above its MTU and some others. */
 import { describe, expect, it } from "vitest";
 import {
   HINT_EVERY,
@@ -15,17 +15,17 @@ const LEAST = 526;
 const MOST = 1450;
 const RTT = 2;
 
-/** One path: what it takes and loses may change while it is used. */
+/** One path, whose MTU and loss may change during a test. */
 class Path {
   takes = MOST;
-  /** Of round trips. */
+  /** Share of round trips that are lost. */
   loss = 0;
   responseMs = RTT;
-  /** Whether so many probes may be sent now. */
+  /** The rate limit: whether so many probes may be sent now. */
   mayProbe: (count: number) => boolean = () => true;
   readonly clock: ManualClock;
   readonly prober: PathMtu;
-  /** Sizes that were probed, and those that were in use from some moment on. */
+  /** All sizes that were probed, and all that came into use. */
   readonly probed: number[] = [];
   readonly used: number[] = [];
 
@@ -53,7 +53,7 @@ class Path {
     this.prober.confirm();
   }
 
-  /** Milliseconds until this size is in use. */
+  /** Runs until this size is in use; returns the milliseconds that took. */
   until(size: number, most = 10_000): number {
     const began = this.clock.elapsed();
     while (this.prober.size !== size) {
@@ -262,7 +262,7 @@ describe("loss", () => {
     const path = new Path();
     path.responseMs = 600;
     path.prober.confirm(526);
-    path.responseMs = 1_500; // from now on, and the prober has not measured it yet
+    path.responseMs = 1_500; // The prober has not measured this round trip yet.
     path.clock.run(5_000);
     expect(path.prober.size).toBe(MOST);
   });

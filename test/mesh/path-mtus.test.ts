@@ -1,4 +1,4 @@
-/** Path MTUs of whole nodes: hints, black holes and relays, in simulated time. */
+/** Path MTUs between whole nodes: ICMP hints, black holes and relays, in simulated time. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { ed25519 } from "../../src/identity/ed25519.js";
 import { ENCAP_BYTES } from "../../src/paths/datapath.js";
@@ -15,7 +15,7 @@ beforeEach(() => {
 
 const mtu = (node: Node, other: Node) => node.mesh.peer(other.identity.id)?.mtu;
 
-/** Between these two, in both directions, no larger inner packet gets through. */
+/** Limits the inner packets between two nodes to this size, in both directions. */
 function narrow(takes: number, a: number, b: number): void {
   world.takes = (from, to) =>
     (from === a && to === b) || (from === b && to === a)
@@ -29,7 +29,7 @@ async function settled(count: number): Promise<Node[]> {
   return nodes;
 }
 
-/** Datagrams that a node sends in so many milliseconds. */
+/** The number of datagrams that a node sends in so many milliseconds. */
 async function sends(node: Node, ms: number, meanwhile = () => {}): Promise<number> {
   const before = node.datapath.count.sent;
   await world.watch(ms, meanwhile);
@@ -94,7 +94,7 @@ describe("a hint that anybody can send", () => {
     h1.datapath.icmp("h2", 1350);
     await world.until(() => mtu(h1, h2) === 1350, 1_000);
     expect(mtu(h1, h3)).toBe(MTU);
-    // What this node found says nothing of the way back.
+    // A hint changes the MTU in one direction only.
     expect(mtu(h2, h1)).toBe(MTU);
     world.takes = () => Number.POSITIVE_INFINITY;
     await world.until(() => mtu(h1, h2) === MTU, 12_000);
@@ -144,7 +144,7 @@ describe("a path through a relay", () => {
       }
     }
     expect(others.map((other) => mtu(a, other))).toEqual(others.map(() => 1300));
-    // A search goes from below to what passes; nine sizes part the whole evenly.
+    // A search approaches the MTU from below, in nine even steps at most.
     expect(Math.min(...seen)).toBeGreaterThan(1300 - (MTU - 526) / 9 - 1);
   });
 

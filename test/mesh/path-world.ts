@@ -18,7 +18,7 @@ export interface Node {
   readonly identity: Identity;
   readonly datapath: SimDataPath;
   readonly process: Process;
-  /** Its disk. */
+  /** The disk of the node. */
   readonly store: MemoryStore;
 }
 
@@ -31,16 +31,16 @@ export class PathWorld {
   readonly network: MemoryNetwork;
   readonly datagrams: Datagrams;
   readonly nodes: Node[] = [];
-  /** Of datagrams. */
+  /** The probability that a datagram is lost. */
   loss = 0;
-  /** Which host can reach which; and, where that is less, by TCP or UDP; and by whom a session can be opened. */
+  /** Whether a host reaches another; further limits by TCP and by UDP, and on opening sessions. */
   reaches: Rule = () => true;
   reachesByTcp: Rule = () => true;
   reachesByUdp: Rule = () => true;
   mayDial: Rule = () => true;
-  /** Bytes of the longest UDP payload that gets from one to another. */
+  /** Bytes of the largest UDP payload that passes from one host to another. */
   takes: (from: number, to: number) => number = () => Number.POSITIVE_INFINITY;
-  /** Whether a host's dataplane carries congestion marks inside. */
+  /** Whether a host's dataplane carries the ECN marks of inner packets. */
   carriesEcn: (n: number) => boolean = () => false;
 
   /** Cheap signatures are enough where a test is not about the bytes of a signature. */
@@ -67,7 +67,7 @@ export class PathWorld {
     });
   }
 
-  /** `nat` is the number of the host that translates its address. */
+  /** Starts the n-th node. `nat` is the number of the host that translates its address. */
   async node(
     n: number,
     joins: number[],
@@ -115,7 +115,7 @@ export class PathWorld {
     return node;
   }
 
-  /** Ends a node that joined, by a kill or as it should, and starts it again from its disk. */
+  /** Stops or kills a node, and starts it again from its disk. */
   async restart(node: Node, how: "stop" | "kill" = "stop"): Promise<Node> {
     if (how === "stop") {
       const stopped = node.mesh.stop();
@@ -123,7 +123,7 @@ export class PathWorld {
       await stopped;
     }
     node.process.end();
-    // As the kernel does when a process ends.
+    // The kernel closes the listener when a process ends.
     await this.network.listeners.get(`192.0.2.${node.n}:6783`)?.close();
     this.datagrams.close(node.datapath);
     this.nodes.splice(this.nodes.indexOf(node), 1);
@@ -131,7 +131,7 @@ export class PathWorld {
     return this.node(node.n, joins, { store: node.store });
   }
 
-  /** Nodes 1 to `count`, each joining through the one before. */
+  /** Starts nodes 1 to `count`, each of which joins the one before. */
   async line(count: number, options: Partial<MeshOptions> = {}): Promise<Node[]> {
     for (let n = 1; n <= count; n++) {
       await this.node(n, n === 1 ? [] : [n - 1], options);
@@ -144,7 +144,7 @@ export class PathWorld {
     await this.schedule.run(this.schedule.now + ms);
   }
 
-  /** Looks often at what must always hold. */
+  /** Calls `look` every 100 ms, to check an invariant. */
   async watch(ms: number, look: () => void): Promise<void> {
     for (const end = this.schedule.now + ms; this.schedule.now < end; ) {
       await this.run(100);
@@ -152,7 +152,7 @@ export class PathWorld {
     }
   }
 
-  /** Until it holds, and how long that took; gives up after `most` milliseconds. */
+  /** Runs until `holds`; returns the milliseconds that took, and throws after `most`. */
   async until(holds: () => boolean, most: number): Promise<number> {
     const began = this.schedule.now;
     while (!holds()) {

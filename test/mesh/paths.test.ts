@@ -1,4 +1,4 @@
-/** Whole nodes that try out their ways, in networks where not everybody reaches everybody. */
+/** Whole nodes that probe their paths, in networks where not all nodes reach each other. */
 import { describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import type { Identity } from "../../src/identity/identity.js";
@@ -28,7 +28,7 @@ const isPair = (a: number, b: number, one: number, other: number): boolean =>
 const pairs = (nodes: readonly Node[]): [Node, Node][] =>
   nodes.flatMap((a) => nodes.filter((b) => b !== a).map((b): [Node, Node] => [a, b]));
 
-/** What each node says of each other now. */
+/** Each node's current view of each other. */
 type Views = ReadonlyMap<Node, ReadonlyMap<string, Member>>;
 
 const viewsOf = (nodes: readonly Node[]): Views =>
@@ -36,7 +36,7 @@ const viewsOf = (nodes: readonly Node[]): Views =>
     nodes.map((node) => [node, new Map(node.mesh.members().map((seen) => [seen.name, seen]))]),
   );
 
-/** The nodes that a packet visits, by what each says of its own next hop; nothing where one does not know the target. */
+/** The nodes that a packet visits, by each one's next hop; undefined when one does not know the target. */
 function walk(views: Views, from: Node, to: Node): Node[] | undefined {
   const visited = [from];
   for (let at = from; at !== to; ) {
@@ -57,7 +57,7 @@ function expectNoLoops(nodes: readonly Node[]): void {
   for (const [a, b] of pairs(nodes)) walk(views, a, b);
 }
 
-/** The slow, obvious twin: how many steps there are between two, where `reaches` says who hears whom. */
+/** The slow, obvious twin: the number of hops between two nodes, from `reaches` alone. */
 function distance(nodes: readonly Node[], reaches: Rule, from: Node, to: Node): number {
   const hears = (a: Node, b: Node) => reaches(a.n, b.n) && reaches(b.n, a.n);
   let seen = new Set([from]);
@@ -69,7 +69,7 @@ function distance(nodes: readonly Node[], reaches: Rule, from: Node, to: Node): 
   }
 }
 
-/** Whether each node that a packet visits takes it as the first one's from the node before. */
+/** Whether each visited node accepts the first node's packets from the node before it. */
 function isTaken(views: Views, [first, ...visited]: readonly Node[]): boolean {
   let from = first!;
   return visited.every((node) => {
@@ -80,7 +80,7 @@ function isTaken(views: Views, [first, ...visited]: readonly Node[]): boolean {
   });
 }
 
-/** Whether all reach all over as few others as can be, all on the way take their packets, and nobody says so of one that cannot be reached. */
+/** Whether all nodes have a shortest path to all others, accepted by the relays, and none to unreachable ones. */
 function isSettled(nodes: readonly Node[], reaches: Rule): boolean {
   const views = viewsOf(nodes);
   return pairs(nodes).every(([a, b]) => {
@@ -92,27 +92,27 @@ function isSettled(nodes: readonly Node[], reaches: Rule): boolean {
   });
 }
 
-/** Until it is settled, with a look at every moment for packets that go round. */
+/** Runs until the paths are settled, and checks at every step that there is no loop. */
 const settles = (world: PathWorld, nodes: readonly Node[], reaches: Rule, most: number) =>
   world.until(() => {
     expectNoLoops(nodes);
     return isSettled(nodes, reaches);
   }, most);
 
-/** Keeps what a node would send from leaving it. */
+/** Drops the datagrams of a node for which `keeps` is true. */
 function keepBack(datapath: SimDataPath, keeps: (to: string, bytes: Uint8Array) => boolean): void {
   const send = datapath.send.bind(datapath);
   datapath.send = (to, bytes) => void (keeps(to, bytes) || send(to, bytes));
 }
 
-/** Takes the place of a member: answers probes as that one did, carries nothing, and has a session with h1. */
+/** Takes the place of a member: it answers probes, relays nothing, and has a session with h1. */
 class Liar {
   readonly heard: string[] = [];
   isClosed = false;
 
   private constructor(
     readonly connection: Connection,
-    /** Probes it should have carried on. */
+    /** The number of probes that it should have relayed. */
     readonly swallowed: { readonly count: number },
   ) {}
 
@@ -486,7 +486,7 @@ describe("the traffic of probes", () => {
     return world;
   }
 
-  /** Datagrams that each node sends, of itself and in reply. */
+  /** Datagrams that each node sends per second, requests and replies. */
   async function sentPerSecond(world: PathWorld): Promise<number[]> {
     const before = world.nodes.map(({ datapath }) => datapath.count.sent);
     await world.run(30_000);

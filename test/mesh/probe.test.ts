@@ -1,4 +1,4 @@
-/** Probes as bytes: nothing that is none is taken for one, and nobody can make one for another. */
+/** The encoding of probes: other bytes are refused, and a probe can be made only by its signer. */
 import { describe, expect, it } from "vitest";
 import { MAX_CONTROL_BYTES } from "../../src/paths/datapath.js";
 import {
@@ -47,7 +47,7 @@ function probe({ relays = path(2), ...change }: Partial<Probe> = {}): Probe {
 const direct = (change: Partial<Probe> = {}): Probe =>
   probe({ kind: "direct", hops: 0, relays: [], ...change });
 
-/** What is handed up of a datagram. */
+/** The decoded probe of a datagram, as the data path delivers it. */
 const arrived = (bytes: Uint8Array) =>
   decodeProbe(bytes.subarray(0, MAX_CONTROL_BYTES), bytes.length);
 

@@ -26,7 +26,7 @@ import { parseMessage } from "./messages.js";
 
 const reads = (envelope: unknown): boolean => envelopeSchema.safeParse(envelope).success;
 
-/** Why an envelope is not believed. */
+/** The reason why an envelope is refused. */
 const doubt = (envelope: Envelope): string | undefined => {
   const record = new RecordVerifier(cluster).verify(envelope);
   return record instanceof WeftError ? `${record.code}: ${record.message}` : undefined;

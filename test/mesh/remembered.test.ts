@@ -1,4 +1,4 @@
-/** Addresses on disk, for a restart when the join address is dead. */
+/** Remembered addresses on disk, for a restart when no join address answers. */
 import { expect, it } from "vitest";
 import { World } from "./world.js";
 
@@ -13,7 +13,7 @@ it("a node remembers where members are, and not where they were", async () => {
   await third.mesh.setEndpoint("192.0.2.33:4789");
   world.clock.run(10_000);
   expect(remembered()).toEqual(["192.0.2.2:6783", "192.0.2.33:6783"]);
-  // Who stops may come back to where it was.
+  // A node that stops may start again at the same address.
   await second.mesh.stop();
   world.clock.run(10_000);
   expect(remembered()).toEqual(["192.0.2.2:6783", "192.0.2.33:6783"]);

@@ -1,4 +1,4 @@
-/** Nodes ask along the way of a packet what becomes of it. Each has a real dataplane beside its mesh. */
+/** Nodes on the path of a packet report what becomes of it. Each has a real dataplane beside its mesh. */
 import { expect, it } from "vitest";
 import { Dataplane, type Explanation, type Question } from "weft";
 import { onwardOf } from "../../src/explain/explain.js";
@@ -24,7 +24,7 @@ class Nodes {
   readonly world = new PathWorld(seed);
   readonly all: Node[] = [];
   readonly #planes = new Map<number, Dataplane>();
-  /** What a node says that does not ask its dataplane. */
+  /** The report of a node that does not ask its dataplane. */
   readonly lies = new Map<number, () => Explanation | Promise<Explanation>>();
 
   constructor(reaches: Rule = () => true) {
@@ -55,7 +55,7 @@ class Nodes {
     return this.mesh(n).self().leases[0]!.replace("0/24", `${host}`);
   }
 
-  /** What becomes of it at the `n`-th node. */
+  /** The report of the `n`-th node. */
   explain(n: number, question: Question): Explanation {
     return this.plane(n).explain(question);
   }
@@ -65,7 +65,7 @@ class Nodes {
     return { src: this.address(from), dst: this.address(to, 80), dport: 443 };
   }
 
-  /** What the nodes behind the `n`-th say of a packet that leaves it. */
+  /** The reports of the nodes behind the `n`-th about a packet that leaves it. */
   async follow(n: number, question: Question): Promise<RemoteTraceResult> {
     return this.waitFor(this.mesh(n).trace(onwardOf(this.explain(n, question))!));
   }
@@ -83,7 +83,7 @@ class Nodes {
     return value.it;
   }
 
-  /** As an agent would: the dataplane does what the mesh says. */
+  /** Applies the mesh's peers to the dataplane, as an agent does. */
   async #connect({ n, mesh }: Node): Promise<void> {
     const { leases, mac, name } = mesh.self();
     const underlay = `192.0.2.${n}:4789`;
@@ -270,7 +270,7 @@ it("who was not asked, or is no member, tells nothing and is told nothing", asyn
   const report = { stages: [], verdict: "delivered", counter: "in.delivered" };
   for (let n = 0; n < 10; n++) stranger.say({ type: "trace-report", n, node: "h2", report });
   world.clock.run(100);
-  // The trial may wait for the host, so its answer is a microtask behind the simulated clock.
+  // A trace may wait for the host, so its answer arrives one microtask after the simulated clock.
   await new Promise(setImmediate);
   world.clock.run(100);
   expect(inShort(await followed)).toEqual(["h1 not h2: it has no dataplane"]);

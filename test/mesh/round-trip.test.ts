@@ -1,15 +1,15 @@
-/** The round trip of a path is that of its packets, however long the agents take to get to a probe. */
+/** The round trip of a path is that of its packets, however late the agents handle a probe. */
 import { describe, expect, it } from "vitest";
 import { PathState } from "../../src/paths/path-state.js";
 import { decodeProbe, encodeProbe } from "../../src/paths/probe.js";
 import { member, type Node, PathWorld } from "./path-world.js";
 import { seed } from "./seed.js";
 
-/** Milliseconds of one hop in the simulated underlay. */
+/** One-way milliseconds of one hop in the simulated underlay. */
 const HOP = { least: 1, most: 3 };
 const BUSY_FOR = 40;
 
-/** Three in a line, so that the first reaches the last through the second. */
+/** Three nodes in a line, so that the first reaches the last through the second. */
 async function busyLine() {
   const world = new PathWorld(seed);
   world.reachesByUdp = (a, b) => Math.abs(a - b) === 1;

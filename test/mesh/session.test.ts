@@ -1,4 +1,4 @@
-/** One session against an end that lies. The hostile end is a bare connection that sends what it likes. */
+/** One session with a hostile peer, which is a bare connection that sends any text. */
 import { beforeEach, describe, expect, it } from "vitest";
 import type { WeftError } from "../../src/error.js";
 import { MAX_SENTENCE } from "../../src/identity/fields.js";
@@ -29,9 +29,9 @@ let session: Session;
 let ended: WeftError | undefined;
 let opened: boolean;
 let got: object[];
-/** When the other end was missed. */
+/** The times at which the other end was found silent. */
 let missed: number[];
-/** The hostile end, and what it heard. */
+/** The hostile end, and the messages that it received. */
 let far: Connection;
 let heard: Message[];
 

@@ -1,4 +1,4 @@
-/** The members made anew from all records: the slow twin of what is kept record by record. */
+/** The members computed from all records: the slow twin of `MemberView`. */
 import { parseEndpoint } from "../../src/address.js";
 import type { Tunnel } from "../../src/gossip/member-view.js";
 import type { NodeRecord } from "../../src/gossip/record.js";
@@ -7,12 +7,12 @@ import { ageOf, slowHolders } from "../lease/slow-holders.js";
 
 export interface SlowView {
   readonly members: readonly NodeRecord[];
-  /** Subnet to the public key of its one holder. */
+  /** By subnet, the public key of its holder. */
   readonly holders: ReadonlyMap<string, string>;
   readonly problems: readonly string[];
 }
 
-/** What is wrong with where a record says its owner is, for a node that is not on the loopback. */
+/** The flaw in a record's endpoints, for a node that is not on the loopback device; or undefined. */
 function wrong({ vtep, mesh }: NodeRecord): string | undefined {
   if (/^(0|127|22[4-9]|2[345]\d)\.|^\[(:|ff|fe[89ab])/.test(vtep)) {
     return `says it is at ${vtep}, which is no other host's`;
@@ -22,7 +22,7 @@ function wrong({ vtep, mesh }: NodeRecord): string | undefined {
   return a === b ? undefined : `has its VTEP at ${vtep}, another address than its mesh`;
 }
 
-/** `lapsed` are ids. */
+/** The view of all members. `lapsed` are the ids of expired ones. */
 export function slowView(
   records: readonly NodeRecord[],
   lapsed: ReadonlySet<string>,

@@ -1,4 +1,4 @@
-/** Peers that have the secret, ask for much, and read nothing. */
+/** Peers with the secret that request much and read nothing. */
 import { once } from "node:events";
 import type { Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -24,7 +24,7 @@ const MIB = 1024 * 1024;
 
 afterEach(stopAll);
 
-/** A WebSocket of somebody who has the secret, and what it sends its bytes through. */
+/** A WebSocket of a holder of the secret, and its TCP socket. */
 async function connected(port: number): Promise<{ socket: WebSocket; stream: TLSSocket }> {
   const { identity: name, key: psk } = derivePsk(SECRET);
   let stream: TLSSocket | undefined;
@@ -45,7 +45,7 @@ async function connected(port: number): Promise<{ socket: WebSocket; stream: TLS
   return { socket, stream: stream! };
 }
 
-/** Says hello as an identity made up for this, asks for all parts of a policy, and reads no more. */
+/** Sends hello with a new identity, requests all parts of a policy, and reads no more. */
 async function slowReader(port: number, digest: string): Promise<WebSocket> {
   const { socket, stream } = await connected(port);
   const identity = Identity.generate();
@@ -62,7 +62,7 @@ async function slowReader(port: number, digest: string): Promise<WebSocket> {
   return socket;
 }
 
-/** A policy of almost the greatest length, and what it says. */
+/** A policy of almost the maximum length, and its text. */
 const policy = (name: string) =>
   JSON.stringify({ policies: [{ name, applies: ["10.244.0.0/16"], ingress: [] }] }).padEnd(
     3.9 * MIB,
@@ -85,7 +85,7 @@ describe("peers that made up their identities and read nothing", () => {
     const readers = await Promise.all(
       Array.from({ length: STRANGERS }, () => slowReader(a.port, digest)),
     );
-    // What the kernel's buffers do not take waits here: some 4 MiB for each.
+    // The data beyond the kernel's buffers waits in the process: some 4 MiB for each peer.
     await sleep(4_000);
     clearInterval(watch);
     const slow = a.said.filter((line) => line.includes("the other end reads too slowly"));

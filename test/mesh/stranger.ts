@@ -1,4 +1,4 @@
-/** A peer with the secret and an identity, that says what it likes. */
+/** A peer with the secret and an identity that sends any messages. */
 
 import { PART_BYTES, type Seal } from "../../src/documents/sealed-document.js";
 import type { Identity } from "../../src/identity/identity.js";
@@ -8,13 +8,13 @@ import { identity } from "./cluster.js";
 import type { World } from "./world.js";
 
 export class Stranger {
-  /** What it was sent. */
+  /** The messages that it received. */
   readonly heard: string[] = [];
   readonly identity: Identity;
   isClosed = true;
   #connection!: Connection;
 
-  /** The `n`-th: its address is 192.0.2.`n`. */
+  /** The `n`-th stranger has the address 192.0.2.`n`. */
   constructor(
     readonly world: World,
     readonly n = 66,
@@ -52,7 +52,7 @@ export class Stranger {
     this.#connection.send(text);
   }
 
-  /** Gives the text of a policy, part after part, as it is asked for them. */
+  /** Sends the parts of a document's text, as they are requested. */
   giveAll({ kind, digest, size }: Seal, text: string): void {
     const bytes = Buffer.from(text);
     for (let part = 0; part * PART_BYTES < size; part++) {
@@ -68,7 +68,7 @@ export class Stranger {
     }
   }
 
-  /** How often a pattern stands in what it was sent. */
+  /** The number of matches of a pattern in the messages that it received. */
   count(pattern: RegExp): number {
     return this.heard.reduce((sum, text) => sum + (text.match(pattern)?.length ?? 0), 0);
   }

@@ -1,4 +1,4 @@
-/** Whole nodes in networks where not everybody reaches everybody, and in larger ones. */
+/** Whole nodes in networks where not all nodes reach each other, and in larger ones. */
 import { describe, expect, it } from "vitest";
 import { RECORD_TTL } from "../../src/gossip/members.js";
 import { fanout } from "../../src/gossip/neighbour-ranking.js";
@@ -33,7 +33,7 @@ async function nodes(
   return all;
 }
 
-/** Time for much computing on a machine that is shared; the other tests keep the usual limit. */
+/** Milliseconds, enough for much computing on a shared machine. */
 const BUSY_MS = 180_000;
 
 describe("thirty nodes, all joined through one", () => {
@@ -169,7 +169,7 @@ describe("a member that is gone", () => {
     expect(names(a!)).not.toContain("h4");
     expect(names(b!)).not.toContain("h4");
 
-    // It comes back from a backup, with a version lower than the one that was dropped.
+    // It starts again from a backup, with a lower version than that of the dropped record.
     const back = await world.node(4, [1], before);
     world.clock.run(60_000);
     expect(names(a!)).toContain("h4");

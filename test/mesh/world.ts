@@ -1,4 +1,4 @@
-/** Whole nodes on a hand-moved clock and an in-memory network: no socket, no waiting. */
+/** Whole nodes with a manual clock and an in-memory network: no sockets, no waiting. */
 import { parsePrefix } from "../../src/address.js";
 import type { StoredDocument } from "../../src/documents/sealed-document.js";
 import { WeftError } from "../../src/error.js";
@@ -26,7 +26,7 @@ export class MemoryDisk extends MemoryStore {
     super.saveDocument(policy);
   }
 
-  /** A disk with the same state, as a backup or the image of a host has it. */
+  /** A disk with the same state, as a backup or a copied host image has. */
   copy(): MemoryDisk {
     const copy = new MemoryDisk();
     copy.save(structuredClone(this.load()!));
@@ -39,7 +39,7 @@ export class MemoryDisk extends MemoryStore {
 }
 
 interface NodeOptions extends Partial<MeshOptions> {
-  /** How far its time of day is ahead, in milliseconds. */
+  /** Milliseconds by which its time of day is ahead. */
   readonly ahead?: number;
   readonly datapath?: DataPath;
   readonly documents?: MeshParts["documents"];
@@ -52,7 +52,7 @@ let worlds = 0;
 export class World {
   readonly clock = new ManualClock(seed + worlds++);
   readonly network = new MemoryNetwork(this.clock);
-  /** Every line that was logged. */
+  /** All log lines of all nodes. */
   readonly said: string[] = [];
 
   constructor(readonly signatures = ed25519) {}
@@ -91,7 +91,7 @@ export class World {
     return { mesh, disk, transport, clock };
   }
 
-  /** As SIGKILL: nothing is said, the connections break. */
+  /** Kills a node as SIGKILL does: it sends nothing, and its connections break. */
   async kill({ transport, clock }: { transport: MemoryTransport; clock: NodeClock }) {
     clock.kill();
     await transport.close();

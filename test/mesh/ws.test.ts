@@ -14,7 +14,7 @@ import { freePort, type Node, node, SECRET, sees, stopAll, until } from "./nodes
 
 afterEach(stopAll);
 
-/** TLS as a member speaks it. */
+/** The TLS options of a member. */
 const withSecret = (port: number): Socket => {
   const { identity, key } = derivePsk(SECRET);
   return connectTls({
@@ -134,7 +134,7 @@ describe("a new secret", () => {
       nodes.every((one) => sees(one, ...["a", "b", "c"].filter((n) => n !== one.mesh.self().name)));
     await until(allSeeAll);
     const before = nodes.map(lease);
-    // Each step leaves every node able to talk to the ones before it and behind it.
+    // After each step every node can still open sessions with the nodes before and after it.
     for (const secrets of [[SECRET, NEW], [NEW, SECRET], [NEW]]) {
       for (const [i, old] of [...nodes].entries()) {
         await old.mesh.stop();
@@ -441,7 +441,7 @@ describe("the mesh port", () => {
   });
 });
 
-/** A self-signed certificate for 127.0.0.1, good for a hundred years and for nothing else. */
+/** A self-signed certificate for 127.0.0.1, valid for a hundred years and used only here. */
 const KEY = `-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEINc+MRg/DXTxCwTsE8imNf90luM00/IVq991KLecVM1J
 -----END PRIVATE KEY-----`;
