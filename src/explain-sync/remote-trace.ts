@@ -1,6 +1,6 @@
 /**
- * What becomes of a packet behind this node: the node that it goes to next is asked.
- * That one tries it as if it came from here, tells, and asks the next one.
+ * Traces a packet behind this node. Asks the node that the packet goes to next; that node runs the
+ * packet through its core as if it came from here, reports, and asks the node after it.
  */
 import { EventEmitter } from "node:events";
 import { WeftError } from "../error.js";
@@ -27,22 +27,22 @@ import {
   type Unasked,
 } from "./messages.js";
 
-/** Each node on the way waits so much shorter than the one before it, in milliseconds: that one waits for it. */
+/** Each node on the path waits this much less than the node before it, in milliseconds, to answer in time. */
 export const TIMEOUT_STEP = 200;
-/** Packets that are tried for others, at once and per second after that: for one neighbour, for all. */
+/** Packets traced for others, at once and per second: for one neighbour, and for all together. */
 export const TRACES_FOR_OTHERS = { each: { burst: 8, rate: 2 }, all: { burst: 16, rate: 8 } };
-/** Questions, of this node and of others that it carries on, that wait for an answer at one time. */
+/** Most requests that await an answer, this node's own and those it passes on for others. */
 export const MAX_PENDING_TRACES = 64;
 
 type ExplainSession = Session<RemoteTraceMessage>;
 
 /**
- * Tries a packet for other nodes: one that comes from the member of this name, or without a name
- * one that leaves this host. Rejects with a WeftError when it is none that could.
+ * Traces a packet here for another node: as coming from the member `from`, or, without `from`, as
+ * leaving this host. Rejects with a WeftError when there can be no such packet.
  */
 export type Explain = (packet: Uint8Array, from?: string) => Promise<TraceOutcome>;
 
-/** A packet on its way to a peer of this name, as it leaves; or one that `leaves` the host of that peer. */
+/** A packet that goes on to the peer `to`; with `leaves`, a packet that leaves the host of that peer. */
 export interface Onward {
   readonly to: string;
   readonly packet: Uint8Array;
@@ -56,30 +56,30 @@ interface TracedNode {
 
 export interface RemoteTraceParts {
   readonly clock: Clock;
-  /** The name of this node. */
+  /** This node's name. */
   readonly name: string;
-  /** Nothing where there is no dataplane. */
+  /** Undefined without a dataplane. */
   readonly explain: Explain | undefined;
   readonly connections: Sessions<RemoteTraceMessage> & Pick<ConnectionManager, "failure">;
   readonly members: Pick<Members, "get" | "view">;
   readonly names: Names;
-  /** Nothing where packets go straight to each member. */
+  /** Undefined where packets go straight to each member. */
   readonly paths: Pick<Paths, "nextHopTo"> | undefined;
 }
 
 export interface RemoteTraceEvents {
-  /** There is one more to be asked. */
+  /** `needed` has one more node. */
   changed: [];
 }
 
-/** Who wants to know. */
+/** Receives the answers to one request. */
 interface Listener {
   report(one: NodeReport): void;
-  /** Nothing more comes. */
+  /** No more reports come. `unasked` names the node that gave none, if any. */
   ended(unasked: Unasked | undefined): void;
 }
 
-/** One that waits. */
+/** A request that awaits its answers. */
 interface PendingTrace {
   readonly n: number;
   readonly id: string;
@@ -113,7 +113,7 @@ export class RemoteTrace
     );
   }
 
-  /** What the nodes on the way of this packet say, and why one of them said nothing. */
+  /** Collects the reports of the nodes on this packet's path. Resolves within TRACE_TIMEOUT. */
   trace(onward: Onward): Promise<RemoteTraceResult> {
     const further: NodeReport[] = [];
     return new Promise((resolve) =>
@@ -124,7 +124,7 @@ export class RemoteTrace
     );
   }
 
-  /** Ids of nodes to hold a session with, to ask them. */
+  /** Ids of the nodes that need a session for a pending request. */
   get needed(): string[] {
     return [...this.#pending.values()].map(({ id }) => id);
   }
@@ -184,9 +184,9 @@ export class RemoteTrace
   }
 
   #refusal(packet: Uint8Array, within: number): string | undefined {
-    if (within <= 0) return "the way is too long";
+    if (within <= 0) return "the path is too long";
     if (packet.length > MAX_TRACED_BYTES) return `it is longer than ${MAX_TRACED_BYTES} bytes`;
-    if (this.#pending.size >= MAX_PENDING_TRACES) return "too many questions wait for an answer";
+    if (this.#pending.size >= MAX_PENDING_TRACES) return "too many requests are pending";
     return undefined;
   }
 
@@ -216,11 +216,11 @@ export class RemoteTrace
   ): void {
     const one = this.#pending.get(n);
     if (one?.session !== session) return;
-    // Of itself it cannot say another name; those behind it nobody else can name.
+    // The first report is of the peer itself, whose name is known here; the names behind it cannot be checked.
     one.listener.report({ ...report, node: one.reports === 0 ? one.name : node });
     one.reports++;
     if (report.verdict !== "sent") this.#finish(one);
-    else if (one.reports > MAX_RELAYS) this.#finish(one, "the way is too long");
+    else if (one.reports > MAX_RELAYS) this.#finish(one, "the path is too long");
   }
 
   #onEnd(
@@ -273,7 +273,7 @@ export class RemoteTrace
     });
   }
 
-  /** Or why not. */
+  /** Traces a packet that comes from `from`, or leaves this host; a sentence if it cannot. */
   async #try(
     session: ExplainSession,
     packet: Uint8Array,

@@ -1,6 +1,7 @@
 /**
- * Whether this node is in contact with the mesh: a session with any member from which something was
- * heard of late. Packets may go on without one, by UDP; policies, leases and members do not.
+ * Tells whether this node is in contact with the mesh: whether it heard any member in a session
+ * within LOST_AFTER. Without contact packets may still flow by UDP, but policies, leases and member
+ * records no longer spread.
  */
 
 import type { Members } from "../gossip/members.js";
@@ -9,7 +10,7 @@ import { type Session, SUSPECT_AFTER } from "../session/session.js";
 import type { Sessions } from "../session/sessions.js";
 import { type Clock, toIso } from "../time/clock.js";
 
-/** A node that heard from no member for so long has lost contact, in milliseconds. */
+/** A node that has heard no member for this long has lost contact, in milliseconds. */
 export const LOST_AFTER = SUSPECT_AFTER + 1_000;
 
 export interface ContactParts {
@@ -24,7 +25,7 @@ export interface ContactParts {
 
 export class Contact {
   readonly #parts: ContactParts;
-  /** When something was last heard in a session that is closed now, by `clock.elapsed`. */
+  /** When the last message came in a session that is now closed, by `clock.elapsed`. */
   #heardInClosed: number | undefined;
   readonly #startedAt: number;
 
@@ -43,7 +44,7 @@ export class Contact {
     return this.#parts.clock.elapsed() - (this.#lastHeard ?? this.#startedAt) >= LOST_AFTER;
   }
 
-  /** When something was last heard, as a time of day in words. */
+  /** When a member was last heard, for a sentence: a time of day, or when this agent started. */
   get since(): string {
     const { clock } = this.#parts;
     const at = (elapsed: number) => timeOfDay(clock, elapsed);
@@ -51,7 +52,7 @@ export class Contact {
     return heard === undefined ? `this agent started at ${at(this.#startedAt)}` : at(heard);
   }
 
-  /** Whether there is any other member. */
+  /** Whether the cluster has other members. */
   get #hasOthers(): boolean {
     const { own, members, ledger } = this.#parts;
     if (members.size <= Number(members.has(own))) return ledger.knowsOthers;
@@ -68,6 +69,6 @@ export class Contact {
   }
 }
 
-/** A time by `clock.elapsed` as a time of day of this host. */
+/** Converts a time by `clock.elapsed` to this host's time of day. */
 export const timeOfDay = (clock: Clock, elapsed: number): string =>
   toIso(clock.now() - (clock.elapsed() - elapsed));

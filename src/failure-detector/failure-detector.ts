@@ -1,7 +1,8 @@
 /**
- * Declares members dead. A node that misses a member doubts it, and the doubt travels like news; a
- * member that lives answers with a newer record. Without one it is dead, until one comes.
- * docs/failure-detection.md tells why.
+ * Declares members dead. A node that no longer hears a member suspects it, and the suspicion spreads
+ * from neighbour to neighbour. A live member refutes it with a newer record; without one, every node
+ * declares the member dead after SUSPECT_TIMEOUT. A later record revives it.
+ * docs/failure-detection.md gives the reasons.
  */
 
 import { EventEmitter } from "node:events";
@@ -18,38 +19,41 @@ import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { TokenBucket } from "../time/token-bucket.js";
 import { type FailureDetectorMessage, failureDetectorSpec } from "./messages.js";
 
-/** All in milliseconds. Who was doubted and did not answer within this is dead: longer than a pause of 5 s and the ways. */
+/**
+ * Time to refute a suspicion: longer than a pause of 5 s and the message delays. This and the next
+ * three are in milliseconds.
+ */
 export const SUSPECT_TIMEOUT = 6_000;
-/** A verdict that comes so late was slept through, and so was what speaks against it. */
+/** A timer later than this means that the process was suspended and missed refutations: wait again. */
 export const MAX_TIMER_LAG = 500;
-/** A node answers doubts of itself no more often. */
+/** Least time between two refutations of a node. */
 export const REFUTE_EVERY = 2_000;
-/** How long doubts wait for others, to travel together. */
+/** How long suspicions wait to be sent together. */
 export const SUSPECTS_DELAY = 50;
-/** Doubts of its own a node raises at once, and per second after that; those that prove right do not count. */
+/** Suspicions that this node raises, at once and per second. Those that end in a death are refunded. */
 export const OWN_SUSPICIONS = { burst: 16, rate: 1 / 600 };
-/** Doubts that are taken from one session at once, and per second after that. */
+/** Suspicions accepted from one peer, at once and per second. */
 export const RECEIVED_SUSPICIONS = { burst: MAX_RECORDS, rate: 8 };
 
 export interface FailureDetectorParts {
   readonly clock: Clock;
-  /** The node id of this node. */
+  /** This node's id. */
   readonly own: string;
   readonly members: Members;
   readonly connections: Sessions<FailureDetectorMessage>;
   readonly gossip: Pick<Gossip, "announceHeld" | "awaited" | "heardAt" | "wantMissing">;
-  /** Published again where this node is suspected itself. */
+  /** Publishes a newer record when this node is suspected. */
   readonly ownRecord: Pick<OwnRecord, "refute">;
 }
 
 export interface FailureDetectorEvents {
-  /** A member is declared dead from now on, or no more. */
+  /** A member was declared dead, or is alive again. */
   stateChanged: [id: string, isDead: boolean];
 }
 
-/** A part of this node that hears members otherwise than in a session. */
+/** A part of this node that hears members outside of their own sessions. */
 export interface Witness {
-  /** When this member was heard last, by `clock.elapsed`. */
+  /** When this member was last heard, by `clock.elapsed`; undefined if never. */
   heardAt(id: string): number | undefined;
 }
 
@@ -71,7 +75,7 @@ export class FailureDetector
   readonly #parts: FailureDetectorParts;
   readonly #witnesses: Witness[];
   readonly #suspicions = new Map<string, Suspicion>();
-  /** Doubts of versions that have not come here yet. */
+  /** By id, suspected versions that this node does not have yet. */
   readonly #awaitingRecord = new Map<string, number>();
   readonly #ownLimit: TokenBucket;
   readonly #receivedLimit: KeyedRateLimiter;
@@ -94,7 +98,7 @@ export class FailureDetector
     this.#cancelRefute?.();
   }
 
-  /** From now on a member that this part hears is not declared dead. */
+  /** Adds a witness: a member that it hears is not declared dead. */
   addWitness(witness: Witness): void {
     this.#witnesses.push(witness);
   }
@@ -110,14 +114,14 @@ export class FailureDetector
     return [...members.view.members.keys()].filter(isLiving).length;
   }
 
-  // ---- what gives rise to a doubt
+  // ---- own suspicions
 
-  /** The other end of a session is quiet. Not to be doubted for that if it makes itself heard elsewhere. */
+  /** A session is quiet. Suspects its peer, unless the peer is still responsive or its probes are heard. */
   quiet({ peer, isResponsive }: Session): void {
     if (!isResponsive) this.unresponsive(peer.id, this.#parts.clock.elapsed() - SUSPECT_AFTER);
   }
 
-  /** A node is missed since then: so long was its session quiet, or was it dialled in vain. */
+  /** A node has not answered since this time: its session was quiet, or dialling it failed. */
   unresponsive(id: string, since: number): void {
     const record = this.#parts.members.get(id);
     if (!record || record.withdrawn || this.#isSuspectedAt(id, record.version)) return;
@@ -125,7 +129,7 @@ export class FailureDetector
     this.#suspect(id, record.version, { isOwn: true });
   }
 
-  /** A new neighbour is told whom this node doubts or holds for dead, itself included. */
+  /** Tells a new neighbour which members are suspected or dead, the neighbour itself included. */
   opened(session: FailureDetectorSession): void {
     sendSuspects(
       session,
@@ -134,7 +138,7 @@ export class FailureDetector
     this.#clear(session.peer.id);
   }
 
-  // ---- what others doubt
+  // ---- suspicions of others
 
   received(session: FailureDetectorSession, { versions }: FailureDetectorMessage): void {
     const { members, own, gossip } = this.#parts;
@@ -154,7 +158,7 @@ export class FailureDetector
     gossip.wantMissing(session, ahead);
   }
 
-  /** A record came that is newer than the one before. */
+  /** A newer record of a member came. */
   onRecord(record: NodeRecord): void {
     const { id } = record;
     this.#clear(id);
@@ -164,12 +168,12 @@ export class FailureDetector
     if (early === record.version && !record.withdrawn) this.#suspect(id, early);
   }
 
-  /** Records were dropped: nothing is left to be doubted of their owners. */
+  /** Records were dropped: forgets suspicions of their owners. */
   onExpiry(): void {
     for (const id of this.#suspicions.keys()) if (!this.#parts.members.get(id)) this.#clear(id);
   }
 
-  // ---- from the doubt to the verdict
+  // ---- from suspicion to death
 
   #suspect(
     id: string,
@@ -216,7 +220,7 @@ export class FailureDetector
 
   // ---- small things
 
-  /** This node is doubted itself. One answer is for all who doubt this version. */
+  /** This node is suspected. One newer record answers all suspicions of this version. */
   #refute(version: number): void {
     const { clock, members, own, ownRecord } = this.#parts;
     if (version !== members.get(own)?.version) return;
@@ -236,7 +240,7 @@ export class FailureDetector
     return this.#suspicions.get(id)?.version === version;
   }
 
-  /** Keeps a doubt until the version it speaks of comes; false if it is kept already. */
+  /** Keeps a suspicion until the suspected version arrives; false if it is kept already. */
   #deferUntilRecord(id: string, version: number): boolean {
     if (this.#awaitingRecord.get(id) === version) return false;
     if (this.#awaitingRecord.size >= MAX_RECORDS) this.#awaitingRecord.clear();

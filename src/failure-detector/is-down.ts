@@ -1,3 +1,3 @@
-/** Whether a member is dead, or no way to it works. */
+/** Whether a member is dead or unreachable. */
 export const isDown = ({ state }: { readonly state: string }): boolean =>
   state === "dead" || state === "unreachable";

@@ -1,4 +1,4 @@
-/** Which members are suspected to be dead. */
+/** Messages of the failure detector: suspected members and the versions of their records. */
 import { z } from "zod";
 import { MAX_IDS, versionSchema } from "../gossip/messages.js";
 import { type MessagesOf, protocolSpec } from "../session/protocol.js";

@@ -287,5 +287,5 @@ it("nodes that hand it to each other for ever come to an end", async () => {
   const { further, unasked } = await nodes.follow(1, nodes.web(1, 2));
   expect(further.length).toBeGreaterThan(2);
   expect(further.length).toBeLessThanOrEqual(MAX_RELAYS + 1);
-  expect(unasked?.why).toMatch(/^(the way is too long|it was asked too often)$/);
+  expect(unasked?.why).toMatch(/^(the path is too long|it was asked too often)$/);
 });
