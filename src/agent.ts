@@ -35,8 +35,10 @@ import type { MeshParts } from "./mesh/options.js";
 import { PacketTracer } from "./packet-tracer.js";
 import { POLICY } from "./policy/kind.js";
 import { PolicyThread } from "./policy/thread.js";
+import { PolicyControl } from "./policy-control.js";
 import { WsTransport } from "./session/transport-ws.js";
 import { FileStore } from "./state/store-file.js";
+import { Tables } from "./tables.js";
 import { every } from "./time/clock.js";
 import { systemClock } from "./time/system-clock.js";
 
@@ -162,22 +164,21 @@ export class Agent {
 
     const log = this.#log;
     const fail = this.#fail;
-    const follower = new Follower(
-      { mesh, core, publisher, policies, io, watch, log, fail },
-      config,
-    );
+    const tables = new Tables({ mesh, core, publisher, policies, io }, config);
+    const follower = new Follower({ mesh, tables, publisher, io, watch, log, fail }, config);
     this.#follower = follower;
     this.#undo.push(() => this.#leaveRoutes(follower));
     this.#undo.push(() => follower.remove());
-    const tracer = new PacketTracer({ core, publisher, follower, mesh }, config);
+    const tracer = new PacketTracer({ core, publisher, tables, mesh }, config);
     const control = new AgentControl(
       {
         mesh,
         follower,
+        tables,
+        policy: new PolicyControl({ mesh, policies, tables, follower }),
         core,
         publisher,
         io,
-        policies,
         tracer,
         upkeep,
         watch,
@@ -187,6 +188,7 @@ export class Agent {
       config,
     );
     mesh.on("change", () => follower.follow());
+    tables.on("changed", () => follower.follow());
     await mesh.start();
     this.#undo.push(() => mesh.stop({ release: config.release }));
     // An address that is given back may be another node's in a moment.

@@ -1,14 +1,12 @@
 /** What the control socket shows of a running agent, and what it lets one do. */
-import { formatAddress, formatPrefix, parsePrefix } from "./address.js";
+import { formatAddress, parsePrefix } from "./address.js";
 import type { Config } from "./config/config.js";
 import { Capture, type CaptureOptions } from "./core/capture.js";
 import { readCounters } from "./core/counters.js";
 import { readFlows } from "./core/flows.js";
 import type { Core } from "./core/instance.js";
 import type { Publisher } from "./core/publish.js";
-import { type Progress, progressOf } from "./document-sync/progress.js";
-import { hashOf } from "./documents/in-force.js";
-import { promised } from "./error.js";
+import type { Progress } from "./document-sync/progress.js";
 import type { Question } from "./explain/question.js";
 import type { Follower } from "./follower.js";
 import type { UnderlayWatch } from "./host/underlay-watch.js";
@@ -20,7 +18,6 @@ import type {
   Explained,
   FlowRow,
   LeaseRow,
-  OutsideRow,
   PeerRow,
   PolicyReport,
   PolicyStatus,
@@ -28,42 +25,36 @@ import type {
   RouteRow,
   Status,
 } from "./http/view.js";
-import { nodeId } from "./identity/identity.js";
 import type { KernelIo } from "./io/kernel.js";
 import type { LogState } from "./logging/log.js";
 import type { Departed, Member, SpaceOf } from "./mesh/member.js";
 import type { Mesh } from "./mesh/mesh.js";
 import type { PacketTracer } from "./packet-tracer.js";
 import { pathMtuNote } from "./paths/path-mtu-note.js";
-import type { PolicyCompiler, PolicyFacts, TrialResult } from "./policy/engine.js";
 import { POLICY } from "./policy/kind.js";
-import type { Outside } from "./policy/outside.js";
 import { nameOf, type Place } from "./policy/place.js";
-import { absentNodes, heldByNamed } from "./policy/resolver.js";
+import type { PolicyControl } from "./policy-control.js";
+import type { Tables } from "./tables.js";
 
 export interface AgentControlParts {
   readonly mesh: Pick<
     Mesh,
-    | "applyDocument"
     | "departed"
     | "forget"
     | "knowsDocument"
     | "members"
     | "notes"
-    | "document"
     | "problems"
     | "self"
     | "spacesAround"
     | "unseen"
   >;
-  readonly follower: Pick<
-    Follower,
-    "addresses" | "enforcer" | "isPolicyKnown" | "members" | "own" | "routed" | "problems"
-  >;
+  readonly follower: Pick<Follower, "addresses" | "problems">;
+  readonly tables: Pick<Tables, "isPolicyKnown" | "places">;
+  readonly policy: Pick<PolicyControl, "apply" | "progress" | "view">;
   readonly core: Core;
   readonly publisher: Publisher;
   readonly io: Pick<KernelIo, "epoch" | "mtu" | "offloads">;
-  readonly policies: PolicyCompiler;
   readonly tracer: Pick<PacketTracer, "explain">;
   readonly upkeep: Pick<Upkeep, "problems">;
   readonly watch: Pick<UnderlayWatch, "underlay">;
@@ -84,13 +75,13 @@ export class AgentControl implements Control {
   }
 
   status(): Status {
-    const { follower, publisher, watch, upkeep, mesh, io } = this.#parts;
+    const { follower, tables, publisher, watch, upkeep, mesh, io } = this.#parts;
     const { tun, vni } = this.#options;
     const { addresses } = follower;
     const mtu = io.mtu.most;
     const { name, leases, network, mac } = mesh.self();
     const problems = [...mesh.problems(), ...follower.problems, ...upkeep.problems];
-    if (mesh.knowsDocument(POLICY) && !follower.isPolicyKnown) problems.push(COMPILING);
+    if (mesh.knowsDocument(POLICY) && !tables.isPolicyKnown) problems.push(COMPILING);
     if (addresses.length === 0) problems.push(`${tun} has no address yet`);
     const reached = this.peers().flatMap(({ name, mtu, noPath }) =>
       mtu === null || noPath ? [] : [{ name, mtu }],
@@ -185,8 +176,8 @@ export class AgentControl implements Control {
   }
 
   counters(): Counters {
-    const { core, publisher, follower, meshRefused } = this.#parts;
-    const places = [...follower.enforcer.places];
+    const { core, publisher, tables, meshRefused } = this.#parts;
+    const places = [...tables.places];
     const traffic = publisher.ruleTraffic(places.map(([number]) => number));
     return {
       ...readCounters(core),
@@ -196,8 +187,8 @@ export class AgentControl implements Control {
   }
 
   flows(): FlowRow[] {
-    const { core, publisher, follower } = this.#parts;
-    const { places } = follower.enforcer;
+    const { core, publisher, tables } = this.#parts;
+    const { places } = tables;
     return readFlows(core, (number, generation) =>
       publisher.isSameRule(number, generation) ? places.get(number) : undefined,
     ).map(({ rule, ...flow }) => ({ ...flow, rule: rule ? nameOf(rule) : null }));
@@ -208,53 +199,24 @@ export class AgentControl implements Control {
   }
 
   capture(options: CaptureOptions): Capture<Place> {
-    const { core, publisher, follower, io } = this.#parts;
+    const { core, publisher, tables, io } = this.#parts;
     return Capture.start(core, options, {
       peer: (place) => publisher.nameAt(place),
-      rule: (number) => follower.enforcer.places.get(number),
+      rule: (number) => tables.places.get(number),
       epoch: () => io.epoch(),
     });
   }
 
   policy(): PolicyView | null {
-    const { mesh } = this.#parts;
-    const policy = mesh.document(POLICY);
-    if (!policy) return null;
-    const { version, author, digest } = policy.seal;
-    const id = nodeId(author);
-    const all = [...mesh.members(), mesh.self()];
-    const name = all.find((member) => member.id === id)?.name ?? null;
-    return { version, digest, author: { id, name }, text: policy.text };
+    return this.#parts.policy.view();
   }
 
-  /** The others, then this node. */
   policyProgress(): Progress {
-    const { mesh } = this.#parts;
-    const seal = mesh.document(POLICY)?.seal;
-    const { name, id, documents } = mesh.self();
-    const newest = seal && { version: seal.version, hash: hashOf(seal.digest) };
-    return progressOf(POLICY.name, newest, [
-      ...mesh.members(),
-      { name, id, state: "self", documents },
-    ]);
+    return this.#parts.policy.progress();
   }
 
-  async applyPolicy(text: string, { dryRun, resetVersion }: ApplyOptions): Promise<PolicyReport> {
-    const { mesh, policies, follower } = this.#parts;
-    const { leases: own } = follower.own();
-    const members = follower.members();
-    const facts = await promised<PolicyFacts>((done) => policies.read(text, done));
-    const carried = follower.routed();
-    const job = { text, members: heldByNamed(facts.nodes, members), own, carried };
-    const { counts, outside } = await promised<TrialResult>((done) => policies.tryOut(job, done));
-    const [egress, ingress] = counts;
-    const seal = dryRun
-      ? undefined
-      : (await mesh.applyDocument(POLICY, text, { resetVersion })).seal;
-    const { version = null, digest } = seal ?? {};
-    const hash = digest === undefined ? null : hashOf(digest);
-    const absent = absentNodes(facts.nodes, members);
-    return { version, hash, rules: { egress, ingress }, absent, outside: outside.map(outsideRow) };
+  applyPolicy(text: string, options: ApplyOptions): Promise<PolicyReport> {
+    return this.#parts.policy.apply(text, options);
   }
 }
 
@@ -263,11 +225,6 @@ const spaceNote = (
   { prefix, owner }: SpaceOf,
 ): string =>
   `${subnet} of the static peer ${name} is in ${prefix}, the space of ${owner}, which keeps it free only if it has the same --static-peer: start ${owner} with it, or choose a subnet outside of the cluster network`;
-
-const outsideRow = ({ where, prefix }: Outside): OutsideRow => ({
-  where,
-  prefix: formatPrefix(prefix),
-});
 
 const COMPILING = "no packet passes yet: the policy is being compiled";
 

@@ -1,9 +1,8 @@
 /**
  * Brings dataplane and host to what the mesh says: one change at a time, in order.
  *
- *   members -> staged peers -> \
- *   policy -> enforcer ------->  tables of the core
- *   own lease ----------> address and routes of the device
+ *   members, policy -> tables of the core
+ *   own lease -------> address and routes of the device
  */
 import {
   type Address,
@@ -11,15 +10,10 @@ import {
   firstHost,
   formatAddress,
   type Prefix,
-  parseMac,
   parsePrefix,
 } from "./address.js";
-import type { ThisNode } from "./compile/compiler.js";
 import { type Config, underlayOutside } from "./config/config.js";
-import { setProfile } from "./core/flows.js";
-import type { Core } from "./core/instance.js";
 import type { Publisher } from "./core/publish.js";
-import type { Seal } from "./documents/sealed-document.js";
 import { attempt, ownMistake, type WeftError } from "./error.js";
 import {
   type Conflict,
@@ -35,38 +29,31 @@ import { UnreachableRoutes } from "./host/unreachable.js";
 import type { KernelIo } from "./io/kernel.js";
 import type { Logger } from "./logging/log.js";
 import type { Mesh } from "./mesh/mesh.js";
-import { Enforcer } from "./policy/enforcer.js";
-import type { PolicyCompiler } from "./policy/engine.js";
-import { POLICY } from "./policy/kind.js";
-import type { Members } from "./policy/resolver.js";
+import type { Tables } from "./tables.js";
 
 /** The remedy for unreachable routes that are not as they should be. */
 const RESTORE_ROUTES =
   "the next start sets them right; or remove them with: ip route flush proto 119; ip -6 route flush proto 119";
 
 export interface FollowerParts {
-  /** The cluster: what this node owns, the peers, the policy. */
-  readonly mesh: Pick<
-    Mesh,
-    "self" | "peer" | "takeChanged" | "document" | "knowsDocument" | "enforces"
-  >;
-  readonly core: Core;
-  readonly publisher: Publisher;
-  readonly policies: PolicyCompiler;
+  /** The cluster: what this node owns. */
+  readonly mesh: Pick<Mesh, "self">;
+  readonly tables: Pick<Tables, "update">;
+  /** Takes the addresses that ICMP answers come from. */
+  readonly publisher: Pick<Publisher, "setAddress">;
   /** The overlay device. */
   readonly io: OwnDevice & Pick<KernelIo, "mtu">;
   readonly watch: Pick<UnderlayWatch, "problem" | "underlay">;
-  readonly log: Logger;
+  readonly log: Pick<Logger, "error" | "info" | "warn">;
   /** The follower cannot go on. */
   fail(error: WeftError): void;
 }
 
+export type FollowerOptions = Pick<Config, "join" | "state" | "staticPeers" | "tun">;
+
 export class Follower {
-  readonly enforcer: Enforcer;
-  /** Never becomes false again, whatever policies come. */
-  #isPolicyKnown = false;
   readonly #parts: FollowerParts;
-  readonly #config: Config;
+  readonly #options: FollowerOptions;
   readonly #unreachable: UnreachableRoutes;
   #link: Link | undefined;
   #problems: readonly string[] = [];
@@ -76,11 +63,10 @@ export class Follower {
   #isWaiting = false;
   #stopped = false;
 
-  constructor(parts: FollowerParts, config: Config) {
+  constructor(parts: FollowerParts, options: FollowerOptions) {
     this.#parts = parts;
-    this.#config = config;
-    this.enforcer = new Enforcer(parts.policies, () => this.follow());
-    this.#unreachable = new UnreachableRoutes(config.state);
+    this.#options = options;
+    this.#unreachable = new UnreachableRoutes(options.state);
   }
 
   /** Why not all is as the mesh says: one sentence each. */
@@ -88,31 +74,9 @@ export class Follower {
     return this.#problems;
   }
 
-  /** Whether packets pass: the policy is in force, or it is known that there is none. */
-  get isPolicyKnown(): boolean {
-    return this.#isPolicyKnown;
-  }
-
   /** Those that the device has. */
   get addresses(): readonly Address[] {
     return this.#link?.addresses ?? [];
-  }
-
-  own(): ThisNode {
-    const { mesh, io } = this.#parts;
-    const { mac, leases } = mesh.self();
-    const { vni, dscp } = this.#config;
-    const mtu = io.mtu.most;
-    return { vni, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix), dscp };
-  }
-
-  /** The leases of each node by its name: policies mean them by that name. */
-  members(): Members {
-    const peers = [...this.#parts.publisher.staged()];
-    return new Map([
-      ...peers.map(({ name, leases }) => [name, leases.map(parsePrefix)] as const),
-      [this.#config.name, this.own().leases],
-    ]);
   }
 
   /** The prefixes that are routed to the device: the cluster network, and subnets of static peers beyond it. */
@@ -170,14 +134,14 @@ export class Follower {
   /** @throws WeftError CONFLICT if it is certain that routes of this host leave the node without packets */
   async refuseConflicts(): Promise<void> {
     const fatal = (await this.#conflicts()).find((it) => isFatal(it, this.addresses));
-    if (fatal) throw conflictError(fatal, this.#config.tun);
+    if (fatal) throw conflictError(fatal, this.#options.tun);
   }
 
   /** Routes of this host that take packets away from the device; none before it has its own. */
   async #conflicts(): Promise<Conflict[]> {
     if (!this.#link) return [];
-    const { tun: device } = this.#config;
-    return await findConflicts({ device, routed: this.routed(), leases: this.own().leases });
+    const { tun: device } = this.#options;
+    return await findConflicts({ device, routed: this.routed(), leases: this.#leases() });
   }
 
   async #followNow(): Promise<void> {
@@ -188,54 +152,20 @@ export class Follower {
   }
 
   async #apply(trouble: string[]): Promise<void> {
-    const { mesh, publisher, io } = this.#parts;
-    const unsettled = await attempt(() => this.#removeLostAddresses());
-    for (const id of mesh.takeChanged()) publisher.stage(id, mesh.peer(id));
-    trouble.push(...unsettled, ...publisher.conflicts, ...this.#publish());
+    const { tables, io } = this.#parts;
+    const failed = await attempt(() => this.#removeLostAddresses());
+    trouble.push(...failed, ...tables.update());
     trouble.push(...(await this.#setUnreachable()));
     await this.#recoverDevice();
-    if (!this.#link || unsettled.length > 0) return;
+    if (!this.#link || failed.length > 0) return;
     trouble.push(...(await this.#link.set(this.#staticSubnetsOutside(), io.mtu.most)));
     this.#warn(await this.#link.acceptOwnSource());
-    trouble.push(...conflictProblems(await this.#conflicts(), this.#config.tun));
-  }
-
-  /**
-   * Publishes peers and policy in one swap, so that the rules about a peer are in force before its
-   * first packet. Peers and leases that the ready rules do not cover wait for the rules being
-   * compiled.
-   */
-  #publish(): string[] {
-    const { core, publisher, mesh } = this.#parts;
-    const own = this.own();
-    publisher.commit(
-      { ...own, leases: this.enforcer.leases },
-      this.enforcer.ready,
-      ({ name, leases }) => this.enforcer.isUpToDate(name, leases.map(parsePrefix)),
-    );
-    this.enforcer.published();
-    setProfile(core, this.enforcer.ready?.profile ?? "rfc");
-    const isSettled = this.enforcer.want(mesh.document(POLICY), this.members(), own.leases);
-    this.#isPolicyKnown ||= isSettled && mesh.knowsDocument(POLICY);
-    publisher.setPolicyKnown(this.#isPolicyKnown);
-    const { misfit } = this.enforcer;
-    mesh.enforces(POLICY, this.#isPolicyKnown ? this.#inForce : undefined, {
-      isMisfit: misfit !== undefined,
-    });
-    return misfit ? [`the policy is not in force: ${misfit.message}`] : [];
-  }
-
-  /** The cluster's policy that the core has; null for none. The same text applied again needs no compilation. */
-  get #inForce(): Seal | null {
-    const held = this.#parts.mesh.document(POLICY);
-    const { inForce } = this.enforcer;
-    const policy = held?.text === inForce?.text ? held : inForce;
-    return policy?.seal ?? null;
+    trouble.push(...conflictProblems(await this.#conflicts(), this.#options.tun));
   }
 
   /** Takes addresses that are no longer this node's off the device. */
   async #removeLostAddresses(): Promise<void> {
-    const addresses = addressesIn(this.#network(), this.own().leases);
+    const addresses = addressesIn(this.#network(), this.#leases());
     const [before, after] = [this.addresses, addresses].map((all) => all.map(formatAddress).join());
     if (before === after) return;
     await this.remove();
@@ -244,16 +174,16 @@ export class Follower {
 
   async #recoverDevice(): Promise<void> {
     const { io, log } = this.#parts;
-    const mended = await recoverDevice(io, this.#config.tun);
+    const mended = await recoverDevice(io, this.#options.tun);
     if (mended !== undefined) log.warn(mended);
   }
 
   /** The device is to have these addresses; the link sets what of it lacks, and `remove` undoes it. */
   #useAddresses(addresses: readonly Address[]): void {
     const { io, log, watch, publisher } = this.#parts;
-    const { tun: device } = this.#config;
+    const { tun: device } = this.#options;
     const network = this.#network();
-    underlayOutside({ ...this.#config, network, networkGiven: true }, watch.underlay.prefix);
+    underlayOutside({ ...this.#options, network, networkGiven: true }, watch.underlay.prefix);
 
     for (const address of addresses) publisher.setAddress(address);
     this.#link = new Link({ device, addresses, network });
@@ -276,9 +206,13 @@ export class Follower {
   /** Subnets of static peers that the route to the cluster network does not cover. */
   #staticSubnetsOutside(): Prefix[] {
     const network = this.#network();
-    return this.#config.staticPeers
+    return this.#options.staticPeers
       .flatMap(({ leases }) => leases.map(parsePrefix))
       .filter((prefix) => !network.some((whole) => covers(whole, prefix)));
+  }
+
+  #leases(): Prefix[] {
+    return this.#parts.mesh.self().leases.map(parsePrefix);
   }
 
   #network(): Prefix[] {

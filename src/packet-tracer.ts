@@ -17,16 +17,16 @@ import { pathTo } from "./explain/path.js";
 import { directionOf, packetFor, type Question } from "./explain/question.js";
 import type { TraceOutcome } from "./explain/trace-report.js";
 import type { NodeReport } from "./explain-sync/messages.js";
-import type { Follower } from "./follower.js";
 import { routeIn, routeOut } from "./host/forwarding.js";
 import type { Explained, ExplainedThere } from "./http/view.js";
 import type { Mesh } from "./mesh/mesh.js";
+import type { Tables } from "./tables.js";
 
 export interface PacketTracerParts {
   readonly core: Core;
   readonly publisher: Publisher;
   /** This node's addresses and rules. */
-  readonly follower: Pick<Follower, "own" | "enforcer">;
+  readonly tables: Pick<Tables, "own" | "places">;
   /** Asks the other nodes. */
   readonly mesh: Pick<Mesh, "members" | "trace">;
 }
@@ -40,17 +40,14 @@ export interface PacketTracerOptions {
 
 export class PacketTracer {
   readonly #publisher: Publisher;
-  readonly #follower: PacketTracerParts["follower"];
+  readonly #tables: PacketTracerParts["tables"];
   readonly #mesh: PacketTracerParts["mesh"];
   readonly #options: PacketTracerOptions;
   readonly #explainer: Explainer;
 
-  constructor(
-    { core, publisher, follower, mesh }: PacketTracerParts,
-    options: PacketTracerOptions,
-  ) {
+  constructor({ core, publisher, tables, mesh }: PacketTracerParts, options: PacketTracerOptions) {
     this.#publisher = publisher;
-    this.#follower = follower;
+    this.#tables = tables;
     this.#mesh = mesh;
     this.#options = options;
     this.#explainer = new Explainer(core, publisher);
@@ -73,7 +70,7 @@ export class PacketTracer {
 
   /** The node that has this address: this one, or a peer. */
   #ownerOf(address: string): string | undefined {
-    const isOwn = this.#follower.own().leases.some((it) => contains(it, parseAddress(address)));
+    const isOwn = this.#tables.own().leases.some((it) => contains(it, parseAddress(address)));
     if (isOwn) return this.#options.name;
     return holderOf(address, this.#publisher.peers)?.name;
   }
@@ -113,9 +110,9 @@ export class PacketTracer {
     const leaving = directionOf(question) === "out" && words;
     const host = leaving ? await routeOut(leaving, tun) : undefined;
     if (host && host.to !== "weft") return notCarried(words!, host);
-    const { places } = this.#follower.enforcer;
+    const { places } = this.#tables;
     const { peers } = this.#publisher;
-    const own = this.#follower.own();
+    const own = this.#tables.own();
     const explanation = this.#explainer.explain(question, { own, peers, places });
     switch (explanation.verdict) {
       case "delivered":
