@@ -1,4 +1,4 @@
-/** Where a batch begins and ends: which tables it searches, and how its packets are counted. */
+/** The beginning and the end of a batch: the tables that it searches, and the counting of its packets. */
 import { captureAll, latchCapture } from "./capture";
 import { sweep, takeTime } from "./conntrack/sweep";
 import {
@@ -29,13 +29,13 @@ import {
 import { Packet, packetAt } from "./packet";
 import { ANSWERED, NO_PATH } from "./reason";
 
-/** Takes hold of the live copy of the tables. Whoever fills the other copy first sees it let go. */
+/** Claims the live copy of the tables. The publisher fills a copy only after it is released. */
 export function beginBatch(): void {
   let copy: i32;
   do {
     copy = atomic.load<i32>(LIVE_COPY);
     atomic.store<i32>(COPY_IN_USE, copy + 1);
-    // Swapped in between? Then the filler may not have seen our claim: claim the new one.
+    // After a swap in between, the publisher may not have seen this claim: claim the new copy.
   } while (atomic.load<i32>(LIVE_COPY) != copy);
   store<usize>(SEARCHED, TABLES + copy * COPY_SIZE);
   store<u32>(PACKET_COUNT, 0);
@@ -46,7 +46,7 @@ export function beginBatch(): void {
   latchCapture();
 }
 
-/** Counts how each packet of the batch ended, once, shows it to whoever looks on, and lets the tables go. */
+/** Counts the outcome of each packet of the batch once, captures it if asked for, and releases the tables. */
 export function finishBatch(direction: u32): void {
   const count = load<u32>(PACKET_COUNT);
   const counters = COUNTERS + direction * COUNTERS_SIZE;
@@ -70,14 +70,14 @@ export function finishBatch(direction: u32): void {
   atomic.store<i32>(COPY_IN_USE, 0);
 }
 
-/** It came from one peer and went to another. */
+/** Counts a packet that came from one peer and went to another. */
 function countRelayed(p: Packet): void {
   add(COUNTER_RELAYED, 1);
   countTraffic(p.origin, IN, p.length);
   countTraffic(p.peer, OUT, p.length);
 }
 
-/** Sent and received stand side by side: OUT and IN. */
+/** Sent and received counters are adjacent: OUT and IN. */
 function countTraffic(peer: u32, direction: u32, bytes: u32): void {
   const traffic = TRAFFIC + peer * TRAFFIC_SIZE + direction * TRAFFIC_RECEIVED;
   add(traffic, 1);

@@ -1,16 +1,15 @@
 /**
- * Packets for whoever looks on (`weft capture`): how each one began when it came,
- * and how it ended. The core puts them into a ring, the host takes them out
- * (src/core/capture.ts); neither waits for the other, and what finds no room in
- * the ring is counted.
+ * Captured packets (`weft capture`): the first bytes of each as received, and its outcome. The core
+ * puts them into a ring, and the host takes them out (src/core/capture.ts). Neither waits for the
+ * other; packets that find the ring full are counted.
  *
- * `size` is that of the record, with what is left free behind it; 0 says that the
- * next one stands at the beginning of the ring. `kept` bytes of the packet are
- * there of the `length` it has. Of an outbound packet the sender says nothing.
+ * `size` is that of the record and the free bytes behind it; 0 means that the next record is at the
+ * beginning of the ring. Of the packet's `length` bytes, `kept` are in the record. An outbound packet
+ * has no sender.
  *
- * Stages change a packet's headers, so its head is kept before them, and the ring is
- * filled at the end of the batch, when the verdict is final. What is behind the head
- * is still as it came. Without anybody looking on all this is one load for each batch.
+ * Stages change headers, so the head of each packet is copied before them, and the ring is filled at
+ * the end of the batch, when verdicts are final. Bytes behind the head do not change. Without a
+ * capture, all of this costs one load per batch.
  */
 import { SOCKADDR_SIZE } from "./linux";
 import {
@@ -47,26 +46,26 @@ import { SCTP, TCP, UDP } from "./wire/protocol";
 /** Written by the core. */
 @unmanaged
 export class CaptureProgress {
-  /** `on` as it was when the running batch began. */
+  /** Value of `on` at the beginning of the running batch. */
   batch: u32;
-  /** Atomic: bytes put into the ring so far, modulo 2^32. */
+  /** Atomic: bytes put into the ring, modulo 2^32. */
   put: u32;
-  /** Atomic: packets that found no room in the ring. */
+  /** Atomic: packets that found the ring full. */
   lost: u32;
 }
 
 /** Written by the host; the two ends of the filter follow. */
 @unmanaged
 export class CaptureRequest {
-  /** Atomic: 1 while there is a capture. */
+  /** Atomic: 1 during a capture. */
   on: u32;
-  /** Atomic: bytes taken out of the ring so far, modulo 2^32. */
+  /** Atomic: bytes taken out of the ring, modulo 2^32. */
   taken: u32;
-  /** Bytes of each packet that are kept. */
+  /** Most bytes kept of each packet. */
   snaplen: u32;
-  /** 1 for those packets alone that do not get through. */
+  /** 1: only packets that are dropped or refused. */
   dropped: u32;
-  /** 1 for those alone of this family, this protocol and these ends; each may be CAPTURE_ANY. */
+  /** 1: only packets of this family, this protocol and these ends; each may be CAPTURE_ANY. */
   filtered: u32;
   family: u32;
   protocol: u32;
@@ -90,7 +89,7 @@ export class CaptureRecord {
   length: u32;
   /** CLOCK of the batch. */
   time: f64;
-  /** Places in the table of peers. */
+  /** Positions in the table of peers. */
   from: u32;
   to: u32;
   verdict: i32;
@@ -101,7 +100,7 @@ export class CaptureRecord {
   // The sender's sockaddr follows, then, at CAPTURE_RECORD, the packet.
 }
 
-// Where the host finds them.
+// Offsets for the host.
 export const CAPTURED_SIZE: usize = offsetof<CaptureRecord>("size");
 export const CAPTURED_LENGTH: usize = offsetof<CaptureRecord>("length");
 export const CAPTURED_TIME: usize = offsetof<CaptureRecord>("time");
@@ -114,12 +113,12 @@ export const CAPTURED_KEPT: usize = offsetof<CaptureRecord>("kept");
 export const CAPTURED_DIRECTION: usize = offsetof<CaptureRecord>("direction");
 export const CAPTURED_SENDER: usize = offsetof<CaptureRecord>();
 
-/** In the place of a port where there is none: nobody asks for it. */
+/** Port of a packet without ports; no filter has this value. */
 const NO_PORT: u32 = 0x10000;
-/** Of records, so that they can be copied 16 bytes at a time. */
+/** Alignment of records, so that 16 bytes are copied at a time. */
 const ALIGNMENT: u32 = 16;
 
-/** All of a batch is captured, or nothing: who begins to look on sees the next one. */
+/** A batch is captured as a whole, or not at all: a new capture begins with the next batch. */
 export function latchCapture(): void {
   store<u32>(CAPTURE_BATCH, atomic.load<u32>(CAPTURE_ON));
 }
@@ -129,7 +128,7 @@ export function keepHeads(from: u32, to: u32): void {
   if (load<u32>(CAPTURE_BATCH) == 0) return;
   for (let i = from; i < to; i++) {
     const p = packetAt(i);
-    // Nobody looks up whose its destination is.
+    // The owner of its destination is not looked up.
     if (p.verdict) p.owner = NO_PEER;
     const wanted = isAskedFor(p);
     store<u32>(CAPTURE_WANTED + i * 4, u32(wanted));
@@ -137,7 +136,7 @@ export function keepHeads(from: u32, to: u32): void {
   }
 }
 
-/** Every packet of the batch has its verdict: puts those that are asked for into the ring. */
+/** Puts the packets that match the filter into the ring, once each packet of the batch has its verdict. */
 export function captureAll(direction: u32): void {
   if (load<u32>(CAPTURE_BATCH) == 0) return;
   const count = load<u32>(PACKET_COUNT);
@@ -150,7 +149,7 @@ export function captureAll(direction: u32): void {
 
 function capture(i: u32, direction: u32): void {
   const p = packetAt(i);
-  // Of a datagram too short for its headers the length wrapped below zero.
+  // The length of a datagram too short for its headers wrapped below zero.
   const length = <u32>max(0, <i32>p.length);
   const kept = min(length, load<u32>(CAPTURE_SNAPLEN));
   const size = (CAPTURE_RECORD + kept + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
@@ -176,11 +175,11 @@ function capture(i: u32, direction: u32): void {
   if (kept > CAPTURE_HEAD) {
     memory.copy(bytes + CAPTURE_HEAD, p.ip + CAPTURE_HEAD, kept - CAPTURE_HEAD);
   }
-  // What it announces is there: the host sees this store only after all before it.
+  // The record is complete: the host sees this store only after all stores before it.
   atomic.add<u32>(CAPTURE_PUT, size);
 }
 
-/** Where the next record goes, 0 when the host has not taken out enough for it to fit. A record lies in one piece. */
+/** The address of the next record, in one piece; 0 if the host has not taken out enough for it to fit. */
 function makeRoom(size: u32): usize {
   const put = load<u32>(CAPTURE_PUT);
   const used = put - atomic.load<u32>(CAPTURE_TAKEN);
@@ -194,14 +193,14 @@ function makeRoom(size: u32): usize {
   return CAPTURE_RING;
 }
 
-/** A few bytes more than asked for: there is room for them on both sides. */
+/** Copies up to 15 bytes more than `length`: there is room for them on both sides. */
 function copyHead(from: usize, to: usize, length: u32): void {
   for (let at: u32 = 0; at < length; at += 16) v128.store(to + at, v128.load(from + at));
 }
 
 // ------------------------------------------------------------------ the filter
 
-/** Is it of the connection that is asked for, in either direction? Headers that were refused name none. */
+/** Whether it belongs to the connection of the filter, in either direction. Refused headers match none. */
 function isAskedFor(p: Packet): bool {
   if (load<u32>(CAPTURE_FILTERED) == 0) return true;
   if (p.verdict || !allows(CAPTURE_FAMILY, p.family) || !allows(CAPTURE_PROTOCOL, p.protocol)) {
@@ -215,7 +214,7 @@ function isAskedFor(p: Packet): bool {
   );
 }
 
-/** Is this address within the end's prefix, and this port its port? */
+/** Whether the address is within the end's prefix, and the port is the end's. */
 function isEnd(end: usize, address: v128, port: u32): bool {
   const differs = v128.xor(address, v128.load(end));
   if (v128.any_true(v128.and(differs, v128.load(end, CAPTURE_END_MASK)))) return false;

@@ -1,6 +1,6 @@
 /**
- * The writes to the device, each a list of slices (iovecs): a packet by itself,
- * or one head and the payloads appended to it. They live until the next pass.
+ * The writes to the device, each a list of slices (iovecs): a single packet, or one head and the
+ * payloads appended to it. They are valid until the next pass.
  */
 import { IOVEC_LEN, IOVEC_SIZE } from "./linux";
 import {
@@ -16,21 +16,21 @@ import { indexOf, Packet, packetAt } from "./packet";
 
 @unmanaged
 export class Write {
-  /** How many iovecs; the host reads this field. */
+  /** Number of iovecs; the host reads this field. */
   slices: u32;
-  /** The packet of the batch whose headers stand for all. */
+  /** The packet whose headers are the headers of the write. */
   head: Packet;
-  /** Bytes of the whole from the IP header on. */
+  /** Bytes of the write from the IP header on. */
   length: u32;
   /** Payload bytes of each appended packet but the last. */
   size: u32;
-  /** TCP: the sequence number that comes next. */
+  /** TCP: sequence number of the next packet to append. */
   nextSequence: u32;
-  /** No more is appended. */
+  /** Whether nothing more may be appended. */
   closed: u32;
-  /** Something was appended. */
+  /** Whether something was appended. */
   coalesced: u32;
-  /** The head's checksum was found good; asked only when something is to be appended. */
+  /** Whether the head's checksum is verified; checked before the first append. */
   verified: u32;
 }
 
@@ -38,7 +38,7 @@ export function writeAt(i: u32): Write {
   return changetype<Write>(DEVICE + i * WRITE_SIZE);
 }
 
-/** One write on behalf of `p`: `length` bytes at `start`, virtio-net header first. */
+/** Adds a write for `p`: `length` bytes at `start`, virtio-net header first. */
 export function pushWrite(p: Packet, start: usize, length: u32): Write {
   const i = load<u32>(DEVICE_COUNT);
   store<u32>(DEVICE_COUNT, i + 1);
@@ -58,13 +58,13 @@ export function pushSlice(i: u32, w: Write, start: usize, length: u32): void {
   w.slices++;
 }
 
-/** The device refused write `i`: every packet in it is lost. */
+/** The device refused write `i`: all its packets are lost. */
 export function writeFailed(i: u32, reason: i32): void {
   const count = load<u32>(PACKET_COUNT);
   const head = writeAt(i).head;
-  // Of a packet that was cut into several writes, one lost is all lost.
+  // A packet that was cut into several writes is lost if one of them is.
   head.verdict = reason;
-  // Packets before its head belong to an earlier pass, with writes of the same numbers.
+  // Packets before its head belong to an earlier pass, whose writes had the same numbers.
   for (let k = indexOf(head); k < count; k++) {
     const p = packetAt(k);
     if (p.write == i) p.verdict = reason;

@@ -1,7 +1,7 @@
 /**
- * What the underlay says of a datagram we sent (IP_RECVERR, IPV6_RECVERR): the
- * kernel hands back where it was going, how its payload began as far as the error
- * quotes it, and beside it a struct sock_extended_err.
+ * Errors of the underlay about datagrams that were sent (IP_RECVERR, IPV6_RECVERR). The kernel returns
+ * the destination, the beginning of the payload as far as the error quotes it, and a struct
+ * sock_extended_err.
  */
 import {
   CMSG_DATA,
@@ -38,7 +38,7 @@ import {
 } from "./memory";
 import { notePathMtu } from "./tables/endpoint";
 
-/** Prepares the message for the next error and clears what the last one quoted. */
+/** Prepares the message for the next error and clears the last quote. */
 export function prepareError(): void {
   memory.fill(ERROR_MESSAGE, 0, <u32>(ERROR_CONTROL - ERROR_MESSAGE));
   store<u64>(ERROR_MESSAGE, hostAddress(ERROR_NAME), MMSGHDR_NAME);
@@ -52,7 +52,7 @@ export function prepareError(): void {
   memory.fill(ERROR_QUOTE, 0, ERROR_QUOTE_SIZE);
 }
 
-/** Reads the message that came; only within a batch, whose tables know the peers. */
+/** Handles the received message; only within a batch, which holds the table of peers. */
 export function noteError(): void {
   const length = min<u32>(<u32>load<u64>(ERROR_MESSAGE, MMSGHDR_CONTROLLEN), ERROR_CONTROL_SIZE);
   for (let at: u32 = 0; at + CMSG_DATA + EE_SIZE <= length; ) {

@@ -1,4 +1,4 @@
-/** What the host may call, and the map of the memory it shares with the core. */
+/** The exports for the host: functions, and the map of the shared memory. */
 
 export { beginBatch, finishBatch } from "./batch";
 export {
@@ -83,7 +83,7 @@ export * from "./reason";
 export { prepareReceive } from "./receive-list";
 export { finishWrite } from "./stages/offload";
 export { copy, decapAll, encapAll, findRules } from "./stagewise";
-// Parts for tests beside their slow twins, and for benchmarks.
+// Parts for tests against their slow twins, and for benchmarks.
 export * from "./tables/acl";
 export { ENDPOINT_BITS, ENDPOINT_HASH, ENDPOINT_PEER, ENDPOINT_SIZE } from "./tables/endpoint";
 export * from "./tables/lpm";

@@ -1,7 +1,8 @@
 /**
+/**
  * Keyed hashes of addresses, for tables that strangers may fill: multiply-shift over 32-bit words
- * (Dietzfelbinger 1996). Without the secret multipliers any two addresses collide no more often
- * than by chance. The high bits are the good ones.
+ * (Dietzfelbinger 1996). Without the secret multipliers, two addresses collide no more often than by
+ * chance. The high bits are the good ones.
  */
 import { FLOW_SEED } from "./memory";
 

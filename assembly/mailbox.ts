@@ -1,13 +1,12 @@
 /**
- * Control datagrams: those of the mesh, beside the packets, on the port of VXLAN,
- * whose first four bytes are "weft". The core does not look into them. As a VXLAN
- * header they would have no VNI, so any other VTEP drops them. A long one, padded to the size of a
- * path's MTU, keeps only its first bytes and its length.
+ * Control datagrams: datagrams of the mesh on the VXLAN port, whose first four bytes are "weft". The
+ * core does not parse them. As VXLAN headers they would have no VNI, so any other VTEP drops them. Of
+ * a long one, padded to the size of a path's MTU, only the first bytes and the length are kept.
  *
- * They wait in rings: the core puts them in, the host takes them out, on another thread. Known
- * senders, the endpoints of peers, have rings of their own, which no stranger can fill. A keyed
- * hash of its address gives each sender one ring, so it fills no other. A stranger counts as its
- * whole IPv6 /64.
+ * They wait in rings: the core puts them in, and the host takes them out on another thread. Known
+ * senders, the endpoints of peers, have their own rings, which no stranger can fill. A keyed hash of
+ * its address gives each sender one ring, so it fills no other. The addresses of an IPv6 /64 are one
+ * stranger.
  *
  *   ring:   0     4       16       16 + MAILBOX_SIZE
  *           +-----+-------+--------+--------+-----
@@ -38,18 +37,18 @@ import {
 } from "./memory";
 import { isKnown } from "./tables/endpoint";
 
-/** Atomic both: datagrams put in by the core so far, and taken out by the host. Places follow. */
+/** Atomic: datagrams put in by the core, and taken out by the host. The places follow. */
 @unmanaged
 export class MailboxRing {
   put: u32;
   taken: u32;
 }
 
-/** It begins with the sender; the first MAX_CONTROL bytes of the datagram follow. */
+/** The sender, the length and the time; the first MAX_CONTROL bytes of the datagram follow. */
 @unmanaged
 export class MailboxPlace extends Sockaddr {
   length: u32;
-  /** CLOCK when it came. */
+  /** CLOCK at arrival. */
   clock: f64;
 }
 
@@ -58,7 +57,7 @@ export const MAILBOX_RING_TAKEN: u32 = offsetof<MailboxRing>("taken");
 export const MAILBOX_LENGTH: u32 = offsetof<MailboxPlace>("length");
 export const MAILBOX_CLOCK: u32 = offsetof<MailboxPlace>("clock");
 
-/** "weft" as the machine loads it. */
+/** "weft" as a little-endian word. */
 const MAGIC: u32 = 0x74666577;
 const LEAST: u32 = 8;
 
@@ -66,7 +65,7 @@ export function isControl(start: usize, length: u32): bool {
   return length >= LEAST && load<u32>(start) == MAGIC;
 }
 
-/** Keeps a datagram until the host takes it; a datagram for a full ring is lost and counted. */
+/** Keeps a datagram until the host takes it. If the ring is full it is lost and counted. */
 export function putControl(sender: usize, start: usize, length: u32): void {
   const known = isKnown(sender);
   const ring = ringOf(sender, known);
@@ -84,7 +83,7 @@ export function putControl(sender: usize, start: usize, length: u32): void {
   countOne(COUNTER_CONTROL);
 }
 
-/** The rings of known senders come first. */
+/** The ring of a sender; the rings of known senders come first. */
 function ringOf(sender: usize, known: bool): usize {
   const isIPv4 = load<u16>(sender) == AF_INET;
   const hash = isIPv4

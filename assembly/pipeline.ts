@@ -1,5 +1,5 @@
 /**
- * THE STORY of a packet.
+ * The path of a packet through the core.
  *
  *   outbound:  device -> parse -> offload -> flow? -hit----------------------> route -> follow -> clamp
  *                                               \-miss-> lookup -> ct -> acl -> route -> track -> clamp
@@ -10,15 +10,13 @@
  *                                                                       \              -> coalesce -> device
  *                                                                        \-> relay -> encap -> wire
  *
- * A stage returns 0 to go on, or the reason why not. The host reads a batch
- * into the slots and calls outbound() or inbound() until every packet went
- * through; it writes out what each pass leaves in the lists, then calls
- * finishBatch(). One read from the device may be many packets in one, which `encap`
- * segments; one message from the wire may be a GSO batch of datagrams, which
- * `coalesce` puts together again. Lookups are done for a vector of packets at
- * once, because each waits for memory; a packet whose flow is known needs none. For
- * any other `ctLookup` finds the connection that it belongs to, `acl` asks the rules
- * and `track` keeps what was decided; `follow` moves the state of a known flow on (conntrack/).
+ * A stage returns 0 to continue, or a reason. The host reads a batch into the slots and calls
+ * outbound() or inbound() until every packet is processed; after each pass it writes out the lists,
+ * and at the end it calls finishBatch(). One read from the device may be a super-packet, which `encap`
+ * segments; one message from the wire may be a GSO batch of datagrams, which `coalesce` joins again.
+ * Lookups run for a vector of packets at once, because each waits for memory; a packet of a known flow
+ * needs none. For all others `ctLookup` finds the connection, `acl` applies the rules and `track`
+ * stores the decision; `follow` advances the state of a known flow (conntrack/).
  */
 
 import { beginBatch } from "./batch";
@@ -89,7 +87,7 @@ import { hasRoom } from "./wire-list";
 
 // --------------------------------------------------------------- outbound
 
-/** Takes reads `from`..`count`-1 from device to wire; gives the first for which room ran out. */
+/** Processes reads `from`..`count`-1 from device to wire; returns the first one without room. */
 export function outbound(from: u32, count: u32): u32 {
   if (from == 0) {
     beginBatch();
@@ -143,14 +141,14 @@ function toWire(p: Packet): i32 {
   return traced(ENCAP, p, 0);
 }
 
-/** Its flow is known, so it was allowed before. */
+/** The flow is known, so the packet was allowed before. */
 function hitOut(p: Packet): i32 {
   traced(ACL, p, 0);
   const r = traced(ROUTE, p, route(p));
   return r ? r : traced(TRACK, p, follow(p, OUT));
 }
 
-/** One before it in the vector may have opened its flow meanwhile. */
+/** A packet before it in the vector may have opened its flow meanwhile. */
 function missOut(p: Packet): i32 {
   let r = traced(CT_LOOKUP, p, ctLookup(p, OUT));
   if (r) return r;
@@ -164,8 +162,8 @@ function missOut(p: Packet): i32 {
 // ---------------------------------------------------------------- inbound
 
 /**
- * Takes messages 0..`count`-1 from the wire to where their packets go, from packet
- * `from` on; gives the first packet for which room ran out, or 0 when all went through.
+ * Processes messages 0..`count`-1 from the wire, from packet `from` on; returns the first packet
+ * without room, or 0 when all are processed.
  */
 export function inbound(from: u32, count: u32): u32 {
   if (from == 0) {
@@ -185,7 +183,7 @@ export function inbound(from: u32, count: u32): u32 {
   return k < load<u32>(PACKET_COUNT) ? k : 0;
 }
 
-/** The next messages, until they are a vector of packets, and whose these are. */
+/** Takes the next messages until they fill a vector of packets, and looks up the owners of these. */
 function takeVector(count: u32): void {
   const from = load<u32>(PACKET_COUNT);
   let i = load<u32>(NEXT_MESSAGE);
@@ -199,7 +197,7 @@ function takeVector(count: u32): void {
   tracedAll(LOOKUP, from, to);
 }
 
-/** A datagram, or a GSO batch of them, each of which is a packet. */
+/** Takes a datagram, or each datagram of a GSO batch, as a packet. */
 function takeMessage(i: u32): void {
   const start = received(i) + ENCAP_SIZE;
   const length = receivedLength(i);
@@ -210,7 +208,7 @@ function takeMessage(i: u32): void {
     return rearm(i);
   }
   let at: u32 = 0;
-  // The last may be shorter. More than a GSO batch can have: the rest is taken as one, and fails.
+  // The last may be shorter. Beyond the maximum of a GSO batch the rest is one packet, and is dropped.
   for (let n: u32 = 1; at + size < length && n < MAX_GRO; n++, at += size) {
     takeDatagram(start + at, size - ENCAP_SIZE, i, 0);
   }
@@ -218,7 +216,7 @@ function takeMessage(i: u32): void {
   rearm(i);
 }
 
-/** `length` counts from the inner IP header on, and wraps below zero where there is none. */
+/** `length` counts from the inner IP header on, and wraps below zero if there is none. */
 function takeDatagram(ip: usize, length: u32, message: u32, segmentSize: u32): void {
   const sender = senderOf(message);
   const start = ip - ENCAP_SIZE;
@@ -253,7 +251,7 @@ function toDevice(p: Packet): i32 {
   return traced(COALESCE, p, p.segmentSize ? deliverWhole(p) : coalesce(p));
 }
 
-/** Its flow is known, so it was allowed before. */
+/** The flow is known, so the packet was allowed before. */
 function hitIn(p: Packet): i32 {
   traced(ACL, p, 0);
   return traced(TRACK, p, follow(p, IN));

@@ -1,8 +1,8 @@
 /**
- * Why a packet was not delivered: one number, one counter. The sentence for
- * each stands in src/core/reasons.ts, in the same order.
+ * The reasons for which packets are not delivered. Each is a number and a counter; its sentence is in
+ * src/core/reasons.ts, in the same order.
  *
- * A stage returns 0 to go on, or one of these.
+ * A stage returns 0 to continue, or one of these.
  */
 
 // Any packet
@@ -34,7 +34,7 @@ export const SEND_FAILED: i32 = 19;
 export const DEVICE_BUFFER_FULL: i32 = 20;
 export const DEVICE_FAILED: i32 = 21;
 
-// From the access lists: of the node that sends, of the one that receives
+// From the access lists: of the sending node, of the receiving node
 export const DENIED_EGRESS: i32 = 22;
 export const DENIED_INGRESS: i32 = 23;
 
@@ -57,8 +57,8 @@ export const NO_PATH: i32 = 31;
 // From the congestion marks of the underlay
 export const NOT_ECN_CAPABLE: i32 = 32;
 
-/** How many there are, 0 (delivered) included. */
+/** Number of reasons, including 0 (delivered). */
 export const REASONS: i32 = 33;
 
-/** Set beside the reason when the sender got an ICMP answer instead of silence. */
+/** Bit set beside the reason when the sender got an ICMP error. */
 export const ANSWERED: i32 = 0x100;

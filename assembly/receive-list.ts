@@ -39,7 +39,7 @@ import {
   SLOTS,
 } from "./memory";
 
-/** Points each message at its slot: once, when the host's address is known. */
+/** Points each message to its slot: once, when the host's address is known. */
 export function prepareReceive(): void {
   for (let i: u32 = 0; i < BATCH; i++) {
     const message = RECEIVE + i * MMSGHDR_SIZE;
@@ -54,14 +54,14 @@ export function prepareReceive(): void {
   }
 }
 
-/** recvmmsg shortens both lengths; they are set again before it is called again. */
+/** recvmmsg shortens both lengths; they are restored before the next call. */
 export function rearm(i: u32): void {
   const message = RECEIVE + i * MMSGHDR_SIZE;
   store<u32>(message, SOCKADDR_SIZE, MMSGHDR_NAMELEN);
   store<u64>(message, CMSG_ROOM, MMSGHDR_CONTROLLEN);
 }
 
-/** Where message `i` begins: its first inner IP header then stands at HEADROOM of its slot. */
+/** Start of message `i`: its first inner IP header is then at HEADROOM of its slot. */
 export function received(i: u32): usize {
   return SLOTS + i * SLOT_SIZE + HEADROOM - ENCAP_SIZE;
 }
@@ -70,14 +70,14 @@ export function receivedLength(i: u32): u32 {
   return load<u32>(RECEIVE + i * MMSGHDR_SIZE, MMSGHDR_LEN);
 }
 
-/** The sockaddr that message `i` came from. */
+/** The sockaddr of the sender of message `i`. */
 export function senderOf(i: u32): usize {
   return RECEIVE_NAMES + i * NAME_SIZE;
 }
 
 /**
- * Reads what the kernel tells beside message `i`: GRO_SIZE, the bytes of each datagram but the
- * last, and RECEIVED_TOS, the TOS or traffic class of all; 0 where it does not.
+ * Reads the control messages of message `i`: GRO_SIZE, the bytes of each datagram but the last, and
+ * RECEIVED_TOS, the TOS or traffic class of all; 0 for a missing one.
  */
 export function readControls(i: u32): void {
   store<u32>(GRO_SIZE, receivedLength(i));
@@ -103,7 +103,7 @@ function readControl(control: usize, size: u32): void {
     (level == IPPROTO_IP && type == IP_TOS) ||
     (level == IPPROTO_IPV6 && type == IPV6_TCLASS)
   ) {
-    // An int of a TOS has it in its first byte.
+    // A TOS is an int whose first byte has the value.
     store<u32>(RECEIVED_TOS, load<u8>(control, CMSG_DATA));
   }
 }

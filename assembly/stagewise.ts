@@ -1,4 +1,4 @@
-/** Single stages over the packets of a batch that went through before, for the benchmarks. */
+/** Single stages over the packets of a processed batch, for benchmarks. */
 import { DEVICE_COUNT, OUT, SEGMENT_COUNT, WIRE_COUNT } from "./memory";
 import { packetAt } from "./packet";
 import { decap } from "./stages/decap";
@@ -19,10 +19,10 @@ export function decapAll(count: u32): i32 {
   return refused;
 }
 
-/** What findRules looks at, u32 each: source and destination in network order, ports, protocol; then what it found. */
+/** A header for findRules, u32 each: source and destination in network order, ports, protocol, result. */
 const QUESTION_SIZE: u32 = 20;
 
-/** What the first rule says that each of `count` headers meets on the way out; 0 where there is none. */
+/** For each of `count` headers, finds the first rule that it matches on the way out; 0 for none. */
 export function findRules(acl: usize, questions: usize, count: u32): void {
   for (const end = questions + count * QUESTION_SIZE; questions < end; questions += QUESTION_SIZE) {
     const near = lookup4(acl + ACL_LPM4, load<u32>(questions));
@@ -34,7 +34,7 @@ export function findRules(acl: usize, questions: usize, count: u32): void {
   }
 }
 
-/** memory.copy, the yardstick. */
+/** memory.copy, for comparison. */
 export function copy(to: usize, from: usize, length: usize): void {
   memory.copy(to, from, length);
 }

@@ -1,6 +1,5 @@
 /**
- * A token bucket: a second refills it whole, and each use takes a token. Zeros are
- * a full bucket.
+ * A token bucket: a use takes a token, and a second refills the whole bucket. Zeros are a full bucket.
  *
  *   0        8         16
  *   +--------+---------+
@@ -17,7 +16,7 @@ export class TokenBucket {
   updated: f64;
 }
 
-/** Is a token left, in a bucket of `rate` tokens that gains as many a second? */
+/** Whether a token is left in a bucket of `rate` tokens, which gains `rate` tokens a second. */
 export function hasToken(bucket: TokenBucket, rate: f64): bool {
   const now = load<f64>(CLOCK);
   bucket.missing = max<f64>(0, bucket.missing - ((now - bucket.updated) * rate) / 1000);
@@ -25,7 +24,7 @@ export function hasToken(bucket: TokenBucket, rate: f64): bool {
   return bucket.missing + 1 <= rate;
 }
 
-/** Only after `hasToken`. */
+/** Call it only after `hasToken` returned true. */
 export function takeToken(bucket: TokenBucket): void {
   bucket.missing += 1;
 }

@@ -1,7 +1,7 @@
 /**
- * What each stage did to a packet, for `explain` (src/explain/explain.ts). The core is
- * built twice from this source: in build/explain.wasm, which EXPLAINING is defined
- * for, every stage leaves a record; in build/core.wasm nothing of this is left.
+ * The trace of a packet through the stages, for `explain` (src/explain/explain.ts). The core is built
+ * twice from this source: in build/explain.wasm, with EXPLAINING defined, every stage leaves a record;
+ * build/core.wasm contains no tracing.
  */
 import {
   ENCAP_SIZE,
@@ -17,7 +17,7 @@ import { Packet, packetAt } from "./packet";
 @unmanaged
 export class TraceRecord {
   stage: u32;
-  /** 0, or a reason, perhaps with ANSWERED. */
+  /** 0, or a reason, with ANSWERED if an ICMP error is due. */
   verdict: i32;
   peer: u32;
   owner: u32;
@@ -25,12 +25,12 @@ export class TraceRecord {
   rule: u32;
   ctState: u32;
   length: u32;
-  /** Of a rule that was met: what it says, and where it stands. */
+  /** For a rule that matched: its action and number, and its bit. */
   matched: u32;
   place: u32;
 }
 
-/** What a rule was asked; it stands in the place of the packet. */
+/** The header that a rule was matched against, in place of the packet. */
 @unmanaged
 class Asked {
   /** Classes of the two addresses. */
@@ -41,7 +41,7 @@ class Asked {
   ports: u32;
 }
 
-// Where the host finds them.
+// Offsets for the host.
 export const TRACE_STAGE: usize = offsetof<TraceRecord>("stage");
 export const TRACE_VERDICT: usize = offsetof<TraceRecord>("verdict");
 export const TRACE_PEER: usize = offsetof<TraceRecord>("peer");
@@ -75,16 +75,16 @@ export const CT_LOOKUP: u32 = 14;
 export const TRACK: u32 = 15;
 export const ECN: u32 = 16;
 
-/** Places left for the stages behind it when very many rules count. */
-const KEPT: u32 = 32;
+/** Records reserved for the stages behind `acl`, however many rules only count. */
+const RESERVED: u32 = 32;
 
-/** Passes on what a stage said. */
+/** Records the result of a stage and returns it. */
 export function traced(stage: u32, p: Packet, verdict: i32): i32 {
   if (isDefined(EXPLAINING)) note(stage, p, verdict, 0, 0);
   return verdict;
 }
 
-/** A stage that went over packets `from`..`to`-1 at once; those that ended before were none of its own. */
+/** Records a stage that handles packets `from`..`to`-1 at once, except packets that ended before. */
 export function tracedAll(stage: u32, from: u32, to: u32): void {
   if (!isDefined(EXPLAINING)) return;
   for (let i = from; i < to; i++) {
@@ -93,7 +93,7 @@ export function tracedAll(stage: u32, from: u32, to: u32): void {
   }
 }
 
-/** A rule was met: what it says, where it stands, and what was asked. */
+/** Records a rule that matched: its action and number, its bit, and the header. */
 export function tracedRule(
   p: Packet,
   rule: u32,
@@ -103,7 +103,7 @@ export function tracedRule(
   protocol: u32,
   ports: u32,
 ): void {
-  if (!isDefined(EXPLAINING) || load<u32>(TRACE_COUNT) >= MAX_TRACE - KEPT) return;
+  if (!isDefined(EXPLAINING) || load<u32>(TRACE_COUNT) >= MAX_TRACE - RESERVED) return;
   note(RULE, p, 0, rule, place);
   const last = TRACE_RECORDS + (load<u32>(TRACE_COUNT) - 1) * TRACE_SIZE;
   const asked = changetype<Asked>(last + TRACE_PACKET);

@@ -1,4 +1,4 @@
-/** What TCP and UDP share: a checksum over a pseudo-header, the transport header and the payload. */
+/** Common to TCP and UDP: a checksum over a pseudo-header, the transport header and the payload. */
 import { Packet } from "./packet";
 import { fold, pseudoSum, pseudoSum6, sum } from "./wire/checksum";
 import * as ipv4 from "./wire/ipv4";
@@ -7,12 +7,12 @@ import { TCP } from "./wire/protocol";
 import { headerLength, TCP_CHECKSUM } from "./wire/tcp";
 import { UDP_CHECKSUM, UDP_SIZE } from "./wire/udp";
 
-/** Where in the transport header the checksum stands. */
+/** Offset of the checksum in the transport header. */
 export function checksumOffset(p: Packet): u32 {
   return p.protocol == TCP ? TCP_CHECKSUM : UDP_CHECKSUM;
 }
 
-/** Bytes of all headers of a TCP or UDP packet: what each of its segments has a copy of. */
+/** Bytes of all headers of a TCP or UDP packet, which each of its segments repeats. */
 export function headersOf(p: Packet): u32 {
   return p.transport + (p.protocol == TCP ? headerLength(p.ip + p.transport) : UDP_SIZE);
 }
@@ -25,9 +25,9 @@ export function pseudoSumOf(p: Packet, ip: usize, length: u32): u64 {
 }
 
 /**
- * A Linux VXLAN device on a path with checksum offload sends inner packets whose
- * checksum holds the pseudo-header's sum alone. Passed on as it is, the packet
- * would be thrown away; marked, the receiving kernel takes it as sound.
+ * A Linux VXLAN device on a path with checksum offload sends inner packets whose checksum holds only
+ * the pseudo-header's sum. Unchanged, the packet would be dropped by its receiver; marked as
+ * unfinished, the receiving kernel accepts it.
  */
 export function isUnfinished(p: Packet): bool {
   const length = p.length - p.transport;
@@ -35,13 +35,13 @@ export function isUnfinished(p: Packet): bool {
   return field == fold(pseudoSumOf(p, p.ip, length));
 }
 
-/** Is the checksum finished, and right? */
+/** Whether the checksum is finished and right. */
 export function isSound(p: Packet): bool {
   const length = p.length - p.transport;
   return fold(pseudoSumOf(p, p.ip, length) + sum(p.ip + p.transport, length)) == 0xffff;
 }
 
-/** Sound, or unfinished by a sender that vouches for it. */
+/** Whether it is sound, or unfinished by a sender with checksum offload. */
 export function isVerified(p: Packet): bool {
   return isUnfinished(p) || isSound(p);
 }

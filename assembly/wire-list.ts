@@ -1,7 +1,7 @@
 /**
- * The messages for sendmmsg. Each carries one datagram, or a GSO batch: datagrams of
- * one size and TOS to one peer, the last perhaps shorter, which the kernel takes
- * apart (UDP_SEGMENT). They live until the next pass.
+ * The messages for sendmmsg. Each has one datagram, or a GSO batch: datagrams of one size and TOS to
+ * one peer, the last perhaps shorter, which the kernel separates (UDP_SEGMENT). They are valid until
+ * the next pass.
  */
 import {
   CMSG_DATA,
@@ -45,21 +45,21 @@ import {
 import { Packet } from "./packet";
 import { isIPv4, peerAt, sockaddrLength } from "./tables/peer";
 
-/** The largest UDP payload on IPv4: the kernel builds the GSO batch as one packet first. */
+/** Largest UDP payload on IPv4: the kernel builds the GSO batch as one packet first. */
 const MAX_GSO_BYTES: u32 = 65507;
 const IOVECS_SIZE: u32 = 2 * IOVEC_SIZE;
 
-/** What we know of a message beyond what the kernel is told. */
+/** Data of a message that the kernel does not have. */
 @unmanaged
 class GsoBatch {
   peer: u32;
   /** Bytes of each datagram but the last. */
   size: u32;
-  /** Its first segment, and how many: each has two iovecs. */
+  /** Its first segment, and their number; each has two iovecs. */
   first: u32;
   segments: u32;
   bytes: u32;
-  /** A shorter datagram ended it. */
+  /** Whether a shorter datagram ended it. */
   closed: u32;
   /** TOS or traffic class of its datagrams. */
   tos: u32;
@@ -69,17 +69,17 @@ function gsoBatchAt(i: u32): GsoBatch {
   return changetype<GsoBatch>(GSO_BATCHES + i * GSO_BATCH_SIZE);
 }
 
-/** Is there room for whatever one more packet can become? */
+/** Whether there is room for one more packet, whatever it becomes. */
 export function hasRoom(): bool {
   return load<u32>(SEGMENT_COUNT) + MAX_PIECES <= MAX_SEGMENTS;
 }
 
-/** Room for the headers of the next datagram, when they do not fit before the packet itself. */
+/** Room for the headers of the next datagram, if they do not fit before the packet itself. */
 export function madeHeader(): usize {
   return WIRE_HEADERS + load<u32>(SEGMENT_COUNT) * WIRE_HEADER_SIZE;
 }
 
-/** One datagram of `p` to its peer: `length` bytes at `start`, then `moreLength` at `more`. */
+/** Adds one datagram of `p` to its peer: `length` bytes at `start`, then `moreLength` at `more`. */
 export function pushDatagram(
   p: Packet,
   start: usize,
@@ -104,7 +104,7 @@ function extendGsoBatch(p: Packet, segment: u32, size: u32): bool {
   const batch = gsoBatchAt(count - 1);
   if (batch.closed || batch.peer != p.peer || size > batch.size) return false;
   if (batch.tos != p.outerTos) return false;
-  // Its slices must stand side by side; what is cut for the device takes room between them.
+  // Its slices must be adjacent; packets cut for the device take room between them.
   if (batch.first + batch.segments != segment) return false;
   if (batch.segments == MAX_GSO || batch.bytes + size > MAX_GSO_BYTES) return false;
   batch.segments++;
@@ -129,7 +129,7 @@ function startGsoBatch(p: Packet, segment: u32, size: u32): void {
   store<u32>(WIRE_COUNT, i + 1);
 }
 
-/** A message of one datagram. */
+/** Writes a message of one datagram. */
 function writeMessage(i: u32, peer: u32, segment: u32, tos: u32): void {
   const message = WIRE + i * MMSGHDR_SIZE;
   const record = peerAt(peer);
@@ -142,7 +142,7 @@ function writeMessage(i: u32, peer: u32, segment: u32, tos: u32): void {
   if (tos) announceTos(i, isIPv4(record), tos);
 }
 
-/** The kernel's own TOS is 0. */
+/** A TOS of 0 is the kernel's default and needs no control message. */
 function announceTos(i: u32, isIPv4: bool, tos: u32): void {
   const control = isIPv4
     ? addControl(i, IPPROTO_IP, IP_TOS, 4)
@@ -150,12 +150,12 @@ function announceTos(i: u32, isIPv4: bool, tos: u32): void {
   store<u32>(control, tos);
 }
 
-/** Tells the kernel to cut message `i` into datagrams of `size` bytes; wrong for a single one. */
+/** Makes the kernel cut message `i` into datagrams of `size` bytes; not for a single datagram. */
 function announceGso(i: u32, size: u32): void {
   store<u16>(addControl(i, SOL_UDP, UDP_SEGMENT, 2), <u16>size);
 }
 
-/** One more control message of message `i`; gives where its data goes, 8 bytes at most. */
+/** Adds a control message to message `i`; returns the address of its data, 8 bytes at most. */
 function addControl(i: u32, level: u32, type: u32, size: u32): usize {
   const message = WIRE + i * MMSGHDR_SIZE;
   const before = load<u64>(message, MMSGHDR_CONTROLLEN);
@@ -172,9 +172,9 @@ export function isGsoBatch(i: u32): bool {
 }
 
 /**
- * The kernel would not take message `i` as a GSO batch: from there on every
- * datagram goes by itself. Laid out from the end, so that no GSO batch is written
- * over before it was read: message number k never stands before its GSO batch.
+ * The kernel refused message `i` as a GSO batch: from there on every datagram gets its own message.
+ * They are written from the end, so that no GSO batch is overwritten before it is read: message number
+ * k is never before its GSO batch.
  */
 export function splitGsoBatches(i: u32): void {
   const count = load<u32>(WIRE_COUNT);
@@ -198,7 +198,7 @@ export function splitGsoBatches(i: u32): void {
   }
 }
 
-/** The kernel refused message `i`: the packets it carried something of are lost. */
+/** The kernel refused message `i`: all packets with a part in it are lost. */
 export function sendFailed(i: u32, reason: i32): void {
   const batch = gsoBatchAt(i);
   for (let s: u32 = 0; s < batch.segments; s++) packetOf(batch.first + s).verdict = reason;

@@ -1,8 +1,8 @@
 /**
- * Counts policed connections by account, so that no party can fill the table of flows for all. A
- * party is a peer, or this node. A connection opened from outside is on the account of the peer
- * that it came from. One opened here is on the account of its source address, by hash, and on that
- * of this node as a whole: addresses of this node are compared with each other, the node as a whole
+ * Counts policed connections by account, so that no party can fill the table of flows. A party is a
+ * peer, or this node. A connection opened from outside counts towards the account of the peer that
+ * sent it. A connection opened here counts towards that of its source address, by hash, and towards
+ * this node as a whole. Addresses of this node are compared with each other, and the node as a whole
  * with peers.
  *
  *   HELD      0        MAX_PEERS             MAX_ACCOUNTS
@@ -16,7 +16,7 @@
 import { FLOW_SEED, FLOW_SET_BITS, HELD, MAX_ACCOUNTS, MAX_PEERS, OPENING } from "../memory";
 import { THIS_NODE } from "../tables/peer";
 
-/** The account of connections that are opened here, from the IPv4 or IPv6 address at `source`. */
+/** The account of a connection opened here from the IPv4 or IPv6 address at `source`. */
 export function accountHere(family: u32, source: usize): u32 {
   const SPREAD: u64 = 0x9e3779b97f4a7c15;
   let h = load<u64>(FLOW_SEED);
@@ -24,7 +24,7 @@ export function accountHere(family: u32, source: usize): u32 {
   return MAX_PEERS + <u32>((((h * SPREAD) >> 32) * (MAX_ACCOUNTS - MAX_PEERS)) >> 32);
 }
 
-/** `n` more policed connections. */
+/** Adds `n` policed connections, which may be negative. */
 export function hold(account: u32, isHalfOpen: bool, n: i32): void {
   const party = partyOf(account);
   add(HELD, account, n);
@@ -33,19 +33,19 @@ export function hold(account: u32, isHalfOpen: bool, n: i32): void {
 }
 
 /**
- * Does its party hold more half-open connections than 1/128 of the table? Parties that get answers
- * need fewer.
+ * Whether its party holds more half-open connections than 1/128 of the table. A party that gets replies
+ * needs fewer.
  */
 export function isFlooding(account: u32): bool {
   return load<u32>(OPENING + (partyOf(account) << 2)) > max<u32>(8, connections() >> 7);
 }
 
-/** Does the first account hold more than `times` as many connections as the other? */
+/** Whether the first account holds more than `times` as many connections as the other. */
 export function outweighs(account: u32, other: u32, times: u32): bool {
   return heldBy(account, other) > heldBy(other, account) * times;
 }
 
-/** Does it hold more than 1/32 of the table's capacity? */
+/** Whether it holds more than 1/32 of the table's capacity. */
 export function isHeavy(account: u32, other: u32): bool {
   return heldBy(account, other) > connections() >> 5;
 }
@@ -55,8 +55,8 @@ function connections(): u32 {
 }
 
 /**
- * The count to compare with the other account: the account's own within one party, else that of the
- * whole party.
+ * The number to compare with the other account: the account's own within one party, otherwise that of
+ * the whole party.
  */
 function heldBy(account: u32, other: u32): u32 {
   const weighed = partyOf(account) == partyOf(other) ? account : partyOf(account);

@@ -1,4 +1,4 @@
-/** A connection: two records that name each other, made, changed and forgotten together. */
+/** A connection: two records that refer to each other, and are made, changed and removed together. */
 import { BATCH_NUMBER, FLOW_SIZE, FLOWS_BY_STATE, generation, NOW, OUT, REVERSED } from "../memory";
 import { addressesOf, Packet } from "../packet";
 import { accountHere, hold } from "./account";
@@ -21,7 +21,7 @@ import { firstSet, freeIn, hashOf, release, secondSet, tagOf, tagPlace } from ".
 /** The tables never have this generation. */
 const NO_GENERATION: u32 = 0;
 
-/** Both records of a connection that this packet opens; null if there is no place for them. */
+/** Makes both records of a connection that this packet opens; null if there is no room. */
 export function open(p: Packet, direction: u32, state: u32): Flow {
   const account = direction == OUT ? accountHere(p.family, addressesOf(p)) : p.peer;
   const first = makeRecord(p, account, kindOf(p, direction), p.ports, addressesOf(p), state);
@@ -40,7 +40,7 @@ export function open(p: Packet, direction: u32, state: u32): Flow {
   return first;
 }
 
-/** One record, of a packet that goes on to another peer. */
+/** Makes the single record for a packet that is relayed to another peer. */
 export function openRelayed(p: Packet, direction: u32): void {
   const flow = makeRecord(p, p.peer, kindOf(p, direction), p.ports, addressesOf(p), RELAYED);
   if (flow == NONE) return;
@@ -50,7 +50,7 @@ export function openRelayed(p: Packet, direction: u32): void {
   countPacket(p, flow);
 }
 
-/** The record of the replies. Where they lead is looked up when the first one comes. */
+/** Makes the record of the replies. Their destination is looked up when the first one arrives. */
 function makeTwin(p: Packet, first: Flow): Flow {
   const ports = reversePorts(p.protocol, p.ports);
   reverseAddresses(p.family, flowAddresses(first));
@@ -80,7 +80,7 @@ function makeRecord(
   return flow;
 }
 
-/** A free place in one of the two sets, or one that a flow is driven from that matters less; null if there is none. */
+/** A free place in one of the two sets, or that of an evicted flow of lower rank; null if there is none. */
 function findPlace(hash: u64, account: u32, isPoliced: bool): Flow {
   const first = firstSet(hash);
   const second = secondSet(hash);
@@ -93,7 +93,7 @@ function findPlace(hash: u64, account: u32, isPoliced: bool): Flow {
 
 // ------------------------------------------------------------------------ changes
 
-/** The rules of this generation, or none, allow the connection. */
+/** Marks the connection as allowed by this rule, or without a rule, in this generation. */
 export function allow(flow: Flow, rule: u32): void {
   charge(flow, -1);
   setAllowed(flow, rule);
@@ -107,8 +107,8 @@ function setAllowed(flow: Flow, rule: u32): void {
 }
 
 /**
- * The sender of this flow opened the connection anew. If the other end had opened the old one, the
- * rules judge it again.
+ * The sender of this flow opened the connection again. If the other end had opened the old one, the
+ * rules are applied again.
  */
 export function setFirst(flow: Flow): void {
   if (flow.isFirst) return;
@@ -134,7 +134,7 @@ export function setState(flow: Flow, state: u32): void {
   count(state, 1);
 }
 
-/** Forgets a connection: the next packet opens another one. */
+/** Removes a connection: its next packet opens another one. */
 export function forget(flow: Flow): void {
   count(flow.state, -1);
   charge(flow, -1);
@@ -143,8 +143,8 @@ export function forget(flow: Flow): void {
 }
 
 /**
- * The rules deny the connection. Its records stay while packets of the batch point at them; the
- * next batch asks again.
+ * The rules deny the connection. Its records stay, because packets of the batch point to them; in the
+ * next batch the rules are applied again.
  */
 export function cut(flow: Flow): void {
   if (!isPointedAt(flow)) forget(flow);
@@ -155,7 +155,7 @@ function count(state: u32, difference: i32): void {
   store<i32>(counter, load<i32>(counter) + difference);
 }
 
-/** Counts a connection on its account; only those that a policy decided about count. */
+/** Adds a connection to its account, if a policy decided about it. */
 function charge(flow: Flow, n: i32): void {
   if (flow.rule) hold(flow.account, isHalfOpen(flow.state), n);
 }

@@ -1,7 +1,6 @@
 /**
- * What was decided for a datagram by its first fragment, which alone has the
- * ports: it holds for those that come after it. A place for each by hash; a
- * newcomer takes it, so that there are never more than there is room for.
+ * Decisions about datagrams in fragments. Only the first fragment has the ports, and its verdict
+ * applies to the later ones. A hash gives each datagram one place, which a newer datagram overwrites.
  *
  *   0      4                8           40      48           52     56      60
  *   +------+----------------+-----------+-------+------------+------+-------+---------+
@@ -16,46 +15,46 @@ import { keyedHash } from "../keyed-hash";
 import { CLOCK, FRAGMENT_BITS, FRAGMENT_SIZE, FRAGMENTS, generation } from "../memory";
 import { addressesOf, Packet } from "../packet";
 
-/** As long as hosts wait for the rest of a datagram (RFC 8200, 4.5). */
-const KEPT: f64 = 60_000;
+/** Milliseconds: the time for which hosts wait for the rest of a datagram (RFC 8200, 4.5). */
+const LIFETIME: f64 = 60_000;
 
 @unmanaged
 export class Datagram {
-  /** Family, protocol (of IPv4 only: later fragments of IPv6 may not show it), direction; 0 is nobody. */
+  /** Family, protocol (IPv4 only: later fragments of IPv6 may lack it) and direction; 0 is a free place. */
   kind: u32;
   identification: u32;
   addresses: u64;
   addresses8: u64;
   addresses16: u64;
   addresses24: u64;
-  /** CLOCK at which its first fragment came. */
+  /** CLOCK at the arrival of its first fragment. */
   since: f64;
-  /** Generation of the rules that judged the first fragment. */
+  /** Generation of the rules that were applied to the first fragment. */
   generation: u32;
   /** The rule that decided, 0 if none did. */
   rule: u32;
-  /** The ports in the first fragment, as its flow has them, and its transport protocol. */
+  /** The ports in the first fragment, as in its flow's key, and its transport protocol. */
   ports: u32;
-  /** Where its transport header ends, from where the data of fragments is counted. */
+  /** End of the transport header, in the offsets of fragments. */
   headers: u16;
   protocol: u8;
-  /** 0, or why the first fragment was refused. */
+  /** 0, or the reason why the first fragment was dropped. */
   verdict: u8;
 }
 
 const ADDRESSES: usize = offsetof<Datagram>("addresses");
 
-/** What is known of the datagram that this is a fragment of; null: nothing. */
+/** The entry of the datagram that this fragment belongs to; null if there is none. */
 export function datagramOf(p: Packet, direction: u32): Datagram {
   const place = placeOf(p);
   const none = changetype<Datagram>(0);
   if (place.kind != kindOf(p, direction) || place.identification != p.identification) return none;
-  if (load<f64>(CLOCK) - place.since > KEPT) return none;
+  if (load<f64>(CLOCK) - place.since > LIFETIME) return none;
   const own = changetype<usize>(place) + ADDRESSES;
   return memory.compare(own, addressesOf(p), sizeOf(p)) == 0 ? place : none;
 }
 
-/** Do the rules that judged its first fragment still stand? */
+/** Whether the rules that were applied to its first fragment are still in force. */
 export function isCurrentDatagram(datagram: Datagram): bool {
   return datagram.generation == generation();
 }
@@ -82,7 +81,7 @@ function sizeOf(p: Packet): u32 {
   return p.family == 4 ? 8 : 32;
 }
 
-/** The hash is keyed, so no sender can tell which datagrams share a place and evict another's. */
+/** The hash is keyed, so that no sender can choose datagrams that share a place with another's. */
 function placeOf(p: Packet): Datagram {
   const SPREAD: u64 = 0x9e3779b97f4a7c15;
   const addresses = keyedHash(addressesOf(p), sizeOf(p) >> 2);

@@ -1,10 +1,10 @@
-/** Which flow gives way to a newcomer whose two sets are full (docs/flows.md, "Under pressure"). */
+/** Chooses the flow to evict for a new one whose two sets are full (docs/flows.md, "Under pressure"). */
 import { isFlooding, isHeavy, outweighs } from "./account";
 import { Flow, isHalfOpen, isPointedAt, NONE, OTHER_REPLIED, TIME_WAIT } from "./flow";
 import { recordAt, SET_SIZE } from "./table";
 import { isExpired, quietFor } from "./timeouts";
 
-// How early a flow is evicted for a newcomer.
+// Ranks: flows of a low rank are evicted first.
 const OVER: u32 = 0;
 const OPEN: u32 = 1;
 const HALF_OPEN: u32 = 2;
@@ -13,8 +13,8 @@ const CONNECTION: u32 = 4;
 const NEVER: u32 = 5;
 
 /**
- * The flow to evict for a newcomer; the second set is searched if the first would lose a working
- * connection.
+ * The flow to evict for a new one. The second set is searched if an eviction from the first would end
+ * a working connection.
  */
 export function giveWay(first: u32, second: u32, account: u32, isPoliced: bool): Flow {
   const flow = leastIn(first, account, isPoliced);
@@ -24,7 +24,7 @@ export function giveWay(first: u32, second: u32, account: u32, isPoliced: bool):
   return other != NONE && rankOf(other, account, isPoliced) < rank ? other : flow;
 }
 
-/** Among the flows of the set that are evicted earliest, the one that was idle longest. */
+/** Among the flows of the lowest rank in the set, the one that is idle longest. */
 function leastIn(set: u32, account: u32, isPoliced: bool): Flow {
   let least = NONE;
   let soonest = NEVER;
@@ -44,11 +44,11 @@ function leastIn(set: u32, account: u32, isPoliced: bool): Flow {
 }
 
 /**
- * How early the flow is evicted for a newcomer on this account. A flow without policy loses only
- * its record; a newcomer without policy evicts no other. A policed connection is evicted for its
- * own account while it is half-open, or an exchange of datagrams; for another account only if that
- * holds less, or if the exchange was one packet each way. A flooding party evicts no answered
- * connection of another account.
+ * The rank of a flow for a new one on this account. A flow without policy loses only its record; a new
+ * flow without policy evicts no other. A policed connection is evicted for its own account while it is
+ * half-open, or an exchange of datagrams; for another account only if that account holds less, or if
+ * the exchange was one packet each way. A flooding party evicts no answered connection of another
+ * account.
  */
 function rankOf(flow: Flow, account: u32, isPoliced: bool): u32 {
   if (isPointedAt(flow)) return NEVER;
@@ -66,13 +66,13 @@ function rankOf(flow: Flow, account: u32, isPoliced: bool): u32 {
   return isExchange ? EXCHANGE : CONNECTION;
 }
 
-/** Are half-open connections of the first account safe from a newcomer of the other? */
+/** Whether half-open connections of the first account are safe from new ones of the other. */
 function holdsHalfOpen(holder: u32, account: u32): bool {
   if (holder == account || isFlooding(holder)) return false;
   return isFlooding(account) || !outweighs(holder, account, 1);
 }
 
-/** One packet each way, such as a query and its answer: most such exchanges are over then. */
+/** Whether there was one packet each way, as for a query and its reply: most such exchanges are over. */
 function isAnsweredOnce(flow: Flow): bool {
   return flow.packets + flow.twin.packets <= 2;
 }

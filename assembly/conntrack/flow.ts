@@ -1,8 +1,7 @@
 /**
- * The flows: what was decided for a connection, and how far it came. Each
- * direction has a record, so that its next packets need no lookup and no rule,
- * and find their headers ready. The two name each other: the first is that of
- * the packet that opened the connection.
+ * The records of flows. A record holds the decisions about one direction of a connection, so that its
+ * next packets need no lookup and no rule, and have their headers ready. The records of both
+ * directions refer to each other; the first is that of the packet that opened the connection.
  *
  *   0      4       8           40           44     48     52      56     58      60
  *   +------+-------+-----------+------------+------+------+-------+------+-------+-------+
@@ -16,31 +15,30 @@
  * Incoming packets need no headers to send, so the record of that direction holds the last SYN of
  * both ends in their place (tcp-state).
  *
- *
- * A record of an earlier generation of the tables is still its connection's, but
- * where it leads and whether it may is asked again.
+ * A record of an earlier generation still belongs to its connection, but its destination is looked up
+ * and its rules are applied again.
  */
 import { BATCH_NUMBER, ENCAP_SIZE, generation, NOW } from "../memory";
 import { CT_ESTABLISHED, Packet } from "../packet";
 import { copyHeaders, makeHeaders } from "../tables/peer";
 import { DIRECTION_BIT } from "./key";
 
-// The states of a connection, in both its records.
+// The states of a connection, the same in both its records.
 export const FREE: u32 = 0;
-/** On its way from one peer to another: only where it leads is kept, in one record. */
+/** Relayed from one peer to another: one record, with the destination only. */
 export const RELAYED: u32 = 1;
-/** Without TCP: nothing came back yet, something did. */
+/** Without TCP: before and after the first reply. */
 export const UDP_NEW: u32 = 2;
 export const UDP_REPLIED: u32 = 3;
 export const ECHO_NEW: u32 = 4;
 export const ECHO_REPLIED: u32 = 5;
 export const OTHER_NEW: u32 = 6;
 export const OTHER_REPLIED: u32 = 7;
-/** TCP (RFC 9293, 3.3.2), both ends seen together. */
+/** TCP (RFC 9293, 3.3.2), both ends together. */
 export const SYN_SENT: u32 = 8;
 export const SYN_RECEIVED: u32 = 9;
 export const ESTABLISHED: u32 = 10;
-/** One end will send no more; both said so; both were heard. */
+/** One FIN was sent; both were sent; both were acknowledged. */
 export const HALF_CLOSED: u32 = 11;
 export const CLOSING: u32 = 12;
 export const TIME_WAIT: u32 = 13;
@@ -48,28 +46,28 @@ export const RESET: u32 = 14;
 
 @unmanaged
 export class Flow {
-  // Its key (key.ts); the addresses of IPv4 take the first 8 bytes.
+  // Its key (key.ts); IPv4 addresses take the first 8 bytes.
   kind: u32;
   ports: u32;
   addresses: u64;
   addresses8: u64;
   addresses16: u64;
   addresses24: u64;
-  /** Of the tables that said where it leads and that it may. */
+  /** Generation of the tables that gave its destination. */
   generation: u32;
-  /** The other direction's record; null if it is relayed. */
+  /** The record of the other direction; null if it is relayed. */
   twin: Flow;
   /** NOW of its last packet. */
   last: u32;
-  /** BATCH_NUMBER of the last batch that pointed at it. */
+  /** BATCH_NUMBER of the last batch with a packet that points to it. */
   batch: u32;
   peer: u16;
-  /** Whose the destination is. */
+  /** Owner of the destination. */
   owner: u16;
   state: u8;
-  /** What its sender did (tcp-state). */
+  /** Events of its sender, as bits (tcp-state). */
   side: u8;
-  /** By how many bits its sender shifts its windows. */
+  /** Window scale of its sender: a number of bits. */
   scale: u8;
   /** 1: the record of the packet that opened the connection. */
   isFirst: u8;
@@ -78,28 +76,28 @@ export class Flow {
   headers8: u64;
   headers16: u32;
   headers20: u16;
-  /** The account that the connection is on (account). */
+  /** The account that the connection counts towards (account). */
   account: u16;
   packets: u64;
   bytes: u64;
-  /** What comes next after all its sender sent. */
+  /** Sequence number behind everything that its sender sent. */
   end: u32;
-  /** As far as the other end lets it send; until its SYN is acknowledged, what comes next after that alone. */
+  /** Sequence number up to which it may send; until its SYN is acknowledged, the one behind that SYN. */
   maxEnd: u32;
-  /** The largest window its sender gave. */
+  /** Largest window that its sender announced. */
   maxWindow: u32;
-  /** The last that its sender acknowledged. */
+  /** The last acknowledgment of its sender. */
   acked: u32;
   /** Generation of the rules that allowed the connection. */
   judged: u32;
-  /** The rule that did, 0 if none had to. */
+  /** The rule that allowed it, 0 if none applied. */
   rule: u32;
 }
 
 const ADDRESSES: usize = offsetof<Flow>("addresses");
 const HEADERS: usize = offsetof<Flow>("headers");
 
-// Where the host finds what it lists.
+// Offsets of the fields that the host lists.
 export const FLOW_KIND: usize = offsetof<Flow>("kind");
 export const FLOW_PORTS: usize = offsetof<Flow>("ports");
 export const FLOW_ADDRESSES: usize = ADDRESSES;
@@ -136,12 +134,12 @@ export function directionOf(flow: Flow): u32 {
   return flow.kind >> 16;
 }
 
-/** Where source and destination stand, side by side. */
+/** Address of the source address, with the destination behind. */
 export function flowAddresses(flow: Flow): usize {
   return changetype<usize>(flow) + ADDRESSES;
 }
 
-/** Do the rules as they are now allow it? */
+/** Whether the current rules allow it. */
 export function isAllowed(flow: Flow): bool {
   return flow.judged == generation();
 }
@@ -171,7 +169,7 @@ export function isHalfOpen(state: u32): bool {
 
 // ---------------------------------------------------------------- by its packets
 
-/** From now on the packet goes as its flow does. */
+/** Gives the packet the destination and the verdict of the flow. */
 export function pointAt(p: Packet, flow: Flow): void {
   setFlow(p, flow);
   p.peer = flow.peer;
@@ -180,20 +178,20 @@ export function pointAt(p: Packet, flow: Flow): void {
   flow.batch = load<u32>(BATCH_NUMBER);
 }
 
-/** It is the packet's flow, and what was decided for it holds. */
+/** Gives the packet its flow, whose decisions are current. */
 export function setFlow(p: Packet, flow: Flow): void {
   p.flow = changetype<usize>(flow);
   p.ctState = CT_ESTABLISHED;
 }
 
-/** One more packet went as the flow does. */
+/** Counts a packet of the flow. */
 export function countPacket(p: Packet, flow: Flow): void {
   flow.last = load<u32>(NOW);
   flow.packets += 1;
   flow.bytes += p.length;
 }
 
-/** Where the packet goes, its flow does. */
+/** Updates the flow with the destination of the packet. */
 export function refresh(p: Packet, flow: Flow): void {
   flow.generation = generation();
   flow.peer = <u16>p.peer;
@@ -203,7 +201,7 @@ export function refresh(p: Packet, flow: Flow): void {
   makeHeaders(p, changetype<usize>(flow) + HEADERS);
 }
 
-/** Puts the VXLAN and Ethernet headers before the IP header at `ip`; gives where they begin. */
+/** Puts the VXLAN and Ethernet headers before the IP header at `ip`; returns their address. */
 export function prependHeaders(p: Packet, ip: usize): usize {
   const start = ip - ENCAP_SIZE;
   if (p.ctState == CT_ESTABLISHED) copyHeaders(p.flow + HEADERS, start);

@@ -13,16 +13,16 @@ import { Flow } from "./flow";
 import { makeKind } from "./key";
 import { findLive } from "./table";
 
-/** Bytes of the headers of UDP and ICMP, and more than any rule asks of another. */
+/** Bytes of the headers of UDP and ICMP. For other protocols rules read fewer. */
 const LEAST_TRANSPORT: u32 = 8;
 
 /**
- * What a policy asks for stands in the transport header: it must be whole in the
- * first fragment, and no later one may write over it (RFC 1858, RFC 3128, RFC
- * 5722). A later fragment gets the verdict of the first while the rules are the same.
+ * Rules read the transport header: it must be complete in the first fragment, and no later one may
+ * overwrite it (RFC 1858, RFC 3128, RFC 5722). A later fragment gets the verdict of the first one while
+ * the rules are the same.
  */
 export function checkFragment(p: Packet, direction: u32): i32 {
-  if (!isJudged(p, direction)) return 0;
+  if (!hasRules(p, direction)) return 0;
   if (!isLaterFragment(p)) return hasTransport(p) ? 0 : TINY_FRAGMENT;
   const datagram = datagramOf(p, direction);
   const headers = datagram ? datagram.headers : p.protocol == TCP ? TCP_SIZE : 0;
@@ -35,8 +35,8 @@ export function checkFragment(p: Packet, direction: u32): i32 {
 }
 
 /**
- * The connection that the first fragment of a later fragment's datagram belongs to; null if none is
- * known.
+ * The connection of the first fragment of the datagram that a later fragment belongs to; null if it is
+ * not known.
  */
 export function flowOfDatagram(p: Packet, direction: u32): Flow {
   const datagram = datagramOf(p, direction);
@@ -45,15 +45,15 @@ export function flowOfDatagram(p: Packet, direction: u32): Flow {
   return findLive(kind, datagram.ports, addressesOf(p));
 }
 
-/** Are there rules in this direction, or in the other one if it leaves and arrives here? */
-function isJudged(p: Packet, direction: u32): bool {
+/** Whether there are rules in this direction, or in the other one if the packet leaves and arrives here. */
+function hasRules(p: Packet, direction: u32): bool {
   const acl = load<usize>(SEARCHED) + ACL_AT;
   return (
     isPoliced(acl, direction) || (p.owner == THIS_NODE && direction == OUT && isPoliced(acl, IN))
   );
 }
 
-/** Keeps for the later fragments what was decided for the first. */
+/** Stores the decision about the first fragment for the later ones. */
 export function noteFirst(p: Packet, direction: u32, verdict: i32): void {
   if (!isFragment(p) || isLaterFragment(p)) return;
   noteDatagram(p, direction, verdict, p.transport - p.fragmented + transportSize(p));

@@ -1,16 +1,15 @@
 /**
- * The key by which a flow is found: what it is, its ports, and its addresses as
- * they stand in the packet.
+ * The key of a flow: its kind, its ports, and its addresses as in the packet.
  *
  *   kind    0        8          16          24
  *           +--------+----------+-----------+-----+
  *           | family | protocol | direction | 0   |
  *           +--------+----------+-----------+-----+
- *   ports   0                   16                  as they stand in the header
+ *   ports   0                   16                  as in the header
  *           +-------------------+-----------------+
  *           | source port       | destination     |  TCP, UDP, SCTP
  *           +-------------------+--------+--------+
- *           | identifier        | type   | code   |  ICMP: of an echo
+ *           | identifier        | type   | code   |  ICMP echo
  *           +-------------------+--------+--------+
  *           | 0                                   |  other protocols
  *           +-------------------------------------+
@@ -29,8 +28,8 @@ const CODE_SHIFT: u32 = 24;
 export const DIRECTION_BIT: u32 = 1 << 16;
 
 /**
- * Notes what stands for the packet's ports. A packet that shows all of its key, and is part of a
- * conversation, may have a flow: it is CT_NEW until one is found.
+ * Stores the ports of the packet, or their replacement. A packet with a complete key that is part of a
+ * conversation may have a flow: it is CT_NEW until one is found.
  */
 export function takeKey(p: Packet): void {
   p.ports = 0;
@@ -59,12 +58,12 @@ function isEcho(p: Packet): bool {
     : p.protocol == ICMPV6 && (type == icmpv6.ECHO || type == icmpv6.ECHO_REPLY);
 }
 
-/** Does an echo ask for something? A reply alone opens nothing. */
+/** Whether an echo is a request. A reply alone opens nothing. */
 export function isRequest(p: Packet): bool {
   return typeIn(p.ports) == (p.family == 4 ? icmp.ECHO : icmpv6.ECHO);
 }
 
-/** The ports of the transport header at `at`, as they stand in a key. */
+/** The ports in the transport header at `at`, in the form of a key. */
 export function portsAt(protocol: u32, at: usize): u32 {
   switch (protocol) {
     case TCP:
@@ -82,8 +81,8 @@ export function portsAt(protocol: u32, at: usize): u32 {
 }
 
 /**
- * The ports of a key as rules ask for them, host order: the source port above the destination port;
- * of ICMP type and code in the place of the latter.
+ * The ports of a key in the form of rules, host order: the source port above the destination port; for
+ * ICMP, type and code in place of the latter.
  */
 export function portsOfRules(protocol: u32, ports: u32): u32 {
   const swapped = bswap<u32>(ports);
@@ -104,7 +103,7 @@ export function makeKind(family: u32, protocol: u32, direction: u32): u32 {
 
 // ------------------------------------------------------------------ of the replies
 
-/** Puts the addresses the other way round to REVERSED. */
+/** Writes the addresses in reverse order to REVERSED. */
 export function reverseAddresses(family: u32, addresses: usize): void {
   if (family == 4) {
     store<u64>(REVERSED, rotl<u64>(load<u64>(addresses), 32));
@@ -114,7 +113,7 @@ export function reverseAddresses(family: u32, addresses: usize): void {
   }
 }
 
-/** The ports change sides, and the type of an echo changes. */
+/** Swaps the ports, or the type of an echo. */
 export function reversePorts(protocol: u32, ports: u32): u32 {
   if (protocol == ICMP) return ports ^ ((icmp.ECHO ^ icmp.ECHO_REPLY) << TYPE_SHIFT);
   if (protocol == ICMPV6) return ports ^ ((icmpv6.ECHO ^ icmpv6.ECHO_REPLY) << TYPE_SHIFT);

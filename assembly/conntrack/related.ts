@@ -11,12 +11,12 @@ import { Flow, NONE } from "./flow";
 import { kindOf, portsAt } from "./key";
 import { findLive } from "./table";
 
-/** Bytes of a transport header that every error quotes (RFC 792), and that name a flow. */
+/** Bytes of a transport header that every error quotes (RFC 792); they include the ports. */
 const QUOTED_TRANSPORT: u32 = 8;
 
 /**
- * The flow that an ICMP error is about: that of the packet it quotes, which went the other way, from
- * where the error goes to now. Null if it is none or about none.
+ * The flow that an ICMP error is about: that of the quoted packet, which went in the other direction.
+ * Null if the packet is no error, or the flow is not known.
  */
 export function related(p: Packet, direction: u32): Flow {
   if (!isError(p)) return NONE;
@@ -34,7 +34,7 @@ function isError(p: Packet): bool {
     : p.protocol == ICMPV6 && icmpv6.isError(type);
 }
 
-/** The quoted packet, as far as its headers are there; null if they do not show its flow. */
+/** Reads the headers of the quoted packet; null if they do not have the key of a flow. */
 function readQuoted(p: Packet): Packet {
   const none = changetype<Packet>(0);
   const q = changetype<Packet>(QUOTED);
@@ -59,7 +59,7 @@ function readHeader6(q: Packet): bool {
   return walkExtensions(q) == 0;
 }
 
-/** Did the quoted packet come from where the error goes to? */
+/** Whether the quoted packet came from the destination of the error. */
 function isSentBy(quoted: Packet, p: Packet): bool {
   if (p.family == 4) return ipv4.source(quoted.ip) == ipv4.destination(p.ip);
   const source = v128.load(ipv6.source(quoted.ip));

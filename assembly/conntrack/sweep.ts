@@ -1,4 +1,4 @@
-/** Time passes for the table: the clock of a batch, and the removal of what expired. */
+/** The clock of a batch, and the removal of expired connections. */
 import { CLOCK, FLOW_SET_BITS, NEXT_SWEPT, NOW, NOW_CLOCK, SWEEP_CLOCK, SWEPT_AT } from "../memory";
 import { forget } from "./connection";
 import { FREE } from "./flow";
@@ -6,13 +6,13 @@ import { isEmpty, recordAt, SET_SIZE, setMask } from "./table";
 import { isExpired } from "./timeouts";
 
 /**
- * NOW wraps after 2^32 milliseconds (49 days), so a record left alone that long would seem young.
- * Two bounds of 2^30 milliseconds (12 days) prevent it, since no timeout is longer: after 12 days
- * without a batch all connections are forgotten, and no set goes unswept for longer.
+ * NOW wraps after 2^32 milliseconds (49 days), so a record older than that would seem young. Two bounds
+ * of 2^30 milliseconds (12 days), longer than any timeout, prevent it: after 12 days without a batch
+ * all connections are removed, and every set is swept within that time.
  */
 const LONGEST: f64 = 1073741824;
 
-/** Sets NOW for a batch; called before any packet points at a record. */
+/** Sets NOW for a batch. Call it before any packet points to a record. */
 export function takeTime(): void {
   const clock = load<f64>(CLOCK);
   const passed = clock - load<f64>(NOW_CLOCK);
@@ -24,16 +24,16 @@ export function takeTime(): void {
 
 // ---------------------------------------------------------------------- expiry
 
-/** All sets are looked through once in so many milliseconds, in slices of at most so many sets. */
+/** Milliseconds in which all sets are swept once; most sets of a slice. */
 const SWEEP: u32 = 8192;
 const SLICE: u32 = 16;
 
-/** Forgets what expired, in the next few sets. Before a batch, when no packet points at anything. */
+/** Removes expired connections of the next few sets. Only before a batch: no packet points to a record. */
 export function sweep(): void {
   const passed = load<u32>(NOW) - load<u32>(SWEPT_AT);
   const due = <u32>(((<u64>passed) << load<u32>(FLOW_SET_BITS)) / SWEEP);
   if (due == 0) return;
-  // What is left of a set's share of the time counts for the next slice; more than a slice is let go.
+  // The fraction of a set's time that remains counts for the next slice; beyond a slice it is dropped.
   const left = due > SLICE ? 0 : passed - <u32>((<u64>due * SWEEP) >> load<u32>(FLOW_SET_BITS));
   store<u32>(SWEPT_AT, load<u32>(NOW) - left);
   const from = load<u32>(NEXT_SWEPT);
@@ -44,7 +44,7 @@ export function sweep(): void {
   if (next < from) store<f64>(SWEEP_CLOCK, load<f64>(CLOCK));
 }
 
-/** The same for all sets at once, when much time passed. */
+/** Sweeps all sets at once, after a long time without batches. */
 export function expireAll(): void {
   takeTime();
   sweepAll();

@@ -1,9 +1,7 @@
 /**
- * Where the records lie: found by hash, a set of eight looked at in one comparison.
- *
- * Eight records are a set, and a flow stands in one of two sets. 16 bits of its
- * hash, its tag, lie apart, the eight of a set side by side: a flow is looked
- * for by comparing eight tags at once. Tag 0 is a free place.
+ * The hash table of records. Eight records are a set, and a flow is in one of two sets. 16 bits of its
+ * hash, its tag, are stored apart, and the tags of a set are adjacent: one comparison checks eight
+ * records. Tag 0 is a free place.
  */
 import { FLOW_SEED, FLOW_SET_BITS, FLOW_SIZE, FLOW_TAGS, FLOWS } from "../memory";
 import { Flow, FREE, flowAddresses, NONE } from "./flow";
@@ -12,7 +10,7 @@ import { isExpired } from "./timeouts";
 export const SET_SIZE: u32 = 8;
 const SET_TAGS: u32 = 16;
 
-/** The record with this key, NONE if there is none. `addresses`: where source and destination stand. */
+/** The record with this key, or NONE. `addresses`: address of source and destination. */
 export function find(kind: u32, ports: u32, addresses: usize): Flow {
   const hash = hashOf(kind, ports, addresses);
   const tags = i16x8.splat(<i16>tagOf(hash));
@@ -20,7 +18,7 @@ export function find(kind: u32, ports: u32, addresses: usize): Flow {
   return flow != NONE ? flow : findIn(secondSet(hash), tags, kind, ports, addresses);
 }
 
-/** The same, if it has not expired. */
+/** The same, unless it has expired. */
 export function findLive(kind: u32, ports: u32, addresses: usize): Flow {
   const flow = find(kind, ports, addresses);
   return flow == NONE || isExpired(flow) ? NONE : flow;
@@ -47,9 +45,9 @@ function isOf(flow: Flow, kind: u32, ports: u32, addresses: usize): bool {
 // ------------------------------------------------------------------------- places
 
 /**
- * Chooses the emptier set: the table is then 3/4 full before both sets of a flow are full, where
- * the first free place would get it only to 1/2. A nearly empty first set is preferred, because it
- * is searched first.
+ * Chooses the emptier set: the table then fills to 3/4 before both sets of a flow are full; with the
+ * first free place it would fill to 1/2 only. A nearly empty first set is preferred, because it is
+ * searched first.
  */
 export function freeIn(first: u32, second: u32): Flow {
   const NEARLY_EMPTY = 6;
@@ -65,7 +63,7 @@ export function freeIn(first: u32, second: u32): Flow {
   return free ? recordAt(set * SET_SIZE + <u32>ctz(free)) : NONE;
 }
 
-/** A bit for each. */
+/** The free places of a set, as bits. */
 function freePlaces(set: u32): i32 {
   return i16x8.bitmask(i16x8.eq(v128.load(FLOW_TAGS + set * SET_TAGS), i16x8.splat(0)));
 }
@@ -89,7 +87,7 @@ export function isEmpty(set: u32): bool {
 
 // --------------------------------------------------------------------------- hash
 
-/** Multiplying by an odd number spreads the low bits over the high ones, and the shift back again. */
+/** Multiplying by an odd number mixes the low bits into the high ones; the shift mixes them back. */
 function scramble(h: u64): u64 {
   h *= 0x9e3779b97f4a7c15;
   return h ^ (h >> 32);

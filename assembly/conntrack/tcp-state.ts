@@ -1,8 +1,7 @@
 /**
- * How far a TCP connection came, as one sees it who stands between its ends.
- * What each end did is kept in the record of its direction; the state follows
- * from both. Sequence numbers are held against the windows that the ends gave
- * each other (van Rooij, "Real stateful TCP packet filtering", 2001).
+ * The state of a TCP connection, seen from between its ends. The record of each direction has the
+ * events of its sender; the state follows from both. Sequence numbers are checked against the windows
+ * that the ends announced (van Rooij, "Real stateful TCP packet filtering", 2001).
  *
  *            acked by the other end       sent            may be sent
  *   ----------------|----------------------|-------------------|----------->
@@ -23,38 +22,38 @@ import {
   TIME_WAIT,
 } from "./flow";
 
-// What an end did: bits of Flow.side.
-/** It sent something that counts. */
+// Events of an end: bits of Flow.side.
+/** It sent a segment that was accepted. */
 const SEEN: u32 = 1;
 /** Its SYN was acknowledged. */
 const OPENED: u32 = 2;
 const FINISHED: u32 = 4;
 /** Its FIN was acknowledged. */
-const HEARD: u32 = 8;
+const FIN_ACKED: u32 = 8;
 /** Its SYN had a window scale. */
 const SCALED: u32 = 16;
-/** Taken up in its middle, or in fragments: what the windows are is not known. */
+/** Picked up in its middle, or in fragments: its windows are not known. */
 const LOOSE: u32 = 32;
 
-/** Who has fallen behind by so much may still acknowledge it, however small its window is. */
+/** Bytes that an acknowledgment may lag behind, however small the window is. */
 const LATE_ACK: u32 = 66000;
-/** RFC 7323, 2.3. */
+/** Largest window scale (RFC 7323, 2.3). */
 const MAX_SCALE: u32 = 14;
 
-/** The flags that say what a segment is. */
+/** The flags that determine the kind of a segment. */
 const KIND: u32 = tcp.FIN | tcp.SYN | tcp.RST | tcp.ACK;
 
 /**
- * A SYN that passed in a connection under way and changed nothing yet. The receiver's answer
- * decides whether it takes effect.
+ * A SYN that passed in an established connection and changed nothing yet. It takes effect only if the
+ * receiver's reply accepts it.
  */
 @unmanaged
 class LastSyn {
   sequence: u32;
-  /** Bytes of data in it. */
+  /** Bytes of its data. */
   data: u16;
   window: u16;
-  /** Window scale of its option, or NO_SCALE. */
+  /** Its window scale, or NO_SCALE. */
   scale: u8;
   /** NONE, SYN or SYN_ACK. */
   kind: u8;
@@ -72,12 +71,12 @@ export function isSyn(p: Packet): bool {
   return (tcp.flags(p.ip + p.transport) & KIND) == tcp.SYN;
 }
 
-/** May a connection be taken up with it, whose beginning nobody saw? */
+/** Whether a connection may be picked up from this segment, without its beginning. */
 export function isMiddle(p: Packet): bool {
   return (tcp.flags(p.ip + p.transport) & KIND) == tcp.ACK;
 }
 
-/** The first packet of a connection: a SYN, or what `isMiddle`. */
+/** Handles the first packet of a connection: a SYN, or one of `isMiddle`. */
 export function openTcp(p: Packet, first: Flow): void {
   if (isSyn(p)) return start(p, first, first.twin);
   first.side = <u8>(SEEN | OPENED);
@@ -87,27 +86,27 @@ export function openTcp(p: Packet, first: Flow): void {
   setLoose(first);
 }
 
-/** From now on nothing is held against its windows. */
+/** Stops checking sequence numbers against its windows. */
 export function setLoose(flow: Flow): void {
   flow.side |= <u8>LOOSE;
   flow.twin.side |= <u8>LOOSE;
 }
 
-/** Does the segment fit what the connection came to? If so, the connection goes on with it. */
+/** Whether the segment fits the state of the connection. If so, it advances the state. */
 export function advance(p: Packet, own: Flow): bool {
   const other = own.twin;
   const kind = tcp.flags(p.ip + p.transport) & KIND;
-  if (kind == tcp.ACK && isSteady(own, other)) return carryOn(p, own, other);
+  if (kind == tcp.ACK && isSteady(own, other)) return handleSteady(p, own, other);
   switch (kind) {
     case tcp.SYN:
     case tcp.SYN | tcp.ACK:
-      return meetSyn(p, own, other, kind == tcp.SYN);
+      return handleSyn(p, own, other, kind == tcp.SYN);
     case tcp.RST:
     case tcp.RST | tcp.ACK:
-      return meetReset(p, own, other, kind == tcp.RST);
+      return handleReset(p, own, other, kind == tcp.RST);
     case tcp.ACK:
     case tcp.FIN | tcp.ACK:
-      return meetSegment(p, own, other);
+      return handleSegment(p, own, other);
     default:
       return false;
   }
@@ -115,25 +114,25 @@ export function advance(p: Packet, own: Flow): bool {
 
 // ------------------------------------------------------------------------- SYN
 
-function meetSyn(p: Packet, own: Flow, other: Flow, isFirst: bool): bool {
+function handleSyn(p: Packet, own: Flow, other: Flow, isFirst: bool): bool {
   if (own.state >= TIME_WAIT) return isFirst && own.isFirst ? reopen(p, own, other) : false;
-  return isFirst ? meetFirstSyn(p, own, other) : meetSynAck(p, own, other);
+  return isFirst ? handleFirstSyn(p, own, other) : handleSynAck(p, own, other);
 }
 
 /**
- * A SYN opens the connection, also when it is repeated, perhaps with another number, or when the
- * other end opens at the same time. In a connection under way it changes nothing, since it may be
- * forged, but it is remembered. A receiver that has that connection answers with a challenge ACK
- * (RFC 9293, 3.10.7.4); one that no longer has it acknowledges the SYN.
+ * A SYN opens the connection, also when it is repeated, perhaps with another number, or when the other
+ * end opens at the same time. In an established connection it may be forged, so it changes nothing and
+ * is remembered. A receiver that has that connection replies with a challenge ACK (RFC 9293, 3.10.7.4);
+ * one that no longer has it acknowledges the SYN.
  */
-function meetFirstSyn(p: Packet, own: Flow, other: Flow): bool {
+function handleFirstSyn(p: Packet, own: Flow, other: Flow): bool {
   const isUnderWay = (own.side & LOOSE) != 0 || (own.side & other.side & SEEN) != 0;
   if (!isUnderWay) start(p, own, other);
   else if (!isRepeated(p, own)) remember(p, own, SYN);
   return true;
 }
 
-function meetSynAck(p: Packet, own: Flow, other: Flow): bool {
+function handleSynAck(p: Packet, own: Flow, other: Flow): bool {
   if (acknowledges(p, other, SYN) && !isRepeated(p, own)) return resynchronize(p, own, other);
   if (own.side & LOOSE) return true;
   if ((other.side & SEEN) == 0) return false;
@@ -145,13 +144,13 @@ function meetSynAck(p: Packet, own: Flow, other: Flow): bool {
     updateState(own, other);
     return true;
   }
-  // The other end's ACK will tell which of two different SYN-ACKs it took.
+  // The other end's ACK shows which of two different SYN-ACKs it accepted.
   const isOpening = (own.side & OPENED) == 0 && acknowledgment(p) == own.acked;
   if (isOpening && !isRepeated(p, own)) remember(p, own, SYN_ACK);
   return true;
 }
 
-/** A repeat: its end sent all of this before, and nothing after it. */
+/** Whether it repeats a segment: its end sent all of it before, and nothing after it. */
 function isRepeated(p: Packet, own: Flow): bool {
   return (own.side & SEEN) != 0 && endOf(p) == own.end;
 }
@@ -167,20 +166,20 @@ function remember(p: Packet, own: Flow, kind: u8): void {
   syn.kind = kind;
 }
 
-/** Does it acknowledge the remembered SYN of the other end, and no more than that SYN carried? */
+/** Whether it acknowledges the remembered SYN of the other end, and no more than that SYN had. */
 function acknowledges(p: Packet, other: Flow, kind: u8): bool {
   const syn = lastSynOf(other);
   return syn.kind == kind && acknowledgment(p) - (syn.sequence + 1) <= syn.data;
 }
 
-/** Takes the first segment of an end. */
+/** Initializes an end from its first segment. */
 function start(p: Packet, own: Flow, other: Flow): void {
   remember(p, own, SYN);
   take(own, other);
   updateState(own, other);
 }
 
-/** Begins an end from its remembered SYN. */
+/** Initializes an end from its remembered SYN. */
 function take(own: Flow, other: Flow): void {
   const syn = lastSynOf(own);
   const isScaled = syn.scale != NO_SCALE;
@@ -193,7 +192,7 @@ function take(own: Flow, other: Flow): void {
   syn.kind = NONE;
 }
 
-/** The receiver accepted a SYN as the start of a connection, so the one under way is over. */
+/** The receiver accepted a SYN as the beginning of a connection, so the previous one is over. */
 function resynchronize(p: Packet, own: Flow, other: Flow): bool {
   take(other, own);
   start(p, own, other);
@@ -203,14 +202,14 @@ function resynchronize(p: Packet, own: Flow, other: Flow): bool {
   return true;
 }
 
-/** The other end accepted a later SYN-ACK: the state of the earlier one is discarded. */
+/** The other end accepted a later SYN-ACK: the state of the earlier one is dropped. */
 function takeSynAck(p: Packet, own: Flow, other: Flow): void {
   if ((other.side & OPENED) != 0 || !acknowledges(p, other, SYN_ACK)) return;
   take(other, own);
   own.maxEnd = other.acked + other.maxWindow;
 }
 
-/** The same two ends begin anew (RFC 9293, 3.6.1). */
+/** The same two ends open a new connection (RFC 9293, 3.6.1). */
 function reopen(p: Packet, own: Flow, other: Flow): bool {
   setState(own, SYN_SENT);
   other.side = 0;
@@ -222,7 +221,7 @@ function reopen(p: Packet, own: Flow, other: Flow): bool {
   return true;
 }
 
-/** Does this acknowledge the other end's SYN, and nothing that it did not send? */
+/** Whether this acknowledges the other end's SYN, and nothing that the other end did not send. */
 function opens(ack: u32, other: Flow): bool {
   return ack - other.maxEnd <= other.end - other.maxEnd;
 }
@@ -230,16 +229,17 @@ function opens(ack: u32, other: Flow): bool {
 // ------------------------------------------------------------------------- RST
 
 /**
- * Only what the receiver waits for closes; what is elsewhere in the window makes
- * it ask back (RFC 5961, 3.2); what is outside is none of the sender's.
+ * A reset closes the connection only at the exact sequence number that the receiver expects. Elsewhere
+ * in the window the receiver replies with a challenge ACK (RFC 5961, 3.2); outside of it the reset does
+ * not fit.
  */
-function meetReset(p: Packet, own: Flow, other: Flow, isBare: bool): bool {
+function handleReset(p: Packet, own: Flow, other: Flow, isBare: bool): bool {
   const sequence = tcp.sequence(p.ip + p.transport);
   const isRefusal = !isBare && own.state < TIME_WAIT && acknowledges(p, other, SYN);
   if (isRefusal) {
     // Its sender has no connection: neither the one under way nor a new one.
   } else if ((own.side & SEEN) == 0 && (own.side & LOOSE) == 0) {
-    // A SYN is refused by acknowledging it (RFC 9293, 3.10.7.3).
+    // A SYN is refused by a reset that acknowledges it (RFC 9293, 3.10.7.3).
     if (isBare || !opens(acknowledgment(p), other)) return false;
   } else if (sequence != other.acked && (sequence != own.end || (own.side & SEEN) == 0)) {
     if (own.side & LOOSE) return true;
@@ -251,14 +251,14 @@ function meetReset(p: Packet, own: Flow, other: Flow, isBare: bool): bool {
 
 // -------------------------------------------------------------- data, ACK, FIN
 
-/** Both ends opened, none wants to end, and their windows are known: nothing but the numbers can change. */
+/** Whether both ends are open, no FIN was sent, and the windows are known: only numbers can change. */
 function isSteady(own: Flow, other: Flow): bool {
   const asked = SEEN | OPENED | FINISHED | LOOSE;
   return (own.side & asked) == (SEEN | OPENED) && (other.side & asked) == (SEEN | OPENED);
 }
 
-/** What `meetSegment` comes to then. */
-function carryOn(p: Packet, own: Flow, other: Flow): bool {
+/** `handleSegment` for a steady connection. */
+function handleSteady(p: Packet, own: Flow, other: Flow): bool {
   const segment = p.ip + p.transport;
   const sequence = tcp.sequence(segment);
   const ack = tcp.acknowledgment(segment);
@@ -273,11 +273,11 @@ function carryOn(p: Packet, own: Flow, other: Flow): bool {
   return true;
 }
 
-function meetSegment(p: Packet, own: Flow, other: Flow): bool {
+function handleSegment(p: Packet, own: Flow, other: Flow): bool {
   const ack = acknowledgment(p);
   if ((own.side & LOOSE) == 0) {
     if ((own.side & SEEN) == 0) {
-      // An end that still has an older connection answers a SYN so, and is then reset (RFC 9293, 3.5.1).
+      // An end that still has an older connection replies to a SYN so, and is then reset (RFC 9293, 3.5.1).
       own.acked = ack;
       return true;
     }
@@ -303,26 +303,26 @@ function fits(p: Packet, ack: u32, own: Flow, other: Flow): bool {
   return isOfLate(ack, own, other);
 }
 
-/** Does it acknowledge what was sent, and nothing that is long over? */
+/** Whether it acknowledges data that was sent, and not long ago. */
 function isOfLate(ack: u32, own: Flow, other: Flow): bool {
   return !isAfter(ack, other.end) && !isAfter(other.end - max(own.maxWindow, LATE_ACK), ack);
 }
 
 /**
- * The limit up to which the other end lets it send. Before its own SYN is acknowledged that is the
- * window in the other's SYN: an end that takes data with a SYN answers it at once (RFC 7413,
- * 4.2.2).
+ * The sequence number up to which the other end lets it send. Before its own SYN is acknowledged that
+ * is the window in the other's SYN: an end that accepts data with a SYN acknowledges it at once (RFC
+ * 7413, 4.2.2).
  */
 function limitOf(own: Flow, other: Flow): u32 {
   return own.side & OPENED ? own.maxEnd : own.maxEnd + other.maxWindow;
 }
 
-/** Refuses what lies beyond the limit, or is too old to be requested again. */
+/** False beyond the limit, and for data too old to be requested again. */
 function isInWindow(from: u32, end: u32, limit: u32, own: Flow, other: Flow): bool {
   return !isAfter(from, limit) && !isAfter(own.end - other.maxWindow, end);
 }
 
-/** Takes what the segment says to the other end: what came, and how much more may. */
+/** Applies acknowledgment and window of the segment to the other end. */
 function acknowledge(p: Packet, own: Flow, other: Flow, scale: u32, isFirst: bool): void {
   const ack = acknowledgment(p);
   const window = max<u32>(tcp.window(p.ip + p.transport) << scale, 1);
@@ -330,22 +330,22 @@ function acknowledge(p: Packet, own: Flow, other: Flow, scale: u32, isFirst: boo
   if (isFirst || isAfter(ack, own.acked)) own.acked = ack;
   if (isFirst || isAfter(ack + window, other.maxEnd)) other.maxEnd = ack + window;
   if (other.side & SEEN) other.side |= <u8>OPENED;
-  if (other.side & FINISHED && ack == other.end) other.side |= <u8>HEARD;
+  if (other.side & FINISHED && ack == other.end) other.side |= <u8>FIN_ACKED;
 }
 
-/** Windows are shifted only if both ends said that they would (RFC 7323, 2.2). */
+/** Windows are shifted only if both ends sent the option (RFC 7323, 2.2). */
 function scaleOf(own: Flow, other: Flow): u32 {
   return own.side & other.side & SCALED ? own.scale : 0;
 }
 
-/** The state of the connection, from what both ends did. */
+/** Computes the state of the connection from the events of both ends. */
 function updateState(own: Flow, other: Flow): void {
   if (own.state < TIME_WAIT) setState(own, stateOf(own.side & other.side, own.side | other.side));
 }
 
 function stateOf(both: u32, either: u32): u32 {
   if ((both & OPENED) == 0) return both & SEEN ? SYN_RECEIVED : SYN_SENT;
-  if (both & HEARD) return TIME_WAIT;
+  if (both & FIN_ACKED) return TIME_WAIT;
   if (both & FINISHED) return CLOSING;
   return either & FINISHED ? HALF_CLOSED : ESTABLISHED;
 }
@@ -360,7 +360,7 @@ function isFinal(p: Packet): bool {
   return (tcp.flags(p.ip + p.transport) & tcp.FIN) != 0;
 }
 
-/** What comes next after it: SYN and FIN take a number each. */
+/** Sequence number behind it: SYN and FIN take one each. */
 function endOf(p: Packet): u32 {
   const segment = p.ip + p.transport;
   const flags = tcp.flags(segment);
@@ -368,7 +368,7 @@ function endOf(p: Packet): u32 {
   return tcp.sequence(segment) + data + u32((flags & tcp.SYN) != 0) + u32((flags & tcp.FIN) != 0);
 }
 
-/** Modulo 2^32 (RFC 9293, 3.4). */
+/** Whether `a` is after `b`, modulo 2^32 (RFC 9293, 3.4). */
 function isAfter(a: u32, b: u32): bool {
   return <i32>(a - b) > 0;
 }

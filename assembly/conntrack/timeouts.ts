@@ -1,8 +1,8 @@
-/** How long a connection lives without a packet: as long as its state allows. */
+/** Timeouts of connections, by state. */
 import { NOW, TIMEOUTS } from "../memory";
 import { Flow, NONE } from "./flow";
 
-/** No packet of either direction for as long as its state allows. */
+/** Whether there was no packet in either direction within the timeout of its state. */
 export function isExpired(flow: Flow): bool {
   const timeout = load<u32>(TIMEOUTS + ((<usize>flow.state) << 2));
   if (idle(flow) <= timeout) return false;

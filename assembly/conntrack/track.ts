@@ -1,7 +1,6 @@
 /**
- * What a packet that may pass does to its connection: it opens one, or moves the
- * state of its own on. Only where a policy decided about the connection is its
- * state held against a packet.
+ * Updates the connection of a packet that may pass: opens one, or advances its state. The state can
+ * refuse a packet only if a policy decided about the connection.
  */
 import { IN, PICK_UP } from "../memory";
 import { CT_ESTABLISHED, CT_INVALID, CT_NEW, CT_STALE, Packet } from "../packet";
@@ -30,13 +29,13 @@ import { isRequest } from "./key";
 import { findStale } from "./lookup";
 import { advance, isMiddle, isSyn, openTcp, setLoose } from "./tcp-state";
 
-/** Takes a packet of a known flow; a reason if it does not fit the state of a policed connection. */
+/** Handles a packet of a known flow; a reason if it does not fit the state of a policed connection. */
 export function follow(p: Packet, direction: u32): i32 {
   const flow = flowOf(p);
   if (p.protocol == TCP) {
     const fits = advance(p, flow);
     if (!fits && flow.rule) return INVALID_STATE;
-    // The length of a segment that comes in fragments is not known here.
+    // The length of a segment in fragments is not known here.
     if (fits && isFragment(p)) setLoose(flow);
   } else if (!flow.isFirst) {
     setReplied(flow);
@@ -47,7 +46,7 @@ export function follow(p: Packet, direction: u32): i32 {
   return 0;
 }
 
-/** Takes a packet that the rules allow: its connection begins, or goes on if its state allows it. */
+/** Handles a packet that the rules allow: its connection begins, or continues if its state permits. */
 export function track(p: Packet, direction: u32): i32 {
   if (wasReevaluated(p)) allow(firstOf(flowOf(p)), p.rule);
   if (p.ctState == CT_STALE) return resume(p, direction);
@@ -59,7 +58,7 @@ export function track(p: Packet, direction: u32): i32 {
   return 0;
 }
 
-/** The rules deny the packet, and with it the connection that they allowed before. */
+/** Handles a packet that the rules deny, and with it the connection that they allowed before. */
 export function refuse(p: Packet, direction: u32, reason: i32): i32 {
   if (wasReevaluated(p)) cut(firstOf(flowOf(p)));
   noteFirst(p, direction, reason);
@@ -68,7 +67,7 @@ export function refuse(p: Packet, direction: u32, reason: i32): i32 {
   return reason;
 }
 
-/** Takes a packet on to another peer. Only where it leads is kept: the two ends know its state. */
+/** Handles a packet that is relayed. Only its destination is stored: the state is kept at the two ends. */
 export function trackRelayed(p: Packet): void {
   if (p.ctState == CT_ESTABLISHED) return countPacket(p, flowOf(p));
   if (p.ctState != CT_NEW || p.owner < FIRST_PEER) return;
@@ -78,12 +77,12 @@ export function trackRelayed(p: Packet): void {
   openRelayed(p, IN);
 }
 
-/** Its connection is known, but not by the rules as they are now. */
+/** Whether its connection is known, and the current rules were applied to it again. */
 function wasReevaluated(p: Packet): bool {
   return p.flow != 0 && !isAllowed(flowOf(p));
 }
 
-/** The flow leads where its packet was just found to go. */
+/** Updates the flow with the destination just found for its packet. */
 function resume(p: Packet, direction: u32): i32 {
   refresh(p, flowOf(p));
   p.ctState = CT_ESTABLISHED;
@@ -120,7 +119,7 @@ function mayOpen(p: Packet): bool {
   }
 }
 
-/** A connection that a policy decides about is taken up in its middle only if the host said so. */
+/** Whether a connection that a policy decides about may be picked up in its middle. */
 function mayPickUp(p: Packet): bool {
   return isMiddle(p) && (p.rule == 0 || load<u32>(PICK_UP) != 0);
 }

@@ -33,20 +33,20 @@ import { tracedRule } from "../trace";
 import { isLaterFragment } from "./parse";
 
 /**
- * Asks the access lists on the way out. A packet between two addresses of this
- * node leaves and arrives here, so both directions are asked.
+ * Applies the egress rules. A packet between two addresses of this node leaves and arrives here, so
+ * the ingress rules apply too.
  */
 export function aclOut(p: Packet): i32 {
   if (load<u32>(POLICY_IS_UNKNOWN)) return POLICY_UNKNOWN;
   if (belongs(p)) return reevaluate(p);
   const arrives = p.owner == THIS_NODE;
   if (needsFirst(p, OUT) || (arrives && needsFirst(p, IN))) return FRAGMENT_BEFORE_FIRST;
-  if (judge(p, OUT) == RULE_DENY) return DENIED_EGRESS;
-  if (arrives && judge(p, IN) == RULE_DENY) return DENIED_INGRESS;
+  if (applyRules(p, OUT) == RULE_DENY) return DENIED_EGRESS;
+  if (arrives && applyRules(p, IN) == RULE_DENY) return DENIED_INGRESS;
   return 0;
 }
 
-/** Asks them on the way in; the answer to a packet that they deny goes back where it came from. */
+/** Applies the ingress rules; an ICMP error for a packet that they deny goes back to its sender. */
 export function aclIn(p: Packet): i32 {
   if (load<u32>(POLICY_IS_UNKNOWN)) return POLICY_UNKNOWN;
   const r = belongs(p) ? reevaluate(p) : judgeIn(p);
@@ -56,15 +56,15 @@ export function aclIn(p: Packet): i32 {
 
 function judgeIn(p: Packet): i32 {
   if (needsFirst(p, IN)) return FRAGMENT_BEFORE_FIRST;
-  return judge(p, IN) == RULE_DENY ? DENIED_INGRESS : 0;
+  return applyRules(p, IN) == RULE_DENY ? DENIED_INGRESS : 0;
 }
 
-/** Was its connection, or its datagram, judged before? */
+/** Whether rules were applied to its connection or datagram before. */
 function belongs(p: Packet): bool {
   return p.ctState == CT_RELATED || p.ctState == CT_STALE;
 }
 
-/** If the rules changed since then, they are asked about the packet that opened the connection. */
+/** Applies the rules again to the packet that opened the connection, if they changed since. */
 function reevaluate(p: Packet): i32 {
   if (p.flow == 0 || isAllowed(flowOf(p))) return 0;
   const first = firstOf(flowOf(p));
@@ -77,7 +77,7 @@ function reevaluate(p: Packet): i32 {
 }
 
 /**
- * Could any rule match the first fragment, which has not come before this later one? An IPv4
+ * Whether a rule could match the first fragment, which has not arrived before this later one. An IPv4
  * datagram is identified by its protocol too, so the first fragment has the same (RFC 791, 3.2). In
  * IPv6 only the first fragment names the protocol (RFC 8200, 4.5).
  */
@@ -91,10 +91,10 @@ function needsFirst(p: Packet, direction: u32): bool {
 }
 
 /**
- * Verdict of the first deciding rule, RULE_ALLOW or RULE_DENY; 0 if there is none. Notes every
- * count-only rule that matched before it.
+ * Returns the verdict of the first deciding rule, RULE_ALLOW or RULE_DENY; 0 if there is none. Notes
+ * every count-only rule that matched before it.
  */
-function judge(p: Packet, direction: u32): u32 {
+function applyRules(p: Packet, direction: u32): u32 {
   return judgeHeader(p, direction, p.protocol, addressesOf(p), portsOfRules(p.protocol, p.ports));
 }
 
@@ -119,7 +119,7 @@ function judgeHeader(p: Packet, direction: u32, protocol: u32, addresses: usize,
   }
 }
 
-/** Where the end that is protected stands: the source on the way out, the destination on the way in. */
+/** Offset of the protected end's address: the source on the way out, the destination on the way in. */
 function nearIn(direction: u32, p: Packet, addresses: usize): usize {
   if (direction == OUT) return addresses;
   return addresses + (p.family == 4 ? 4 : 16);

@@ -9,9 +9,8 @@ import * as tcp from "../wire/tcp";
 import { isFragment } from "./parse";
 
 /**
- * Lowers the segment size that a SYN announces to what the tunnel takes, so
- * that connections do not depend on ICMP getting through (RFC 9293, 3.7.1:
- * the MTU less fixed IP and TCP headers).
+ * Lowers the maximum segment size in a SYN to fit the tunnel, so that connections do not depend on
+ * ICMP (RFC 9293, 3.7.1: the MTU less fixed IP and TCP headers).
  */
 export function clamp(p: Packet): void {
   if (p.protocol != TCP || isFragment(p)) return;
@@ -25,15 +24,14 @@ export function clamp(p: Packet): void {
   const announced: u32 = bswap<u16>(load<u16>(at));
   if (announced <= largest) return;
   const value = bswap<u16>(<u16>largest);
-  // An unfinished checksum does not hold the options yet. A finished one may look like it by chance.
+  // An unfinished checksum does not cover the options yet. A finished one may look unfinished by chance.
   if (isUnfinished(p) && !isSound(p)) store<u16>(at, value);
   else replace(segment, at, value);
 }
 
 /**
- * Puts a 16-bit value in place and mends the checksum (RFC 1624, equation 3).
- * At an odd address the value lies across two words of the sum, which turns
- * its bytes round there.
+ * Stores a 16-bit value and updates the checksum (RFC 1624, equation 3). At an odd address the value
+ * is in two words of the sum, in which its bytes are swapped.
  */
 function replace(segment: usize, at: usize, value: u16): void {
   const old = load<u16>(at);

@@ -20,17 +20,17 @@ import * as udp from "../wire/udp";
 import * as virtio from "../wire/virtio";
 import { isFragment } from "./parse";
 
-/** The longest IPv4 packet there is; IPv6 keeps to it as well. */
+/** Longest IPv4 packet; the same limit applies to IPv6. */
 const MAX_COALESCED: u32 = 65535;
 
 /**
- * Hands the packet to the device: appended to the one before it in its stream, if
- * the two are what one sender cut from one whole, else by itself. The order
- * within a stream is kept: a packet that cannot be appended closes what stands open.
+ * Gives the packet to the device: appended to the one before it in its stream, if both are segments of
+ * one super-packet, otherwise alone. The order within a stream is kept: a packet that cannot be
+ * appended closes the open write of its stream.
  */
 export function coalesce(p: Packet): i32 {
   if (isFragment(p)) {
-    // It may have no ports to find its stream by: nothing may overtake it, so all is closed.
+    // It may have no ports to find its stream by. To keep the order, all writes are closed.
     closeAll();
     write(p);
     return 0;
@@ -49,7 +49,7 @@ export function coalesce(p: Packet): i32 {
   return 0;
 }
 
-/** Nothing more is appended to the writes there are so far. */
+/** Closes all writes, so that nothing more is appended to them. */
 export function closeAll(): void {
   memory.fill(OPEN_WRITES, 0, (1 << OPEN_BITS) * 4);
 }
@@ -60,7 +60,7 @@ function write(p: Packet): Write {
   return pushWrite(p, header, VIRTIO_SIZE + p.length);
 }
 
-/** Lets others be appended; gives what OPEN_WRITES remembers: 1 + the number of the write. */
+/** Opens a write for more packets; returns the entry of OPEN_WRITES: 1 + the number of the write. */
 function openFor(p: Packet, w: Write): u32 {
   const at = p.ip + p.transport;
   w.length = p.length;
@@ -74,7 +74,7 @@ function openFor(p: Packet, w: Write): u32 {
   return p.write + 1;
 }
 
-/** A plain packet with payload, whose like can follow: no options of IP, no special flags of TCP. */
+/** Whether it has payload and nothing that prevents appending: no IP options, no special TCP flags. */
 function isCoalescable(p: Packet): bool {
   if (p.transport != (p.family == 4 ? ipv4.IPV4_SIZE : ipv6.IPV6_SIZE)) return false;
   const at = p.ip + p.transport;
@@ -88,7 +88,7 @@ function isCoalescable(p: Packet): bool {
   return p.length > headersOf(p);
 }
 
-/** Puts the payload of `p` behind what write `i` holds, if it belongs there. */
+/** Appends the payload of `p` to write `i`, if it continues it. */
 function append(p: Packet, i: u32): bool {
   const w = writeAt(i);
   if (w.closed || !isSameStream(p, w.head) || !isCoalescable(p)) return false;
@@ -102,7 +102,7 @@ function append(p: Packet, i: u32): bool {
     if (tcp.sequence(at) != w.nextSequence) return false;
     if (!tcp.isAlike(w.head.ip + w.head.transport, at)) return false;
   }
-  // A corrupt payload must not be laundered by the checksum made for the whole.
+  // A corrupt payload must not get a valid checksum with the whole.
   if (!w.verified) w.verified = u32(isVerified(w.head));
   if (!w.verified || !isVerified(p)) return false;
 
@@ -120,7 +120,7 @@ function append(p: Packet, i: u32): bool {
   return true;
 }
 
-/** Completes the heads of all that was coalesced: lengths, checksums, and how to cut it again. */
+/** Completes the heads of all coalesced writes: lengths, checksums, and the size of segments. */
 export function finishCoalesced(): void {
   const count = load<u32>(DEVICE_COUNT);
   for (let i: u32 = 0; i < count; i++) {
@@ -152,7 +152,7 @@ function gsoTypeOf(p: Packet): u32 {
   return p.family == 4 ? virtio.GSO_TCPV4 : virtio.GSO_TCPV6;
 }
 
-/** Same addresses and ports, and the same word on how to treat them. */
+/** Same addresses and ports, and the same TOS, TTL and flags. */
 function isSameStream(a: Packet, b: Packet): bool {
   if (a.family != b.family || a.protocol != b.protocol || a.transport != b.transport) return false;
   if (load<u32>(a.ip + a.transport) != load<u32>(b.ip + b.transport)) return false;
@@ -178,7 +178,7 @@ function isSame6(a: usize, b: usize): bool {
   return v128.all_true<u64>(v128.and(addresses, others));
 }
 
-/** Of addresses and ports: streams that share a place only close each other's writes early. */
+/** Hash of addresses and ports. Streams that share an entry only close each other's writes early. */
 function hash(p: Packet): u32 {
   const SPREAD: u32 = 0x9e3779b1;
   let h = load<u32>(p.ip + p.transport) * SPREAD;

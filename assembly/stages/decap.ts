@@ -5,11 +5,11 @@ import * as ethernet from "../wire/ethernet";
 import * as vxlan from "../wire/vxlan";
 
 /**
- * Takes the VXLAN and Ethernet headers off a datagram. The EtherType must agree
- * with the version of the packet: receivers behind this node go by either.
+ * Removes the VXLAN and Ethernet headers of a datagram. The EtherType must agree with the version of
+ * the packet, because receivers behind this node may use either.
  */
 export function decap(p: Packet): i32 {
-  // `length` counts from the inner IP header on; a shorter datagram wrapped below zero.
+  // `length` counts from the inner IP header on, and wraps below zero for a shorter datagram.
   if (<i32>p.length < 0) return TRUNCATED;
   const start = p.ip - ENCAP_SIZE;
   if (!vxlan.hasVni(start)) return NOT_VXLAN;

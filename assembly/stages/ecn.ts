@@ -5,7 +5,7 @@ import * as ipv6 from "../wire/ipv6";
 import { CE, ECN_MASK, ECT_0, ECT_1, NOT_ECT } from "../wire/tos";
 
 /**
- * Carries what the underlay marked on the outer header into the packet (RFC 6040, 4.2):
+ * Copies congestion marks from the outer header into the packet (RFC 6040, 4.2):
  *
  *               outer: Not-ECT    ECT(0)     ECT(1)     CE
  *   inner: Not-ECT     Not-ECT    Not-ECT    Not-ECT    drop
@@ -13,7 +13,7 @@ import { CE, ECN_MASK, ECT_0, ECT_1, NOT_ECT } from "../wire/tos";
  *          ECT(1)      ECT(1)     ECT(1)     ECT(1)     CE
  *          CE          CE         CE         CE         CE
  *
- * The DSCP stays the inner one (the pipe model of RFC 2983, 3.1).
+ * The DSCP of the inner header stays (the pipe model of RFC 2983, 3.1).
  */
 export function combineEcn(p: Packet): i32 {
   const outer = p.outerTos & ECN_MASK;

@@ -6,7 +6,7 @@ import * as ipv4 from "../wire/ipv4";
 import { madeHeader, pushDatagram } from "../wire-list";
 import { segment } from "./segment";
 
-/** Puts the peer's headers before the packet; what is too big for one datagram becomes several. */
+/** Puts the peer's headers before the packet. A packet too large for one datagram becomes several. */
 export function encap(p: Packet): void {
   p.outerTos = outerTos(p.peer, tosOf(p));
   if (p.segmentSize) return segment(p);
@@ -16,8 +16,8 @@ export function encap(p: Packet): void {
 }
 
 /**
- * RFC 791, 3.2: every fragment but the last carries a multiple of 8 bytes. Each
- * gets a made header of its own; its data is a slice of the packet where it lies.
+ * RFC 791, 3.2: every fragment but the last has a multiple of 8 bytes. Each gets a new header; its data
+ * is a slice of the packet in place.
  */
 function fragment(p: Packet): void {
   const header = p.transport;

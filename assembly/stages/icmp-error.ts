@@ -30,7 +30,7 @@ import * as virtio from "../wire/virtio";
 import { pushDatagram } from "../wire-list";
 import { isLaterFragment } from "./parse";
 
-/** An error with its headers has at most so many bytes (RFC 1812, 4.3.2.3; RFC 4443, 2.4). */
+/** Most bytes of an error with its headers (RFC 1812, 4.3.2.3; RFC 4443, 2.4). */
 const MAX_ERROR: u32 = 576;
 const MAX_ERROR_6: u32 = 1280;
 /** Errors are sent with precedence "internetwork control" (RFC 1812, 4.3.2.5). */
@@ -39,8 +39,8 @@ const TRAFFIC_CLASS: u32 = 0;
 const HOPS: u32 = 64;
 
 /**
- * Tells the sender why its packet cannot go on, as a router does: on this host
- * or, if the packet came from the wire, through the tunnel it came from.
+ * Reports to the sender why its packet is dropped, as a router does: to this host or, for a packet from
+ * the wire, through the tunnel that it came from.
  */
 export function icmpError(p: Packet, reason: i32): i32 {
   if (!hasError(reason) || !maySend(p) || !takeIcmpToken(p, reason)) return reason;
@@ -121,7 +121,7 @@ function sendError6(p: Packet, type: u32, code: u32, mtu: u32): void {
   sendBack(p, ip, whole);
 }
 
-/** Where the IP header of the next answer goes; before it is room for what either way puts there. */
+/** Address for the IP header of the next error; before it is room for the headers of either direction. */
 function errorBuffer(): usize {
   const i = load<u32>(ANSWER_COUNT);
   store<u32>(ANSWER_COUNT, i + 1);
@@ -141,9 +141,8 @@ function sendBack(p: Packet, ip: usize, length: u32): void {
 }
 
 /**
- * Never about an error, nor about any fragment but the first (RFC 1812, 4.3.2.7;
- * RFC 4443, 2.4), nor from a node that has no address of that family, nor to a
- * peer to which there is no path.
+ * No error is sent about an error, nor about a fragment other than the first (RFC 1812, 4.3.2.7; RFC
+ * 4443, 2.4), nor from a node without an address of that family, nor to a peer without a path.
  */
 function maySend(p: Packet): bool {
   if (isLaterFragment(p)) return false;

@@ -8,7 +8,7 @@ import * as virtio from "../wire/virtio";
 import { isFragment } from "./parse";
 import { canBeCut } from "./segment";
 
-/** Checks what the kernel left to its device, and does it: the checksum, unless `segment` will. */
+/** Checks the virtio-net header and completes the checksum, unless `segment` will. */
 export function offload(p: Packet): i32 {
   const header = p.ip - VIRTIO_SIZE;
   if (virtio.gsoType(header) != virtio.GSO_NONE) return checkGso(p, header);
@@ -21,7 +21,7 @@ export function offload(p: Packet): i32 {
   return 0;
 }
 
-/** The checksum is made for each segment anew, whatever the header says of it. */
+/** The checksum is computed for each segment, whatever the header says. */
 function checkGso(p: Packet, header: usize): i32 {
   p.segmentSize = virtio.gsoSize(header);
   if (p.segmentSize == 0 || isFragment(p) || !isOfItsType(p, header)) return BAD_OFFLOAD;
@@ -41,18 +41,18 @@ function isOfItsType(p: Packet, header: usize): bool {
   }
 }
 
-/** The field holds the pseudo-header's sum, so summing it with the rest completes the checksum. */
+/** The field holds the pseudo-header's sum, so adding the rest completes the checksum. */
 function finishChecksum(start: usize, field: usize, end: usize): void {
   store<u16>(field, transportChecksum(sum(start, <u32>(end - start))));
 }
 
-/** The same for a TCP or UDP packet that came without a virtio-net header. */
+/** Completes the checksum of a TCP or UDP packet without a virtio-net header. */
 export function completeChecksum(p: Packet): void {
   const start = p.ip + p.transport;
   finishChecksum(start, start + checksumOffset(p), p.ip + p.length);
 }
 
-/** The same for a device write we made, when the device has no virtio-net header to say it with. */
+/** Completes the checksum of a device write, for a device without a virtio-net header. */
 export function finishWrite(header: usize, length: u32): void {
   if ((virtio.flags(header) & virtio.NEEDS_CSUM) == 0) return;
   const start = header + VIRTIO_SIZE + virtio.csumStart(header);

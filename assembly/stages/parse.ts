@@ -14,7 +14,7 @@ import { ICMP, ICMPV6, SCTP, SCTP_SIZE, TCP, UDP } from "../wire/protocol";
 import * as tcp from "../wire/tcp";
 import * as udp from "../wire/udp";
 
-/** Checks every header once and notes what later stages ask for. */
+/** Checks every header once and stores the fields for later stages. */
 export function parse(p: Packet): i32 {
   if (p.length < 1) return TRUNCATED;
   p.family = load<u8>(p.ip) >> 4;
@@ -28,7 +28,7 @@ export function parse(p: Packet): i32 {
   }
 }
 
-/** A fragment's transport header may be cut short, or not be there at all. */
+/** A fragment's transport header may be truncated or missing. */
 export function isFragment(p: Packet): bool {
   return (p.fragment & (ipv4.MORE_FRAGMENTS | ipv4.OFFSET_MASK)) != 0;
 }
@@ -64,7 +64,7 @@ function parseIPv6(p: Packet): i32 {
   return isFragment(p) ? 0 : checkTransport(p);
 }
 
-/** Finds the transport header behind the extension headers, of which there may be MAX_EXTENSIONS. */
+/** Finds the transport header behind at most MAX_EXTENSIONS extension headers. */
 export function walkExtensions(p: Packet): i32 {
   p.fragment = 0;
   p.transport = ipv6.IPV6_SIZE;
@@ -79,12 +79,12 @@ export function walkExtensions(p: Packet): i32 {
     if (p.transport > p.length) return TRUNCATED;
     if (type == ipv6.ROUTING && ipv6.isSourceRoute(at)) return SOURCE_ROUTE;
     if (type == ipv6.FRAGMENT) {
-      // A fragment of a fragment: the inner header would hide what the outer one says.
+      // A fragment of a fragment: the fields of the inner header would replace those of the outer one.
       if (isFragment(p)) return HEADER_CHAIN;
       p.fragment = ipv6.extensionFragment(at);
       p.identification = ipv6.extensionIdentification(at);
       p.fragmented = p.transport;
-      // What follows is the middle of something.
+      // The rest is data from the middle of a datagram.
       if (isLaterFragment(p)) return 0;
     }
   }
@@ -107,7 +107,7 @@ function checkTransport(p: Packet): i32 {
   }
 }
 
-/** Does a transport header stand there whole, as far as it is ever looked at? */
+/** Whether the transport header is complete, as far as any stage reads it. */
 export function hasTransport(p: Packet): bool {
   const at = p.ip + p.transport;
   const length = p.length - p.transport;
@@ -126,14 +126,14 @@ export function hasTransport(p: Packet): bool {
   }
 }
 
-/** False for addresses no single host has: 0/8, 127/8, multicast, 240/4 and broadcast (RFC 6890). */
+/** False for addresses that no single host has: 0/8, 127/8, multicast, 240/4 and broadcast (RFC 6890). */
 function isHost4(address: u32): bool {
   const firstOctet = address & 0xff;
   return firstOctet != 0 && firstOctet != 127 && firstOctet < 224;
 }
 
 /**
- * False for what no router forwards: ::/96 (unspecified, loopback, IPv4-compatible),
+ * False for addresses that no router forwards: ::/96 (unspecified, loopback, IPv4-compatible),
  * IPv4-mapped, link-local and multicast (RFC 6890, RFC 4291).
  */
 function isHost6(address: usize): bool {

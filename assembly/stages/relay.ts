@@ -8,14 +8,13 @@ import { isFragment } from "./parse";
 import { route } from "./route";
 
 /**
- * Turns a packet from the wire towards the peer whose its destination is, as a
- * router does. Never back to the endpoint it came from: two tables that disagree
- * would pass it to and fro.
+ * Sends a packet from the wire on to the peer that owns its destination, as a router does, but never
+ * back to its underlay source: two nodes whose tables disagree would exchange it endlessly.
  */
 export function relay(p: Packet): i32 {
   p.origin = p.peer;
   p.peer = p.owner;
-  // Its flow has no headers for the way there.
+  // Its flow has no headers for the outbound direction.
   p.ctState = CT_INVALID;
   if (p.peer == p.origin || leadsTo(p.peer, p.sender)) return RELAY_LOOP;
   const r = route(p);
@@ -24,9 +23,9 @@ export function relay(p: Packet): i32 {
   return 0;
 }
 
-/** The next VTEP need not know that a Linux peer left a checksum unfinished. */
+/** Completes a checksum that a Linux peer left unfinished, which the next VTEP may not expect. */
 function finish(p: Packet): void {
   if ((p.protocol != TCP && p.protocol != UDP) || isFragment(p)) return;
-  // A finished one may look like it by chance.
+  // A finished one may look unfinished by chance.
   if (isUnfinished(p) && !isSound(p)) completeChecksum(p);
 }

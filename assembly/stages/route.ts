@@ -5,11 +5,11 @@ import { headersOf } from "../transport";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 
-/** Takes the hop a router takes, towards the owner of the destination (RFC 1812, 5.2.1 and 5.3.1). */
+/** Forwards towards the owner of the destination, as a router does (RFC 1812, 5.2.1 and 5.3.1). */
 export function route(p: Packet): i32 {
   p.peer = p.owner;
   if (p.peer == NO_PEER) return NO_ROUTE;
-  // The host handed us an address of its own lease: nothing on this host carries it.
+  // The host sent a packet for its own lease: no device of this host has the address.
   if (p.peer == THIS_NODE) return NO_HOST;
   if (!hasPath(p.peer)) return NO_PATH;
   if (hopsLeft(p) <= 1) return TTL_EXCEEDED;
@@ -24,12 +24,12 @@ function hopsLeft(p: Packet): u32 {
   return p.family == 4 ? ipv4.ttl(p.ip) : ipv6.hopLimit(p.ip);
 }
 
-/** Only the source fragments IPv6 (RFC 8200, 4.5), and what is many in one is segmented instead. */
+/** Only the source fragments IPv6 (RFC 8200, 4.5), and a super-packet is segmented instead. */
 function mayFragment(p: Packet): bool {
   return p.family == 4 && (p.fragment & ipv4.DONT_FRAGMENT) == 0 && p.segmentSize == 0;
 }
 
-/** Bytes of the largest packet that this becomes. */
+/** Bytes of the largest packet that is sent for it. */
 function onWire(p: Packet): u32 {
   return p.segmentSize ? min(p.length, headersOf(p) + p.segmentSize) : p.length;
 }

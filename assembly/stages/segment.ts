@@ -11,10 +11,9 @@ import * as udp from "../wire/udp";
 import { madeHeader, pushDatagram } from "../wire-list";
 
 /**
- * Cuts a packet that is many in one: each segment gets made headers and a slice
- * of the payload where it lies. What differs between segments: lengths, the
- * IPv4 identification, TCP's sequence; FIN and PSH go on the last alone, CWR on
- * the first (RFC 3168, 6.1.2).
+ * Segments a super-packet: each segment gets new headers and a slice of the payload in place. Segments
+ * differ in their lengths, the IPv4 identification and TCP's sequence number; only the last has FIN and
+ * PSH, only the first CWR (RFC 3168, 6.1.2).
  */
 export function segment(p: Packet): void {
   const headers = headersOf(p);
@@ -27,17 +26,17 @@ export function segment(p: Packet): void {
   }
 }
 
-/** Does it make at most `most` packets, and do their headers fit into WIRE_HEADER_SIZE? */
+/** Whether it makes at most `most` packets, and their headers fit into WIRE_HEADER_SIZE. */
 export function canBeCut(p: Packet, most: u32): bool {
   return segmentsOf(p) <= most && ENCAP_SIZE + headersOf(p) <= WIRE_HEADER_SIZE;
 }
 
-/** How many packets it is in one. */
+/** Number of segments in it. */
 export function segmentsOf(p: Packet): u32 {
   return max<u32>(1, (p.length - headersOf(p) + p.segmentSize - 1) / p.segmentSize);
 }
 
-/** Makes the headers of segment `i` at `ip`; gives the bytes of its payload. */
+/** Writes the headers of segment `i` at `ip`; returns the bytes of its payload. */
 export function makeHeaders(p: Packet, ip: usize, i: u32): u32 {
   const headers = headersOf(p);
   const at = i * p.segmentSize;

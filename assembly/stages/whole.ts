@@ -23,9 +23,9 @@ import { isFragment } from "./parse";
 import { canBeCut, makeHeaders, segmentsOf } from "./segment";
 
 /**
- * Is this message not a GSO batch, but one datagram around a UDP super-packet? A
- * Linux VXLAN peer over veth has nobody to cut it, and the size that the
- * receiving kernel tells (UDP_GRO) is then that of the inner datagrams.
+ * Whether this message is one datagram around a UDP super-packet instead of a GSO batch. Nothing on the
+ * path from a Linux VXLAN peer over veth segments it, and the size that the receiving kernel reports
+ * (UDP_GRO) is then that of the inner datagrams.
  *
  * @param length bytes of the message from its first inner IP header on
  */
@@ -42,8 +42,8 @@ export function isWhole(ip: usize, length: u32): bool {
 }
 
 /**
- * Lets a UDP super-packet in only if its headers and checksum are sound, because cutting it makes
- * new checksums. No later stage refuses it for its shape, since they count it.
+ * Admits a UDP super-packet only if its headers and checksum are sound, because segmenting it makes new
+ * checksums. No later stage refuses it for its shape, because it is counted by then.
  */
 export function admitWhole(p: Packet): i32 {
   const r = admit(p);
@@ -53,7 +53,7 @@ export function admitWhole(p: Packet): i32 {
   return isVerified(p) ? 0 : BAD_CHECKSUM;
 }
 
-/** Hands such a packet to the device: as it is, or cut where the device takes no UDP super-packets. */
+/** Gives it to the device: unchanged, or segmented if the device takes no UDP super-packets. */
 export function deliverWhole(p: Packet): i32 {
   // No later datagram of its stream is appended to what was written before it.
   closeAll();
@@ -71,7 +71,7 @@ function writeWhole(p: Packet): i32 {
   return 0;
 }
 
-/** Made headers and slices of the payload, as on the way out; the room for headers is that of the wire. */
+/** Makes headers and slices of the payload as `segment` does; the headers use the room of the wire list. */
 function writeCut(p: Packet): i32 {
   const headers = headersOf(p);
   const count = segmentsOf(p);

@@ -1,11 +1,10 @@
 /**
- * The access lists: which rule decides about a packet.
+ * The access lists: they find the rule that decides about a packet.
  *
- * The rules of a direction have one bit each, in the order in which they are
- * tried. For every value of every field there is the set of the rules that this
- * field alone would not keep from matching. A packet has five such sets; the
- * first rule that is in all of them is the one it meets (bit vectors: Lakshman
- * and Stiliadis, SIGCOMM 1998; summed up: Baboescu and Varghese, SIGCOMM 2001).
+ * The rules of a direction have one bit each, in the order of the search. Each value of each field has
+ * the set of rules that the field does not exclude. A packet has five such sets, and matches the first
+ * rule that is in all of them (bit vectors: Lakshman and Stiliadis, SIGCOMM 1998; with summaries:
+ * Baboescu and Varghese, SIGCOMM 2001).
  *
  *   0              +------------------------------------------------------+
  *                  | the empty set                                        |
@@ -18,7 +17,7 @@
  *   ACL_ADDRESSES  +------------------------------------------------------+
  *                  | by direction, near or far end, class: a set          |
  *   ACL_RULES      +------------------------------------------------------+
- *                  | by direction and bit: what the rule says             |
+ *                  | by direction and bit: number and action of the rule  |
  *   ACL_LPM4       +------------------------------------------------------+
  *                  | IPv4 address -> class                                |
  *   ACL_LPM6       +------------------------------------------------------+
@@ -30,32 +29,31 @@
  *   set:   0                     32           40
  *          +---------------------+------------+--------+--------+-----
  *          | which of 256 words  | 4 x u16:   | word   | word   | ...
- *          | are there           | words      | u64    | u64    |
+ *          | are stored          | words      | u64    | u64    |
  *          |                     | before     |        |        |
  *          +---------------------+------------+--------+--------+-----
  *
- * Addresses that lie in the same prefixes of all rules are a class; class 0 are
- * those in none. Of a set's 256 words of 64 rules only those that are not zero
- * are kept. Sets are told by where they begin in the table, so it can be copied
- * whole; zeros are a table without rules.
+ * Addresses in the same prefixes of all rules are a class; class 0 has those in none. Of a set's 256
+ * words of 64 rules only those that are not zero are stored. A set is identified by its offset in the
+ * table, so the table can be copied whole; zeros are a table without rules.
  */
 import { LPM_VALUES } from "./lpm";
 
 export const ACL_RULE_BITS: u32 = 14;
-/** Rules of one direction at most. */
+/** Most rules of one direction. */
 export const ACL_MAX_RULES: u32 = 1 << ACL_RULE_BITS;
-/** Ways in which addresses can lie in the prefixes of the rules. */
+/** Most classes of addresses. */
 export const ACL_CLASSES: u32 = LPM_VALUES;
 
-/** How a set begins; the words that are there follow. */
+/** The header of a set; its stored words follow. */
 @unmanaged
 class RuleSet {
-  /** Bit w says that word w is there. */
+  /** Bit w: word w is stored. */
   words: u64;
   words64: u64;
   words128: u64;
   words192: u64;
-  /** Four u16: how many words are there before each of these four. */
+  /** Four u16: the number of words stored before each of these four. */
   ranks: u64;
 }
 
@@ -64,9 +62,9 @@ export const ACL_SET_WORDS: usize = offsetof<RuleSet>();
 
 @unmanaged
 class RuleRecord {
-  /** Its number, and above RULE_ACTION_SHIFT its action. */
+  /** Its number, with its action above RULE_ACTION_SHIFT. */
   says: u32;
-  /** The bit at which the search goes on if the rule does not end it. */
+  /** The bit at which the search continues if the rule does not decide. */
   next: u32;
 }
 
@@ -90,17 +88,17 @@ export const RULE_ACTION_SHIFT: u32 = 24;
 export const RULE_NUMBER: u32 = (1 << RULE_ACTION_SHIFT) - 1;
 export const RULE_ALLOW: u32 = 1;
 export const RULE_DENY: u32 = 2;
-/** Counts, and decides nothing. */
+/** The rule counts, and decides nothing. */
 export const RULE_COUNT: u32 = 3;
 
-/** No rule, where a rule's bit is expected. */
+/** In place of a rule's bit: no rule. */
 const NO_RULE: u32 = ACL_MAX_RULES;
 
 export function isPoliced(acl: usize, direction: u32): bool {
   return load<u32>(acl + (direction << 2), ACL_POLICED) != 0;
 }
 
-// Where the set of each field is, by the field's value.
+// Offsets of the sets of each field, by the field's value.
 const END_SIZE: u32 = ACL_CLASSES << 2;
 const PORTS_SIZE: u32 = 65536 << 2;
 
@@ -125,8 +123,8 @@ function destinationPortSet(acl: usize, direction: u32, port: u32): usize {
 }
 
 /**
- * The rule from bit `from` on that a packet meets, or ACL_MAX_RULES. `near` and
- * `far` are the classes of the address that is protected and of the other one.
+ * The first rule from bit `from` on that a packet matches, or ACL_MAX_RULES. `near` and `far` are the
+ * classes of the protected address and of the other one.
  */
 export function findRule(
   acl: usize,
@@ -148,10 +146,10 @@ export function findRule(
   );
 }
 
-/** Stands for an unknown protocol, where a rule about any protocol could match. */
+/** Stands for an unknown protocol: the protocol then excludes no rule. */
 export const ANY_PROTOCOL: u32 = 256;
 
-/** Is there a rule that a packet of these addresses and this protocol could meet, whatever its ports? */
+/** Whether a packet of these addresses and this protocol can match a rule, whatever its ports. */
 export function concernsAny(acl: usize, direction: u32, near: u32, far: u32, protocol: u32): bool {
   const a = nearSet(acl, direction, near);
   const b = farSet(acl, direction, far);
@@ -167,7 +165,7 @@ const PROTOCOL: u32 = 2;
 const SOURCE_PORT: u32 = 3;
 const DESTINATION_PORT: u32 = 4;
 
-/** The same with one field left out: the rule that a packet would meet were it not for this field. */
+/** `findRule` without one field: the rule that a packet would match but for this field. */
 export function findRuleBut(
   field: u32,
   acl: usize,
@@ -194,12 +192,12 @@ export function findRuleBut(
   );
 }
 
-/** What the rule at a bit says: its number, and its action above RULE_ACTION_SHIFT. */
+/** Number of the rule at a bit, with its action above RULE_ACTION_SHIFT. */
 export function ruleAt(acl: usize, direction: u32, bit: u32): u32 {
   return load<u32>(placeOf(acl, direction, bit));
 }
 
-/** Where the search goes on after a rule that decides nothing. */
+/** The bit at which the search continues after a rule that decides nothing. */
 export function nextAfter(acl: usize, direction: u32, bit: u32): u32 {
   return load<u32>(placeOf(acl, direction, bit), ACL_RULE_NEXT);
 }
@@ -208,7 +206,7 @@ function placeOf(acl: usize, direction: u32, bit: u32): usize {
   return acl + ACL_RULES + ((direction << ACL_RULE_BITS) + bit) * ACL_RULE_SIZE;
 }
 
-/** 4096 rules have one word of each summary, 64 of them one word of each set. */
+/** The first bit in all five sets. A summary word covers 4096 rules, a set's word 64. */
 function firstInAll(a: usize, b: usize, c: usize, d: usize, e: usize, from: u32): u32 {
   let mask: u64 = ~(<u64>0) << ((from >> 6) & 63);
   for (let quarter = from >> 12; quarter < 4; quarter++, mask = ~0) {
@@ -227,7 +225,7 @@ function firstInAll(a: usize, b: usize, c: usize, d: usize, e: usize, from: u32)
   return NO_RULE;
 }
 
-/** Word `w` of a quarter of a set, which is there. `at` is where the quarter's word of the summary lies. */
+/** Word `w` of a quarter of a set, which is stored. `at`: address of the quarter's summary word. */
 function wordOf(set: usize, at: usize, w: u64): u64 {
   const before = load<u64>(set + at) & (((<u64>1) << w) - 1);
   const rank = <usize>load<u16>(set + (at >> 2), ACL_SET_RANKS) + <usize>popcnt(before);

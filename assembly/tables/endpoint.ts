@@ -1,7 +1,6 @@
 /**
- * The underlay addresses that peers send from or are sent to: a hash table with
- * linear probing, one entry for each endpoint of each peer. A free place has peer
- * NO_PEER.
+ * The underlay addresses that peers send from or receive at: a hash table with linear probing, one
+ * entry for each endpoint of each peer. A free place has peer NO_PEER.
  *
  *   +------+------+
  *   | hash | peer |
@@ -28,16 +27,16 @@ class EndpointEntry {
 export const ENDPOINT_HASH: usize = offsetof<EndpointEntry>("hash");
 export const ENDPOINT_PEER: usize = offsetof<EndpointEntry>("peer");
 export const ENDPOINT_SIZE: u32 = offsetof<EndpointEntry>();
-/** 2^17 places: with every address of every peer little more than a quarter full, so that a probe ends soon. */
+/** 2^17 places: with all addresses of all peers little more than a quarter is in use, so probes are short. */
 export const ENDPOINT_BITS: u32 = 17;
 
 /** 2^32 divided by the golden ratio: spreads neighbouring addresses (Knuth, 6.4). */
 const SPREAD: u32 = 0x9e3779b1;
 const MASK: u32 = (1 << ENDPOINT_BITS) - 1;
 
-/** A path MTU is believed for ten minutes (RFC 1191, 6.3). */
-const BELIEVED: f64 = 600_000;
-/** Every host takes so much (RFC 791, 3.1; RFC 8200, 5); a path that says less is mistaken, or an attack. */
+/** Milliseconds after which a path MTU expires (RFC 1191, 6.3). */
+const PATH_MTU_LIFETIME: f64 = 600_000;
+/** Bytes that every path carries (RFC 791, 3.1; RFC 8200, 5); a smaller report is a mistake or an attack. */
 const LEAST_MTU: u32 = 576;
 const LEAST_MTU_6: u32 = 1280;
 const OVERHEAD_4: u32 = 50;
@@ -54,15 +53,15 @@ export function isKnown(sockaddr: usize): bool {
 }
 
 /**
- * Takes the report that packets to this underlay address must not be longer than `mtu` bytes, outer
- * IP header included, for every peer there. A report of this host's own interface (`isLocal`) takes
- * effect at once. ICMP, which can be forged, is a hint that the control plane verifies; for a peer
- * that answers no probes it takes effect if it quotes a frame sent to that peer.
+ * Handles the report that packets to this underlay address must not exceed `mtu` bytes, outer IP header
+ * included, for every peer there. A report of this host's own interface (`isLocal`) takes effect at
+ * once. ICMP, which can be forged, is a hint that the control plane verifies; for a peer that answers
+ * no probes it takes effect if it quotes a frame sent to that peer.
  */
 export function notePathMtu(sockaddr: usize, mtu: u32, isLocal: bool, quote: usize): void {
   const isIPv4 = load<u16>(sockaddr) == AF_INET;
   const inner = max(mtu, isIPv4 ? LEAST_MTU : LEAST_MTU_6) - (isIPv4 ? OVERHEAD_4 : OVERHEAD_6);
-  const until = load<f64>(CLOCK) + BELIEVED;
+  const until = load<f64>(CLOCK) + PATH_MTU_LIFETIME;
   let place = find(sockaddr, start(sockaddr));
   while (place != NOWHERE) {
     const peer = peerIn(place);
@@ -101,7 +100,7 @@ function start(sockaddr: usize): u32 {
   return hash(sockaddr) >> (32 - ENDPOINT_BITS);
 }
 
-/** Of the address alone; `src/compile/endpoints.ts` reckons the same. */
+/** Hash of the address alone; `src/compile/endpoints.ts` computes the same. */
 function hash(sockaddr: usize): u32 {
   if (load<u16>(sockaddr) == AF_INET) return load<u32>(sockaddr, SOCKADDR_IPV4) * SPREAD;
   let h: u32 = 0;

@@ -1,12 +1,11 @@
 /**
- * Limits the ICMP errors that are sent (RFC 1812, 4.3.2.8; RFC 4443, 2.4). An error takes a token
- * from each of three buckets, or from none: that of the source it goes to, that of the origin of
- * the packet (this host, or the peer that sent it), and that of all together. Path MTU errors,
- * without which connections hang, have buckets of their own, so other errors take none of their
- * tokens.
+ * Limits the rate of ICMP errors (RFC 1812, 4.3.2.8; RFC 4443, 2.4). An error takes a token from each of
+ * three buckets, or is not sent: that of its destination, that of the origin of the packet (this host,
+ * or the peer that sent it), and that of all errors. Path MTU errors, without which connections hang,
+ * have their own buckets, so other errors take none of their tokens.
  *
- * A source's bucket is chosen by a keyed hash and never emptied for another source:
- * few sources share one, and a sender with many source addresses gains nothing.
+ * A keyed hash chooses the bucket of a destination, and no bucket is reset for another destination: few
+ * addresses share one, and a sender with many source addresses gains nothing.
  */
 import { keyedHash } from "../keyed-hash";
 import {
@@ -23,7 +22,7 @@ import { hasToken, TokenBucket, takeToken } from "../token-bucket";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 
-/** Errors a second, and at once. */
+/** Errors a second, and in a burst. */
 const SOURCE_RATE: f64 = 200;
 const ORIGIN_RATE: f64 = 500;
 const RATE: f64 = ICMP_RATE;
@@ -42,7 +41,7 @@ export function takeIcmpToken(p: Packet, reason: i32): bool {
   return true;
 }
 
-/** Buckets lie in pairs: path MTU errors, and all others. */
+/** Buckets are in pairs: path MTU errors, and all others. */
 function bucketAt(buckets: usize, i: u32, isPathMtu: bool): TokenBucket {
   return changetype<TokenBucket>(buckets + (i * 2 + u32(isPathMtu)) * ICMP_BUCKET_SIZE);
 }

@@ -1,7 +1,7 @@
 /**
- * Longest-prefix match for a full table, IPv4 and IPv6: a Poptrie (Asai and
- * Ohara, SIGCOMM 2015) whose root is an array of nodes. The first 18 bits of
- * an address choose a node of the root; every node decides 6 more.
+ * Longest-prefix match for a full table, IPv4 and IPv6: a Poptrie (Asai and Ohara, SIGCOMM 2015) whose
+ * root is an array of nodes. The first 18 bits of an address choose a node of the root; each node
+ * resolves 6 more.
  *
  *   0        +---------------------------------------------------+
  *            | u16 for every value: itself                       |
@@ -11,7 +11,7 @@
  *   ROOT     +---------------------------------------------------+
  *            | 2^18 nodes                                        |
  *   BLOCKS   +---------------------------------------------------+
- *            | what the nodes point to                           |
+ *            | children and leaves of the nodes                  |
  *            +---------------------------------------------------+
  *
  *   node:  0            8            16     20          24
@@ -22,17 +22,16 @@
  *   block:      child 2 | child 1 | leaf 0 | leaf 1 | leaf 2
  *                                 ^ base
  *
- * A node stands for 64 slots. Bit i of `children` says that longer prefixes lie
- * in slot i: the search goes on in the node so many places before the base as
- * there are bits up to i. If not, the value is the leaf so many places after it
- * as there are bits up to i in `runs`, where bit i says that slot i has another
- * value than the slot before it. Shorter prefixes were painted over the gaps
- * between the longer ones when the table was built, so a search never turns back.
- * `inherited` is what they give the node; only the painter reads it.
+ * A node has 64 slots. Bit i of `children` is set if there are longer prefixes in slot i: the search
+ * continues in a child, as many places before the base as there are bits up to i. Otherwise the value
+ * is a leaf, as many places after the base as there are bits up to i in `runs`, whose bit i is set if
+ * the value of slot i differs from that of the slot before it. The painter fills the gaps between longer
+ * prefixes with the values of shorter ones, so a search never backtracks. `inherited` is the value of
+ * shorter prefixes; only the painter reads it.
  *
- * `base` counts from the start of the table: a table can be copied whole. A
- * node of one value v and no children has the base 2v, where that value stands.
- * So a table of zeros is an empty table: no route, everywhere.
+ * `base` is an offset from the beginning of the table, so the table can be copied whole. A node with
+ * one value v and no children has the base 2v, the address of that value. So a table of zeros is an
+ * empty table, without any route.
  */
 
 @unmanaged
@@ -59,18 +58,18 @@ export const LPM_HEAP_SIZE: u32 = 1024;
 export const LPM_ROOT: u32 = LPM_HEAP + LPM_HEAP_SIZE;
 export const LPM_BLOCKS: u32 = LPM_ROOT + (LPM_NODE_SIZE << LPM_ROOT_BITS);
 
-/** One table, root and blocks: room for 1,000,000 IPv4 routes, for 250,000 IPv6 routes (docs/tables.md). */
+/** Bytes of a table, root and blocks: 1,000,000 IPv4 routes or 250,000 IPv6 routes fit (docs/tables.md). */
 export const LPM4_SIZE: u32 = 16 << 20;
 export const LPM6_SIZE: u32 = 24 << 20;
 
-/** Marks a place as that of a leaf: all places are even. */
+/** Marks the address of a leaf: all addresses are even. */
 const LEAF: usize = 1;
-/** Bits that the root and its nodes decide. */
+/** Bits that the root and its nodes resolve. */
 const FIRST_DEPTH: u32 = LPM_ROOT_BITS + LPM_STRIDE;
 /** Lookups that walk the trie together, one bit each in a word. */
 const GROUP: u32 = 64;
 
-/** The value of the longest prefix that `address` lies in, 0 if none; in network order, as loaded. */
+/** The value of the longest prefix of `address`, which is in network order as loaded; 0 if there is none. */
 export function lookup4(table: usize, address: u32): u32 {
   const key = bswap(address);
   let place = firstStep(table, key);
@@ -90,12 +89,12 @@ export function lookup6(table: usize, address: usize): u32 {
 }
 
 /**
- * Looks up `count` addresses of either family, in network order, the first at
- * `keys` and the others `stride` bytes apart, into as many u32 at `results`.
+ * Looks up `count` addresses of either family, in network order, the first at `keys` and the others
+ * `stride` bytes apart, into as many u32 at `results`.
  *
- * One lookup waits for memory at every step, so a group of them takes each step
- * together: the processor then waits for many at once. No branch depends on a
- * single address, since guessing it wrong would throw the others' work away.
+ * A lookup waits for memory at every step, so a group of lookups takes each step together and waits for
+ * many loads at once. No branch depends on a single address, because a misprediction would discard the
+ * work of the others.
  */
 export function lookupMany(
   table: usize,
@@ -113,7 +112,7 @@ export function lookupMany(
   }
 }
 
-/** While a lookup walks, its result says where it is. */
+/** During a lookup, its result holds its current position. */
 function lookupGroup(table: usize, keys: usize, stride: u32, count: u32, results: usize): void {
   let walking: u64 = 0;
   for (let i: u32 = 0; i < count; i++) {
@@ -140,15 +139,15 @@ function lookupGroup(table: usize, keys: usize, stride: u32, count: u32, results
   }
 }
 
-/** From the root through the first 24 bits of a key in host order. */
+/** Resolves the first 24 bits of a key in host order, from the root. */
 function firstStep(table: usize, key: u32): usize {
   const node = table + LPM_ROOT + (key >> (32 - LPM_ROOT_BITS)) * LPM_NODE_SIZE;
   return descend(table, node, key >> (32 - FIRST_DEPTH));
 }
 
-/** From a node through the slot in the low 6 bits of `slot`: to the next node or, marked, to a leaf. */
+/** Resolves the slot in the low 6 bits of `slot`: returns the next node or, marked, a leaf. */
 function descend(table: usize, node: usize, slot: u64): usize {
-  // The slot's own bit comes first, those after it fall out: 63 - slot places, shifts being modulo 64.
+  // The slot's bit moves to the top: a shift by 63 - slot, because shifts are modulo 64.
   const children = load<u64>(node, LPM_CHILDREN) << ~slot;
   const runs = load<u64>(node, LPM_RUNS) << ~slot;
   const base = table + load<u32>(node, LPM_BASE);
@@ -160,10 +159,9 @@ function descend(table: usize, node: usize, slot: u64): usize {
 }
 
 /**
- * Bits `depth` to depth + 5 of an address, in the low bits: of the 16 bits that
- * begin at octet(depth), moved by shift(depth). An address ends after two of the
- * last such bits. What follows it is read, and does not matter: no prefix is
- * longer, so the slots that share these two bits share their value.
+ * Bits `depth` to depth + 5 of an address, in the low bits: from the 16 bits at octet(depth), shifted by
+ * shift(depth). Only two of the last 6 bits belong to the address. The others are read from behind it,
+ * and do not matter: no prefix is longer, so all slots with the same two bits have the same value.
  */
 function slotAt(octets: usize, shift: u32): u64 {
   const two: u32 = load<u16>(octets);

@@ -1,6 +1,6 @@
 /**
- * The peers: where a tunnel leads, and the headers of every frame sent into it,
- * made once (src/compile/peers.ts) and copied for each packet.
+ * The peers: the destination of each tunnel, and the headers of its frames, made once
+ * (src/compile/peers.ts) and copied for each packet.
  *
  *   0          28        32                        54     55    56    60         64        160    192
  *   +----------+---------+-------+----------------+------+-----+-----+----------+---------+------+
@@ -8,12 +8,11 @@
  *   |          | length  | header| header         | kept | set |     | verified |         |      |
  *   +----------+---------+-------+----------------+------+-----+-----+----------+---------+------+
  *
- * The sockaddr is the destination of packets to the peer; its length is 0 while no path to the peer
- * is known. Senders are the endpoints that its packets come from, 24 bytes each: family, port and
- * IPv4 address as they stand in a sockaddr_in, or family and port, four zeros and the IPv6 address.
- * Port 0 stands for any. Zeros where there is none. An outer header has the bits of the inner TOS that
- * are kept, and those that are set: of the ECN none for a peer that may not combine it (RFC 6040, 4.1),
- * of the DSCP what this node is told.
+ * The sockaddr is the destination of packets to the peer; its length is 0 while no path to the peer is
+ * known. Senders are the endpoints of its own packets, 24 bytes each: family, port and IPv4 address as
+ * in a sockaddr_in, or family and port, four zeros and the IPv6 address. Port 0 means any port. Unused
+ * ones are zeros. An outer header has the bits of the inner TOS that are kept, and the bits that are
+ * set: no ECN for a peer that may not combine it (RFC 6040, 4.1), and the DSCP from the configuration.
  */
 import {
   AF_INET,
@@ -44,7 +43,7 @@ import { Packet } from "../packet";
 import * as ethernet from "../wire/ethernet";
 import { VXLAN_SIZE } from "../wire/vxlan";
 
-/** It begins with the sockaddr; behind it stand the senders. */
+/** The sockaddr comes first; the senders follow. */
 @unmanaged
 class PeerRecord extends Sockaddr {
   sockaddrLength: u32;
@@ -65,7 +64,7 @@ export const PEER_TOS_SET: usize = offsetof<PeerRecord>("tosSet");
 export const PEER_MTU: usize = offsetof<PeerRecord>("mtu");
 export const PEER_IS_VERIFIED: usize = offsetof<PeerRecord>("isVerified");
 export const PEER_SENDERS: usize = offsetof<PeerRecord>();
-/** Each is a sockaddr without its scope. */
+/** A sender is a sockaddr without its scope. */
 export const PEER_SENDER_SIZE: u32 = SOCKADDR_SCOPE;
 
 /** The only part of the headers that differs between packets to one peer. */
@@ -74,12 +73,12 @@ const ETHER_TYPE_SIZE: u32 = 2;
 /** The bits of the port in the first 8 bytes of a sockaddr, as loaded. */
 const PORT_BITS: u64 = 0xffff0000;
 
-/** What `lookup` says where no prefix matches, and for this node's own leases. */
+/** Results of a lookup without a match, and for this node's own leases. */
 export const NO_PEER: u32 = 0;
 export const THIS_NODE: u32 = 1;
 export const FIRST_PEER: u32 = 2;
 
-/** The record of a peer; it begins with the peer's sockaddr. */
+/** The record of a peer, which begins with the peer's sockaddr. */
 export function peerAt(index: u32): usize {
   return load<usize>(SEARCHED) + PEERS_AT + index * PEER_SIZE;
 }
@@ -112,7 +111,7 @@ export function maySendFrom(index: u32, sockaddr: usize): bool {
   return false;
 }
 
-/** Whether family, port and IPv4 address agree; any port agrees where the sender's is 0. */
+/** Whether family, port and IPv4 address match; any port does if the sender's is 0. */
 function isHead(sender: usize, head: u64): bool {
   const difference = load<u64>(sender) ^ head;
   if (difference == 0) return true;
@@ -134,8 +133,8 @@ export function hasAddress(index: u32, sockaddr: usize): bool {
 }
 
 /**
- * Whether packets to the peer go to this sockaddr, or to the same address while this sockaddr is
- * one of its senders.
+ * Whether packets to the peer go to this sockaddr, or to the same address while this sockaddr is one of
+ * its senders.
  */
 export function leadsTo(index: u32, sockaddr: usize): bool {
   if (!hasAddress(index, sockaddr)) return false;
@@ -143,7 +142,7 @@ export function leadsTo(index: u32, sockaddr: usize): bool {
   return isPort || maySendFrom(index, sockaddr);
 }
 
-/** The largest inner packet that the way there takes in one datagram, as far as is known now. */
+/** The largest inner packet that the path is known to carry in one datagram. */
 export function pathMtu(index: u32): u32 {
   const mtu = load<u32>(peerAt(index), PEER_MTU);
   const learned = PATH_MTU + index * PATH_MTU_SIZE;
@@ -153,8 +152,8 @@ export function pathMtu(index: u32): u32 {
 }
 
 /**
- * The same for this packet. Every link under IPv6 takes 1280 bytes (RFC 8200, 5),
- * and no IPv6 sender goes below, whatever it is told.
+ * The path MTU for this packet. Every link under IPv6 carries 1280 bytes (RFC 8200, 5), and no IPv6
+ * sender goes below, whatever an ICMP error says.
  */
 export function mtuFor(p: Packet): u32 {
   const LEAST_MTU_6: u32 = 1280;
@@ -162,7 +161,7 @@ export function mtuFor(p: Packet): u32 {
   return p.family == 6 ? max(mtu, LEAST_MTU_6) : mtu;
 }
 
-/** TOS or traffic class of a datagram to the peer around a packet with this one. */
+/** TOS or traffic class of a datagram to the peer around a packet with TOS `inner`. */
 export function outerTos(index: u32, inner: u32): u32 {
   const peer = peerAt(index);
   return (inner & load<u8>(peer, PEER_TOS_KEPT)) | load<u8>(peer, PEER_TOS_SET);
@@ -174,8 +173,8 @@ export function isVerified(index: u32): bool {
 }
 
 /**
- * Whether the headers at `start` are those of packets to the peer. An attacker that sees none of
- * these has to guess both MAC addresses.
+ * Whether the headers at `start` are those of packets to the peer. An attacker that sees none of these
+ * has to guess both MAC addresses.
  */
 export function areHeaders(index: u32, start: usize): bool {
   return memory.compare(start, peerAt(index) + PEER_HEADERS, ENCAP_SIZE - ETHER_TYPE_SIZE) == 0;
@@ -183,7 +182,7 @@ export function areHeaders(index: u32, start: usize): bool {
 
 /** Lowers the path MTU of the peer until `until` (CLOCK). */
 export function learnPathMtu(index: u32, mtu: u32, until: f64): void {
-  // Never raised on somebody's word (RFC 8201, 4).
+  // A report never raises it (RFC 8201, 4).
   if (mtu > pathMtu(index)) return;
   const learned = PATH_MTU + index * PATH_MTU_SIZE;
   store<u32>(learned, mtu, PATH_MTU_LEARNED);
@@ -191,8 +190,8 @@ export function learnPathMtu(index: u32, mtu: u32, until: f64): void {
 }
 
 /**
- * Keeps a hint that the path to the peer takes no more than this; of several the smallest stays.
- * The control plane finds the peer in HINTS, once until it takes the hint.
+ * Stores a hint that the path to the peer carries no more than this; the smallest of several stays. The
+ * control plane finds the peer in HINTS, once until it takes the hint.
  */
 export function hintPathMtu(index: u32, mtu: u32): void {
   if (mtu >= pathMtu(index)) return;

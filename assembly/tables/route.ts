@@ -1,6 +1,6 @@
 /**
- * Whose addresses are these? The longest-prefix match for a vector of packets:
- * many lookups wait for memory together.
+ * Finds the owners of addresses: the longest-prefix match for a vector of packets, whose lookups wait
+ * for memory together.
  */
 import {
   FOUND,
@@ -17,12 +17,12 @@ import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { lookupMany } from "./lpm";
 
-/** Finds whose the destinations of packets `from`..`to`-1 are, at most a MAX_VECTOR of them. */
+/** Finds the owners of the destinations of packets `from`..`to`-1, at most MAX_VECTOR of them. */
 export function lookupDestinations(from: u32, to: u32): void {
   lookupAll(from, to, false);
 }
 
-/** Finds the peers that their sources belong to. */
+/** Finds the owners of their sources. */
 export function lookupSources(from: u32, to: u32): void {
   lookupAll(from, to, true);
 }

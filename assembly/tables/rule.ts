@@ -1,9 +1,9 @@
 /**
- * Counters of each rule: packets and bytes, by the rule's number. A rule counts the packets that it
- * let pass or refused; a count-only rule, those that matched it and then passed or were refused. A
- * packet that ends for another reason (its connection's state, no route, its size) is counted by
- * that reason alone. A number stays a rule's own as long as the rule does, so its count outlives
- * every publication.
+ * Counters of each rule: packets and bytes, by the rule's number. A rule counts the packets that it let
+ * pass or refused; a count-only rule, those that matched it and then passed or were refused. A packet
+ * that ends for another reason (its connection's state, no route, its size) is counted by that reason
+ * alone. A number belongs to a rule as long as the rule exists, so its count survives every
+ * publication.
  */
 import {
   MATCHED_COUNT,
@@ -16,17 +16,17 @@ import {
 } from "../memory";
 import { Packet } from "../packet";
 
-/** The packet passed by the rule that decided about it or about its connection, or was refused by it. */
+/** Counts a packet that passed by the rule that decided about it or its connection, or was refused by it. */
 export function countRule(p: Packet): void {
   if (p.rule) add(p.rule, p.length);
 }
 
-/** Called before the rules are asked about a packet. */
-export function meetNone(): void {
+/** Call it before the rules are applied to a packet. */
+export function clearMatched(): void {
   store<u32>(MATCHED_COUNT, 0);
 }
 
-/** The packet matched a count-only rule, which counts it once it has passed or was refused. */
+/** Stores a count-only rule that the packet matched; it counts the packet once that passed or was refused. */
 export function matchRule(number: u32): void {
   const count = load<u32>(MATCHED_COUNT);
   if (count == MAX_MATCHED_RULES) return;

@@ -1,10 +1,8 @@
 /**
- * The Internet checksum (RFC 1071): the complement of the one's complement sum
- * of all 16-bit words.
+ * The Internet checksum (RFC 1071): the complement of the one's complement sum of all 16-bit words.
  *
- * The sum does not depend on byte order (RFC 1071, 2B), so words are added and
- * the result stored as the machine reads them. Carries are gathered in wide
- * lanes and folded once, at the end.
+ * The sum does not depend on byte order (RFC 1071, 2B), so words are added and stored in the machine's
+ * order. Carries are collected in wide lanes and folded once, at the end.
  */
 
 /** The unfolded sum of `length` bytes at `p`. */
@@ -52,7 +50,7 @@ export function pseudoSum(source: u32, destination: u32, protocol: u32, length: 
   );
 }
 
-/** The same for IPv6 (RFC 8200, 8.1); `addresses`: where source and destination stand, 32 bytes. */
+/** The same for IPv6 (RFC 8200, 8.1); `addresses`: source and destination, 32 bytes. */
 export function pseudoSum6(addresses: usize, protocol: u32, length: u32): u64 {
   return sum(addresses, 32) + (protocol << 8) + bswap<u16>(<u16>length);
 }
@@ -67,7 +65,7 @@ export function updated(stored: u32, from: u32, to: u32): u16 {
   return checksum(<u64>(~stored & 0xffff) + (~from & 0xffff) + to);
 }
 
-/** `checksum` for TCP and UDP, where 0 is written as its other form: for UDP it means none (RFC 768). */
+/** `checksum` for TCP and UDP, in which 0 is written as 0xffff: for UDP 0 means none (RFC 768). */
 export function transportChecksum(sum: u64): u16 {
   const value = checksum(sum);
   return value == 0 ? 0xffff : value;

@@ -8,11 +8,11 @@
  */
 const TYPE: usize = 12;
 
-/** As read by the machine: 0x0800 and 0x86dd in network order. */
+/** As loaded on a little-endian machine: 0x0800 and 0x86dd in network order. */
 export const TYPE_IPV4: u32 = 0x0008;
 export const TYPE_IPV6: u32 = 0xdd86;
 
-/** The EtherType of an IP version; 0 where there is none. */
+/** The EtherType of an IP version; 0 for any other. */
 export function typeOfVersion(version: u32): u32 {
   switch (version) {
     case 4:

@@ -1,5 +1,5 @@
 /**
- * ICMP (RFC 792), 8 bytes before what it quotes.
+ * ICMP (RFC 792), 8 bytes before the quoted packet.
  *
  *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *   |     Type      |     Code      |          Checksum             |
@@ -34,24 +34,24 @@ const PARAMETER_PROBLEM: u32 = 12;
 const TIMESTAMP: u32 = 13;
 const TIMESTAMP_REPLY: u32 = 14;
 
-/** 0 when a whole header lies in `length` bytes. */
+/** 0 if there is a complete header in `length` bytes. */
 export function checkIcmp(length: u32): i32 {
   return length < ICMP_SIZE ? TRUNCATED : 0;
 }
 
-/** The same place in ICMPv6. */
+/** The type is at the same offset in ICMPv6. */
 export function typeOf(p: usize): u32 {
   return load<u8>(p, TYPE);
 }
 export function codeOf(p: usize): u32 {
   return load<u8>(p, CODE);
 }
-/** Of an echo or its reply, as it stands there; the same in ICMPv6. */
+/** The identifier of an echo or its reply, as stored; the same in ICMPv6. */
 export function echoIdentifier(p: usize): u32 {
   return load<u16>(p, REST);
 }
 
-/** Is it about a packet that it quotes (RFC 792; RFC 1122, 3.2.2)? A redirect is advice to a neighbour. */
+/** Whether it is an error, which quotes a packet (RFC 792; RFC 1122, 3.2.2). A redirect is not. */
 export function isError(type: u32): bool {
   return (
     type == DESTINATION_UNREACHABLE ||
@@ -61,7 +61,7 @@ export function isError(type: u32): bool {
   );
 }
 
-/** A question or its reply. Everything else counts as an error, which is never answered by one. */
+/** Whether it is a query or its reply. Everything else counts as an error, which is never answered by one. */
 export function isQuery(p: usize): bool {
   const type: u32 = load<u8>(p, TYPE);
   return type == ECHO || type == ECHO_REPLY || type == TIMESTAMP || type == TIMESTAMP_REPLY;

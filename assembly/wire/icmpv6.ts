@@ -1,5 +1,5 @@
 /**
- * ICMPv6 (RFC 4443), 8 bytes before what it quotes.
+ * ICMPv6 (RFC 4443), 8 bytes before the quoted packet.
  *
  *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  *   |     Type      |     Code      |          Checksum             |
@@ -30,13 +30,13 @@ export const ECHO: u32 = 128;
 export const ECHO_REPLY: u32 = 129;
 const REDIRECT: u32 = 137;
 
-/** False for types below 128, which are errors, and for redirects: neither is ever answered by an error (RFC 4443, 2.4). */
+/** False for errors (types below 128) and redirects: an error never answers them (RFC 4443, 2.4). */
 export function isAnswerable(p: usize): bool {
   const type: u32 = load<u8>(p, TYPE);
   return type >= FIRST_INFORMATIONAL && type != REDIRECT;
 }
 
-/** Is it about a packet that it quotes? */
+/** Whether it quotes a packet. */
 export function isError(type: u32): bool {
   return type < FIRST_INFORMATIONAL;
 }

@@ -35,7 +35,7 @@ export const DONT_FRAGMENT: u32 = 0x4000;
 export const MORE_FRAGMENTS: u32 = 0x2000;
 export const OFFSET_MASK: u32 = 0x1fff;
 
-/** 0 when a whole, sound IPv4 packet lies in `length` bytes at `p`: then no getter leaves it. */
+/** 0 if there is a complete, sound IPv4 packet in `length` bytes at `p`: then no getter reads beyond it. */
 export function checkIPv4(p: usize, length: u32): i32 {
   if (length < IPV4_SIZE) return TRUNCATED;
   const header = headerLength(p);
@@ -43,7 +43,7 @@ export function checkIPv4(p: usize, length: u32): i32 {
   if (header < IPV4_SIZE || total < header) return BAD_HEADER;
   if (total > length) return TRUNCATED;
   if (fold(sum(p, header)) != 0xffff) return BAD_CHECKSUM;
-  // A fragment that would end past the largest packet there can be.
+  // A fragment that would end beyond the largest packet.
   if ((fragment(p) & OFFSET_MASK) * 8 + (total - header) > 65535) return BAD_HEADER;
   return 0;
 }
@@ -57,8 +57,8 @@ const STRICT_SOURCE_ROUTE: u32 = 137;
 const COPIED: u32 = 0x80;
 
 /**
- * 0 when every option lies in the header and none is a source route. A source route lets the sender
- * choose the routers and so bypass filters by address (RFC 7126, 4.3 and 4.4). After it
+ * 0 if every option is in the header and none is a source route. A source route lets the sender choose
+ * the routers and so bypass filters by address (RFC 7126, 4.3 and 4.4). After this check
  * `blankUncopiedOptions` cannot leave the header.
  */
 export function checkOptions(p: usize): i32 {
@@ -102,7 +102,7 @@ export function ttl(p: usize): u32 {
 export function protocol(p: usize): u32 {
   return load<u8>(p, PROTOCOL);
 }
-/** Where source and destination stand, side by side. */
+/** Address of the source address, with the destination behind. */
 export function addresses(p: usize): usize {
   return p + SOURCE;
 }
@@ -116,9 +116,9 @@ export function destination(p: usize): u32 {
 }
 
 /**
- * One hop less. The word holding the TTL falls by 0x0001 as the machine reads
- * it (little-endian: TTL is its low byte), so the checksum's word rises by as
- * much, the carry added back in (RFC 1624, equation 3).
+ * Decrements the TTL. The word with the TTL decreases by 0x0001 as the machine reads it (little-endian:
+ * TTL is its low byte), so the checksum's word increases by as much, with the carry added (RFC 1624,
+ * equation 3).
  */
 export function decrementTtl(p: usize): void {
   store<u8>(p, <u8>(ttl(p) - 1), TTL);
@@ -126,7 +126,7 @@ export function decrementTtl(p: usize): void {
   store<u16>(p, <u16>(raised + u32(raised >= 0xffff)), CHECKSUM);
 }
 
-/** Keeps the header checksum right. */
+/** Sets the TOS and updates the header checksum. */
 export function setTos(p: usize, tos: u32): void {
   const from: u32 = load<u16>(p);
   store<u8>(p, <u8>tos, TOS);
@@ -149,7 +149,7 @@ export function setChecksum(p: usize): void {
   store<u16>(p, checksum(sum(p, headerLength(p))), CHECKSUM);
 }
 
-/** A header without options, DF set, of a packet we make ourselves. Addresses in network order. */
+/** Writes a header without options, DF set, for a packet of this node. Addresses in network order. */
 export function writeIPv4(
   p: usize,
   tos: u32,
@@ -172,8 +172,8 @@ export function writeIPv4(
 }
 
 /**
- * Blanks the options that only a first fragment carries (RFC 791, 3.1: those
- * without the copied flag) with no-operations.
+ * Replaces the options that only a first fragment carries (RFC 791, 3.1: those without the copied flag)
+ * by no-operations.
  */
 export function blankUncopiedOptions(p: usize): void {
   const end = p + headerLength(p);

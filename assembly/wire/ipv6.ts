@@ -28,16 +28,16 @@ export const ROUTING: u32 = 43;
 export const FRAGMENT: u32 = 44;
 export const AUTHENTICATION: u32 = 51;
 export const DESTINATION_OPTIONS: u32 = 60;
-/** A longer chain is refused: it has no use but to hide what follows it. */
+/** Most extension headers. A longer chain is refused: it only hides the headers behind it. */
 export const MAX_EXTENSIONS: u32 = 8;
 
-/** 0 when a whole IPv6 packet lies in `length` bytes at `p`: then no getter leaves it. */
+/** 0 if there is a complete IPv6 packet in `length` bytes at `p`: then no getter reads beyond it. */
 export function checkIPv6(p: usize, length: u32): i32 {
   if (length < IPV6_SIZE) return TRUNCATED;
   return totalLength(p) > length ? TRUNCATED : 0;
 }
 
-/** Header and payload. */
+/** Bytes of header and payload. */
 export function totalLength(p: usize): u32 {
   return IPV6_SIZE + bswap<u16>(load<u16>(p, PAYLOAD_LENGTH));
 }
@@ -47,14 +47,14 @@ export function nextHeader(p: usize): u32 {
 export function hopLimit(p: usize): u32 {
   return load<u8>(p, HOP_LIMIT);
 }
-/** Where the 16 bytes stand. */
+/** Address of its 16 bytes. */
 export function source(p: usize): usize {
   return p + SOURCE;
 }
 export function destination(p: usize): usize {
   return p + DESTINATION;
 }
-/** The 8 bits after the version; they lie across the first two bytes. */
+/** The 8 bits after the version, in the first two bytes. */
 export function trafficClass(p: usize): u32 {
   return (bswap<u16>(load<u16>(p, VERSION_CLASS_LABEL)) >> 4) & 0xff;
 }
@@ -74,7 +74,7 @@ export function setTotalLength(p: usize, length: u32): void {
   store<u16>(p, bswap<u16>(<u16>(length - IPV6_SIZE)), PAYLOAD_LENGTH);
 }
 
-// An extension header: next header, length, and for a fragment its place (RFC 8200, 4.5).
+// An extension header: next header, length, and for a fragment its offset (RFC 8200, 4.5).
 
 export function isExtension(type: u32): bool {
   switch (type) {
@@ -89,7 +89,7 @@ export function isExtension(type: u32): bool {
   }
 }
 
-/** The next header after the extension header at `p`; its first 8 bytes are in the packet. */
+/** The next header after the extension header at `p`, whose first 8 bytes are in the packet. */
 export function extensionNext(p: usize): u32 {
   return load<u8>(p);
 }
@@ -112,19 +112,19 @@ export function isSourceRoute(p: usize): bool {
   return routingType == TYPE_0 && segmentsLeft > 0;
 }
 
-/** Offset in units of 8 bytes, and whether more follow, in the form IPv4 has them. */
+/** Offset in units of 8 bytes, and the flag for more fragments, in the form of IPv4. */
 export function extensionFragment(p: usize): u32 {
   const field: u32 = bswap<u16>(load<u16>(p, 2));
   const MORE_FRAGMENTS: u32 = 0x2000;
   return (field >> 3) | (field & 1 ? MORE_FRAGMENTS : 0);
 }
 
-/** As it stands in a fragment's header. */
+/** The identification, as stored in a fragment header. */
 export function extensionIdentification(p: usize): u32 {
   return load<u32>(p, 4);
 }
 
-/** A header of a packet we make ourselves. Addresses: where their 16 bytes stand. */
+/** Writes a header for a packet of this node. The addresses are pointers to 16 bytes. */
 export function writeIPv6(
   p: usize,
   trafficClass: u32,

@@ -34,7 +34,7 @@ export const PSH: u32 = 0x08;
 export const ACK: u32 = 0x10;
 export const CWR: u32 = 0x80;
 
-/** 0 when a whole header lies in `length` bytes at `p`. */
+/** 0 if there is a complete header in `length` bytes at `p`. */
 export function checkTcp(p: usize, length: u32): i32 {
   if (length < TCP_SIZE) return TRUNCATED;
   const header = headerLength(p);
@@ -50,7 +50,7 @@ export function sequence(p: usize): u32 {
 export function acknowledgment(p: usize): u32 {
   return bswap<u32>(load<u32>(p, ACKNOWLEDGMENT));
 }
-/** As it stands there: the scale is not applied. */
+/** The window as stored, without its scale. */
 export function window(p: usize): u32 {
   return bswap<u16>(load<u16>(p, WINDOW));
 }
@@ -71,7 +71,7 @@ export function setChecksum(p: usize, checksum: u16): void {
   store<u16>(p, checksum, CHECKSUM);
 }
 
-/** Same ports, acknowledgment, reserved bits, window and options: all that segments of one stream share. */
+/** Whether ports, acknowledgment, reserved bits, window and options are equal, as within a stream. */
 export function isAlike(a: usize, b: usize): bool {
   if (load<u32>(a, PORTS) != load<u32>(b, PORTS)) return false;
   if (load<u32>(a, ACKNOWLEDGMENT) != load<u32>(b, ACKNOWLEDGMENT)) return false;
@@ -84,12 +84,12 @@ export function isAlike(a: usize, b: usize): bool {
   return true;
 }
 
-/** Where the value of the maximum segment size option stands (RFC 9293, 3.2), or 0. */
+/** Address of the value of the maximum segment size option (RFC 9293, 3.2), or 0. */
 export function findMss(p: usize): usize {
   return findOption(p, 2, 4);
 }
 
-/** Where the value of the window scale option stands (RFC 7323, 2.2), or 0. */
+/** Address of the value of the window scale option (RFC 7323, 2.2), or 0. */
 export function findScale(p: usize): usize {
   return findOption(p, 3, 3);
 }
@@ -108,7 +108,7 @@ function findOption(p: usize, wanted: u32, size: u32): usize {
     }
     if (at + 1 >= end) return 0;
     const length: u32 = load<u8>(at, 1);
-    // A length of 0 or 1 would never move on; one past the end is a lie.
+    // A length of 0 or 1 would loop for ever; one beyond the end is wrong.
     if (length < 2 || at + length > end) return 0;
     if (kind == wanted && length == size) return at + 2;
     at += length;

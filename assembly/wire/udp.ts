@@ -16,14 +16,14 @@ const CHECKSUM: usize = 6;
 export const UDP_SIZE: u32 = 8;
 export const UDP_CHECKSUM: u32 = 6;
 
-/** 0 when a whole datagram lies in `length` bytes at `p`. */
+/** 0 if there is a complete datagram in `length` bytes at `p`. */
 export function checkUdp(p: usize, length: u32): i32 {
   if (length < UDP_SIZE) return TRUNCATED;
   const said = udpLength(p);
   return said < UDP_SIZE || said > length ? BAD_HEADER : 0;
 }
 
-/** Header and data. */
+/** Bytes of header and data. */
 export function udpLength(p: usize): u32 {
   return bswap<u16>(load<u16>(p, LENGTH));
 }
@@ -31,7 +31,7 @@ export function udpLength(p: usize): u32 {
 export function ports(p: usize): u32 {
   return load<u32>(p);
 }
-/** As stored; 0 means that the sender made none. */
+/** As stored; 0 means that the sender computed none. */
 export function storedChecksum(p: usize): u32 {
   return load<u16>(p, CHECKSUM);
 }

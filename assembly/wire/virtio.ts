@@ -7,10 +7,10 @@
  *   | flags| gso_type | hdr_len | gso_size | csum_start | csum_offset |
  *   +------+----------+---------+----------+------------+-------------+
  *
- * With NEEDS_CSUM the checksum at csum_start + csum_offset holds the sum of the
- * pseudo-header only; it is to be finished over csum_start up to the end. With a
- * gso_type the packet is one of many in one: gso_size bytes of payload in each.
- * hdr_len is a hint that can be wrong: it is written, never read.
+ * With NEEDS_CSUM the checksum at csum_start + csum_offset is the sum of the pseudo-header only; it must
+ * be completed over the bytes from csum_start to the end. With a gso_type the packet is a super-packet,
+ * with gso_size bytes of payload in each segment. hdr_len is a hint that can be wrong: it is written,
+ * never read.
  */
 const FLAGS: usize = 0;
 const GSO_TYPE: usize = 1;
@@ -24,7 +24,7 @@ export const GSO_NONE: u32 = 0;
 export const GSO_TCPV4: u32 = 1;
 export const GSO_TCPV6: u32 = 4;
 export const GSO_UDP_L4: u32 = 5;
-/** A bit beside the type: the first segment alone has CWR set. Segmenting keeps to that anyway. */
+/** A bit beside the type: only the first segment has CWR set. Segmentation always does that. */
 export const GSO_ECN: u32 = 0x80;
 
 export function flags(p: usize): u32 {
@@ -43,13 +43,13 @@ export function csumOffset(p: usize): u32 {
   return load<u16>(p, CSUM_OFFSET);
 }
 
-/** A packet that asks for nothing. */
+/** Writes the header of a complete, single packet. */
 export function writePlain(p: usize): void {
   store<u64>(p, 0);
   store<u16>(p, 0, CSUM_OFFSET);
 }
 
-/** A packet whose checksum the kernel is to finish or to leave as good. */
+/** Writes the header of a packet with an unfinished checksum, which the kernel completes or accepts. */
 export function writeNeedsCsum(p: usize, start: u32, offset: u32): void {
   writePlain(p);
   store<u8>(p, NEEDS_CSUM, FLAGS);
@@ -57,7 +57,7 @@ export function writeNeedsCsum(p: usize, start: u32, offset: u32): void {
   store<u16>(p, <u16>offset, CSUM_OFFSET);
 }
 
-/** Many packets in one; what NEEDS_CSUM asks for is already written. */
+/** Adds the GSO fields of a super-packet after `writeNeedsCsum`. */
 export function writeGso(p: usize, type: u32, headers: u32, size: u32): void {
   store<u8>(p, <u8>type, GSO_TYPE);
   store<u16>(p, <u16>headers, HDR_LEN);

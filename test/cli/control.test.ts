@@ -390,7 +390,7 @@ end of default ingress  deny       -        3    180
     await new Promise<void>((done) => other.listen(socket, done));
     onTestFinished(() => void other.close());
     const { code, stderr } = await weft(["status", "--socket", socket]);
-    expect(stderr).toContain("does not speak as a weft agent");
+    expect(stderr).toContain("does not respond as a weft agent");
     expect(code).toBe(1);
   });
 });

@@ -81,8 +81,8 @@ export class SlowConnection {
     if (isPureSyn && (!isThere || isOver)) return this.#begin(s, false);
     if (!isThere) return makesSense && !syn && !rst && !fin && this.#begin(s, true);
     if (!makesSense) return false;
-    if (syn) return !isOver && this.#meetSyn(s);
-    return rst ? this.#meetReset(s) : this.#meetSegment(s);
+    if (syn) return !isOver && this.#handleSyn(s);
+    return rst ? this.#handleReset(s) : this.#handleSegment(s);
   }
 
   #begin(s: Segment, isLoose: boolean): true {
@@ -96,7 +96,7 @@ export class SlowConnection {
     return true;
   }
 
-  #meetSyn(s: Segment): boolean {
+  #handleSyn(s: Segment): boolean {
     const isNew = !this.#spoke(s.from);
     const isAlone = !this.#spoke(other(s.from));
     const isRepeated = !isNew && endOf(s) === this.#end(s.from);
@@ -141,7 +141,7 @@ export class SlowConnection {
     return true;
   }
 
-  #meetReset(s: Segment): boolean {
+  #handleReset(s: Segment): boolean {
     const offer = this.#answered(s);
     if (offer && offer.ack === undefined && !this.#isReset && !this.#isOver) {
       this.#isReset = true;
@@ -160,7 +160,7 @@ export class SlowConnection {
     return true;
   }
 
-  #meetSegment(s: Segment): boolean {
+  #handleSegment(s: Segment): boolean {
     if (!this.#isLoose) {
       if (!this.#spoke(s.from)) {
         this.#challenge[s.from] = s.ack;

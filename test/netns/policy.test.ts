@@ -83,7 +83,7 @@ story("the cluster's policy", () => {
     const file = join(lab.folder, "closed.yaml");
     writeFileSync(file, policy("enforce", ""));
     const { stdout } = await a!.agent.weft("policy", "apply", file, "--dry-run");
-    expect(stdout).toMatch(/^it would be taken/);
+    expect(stdout).toMatch(/^it would be accepted/);
     expect(await knock(a!.host, web(), OTHER)).toBe("hello");
   });
 
