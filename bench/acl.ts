@@ -1,7 +1,7 @@
 /**
- * What access lists of thousands of rules cost: a search of which nothing is
- * remembered, and the way from a document to tables that are swapped in. Sets of
- * ClassBench besides, where WEFT_CLASSBENCH names the folder they are in.
+ * The cost of access lists with thousands of rules: a search without a known flow, and the time from a
+ * document to published tables. With WEFT_CLASSBENCH, the name of a folder, also for the ClassBench
+ * sets in it.
  *
  *     npx tsx bench/acl.ts
  */
@@ -29,11 +29,11 @@ import { quantile } from "./statistics.js";
 import { table } from "./table.js";
 
 const RULES = 8000;
-/** More than any cache of a processor keeps apart by chance. */
+/** More headers than fit in a processor's caches. */
 const HEADERS = 1 << 16;
-/** So many of them are put before the linear matcher as well. */
+/** Number of headers that the linear matcher checks too. */
 const CHECKED = 500;
-/** Bytes of a header as the core's findRules takes it, and where in them the answer is. */
+/** Bytes of a header for the core's findRules, and the offset of its result. */
 const QUESTION_SIZE = 20;
 const ANSWER = 16;
 const NUMBER = 0xffffff;
@@ -67,7 +67,7 @@ function sets(): [string, Filter[]][] {
 
 // ------------------------------------------------------------------- searching
 
-/** Addresses to classes, and classes, protocol and ports to the first rule. */
+/** Finds classes by address, and the first rule by classes, protocol and ports. */
 async function coldSearch(name: string, filters: readonly Filter[]): Promise<AclRow> {
   const { memory, layout, exports, view } = await Core.create();
   const at = layout.TABLES + layout.ACL_AT;
@@ -83,7 +83,7 @@ async function coldSearch(name: string, filters: readonly Filter[]): Promise<Acl
   const { median, spread } = nanoseconds(() => exports.findRules(at, layout.SLOTS, HEADERS));
   for (const [i, header] of headers.slice(0, CHECKED).entries()) {
     const found = view.getUint32(placeOf(i) + ANSWER, true) & NUMBER;
-    // Filters are numbered from 1, and each header is of one.
+    // Filters are numbered from 1, and each header belongs to one.
     const expected = findLinearly(filters, header) + 1;
     if (found !== expected) throw new Error(`${name}: found rule ${found}, not ${expected}`);
   }
@@ -141,7 +141,7 @@ async function compilation(): Promise<AclRow[]> {
   ];
 }
 
-/** Rules in a hundred policies; the first allows this port. */
+/** A hundred policies with all rules; the first rule allows this port. */
 function documentOf(port: number): string {
   const rnd = random(SEED);
   const below = (n: number) => Math.floor(rnd() * n);

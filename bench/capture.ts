@@ -1,6 +1,6 @@
 /**
- * What it costs that somebody captures: packets of a remembered flow on their way
- * out, while nobody does, while others are asked for, and while all are.
+ * The cost of a capture: packets of a known flow on the way out, without a capture, with one for other
+ * packets, and with one for all.
  */
 import { parseAddress, parseMac, parsePrefix } from "../src/address.js";
 import { Capture, type CaptureOptions } from "../src/core/capture.js";
@@ -62,7 +62,7 @@ function publish(): void {
   exports.prepareReceive();
 }
 
-/** Gives what puts back what the way out changes, and empties the ring as a reader who is fast enough would. */
+/** Returns a function that undoes the changes to the packets, and empties the ring like a fast reader. */
 function fill(size: number): () => void {
   for (let i = 0; i < layout.BATCH; i++) {
     const dst = `10.0.2.${1 + i}`;

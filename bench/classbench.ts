@@ -1,7 +1,6 @@
 /**
- * Sets of filters of the ClassBench kind (Taylor and Turner, INFOCOM 2005): read from
- * its files or made here, with headers drawn from them, and the linear matcher that
- * every faster one must agree with.
+ * Sets of filters of the ClassBench kind (Taylor and Turner, INFOCOM 2005), read from its files or made
+ * here, with headers drawn from them, and the linear matcher that every faster one must agree with.
  */
 import { readFileSync } from "node:fs";
 import { parsePrefix } from "../src/address.js";
@@ -13,7 +12,7 @@ export interface Filter {
   readonly dst: Block;
   readonly sourcePorts: PortRange;
   readonly destinationPorts: PortRange;
-  /** Undefined: any. */
+  /** Any if undefined. */
   readonly protocol?: number;
 }
 
@@ -33,7 +32,7 @@ export interface FilterHeader {
 const LINE =
   /^@([\d./]+)\s+([\d./]+)\s+(\d+) : (\d+)\s+(\d+) : (\d+)\s+0x([0-9a-f]{2})\/0x([0-9a-f]{2})/i;
 
-/** The flags that some filters ask for besides are left out. */
+/** Reads filters from a file; the TCP flags of some are ignored. */
 export function readFilters(file: string): Filter[] {
   const lines = readFileSync(file, "utf8").split("\n").filter(Boolean);
   return lines.map((line, i) => {
@@ -58,7 +57,7 @@ function blockOf(text: string): Block {
   return { base: masked(value, Number(length)), length: Number(length) };
 }
 
-/** Few networks, many hosts and services in them, and here and there a wide filter. */
+/** Makes filters with few networks, many hosts and services in them, and a few wide ones. */
 export function makeFilters(count: number, random: () => number): Filter[] {
   const below = (n: number) => Math.floor(random() * n);
   const networks = Array.from({ length: 200 }, () => below(2 ** 32));
@@ -86,7 +85,7 @@ export function makeFilters(count: number, random: () => number): Filter[] {
   }));
 }
 
-/** As rules of the way out, numbered from 1, each allowing. */
+/** The filters as egress rules, numbered from 1, that allow. */
 export function entriesOf(filters: readonly Filter[]): AclEntry[] {
   const ports = (range: PortRange) => (range.from === 0 && range.to === 65_535 ? [] : [range]);
   const addresses = ({ base, length }: Block) => ({
@@ -107,7 +106,7 @@ export function entriesOf(filters: readonly Filter[]): AclEntry[] {
   }));
 }
 
-/** A header that some filter is about. */
+/** A header that matches some filter. */
 export function headerFrom(filters: readonly Filter[], random: () => number): FilterHeader {
   const within = ({ from, to }: PortRange) => from + Math.floor(random() * (to - from + 1));
   const inside = ({ base, length }: Block) => base + Math.floor(random() * 2 ** (32 - length));
@@ -122,7 +121,7 @@ export function headerFrom(filters: readonly Filter[], random: () => number): Fi
   };
 }
 
-/** The place of the first filter that fits, or -1: every filter is tried in turn. */
+/** Index of the first filter that matches, or -1; it tries one after the other. */
 export function findLinearly(filters: readonly Filter[], header: FilterHeader): number {
   return filters.findIndex(
     ({ src, dst, sourcePorts, destinationPorts, protocol }) =>

@@ -1,6 +1,6 @@
 /**
- * What a change of the cluster costs the agent's main thread: milliseconds from
- * what the mesh knows to tables that are swapped in.
+ * The cost of a change of the cluster for the agent's main thread: milliseconds from the mesh's event
+ * to published tables.
  *
  *     npm run bench:compile              a table, kept in bench/results/compile.md and compile.json
  *     npm run bench:compile -- -o json   the same as JSON
@@ -24,29 +24,29 @@ import { table } from "./table.js";
 
 const SIZES = [100, 1000, 5000];
 const CHANGES = 200;
-/** Records that the node is sent at once while its cluster grows. */
+/** Records sent to the node in one message while its cluster grows. */
 const AT_ONCE = 50;
 
 /** Medians, in milliseconds. */
 interface Row {
   readonly peers: number;
-  /** All for the first time. */
+  /** The first publication, of all peers. */
   readonly first: number;
   readonly nothing: number;
-  /** Another endpoint of one. */
+  /** One peer gets another endpoint. */
   readonly change: number;
-  /** One goes, and it comes back. */
+  /** One peer leaves and comes back. */
   readonly flap: number;
 }
 
-/** What the agent does when the mesh says that something changed. */
+/** The agent's reaction to a change in the mesh. */
 class BenchFollower {
   constructor(
     readonly mesh: Mesh,
     readonly publisher: Publisher,
   ) {}
 
-  /** Milliseconds. */
+  /** Publishes the changes. @returns milliseconds */
   follow(): number {
     const before = performance.now();
     const { mac, leases } = this.mesh.self();
@@ -56,7 +56,7 @@ class BenchFollower {
     return performance.now() - before;
   }
 
-  /** How often the tables were changed. */
+  /** Number of changes of the tables. */
   get changes(): number {
     return this.publisher.live().generation;
   }
@@ -81,7 +81,7 @@ async function measure(size: number): Promise<Row> {
   const known = follower.publisher.peers.length;
   if (known !== size) throw new Error(`the node knows ${known} peers`);
 
-  /** A member says something new, and the node has taken it in. */
+  /** A member changes its record, and the node accepts it. */
   const say = (i: number, change: Partial<RecordContent>): void => {
     const { id, owner, envelope: _, bytes, version: first, ...said } = opened(cluster, i);
     const version = (versions.get(i) ?? first) + 1;
@@ -110,7 +110,7 @@ async function measure(size: number): Promise<Row> {
   return { peers: size, first, change: change!, nothing: nothing!, flap: flap! };
 }
 
-/** A node that knows all others of a cluster, told by a stranger. */
+/** A node that knows all other nodes of a cluster, from a peer that is not a member. */
 async function node({ envelopes }: Grown) {
   const world = new World();
   const disk = new MemoryDisk();

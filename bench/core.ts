@@ -1,6 +1,6 @@
 /**
- * What one packet costs in the core alone: nanoseconds, with memory.copy of the
- * same bytes beside it. No system call is in these numbers.
+ * The cost of one packet in the core alone: nanoseconds, beside memory.copy of the same bytes. The
+ * numbers include no system call.
  *
  *     npm run bench              a table, kept in bench/results/core.md and core.json
  *     npm run bench -- -o json   the same as JSON
@@ -36,7 +36,7 @@ import { table } from "./table.js";
 const PEERS = 1000;
 const SIZES = [64, 512, 1400];
 const VIRTIO_TCPV4 = 1;
-/** A TCP super-packet as the kernel hands it over: 64 KiB less what does not fill a segment. */
+/** A TCP super-packet as the kernel returns it: 64 KiB less the bytes that fill no segment. */
 const MSS = 1398;
 /** Bytes of each control message. */
 const CMSG_SPACE = cmsgSpace(4);
@@ -45,7 +45,7 @@ const SEGMENTS = 44;
 interface Row {
   readonly work: string;
   readonly bytes: number;
-  /** Nanoseconds for one packet: the median of the samples, and how far they lie apart. */
+  /** Nanoseconds per packet: the median of the samples, and their spread. */
   readonly ns: number;
   readonly spread: string;
 }
@@ -124,14 +124,14 @@ function runGsoBatch(): void {
   exports.finishBatch(layout.IN);
 }
 
-/** Each packet to another place: what moving its bytes alone would cost. */
+/** Copies each packet to another address: the cost of moving its bytes alone. */
 function copyBatch(size: number): void {
   for (let i = 0; i < layout.BATCH; i++) {
     exports.copy(slot((i + 1) % layout.BATCH) + 32768, slot(i), size);
   }
 }
 
-// ---------------------------------------------------------------- what it is done to
+// ---------------------------------------------------------------- the input
 
 /** A thousand peers with a /24 each; packets go to and come from all of them. */
 function publishPeers(): void {
@@ -157,7 +157,7 @@ function publishPeers(): void {
   view.setUint32(layout.OFFLOADS, can, true);
 }
 
-/** Packets as the device gives them. Gives what puts back the few bytes that the way out changes. */
+/** Packets from the device. Returns a function that restores the few bytes that the way out changes. */
 function fillDevice(size: number): () => void {
   for (let i = 0; i < layout.BATCH; i++) {
     bytes.fill(0, slot(i) - layout.VIRTIO_SIZE, slot(i));
@@ -176,7 +176,7 @@ function fillDevice(size: number): () => void {
   };
 }
 
-/** Datagrams from all peers. Gives what puts back the EtherType that the way in writes over. */
+/** Datagrams from all peers. Returns a function that restores the EtherType that the way in overwrites. */
 function fillWire(size: number): () => void {
   for (let i = 0; i < layout.BATCH; i++) {
     bytes.set(vxlan(packet(peerHost(i), "10.0.1.1", size)), slot(i) - layout.ENCAP_SIZE);
@@ -187,7 +187,7 @@ function fillWire(size: number): () => void {
   };
 }
 
-/** Writes message `i` as recvmmsg leaves it; `size` is that of the datagrams that the kernel gathered. */
+/** Writes message `i` as recvmmsg does; `size` is that of the datagrams that the kernel gathered. */
 function receive(i: number, length: number, peer: number, size = 0): void {
   const message = layout.RECEIVE + i * MMSGHDR_SIZE;
   const name = layout.RECEIVE_NAMES + i * layout.NAME_SIZE;
@@ -234,7 +234,7 @@ function fillSuperPacket(): () => void {
   };
 }
 
-/** The same as a GSO batch of datagrams. Gives what puts back the head, whose headers stand for all. */
+/** The same as a GSO batch of datagrams. Returns a function that restores the head with its headers. */
 function fillGsoBatch(): () => void {
   const src = peerHost(0);
   const parts = Array.from({ length: SEGMENTS }, (_, i) => {
@@ -270,7 +270,7 @@ function packet(src: string, dst: string, size: number): Uint8Array {
 
 // -------------------------------------------------------------------- measuring
 
-/** The upkeep between two runs is measured by itself too, and taken off. */
+/** The time for restoring between two runs is measured too, and subtracted. */
 function measure(
   work: string,
   size: number,
@@ -291,7 +291,7 @@ function measure(
   });
 }
 
-/** A benchmark of packets that were dropped would be a fast one. */
+/** Throws if packets were dropped: that would be fast. */
 function mustAllPass(direction: number): void {
   const at = layout.COUNTERS + direction * layout.COUNTERS_SIZE;
   const received = view.getBigUint64(at + layout.COUNTER_RECEIVED, true);

@@ -1,6 +1,6 @@
 /**
- * What following connections costs: packets of 64 bytes whose connection a
- * policy allowed, the same without any policy, and connections that are new.
+ * The cost of following connections: packets of 64 bytes of a connection that a policy allowed, the same
+ * without a policy, and packets of new connections.
  */
 import { parseAddress, parseEndpoint, parseMac, parsePrefix } from "../src/address.js";
 import type { AclEntry } from "../src/compile/acl.js";
@@ -15,7 +15,7 @@ import { nanoseconds } from "./nanoseconds.js";
 const OURS = "10.0.1.1";
 const SYN = 2;
 const ACK = 16;
-/** Numbers of the segments that come next after the handshake, from here and from there. */
+/** Sequence numbers of the next segments after the handshake, from both ends. */
 const NEXT = { sequence: 1001, acknowledgment: 5001 };
 const [SPORT, DPORT] = [40_000, 443];
 const ANY = { in: [], not: [] };
@@ -75,7 +75,7 @@ function established(how: string): FlowRow[] {
   });
 }
 
-/** So that what is measured is followed as most segments are. */
+/** Completes a handshake, so that segments are followed as most segments are. */
 function shakeHands(): void {
   fillWith((there) => segment(OURS, there, { flags: SYN, sequence: NEXT.sequence - 1 }));
   runOut();
@@ -97,7 +97,7 @@ function shakeHands(): void {
   if (states.length !== layout.BATCH) throw new Error(`${states.length} are established`);
 }
 
-/** Each packet from a port that none of the last 65,536 had. */
+/** Each packet is from a port that none of the last 65,536 packets had. */
 function newFlows(): FlowRow {
   let next = 0;
   return measure("new flow out, policed", fill(UDP), () => {
@@ -150,7 +150,7 @@ function runOut(): void {
   exports.finishBatch(layout.OUT);
 }
 
-/** The upkeep between two runs is measured by itself too, and taken off. */
+/** The time for restoring between two runs is measured too, and subtracted. */
 function measure(work: string, restore: () => void, before: () => void): FlowRow {
   const upkeep = () => {
     restore();

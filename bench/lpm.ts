@@ -1,6 +1,6 @@
 /**
- * What one longest-prefix match costs: nanoseconds, in tables like the
- * Internet's, with a binary search over the same routes beside it.
+ * The cost of one longest-prefix match: nanoseconds, in tables like the Internet's, beside a binary
+ * search over the same routes.
  *
  *     npx tsx bench/lpm.ts
  */
@@ -16,20 +16,20 @@ import { table } from "./table.js";
 
 const ROUTES: Record<Family, number> = { 4: 1_000_000, 6: 250_000 };
 const KEY_COUNT = 1 << 18;
-/** Keys in one call, as in a batch of packets. */
+/** Keys per call, as many as in a vector of packets. */
 const BATCH = 64;
 const SEED = 1;
 
 export interface LpmRow {
   readonly work: string;
-  /** Of the key. */
+  /** Bytes of a key. */
   readonly bytes: number;
-  /** Nanoseconds for one lookup: the median of the samples, and how far they spread around it. */
+  /** Nanoseconds per lookup: the median of the samples, and their spread. */
   readonly ns: number;
   readonly spread: string;
 }
 
-/** Random: anywhere in IPv4, anywhere below 32 bits of a route in IPv6. From routes: in a route of the table. */
+/** Random: anywhere in IPv4, or below 32 bits of a route in IPv6. From routes: in a route of the table. */
 type Kind = "random" | "from routes";
 
 const core = await LpmCore.create();
@@ -115,7 +115,7 @@ function writeKeys(keys: Uint32Array): void {
   });
 }
 
-/** A benchmark of wrong answers would be a fast one. */
+/** Throws on a wrong result: wrong results may be fast. */
 function mustAgree(twin: Ranges, keys: Uint32Array): void {
   const results = new Uint32Array(core.memory.buffer, RESULTS, KEY_COUNT);
   results.forEach((value, i) => {
@@ -123,7 +123,7 @@ function mustAgree(twin: Ranges, keys: Uint32Array): void {
   });
 }
 
-/** The same routes as ranges in order: each begins where the value changes. */
+/** The same routes as sorted ranges: each begins where the value changes. */
 class Ranges {
   readonly #words: number;
   readonly #starts: Uint32Array;
@@ -179,7 +179,7 @@ class Ranges {
     return false;
   }
 
-  /** A range that begins where the one before did takes its place. */
+  /** A range replaces the previous one if both begin at the same address. */
   #begin(start: Uint32Array, value: number): void {
     const words = this.#words;
     const before = (this.#count - 1) * words;

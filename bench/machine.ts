@@ -1,4 +1,4 @@
-/** Where a result was measured: without it a number says nothing. */
+/** The machine of a measurement, without which a number says nothing. */
 import { cpus, loadavg, release } from "node:os";
 
 export interface Machine {
@@ -6,7 +6,7 @@ export interface Machine {
   readonly cores: number;
   readonly kernel: string;
   readonly node: string;
-  /** Load average of the minute before the run: what else this machine was doing. */
+  /** Load average of the minute before the run, by other work on this machine. */
   readonly load: number;
 }
 

@@ -1,15 +1,15 @@
 /**
- * What the overlay costs between two hosts: weft beside the kernel's own VXLAN,
- * through namespaces joined by a bridge.
+ * The cost of the overlay between two hosts: weft beside the kernel's own VXLAN, through namespaces
+ * joined by a bridge.
  *
  *     npm run bench:net                              everything; about four minutes
  *     npm run bench:net -- --seconds 2 --rounds 5    shorter flows, more rounds
  *     npm run bench:net -- --only tcp1,rtt -o json   some of it, as JSON
  *     npm run bench:net -- --profile                 where weft's time goes
  *
- * All overlays take turns within each round, and the median of the rounds is
- * shown, so that a noisy minute of the machine falls on all of them. A run of
- * everything with three rounds or more is kept in bench/results/net.md and net.json.
+ * All overlays take turns within each round, and the result is the median of the rounds, so that a noisy
+ * minute of the machine affects all of them. A run of everything with three rounds or more is kept in
+ * bench/results/net.md and net.json.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
@@ -110,7 +110,7 @@ async function measureAll(): Promise<Taken> {
   }
 }
 
-/** So that neighbours are known, and what is compiled while it runs has been. */
+/** Runs once before the measurement, so that neighbours are known and code is compiled. */
 async function warmUp({ a, b, address }: Overlay): Promise<void> {
   await ping(a, address);
   await iperf(a, b, address, { seconds: 1 });

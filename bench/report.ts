@@ -1,5 +1,5 @@
 /**
- * Puts what was measured last into README.md, between its two markers.
+ * Puts the last measurements into README.md, between its two markers.
  *
  *     npm run bench:report
  */
@@ -19,7 +19,7 @@ interface CoreResult extends Machine {
 
 interface CoreRow {
   readonly work: string;
-  /** 0 for work that has no size. */
+  /** 0 for work without a size. */
   readonly bytes: number;
   readonly ns: number;
   readonly spread: string;
@@ -45,7 +45,7 @@ function read<T>(name: string): T | undefined {
   return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : undefined;
 }
 
-/** Between two hosts: each row with what it is measured against. */
+/** Between two hosts: each row beside the one that it is compared with. */
 function between(net: NetResult | undefined): string[] {
   if (net === undefined) return [];
   const names = Object.keys(overlays) as OverlayName[];

@@ -1,10 +1,10 @@
-/** The value that this part of all values does not exceed (nearest rank). */
+/** The smallest value that at least this part of all values does not exceed (nearest rank). */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
 }
 
-/** The middle of several rounds, and how far they lie apart. */
+/** The median of several rounds, and their lowest and highest. */
 export interface Spread {
   readonly median: number;
   readonly min: number;

@@ -1,7 +1,7 @@
 /**
- * Does the worker pause when its tables are swapped? Batches run in a thread of
- * their own while this one publishes changes, as the agent does; how long each
- * batch took is compared with batches that nobody disturbed.
+ * Measures whether the worker pauses when its tables are swapped. Batches run in a thread of their own
+ * while this one publishes changes, as the agent does; their durations are compared with those of
+ * batches without changes.
  *
  *     npm run bench:swap
  */
@@ -21,9 +21,9 @@ const PEERS = 5000;
 const SECONDS = 3;
 const SWAP_EVERY_MS = 5;
 
-/** What the worker answers. */
+/** The worker's reply. */
 interface Batches {
-  /** Microseconds each batch took. */
+  /** Duration of each batch, in microseconds. */
   readonly microseconds: Float64Array;
 }
 
@@ -52,7 +52,7 @@ const still = await batches(() => {});
 let swaps = 0;
 const publishing: number[] = [];
 const swapped = await batches(() => {
-  // One peer of all goes and comes back.
+  // One of the peers leaves and comes back.
   const before = performance.now();
   publisher.publish(own, swaps++ % 2 === 0 ? peers.slice(1) : peers);
   publishing.push(performance.now() - before);

@@ -1,4 +1,4 @@
-/** A Markdown table whose columns line up, so that it reads as well unrendered. The first row is its head. */
+/** A Markdown table with aligned columns, readable as plain text. The first row is its head. */
 export function table(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, column) =>
     Math.max(3, ...rows.map((row) => row[column]?.length ?? 0)),

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 
-/** /proc counts in hundredths of a second on every Linux that Node runs on (USER_HZ). */
+/** /proc counts hundredths of a second on every Linux that Node runs on (USER_HZ). */
 const TICKS_PER_SECOND = 100;
-/** Place of `utime` behind the name, followed by `stime`: proc_pid_stat(5). */
+/** Index of `utime` behind the name, followed by `stime`: proc_pid_stat(5). */
 const UTIME = 11;
 
-/** CPU seconds the whole machine has worked since it booted, interrupts included. */
+/** CPU seconds of the whole machine since it booted, interrupts included. */
 export function busySeconds(): number {
   const [, ...ticks] = readFileSync("/proc/stat", "utf8").split("\n", 1)[0]!.split(/\s+/);
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = ticks.map(Number);
@@ -13,8 +13,8 @@ export function busySeconds(): number {
 }
 
 /**
- * CPU seconds a process has worked since it began, all its threads together, with what the kernel did in
- * its system calls. The parts of /proc/PID/stat are counted from its name on, which may hold blanks.
+ * CPU seconds of a process since it began, of all its threads, including its system calls. The fields of
+ * /proc/PID/stat are counted from behind its name, which may contain blanks.
  */
 export function processSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, "utf8");

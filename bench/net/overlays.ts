@@ -1,24 +1,23 @@
 /**
- * What is compared: two hosts joined by weft, and two joined by the kernel's own
- * VXLAN, set up as flannel does.
+ * The overlays to compare: two hosts joined by weft, and two joined by the kernel's own VXLAN, set up as
+ * flannel does.
  *
- * veth carries a large packet through unsegmented, which no cable does. So each
- * stands here twice: as it is, and with the offloads forced off, where every
- * packet on the wire is a packet. What is software inside weft stays on: it is
- * the thing measured.
+ * veth carries a large packet unsegmented, which no cable does. So each overlay is measured twice:
+ * unchanged, and with the offloads forced off, so that every packet on the wire is a single packet.
+ * Software segmentation inside weft stays on: it is part of the measurement.
  */
 import type { LabAgent } from "../../src/lab/agent.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { addNeighbours, kernelVtep, turnOffloadsOff } from "../../src/lab/vtep.js";
 
-/** Two hosts, and the address of the second on the overlay between them. */
+/** Two hosts, and the overlay address of the second. */
 export interface Overlay {
   readonly lab: Lab;
   readonly a: Host;
   readonly b: Host;
   readonly address: string;
-  /** The programs that carry the packets, where the kernel does not. */
+  /** The programs that carry the packets; none for the kernel. */
   readonly agents: readonly LabAgent[];
 }
 
@@ -44,7 +43,7 @@ export const open: Record<OverlayName, () => Promise<Overlay>> = {
 
 type Offloads = "default" | "off";
 
-/** `node` goes to Node itself, before the name of the program. */
+/** @param node flags for Node itself, before the name of the program */
 export function weft(offloads: Offloads, node: readonly string[] = []): Promise<WeftOverlay> {
   return inLab(async (lab) => {
     const [a, b] = [await lab.host("a"), await lab.host("b")];
@@ -68,7 +67,7 @@ function vxlan(offloads: Offloads): Promise<Overlay> {
   });
 }
 
-/** A lab of its own; closed again when making the overlay fails. */
+/** Makes an overlay in its own lab, which is closed if that fails. */
 async function inLab<T>(make: (lab: Lab) => Promise<T>): Promise<T> {
   const lab = await Lab.open();
   try {

@@ -1,7 +1,6 @@
 /**
- * Where the time of weft's workers goes: perf samples them on the CPU clock, which
- * also works in virtual machines, and counts their system calls. Counting slows
- * them down, so each is done during a run of its own.
+ * Profiles weft's workers: perf samples them on the CPU clock, which also works in virtual machines, and
+ * counts their system calls. Counting slows them down, so each has a run of its own.
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
@@ -12,14 +11,14 @@ import { overlays, type WeftOverlay, weft } from "./overlays.js";
 import { quantities, type Readings, type WorkName, works } from "./works.js";
 
 const SAMPLES_PER_SECOND = 999;
-/** The flow is up by then, and ends later than the sampling. */
+/** Seconds from the start of a flow to the sampling, which ends before the flow does. */
 const LEAD_SECONDS = 1;
-/** What runs often is compiled by then. */
+/** Seconds after which hot code is compiled. */
 const WARM_UP_SECONDS = 2;
 const MOST_CALLS_SHOWN = 6;
 const PERF_GRACE_MS = 60_000;
 
-/** What a sample was in, by the symbol and the file that perf names; the first that fits. */
+/** Places of a sample, by the symbol and the file that perf names; the first match applies. */
 const PLACES: readonly (readonly [string, RegExp])[] = [
   ["kernel", /\(\[kernel|\(\[guest|\[k\]/],
   ["core", /wasm-function/],
@@ -35,13 +34,13 @@ interface Call {
   readonly totalMs: number;
 }
 
-/** Why this machine cannot, or undefined when it can. */
+/** The reason why this machine cannot profile; undefined if it can. */
 export async function whyNoProfile(): Promise<string | undefined> {
   const { code } = await RunningProgram.start(["perf", "--version"]).finish(PERF_GRACE_MS);
   return code === 0 ? undefined : "perf is missing (Debian: linux-perf)";
 }
 
-/** Both with the offloads of the veth as they are and with them off. */
+/** Profiles with the offloads of the veth on, and with them off. */
 export async function profile(
   chosen: readonly WorkName[],
   seconds: number,
@@ -97,7 +96,7 @@ const headline = (readings: Readings): string =>
     .map(([{ title, unit, digits }, value]) => `${title} ${value.toFixed(digits)} ${unit}`)
     .join(", ");
 
-/** Symbol and file of each sample, by the thread it was taken in: `pid/tid`. */
+/** Symbol and file of each sample, by its thread: `pid/tid`. */
 async function sample(
   { lab, agents }: WeftOverlay,
   seconds: number,
@@ -128,7 +127,7 @@ async function sample(
   return threads;
 }
 
-/** The system calls of each thread, those with most time in them first. */
+/** The system calls of each thread, by descending time. */
 async function countCalls({ agents }: WeftOverlay, seconds: number): Promise<Map<string, Call[]>> {
   const text = await perf(seconds, "trace", "-s", "-p", pidsOf(agents));
   const threads = new Map<string, Call[]>();
@@ -148,7 +147,7 @@ async function countCalls({ agents }: WeftOverlay, seconds: number): Promise<Map
   return threads;
 }
 
-/** The dataplane worker is the thread that works. */
+/** The dataplane worker is the busiest thread. */
 function busiestThread(samples: Map<string, string[]>, { process }: LabAgent): [string, string[]] {
   const own = [...samples].filter(([thread]) => thread.startsWith(`${process.pid}/`));
   const [thread, taken] = own.sort(([, one], [, other]) => other.length - one.length)[0] ?? [
@@ -167,7 +166,7 @@ function places(taken: readonly string[]): [string, number][] {
   return [...counts].filter(([, count]) => count > 0);
 }
 
-/** Runs perf for that long; what it says comes on stderr. */
+/** Runs perf for that many seconds; its report is on stderr. */
 async function perf(seconds: number, ...argv: string[]): Promise<string> {
   const forThatLong = ["--", "sleep", `${seconds}`];
   await sleep(1_000 * LEAD_SECONDS);

@@ -1,4 +1,4 @@
-/** What a run gives: bench/results/net.json has this shape, and README.md's table is made from it. */
+/** The result of a run, in the shape of bench/results/net.json, from which README.md's table is made. */
 import { describeMachine, type Machine } from "../machine.js";
 import type { Spread } from "../statistics.js";
 import { table } from "../table.js";
@@ -9,7 +9,7 @@ export interface NetResult {
   /** ISO 8601, UTC. */
   readonly date: string;
   readonly machine: Machine;
-  /** How long one flow ran. */
+  /** Duration of one flow. */
   readonly seconds: number;
   readonly rounds: number;
   /** Bytes of iperf3's socket buffers for UDP. */
@@ -23,7 +23,7 @@ export interface QuantityResult {
   readonly title: string;
   readonly unit: string;
   readonly overlays: Readonly<Record<OverlayName, Spread>>;
-  /** weft beside the kernel; ratios of medians, or what weft adds, in the same unit. */
+  /** weft beside the kernel: ratios of medians, or their difference in the same unit. */
   readonly compared: readonly Compared[];
 }
 
@@ -34,7 +34,7 @@ export interface Compared {
   readonly difference?: number;
 }
 
-/** What stands beside what: like with like, and weft as it is beside a kernel that has no offloads. */
+/** Pairs to compare: like with like, and unchanged weft with a kernel without offloads. */
 const PAIRS = [
   ["weft", "vxlan"],
   ["weftOff", "vxlanOff"],
@@ -54,7 +54,7 @@ export function quantityResult(
   return { name, title, unit, overlays: measured, compared: compare === "none" ? [] : compared };
 }
 
-/** The whole run as one Markdown page. */
+/** The result as one Markdown page. */
 export function markdown(result: NetResult): string {
   const { date, machine, seconds, rounds, quantities: rows } = result;
   const names = Object.keys(overlays) as OverlayName[];
@@ -80,7 +80,7 @@ export function markdown(result: NetResult): string {
   ].join("\n");
 }
 
-/** A result says little of UDP without it. */
+/** Results for UDP depend on it. */
 export const udpBuffers = ({ udpBuffer }: NetResult): string =>
   `UDP through socket buffers of ${udpBuffer / 1024} KiB at iperf3`;
 

@@ -1,11 +1,11 @@
-/** What two hosts are made to do, and the quantities that come of it. */
+/** The measurements between two hosts, and the quantities that they yield. */
 import { readFileSync } from "node:fs";
 import { type IperfOptions, type IperfResult, iperf, ping } from "../../src/lab/measure.js";
 import { quantile } from "../statistics.js";
 import { busySeconds, processSeconds } from "./cpu.js";
 import type { Overlay } from "./overlays.js";
 
-/** How weft stands beside the kernel: as a factor, as what it adds, or not at all. */
+/** Comparison of weft with the kernel: as a factor, as a difference, or none. */
 type Comparison = "ratio" | "difference" | "none";
 
 export interface Quantity {
@@ -43,17 +43,17 @@ export type QuantityName = keyof typeof quantities;
 export type Readings = Partial<Record<QuantityName, number>>;
 type Work = (overlay: Overlay, seconds: number) => Promise<Readings>;
 
-/** A ping every 2 ms: the network falls asleep in between. Below 1 ms ping does not wait at all. */
+/** A ping every 2 ms: the network is idle in between. Below 1 ms ping does not wait at all. */
 const PINGS_PER_SECOND = 500;
 const MOST_PINGS = 10_000;
 
 /**
  * Bytes of iperf3's socket buffers for UDP. weft delivers in bursts, and the kernel's default of 208 KiB
- * is too small for them: iperf3 would report as lost what its own socket dropped.
+ * is too small for them: iperf3 would count drops of its own socket as lost.
  */
 export const UDP_BUFFER = 4 * 1024 * 1024;
 
-/** Why this machine cannot give such a buffer, or undefined when it can. */
+/** The reason why this machine cannot provide such a buffer; undefined if it can. */
 export function whyNoBuffer(): string | undefined {
   const small = ["rmem_max", "wmem_max"].filter(
     (name) => Number(readFileSync(`/proc/sys/net/core/${name}`, "utf8")) < UDP_BUFFER,
@@ -96,14 +96,14 @@ export const works = {
 
 export type WorkName = keyof typeof works;
 
-/** Sent as fast as the sender can; those that arrived, per second. */
+/** Sends at full speed; the result is the number of datagrams that arrived per second. */
 async function datagrams(overlay: Overlay, seconds: number, length: number) {
   const options = { udp: true, seconds, length, socketBuffer: UDP_BUFFER };
   const { flow, agentsPerGigabyte } = await carried(overlay, options);
   return { rate: flow.datagrams / flow.seconds, lost: flow.lost, agents: agentsPerGigabyte };
 }
 
-/** A flow, and the CPU seconds of the agents for each gigabyte of payload that arrived; none for the kernel. */
+/** A flow, and CPU seconds of the agents per gigabyte of payload that arrived; none for the kernel. */
 async function carried(
   { a, b, address, agents }: Overlay,
   options: IperfOptions,
