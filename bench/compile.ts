@@ -10,7 +10,12 @@ import { parseArgs } from "node:util";
 import { parseMac, parsePrefix } from "../src/address.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
-import { type NodeRecord, type RecordContent, signRecord } from "../src/gossip/record.js";
+import {
+  isNodeRecord,
+  type NodeRecord,
+  type RecordContent,
+  signRecord,
+} from "../src/gossip/record.js";
 import { RecordVerifier } from "../src/gossip/record-verifier.js";
 import type { Mesh } from "../src/mesh/mesh.js";
 import { founder } from "../test/mesh/cluster.js";
@@ -132,6 +137,7 @@ async function node({ envelopes }: Grown) {
 function opened({ cluster, envelopes }: Grown, i: number): NodeRecord {
   const record = new RecordVerifier(cluster).verify(envelopes[i]!);
   if (record instanceof Error) throw record;
+  if (!isNodeRecord(record)) throw new Error(`a record of kind ${record.kind}`);
   return record;
 }
 

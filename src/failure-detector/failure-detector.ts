@@ -8,9 +8,10 @@
 import { EventEmitter } from "node:events";
 import type { Gossip } from "../gossip/gossip.js";
 import { MAX_RECORDS, type Members } from "../gossip/members.js";
-import { MAX_IDS, type Version } from "../gossip/messages.js";
+import { MAX_IDS, type NodeVersion, type Version } from "../gossip/messages.js";
 import type { OwnRecord } from "../gossip/own-record.js";
 import type { NodeRecord } from "../gossip/record.js";
+import { NODE } from "../gossip/record-kind.js";
 import type { Protocol } from "../session/protocol.js";
 import { type Session, SUSPECT_AFTER } from "../session/session.js";
 import type { Sessions } from "../session/sessions.js";
@@ -79,7 +80,8 @@ export class FailureDetector
   readonly #awaitingRecord = new Map<string, number>();
   readonly #ownLimit: TokenBucket;
   readonly #receivedLimit: KeyedRateLimiter;
-  #queue: { readonly suspicion: Version; readonly from: FailureDetectorSession | undefined }[] = [];
+  #queue: { readonly suspicion: NodeVersion; readonly from: FailureDetectorSession | undefined }[] =
+    [];
   #refutedAt = Number.NEGATIVE_INFINITY;
   #cancelFlush: (() => void) | undefined;
   #cancelRefute: (() => void) | undefined;
@@ -152,7 +154,7 @@ export class FailureDetector
       else if (held?.withdrawn) continue;
       else if (id === own) this.#refute(version);
       else if (version === held?.version) this.#suspect(id, version, { from: session });
-      else if (this.#deferUntilRecord(id, version)) ahead.push([id, version]);
+      else if (this.#deferUntilRecord(id, version)) ahead.push([id, NODE, version]);
     }
     gossip.announceHeld(session, refuted);
     gossip.wantMissing(session, ahead);
@@ -261,7 +263,7 @@ export class FailureDetector
   }
 }
 
-function sendSuspects(session: FailureDetectorSession, suspects: readonly Version[]): void {
+function sendSuspects(session: FailureDetectorSession, suspects: readonly NodeVersion[]): void {
   for (let n = 0; n < suspects.length; n += MAX_IDS) {
     session.send({ type: "suspect", versions: suspects.slice(n, n + MAX_IDS) });
   }

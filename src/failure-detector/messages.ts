@@ -1,10 +1,10 @@
 /** Messages of the failure detector: suspected members and the versions of their records. */
 import { z } from "zod";
-import { MAX_IDS, versionSchema } from "../gossip/messages.js";
+import { MAX_IDS, nodeVersionSchema } from "../gossip/messages.js";
 import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 
 export const failureDetectorSpec = protocolSpec("failure-detector", [
-  z.strictObject({ type: z.literal("suspect"), versions: z.array(versionSchema).max(MAX_IDS) }),
+  z.strictObject({ type: z.literal("suspect"), versions: z.array(nodeVersionSchema).max(MAX_IDS) }),
 ]);
 
 export type FailureDetectorMessage = MessagesOf<typeof failureDetectorSpec>;

@@ -10,8 +10,8 @@ import type { Session } from "../session/session.js";
 import type { Sessions } from "../session/sessions.js";
 import type { Clock } from "../time/clock.js";
 import { TokenBucket } from "../time/token-bucket.js";
-import { type GossipMessage, MAX_IDS, MAX_RECORDS_IN_MESSAGE } from "./messages.js";
-import type { Envelope, NodeRecord } from "./record.js";
+import { type GossipMessage, MAX_IDS, MAX_RECORDS_IN_MESSAGE, type Version } from "./messages.js";
+import type { Envelope, SignedRecord } from "./record.js";
 
 /** How long news of others waits for more, in milliseconds; and while there is much. */
 export const BATCH_DELAY = 20;
@@ -29,7 +29,7 @@ export interface BroadcastQueueParts {
 }
 
 interface Entry {
-  readonly record: NodeRecord;
+  readonly record: SignedRecord;
   /** Whether anybody waits for it. If not, all only hear of it. */
   readonly isUrgent: boolean;
   /** Who has it. */
@@ -48,13 +48,13 @@ export class BroadcastQueue {
   }
 
   /** Says to all what this node says of itself, now. */
-  publish(record: NodeRecord, isUrgent: boolean): void {
+  publish(record: SignedRecord, isUrgent: boolean): void {
     this.#add(record, isUrgent);
     this.flush();
   }
 
   /** Says to the others what came from one. */
-  forward(record: NodeRecord, isUrgent: boolean, from: GossipSession): void {
+  forward(record: SignedRecord, isUrgent: boolean, from: GossipSession): void {
     const isBusy = !this.#eager.spend(1);
     this.#add(record, isUrgent && !isBusy, from);
     this.#cancel ??= this.#parts.clock.after(isBusy ? BUSY_BATCH_DELAY : BATCH_DELAY, () =>
@@ -62,15 +62,17 @@ export class BroadcastQueue {
     );
   }
 
-  #add(record: NodeRecord, isUrgent: boolean, from?: GossipSession): void {
+  #add(record: SignedRecord, isUrgent: boolean, from?: GossipSession): void {
     // A mere renewal of news that nobody was told yet is that news.
-    const urgent = isUrgent || this.#entries.get(record.id)?.isUrgent === true;
-    this.#entries.set(record.id, { record, isUrgent: urgent, holders: new Set(from && [from]) });
+    const key = `${record.id} ${record.kind}`;
+    const urgent = isUrgent || this.#entries.get(key)?.isUrgent === true;
+    this.#entries.set(key, { record, isUrgent: urgent, holders: new Set(from && [from]) });
   }
 
   /** This neighbour has this version, or a newer one. */
-  markKnown(session: GossipSession, id: string, version: number): void {
-    const entry = this.#entries.get(id);
+  markKnown(session: GossipSession, [id, kind, version]: Version): void {
+    if (this.#entries.size === 0) return;
+    const entry = this.#entries.get(`${id} ${kind}`);
     if (entry && version >= entry.record.version) entry.holders.add(session);
   }
 
@@ -108,16 +110,18 @@ export class BroadcastQueue {
   }
 }
 
+export const versionOf = ({ id, kind, version }: SignedRecord): Version => [id, kind, version];
+
 /** Who lacks what it hears of asks for it. */
-export function announce(session: GossipSession, records: readonly NodeRecord[]): void {
+export function announce(session: GossipSession, records: readonly SignedRecord[]): void {
   for (let n = 0; n < records.length; n += MAX_IDS) {
     const some = records.slice(n, n + MAX_IDS);
-    session.send({ type: "have", versions: some.map(({ id, version }) => [id, version]) });
+    session.send({ type: "have", versions: some.map(versionOf) });
   }
 }
 
 /** In as many messages as their size needs. */
-export function sendRecords(session: GossipSession, records: readonly NodeRecord[]): void {
+export function sendRecords(session: GossipSession, records: readonly SignedRecord[]): void {
   const room = MAX_MESSAGE_BYTES - 100;
   let batch: Envelope[] = [];
   let size = 0;

@@ -1,14 +1,15 @@
 /**
  * A set of records, and what it comes to in few bytes: one hash over it all, and
- * one for each of 64 branches, which are ranges of owner ids. A change touches
- * one branch, and two sets that differ little are compared without listing what
+ * one for each of 64 buckets, which are ranges of owner ids. A change touches
+ * one bucket, and two sets that differ little are compared without listing what
  * they share.
  */
 import { createHash } from "node:crypto";
+import type { AnyRecord, AttachedRecord } from "./attached-record.js";
 import type { NodeRecord } from "./record.js";
 
 export const BUCKETS = 64;
-/** Hex digits that stand for one branch. */
+/** Hex digits that stand for one bucket. */
 export const BUCKET_DIGITS = 16;
 
 /** A range of ids: from `after`, not included, to `until`, included. Nothing means an open end. */
@@ -19,43 +20,58 @@ export interface Range {
 
 export const ALL: Range = { after: "", until: "" };
 
+/** All records of one owner: none without that of the kind `node`. */
+export interface OwnerRecords {
+  readonly node: NodeRecord;
+  /** In the order of their kinds. */
+  readonly attached: readonly AttachedRecord[];
+}
+
+type Bucket = Map<string, OwnerRecords>;
+
 export class DigestTree {
-  readonly #records = Array.from({ length: BUCKETS }, () => new Map<string, NodeRecord>());
+  readonly #buckets = Array.from({ length: BUCKETS }, (): Bucket => new Map());
   readonly #hashes: (string | undefined)[] = new Array(BUCKETS).fill(undefined);
   #root: string | undefined;
-  #size = 0;
+  #owners = 0;
+  #records = 0;
 
-  get(id: string): NodeRecord | undefined {
-    return this.#records[bucketOf(id)]!.get(id);
+  get(id: string): OwnerRecords | undefined {
+    return this.#buckets[bucketOf(id)]!.get(id);
   }
 
-  set(record: NodeRecord): void {
-    this.#change(record.id, (branch) => branch.set(record.id, record));
+  set(records: OwnerRecords): void {
+    this.#replace(records.node.id, records);
   }
 
   delete(id: string): void {
-    this.#change(id, (branch) => branch.delete(id));
+    this.#replace(id, undefined);
   }
 
-  get size(): number {
-    return this.#size;
+  /** Number of owners. */
+  get owners(): number {
+    return this.#owners;
   }
 
-  *values(): Generator<NodeRecord> {
-    for (const branch of this.#records) yield* branch.values();
+  /** Number of records of all kinds. */
+  get records(): number {
+    return this.#records;
   }
 
-  /** The records in a range, in the order of their ids. */
-  inRange({ after, until }: Range): NodeRecord[] {
+  *nodes(): Generator<NodeRecord> {
+    for (const bucket of this.#buckets) for (const { node } of bucket.values()) yield node;
+  }
+
+  /** The records of the owners in a range, in the order of their ids; of each owner the node record first. */
+  inRange({ after, until }: Range): AnyRecord[] {
     const first = after === "" ? 0 : bucketOf(after);
     const last = until === "" ? BUCKETS - 1 : bucketOf(until);
-    return this.#records
-      .slice(first, last + 1)
-      .flatMap((branch) =>
-        [...branch.values()]
-          .filter(({ id }) => id > after && (until === "" || id <= until))
-          .sort((a, b) => (a.id < b.id ? -1 : 1)),
-      );
+    return this.#buckets.slice(first, last + 1).flatMap((bucket) =>
+      [...bucket.values()]
+        .filter(({ node: { id } }) => id > after && (until === "" || id <= until))
+        .sort((a, b) => (a.node.id < b.node.id ? -1 : 1))
+        .flatMap(recordsOf),
+    );
   }
 
   /** Equal sets, equal roots. */
@@ -64,12 +80,12 @@ export class DigestTree {
     return this.#root;
   }
 
-  /** The hashes of all branches, one after the other. */
+  /** The hashes of all buckets, one after the other. */
   get buckets(): string {
-    return this.#records.map((records, n) => this.#hash(n, records)).join("");
+    return this.#buckets.map((bucket, n) => this.#hash(n, bucket)).join("");
   }
 
-  /** The ranges in which the other set, of which these are the branches, differs from this one: no two meet. */
+  /** The ranges in which the other set, of which these are the buckets, differs from this one: no two meet. */
   differences(theirs: string): Range[] {
     const ours = this.buckets;
     const at = (all: string, n: number) => all.slice(n * BUCKET_DIGITS, (n + 1) * BUCKET_DIGITS);
@@ -84,9 +100,10 @@ export class DigestTree {
     return ranges;
   }
 
-  #hash(n: number, records: ReadonlyMap<string, NodeRecord>): string {
+  #hash(n: number, bucket: Bucket): string {
     this.#hashes[n] ??= sha256(
-      [...records.values()]
+      [...bucket.values()]
+        .flatMap(recordsOf)
         .map(({ envelope }) => envelope.signature)
         .sort()
         .join("\n"),
@@ -94,16 +111,23 @@ export class DigestTree {
     return this.#hashes[n];
   }
 
-  #change(id: string, change: (branch: Map<string, NodeRecord>) => void): void {
+  #replace(id: string, after: OwnerRecords | undefined): void {
     const n = bucketOf(id);
-    const branch = this.#records[n]!;
-    this.#size -= branch.size;
-    change(branch);
-    this.#size += branch.size;
+    const bucket = this.#buckets[n]!;
+    const before = bucket.get(id);
+    if (after) bucket.set(id, after);
+    else bucket.delete(id);
+    this.#owners += Number(after !== undefined) - Number(before !== undefined);
+    this.#records += sizeOf(after) - sizeOf(before);
     this.#hashes[n] = undefined;
     this.#root = undefined;
   }
 }
+
+const recordsOf = ({ node, attached }: OwnerRecords): AnyRecord[] => [node, ...attached];
+
+const sizeOf = (records: OwnerRecords | undefined): number =>
+  records ? 1 + records.attached.length : 0;
 
 /** The first six bits of an id. */
 const bucketOf = (id: string): number => (digit(id, 0) << 2) | (digit(id, 1) >> 2);
@@ -119,7 +143,7 @@ const rangeOf = (n: number): Range => ({
   until: n === BUCKETS - 1 ? "" : lastId(n),
 });
 
-const lastId = (branch: number): string =>
-  (branch * 4 + 3).toString(16).padStart(2, "0").padEnd(32, "f");
+const lastId = (bucket: number): string =>
+  (bucket * 4 + 3).toString(16).padStart(2, "0").padEnd(32, "f");
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");

@@ -5,6 +5,7 @@
 import { EventEmitter } from "node:events";
 import { WeftError } from "../error.js";
 import { evictOldest } from "../evict-oldest.js";
+import { nodeId } from "../identity/identity.js";
 import type { Log } from "../log.js";
 import type { MessageOf, Protocol } from "../session/protocol.js";
 import type { Session } from "../session/session.js";
@@ -12,11 +13,19 @@ import type { Sessions } from "../session/sessions.js";
 import { type Clock, every, randomOf } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { TokenBucket } from "../time/token-bucket.js";
-import { announce, BroadcastQueue, sendRecords } from "./broadcast-queue.js";
+import type { AnyRecord, AttachedRecord } from "./attached-record.js";
+import { announce, BroadcastQueue, sendRecords, versionOf } from "./broadcast-queue.js";
 import { ALL, type Range } from "./digest-tree.js";
 import { MAX_RECORDS, type Members } from "./members.js";
-import { type GossipMessage, gossipSpec, MAX_IDS, type Version } from "./messages.js";
-import { type Envelope, isRenewal, type NodeRecord } from "./record.js";
+import {
+  type GossipMessage,
+  gossipSpec,
+  MAX_IDS,
+  type RecordKey,
+  type Version,
+} from "./messages.js";
+import { type Envelope, isNodeRecord, isRenewal, type NodeRecord } from "./record.js";
+import { NODE } from "./record-kind.js";
 
 /** Milliseconds between two comparisons. */
 export const ANTI_ENTROPY_EVERY = 10_000;
@@ -53,8 +62,10 @@ export interface GossipParts {
 }
 
 export interface GossipEvents {
-  /** These records came and changed the set. */
+  /** These node records came and changed the set. */
   records: [records: readonly NodeRecord[]];
+  /** These attached records did. */
+  attached: [records: readonly AttachedRecord[]];
   /** Records lapsed or were dropped, because they were not renewed. */
   expired: [];
 }
@@ -116,7 +127,7 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
   }
 
   /** Tells everyone what this node says of itself, at once; of a mere renewal they only hear. */
-  publish(record: NodeRecord, isUrgent: boolean): void {
+  publish(record: AnyRecord, isUrgent: boolean): void {
     this.#queue.publish(record, isUrgent);
   }
 
@@ -131,7 +142,7 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
       case "have":
         return this.wantMissing(session, message.versions);
       case "want":
-        return this.#send(session, this.#heldRecords(message.ids));
+        return this.#send(session, this.#heldRecords(message.keys));
       case "records":
         return this.#merge(session, message.records);
     }
@@ -142,9 +153,9 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
     this.#want(session, versions, { again: true });
   }
 
-  /** Says which versions of these nodes are held here. */
+  /** Announces which versions of these nodes' own records are held here. */
   announceHeld(session: Session, ids: readonly string[]): void {
-    announce(session, this.#heldRecords(ids));
+    announce(session, this.#heldRecords(ids.map((id) => [id, NODE])));
   }
 
   /** When a new record of this node came last, by `clock.elapsed`. */
@@ -164,7 +175,7 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
     const { members } = this.#parts;
     if (digest === members.digest || !this.#serveLimits.comparisons.of(session.peer.id).spend(1))
       return;
-    if (members.size <= MAX_LISTED_RECORDS) this.#sendVersions(session, ALL);
+    if (members.records <= MAX_LISTED_RECORDS) this.#sendVersions(session, ALL);
     else session.send({ type: "buckets", buckets: members.buckets });
   }
 
@@ -175,12 +186,13 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
     }
   }
 
-  /** Pages that follow each other without a gap, from one end of the range to the other. */
+  /** Pages that follow each other without a gap, from one end of the range to the other; no two with one owner. */
   #sendVersions(session: GossipSession, range: Range): void {
-    const all = this.#parts.members.inRange(range).map(({ id, version }): Version => [id, version]);
+    const all = this.#parts.members.inRange(range).map(versionOf);
     let { after } = range;
     do {
       const versions = all.splice(0, MAX_IDS);
+      while (all[0] && all[0][0] === versions.at(-1)![0]) all.unshift(versions.pop()!);
       const until = all.length > 0 ? versions.at(-1)![0] : range.until;
       session.send({ type: "versions", after, until, versions });
       after = until;
@@ -192,10 +204,10 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
     { after, until, versions }: MessageOf<GossipMessage, "versions">,
   ): void {
     const { members } = this.#parts;
-    const theirs = new Map(versions);
+    const theirs = new Map(versions.map(([id, kind, version]) => [`${id} ${kind}`, version]));
     const newerHere = members
       .inRange({ after, until })
-      .filter(({ id, version }) => version > (theirs.get(id) ?? 0));
+      .filter(({ id, kind, version }) => version > (theirs.get(`${id} ${kind}`) ?? 0));
     // Who lacks it may be told the same by all its neighbours, and asks one of them.
     announce(session, this.#withinLimit(session, newerHere));
     this.wantMissing(session, versions);
@@ -205,14 +217,14 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
   #want(session: GossipSession, versions: readonly Version[], { again }: { again: boolean }): void {
     const { members, clock } = this.#parts;
     const now = clock.elapsed();
-    for (const [id, version] of versions) this.#queue.markKnown(session, id, version);
-    const lacked = versions.filter(([id, version]) => members.lacks(id, version));
-    const waits = ([id, version]: Version) =>
-      now - (this.#wanted.get(`${id} ${version}`) ?? Number.NEGATIVE_INFINITY) < WANT_AGAIN_AFTER;
+    for (const version of versions) this.#queue.markKnown(session, version);
+    const lacked = versions.filter((version) => members.lacks(version));
+    const waits = (version: Version) =>
+      now - (this.#wanted.get(version.join()) ?? Number.NEGATIVE_INFINITY) < WANT_AGAIN_AFTER;
     const later = lacked.filter(waits);
     this.#sendWant(
       session,
-      lacked.filter((pair) => !waits(pair)),
+      lacked.filter((version) => !waits(version)),
     );
     if (!again || later.length === 0) return;
     clock.after(WANT_AGAIN_AFTER, () => this.#want(session, later, { again: false }));
@@ -225,20 +237,20 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
       if (now - at <= WANT_AGAIN_AFTER && this.#wanted.size < MAX_RECORDS) break;
       this.#wanted.delete(key);
     }
-    for (const [id, version] of wanted) this.#wanted.set(`${id} ${version}`, now);
-    session.send({ type: "want", ids: wanted.map(([id]) => id) });
+    for (const version of wanted) this.#wanted.set(version.join(), now);
+    session.send({ type: "want", keys: wanted.map(([id, kind]): RecordKey => [id, kind]) });
   }
 
-  #heldRecords(ids: readonly string[]): NodeRecord[] {
-    return [...new Set(ids)].flatMap((id) => this.#parts.members.get(id) ?? []);
+  #heldRecords(keys: readonly RecordKey[]): AnyRecord[] {
+    return [...new Set(keys.flatMap((key) => this.#parts.members.record(key) ?? []))];
   }
 
   /** What a peer asked for, as far as it may still ask. */
-  #send(session: GossipSession, records: readonly NodeRecord[]): void {
+  #send(session: GossipSession, records: readonly AnyRecord[]): void {
     sendRecords(session, this.#withinLimit(session, records));
   }
 
-  #withinLimit(session: GossipSession, records: readonly NodeRecord[]): NodeRecord[] {
+  #withinLimit(session: GossipSession, records: readonly AnyRecord[]): AnyRecord[] {
     const budget = this.#serveLimits.records.of(session.peer.id);
     return records.filter(() => budget.spend(1));
   }
@@ -247,53 +259,70 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
 
   #merge(session: GossipSession, envelopes: readonly Envelope[]): void {
     const { members } = this.#parts;
-    const merged: NodeRecord[] = [];
+    const merged: AnyRecord[] = [];
     let lie: WeftError | undefined;
     for (const envelope of envelopes) {
       const held = members.byPublicKey(envelope.owner);
       const result = this.#mergeWithinLimit(session, envelope);
       if (result instanceof WeftError) {
+        this.#warn(session, result);
+        if (isPassedOn(session, envelope, result)) continue;
         lie = result;
         break;
       }
       if (result) {
         merged.push(result);
-        this.#queue.forward(result, !this.#canWait(held, result), session);
+        this.#queue.forward(result, this.#isUrgent(result, held), session);
       } else {
-        if (held) this.#queue.markKnown(session, held.id, envelope.version);
-        this.#returnDropped(session, envelope);
+        this.#onOld(session, envelope, held);
       }
     }
     if (merged.length > 0) this.#onMerged(merged);
-    if (!lie) return;
-    if (this.#warnings.spend(1)) {
-      this.#parts.log.warn(`from ${session.remote}: ${lie.message}`, { remedy: lie.remedy });
-    }
-    if (lie.code !== "MEMBERS_FULL") session.close(lie);
+    if (lie && lie.code !== "MEMBERS_FULL") session.close(lie);
   }
 
-  #onMerged(records: readonly NodeRecord[]): void {
+  #warn(session: GossipSession, { message, remedy }: WeftError): void {
+    if (this.#warnings.spend(1)) {
+      this.#parts.log.warn(`from ${session.remote}: ${message}`, { remedy });
+    }
+  }
+
+  /** A record came that is no update: the peer has it already, or it came before the node record of its owner. */
+  #onOld(session: GossipSession, envelope: Envelope, held: NodeRecord | undefined): void {
+    const { kind, version } = envelope;
+    if (held) this.#queue.markKnown(session, [held.id, kind, version]);
+    else if (kind !== NODE) {
+      const id = nodeId(envelope.owner);
+      this.wantMissing(session, [
+        [id, NODE, 1],
+        [id, kind, version],
+      ]);
+    }
+    this.#returnDropped(session, envelope);
+  }
+
+  #onMerged(records: readonly AnyRecord[]): void {
     const now = this.#parts.clock.elapsed();
-    for (const { id } of records) {
+    const nodes = records.filter(isNodeRecord);
+    for (const { id } of nodes) {
       this.#heard.delete(id);
       this.#heard.set(id, now);
     }
     evictOldest(this.#heard, MAX_HEARD);
-    this.emit("records", records);
+    if (nodes.length > 0) this.emit("records", nodes);
+    const attached = records.filter((record) => "content" in record);
+    if (attached.length > 0) this.emit("attached", attached);
   }
 
   /** As `merge`. What is not opened now, since there was too much, is found again by a comparison. */
-  #mergeWithinLimit(
-    session: GossipSession,
-    envelope: Envelope,
-  ): NodeRecord | WeftError | undefined {
+  #mergeWithinLimit(session: GossipSession, envelope: Envelope): AnyRecord | WeftError | undefined {
     const { members } = this.#parts;
     const { id, publicKey } = session.peer;
     const { sender, owner } = this.#verifyLimits;
     // Of what is not opened nothing is written down: it costs nobody anything to make up.
     if (!members.isUpdate(envelope)) return undefined;
     const isOwn = envelope.owner === publicKey;
-    const ofOthers = isOwn ? undefined : sender.of(members.get(id) ? id : NON_MEMBERS);
+    const ofOthers = isOwn ? undefined : sender.of(members.has(id) ? id : NON_MEMBERS);
     if (ofOthers?.inDebt) return undefined;
     // An old record can be sent by anybody: that must not keep a new one of its owner out.
     const ofOwner = owner.of(`${id} ${envelope.owner}`);
@@ -306,8 +335,10 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
     return result;
   }
 
-  #canWait(held: NodeRecord | undefined, record: NodeRecord): boolean {
-    return held !== undefined && isRenewal(held, record) && !this.awaited.has(record.id);
+  /** Whether some neighbours are sent it in full. `held`: the node record of its owner until now. */
+  #isUrgent(record: AnyRecord, held: NodeRecord | undefined): boolean {
+    if (!isNodeRecord(record)) return record.isUrgent;
+    return !held || !isRenewal(held, record) || this.awaited.has(record.id);
   }
 
   /** An owner that comes back with less than was dropped of it must know, to go on above that. */
@@ -323,3 +354,7 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
     if (lapsed.length + dropped.length > 0) this.emit("expired");
   }
 }
+
+/** A neighbour that does not know the kind of a record passes it on in good faith, whatever is in it. */
+const isPassedOn = ({ peer }: GossipSession, { owner }: Envelope, { code }: WeftError): boolean =>
+  code === "RECORD_MALFORMED" && peer.publicKey !== owner;

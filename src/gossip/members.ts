@@ -7,12 +7,16 @@ import { WeftError } from "../error.js";
 import { evictOldest } from "../evict-oldest.js";
 import { nodeId } from "../identity/identity.js";
 import type { Proof } from "../lease/grant.js";
+import { type AnyRecord, type AttachedRecord, withinLimits } from "./attached-record.js";
 import { ALL, DigestTree, type Range } from "./digest-tree.js";
 import { MemberView, type ReadonlyMemberView, type Tunnel } from "./member-view.js";
-import { type Envelope, LEASE_TTL, type NodeRecord } from "./record.js";
+import type { RecordKey, Version } from "./messages.js";
+import { type Envelope, isNodeRecord, LEASE_TTL, type NodeRecord } from "./record.js";
+import { NODE, type RecordKind } from "./record-kind.js";
 import type { RecordVerifier } from "./record-verifier.js";
 import { Revocations } from "./revocations.js";
 
+/** Owners of which records are held. */
 export const MAX_RECORDS = 8192;
 /** A record that was not renewed for this long, in milliseconds, is dropped: of a stopped node, or a lost one. */
 export const RECORD_TTL = 7 * LEASE_TTL;
@@ -36,8 +40,8 @@ export class Members {
   readonly #since = new Map<string, number>();
   /** What was dropped last, so that a node that still has it does not bring it back. */
   readonly #dropped = new Map<string, { readonly record: NodeRecord; readonly at: number }>();
-  /** Versions that had no place, by their owners' ids, so that nobody is asked for them again. */
-  readonly #evicted = new Map<string, number>();
+  /** Versions that were evicted or malformed, by owner's id and kind: no peer is asked for them again. */
+  readonly #refused = new Map<string, number>();
 
   /** `tunnel` is this node's, which a member's must fit; `own` its id, the record of which always has its place. */
   constructor(verifier: RecordVerifier, tunnel: Tunnel, own: string) {
@@ -51,34 +55,59 @@ export class Members {
    * is not newer than what is held is not opened. What has no place among the claimants of its
    * subnets is no news, and what it replaces is gone.
    */
-  merge(envelope: Envelope): NodeRecord | WeftError | undefined {
+  merge(envelope: Envelope): AnyRecord | WeftError | undefined {
     if (!this.isUpdate(envelope)) return undefined;
-    const held = this.byPublicKey(envelope.owner);
-    const id = held?.id ?? nodeId(envelope.owner);
     const record = this.#verifier.verify(envelope);
-    if (record instanceof WeftError) return record;
+    if (record instanceof WeftError) {
+      if (record.code === "RECORD_MALFORMED") this.#refuse(nodeId(envelope.owner), envelope);
+      return record;
+    }
+    return isNodeRecord(record) ? this.#mergeNode(record) : this.#attach(record);
+  }
+
+  #mergeNode(record: NodeRecord): NodeRecord | WeftError | undefined {
+    const { id } = record;
+    const held = this.#records.get(id);
     if (id !== this.#own && !this.#view.withinClaimLimit(record)) {
       this.#evict(record);
       return undefined;
     }
     if (!held && this.size >= MAX_RECORDS) return tooMany();
-    this.#records.set(record);
+    this.#records.set({ node: record, attached: (!record.withdrawn && held?.attached) || [] });
     this.#byKey.set(record.owner, record);
-    this.#view.set(record, held);
+    this.#view.set(record, held?.node);
     this.#since.delete(id);
     this.#dropped.delete(id);
-    this.#evicted.delete(id);
+    this.#refused.delete(`${id} ${NODE}`);
     for (const other of this.#view.evicted(record)) {
       if (other.id !== this.#own) this.#evict(other);
     }
     return record;
   }
 
+  #attach(record: AttachedRecord): AttachedRecord {
+    const { node, attached } = this.#records.get(record.id)!;
+    const others = attached.filter(({ kind }) => kind !== record.kind);
+    this.#records.set({ node, attached: withinLimits([...others, record]) });
+    return record;
+  }
+
   /** Whether it would be news if it were true and had its place. */
   isUpdate(envelope: Envelope): boolean {
-    const held = this.byPublicKey(envelope.owner);
-    if (held) return newer(envelope, held.envelope);
-    return this.lacks(nodeId(envelope.owner), envelope.version);
+    const node = this.byPublicKey(envelope.owner);
+    if (envelope.kind !== NODE) return node !== undefined && this.#isAttachable(envelope, node);
+    if (node) return newer(envelope, node.envelope);
+    return this.lacks([nodeId(envelope.owner), NODE, envelope.version]);
+  }
+
+  #isAttachable(envelope: Envelope, { id, withdrawn }: NodeRecord): boolean {
+    const { kind, version } = envelope;
+    const held = this.record([id, kind]);
+    if (withdrawn || (held && !newer(envelope, held.envelope))) return false;
+    if (version <= this.#refusedVersion(id, kind)) return false;
+    const others = this.attached(id).filter((other) => other.kind !== kind);
+    const one = { kind, bytes: JSON.stringify(envelope).length };
+    return withinLimits([...others, one]).includes(one);
   }
 
   /** Signatures verified so far, to merge what came. */
@@ -86,11 +115,20 @@ export class Members {
     return this.#verifier.signaturesVerified;
   }
 
-  #evict({ id, version }: NodeRecord): void {
-    this.#remove(id);
-    this.#evicted.delete(id);
-    this.#evicted.set(id, version);
-    evictOldest(this.#evicted, MAX_RECORDS);
+  #evict(record: NodeRecord): void {
+    this.#remove(record.id);
+    this.#refuse(record.id, record);
+  }
+
+  #refuse(id: string, { kind, version }: Pick<Envelope, "kind" | "version">): void {
+    const key = `${id} ${kind}`;
+    this.#refused.delete(key);
+    this.#refused.set(key, version);
+    evictOldest(this.#refused, MAX_RECORDS);
+  }
+
+  #refusedVersion(id: string, kind: string): number {
+    return this.#refused.get(`${id} ${kind}`) ?? 0;
   }
 
   /**
@@ -100,7 +138,7 @@ export class Members {
   expire(now: number): Expired {
     const lapsed: NodeRecord[] = [];
     const dropped: NodeRecord[] = [];
-    for (const record of this.#records.values()) {
+    for (const record of this.#records.nodes()) {
       const since = this.#since.get(record.id);
       if (since === undefined) this.#since.set(record.id, now);
       else if (record.id === this.#own) continue;
@@ -147,7 +185,7 @@ export class Members {
 
   /** This node's tunnel is another now: others fit it. */
   setTunnel(own: Tunnel): void {
-    this.#view.setTunnel(own, [...this.#records.values()]);
+    this.#view.setTunnel(own, [...this.#records.nodes()]);
   }
 
   get view(): ReadonlyMemberView {
@@ -177,19 +215,37 @@ export class Members {
     return now - (this.#since.get(id) ?? now);
   }
 
-  /** Whether it is worth asking for this version. */
-  lacks(id: string, version: number): boolean {
-    const { version: known = 0 } = this.get(id) ?? this.dropped(id) ?? {};
-    return version > Math.max(known, this.#evicted.get(id) ?? 0);
+  /** Whether it is worth asking for this version. Other kinds than `node` may come before that. */
+  lacks([id, kind, version]: Version): boolean {
+    const dropped = this.dropped(id);
+    const { version: known = 0 } = this.record([id, kind]) ?? (kind === NODE ? dropped : {}) ?? {};
+    if (version <= known || version <= this.#refusedVersion(id, kind)) return false;
+    return kind === NODE || this.has(id) || !(dropped || this.#refusedVersion(id, NODE));
   }
 
   /** Whether a record of this node is held. */
   has(id: string): boolean {
-    return this.get(id) !== undefined;
+    return this.#records.get(id) !== undefined;
   }
 
+  /** The node record. */
   get(id: string): NodeRecord | undefined {
-    return this.#records.get(id);
+    return this.#records.get(id)?.node;
+  }
+
+  /** The records of an owner of all other kinds, in the order of the kinds. */
+  attached(id: string): readonly AttachedRecord[] {
+    return this.#records.get(id)?.attached ?? [];
+  }
+
+  record([id, kind]: RecordKey): AnyRecord | undefined {
+    if (kind === NODE) return this.get(id);
+    return this.attached(id).find((record) => record.kind === kind);
+  }
+
+  /** The content of an owner's record of a kind that this node knows. */
+  content<Content>(id: string, { name }: RecordKind<Content>): Content | undefined {
+    return this.attached(id).find(({ kind }) => kind === name)?.content as Content | undefined;
   }
 
   /** The record of the node with this public key. */
@@ -197,29 +253,35 @@ export class Members {
     return this.#byKey.get(publicKey);
   }
 
+  /** Number of owners. */
   get size(): number {
-    return this.#records.size;
+    return this.#records.owners;
+  }
+
+  /** Number of records of all kinds. */
+  get records(): number {
+    return this.#records.records;
   }
 
   /** The proofs in all records, in no order. */
   *proofs(): Generator<Proof> {
-    for (const { leases } of this.#records.values()) yield* leases;
+    for (const { leases } of this.#records.nodes()) yield* leases;
   }
 
   /** Those who have something that one of these nodes, by public key, gave or passed on; in no order. */
   grantedBy(givers: ReadonlySet<string>): NodeRecord[] {
-    return [...this.#records.values()].filter(({ leases }) =>
+    return [...this.#records.nodes()].filter(({ leases }) =>
       leases.some((proof) => proof.some(({ from }) => givers.has(from))),
     );
   }
 
-  /** Every record, in the order of the ids. */
+  /** Every node record, in the order of the ids. */
   sorted(): NodeRecord[] {
-    return this.inRange(ALL);
+    return this.inRange(ALL).filter(isNodeRecord);
   }
 
-  /** The part of `sorted` that lies in a range. */
-  inRange(range: Range): NodeRecord[] {
+  /** The records of all kinds of the owners in a range, in the order of the ids. */
+  inRange(range: Range): AnyRecord[] {
     return this.#records.inRange(range);
   }
 
@@ -228,12 +290,12 @@ export class Members {
     return this.#records.root;
   }
 
-  /** One hash for each branch of the set. */
+  /** One hash for each bucket of the set. */
   get buckets(): string {
     return this.#records.buckets;
   }
 
-  /** Where a set with these branches differs from this one. */
+  /** Where a set with these buckets differs from this one. */
   differences(buckets: string): Range[] {
     return this.#records.differences(buckets);
   }

@@ -4,18 +4,29 @@ import * as field from "../identity/fields.js";
 import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 import { BUCKET_DIGITS, BUCKETS } from "./digest-tree.js";
 import { envelopeSchema, MAX_VERSION } from "./record.js";
+import { recordKindName } from "./record-kind.js";
 
-/** Of ids in an `ask`, of pairs in a `versions` or `heard`. */
+/** Of keys in a `want`, of versions in a `versions` or `have`. */
 export const MAX_IDS = 256;
 export const MAX_RECORDS_IN_MESSAGE = 64;
 
 /** An end of a range of ids: nothing means it is open. */
 const bound = z.union([field.id, z.literal("")]);
 
-/** Of the record of one node. */
-export const versionSchema = z.tuple([field.id, z.int().min(1).max(MAX_VERSION)]);
+const version = z.int().min(1).max(MAX_VERSION);
+
+/** A version of a record: the owner's id, the kind, the number. */
+const versionSchema = z.tuple([field.id, recordKindName, version]);
+
+/** A record, whatever its version: the owner's id, and the kind. */
+const keySchema = z.tuple([field.id, recordKindName]);
+
+/** A version of a record of the kind `node`, by its owner's id. */
+export const nodeVersionSchema = z.tuple([field.id, version]);
 
 export type Version = z.infer<typeof versionSchema>;
+export type RecordKey = z.infer<typeof keySchema>;
+export type NodeVersion = z.infer<typeof nodeVersionSchema>;
 
 const versions = z.array(versionSchema).max(MAX_IDS);
 
@@ -33,7 +44,7 @@ export const gossipSpec = protocolSpec("gossip", [
     versions,
   }),
   z.strictObject({ type: z.literal("have"), versions }),
-  z.strictObject({ type: z.literal("want"), ids: z.array(field.id).max(MAX_IDS) }),
+  z.strictObject({ type: z.literal("want"), keys: z.array(keySchema).max(MAX_IDS) }),
   z.strictObject({
     type: z.literal("records"),
     records: z.array(envelopeSchema).max(MAX_RECORDS_IN_MESSAGE),

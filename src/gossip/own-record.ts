@@ -12,12 +12,14 @@ import type { Log } from "../log.js";
 import type { Clock } from "../time/clock.js";
 import type { Members } from "./members.js";
 import {
+  isNodeRecord,
   isRenewal,
   MAX_VERSION,
   type NodeRecord,
   type RecordContent,
   signRecord,
 } from "./record.js";
+import { NODE } from "./record-kind.js";
 
 /** How long a node waits before it answers a newer record of its own, in milliseconds. */
 export const REPUBLISH_AFTER = 5_000;
@@ -38,13 +40,13 @@ export interface OwnEndpoints {
 export interface OwnRecordDisk {
   readonly leases: readonly Proof[];
   readonly cluster: {
-    /** That of the record that was published last. */
-    readonly version: number;
+    /** By kind, that of the record that was published last. */
+    readonly versions: Readonly<Record<string, number>>;
     /** Signatures of the grants below this node that count no more, and those that an operator took back. */
     readonly revoked: readonly string[];
     readonly revokedByOperator: readonly string[];
   };
-  saveCluster(change: { readonly version: number }): void;
+  saveCluster(change: { readonly versions: Record<string, number> }): void;
   /** Runs what a timer set off: a full disk must not end the node. */
   safely(act: () => void): void;
 }
@@ -137,7 +139,7 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
     const version = this.#version + 1;
     this.#owesRefutation ||= isRefutation;
     try {
-      disk.saveCluster({ version });
+      this.#saveVersion(version);
     } catch (error) {
       this.#retryPublish();
       throw error;
@@ -146,7 +148,9 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
     this.#cancelRetry = undefined;
     const record = members.merge(signRecord(identity, cluster, version, content));
     if (record instanceof WeftError) throw record;
-    if (!record) throw new Error("this node's own record is not the newest");
+    if (!record || !isNodeRecord(record)) {
+      throw new Error("this node's own record is not the newest");
+    }
     const isUrgent = this.#owesRefutation || !before || !isRenewal(before, record);
     this.#owesRefutation = false;
     this.emit("published", record, isUrgent);
@@ -155,7 +159,12 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
   /** The highest one that is known to be published. */
   get #version(): number {
     const { identity, disk, members } = this.#parts;
-    return Math.max(disk.cluster.version, members.get(identity.id)?.version ?? 0);
+    return Math.max(disk.cluster.versions[NODE] ?? 0, members.get(identity.id)?.version ?? 0);
+  }
+
+  #saveVersion(version: number): void {
+    const { disk } = this.#parts;
+    disk.saveCluster({ versions: { ...disk.cluster.versions, [NODE]: version } });
   }
 
   /** Others would refuse a record after this one. */
@@ -178,7 +187,7 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
    */
   onNewerOwnRecord({ version, mesh }: NodeRecord): void {
     const { clock, log, disk } = this.#parts;
-    disk.safely(() => disk.saveCluster({ version }));
+    disk.safely(() => this.#saveVersion(version));
     const isNews = this.#copy?.mesh !== mesh || !this.#isCopyThere;
     this.#copy = { mesh, heard: clock.elapsed() };
     const [copy] = this.#copyProblems();

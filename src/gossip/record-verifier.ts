@@ -2,13 +2,22 @@
  * Opens envelopes: the one place where a record becomes believed. The proofs of
  * a cluster are one tree of grants, so each grant is verified and kept once.
  */
+import type { z } from "zod";
 import { WeftError } from "../error.js";
 import { evictOldest } from "../evict-oldest.js";
 import { nodeId } from "../identity/identity.js";
 import { unbundle } from "../lease/bundle.js";
 import type { Cluster } from "../lease/genesis.js";
 import { flawOfLease, type Grant, isSigned, type Proof, subnetOf } from "../lease/grant.js";
-import { type Body, bodySchema, type Envelope, isRecordSigned, type NodeRecord } from "./record.js";
+import type { AnyRecord, AttachedRecord } from "./attached-record.js";
+import {
+  bodySchema,
+  type Envelope,
+  isRecordSigned,
+  type NodeRecord,
+  type SignedRecord,
+} from "./record.js";
+import { NODE, RecordKinds } from "./record-kind.js";
 
 /** Grants that are kept. Who makes up more costs the others the time to verify theirs again. */
 export const MAX_CACHED_GRANTS = 32_768;
@@ -17,27 +26,51 @@ export class RecordVerifier {
   /** Signatures it has verified: nearly all of its work. */
   signaturesVerified = 0;
   readonly #cluster: Cluster;
+  readonly #kinds: RecordKinds;
   /** Grants whose signature is right, by that signature, those last used last. */
   readonly #grants = new Map<string, Grant>();
 
-  constructor(cluster: Cluster) {
+  /** @param kinds those whose bodies are read; records of others are verified and kept unread */
+  constructor(cluster: Cluster, kinds = new RecordKinds([])) {
     this.#cluster = cluster;
+    this.#kinds = kinds;
   }
 
-  /** The record in an envelope, or the reason why it must not be believed. */
-  verify(envelope: Envelope): NodeRecord | WeftError {
-    const { owner, version } = envelope;
+  /**
+   * The record in an envelope, or the reason why it must not be believed: `RECORD_FORGED` where any
+   * node sees that, `RECORD_MALFORMED` where only a node sees it that knows the kind.
+   */
+  verify(envelope: Envelope): AnyRecord | WeftError {
+    const { owner, kind, version } = envelope;
     this.signaturesVerified++;
     if (!isRecordSigned(this.#cluster, envelope)) return forged(owner, "its signature is wrong");
-    const body = read(envelope.body);
-    if (typeof body === "string") return forged(owner, body);
-    const proofs = unbundle(this.#cluster.genesis.founder, body.leases);
+    const bytes = JSON.stringify(envelope).length;
+    const record = { id: nodeId(owner), owner, kind, version, envelope, bytes };
+    return kind === NODE ? this.#asNode({ ...record, kind }) : this.#asAttached(record);
+  }
+
+  #asNode(record: SignedRecord & { kind: typeof NODE }): NodeRecord | WeftError {
+    const { owner, envelope } = record;
+    const { content, flaw } = read(envelope.body, bodySchema);
+    if (!content) return forged(owner, flaw);
+    const proofs = unbundle(this.#cluster.genesis.founder, content.leases);
     if (!proofs) return forged(owner, "a proof names a grant that is not there");
     const why = this.#flawOf(owner, proofs);
     if (why) return forged(owner, why);
     const leases = proofs.map((proof) => proof.map((grant) => this.#cached(grant) ?? grant));
-    const bytes = JSON.stringify(envelope).length;
-    return { ...body, id: nodeId(owner), owner, version, leases, envelope, bytes };
+    return { ...content, ...record, leases };
+  }
+
+  #asAttached(record: SignedRecord): AttachedRecord | WeftError {
+    const kind = this.#kinds.get(record.kind);
+    if (!kind) return { ...record, content: undefined, isUrgent: false };
+    const { body } = record.envelope;
+    if (body.length > kind.maxBytes) {
+      return malformed(record, `its body is longer than ${kind.maxBytes} bytes`);
+    }
+    const { content, flaw } = read(body, kind.schema);
+    if (content === undefined) return malformed(record, flaw);
+    return { ...record, content, isUrgent: kind.isUrgent };
   }
 
   /** What is wrong with what `owner` claims, or nothing. */
@@ -69,13 +102,17 @@ export class RecordVerifier {
   }
 }
 
-/** The body, or what is wrong with its text. */
-function read(text: string): Body | string {
+/** The content of a body, or what is wrong with its text. */
+function read<T>(
+  text: string,
+  schema: z.ZodType<T>,
+): { readonly content?: T | undefined; readonly flaw: string } {
   try {
-    const { data, error } = bodySchema.safeParse(JSON.parse(text));
-    return data ?? `its ${error?.issues[0]?.path.join(".") || "body"} is not what it must be`;
+    const { data, error } = schema.safeParse(JSON.parse(text));
+    const field = error?.issues[0]?.path.join(".") || "body";
+    return { content: data, flaw: `its ${field} is not what it must be` };
   } catch {
-    return "its body is not JSON";
+    return { flaw: "its body is not JSON" };
   }
 }
 
@@ -92,4 +129,11 @@ const forged = (owner: string, why: string): WeftError =>
     "RECORD_FORGED",
     `the record of node ${nodeId(owner)} is not to be believed: ${why}`,
     "find out what runs at the address it came from; if it is not yours, change the cluster secret",
+  );
+
+const malformed = ({ kind, owner }: SignedRecord, why: string): WeftError =>
+  new WeftError(
+    "RECORD_MALFORMED",
+    `the record of kind ${kind} of node ${nodeId(owner)} is refused: ${why}`,
+    "run the same version of weft there as here",
   );

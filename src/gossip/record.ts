@@ -1,7 +1,7 @@
 /**
- * A record: what one node says of itself. It travels sealed: signed by its
- * owner, so anybody can carry it and nobody can change it, with owner and
- * version outside, so that what is not news need not be opened.
+ * A record holds what its owner publishes about one subject, its kind. The owner signs it, so any node
+ * can pass it on and none can change it. Owner, kind and version stand outside of the body, so that a
+ * record which is not newer than the one held is never verified or parsed.
  */
 import { z } from "zod";
 import { documentsSchema } from "../documents/in-force.js";
@@ -10,11 +10,11 @@ import type { Identity } from "../identity/identity.js";
 import { bundle, bundleSchema, MAX_PROOFS } from "../lease/bundle.js";
 import { type Cluster, MAX_NETWORKS } from "../lease/genesis.js";
 import { MAX_REVOKED_IN_RECORD, type Proof } from "../lease/grant.js";
+import { MAX_BODY_BYTES, NODE, recordKindName } from "./record-kind.js";
 
 /** A version every second for 68 years. */
 export const MAX_VERSION = 2 ** 31 - 1;
 export const MAX_LEASES = MAX_PROOFS;
-export const MAX_BODY_BYTES = 16 * 1024;
 export const MAX_VNI = 2 ** 24 - 1;
 /** How often a node says anew what it said, in milliseconds. */
 export const RENEW_EVERY = 3600_000;
@@ -23,12 +23,14 @@ export { LEASE_TTL } from "../lease/fence.js";
 export const envelopeSchema = z.strictObject({
   /** The owner's public key. */
   owner: field.publicKey,
+  kind: recordKindName,
   version: z.int().min(1).max(MAX_VERSION),
   /** The JSON text of a body. */
   body: field.line(MAX_BODY_BYTES),
   signature: field.signature,
 });
 
+/** The body of a record of the kind `node`. */
 export const bodySchema = z.strictObject({
   name: field.name,
   /** Where to dial the owner's mesh port. */
@@ -61,23 +63,30 @@ export type Body = z.infer<typeof bodySchema>;
 /** What a node says of itself. */
 export type RecordContent = Readonly<Omit<Body, "leases">> & { readonly leases: readonly Proof[] };
 
-/** A record that was opened and is believed. */
-export type NodeRecord = RecordContent & {
+/** What records of all kinds have once their signature is verified. */
+export interface SignedRecord {
   /** The owner's node id. */
   readonly id: string;
   /** The owner's public key. */
   readonly owner: string;
+  readonly kind: string;
   readonly version: number;
   /** As it came, to be sent on. */
   readonly envelope: Envelope;
-  /** What that takes in a message. */
+  /** Its size in a message. */
   readonly bytes: number;
-};
+}
+
+/** The record that makes its owner a member: its content is verified, the proofs of its leases included. */
+export type NodeRecord = RecordContent & SignedRecord & { readonly kind: typeof NODE };
+
+export const isNodeRecord = (record: SignedRecord): record is NodeRecord => record.kind === NODE;
 
 /** The record's owner, for people: the name that it chose, and the id that it cannot choose. */
 export const nameAndId = ({ name, id }: Pick<NodeRecord, "name" | "id">): string =>
   `${name} (${id})`;
 
+/** A record of the kind `node`. */
 export function signRecord(
   owner: Identity,
   cluster: Cluster,
@@ -85,7 +94,15 @@ export function signRecord(
   said: RecordContent,
 ): Envelope {
   const body: Body = { ...said, leases: bundle(said.leases) };
-  const sealed = { owner: owner.publicKey, version, body: JSON.stringify(body) };
+  return signBody(owner, cluster, { kind: NODE, version, body: JSON.stringify(body) });
+}
+
+export function signBody(
+  owner: Identity,
+  cluster: Cluster,
+  { kind, version, body }: Pick<Envelope, "kind" | "version" | "body">,
+): Envelope {
+  const sealed = { owner: owner.publicKey, kind, version, body };
   return { ...sealed, signature: owner.sign(signedText(cluster, sealed)) };
 }
 
@@ -114,5 +131,5 @@ const contentKey = ({
 
 const signedText = (
   { id }: Cluster,
-  { owner, version, body }: Omit<Envelope, "signature">,
-): string => `weft record 2\n${id}\n${owner}\n${version}\n${body}`;
+  { owner, kind, version, body }: Omit<Envelope, "signature">,
+): string => `weft record 3\n${id}\n${owner}\n${kind}\n${version}\n${body}`;

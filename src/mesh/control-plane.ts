@@ -5,7 +5,7 @@
  *
  *   part              is handed                                tells
  *   members, names    verifier                                 (changedIds, through changes)
- *   gossip            members                                  records, expired
+ *   gossip            members                                  records, attached, expired
  *   ledger            members, disk
  *   fence             members, ledger                          closed
  *   ownRecord         members, fence, inForce, leasing         published
@@ -51,6 +51,7 @@ import type { Session } from "../session/session.js";
 import type { Disk } from "../state/disk.js";
 import { MemberChanges } from "./member-changes.js";
 import type { MeshOptions, MeshParts } from "./options.js";
+import { RECORD_KINDS } from "./record-kinds.js";
 
 export interface ControlPlaneParts extends Omit<MeshParts, "transport"> {
   readonly identity: Identity;
@@ -81,7 +82,7 @@ function wired(given: ControlPlaneParts, options: MeshOptions) {
   const { clock, datapath, identity, cluster, disk, documents = [], storedDocuments } = given;
   const base = { ...given, own: identity.id };
 
-  const verifier = given.verifier?.(cluster) ?? new RecordVerifier(cluster);
+  const verifier = given.verifier?.(cluster) ?? new RecordVerifier(cluster, RECORD_KINDS);
   const members = new Members(verifier, tunnelOf(given, options, given.endpoints), identity.id);
   const names = new Names(members);
   const copyDetector = new CopyDetector(clock);
@@ -168,6 +169,7 @@ export class ControlPlane extends EventEmitter<ControlPlaneEvents> {
     const update = () => void this.emit("update");
     const change = () => void this.emit("change");
     gossip.on("records", (records) => this.#onRecords(records));
+    gossip.on("attached", update);
     gossip.on("expired", () => failureDetector.onExpiry());
     gossip.on("expired", update);
     ownRecord.on("published", (record, isUrgent) => this.#onPublished(record, isUrgent));

@@ -292,7 +292,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
       revoked: [],
       revokedByOperator: [],
       heard: 0,
-      version: 0,
+      versions: {},
       absentDocuments: isFounder ? this.#kinds.map(({ name }) => name) : [],
     };
     this.#disk.save({ cluster });

@@ -3,7 +3,8 @@
  * parsed, verified and kept once, by the real verifier, and every node gets its result.
  */
 import type { WeftError } from "../error.js";
-import type { Envelope, NodeRecord } from "../gossip/record.js";
+import type { AnyRecord } from "../gossip/attached-record.js";
+import type { Envelope } from "../gossip/record.js";
 import { RecordVerifier } from "../gossip/record-verifier.js";
 
 /** Results that are kept; the oldest are dropped first. */
@@ -11,7 +12,7 @@ const MOST = 20_000;
 
 interface CachedAnswer {
   readonly envelope: Envelope;
-  readonly answer: NodeRecord | WeftError;
+  readonly answer: AnyRecord | WeftError;
   /** The number of signatures that were verified for it. */
   readonly work: number;
 }
@@ -19,7 +20,7 @@ interface CachedAnswer {
 export class SharedRecordVerifier extends RecordVerifier {
   readonly #cache = new Map<string, CachedAnswer>();
 
-  override verify(envelope: Envelope): NodeRecord | WeftError {
+  override verify(envelope: Envelope): AnyRecord | WeftError {
     const known = this.#cache.get(envelope.signature);
     if (known && same(known.envelope, envelope)) {
       this.signaturesVerified += known.work; // The asking node would have verified about as many.
@@ -41,4 +42,4 @@ export class SharedRecordVerifier extends RecordVerifier {
 }
 
 const same = (a: Envelope, b: Envelope): boolean =>
-  a.version === b.version && a.owner === b.owner && a.body === b.body;
+  a.kind === b.kind && a.version === b.version && a.owner === b.owner && a.body === b.body;

@@ -1,5 +1,6 @@
 /** The watch observes all nodes from outside: leases in use, records, traffic, and double leases. */
 import { createHash } from "node:crypto";
+import { NODE } from "../gossip/record-kind.js";
 import type { State } from "../state/store.js";
 import type { Machine, TrafficListener } from "./network.js";
 import type { SimNode } from "./node.js";
@@ -16,8 +17,8 @@ interface PublishedRecord {
 
 /** Bytes of headers of a datagram: Ethernet 14, IPv4 20, UDP 8. */
 const DATAGRAM_HEADERS = 42;
-/** Matches owner and version of each record in a `records` message. */
-const RECORD = /"owner":"([0-9a-f]{64})","version":(\d+)/g;
+/** Matches owner and version of each node record in a `records` message. */
+const RECORD = new RegExp(`"owner":"([0-9a-f]{64})","kind":"${NODE}","version":(\\d+)`, "g");
 
 export class Watch implements TrafficListener {
   messages = 0;
@@ -120,7 +121,7 @@ export class Watch implements TrafficListener {
 
   /** Begins to follow a record when its version is on disk, which is before it is published. */
   #written(node: SimNode, state: State): void {
-    const version = state.cluster?.version ?? 0;
+    const version = state.cluster?.versions[NODE] ?? 0;
     const owner = node.publicKey;
     if (version <= (this.#versions.get(owner) ?? 0)) return;
     this.#versions.set(owner, version);

@@ -1,6 +1,7 @@
 /** The simulated world: the network, its machines and their nodes, with the actions of an operator. */
 import { WeftError } from "../error.js";
 import type { Cluster } from "../lease/genesis.js";
+import { RECORD_KINDS } from "../mesh/record-kinds.js";
 import type { ChaosKind } from "./chaos.js";
 import { DeathAudit } from "./death-audit.js";
 import { SimNetwork } from "./network.js";
@@ -214,7 +215,8 @@ export class World {
 
   /** The verifier that all nodes of a cluster share. */
   #verifier(cluster: Cluster): SharedRecordVerifier {
-    const known = this.#verifiers.get(cluster.id) ?? new SharedRecordVerifier(cluster);
+    const known =
+      this.#verifiers.get(cluster.id) ?? new SharedRecordVerifier(cluster, RECORD_KINDS);
     this.#verifiers.set(cluster.id, known);
     return known;
   }

@@ -8,6 +8,7 @@ import {
 } from "../documents/sealed-document.js";
 import { WeftError } from "../error.js";
 import { addChecksum, stripChecksum } from "../files/checksummed.js";
+import { recordKindName } from "../gossip/record-kind.js";
 import { signature } from "../identity/fields.js";
 import { genesisSchema } from "../lease/genesis.js";
 import { grantSchema, proofSchema } from "../lease/grant.js";
@@ -26,8 +27,8 @@ const clusterState = z.strictObject({
   revokedByOperator: z.array(signature).default([]),
   /** The time when another node last heard this one, in milliseconds since the epoch. */
   heard: z.int().min(0).default(0),
-  /** The version of this node's last published record. */
-  version: z.int().min(0),
+  /** By kind, the version of this node's last published record. */
+  versions: z.record(recordKindName, z.int().min(0)),
   /** Kinds of documents that the cluster does not have, as far as this node knows. */
   absentDocuments: z.array(kindName).default([]),
 });

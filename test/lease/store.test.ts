@@ -38,7 +38,7 @@ const full: State = {
     revoked: [proofFor(founder, 2)[0]!.signature],
     revokedByOperator: [proofFor(founder, 2)[0]!.signature],
     heard: 1_700_000_000_000,
-    version: 7,
+    versions: { node: 7, documents: 3 },
     absentDocuments: ["policy"],
   },
 };

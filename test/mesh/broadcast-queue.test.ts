@@ -53,7 +53,7 @@ it("news is not told to a neighbour that says it too, or speaks of it, meanwhile
   const [a, b, c] = envelopes as [Envelope, Envelope, Envelope];
   say(one, a, b, c);
   say(two, a);
-  two.say({ type: "have", versions: [[nodeId(b.owner), 1]] });
+  two.say({ type: "have", versions: [[nodeId(b.owner), "node", 1]] });
   world.clock.run(2 * BATCH_DELAY);
   expect(told(two).flatMap(({ records }) => records)).toEqual([c]);
 });

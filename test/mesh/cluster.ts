@@ -4,6 +4,7 @@ import { WeftError } from "../../src/error.js";
 import type { Tunnel } from "../../src/gossip/member-view.js";
 import {
   type Envelope,
+  isNodeRecord,
   type NodeRecord,
   type RecordContent,
   signRecord,
@@ -113,16 +114,25 @@ export function envelopeOf(n: number, { version = 1, ...change }: Change = {}): 
 export function sealedText(
   owner: Identity,
   body: string,
-  { version = 1, of = cluster } = {},
+  { kind = "node", version = 1, of = cluster } = {},
 ): Envelope {
   const { publicKey } = owner;
-  const signature = owner.sign(`weft record 2\n${of.id}\n${publicKey}\n${version}\n${body}`);
-  return { owner: publicKey, version, body, signature };
+  const text = `weft record 3\n${of.id}\n${publicKey}\n${kind}\n${version}\n${body}`;
+  return { owner: publicKey, kind, version, body, signature: owner.sign(text) };
 }
+
+export type Attached = Partial<Pick<Envelope, "kind" | "version" | "body">>;
+
+/** A record of the N-th node of another kind than `node`. */
+export const attachedEnvelope = (
+  n: number,
+  { kind = "extra", version, body = "{}" }: Attached = {},
+) => sealedText(identity(n), body, { kind, version });
 
 /** A valid record, verified and decoded. */
 export function recordOf(n: number, change: Change = {}): NodeRecord {
   const record = new RecordVerifier(cluster).verify(envelopeOf(n, change));
   if (record instanceof WeftError) throw record;
+  if (!isNodeRecord(record)) throw new Error(`a record of kind ${record.kind}`);
   return record;
 }

@@ -1,21 +1,35 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ALL, BUCKET_DIGITS, BUCKETS, DigestTree } from "../../src/gossip/digest-tree.js";
-import type { NodeRecord } from "../../src/gossip/record.js";
+import {
+  ALL,
+  BUCKET_DIGITS,
+  BUCKETS,
+  DigestTree,
+  type OwnerRecords,
+} from "../../src/gossip/digest-tree.js";
 import { identity, recordOf } from "./cluster.js";
 import { seed } from "./seed.js";
 
 const one = recordOf(1);
-const made = (id: string, signature: string): NodeRecord => ({
-  ...one,
-  id,
-  envelope: { ...one.envelope, signature },
-});
-/** Two versions of each of 120 records. A digest tree reads only id and signature. */
+/** A node record, and so many attached ones. */
+const made = (id: string, signature: string, attached = 0): OwnerRecords => {
+  const signed = (change: string) => ({ id, envelope: { ...one.envelope, signature: change } });
+  return {
+    node: { ...one, ...signed(signature) },
+    attached: Array.from({ length: attached }, (_, n) => ({
+      ...one,
+      ...signed(`${signature}-${n}`),
+      kind: `k${n}`,
+      content: undefined,
+      isUrgent: false,
+    })),
+  };
+};
+/** Two versions of the records of each of 120 owners. A digest tree reads only id and signature. */
 const pool = Array.from({ length: 120 }, (_, n) =>
-  [0, 1].map((v) => made(identity(n + 1).id, `${n}-${v}`)),
+  [0, 1].map((v) => made(identity(n + 1).id, `${n}-${v}`, (n + v) % 3)),
 );
-const ids = pool.map(([record]) => record!.id);
+const ids = pool.map(([records]) => records!.node.id);
 
 const summed = (choice: readonly [number, number][]): DigestTree => {
   const summary = new DigestTree();
@@ -34,7 +48,8 @@ describe("a summary", () => {
         const again = summed([...choice].reverse());
         again.set(made("00".repeat(16), `${other}`));
         again.delete("00".repeat(16));
-        expect(again.size).toBe(choice.length);
+        expect(again.owners).toBe(choice.length);
+        expect(again.records).toBe(again.inRange(ALL).length);
         expect(again.root).toBe(summed(choice).root);
         expect(again.buckets).toMatch(new RegExp(`^[0-9a-f]{${BUCKETS * BUCKET_DIGITS}}$`));
       }),
@@ -75,8 +90,9 @@ describe("a summary", () => {
       fc.property(choices, bound, bound, (choice, after, until) => {
         const slow = choice
           .map(([n, v]) => pool[n]![v]!)
-          .filter(({ id }) => id > after && (until === "" || id <= until))
-          .sort((a, b) => (a.id < b.id ? -1 : 1));
+          .filter(({ node: { id } }) => id > after && (until === "" || id <= until))
+          .sort((a, b) => (a.node.id < b.node.id ? -1 : 1))
+          .flatMap(({ node, attached }) => [node, ...attached]);
         expect(summed(choice).inRange({ after, until })).toEqual(slow);
       }),
       { seed, numRuns: 100 },

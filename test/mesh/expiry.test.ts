@@ -42,13 +42,13 @@ describe("a record that nobody renews", () => {
     const members = holding(envelopeOf(2, { version: 5 }));
     members.expire(NOW + RECORD_TTL + 1);
     for (const version of [4, 5]) {
-      expect(members.lacks(id(2), version)).toBe(false);
+      expect(members.lacks([id(2), "node", version])).toBe(false);
       expect(members.merge(envelopeOf(2, { version }))).toBeUndefined();
     }
     expect(members.dropped(id(2))).toMatchObject({ version: 5 });
     expect(members.named("h2").map(({ id }) => id)).toEqual([id(2)]);
     const young = envelopeOf(2, { version: 6 });
-    expect(members.lacks(id(2), 6)).toBe(true);
+    expect(members.lacks([id(2), "node", 6])).toBe(true);
     expect(members.merge(young)).toMatchObject({ version: 6, envelope: young });
     expect(members.dropped(id(2))).toBeUndefined();
   });

@@ -9,6 +9,7 @@ import {
 } from "../../src/failure-detector/failure-detector.js";
 import { Members } from "../../src/gossip/members.js";
 import { WRITE_RETRY_AFTER } from "../../src/gossip/own-record.js";
+import { NODE } from "../../src/gossip/record-kind.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { FAST_FOR_ALL_UP_TO } from "../../src/paths/probe-scheduler.js";
@@ -247,7 +248,9 @@ describe("a peer that suspects a member", () => {
     const stranger = new Stranger(world);
     stranger.connect();
     const versions = () =>
-      nodes.map(({ mesh, disk }) => [mesh.self().id, disk.load()!.cluster!.version] as const);
+      nodes.map(
+        ({ mesh, disk }) => [mesh.self().id, disk.load()!.cluster!.versions[NODE]!] as const,
+      );
     return { world, nodes, stranger, verdicts, versions };
   }
 
@@ -357,10 +360,10 @@ describe("a node that cannot write to its disk, so that it cannot answer", () =>
     expect(stateOf(first.mesh, "h2")).toBe("established");
     const stranger = new Stranger(world);
     stranger.connect();
-    const { version } = second.disk.load()!.cluster!;
+    const version = second.disk.load()!.cluster!.versions[NODE]!;
     stranger.say({ type: "suspect", versions: [[second.mesh.self().id, version]] });
     world.clock.run(60_000);
-    expect(second.disk.load()!.cluster!.version).toBe(version);
+    expect(second.disk.load()!.cluster!.versions[NODE]).toBe(version);
     expect(stateOf(first.mesh, "h2")).toBe("established");
   });
 
@@ -377,7 +380,7 @@ describe("a node that cannot write to its disk, so that it cannot answer", () =>
     third.disk.full = true;
     const stranger = new Stranger(world);
     stranger.connect();
-    const { version } = third.disk.load()!.cluster!;
+    const version = third.disk.load()!.cluster!.versions[NODE]!;
     stranger.say({ type: "suspect", versions: [[third.mesh.self().id, version]] });
     world.clock.run(60_000);
     expect(verdicts).toEqual([true]);

@@ -162,6 +162,7 @@ describe("of what one peer sends", () => {
         const owners = Array.from({ length: 32 }, () => Identity.generate().publicKey);
         const records = owners.map((owner) => ({
           owner,
+          kind: "node",
           version: 1,
           body: "{}",
           signature: "00".repeat(64),

@@ -20,12 +20,12 @@ async function three() {
 describe("a peer that", () => {
   it("asks for the same again and again gets so much and no more", async () => {
     const { world, nodes, stranger } = await three();
-    const ids = nodes.map(({ mesh }) => mesh.self().id);
-    stranger.say({ type: "want", ids: Array.from({ length: 256 }, (_, n) => ids[n % 3]) });
+    const keys = nodes.map(({ mesh }) => [mesh.self().id, "node"]);
+    stranger.say({ type: "want", keys: Array.from({ length: 256 }, (_, n) => keys[n % 3]) });
     world.clock.run(10);
     expect(stranger.count(/"body"/g)).toBe(3);
     for (let second = 0; second < 40; second++) {
-      for (let n = 0; n < 190; n++) stranger.say({ type: "want", ids });
+      for (let n = 0; n < 190; n++) stranger.say({ type: "want", keys });
       world.clock.run(1_000);
     }
     const { burst, rate } = SERVE_LIMITS.records;
@@ -41,7 +41,7 @@ describe("a peer that", () => {
       world.clock.run(1_000);
     }
     const { burst, rate } = SERVE_LIMITS.records;
-    const words = stranger.count(/\["[0-9a-f]{32}",\d+\]/g);
+    const words = stranger.count(/\["[0-9a-f]{32}","node",\d+\]/g);
     expect(words).toBeGreaterThan(burst);
     expect(words).toBeLessThanOrEqual(burst + 41 * rate);
   });
@@ -66,8 +66,8 @@ describe("a peer that", () => {
       stranger.say({
         type: "have",
         versions: [
-          [id, 2 ** 31 - 1],
-          ["ab".repeat(16), 7],
+          [id, "node", 2 ** 31 - 1],
+          ["ab".repeat(16), "node", 7],
         ],
       });
     for (let n = 0; n < 100; n++) lie();
@@ -97,9 +97,9 @@ describe("a peer that", () => {
       after: "",
       until: "00".repeat(16),
       versions: [
-        ["ff".repeat(16), 1],
-        ["00".repeat(16), 1],
-        ["ff".repeat(16), 3],
+        ["ff".repeat(16), "node", 1],
+        ["00".repeat(16), "node", 1],
+        ["ff".repeat(16), "node", 3],
       ],
     });
     world.clock.run(1_000);
@@ -112,7 +112,7 @@ describe("a peer that", () => {
     const [a, b] = nodes;
     const records: string[] = [];
     for (let n = 0; n < 5; n++) {
-      stranger.say({ type: "want", ids: nodes.map(({ mesh }) => mesh.self().id) });
+      stranger.say({ type: "want", keys: nodes.map(({ mesh }) => [mesh.self().id, "node"]) });
       await b!.mesh.setEndpoint(`192.0.2.${30 + n}:4789`);
       world.clock.run(10_000);
       records.push(...stranger.heard.splice(0).filter((text) => text.startsWith('{"type":"rec')));
@@ -133,11 +133,16 @@ describe("a peer that", () => {
   it.each([
     ["a branch too few", { type: "buckets", buckets: BUCKETS.slice(16) }],
     ["branches that are no hashes", { type: "buckets", buckets: "x".repeat(BUCKETS.length) }],
-    ["a version of 2^31", { type: "have", versions: [["ab".repeat(16), 2 ** 31]] }],
-    ["a version of 2^53", { type: "have", versions: [["ab".repeat(16), 2 ** 53]] }],
-    ["a version of 0", { type: "have", versions: [["ab".repeat(16), 0]] }],
-    ["an id that is none", { type: "have", versions: [["../../etc/passwd", 1]] }],
-    ["word of 257 records", { type: "have", versions: Array(257).fill(["ab".repeat(16), 1]) }],
+    ["a version of 2^31", { type: "have", versions: [["ab".repeat(16), "node", 2 ** 31]] }],
+    ["a version of 2^53", { type: "have", versions: [["ab".repeat(16), "node", 2 ** 53]] }],
+    ["a version of 0", { type: "have", versions: [["ab".repeat(16), "node", 0]] }],
+    ["an id that is none", { type: "have", versions: [["../../etc/passwd", "node", 1]] }],
+    [
+      "word of 257 records",
+      { type: "have", versions: Array(257).fill(["ab".repeat(16), "node", 1]) },
+    ],
+    ["a kind that is none", { type: "have", versions: [["ab".repeat(16), "../node", 1]] }],
+    ["a kind without end", { type: "want", keys: [["ab".repeat(16), "k".repeat(33)]] }],
   ])("sends %s is closed", async (_, message) => {
     const { world, stranger } = await three();
     stranger.say(message);

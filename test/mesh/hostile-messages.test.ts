@@ -1,7 +1,7 @@
 /** Every type of message, with each part of it made invalid in turn, from a peer with a session. */
 import { describe, expect, it } from "vitest";
 import { sealDocument } from "../../src/documents/sealed-document.js";
-import { MAX_BODY_BYTES } from "../../src/gossip/record.js";
+import { MAX_BODY_BYTES } from "../../src/gossip/record-kind.js";
 import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import { cluster, envelopeOf, identity, proofFor } from "./cluster.js";
 import { KINDS, parseMessage } from "./messages.js";
@@ -37,9 +37,9 @@ const right: { readonly [kind: string]: { [key: string]: Json } } = {
   cluster: { genesis: structuredClone(cluster.genesis) },
   digest: { digest: "00".repeat(32) },
   buckets: { buckets: "f".repeat(64 * 16) },
-  versions: { after: "", until: id, versions: [[id, 1]] },
-  have: { versions: [[id, 1]] },
-  want: { ids: [id] },
+  versions: { after: "", until: id, versions: [[id, "node", 1]] },
+  have: { versions: [[id, "extra", 1]] },
+  want: { keys: [[id, "node"]] },
   records: { records: [{ ...envelope }] },
   suspect: { versions: [[id, 1]] },
   "lease-request": {

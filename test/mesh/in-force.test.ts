@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { type DocumentInForce, PUBLISH_LIMIT } from "../../src/documents/in-force.js";
 import { WeftError } from "../../src/error.js";
+import { NODE } from "../../src/gossip/record-kind.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { POLICY } from "../../src/policy/kind.js";
@@ -79,7 +80,7 @@ describe("a record", () => {
 
   it("is published once for a new policy, and seldom for many", async () => {
     const { world, nodes, meshes } = await cluster();
-    const version = (n: number) => nodes[n]!.disk.load()!.cluster!.version;
+    const version = (n: number) => nodes[n]!.disk.load()!.cluster!.versions[NODE]!;
     const [before, applied] = [version(1), meshes[0]!.applyDocument(POLICY, policy("a"))];
     world.clock.run(10_000);
     await applied;

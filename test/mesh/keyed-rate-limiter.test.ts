@@ -51,7 +51,7 @@ describe("a peer that comes again and again", () => {
     const { world, stranger, id } = await start();
     let records = 0;
     for (let second = 0; second < 300; second++) {
-      for (let n = 0; n < 190; n++) stranger.say({ type: "want", ids: [id] });
+      for (let n = 0; n < 190; n++) stranger.say({ type: "want", keys: [[id, "node"]] });
       world.clock.run(900);
       records += stranger.count(/"body"/g);
       stranger.connect();

@@ -41,7 +41,7 @@ async function world() {
       journal: [lease],
       spaces: gifts.map((gift) => [gift]),
       leases: [[gifts[0]!, lease]],
-      version: 0,
+      versions: {},
       heard: world.clock.now(),
     },
   });

@@ -4,7 +4,12 @@ import { parseAddress } from "../../src/address.js";
 import { WeftError } from "../../src/error.js";
 import { MAX_CLAIMANTS, type Tunnel } from "../../src/gossip/member-view.js";
 import { Members } from "../../src/gossip/members.js";
-import { type Envelope, LEASE_TTL, type NodeRecord } from "../../src/gossip/record.js";
+import {
+  type Envelope,
+  isNodeRecord,
+  LEASE_TTL,
+  type NodeRecord,
+} from "../../src/gossip/record.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import { nodeId } from "../../src/identity/identity.js";
 import { signGrant } from "../../src/lease/grant.js";
@@ -104,7 +109,7 @@ describe("the members kept record by record", () => {
     const last = new Map<string, NodeRecord>();
     for (const envelope of envelopes) {
       const record = verifier.verify(envelope);
-      if (record instanceof WeftError) continue;
+      if (record instanceof WeftError || !isNodeRecord(record)) continue;
       const held = last.get(record.id);
       const isNewer =
         !held ||
@@ -235,8 +240,8 @@ describe("a subnet that was granted to many", () => {
     const ofLate = (version: number) =>
       envelopeOf(10 + late, { version, leases: [claim(10 + late, 1 + late)] });
     expect(members.merge(ofLate(1))).toBeUndefined();
-    expect(members.lacks(identity(10 + late).id, 1)).toBe(false);
-    expect(members.lacks(identity(10 + late).id, 2)).toBe(true);
+    expect(members.lacks([identity(10 + late).id, "node", 1])).toBe(false);
+    expect(members.lacks([identity(10 + late).id, "node", 2])).toBe(true);
     members.drop(identity(10).id, 0);
     expect(members.merge(ofLate(1))).toBeUndefined();
     expect(members.merge(ofLate(2))).toMatchObject({ version: 2 });
@@ -249,7 +254,7 @@ describe("a subnet that was granted to many", () => {
     expect(members.merge(crowd[0]!)).toMatchObject({ name: "h10" });
     expect(members.get(worst)).toBeUndefined();
     expect(members.byPublicKey(identity(10 + MAX_CLAIMANTS).publicKey)).toBeUndefined();
-    expect(members.lacks(worst, 1)).toBe(false);
+    expect(members.lacks([worst, "node", 1])).toBe(false);
     expect(members.takeChangedIds()).toContain(worst);
   });
 

@@ -500,7 +500,8 @@ describe("a member that lies", () => {
     if (grant?.type !== "lease-grant" || learned?.type !== "cluster")
       throw new Error("the liar was not let in");
     const { genesis } = learned;
-    say({ type: "want", ids: [a.mesh.self().id, b.mesh.self().id] });
+    const keys = [a, b].map(({ mesh }) => [mesh.self().id, "node"]);
+    say({ type: "want", keys });
     const verifier = new RecordVerifier(clusterOf(genesis));
     const records = heard
       .flatMap((message) => (message.type === "records" ? message.records : []))
@@ -668,9 +669,9 @@ describe("a member that lies", () => {
     }
     const asked = (version: number): number => {
       const before = heard.length;
-      say({ type: "have", versions: crowd.map(({ owner }) => [nodeId(owner), version]) });
+      say({ type: "have", versions: crowd.map(({ owner }) => [nodeId(owner), "node", version]) });
       const answers = heard.slice(before).filter((message) => message.type === "want");
-      return answers.flatMap(({ ids }) => ids).length;
+      return answers.flatMap(({ keys }) => keys).length;
     };
     expect(asked(1)).toBe(0);
     expect(asked(2)).toBe(crowd.length);

@@ -39,7 +39,7 @@ it.each([4, 5])(
       journal: [],
       spaces: leases,
       leases,
-      version: 0,
+      versions: {},
       heard: world.clock.now(),
     };
     disk.save({ seed: own.seed, remembered: [], cluster: state });
@@ -69,9 +69,9 @@ it("a node that moved while its disk was full says so when there is room", async
   world.clock.run(WRITE_RETRY_AFTER + 1_000);
   expect(seen()).toBe("192.0.2.22:4789");
   expect(second.mesh.problems()).toEqual([]);
-  const { version } = second.disk.load()!.cluster!;
+  const { versions } = second.disk.load()!.cluster!;
   world.clock.run(3 * WRITE_RETRY_AFTER);
-  expect(second.disk.load()!.cluster!.version).toBe(version);
+  expect(second.disk.load()!.cluster!.versions).toEqual(versions);
 });
 
 describe("a node of which the last version of its record is published", () => {
@@ -80,7 +80,7 @@ describe("a node of which the last version of its record is published", () => {
   const numbered = (disk: MemoryDisk, version: number): MemoryDisk => {
     const state = disk.load()!;
     const other = new MemoryDisk();
-    other.save({ ...state, cluster: { ...state.cluster!, version } });
+    other.save({ ...state, cluster: { ...state.cluster!, versions: { node: version } } });
     return other;
   };
 

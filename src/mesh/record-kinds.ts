@@ -1,0 +1,4 @@
+/** Every kind of record besides `node` that nodes of this version read. A new one is added here, and where its part is made. */
+import { RecordKinds } from "../gossip/record-kind.js";
+
+export const RECORD_KINDS = new RecordKinds([]);
