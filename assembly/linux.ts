@@ -9,7 +9,7 @@ class Iovec {
 export const IOVEC_LEN: u32 = offsetof<Iovec>("length");
 export const IOVEC_SIZE: u32 = offsetof<Iovec>();
 
-/** struct mmsghdr: a struct msghdr, and how many bytes came. */
+/** struct mmsghdr: a struct msghdr, and the number of bytes received. */
 @unmanaged
 class Mmsghdr {
   name: u64;
@@ -44,12 +44,12 @@ export const CMSG_LEVEL: u32 = offsetof<Cmsghdr>("level");
 export const CMSG_TYPE: u32 = offsetof<Cmsghdr>("type");
 export const CMSG_DATA: u32 = offsetof<Cmsghdr>();
 
-/** struct sockaddr_in and sockaddr_in6, one over the other; port and addresses in network order. */
+/** struct sockaddr_in and sockaddr_in6, overlaid; port and addresses in network order. */
 @unmanaged
 export class Sockaddr {
   family: u16;
   port: u16;
-  /** Of IPv6 the flow label. */
+  /** For IPv6, the flow label. */
   ipv4: u32;
   ipv6: u64;
   ipv6_8: u64;
@@ -90,6 +90,6 @@ export const EE_ERRNO: u32 = offsetof<ExtendedError>("errno");
 export const EE_ORIGIN: u32 = offsetof<ExtendedError>("origin");
 export const EE_INFO: u32 = offsetof<ExtendedError>("info");
 export const EE_SIZE: u32 = offsetof<ExtendedError>();
-/** The error comes from this host itself. */
+/** Origin of an error: this host itself. */
 export const SO_EE_ORIGIN_LOCAL: u32 = 1;
 export const EMSGSIZE: u32 = 90;

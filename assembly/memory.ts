@@ -1,22 +1,22 @@
 /**
- * The memory map. One shared memory holds everything a packet meets; every
- * address below is derived from the one before it.
+ * The memory map. One shared memory holds all data of the core; every address below is derived from the
+ * one before it.
  *
  *   0        +----------------------------------------------------------+
- *            | left to the compiler (this core has no static data)      |
+ *            | reserved for the compiler; the core has no static data   |
  *   CONTROL  +----------------------------------------------------------+
- *            | who we are, the clock, which tables are live             |
+ *            | this node's addresses, the clock, the live tables        |
  *   COUNTERS +----------------------------------------------------------+
- *            | how every packet ended: out, in; traffic by peer, rule   |
+ *            | outcomes of packets: out, in; traffic by peer, by rule   |
  *   TABLES   +----------------------------------------------------------+
  *            | copy 0: peers | endpoints | routes | access lists        |
  *            | copy 1: the same; one is searched, one is being filled   |
  *   FRAGMENTS+----------------------------------------------------------+
- *            | what was decided for datagrams that come in pieces       |
+ *            | decisions about datagrams in fragments                   |
  *   LIMITS   +----------------------------------------------------------+
- *            | token buckets: how many ICMP errors may be sent           |
+ *            | token buckets: the rate of ICMP errors                   |
  *   PACKETS  +----------------------------------------------------------+
- *            | what the stages know of each packet of the batch         |
+ *            | the records of the packets of the batch                  |
  *   RECEIVE  +----------------------------------------------------------+
  *            | mmsghdr, iovec, address: the vectors of recvmmsg         |
  *   MAILBOX  +----------------------------------------------------------+
@@ -24,20 +24,19 @@
  *   WIRE     +----------------------------------------------------------+
  *            | mmsghdr, iovec, made headers: the vectors of sendmmsg    |
  *   DEVICE   +----------------------------------------------------------+
- *            | what to write to the device; the ICMP answers            |
+ *            | writes to the device; ICMP errors                        |
  *   SLOTS    +----------------------------------------------------------+
  *            | one packet each, with room for headers before it         |
  *   TRACE    +----------------------------------------------------------+
- *            | what each stage did, where a packet is explained         |
+ *            | records of the stages, while a packet is explained       |
  *   CAPTURE  +----------------------------------------------------------+
- *            | copies of packets, for whoever looks on                  |
+ *            | copies of packets, during a capture                      |
  *   FLOWS    +----------------------------------------------------------+
- *            | the connections, as many as the host wants               |
+ *            | the connections; the host sets their number              |
  *            +----------------------------------------------------------+
  *
- * A batch is read into the slots, goes through the stages and is written out
- * before the next one is read, so both directions share these buffers.
- * Guard bands lie between the regions; nothing ever writes them.
+ * A batch is read into the slots, processed by the stages and written out before the next one is read,
+ * so both directions share these buffers. Guard bands lie between the regions, and are never written.
  */
 
 import { CaptureEnd, CaptureProgress, CaptureRecord, CaptureRequest } from "./capture";
@@ -62,70 +61,70 @@ export const CONTROL: usize = PAGE;
 
 @unmanaged
 class Control {
-  // Atomic: the host and a running batch both touch them.
+  // Atomic: shared by the host and a running batch.
   /** The copy of the tables that new batches search, 0 or 1. */
   liveCopy: i32;
-  /** 1 + the copy a running batch searches, 0 between batches. */
+  /** 1 + the copy that a running batch searches, 0 between batches. */
   copyInUse: i32;
-  /** Odd while a batch is under way, so that counters are read between batches. */
+  /** Odd during a batch, so that counters are read between batches. */
   batchSequence: i32;
-  /** Datagrams put into all rings of MAILBOX so far by the core, and taken out of them by the host. */
+  /** Datagrams put into all rings of MAILBOX by the core, and taken out by the host. */
   mailboxPut: u32;
   mailboxTaken: u32;
 
   // Set by the host.
-  /** What kernel and device can do for us, a sum of the CAN_ bits. */
+  /** Offloads of kernel and device, a sum of CAN_ bits. */
   offloads: u32;
-  /** Where the host sees byte 0 of this memory; 0 when no kernel looks into it. */
+  /** The kernel's address of byte 0 of this memory; 0 without a kernel. */
   hostBase: u64;
-  /** Milliseconds, from any start, never backwards. */
+  /** Milliseconds since any start; never decreases. */
   clock: f64;
-  /** What the host's own monotonic clock said, in milliseconds, when `clock` was 0. */
+  /** The host's monotonic clock when `clock` was 0, in milliseconds. */
   clockStart: f64;
-  /** Secret, so that no sender can tell which flows share a set, or which addresses share a bucket or ring. */
+  /** Secret, so that no sender can find out which flows share a set, or which addresses a bucket or ring. */
   flowSeed: u64;
-  /** The sets of the table of flows, as a power of two; set before the first batch. */
+  /** Number of sets in the table of flows, as a power of two; set before the first batch. */
   flowSetBits: u32;
-  /** 1 when a policed TCP connection may be taken up in its middle. */
+  /** 1 if a policed TCP connection may be picked up in its middle. */
   pickUp: u32;
-  /** 1 while this node does not know whether there is a policy; no packet passes meanwhile. */
+  /** 1 while this node does not know whether there is a policy; no packet passes then. */
   policyIsUnknown: u32;
-  /** The VNI as it stands in a VXLAN header, network order, low 8 bits zero. */
+  /** The VNI as in a VXLAN header: network order, low 8 bits zero. */
   ownVni: u32;
-  /** This node's overlay address, the source of ICMP answers, network order; 0 if it has none. */
+  /** This node's overlay address, the source of ICMP errors, network order; 0 if it has none. */
   ownAddress: u32;
   ownAddress6: v128;
 
-  // Of the running batch.
+  // State of the running batch.
   /** The copy of the tables that it searches. */
   searched: usize;
   batchNumber: u32;
   /** `clock` in whole milliseconds, modulo 2^32, and the `clock` that it is derived from. */
   now: u32;
   nowClock: f64;
-  /** Its packets so far, and its messages that were taken apart so far. */
+  /** Number of its packets, and of its messages already split into packets. */
   packetCount: u32;
   nextMessage: u32;
-  /** After a pass: the messages of WIRE, their segments, the writes of DEVICE, the ICMP answers. */
+  /** After a pass: number of messages in WIRE, their segments, the writes in DEVICE, the ICMP errors. */
   wireCount: u32;
   segmentCount: u32;
   deviceCount: u32;
   answerCount: u32;
-  /** What the kernel told of the message that is taken apart (assembly/receive-list.ts). */
+  /** Control messages of the current message (assembly/receive-list.ts). */
   groSize: u32;
   receivedTos: u32;
-  /** A flow's source and destination, turned round. */
+  /** Source and destination of a flow, swapped. */
   reversed: v128;
   reversed16: v128;
 
-  // Of the sweep through the flows (assembly/conntrack/sweep.ts).
-  /** The set that is looked at next, and `now` when the last was. */
+  // State of the sweep through the flows (assembly/conntrack/sweep.ts).
+  /** The next set to sweep, and `now` at the last one. */
   nextSwept: u32;
   sweptAt: u32;
-  /** `clock` when it began at the first set. */
+  /** `clock` at the first set. */
   sweepClock: f64;
 
-  /** MAX_FLOW_STATES of them: milliseconds after which a flow in that state is forgotten. */
+  /** The first of MAX_FLOW_STATES timeouts in milliseconds, by state. */
   timeouts: u32;
 }
 
@@ -167,16 +166,16 @@ export const MAX_FLOW_STATES: u32 = 16;
 const CONTROL_END: usize = TIMEOUTS + MAX_FLOW_STATES * 4;
 
 // Bits of OFFLOADS.
-/** One sendmsg may carry a GSO batch of datagrams (UDP_SEGMENT). */
+/** One sendmsg can send a GSO batch of datagrams (UDP_SEGMENT). */
 export const CAN_GSO: u32 = 1;
-/** The device takes coalesced TCP (TUN_F_TSO4, TUN_F_TSO6). */
+/** The device accepts coalesced TCP (TUN_F_TSO4, TUN_F_TSO6). */
 export const CAN_COALESCE_TCP: u32 = 2;
-/** The device takes coalesced UDP (TUN_F_USO4, TUN_F_USO6). */
+/** The device accepts coalesced UDP (TUN_F_USO4, TUN_F_USO6). */
 export const CAN_COALESCE_UDP: u32 = 4;
 
 // --------------------------------------------------------------- counters
 
-/** One direction's; a u64 for each reason of the dropped follows, and one for each reason of the answered. */
+/** Counters of one direction; u64 by reason of a drop follow, then u64 by reason of an answer. */
 @unmanaged
 class DirectionCounters {
   received: u64;
@@ -196,15 +195,15 @@ export const OUT: u32 = 0;
 export const IN: u32 = 1;
 
 /**
- * u64 each: packets delivered to another node; control datagrams handed up; control datagrams lost,
- * of known senders and of others.
+ * u64 each: packets delivered to another node; control datagrams passed to the mesh; control datagrams
+ * lost from known senders, and from others.
  */
 export const COUNTER_RELAYED: usize = COUNTERS + 2 * COUNTERS_SIZE;
 export const COUNTER_CONTROL: usize = COUNTER_RELAYED + 8;
 export const COUNTER_CONTROL_DROPPED: usize = COUNTER_CONTROL + 8;
 export const COUNTER_CONTROL_DROPPED_UNKNOWN: usize = COUNTER_CONTROL_DROPPED + 8;
 
-/** u32 for each state: the connections in it. */
+/** u32 by state: number of connections. */
 export const FLOWS_BY_STATE: usize = COUNTER_CONTROL_DROPPED_UNKNOWN + 8;
 
 export const MAX_PEERS: u32 = 8192;
@@ -215,7 +214,7 @@ class Traffic {
   sentBytes: u64;
   receivedPackets: u64;
   receivedBytes: u64;
-  /** Packets to the peer that were dropped for want of a path. */
+  /** Packets to the peer that were dropped for lack of a path. */
   noPath: u64;
 }
 
@@ -223,18 +222,18 @@ class Traffic {
 export const TRAFFIC: usize = FLOWS_BY_STATE + MAX_FLOW_STATES * 4;
 export const TRAFFIC_SENT: u32 = offsetof<Traffic>("sentPackets");
 export const TRAFFIC_RECEIVED: u32 = offsetof<Traffic>("receivedPackets");
-/** From a number of packets to their bytes. */
+/** Distance from a number of packets to their bytes. */
 export const TRAFFIC_BYTES: u32 = offsetof<Traffic>("sentBytes") - TRAFFIC_SENT;
 export const TRAFFIC_NO_PATH: u32 = offsetof<Traffic>("noPath");
 export const TRAFFIC_SIZE: u32 = offsetof<Traffic>();
 
 @unmanaged
 class PathMtu {
-  /** A path MTU learned here; 0 if there is none. */
+  /** The known path MTU; 0 if there is none. */
   learned: u32;
-  /** Atomic: a smaller one that waits to be verified (assembly/tables/peer.ts); 0 if there is none. */
+  /** Atomic: a smaller one that is not verified yet (assembly/tables/peer.ts); 0 if there is none. */
   hint: u32;
-  /** CLOCK at which the learned one expires. */
+  /** CLOCK at which the known one expires. */
   until: f64;
 }
 
@@ -245,20 +244,20 @@ export const PATH_MTU_HINT: u32 = offsetof<PathMtu>("hint");
 export const PATH_MTU_UNTIL: u32 = offsetof<PathMtu>("until");
 export const PATH_MTU_SIZE: u32 = offsetof<PathMtu>();
 
-/** u32, atomic: peers put into HINTS so far by the core, and taken out of it by the host. */
+/** u32, atomic: peers put into HINTS by the core, and taken out by the host. */
 export const HINTS_PUT: usize = PATH_MTU + MAX_PEERS * PATH_MTU_SIZE;
 export const HINTS_TAKEN: usize = HINTS_PUT + 4;
-/** A ring of u32: the peers with a new hint. A peer is in it at most once, so it has room for all. */
+/** A ring of u32: the peers with a new hint. Each peer is in it at most once, so all fit. */
 export const HINTS: usize = HINTS_TAKEN + 4;
 
-/** What met a rule. */
+/** Packets counted by a rule. */
 @unmanaged
 class RuleCounter {
   packets: u64;
   bytes: u64;
 }
 
-/** By number of a rule. Number 0 is no rule's; rules that come get others than those that go. */
+/** By rule number. No rule has number 0; a new rule gets a number that no removed one just had. */
 export const RULES: usize = HINTS + MAX_PEERS * 4;
 export const MAX_RULE_NUMBERS: u32 = 1 << 17;
 export const RULE_COUNTER_BYTES: u32 = offsetof<RuleCounter>("bytes");
@@ -271,16 +270,16 @@ const TRAFFIC_END: usize = RULES + MAX_RULE_NUMBERS * RULE_COUNTER_SIZE;
 
 export const TABLES: usize = TRAFFIC_END + GUARD;
 
-/** Underlay endpoints that a peer's packets come from. */
+/** Most underlay endpoints of a peer's own packets. */
 export const MAX_SENDERS: u32 = 4;
-/** A multiple of 64, so that headers and first senders lie in one cache line each. */
+/** A multiple of 64, so that the headers are in one cache line, and the first senders in another. */
 export const PEER_SIZE: u32 = (<u32>PEER_SENDERS + MAX_SENDERS * PEER_SENDER_SIZE + 63) & ~63;
 
-/** u32: counts publications; what was decided for a flow under an earlier one is decided again. */
+/** u32: number of publications. Flows of an earlier generation are decided again. */
 export const GENERATION_AT: u32 = 0;
 export const PEERS_AT: u32 = 64;
 export const ENDPOINTS_AT: u32 = PEERS_AT + MAX_PEERS * PEER_SIZE;
-/** Routes: a table of its own for each family. */
+/** Routes: one table for each family. */
 export const LPM4_AT: u32 = ENDPOINTS_AT + (1 << ENDPOINT_BITS) * ENDPOINT_SIZE;
 export const LPM6_AT: u32 = LPM4_AT + LPM4_SIZE;
 export const ACL_AT: u32 = LPM6_AT + LPM6_SIZE;
@@ -290,7 +289,7 @@ const TABLES_END: usize = TABLES + 2 * COPY_SIZE;
 
 // -------------------------------------------------------------- fragments
 
-/** Datagrams whose pieces are followed at once (assembly/conntrack/datagram.ts). */
+/** Datagrams with known first fragments (assembly/conntrack/datagram.ts). */
 export const FRAGMENTS: usize = TABLES_END + GUARD;
 export const FRAGMENT_SIZE: u32 = offsetof<Datagram>();
 export const FRAGMENT_BITS: u32 = 10;
@@ -299,7 +298,7 @@ const FRAGMENTS_END: usize = FRAGMENTS + (FRAGMENT_SIZE << FRAGMENT_BITS);
 
 // ----------------------------------------------------------------- limits
 
-/** Pairs of token buckets (assembly/tables/icmp-limit.ts): of all, by peer, by source. */
+/** Pairs of token buckets (assembly/tables/icmp-limit.ts): the total, by peer, by source. */
 export const LIMITS: usize = FRAGMENTS_END + GUARD;
 export const ICMP_BUCKET_SIZE: u32 = offsetof<TokenBucket>();
 export const ICMP_TOTALS: usize = LIMITS;
@@ -311,36 +310,36 @@ const LIMITS_END: usize = ICMP_SOURCES + ((2 * ICMP_BUCKET_SIZE) << ICMP_SOURCE_
 
 // ------------------------------------------------------------------ batch
 
-/** Reads from the device, or messages from the wire, in one batch. */
+/** Most reads from the device, or messages from the wire, in one batch. */
 export const BATCH: u32 = 64;
-/** Datagrams in one message at most: what every kernel takes (UDP_SEGMENT), what a newer one may bring. */
+/** Most datagrams in one message: the limit of every kernel (UDP_SEGMENT), and that of newer ones. */
 export const MAX_GSO: u32 = 64;
 export const MAX_GRO: u32 = 128;
-/** Packets in one batch: what all messages together can hold. */
+/** Most packets in one batch: all messages are full. */
 export const MAX_PACKETS: u32 = BATCH * MAX_GRO;
 
 export const PACKETS: usize = LIMITS_END + GUARD;
 export const PACKET_SIZE: u32 = offsetof<Packet>();
-/** Where in a packet's record its verdict stands. */
+/** Offset of the verdict in a packet's record. */
 export const PACKET_VERDICT: u32 = offsetof<Packet>("verdict");
-/** Packets that take each step together: so many, and the rest of the message that reached it. */
+/** Packets that take each step together: this many, and the rest of the last message. */
 export const VECTOR: u32 = 64;
 export const MAX_VECTOR: u32 = VECTOR + MAX_GRO;
-/** Keys of a vector's lookups, their packets and what was found; IPv4 and IPv6 by themselves. */
+/** The lookups of a vector: keys, packets and results; IPv4 and IPv6 separately. */
 export const KEYS4: usize = PACKETS + MAX_PACKETS * PACKET_SIZE;
 export const KEYS6: usize = KEYS4 + MAX_VECTOR * 4;
 export const KEY_PACKETS4: usize = KEYS6 + MAX_VECTOR * 16;
 export const KEY_PACKETS6: usize = KEY_PACKETS4 + MAX_VECTOR * 4;
 export const FOUND: usize = KEY_PACKETS6 + MAX_VECTOR * 4;
-/** The record of a packet that an ICMP error quotes (assembly/conntrack/related.ts). */
+/** Record of the packet that an ICMP error quotes (assembly/conntrack/related.ts). */
 export const QUOTED: usize = FOUND + MAX_VECTOR * 4;
-/** u32 for each slot: the bytes read from the device into it, virtio-net header included. */
+/** u32 by slot: bytes read from the device, virtio-net header included. */
 export const LENGTHS: usize = QUOTED + PACKET_SIZE;
 
-/** u32 each: how many count-only rules the current packet matched so far, and their numbers. */
+/** u32 each: number of count-only rules that the current packet matched, and their numbers. */
 export const MATCHED_COUNT: usize = LENGTHS + BATCH * 4;
 export const MATCHED_RULES: usize = MATCHED_COUNT + 4;
-/** Every rule of both directions. */
+/** All rules of both directions. */
 export const MAX_MATCHED_RULES: u32 = 2 * ACL_MAX_RULES;
 
 const PACKETS_END: usize = MATCHED_RULES + MAX_MATCHED_RULES * 4;
@@ -354,27 +353,27 @@ export const RECEIVE_NAMES: usize = RECEIVE_IOVECS + BATCH * IOVEC_SIZE;
 export const NAME_SIZE: u32 = 32;
 export const RECEIVE_CONTROLS: usize = RECEIVE_NAMES + BATCH * NAME_SIZE;
 
-/** The one message of recvmsg(MSG_ERRQUEUE): header, name, control data. */
+/** The message of recvmsg(MSG_ERRQUEUE): header, name, control data. */
 export const ERROR_MESSAGE: usize = RECEIVE_CONTROLS + BATCH * CMSG_ROOM;
 export const ERROR_NAME: usize = ERROR_MESSAGE + MMSGHDR_SIZE;
 export const ERROR_CONTROL: usize = ERROR_NAME + NAME_SIZE;
 export const ERROR_CONTROL_SIZE: u32 = 256;
-/** Its one iovec, and the first bytes of the UDP payload that the error quotes. */
+/** Its iovec, and the first bytes of the UDP payload that the error quotes. */
 export const ERROR_IOVEC: usize = ERROR_CONTROL + ERROR_CONTROL_SIZE;
 export const ERROR_QUOTE: usize = ERROR_IOVEC + IOVEC_SIZE;
 export const ERROR_QUOTE_SIZE: u32 = 32;
 
 const RECEIVE_END: usize = ERROR_QUOTE + ERROR_QUOTE_SIZE;
 
-/** Rings (assembly/mailbox.ts). */
+/** The rings of control datagrams (assembly/mailbox.ts). */
 export const MAILBOX: usize = RECEIVE_END + GUARD;
 export const MAILBOX_KNOWN_RING_BITS: u32 = 5;
 export const MAILBOX_UNKNOWN_RING_BITS: u32 = 2;
 export const MAILBOX_RINGS: u32 = (1 << MAILBOX_KNOWN_RING_BITS) + (1 << MAILBOX_UNKNOWN_RING_BITS);
-/** Places in a ring; a power of two. */
+/** Places in a ring, a power of two. */
 export const MAILBOX_PLACES: u32 = 64;
 export const MAILBOX_BYTES: u32 = offsetof<MailboxPlace>();
-/** Bytes of a datagram that are kept. */
+/** Most bytes kept of a control datagram. */
 export const MAX_CONTROL: u32 = 512;
 export const MAILBOX_SIZE: u32 = MAILBOX_BYTES + MAX_CONTROL;
 
@@ -383,40 +382,40 @@ export const MAILBOX_RING_SIZE: u32 = MAILBOX_RING_PLACES + MAILBOX_PLACES * MAI
 
 const MAILBOX_END: usize = MAILBOX + MAILBOX_RINGS * MAILBOX_RING_SIZE;
 
-/** Datagrams in one pass, and the most that one packet from the device can become. */
+/** Most datagrams in one pass, and most that one packet from the device becomes. */
 export const MAX_SEGMENTS: u32 = 2048;
 export const MAX_PIECES: u32 = 1024;
 
-/** The messages of sendmmsg; each carries one datagram, or a GSO batch of them of equal size. */
+/** The messages of sendmmsg; each has one datagram, or a GSO batch of datagrams of equal size. */
 export const WIRE: usize = MAILBOX_END + GUARD;
-/** Two iovecs for a datagram: what was made for it, and a slice of the packet (or nothing). */
+/** Two iovecs for a datagram: its headers, and a slice of the packet (or nothing). */
 export const WIRE_IOVECS: usize = WIRE + MAX_SEGMENTS * MMSGHDR_SIZE;
 export const WIRE_CONTROLS: usize = WIRE_IOVECS + MAX_SEGMENTS * 2 * IOVEC_SIZE;
-/** What we know of each message (assembly/wire-list.ts). */
+/** Data of each message beside the kernel's (assembly/wire-list.ts). */
 export const GSO_BATCHES: usize = WIRE_CONTROLS + MAX_SEGMENTS * CMSG_ROOM;
 export const GSO_BATCH_SIZE: u32 = 32;
-/** u32 for each datagram: the record of the packet that it is a part of, or an answer about. */
+/** u32 by datagram: the record of the packet that it is a part of, or an ICMP error about. */
 export const WIRE_PACKETS: usize = GSO_BATCHES + MAX_SEGMENTS * GSO_BATCH_SIZE;
 export const WIRE_HEADERS: usize = WIRE_PACKETS + MAX_SEGMENTS * 4;
-/** VXLAN (8), Ethernet (14), and an IP and a TCP header with all their options (60 + 60). */
+/** VXLAN (8), Ethernet (14), and an IP and a TCP header with all options (60 + 60). */
 export const WIRE_HEADER_SIZE: u32 = 144;
 
 const WIRE_END: usize = WIRE_HEADERS + MAX_SEGMENTS * WIRE_HEADER_SIZE;
 
-/** The writes to the device (assembly/device-list.ts), each with iovecs of its own. */
+/** The writes to the device (assembly/device-list.ts), each with its own iovecs. */
 export const DEVICE: usize = WIRE_END + GUARD;
 export const WRITE_SIZE: u32 = 48;
 export const DEVICE_IOVECS: usize = DEVICE + MAX_PACKETS * WRITE_SIZE;
-/** Each write has room for as many slices as UDP may gather, and TCP fills 64 KiB with. */
+/** Most slices of a write: as many datagrams as UDP may gather; 64 KiB of TCP need fewer. */
 export const MAX_SLICES: u32 = 64;
-/** The writes that a packet of the same flow is still appended to: the last few flows, by hash. */
+/** The writes to which packets may still be appended: those of recent flows, by hash. */
 export const OPEN_WRITES: usize = DEVICE_IOVECS + MAX_PACKETS * MAX_SLICES * IOVEC_SIZE;
 export const OPEN_BITS: u32 = 6;
 export const ANSWERS: usize = OPEN_WRITES + (1 << OPEN_BITS) * 4;
-/** ICMP errors a second, and at once; this holds for path MTU errors and, separately, for all others. */
+/** ICMP errors a second, and in a burst: of path MTU errors and, separately, of all others. */
 export const ICMP_RATE: u32 = 1000;
 export const MAX_ANSWERS: u32 = 2 * ICMP_RATE;
-/** The headers of a tunnel and the 1280 bytes an ICMPv6 error may have (RFC 4443, 2.4), rounded up. */
+/** Bytes of tunnel headers and of an ICMPv6 error of 1280 (RFC 4443, 2.4), rounded up. */
 export const ANSWER_SIZE: u32 = 1344;
 
 const DEVICE_END: usize = ANSWERS + MAX_ANSWERS * ANSWER_SIZE;
@@ -424,17 +423,16 @@ const DEVICE_END: usize = ANSWERS + MAX_ANSWERS * ANSWER_SIZE;
 // ------------------------------------------------------------------ slots
 
 /**
- * The inner IP header always stands at HEADROOM. A device read starts
- * VIRTIO_SIZE before it, a datagram ENCAP_SIZE before it, so no packet moves
- * to get another header.
+ * The inner IP header is always at HEADROOM. A device read starts VIRTIO_SIZE before it, a datagram
+ * ENCAP_SIZE before it, so no packet moves to get another header.
  */
 export const HEADROOM: u32 = 64;
 export const VIRTIO_SIZE: u32 = 10;
 /** VXLAN header and inner Ethernet header. */
 export const ENCAP_SIZE: u32 = 22;
-/** An IPv6 header and the longest payload it can announce. */
+/** An IPv6 header and the longest payload that it can have. */
 export const MAX_PACKET: u32 = 65535 + 40;
-/** Not a multiple of 4096: headers of neighbouring slots fall into different cache sets. */
+/** Not a multiple of 4096: headers of adjacent slots are in different cache sets. */
 export const SLOT_SIZE: u32 = 65536 + HEADROOM + 1088;
 
 export const SLOTS: usize = (DEVICE_END + GUARD + 63) & ~63;
@@ -443,12 +441,12 @@ const SLOTS_END: usize = SLOTS + BATCH * SLOT_SIZE;
 
 // ------------------------------------------------------------------ trace
 
-/** What the stages did, in the memory of an explanation (assembly/trace.ts); no other ever touches it. */
+/** Records of the stages (assembly/trace.ts), used only in the memory of an explanation. */
 export const TRACE: usize = (SLOTS_END + GUARD + 63) & ~63;
 export const TRACE_COUNT: usize = TRACE;
 export const TRACE_RECORDS: usize = TRACE + 64;
 export const MAX_TRACE: u32 = 1024;
-/** Where a record holds the packet, from ENCAP_SIZE before its IP header on, and how many bytes of it. */
+/** Offset of the packet in a record, from ENCAP_SIZE before its IP header on, and the bytes kept of it. */
 export const TRACE_PACKET: u32 = offsetof<TraceRecord>();
 export const TRACE_BYTES: u32 = 160;
 export const TRACE_SIZE: u32 = TRACE_PACKET + TRACE_BYTES;
@@ -457,7 +455,7 @@ const TRACE_END: usize = TRACE_RECORDS + MAX_TRACE * TRACE_SIZE;
 
 // ---------------------------------------------------------------- capture
 
-/** What the core says of a capture, what the host asks for (assembly/capture.ts): a cache line or more for each. */
+/** State of a capture, by the core, and its request, by the host (assembly/capture.ts), in cache lines apart. */
 export const CAPTURE: usize = (TRACE_END + GUARD + 63) & ~63;
 export const CAPTURE_BATCH: usize = CAPTURE + offsetof<CaptureProgress>("batch");
 export const CAPTURE_PUT: usize = CAPTURE + offsetof<CaptureProgress>("put");
@@ -471,38 +469,38 @@ export const CAPTURE_DROPPED: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>
 export const CAPTURE_FILTERED: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>("filtered");
 export const CAPTURE_FAMILY: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>("family");
 export const CAPTURE_PROTOCOL: usize = CAPTURE_REQUEST + offsetof<CaptureRequest>("protocol");
-/** The two ends. */
+/** The two ends of the filter. */
 export const CAPTURE_ENDS: usize = (CAPTURE_REQUEST + offsetof<CaptureRequest>() + 15) & ~15;
 export const CAPTURE_END_SIZE: u32 = (offsetof<CaptureEnd>() + 15) & ~15;
-/** A family, protocol or port that is not asked for. */
+/** Any family, protocol or port. */
 export const CAPTURE_ANY: u32 = 0xffffffff;
-/** For each packet of the batch: how it began, and u32 whether it is asked for. */
+/** By packet of the batch: its first bytes as received, and u32 whether the filter matches. */
 export const CAPTURE_HEADS: usize = (CAPTURE_ENDS + 2 * CAPTURE_END_SIZE + 63) & ~63;
 export const CAPTURE_HEAD: u32 = 128;
 export const CAPTURE_WANTED: usize = CAPTURE_HEADS + MAX_PACKETS * CAPTURE_HEAD;
-/** A power of two. */
+/** The ring of records; its size is a power of two. */
 export const CAPTURE_RING: usize = CAPTURE_WANTED + MAX_PACKETS * 4;
 export const CAPTURE_RING_SIZE: u32 = 1 << 22;
-/** Bytes of a record before those of the packet. */
+/** Bytes of a record before the packet. */
 export const CAPTURE_RECORD: u32 = (offsetof<CaptureRecord>() + SOCKADDR_SIZE + 15) & ~15;
 
 const CAPTURE_END: usize = CAPTURE_RING + CAPTURE_RING_SIZE;
 
 // ------------------------------------------------------------------ flows
-// Last, because the host says how many there are: the memory is made as large.
+// Last, because the host sets their number and makes the memory as large.
 
 export const FLOW_SIZE: u32 = offsetof<Flow>();
 export const MAX_FLOW_BITS: u32 = 20;
 
-/** u16 for each record; as many as there can be. */
+/** u16 by record, for the maximum number of records. */
 export const FLOW_TAGS: usize = (CAPTURE_END + GUARD + 63) & ~63;
-/** u32 each: policed connections by account, and half-open ones among them by party (assembly/conntrack/account.ts). */
+/** u32 each: policed connections by account, half-open ones by party (assembly/conntrack/account.ts). */
 export const HELD: usize = FLOW_TAGS + (2 << MAX_FLOW_BITS);
 export const MAX_ACCOUNTS: u32 = MAX_PEERS + 1024;
 export const OPENING: usize = HELD + MAX_ACCOUNTS * 4;
 export const FLOWS: usize = OPENING + MAX_PEERS * 4;
 
-/** Where the guard bands begin; each is GUARD_SIZE bytes of what the host filled it with. */
+/** Beginnings of the guard bands; each has GUARD_SIZE bytes that the host filled. */
 export const GUARD_SIZE: u32 = GUARD;
 export const GUARD_0: usize = CONTROL_END;
 export const GUARD_1: usize = TRAFFIC_END;
@@ -519,12 +517,12 @@ export const GUARD_11: usize = LIMITS_END;
 
 // ------------------------------------------------------------------ places
 
-/** Generation of the tables that the running batch searches: grows with each change. */
+/** Generation of the tables that the running batch searches; it increases with each change. */
 export function generation(): u32 {
   return load<u32>(load<usize>(SEARCHED) + GENERATION_AT);
 }
 
-/** An address in this memory as the kernel sees it. */
+/** The kernel's address of an address in this memory. */
 export function hostAddress(address: usize): u64 {
   return load<u64>(HOST_BASE) + address;
 }

@@ -1,9 +1,9 @@
 /**
  * The numbers and structures of Linux on 64-bit hosts, little-endian, that the host shares with the
- * kernel. Those that the core shares too are also in `assembly/linux.ts`; a test holds that both agree.
+ * kernel. Those that the core shares too are also in `assembly/linux.ts`; a test compares both.
  */
 
-// open(2); in the flags of other calls the same bits have names of their own.
+// open(2); other calls have their own names for the same bits.
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 export const EFD_NONBLOCK = O_NONBLOCK;
@@ -35,7 +35,7 @@ export const IP_TOS = 1;
 export const IP_MTU_DISCOVER = 10;
 export const IP_RECVERR = 11;
 export const IP_RECVTOS = 13;
-/** Sets DF, and lets no ICMP error lower what may be sent; IPv6 has the same number for it. */
+/** Sets DF, and lets no ICMP error lower the MTU of the socket; IPv6 has the same number for it. */
 export const PMTUDISC_PROBE = 3;
 
 // ipv6(7)
@@ -65,7 +65,7 @@ export const SOCKADDR_SIZE = 28;
 export const IOVEC_LEN = 8;
 export const IOVEC_SIZE = 16;
 
-/** struct mmsghdr: a struct msghdr (sendmsg(2)), and how many bytes came. */
+/** struct mmsghdr: a struct msghdr (sendmsg(2)), and the number of bytes received. */
 export const MMSGHDR_NAME = 0;
 export const MMSGHDR_NAMELEN = 8;
 export const MMSGHDR_IOV = 16;
@@ -75,9 +75,9 @@ export const MMSGHDR_CONTROLLEN = 40;
 export const MMSGHDR_LEN = 56;
 export const MMSGHDR_SIZE = 64;
 
-/** struct cmsghdr (cmsg(3)): its length as a u64, its own header included, level and type; data follows. */
+/** struct cmsghdr (cmsg(3)): its length as a u64, with the header included, level and type; data follows. */
 export const CMSG_LEVEL = 8;
 export const CMSG_TYPE = 12;
 export const CMSG_DATA = 16;
-/** Bytes that a control message with so many bytes of data takes. */
+/** Bytes of a control message with this many bytes of data. */
 export const cmsgSpace = (data: number): number => CMSG_DATA + ((data + 7) & ~7);
