@@ -18,7 +18,7 @@ import {
   subnetOf,
 } from "./grant.js";
 import type { Ledger } from "./ledger.js";
-import { blockToGive, firstLeases, freeBlocks } from "./space.js";
+import { blockToGrant, firstLeases, freeBlocks } from "./space.js";
 
 /**
  * Space that came through this many grants is given on as single leases only,
@@ -105,7 +105,7 @@ export class Allocator {
     const grants: Grant[] = [];
     const proofs: Proof[] = [];
     for (const network of this.#ledger.networks.filter(({ prefix }) => networks.includes(prefix))) {
-      const gifts = this.#ledger.giftsTo(to, network);
+      const gifts = this.#ledger.proofsTo(to, network);
       const unknown = gifts.filter((proof) => !have.includes(proof.at(-1)!.signature));
       proofs.push(...unknown);
       if (unknown.length > 0 || gifts.length >= MAX_PROOFS) continue;
@@ -129,7 +129,7 @@ export class Allocator {
    */
   accept(proofs: readonly Proof[]): string[] {
     const { spaces, leases, revoked: voided } = this.#ledger.state;
-    const known = new Set([...voided, ...this.#ledger.gifts]);
+    const known = new Set([...voided, ...this.#ledger.receivedSignatures]);
     const each = new Map(proofs.map((proof) => [proof.at(-1)!.signature, proof]));
     const fresh = [...each.values()].filter(
       (proof) => !proof.some(({ signature }) => known.has(signature)),
@@ -188,7 +188,7 @@ export class Allocator {
 
   #blockToGrant(network: Network, sparing: boolean): Prefix | undefined {
     const { leaseLength } = network;
-    const block = blockToGive(this.#freeIn(network), leaseLength);
+    const block = blockToGrant(this.#freeIn(network), leaseLength);
     if (!block) return undefined;
     const hands = this.#ledger.spaceOf(formatPrefix(block))!.proof.length;
     return sparing || hands >= MAX_SPLIT_DEPTH ? { ...block, length: leaseLength } : block;

@@ -35,12 +35,12 @@ type AttestationContent = Omit<Attestation, "from" | "signature">;
 export const freshNonce = (): string => randomBytes(16).toString("hex");
 
 export function attest(
-  giver: Identity,
+  granter: Identity,
   cluster: Cluster,
   content: AttestationContent,
 ): Attestation {
-  const attestation = { ...content, from: giver.publicKey };
-  return { ...attestation, signature: giver.sign(signedText(cluster, attestation)) };
+  const attestation = { ...content, from: granter.publicKey };
+  return { ...attestation, signature: granter.sign(signedText(cluster, attestation)) };
 }
 
 export const isAttestation = (

@@ -33,7 +33,7 @@ export interface FenceParts {
   readonly clock: Clock;
   readonly disk: FenceDisk;
   /** The granters, which could revoke a lease of this node. */
-  readonly ledger: { readonly givers: ReadonlySet<string> };
+  readonly ledger: { readonly granters: ReadonlySet<string> };
   readonly connections: { sessions(): readonly Hearer[] };
   /** The granter learns only from members what they heard. */
   readonly members: { has(id: string): boolean };
@@ -134,6 +134,6 @@ export class Fence extends EventEmitter<FenceEvents> {
   }
 
   get #isNeeded(): boolean {
-    return this.#parts.ledger.givers.size > 0;
+    return this.#parts.ledger.granters.size > 0;
   }
 }

@@ -39,7 +39,7 @@ export type Grant = z.infer<typeof grantSchema>;
 export type Proof = readonly Grant[];
 
 export function signGrant(
-  giver: Identity,
+  granter: Identity,
   cluster: Cluster,
   {
     prefix,
@@ -50,8 +50,8 @@ export function signGrant(
     readonly round?: number;
   },
 ): Grant {
-  const grant = { prefix, from: giver.publicKey, to, sequence, round };
-  return { ...grant, signature: giver.sign(signedText(cluster, grant)) };
+  const grant = { prefix, from: granter.publicKey, to, sequence, round };
+  return { ...grant, signature: granter.sign(signedText(cluster, grant)) };
 }
 
 /**
@@ -69,7 +69,7 @@ export function flawOfLease(
   signed?: (grant: Grant) => boolean,
 ): string | undefined {
   const last = proof.at(-1);
-  const why = flawOfGift(cluster, holder, proof, signed);
+  const why = flawOfGrant(cluster, holder, proof, signed);
   return why ?? (last && !isLease(cluster, last) ? ENDS : undefined);
 }
 
@@ -77,7 +77,7 @@ export function flawOfLease(
  * The flaw in `holder`'s proof of a lease or of space, or undefined. `signed` checks a grant's
  * signature; a caller with a cache passes its own.
  */
-export function flawOfGift(
+export function flawOfGrant(
   cluster: Cluster,
   holder: string,
   proof: Proof,

@@ -99,11 +99,11 @@ export class Ledger {
 
   /** This node's space in a network. */
   spacesIn(network: Network): Space[] {
-    const given = this.state.spaces
+    const granted = this.state.spaces
       .map((proof) => ({ prefix: subnetOf(proof), proof }))
       .filter(({ prefix }) => inside(network.prefix, prefix));
     const isFounder = this.cluster.genesis.founder === this.identity.publicKey;
-    return isFounder ? [{ prefix: network.prefix, proof: [] }] : given;
+    return isFounder ? [{ prefix: network.prefix, proof: [] }] : granted;
   }
 
   /** This node's space that holds a prefix. */
@@ -124,37 +124,37 @@ export class Ledger {
   /** The last grant by another in each proof this node holds, each once. */
   get received(): Grant[] {
     const me = this.identity.publicKey;
-    const gifts = this.proofs.flatMap(
+    const grants = this.proofs.flatMap(
       (proof) => proof.findLast(({ from, to }) => to === me && from !== me) ?? [],
     );
-    return [...new Map(gifts.map((grant) => [grant.signature, grant])).values()];
+    return [...new Map(grants.map((grant) => [grant.signature, grant])).values()];
   }
 
   /** Signatures of the grants from which this node's space and leases come. */
-  get gifts(): string[] {
+  get receivedSignatures(): string[] {
     return this.received.map(({ signature }) => signature);
   }
 
   /** Public keys of the other nodes that granted this one what it holds, and can revoke it. */
-  get givers(): Set<string> {
+  get granters(): Set<string> {
     return new Set(this.received.map(({ from }) => from));
   }
 
   // ---- grants by this node
 
   /** The grants of this node to others that are not revoked. */
-  get given(): Grant[] {
+  get granted(): Grant[] {
     const isOther = ({ to }: Grant) => to !== this.identity.publicKey;
     return this.state.journal.filter((one) => isOther(one) && !this.revoked.has(one.signature));
   }
 
   /** Prefixes that this node granted to the node of this id and has not revoked. */
-  givenTo(id: string): string[] {
-    return this.given.filter(({ to }) => nodeId(to) === id).map(({ prefix }) => prefix);
+  grantedTo(id: string): string[] {
+    return this.granted.filter(({ to }) => nodeId(to) === id).map(({ prefix }) => prefix);
   }
 
   /** Proofs of the grants of this node to the node of this public key in a network, without revoked ones. */
-  giftsTo(to: string, network: Network): Proof[] {
+  proofsTo(to: string, network: Network): Proof[] {
     return this.state.journal.flatMap((grant) => {
       if (grant.to !== to || this.revoked.has(grant.signature)) return [];
       return inside(network.prefix, grant.prefix) ? this.#proofOf(grant) : [];
@@ -163,7 +163,7 @@ export class Ledger {
 
   /** Proofs of the grants of this node that are not revoked and that no record shows. */
   get unseen(): Proof[] {
-    const unseen = new Map(this.given.map((grant) => [grant.signature, grant]));
+    const unseen = new Map(this.granted.map((grant) => [grant.signature, grant]));
     for (const proof of this.claims()) {
       if (unseen.size === 0) break;
       for (const { signature } of proof) unseen.delete(signature);
@@ -177,7 +177,7 @@ export class Ledger {
    */
   attestedTo(to: string): string[] {
     const gifts = this.networks
-      .flatMap((network) => this.giftsTo(to, network))
+      .flatMap((network) => this.proofsTo(to, network))
       .map((proof) => proof.at(-1)!.signature);
     if (gifts.length <= MAX_ATTESTED) return gifts;
     const unseen = new Set(this.unseen.map((proof) => proof.at(-1)!.signature));
@@ -193,7 +193,7 @@ export class Ledger {
 
   /** Whether this node holds a grant of another node, or another one holds a grant of it. */
   get knowsOthers(): boolean {
-    return this.given.length > 0 || this.givers.size > 0;
+    return this.granted.length > 0 || this.granters.size > 0;
   }
 
   /** The parts of a space that are granted, by the journal and by the proofs that others show. */

@@ -20,8 +20,8 @@ export class Revoker {
    * Keeps of a granter's grants those that it attests as counting, and drops its others for good.
    * Returns whether there were others.
    */
-  keepConfirmed(giver: string, counting: readonly string[]): boolean {
-    const mine = this.#ledger.received.filter(({ from }) => from === giver);
+  keepConfirmed(granter: string, counting: readonly string[]): boolean {
+    const mine = this.#ledger.received.filter(({ from }) => from === granter);
     return this.drop(
       mine.map(({ signature }) => signature).filter((one) => !counting.includes(one)),
     );
@@ -44,8 +44,8 @@ export class Revoker {
    * others or there are none.
    */
   releaseAll(): Grant[] | undefined {
-    const { given, received, state } = this.#ledger;
-    if (given.length > 0 || received.length === 0) return undefined;
+    const { granted, received, state } = this.#ledger;
+    if (granted.length > 0 || received.length === 0) return undefined;
     const gone = [...received, ...state.journal].map(({ signature }) => signature);
     this.#ledger.write({
       spaces: [],
@@ -89,8 +89,8 @@ export class Revoker {
    * its last record. Returns the prefixes that are free again.
    */
   acceptReturn(holder: string, gifts: readonly string[], leases: readonly Proof[]): string[] {
-    const { canRevoke, given, state } = this.#ledger;
-    const mine = given.filter(({ to, signature }) => to === holder && gifts.includes(signature));
+    const { canRevoke, granted, state } = this.#ledger;
+    const mine = granted.filter(({ to, signature }) => to === holder && gifts.includes(signature));
     if (mine.length === 0 || !canRevoke) return [];
     const gone = mine.map(({ signature }) => signature);
     const below = leases.flatMap((proof) => {
@@ -122,7 +122,7 @@ export class Revoker {
 
   /** Revokes the grants of this node to a node without a record. Returns their prefixes. */
   revokeUnseen(id: string): string[] {
-    const gifts = this.#ledger.given.filter(({ to }) => nodeId(to) === id);
+    const gifts = this.#ledger.granted.filter(({ to }) => nodeId(to) === id);
     this.#writeRevoked(gifts.map(({ signature }) => signature));
     return gifts.map(({ prefix }) => prefix);
   }

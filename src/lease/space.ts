@@ -24,7 +24,7 @@ export function freeBlocks(space: Prefix, taken: readonly Prefix[], leaseLength:
  * The block to grant to a node that asks: the largest free block, the highest of several, or its
  * upper half if the block is more than half of all free space. The last free lease is granted too.
  */
-export function blockToGive(blocks: readonly Prefix[], leaseLength: number): Prefix | undefined {
+export function blockToGrant(blocks: readonly Prefix[], leaseLength: number): Prefix | undefined {
   const largest = blocks.reduce<Prefix | undefined>(
     (best, block) => (best && best.length < block.length ? best : block),
     undefined,

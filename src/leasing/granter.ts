@@ -58,7 +58,7 @@ type Return = MessageOf<LeaseMessage, "lease-return">;
 export interface NameHolder {
   readonly id: string;
   /** The node that granted it its lease, as text for operators. */
-  readonly giver?: string;
+  readonly granter?: string;
 }
 
 export interface GranterParts {
@@ -268,7 +268,7 @@ export class Granter extends EventEmitter<GranterEvents> {
       return name === this.#name ? { id: identity.id } : undefined;
     }
     const gift = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
-    return { id: found.id, ...(gift && { giver: names.brief(gift.from) }) };
+    return { id: found.id, ...(gift && { granter: names.brief(gift.from) }) };
   }
 
   /** Limits requests by peer and not by requester, because a peer can make up requesters' keys. */
@@ -364,13 +364,13 @@ const cannotWrite = (code: string): WeftError =>
   new WeftError(code, "the owner of the free space cannot write to its disk", "make room there");
 
 /** With names of 63 characters it fits into a refusal (`field.sentence`), so its last command is not cut. */
-const nameTaken = (name: string, { id, giver }: NameHolder): WeftError =>
+const nameTaken = (name: string, { id, granter }: NameHolder): WeftError =>
   new WeftError(
     "NAME_TAKEN",
     `the name ${name} belongs to another identity (${id})`,
     `choose another --name, or start with the state directory that it had${
-      giver === undefined
+      granter === undefined
         ? ""
-        : `; or, if its host is gone for good, on ${giver}: weft forget ${name} --force`
+        : `; or, if its host is gone for good, on ${granter}: weft forget ${name} --force`
     }`,
   );

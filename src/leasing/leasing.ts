@@ -11,7 +11,7 @@ import { nodeId } from "../identity/identity.js";
 import { Allocator, MAX_JOURNAL } from "../lease/allocator.js";
 import { freshNonce, isAttestation } from "../lease/attestation.js";
 import { fitting } from "../lease/bundle.js";
-import { flawOfGift, type Proof, subnetOf } from "../lease/grant.js";
+import { flawOfGrant, type Proof, subnetOf } from "../lease/grant.js";
 import { LeaseRequester } from "../lease/requester.js";
 import { Revoker } from "../lease/revoker.js";
 import type { MessageOf, Protocol } from "../session/protocol.js";
@@ -20,7 +20,7 @@ import { randomOf } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { FreeSpaceDirectory, type FreeSpaceDirectoryParts } from "./free-space-directory.js";
 import { Granter, type GranterOptions, type GranterParts } from "./granter.js";
-import { type LeaseMessage, leaseSpec, MAX_GIFTS } from "./messages.js";
+import { type LeaseMessage, leaseSpec, MAX_GRANTS_IN_MESSAGE } from "./messages.js";
 import { type ForwardedRequest, RequestForwarder } from "./request-forwarder.js";
 
 /** Nodes with space that are dialled at one time to send them a request. */
@@ -105,8 +105,8 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   /** Requests leases until this node has all of them and its fence is open. */
   acquire(): void {
     const { fence, ledger } = this.#parts;
-    const { givers } = ledger;
-    if (fence.isClosed && givers.size > 0) this.#unconfirmed ??= givers;
+    const { granters } = ledger;
+    if (fence.isClosed && granters.size > 0) this.#unconfirmed ??= granters;
     if (!this.#unconfirmed && !this.#isDone) this.#takeLeases();
     if (this.#isDone) this.#requester.stop();
     else this.#requester.start();
@@ -151,8 +151,8 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   }
 
   /** Prefixes that this node granted to the node of this id and has not revoked. */
-  givenTo(id: string): string[] {
-    return this.#parts.ledger.givenTo(id);
+  grantedTo(id: string): string[] {
+    return this.#parts.ledger.grantedTo(id);
   }
 
   /** Proofs of the grants of this node that no record shows. */
@@ -173,11 +173,11 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
 
   /** Ids of nodes to open a session with: they have space, or a grant or return is to be sent to them. */
   get dialTargets(): readonly string[] {
-    const givers = this.#isLeaving ? [...this.#parts.ledger.givers].map(nodeId) : [];
+    const granters = this.#isLeaving ? [...this.#parts.ledger.granters].map(nodeId) : [];
     const reminded = this.#granter.dialTarget;
     return [
       ...(this.#isDone ? [] : this.#dialTargets),
-      ...givers,
+      ...granters,
       ...this.#declined.keys(),
       ...(reminded === undefined ? [] : [reminded]),
     ];
@@ -219,32 +219,32 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   }
 
   /** Opens sessions with all granters before a release; waits at most `RELEASE_WAIT.most`. */
-  async lookForGivers(): Promise<void> {
+  async openGranterSessions(): Promise<void> {
     const { clock, ledger } = this.#parts;
     const until = clock.elapsed() + RELEASE_WAIT.most;
     this.#isLeaving = true;
     this.emit("changed");
-    while (this.#givers().length < ledger.givers.size && clock.elapsed() < until) {
+    while (this.#granterSessions().length < ledger.granters.size && clock.elapsed() < until) {
       await new Promise<void>((resolve) => clock.after(RELEASE_WAIT.every, resolve));
     }
   }
 
   /** The sessions with the nodes that granted this one what it holds. */
-  #givers(): LeaseSession[] {
-    const { givers } = this.#parts.ledger;
-    return this.#parts.connections.sessions().filter(({ peer }) => givers.has(peer.publicKey));
+  #granterSessions(): LeaseSession[] {
+    const { granters } = this.#parts.ledger;
+    return this.#parts.connections.sessions().filter(({ peer }) => granters.has(peer.publicKey));
   }
 
   /** Returns everything to the granters, if all have a session and no part of it is granted to others. */
   release(): void {
     const { ledger, log } = this.#parts;
-    const told = this.#givers();
-    const gifts = told.length === ledger.givers.size ? this.#revoker.releaseAll() : undefined;
-    for (const giver of gifts ? told : []) {
-      const own = gifts!.filter(({ from }) => from === giver.peer.publicKey);
+    const granters = this.#granterSessions();
+    const gifts = granters.length === ledger.granters.size ? this.#revoker.releaseAll() : undefined;
+    for (const granter of gifts ? granters : []) {
+      const own = gifts!.filter(({ from }) => from === granter.peer.publicKey);
       const left = own.map(({ signature }) => signature);
       while (left.length > 0) {
-        giver.send({ type: "lease-return", gifts: left.splice(0, MAX_GIFTS) });
+        granter.send({ type: "lease-return", gifts: left.splice(0, MAX_GRANTS_IN_MESSAGE) });
       }
     }
     log.info(
@@ -255,8 +255,8 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   // ---- requests
 
   #sendRequest(): boolean {
-    const giver = randomOf(this.#parts.clock, [...(this.#unconfirmed ?? [])]);
-    const message = giver === undefined ? this.#request() : this.#statusQuery(giver);
+    const granter = randomOf(this.#parts.clock, [...(this.#unconfirmed ?? [])]);
+    const message = granter === undefined ? this.#request() : this.#statusQuery(granter);
     const sessions = this.#parts.connections.sessions();
     this.#chooseDialTargets(message, sessions);
     this.#askedAt = this.#forwarder.chooseTarget(message, sessions, { anybody: true });
@@ -271,16 +271,16 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
       name: this.#options.name,
       for: identity.publicKey,
       networks: [...this.#lacks],
-      have: ledger.gifts.slice(0, MAX_GIFTS),
+      have: ledger.receivedSignatures.slice(0, MAX_GRANTS_IN_MESSAGE),
       visited: [identity.id],
     };
   }
 
-  #statusQuery(giver: string): StatusQuery {
+  #statusQuery(granter: string): StatusQuery {
     const { identity } = this.#parts;
     this.#nonce = freshNonce();
     const [me, visited] = [identity.publicKey, [identity.id]];
-    return { type: "lease-status-query", for: me, of: giver, nonce: this.#nonce, visited };
+    return { type: "lease-status-query", for: me, of: granter, nonce: this.#nonce, visited };
   }
 
   /** Chooses nodes to dial if no neighbour can answer. */
@@ -298,7 +298,7 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   #onGrant(session: LeaseSession, message: Grant) {
     const { cluster, identity } = this.#parts;
     const [{ proofs }, to] = [message, message.proofs[0]!.at(-1)!.to];
-    const flaw = () => proofs.map((proof) => flawOfGift(cluster, to, proof)).find(Boolean);
+    const flaw = () => proofs.map((proof) => flawOfGrant(cluster, to, proof)).find(Boolean);
     if (to !== identity.publicKey) return this.#sendBack(session, to, message, flaw);
     if (this.#unconfirmed) return;
     if (
@@ -390,7 +390,7 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   #drop(gone: readonly string[]): void {
     const { log, ownRecord } = this.#parts;
     if (gone.length === 0 || !this.#revoker.drop(gone)) return;
-    this.#dropPastGivers();
+    this.#dropPastGranters();
     log.warn(REVOKED);
     ownRecord.publish();
     this.emit("changed");
@@ -398,10 +398,10 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   }
 
   /** Waits no longer for attestations of nodes that granted nothing this node still holds. */
-  #dropPastGivers(): void {
-    const { givers } = this.#parts.ledger;
-    for (const giver of this.#unconfirmed ?? [])
-      if (!givers.has(giver)) this.#unconfirmed?.delete(giver);
+  #dropPastGranters(): void {
+    const { granters } = this.#parts.ledger;
+    for (const granter of this.#unconfirmed ?? [])
+      if (!granters.has(granter)) this.#unconfirmed?.delete(granter);
     if (this.#unconfirmed?.size === 0) this.#unconfirmed = undefined;
   }
 
@@ -410,7 +410,10 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     for (const proof of proofs) {
       const { from, signature } = proof.at(-1)!;
       const id = nodeId(from);
-      this.#declined.set(id, [...(this.#declined.get(id) ?? []), signature].slice(-MAX_GIFTS));
+      this.#declined.set(
+        id,
+        [...(this.#declined.get(id) ?? []), signature].slice(-MAX_GRANTS_IN_MESSAGE),
+      );
     }
     for (const session of this.#parts.connections.sessions()) this.#sendDeclined(session);
     if (this.#declined.size > 0) this.emit("changed");

@@ -7,7 +7,7 @@ import { MAX_PROOFS_IN_ANSWER, proofSchema } from "../lease/grant.js";
 import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 
 /** Grants that one message names. */
-export const MAX_GIFTS = 64;
+export const MAX_GRANTS_IN_MESSAGE = 64;
 /** Nodes that one request visits at most. */
 export const MAX_VISITED = 256;
 
@@ -23,7 +23,7 @@ export const leaseSpec = protocolSpec("leasing", [
     /** Prefixes of the networks in which it lacks a lease. */
     networks: z.array(field.prefix).min(1).max(MAX_NETWORKS),
     /** Signatures of the grants it has. */
-    have: z.array(field.signature).max(MAX_GIFTS),
+    have: z.array(field.signature).max(MAX_GRANTS_IN_MESSAGE),
     visited,
   }),
   z.strictObject({
@@ -43,7 +43,7 @@ export const leaseSpec = protocolSpec("leasing", [
   z.strictObject({
     type: z.literal("lease-return"),
     /** Signatures of the grants that the sender returns. */
-    gifts: z.array(field.signature).min(1).max(MAX_GIFTS),
+    gifts: z.array(field.signature).min(1).max(MAX_GRANTS_IN_MESSAGE),
   }),
   z.strictObject({
     type: z.literal("lease-refusal"),

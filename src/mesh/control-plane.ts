@@ -257,7 +257,7 @@ export class ControlPlane extends EventEmitter<ControlPlaneEvents> {
   async leave({ release }: { readonly release: boolean }): Promise<void> {
     const { ownRecord, leasing } = this.parts;
     const { disk } = this.#given;
-    if (release) await leasing.lookForGivers();
+    if (release) await leasing.openGranterSessions();
     disk.safely(() => ownRecord.publish({ withdrawn: true }));
     if (release) disk.safely(() => leasing.release());
   }

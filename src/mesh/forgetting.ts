@@ -52,7 +52,7 @@ export class Forgetting {
   /** What was given to an identity of which no record ever came. */
   #forgetUnseen(id: string, force: boolean): string[] {
     const { connections, leasing, ownRecord } = this.#parts;
-    if (!isId(id) || leasing.givenTo(id).length === 0) throw nobody(id);
+    if (!isId(id) || leasing.grantedTo(id).length === 0) throw nobody(id);
     if (connections.sessionWith(id)) throw alive(id);
     if (!force) throw mayBeHeard(id, "others, though no record of it ever came here");
     const prefixes = leasing.revokeUnseen(id);

@@ -26,7 +26,7 @@ class Node {
   readonly life: NodeClock;
   readonly clock: Clock;
   readonly fence: Fence;
-  session = { isOpen: true, peer: { id: "giver" } };
+  session = { isOpen: true, peer: { id: "granter" } };
   /** Whether the granter receives its renewals. */
   connected = true;
 
@@ -48,9 +48,9 @@ class Node {
         },
         safely: (act) => act(),
       },
-      ledger: { givers: new Set(matters ? ["giver"] : []) },
+      ledger: { granters: new Set(matters ? ["granter"] : []) },
       connections: { sessions: () => (this.session.isOpen ? [this.session] : []) },
-      members: { has: (id) => id === "giver" },
+      members: { has: (id) => id === "granter" },
     });
     this.fence.start();
     this.renew();
@@ -75,7 +75,7 @@ class Node {
 
   heal(): void {
     this.connected = true;
-    this.session = { isOpen: true, peer: { id: "giver" } };
+    this.session = { isOpen: true, peer: { id: "granter" } };
   }
 }
 
@@ -92,18 +92,18 @@ describe("the fence of a node", () => {
     );
     const rate = fc.constantFrom(0.99, 1, 1.01);
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 8 }), rate, rate, (steps, own, givers) => {
+      fc.property(fc.array(step, { maxLength: 8 }), rate, rate, (steps, own, granterRate) => {
         const world = new ManualClock(seed);
-        const giver = skewed(world, givers);
-        let learned = giver.now();
+        const granter = skewed(world, granterRate);
+        let learned = granter.now();
         const disk = { heard: skewed(world, own).now() };
         const start = () =>
           new Node(world, own, disk, () => {
-            learned = giver.now();
+            learned = granter.now();
           });
         let node = start();
         const look = () => {
-          if (giver.now() - learned >= REVOKE_AFTER) expect(node.fence.isClosed).toBe(true);
+          if (granter.now() - learned >= REVOKE_AFTER) expect(node.fence.isClosed).toBe(true);
         };
         for (const { kind, for: ms } of [...steps, { kind: "cut" as const, for: 30 * 3600_000 }]) {
           if (kind === "cut") node.cut();

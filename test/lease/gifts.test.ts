@@ -43,7 +43,7 @@ describe("a grant of space that the receiver has already", () => {
       expect(new Set(leases).size).toBe(leases.length);
       expect(leases).not.toEqual([]);
       expect(new Set(node.disk.revoked).size).toBe(node.disk.revoked.length);
-      const held = node.ledger.gifts;
+      const held = node.ledger.receivedSignatures;
       expect(node.disk.revoked.filter((signature) => held.includes(signature))).toEqual([]);
       const spaces = node.disk.spaces.map((proof) => parsePrefix(subnetOf(proof)));
       for (const one of spaces) {

@@ -11,7 +11,7 @@ import {
 import { MAX_JOURNAL, MAX_SPLIT_DEPTH } from "../../src/lease/allocator.js";
 import { clusterOf, genesisSchema } from "../../src/lease/genesis.js";
 import {
-  flawOfGift,
+  flawOfGrant,
   flawOfLease,
   type Grant,
   grantSchema,
@@ -22,7 +22,7 @@ import {
 } from "../../src/lease/grant.js";
 import { MAX_REVOKED } from "../../src/lease/ledger.js";
 import { compareAges, compareProofs, oldestProof } from "../../src/lease/proof-order.js";
-import { blockToGive, firstLeases, freeBlocks, sizeOf } from "../../src/lease/space.js";
+import { blockToGrant, firstLeases, freeBlocks, sizeOf } from "../../src/lease/space.js";
 import { MAX_TIME } from "../../src/time/clock.js";
 import { cluster, founder, identity, network, Owner, proofFor } from "../mesh/cluster.js";
 import { seed } from "../mesh/seed.js";
@@ -67,7 +67,7 @@ describe("free space", () => {
         const size = blocks.reduce((sum, block) => sum + sizeOf(block), 0n) >> 64n;
         expect(Number(size)).toBe(slow.length);
 
-        const gift = blockToGive(blocks, 64);
+        const gift = blockToGrant(blocks, 64);
         const given = leases.filter((lease) => gift && covers(gift, lease));
         expect(given.every((lease) => slow.includes(lease))).toBe(true);
         expect(given.length).toBeLessThanOrEqual(Math.ceil(slow.length / 2));
@@ -138,7 +138,7 @@ describe("an owner of space", () => {
     owner.now = MAX_TIME;
     owner.give(identity(1));
     const [proof] = owner.give(identity(2));
-    expect(flawOfGift(cluster, identity(2).publicKey, proof!)).toBeUndefined();
+    expect(flawOfGrant(cluster, identity(2).publicKey, proof!)).toBeUndefined();
     expect(grantSchema.safeParse(proof![0]).success).toBe(true);
   });
 
@@ -206,7 +206,7 @@ describe("an owner of space", () => {
     friend.allocator.takeLeases();
     const [proof] = friend.give(identity(2));
     expect(proof!.map(({ prefix }) => prefix)).toEqual(["10.0.4.0/22", "10.0.6.0/23"]);
-    expect(flawOfGift(small, identity(2).publicKey, proof!)).toBeUndefined();
+    expect(flawOfGrant(small, identity(2).publicKey, proof!)).toBeUndefined();
     expect(flawOfLease(small, identity(2).publicKey, proof!)).toMatch(/a lease ends the chain/);
   });
 
@@ -215,16 +215,16 @@ describe("an owner of space", () => {
       network: [{ prefix: "fd00::/16", leaseLength: 64 }],
       founder: founder.publicKey,
     });
-    let giver = new Owner(founder, long);
-    giver.allocator.takeLeases();
+    let granter = new Owner(founder, long);
+    granter.allocator.takeLeases();
     for (let n = 1; n <= MAX_SPLIT_DEPTH; n++) {
       const next = new Owner(identity(n), long);
-      next.allocator.accept(giver.give(next.identity));
+      next.allocator.accept(granter.give(next.identity));
       next.allocator.takeLeases();
-      giver = next;
+      granter = next;
     }
-    expect(giver.disk.leases[0]).toHaveLength(MAX_SPLIT_DEPTH + 1);
-    const [proof] = giver.give(identity(99));
+    expect(granter.disk.leases[0]).toHaveLength(MAX_SPLIT_DEPTH + 1);
+    const [proof] = granter.give(identity(99));
     expect(proof).toHaveLength(MAX_SPLIT_DEPTH + 1);
     expect(flawOfLease(long, identity(99).publicKey, proof!)).toBeUndefined();
   });
@@ -275,9 +275,9 @@ describe("what others can make a node write down", () => {
   });
 
   it("ends for grants that it does not need as well: it ignores them", () => {
-    const giver = new Owner();
+    const granter = new Owner();
     const receiver = new Owner(identity(2));
-    receiver.allocator.accept(giver.give(receiver.identity));
+    receiver.allocator.accept(granter.give(receiver.identity));
     receiver.allocator.takeLeases();
     const gift = (n: number) => {
       const { publicKey: to } = receiver.identity;
@@ -297,9 +297,9 @@ describe("space of a node that is gone", () => {
     network: [{ prefix: "10.0.0.0/21", leaseLength: 24 }],
     founder: founder.publicKey,
   });
-  const joined = (n: number, giver: Owner) => {
+  const joined = (n: number, granter: Owner) => {
     const node = new Owner(identity(n), small);
-    node.allocator.accept(giver.give(node.identity));
+    node.allocator.accept(granter.give(node.identity));
     node.allocator.takeLeases();
     return node;
   };
@@ -313,7 +313,7 @@ describe("space of a node that is gone", () => {
   };
   const gone = ({ identity, disk }: Owner) => [identity.publicKey, disk.leases] as const;
 
-  it("is taken back by its giver alone, but for what the gone node gave to others", () => {
+  it("is taken back by its granter alone, but for what the gone node gave to others", () => {
     const { owner, dead, child } = started();
     expect(child.revocations.revoke(...gone(dead))).toEqual(new Set([founder.publicKey]));
     expect(dead.revocations.revoke(...gone(owner))).toEqual(new Set([founder.publicKey]));
@@ -354,7 +354,7 @@ describe("space of a node that is gone", () => {
     }
   });
 
-  it("is taken back further up when the giver was forgotten as well", () => {
+  it("is taken back further up when the granter was forgotten as well", () => {
     const { owner, dead, child } = started();
     owner.revocations.revoke(...gone(dead));
     expect(owner.revocations.revoke(...gone(child))).toEqual(new Set());
@@ -528,7 +528,7 @@ describe("the ring", () => {
     );
   });
 
-  it("tells the older of two proofs by the sequences of the givers, whatever the rounds say", () => {
+  it("tells the older of two proofs by the sequences of the granters, whatever the rounds say", () => {
     const [any] = proofFor(identity(1), 1);
     const grant = fc
       .tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 0, max: 2 }), fc.nat(1))

@@ -31,11 +31,11 @@ class Model {
     }
   }
 
-  /** Gives everything that `holder` got from `giver`, directly or through others, back to the granter. */
-  back(giver: string, holder: string, isMeant: (grants: readonly Grant[]) => boolean): void {
+  /** Gives everything that `holder` got from `granter`, directly or through others, back to the granter. */
+  back(granter: string, holder: string, isMeant: (grants: readonly Grant[]) => boolean): void {
     for (const [subnet, grants] of this.#grants) {
       if (this.ownerOf(subnet) !== holder || !isMeant(grants)) continue;
-      grants.splice(grants.findLastIndex(({ from }) => from === giver));
+      grants.splice(grants.findLastIndex(({ from }) => from === granter));
     }
   }
 }
@@ -87,7 +87,7 @@ class Town {
 
   ask(who: Owner, of: Owner, isLost: boolean): void {
     if (who === of || this.dead.has(who) || this.dead.has(of)) return;
-    const have = who.ledger.gifts;
+    const have = who.ledger.receivedSignatures;
     const networks = small.genesis.network.map(({ prefix }) => prefix);
     const proofs = this.attempt(() =>
       this.informed(of).allocator.grant(who.identity.publicKey, networks, { have }),
@@ -106,12 +106,13 @@ class Town {
     if (to.ledger.incompleteNetworks.length === 0) this.attempt(() => to.revocations.dropUnused());
   }
 
-  giversOf({ ledger }: Owner): Owner[] {
-    return this.nodes.filter(({ identity }) => ledger.givers.has(identity.publicKey));
+  grantersOf({ ledger }: Owner): Owner[] {
+    return this.nodes.filter(({ identity }) => ledger.granters.has(identity.publicKey));
   }
 
   leave(who: Owner): void {
-    if (this.dead.has(who) || this.giversOf(who).some((giver) => this.dead.has(giver))) return;
+    if (this.dead.has(who) || this.grantersOf(who).some((granter) => this.dead.has(granter)))
+      return;
     const { leases } = who.disk;
     const gifts = this.attempt(() => who.revocations.releaseAll());
     const signatures = gifts?.map(({ signature }) => signature);
@@ -133,18 +134,18 @@ class Town {
 
   /** Takes a node's machine away; the operator forgets it on one of its granters, or on any node. */
   forget(who: Owner, anybody: Owner): void {
-    const by = this.giversOf(who)[0] ?? anybody;
+    const by = this.grantersOf(who)[0] ?? anybody;
     if (who === this.nodes[0] || who === by || this.dead.has(by) || !this.isSeen(who)) return;
     this.dead.add(who);
     const holder = who.identity.publicKey;
-    const giver = by.identity.publicKey;
+    const granter = by.identity.publicKey;
     const before = by.disk.revoked.length;
     const { leases } = who.disk;
     const others = this.attempt(() => this.informed(by).revocations.revoke(holder, leases));
     if (!others || by.disk.revoked.length === before) return;
     const gone = new Set(by.disk.revoked);
-    this.model.back(giver, holder, (grants) => {
-      const at = grants.findLastIndex(({ from }) => from === giver);
+    this.model.back(granter, holder, (grants) => {
+      const at = grants.findLastIndex(({ from }) => from === granter);
       const between = grants.slice(at).filter(({ from, to }) => from !== to);
       return at >= 0 && between.every(({ signature }) => gone.has(signature));
     });
@@ -166,9 +167,12 @@ class Town {
    * forgotten node has had no session for so long that no earlier message to it arrives any more.
    */
   revive(who: Owner): void {
-    const givers = this.nodes.filter(({ identity }) => who.ledger.givers.has(identity.publicKey));
-    if (!this.dead.has(who) || who.full || givers.some((giver) => this.dead.has(giver))) return;
-    for (const { identity, ledger } of givers) {
+    const granters = this.nodes.filter(({ identity }) =>
+      who.ledger.granters.has(identity.publicKey),
+    );
+    if (!this.dead.has(who) || who.full || granters.some((granter) => this.dead.has(granter)))
+      return;
+    for (const { identity, ledger } of granters) {
       const counting = ledger.attestedTo(who.identity.publicKey);
       this.attempt(() => who.revocations.keepConfirmed(identity.publicKey, counting));
     }

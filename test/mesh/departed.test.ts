@@ -56,8 +56,8 @@ describe("a node that stops", () => {
     const { world, h1, h2, h3 } = await three();
     await h3.mesh.stop();
     world.clock.run(10_000);
-    const giver = [h1, h2].find(({ mesh }) => isGiver(mesh))!;
-    giver.mesh.forget("h3", { force: true });
+    const granter = [h1, h2].find(({ mesh }) => isGranter(mesh))!;
+    granter.mesh.forget("h3", { force: true });
     world.clock.run(10_000);
     for (const { mesh } of [h1, h2]) expect([mesh.departed(), mesh.unseen()]).toEqual([[], []]);
   });
@@ -71,13 +71,13 @@ describe("a node that stops", () => {
     for (const { mesh } of [h1, h2]) expect([mesh.departed(), mesh.unseen()]).toEqual([[], []]);
   });
 
-  it("a week ago is known by its giver alone, which still keeps its space", async () => {
+  it("a week ago is known by its granter alone, which still keeps its space", async () => {
     const { world, h1, h2, h3 } = await three();
     await h3.mesh.stop();
     run(world, RECORD_TTL + 2 * HOUR);
-    const giver = [h1, h2].find(({ mesh }) => isGiver(mesh))!;
+    const granter = [h1, h2].find(({ mesh }) => isGranter(mesh))!;
     for (const { mesh } of [h1, h2]) expect(mesh.departed()).toEqual([]);
-    expect(giver.mesh.unseen()).toEqual([{ prefix: expect.any(String), owner: "h3" }]);
+    expect(granter.mesh.unseen()).toEqual([{ prefix: expect.any(String), owner: "h3" }]);
   }, 60_000);
 
   it("says nothing of when it did so if its clock was ahead", async () => {
@@ -92,7 +92,7 @@ describe("a node that stops", () => {
     expect(left).not.toHaveProperty("since");
   });
 
-  function isGiver(mesh: Mesh): boolean {
+  function isGranter(mesh: Mesh): boolean {
     try {
       mesh.forget("h3");
     } catch (error) {

@@ -53,18 +53,18 @@ export function grown(
   ];
   const envelopes = Array.from({ length: size }, (_, i) => {
     const rich = owners.filter(({ length }) => length < LEASE - 1);
-    const giver = rich[Math.floor(random() * rich.length)]!;
+    const granter = rich[Math.floor(random() * rich.length)]!;
     const me = grownIdentity(i, signatures);
-    giver.length += 1;
-    giver.sequence += 1;
-    const base = giver.base + 2 ** (32 - giver.length);
-    const gift = signGrant(giver.identity, cluster, {
-      prefix: `${octets(base)}/${giver.length}`,
+    granter.length += 1;
+    granter.sequence += 1;
+    const base = granter.base + 2 ** (32 - granter.length);
+    const gift = signGrant(granter.identity, cluster, {
+      prefix: `${octets(base)}/${granter.length}`,
       to: me.publicKey,
-      sequence: giver.sequence,
+      sequence: granter.sequence,
     });
-    const proof = [...giver.proof, gift];
-    owners.push({ identity: me, proof, base, length: giver.length, sequence: 1 });
+    const proof = [...granter.proof, gift];
+    owners.push({ identity: me, proof, base, length: granter.length, sequence: 1 });
     const lease = signGrant(me, cluster, {
       prefix: `${octets(base)}/${LEASE}`,
       to: me.publicKey,

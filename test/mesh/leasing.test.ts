@@ -91,7 +91,7 @@ describe("a grant that was lost on its way", () => {
       }),
     );
 
-  it("comes back to its giver from the node it was for, which has another", async () => {
+  it("comes back to its granter from the node it was for, which has another", async () => {
     const world = new World();
     const a = await world.node(1, [], new MemoryDisk(), network("10.244.0.0/16"));
     const b = await world.node(2, [1]);

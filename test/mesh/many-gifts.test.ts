@@ -4,10 +4,10 @@ import { Identity } from "../../src/identity/identity.js";
 import { FENCE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
-import { MAX_GIFTS } from "../../src/leasing/messages.js";
+import { MAX_GRANTS_IN_MESSAGE } from "../../src/leasing/messages.js";
 import { MemoryDisk, World } from "./world.js";
 
-const GIFTS = MAX_GIFTS + 6;
+const GIFTS = MAX_GRANTS_IN_MESSAGE + 6;
 
 /** A founder whose journal has `GIFTS` grants of space to the second node, whose lease is in the first of them. */
 async function world() {
@@ -17,11 +17,11 @@ async function world() {
   await world.kill(founder);
   const state = founder.disk.load()!;
   const { cluster } = state;
-  const [giver, holder] = [new Identity(state.seed), new Identity("22".repeat(32))];
+  const [granter, holder] = [new Identity(state.seed), new Identity("22".repeat(32))];
   const of = clusterOf(cluster!.genesis);
   const sequence = cluster!.journal.at(-1)!.sequence + 1;
   const gifts = Array.from({ length: GIFTS }, (_, n) =>
-    signGrant(giver, of, {
+    signGrant(granter, of, {
       prefix: `10.244.${2 * n + 2}.0/23`,
       to: holder.publicKey,
       sequence: sequence + n,

@@ -147,7 +147,7 @@ describe("leases", () => {
 });
 
 describe("a node that was cut off for longer than its lease lasts", () => {
-  it("does not use it, says why, and has it back when its giver is heard again", async () => {
+  it("does not use it, says why, and has it back when its granter is heard again", async () => {
     const world = new World();
     const [a, b] = [await world.node(1, []), await world.node(2, [1])];
     world.clock.run(5_000);
@@ -206,7 +206,7 @@ describe("a node that stops and gives its lease back", () => {
     expect(agree([a, back])).toBe(true);
   });
 
-  it("keeps it when its giver is not there, or when it gave parts of it to others", async () => {
+  it("keeps it when its granter is not there, or when it gave parts of it to others", async () => {
     const world = new World();
     const [a, b] = [await world.node(1, []), await world.node(2, [1])];
     world.clock.run(10_000);

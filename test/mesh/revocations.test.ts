@@ -12,10 +12,10 @@ import { randomFrom, seed } from "./seed.js";
 const lease = proofFor(identity(2), 2);
 const hash = grantHash(lease[0]!.signature);
 
-describe("what givers say they took back", () => {
-  it("is kept of so many givers as were heard last, and counts again when one is heard again", () => {
+describe("what granters say they took back", () => {
+  it("is kept of so many granters as were heard last, and counts again when one is heard again", () => {
     const revocations = new Revocations();
-    const other = (n: number) => revocations.merge({ owner: `giver ${n}`, revoked: [hash] });
+    const other = (n: number) => revocations.merge({ owner: `granter ${n}`, revoked: [hash] });
     const loser = { owner: identity(2).publicKey, leases: [lease] };
     const says = { owner: founder.publicKey, revoked: [hash] };
     expect(revocations.merge(says)).toBe(true);
