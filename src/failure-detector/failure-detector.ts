@@ -118,7 +118,7 @@ export class FailureDetector
 
   // ---- own suspicions
 
-  /** A session is quiet. Suspects its peer, unless the peer is still responsive or its probes are heard. */
+  /** A session is quiet. Suspects its peer, unless the peer is still responsive or a witness hears it. */
   quiet({ peer, isResponsive }: Session): void {
     if (!isResponsive) this.unresponsive(peer.id, this.#parts.clock.elapsed() - SUSPECT_AFTER);
   }

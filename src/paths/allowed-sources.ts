@@ -1,37 +1,37 @@
 /**
- * The underlay endpoints (address and UDP port) that a member's packets come from,
- * as probes have proved: its own, where it answered a probe that this node sent
- * there; and those of relays, which carried a probe along a path that it signed.
+ * The underlay endpoints (address and UDP port) from which a member's packets are accepted. Probes
+ * prove them: the member answered a probe at its own endpoints, and its relays carried a probe along
+ * a path that it signed.
  */
 
-/** Most endpoints of one member, as many as fit into the dataplane's table. */
+/** Most endpoints of one member: as many as fit into the dataplane's table. */
 export const MAX_ALLOWED_SOURCES = 4;
-/** How long a proof counts, in milliseconds. */
+/** How long a proof is valid, in milliseconds. */
 export const PROOF_TTL = 60_000;
-/** An endpoint proved within this time is not evicted for one of the same kind. Milliseconds. */
+/** An endpoint proved within this time is not evicted for another of its kind. In milliseconds. */
 const EVICTABLE_AFTER = 10_000;
 
 interface Proof {
-  /** When it was proved last. */
+  /** When it was last proved. */
   at: number;
-  /** The member itself answered there; otherwise a relay carries for it. */
+  /** Whether the member itself answered there; otherwise it is a relay's. */
   isOwn: boolean;
 }
 
 export class AllowedSources {
   readonly #proofs = new Map<string, Proof>();
 
-  /** The member answered a probe from there. True when the endpoints changed. */
+  /** Records that the member answered a probe there. True when the endpoints changed. */
   answered(endpoint: string, now: number): boolean {
     return this.#prove(endpoint, now, true);
   }
 
-  /** A relay at this endpoint carried its probe. True when the endpoints changed. */
+  /** Records that a relay at this endpoint carried its probe. True when the endpoints changed. */
   carried(endpoint: string, now: number): boolean {
     return this.#prove(endpoint, now, false);
   }
 
-  /** Forgets endpoints proved too long ago, except `kept`. True when the endpoints changed. */
+  /** Drops endpoints whose proof is older than PROOF_TTL, except the own endpoint `kept`. True when the endpoints changed. */
   expire(now: number, kept: string): boolean {
     const before = this.size;
     for (const [endpoint, { at, isOwn }] of this.#proofs) {
@@ -58,7 +58,7 @@ export class AllowedSources {
     return [...this.#proofs.keys()].sort();
   }
 
-  /** The endpoint at which the member itself answered last. */
+  /** The endpoint at which the member itself last answered. */
   get answeredLast(): string | undefined {
     const own = [...this.#proofs].filter(([, { isOwn }]) => isOwn);
     return own.toSorted(([, a], [, b]) => b.at - a.at)[0]?.[0];
@@ -71,7 +71,7 @@ export class AllowedSources {
     return !known;
   }
 
-  /** Evicts the oldest; relays' endpoints first, and at once for one of the member's own. */
+  /** Evicts the oldest endpoint, relays' first. An own endpoint evicts a relay's at any age. False when none may go. */
   #makeRoom(now: number, isOwn: boolean): boolean {
     if (this.size < MAX_ALLOWED_SOURCES) return true;
     const [endpoint, oldest] = [...this.#proofs].toSorted(

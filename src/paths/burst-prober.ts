@@ -1,21 +1,21 @@
 /**
- * Knocking at members that are silent elsewhere: with probe after probe, until
- * one is answered. Where one in two gets lost it still takes no chance for none
- * of many to be answered. What is not answered says nothing of the way: that is
- * for the probes in turn.
+ * Probes members that fell silent in their sessions, many times in a row, until they answer: even at
+ * a loss of one in two, one of 40 probes is answered. A burst probe without an answer does not count
+ * as a failure of its path; the scheduled probes measure that.
  */
 import type { Clock } from "../time/clock.js";
 
-/** Milliseconds between two at one member, and how long it goes on after it was called for last. */
+/** Time between two probes of a burst, in milliseconds. */
 export const BURST_PROBE_EVERY = 125;
+/** How long a burst lasts after the last `begin`, in milliseconds. */
 export const BURST_DURATION = 5_000;
-/** Members that are knocked at at the same time. */
+/** Most members with a burst at one time. */
 export const MAX_BURSTS = 64;
 
 export class BurstProber {
   readonly #clock: Clock;
   readonly #probe: (id: string) => void;
-  /** Until when, by id. */
+  /** The end of each burst by `clock.elapsed`, by id. */
   readonly #until = new Map<string, number>();
   #cancel: (() => void) | undefined;
 
@@ -35,7 +35,7 @@ export class BurstProber {
     this.#wake();
   }
 
-  /** It answered, or nobody waits for that any more. */
+  /** Ends the burst: the member answered, or its answer no longer matters. */
   cancel(id: string): void {
     this.#until.delete(id);
   }

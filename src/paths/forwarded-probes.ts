@@ -1,7 +1,8 @@
-/** Probes that this node forwarded for others, and the endpoints that their replies return to. */
+/** Probes that this node forwarded as a relay, and the endpoints to which it returns their replies. */
 
 /** How long a reply may take, in milliseconds. */
 export const REPLY_TIMEOUT = 5_000;
+/** Most remembered probes. Beyond that the oldest is forgotten. */
 export const MAX_FORWARDED = 4096;
 
 interface ForwardedProbe {
@@ -24,8 +25,8 @@ export class ForwardedProbes {
   }
 
   /**
-   * The endpoint to return a reply to, once and within REPLY_TIMEOUT, if it came from where the
-   * probe went.
+   * The endpoint to return a reply to. Given once, within REPLY_TIMEOUT, and only for a reply from
+   * the endpoint that the probe was sent to.
    */
   takeReturn(nonce: string, from: string, now: number): string | undefined {
     const probe = this.#probes.get(nonce);

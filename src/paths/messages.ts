@@ -1,12 +1,12 @@
-/** How paths through other members are sought and offered. */
+/** Messages by which neighbours request and advertise paths through members. */
 import { z } from "zod";
 import * as field from "../identity/fields.js";
 import { type MessagesOf, protocolSpec } from "../session/protocol.js";
 import { MAX_RELAYS } from "./probe.js";
 
-/** Of members in a `seek`. */
+/** Most ids in a `route-request`. */
 export const MAX_REQUEST_IDS = 256;
-/** Of paths in an `offer`. */
+/** Most paths in a `route-update`. */
 export const MAX_PATHS = 64;
 
 export const pathSpec = protocolSpec("paths", [
@@ -20,7 +20,7 @@ export const pathSpec = protocolSpec("paths", [
       .array(
         z.strictObject({
           to: field.id,
-          /** The members between the offering one and `to`, in turn. Missing: there is no path any more. */
+          /** Ids of the members between the sender and `to`, in order. Missing: the sender has no path. */
           path: z
             .array(field.id)
             .max(MAX_RELAYS - 1)

@@ -1,17 +1,17 @@
-/** Says to an operator which paths take smaller packets than the overlay device lets through. */
+/** A note to the operator about paths that take smaller packets than the overlay device does. */
 
-/** A peer, and the largest inner packet that its path takes, in bytes. */
+/** The name of a peer or a device, and its MTU: the largest inner packet, in bytes. */
 export interface PathSize {
   readonly name: string;
   readonly mtu: number;
 }
 
-/** Peers that the sentence names; the others are counted. */
+/** Most peers that the note names; it counts the others. */
 export const NAMED_PEERS = 3;
 
 /**
- * One sentence while some path takes less than the device's MTU, and nothing otherwise. It names
- * the peers with the smallest sizes first. A cluster of mixed MTUs works, so it is no problem.
+ * One sentence if some path takes less than the device's MTU, undefined otherwise. It names the
+ * peers with the smallest MTUs first. It is a note, not a problem: a cluster of mixed MTUs works.
  */
 export function pathMtuNote(peers: readonly PathSize[], device: PathSize): string | undefined {
   const smaller = peers
@@ -23,7 +23,7 @@ export function pathMtuNote(peers: readonly PathSize[], device: PathSize): strin
   if (others > 0) named.push(`${others} more (see \`weft peers\`)`);
   return (
     `${device.name}'s MTU is ${device.mtu} bytes, and the path takes less to ` +
-    `${named.join(", ")}: senders are told that size; where more is expected, ` +
-    "raise the MTU of the links and tunnels on the way"
+    `${named.join(", ")}: senders learn that size from ICMP errors; for larger packets, ` +
+    "raise the MTU of the links and tunnels on the path"
   );
 }

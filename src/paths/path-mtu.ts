@@ -1,77 +1,74 @@
 /**
- * Finds the largest packet that the path to one member takes, by probes of that size (Datagram
+ * Finds the largest packet that the path to one member takes, by probes of different sizes (Datagram
  * Packetization Layer Path MTU Discovery, RFC 8899). Sizes are those of inner packets, in bytes.
  *
  * A round sends a probe of each of a few sizes, repeats those without an answer, and
  * ends when each is answered or was repeated often enough. There are three kinds:
  *
- *   confirm   does the size in use still pass, or only the one that was hinted?
- *   search    which of the sizes between one that passes and one that does not pass?
- *   raise     the size in use is below the largest: does one byte more pass, or all?
+ *   confirm   does the size in use still pass, or only the hinted one?
+ *   search    which sizes pass between one that passes and one that does not?
+ *   raise     the size in use is below the largest: does one more byte pass, or the largest?
  *
  * A search goes on until the two differ by one byte. Only answers change the size in use: a larger
  * size that passes raises it, and it is lowered when it fails while a smaller one passes.
  */
 import type { Clock } from "../time/clock.js";
 
-/** Least time between two hints that are verified, in milliseconds. */
+/** Least time between two verified hints, in milliseconds. */
 export const HINT_EVERY = 1_000;
 /**
- * Milliseconds until a larger size is tried again: at first, and at most (PMTU_RAISE_TIMER, RFC
- * 8899, 5.1.1).
+ * Time until a larger size is tried again, in milliseconds. It doubles from RAISE_AFTER to
+ * RAISE_EVERY (PMTU_RAISE_TIMER, RFC 8899, 5.1.1).
  */
 export const RAISE_AFTER = 5_000;
 export const RAISE_EVERY = 600_000;
-/** Sizes tried in one round of a search. */
+/** Most sizes in one round of a search. */
 export const SEARCH_SIZES = 8;
-/**
- * Probes of one size in a round: normally (MAX_PROBES, RFC 8899, 5.1.2), and at most, where probes
- * get lost.
- */
+/** Probes of one size in a round: without loss (MAX_PROBES, RFC 8899, 5.1.2), and at most. */
 export const PROBES = { least: 3, most: 10 };
-/** Accepted probability that a size that passes is taken for one that does not. */
+/** Accepted probability that all probes of a size that passes are lost. */
 const ERROR_PROBABILITY = 0.001;
-/** Wait for the first answer, in milliseconds: this plus a few times what one takes; and the most. */
+/** The wait for the first answer is this plus a multiple of the response time, up to a maximum. In milliseconds. */
 const MIN_RESPONSE_WAIT = 50;
 const RESPONSE_WAIT_FACTOR = 3;
 const MAX_RESPONSE_WAIT = 2_000;
-/** Interval of the check whether more probes may be sent, in milliseconds. */
+/** Wait for tokens of the rate limit, in milliseconds. */
 const RETRY_EVERY = 100;
 /**
- * Further wait for the other answers, whose probes were sent at the same time: this, or as long
- * again. Milliseconds.
+ * Least wait after an answer for those to the probes sent with it, in milliseconds. The wait is at
+ * least as long as the first answer took.
  */
 const MIN_STRAGGLER_WAIT = 50;
 
 export interface PathMtuParts {
   readonly clock: Clock;
-  /** Sends a probe as large as an inner packet of this size makes it. */
+  /** Sends a probe as large as the datagram of an inner packet of this size. */
   readonly probe: (size: number) => void;
   /** Whether `count` probes may be sent now; if so, takes their tokens. */
   readonly mayProbe: (count: number) => boolean;
-  /** The path as measured now: milliseconds until a probe is answered, and the share of small probes it loses. */
+  /** The measured path: response time in milliseconds, and the share of small probes lost, 0 to 1. */
   readonly path: () => { readonly responseMs: number; readonly loss: number };
   /** Called when the size in use has changed. */
   readonly changed: () => void;
 }
 
-/** The least that every path takes, and the largest that is sent. */
+/** The size that every path must take, and the largest that is sent. */
 interface Sizes {
   readonly least: number;
   readonly most: number;
 }
 
-/** The largest size that passed and the smallest that did not, as far as known. */
+/** The largest size known to pass and the smallest known to fail. */
 interface Bounds {
   readonly passes: number | undefined;
   readonly fails: number;
 }
 
 interface Round extends Bounds {
-  /** Sizes without an answer yet, in ascending order. */
+  /** Unanswered sizes, in ascending order. */
   waiting: number[];
   passes: number | undefined;
-  /** Number of probes of each size, and when the last was sent. */
+  /** Number of probes sent of each size, and when the last one was sent. */
   sent: number;
   sentAt: number;
 }
@@ -95,7 +92,7 @@ export class PathMtu {
     this.#setBounds(sizes);
   }
 
-  /** Takes other bounds: a size beyond them is lowered now, a larger one is tried soon. */
+  /** Sets other bounds: lowers a size in use above them now, and tries a larger size soon. */
   resize(sizes: Sizes): void {
     this.pathChanged();
     this.#setBounds(sizes);
@@ -136,7 +133,7 @@ export class PathMtu {
     });
   }
 
-  /** Packets take another path: confirms the size in use now, and tries a larger one soon. */
+  /** Packets take another path: the size in use must be confirmed anew, and a larger one is tried soon. */
   pathChanged(): void {
     this.stop();
     this.#raiseAfter = RAISE_AFTER;
@@ -144,7 +141,7 @@ export class PathMtu {
     this.#hintedAt = Number.NEGATIVE_INFINITY;
   }
 
-  /** Takes the answer to a probe of this size, however late; but no size that is sent no more. */
+  /** Handles the answer to a probe of this size, however late. Ignores sizes above the largest that is sent now. */
   answered(size: number): void {
     if (size > this.#most) return;
     const round = this.#round;
@@ -178,7 +175,7 @@ export class PathMtu {
       this.#conclude(round);
       return;
     }
-    // One that passes shows when the answers to the others should have come.
+    // A size known to pass is repeated: its answer shows when the others are overdue.
     const sizes = [...(round.passes === undefined ? [] : [round.passes]), ...round.waiting];
     if (!mayProbe(sizes.length)) {
       this.#await(round, RETRY_EVERY);
@@ -220,7 +217,7 @@ export class PathMtu {
     this.#parts.changed();
   }
 
-  // ---- upward again
+  // ---- raising the size
 
   #raiseLater(): void {
     if (this.size >= this.#most || this.#round) return;
@@ -232,7 +229,7 @@ export class PathMtu {
   }
 }
 
-/** Sizes that divide the range between two into equal parts. */
+/** Sizes that divide the range between two sizes into equal parts. */
 function between(low: number, high: number): number[] {
   const step = Math.max(1, (high - low) / (SEARCH_SIZES + 1));
   const sizes = Array.from({ length: SEARCH_SIZES }, (_, i) => Math.round(low + (i + 1) * step));

@@ -1,6 +1,6 @@
 /**
- * The path MTUs of all members. A hint about a member, or traffic to it, is a reason to confirm its
- * size in use; members queue for that, each at most once.
+ * The path MTUs of all members. A hint about a member's path, or traffic to the member, queues the
+ * member, once, for a confirmation of its path MTU.
  */
 
 import type { Clock } from "../time/clock.js";
@@ -9,26 +9,26 @@ import { TokenBucket } from "../time/token-bucket.js";
 import type { DataPath } from "./datapath.js";
 import { PathMtu, type PathMtuParts } from "./path-mtu.js";
 
-/** Confirmations at once, and each second after that, of all members together. */
+/** Confirmations of all members together, at once and per second. */
 export const CONFIRMATIONS = { burst: 64, rate: 32 };
 /**
- * Probes at once, and each second after that, through one relay, which verifies no more of one
- * member (PROBES in reach.ts) and drops the rest.
+ * Probes through one relay, at once and per second: below what the relay verifies of one member
+ * (KNOWN_SOURCE_PROBES), because it drops the rest.
  */
 export const RELAYED = { burst: 192, rate: 40 };
-/** Time between two confirmations of the size in use while packets go to a member. Milliseconds. */
+/** Least time between two confirmations while packets go to a member, in milliseconds. */
 const CONFIRM_BUSY_EVERY = 5_000;
-/** Interval at which the queue is checked, in milliseconds. */
+/** Time between two checks of the queue, in milliseconds. */
 const QUEUE_CHECK_EVERY = 100;
 
 export interface PathMtusParts {
   readonly clock: Clock;
   readonly datapath: DataPath;
-  /** Sends a probe as large as an inner packet of this size makes it. */
+  /** Sends a probe as large as the datagram of an inner packet of this size. */
   readonly probe: (id: string, size: number) => void;
-  /** The path to this member as measured; nothing where none works. */
+  /** The measured path to this member; undefined if none works. */
   readonly path: (id: string) => ReturnType<PathMtuParts["path"]> | undefined;
-  /** The first relay of the path to this member; nothing where the path is direct. */
+  /** The first relay on the path to this member; undefined if the path is direct. */
   readonly relay: (id: string) => string | undefined;
   readonly nameOf: (id: string) => string | undefined;
   /** Called when the path MTU of this member has changed. */
@@ -37,9 +37,9 @@ export interface PathMtusParts {
 
 export class PathMtus {
   readonly #parts: PathMtusParts;
-  /** By id, of members to which packets went, or about which there was a hint. */
+  /** By id, for members with traffic or a hint. */
   readonly #probers = new Map<string, PathMtu>();
-  /** Ids in the queue, longest waiting first. */
+  /** Queued ids, longest waiting first. */
   readonly #waiting = new Set<string>();
   readonly #confirmations: TokenBucket;
   readonly #relayed: KeyedRateLimiter;
@@ -57,12 +57,12 @@ export class PathMtus {
     for (const prober of this.#probers.values()) prober.stop();
   }
 
-  /** The largest packet that the path to this member takes, as far as known. */
+  /** The path MTU of this member, in bytes; the largest that is sent until it is known. */
   of(id: string): number {
     return this.#probers.get(id)?.size ?? this.#parts.datapath.mtu.most;
   }
 
-  /** There is a hint that the path to this member takes less; the hinted size is read at its turn. */
+  /** A hint says that the path to this member takes less. Its size is read when the member's turn comes. */
   onHint(id: string): void {
     this.#waiting.add(id);
     this.#confirmDue();
@@ -73,7 +73,7 @@ export class PathMtus {
     if (this.#prober(id).confirmedFor >= CONFIRM_BUSY_EVERY) this.onHint(id);
   }
 
-  /** Called when packets to this member take another path. */
+  /** Packets to this member take another path. */
   pathChanged(id: string): void {
     const prober = this.#probers.get(id);
     if (!prober) return;
@@ -81,7 +81,7 @@ export class PathMtus {
     this.onHint(id);
   }
 
-  /** Called when the largest packet that is sent has another size. */
+  /** The largest size that is sent has changed. */
   onResize(): void {
     const { datapath } = this.#parts;
     for (const [id, prober] of this.#probers) {
@@ -101,8 +101,8 @@ export class PathMtus {
   }
 
   /**
-   * Confirms the members that are due; the others stay queued. One without a path leaves: `moved`
-   * brings it back.
+   * Confirms the queued members that are due, as far as the rate allows. A member without a path
+   * leaves the queue until `pathChanged`.
    */
   #confirmDue(): void {
     for (const id of this.#waiting) {
@@ -147,5 +147,5 @@ export class PathMtus {
   }
 }
 
-/** Assumed of a path on which no probe was answered yet. */
+/** Assumed of a path before its first answer. */
 const UNKNOWN = { responseMs: 100, loss: 0 };

@@ -1,44 +1,47 @@
-/** One way for packets to a member, and how the probes sent along it are answered. */
+/** The state of one path to a member, as its probes and their answers show it. */
 
-/** Probes in a row without an answer, after which a way does not work; one more for each that carries them. */
+/** Unanswered probes in a row after which a direct path has failed. Each relay on a path adds one. */
 export const MAX_FAILURES = 3;
-/** Weight of the newest in what is averaged. */
+/** Weight of the newest sample in moving averages. */
 const EWMA_WEIGHT = 1 / 8;
-/** Answers of which the least round trip counts, as in NTP's clock filter (RFC 5905, 10): delays only add to it. */
+/** Samples of which the least round trip counts, as in NTP's clock filter (RFC 5905, 10): delays only add to it. */
 const RTT_SAMPLES = 8;
 
-/** Straight to an endpoint: the one in the member's record, or one its probes came from; or through a neighbour. */
+/**
+ * A direct path goes to the endpoint in the member's record (`own`) or to one from which its probes
+ * came (`learned`). A relayed one (`via`) goes through a neighbour.
+ */
 export type NextHop =
   | { readonly kind: "own" | "learned"; readonly endpoint: string }
   | {
       readonly kind: "via";
       readonly neighbour: string;
-      /** Ids of the members that carry on from the neighbour, in turn. */
+      /** Ids of the relays behind the neighbour, in order. */
       readonly path: readonly string[];
     };
 
-/** How long one answer took, in milliseconds: as in Way. */
+/** The times of one answer, in milliseconds: as in PathState. */
 export interface RoundTrip {
   readonly responseMs: number;
   readonly rttMs: number;
 }
 
 export class PathState {
-  /** In a row. */
+  /** Unanswered probes in a row. */
   failures = 0;
-  /** When the last one was answered, and when the last one was sent. */
+  /** When the last answer came, and when the last probe was sent. */
   answeredAt: number | undefined;
   sentAt: number | undefined;
-  /** A probe is on its way: the next one waits for it. */
+  /** A probe awaits its answer: no other scheduled probe is sent meanwhile. */
   isPending = false;
   #response: number | undefined;
-  /** Of the last RTT_SAMPLES answers, the oldest first. */
+  /** Round trips of the last RTT_SAMPLES answers, the oldest first. */
   #roundTrips: number[] = [];
   #loss = 0;
 
   constructor(
     public nextHop: NextHop,
-    /** When the member, or the neighbour that offers it, spoke of this way last. */
+    /** When a probe of the member, or an update of the neighbour, last confirmed this path. */
     public refreshedAt: number,
   ) {}
 
@@ -46,7 +49,7 @@ export class PathState {
     return this.answeredAt !== undefined && !this.hasFailed;
   }
 
-  /** Works, and not by the last thread. */
+  /** Works, and more than one unanswered probe away from failure. */
   get isHealthy(): boolean {
     return this.works && this.failures < this.#failureLimit - 1;
   }
@@ -59,27 +62,27 @@ export class PathState {
     return MAX_FAILURES + this.relays;
   }
 
-  /** Milliseconds there and back, without the time that the nodes held the probe. */
+  /** Round-trip time in milliseconds, without the time that nodes held the probe. */
   get rttMs(): number | undefined {
     return this.#roundTrips.length > 0 ? Math.min(...this.#roundTrips) : undefined;
   }
 
-  /** Milliseconds until this node had the answer to a probe, averaged. */
+  /** Average time until this node handles the answer to a probe, in milliseconds. */
   get responseMs(): number | undefined {
     return this.#response;
   }
 
-  /** Of the probes sent of late, the share without an answer. */
+  /** Moving average of the share of unanswered probes, 0 to 1. */
   get loss(): number {
     return this.#loss;
   }
 
-  /** How many carry a packet that goes this way. */
+  /** Number of relays on this path. */
   get relays(): number {
     return this.nextHop.kind === "via" ? this.nextHop.path.length + 1 : 0;
   }
 
-  /** The path has changed: a probe under way proves nothing about the new one. */
+  /** Changes the path. A probe in flight proves nothing about the new one. */
   reroute(nextHop: NextHop): void {
     this.nextHop = nextHop;
     this.isPending = false;
@@ -100,7 +103,7 @@ export class PathState {
     this.#loss = ewma(this.#loss, 0);
   }
 
-  /** One that was sent at this time is not answered: after the last answer, that is one more in a row. */
+  /** A probe sent at this time stayed unanswered. It counts as a failure if it was sent after the last answer. */
   lost(sentAt: number): void {
     this.isPending = false;
     if (this.answeredAt === undefined || sentAt >= this.answeredAt) this.failures++;

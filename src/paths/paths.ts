@@ -1,7 +1,6 @@
 /**
- * The ways that packets take. Every member's way is tried out by probes over
- * UDP; where the straight one does not answer, one through others is sought.
- * docs/paths.md tells the rules.
+ * Finds the paths that packets take. Probes over UDP test the path to every member; where the direct
+ * path does not answer, this node requests one through relays. docs/paths.md gives the rules.
  */
 
 import { EventEmitter } from "node:events";
@@ -43,12 +42,12 @@ import { FAST_PROBE_EVERY, ProbeScheduler } from "./probe-scheduler.js";
 import { ReplayWindows } from "./replay-window.js";
 import { type PathVector, RouteDiscovery } from "./route-discovery.js";
 
-/** How often a node looks whose turn it is, while there is somebody to wait for. Milliseconds. */
+/** Time between two checks for due members and timed-out probes, in milliseconds. */
 export const TICK_EVERY = 250;
-/** How often it looks where packets go, and one of those that nobody watches has its turn. Milliseconds. */
+/** Time between two checks for busy and expired members; each also probes one of the slow set. In milliseconds. */
 export const SWEEP_EVERY = 1_000;
 
-/** Neighbours that are asked for paths, where there are so many. */
+/** Neighbours to keep sessions with while paths are requested, if there are as many. */
 export const ENOUGH_NEIGHBOURS = 8;
 
 export interface PathsParts {
@@ -65,35 +64,35 @@ export interface PathsParts {
 }
 
 export interface PathsEvents {
-  /** Packets for a member go another way now, or come another one. */
+  /** Packets to a member take another path now, or come from other endpoints. */
   changed: [id: string];
 }
 
-/** How packets for a member go, and what is known of the way. */
+/** The path of packets to a member, and its measurements. */
 export interface PathStatus {
   readonly endpoint: string;
-  /** No path has answered yet: nothing is sent to it. */
+  /** No path has answered yet, so no packets are sent. */
   readonly noPath: boolean;
   readonly mac: string;
-  /** Whether the next node carries congestion marks on outer headers into the packets. */
+  /** Whether the next hop copies congestion marks from outer headers to packets (RFC 6040). */
   readonly ecn: boolean;
   readonly path: "direct" | `via ${string}`;
   readonly answering: Answering;
-  /** When it last answered a probe; nothing if it never did. By `clock.elapsed`. */
+  /** When it last answered a probe, by `clock.elapsed`; missing if it never did. */
   readonly answeredAt?: number;
-  /** Since when it says that it has no mesh session with any member. By `clock.elapsed`. */
+  /** Since when it says that it has no mesh session with any member, by `clock.elapsed`. */
   readonly aloneSince?: number;
   readonly rttMs?: number;
   readonly loss?: number;
-  /** Endpoints that its packets come from. */
+  /** Endpoints from which its packets are accepted. */
   readonly senders: readonly string[];
-  /** The largest inner packet that its path takes, as far as known. */
+  /** Its path MTU: the largest inner packet known to pass, in bytes. */
   readonly mtu: number;
 }
 
 interface Arrival {
   readonly probe: Probe;
-  /** Endpoint that it came from. */
+  /** The endpoint that it came from. */
   readonly from: string;
   /** When it came in on this host, by `clock.elapsed`. */
   readonly at: number;
@@ -102,15 +101,12 @@ interface Arrival {
 interface SentProbe {
   readonly peer: PeerPaths;
   readonly path: PathState;
-  /** The course of the way when it was sent, and the endpoint that it was sent to. */
+  /** The path's next hop when the probe was sent, and the endpoint it was sent to. */
   readonly nextHop: PathState["nextHop"];
   readonly to: string;
-  /** Then it counts when it is answered, and when not, nothing has failed. */
+  /** A probe of a burst or a challenge: its answer counts, the lack of one does not. */
   readonly isExtra: boolean;
-  /**
-   * Size of the inner packet that it was padded for, in bytes: its answer, or the lack of one,
-   * counts for that size only.
-   */
+  /** The size of the inner packet that it tests, in bytes: it counts for the path MTU only. */
   readonly size?: number;
 }
 
@@ -119,7 +115,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
   readonly #parts: PathsParts;
   readonly #peers = new Map<string, PeerPaths>();
   readonly #byName = new Map<string, PeerPaths>();
-  /** Those of whom something is known that passes with time: among them all to whom there is a path through others. */
+  /** Members of which something can expire; they include all with relayed paths. */
   readonly #expiring = new Set<PeerPaths>();
   readonly #scheduler: ProbeScheduler;
   readonly #limits: ProbeLimits;
@@ -182,7 +178,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     this.#parts.datapath.onMtuChange(() => {});
   }
 
-  /** To be told of every other member that came, changed, or went (no record). */
+  /** To be called when another member came, changed, or went (no record). */
   update(id: string, record: NodeRecord | undefined): void {
     const peer = this.#peers.get(id);
     if (!record) this.#remove(peer);
@@ -190,7 +186,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     else this.#update(peer, record);
   }
 
-  /** It is another question now whether this member is dead. */
+  /** The member was declared dead, or is alive again. */
   stateChanged(id: string): void {
     const peer = this.#peers.get(id);
     if (!peer) return;
@@ -201,7 +197,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     if (lives) this.#tryProbe(peer);
   }
 
-  /** It is quiet elsewhere: whether it answers probes will tell. */
+  /** Probes a member at once and in a burst, because it is quiet in its session. */
   probeNow(id: string): void {
     const peer = this.#peers.get(id);
     if (!peer || this.#parts.failureDetector.isDead(id)) return;
@@ -209,7 +205,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     this.#burstProber.begin(id);
   }
 
-  /** Whether any member answered a probe of late. */
+  /** Whether any member answered a probe within LATELY. */
   get hasRecentAnswer(): boolean {
     return [...this.#peers.values()].some((peer) => peer.answering(this.#now) === "lately");
   }
@@ -218,7 +214,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     return this.#peers.get(id)?.heardAt;
   }
 
-  /** How packets for this member go now. */
+  /** The path of packets to this member now. */
   status(id: string): PathStatus | undefined {
     const peer = this.#peers.get(id);
     if (!peer) return undefined;
@@ -242,20 +238,20 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     };
   }
 
-  /** Whom packets for this member are handed to: itself, or the one that carries them. */
+  /** Id of the next hop of packets to this member: the member itself or its relay. */
   nextHopTo(id: string): string {
     const nextHop = this.#peers.get(id)?.used?.nextHop;
     return nextHop?.kind === "via" ? nextHop.neighbour : id;
   }
 
-  /** Ids of the members that are reached through one of these. */
+  /** Ids of the members that are reached through one of these neighbours. */
   through(neighbours: ReadonlySet<string>): string[] {
     return [...this.#peers.values()]
       .filter(({ used }) => used?.nextHop.kind === "via" && neighbours.has(used.nextHop.neighbour))
       .map(({ id }) => id);
   }
 
-  /** Ids of members to hold sessions with: those that carry, and others that could, while paths are sought. */
+  /** Ids of members to keep sessions with: relays in use, and possible ones while paths are requested. */
   needed(): Set<string> {
     const needed = new Set<string>();
     for (const { used } of this.#expiring) {
@@ -282,7 +278,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     this.#discovery.closed(session);
   }
 
-  // ---- who there is
+  // ---- members
 
   #add(record: NodeRecord): void {
     const peer = new PeerPaths(record, this.#parts.clock);
@@ -351,14 +347,14 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     this.#wake();
   }
 
-  /** False when it cannot be now. */
+  /** Probes a member if the limits allow it; false if not. */
   #tryProbe(peer: PeerPaths, spend = () => this.#scheduler.spend()): boolean {
     const mayBe = this.#isKnown && spend();
     if (mayBe) this.#probeMember(peer);
     return mayBe;
   }
 
-  /** What another node said is a reason to look. */
+  /** Probes a member because of another node's message, within the limit for that. */
   #probePrompted(peer: PeerPaths): void {
     this.#tryProbe(peer, () => this.#scheduler.spend({ isPrompted: true }));
   }
@@ -373,8 +369,8 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
   }
 
   /**
-   * Sends a probe that shows whether the member is at the end of this way. It does not wait for an
-   * earlier probe, which may have arrived before the member knew this node.
+   * Sends a probe that shows whether the member is at the end of this path. It does not wait for the
+   * answer to an earlier probe, which may have arrived before the member knew this node.
    */
   #challenge(peer: PeerPaths, path: PathState): void {
     if (!this.#limits.mayChallenge(peer)) return;
@@ -389,7 +385,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     this.#wake();
   }
 
-  /** Probes whether a packet of this size passes along the way in use. */
+  /** Probes whether a packet of this size passes on the path in use. */
   #probeSize(id: string, size: number): void {
     const peer = this.#peers.get(id);
     if (peer?.used) this.#probe(peer, peer.used, { size });
@@ -401,19 +397,19 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     return responseMs === undefined ? undefined : { responseMs, loss };
   }
 
-  /** There is a hint that packets to this peer are too large. */
+  /** A hint says that packets to this peer are too large. */
   #onMtuHint(name: string): void {
     const peer = this.#byName.get(name);
     if (peer) this.#mtus.onHint(peer.id);
   }
 
-  /** The largest packet that is sent has another size now. */
+  /** The largest size that is sent has changed. */
   #onMtuChange(): void {
     this.#mtus.onResize();
     for (const id of this.#peers.keys()) this.emit("changed", id);
   }
 
-  /** False when there is no such way now. */
+  /** Sends a probe along a path; false if the path leads nowhere now. */
   #probe(
     peer: PeerPaths,
     path: PathState,
@@ -443,7 +439,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     return true;
   }
 
-  // ---- what comes in
+  // ---- incoming probes and replies
 
   #onDatagram(arrival: Arrival): void {
     if (arrival.probe.kind === "reply") this.#onReply(arrival);
@@ -476,7 +472,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     this.#select(peer);
   }
 
-  /** Takes a probe only if this node, in this run, is its holder on the path that the origin signed. */
+  /** Accepts a probe only if this node, in this run, is its current hop on the path that the origin signed. */
   #onProbe(arrival: Arrival): void {
     const { probe, from } = arrival;
     const origin = this.#peers.get(probe.origin.id);
@@ -501,14 +497,14 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     } else if (isProved || probe.kind === "direct") this.#reply(arrival);
   }
 
-  /** Answers a repeated probe from its origin, since a copy from an attacker may have come first. */
+  /** Answers a repeated probe that comes from its origin: an attacker's copy may have come first. */
   #repeat(arrival: Arrival, origin: PeerPaths): void {
     const { probe, from } = arrival;
     const isOrigin = probe.kind === "direct" && origin.allowedSources.hasAnswered(from);
     if (isOrigin) this.#reply(arrival);
   }
 
-  /** Whether the relay before this node has answered at the endpoint that the probe came from. */
+  /** Whether the hop before this node has answered at the endpoint that the probe came from. */
   #isFromPreviousHop(probe: Probe, from: string): boolean {
     if (probe.hops === 0) return true;
     const carrier = previousHop(probe);
@@ -518,20 +514,20 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     );
   }
 
-  /** The probe may be a recorded one: only an answer shows that the member is there. */
+  /** Challenges the endpoint if needed: a replayed probe can come from anywhere, an answer cannot. */
   #cameDirect(origin: PeerPaths, from: string): void {
     const path = origin.heardFrom(from, this.#now);
     if (from !== origin.record.vtep) this.#expiring.add(origin);
     if (path) this.#challenge(origin, path);
   }
 
-  /** Called after proofs of its endpoints; `isNews` if they have changed. */
+  /** Called after a proof of an endpoint; `isNews` if the endpoints have changed. */
   #noteProof(peer: PeerPaths, isNews: boolean): void {
     if (peer.hasExpiring) this.#expiring.add(peer);
     if (isNews) this.emit("changed", peer.id);
   }
 
-  /** Where a way works it was not silent: it may only not have had its turn. */
+  /** Dials a member soon that is heard again after a silence and has no working path yet. */
   #noteHeard({ id, used, heardAt = Number.NEGATIVE_INFINITY }: PeerPaths): void {
     if (used || this.#now - heardAt < LATELY) return;
     const { connections, members } = this.#parts;
@@ -544,14 +540,14 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     this.#send(reply, arrival.from, arrival);
   }
 
-  /** Sends what came of a probe or reply, with the time that this node has held it. */
+  /** Sends a forwarded probe or a reply, with the time that this node has held it added. */
   #send(probe: Probe, to: string, { at }: Arrival): void {
     this.#parts.datapath.send(to, encodeProbe(addResidence(this.#now - at, probe)));
   }
 
   /**
-   * Forwards a probe as the dataplane does packets: along this node's own path, if the origin
-   * signed that one.
+   * Forwards a probe as the dataplane forwards packets, along this node's own path, and only if that
+   * is the path the origin signed.
    */
   #forward(arrival: Arrival): void {
     const { probe, from } = arrival;
@@ -564,7 +560,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     this.#send({ ...probe, hops: probe.hops + 1 }, to, arrival);
   }
 
-  // ---- which way is used
+  // ---- path selection
 
   #select(peer: PeerPaths): void {
     if (this.#peers.get(peer.id) !== peer) return;
@@ -584,7 +580,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     if (this.#mayRelay(peer.id)) this.#discovery.neighbourAdded();
   }
 
-  /** Those that are reached through this member, or could be. */
+  /** Selects again for members with a path through this neighbour. */
   #selectOthers(neighbour: string): void {
     for (const peer of this.#expiring) if (peer.hasRouteVia(neighbour)) this.#select(peer);
   }
@@ -598,7 +594,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     if (path && !peer.isHealthy) this.#probePrompted(peer);
   }
 
-  /** Somebody wants to send through here: look whether the way is still there. */
+  /** A neighbour requests a path to this member: probes whether this node still has one. */
   #onRouteRequest(to: string): void {
     const peer = this.#peers.get(to);
     if (!peer || peer.isHealthy) return;
@@ -613,30 +609,27 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     if (!peer.hasExpiring) this.#expiring.delete(peer);
   }
 
-  /** The members between this node and that one, on the way that is used. */
+  /** Ids of the relays on the path in use, in order; undefined if none works. */
   #pathTo(to: string): PathVector | undefined {
     const nextHop = this.#peers.get(to)?.used?.nextHop;
     if (!nextHop) return undefined;
     return nextHop.kind === "via" ? [nextHop.neighbour, ...nextHop.path] : [];
   }
 
-  /** Whether packets for others can be given to this member: it is reached straight. */
+  /** Whether packets for others can go through this member: a direct path to it works. */
   #mayRelay(id: string): boolean {
     const nextHop = this.#peers.get(id)?.used?.nextHop;
     return nextHop !== undefined && nextHop.kind !== "via";
   }
 
-  /** The sessions with those to whom packets can be given. */
+  /** The sessions with members that can relay. */
   #neighbours(): Session<PathMessage>[] {
     return this.#parts.connections.sessions().filter(({ peer }) => this.#mayRelay(peer.id));
   }
 
   readonly #isRelay = (neighbour: string): boolean => this.#mayRelay(neighbour);
 
-  /**
-   * Destination of packets for a member; where no way works any more, the endpoint where it
-   * answered last.
-   */
+  /** Destination of packets to a member; if no path works, the endpoint where it last answered. */
   #endpoint({ used, record, allowedSources }: PeerPaths): string | undefined {
     const to = used && this.#endpointOf(used);
     return (
@@ -650,7 +643,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     return straight && straight.kind !== "via" ? straight.endpoint : undefined;
   }
 
-  /** The relays on it in their current runs; nothing while one of them is unknown here. */
+  /** The relays on a path, each in its current run; undefined while one of them is unknown here. */
   #relaysOf({ nextHop }: PathState): readonly Run[] | undefined {
     if (nextHop.kind !== "via") return [];
     const relays = [nextHop.neighbour, ...nextHop.path].map((id) => this.#peers.get(id));
@@ -661,13 +654,13 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
     return { id: this.#parts.identity.id, epoch: this.#parts.epoch };
   }
 
-  /** What of a member concerns others. */
+  /** A text that changes with each change of the path in use that others must hear of. */
   #fingerprint(peer: PeerPaths): string {
     const { used } = peer;
     return used ? `${this.#endpoint(peer)} ${this.#pathTo(peer.id)?.join()}` : "";
   }
 
-  /** Whether others may know this node: it has published its record. */
+  /** Whether this node has published its record, so that others may know it. */
   get #isKnown(): boolean {
     return this.#parts.members.has(this.#parts.identity.id);
   }
@@ -679,7 +672,7 @@ export class Paths extends EventEmitter<PathsEvents> implements Protocol<PathMes
 
 const runOf = ({ record }: PeerPaths): Run => ({ id: record.id, epoch: record.epoch });
 
-/** Not below 0, whatever residence the other nodes claim: they can only make the round trip look short. */
+/** At least 0, whatever residence the other nodes claim: they can only make the round trip look shorter. */
 const roundTripSince = (sentAt: number, now: number, { probe, at }: Arrival): RoundTrip => ({
   responseMs: now - sentAt,
   rttMs: Math.max(0, at - sentAt - probe.residence / 1_000),

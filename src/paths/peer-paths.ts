@@ -1,7 +1,7 @@
 /**
- * How one member is reached: the ways to it, and the best of those that work.
- * Straight to its own endpoint is best, then to where its probes come from,
- * then through the fewest others; of equals the one that is in use.
+ * The paths to one member, and the best one that works. Its own endpoint ranks first, then endpoints
+ * that its probes came from, then paths through relays, the fewest first. Of equals the path in use
+ * ranks first.
  */
 
 import type { NodeRecord } from "../gossip/record.js";
@@ -10,31 +10,37 @@ import { TokenBucket } from "../time/token-bucket.js";
 import { AllowedSources, PROOF_TTL } from "./allowed-sources.js";
 import { PathState, type RoundTrip } from "./path-state.js";
 
-/** Endpoints kept that are not the record's, and neighbours that offer a path. */
+/** Most learned endpoints of a member. */
 export const MAX_LEARNED = 2;
+/** Most relayed paths to a member, one for each neighbour that advertises one. */
 export const MAX_RELAYED = 8;
-/** Offered paths that are tried at the same time. */
+/** Most relayed paths that are probed at one time and might become the best. */
 export const MAX_RELAYED_PROBED = 3;
-/** An offered path that failed is tried again after so long, and an offer that is not repeated is over. Milliseconds. */
+/** Time until a failed relayed path is probed again, in milliseconds. */
 export const RETRY_FAILED_AFTER = 30_000;
+/** Time until an advertised path that is not repeated expires, in milliseconds. */
 export const ROUTE_TTL = 75_000;
-/** A member that answered nothing for so long counts as unreachable; one that answered within this time lives. Milliseconds. */
+/** A member that has answered no probe for this long is unreachable, in milliseconds. */
 export const UNREACHABLE_AFTER = 12_000;
 /**
- * Probes of one member that are verified at once, and each second after that: from its own and its
- * relays' known endpoints, and from others.
+ * Probes of one member that are verified, at once and per second: from its known endpoints and those
+ * of its relays, and from all others.
  */
 export const KNOWN_SOURCE_PROBES = { burst: 256, rate: 64 };
 export const OTHER_SOURCE_PROBES = { burst: 32, rate: 8 };
 /**
- * Probes sent to one member at once, and each second after that, because it moved, restarted, or
- * was heard elsewhere.
+ * Probes sent to one member because it moved, restarted or was heard at a new endpoint, at once and
+ * per second.
  */
 export const PROMPTED_PROBES = { burst: 8, rate: 2 };
 
+/** An answer within this time counts as `lately`, in milliseconds. */
 export const LATELY = 10_000;
 
-/** What the probes of a member say; nothing while none was sent. */
+/**
+ * How a member answers probes: a path works and answered `lately` or `before`; no path works, for a
+ * short time (`not yet`) or for UNREACHABLE_AFTER (`no`). Undefined before the first probe.
+ */
 export type Answering = "lately" | "before" | "not yet" | "no" | undefined;
 
 export class PeerPaths {
@@ -42,18 +48,18 @@ export class PeerPaths {
   readonly knownSourceProbes: TokenBucket;
   readonly otherSourceProbes: TokenBucket;
   readonly promptedProbes: TokenBucket;
-  /** The best way that works. */
+  /** The path in use: the best that works. */
   used: PathState | undefined;
-  /** When packets went to it last, and when it was probed last. */
+  /** When packets were last sent to it, and when it was last probed. */
   busyAt: number | undefined;
   probedAt: number | undefined;
-  /** When it answered a probe last, and when it made itself heard last: that, or a probe of its own. */
+  /** When it last answered a probe, and when it last answered or sent one. */
   answeredAt: number | undefined;
   heardAt: number | undefined;
   /** Since when it says in its probes and replies that it has no mesh session, by `clock.elapsed`. */
   aloneSince: number | undefined;
   #own: PathState;
-  /** The way to the endpoint of its last direct probe, if that is not its own endpoint. */
+  /** The path to the endpoint of its last direct probe, unless that is its own endpoint. */
   #lastHeardPath: PathState | undefined;
   readonly #learned = new Map<string, PathState>();
   readonly #relayed = new Map<string, PathState>();
@@ -91,7 +97,7 @@ export class PeerPaths {
     const [hasMoved, hasRestarted] = [record.vtep !== vtep, record.epoch !== epoch];
     this.record = record;
     if (hasMoved) this.#own = ownPath(record);
-    // Probes under way name the earlier run, which will not answer.
+    // Probes in flight name the earlier run, which will not answer.
     if (hasRestarted) for (const path of this.#paths()) path.reroute({ ...path.nextHop });
     return hasMoved || hasRestarted;
   }
@@ -102,14 +108,14 @@ export class PeerPaths {
     yield* this.#relayed.values();
   }
 
-  /** It was dead and lives: what failed meanwhile says nothing of its own endpoint. */
+  /** It was dead and is alive again: forgets failures of its own endpoint. */
   revived(): void {
     if (this.#own.failures > 0) this.#own = ownPath(this.record);
   }
 
   /**
-   * A probe came straight from this endpoint. Gives the way to the endpoint when the member must
-   * prove by an answer that it is there: it has not yet, or not lately.
+   * A direct probe came from this endpoint. Returns the path to it when the member must prove by an
+   * answer that it is there: there was none yet, or it is old.
    */
   heardFrom(endpoint: string, now: number): PathState | undefined {
     const isOwn = endpoint === this.record.vtep;
@@ -120,7 +126,7 @@ export class PeerPaths {
     return !path.works || isStale ? path : undefined;
   }
 
-  /** A neighbour has this path, or none any more. True when that is news. */
+  /** A neighbour advertised this path, or withdrew it. True when that changed something. */
   updateRoute(neighbour: string, path: readonly string[] | undefined, now: number): boolean {
     if (!path) return this.#relayed.delete(neighbour);
     const known = this.#relayed.get(neighbour);
@@ -138,7 +144,7 @@ export class PeerPaths {
     return true;
   }
 
-  /** It has said in a probe or a reply whether it has a mesh session. */
+  /** Records whether the member says in its probes and replies that it has no mesh session. */
   setAlone(isAlone: boolean, now: number): void {
     this.aloneSince = isAlone ? (this.aloneSince ?? now) : undefined;
   }
@@ -147,7 +153,7 @@ export class PeerPaths {
     return this.#relayed.has(neighbour);
   }
 
-  /** Drops what nobody has spoken of for too long; true when there was something. */
+  /** Drops learned and relayed paths that were not refreshed in time. True when there were any. */
   expire(now: number): boolean {
     const before = this.#learned.size + this.#relayed.size;
     for (const [endpoint, { refreshedAt, answeredAt = 0 }] of this.#learned) {
@@ -160,7 +166,7 @@ export class PeerPaths {
     return this.#learned.size + this.#relayed.size < before;
   }
 
-  /** Whether something is known of it that passes. */
+  /** Whether anything known of it can expire. */
   get hasExpiring(): boolean {
     const isProved = this.allowedSources.hasAnswered(this.record.vtep);
     return this.#learned.size + this.#relayed.size + this.allowedSources.size > Number(isProved);
@@ -173,7 +179,7 @@ export class PeerPaths {
     if (path === this.#own) this.#resetRelayed();
   }
 
-  /** A path through others that is needed one day must then show that it still works. */
+  /** Forgets the answers on relayed paths: before a later use they must be answered anew. */
   #resetRelayed(): void {
     for (const [neighbour, { nextHop, refreshedAt }] of this.#relayed) {
       this.#relayed.set(neighbour, new PathState(nextHop, refreshedAt));
@@ -185,7 +191,7 @@ export class PeerPaths {
     this.#firstProbedAt ??= now;
   }
 
-  /** Takes the best way that works into use. `mayCarry` says of whom packets can be given to. */
+  /** Selects the best path that works. `mayRelay` tells whether a neighbour can take packets. */
   select(mayRelay: (neighbour: string) => boolean): void {
     this.used = [this.#own, ...this.#learnedByRefresh(), ...this.#relayedPaths(mayRelay)].find(
       (path) => path.works,
@@ -193,33 +199,33 @@ export class PeerPaths {
   }
 
   /**
-   * The ways on which one answer shows that it lives: the one in use, straight, where chance takes
-   * least, and to where it was heard last: it may have moved there.
+   * The paths of a burst: the one in use; the own endpoint, where the fewest probes get lost; and
+   * the endpoint where the member was last heard, since it may have moved.
    */
   burstPaths(): Set<PathState> {
     return new Set([this.used ?? this.#own, this.#own, this.#lastHeardPath ?? this.#own]);
   }
 
-  /** The ways to probe now: the straight ones, and those through others while these are not sound. */
+  /** The paths to probe now: the direct ones, and relayed ones while no direct path is healthy. */
   pathsToProbe(now: number, mayRelay: (neighbour: string) => boolean): PathState[] {
-    // An endpoint that never answered may be a stranger's, named by a forged probe: only challenges go there.
+    // An endpoint that never answered may be a third party's, named by a forged probe: only challenges go there.
     const proved = this.#learnedByRefresh().filter(({ answeredAt }) => answeredAt !== undefined);
     const straight = [this.#own, ...proved];
     const paths = this.isHealthy ? straight : [...straight, ...this.#relayedToProbe(now, mayRelay)];
     return paths.filter(({ isPending }) => !isPending);
   }
 
-  /** Whether there is a straight way that works, and not by the last thread. */
+  /** Whether a direct path is healthy. */
   get isHealthy(): boolean {
     return [this.#own, ...this.#learned.values()].some((path) => path.isHealthy);
   }
 
-  /** Whether it would do to know of a path through others. One failure says little: it may not know this node yet. */
+  /** Whether to request a relayed path. One failure is not enough: the member may not know this node yet. */
   get needsRelay(): boolean {
     return !this.isHealthy && this.#own.failures > 1;
   }
 
-  /** Whether one more answer, or one more failure, would change something. */
+  /** Whether an answer or a failure is about to change the selection: such a member is probed often. */
   get isUndecided(): boolean {
     const { failures, hasFailed, answeredAt } = this.#own;
     const hangs = failures > 0 && !hasFailed;
@@ -237,12 +243,12 @@ export class PeerPaths {
     return now - since < UNREACHABLE_AFTER ? "not yet" : "no";
   }
 
-  /** Whether its packets come from this endpoint, as far as known. */
+  /** Whether this endpoint is known as a source of its packets. */
   isKnownSource(endpoint: string): boolean {
     return endpoint === this.record.vtep || this.allowedSources.has(endpoint);
   }
 
-  /** The learned ways, that spoken of last first; the one in use before all. */
+  /** The learned paths: the one in use first, then the most recently refreshed. */
   #learnedByRefresh(): PathState[] {
     return [...this.#learned.values()].sort(
       (a, b) => Number(b === this.used) - Number(a === this.used) || b.refreshedAt - a.refreshedAt,
@@ -261,7 +267,7 @@ export class PeerPaths {
       .map(([, path]) => path);
   }
 
-  /** The best that works, and those that would be better; or those that come first. */
+  /** The best relayed path that works and a few that would rank higher; if none works, the highest ranking. */
   #relayedToProbe(now: number, mayRelay: (neighbour: string) => boolean): PathState[] {
     const all = this.#relayedPaths(mayRelay);
     const works = all.findIndex((path) => path.works);
@@ -282,7 +288,7 @@ export class PeerPaths {
     return path;
   }
 
-  /** What failed gives its place to any other, else the longest path to a shorter one. */
+  /** Makes room for a path: evicts a failed one, or the longest one if it is longer. False if there is none. */
   #hasRoomFor(path: readonly string[]): boolean {
     if (this.#relayed.size < MAX_RELAYED) return true;
     const worth = ([, path]: [string, PathState]) =>

@@ -1,18 +1,19 @@
-/** Probes that were sent and not answered yet, by their nonce. */
+/** Sent probes that await an answer, by nonce. */
 
-/** A probe that is not answered for so long has failed; one answered before the second is over has been answered after all. Milliseconds. */
+/** A probe without an answer for this long has failed, in milliseconds. */
 export const PROBE_TIMEOUT = 2_000;
+/** Until this long after the probe, in milliseconds, a late answer still counts. */
 export const LATE_REPLY_WINDOW = 10_000;
 
 interface PendingProbe<T> {
   readonly what: T;
   readonly at: number;
-  /** Number of replies so far, none of them genuine. */
+  /** Number of replies so far; none was genuine. */
   replies: number;
 }
 
 export class PendingProbes<T> {
-  /** In the order they were sent. */
+  /** In the order of sending. */
   readonly #pending = new Map<string, PendingProbe<T>>();
   readonly #late = new Map<string, PendingProbe<T>>();
 
@@ -29,12 +30,12 @@ export class PendingProbes<T> {
     this.#late.delete(nonce);
   }
 
-  /** Whether none can fail any more. */
+  /** Whether no probe can still fail. */
   get isEmpty(): boolean {
     return this.#pending.size === 0;
   }
 
-  /** What has failed since this was asked last. */
+  /** The probes that have failed since the last call. */
   takeTimedOut(now: number): PendingProbe<T>[] {
     const failed: PendingProbe<T>[] = [];
     for (const [nonce, sent] of this.#pending) {

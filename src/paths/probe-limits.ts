@@ -1,22 +1,22 @@
-/** Whose probes are verified: nobody can make this node verify more than it has time for, nor take the time of others. */
+/**
+ * Limits how many probes are verified: a flood cannot make this node verify more than it has time
+ * for, nor take the share of other members.
+ */
 
 import type { Clock } from "../time/clock.js";
 import { TokenBucket } from "../time/token-bucket.js";
 import type { PeerPaths } from "./peer-paths.js";
 
 /**
- * Signatures of probes that are verified at once, and each second after that: of all members
- * together from endpoints that are not known to be theirs, and of all members from anywhere. The
- * share of each member is in reach.ts.
+ * Probes that are verified from endpoints not known as their origin's, of all members together, at
+ * once and per second. Limits of each member are in peer-paths.ts.
  */
 export const UNKNOWN_SOURCES = { burst: 256, rate: 64 };
+/** Probes that are verified in all, at once and per second. */
 export const VERIFICATIONS = { burst: 1024, rate: 512 };
-/**
- * Replies to one probe that are verified: an attacker that sees the probe may forge some before the
- * true one comes.
- */
+/** Replies to one probe that are verified: an attacker that sees the probe may send forged ones first. */
 export const MAX_REPLIES = 4;
-/** Challenges at once, and each second after that, to all members together. */
+/** Challenges to all members together, at once and per second. */
 const CHALLENGES = { burst: 256, rate: 64 };
 
 export class ProbeLimits {
@@ -30,19 +30,22 @@ export class ProbeLimits {
     this.#challenges = new TokenBucket(clock, CHALLENGES.burst, CHALLENGES.rate);
   }
 
-  /** A probe says it is of this member. */
+  /** Whether to verify a probe that claims this origin; if so, takes the tokens. */
   mayVerify(origin: PeerPaths, from: string): boolean {
     const isKnown = origin.isKnownSource(from);
     const mayBe = isKnown ? origin.knownSourceProbes.spend(1) : this.#mayVerifyElsewhere(origin);
     return mayBe && this.#all.spend(1);
   }
 
-  /** A flood in one member's name from many endpoints takes no other member's share. */
+  /** The member's own limit comes first, so that a flood in its name leaves the shared tokens to others. */
   #mayVerifyElsewhere(origin: PeerPaths): boolean {
     return origin.otherSourceProbes.spend(1) && this.#unknownSources.spend(1);
   }
 
-  /** A verified probe of this member came from an endpoint at which it has not answered. */
+  /**
+   * Whether to challenge an endpoint from which a verified probe of this member came, and at which
+   * the member has not answered; if so, takes the tokens.
+   */
   mayChallenge(origin: PeerPaths): boolean {
     return origin.promptedProbes.spend(1) && this.#challenges.spend(1);
   }

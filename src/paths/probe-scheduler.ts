@@ -1,24 +1,28 @@
-/** Whose turn it is to be probed. Some members are watched closely, all others share what is left. */
+/**
+ * Schedules the probes of members. Members of the fast set are due at fixed intervals; the others
+ * are probed one after the other at the rate of the sweep.
+ */
 
 import type { Clock } from "../time/clock.js";
 import { TokenBucket } from "../time/token-bucket.js";
 import type { PeerPaths } from "./peer-paths.js";
 
-/** Between two turns of a member that is watched closely, in milliseconds: of a few, one to which packets go, one about which something is open. */
+/** Time between two probes of a busy or undecided member, or of any in a small cluster, in milliseconds. */
 export const FAST_PROBE_EVERY = 2_000;
-/** Between two turns of any other that is not reached at its own endpoint. Milliseconds. */
+/** Time between two probes of another member that is not reached at its own endpoint, in milliseconds. */
 export const SLOW_PROBE_EVERY = 30_000;
-/** So many members are watched closely in any case. */
+/** Up to this many members, all are probed every FAST_PROBE_EVERY. */
 export const FAST_FOR_ALL_UP_TO = 16;
-/** How long a member counts as busy after packets went to it, in milliseconds. */
+/** How long a member counts as busy after packets were sent to it, in milliseconds. */
 export const BUSY_FOR = 10_000;
-/** Turns at once, and each second after that; of these, turns to which other nodes give rise. */
+/** Members probed, at once and per second. */
 export const PROBED_MEMBERS = { burst: 64, rate: 16 };
+/** Of these, members probed because of messages from other nodes. */
 export const PROMPTED_MEMBERS = { burst: 64, rate: 8 };
 
 export class ProbeScheduler {
   readonly #clock: Clock;
-  /** Who waits for longest comes first, in both. */
+  /** Members with an interval, and all others; in both the longest waiting first. */
   readonly #fast = new Set<PeerPaths>();
   readonly #slow = new Set<PeerPaths>();
   readonly #limit: TokenBucket;
@@ -43,14 +47,14 @@ export class ProbeScheduler {
     if (!hadFew && this.#areFew) for (const other of [...this.#slow]) this.reschedule(other);
   }
 
-  /** To be called when something about it has changed: it may belong to the others now. */
+  /** Moves a member to the set it belongs to. To be called after each change of it. */
   reschedule(peer: PeerPaths): void {
     const isWatched = this.#interval(peer) !== undefined;
     (isWatched ? this.#slow : this.#fast).delete(peer);
     (isWatched ? this.#fast : this.#slow).add(peer);
   }
 
-  /** The watched whose turn has come, each only when it is asked for; who had it meanwhile is not named again. */
+  /** The members of the fast set that are due, computed one by one: a member probed meanwhile is skipped. */
   *due(): Generator<PeerPaths> {
     const now = this.#clock.elapsed();
     for (const peer of this.#fast) {
@@ -60,7 +64,7 @@ export class ProbeScheduler {
     }
   }
 
-  /** The next of the rest. */
+  /** The next member of the slow set. */
   get nextSlow(): PeerPaths | undefined {
     const [next] = this.#slow;
     return next;
@@ -70,12 +74,12 @@ export class ProbeScheduler {
     return this.#fast.size === 0;
   }
 
-  /** False when there were too many of late. */
+  /** Takes a token for one member; false when there is none. */
   spend({ isPrompted = false } = {}): boolean {
     return (!isPrompted || this.#promptedLimit.spend(1)) && this.#limit.spend(1);
   }
 
-  /** It had its turn. */
+  /** Records that the member was probed, and puts it last. */
   probed(peer: PeerPaths): void {
     peer.probedAt = this.#clock.elapsed();
     this.#fast.delete(peer);
@@ -87,7 +91,7 @@ export class ProbeScheduler {
     return this.#fast.size + this.#slow.size <= FAST_FOR_ALL_UP_TO;
   }
 
-  /** How often; nothing when its turn comes among the rest. */
+  /** Milliseconds between two probes of this member; undefined in the slow set. */
   #interval(peer: PeerPaths): number | undefined {
     const { busyAt = Number.NEGATIVE_INFINITY } = peer;
     const isBusy = this.#clock.elapsed() - busyAt <= BUSY_FOR;

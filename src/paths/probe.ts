@@ -1,18 +1,17 @@
 /**
- * A probe, a small signed datagram that tests a path for packets, and its reply.
+ * A probe is a small signed datagram that tests a path for packets; its reply has the same format.
  *
  *    0      4         5      6         7        8      10      11  12          16      20      28       48       68
  *   +------+---------+------+---------+--------+------+-------+---+-----------+-------+-------+--------+--------+
  *   | weft | version | kind | carried | relays | size | alone | 0 | residence | count | nonce | origin | target |
  *   +------+---------+------+---------+--------+------+-------+---+-----------+-------+-------+--------+--------+
- *   | path: one entry for each relay, in turn ...           | signature, 64 bytes      | zeros, to `size`       |
+ *   | path: one entry for each relay, in order ...          | signature, 64 bytes      | zeros, to `size`       |
  *   +-------------------------------------------------------+--------------------------+------------------------+
  *
  * Origin, target and relays are named by node id (16 bytes) and epoch (4 bytes).
- * Numbers are big-endian. A reply is a probe sent back: origin and target have
- * changed places, it names no relays and has no padding, and size, count and
- * nonce are those of the probe; `alone` is that of the node that replies. So no reply is longer than
- * its probe. The residence of a probe goes on in its reply.
+ * Numbers are big-endian. A reply swaps origin and target, names no relays and has no padding, so it
+ * is never longer than its probe. Size, count and nonce are those of the probe, `alone` is that of
+ * the replying node, and the residence continues from the probe's.
  */
 import { randomBytes } from "node:crypto";
 import type { Identity } from "../identity/identity.js";
@@ -20,9 +19,9 @@ import type { Cluster } from "../lease/genesis.js";
 import { CONTROL_MAGIC } from "./datapath.js";
 
 export const PROBE_VERSION = 3;
-/** Relays that may carry one packet, one after the other. */
+/** Most relays on one path. */
 export const MAX_RELAYS = 15;
-/** The UDP payload of the longest probe: no IP datagram holds more. */
+/** The longest UDP payload of a probe, in bytes: that of IPv4. */
 export const MAX_PROBE_BYTES = 65_507;
 const MAX_RESIDENCE = 2 ** 32 - 1;
 
@@ -44,37 +43,37 @@ const ID_BYTES = 16;
 const RUN_BYTES = ID_BYTES + 4;
 const SIGNATURE_BYTES = 64;
 
-/** `relayed`: the relays on its path carry it. */
+/** A `direct` probe goes straight to its target, a `relayed` one along the relays on its path. */
 export type Kind = "direct" | "relayed" | "reply";
 const KINDS: readonly (Kind | undefined)[] = [undefined, "direct", "relayed", "reply"];
 
-/** A node in one of its runs: a probe for an earlier run is refused. */
+/** A node in one of its runs. A probe for an earlier run is refused. */
 export interface Run {
   readonly id: string;
-  /** 4 random bytes in hex, drawn when the run began; the node's record has it. */
+  /** 4 random bytes in hex, drawn when the run began, and published in the node's record. */
   readonly epoch: string;
 }
 
 export interface Probe {
   readonly kind: Kind;
-  /** Relays that have carried it so far. Not signed: each of them adds one. */
+  /** Number of relays that have carried it so far. Not signed, because each relay adds one. */
   readonly hops: number;
-  /** Bytes of the whole datagram, padding included; in a reply, of the probe that it answers. */
+  /** Bytes of the whole datagram, padding included; in a reply, those of the probe. */
   readonly size: number;
   /** The origin has no mesh session with any member. */
   readonly isAlone: boolean;
   /**
-   * Microseconds that relays and target have held it so far, at most 2^32 - 1. Not signed: each of
-   * them adds its own, as PTP's transparent clocks do (IEEE 1588), and nothing is decided by it.
+   * Microseconds that relays and target have held it so far, at most 2^32 - 1. Not signed, because
+   * each node adds its own, as PTP's transparent clocks do (IEEE 1588); no decision depends on it.
    */
   readonly residence: number;
   /** Number of the origin's probe in this run, modulo 2^32. */
   readonly count: number;
-  /** 8 bytes in hex, which nobody can guess. */
+  /** 8 random bytes in hex, which an attacker off the path cannot guess. */
   readonly nonce: string;
   readonly origin: Run;
   readonly target: Run;
-  /** The relays, in turn; none carry a direct probe. */
+  /** The relays in order; none in a direct probe. */
   readonly relays: readonly Run[];
   /** 64 bytes in hex. */
   readonly signature: string;
@@ -82,7 +81,7 @@ export interface Probe {
 
 type Unsigned = Omit<Probe, "signature">;
 
-/** Drawn many at a time: one by one they cost more than the rest of a probe. */
+/** Random digits for nonces. They are drawn in bulk: one by one they cost more than the rest of a probe. */
 let drawn = "";
 
 export function newNonce(): string {
@@ -96,10 +95,10 @@ export function newNonce(): string {
 /** Bytes of a probe with this many relays, without padding. */
 export const probeBytes = (relays: number): number => PATH + relays * RUN_BYTES + SIGNATURE_BYTES;
 
-/** The holder: the relay that has the probe now or gets it next, or the target. */
+/** The node that the probe is sent to on its current hop: a relay or the target. */
 export const currentHop = ({ relays, hops, target }: Unsigned): Run => relays[hops] ?? target;
 
-/** The node that handed it to its holder: the relay before, or the origin. */
+/** The node that sends the probe on its current hop: a relay or the origin. */
 export const previousHop = ({ relays, hops, origin }: Unsigned): Run =>
   hops === 0 ? origin : relays[hops - 1]!;
 
@@ -108,7 +107,7 @@ export const signProbe = (origin: Identity, cluster: Cluster, probe: Unsigned): 
   signature: origin.sign(signedText(cluster, probe)),
 });
 
-/** What the target says to the probe's origin. */
+/** The target's signed reply to a probe. */
 export const replyTo = (
   probe: Probe,
   target: Identity,
@@ -126,15 +125,15 @@ export const replyTo = (
   });
 
 /**
- * The probe as a node hands it on that has held it for so many milliseconds. Less than 0 counts as 0:
- * the clocks of two threads are compared with a small error.
+ * Adds the milliseconds for which this node has held a probe. A negative time counts as 0: the clocks
+ * of two threads are compared with a small error.
  */
 export const addResidence = (ms: number, probe: Probe): Probe => ({
   ...probe,
   residence: Math.min(probe.residence + Math.max(0, Math.round(ms * 1_000)), MAX_RESIDENCE),
 });
 
-/** Whether the node with this public key, its origin, has made it for this cluster. */
+/** Whether the origin, which has this public key, signed the probe for this cluster. */
 export const isGenuine = (cluster: Cluster, publicKey: string, probe: Probe): boolean =>
   cluster.signatures.verify(publicKey, signedText(cluster, probe), probe.signature);
 
@@ -160,8 +159,8 @@ export function encodeProbe(probe: Probe): Uint8Array {
 }
 
 /**
- * Nothing when the bytes are no probe. `length` is that of the whole datagram: the end of a padded
- * one may have been cut off.
+ * The probe; undefined when the bytes are not a valid one. `length` is that of the whole datagram,
+ * whose padding may have been cut off.
  */
 export function decodeProbe(bytes: Uint8Array, length = bytes.length): Probe | undefined {
   if (bytes.length < probeBytes(0)) return undefined;

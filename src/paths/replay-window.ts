@@ -7,14 +7,14 @@ import { evictOldest } from "../evict-oldest.js";
 import { MAX_RECORDS } from "../gossip/members.js";
 
 export const WINDOW = 256;
-/** Most nodes with a window, whether they are members now or not. */
+/** Most nodes with a window, former members included. */
 const MAX_WINDOWS = 2 * MAX_RECORDS;
 
-/** One window for each node. A member that leaves and returns in one run finds its own again. */
+/** One window for each node. It outlasts membership, so a node that leaves and returns in one run keeps it. */
 export class ReplayWindows {
   readonly #windows = new Map<string, ReplayWindow>();
 
-  /** False when the probe of this number was accepted before, or is too old to tell. */
+  /** False when the probe with this count was accepted before or is older than the window. */
   accept({ id, epoch }: { readonly id: string; readonly epoch: string }, count: number): boolean {
     const window = this.#windows.get(id) ?? new ReplayWindow();
     this.#windows.delete(id);
@@ -31,8 +31,8 @@ export class ReplayWindow {
   readonly #seen = new Uint32Array(WINDOW / 32);
 
   /**
-   * False when it was accepted before, or is too old to tell. A new epoch resets the window. After
-   * 2^32 - 1 comes 0: of two counts the one that is less than 2^31 ahead is newer (RFC 1982).
+   * False when the count was accepted before or is older than the window. A new epoch resets the
+   * window. Counts wrap at 2^32: of two, the one less than 2^31 ahead is newer (RFC 1982).
    */
   accept(epoch: string, count: number): boolean {
     if (epoch !== this.#epoch) this.#begin(epoch, count);

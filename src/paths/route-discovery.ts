@@ -1,8 +1,7 @@
 /**
- * Finding paths through others. A node tells its neighbours which members it
- * seeks; who has a path to one of them offers it, and again whenever that path
- * changes. An offer names every member on the path, so that nobody takes one
- * that leads through itself (a path vector, as BGP has).
+ * Finds paths through relays. A node requests paths to members from its neighbours; a neighbour that
+ * has one advertises it, and again whenever it changes. An update names every relay on the path (a
+ * path vector, as in BGP), so that no node takes a path through itself.
  */
 
 import type { MessageOf } from "../session/protocol.js";
@@ -12,15 +11,17 @@ import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { MAX_PATHS, MAX_REQUEST_IDS, type PathMessage } from "./messages.js";
 import { MAX_RELAYS } from "./probe.js";
 
-/** What is sought is said again so often; what another seeks is remembered for so long. Milliseconds. */
+/** Time between two requests for the same path, in milliseconds. */
 export const REQUEST_EVERY = 30_000;
+/** How long a neighbour's request is remembered, in milliseconds. */
 export const REQUEST_TTL = 75_000;
-/** Members that one node seeks at a time, and that are sought through one session. */
+/** Most members that a node requests at one time, and that one session may request. */
 export const MAX_REQUESTED = 1024;
-/** Ids that a peer may seek and paths that it may offer at once, and each second after that. */
+/** Ids that a peer may request, at once and per second. */
 export const ROUTE_REQUESTS = { burst: 2 * MAX_REQUESTED, rate: 64 };
+/** Paths that a peer may advertise, at once and per second. */
 export const ROUTE_UPDATES = { burst: 4 * MAX_REQUESTED, rate: 64 };
-/** What changes within so many milliseconds is said together. */
+/** How long changes wait to be sent together, in milliseconds. */
 const FLUSH_DELAY = 50;
 
 export type PathVector = readonly string[];
@@ -29,23 +30,24 @@ type PathSession = Session<PathMessage>;
 
 export interface RouteDiscoveryParts {
   readonly clock: Clock;
-  /** The sessions with those to whom packets can be given. */
+  /** The sessions with members that can relay packets. */
   readonly neighbours: () => PathSession[];
   readonly own: string;
-  /** The path this node uses: the members between, in turn. */
+  /** The path in use to a member: ids of the relays, in order. */
   readonly path: (to: string) => PathVector | undefined;
-  /** Somebody seeks this member. */
+  /** A neighbour requests a path to this member. */
   readonly requested: (to: string) => void;
+  /** A neighbour advertised this path to a member, or withdrew it. */
   readonly updated: (to: string, neighbour: string, path: PathVector | undefined) => void;
 }
 
-/** What is known of a session. */
+/** The state of one session. */
 interface Exchange {
-  /** Until when the other end seeks a member. */
+  /** By id, when the peer's request for a member expires. */
   readonly requests: Map<string, number>;
-  /** What was offered to it last. */
+  /** By id, the path last advertised to the peer, as text. */
   readonly advertised: Map<string, string>;
-  /** What it has been told that this node seeks. */
+  /** Ids requested from the peer. */
   readonly requested: Set<string>;
 }
 
@@ -74,7 +76,7 @@ export class RouteDiscovery {
     this.#cancelFlush?.();
   }
 
-  /** Asks for paths to this member, or no longer. */
+  /** Starts or stops requesting paths to this member. */
   setWanted(id: string, isWanted: boolean): void {
     if (!isWanted) {
       if (this.#wanted.delete(id))
@@ -89,13 +91,13 @@ export class RouteDiscovery {
     return this.#wanted.size > 0;
   }
 
-  /** The path to this member is another now. */
+  /** The path to this member has changed. */
   pathChanged(id: string): void {
     this.#changed.add(id);
     this.#scheduleFlush();
   }
 
-  /** There may be a neighbour that was none before. */
+  /** There may be a new neighbour. */
   neighbourAdded(): void {
     if (this.isRequesting) this.#scheduleFlush();
   }
@@ -166,7 +168,7 @@ export class RouteDiscovery {
     }
   }
 
-  /** Tells the other end of a session what it does not know yet of the paths to these. */
+  /** Sends the paths to these members that differ from those last advertised. */
   #sendUpdate(session: PathSession, { advertised }: Exchange, ids: readonly string[]): void {
     const news = ids.flatMap((to) => {
       const path = this.#pathFor(session.peer.id, to);
@@ -178,7 +180,7 @@ export class RouteDiscovery {
     for (const paths of chunks(news, MAX_PATHS)) session.send({ type: "route-update", paths });
   }
 
-  /** Nothing that would lead back to who asks, or through too many. */
+  /** The path to advertise; undefined if it leads through the asking peer or is too long. */
   #pathFor(asker: string, to: string): PathVector | undefined {
     const path = this.#parts.path(to);
     return path && path.length < MAX_RELAYS && !path.includes(asker) ? path : undefined;
@@ -193,7 +195,7 @@ export class RouteDiscovery {
   }
 }
 
-/** What was told when there is no path, or nothing was. */
+/** Stands in `advertised` for no path. */
 const NO_PATH = "none";
 
 function forget({ requests, advertised }: Exchange, id: string): void {
@@ -201,7 +203,7 @@ function forget({ requests, advertised }: Exchange, id: string): void {
   advertised.delete(id);
 }
 
-/** Whether a path meets one of these, or one member twice. */
+/** Whether a path contains one of these ids, or one id twice. */
 const hasLoop = (path: PathVector, met: readonly string[]): boolean =>
   new Set([...path, ...met]).size < path.length + met.length;
 

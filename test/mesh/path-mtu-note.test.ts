@@ -15,8 +15,8 @@ it("the note names the peer, the size found, the size expected and what to do", 
     { name: "c", mtu: 1450 },
   ];
   expect(pathMtuNote(peers, DEVICE)).toBe(
-    "weft0's MTU is 1450 bytes, and the path takes less to b (1350 bytes): senders are " +
-      "told that size; where more is expected, raise the MTU of the links and tunnels on the way",
+    "weft0's MTU is 1450 bytes, and the path takes less to b (1350 bytes): senders learn " +
+      "that size from ICMP errors; for larger packets, raise the MTU of the links and tunnels on the path",
   );
 });
 
