@@ -21,7 +21,7 @@ import type { Ledger } from "./ledger.js";
 import { blockToGrant, firstLeases, freeBlocks } from "./space.js";
 
 /**
- * Space that came through this many grants is given on as single leases only,
+ * Space that came through this many grants is granted on as single leases only,
  * so a proof has at most one grant more, however long the line of joiners is.
  */
 export const MAX_SPLIT_DEPTH = 12;
@@ -40,7 +40,7 @@ export interface AllocatorParts {
 export interface GrantOptions {
   /** Signatures of the grants it has. */
   readonly have?: readonly string[];
-  /** Grant a single lease, however much is free. */
+  /** Whether to grant a single lease only, however much is free. */
   readonly leaseOnly?: boolean;
 }
 
@@ -60,7 +60,7 @@ export class Allocator {
     return this.#ledger.state.journal.length >= MAX_JOURNAL ? JOURNAL_FULL : undefined;
   }
 
-  /** For each network, log2 of the leases in the largest block it can give; null when there is none. */
+  /** For each network, log2 of the leases in the largest block it can grant; null when there is none. */
   get free(): (number | null)[] {
     return this.#ledger.networks.map((network) => {
       if (this.exhausted) return null;
@@ -128,8 +128,8 @@ export class Allocator {
    * as revoked and never holds them. Once `MAX_REVOKED` are written down, it ignores such grants.
    */
   accept(proofs: readonly Proof[]): string[] {
-    const { spaces, leases, revoked: voided } = this.#ledger.state;
-    const known = new Set([...voided, ...this.#ledger.receivedSignatures]);
+    const { spaces, leases, revoked: before } = this.#ledger.state;
+    const known = new Set([...before, ...this.#ledger.receivedSignatures]);
     const each = new Map(proofs.map((proof) => [proof.at(-1)!.signature, proof]));
     const fresh = [...each.values()].filter(
       (proof) => !proof.some(({ signature }) => known.has(signature)),
@@ -153,7 +153,7 @@ export class Allocator {
       this.#ledger.write({
         spaces: [...spaces, ...taken.filter((proof) => !isLease(proof))],
         leases: [...leases, ...taken.filter(isLease)],
-        revoked: [...voided, ...surplus],
+        revoked: [...before, ...surplus],
       });
     }
     return surplus;
@@ -186,12 +186,12 @@ export class Allocator {
     return held.some((proof) => overlaps(prefixOf(proof.at(-1)!), space));
   }
 
-  #blockToGrant(network: Network, sparing: boolean): Prefix | undefined {
+  #blockToGrant(network: Network, leaseOnly: boolean): Prefix | undefined {
     const { leaseLength } = network;
     const block = blockToGrant(this.#freeIn(network), leaseLength);
     if (!block) return undefined;
-    const hands = this.#ledger.spaceOf(formatPrefix(block))!.proof.length;
-    return sparing || hands >= MAX_SPLIT_DEPTH ? { ...block, length: leaseLength } : block;
+    const depth = this.#ledger.spaceOf(formatPrefix(block))!.proof.length;
+    return leaseOnly || depth >= MAX_SPLIT_DEPTH ? { ...block, length: leaseLength } : block;
   }
 
   #freeIn(network: Network): Prefix[] {

@@ -35,11 +35,11 @@ export interface FenceParts {
   /** The granters, which could revoke a lease of this node. */
   readonly ledger: { readonly granters: ReadonlySet<string> };
   readonly connections: { sessions(): readonly Hearer[] };
-  /** The granter learns only from members what they heard. */
+  /** The members; the granter learns only from them which records they received. */
   readonly members: { has(id: string): boolean };
 }
 
-/** What is kept on disk for the fence. */
+/** The part of the disk that the fence uses. */
 export interface FenceDisk {
   /** The time when this node was last heard, in milliseconds since the epoch. */
   readonly cluster: { readonly heard: number };

@@ -110,7 +110,7 @@ export class Revoker {
     const others = new Set<string>();
     for (const proof of leases) {
       const at = proof.findLastIndex(({ from, to }) => to === holder && from !== holder);
-      const other = this.#whoCanRevoke(holder, proof, at);
+      const other = this.#otherRevoker(holder, proof, at);
       if (other !== undefined) others.add(other);
       else gone.push(...proof.slice(at).map(({ signature }) => signature));
     }
@@ -141,7 +141,7 @@ export class Revoker {
    * The public key of another node that can revoke the grant at `at` of this proof, by which the
    * holder got the space; undefined when this node can.
    */
-  #whoCanRevoke(holder: string, proof: Proof, at: number): string | undefined {
+  #otherRevoker(holder: string, proof: Proof, at: number): string | undefined {
     const { identity, revoked } = this.#ledger;
     if (at < 0) return holder;
     const mine = proof.findLastIndex(({ from }) => from === identity.publicKey);

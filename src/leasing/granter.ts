@@ -249,10 +249,11 @@ export class Granter extends EventEmitter<GranterEvents> {
     const { unseen } = ledger;
     if (!isOwn && receivers(unseen) >= MAX_UNSEEN.all) return UNSEEN;
     const spaces = unseen.filter((proof) => !ledger.isLease(subnetOf(proof)));
-    const isMuch = receivers(spaces) >= MAX_UNSEEN.space;
+    const hasUnseenSpace = receivers(spaces) >= MAX_UNSEEN.space;
     try {
-      const sparing = have.length > 0 || !isOwn || isMuch || !this.#spaceGrantLimit.spend(1);
-      return allocator.grant(to, networks, { have, leaseOnly: sparing });
+      const leaseOnly =
+        have.length > 0 || !isOwn || hasUnseenSpace || !this.#spaceGrantLimit.spend(1);
+      return allocator.grant(to, networks, { have, leaseOnly });
     } catch (error) {
       if (!(error instanceof WeftError)) throw error;
       log.error(error.message, { remedy: error.remedy });

@@ -131,11 +131,11 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     const takenBack = ledger.proofs.flatMap(
       (proof) => members.revocations.revokedGrant(own, proof) ?? [],
     );
-    const beaten = this.#held.filter((proof) => this.#isOutranked(subnetOf(proof)));
-    this.#drop([...takenBack, ...beaten.map((proof) => proof.at(-1)!.signature)]);
+    const outranked = this.#held.filter((proof) => this.#isOutranked(subnetOf(proof)));
+    this.#drop([...takenBack, ...outranked.map((proof) => proof.at(-1)!.signature)]);
     this.#takeLeasesSoon();
-    const hope = records.some(({ free }) => free) && !this.#requester.isWaiting;
-    if (hope && !this.#isDone && this.#directory.hasFree(this.#lacks)) this.acquire();
+    const mayGrant = records.some(({ free }) => free) && !this.#requester.isWaiting;
+    if (mayGrant && !this.#isDone && this.#directory.hasFree(this.#lacks)) this.acquire();
   }
 
   stop(): void {

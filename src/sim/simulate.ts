@@ -179,7 +179,7 @@ class Simulation {
     while (schedule.now - from < most) {
       await schedule.run(schedule.now + LOOK_EVERY);
       if (this.#world.hasConverged()) return (schedule.now - from) / 1000;
-      this.#say("coming together");
+      this.#report("coming together");
     }
     return undefined;
   }
@@ -232,11 +232,11 @@ class Simulation {
     const { schedule } = this.#world;
     while (schedule.now < end) {
       await schedule.run(Math.min(end, schedule.now + 10_000));
-      this.#say("running");
+      this.#report("running");
     }
   }
 
-  #say(what: string): void {
+  #report(what: string): void {
     const { schedule, watch, deathAudit } = this.#world;
     const { nodes } = this.#options;
     this.#progress(
