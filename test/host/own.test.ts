@@ -210,7 +210,7 @@ it("a lock that was removed is taken again, unless another agent has it", () => 
   expect(existsSync(directory)).toBe(false);
 });
 
-it("a lock whose directory became a file is a problem with a cure, and is taken again after it", () => {
+it("a lock whose directory became a file is a problem with a remedy, and is taken again after it", () => {
   const directory = join(folder(), "state");
   const lock = new StateLock(directory);
   lock.take("h1");

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
 import { Upkeep } from "../../src/host/upkeep.js";
 
-it("a thing that cannot be put back is a problem until it can be, logged once, and stops no other", async () => {
+it("a thing that cannot be restored is a problem until it can be, logged once, and stops no other", async () => {
   const logged: unknown[] = [];
   const upkeep = new Upkeep({ warn: (line: unknown) => logged.push(line) });
   let isBroken = true;

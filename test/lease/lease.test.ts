@@ -57,7 +57,7 @@ describe("free space", () => {
     length: 64,
   }));
 
-  it("is what a slow look at every lease would find", () => {
+  it("equals the result of a slow check of every lease", () => {
     fc.assert(
       fc.property(fc.array(some, { maxLength: 6 }), (taken) => {
         const slow = leases.filter((lease) => !taken.some((prefix) => overlaps(prefix, lease)));
@@ -198,7 +198,7 @@ describe("an owner of space", () => {
     expect(subnetOf(owner.give(identity(2))[0]!)).toBe("10.0.2.0/23");
   });
 
-  it("is everyone who was given some: the founder is not needed", () => {
+  it("is every node that was granted some: the founder is not needed", () => {
     const owner = new Owner(founder, small);
     const friend = new Owner(identity(1), small);
     expect(() => friend.give(identity(2))).toThrow(/no node that was asked/);
@@ -230,7 +230,7 @@ describe("an owner of space", () => {
   });
 });
 
-describe("what others can make a node write down", () => {
+describe("the data that others can make a node write down", () => {
   /** An owner that has granted a lease, and got it back, `n` times. */
   const worn = (n: number): Owner => {
     const owner = new Owner();
@@ -313,7 +313,7 @@ describe("space of a node that is gone", () => {
   };
   const gone = ({ identity, disk }: Owner) => [identity.publicKey, disk.leases] as const;
 
-  it("is taken back by its granter alone, but for what the gone node gave to others", () => {
+  it("is revoked by its granter alone, except for what the gone node granted to others", () => {
     const { owner, dead, child } = started();
     expect(child.revocations.revoke(...gone(dead))).toEqual(new Set([founder.publicKey]));
     expect(dead.revocations.revoke(...gone(owner))).toEqual(new Set([founder.publicKey]));
@@ -354,7 +354,7 @@ describe("space of a node that is gone", () => {
     }
   });
 
-  it("is taken back further up when the granter was forgotten as well", () => {
+  it("is revoked by the granter's granter when the granter was forgotten as well", () => {
     const { owner, dead, child } = started();
     owner.revocations.revoke(...gone(dead));
     expect(owner.revocations.revoke(...gone(child))).toEqual(new Set());
@@ -393,7 +393,7 @@ describe("space of a node that is gone", () => {
     expect(dead.disk.spaces).toEqual([proof]);
   });
 
-  it("stays its own when it was not taken back", () => {
+  it("stays its own when it was not revoked", () => {
     const { owner, dead } = started();
     const before = dead.disk;
     const counting = owner.ledger.attestedTo(dead.identity.publicKey);
@@ -528,7 +528,7 @@ describe("the ring", () => {
     );
   });
 
-  it("tells the older of two proofs by the sequences of the granters, whatever the rounds say", () => {
+  it("orders two proofs by age from the sequences of the granters, whatever the rounds are", () => {
     const [any] = proofFor(identity(1), 1);
     const grant = fc
       .tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 0, max: 2 }), fc.nat(1))

@@ -102,7 +102,7 @@ describe("the state on disk", () => {
     );
   });
 
-  it("that somebody removed is missed until it is written again", () => {
+  it("that was removed is reported as missing until it is written again", () => {
     const own = join(root, "removed");
     const store = new FileStore(own);
     expect(store.isKept()).toBe(true);

@@ -199,7 +199,7 @@ describe("the door", () => {
     expect(first.isOpen).toBe(false);
   });
 
-  it("ends who has not shown the secret in time, and counts it once", () => {
+  it("ends connections that have not shown the secret in time, and counts each once", () => {
     const { clock, door, come } = open();
     const slow = come("192.0.2.66").caller;
     const quick = come("192.0.2.1");

@@ -37,7 +37,7 @@ const word = (stranger: Stranger) =>
     .map((text) => parseMessage(text)!)
     .flatMap((message) => (message.type === "have" ? [message.versions] : []));
 
-it("news that comes within a moment goes on together, and not to whom it came from", async () => {
+it("records that arrive within a moment are forwarded together, and not to their sender", async () => {
   const { world, mesh, one, two, envelopes } = await between(20);
   for (const envelope of envelopes) say(one, envelope);
   world.clock.run(2 * BATCH_DELAY);
@@ -48,7 +48,7 @@ it("news that comes within a moment goes on together, and not to whom it came fr
   expect(told(one)).toEqual([]);
 });
 
-it("news is not told to a neighbour that says it too, or speaks of it, meanwhile", async () => {
+it("a record is not sent to a neighbour that sends or announces it meanwhile", async () => {
   const { world, one, two, envelopes } = await between(3);
   const [a, b, c] = envelopes as [Envelope, Envelope, Envelope];
   say(one, a, b, c);
@@ -66,7 +66,7 @@ it("of two versions within a moment the newer goes on alone", async () => {
   expect(told(two).flatMap(({ records }) => records)).toEqual([young]);
 });
 
-it("of renewals, however many, only word goes on, in messages that are not too large", async () => {
+it("renewals, however many, are only announced, in messages within the limit", async () => {
   const { world, mesh, one, two, envelopes } = await between(300);
   for (const envelope of envelopes) say(one, envelope);
   world.clock.run(1_000);
@@ -80,7 +80,7 @@ it("of renewals, however many, only word goes on, in messages that are not too l
   expect(lengths).toContain(44);
 });
 
-it("of much news at once only word goes on, later; and of what comes after that, again all", async () => {
+it("many new records at once are only announced, later; those after that are sent whole again", async () => {
   const { burst, rate } = EAGER_LIMIT;
   const { world, one, two, envelopes } = await between(burst + 101);
   const [last, ...many] = envelopes as [Envelope, ...Envelope[]];

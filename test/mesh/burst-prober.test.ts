@@ -16,7 +16,7 @@ function world() {
   return { clock, heard, knocks: new BurstProber(clock, (id) => void heard.push(id)) };
 }
 
-it("who does not answer is knocked at until the time is over, and no longer", () => {
+it("a member that does not answer is probed until the time is over, and no longer", () => {
   const { clock, heard, knocks } = world();
   knocks.begin("a");
   clock.run(BURST_PROBE_EVERY);
@@ -25,7 +25,7 @@ it("who does not answer is knocked at until the time is over, and no longer", ()
   expect(heard).toHaveLength(IN_ALL);
 });
 
-it("who is silent for longer is knocked at for longer, and never twice at once", () => {
+it("a member that is silent for longer is probed for longer, and never twice at once", () => {
   const { clock, heard, knocks } = world();
   for (let n = 0; n < 4; n++) {
     knocks.begin("a");
@@ -36,7 +36,7 @@ it("who is silent for longer is knocked at for longer, and never twice at once",
   expect(heard).toHaveLength((5 / 2) * IN_ALL);
 });
 
-it("who answers is left alone, and knocked at again when it is called for again", () => {
+it("a member that answers is left alone, and probed again when that is requested again", () => {
   const { clock, heard, knocks } = world();
   knocks.begin("a");
   knocks.begin("b");
@@ -50,7 +50,7 @@ it("who answers is left alone, and knocked at again when it is called for again"
   expect(heard).toEqual(["b", "b", "b", "a"]);
 });
 
-it("so many are knocked at at the same time and no more, and nobody's place is taken", () => {
+it("a limited number of members is probed at the same time, and none takes another's place", () => {
   const { clock, heard, knocks } = world();
   for (let n = 0; n < 2 * MAX_BURSTS; n++) knocks.begin(`m${n}`);
   knocks.begin("m0");
@@ -58,7 +58,7 @@ it("so many are knocked at at the same time and no more, and nobody's place is t
   expect(heard).toEqual(Array.from({ length: MAX_BURSTS }, (_, n) => `m${n}`));
 });
 
-it("nobody is knocked at after the stop", () => {
+it("no member is probed after the stop", () => {
   const { clock, heard, knocks } = world();
   knocks.begin("a");
   knocks.stop();

@@ -34,7 +34,7 @@ class Follower {
 }
 
 describe("a follower of changed members has what all members say", () => {
-  it("while ways break, heal and lead through others", async () => {
+  it("while paths break, heal and lead through others", async () => {
     const random = new Random(seed);
     const world = new PathWorld(seed);
     world.loss = 0.05;

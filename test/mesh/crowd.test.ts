@@ -4,7 +4,7 @@ import { MAX_SESSIONS } from "../../src/session/connection-manager.js";
 import { Stranger } from "./stranger.js";
 import { World } from "./world.js";
 
-it("as many sessions as a node holds keep nobody out: of strangers the oldest go", async () => {
+it("strangers that fill all sessions of a node keep no member out: the oldest of them go", async () => {
   const world = new World();
   const first = await world.node(1, []);
   const second = await world.node(2, [1]);

@@ -33,7 +33,7 @@ function sealedBy({ disk }: { readonly disk: MemoryDisk }, version: number, text
 }
 
 describe("whether there is a policy", () => {
-  it("is known to who founds the cluster, at once and after a restart with nobody there", async () => {
+  it("is known to the founder, at once and after a restart without other nodes", async () => {
     const world = new World();
     const first = await world.node(1, []);
     expect(first.mesh.knowsDocument(POLICY)).toBe(true);
@@ -42,7 +42,7 @@ describe("whether there is a policy", () => {
     expect(again.mesh.knowsDocument(POLICY)).toBe(true);
   });
 
-  it("is not known to who joins until the policy is there, at any moment", async () => {
+  it("is not known to a joiner until the policy is there, at any moment", async () => {
     const { world, nodes } = await grown(3);
     nodes[1]!.mesh.applyDocument(POLICY, TEXT);
     world.clock.run(1_000);
@@ -59,7 +59,7 @@ describe("whether there is a policy", () => {
     expect(late.mesh.problems().join()).not.toMatch(/no packet passes yet/);
   });
 
-  it("is known when members say that there is none, and stays known when nobody is there", async () => {
+  it("is known when members say that there is none, and stays known without other nodes", async () => {
     const { world, nodes } = await grown(3);
     for (const { mesh } of nodes) expect(mesh.knowsDocument(POLICY)).toBe(true);
     for (const node of nodes) await world.kill(node);
@@ -76,7 +76,7 @@ describe("whether there is a policy", () => {
     expect(nodes.map(({ mesh }) => mesh.knowsDocument(POLICY))).toEqual(Array(8).fill(true));
   });
 
-  it("is not known while a text is fetched of which a seal was told", async () => {
+  it("is not known while the text of an announced seal is fetched", async () => {
     const { world, nodes } = await grown(2);
     nodes[0]!.mesh.applyDocument(POLICY, TEXT.padEnd(1_000_000));
     world.clock.run(2_000);
@@ -88,7 +88,7 @@ describe("whether there is a policy", () => {
     expect(late.mesh.knowsDocument(POLICY)).toBe(true);
   });
 
-  it("is not known by the word of one where a second member is there", async () => {
+  it("is not known from one member's statement while there is a second member", async () => {
     const { world, nodes } = await grown(3);
     // The newcomer dials the first node, which does not know the policy and says that there is none.
     const others = ["192.0.2.2", "192.0.2.3"];
@@ -105,7 +105,7 @@ describe("whether there is a policy", () => {
     expect(late.mesh.document(POLICY)!.text).toBe(TEXT);
   });
 
-  it("is said by members: who has the secret but no lease is not believed", async () => {
+  it("is said by members: a node with the secret but no lease is not believed", async () => {
     const { nodes } = await grown(2);
     const { genesis } = nodes[0]!.disk.load()!.cluster!;
     const world = new World();
@@ -157,7 +157,7 @@ describe("whether there is a policy", () => {
     expect(late.mesh.knowsDocument(POLICY)).toBe(false);
   });
 
-  it("is learned after a while in a cluster in which nobody knows any more", async () => {
+  it("is learned after a while in a cluster in which no node knows any more", async () => {
     const { world, nodes } = await grown(3);
     for (const node of nodes) {
       await world.kill(node);

@@ -113,7 +113,7 @@ describe("two kinds side by side", () => {
     expect(policies(a)).toEqual([policy("a")]);
   });
 
-  it("do not wait for each other: the text of one that never comes keeps the other from nobody", async () => {
+  it("do not wait for each other: a text that never arrives does not delay the other kind", async () => {
     const { world, announce, seal, stranger, a, b, c, policies } = await withStranger();
     announce(seal("notes", 9, "note never given"));
     expect(stranger.count(/"document-want","kind":"notes"/g)).toBe(1);

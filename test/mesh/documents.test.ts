@@ -80,7 +80,7 @@ describe("a document", () => {
     for (const mesh of meshes) expect(mesh.document(POLICY)!.text === text).toBe(true);
   });
 
-  it("comes to who joins later, though its author has stopped", async () => {
+  it("reaches a node that joins later, although its author has stopped", async () => {
     const { world, nodes } = await three();
     nodes[2]!.mesh.applyDocument(POLICY, policy("a"));
     world.clock.run(1_000);
@@ -90,7 +90,7 @@ describe("a document", () => {
     expect(nameIn(late.mesh)).toBe("a");
   });
 
-  it("is on disk: it is held after a restart with nobody there", async () => {
+  it("is on disk: it is held after a restart without other nodes", async () => {
     const { world, nodes, meshes } = await three();
     meshes[0]!.applyDocument(POLICY, policy("a"));
     world.clock.run(1_000);
@@ -362,7 +362,7 @@ describe("a peer that", () => {
     expect(names()).toEqual(["b", "b", "b"]);
   });
 
-  it("sends parts that nobody asked for changes nothing", async () => {
+  it("sends parts that were not requested changes nothing", async () => {
     const { sealed, give, names, stranger } = await withLiar();
     give(sealed(2, policy("b")), policy("b"));
     expect(names()).toEqual(["a", "a", "a"]);

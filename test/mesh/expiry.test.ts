@@ -23,7 +23,7 @@ const holding = (...envelopes: Envelope[]): Members => {
   return members;
 };
 
-describe("a record that nobody renews", () => {
+describe("a record that is not renewed", () => {
   it("is dropped after its time, withdrawn or not; the own one and the renewed stay", () => {
     const members = holding(
       envelopeOf(1),
@@ -38,7 +38,7 @@ describe("a record that nobody renews", () => {
     expect(members.digest).toBe(holding(envelopeOf(1), envelopeOf(4, { version: 2 })).digest);
   });
 
-  it("does not come back from who still has it, but does when its owner speaks again", () => {
+  it("does not come back from a node that still has it, but does when its owner renews it", () => {
     const members = holding(envelopeOf(2, { version: 5 }));
     members.expire(NOW + RECORD_TTL + 1);
     for (const version of [4, 5]) {

@@ -144,7 +144,7 @@ describe("of two dozen nodes one", () => {
     expect(cluster.verdicts).toEqual([]);
   });
 
-  it("that nobody hears, though it hears all, is dead until it is heard again", async () => {
+  it("that can only receive is dead until it can send again", async () => {
     const cluster = await new Cluster(24, 0).come();
     const victim = cluster.nodes[17]!;
     const heal = cluster.world.network.cut((from) => from === victim.machine);
@@ -155,7 +155,7 @@ describe("of two dozen nodes one", () => {
     expect(cluster.states(victim)).toEqual(new Set(["established"]));
   });
 
-  it("that was dead before is so to who comes later", async () => {
+  it("that was dead before is dead to a node that joins later", async () => {
     const cluster = await new Cluster(24, 0.05).come();
     const victim = cluster.nodes[17]!;
     await victim.end("power");
@@ -180,7 +180,7 @@ describe("of two dozen nodes one", () => {
 });
 
 describe("nodes that are cut in two", () => {
-  it("agree on each side whom of the other they hold for dead, and all live when the cut heals", async () => {
+  it("agree on each side which nodes of the other are dead, and all live when the cut heals", async () => {
     const cluster = await new Cluster(24, 0.05).come();
     const { world } = cluster;
     const isLeft = new Map(cluster.nodes.map(({ machine }, n) => [machine, n % 3 === 0]));
@@ -221,7 +221,7 @@ describe("pauses", () => {
 });
 
 describe("moves", () => {
-  it("are hardly ever deaths, even where three segments in five are lost and news takes a while to get round", async () => {
+  it("hardly ever count as deaths, even when three segments in five are lost and records spread slowly", async () => {
     const cluster = await new Cluster(40, 0.05).come();
     cluster.world.network.loss = 0.6;
     await cluster.run(30_000);
@@ -237,7 +237,7 @@ describe("moves", () => {
   }, 900_000);
 });
 
-describe("a peer that suspects a member", () => {
+describe("a peer that suspects", () => {
   /** Three nodes, and a stranger with a session to the first. */
   async function three() {
     const world = new World();
@@ -254,7 +254,7 @@ describe("a peer that suspects a member", () => {
     return { world, nodes, stranger, verdicts, versions };
   }
 
-  it("all of them makes them renew their records, and kills nobody", async () => {
+  it("all of them makes them renew their records, and no node is declared dead", async () => {
     const { world, stranger, verdicts, versions } = await three();
     const before = versions();
     stranger.say({ type: "suspect", versions: before });
@@ -264,7 +264,7 @@ describe("a peer that suspects a member", () => {
     expect(verdicts).toEqual([]);
   });
 
-  it("without end makes them do so every 2 s, and kills nobody", async () => {
+  it("without end makes them do so every 2 s, and no node is declared dead", async () => {
     const { world, stranger, verdicts, versions } = await three();
     const before = versions();
     for (let n = 0; n < 600; n++) {
@@ -278,7 +278,7 @@ describe("a peer that suspects a member", () => {
     expect(verdicts).toEqual([]);
   });
 
-  it("more than it may is not listened to any more, but may stay", async () => {
+  it("more than it may is ignored from then on, but its session stays", async () => {
     const { world, stranger, versions } = await three();
     const nobody = (n: number) => n.toString(16).padStart(32, "0");
     for (let n = 0; n < RECEIVED_SUSPICIONS.burst; n += 256) {
@@ -309,7 +309,7 @@ describe("a peer that suspects a member", () => {
     expect(verdicts).toEqual([]);
   });
 
-  it("before the record has come is heard when it has", async () => {
+  it("before the record has arrived has an effect once it has", async () => {
     const { world, nodes, stranger, versions, verdicts } = await three();
     const [first, second] = nodes;
     const [id, version] = versions()[1]!;
@@ -325,7 +325,7 @@ describe("a peer that suspects a member", () => {
 });
 
 describe("a node that misses many", () => {
-  it("raises so many doubts and no more, unless they prove right", async () => {
+  it("raises a limited number of suspicions, and more once they prove right", async () => {
     const world = new World();
     const hub = await world.node(1, []);
     const count = 2 * OWN_SUSPICIONS.burst;
@@ -367,7 +367,7 @@ describe("a node that cannot write to its disk, so that it cannot answer", () =>
     expect(stateOf(first.mesh, "h2")).toBe("established");
   });
 
-  it("answers when it can again, though nobody asks twice, and lives for those without a session", async () => {
+  it("answers when it can again, although it is asked once, and lives for those without a session", async () => {
     const world = new World();
     // The first knows the third by the second alone.
     world.network.mayDial = (from, to) => ![from, to].every((host) => /\.[13]$/.test(host));

@@ -10,7 +10,9 @@ import { randomFrom, seed } from "./seed.js";
 /** Milliseconds, enough for much computing on a shared machine. */
 const BUSY_MS = 180_000;
 
-it("takes news of those it holds, and nobody else until one is gone", { timeout: BUSY_MS }, () => {
+it("accepts newer records of the owners it holds, and no other owner until one is gone", {
+  timeout: BUSY_MS,
+}, () => {
   const { cluster, envelopes } = grown(MAX_RECORDS + 1, randomFrom(seed), 1, cheapSignatures);
   const newer = grown(1, randomFrom(seed), 2, cheapSignatures).envelopes[0]!;
   const members = new Members(new RecordVerifier(cluster), TUNNEL, "");

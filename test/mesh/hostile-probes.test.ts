@@ -59,7 +59,7 @@ async function settled(count: number, reachesByUdp: Rule = () => true) {
   return { world, nodes: nodes as [Node, Node, Node, ...Node[]] };
 }
 
-describe("a listener who recorded a member's probes", () => {
+describe("a listener that recorded a member's probes", () => {
   it("and sends them from elsewhere after the target restarted adds no sender, and is not answered", async () => {
     const { world, nodes } = await settled(3);
     const [a, v] = nodes;
@@ -159,7 +159,7 @@ describe("a member that makes probes as it pleases", () => {
     expect(sendersOf(v, inside)).toEqual([expect.stringMatching(/^192\.0\.2\.8:/)]);
   });
 
-  it("or in whose name somebody sends what it never signed", async () => {
+  it("or in whose name an attacker sends probes that it never signed", async () => {
     const { world, nodes } = await settled(3);
     const [, v, m] = nodes;
     const probe = await maker(world, m, v);

@@ -202,7 +202,7 @@ describe("a founder restored from a backup", () => {
     return { world, backup, b, c };
   };
 
-  it("gives nothing while it sees none of the others; then what they do not have", async () => {
+  it("grants nothing while it sees none of the others; then only space that they do not have", async () => {
     const { world, backup, b, c } = await restored();
     world.network.carries = side(2, 3);
     const a = await world.node(1, [], backup, network("10.244.0.0/22"));
@@ -224,7 +224,7 @@ describe("a founder restored from a backup", () => {
     expect(sequences).toEqual([...new Set(sequences)].sort((a, b) => a - b));
   });
 
-  it("gives after minutes alone, since the others may be gone for good; if they are not, who loses gets another lease", async () => {
+  it("grants after minutes alone, since the others may be gone for good; otherwise the loser gets another lease", async () => {
     const { world, backup, b, c } = await restored();
     world.network.carries = side(2, 3);
     const a = await world.node(1, [], backup, network("10.244.0.0/22"));
@@ -267,7 +267,7 @@ describe("a host that is installed anew under its old name", () => {
 });
 
 describe("a node that is forgotten", () => {
-  it("leaves to others what it gave them: they stay members with their leases", async () => {
+  it("leaves its grants to others in force: they stay members with their leases", async () => {
     const world = new World();
     const [a, b] = [await world.node(1, []), await world.node(2, [1])];
     world.clock.run(10_000);
@@ -292,7 +292,7 @@ describe("a node that is forgotten", () => {
 });
 
 describe("a node that is forgotten while it runs elsewhere", () => {
-  it("stops using what it had as soon as it hears of it, and asks for another lease", async () => {
+  it("stops using its lease as soon as it learns of it, and asks for another lease", async () => {
     const world = new World();
     const a = await world.node(1, [], new MemoryDisk(), network("10.244.0.0/21"));
     const [b, c] = [await world.node(2, [1]), await world.node(3, [1])];
@@ -389,7 +389,7 @@ describe("a request that a node forwards for another", () => {
     return { world, others, joiner, liar, request };
   };
 
-  it("is not ended by who was not asked", async () => {
+  it("is not ended by a node that was not asked", async () => {
     const { world, others, joiner, liar, request } = await carrying();
     joiner.say(request);
     liar.say(refuse(request.for, [...others, liar.identity.id]));
@@ -398,7 +398,7 @@ describe("a request that a node forwards for another", () => {
     expect(joiner.count(/"lease-grant"/g)).toBe(1);
   });
 
-  it("is not replaced by what a third says that it carries: who asks for itself gets the grant", async () => {
+  it("is not replaced by a request that a third node claims to forward: the requester itself gets the grant", async () => {
     const { world, joiner, liar, request } = await carrying();
     joiner.say(request);
     liar.say(request);
@@ -407,7 +407,7 @@ describe("a request that a node forwards for another", () => {
   });
 });
 
-describe("a grant for another that nobody waits for", () => {
+describe("a grant for another node that no request waits for", () => {
   it("is not looked at", async () => {
     const world = new World();
     await world.node(1, []);
@@ -434,7 +434,7 @@ describe("a liar", () => {
     visited: [],
   });
 
-  it("that never shows what it got is named after two minutes, and can be forgotten by its id", async () => {
+  it("that never shows its grant is named after two minutes, and can be forgotten by its id", async () => {
     const world = new World();
     const { mesh } = await world.node(1, []);
     world.clock.run(1_000);
@@ -519,7 +519,7 @@ describe("a liar", () => {
     expect(gifts.size).toBeLessThanOrEqual(RETURN_LIMIT.burst + 200 * RETURN_LIMIT.rate + 2);
   });
 
-  it("that gives what is not needed, again and again, makes a node write so often and no more", async () => {
+  it("that grants space that is not needed, again and again, makes a node write a limited number of times", async () => {
     const world = new World();
     const a = await world.node(1, []);
     world.clock.run(1_000);
@@ -546,7 +546,7 @@ describe("a liar", () => {
     expect(liar.isClosed).toBe(false);
   });
 
-  it("cannot open the fence of another: neither with its old grant nor with a word that is none", async () => {
+  it("cannot open the fence of another: neither with its old grant nor with an invalid attestation", async () => {
     const world = new World();
     const a = await world.node(1, []);
     const b = await world.node(2, [1]);
@@ -600,7 +600,7 @@ describe("a liar", () => {
     expect(back.mesh.problems().join()).toMatch(/cut off for longer than its lease lasts/);
   });
 
-  it("that gives what it does not own is found out", async () => {
+  it("that grants space it does not own is found out", async () => {
     const world = new World();
     const a = await world.node(1, []);
     world.clock.run(1_000);

@@ -37,7 +37,7 @@ const names = (members: Members): string[] =>
   [...members.view.members.values()].map(({ name }) => name).sort();
 
 describe("merge", () => {
-  it("answers with what is new, or with nothing", () => {
+  it("returns the new records, or nothing", () => {
     const members = new Members(verifier, OWN, NOBODY);
     const [v1, v2] = [envelopeOf(2), envelopeOf(2, { version: 2 })];
     expect(members.merge(v2)).toMatchObject({ name: "h2", version: 2, envelope: v2 });
@@ -46,7 +46,7 @@ describe("merge", () => {
     expect(members.get(identity(2).id)?.envelope).toBe(v2);
   });
 
-  it("answers with an error to a lie, and holds what it held", () => {
+  it("returns an error for an invalid record, and keeps the old one", () => {
     const members = merged([envelopeOf(2)]);
     const before = members.digest;
     expect(members.merge({ ...envelopeOf(2), version: 9 })).toBeInstanceOf(WeftError);
@@ -56,7 +56,7 @@ describe("merge", () => {
     expect(members.digest).toBe(before);
   });
 
-  it("opens nothing that is not newer than what it holds", () => {
+  it("verifies only records that are newer than the ones it holds", () => {
     const opened: number[] = [];
     const watched = new (class extends RecordVerifier {
       override verify(envelope: Envelope) {
@@ -220,7 +220,7 @@ describe("a subnet that was granted to many", () => {
   const idOf = (envelope: Envelope) => nodeId(envelope.owner);
   const held = (members: Members) => members.sorted().map(({ envelope }) => envelope);
 
-  it("has as many claimants as have a place, the same in any order, and who has one elsewhere stays", () => {
+  it("has a limited number of claimants, the same in any order, and a claimant of another subnet stays", () => {
     const inOrder = [...placed].sort((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
     const shuffled = fc.shuffledSubarray(crowd, { minLength: crowd.length });
     fc.assert(
@@ -234,7 +234,7 @@ describe("a subnet that was granted to many", () => {
     );
   });
 
-  it("who has no place is no news, is not asked for again, and has one when it speaks again and another has gone", () => {
+  it("a record beyond the limit is not new, is not requested again, and counts when renewed after another has gone", () => {
     const members = merged(crowd.slice(0, MAX_CLAIMANTS));
     const late = MAX_CLAIMANTS;
     const ofLate = (version: number) =>
@@ -247,7 +247,7 @@ describe("a subnet that was granted to many", () => {
     expect(members.merge(ofLate(2))).toMatchObject({ version: 2 });
   });
 
-  it("a better claim takes the place of the worst, whose owner is told of as gone", () => {
+  it("a better claim evicts the worst, whose owner is reported as gone", () => {
     const members = merged(crowd.slice(1, MAX_CLAIMANTS + 1));
     const worst = identity(10 + MAX_CLAIMANTS).id;
     members.takeChangedIds();
@@ -258,7 +258,7 @@ describe("a subnet that was granted to many", () => {
     expect(members.takeChangedIds()).toContain(worst);
   });
 
-  it("who leaves its place for a crowd is gone, be the old record heard before the new one or after", () => {
+  it("a node that moves to a crowded subnet is gone, whether its old record arrives before the new one or after", () => {
     const first = envelopeOf(2);
     const second = envelopeOf(2, { version: 2, leases: [claim(2, 99)] });
     for (const both of [
@@ -287,7 +287,7 @@ describe("a subnet that was granted to many", () => {
 });
 
 describe("the members made of the records", () => {
-  it("leave out who has withdrawn", () => {
+  it("leave out withdrawn nodes", () => {
     expect(names(merged([envelopeOf(2), envelopeOf(3, { withdrawn: true })]))).toEqual(["h2"]);
   });
 
@@ -341,7 +341,7 @@ describe("the members made of the records", () => {
     );
   });
 
-  it("let the living come before those whose lease has expired, and before the dead", () => {
+  it("rank living members before those whose lease has expired, and before the dead", () => {
     const again = envelopeOf(3, { name: "h2", vtep: "192.0.2.2:4789" });
     const members = merged([envelopeOf(2)]);
     members.expire(0);

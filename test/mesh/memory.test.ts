@@ -32,7 +32,7 @@ const nowhere: DataPath = {
   takeMtuHint: () => undefined,
 };
 
-it("a thousand records, their members, the ways to them and their tables take less than 40 MB", async () => {
+it("a thousand records, their members, the paths to them and their tables take less than 40 MB", async () => {
   const { envelopes } = grown(1000, randomFrom(seed));
   const texts = envelopes.map((envelope) =>
     JSON.stringify({ type: "records", records: [envelope] }),

@@ -106,7 +106,7 @@ describe("leases", () => {
     expect(agree([again, b, c])).toBe(true);
   });
 
-  it("are asked for until somebody is there", async () => {
+  it("are asked for until another node is there", async () => {
     const world = new World();
     const c = await world.node(3, [1]);
     world.clock.run(20_000);
@@ -333,7 +333,7 @@ describe("a cluster of both families", () => {
     expect(a.mesh.self().leases).toEqual(["10.244.128.0/20", "fd00:244:0:8000::/56"]);
   });
 
-  it("is not joined by who was started with another network or another length", async () => {
+  it("is not joined by a node that was started with another network or another length", async () => {
     const world = new World();
     await world.node(1, [], new MemoryDisk(), { network: DUAL });
     const has = "the cluster's network is 10.244.0.0/16 in /24s, fd00:244::/48 in /64s";
@@ -374,7 +374,7 @@ describe("a cluster of both families", () => {
     ).toContainEqual(["[fd00::1]:4789", "[fd00::1]:6783"]);
   });
 
-  it("leaves out who has an underlay of the other family, on both sides, and says so", async () => {
+  it("leaves out a node with an underlay of the other family, on both sides, and says so", async () => {
     const world = new World();
     const a = await world.node(1, []);
     const b = await world.node(2, [1], new MemoryDisk(), { vtep: "[fd00::2]:4789" });
@@ -617,7 +617,7 @@ describe("a member that lies", () => {
     expect([a, b].flatMap(({ mesh }) => mesh.problems())).toEqual([]);
   });
 
-  it("cannot take a name, an endpoint or a MAC that another has, with what it gave back and was given again neither", async () => {
+  it("cannot take a name, an endpoint or a MAC of another, not even with space that it returned and was granted again", async () => {
     const { a, b, me, say, genesis, proof, again, records } = await liar();
     const [ofB] = records.filter(({ name }) => name === "h2");
     const young = again();
@@ -639,7 +639,7 @@ describe("a member that lies", () => {
     }
   });
 
-  it("cannot do so either with a lease from who was here before", async () => {
+  it("cannot do so either with a lease from an older node", async () => {
     const { a, b, me, say, genesis, proof } = await liar({ through: 2, others: [3] });
     expect(nodeId(proof[0]!.to)).toBe(b.mesh.self().id);
     const before = a.mesh.members().find(({ name }) => name === "h3")!;

@@ -72,7 +72,7 @@ describe("the sessions that all nodes choose", () => {
     expect(before.filter((id) => after.has(id)).length).toBeGreaterThanOrEqual(5);
   });
 
-  it("begin with the next on the ring, and depend on who is there, not on who was", () => {
+  it("begin with the next on the ring, and depend only on the nodes that are there now", () => {
     fc.assert(
       fc.property(
         fc.uniqueArray(fc.constantFrom(...ids.slice(0, 60))),

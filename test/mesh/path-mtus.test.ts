@@ -52,7 +52,7 @@ describe("an interface whose MTU changes", () => {
   });
 });
 
-describe("a hint that anybody can send", () => {
+describe("a hint that any host can send", () => {
   it("changes no MTU, however often it is sent, and costs three probes a second", async () => {
     const [h1, h2] = (await settled(3)) as [Node, Node, Node];
     const atRest = await sends(h1, 20_000);
@@ -76,7 +76,7 @@ describe("a hint that anybody can send", () => {
     for (const other of nodes.slice(1)) expect(mtu(h1, other)).toBe(MTU);
   });
 
-  it("of a name that is nobody's, or of a member that no path leads to, costs nothing", async () => {
+  it("of an unknown name, or of a member without a path, costs nothing", async () => {
     const [h1] = (await settled(2)) as [Node, Node];
     world.reachesByUdp = () => false;
     await world.run(30_000);
@@ -101,7 +101,7 @@ describe("a hint that anybody can send", () => {
   });
 });
 
-describe("a path that takes less, of which nobody says so", () => {
+describe("a path that takes less, without any ICMP error", () => {
   it.each([526, 1000, 1449])(
     "to %i: is found within 10 s while packets go there",
     async (takes) => {

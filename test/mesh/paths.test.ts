@@ -265,7 +265,7 @@ describe("in any connected network", () => {
   });
 });
 
-describe("three nodes, two of which lose the way to each other", () => {
+describe("three nodes, two of which lose the path to each other", () => {
   it("go through the third within seconds, and straight again as soon as they can", async () => {
     const world = new PathWorld(seed);
     const nodes = await world.line(3);
@@ -277,7 +277,7 @@ describe("three nodes, two of which lose the way to each other", () => {
     await settles(world, nodes, () => true, 6_000);
   });
 
-  it("do so too where only one way is cut", async () => {
+  it("do so too when only one direction is cut", async () => {
     const world = new PathWorld(seed);
     const nodes = await world.line(3);
     world.reachesByUdp = (a, b) => !(a === 1 && b === 3);
@@ -320,7 +320,7 @@ describe("a node behind a NAT", () => {
     expect(isSettled(world.nodes, () => true)).toBe(true);
   });
 
-  it("is reached through others by who is behind another NAT", async () => {
+  it("is reached through others by a node behind another NAT", async () => {
     const world = new PathWorld(seed);
     world.mayDial = behind;
     await world.line(3);
@@ -362,7 +362,7 @@ describe("a relay that lies", () => {
   });
 });
 
-describe("a member that says what it likes", () => {
+describe("a member that sends any messages", () => {
   it("about paths, and as often as it likes, changes nothing", async () => {
     const world = new PathWorld(seed);
     const cut: [number, number][] = [
@@ -401,7 +401,7 @@ describe("a member that says what it likes", () => {
   });
 });
 
-describe("what comes in over UDP", () => {
+describe("a datagram", () => {
   async function two() {
     const world = new PathWorld(seed);
     const nodes = await world.line(3);
@@ -414,7 +414,7 @@ describe("what comes in over UDP", () => {
     return { world, h1: nodes[0]!, h2: nodes[1]!, captured };
   }
 
-  it("is worth nothing a second time, and nothing is said to who sends it", async () => {
+  it("has no effect a second time, and its sender gets no answer", async () => {
     const { world, h1, captured } = await two();
     await world.run(4_500);
     const said: string[] = [];
@@ -429,7 +429,7 @@ describe("what comes in over UDP", () => {
     });
   });
 
-  it("and is not of a member is not answered; floods of it take nobody's place", async () => {
+  it("from a node that is no member is not answered; a flood of them takes no member's place", async () => {
     const { world, h1, captured } = await two();
     await world.run(4_500);
     const said: string[] = [];
@@ -502,7 +502,7 @@ describe("the traffic of probes", () => {
     }
   });
 
-  it("goes to where packets go: a broken way of theirs is noticed at once", async () => {
+  it("goes to where packets go: a broken path of theirs is noticed at once", async () => {
     const world = await nodes(FAST_FOR_ALL_UP_TO + 4);
     const [h1] = world.nodes;
     world.reachesByUdp = (a, b) => b !== 19 && a !== 19;

@@ -75,7 +75,7 @@ describe("a probe", () => {
     expect(hex).toBe([...words, ...runs, sent.signature, "0000"].join(""));
   });
 
-  it("names who has it, and who handed it over", () => {
+  it("names the node that has it, and the node before", () => {
     const relays = path(2);
     const at = (hops: number) => {
       const sent = probe({ hops, relays });
@@ -86,7 +86,7 @@ describe("a probe", () => {
     expect(at(2)).toEqual([relays[1], run(2)]);
   });
 
-  it("says how long it was held, by all who held it, up to the most that it can say", () => {
+  it("includes the time that all relays held it, up to the maximum of its field", () => {
     const sent = addResidence(0.25, addResidence(1, probe()));
     expect(sent.residence).toBe(1_250);
     expect(replyTo(sent, b, cluster, { isAlone: true }).residence).toBe(1_250);
@@ -96,7 +96,7 @@ describe("a probe", () => {
     expect(isGenuine(cluster, a.publicKey, held)).toBe(true);
   });
 
-  it("is counted and timed by those who carry it, and changed in nothing else", () => {
+  it("gets hop count and delay from its relays, which change nothing else", () => {
     const bytes = encodeProbe(probe());
     expect(isGenuine(cluster, a.publicKey, { ...decodeProbe(bytes)!, hops: 0 })).toBe(true);
     for (let i = 0; i < bytes.length; i++) {
@@ -151,7 +151,7 @@ describe("a probe", () => {
     expect(isGenuine(cluster, a.publicKey, resized)).toBe(false);
   });
 
-  it("is not found in what is none", () => {
+  it("is not found in other bytes", () => {
     const random = new Random(seed);
     const bytes = encodeProbe(probe());
     const noise = (length: number) => Uint8Array.from({ length }, () => random.below(256));

@@ -99,7 +99,7 @@ describe("a record", () => {
     }
   });
 
-  it("with somebody else's lease is not believed, though the signature is right", () => {
+  it("with another node's lease is refused, although the signature is right", () => {
     expect(doubt(envelopeOf(2, { leases: [proofFor(identity(3), 3)] }))).toMatch(
       /10\.244\.3\.0\/24.*granted to another node/,
     );
@@ -183,7 +183,7 @@ const numbers = [
   "null",
 ];
 
-describe("what is no envelope:", () => {
+describe("an invalid envelope:", () => {
   const bad: [string, string, string][] = [
     ...numbers.map((n): [string, string, string] => [
       `version ${n}`,
@@ -210,7 +210,7 @@ describe("what is no envelope:", () => {
   });
 });
 
-describe("what is no body, though its owner has sealed it:", () => {
+describe("an invalid body that its owner has signed:", () => {
   const leases = (change: object) => ({
     leases: { ...JSON.parse(envelopeOf(2).body).leases, ...change },
   });

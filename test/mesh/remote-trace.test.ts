@@ -148,7 +148,7 @@ it("a packet that leaves another node is tried there, and followed from there", 
   expect(await nodes.waitFor(nodes.mesh(1).trace(noAgent))).toEqual({ further: [] });
 });
 
-it("who asks is the sender: what is not its own is a forged source", async () => {
+it("the asking node is the sender: a source that is not its own is forged", async () => {
   const nodes = new Nodes();
   await nodes.start(3);
   const packet = onwardOf(nodes.explain(2, nodes.web(2, 3)))!;
@@ -156,7 +156,7 @@ it("who asks is the sender: what is not its own is a forged source", async () =>
   expect(inShort(followed)).toEqual(["h3 spoofed-source"]);
 });
 
-it("in a line each relay tells, and asks the next", async () => {
+it("in a line each relay reports, and asks the next", async () => {
   const nodes = new Nodes(isNext);
   await nodes.start(5);
   nodes.plane(5).setPolicy(CLOSED);
@@ -173,7 +173,7 @@ it("in a line each relay tells, and asks the next", async () => {
   expect(ttls).toEqual(["62", "61", "60", undefined]);
 });
 
-it("who has no session with this node is dialled; if that is in vain, the answer says so", async () => {
+it("a node without a session is dialled; if that fails, the answer says so", async () => {
   const nodes = new Nodes();
   await nodes.start(9, { sessions: 1 });
   const others = nodes.all.slice(1).map(({ n }) => n);
@@ -202,7 +202,7 @@ it("a peer that runs no agent is not asked, nor a packet too long to be sent on"
   expect(unasked?.why).toBe(`it is longer than ${MAX_TRACED_BYTES} bytes`);
 });
 
-it("who asks too often is told so, and keeps nobody else from asking", async () => {
+it("a node that asks too often is refused, and keeps no other from asking", async () => {
   const nodes = new Nodes();
   await nodes.start(3);
   const onward = onwardOf(nodes.explain(1, nodes.web(1, 3)))!;
@@ -222,7 +222,7 @@ it("who asks too often is told so, and keeps nobody else from asking", async () 
   expect(inShort(await nodes.follow(2, nodes.web(2, 3)))).toEqual(["h3 delivered"]);
 });
 
-it("no answer is waited for longer than it may take, nor from who is gone", async () => {
+it("no answer is awaited longer than its limit, nor from a node that is gone", async () => {
   const nodes = new Nodes();
   await nodes.start(3);
   nodes.world.reaches = (a, b) => a !== 2 && b !== 2;
@@ -236,7 +236,7 @@ it("no answer is waited for longer than it may take, nor from who is gone", asyn
   expect(inShort(await nodes.waitFor(open))).toEqual(["h1 not h2: the node that asks stops"]);
 });
 
-it("a node whose host answers after the asker is gone asks nobody further", async () => {
+it("a node whose host answers after the asker is gone asks no other node", async () => {
   const nodes = new Nodes();
   await nodes.start(3);
   const sent = nodes.explain(2, nodes.web(2, 3));
@@ -258,7 +258,7 @@ it("a node whose host answers after the asker is gone asks nobody further", asyn
   expect(asked).toBe(0);
 });
 
-it("who was not asked, or is no member, tells nothing and is told nothing", async () => {
+it("a node that was not asked, or is no member, neither reports nor gets a report", async () => {
   const world = new World();
   const { mesh } = await world.node(1, []);
   await world.node(2, [1]);

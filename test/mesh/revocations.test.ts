@@ -12,8 +12,8 @@ import { randomFrom, seed } from "./seed.js";
 const lease = proofFor(identity(2), 2);
 const hash = grantHash(lease[0]!.signature);
 
-describe("what granters say they took back", () => {
-  it("is kept of so many granters as were heard last, and counts again when one is heard again", () => {
+describe("the revocations of granters", () => {
+  it("are kept of the granters that revoked last, and count again when another's record arrives again", () => {
     const revocations = new Revocations();
     const other = (n: number) => revocations.merge({ owner: `granter ${n}`, revoked: [hash] });
     const loser = { owner: identity(2).publicKey, leases: [lease] };
@@ -29,7 +29,7 @@ describe("what granters say they took back", () => {
     expect(revocations.coverAll(loser)).toBe(true);
   });
 
-  it("concerns nobody but those below them: who looks at these finds all who lost everything", () => {
+  it("concern only records below them, among which are all that lost everything", () => {
     const { cluster, envelopes } = grown(30, randomFrom(seed));
     const verifier = new RecordVerifier(cluster);
     const records = envelopes.map((envelope) => verifier.verify(envelope) as NodeRecord);

@@ -46,7 +46,7 @@ describe("among agents that are busy when probes come in", () => {
   });
 });
 
-describe("the round trip of a way", () => {
+describe("the round trip of a path", () => {
   const answers = (...rtts: number[]) => {
     const way = new PathState({ kind: "own", endpoint: "192.0.2.1:4789" }, 0);
     for (const rttMs of rtts) way.answered(0, { responseMs: 100, rttMs });
@@ -60,7 +60,7 @@ describe("the round trip of a way", () => {
     expect(answers(1, 3, 4, 5, 6, 7, 8, 9, 10).rttMs).toBe(3);
   });
 
-  it("is that of its present course", () => {
+  it("is that of its present route", () => {
     const way = answers(1);
     way.reroute({ kind: "own", endpoint: "192.0.2.2:4789" });
     expect(way.rttMs).toBeUndefined();

@@ -237,7 +237,7 @@ describe("an open session", () => {
     expect(ended?.code).toBe("SILENT");
   });
 
-  it("asks who is quiet, and not who speaks", () => {
+  it("pings a peer that is quiet, and not one that sends", () => {
     const pings = () => heard.filter(({ type }) => type === "ping").length;
     const before = pings();
     for (let n = 0; n < 20; n++) {
@@ -249,7 +249,7 @@ describe("an open session", () => {
     expect(pings()).toBe(before + 1);
   });
 
-  it("is missed once it was quiet for long, and no more when it is heard", () => {
+  it("is suspected once after long silence, and no more when it sends again", () => {
     const began = clock.elapsed();
     clock.run(IDLE_TIMEOUT - PING_AFTER.most);
     expect(missed[0]! - began).toBeGreaterThan(SUSPECT_AFTER - 10);

@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
 import { World } from "./world.js";
 
-it("a node knows in whose space a subnet lies, unless it is its own", async () => {
+it("a node knows the owner of the space around a subnet, unless it is itself", async () => {
   const world = new World();
   const first = await world.node(1, []);
   const second = await world.node(2, [1]);

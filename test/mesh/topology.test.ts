@@ -75,7 +75,7 @@ describe("thirty nodes, all joined through one", () => {
 });
 
 describe("eight nodes in a line, each reaching only its neighbours", () => {
-  it("all know all; who has no way to another says so", async () => {
+  it("all know all; a node without a path to another says so", async () => {
     const world = new World();
     world.network.mayDial = (a, b) => Math.abs(host(a) - host(b)) === 1;
     const all = await nodes(world, 8);
@@ -152,7 +152,7 @@ describe("a network that is cut in two", () => {
 });
 
 describe("a member that is gone", () => {
-  it("is dropped a week after it was last heard, and an old memory of it does not come back", {
+  it("is dropped a week after its last record, and an older record does not come back", {
     timeout: BUSY_MS,
   }, async () => {
     const world = new World();
@@ -179,7 +179,7 @@ describe("a member that is gone", () => {
 });
 
 describe("a node whose underlay address changes", () => {
-  it("is found at the new one by everybody, without a restart, and leaves the old one free", async () => {
+  it("is found at the new one by all, without a restart, and leaves the old one free", async () => {
     const world = new World();
     const all = await nodes(world, 9, () => [1]);
     world.clock.run(10_000);

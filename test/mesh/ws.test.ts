@@ -126,7 +126,7 @@ describe("a wrong secret", () => {
 });
 
 describe("a new secret", () => {
-  it("takes the place of the old one node by node; who has only the old one is out", async () => {
+  it("replaces the old one node by node; a node with only the old one is shut out", async () => {
     const NEW = "the new secret of all";
     let nodes = [await node("a")];
     nodes.push(await node("b", { joins: [nodes[0]!] }), await node("c", { joins: [nodes[0]!] }));
@@ -405,7 +405,7 @@ describe("the mesh port", () => {
     await until(() => sees(b, "a"));
   });
 
-  it("hangs up on who says nothing, nothing after the TLS handshake, or no more of its request", async () => {
+  it("closes a connection that sends nothing, nothing after the TLS handshake, or only part of its request", async () => {
     const { port } = await node("a");
     const begins = withSecret(port);
     begins.write("GET / HTTP/1.1\r\nHost: ");
@@ -414,7 +414,7 @@ describe("the mesh port", () => {
     await Promise.all(callers.map((one) => new Promise((resolve) => one.on("close", resolve))));
   });
 
-  it("closes though somebody began a handshake and says no more", async () => {
+  it("closes although a handshake was begun and not continued", async () => {
     const a = await node("a");
     const caller = connect(a.port, "127.0.0.1");
     caller.on("error", () => {});
@@ -424,7 +424,7 @@ describe("the mesh port", () => {
     await closed;
   });
 
-  it("tells nothing to who speaks no TLS, and goes on", async () => {
+  it("sends nothing to a peer without TLS, and goes on", async () => {
     const a = await node("a");
     const answer = await new Promise<string>((resolve) => {
       const socket = connect(a.port, "127.0.0.1", () => socket.write("GET / HTTP/1.1\r\n\r\n"));

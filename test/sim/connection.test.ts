@@ -70,7 +70,7 @@ describe("a connection", () => {
     expect(ends).toEqual(["a", "b"]);
   });
 
-  it("holds back what is said during a cut, and delivers it after", async () => {
+  it("holds back messages during a cut, and delivers them after it", async () => {
     const underlay = new Underlay(0);
     const { near, received, ends } = await underlay.connected();
     const heal = underlay.network.cut(() => true);
@@ -82,7 +82,7 @@ describe("a connection", () => {
     expect([received, ends]).toEqual([["late"], []]);
   });
 
-  it("sends together what waited behind a lost segment, as a stream of bytes does", async () => {
+  it("sends messages that waited behind a lost segment together, as a stream of bytes does", async () => {
     const underlay = new Underlay(0);
     const { near, received } = await underlay.connected();
     const heal = underlay.network.cut(() => true);
@@ -105,7 +105,7 @@ describe("a connection", () => {
     expect(ends).toEqual(["a"]);
   });
 
-  it("hears of a process that was killed, and nothing of a machine without power", async () => {
+  it("is closed when the far process is killed, and not when its machine loses power", async () => {
     const underlay = new Underlay(0);
     const first = await underlay.connected();
     first.b.transport.killed();
