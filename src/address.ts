@@ -1,9 +1,9 @@
 /**
- * Addresses, prefixes, endpoints and MAC addresses, read strictly.
+ * Strict parsers of addresses, prefixes, endpoints and MAC addresses, and what formats them.
  *
- * An address that two programs read differently is a hole: `010.0.0.1` is
- * 10.0.0.1 to one and 8.0.0.1 to another. So only the canonical spelling is
- * taken, and the library parser runs behind these checks.
+ * An address that two programs read differently is a security hole: `010.0.0.1` is 10.0.0.1 to one
+ * and 8.0.0.1 to another. So IPv4 octets with leading zeros and the like are refused before the
+ * library parses the text.
  */
 import ipaddr from "ipaddr.js";
 import { WeftError } from "./error.js";
@@ -16,7 +16,7 @@ export interface Address {
   readonly value: bigint;
 }
 
-/** All addresses that share their first `length` bits with `base`; its other bits are zero. */
+/** All addresses that share their first `length` bits with `base`, whose other bits are zero. */
 export interface Prefix {
   readonly family: Family;
   readonly base: bigint;
@@ -56,7 +56,7 @@ export function formatAddress({ family, value }: Address): string {
   return new ipaddr.IPv6(octets(value, 16)).toRFC5952String();
 }
 
-/** Reads `ADDRESS/LENGTH`. Bits set beyond the length are an error: they hide a typing mistake. */
+/** Parses `ADDRESS/LENGTH`. Bits set beyond the length are an error, because they suggest a typing mistake. */
 export function parsePrefix(text: string): Prefix {
   const [address = "", length = "", ...rest] = text.split("/");
   if (rest.length > 0 || !LENGTH.test(length)) {
@@ -82,7 +82,7 @@ export function parsePrefix(text: string): Prefix {
   return prefix;
 }
 
-/** Reads `ADDRESS/LENGTH` or `ADDRESS`, which is the prefix of itself. */
+/** Parses `ADDRESS/LENGTH`, or `ADDRESS` as a prefix of full length. */
 export function parsePrefixOrAddress(text: string): Prefix {
   if (text.includes("/")) return parsePrefix(text);
   const { family, value } = parseAddress(text);
@@ -92,7 +92,7 @@ export function parsePrefixOrAddress(text: string): Prefix {
 export const formatPrefix = ({ family, base, length }: Prefix): string =>
   `${formatAddress({ family, value: base })}/${length}`;
 
-/** The prefix of the given length that `address` lies in. */
+/** The prefix of this length that contains the address. */
 export function prefixOf({ family, value }: Address, length: number): Prefix {
   const host = BigInt(bits(family) - length);
   return { family, base: (value >> host) << host, length };
@@ -101,22 +101,22 @@ export function prefixOf({ family, value }: Address, length: number): Prefix {
 export const contains = (prefix: Prefix, { family, value }: Address): boolean =>
   family === prefix.family && prefixOf({ family, value }, prefix.length).base === prefix.base;
 
-/** True when every address of `inner` is one of `outer`. */
+/** Whether `outer` contains every address of `inner`. */
 export const covers = (outer: Prefix, inner: Prefix): boolean =>
   outer.length <= inner.length && contains(outer, { family: inner.family, value: inner.base });
 
 export const overlaps = (a: Prefix, b: Prefix): boolean => covers(a, b) || covers(b, a);
 
-/** Orders prefixes by their first address; of those with the same, the wider one comes first. */
+/** Orders prefixes by family, then by first address; of equals the wider one comes first. */
 export const byBase = (a: Prefix, b: Prefix): number =>
   a.family - b.family || (a.base === b.base ? a.length - b.length : a.base < b.base ? -1 : 1);
 
-/** The first address a host may carry: base + 1, or the base itself where that is all there is. */
+/** The first address of a host: base + 1, or the base of a prefix of full length. */
 export function firstHost({ family, base, length }: Prefix): Address {
   return { family, value: length === bits(family) ? base : base + 1n };
 }
 
-/** Reads `192.0.2.1:4789` or `[2001:db8::1]:4789`. */
+/** Parses `192.0.2.1:4789` or `[2001:db8::1]:4789`. */
 export function parseEndpoint(text: string): Endpoint {
   const match = /^(?:\[([^\]]*)\]|([^:]*)):([^:]*)$/.exec(text);
   const port = Number(match?.[3]);
@@ -148,7 +148,7 @@ export function parseMac(text: string): Uint8Array {
 export const formatMac = (bytes: Uint8Array): string =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":");
 
-/** The address in network order: 4 or 16 bytes. */
+/** The bytes of an address in network order: 4 or 16. */
 export const toBytes = ({ family, value }: Address): Uint8Array =>
   Uint8Array.from(octets(value, family === 4 ? 4 : 16));
 
@@ -158,7 +158,7 @@ function octets(value: bigint, count: number): number[] {
   );
 }
 
-/** From network order: 4 or 16 bytes. */
+/** Reads an address of 4 or 16 bytes in network order. */
 export const readAddress = (bytes: Uint8Array): Address => ({
   family: bytes.length === 4 ? 4 : 6,
   value: fromBytes([...bytes]),
@@ -170,7 +170,7 @@ const fromBytes = (bytes: number[]): bigint =>
 /** "This network", IPv6 ranges that embed IPv4 addresses, and multicast with all above it (RFC 6890). */
 export const NO_HOST = ["0.0.0.0/8", "224.0.0.0/3", "::/8", "ff00::/8"].map(parsePrefix);
 export const LOOPBACK = ["127.0.0.0/8", "::1/128"].map(parsePrefix);
-/** Link-local: on each link it can be another host. */
+/** Link-local addresses: one of them can be another host on each link. */
 export const LINK_LOCAL = parsePrefix("fe80::/10");
 
 const isIn = (ranges: readonly Prefix[], address: Address): boolean =>
@@ -184,7 +184,7 @@ export const isLinkLocal = (address: Address): boolean => contains(LINK_LOCAL, a
 export const isHost = (address: Address): boolean =>
   !isIn([...NO_HOST, ...LOOPBACK, LINK_LOCAL], address);
 
-/** Text from outside, fit for one line of an error message. */
+/** Makes untrusted text fit for one line of an error message: printable ASCII, at most 64 characters. */
 export function printable(text: string): string {
   const safe = text.replace(/[^\x20-\x7e]/g, "?");
   return safe.length > 64 ? `${safe.slice(0, 61)}...` : safe;

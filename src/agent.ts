@@ -1,10 +1,10 @@
 /**
- * The agent: the only place that knows all parts. It makes them, starts them in
- * order, and undoes everything in reverse.
+ * The agent makes all parts, starts them in order and undoes everything in reverse. No other file
+ * knows all of them.
  *
- *   claim -> io -> mesh -> follower: dataplane and host are as the mesh says
- *                       -> tracer: tries packets for this node and for others
- *                       -> control: the socket that shows it
+ *   claim -> io -> mesh -> follower: makes dataplane and host follow the mesh
+ *                       -> tracer: traces packets for this node and for others
+ *                       -> control: serves the control socket
  */
 import { randomBytes } from "node:crypto";
 import {
@@ -42,19 +42,19 @@ import { Tables } from "./tables.js";
 import { every } from "./time/clock.js";
 import { systemClock } from "./time/system-clock.js";
 
-/** Outer IP, UDP and VXLAN headers and the inner Ethernet header, bytes, by underlay. */
+/** Bytes of outer IP, UDP and VXLAN headers and the inner Ethernet header, by underlay family. */
 const OVERHEAD = { 4: 50, 6: 70 } as const;
-/** The MTU of the underlay while nothing is known of it, in bytes: Ethernet's. */
+/** Assumed MTU of an underlay whose MTU is unknown, in bytes: Ethernet's. */
 const USUAL_MTU = 1500;
-/** Time between two looks for things that an interface or another process took away, in milliseconds. */
+/** Time between two checks for routes, files and devices that others removed, in milliseconds. */
 const REPAIR_EVERY = 5_000;
-/** Time between two looks for a changed underlay, in milliseconds. */
+/** Time between two checks for a changed underlay, in milliseconds. */
 const UNDERLAY_CHECK_EVERY = 2_000;
 
 type Undo = () => void | Promise<void>;
 
 export class Agent {
-  /** Settles when the agent cannot go on by itself. `stop` is still due. */
+  /** Resolves when the agent fails and cannot recover. `stop` must still be called. */
   readonly failed: Promise<WeftError>;
 
   readonly #config: Config;
@@ -85,7 +85,7 @@ export class Agent {
     });
   }
 
-  /** @throws WeftError, after everything is undone */
+  /** @throws WeftError after everything is undone */
   start(): Promise<void> {
     this.#starting = this.#start().catch(async (error) => {
       await this.#undoAll();
@@ -94,17 +94,19 @@ export class Agent {
     return this.#starting;
   }
 
-  /** Withdraws from the cluster and takes everything away again. The lease stays this node's, unless `release` is set. */
+  /** Leaves the cluster and undoes everything. The lease stays this node's unless the configuration has `release`. */
   async stop(): Promise<void> {
     await this.#starting.catch(() => {});
     await this.#undoAll();
   }
 
-  /** Takes up the secrets of a configuration that was read again; everything else needs a restart. */
+  /** Applies the secrets of a reloaded configuration. Any other change needs a restart. */
   async reload({ secrets }: Config): Promise<void> {
     await this.#starting;
     this.#transport.setSecrets(secrets);
-    this.#log.info(`the secrets are read again: dials with the first, accepts ${secrets.length}`);
+    this.#log.info(
+      `the secrets are read again: this node dials with the first of ${secrets.length} and accepts all`,
+    );
   }
 
   async #start(): Promise<void> {
@@ -148,7 +150,7 @@ export class Agent {
       transport,
       documents: [{ ...POLICY, read: (text, done) => policies.read(text, done) }],
       datapath: io,
-      explain: (packet, peer) => tracer.triedForOthers(packet, peer),
+      explain: (packet, peer) => tracer.traceForOther(packet, peer),
     });
     this.#mesh = mesh;
     upkeep.add(() => {
@@ -191,7 +193,7 @@ export class Agent {
     tables.on("changed", () => follower.follow());
     await mesh.start();
     this.#undo.push(() => mesh.stop({ release: config.release }));
-    // An address that is given back may be another node's in a moment.
+    // The address of a released lease may soon be another node's.
     if (config.release) this.#undo.push(() => follower.remove());
     follower.follow();
 
@@ -238,7 +240,7 @@ export class Agent {
     );
   }
 
-  /** An agent that fails leaves the overlay unreachable, as one that is killed does. */
+  /** A failed agent leaves the overlay routes unreachable, as a killed one does. */
   async #leaveRoutes(follower: Follower): Promise<void> {
     if (!this.#hasStarted) await follower.restoreRoutes();
     else if (!this.#hasFailed) await follower.openRoutes();
@@ -250,13 +252,13 @@ export class Agent {
       try {
         await undo();
       } catch (error) {
-        // One thing that will not go away must not keep the others.
+        // One failure must not stop the others from being undone.
         this.#log.error(error instanceof Error ? error.message : String(error));
       }
     }
   }
 
-  // ---- following the underlay, and what others do to this host
+  // ---- changes of the host
 
   #repair(upkeep: Upkeep, follower: Follower): void {
     follower.follow();
@@ -267,23 +269,23 @@ export class Agent {
     this.#watch.check().catch((error: Error) => this.#fail(ownMistake(error)));
   }
 
-  /** Hosts to join count until members are known. */
+  /** Underlay addresses of peers: of members, or of the join hosts until members are known, and of static peers. */
   async #peerAddresses(): Promise<Address[]> {
     const members = this.#mesh.endpoints(MOST_PEERS).map((it) => parseEndpoint(it).address);
     const peers = members.length > 0 ? members : await this.#joinHosts.addresses();
     return [...peers, ...staticOf(this.#config)];
   }
 
-  /** Until the device follows, the core answers packets that are too large with the size that fits. */
+  /** Changes the MTU. Until the device has it too, the core answers larger packets with ICMP errors. */
   #resize(to: UnderlayInterface): void {
     const mtu = overlayMtu(to, this.#config);
     if (mtu === this.#io.mtu.most) return;
     this.#io.resize(mtu);
-    this.#log.info(`packets to peers may have ${to.mtu} bytes now: the MTU inside is ${mtu}`);
+    this.#log.info(`the MTU to peers is ${to.mtu} bytes now: the MTU of the overlay is ${mtu}`);
     this.#follower?.follow();
   }
 
-  /** The dataplane first: when the others hear of the new address, packets can come to it. */
+  /** Moves to another underlay address. The dataplane comes first, to receive packets once others learn the address. */
   async #move({ address, device, prefix }: UnderlayInterface): Promise<void> {
     const network = this.#mesh.self().network.map(parsePrefix);
     underlayFits({ ...this.#config, network, networkGiven: true }, prefix);
@@ -293,11 +295,11 @@ export class Agent {
   }
 }
 
-/** The largest packet inside, in bytes. */
+/** The MTU of the overlay, in bytes. */
 const overlayMtu = ({ address, mtu = USUAL_MTU }: UnderlayInterface, config: Config): number =>
   (config.mtu ?? mtu) - OVERHEAD[address.family];
 
-/** pino wants the fields before the sentence. */
+/** Adapts pino, which takes the fields before the message. */
 const meshLog = (log: Logger): Log => ({
   info: (message, fields) => log.info(fields ?? {}, message),
   warn: (message, fields) => log.warn(fields ?? {}, message),

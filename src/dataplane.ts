@@ -1,6 +1,6 @@
 /**
- * The dataplane to embed: the very core the agent runs, synchronous and in
- * memory. No root, no device, no timer: time moves by `advance`.
+ * The dataplane to embed: the agent's core, synchronous and in memory, without root, devices or
+ * timers. Time passes only by `advance`.
  */
 import {
   firstHost,
@@ -46,46 +46,46 @@ export interface DataplaneOptions {
   vni: number;
   /** This node's VTEP MAC address. */
   mac: string;
-  /** The largest inner packet, bytes, 576 (1280 with IPv6 leases) to 65,465. */
+  /** The largest inner packet in bytes, 576 (1280 with IPv6 leases) to 65,465. */
   mtu: number;
-  /** This node's overlay address: ICMP answers come from it. */
+  /** This node's overlay address, the source of its ICMP errors. */
   address: string;
   /**
-   * The prefixes this node may receive for. ICMP answers of the family that
-   * `address` is not of come from the first host of the first such prefix.
+   * The prefixes that this node receives packets for. ICMP errors of the other family than
+   * `address` come from the first host of the first prefix of that family.
    */
   leases: readonly string[];
-  /** Where peers reach this node, `ip:port`. */
+  /** The endpoint at which peers reach this node, `ip:port`. */
   underlay: string;
-  /** What policies call this node, as in `node:NAME`. */
+  /** The name of this node in policies, as in `node:NAME`. */
   name?: string;
-  /** Records of flows, a power of two from 64 to 1,048,576 (default 65,536); a connection takes two. */
+  /** Flow records, a power of two from 64 to 1,048,576 (default 65,536). A connection takes two. */
   flows?: number;
-  /** May a TCP connection that a policy allows be taken up in its middle? By default it may. */
+  /** Whether allowed TCP connections are picked up midstream. Default true. */
   pickUp?: boolean;
-  /** DSCP of outer headers, 0 to 63, or "inherit": that of the packet inside. Default 0. */
+  /** DSCP of outer headers, 0 to 63, or "inherit" for that of the inner packet. Default 0. */
   dscp?: Dscp;
 }
 
-/** A connection; its rule as `counters().rules` has it. */
+/** A live connection. Its rule is a place as in `counters().rules`. */
 export type FlowView = CoreFlowView<Place>;
-/** A capture under way. */
+/** A running capture. */
 export type Capture = CoreCapture<Place>;
-/** A packet as it came, and its outcome. */
+/** A captured packet as it came, and its outcome. */
 export type CapturedPacket = CoreCapturedPacket<Place>;
 
-/** Counters of a rule of the policy, and its place in the document. */
+/** Counters of a policy rule, and its place in the document. */
 export type RuleCounter = Place & RuleTraffic;
 
 export interface DataplaneCounters extends Counters {
-  /** Every rule in force, those that met nothing included. */
+  /** Every rule in force, also with counts of 0. */
   rules: RuleCounter[];
 }
 
 const MAX_VNI = 0xffffff;
 /**
- * Bytes: what every host takes (RFC 791), what every IPv6 link takes (RFC 8200),
- * and what is left of 65,535 with all headers around it.
+ * MTUs in bytes: the least that every host takes (RFC 791), the least of an IPv6 link (RFC 8200),
+ * and 65,535 less all headers around an inner packet.
  */
 const MIN_MTU = 576;
 const MIN_MTU_6 = 1280;
@@ -117,7 +117,7 @@ export class Dataplane {
     this.#explainer = new Explainer(core, this.#publisher);
   }
 
-  /** @throws WeftError when an option cannot be */
+  /** @throws WeftError when an option is invalid */
   static async create(options: DataplaneOptions): Promise<Dataplane> {
     checkRange("vni", options.vni, 1, MAX_VNI);
     const leases: Prefix[] = options.leases.map(parsePrefix);
@@ -137,7 +137,7 @@ export class Dataplane {
   }
 
   /**
-   * The peers from now on; those not named are forgotten.
+   * Replaces all peers.
    * @throws WeftError when they contradict each other; then nothing has changed
    */
   setPeers(peers: readonly Peer[]): void {
@@ -145,9 +145,9 @@ export class Dataplane {
   }
 
   /**
-   * The policy from now on, YAML or JSON text or what JSON.parse would make of it
-   * (docs/policy.md). Live flows are judged again by it.
-   * @throws WeftError naming the line when it cannot be; then what was in force stays in force
+   * Replaces the policy: YAML or JSON text, or the value of parsed JSON (docs/policy.md). Live flows
+   * are re-evaluated.
+   * @throws WeftError naming the line when it is invalid; then the previous policy stays in force
    */
   setPolicy(policy: string | object): void {
     const text = typeof policy === "string" ? policy : JSON.stringify(policy, null, 2);
@@ -156,22 +156,22 @@ export class Dataplane {
     setProfile(this.#core, document.profile);
   }
 
-  /** Takes an IP packet, as this host would send it into the overlay. */
+  /** Processes an IP packet that this host sends into the overlay. */
   fromDevice(packet: Uint8Array): Outcome {
     return this.#runner.fromDevice(packet);
   }
 
   /**
-   * Takes a datagram that came in on the VXLAN port, `from` an `ip:port`. `tos` is the TOS or traffic
-   * class of its outer header: congestion marks there go into the packet (RFC 6040). A packet
-   * for another peer is relayed: sent on in new headers.
+   * Processes a datagram that came in on the VXLAN port. `from` is its source `ip:port`, `tos` the
+   * TOS or traffic class of its outer header, whose congestion marks are copied to the inner packet
+   * (RFC 6040). A packet for another peer is relayed with new outer headers.
    */
   fromWire(datagram: Uint8Array, from: string, { tos = 0 }: { tos?: number } = {}): Outcome {
     checkRange("tos", tos, 0, 255);
     return this.#runner.fromWire(datagram, parseEndpoint(from), tos);
   }
 
-  /** How packets ended, by direction, and what the rules of the policy met. */
+  /** Counts of packets by direction and outcome, and of each policy rule. */
   counters(): DataplaneCounters {
     const places = [...this.#rules.places];
     const traffic = this.#publisher.ruleTraffic(places.map(([number]) => number));
@@ -182,9 +182,9 @@ export class Dataplane {
   }
 
   /**
-   * What would become of a packet, stage by stage, and which rule decides: the same
-   * core does it on a copy of its memory, so nothing comes of it.
-   * @throws WeftError EXPLAIN when no such packet can be
+   * Explains a packet's way through the stages and the rule that decides. The same core processes
+   * it on a copy of its memory, so nothing changes.
+   * @throws WeftError EXPLAIN when there can be no such packet
    */
   explain(question: Question): Explanation {
     return this.#explainer.explain(question, {
@@ -195,9 +195,9 @@ export class Dataplane {
   }
 
   /**
-   * Keeps the packets from now on, as they came and with what became of them, until it is
-   * stopped; what is not taken out in time is counted as lost.
-   * @throws WeftError CAPTURE_BUSY when one is under way, CAPTURE when the options cannot be
+   * Captures packets as they come, with their outcomes, until it is stopped. Packets that are not
+   * read in time are counted as lost.
+   * @throws WeftError CAPTURE_BUSY when a capture runs already, CAPTURE when an option is invalid
    */
   capture(options: CaptureOptions = {}): Capture {
     return CoreCapture.start(this.#core, options, {
@@ -207,24 +207,24 @@ export class Dataplane {
     });
   }
 
-  /** What went to and came from a peer, by name. */
+  /** Traffic counters of the peer of this name. */
   traffic(peer: string): PeerTraffic | undefined {
     return this.#publisher.traffic(peer);
   }
 
-  /** Names of the peers to which packets went since this was asked last. */
+  /** Names of the peers to which packets were sent since the last call. */
   active(): string[] {
     return this.#publisher.active();
   }
 
-  /** The live connections, and the place of the rule that allowed each. */
+  /** The live connections, each with the place of the rule that allowed it. */
   flows(): FlowView[] {
     return readFlows(this.#core, (number, generation) =>
       this.#publisher.isSameRule(number, generation) ? this.#rules.places.get(number) : undefined,
     );
   }
 
-  /** Lets time pass. */
+  /** Advances the clock and expires idle flows. */
   advance(milliseconds: number): void {
     checkRange("milliseconds", milliseconds, 0, Number.MAX_SAFE_INTEGER - this.#now);
     this.#now += milliseconds;

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * `npm run demo`: three hosts, three agents, one overlay, on this machine.
+ * `npm run demo` runs an overlay of three hosts and three agents on this machine.
  *
- * With root and /dev/net/tun the hosts are network namespaces and everything is
- * real; otherwise, or with --rootless, they are three nodes in this process.
+ * With root and /dev/net/tun the hosts are network namespaces and everything is real; otherwise, or
+ * with --rootless, three nodes run in this process.
  */
 import { onHosts } from "./demo/hosts.js";
 import { progress } from "./demo/progress.js";

@@ -1,7 +1,6 @@
 /**
- * An error a person will read. The message says what is wrong and why; the
- * remedy says what to do about it. The code is stable: tests and scripts may
- * rely on it.
+ * An error for a person to read. The message says what is wrong and why; the remedy says what to do.
+ * The code is stable, so tests and scripts may rely on it.
  */
 export class WeftError extends Error {
   override readonly name = "WeftError";
@@ -15,23 +14,23 @@ export class WeftError extends Error {
   }
 }
 
-/** What should never have happened, said as such. */
+/** Reports an unexpected error as a mistake in weft. */
 export const ownMistake = ({ message }: Error): WeftError =>
   new WeftError("AGENT", message, "please report this");
 
-/** The error as one sentence that says what to do. */
+/** The error and its remedy in one sentence. */
 export const sentence = ({ message, remedy }: WeftError): string => `${message}: ${remedy}`;
 
-/** Called once with the result of a job, or with the error that prevents it. */
+/** A callback that is called once, with the result of a job or its error. */
 export type Done<T> = (result: T | WeftError) => void;
 
-/** The same, as a promise. */
+/** Turns a job with a callback into a promise. */
 export const promised = <T>(ask: (done: Done<T>) => void): Promise<T> =>
   new Promise((resolve, reject) => {
     ask((result) => (result instanceof WeftError ? reject(result) : resolve(result)));
   });
 
-/** @returns its failure as one sentence, or the failures that the work itself lists */
+/** Runs some work. @returns the failures that it lists, or a thrown WeftError as one sentence */
 export async function attempt(
   work: () => Promise<readonly string[]> | Promise<void>,
 ): Promise<readonly string[]> {

@@ -1,4 +1,4 @@
-/** What embedders import. */
+/** The public interface of the package. */
 
 export type { CaptureOptions } from "./core/capture.js";
 export type {

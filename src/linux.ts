@@ -61,7 +61,7 @@ export const SOCKADDR_IPV6 = 8;
 export const SOCKADDR_IN_SIZE = 16;
 export const SOCKADDR_SIZE = 28;
 
-/** struct iovec: an address and a length, u64 both. */
+/** struct iovec: an address and a length, both u64. */
 export const IOVEC_LEN = 8;
 export const IOVEC_SIZE = 16;
 

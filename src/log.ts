@@ -1,4 +1,4 @@
-/** What the mesh says to its operator. Never a secret, never a key. */
+/** Logs messages of the mesh for its operator. No message contains a secret or a private key. */
 export interface Log {
   info(message: string, fields?: object): void;
   warn(message: string, fields?: object): void;

@@ -1,9 +1,9 @@
 /**
- * Traces a packet through this host and its core, and on through the nodes that it comes to. The
- * packet is sent nowhere and counts nowhere.
+ * Traces a packet through this host and its core, and on through the nodes behind it. The packet is
+ * not sent and not counted.
  *
  *   source here   ->  host: routeOut -> core -> path to the peer -> the nodes behind it
- *   source there  ->  the node that has it, which does all of this
+ *   source there  ->  the node that has the source, which does the same
  */
 import { contains, parseAddress } from "./address.js";
 import type { Core } from "./core/instance.js";
@@ -53,29 +53,29 @@ export class PacketTracer {
     this.#explainer = new Explainer(core, publisher);
   }
 
-  /** As `Control.explain`. */
+  /** Implements `Control.explain`. */
   async explain(question: Question, { here }: { readonly here: boolean }): Promise<Explained> {
     const { name } = this.#options;
     const packet = packetFor(question);
     const words = directionOf(question) === "out" ? wordsOf(packet) : undefined;
     const owner = words && this.#ownerOf(words.src);
     if (words && owner && owner !== name && !here) return this.#elsewhere(owner, packet, words);
-    const tried = await this.#tried(question);
-    const begun = { ...tried, ...(words && { owner: owner ?? null }) };
-    const onward = here ? undefined : onwardOf(tried);
+    const outcome = await this.#trace(question);
+    const begun = { ...outcome, ...(words && { owner: owner ?? null }) };
+    const onward = here ? undefined : onwardOf(outcome);
     if (!onward) return { ...begun, further: [] };
     const { further, ...rest } = await this.#mesh.trace(onward);
     return { ...begun, further: further.map(withSentence), ...rest };
   }
 
-  /** The node that has this address: this one, or a peer. */
+  /** Name of the node that has this address: this node or a peer. */
   #ownerOf(address: string): string | undefined {
     const isOwn = this.#tables.own().leases.some((it) => contains(it, parseAddress(address)));
     if (isOwn) return this.#options.name;
     return holderOf(address, this.#publisher.peers)?.name;
   }
 
-  /** Asks another node about a packet that leaves its host. */
+  /** Traces a packet that leaves the host of another node. */
   async #elsewhere(owner: string, packet: Uint8Array, words: PacketWords): Promise<Explained> {
     const { further, unasked } = await this.#mesh.trace({ to: owner, packet, leaves: true });
     const [first, ...behind] = further.map(withSentence);
@@ -92,18 +92,18 @@ export class PacketTracer {
     };
   }
 
-  /** Tries a packet here for another node: it comes from this peer, or without one leaves this host. */
-  async triedForOthers(packet: Uint8Array, peer?: string): Promise<TraceOutcome> {
-    if (peer !== undefined) return this.#tried({ packet, direction: "in", peer });
+  /** Traces a packet here for another node: as coming from this peer, or, without one, as leaving this host. */
+  async traceForOther(packet: Uint8Array, peer?: string): Promise<TraceOutcome> {
+    if (peer !== undefined) return this.#trace({ packet, direction: "in", peer });
     const src = wordsOf(packet)?.src;
     if (src !== undefined && this.#ownerOf(src) === this.#options.name) {
-      return this.#tried({ packet, direction: "out" });
+      return this.#trace({ packet, direction: "out" });
     }
     throw new WeftError("EXPLAIN", `it does not have ${src ?? "the source"}`, "ask another node");
   }
 
-  /** Tries a packet here. */
-  async #tried(question: Question): Promise<TraceOutcome> {
+  /** Traces a packet on this host. */
+  async #trace(question: Question): Promise<TraceOutcome> {
     const { tun } = this.#options;
     const packet = packetFor(question);
     const words = wordsOf(packet);
@@ -141,7 +141,7 @@ const notCarried = (packet: PacketWords, host: HostView): TraceOutcome => ({
   packets: [],
 });
 
-/** @param why missing for a static peer */
+/** @param why undefined for a static peer */
 const notAsked = (src: string, owner: string, why: string | undefined): WeftError =>
   why === undefined
     ? new WeftError(

@@ -8,7 +8,7 @@
  *   | family | port | flow label      | IPv6 address      | scope id |
  *   +--------+------+-----------------+-------------------+----------+
  *
- * The family is in the order of the host, port and address in that of the network.
+ * The family is in host byte order; port and address are in network byte order.
  */
 import { type Endpoint, toBytes } from "./address.js";
 import {
@@ -21,7 +21,7 @@ import {
   SOCKADDR_SIZE,
 } from "./linux.js";
 
-/** Writes the address at the start of the view, and returns its length in bytes. */
+/** Writes a socket address at the start of the view, and returns its length in bytes. */
 export function writeSockaddr(view: DataView, { address, port }: Endpoint): number {
   const isIPv4 = address.family === 4;
   view.setUint16(0, isIPv4 ? AF_INET : AF_INET6, true);
@@ -32,7 +32,7 @@ export function writeSockaddr(view: DataView, { address, port }: Endpoint): numb
   return isIPv4 ? SOCKADDR_IN_SIZE : SOCKADDR_SIZE;
 }
 
-/** Reads the address at the start of the view. */
+/** Reads a socket address at the start of the view. */
 export function readSockaddr(view: DataView): Endpoint {
   const family = view.getUint16(0, true) === AF_INET ? 4 : 6;
   let value = 0n;
