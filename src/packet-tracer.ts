@@ -155,7 +155,7 @@ const notAsked = (src: string, owner: string, why: string | undefined): WeftErro
         `ask on ${owner}; with --here, as if this node had ${src}`,
       );
 
-const withSentence = (told: NodeReport): ExplainedThere => ({
-  ...told,
-  ...(told.reason && { sentence: explainReason(told.reason) }),
+const withSentence = (report: NodeReport): ExplainedThere => ({
+  ...report,
+  ...(report.reason && { sentence: explainReason(report.reason) }),
 });

@@ -1,4 +1,4 @@
-/** What the control socket shows of the cluster's policy, and how a new one is tried and applied. */
+/** The control socket's view of the cluster's policy, and the trial and application of a new one. */
 import { formatPrefix } from "./address.js";
 import { type Progress, progressOf } from "./document-sync/progress.js";
 import { hashOf } from "./documents/in-force.js";
@@ -38,7 +38,7 @@ export class PolicyControl {
     return { version, digest, author: { id, name }, text: policy.text };
   }
 
-  /** The others, then this node. */
+  /** The progress of the other members, then of this node. */
   progress(): Progress {
     const { mesh } = this.#parts;
     const seal = mesh.document(POLICY)?.seal;
@@ -50,7 +50,7 @@ export class PolicyControl {
     ]);
   }
 
-  /** As `Control.applyPolicy`. */
+  /** Implements `Control.applyPolicy`. */
   async apply(text: string, { dryRun, resetVersion }: ApplyOptions): Promise<PolicyReport> {
     const { mesh, policies, tables, follower } = this.#parts;
     const { leases: own } = tables.own();

@@ -1,5 +1,5 @@
 /**
- * Brings the members and the policy of the cluster into the tables of the core, in one swap.
+ * Publishes the members and the policy of the cluster to the tables of the core, in one swap.
  *
  *   members that changed -> stage -> \
  *   policy -> enforcer -> rules --->  commit
@@ -21,7 +21,7 @@ import type { Place } from "./policy/place.js";
 import type { Members } from "./policy/resolver.js";
 
 export interface TablesParts {
-  /** The cluster: what this node owns, the peers, the policy. */
+  /** The cluster as this node knows it: its own leases, the peers and the policy. */
   readonly mesh: Pick<
     Mesh,
     "document" | "enforces" | "knowsDocument" | "peer" | "self" | "takeChanged"
@@ -35,7 +35,7 @@ export interface TablesParts {
 export type TablesOptions = Pick<Config, "dscp" | "name" | "vni">;
 
 export interface TablesEvents {
-  /** Other rules are ready, or do not fit: `update` is due. */
+  /** Compiled rules are ready, or do not fit into the core: `update` must be called. */
   changed: [];
 }
 
@@ -43,7 +43,7 @@ export class Tables extends EventEmitter<TablesEvents> {
   readonly #parts: TablesParts;
   readonly #options: TablesOptions;
   readonly #enforcer: Enforcer;
-  /** Never becomes false again, whatever policies come. */
+  /** Stays true once it is. */
   #isPolicyKnown = false;
 
   constructor(parts: TablesParts, options: TablesOptions) {
@@ -58,7 +58,7 @@ export class Tables extends EventEmitter<TablesEvents> {
     return this.#isPolicyKnown;
   }
 
-  /** The rules in force, by their numbers. */
+  /** The places of the rules in force, by rule number. */
   get places(): ReadonlyMap<number, Place> {
     return this.#enforcer.places;
   }
@@ -71,7 +71,7 @@ export class Tables extends EventEmitter<TablesEvents> {
     return { vni, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix), dscp };
   }
 
-  /** The leases of each node by its name: policies mean them by that name. */
+  /** The leases of each node by its name, as policies name nodes. */
   members(): Members {
     const members = new Map<string, readonly Prefix[]>();
     for (const { name, leases } of this.#parts.publisher.staged()) {
@@ -81,10 +81,10 @@ export class Tables extends EventEmitter<TablesEvents> {
   }
 
   /**
-   * The core knows from now on what the mesh knows. Peers and leases that the ready rules do not
+   * Publishes the current state of the mesh to the core. Peers and leases that the ready rules do not
    * cover wait for the rules being compiled, so that the rules about a peer are in force before its
    * first packet.
-   * @returns the problems that are left, a sentence each
+   * @returns the remaining problems, one sentence each
    * @throws WeftError when peers contradict each other or do not fit; they remain staged
    */
   update(): string[] {
@@ -108,7 +108,7 @@ export class Tables extends EventEmitter<TablesEvents> {
     return [...publisher.conflicts, ...problems];
   }
 
-  /** The cluster's policy that the core has; null for none. The same text applied again needs no compilation. */
+  /** The seal of the policy in force in the core; null for none. A newer seal of the same text needs no compilation. */
   get #inForce(): Seal | null {
     const held = this.#parts.mesh.document(POLICY);
     const { inForce } = this.#enforcer;

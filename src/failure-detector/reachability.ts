@@ -1,4 +1,7 @@
-/** How members stand, by sessions, records and the failure detector: where their paths are not probed. */
+/**
+ * The state of members by sessions, records and the failure detector. It serves nodes that do not
+ * probe paths.
+ */
 import type { Members } from "../gossip/members.js";
 import { type NodeRecord, RENEW_EVERY } from "../gossip/record.js";
 import type { ConnectionManager } from "../session/connection-manager.js";
@@ -6,7 +9,7 @@ import type { Clock } from "../time/clock.js";
 import type { FailureDetector } from "./failure-detector.js";
 import { isDown } from "./is-down.js";
 
-/** A member without a session, of which nothing was heard for this long, counts as unreachable. Milliseconds. */
+/** A member without a session whose record is older than this is unreachable, in milliseconds. */
 export const RECORD_STALE_AFTER = 3 * RENEW_EVERY;
 
 export interface ReachabilityParts {
