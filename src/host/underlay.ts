@@ -94,7 +94,7 @@ export async function findUnderlay(wanted: UnderlayQuery = {}): Promise<Underlay
   }
   throw new WeftError(
     "UNDERLAY",
-    `no interface of this host carries the underlay address ${local}`,
+    `no interface of this host has the underlay address ${local}`,
     "pass one that it has with --underlay; see them with: ip address",
   );
 }

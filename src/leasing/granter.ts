@@ -339,7 +339,7 @@ const receivers = (gifts: readonly Proof[]): number =>
 
 const NOT_HERE = new WeftError(
   "NOT_HERE",
-  "the node that gave the lease was not found",
+  "the node that granted the lease was not found",
   "start it; or, if it is gone for good, move the state directory away to join as a new node",
 );
 

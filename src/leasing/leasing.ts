@@ -29,7 +29,7 @@ export const MAX_DIAL_TARGETS = 3;
 export const UNSOLICITED_LIMIT = { burst: 16, rate: 1 / 60 };
 /** Milliseconds from new records until a node that lacks a lease tries its own space again. */
 export const TAKE_LEASES_AFTER = 1_000;
-/** Milliseconds that a node that returns everything waits for sessions with its granters: at most, and between checks. */
+/** Milliseconds that a node waits for sessions with its granters before a release: at most, and between checks. */
 export const RELEASE_WAIT = { most: 5_000, every: 100 };
 
 type Request = MessageOf<LeaseMessage, "lease-request">;
@@ -359,7 +359,7 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     const { id } = session.peer;
     const reason = `${members.get(id)?.name ?? id} says: ${refusal.reason}`;
     const isSaid = this.#requester.state.endsWith(` says: ${refusal.reason}`);
-    if (!isSaid) log.warn(`no lease was given: ${reason}`);
+    if (!isSaid) log.warn(`no lease was granted: ${reason}`);
     this.#requester.refused(reason);
     this.emit("changed");
   }

@@ -234,7 +234,7 @@ onHosts("a watch of the underlay", () => {
     expect(value).toEqual({
       moves: [],
       seen: [
-        [host.address, expect.stringContaining(`carries the underlay address ${host.address}`)],
+        [host.address, expect.stringContaining(`has the underlay address ${host.address}`)],
         [host.address, ""],
       ],
     });

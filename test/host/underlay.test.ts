@@ -213,8 +213,6 @@ onHosts("the underlay", () => {
       host,
       `${FIND} await findUnderlay({ address: address("192.0.2.99") });`,
     );
-    expect(error?.message).toBe(
-      "no interface of this host carries the underlay address 192.0.2.99",
-    );
+    expect(error?.message).toBe("no interface of this host has the underlay address 192.0.2.99");
   });
 });

@@ -1,4 +1,7 @@
-/** Until members announced a document or said "none", a node does not know, and its dataplane stays closed. The policy stands for all kinds that gate packets. */
+/**
+ * Until members announce a document or say that there is none, a node does not know it, and its
+ * dataplane stays closed. The policy stands for all kinds that gate packets.
+ */
 import { describe, expect, it } from "vitest";
 import { SETTLE_AFTER } from "../../src/document-sync/absence.js";
 import { type Seal, sealDocument } from "../../src/documents/sealed-document.js";
