@@ -15,16 +15,17 @@ import { inWords as ruleInWords } from "../policy/place.js";
 import { socketOption } from "./shared.js";
 
 const HELP = `
-A line for each packet: when, from or to which peer, who talks to whom, what became of
-it, why, and by which rule. OUT is from this host to its peers, IN from them to it.
-With -w a file for Wireshark, where all of this stands in the comment of the packet.
+Prints a line for each packet: time, peer, protocol, addresses and ports, verdict, reason
+and rule. OUT is from this host to its peers, IN from them to it. With -w it writes a file
+for Wireshark, in which the comment of each packet has these fields.
 
-A filter is [PROTOCOL] [END [END]], an END an address or prefix, a port, or both; either
-END may be the source. The agent keeps what is not read in time up to a bound; how many
-packets were lost beyond it is said at the end. There is one capture at a time.
+A filter is [PROTOCOL] [END [END]]. An END is an address or prefix, a port, or both;
+either END may be the source. The agent buffers packets that are not read in time, up to a
+bound; the number of packets lost beyond it is printed at the end. A node runs one capture
+at a time.
 
 Examples:
-  weft capture --dropped                                     what does not get through, and why
+  weft capture --dropped                                     dropped and refused packets
   weft capture --filter "tcp 10.244.1.5 10.244.2.80:443"     one connection, both directions
   weft capture --filter "udp :53" --count 10
   weft capture -w file.pcapng --duration 30
@@ -154,7 +155,7 @@ const nanoseconds = (ms: number): bigint =>
 function sentence(row: CapturedRow): string {
   const { direction, peer, sender, relayedTo, length, segmentSize, bytes } = row;
   const onward = relayedTo === undefined ? "" : ` to ${relayedTo}`;
-  const who = `${direction.padEnd(3)} ${peer ?? sender ?? "no peer"}${onward}`;
+  const who = `${direction.padEnd(3)} ${peer ?? sender ?? "-"}${onward}`;
   const words = packetInWords(wordsOf(Buffer.from(bytes, "hex")));
   const size = `${length} bytes${segmentSize ? ` in segments of ${segmentSize}` : ""}`;
   return `${clock(row.time)} ${who}  ${words}, ${size}: ${[row.verdict, ...why(row)].join(", ")}`;

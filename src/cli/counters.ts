@@ -7,23 +7,23 @@ export const counters = () =>
   readingVerb("counters", {
     summary: "show the fate of all packets, and why some were dropped",
     help: `PACKETS: OUT is from this host to its peers, IN from them to it. In each column
-received = delivered + answered + all that was dropped. Relayed packets, which went on to
-another node, are part of the delivered ones. Below "answered" stands for which reason an ICMP
-error was sent back. Control datagrams are the mesh's own probes, and are no packets;
-those of known and of unknown senders are dropped where they come faster than they are read.
+received = delivered + answered + the sum of all drops. Relayed packets, which went on to
+another node, are part of the delivered ones. The reasons below "answered" are those of ICMP
+errors that were sent back. Control datagrams are the mesh's own probes, and do not count as
+packets; those that arrive faster than they are read are dropped, by known and unknown sender.
 
-MESH PORT REFUSED counts connections that were refused before they showed the cluster secret:
-their address made too many, others crowded them out, or they took too long.
+MESH PORT REFUSED counts connections that were closed before they proved the cluster secret:
+their address opened too many, newer connections evicted them, or they took too long.
 
 The rules are those of the policy that concern this node, with the packets that each allowed,
-denied or logged. Later packets of an allowed connection count for its rule as well; packets
-dropped for another reason count for that reason alone.
+denied or logged. Later packets of an allowed connection count for its rule too; packets
+dropped for another reason count for that reason only.
 
 Examples:
-  weft counters --watch                    look on
+  weft counters --watch                    every second
   weft counters -o json | jq .in.dropped
   weft counters -o json | jq '.in.answeredBy["denied-ingress"]'
-  weft counters -o json | jq '.rules[] | select(.packets == 0)'     rules nobody met
+  weft counters -o json | jq '.rules[] | select(.packets == 0)'     rules without packets
 `,
     canBeWatched: true,
     print: (answer) => packets(answer) + refused(answer) + rules(answer),

@@ -14,29 +14,29 @@ import { asJson, ofFlag, outputOption, socketOption } from "./shared.js";
 import { pairs, table } from "./table.js";
 
 const HELP = `
-The agent's own code tries the packet on a copy of its memory: nothing is sent, no
-counter moves. Without --proto it is TCP if there is a port, else an echo request.
+The agent runs its own code on a copy of its memory: it sends no packet and changes no
+counter. Without --proto the packet is TCP if it has a port, otherwise an echo request.
 
-The packet begins at the node that has --src, whichever node is asked. That node judges
-egress, the one where the packet arrives ingress. So each node that it comes to is asked
-as well, and the last one's verdict counts, unless it probably does not get there: "path"
-says when the next node answered a probe last. --here asks nobody else: the packet
-begins at this node. With --in this node is asked about a packet that comes from a peer:
+The packet starts at the node that holds --src, whichever node runs the command. The first
+node applies the egress rules, the node where it arrives the ingress rules. So each node on
+the way is asked, and the verdict is that of the last one, unless the packet is probably
+lost before: "path" has the time of the last answered probe. With --here the packet starts
+at this node, and no other node is asked. With --in it arrives at this node from a peer:
 the one that holds --src, or the one named by --peer.
 
-"host" is what the kernel routes: whether a packet comes to weft at all, and where one
-goes that weft has delivered. weft does not see the host's firewall (nft, iptables), its
-NAT, what listens on a port, hosts behind a device, the network between the nodes but for
-probes, or what becomes of a packet behind a static peer.
+"host" is the kernel's route: whether a packet reaches weft at all, and where it goes after
+weft has delivered it. weft does not see the host's firewall (nft, iptables), its NAT,
+listening programs, hosts behind a device, the network between the nodes except by probes,
+or the fate of a packet behind a static peer.
 
-With --pcap each packet of a capture file is tried, by this node alone, as if it came
-now: what the packets before it in the file would have left behind is not there. A packet
-whose source a peer has comes in, any other goes out. FRAME counts as Wireshark does;
---number gives the whole explanation of one.
+With --pcap each packet of a capture file is explained on its own, at this node only, as if
+it arrived now: packets before it in the file have no effect. A packet whose source a peer
+holds comes in, any other goes out. FRAME counts as Wireshark does; --number explains one
+packet in full.
 
-Exit code: 0 the packet goes on, 1 it does not, or is probably lost, or weft does not
-carry it, or this is so of one in a file, or the node where it begins could not be asked,
-2 there is no such packet.
+Exit code: 0 the packet goes on; 1 it does not, or is probably lost, or weft does not carry
+it, or this is so for a packet of the file, or its first node could not be asked; 2 such a
+packet cannot exist.
 
 Examples:
   weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443
@@ -194,9 +194,9 @@ function print(answer: Explained, given: Packet): string {
   const hops = [answer, ...further];
   return [
     `${beginning(answer)}${part(answer)}`,
-    ...further.map((told, i) => {
+    ...further.map((report, i) => {
       const isDoubtful = hops.slice(0, i + 1).some(isProbablyLost);
-      return `on ${told.node}${isDoubtful ? ", if it arrives" : ""}:\n${part(told)}`;
+      return `on ${report.node}${isDoubtful ? ", if it arrives" : ""}:\n${part(report)}`;
     }),
     ...(unasked ? [silence(unasked, given)] : []),
   ].join("\n");

@@ -5,8 +5,8 @@ import { asJson, outputOption, socketOption } from "./shared.js";
 import { table } from "./table.js";
 
 const HELP = `
-BY is the rule that allowed a connection; - where none had anything to say. Packets
-and bytes: as it was opened, and the replies.
+BY is the rule that allowed a connection, or - if none applies. Packets and bytes are those
+of the side that opened it, and those of the replies.
 
 Examples:
   weft flows

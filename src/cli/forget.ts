@@ -4,17 +4,17 @@ import { forget as tellAgent } from "../http/client.js";
 import { socketOption } from "./shared.js";
 
 const HELP = `
-The subnets of NAME can then be given to other nodes. Run it on the node that
-gave NAME its subnets; any other says which one that is.
+The subnets of NAME can then be granted to other nodes. Run it on the node that granted
+them to NAME; any other node prints the name of that node.
 
-A node that was cut off stops using its subnets after a day, by itself, so this
-waits somewhat longer than a day after NAME was last heard. A node that others
-hear goes on, so this is refused as well while other nodes are silent too, or
-where NAME has space of its own, which it may have shared with one unknown here.
+A node without contact to others stops using its subnets after a day. So the command is
+refused until somewhat more than a day after the last contact with NAME. A node that has
+contact to others keeps its subnets, so the command is also refused while other nodes are
+silent too, or if NAME owns space that it may have granted to a node unknown here.
 
-With --force none of that is asked. That is unsafe if NAME still runs somewhere,
-or is started again from its state directory: two nodes may then use one subnet.
-Look on both sides of a broken network before you say so.
+--force skips these checks. That is unsafe if NAME still runs somewhere, or is started
+again from its state directory: two nodes may then use one subnet. Check both sides of a
+broken network first.
 
 Examples:
   weft forget h5

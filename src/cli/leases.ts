@@ -6,8 +6,8 @@ export const leases = () =>
   readingVerb("leases", {
     summary: "list the subnets and the nodes that own them",
     help: `A lease without an expiry time is held until its owner gives it up. A reserved one is used
-by no member and given to no other: its owner has left, or is not seen. It is free again
-after: weft forget OWNER
+by no member and granted to no other: its owner has left, or is not known. To free it:
+weft forget OWNER
 
 Example:
   weft leases

@@ -7,10 +7,10 @@ export const peers = () =>
   readingVerb("peers", {
     summary: "list the other nodes, their states and the paths to them",
     help: `STATE is established, no-mesh (no member has a mesh session with it), connecting, unreachable,
-dead or static; SINCE says since when it is not established. Nodes that have left (left, dead,
-left-out) are listed too, as long as their leases are reserved for them.
-RTT, LOSS and MTU are those of the path that packets take, as its probes found them. POLICY is
-the version that the node says it has in force, and in brackets a newer one and why it is not.
+dead or static; SINCE is the time since when it is not established. Nodes that have left (left,
+dead, left-out) are listed too, as long as their leases are reserved for them.
+RTT, LOSS and MTU are measured on the path that packets take, by probes. POLICY is the version
+that the node reports in force, and in brackets a newer one with the reason why it is not.
 
 Examples:
   weft peers
@@ -54,8 +54,8 @@ Examples:
 
 /** The version in force, and a newer version that the node knows but does not enforce. */
 function policyOf(documents: PeerRow["documents"] = []): string | null {
-  const said = documents.find(({ kind }) => kind === "policy");
-  if (!said) return null;
-  const { version, held } = said;
+  const policy = documents.find(({ kind }) => kind === "policy");
+  if (!policy) return null;
+  const { version, held } = policy;
   return `${version || "none"}${held ? ` (${held.version}: ${held.why})` : ""}`;
 }

@@ -41,7 +41,7 @@ export async function follow(
   seconds?: number,
 ): Promise<boolean> {
   const deadline = Date.now() + (seconds === undefined ? GLANCE_MS : seconds * 1000);
-  let said = "";
+  let printed = "";
   for (;;) {
     const progress = await policyProgress(socket);
     if (progress.version !== applied.version || progress.hash !== applied.hash) {
@@ -54,9 +54,9 @@ export async function follow(
       process.stderr.write(absence(progress, seconds));
       return missing.length === 0;
     }
-    if (seconds !== undefined && summary(progress) !== said) {
-      said = summary(progress);
-      process.stderr.write(`${said}; waiting for ${named(missing)}\n`);
+    if (seconds !== undefined && summary(progress) !== printed) {
+      printed = summary(progress);
+      process.stderr.write(`${printed}; waiting for ${named(missing)}\n`);
     }
     await sleep(Math.min(POLL_MS, Math.max(0, deadline - Date.now())));
   }

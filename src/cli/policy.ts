@@ -22,11 +22,11 @@ import { asJson, outputOption, socketOption } from "./shared.js";
 import { table } from "./table.js";
 
 const HELP = `
-A policy says who may talk to whom. The cluster has one: what is applied on any node
-that has a lease comes to all through the mesh, and stays in force over a restart. A
-file with a mistake is refused whole, with its line, and what is in force stays so.
-Each node says itself which version it has in force: the counts are what is known here.
-test looks at the rules alone: whether such a packet gets there, weft explain says.
+A policy defines which connections are allowed. The cluster has one policy: it can be
+applied on any node that has a lease, spreads to all nodes through the mesh, and stays in
+force over a restart. A file with a mistake is refused as a whole, with the line, and the
+policy in force stays. Each node reports its own version: the counts are those known here.
+test evaluates the rules only; weft explain also shows whether a packet arrives.
 
 policy.yaml, which opens one port of a web server and closes the rest:
   policies:
@@ -35,19 +35,19 @@ policy.yaml, which opens one port of a web server and closes the rest:
       ingress:
         - { action: allow, protocol: tcp, from: [10.244.0.0/16], ports: [80] }
 
-expected.yaml, what it should do:
+expected.yaml, the verdicts that it should give:
   expect:
     - { src: 10.244.1.5, dst: 10.244.2.80, protocol: tcp, ports: [80], verdict: allow }
     - { src: 10.244.1.5, dst: 10.244.2.80, protocol: tcp, ports: [22], verdict: deny }
 
 Examples:
-  weft policy test expected.yaml --policy policy.yaml      try it, before it is applied
-  weft policy apply policy.yaml --dry-run                  would it be taken?
+  weft policy test expected.yaml --policy policy.yaml      test it before it is applied
+  weft policy apply policy.yaml --dry-run                  would it be accepted?
   weft policy apply policy.yaml
   generate | weft policy apply -                           from stdin
   weft policy apply policy.yaml --wait 120                 until all living nodes have it in force
   weft policy get
-  weft policy test expected.yaml                           does what is in force do it?
+  weft policy test expected.yaml                           test the policy in force
 `;
 
 /** Bytes of a file. A character takes up to three; the number of characters is checked later. */
@@ -62,8 +62,8 @@ export function policy(): Command {
 }
 
 const APPLY_HELP = `
-Exit code: 0 it was (with --dry-run: would be) taken, with --wait by all living nodes, 1 it was not,
-2 the file has a mistake, 3 no agent answers. Without --wait it looks on for 2 seconds.
+Exit code: 0 it is (with --dry-run: would be) accepted, with --wait in force on all living nodes, 1 it
+is not, 2 the file has a mistake, 3 no agent answers. Without --wait it follows the nodes for 2 seconds.
 
 Examples:
   weft policy apply policy.yaml --dry-run

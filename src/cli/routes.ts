@@ -5,8 +5,8 @@ import { table } from "./table.js";
 export const routes = () =>
   readingVerb("routes", {
     summary: "list which prefix goes to which peer",
-    help: `VIA is where packets for the prefix are sent: the peer's endpoint, that of the node that
-relays for it, or the device for this node's own leases.
+    help: `VIA is the next hop of packets for the prefix: the peer's endpoint, that of a node that relays
+for it, or the device for this node's own leases.
 
 Example:
   weft routes -o json | jq -r '.[] | "\\(.prefix) \\(.peer)"'

@@ -10,14 +10,14 @@ import { exit } from "./exit.js";
 import { onSignals } from "./signals.js";
 
 const HELP = `
-The first node owns the cluster network; every other joins any node that is up.
-All flags may stand in the configuration file instead, under the same names.
+The first node defines the cluster network; every other node joins through any running node.
+The configuration file may have any flag, under the same name.
 
 Examples:
   openssl rand -base64 32 > secret && chmod 600 secret
 
   weft up --secret-file secret                        the first node
-  weft up --secret-file secret --join 192.0.2.1       every other one
+  weft up --secret-file secret --join 192.0.2.1       every other node
 
   weft up --secret-file secret --network 10.244.0.0/16,fd00:244::/48
                                                       IPv4 and IPv6 in the overlay
@@ -26,10 +26,10 @@ Examples:
     name=f,endpoint=192.0.2.9:8472,mac=02:00:00:00:00:09,subnets=10.244.9.0/24
                                                       beside a plain Linux vxlan device
 
-SIGTERM, Ctrl-C, or closing its terminal takes the device and its routes away and ends it.
-SIGHUP reads the secret file again, and no packet is lost by it.
+SIGTERM, Ctrl-C or the end of its terminal stops the agent and removes the device and routes.
+SIGHUP reads the secret file again, without loss of packets.
 
-Exit code: 0 stopped as it was told, 1 the host refuses, or the agent cannot go on, 2 the
+Exit code: 0 stopped by a signal; 1 the host refuses, or the agent cannot continue; 2 the
 command line, the configuration or the secret file is wrong.
 `;
 
@@ -69,7 +69,7 @@ async function run(given: object, file: string | undefined): Promise<void> {
 
   // Before the agent exists there is nothing to reload: its configuration has just been read.
   let agent: Agent | undefined;
-  const told = onSignals({
+  const ended = onSignals({
     isTerminalClosed: () => terminals.areClosed(),
     reload: () => agent && void reload(agent, read, log),
     meaningless: (signal) => log.info(`${signal} is ignored by weft`),
@@ -77,8 +77,8 @@ async function run(given: object, file: string | undefined): Promise<void> {
   const { Agent } = await import("../agent.js");
   agent = new Agent(config, log, state);
   try {
-    await Promise.race([agent.start(), told]);
-    const end = await Promise.race([told, agent.failed]);
+    await Promise.race([agent.start(), ended]);
+    const end = await Promise.race([ended, agent.failed]);
     if (typeof end === "string") log.info(`${end}: stopping`);
     await agent.stop();
     if (typeof end !== "string") throw end;

@@ -20,12 +20,12 @@ import { up } from "./up.js";
 const HELP = `
 Examples:
   weft up --secret-file secret                     the first node
-  weft up --secret-file secret --join 192.0.2.1    another one
+  weft up --secret-file secret --join 192.0.2.1    another node
   weft status                                      is it healthy?
-  weft policy apply policy.yaml                    who may talk to whom
+  weft policy apply policy.yaml                    apply a policy
   weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443
-                                                   why does it not get through?
-  weft capture --dropped                           what does not get through now?
+                                                   why is it dropped?
+  weft capture --dropped                           which packets are dropped now?
   weft help up                                     every setting
 
 Exit codes: 0 done, 1 failed or degraded, 2 wrong usage or configuration, 3 no agent answers.

@@ -117,9 +117,9 @@ class DirectionRules {
   /** Version of the last change of a rule. */
   version = 0;
   /** Rules added and removed in the last changes, oldest first. */
-  #lately: readonly { readonly version: number; readonly changed: readonly PlacedRule[] }[] = [];
+  #recent: readonly { readonly version: number; readonly changed: readonly PlacedRule[] }[] = [];
   /** The version before those changes. */
-  #long = 0;
+  #horizon = 0;
 
   constructor(classes: AddressClasses) {
     this.#classes = classes;
@@ -147,15 +147,15 @@ class DirectionRules {
   }
 
   #note(changed: readonly PlacedRule[], version: number): void {
-    const [oldest, ...others] = this.#lately;
-    if (oldest && others.length + 1 === REMEMBERED) this.#long = oldest.version;
-    this.#lately = [...this.#lately, { version, changed }].slice(-REMEMBERED);
+    const [oldest, ...others] = this.#recent;
+    if (oldest && others.length + 1 === REMEMBERED) this.#horizon = oldest.version;
+    this.#recent = [...this.#recent, { version, changed }].slice(-REMEMBERED);
   }
 
   /** The rules added or removed after a version; undefined if that is too long ago. */
   changedAfter(version: number): PlacedRule[] | undefined {
-    if (version < this.#long) return undefined;
-    return this.#lately.filter((one) => one.version > version).flatMap(({ changed }) => changed);
+    if (version < this.#horizon) return undefined;
+    return this.#recent.filter((one) => one.version > version).flatMap(({ changed }) => changed);
   }
 }
 
@@ -230,7 +230,7 @@ class AddressField {
 }
 
 /** The version of a table whose content cannot be used. */
-const VOID = -1;
+const UNUSABLE = -1;
 
 /** One copy of the table. */
 export class AclTable {
@@ -281,7 +281,7 @@ export class AclTable {
    * @throws WeftError when they do not fit; the copy is then unusable until an update succeeds
    */
   update(acl: Acl): void {
-    if (this.#version === VOID || !this.#paintOver(acl)) {
+    if (this.#version === UNUSABLE || !this.#paintOver(acl)) {
       this.#clear();
       this.#paint(acl);
     }
@@ -306,7 +306,7 @@ export class AclTable {
     for (const owned of this.#ends.flat()) owned.fill(0);
     for (const owned of this.#ports.flat()) owned.clear();
     for (const owned of this.#protocols) owned.length = 0;
-    this.#version = VOID;
+    this.#version = UNUSABLE;
   }
 
   #paint(acl: Acl): void {

@@ -43,7 +43,7 @@ export class LpmTable {
   /** The version of the routes in this copy. */
   #version = 0;
   /** Whether it was left half painted because its room ended. */
-  #isVoid = false;
+  #isUnusable = false;
 
   // One of each for every level, because painting a node continues with its children.
   readonly #places = Array.from({ length: LEVELS }, () => new Uint16Array(2 * SLOTS));
@@ -83,7 +83,7 @@ export class LpmTable {
    */
   update(routes: Rib): void {
     // Free blocks may have the wrong sizes; painted anew, all blocks are adjacent.
-    if (!this.#isVoid && this.#paintChanges(routes)) return;
+    if (!this.#isUnusable && this.#paintChanges(routes)) return;
     this.#clear();
     if (!this.#paintChanges(routes)) throw tooMany(routes);
   }
@@ -91,7 +91,7 @@ export class LpmTable {
   #clear(): void {
     this.#words.fill(0, this.#heap, this.used / 4);
     this.#version = 0;
-    this.#isVoid = false;
+    this.#isUnusable = false;
   }
 
   /** @returns false when the room ended */
@@ -107,7 +107,7 @@ export class LpmTable {
       });
     } catch (error) {
       if (!(error instanceof TableFull)) throw error;
-      this.#isVoid = true;
+      this.#isUnusable = true;
       return false;
     }
     this.#version = routes.version;

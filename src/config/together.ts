@@ -90,14 +90,14 @@ function leasesFit(config: Config, where: Where): void {
 function peersDiffer({ name, staticPeers }: Config, where: Where): void {
   const seen = new Set([name]);
   for (const peer of staticPeers) {
-    for (const mark of [peer.name, peer.endpoint, peer.mac]) {
-      if (seen.has(mark)) {
+    for (const identifier of [peer.name, peer.endpoint, peer.mac]) {
+      if (seen.has(identifier)) {
         throw bad(
-          `${where("static-peer")}: ${mark} belongs to more than one node`,
+          `${where("static-peer")}: ${identifier} belongs to more than one node`,
           "give each node its own name, endpoint and MAC address",
         );
       }
-      seen.add(mark);
+      seen.add(identifier);
     }
   }
 }

@@ -269,19 +269,19 @@ class StepWriter {
         return record.hasFlow ? "a known flow" : "no known flow";
       case "lookup":
         return this.#sender
-          ? `the source belongs to ${this.#whose(record.peer)}, the destination to ${this.#whose(record.owner)}`
-          : `the destination belongs to ${this.#whose(record.owner)}`;
+          ? `the source belongs to ${this.#ownerName(record.peer)}, the destination to ${this.#ownerName(record.owner)}`
+          : `the destination belongs to ${this.#ownerName(record.owner)}`;
       case "admit":
-        return `it comes from ${this.#whose(record.peer)}`;
+        return `it comes from ${this.#ownerName(record.peer)}`;
       case "ecn":
         return changes.length > 0 || record.verdict !== 0
           ? "a congestion mark on the outer header"
           : "no congestion mark to copy";
       case "acl":
-        return this.#asked(record);
+        return this.#aclSaw(record);
       case "route":
       case "relay":
-        return `the path to ${this.#whose(record.peer)}`;
+        return `the path to ${this.#ownerName(record.peer)}`;
       case "clamp":
         return changes.length > 0
           ? "segments larger than the path takes"
@@ -299,7 +299,7 @@ class StepWriter {
     }
   }
 
-  #asked({ hasFlow, verdict }: TraceRecord): string {
+  #aclSaw({ hasFlow, verdict }: TraceRecord): string {
     if (verdict === POLICY_UNKNOWN)
       return "no rules yet: it is not known whether there is a policy";
     const count = this.#matched.length;
@@ -312,7 +312,7 @@ class StepWriter {
     return first ? tunnelOf(first.bytes) : [];
   }
 
-  #whose(place: number): string {
+  #ownerName(place: number): string {
     if (place === NO_PEER) return "no peer";
     if (place === THIS_NODE) return "this node";
     return this.#nameOf(place) ?? "a peer that is gone";

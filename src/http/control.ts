@@ -93,16 +93,16 @@ const questionSchema = z.union([
 ]);
 
 function readQuestion(body: string): Question {
-  const asked = parsed(body);
-  if (!asked) {
+  const question = parsed(body);
+  if (!question) {
     throw new WeftError(
       "EXPLAIN",
       "neither a packet nor addresses are given",
       'send {"src": ..., "dst": ..., "protocol": ..., "dport": ...} or {"packet": HEX}',
     );
   }
-  if (!("packet" in asked)) return asked;
-  return { ...asked, packet: new Uint8Array(Buffer.from(asked.packet, "hex")) };
+  if (!("packet" in question)) return question;
+  return { ...question, packet: new Uint8Array(Buffer.from(question.packet, "hex")) };
 }
 
 function parsed(body: string) {

@@ -168,11 +168,11 @@ class TierRules {
       const { action, words } = rule;
       const time = (times.get(words) ?? 0) + 1;
       times.set(words, time);
-      const said = `${time} ${words}`;
-      const number = this.#numbers.numberOf(key, said);
+      const nth = `${time} ${words}`;
+      const number = this.#numbers.numberOf(key, nth);
       const decides = !isShadow && (action === "allow" || action === "deny");
       const made = this.#make(rule, near, decides ? action : "count", number);
-      all.set(said, { number, made: made && this.#numbers.asBefore(key + again, said, made) });
+      all.set(nth, { number, made: made && this.#numbers.asBefore(key + again, nth, made) });
     }
     return { all, from: { rules, near, addresses: this.#resolver.addressCount - met } };
   }

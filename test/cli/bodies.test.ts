@@ -56,7 +56,7 @@ const open = (where: Where): Socket => {
   return socket.on("error", () => {});
 };
 
-describe("a body that nobody asked for", () => {
+describe("an unexpected body", () => {
   it.each([
     ["GET", "/metrics", 413],
     ["GET", "/v1/status", 413],
@@ -97,7 +97,7 @@ describe("a body that nobody asked for", () => {
     expect((process.memoryUsage().rss - before) / MIB).toBeLessThan(100);
   });
 
-  it("is not sent by who asks first", async () => {
+  it("is not sent by a client that waits for 100 Continue", async () => {
     const { http, unix } = await agent();
     const head = (path: string) =>
       `POST ${path} HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 7\r\n\r\n`;
@@ -151,7 +151,7 @@ describe("a body that a path takes", () => {
 });
 
 describe("connections without end", () => {
-  it("that say nothing give way to the next, oldest first", async () => {
+  it("that are idle are closed for new ones, oldest first", async () => {
     const { http, unix } = await agent();
     for (const where of [http, unix]) {
       const idle = Array.from({ length: 3 * MAX_CONNECTIONS }, () => open(where));
@@ -172,7 +172,7 @@ describe("connections without end", () => {
     await expect.poll(() => silent.closed && half.closed, { timeout: 10_000 }).toBe(true);
   }, 20_000);
 
-  it("are told so (429) where anybody can open them and asks too often", async () => {
+  it("get 429 on the loopback address when there are too many", async () => {
     const { http, unix } = await agent();
     let answered = 0;
     while ((await ask(http, "/v1/status")) === 200) answered++;
@@ -181,7 +181,7 @@ describe("connections without end", () => {
       expect(await ask(unix, "/v1/status")).toBe(200);
   });
 
-  it("serve several requests in turn where nothing is wrong", async () => {
+  it("serve several valid requests one after the other", async () => {
     const { http } = await agent();
     const get = "GET /v1/status HTTP/1.1\r\nhost: localhost\r\n";
     const answer = await raw(http, `${get}\r\n${get}connection: close\r\n\r\n`);

@@ -154,7 +154,7 @@ describe("the control socket", () => {
     expect(families("HELP")).toEqual(families("TYPE"));
   });
 
-  it("shows Prometheus the rules that met something, and so many at most", async () => {
+  it("shows Prometheus the rules with packets, up to a maximum", async () => {
     const [rule] = COUNTERS.rules;
     const rules = Array.from({ length: 2 * MAX_RULE_SAMPLES }, (_, index) => {
       return { ...rule!, index, packets: index % 3 === 0 ? 0 : 7 };
@@ -185,7 +185,7 @@ describe("weft forget", () => {
     expect([code, stdout]).toEqual([0, "10.244.8.0/24\n"]);
   });
 
-  it("says what is in the way, and what to do", async () => {
+  it("gives the reason and the remedy", async () => {
     const { code, stdout, stderr } = await weft(["forget", "h2", "--socket", await serve()]);
     expect([code, stdout, stderr]).toEqual([1, "", "weft: h2 may be cut off only\n  wait\n"]);
   });
@@ -201,7 +201,7 @@ describe("weft forget", () => {
   });
 });
 
-describe("what shows who talks to whom", () => {
+describe("what shows connections", () => {
   it.each(["/v1/policy", "/v1/flows", "/v1/capture"])(
     "%s is not on the loopback address",
     async (path) => {

@@ -49,7 +49,7 @@ const fill = ({ log }: AgentLog, from = 0) => {
 const linesOf = (text: string): string[] => text.split("\n").slice(0, -1);
 
 describe("a log", () => {
-  it("whose pipe is not read keeps a bounded part, and says later what is lost", async () => {
+  it("with a full pipe keeps a bounded part, and later reports its losses", async () => {
     const { reader, writer } = pipe();
     const log = makeLog("text", writer);
     fill(log);
@@ -80,7 +80,7 @@ describe("a log", () => {
     expect(drain(reader)).toMatch(/and on\n$/);
   });
 
-  it("whose pipe nobody has open any more comes back with a new reader", async () => {
+  it("with a closed pipe resumes with a new reader", async () => {
     const { path, reader, writer } = pipe();
     const log = makeLog("json", writer);
     closeSync(reader);
@@ -131,7 +131,7 @@ describe("a log", () => {
     expect(flags()).toBe(before);
   });
 
-  it("is JSON where it is no terminal, and what it is told to be", () => {
+  it("is JSON without a terminal, or the configured format", () => {
     const path = join(folder(), "log");
     const fd = open(path, constants.O_WRONLY | constants.O_CREAT);
     makeLog(undefined, fd).log.info({ n: 1 }, "first");

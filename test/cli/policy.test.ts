@@ -137,7 +137,7 @@ not on h4: it is unreachable; it said last: none
     );
   });
 
-  it("with --dry-run says what it would come to, and which nodes nobody has seen", async () => {
+  it("with --dry-run prints the result, and the nodes that are not known", async () => {
     const path = file("policy.yaml", YAML.replace("10.244.7.80", "node:h9"));
     const argv = ["policy", "apply", path, "--dry-run", "--socket", await serve()];
     expect(await weft(argv)).toEqual({
@@ -222,7 +222,7 @@ not on h4: it is unreachable; it said last: none
 });
 
 describe("weft policy get", () => {
-  it("prints YAML that can be applied again, and whose it is", async () => {
+  it("prints YAML that can be applied again, and its author", async () => {
     const socket = await serve();
     const { code, stdout } = await weft(["policy", "get", "--socket", socket]);
     expect(code).toBe(0);
@@ -328,7 +328,7 @@ counter  in.dropped.denied-ingress
     );
   });
 
-  it("says who could not be asked, and what to run there", async () => {
+  it("names the node that could not be asked, and the command to run there", async () => {
     const { code, stdout } = await weft([...TO_H2, "22", "--socket", await serve()]);
     expect(code).toBe(0);
     expect(stdout).toContain(
@@ -354,7 +354,7 @@ host     sends it by eth0 via 192.0.2.254
 `);
   });
 
-  it("asks nobody else with --here", async () => {
+  it("asks no other node with --here", async () => {
     const { stdout } = await weft([...TO_H2, "443", "--here", "--socket", await serve()]);
     expect(stdout).not.toContain("on h2:");
   });
@@ -462,7 +462,7 @@ describe("weft flows", () => {
 });
 
 describe("weft counters --watch", () => {
-  it("ends once nobody reads what it prints", async () => {
+  it("ends once its output is closed", async () => {
     const argv = [WEFT, "counters", "--watch", "--socket", await serve()];
     const child = spawn(process.execPath, argv, { stdio: ["ignore", "pipe", "pipe"] });
     onTestFinished(() => void child.kill("SIGKILL"));

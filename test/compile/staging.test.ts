@@ -67,7 +67,7 @@ it("a peer that is not ready stays as the tables show it, and is staged until it
   expect(compiler.peers).toEqual([now, other]);
 });
 
-it("leads the tables to what was staged last, whatever was refused meanwhile, and whoever took whose name", () => {
+it("brings the tables to the last staged state, whatever was refused and whatever names moved", () => {
   const ids = ["1", "2", "3"];
   // A set of members in which no two have one name: who has which, by id.
   const state = fc.shuffledSubarray(["a", "b", "c", "d", "switch"]).map((names) =>

@@ -325,7 +325,7 @@ describe("a rule counts what it let pass or refused, and what ends for another r
     expect(counts()[0]).toBe(delivered);
   });
 
-  it("of fragments each as the first one was judged", async () => {
+  it("of fragments each like the first one", async () => {
     await setUp();
     const [src, dst] = [hostOf(A), hostOf(B)];
     const whole = udp(src, dst, new Uint8Array(1600), { sport: 1000, dport: 80 });
@@ -354,8 +354,8 @@ describe("a rule counts what it let pass or refused, and what ends for another r
   });
 });
 
-describe("who is refused", () => {
-  it("on the way out hears of it from this host, with 3/13 or 1/1", () => {
+describe("a refused sender", () => {
+  it("on the way out gets an ICMP error of this host, 3/13 or 1/1", () => {
     setRules(denyAll());
     const original = packet({ src: hostOf(A), dst: hostOf(B) });
     const { verdict, sent, written } = out(original);
@@ -371,7 +371,7 @@ describe("who is refused", () => {
     expect(isSound(six.written[0]!.subarray(10))).toBe(true);
   });
 
-  it("on the way in hears of it through the tunnel the packet came from", () => {
+  it("on the way in gets an ICMP error through the tunnel that the packet came from", () => {
     setRules([], denyAll());
     const original = packet({ src: hostOf(B), dst: hostOf(A) });
     const { verdict, sent, written } = into(original);
@@ -419,15 +419,15 @@ describe("who is refused", () => {
   });
 });
 
-describe("who judges", () => {
-  it("a relay does not: neither end is its own", () => {
+describe("the rules are applied", () => {
+  it("by no relay: neither end is its own", () => {
     setRules(denyAll(), denyAll());
     const { verdict, sent } = into(packet({ src: hostOf(B), dst: hostOf(C) }));
     expect(verdict).toBe("delivered");
     expect(sent[0]!.to).toBe(C.endpoint);
   });
 
-  it("both directions do for a packet between two addresses of this node", () => {
+  it("in both directions to a packet between two addresses of this node", () => {
     const between = packet({ src: "10.244.1.2", dst: "10.244.1.77" });
     expect(out(between).verdict).toBe("answered no-host");
     setRules([], denyAll());
@@ -507,7 +507,7 @@ describe("a change of the rules", () => {
 });
 
 describe("before it is known whether there is a policy", () => {
-  it("no packet to or from this node passes, and nobody is told; then what the rules let pass does", () => {
+  it("no packet to or from this node passes or is answered; later the rules decide", () => {
     const toB = () => out(packet({ src: hostOf(A), dst: hostOf(B), dport: 53 }));
     const fromB = () => into(packet({ src: hostOf(B), dst: hostOf(A), dport: 80 }));
     host.publisher.setPolicyKnown(false);

@@ -246,7 +246,7 @@ describe("access lists", () => {
     expect(() => core.paint(acl)).toThrow(expect.objectContaining({ code: "ACL_FULL" }));
   });
 
-  it("cost as much to make of prefixes in each other as of prefixes beside each other", async () => {
+  it("cost as much for nested prefixes as for disjoint ones", async () => {
     const ruleAbout = (far: Prefix[], i: number): AclRule => ({
       ...rule(),
       number: i + 1,

@@ -226,7 +226,7 @@ describe("a captured packet", () => {
     expect(sent!.sender).toBeUndefined();
   });
 
-  it("names nobody as its sender who is not proven to be", async () => {
+  it("names no peer as its sender without proof", async () => {
     const dp = await dataplane();
     const capture = dp.capture();
     dp.fromWire(vxlan(web(80)), C.endpoint);

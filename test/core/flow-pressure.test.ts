@@ -158,7 +158,7 @@ describe("answered exchanges at a high rate keep no other party out, and drive o
     flood(attacker, [to(C, "10.244.1.7"), from(C)]);
   });
 
-  it("and go on themselves: what was quiet longest gives way", () => {
+  it("and continue themselves: the flow idle longest is evicted", () => {
     for (let i = 0; i < 4000; i++) {
       node.setClock(i);
       expect(exchange(from(B), 10_000 + i)).toBe("delivered");
@@ -170,7 +170,7 @@ describe("answered exchanges at a high rate keep no other party out, and drive o
 });
 
 describe("a full table", () => {
-  it("gives a place that another party's connection has to who holds less than half as much", () => {
+  it("evicts another party's connection for a party that holds less than half as much", () => {
     const theirs = portsFrom(10_000, 0.6 * FLOWS).filter((port) => connect(from(B), [port])[0]);
     expect(theirs.length).toBeLessThan(FLOWS / 2);
     expect(there(from(B), segment(SYN, 100), portsFrom(40_000, 60))).toContain("flow-table-full");
@@ -200,7 +200,7 @@ describe("a full table", () => {
     expectSoundFlows(node.host.core);
   });
 
-  it("of established connections loses few to SYNs that nobody answers", () => {
+  it("of established connections loses few to unanswered SYNs", () => {
     const all = portsFrom(10_000, 0.6 * FLOWS);
     const theirs = all.filter((port) => connect(from(B), [port])[0]);
     for (let i = 0; i < 5 * FLOWS; i++) {

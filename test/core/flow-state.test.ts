@@ -104,7 +104,7 @@ describe.each([4, 6] as const)("IPv%i", (family) => {
     expect(node.flows()).toMatchObject([{ dport: 81, packets: 2, replyPackets: 1 }]);
   });
 
-  it("an error about a connection passes, one about nothing is judged", () => {
+  it("an error about a connection passes, any other is subject to the rules", () => {
     const [us, them] = [hostOf(A, family), hostOf(B, family)];
     const about = (quoted: Uint8Array) => {
       const payload = echo(quoted, { type: family === 4 ? 3 : 1 });
@@ -165,7 +165,7 @@ describe("TCP", () => {
     expect(node.flows()[0]!.state).toBe("reset");
   });
 
-  it("who takes data with a SYN answers it before the handshake is over (RFC 7413)", () => {
+  it("an end that accepts data with a SYN acknowledges it before the handshake is over (RFC 7413)", () => {
     const answer = (from: number) =>
       packet(false, TCP, { flags: ACK, sequence: from, acknowledgment: 151 }, 1000);
     expect(node.out(packet(true, TCP, { flags: SYN, sequence: 100 }, 50))).toBe("delivered");
@@ -259,7 +259,7 @@ describe.each([4, 6] as const)("a SYN in a connection that is under way, IPv%i",
         expect(server(ACK, 501, 101)).toBe("invalid-state");
       });
 
-      it("is refused when the other end says so: a connection that nobody has is over", () => {
+      it("ends the connection when the other end resets it", () => {
         expect(client(SYN, NEW)).toBe("delivered");
         expect(server(RST | ACK, 0, NEW + 1)).toBe("delivered");
         expect(state()).toBe("reset");
@@ -268,7 +268,7 @@ describe.each([4, 6] as const)("a SYN in a connection that is under way, IPv%i",
         expect(state()).toBe("established");
       });
 
-      it("that is asked back about ends the old connection, and comes again (RFC 5961, 4)", () => {
+      it("that gets a challenge ACK ends the old connection, and is repeated (RFC 5961, 4)", () => {
         expect(client(SYN, NEW)).toBe("delivered");
         const next = name === "closing" ? 502 : 501;
         const awaited = name === "half-closed" ? 102 : 101;
@@ -279,7 +279,7 @@ describe.each([4, 6] as const)("a SYN in a connection that is under way, IPv%i",
         expect(state()).toBe("established");
       });
 
-      it("of the end that did not open it is judged as that end's connection once it is answered", () => {
+      it("of the end that did not open it is subject to that end's rules once it is answered", () => {
         expect(server(SYN, NEW)).toBe("delivered");
         expect(client(SYN | ACK, 9000, NEW + 1)).toBe("delivered");
         const denied = way === "out" ? "answered denied-ingress" : "answered denied-egress";
@@ -427,7 +427,7 @@ describe("fragments", () => {
     expect(node.out(tiny)).toBe("tiny-fragment");
   });
 
-  it("later ones are judged by the rules of today, not by those the first one met", () => {
+  it("later ones are subject to the current rules, not to those of the first one", () => {
     node.rules(ONLY_80, []);
     expect(node.out(piece(0, 800))).toBe("delivered");
     node.rules(ONLY_80, DENY);
@@ -615,7 +615,7 @@ describe("under pressure", () => {
     expect(node.flows().filter(({ state }) => state === "established")).toHaveLength(kept.length);
   });
 
-  it("a full table refuses who needs state, and nobody else", () => {
+  it("a full table refuses connections that need state, and no others", () => {
     let refused = 0;
     let first = 0;
     for (let sport = 1; sport <= FLOWS; sport++) {

@@ -96,7 +96,7 @@ describe.each([4, 6] as const)("IPv%i", (family) => {
     expect(attack(3, () => dp.fromDevice(denied(bad)), other)).toBe(200);
   });
 
-  it("a peer whose packets cannot go on, of ever other sources, takes no other peer's errors, nor this host's", () => {
+  it("a peer with undeliverable packets from ever new sources uses up no errors of other peers or this host", () => {
     let n = 1;
     const late = (node: 1 | 2, to: string, from: string) => {
       const src = host(node, family, (n++ % 254) + 1);

@@ -113,7 +113,7 @@ describe("a datagram that begins with weft", () => {
     );
   });
 
-  it("is lost when nobody took the others, and counted", () => {
+  it("is lost and counted when the others were not taken", () => {
     const places = host.layout.MAILBOX_PLACES;
     const many = Array.from({ length: 40 }, (_, i) => controlDatagram(16, i));
     const receive = () =>
@@ -167,7 +167,7 @@ describe("junk that begins with weft", () => {
     expect(controlDroppedUnknown).toBeGreaterThan(40_000);
   });
 
-  it("of one stranger leaves room for others, who may be about to join", () => {
+  it("of one stranger leaves room for others, which may be joining", () => {
     const flood = () => {
       for (let i = 0; i < 2; i++) host.receive(junk("203.0.113.66:1", 40));
     };
@@ -231,7 +231,7 @@ describe("junk that begins with weft", () => {
   });
 });
 
-it("an embedder is told that a datagram is the mesh's, however many there are", async () => {
+it("an embedder gets each datagram of the mesh, however many there are", async () => {
   const dataplane = await Dataplane.create({
     vni: 1,
     mac: A.mac,

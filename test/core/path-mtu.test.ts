@@ -102,7 +102,7 @@ const hear4 = (mtu: number, to = B.endpoint) => hear(to, [{ mtu }]);
 const hear6 = (mtu: number, to = C.endpoint) => hear(to, [{ kind: ERROR_6, mtu }]);
 
 describe("path MTU, as this host's own interface says", () => {
-  it("lowers every peer at that address, and nobody else, and is seen from outside", () => {
+  it("lowers that of all peers at that address and no others, and the host can read it", () => {
     hear4(1400);
     expect(mtus()).toEqual([1350, MTU, 1350]);
     expect([B, C, D].map(largestTo)).toEqual([1350, MTU, 1350]);
@@ -116,7 +116,7 @@ describe("path MTU, as this host's own interface says", () => {
     expect(mtus()).toEqual([1350, MTU, 1350]);
   });
 
-  it("is told to senders: fragmentation needed, packet too big", () => {
+  it("is reported to senders: fragmentation needed, packet too big", () => {
     hear4(1400);
     const payload = new Uint8Array(1380);
     const [src, dst] = [hostOf(A), hostOf(B)];
@@ -153,7 +153,7 @@ describe("path MTU, as this host's own interface says", () => {
     },
   );
 
-  it("is not raised again by a later, larger word (RFC 8201, 4)", () => {
+  it("is not raised by a later, larger report (RFC 8201, 4)", () => {
     hear4(1000);
     hear4(1300);
     expect([mtuOf(B), largestTo(B)]).toEqual([950, 950]);
@@ -161,7 +161,7 @@ describe("path MTU, as this host's own interface says", () => {
     expect([mtuOf(B), largestTo(B)]).toEqual([850, 850]);
   });
 
-  it("is forgotten after ten minutes, and heard again", () => {
+  it("expires after ten minutes, and can be learned again", () => {
     host.core.setClock(5000);
     hear4(1400);
     host.core.setClock(5000 + TEN_MINUTES - 1);
@@ -238,7 +238,7 @@ function sentTo(peer: Peer): Uint8Array {
 const icmp4 = (mtu: number, quote?: Uint8Array) =>
   hear(B.endpoint, [{ mtu, origin: ICMP }], undefined, quote);
 
-describe("what ICMP says of a peer whose path is verified by probes", () => {
+describe("an ICMP report about a path that probes verify", () => {
   const [VERIFIED_B, VERIFIED_D] = [
     { ...B, mtu: MTU },
     { ...D, mtu: MTU },
@@ -259,7 +259,7 @@ describe("what ICMP says of a peer whose path is verified by probes", () => {
     ]);
   });
 
-  it("is told once until it is taken; of several hints the smallest stays", () => {
+  it("appears once until it is taken; of several hints the smallest stays", () => {
     for (let mtu = 1499; mtu >= 1000; mtu--) icmp4(mtu);
     for (let i = 0; i < 100_000; i++) icmp4(1000 + (i % 500));
     expect(host.publisher.hinted()).toEqual(["b", "d"]);
@@ -278,7 +278,7 @@ describe("what ICMP says of a peer whose path is verified by probes", () => {
     expect(host.publisher.hinted()).toEqual([]);
   });
 
-  it("is heard of as many peers as there can be, around the ring and again", () => {
+  it("is kept for the maximum number of peers, around the ring and again", () => {
     const count = host.layout.MAX_PEERS - 2;
     const peers = Array.from({ length: count }, (_, i) => ({
       name: `p${i}`,

@@ -50,7 +50,7 @@ const metBy = (policy: string, index: number) =>
   dp.counters().rules.find((rule) => rule.policy === policy && rule.index === index)?.packets;
 
 describe("a policy document", () => {
-  it("judges what comes in and what goes out", () => {
+  it("applies to packets in and out", () => {
     expect(from("10.244.2.1", 22).verdict).toBe("delivered");
     dp.setPolicy(WEB);
     expect(from("10.244.2.1", 22)).toMatchObject({ verdict: "answered", reason: "denied-ingress" });

@@ -128,7 +128,7 @@ describe("the table of underlay endpoints", () => {
     }
   });
 
-  it("does not take an IPv6 sender for the IPv4 address its first bytes spell, nor nobody for ::", async () => {
+  it("does not confuse an IPv6 sender with the IPv4 address in its first bytes, nor an empty entry with ::", async () => {
     const senders = ["[2001:db8::]:1", "192.0.2.9:1"];
     const host = await Host.create({ peers: [{ ...B, senders }] });
     const verdictOf = (from: string) => host.receive([{ from, bytes: ofB }]).verdicts[0];

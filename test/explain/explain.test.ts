@@ -197,7 +197,7 @@ describe("the rule", () => {
     },
   );
 
-  it("that is of other endpoints comes last, and ICMP has its type where others have ports", () => {
+  it("for other endpoints comes last, and ICMP has its type in place of ports", () => {
     expect(dp.explain({ src: web.src, dst: web.dst, peer: "b" }).almost).toMatchObject({
       field: "applies",
       rule: { policy: "ping" },
@@ -206,7 +206,7 @@ describe("the rule", () => {
     expect(dp.explain(question).almost).toMatchObject({ field: "ports", rule: { policy: "ping" } });
   });
 
-  it("is nobody's where nothing polices", () => {
+  it("has no rule without a policy", () => {
     const open = dp.explain({ ...web, dst: "10.244.1.90", peer: "b" });
     expect(open.verdict).toBe("delivered");
     expect(open.rule).toBeUndefined();

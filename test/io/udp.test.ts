@@ -73,7 +73,7 @@ inOwnNetwork("the UDP socket", () => {
     expect(sockets).toContain(`tb${2 * SOCKET_BUFFER}`);
   });
 
-  it("is told of an unreachable port by its next send, once", async () => {
+  it("reports an unreachable port at its next send, once", async () => {
     const fd = keep(openUdp("127.0.0.1", 4789));
     const send = () => sendNow(fd, octets("127.0.0.1"), 9, Buffer.from("nobody"));
     expect([send(), send()]).toEqual([0, constants.errno.ECONNREFUSED]);

@@ -3,7 +3,7 @@ import { describe, it } from "vitest";
 import { expectVerdicts } from "./table.js";
 
 describe("as Calico", () => {
-  it("tiers judge by order, and what one of them decides is final", () =>
+  it("tiers apply in order, and the first decision is final", () =>
     expectVerdicts(
       `
       tiers: [{ name: late, order: 2000 }, { name: admin, order: 10 }]
@@ -87,7 +87,7 @@ describe("as Calico", () => {
       `,
     ));
 
-  it("policies of a tier judge by order, then by name; tiers too", () =>
+  it("policies of a tier apply in order, then by name; tiers too", () =>
     expectVerdicts(
       `
       tiers: [{ name: zoo, order: 10 }, { name: ant, order: 10 }]
@@ -139,7 +139,7 @@ describe("as Calico", () => {
       `,
     ));
 
-  it("a node is what it holds, and a node nobody has seen is nobody", () =>
+  it("a node stands for its leases, and an unknown node for none", () =>
     expectVerdicts(
       `
       groups: { clients: ["node:h1", "10.244.3.3", "node:nobody"] }

@@ -81,7 +81,7 @@ function enforcing() {
 }
 
 describe("this node's part of the policy", () => {
-  it("is made again when what a named node holds changes, and for nobody else", () => {
+  it("is compiled again when the leases of a named node change, and of no other", () => {
     const { hand, follow } = enforcing();
     const wanted = policy("web", "node:h2");
     follow(wanted);

@@ -169,7 +169,7 @@ describe("an image", () => {
       ],
     });
 
-  it("is what the core judges by, in both copies, whatever is compiled after it", async () => {
+  it("is in both copies of the core, whatever is compiled after it", async () => {
     const engine = new PolicyEngine(layout);
     const host = await Host.create();
     const arrives = (dport: number) => {

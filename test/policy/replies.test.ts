@@ -48,7 +48,7 @@ describe("as Kubernetes NetworkPolicy", () => {
     expect(gets({ ...answers, dport: 40_001 })).toBe("answered");
   });
 
-  it("a server that may begin nothing answers whom it may hear", () => {
+  it("a server that may open no connections replies to those it accepts", () => {
     dp.setPolicy(`
       policies:
         - name: server

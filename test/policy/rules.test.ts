@@ -103,11 +103,11 @@ describe("the rules of a node", () => {
     expect(rules[1].map(({ rule }) => places.get(rule.number)?.index)).toEqual([0, 1, undefined]);
   });
 
-  it("of a node that protects nobody are none", () => {
+  it("of a node without protected endpoints are none", () => {
     expect(rulesOf(policyOf(port(1)), new Map(), [parsePrefix("10.9.0.0/24")])).toEqual(NO_RULES);
   });
 
-  it("that name a node nobody has seen match nothing, and keep their number until it comes", () => {
+  it("that name an unknown node match nothing, and keep their number until it joins", () => {
     const document = policyOf("{ action: allow, from: ['node:later'] }");
     expect(absentNodes(namedNodes(document), new Map())).toEqual(["later"]);
     const before = rulesOf(document, new Map(), own);
