@@ -4,6 +4,7 @@
  * tells events, all of which are subscribed here.
  *
  *   part              is handed                                tells
+ *   connections       (by Mesh)                                quiet, dialling, unanswered
  *   members, names    verifier                                 (changedIds, through changes)
  *   gossip            members                                  records, attached, expired
  *   ledger            members, disk
@@ -47,7 +48,6 @@ import { Leasing } from "../leasing/leasing.js";
 import { Paths } from "../paths/paths.js";
 import type { ConnectionManager } from "../session/connection-manager.js";
 import type { ProtocolRegistry } from "../session/protocol-registry.js";
-import type { Session } from "../session/session.js";
 import type { Disk } from "../state/disk.js";
 import { MemberChanges } from "./member-changes.js";
 import type { MeshOptions, MeshParts } from "./options.js";
@@ -166,8 +166,18 @@ export class ControlPlane extends EventEmitter<ControlPlaneEvents> {
   #subscribe(): void {
     const { gossip, failureDetector, fence, ownRecord, leasing, documentSync } = this.parts;
     const { paths, remoteTrace, changes } = this.parts;
+    const { connections, peerSelector } = this.#given;
     const update = () => void this.emit("update");
     const change = () => void this.emit("change");
+    connections.on("quiet", (session) => {
+      paths?.probeNow(session.peer.id);
+      failureDetector.quiet(session);
+    });
+    // A member whose session broke.
+    connections.on("dialling", (id) => peerSelector.isBroken(id) && paths?.probeNow(id));
+    connections.on("unanswered", (id, dialledAt) => {
+      if (peerSelector.isBroken(id)) failureDetector.unresponsive(id, dialledAt);
+    });
     gossip.on("records", (records) => this.#onRecords(records));
     gossip.on("attached", update);
     gossip.on("expired", () => failureDetector.onExpiry());
@@ -270,28 +280,6 @@ export class ControlPlane extends EventEmitter<ControlPlaneEvents> {
     ownRecord.moveTo(endpoints);
     disk.safely(() => ownRecord.publish());
     for (const { peer } of connections.sessions()) paths?.probeNow(peer.id);
-  }
-
-  // ---- sessions
-
-  closed(session: Session): void {
-    this.parts.contact.closed(session);
-  }
-
-  /** A session is quiet. */
-  quiet(session: Session): void {
-    this.parts.paths?.probeNow(session.peer.id);
-    this.parts.failureDetector.quiet(session);
-  }
-
-  /** A member whose session broke is dialled. */
-  dialling(id: string): void {
-    this.parts.paths?.probeNow(id);
-  }
-
-  /** It did not answer. */
-  unanswered(id: string, dialledAt: number): void {
-    this.parts.failureDetector.unresponsive(id, dialledAt);
   }
 
   /** Ids of nodes with which there must be a session, if there can be one. */

@@ -340,28 +340,19 @@ export class Mesh extends EventEmitter<MeshEvents> {
   /** Makes the parts that meet others. */
   #createParts(): void {
     this.#protocols.start(this.#introduction, []);
-    this.#connections = new ConnectionManager(
-      {
-        ...this.#parts,
-        identity: this.#identity,
-        instance: this.#instance,
-        protocols: this.#protocols,
-      },
-      {
-        opened: (session) => this.#disk.safely(() => this.#opened(session)),
-        message: (session, message) =>
-          this.#disk.safely(() => this.#protocols.received(session, message)),
-        closed: (session, reason) => this.#closed(session, reason),
-        quiet: (session) => this.#plane?.quiet(session),
-        dialling: (id) => {
-          if (this.#peerSelector.isBroken(id)) this.#plane?.dialling(id);
-        },
-        unanswered: (id, dialledAt) => {
-          if (this.#peerSelector.isBroken(id)) this.#plane?.unanswered(id, dialledAt);
-        },
-        failed: () => this.#scheduleUpdate(),
-      },
+    const connections = new ConnectionManager({
+      ...this.#parts,
+      identity: this.#identity,
+      instance: this.#instance,
+      protocols: this.#protocols,
+    });
+    connections.on("opened", (session) => this.#disk.safely(() => this.#opened(session)));
+    connections.on("message", (session, message) =>
+      this.#disk.safely(() => this.#protocols.received(session, message)),
     );
+    connections.on("closed", (session, reason) => this.#closed(session, reason));
+    connections.on("failed", () => this.#scheduleUpdate());
+    this.#connections = connections;
     this.#peerSelector = new PeerSelector({
       connections: this.#connections,
       own: this.#identity.id,
@@ -389,7 +380,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     const name = this.#plane?.parts.names.of(id) ?? session.remote;
     if (reason.code !== "NOT_NEEDED") this.#parts.log.info(`the session with ${name} ended`);
     if (LOST_CODES.has(reason.code)) this.#peerSelector.sessionBroke(id);
-    this.#plane?.closed(session);
+    this.#plane?.parts.contact.closed(session);
     this.#disk.safely(() => this.#protocols.closed(session));
     this.#scheduleUpdate();
     this.emit("change");

@@ -2,6 +2,7 @@
  * Manages the sessions of a node: dials its targets, accepts incoming connections, and keeps at most
  * one session with each peer.
  */
+import { EventEmitter } from "node:events";
 import { WeftError } from "../error.js";
 import type { Log } from "../log.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
@@ -34,17 +35,17 @@ export interface ConnectionManagerParts
 }
 
 export interface ConnectionManagerEvents {
-  opened(session: Session): void;
-  message(session: Session, message: Message): void;
-  /** The peer is quiet. Called repeatedly while it is. */
-  quiet(session: Session): void;
+  opened: [session: Session];
+  message: [session: Session, message: Message];
+  /** The peer is quiet. Repeated while it is. */
+  quiet: [session: Session];
   /** A node is dialled at its known address. */
-  dialling(id: string): void;
+  dialling: [id: string];
   /** The dial failed, or another node answered. `dialledAt` is a time of `clock.elapsed`. */
-  unanswered(id: string, dialledAt: number): void;
-  closed(session: Session, reason: WeftError): void;
+  unanswered: [id: string, dialledAt: number];
+  closed: [session: Session, reason: WeftError];
   /** A dial to this address failed, or its session ended. */
-  failed(address: string, reason: WeftError): void;
+  failed: [address: string, reason: WeftError];
 }
 
 /** A node to hold a session with, and where to dial it. */
@@ -84,9 +85,8 @@ interface Dial {
   cancel?: () => void;
 }
 
-export class ConnectionManager implements Sessions {
+export class ConnectionManager extends EventEmitter<ConnectionManagerEvents> implements Sessions {
   readonly #parts: ConnectionManagerParts;
-  readonly #events: ConnectionManagerEvents;
   readonly #dials = new Map<string, Dial>();
   readonly #sessions = new Set<Session>();
   readonly #byPeer = new Map<string, Session>();
@@ -105,9 +105,9 @@ export class ConnectionManager implements Sessions {
   #isMember: (id: string) => boolean = () => false;
   #stopped = false;
 
-  constructor(parts: ConnectionManagerParts, events: ConnectionManagerEvents) {
+  constructor(parts: ConnectionManagerParts) {
+    super();
     this.#parts = parts;
-    this.#events = events;
     const { clock } = parts;
     this.#warnings = new TokenBucket(clock, 10, 0.2);
     this.#messages = new KeyedRateLimiter(clock, { burst: BURST.messages, rate: RATE.messages });
@@ -240,7 +240,7 @@ export class ConnectionManager implements Sessions {
     }
     dial.dialling = true;
     dial.dialledAt = this.#parts.clock.elapsed();
-    if (dial.id) this.#events.dialling(dial.id);
+    if (dial.id) this.emit("dialling", dial.id);
     this.#parts.transport.dial(dial.address, (result) => {
       dial.dialling = false;
       if (result instanceof WeftError) return this.#dialFailed(dial, result);
@@ -279,8 +279,8 @@ export class ConnectionManager implements Sessions {
     };
     const session = new Session(connection, role, parts, {
       opened: () => this.#opened(session),
-      message: (_, message) => this.#events.message(session, message),
-      quiet: () => this.#events.quiet(session),
+      message: (_, message) => this.emit("message", session, message),
+      quiet: () => this.emit("quiet", session),
       closed: (_, reason) => this.#closed(session, reason),
     });
     this.#sessions.add(session);
@@ -293,7 +293,7 @@ export class ConnectionManager implements Sessions {
     const { id } = session.peer;
     const dial = this.#dialOf(session);
     if (dial) {
-      if (dial.id && dial.id !== id) this.#events.unanswered(dial.id, dial.dialledAt!);
+      if (dial.id && dial.id !== id) this.emit("unanswered", dial.id, dial.dialledAt!);
       Object.assign(dial, { id, failure: undefined, since: this.#parts.clock.elapsed() });
       if (this.#peerByAddress.size >= MAX_KNOWN) this.#peerByAddress.clear();
       this.#peerByAddress.set(dial.address, id);
@@ -309,7 +309,7 @@ export class ConnectionManager implements Sessions {
         Object.assign(other, { failures: 0, failure: undefined });
     }
     other?.close(DUPLICATE);
-    this.#events.opened(session);
+    this.emit("opened", session);
   }
 
   /**
@@ -327,7 +327,7 @@ export class ConnectionManager implements Sessions {
     const id = session.hasPeer ? session.peer.id : undefined;
     if (id && this.#byPeer.get(id) === session) {
       this.#byPeer.delete(id);
-      this.#events.closed(session, reason);
+      this.emit("closed", session, reason);
       for (const dial of this.#dials.values()) if (dial.id === id) this.#scheduleDial(dial);
     }
     const dial = this.#dialOf(session);
@@ -357,8 +357,8 @@ export class ConnectionManager implements Sessions {
     }
     dial.failure = reason.code === "LOST" ? undefined : reason;
     if (reason.code !== "SELF") this.#scheduleDial(dial);
-    if (dial.id && !wasOpen) this.#events.unanswered(dial.id, dial.dialledAt!);
-    this.#events.failed(dial.address, reason);
+    if (dial.id && !wasOpen) this.emit("unanswered", dial.id, dial.dialledAt!);
+    this.emit("failed", dial.address, reason);
   }
 
   #scheduleDial(dial: Dial): void {
