@@ -44,7 +44,7 @@ story("a network with as many leases as nodes", () => {
     const kept = lab.agent(b!.host, { join: [a!.host], flags: ["--release"] });
     expect((await kept.waitHealthy()).leases).toEqual(b!.status.leases);
     expect((await kept.kill("SIGTERM")).code).toBe(0);
-    expect(kept.process.output).toContain("given back");
+    expect(kept.process.output).toContain("are returned");
     const status = await waiting.waitHealthy({ peers: 1 });
     expect(status.leases).toEqual(b!.status.leases);
     await allAnswer([a!, { host: c, agent: waiting, status }]);
