@@ -105,10 +105,10 @@ export class Allocator {
     const grants: Grant[] = [];
     const proofs: Proof[] = [];
     for (const network of this.#ledger.networks.filter(({ prefix }) => networks.includes(prefix))) {
-      const gifts = this.#ledger.proofsTo(to, network);
-      const unknown = gifts.filter((proof) => !have.includes(proof.at(-1)!.signature));
+      const earlier = this.#ledger.proofsTo(to, network);
+      const unknown = earlier.filter((proof) => !have.includes(proof.at(-1)!.signature));
       proofs.push(...unknown);
-      if (unknown.length > 0 || gifts.length >= MAX_PROOFS) continue;
+      if (unknown.length > 0 || earlier.length >= MAX_PROOFS) continue;
       const share = this.exhausted ? undefined : this.#blockToGrant(network, leaseOnly);
       if (!share) continue;
       const proof = this.#sign(share, to, [...journal, ...grants]);
@@ -178,11 +178,11 @@ export class Allocator {
    * Whether the grant overlaps what this node holds or just took. Space of its own that it granted
    * away may come back to it.
    */
-  #overlapsHeld(gift: Proof, taken: readonly Proof[]): boolean {
+  #overlapsHeld(grant: Proof, taken: readonly Proof[]): boolean {
     const { identity, state } = this.#ledger;
-    const isOfMine = gift.some(({ from }) => from === identity.publicKey);
+    const isOfMine = grant.some(({ from }) => from === identity.publicKey);
     const held = [...taken, ...state.leases, ...(isOfMine ? [] : state.spaces)];
-    const space = prefixOf(gift.at(-1)!);
+    const space = prefixOf(grant.at(-1)!);
     return held.some((proof) => overlaps(prefixOf(proof.at(-1)!), space));
   }
 

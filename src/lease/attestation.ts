@@ -25,7 +25,7 @@ export const attestationSchema = z.strictObject({
   to: field.publicKey,
   nonce: nonceSchema,
   /** Signatures of the grants that count. */
-  gifts: z.array(field.signature).max(MAX_ATTESTED),
+  grants: z.array(field.signature).max(MAX_ATTESTED),
   signature: field.signature,
 });
 

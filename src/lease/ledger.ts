@@ -176,13 +176,13 @@ export class Ledger {
    * `MAX_ATTESTED`: grants that a record shows come first, since the receiver drops what is not named.
    */
   attestedTo(to: string): string[] {
-    const gifts = this.networks
+    const grants = this.networks
       .flatMap((network) => this.proofsTo(to, network))
       .map((proof) => proof.at(-1)!.signature);
-    if (gifts.length <= MAX_ATTESTED) return gifts;
+    if (grants.length <= MAX_ATTESTED) return grants;
     const unseen = new Set(this.unseen.map((proof) => proof.at(-1)!.signature));
     const rank = (signature: string) => Number(unseen.has(signature));
-    return gifts.sort((a, b) => rank(a) - rank(b)).slice(0, MAX_ATTESTED);
+    return grants.sort((a, b) => rank(a) - rank(b)).slice(0, MAX_ATTESTED);
   }
 
   /** The proof of a grant of this node; none if the space is no longer its own. */

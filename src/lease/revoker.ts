@@ -88,9 +88,9 @@ export class Revoker {
    * Revokes grants that `holder` returns, and its own grants below them. `leases` are the proofs in
    * its last record. Returns the prefixes that are free again.
    */
-  acceptReturn(holder: string, gifts: readonly string[], leases: readonly Proof[]): string[] {
+  acceptReturn(holder: string, grants: readonly string[], leases: readonly Proof[]): string[] {
     const { canRevoke, granted, state } = this.#ledger;
-    const mine = granted.filter(({ to, signature }) => to === holder && gifts.includes(signature));
+    const mine = granted.filter(({ to, signature }) => to === holder && grants.includes(signature));
     if (mine.length === 0 || !canRevoke) return [];
     const gone = mine.map(({ signature }) => signature);
     const below = leases.flatMap((proof) => {
@@ -122,9 +122,9 @@ export class Revoker {
 
   /** Revokes the grants of this node to a node without a record. Returns their prefixes. */
   revokeUnseen(id: string): string[] {
-    const gifts = this.#ledger.granted.filter(({ to }) => nodeId(to) === id);
-    this.#writeRevoked(gifts.map(({ signature }) => signature));
-    return gifts.map(({ prefix }) => prefix);
+    const grants = this.#ledger.granted.filter(({ to }) => nodeId(to) === id);
+    this.#writeRevoked(grants.map(({ signature }) => signature));
+    return grants.map(({ prefix }) => prefix);
   }
 
   #writeRevoked(gone: readonly string[]): void {

@@ -218,17 +218,17 @@ export class Granter extends EventEmitter<GranterEvents> {
     if (!this.#isWithinLimit(session, to))
       return forwarder.forwardOrRefuse(session, query, TOO_OFTEN);
     if (!isMine) return forwarder.forwardOrRefuse(session, query, NOT_HERE);
-    const attestation = attest(identity, cluster, { to, nonce, gifts: ledger.attestedTo(to) });
+    const attestation = attest(identity, cluster, { to, nonce, grants: ledger.attestedTo(to) });
     session.send({ type: "lease-attestation", attestation });
   }
 
   /** Accepts a return only from the receiver itself, which has revoked the grants on its own disk before. */
-  onReturn({ peer }: LeaseSession, { gifts }: Return): void {
+  onReturn({ peer }: LeaseSession, { grants }: Return): void {
     const { revoker, log, members } = this.#parts;
     if (!this.#returnLimit.of(peer.id).spend(1)) return;
     const prefixes = revoker.acceptReturn(
       peer.publicKey,
-      gifts,
+      grants,
       members.get(peer.id)?.leases ?? [],
     );
     if (prefixes.length === 0) return;
@@ -268,8 +268,8 @@ export class Granter extends EventEmitter<GranterEvents> {
     if (!found || members.age(found.id, clock.elapsed()) > LEASE_TTL) {
       return name === this.#name ? { id: identity.id } : undefined;
     }
-    const gift = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
-    return { id: found.id, ...(gift && { granter: names.brief(gift.from) }) };
+    const grant = found.leases[0]!.findLast(({ from, to }) => from !== to && to === found.owner);
+    return { id: found.id, ...(grant && { granter: names.brief(grant.from) }) };
   }
 
   /** Limits requests by peer and not by requester, because a peer can make up requesters' keys. */
@@ -334,8 +334,8 @@ export class Granter extends EventEmitter<GranterEvents> {
 
 const UNPUBLISHED = "unpublished";
 
-const receivers = (gifts: readonly Proof[]): number =>
-  new Set(gifts.map((proof) => proof.at(-1)!.to)).size;
+const receivers = (grants: readonly Proof[]): number =>
+  new Set(grants.map((proof) => proof.at(-1)!.to)).size;
 
 const NOT_HERE = new WeftError(
   "NOT_HERE",

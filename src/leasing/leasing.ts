@@ -239,16 +239,17 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   release(): void {
     const { ledger, log } = this.#parts;
     const granters = this.#granterSessions();
-    const gifts = granters.length === ledger.granters.size ? this.#revoker.releaseAll() : undefined;
-    for (const granter of gifts ? granters : []) {
-      const own = gifts!.filter(({ from }) => from === granter.peer.publicKey);
+    const grants =
+      granters.length === ledger.granters.size ? this.#revoker.releaseAll() : undefined;
+    for (const granter of grants ? granters : []) {
+      const own = grants!.filter(({ from }) => from === granter.peer.publicKey);
       const left = own.map(({ signature }) => signature);
       while (left.length > 0) {
-        granter.send({ type: "lease-return", gifts: left.splice(0, MAX_GRANTS_IN_MESSAGE) });
+        granter.send({ type: "lease-return", grants: left.splice(0, MAX_GRANTS_IN_MESSAGE) });
       }
     }
     log.info(
-      gifts ? "the leases are returned" : "the leases are kept: they cannot be returned now",
+      grants ? "the leases are returned" : "the leases are kept: they cannot be returned now",
     );
   }
 
@@ -317,7 +318,7 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     if (this.#isDone) return this.#decline(this.#revoker.dropUnused());
     if (!this.#isAwaited(session)) return;
     // After an answer with nothing new, the next request waits.
-    if (proofs.every(isDeclined)) this.#requester.refused(OLD_GIFT);
+    if (proofs.every(isDeclined)) this.#requester.refused(RETURNED_GRANT);
     else this.#requester.start();
   }
 
@@ -330,7 +331,7 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     if (attestation.nonce !== this.#nonce || !this.#unconfirmed?.has(attestation.from)) return;
     const why = flaw();
     if (why) return session.close(forged(why));
-    if (this.#revoker.keepConfirmed(attestation.from, attestation.gifts)) log.warn(REVOKED);
+    if (this.#revoker.keepConfirmed(attestation.from, attestation.grants)) log.warn(REVOKED);
     this.#unconfirmed.delete(attestation.from);
     if (this.#unconfirmed.size > 0) return this.#requester.start();
     this.#unconfirmed = undefined;
@@ -420,8 +421,8 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   }
 
   #sendDeclined(session: LeaseSession): void {
-    const gifts = this.#declined.get(session.peer.id);
-    if (gifts) session.send({ type: "lease-return", gifts });
+    const grants = this.#declined.get(session.peer.id);
+    if (grants) session.send({ type: "lease-return", grants });
     this.#declined.delete(session.peer.id);
   }
 
@@ -468,7 +469,8 @@ const EXHAUSTED = `this node has made ${MAX_JOURNAL} grants, as many as its jour
 const REVOKED =
   "the lease of this node was revoked, or another node holds it: this node asks for another one";
 
-const OLD_GIFT = "this node was granted a lease that it had returned before: it returns it again";
+const RETURNED_GRANT =
+  "this node was granted a lease that it had returned before: it returns it again";
 
 const forged = (why: string): WeftError =>
   new WeftError("GRANT_FORGED", `the proof of a granted lease is not valid: ${why}`, "see its log");

@@ -43,7 +43,7 @@ export const leaseSpec = protocolSpec("leasing", [
   z.strictObject({
     type: z.literal("lease-return"),
     /** Signatures of the grants that the sender returns. */
-    gifts: z.array(field.signature).min(1).max(MAX_GRANTS_IN_MESSAGE),
+    grants: z.array(field.signature).min(1).max(MAX_GRANTS_IN_MESSAGE),
   }),
   z.strictObject({
     type: z.literal("lease-refusal"),

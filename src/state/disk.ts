@@ -33,8 +33,8 @@ export class Disk {
   /** Whether the state names other nodes: then it may be a backup that lacks the last grants to them. */
   get knowsOthers(): boolean {
     const { cluster, remembered } = this.#state;
-    const gifts = cluster?.journal.filter(({ from, to }) => from !== to) ?? [];
-    return gifts.length + remembered.length > 0;
+    const grants = cluster?.journal.filter(({ from, to }) => from !== to) ?? [];
+    return grants.length + remembered.length > 0;
   }
 
   /** The last error of a write, as a sentence, until a write succeeds. */

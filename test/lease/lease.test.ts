@@ -67,8 +67,8 @@ describe("free space", () => {
         const size = blocks.reduce((sum, block) => sum + sizeOf(block), 0n) >> 64n;
         expect(Number(size)).toBe(slow.length);
 
-        const gift = blockToGrant(blocks, 64);
-        const given = leases.filter((lease) => gift && covers(gift, lease));
+        const grant = blockToGrant(blocks, 64);
+        const given = leases.filter((lease) => grant && covers(grant, lease));
         expect(given.every((lease) => slow.includes(lease))).toBe(true);
         expect(given.length).toBeLessThanOrEqual(Math.ceil(slow.length / 2));
         expect(4 * given.length >= slow.length || given.length === largest(blocks)).toBe(true);
@@ -250,11 +250,11 @@ describe("the data that others can make a node write down", () => {
   it("ends with the journal: then it grants no more, says so, and still knows its grants", () => {
     const owner = worn(MAX_JOURNAL - 1);
     expect(owner.allocator.free).toEqual([8]);
-    const gift = owner.give(identity(2));
+    const grant = owner.give(identity(2));
     expect(owner.allocator.free).toEqual([null]);
     expect(owner.allocator.exhausted).toMatchObject({ code: "JOURNAL_FULL" });
     expect(() => owner.give(identity(3))).toThrow("grants no more");
-    expect(owner.give(identity(2))).toEqual(gift);
+    expect(owner.give(identity(2))).toEqual(grant);
     expect(owner.disk.journal).toHaveLength(MAX_JOURNAL);
     owner.allocator.takeLeases();
     expect(owner.disk.leases).toHaveLength(1);
@@ -263,12 +263,12 @@ describe("the data that others can make a node write down", () => {
   it("ends with the revoked grants: then it accepts no return, and the receiver stays the owner", () => {
     const owner = worn(MAX_REVOKED - 1);
     const [first, second] = [identity(2), identity(3)];
-    const [gift] = owner.give(first);
+    const [grant] = owner.give(first);
     owner.disk = { ...owner.disk, journal: owner.disk.journal.slice(-1) };
     const [other] = owner.give(second);
     const returned = (to: typeof first, proof: Proof) =>
       owner.revocations.acceptReturn(to.publicKey, [proof.at(-1)!.signature], []);
-    expect(returned(first, gift!)).toEqual([subnetOf(gift!)]);
+    expect(returned(first, grant!)).toEqual([subnetOf(grant!)]);
     expect(returned(second, other!)).toEqual([]);
     expect(owner.disk.revoked).toHaveLength(MAX_REVOKED);
     expect(owner.ledger.unseen).toEqual([other]);
@@ -279,14 +279,14 @@ describe("the data that others can make a node write down", () => {
     const receiver = new Owner(identity(2));
     receiver.allocator.accept(granter.give(receiver.identity));
     receiver.allocator.takeLeases();
-    const gift = (n: number) => {
+    const grant = (n: number) => {
       const { publicKey: to } = receiver.identity;
       return [signGrant(founder, cluster, { prefix: `10.244.${n}.0/24`, to, sequence: n })];
     };
-    expect(receiver.allocator.accept([gift(3)])).toHaveLength(1);
+    expect(receiver.allocator.accept([grant(3)])).toHaveLength(1);
     receiver.disk = { ...receiver.disk, revoked: worn(MAX_REVOKED).disk.revoked };
     const before = receiver.disk;
-    expect(receiver.allocator.accept([gift(4)])).toEqual([]);
+    expect(receiver.allocator.accept([grant(4)])).toEqual([]);
     expect(receiver.revocations.dropUnused()).toEqual([]);
     expect(receiver.disk).toBe(before);
   });
@@ -328,10 +328,10 @@ describe("space of a node that is gone", () => {
   it("is revoked also if the receiver never showed it", () => {
     const owner = new Owner();
     const [gone, other] = [identity(2), identity(3)];
-    const [gift] = owner.give(gone);
+    const [grant] = owner.give(gone);
     owner.give(other);
     expect(owner.ledger.unseen).toHaveLength(2);
-    expect(owner.revocations.revokeUnseen(gone.id)).toEqual([subnetOf(gift!)]);
+    expect(owner.revocations.revokeUnseen(gone.id)).toEqual([subnetOf(grant!)]);
     owner.crash();
     expect(owner.ledger.unseen.map((proof) => proof.at(-1)!.to)).toEqual([other.publicKey]);
     expect(owner.revocations.revokeUnseen(gone.id)).toEqual([]);
@@ -366,8 +366,8 @@ describe("space of a node that is gone", () => {
 
   it("is revoked however often its grant is revoked already", () => {
     const { owner, dead } = started();
-    const gift = "ab".repeat(64);
-    owner.disk = { ...owner.disk, revoked: Array.from({ length: 24 }, () => gift) };
+    const grant = "ab".repeat(64);
+    owner.disk = { ...owner.disk, revoked: Array.from({ length: 24 }, () => grant) };
     owner.revocations.revoke(...gone(dead));
     const { signature } = dead.disk.spaces[0]!.at(-1)!;
     expect(owner.disk.revoked).toContain(signature);

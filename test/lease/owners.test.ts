@@ -53,7 +53,7 @@ class Town {
   flying: { readonly to: Owner; readonly proofs: Proof[] }[] = [];
   readonly returning: {
     readonly from: Owner;
-    readonly gifts: string[];
+    readonly grants: string[];
     leases: readonly Proof[];
   }[] = [];
   readonly #seen = new Map<Owner, number>();
@@ -114,20 +114,20 @@ class Town {
     if (this.dead.has(who) || this.grantersOf(who).some((granter) => this.dead.has(granter)))
       return;
     const { leases } = who.disk;
-    const gifts = this.attempt(() => who.revocations.releaseAll());
-    const signatures = gifts?.map(({ signature }) => signature);
-    if (signatures) this.returning.push({ from: who, gifts: signatures, leases });
+    const grants = this.attempt(() => who.revocations.releaseAll());
+    const signatures = grants?.map(({ signature }) => signature);
+    if (signatures) this.returning.push({ from: who, grants: signatures, leases });
   }
 
   back(n: number): void {
-    const { from, gifts, leases } = this.returning[n] ?? {};
-    if (!from || !gifts || !leases) return;
+    const { from, grants, leases } = this.returning[n] ?? {};
+    if (!from || !grants || !leases) return;
     const holder = from.identity.publicKey;
     for (const node of this.nodes.filter((one) => !this.dead.has(one))) {
-      const mine = (grants: readonly Grant[]) =>
-        grants.some(({ from, signature }) => from === key && gifts.includes(signature));
+      const mine = (chain: readonly Grant[]) =>
+        chain.some(({ from, signature }) => from === key && grants.includes(signature));
       const key = node.identity.publicKey;
-      const prefixes = this.attempt(() => node.revocations.acceptReturn(holder, gifts, leases));
+      const prefixes = this.attempt(() => node.revocations.acceptReturn(holder, grants, leases));
       if (prefixes && prefixes.length > 0) this.model.back(key, holder, mine);
     }
   }

@@ -58,12 +58,12 @@ export function grown(
     granter.length += 1;
     granter.sequence += 1;
     const base = granter.base + 2 ** (32 - granter.length);
-    const gift = signGrant(granter.identity, cluster, {
+    const grant = signGrant(granter.identity, cluster, {
       prefix: `${octets(base)}/${granter.length}`,
       to: me.publicKey,
       sequence: granter.sequence,
     });
-    const proof = [...granter.proof, gift];
+    const proof = [...granter.proof, grant];
     owners.push({ identity: me, proof, base, length: granter.length, sequence: 1 });
     const lease = signGrant(me, cluster, {
       prefix: `${octets(base)}/${LEASE}`,

@@ -502,21 +502,21 @@ describe("a liar", () => {
     const liar = new Stranger(world);
     liar.connect();
     const me = liar.identity.publicKey;
-    const gifts = new Set<string>();
+    const grants = new Set<string>();
     for (let n = 0; n < 100; n++) {
       liar.say(ask(me, "liar"));
       world.clock.run(1_000);
       for (const text of liar.heard.splice(0)) {
         const said = parseMessage(text)!;
-        if (said.type === "lease-grant") gifts.add(said.proofs[0]!.at(-1)!.signature);
+        if (said.type === "lease-grant") grants.add(said.proofs[0]!.at(-1)!.signature);
       }
-      liar.say({ type: "lease-return", gifts: [...gifts].slice(-1) });
+      liar.say({ type: "lease-return", grants: [...grants].slice(-1) });
       world.clock.run(1_000);
     }
     const { journal } = a.disk.load()!.cluster!;
-    expect(gifts.size).toBe(journal.length - 1);
-    expect(gifts.size).toBeGreaterThan(RETURN_LIMIT.burst);
-    expect(gifts.size).toBeLessThanOrEqual(RETURN_LIMIT.burst + 200 * RETURN_LIMIT.rate + 2);
+    expect(grants.size).toBe(journal.length - 1);
+    expect(grants.size).toBeGreaterThan(RETURN_LIMIT.burst);
+    expect(grants.size).toBeLessThanOrEqual(RETURN_LIMIT.burst + 200 * RETURN_LIMIT.rate + 2);
   });
 
   it("that grants space that is not needed, again and again, makes a node write a limited number of times", async () => {
@@ -581,8 +581,8 @@ describe("a liar", () => {
             });
           }
           if (message.type !== "lease-status-query") return;
-          const gifts = [spaces[0]!.at(-1)!.signature];
-          const attestation = attest(me, clusterOf(genesis), { to, nonce: message.nonce, gifts });
+          const grants = [spaces[0]!.at(-1)!.signature];
+          const attestation = attest(me, clusterOf(genesis), { to, nonce: message.nonce, grants });
           say({ type: "lease-grant", proofs: spaces });
           say({ type: "lease-attestation", attestation });
           say({

@@ -515,7 +515,7 @@ describe("a member that lies", () => {
     const proof = within(space, lowest);
     /** Returns all space, and gets a grant of it again. */
     const again = (): Proof => {
-      say({ type: "lease-return", gifts: [space.at(-1)!.signature] });
+      say({ type: "lease-return", grants: [space.at(-1)!.signature] });
       const grant = ask();
       if (grant?.type !== "lease-grant") throw new Error("nothing is given again");
       return within(grant.proofs[0]!, lowest);

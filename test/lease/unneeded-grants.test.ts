@@ -11,23 +11,23 @@ describe("a grant of space that the receiver has already", () => {
     to: liar.publicKey,
     sequence: 1,
   });
-  const gift = (prefix: string, sequence: number): Proof => [
+  const grant = (prefix: string, sequence: number): Proof => [
     space,
     signGrant(liar, cluster, { prefix, to: me.publicKey, sequence }),
   ];
   const lease = "10.244.64.0/24";
-  const [first, again] = [gift(lease, 2), gift(lease, 3)];
+  const [first, again] = [grant(lease, 2), grant(lease, 3)];
   const around = "10.244.64.0/23";
 
   it.each<[string, Proof[][]]>([
     ["a lease twice", [[first, again]]],
     ["a lease twice, one after the other", [[first], [again]]],
     ["the very same grant twice", [[first, structuredClone(first)]]],
-    ["a space twice", [[gift(around, 2), gift(around, 3)]]],
-    ["a space and a part of it", [[gift("10.244.64.0/22", 2), gift(around, 3)]]],
-    ["a lease and the space around it", [[first, gift(around, 3)]]],
-    ["a lease, then the space around it", [[first], [gift(around, 3)]]],
-    ["a space, then a lease in it", [[gift(around, 2)], [again]]],
+    ["a space twice", [[grant(around, 2), grant(around, 3)]]],
+    ["a space and a part of it", [[grant("10.244.64.0/22", 2), grant(around, 3)]]],
+    ["a lease and the space around it", [[first, grant(around, 3)]]],
+    ["a lease, then the space around it", [[first], [grant(around, 3)]]],
+    ["a space, then a lease in it", [[grant(around, 2)], [again]]],
   ])("is not taken: %s", (_, messages) => {
     for (const wanted of [1, 2, 4]) {
       const node = new Owner(me);

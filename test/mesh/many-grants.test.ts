@@ -7,9 +7,9 @@ import { signGrant } from "../../src/lease/grant.js";
 import { MAX_GRANTS_IN_MESSAGE } from "../../src/leasing/messages.js";
 import { MemoryDisk, World } from "./world.js";
 
-const GIFTS = MAX_GRANTS_IN_MESSAGE + 6;
+const GRANTS = MAX_GRANTS_IN_MESSAGE + 6;
 
-/** A founder whose journal has `GIFTS` grants of space to the second node, whose lease is in the first of them. */
+/** A founder whose journal has `GRANTS` grants of space to the second node, whose lease is in the first of them. */
 async function world() {
   const world = new World();
   const founder = await world.node(1, []);
@@ -20,7 +20,7 @@ async function world() {
   const [granter, holder] = [new Identity(state.seed), new Identity("22".repeat(32))];
   const of = clusterOf(cluster!.genesis);
   const sequence = cluster!.journal.at(-1)!.sequence + 1;
-  const gifts = Array.from({ length: GIFTS }, (_, n) =>
+  const grants = Array.from({ length: GRANTS }, (_, n) =>
     signGrant(granter, of, {
       prefix: `10.244.${2 * n + 2}.0/23`,
       to: holder.publicKey,
@@ -30,7 +30,7 @@ async function world() {
   const lease = signGrant(holder, of, {
     prefix: "10.244.2.0/24",
     to: holder.publicKey,
-    sequence: sequence + GIFTS,
+    sequence: sequence + GRANTS,
   });
   const disk = new MemoryDisk();
   disk.save({
@@ -39,15 +39,15 @@ async function world() {
     cluster: {
       ...cluster!,
       journal: [lease],
-      spaces: gifts.map((gift) => [gift]),
-      leases: [[gifts[0]!, lease]],
+      spaces: grants.map((grant) => [grant]),
+      leases: [[grants[0]!, lease]],
       versions: {},
       heard: world.clock.now(),
     },
   });
   founder.disk.save({
     ...state,
-    cluster: { ...cluster!, journal: [...cluster!.journal, ...gifts] },
+    cluster: { ...cluster!, journal: [...cluster!.journal, ...grants] },
   });
   const first = await world.node(1, [], founder.disk);
   const second = await world.node(2, [1], disk);
@@ -63,7 +63,7 @@ it("a node that returns all of them makes its granter free all", async () => {
   const returned = it.said.flatMap(
     (line) => /h1 returned to this node: (.*)/.exec(line)?.[1]?.split(", ") ?? [],
   );
-  expect(new Set(returned).size).toBe(GIFTS);
+  expect(new Set(returned).size).toBe(GRANTS);
   expect(first.mesh.problems()).toEqual([]);
 });
 
