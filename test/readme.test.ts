@@ -16,6 +16,7 @@ import { parse } from "yaml";
 import { settings } from "../src/config/settings.js";
 import { explainReason, reasonNames } from "../src/core/reasons.js";
 import { STAGES } from "../src/explain/trace.js";
+import { PROTOCOLS } from "../src/mesh/protocols.js";
 import { folder, weft } from "./cli/weft.js";
 import { ROOMS } from "./imports/rooms.js";
 
@@ -205,6 +206,15 @@ describe("docs/architecture.md", () => {
       }
     }
   });
+});
+
+it("docs/mesh.md lists every protocol with its messages", () => {
+  const rows = all(read("docs/mesh.md"), /^(\| [`(].*)$/gm).map((row) => all(row, /`([\w-]+)`/g));
+  const listed = rows.map((names) => names.toSorted().join());
+  for (const { name, schemas } of PROTOCOLS) {
+    const names = name === "session" ? [...schemas.keys()] : [name, ...schemas.keys()];
+    expect(listed).toContain(names.toSorted().join());
+  }
 });
 
 describe("docs/dataplane.md", () => {
