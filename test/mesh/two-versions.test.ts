@@ -20,7 +20,7 @@ const NUMBER: RecordKind<{ readonly n: number }> = {
   isUrgent: true,
 };
 
-/** What a node verified, in order: of which kind, and what it read. */
+/** The results of a node's verifications, in order, each with its kind. */
 class Watched extends RecordVerifier {
   readonly read: { readonly kind: string; readonly version: number; readonly content: unknown }[] =
     [];
