@@ -88,7 +88,7 @@ async function measure(size: number): Promise<Row> {
 
   /** A member changes its record, and the node accepts it. */
   const say = (i: number, change: Partial<RecordContent>): void => {
-    const { id, owner, envelope: _, bytes, version: first, ...said } = opened(cluster, i);
+    const { id, owner, kind, envelope: _, bytes, version: first, ...said } = opened(cluster, i);
     const version = (versions.get(i) ?? first) + 1;
     versions.set(i, version);
     const envelope = signRecord(grownIdentity(i), cluster.cluster, version, { ...said, ...change });
