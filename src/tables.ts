@@ -92,12 +92,17 @@ export class Tables extends EventEmitter<TablesEvents> {
     for (const id of mesh.takeChanged()) publisher.stage(id, mesh.peer(id));
     const own = this.own();
     const enforcer = this.#enforcer;
-    publisher.commit({ ...own, leases: enforcer.leases }, enforcer.ready, ({ name, leases }) =>
-      enforcer.isUpToDate(name, leases.map(parsePrefix)),
-    );
-    enforcer.published();
-    setProfile(core, enforcer.ready?.profile ?? "rfc");
-    const isUpToDate = enforcer.want(mesh.document(POLICY), this.members(), own.leases);
+    let isUpToDate = false;
+    try {
+      publisher.commit({ ...own, leases: enforcer.leases }, enforcer.ready, ({ name, leases }) =>
+        enforcer.isUpToDate(name, leases.map(parsePrefix)),
+      );
+      enforcer.published();
+      setProfile(core, enforcer.ready?.profile ?? "rfc");
+    } finally {
+      // Also if the commit is refused: a lease may be this node's, or a waiting peer's, until other rules are ready.
+      isUpToDate = enforcer.want(mesh.document(POLICY), this.members(), own.leases);
+    }
     this.#isPolicyKnown ||= isUpToDate && mesh.knowsDocument(POLICY);
     publisher.setPolicyKnown(this.#isPolicyKnown);
     const { misfit } = enforcer;

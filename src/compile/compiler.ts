@@ -127,7 +127,9 @@ export class Compiler {
   }
 
   /**
-   * Compares the staged peers that are ready with the tables. It changes no state; `commit` does.
+   * Compares the staged peers that are ready with the tables. It changes no state; `commit` does. A
+   * peer that is not ready stays as the tables have it, unless a ready one has its name by now: then
+   * it leaves the tables until it is ready.
    * @throws WeftError when a peer is malformed, or two contradict each other
    */
   compare(own: ThisNode, isReady: (peer: Peer) => boolean = () => true): Differences {
@@ -138,6 +140,7 @@ export class Compiler {
     for (const [id, peer] of ready) {
       if (isOther || !samePeer(this.#peers.get(id)?.peer, peer)) changed.set(id, peer);
     }
+    for (const id of this.#displaced(ready)) changed.set(id, undefined);
     const former = [...changed.keys()].flatMap((id) => this.#peers.get(id) ?? []);
     const before = known(former, this.#ownClaims);
     const after = known(this.#read(changed, former), claimsOf(own));
@@ -213,6 +216,16 @@ export class Compiler {
   /** All routes with their owners. */
   claims(): PrefixClaim[] {
     return [...this.#claims];
+  }
+
+  /** Ids of peers in the tables that are staged and not ready, and whose name a ready peer has. */
+  #displaced(ready: readonly (readonly [string, Peer | undefined])[]): string[] {
+    const isReady = new Set(ready.map(([id]) => id));
+    return ready.flatMap(([id, peer]) => {
+      const holder = peer && this.#byName.get(peer.name)?.id;
+      const isOther = holder !== undefined && holder !== id;
+      return isOther && this.#staged.has(holder) && !isReady.has(holder) ? [holder] : [];
+    });
   }
 
   /**

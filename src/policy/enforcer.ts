@@ -89,7 +89,7 @@ export class Enforcer {
     return this.#ready?.basis.own ?? [];
   }
 
-  /** Whether the ready rules cover the current leases of this node. */
+  /** Whether the ready rules cover these leases of the node with this name, as far as the policy names it. */
   isUpToDate(name: string, leases: readonly Prefix[]): boolean {
     const basis = this.#ready?.basis;
     if (!basis?.policy.facts.nodes.has(name)) return true;
