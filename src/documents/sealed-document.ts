@@ -96,10 +96,11 @@ export const encodeDocument = (document: StoredDocument): string =>
 /** `where` names the file in the error. */
 export function decodeDocument(kind: string, text: string, where: string): StoredDocument {
   const body = stripChecksum("document", text);
-  if (body === undefined) throw corrupt(kind, where, "its checksum is wrong");
+  if (body === undefined) throw corrupt(kind, where, "its checksum is wrong", RESTORE);
   const { data } = storedSchema.safeParse(JSON.parse(body));
-  if (!data) throw corrupt(kind, where, "another version of weft wrote it");
-  if (data.seal.kind !== kind) throw corrupt(kind, where, `it holds a document of another kind`);
+  if (!data) throw corrupt(kind, where, "another version of weft wrote it", "run that version");
+  if (data.seal.kind !== kind)
+    throw corrupt(kind, where, "it holds a document of another kind", RESTORE);
   return data;
 }
 
@@ -117,9 +118,11 @@ const forged = ({ kind, author }: Seal, why: string): WeftError =>
     "find out what runs at the address it came from; if it is not yours, change the cluster secret",
   );
 
-const corrupt = (kind: string, where: string, why: string): WeftError =>
+const RESTORE = "restore it from a backup";
+
+const corrupt = (kind: string, where: string, why: string, remedy: string): WeftError =>
   new WeftError(
     "DOCUMENT_CORRUPT",
     `the ${kind} file ${where} cannot be used: ${why}`,
-    `restore it from a backup; or move it away, and this node waits until another one sends the ${kind}`,
+    `${remedy}; or move it away, and this node waits until another one sends the ${kind}`,
   );

@@ -60,9 +60,9 @@ export const encodeState = (state: State): string =>
 /** Reads a state from text. `where` names the file in the error. */
 export function decodeState(text: string, where: string): State {
   const body = stripChecksum("state", text);
-  if (body === undefined) throw corrupt(where, "its checksum is wrong");
+  if (body === undefined) throw corrupt(where, "its checksum is wrong", "restore it from a backup");
   const state = stateSchema.safeParse(JSON.parse(body));
-  if (!state.success) throw corrupt(where, "another version of weft wrote it");
+  if (!state.success) throw corrupt(where, "another version of weft wrote it", "run that version");
   return state.data;
 }
 
@@ -90,9 +90,9 @@ export class MemoryStore implements Store {
   }
 }
 
-const corrupt = (where: string, why: string): WeftError =>
+const corrupt = (where: string, why: string, remedy: string): WeftError =>
   new WeftError(
     "STATE_CORRUPT",
     `the state file ${where} cannot be used: ${why}`,
-    "restore it from a backup; or move it away, and this node joins as a new one with another lease",
+    `${remedy}; or move it away, and this node joins as a new one with another lease`,
   );

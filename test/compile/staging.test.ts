@@ -84,14 +84,14 @@ it("brings the tables to the last staged state, whatever was refused, had to wai
         ] as const,
     ),
   );
-  const waiting = fc.oneof(fc.constant([]), fc.subarray(["a", "b", "c", "d"]));
+  const waiting = fc.oneof(fc.constant<string[]>([]), fc.subarray(["a", "b", "c", "d"]));
   fc.assert(
     fc.property(fc.array(fc.tuple(state, fc.boolean(), waiting), { maxLength: 20 }), (steps) => {
       const compiler = new Compiler(8, { statics: [fixed] });
       for (const [members, isRefused, waiting] of [
         ...steps,
-        ...steps.slice(-1).map(([members]) => [members, false, []] as const),
-        [ids.map((id) => [id, undefined] as const), false, []] as const,
+        ...steps.slice(-1).map(([members]) => [members, false, [] as string[]] as const),
+        [ids.map((id) => [id, undefined] as const), false, [] as string[]] as const,
       ]) {
         for (const [id, peer] of members) compiler.stage(id, peer || undefined);
         const isReady = ({ name }: Peer) => !waiting.includes(name);

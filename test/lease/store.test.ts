@@ -11,8 +11,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { sealDocument } from "../../src/documents/sealed-document.js";
+import { addChecksum } from "../../src/files/checksummed.js";
 import { POLICY } from "../../src/policy/kind.js";
-import type { State } from "../../src/state/store.js";
+import { decodeState, type State } from "../../src/state/store.js";
 import { documentFile, FileStore, STATE_FILE } from "../../src/state/store-file.js";
 import { cluster, founder, proofFor } from "../mesh/cluster.js";
 
@@ -91,6 +92,20 @@ describe("the state on disk", () => {
         expect.objectContaining({ code: "STATE_CORRUPT" }),
       );
     }
+  });
+
+  it("that another version wrote is refused whole, and the version that wrote it is the remedy", () => {
+    const { seed, remembered, cluster: known } = full;
+    const { genesis, journal, spaces, leases, heard } = known!;
+    const cluster = { genesis, journal, spaces, leases, heard, void: [], taken: [], version: 7 };
+    const body = `${JSON.stringify({ seed, remembered, cluster })}\n`;
+    expect(() => decodeState(addChecksum("state", body), "node.state")).toThrow(
+      expect.objectContaining({
+        code: "STATE_CORRUPT",
+        message: "the state file node.state cannot be used: another version of weft wrote it",
+        remedy: expect.stringMatching(/^run that version; or move it away, /),
+      }),
+    );
   });
 
   it("open to others is refused with the command that closes it", () => {
