@@ -147,7 +147,7 @@ describe("a body that a path takes", () => {
     await expect.poll(busy).toBeGreaterThanOrEqual(40 - MAX_READING / MIB);
     await expect.poll(() => sockets.every(({ closed }) => closed), { timeout: 9_000 }).toBe(true);
     expect(await ask(unix, "/v1/policy", { method: "POST", body: "{}" })).toBe(200);
-  }, 20_000);
+  });
 });
 
 describe("connections without end", () => {
@@ -170,7 +170,7 @@ describe("connections without end", () => {
     silent.resume();
     half.resume();
     await expect.poll(() => silent.closed && half.closed, { timeout: 10_000 }).toBe(true);
-  }, 20_000);
+  });
 
   it("get 429 on the loopback address when there are too many", async () => {
     const { http, unix } = await agent();

@@ -229,7 +229,7 @@ describe("a capture on the control socket", () => {
     await sleep(200);
     await command.interrupt();
     expect(command.stderr).toContain(`weft: ${given - lost} packets captured, ${lost} lost\n`);
-  }, 60_000);
+  });
 
   it.each([
     [["--filter", "tcp 10.0.0.1:http"], '"http" is not a port', 2],

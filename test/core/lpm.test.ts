@@ -192,7 +192,7 @@ describe.each(FAMILIES)("longest-prefix match, IPv%i", (family) => {
       check(copy);
       expect(routes.size).toBe(twin.size);
     }
-  }, 120_000);
+  });
 
   it("takes no more room when it is filled again, nor when it was filled with something else", () => {
     const rnd = random(seed);

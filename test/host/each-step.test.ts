@@ -106,7 +106,7 @@ onHosts("every single step of configuring a host may fail", () => {
       };
       await reset();
       await eachStep(CONFIGURE, how, see);
-    }, 120_000);
+    });
 
     it("also during removal: it is named, or nothing is left, and the next start repairs it", async () => {
       await reset();
@@ -121,6 +121,6 @@ onHosts("every single step of configuring a host may fail", () => {
       await eachStep(UNCONFIGURE, how, see);
       await renewDevice();
       expect(await hostState(host)).toEqual(bare);
-    }, 120_000);
+    });
   });
 });

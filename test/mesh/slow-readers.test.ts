@@ -97,7 +97,7 @@ describe("peers that made up their identities and read nothing", () => {
     expect(sees(a, "b")).toBe(true);
     expect(b.said.filter((line) => line.includes("session with a ended"))).toEqual([]);
     for (const reader of readers) reader.terminate();
-  }, 60_000);
+  });
 });
 
 describe("a session that sends frames which no node sends ends at the first:", () => {

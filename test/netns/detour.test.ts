@@ -48,6 +48,6 @@ story("three hosts, and between two of them the packets stop while the mesh goes
       await partition.heal(pairs(), "packets");
       await expect.poll(paths, { timeout: 20_000 }).toEqual(["direct", "direct"]);
       await allAnswer([a!, b!, c!]);
-    }, 90_000);
+    });
   }
 });

@@ -59,7 +59,7 @@ for (const [underlay, mtu] of [
       it(`a stream over IPv${family} arrives unchanged, in both directions`, async () => {
         await transfer(a!.host, b!.host, addressOf(b!, family), BYTES);
         await transfer(b!.host, a!.host, addressOf(a!, family), BYTES);
-      }, 90_000);
+      });
 
       it(`IPv${family} datagrams arrive unchanged, in both directions`, async () => {
         await datagrams(a!.host, b!.host, addressOf(b!, family));

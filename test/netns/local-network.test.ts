@@ -39,7 +39,7 @@ story("a host with a network of its own in the range of the overlay", () => {
       await a!.host.ip(`address del ${addressIn(lease)} dev docker0`);
       await a!.agent.waitHealthy({ peers: 1 });
       expect(await answers(family)).toBe(1);
-    }, 60_000);
+    });
 
     it(`is degraded as long as rules lead IPv${family} packets into another table`, async () => {
       const ip = (words: string) => a!.host.exec(["ip", `-${family}`, ...words.split(" ")]);
@@ -51,7 +51,7 @@ story("a host with a network of its own in the range of the overlay", () => {
       await a!.agent.waitHealthy({ peers: 1 });
       expect(await answers(family)).toBe(1);
       await ip("rule del pref 100");
-    }, 60_000);
+    });
   }
 
   it("stays healthy with a bridge that has its own lease", async () => {
@@ -61,7 +61,7 @@ story("a host with a network of its own in the range of the overlay", () => {
     await new Promise((resolve) => setTimeout(resolve, 6_000));
     expect(await problems()).toBe("");
     expect(await answers(4)).toBe(1);
-  }, 60_000);
+  });
 
   it("does not start while its own address is taken, and starts with the same lease then", async () => {
     await a!.agent.kill();
@@ -74,7 +74,7 @@ story("a host with a network of its own in the range of the overlay", () => {
     await a!.host.ip("route del 10.244.0.0/17 dev docker0");
     const status = await lab.agent(a!.host, { flags: DUAL_STACK }).waitHealthy({ peers: 1 });
     expect(status.leases).toEqual(a!.status.leases);
-  }, 60_000);
+  });
 
   for (const [family, network] of [
     [4, "10.244.0.0/16"],
@@ -88,6 +88,6 @@ story("a host with a network of its own in the range of the overlay", () => {
       expect(code).toBe(1);
       const flags = ["--network", "10.99.0.0/16"];
       await lab.agent(host, { flags }).waitHealthy();
-    }, 60_000);
+    });
   }
 });

@@ -106,7 +106,7 @@ story("an agent whose log", () => {
     expect(Number.parseInt(count, 10)).toBeGreaterThanOrEqual(lost);
     expect(await logState()).toMatchObject({ waiting: 0 });
     expect((await agent.weft("status")).stdout).toMatch(/^log +\d+ lines were lost/m);
-  }, 120_000);
+  });
 
   it("is closed, as stdin and stdout are, goes on", async () => {
     agent = lab.agent(host, { inside: to("<&- >&- 2>&-") });

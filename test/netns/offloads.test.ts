@@ -38,7 +38,7 @@ story("an offload that is turned off", () => {
       return { flags: off.map((offload) => `--no-${offload}`) };
     });
     whole = nodes[0]!;
-  }, 120_000);
+  });
   afterAll(() => lab?.close());
 
   it("none is, unless somebody says so", () => {
@@ -51,14 +51,14 @@ story("an offload that is turned off", () => {
       const { stdout } = await node.agent.weft("status", "-o", "json");
       expect(JSON.parse(stdout).offloads).toEqual({ ...whole.status.offloads, [off]: false });
       await carry(whole, node);
-    }, 90_000);
+    });
   }
 
   it("nor do all of them have to be there", async () => {
     const node = nodes.at(-1)!;
     expect(node.status.offloads).toEqual({ tso: false, uso: false, gso: false, gro: false });
     await carry(whole, node);
-  }, 90_000);
+  });
 });
 
 story("an offload that the host does not have", () => {
@@ -85,7 +85,7 @@ story("an offload that the host does not have", () => {
       expect(said, lines.join("\n")).toHaveLength(1);
     }
     await carry(whole!, old!);
-  }, 90_000);
+  });
 
   it("a host where the trial of several datagrams in one call fails: it does without", async () => {
     expect(lonely!.status.offloads.gso).toBe(false);
@@ -93,5 +93,5 @@ story("an offload that the host does not have", () => {
     const said = lines.filter((line) => /\bgso\b/i.test(line));
     expect(said, lines.join("\n")).toHaveLength(1);
     await carry(whole!, lonely!);
-  }, 90_000);
+  });
 });

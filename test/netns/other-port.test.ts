@@ -43,5 +43,5 @@ story("an unprivileged process on a peer's host", () => {
     await b.host.exec([...NOBODY, ...send]);
     await expect.poll(dropped).toBe(before + COUNT);
     await allAnswer([a, b]);
-  }, 40_000);
+  });
 });

@@ -127,7 +127,7 @@ story("an agent", () => {
     process.kill(Number(readFileSync(pidFile, "utf8")), "SIGTERM");
     const code = () => existsSync(exitFile) && readFileSync(exitFile, "utf8");
     await expect.poll(code, { timeout: 20_000 }).toBe("0\n");
-  }, 60_000);
+  });
 
   it.each<[string, Record<string, string>]>([
     ["NODE_OPTIONS", { NODE_OPTIONS: "--inspect=127.0.0.1:9777" }],

@@ -44,7 +44,7 @@ story("a VPN that takes the default route", () => {
       underlay: b.host.address,
       mtu: 1450,
     });
-  }, 60_000);
+  });
 });
 
 story("hosts that all have the same NAT address on their default route", () => {
@@ -67,7 +67,7 @@ story("hosts that all have the same NAT address on their default route", () => {
       .poll(problems, { timeout: 20_000 })
       .toMatch(/nothing listens there: .* underlay address .*--underlay/);
     expect(await underlayOf(agent)).toBe(second.address);
-  }, 60_000);
+  });
 
   it("take the address of the route to the node that they join", async () => {
     const [first, second, third] = [await vagrant("a"), await vagrant("b"), await vagrant("c")];
@@ -78,7 +78,7 @@ story("hosts that all have the same NAT address on their default route", () => {
       await agent.waitHealthy({ peers: 1 });
       expect(await underlayOf(agent)).toBe(host.address);
     }
-  }, 60_000);
+  });
 });
 
 story("hosts whose address is on lo, with two uplinks", () => {
@@ -115,7 +115,7 @@ story("hosts whose address is on lo, with two uplinks", () => {
     await second.waitHealthy({ peers: 1 });
     await first.waitHealthy({ peers: 1 });
     agents = [first, second];
-  }, 60_000);
+  });
 
   const setUplink = (mtu: number) =>
     Promise.all([a!, b!].map((host) => host.ip(`link set up1 mtu ${mtu}`)));
@@ -152,5 +152,5 @@ story("hosts whose address is on lo, with two uplinks", () => {
       expect(addr_info).toHaveLength(2);
     }
     for (const agent of agents) await agent.waitHealthy({ peers: 1 });
-  }, 120_000);
+  });
 });

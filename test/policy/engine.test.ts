@@ -82,9 +82,7 @@ describe("the policy engine", () => {
     expect(outside).toHaveLength(20);
   });
 
-  it("lets the main thread go on while a costly policy is compiled", {
-    timeout: 60_000,
-  }, async () => {
+  it("lets the main thread go on while a costly policy is compiled", async () => {
     const there = inThread();
     const text = nested(16_000);
     expect(text.length).toBeGreaterThan(800_000);
@@ -107,9 +105,7 @@ describe("the policy engine", () => {
     expect(longest).toBeLessThan(took / 2);
   });
 
-  it("gives up what takes all memory of its thread, and begins anew", {
-    timeout: 60_000,
-  }, async () => {
+  it("gives up what takes all memory of its thread, and begins anew", async () => {
     const there = new PolicyThread({ ...layout }, { heapMb: 24 }) as typeof thread;
     thread = there;
     await expect(compile(there, nested(16_000))).rejects.toThrow(/given up/);
@@ -123,13 +119,13 @@ describe("the time that a policy may take", () => {
     return thread;
   };
 
-  it("has an end", { timeout: 60_000 }, async () => {
+  it("has an end", async () => {
     await expect(compile(inTime(300), nested(16_000))).rejects.toThrow(
       "the policy was given up: it took longer than 0.3 s",
     );
   });
 
-  it("begins again when the process was suspended meanwhile", { timeout: 60_000 }, async () => {
+  it("begins again when the process was suspended meanwhile", async () => {
     const child = spawn(process.execPath, ["-e", SUSPENDED]);
     child.stdin.end(JSON.stringify({ layout: { ...layout }, text: nested(2_000) }));
     await once(child.stdout, "data");

@@ -20,9 +20,7 @@ const wait = (world: World, seconds: number) =>
   world.schedule.run(world.schedule.now + seconds * SECOND);
 
 describe("a policy", () => {
-  it("is one and the same for all after every partition, though each side applied its own", {
-    timeout: 60_000,
-  }, async () => {
+  it("is one and the same for all after every partition, though each side applied its own", async () => {
     console.log(`WEFT_SEED=${seed}`);
     const world = await worldOf(NODES);
     const { random } = world;
