@@ -110,7 +110,7 @@ describe("a path that takes less, without any ICMP error", () => {
       await world.until(() => {
         h1.datapath.packets("h2");
         return mtu(h1, h2) === takes;
-      });
+      }, 10_000);
     },
   );
 
@@ -123,7 +123,7 @@ describe("a path that takes less, without any ICMP error", () => {
     await world.until(() => {
       h1.datapath.packets("h2");
       return mtu(h1, h2) === 1350;
-    });
+    }, 20_000);
   });
 });
 
@@ -157,12 +157,12 @@ describe("a path through a relay", () => {
     await world.until(() => {
       packets();
       return mtu(h1, h3) === 1300;
-    });
+    }, 10_000);
     expect(mtu(h1, h2)).toBe(MTU);
     world.reachesByUdp = () => true;
     await world.until(() => {
       packets();
       return member(h1, h3).path === "direct" && mtu(h1, h3) === MTU;
-    });
+    }, 60_000);
   });
 });
