@@ -198,7 +198,7 @@ describe("eight nodes in a line, each reaching only its neighbours", () => {
     await world.until(() => {
       expectNoLossOnEitherSide();
       return isSettled(nodes, cut);
-    });
+    }, 15_000);
     await world.watch(60_000, expectNoLossOnEitherSide);
     expect(isSettled(nodes, cut)).toBe(true);
 
@@ -509,6 +509,6 @@ describe("the traffic of probes", () => {
     await world.until(() => {
       h1!.datapath.packets("h19");
       return member(h1!, 19).state !== "established";
-    });
+    }, 12_000);
   });
 });
