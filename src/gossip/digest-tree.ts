@@ -62,16 +62,16 @@ export class DigestTree {
     for (const bucket of this.#buckets) for (const { node } of bucket.values()) yield node;
   }
 
-  /** The records of the owners in a range, in the order of their ids; of each owner the node record first. */
-  inRange({ after, until }: Range): AnyRecord[] {
+  /** The records of the owners in a range, in the order of their ids; of each owner the node record first. It sorts no bucket that is not reached. */
+  *inRange({ after, until }: Range): Generator<AnyRecord> {
     const first = after === "" ? 0 : bucketOf(after);
     const last = until === "" ? BUCKETS - 1 : bucketOf(until);
-    return this.#buckets.slice(first, last + 1).flatMap((bucket) =>
-      [...bucket.values()]
+    for (const bucket of this.#buckets.slice(first, last + 1)) {
+      const owners = [...bucket.values()]
         .filter(({ node: { id } }) => id > after && (until === "" || id <= until))
-        .sort((a, b) => (a.node.id < b.node.id ? -1 : 1))
-        .flatMap(recordsOf),
-    );
+        .sort((a, b) => (a.node.id < b.node.id ? -1 : 1));
+      for (const records of owners) yield* recordsOf(records);
+    }
   }
 
   /** Equal sets, equal roots. */

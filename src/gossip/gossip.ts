@@ -188,7 +188,7 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
 
   /** Pages that follow each other without a gap, from one end of the range to the other; no two with one owner. */
   #sendVersions(session: GossipSession, range: Range): void {
-    const all = this.#parts.members.inRange(range).map(versionOf);
+    const all = Array.from(this.#parts.members.inRange(range), versionOf);
     let { after } = range;
     do {
       const versions = all.splice(0, MAX_IDS);
@@ -203,13 +203,18 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
     session: GossipSession,
     { after, until, versions }: MessageOf<GossipMessage, "versions">,
   ): void {
-    const { members } = this.#parts;
     const theirs = new Map(versions.map(([id, kind, version]) => [`${id} ${kind}`, version]));
-    const newerHere = members
-      .inRange({ after, until })
-      .filter(({ id, kind, version }) => version > (theirs.get(`${id} ${kind}`) ?? 0));
+    const limit = this.#serveLimits.records.of(session.peer.id);
+    const newerHere: AnyRecord[] = [];
+    for (const record of this.#parts.members.inRange({ after, until })) {
+      const { id, kind, version } = record;
+      if (version <= (theirs.get(`${id} ${kind}`) ?? 0)) continue;
+      // A page may list nothing and cover everything: the search ends with the tokens.
+      if (!limit.spend(1)) break;
+      newerHere.push(record);
+    }
     // Who lacks it may be told the same by all its neighbours, and asks one of them.
-    announce(session, this.#withinLimit(session, newerHere));
+    announce(session, newerHere);
     this.wantMissing(session, versions);
   }
 

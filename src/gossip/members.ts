@@ -277,11 +277,11 @@ export class Members {
 
   /** Every node record, in the order of the ids. */
   sorted(): NodeRecord[] {
-    return this.inRange(ALL).filter(isNodeRecord);
+    return [...this.inRange(ALL)].filter(isNodeRecord);
   }
 
   /** The records of all kinds of the owners in a range, in the order of the ids. */
-  inRange(range: Range): AnyRecord[] {
+  inRange(range: Range): Iterable<AnyRecord> {
     return this.#records.inRange(range);
   }
 

@@ -1,11 +1,31 @@
 /** A peer with the secret and an identity that abuses the messages of gossip. */
 import { describe, expect, it } from "vitest";
-import { SERVE_LIMITS } from "../../src/gossip/gossip.js";
+import type { AnyRecord } from "../../src/gossip/attached-record.js";
+import type { Range } from "../../src/gossip/digest-tree.js";
+import { Gossip, SERVE_LIMITS } from "../../src/gossip/gossip.js";
+import { Members } from "../../src/gossip/members.js";
+import type { GossipMessage } from "../../src/gossip/messages.js";
 import { LEASE_TTL } from "../../src/gossip/record.js";
+import { RecordVerifier } from "../../src/gossip/record-verifier.js";
+import type { Session } from "../../src/session/session.js";
+import { cluster, envelopeOf, identity, TUNNEL } from "./cluster.js";
+import { ManualClock } from "./manual-clock.js";
 import { Stranger } from "./stranger.js";
 import { MemoryDisk, World } from "./world.js";
 
 const BUCKETS = "f".repeat(64 * 16);
+
+/** Counts the records that were looked at in a range. */
+class Searched extends Members {
+  found = 0;
+
+  override *inRange(range: Range): Generator<AnyRecord> {
+    for (const record of super.inRange(range)) {
+      this.found++;
+      yield record;
+    }
+  }
+}
 
 /** Three nodes, and a stranger with a session to the first. */
 async function three() {
@@ -44,6 +64,28 @@ describe("a peer that", () => {
     const words = stranger.count(/\["[0-9a-f]{32}","node",\d+\]/g);
     expect(words).toBeGreaterThan(burst);
     expect(words).toBeLessThanOrEqual(burst + 41 * rate);
+  });
+
+  it("claims to have nothing again and again makes a node search its records as often and no more", () => {
+    const members = new Searched(new RecordVerifier(cluster), TUNNEL, identity(99).id);
+    for (let n = 1; n <= 90; n++) members.merge(envelopeOf(n));
+    const gossip = new Gossip({
+      clock: new ManualClock(),
+      log: { info: () => {}, warn: () => {}, error: () => {} },
+      members,
+      connections: { sessions: () => [], sessionWith: () => undefined },
+    });
+    const session = { peer: { id: "66".repeat(16) }, send: () => {} };
+    const messages = 2_000;
+    for (let n = 0; n < messages; n++) {
+      gossip.received(session as unknown as Session<GossipMessage>, {
+        type: "versions",
+        after: "",
+        until: "",
+        versions: [],
+      });
+    }
+    expect(members.found).toBeLessThanOrEqual(SERVE_LIMITS.records.burst + messages);
   });
 
   it("compares without end is answered now and then", async () => {
