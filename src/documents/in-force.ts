@@ -1,8 +1,12 @@
 /**
- * The version of each cluster document that a node has in force, as its record says it. The dataplane
- * counts: a document that is held and not compiled yet is not in force.
+ * The version of each cluster document that a node has in force, as its record of the kind `documents`
+ * says it. The dataplane counts: a document that is held and not compiled yet is not in force.
  */
 import { z } from "zod";
+import type { Members } from "../gossip/members.js";
+import type { OwnAttached } from "../gossip/own-attached.js";
+import type { NodeRecord } from "../gossip/record.js";
+import type { RecordKind } from "../gossip/record-kind.js";
 import * as field from "../identity/fields.js";
 import type { Clock } from "../time/clock.js";
 import { TokenBucket } from "../time/token-bucket.js";
@@ -35,19 +39,40 @@ const documentSchema = z.strictObject({
     .exactOptional(),
 });
 
-export const documentsSchema = z.array(documentSchema).max(MAX_DOCUMENTS);
+const contentSchema = z.strictObject({
+  /** The run of the owner that enforces them: a later one has none in force until it says so. */
+  epoch: field.epoch,
+  documents: z.array(documentSchema).max(MAX_DOCUMENTS),
+});
 
 export type DocumentInForce = z.infer<typeof documentSchema>;
+
+/** All nodes publish it at once for a new document: pushed to all, it would be a storm. */
+export const DOCUMENTS: RecordKind<z.infer<typeof contentSchema>> = {
+  name: "documents",
+  maxBytes: 2048,
+  schema: contentSchema,
+  isUrgent: false,
+};
+
+/** The documents that the owner of this record has in force, as it says itself. */
+export function documentsOf(
+  { id, epoch }: NodeRecord,
+  members: Members,
+): readonly DocumentInForce[] {
+  const said = members.content(id, DOCUMENTS);
+  return said?.epoch === epoch ? said.documents : [];
+}
 
 /** Digits of a digest that a record carries. */
 export const hashOf = (digest: string): string => digest.slice(0, 16);
 
 export interface DocumentsInForceParts {
   readonly clock: Clock;
-  /** Number of members. */
-  members(): number;
-  /** Publishes the record of this node. */
-  publish(): void;
+  /** The epoch of this run. */
+  readonly epoch: string;
+  readonly members: Members;
+  readonly ownAttached: Pick<OwnAttached, "set">;
 }
 
 /** The documents that this node says it has in force, and when it says them again. */
@@ -78,13 +103,13 @@ export class DocumentsInForce {
     if (this.#isPublished) return;
     const { each, most } = PUBLISH_JITTER;
     const { clock, members } = this.#parts;
-    this.#later(CHANGE_DELAY + clock.random() * Math.min(most, each * members()));
+    this.#later(CHANGE_DELAY + clock.random() * Math.min(most, each * members.view.members.size));
   }
 
-  /** For the record that is published now; nothing where there is nothing to say. */
-  forRecord(): DocumentInForce[] | undefined {
+  #publish(): void {
+    const { epoch, ownAttached } = this.#parts;
     this.#published = JSON.stringify(this.#documents);
-    return this.#documents.length > 0 ? [...this.#documents] : undefined;
+    ownAttached.set(DOCUMENTS, { epoch, documents: [...this.#documents] });
   }
 
   get #isPublished(): boolean {
@@ -92,11 +117,10 @@ export class DocumentsInForce {
   }
 
   #later(ms: number): void {
-    const { clock, publish } = this.#parts;
-    this.#cancel ??= clock.after(ms, () => {
+    this.#cancel ??= this.#parts.clock.after(ms, () => {
       this.#cancel = undefined;
       if (this.#isPublished) return;
-      if (this.#publishLimit.spend(1)) publish();
+      if (this.#publishLimit.spend(1)) this.#publish();
       else this.#later(1_000 / PUBLISH_LIMIT.rate);
     });
   }

@@ -1,7 +1,6 @@
 /** What this node says of itself, each time with a higher version, which is on disk before it is said. */
 
 import { EventEmitter } from "node:events";
-import type { DocumentInForce } from "../documents/in-force.js";
 import { WeftError } from "../error.js";
 import { type Identity, vtepMac } from "../identity/identity.js";
 import { fitting } from "../lease/bundle.js";
@@ -69,8 +68,6 @@ export interface OwnRecordParts {
   };
   /** At the start. */
   readonly endpoints: OwnEndpoints;
-  /** The cluster documents in force, in the words of a record; nothing when none is known. */
-  documents(): DocumentInForce[] | undefined;
   readonly carriesEcn: boolean;
 }
 
@@ -217,9 +214,7 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
 
   /** Says that only another identity can speak for this host now. */
   #versionsExhausted(): string | undefined {
-    const { identity } = this.#parts;
-    if (!this.#isLastVersion) return undefined;
-    return `the last version of this node's record, ${MAX_VERSION}, was published with its key, so others learn nothing new of it: stop it, move its state directory away, and start it with --join: it joins as a new node; then free its lease: weft forget ${identity.id}`;
+    return this.#isLastVersion ? lastVersion("record", this.#parts.identity) : undefined;
   }
 
   get #isCopyThere(): boolean {
@@ -241,7 +236,6 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
     const { name, vni, mac = vtepMac(identity.id) } = options;
     const { mesh, vtep } = this.#endpoints;
     const said = this.#contributors.map((part) => part.forRecord());
-    const inForce = this.#parts.documents();
     const { revoked: all, revokedByOperator: byOperators } = disk.cluster;
     // What others gave back by themselves is named as far as there is room.
     const revoked = [...new Set([...all.slice(-MAX_REVOKED_IN_RECORD), ...byOperators])].slice(
@@ -258,9 +252,12 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
       renewed: clock.now(),
       withdrawn,
       ...(revoked.length > 0 && { revoked: revoked.map(grantHash) }),
-      ...(inForce && !withdrawn && { documents: inForce }),
       ...(carriesEcn && { ecn: true as const }),
       ...(withdrawn ? {} : Object.assign({}, ...said)),
     };
   }
 }
+
+/** Says that others take no record after the one with the last version. */
+export const lastVersion = (what: string, { id }: Identity): string =>
+  `the last version of this node's ${what}, ${MAX_VERSION}, was published with its key, so others learn nothing new of it: stop it, move its state directory away, and start it with --join: it joins as a new node; then free its lease: weft forget ${id}`;

@@ -4,7 +4,6 @@
  * record which is not newer than the one held is never verified or parsed.
  */
 import { z } from "zod";
-import { documentsSchema } from "../documents/in-force.js";
 import * as field from "../identity/fields.js";
 import type { Identity } from "../identity/identity.js";
 import { bundle, bundleSchema, MAX_PROOFS } from "../lease/bundle.js";
@@ -51,8 +50,6 @@ export const bodySchema = z.strictObject({
   free: z.array(z.int().min(0).max(128).nullable()).max(MAX_NETWORKS).exactOptional(),
   /** Marks of the grants, the owner's or below one of its own, that it took back. Absent: none. */
   revoked: z.array(field.shortHash).max(MAX_REVOKED_IN_RECORD).exactOptional(),
-  /** The cluster documents that the owner has in force. Absent: it does not know of any yet. */
-  documents: documentsSchema.exactOptional(),
   /** Congestion marks on outer headers reach the packets inside (RFC 6040). Absent: they are lost. */
   ecn: z.literal(true).exactOptional(),
 });
@@ -110,10 +107,7 @@ export function signBody(
 export const isRecordSigned = (cluster: Cluster, envelope: Envelope): boolean =>
   cluster.signatures.verify(envelope.owner, signedText(cluster, envelope), envelope.signature);
 
-/**
- * Whether nothing changed from one record of an owner to the next that packets depend on. After a
- * new policy all records change at once; pushed to all, they would be a storm.
- */
+/** Whether nothing that packets depend on changed from one node record of an owner to the next. */
 export const isRenewal = (old: NodeRecord, young: NodeRecord): boolean =>
   contentKey(old) === contentKey(young);
 
@@ -125,7 +119,6 @@ const contentKey = ({
   bytes,
   renewed,
   free,
-  documents,
   ...rest
 }: NodeRecord): string => JSON.stringify(rest);
 

@@ -9,7 +9,9 @@
  *   gossip            members                                  records, attached, expired
  *   ledger            members, disk
  *   fence             members, ledger                          closed
- *   ownRecord         members, fence, inForce, leasing         published
+ *   ownRecord         members, fence, leasing                  published
+ *   ownAttached       members                                  published
+ *   inForce           members, ownAttached
  *   failureDetector   members, gossip, ownRecord, paths        stateChanged
  *   reachability      members, failureDetector
  *   contact           members, ledger
@@ -31,11 +33,13 @@ import { RemoteTrace } from "../explain-sync/remote-trace.js";
 import { Contact } from "../failure-detector/contact.js";
 import { FailureDetector } from "../failure-detector/failure-detector.js";
 import { Reachability } from "../failure-detector/reachability.js";
+import type { AttachedRecord } from "../gossip/attached-record.js";
 import { CopyDetector } from "../gossip/copy-detector.js";
 import { Gossip } from "../gossip/gossip.js";
 import type { Tunnel } from "../gossip/member-view.js";
 import { Members } from "../gossip/members.js";
 import { Names } from "../gossip/names.js";
+import { OwnAttached } from "../gossip/own-attached.js";
 import { type OwnEndpoints, OwnRecord } from "../gossip/own-record.js";
 import type { PeerSelector } from "../gossip/peer-selector.js";
 import { MAX_LEASES, type NodeRecord } from "../gossip/record.js";
@@ -91,19 +95,15 @@ function wired(given: ControlPlaneParts, options: MeshOptions) {
   const leasesPerNetwork = leasesIn(cluster, options);
   const ledger = new Ledger({ ...base, members, leasesPerNetwork });
   const fence = new Fence({ ...base, members, ledger });
-  const inForce = new DocumentsInForce({
-    clock,
-    members: () => members.view.members.size,
-    publish: () => disk.safely(() => ownRecord.publish()),
-  });
-  const ownRecord: OwnRecord = new OwnRecord({
+  const ownRecord = new OwnRecord({
     ...base,
     members,
     fence,
     options,
-    documents: () => inForce.forRecord(),
     carriesEcn: datapath?.carriesEcn ?? false,
   });
+  const ownAttached = new OwnAttached({ ...base, members });
+  const inForce = new DocumentsInForce({ ...base, members, ownAttached });
 
   const failureDetector = new FailureDetector({ ...base, members, gossip, ownRecord });
   const reachability = new Reachability({ ...base, members, failureDetector });
@@ -139,6 +139,7 @@ function wired(given: ControlPlaneParts, options: MeshOptions) {
     fence,
     inForce,
     ownRecord,
+    ownAttached,
     failureDetector,
     reachability,
     contact,
@@ -164,8 +165,8 @@ export class ControlPlane extends EventEmitter<ControlPlaneEvents> {
   }
 
   #subscribe(): void {
-    const { gossip, failureDetector, fence, ownRecord, leasing, documentSync } = this.parts;
-    const { paths, remoteTrace, changes } = this.parts;
+    const { gossip, failureDetector, fence, ownRecord, ownAttached, leasing } = this.parts;
+    const { documentSync, paths, remoteTrace, changes } = this.parts;
     const { connections, peerSelector } = this.#given;
     const update = () => void this.emit("update");
     const change = () => void this.emit("change");
@@ -179,10 +180,11 @@ export class ControlPlane extends EventEmitter<ControlPlaneEvents> {
       if (peerSelector.isBroken(id)) failureDetector.unresponsive(id, dialledAt);
     });
     gossip.on("records", (records) => this.#onRecords(records));
-    gossip.on("attached", update);
+    gossip.on("attached", (records) => this.#onAttached(records));
     gossip.on("expired", () => failureDetector.onExpiry());
     gossip.on("expired", update);
     ownRecord.on("published", (record, isUrgent) => this.#onPublished(record, isUrgent));
+    ownAttached.on("published", (record) => gossip.publish(record, record.isUrgent));
     failureDetector.on("stateChanged", (id, isDead) => this.#onStateChanged(id, isDead));
     fence.on("closed", () => this.#onFenceClosed());
     paths?.on("changed", (id) => changes.pathChanged(id));
@@ -209,9 +211,17 @@ export class ControlPlane extends EventEmitter<ControlPlaneEvents> {
     this.emit("update");
   }
 
+  /** Attached records came, of other nodes; or of this one, from before it lost its memory. */
+  #onAttached(records: readonly AttachedRecord[]): void {
+    const { id: own } = this.#given.identity;
+    if (records.some(({ id }) => id === own)) this.parts.ownAttached.onNewerOwnRecord();
+    this.emit("update");
+  }
+
   #onPublished(record: NodeRecord, isUrgent: boolean): void {
-    const { members, gossip, fence, leasing } = this.parts;
+    const { members, gossip, fence, leasing, ownAttached } = this.parts;
     gossip.publish(record, isUrgent);
+    ownAttached.publish();
     fence.published();
     members.dropRevoked([record], this.#given.clock.elapsed());
     leasing.onRecords([record]);
@@ -257,9 +267,10 @@ export class ControlPlane extends EventEmitter<ControlPlaneEvents> {
   }
 
   stop(): void {
-    const { fence, ownRecord, inForce } = this.parts;
+    const { fence, ownRecord, ownAttached, inForce } = this.parts;
     fence.stop();
     ownRecord.stop();
+    ownAttached.stop();
     inForce.stop();
   }
 

@@ -1,6 +1,6 @@
 /** What a node sees of itself and of another one. */
 
-import type { DocumentInForce } from "../documents/in-force.js";
+import { type DocumentInForce, documentsOf } from "../documents/in-force.js";
 import { type Contact, timeOfDay } from "../failure-detector/contact.js";
 import type { FailureDetector } from "../failure-detector/failure-detector.js";
 import { isDown } from "../failure-detector/is-down.js";
@@ -200,7 +200,7 @@ export class MemberStates {
 
   #member(record: NodeRecord): Member {
     const { id } = record;
-    const { connections, paths } = this.#parts;
+    const { connections, members, paths } = this.#parts;
     const rtt = connections.sessionWith(id)?.rttMs;
     const { answering, answeredAt, aloneSince, ...course }: Partial<PathStatus> =
       paths?.status(id) ?? {};
@@ -223,7 +223,7 @@ export class MemberStates {
       path: "direct",
       noPath: false,
       senders: [record.vtep],
-      documents: record.documents ?? [],
+      documents: documentsOf(record, members),
       ...(answeredAt !== undefined && { answered: this.#timeOf(answeredAt) }),
       ...(rtt === undefined ? {} : { rttMs: rtt }),
       ...course,

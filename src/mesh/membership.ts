@@ -117,12 +117,14 @@ export class Membership {
 
   /** Sentences about what is not as it should be, but for the lack of a lease. */
   problems(): string[] {
-    const { members, names, leasing, ownRecord, copyDetector, documentSync } = this.#parts;
+    const { members, names, leasing, ownRecord, ownAttached, copyDetector, documentSync } =
+      this.#parts;
     return [
       ...members.view.problems(),
       ...this.#memberStates.problems(),
       ...leasing.grantProblems(),
       ...ownRecord.problems(),
+      ...ownAttached.problems(),
       ...copyDetector.problems((id) => (members.has(id) ? names.orId(id) : undefined)),
       ...documentSync.problems(),
     ];

@@ -15,9 +15,9 @@ export const ROOMS: readonly string[] = [
   // The control plane: identities, leases, sessions, and the protocols that run over them.
   "identity",
   "lease",
-  "documents",
   "session",
   "gossip",
+  "documents",
   "failure-detector",
   "paths",
   "leasing",

@@ -1,12 +1,12 @@
 /** The version of the policy that each node enforces, as nodes report it to each other. */
 import { describe, expect, it } from "vitest";
-import { type DocumentInForce, PUBLISH_LIMIT } from "../../src/documents/in-force.js";
+import { DOCUMENTS, type DocumentInForce, PUBLISH_LIMIT } from "../../src/documents/in-force.js";
 import { WeftError } from "../../src/error.js";
-import { NODE } from "../../src/gossip/record-kind.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
+import { RECORD_KINDS } from "../../src/mesh/record-kinds.js";
 import { POLICY } from "../../src/policy/kind.js";
-import { envelopeOf, cluster as of } from "./cluster.js";
+import { attachedEnvelope, cluster as of } from "./cluster.js";
 import { World } from "./world.js";
 
 const NODES = 3;
@@ -80,7 +80,7 @@ describe("a record", () => {
 
   it("is published once for a new policy, and seldom for many", async () => {
     const { world, nodes, meshes } = await cluster();
-    const version = (n: number) => nodes[n]!.disk.load()!.cluster!.versions[NODE]!;
+    const version = (n: number) => nodes[n]!.disk.load()!.cluster!.versions[DOCUMENTS.name] ?? 0;
     const [before, applied] = [version(1), meshes[0]!.applyDocument(POLICY, policy("a"))];
     world.clock.run(10_000);
     await applied;
@@ -104,8 +104,11 @@ describe("a record", () => {
 
 describe("a record of a liar", () => {
   const document = { kind: "policy", version: 1, hash: "0".repeat(16) };
-  const opened = (documents: unknown) =>
-    new RecordVerifier(of).verify(envelopeOf(1, { documents: documents as DocumentInForce[] }));
+  const opened = (documents: unknown) => {
+    const body = JSON.stringify({ epoch: "5eed0001", documents });
+    const { name: kind } = DOCUMENTS;
+    return new RecordVerifier(of, RECORD_KINDS).verify(attachedEnvelope(1, { kind, body }));
+  };
 
   it.each([
     ["nine documents", Array(9).fill(document)],
@@ -121,6 +124,6 @@ describe("a record of a liar", () => {
 
   it("with a kind of document that is not known here is kept as it is", () => {
     const documents = [{ kind: "settings", version: 2 ** 31 - 1 }, document];
-    expect(opened(documents)).toMatchObject({ documents });
+    expect(opened(documents)).toMatchObject({ content: { documents } });
   });
 });

@@ -9,6 +9,7 @@ import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import { Identity, vtepMac } from "../../src/identity/identity.js";
 import { type Cluster, clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
+import { POLICY } from "../../src/policy/kind.js";
 import { parseMessage } from "./messages.js";
 import { Stranger } from "./stranger.js";
 import { MemoryDisk, World } from "./world.js";
@@ -131,6 +132,30 @@ describe("a record of a kind that a node does not know", () => {
     world.clock.run(100);
     expect(member.isClosed).toBe(true);
     expect(member.heard.join()).toMatch(/RECORD_MALFORMED/);
+  });
+});
+
+describe("nodes that know the kind of the documents in force", () => {
+  it("see them of each other through one that does not, and that sees none", async () => {
+    const world = new World();
+    // The first and the third meet by the second alone.
+    world.network.mayDial = (from, to) => ![from, to].every((host) => /\.[13]$/.test(host));
+    const unaware = (cluster: Cluster) => new RecordVerifier(cluster);
+    const nodes = [
+      await world.node(1, []),
+      await world.node(2, [1], new MemoryDisk(), { verifier: unaware }),
+      await world.node(3, [2]),
+    ];
+    world.clock.run(10_000);
+    for (const { mesh } of nodes) mesh.enforces(POLICY, null);
+    world.clock.run(10_000);
+    const none = [{ kind: "policy", version: 0 }];
+    const seen = nodes.map(({ mesh }) => mesh.members().map(({ documents }) => documents));
+    expect(seen).toEqual([
+      [none, none],
+      [[], []],
+      [none, none],
+    ]);
   });
 });
 
