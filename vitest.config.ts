@@ -10,7 +10,8 @@ const WAITING = [
   "test/host/*.test.ts",
   "test/io/*.test.ts",
   "test/cli/*.test.ts",
-  "test/mesh/{door,memory,slow-readers,ws}.test.ts",
+  "test/mesh/memory.test.ts",
+  "test/session/{admission-control,slow-readers,ws}.test.ts",
 ];
 
 export default defineConfig({

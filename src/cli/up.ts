@@ -1,7 +1,7 @@
 /** `weft up`: runs the agent in the foreground until a signal stops it. */
 import { hostname } from "node:os";
 import { Command, Option } from "commander";
-import type { Agent } from "../agent.js";
+import type { Agent } from "../agent/agent.js";
 import { type Config, DEFAULT_CONFIG_FILE, loadConfig } from "../config/config.js";
 import { flags, settings } from "../config/settings.js";
 import { ownMistake, WeftError } from "../error.js";
@@ -74,7 +74,7 @@ async function run(given: object, file: string | undefined): Promise<void> {
     reload: () => agent && void reload(agent, read, log),
     meaningless: (signal) => log.info(`${signal} is ignored by weft`),
   });
-  const { Agent } = await import("../agent.js");
+  const { Agent } = await import("../agent/agent.js");
   agent = new Agent(config, log, state);
   try {
     await Promise.race([agent.start(), ended]);

@@ -39,12 +39,7 @@ export const ROOMS: readonly string[] = [
   "mesh",
   // The agent, the command, and what tries them.
   "http",
-  "tables.ts",
-  "follower.ts",
-  "packet-tracer.ts",
-  "policy-control.ts",
-  "control.ts",
-  "agent.ts",
+  "agent",
   "cli",
   "lab",
   "sim",

@@ -10,8 +10,8 @@ import {
 } from "../../src/lease/fence.js";
 import { IDLE_TIMEOUT, PING_AFTER } from "../../src/session/session.js";
 import type { Clock } from "../../src/time/clock.js";
-import { ManualClock, NodeClock } from "../mesh/manual-clock.js";
 import { seed } from "../mesh/seed.js";
+import { ManualClock, NodeClock } from "../time/manual-clock.js";
 
 /** A clock that runs fast or slow. */
 const skewed = (clock: Clock, rate: number): Clock => ({

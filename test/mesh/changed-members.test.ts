@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import type { Peer } from "../../src/peer.js";
 import { Random } from "../../src/sim/random.js";
-import { PathWorld } from "./path-world.js";
+import { PathWorld } from "../paths/path-world.js";
 import { seed } from "./seed.js";
 import { World } from "./world.js";
 

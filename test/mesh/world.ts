@@ -10,7 +10,7 @@ import { POLICY } from "../../src/policy/kind.js";
 import { MemoryNetwork, type MemoryTransport } from "../../src/session/transport-memory.js";
 import { MemoryStore, type State } from "../../src/state/store.js";
 import "./legal.js";
-import { ManualClock, NodeClock } from "./manual-clock.js";
+import { ManualClock, NodeClock } from "../time/manual-clock.js";
 import { seed } from "./seed.js";
 
 export class MemoryDisk extends MemoryStore {

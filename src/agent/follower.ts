@@ -1,0 +1,242 @@
+/**
+ * Brings dataplane and host to what the mesh says: one change at a time, in order.
+ *
+ *   members, policy -> tables of the core
+ *   own lease -------> address and routes of the device
+ */
+import {
+  type Address,
+  covers,
+  firstHost,
+  formatAddress,
+  type Prefix,
+  parsePrefix,
+} from "../address.js";
+import { type Config, underlayOutside } from "../config/config.js";
+import type { Publisher } from "../core/publish.js";
+import { attempt, ownMistake, type WeftError } from "../error.js";
+import {
+  type Conflict,
+  conflictError,
+  conflictProblems,
+  findConflicts,
+  isFatal,
+} from "../host/conflict.js";
+import { type OwnDevice, recoverDevice } from "../host/device.js";
+import { Link } from "../host/link.js";
+import type { UnderlayWatch } from "../host/underlay-watch.js";
+import { UnreachableRoutes } from "../host/unreachable.js";
+import type { KernelIo } from "../io/kernel.js";
+import type { Logger } from "../logging/log.js";
+import type { Mesh } from "../mesh/mesh.js";
+import type { Tables } from "./tables.js";
+
+/** The remedy for unreachable routes that are not as they should be. */
+const RESTORE_ROUTES =
+  "the next start sets them right; or remove them with: ip route flush proto 119; ip -6 route flush proto 119";
+
+export interface FollowerParts {
+  /** The cluster: what this node owns. */
+  readonly mesh: Pick<Mesh, "self">;
+  readonly tables: Pick<Tables, "update">;
+  /** Takes the addresses that ICMP answers come from. */
+  readonly publisher: Pick<Publisher, "setAddress">;
+  /** The overlay device. */
+  readonly io: OwnDevice & Pick<KernelIo, "mtu">;
+  readonly watch: Pick<UnderlayWatch, "problem" | "underlay">;
+  readonly log: Pick<Logger, "error" | "info" | "warn">;
+  /** The follower cannot go on. */
+  fail(error: WeftError): void;
+}
+
+export type FollowerOptions = Pick<Config, "join" | "state" | "staticPeers" | "tun">;
+
+export class Follower {
+  readonly #parts: FollowerParts;
+  readonly #options: FollowerOptions;
+  readonly #unreachable: UnreachableRoutes;
+  #link: Link | undefined;
+  #problems: readonly string[] = [];
+  #warnings: readonly string[] = [];
+  #applying: Promise<void> = Promise.resolve();
+  /** Something changed since the mesh was last followed, and that will be seen to. */
+  #isWaiting = false;
+  #stopped = false;
+
+  constructor(parts: FollowerParts, options: FollowerOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#unreachable = new UnreachableRoutes(options.state);
+  }
+
+  /** Why not all is as the mesh says: one sentence each. */
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+
+  /** Those that the device has. */
+  get addresses(): readonly Address[] {
+    return this.#link?.addresses ?? [];
+  }
+
+  /** The prefixes that are routed to the device: the cluster network, and subnets of static peers beyond it. */
+  routed(): Prefix[] {
+    return [...this.#network(), ...this.#staticSubnetsOutside()];
+  }
+
+  /** Soon all is as the mesh says now. */
+  follow(): void {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
+    this.#applying = this.#applying.then(async () => {
+      this.#isWaiting = false;
+      if (!this.#stopped) await this.#followNow();
+    });
+    this.#applying.catch((error: Error) => this.#parts.fail(ownMistake(error)));
+  }
+
+  /** Settles when what was to be followed is. */
+  async idle(): Promise<void> {
+    await this.#applying;
+  }
+
+  /** Follows no more. What the host has, it keeps until `remove`. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#applying.catch(() => {});
+  }
+
+  /** Takes the addresses off the device: the lease may be another node's by now. */
+  async remove(): Promise<void> {
+    const device = this.#parts.io.deviceName();
+    if (device !== undefined) await this.#link?.remove(device);
+    this.#link = undefined;
+  }
+
+  /** From now on packets for the overlay take the host's other routes, which may be the default route. */
+  async openRoutes(): Promise<void> {
+    for (const it of await this.#unreachable.remove()) {
+      this.#parts.log.error(
+        `this host goes on refusing packets for the overlay: ${it}; ${RESTORE_ROUTES}`,
+      );
+    }
+  }
+
+  /** Restores the unreachable routes that an earlier agent had left before this one began. */
+  async restoreRoutes(): Promise<void> {
+    for (const it of await this.#unreachable.restore()) {
+      this.#parts.log.error(
+        `unreachable routes are not as before the start: ${it}; ${RESTORE_ROUTES}`,
+      );
+    }
+  }
+
+  /** @throws WeftError CONFLICT if it is certain that routes of this host leave the node without packets */
+  async refuseConflicts(): Promise<void> {
+    const fatal = (await this.#conflicts()).find((it) => isFatal(it, this.addresses));
+    if (fatal) throw conflictError(fatal, this.#options.tun);
+  }
+
+  /** Routes of this host that take packets away from the device; none before it has its own. */
+  async #conflicts(): Promise<Conflict[]> {
+    if (!this.#link) return [];
+    const { tun: device } = this.#options;
+    return await findConflicts({ device, routed: this.routed(), leases: this.#leases() });
+  }
+
+  async #followNow(): Promise<void> {
+    const { problem } = this.#parts.watch;
+    const trouble = problem ? [problem] : [];
+    trouble.push(...(await attempt(() => this.#apply(trouble))));
+    this.#report(trouble);
+  }
+
+  async #apply(trouble: string[]): Promise<void> {
+    const { tables, io } = this.#parts;
+    const failed = await attempt(() => this.#removeLostAddresses());
+    trouble.push(...failed, ...tables.update());
+    trouble.push(...(await this.#setUnreachable()));
+    await this.#recoverDevice();
+    if (!this.#link || failed.length > 0) return;
+    trouble.push(...(await this.#link.set(this.#staticSubnetsOutside(), io.mtu.most)));
+    this.#warn(await this.#link.acceptOwnSource());
+    trouble.push(...conflictProblems(await this.#conflicts(), this.#options.tun));
+  }
+
+  /** Takes addresses that are no longer this node's off the device. */
+  async #removeLostAddresses(): Promise<void> {
+    const addresses = addressesIn(this.#network(), this.#leases());
+    const [before, after] = [this.addresses, addresses].map((all) => all.map(formatAddress).join());
+    if (before === after) return;
+    await this.remove();
+    if (addresses.length > 0) this.#useAddresses(addresses);
+  }
+
+  async #recoverDevice(): Promise<void> {
+    const { io, log } = this.#parts;
+    const mended = await recoverDevice(io, this.#options.tun);
+    if (mended !== undefined) log.warn(mended);
+  }
+
+  /** The device is to have these addresses; the link sets what of it lacks, and `remove` undoes it. */
+  #useAddresses(addresses: readonly Address[]): void {
+    const { io, log, watch, publisher } = this.#parts;
+    const { tun: device } = this.#options;
+    const network = this.#network();
+    underlayOutside({ ...this.#options, network, networkGiven: true }, watch.underlay.prefix);
+
+    for (const address of addresses) publisher.setAddress(address);
+    this.#link = new Link({ device, addresses, network });
+    const all = addresses.map(formatAddress).join(" and ");
+    log.info(`this node is ${all} on ${device}, MTU ${io.mtu.most}`);
+  }
+
+  /**
+   * Sets unreachable routes for the prefixes that are routed to the device, for when it is gone.
+   * Before the network is known, those of an earlier agent stay.
+   */
+  async #setUnreachable(): Promise<string[]> {
+    const network = this.#network();
+    if (network.length === 0) return [];
+    const families = network.map(({ family }) => family);
+    const routed = this.#staticSubnetsOutside().filter(({ family }) => families.includes(family));
+    return await this.#unreachable.set([...network, ...routed]);
+  }
+
+  /** Subnets of static peers that the route to the cluster network does not cover. */
+  #staticSubnetsOutside(): Prefix[] {
+    const network = this.#network();
+    return this.#options.staticPeers
+      .flatMap(({ leases }) => leases.map(parsePrefix))
+      .filter((prefix) => !network.some((whole) => covers(whole, prefix)));
+  }
+
+  #leases(): Prefix[] {
+    return this.#parts.mesh.self().leases.map(parsePrefix);
+  }
+
+  #network(): Prefix[] {
+    return this.#parts.mesh.self().network.map(parsePrefix);
+  }
+
+  /** Logs what the node can live without, once for as long as it lasts. */
+  #warn(warnings: readonly string[]): void {
+    for (const it of warnings) if (!this.#warnings.includes(it)) this.#parts.log.warn(it);
+    this.#warnings = warnings;
+  }
+
+  /** Trouble is said once in the log, and in `weft status` for as long as it lasts. */
+  #report(trouble: readonly string[]): void {
+    for (const problem of trouble) {
+      if (!this.#problems.includes(problem)) this.#parts.log.warn(problem);
+    }
+    this.#problems = trouble;
+  }
+}
+
+/** A node's address in each network is the first of the first lease it holds there. */
+const addressesIn = (networks: readonly Prefix[], leases: readonly Prefix[]): Address[] =>
+  networks.flatMap((network) => {
+    const first = leases.find((lease) => covers(network, lease));
+    return first ? [firstHost(first)] : [];
+  });

@@ -1,0 +1,123 @@
+/**
+ * Publishes the members and the policy of the cluster to the tables of the core, in one swap.
+ *
+ *   members that changed -> stage -> \
+ *   policy -> enforcer -> rules --->  commit
+ */
+import { EventEmitter } from "node:events";
+import { type Prefix, parseMac, parsePrefix } from "../address.js";
+import type { ThisNode } from "../compile/compiler.js";
+import type { Config } from "../config/config.js";
+import { setProfile } from "../core/flows.js";
+import type { Core } from "../core/instance.js";
+import type { Publisher } from "../core/publish.js";
+import type { Seal } from "../documents/sealed-document.js";
+import type { KernelIo } from "../io/kernel.js";
+import type { Mesh } from "../mesh/mesh.js";
+import { Enforcer } from "../policy/enforcer.js";
+import type { PolicyCompiler } from "../policy/engine.js";
+import { POLICY } from "../policy/kind.js";
+import type { Place } from "../policy/place.js";
+import type { Members } from "../policy/resolver.js";
+
+export interface TablesParts {
+  /** The cluster as this node knows it: its own leases, the peers and the policy. */
+  readonly mesh: Pick<
+    Mesh,
+    "document" | "enforces" | "knowsDocument" | "peer" | "self" | "takeChanged"
+  >;
+  readonly core: Core;
+  readonly publisher: Publisher;
+  readonly policies: PolicyCompiler;
+  readonly io: Pick<KernelIo, "mtu">;
+}
+
+export type TablesOptions = Pick<Config, "dscp" | "name" | "vni">;
+
+export interface TablesEvents {
+  /** Compiled rules are ready, or do not fit into the core: `update` must be called. */
+  changed: [];
+}
+
+export class Tables extends EventEmitter<TablesEvents> {
+  readonly #parts: TablesParts;
+  readonly #options: TablesOptions;
+  readonly #enforcer: Enforcer;
+  /** Stays true once it is. */
+  #isPolicyKnown = false;
+
+  constructor(parts: TablesParts, options: TablesOptions) {
+    super();
+    this.#parts = parts;
+    this.#options = options;
+    this.#enforcer = new Enforcer(parts.policies, () => this.emit("changed"));
+  }
+
+  /** Whether packets pass: the policy is in force, or it is known that there is none. */
+  get isPolicyKnown(): boolean {
+    return this.#isPolicyKnown;
+  }
+
+  /** The places of the rules in force, by rule number. */
+  get places(): ReadonlyMap<number, Place> {
+    return this.#enforcer.places;
+  }
+
+  own(): ThisNode {
+    const { mesh, io } = this.#parts;
+    const { mac, leases } = mesh.self();
+    const { vni, dscp } = this.#options;
+    const mtu = io.mtu.most;
+    return { vni, mac: parseMac(mac), mtu, leases: leases.map(parsePrefix), dscp };
+  }
+
+  /** The leases of each node by its name, as policies name nodes. */
+  members(): Members {
+    const members = new Map<string, readonly Prefix[]>();
+    for (const { name, leases } of this.#parts.publisher.staged()) {
+      members.set(name, leases.map(parsePrefix));
+    }
+    return members.set(this.#options.name, this.own().leases);
+  }
+
+  /**
+   * Publishes the current state of the mesh to the core. Peers and leases that the ready rules do not
+   * cover wait for the rules being compiled, so that the rules about a peer are in force before its
+   * first packet.
+   * @returns the remaining problems, one sentence each
+   * @throws WeftError when peers contradict each other or do not fit; they remain staged
+   */
+  update(): string[] {
+    const { core, publisher, mesh } = this.#parts;
+    for (const id of mesh.takeChanged()) publisher.stage(id, mesh.peer(id));
+    const own = this.own();
+    const enforcer = this.#enforcer;
+    let isUpToDate = false;
+    try {
+      publisher.commit({ ...own, leases: enforcer.leases }, enforcer.ready, ({ name, leases }) =>
+        enforcer.isUpToDate(name, leases.map(parsePrefix)),
+      );
+      enforcer.published();
+      setProfile(core, enforcer.ready?.profile ?? "rfc");
+    } finally {
+      // Also if the commit is refused: a lease may be this node's, or a waiting peer's, until other rules are ready.
+      isUpToDate = enforcer.want(mesh.document(POLICY), this.members(), own.leases);
+    }
+    this.#isPolicyKnown ||= isUpToDate && mesh.knowsDocument(POLICY);
+    publisher.setPolicyKnown(this.#isPolicyKnown);
+    const { misfit } = enforcer;
+    mesh.enforces(POLICY, this.#isPolicyKnown ? this.#inForce : undefined, {
+      isMisfit: misfit !== undefined,
+    });
+    const problems = misfit ? [`the policy is not in force: ${misfit.message}`] : [];
+    return [...publisher.conflicts, ...problems];
+  }
+
+  /** The seal of the policy in force in the core; null for none. A newer seal of the same text needs no compilation. */
+  get #inForce(): Seal | null {
+    const held = this.#parts.mesh.document(POLICY);
+    const { inForce } = this.#enforcer;
+    const policy = held?.text === inForce?.text ? held : inForce;
+    return policy?.seal ?? null;
+  }
+}
