@@ -265,6 +265,7 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
   #merge(session: GossipSession, envelopes: readonly Envelope[]): void {
     const { members } = this.#parts;
     const merged: AnyRecord[] = [];
+    const lacked: Version[] = [];
     let lie: WeftError | undefined;
     for (const envelope of envelopes) {
       const held = members.byPublicKey(envelope.owner);
@@ -279,9 +280,10 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
         merged.push(result);
         this.#queue.forward(result, this.#isUrgent(result, held), session);
       } else {
-        this.#onOld(session, envelope, held);
+        lacked.push(...this.#onOld(session, envelope, held));
       }
     }
+    this.wantMissing(session, lacked);
     if (merged.length > 0) this.#onMerged(merged);
     if (lie && lie.code !== "MEMBERS_FULL") session.close(lie);
   }
@@ -292,18 +294,20 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
     }
   }
 
-  /** A record came that is no update: the peer has it already, or it came before the node record of its owner. */
-  #onOld(session: GossipSession, envelope: Envelope, held: NodeRecord | undefined): void {
+  /**
+   * A record came that is no update: the peer has it already, or it came before the node record of its owner.
+   * @returns what to ask for
+   */
+  #onOld(session: GossipSession, envelope: Envelope, held: NodeRecord | undefined): Version[] {
     const { kind, version } = envelope;
-    if (held) this.#queue.markKnown(session, [held.id, kind, version]);
-    else if (kind !== NODE) {
-      const id = nodeId(envelope.owner);
-      this.wantMissing(session, [
-        [id, NODE, 1],
-        [id, kind, version],
-      ]);
-    }
     this.#returnDropped(session, envelope);
+    if (held) this.#queue.markKnown(session, [held.id, kind, version]);
+    if (held || kind === NODE) return [];
+    const id = nodeId(envelope.owner);
+    return [
+      [id, NODE, 1],
+      [id, kind, version],
+    ];
   }
 
   #onMerged(records: readonly AnyRecord[]): void {

@@ -8,10 +8,10 @@ import type { GossipMessage } from "../../src/gossip/messages.js";
 import { LEASE_TTL } from "../../src/gossip/record.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import type { Session } from "../../src/session/session.js";
-import { cluster, envelopeOf, identity, TUNNEL } from "../mesh/cluster.js";
+import { attachedEnvelope, cluster, envelopeOf, identity, TUNNEL } from "../mesh/cluster.js";
+import { ManualClock } from "../time/manual-clock.js";
 import { Stranger } from "../mesh/stranger.js";
 import { MemoryDisk, World } from "../mesh/world.js";
-import { ManualClock } from "../time/manual-clock.js";
 
 const BUCKETS = "f".repeat(64 * 16);
 
@@ -123,6 +123,16 @@ describe("a peer that", () => {
     const seen = a!.mesh.members().find((member) => member.id === id);
     expect(seen).toMatchObject({ endpoint: "192.0.2.22:4789", state: "established" });
     expect(a!.mesh.members()).toHaveLength(2);
+  });
+
+  it("sends attached records of nodes that do not exist is asked once for each message", async () => {
+    const { world, stranger } = await three();
+    const records = Array.from({ length: 64 }, (_, n) => attachedEnvelope(100 + n));
+    stranger.say({ type: "records", records });
+    stranger.say({ type: "records", records });
+    world.clock.run(2_000);
+    expect(stranger.count(/"type":"want"/g)).toBe(2);
+    expect(stranger.isClosed).toBe(false);
   });
 
   it("speaks of ranges that run backwards, and of ids out of order, changes nothing", async () => {
