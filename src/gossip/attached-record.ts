@@ -6,6 +6,11 @@ import type { NodeRecord, SignedRecord } from "./record.js";
 
 /** Attached records of one owner: how many, and their bytes as they travel, together. */
 export const MAX_ATTACHED = { records: 16, bytes: 64 * 1024 };
+/**
+ * Bytes of the attached records of all owners together; this node's own are always taken. 8,192
+ * owners at their limits would fill 512 MiB, more than a small host has.
+ */
+export const MAX_ATTACHED_BYTES = 64 * 1024 * 1024;
 
 export interface AttachedRecord extends SignedRecord {
   /** The body as the schema of its kind gives it; nothing for a kind that this node does not know. */

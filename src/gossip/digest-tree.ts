@@ -35,6 +35,7 @@ export class DigestTree {
   #root: string | undefined;
   #owners = 0;
   #records = 0;
+  #attachedBytes = 0;
 
   get(id: string): OwnerRecords | undefined {
     return this.#buckets[bucketOf(id)]!.get(id);
@@ -56,6 +57,11 @@ export class DigestTree {
   /** Number of records of all kinds. */
   get records(): number {
     return this.#records;
+  }
+
+  /** Bytes of all attached records. */
+  get attachedBytes(): number {
+    return this.#attachedBytes;
   }
 
   *nodes(): Generator<NodeRecord> {
@@ -119,6 +125,7 @@ export class DigestTree {
     else bucket.delete(id);
     this.#owners += Number(after !== undefined) - Number(before !== undefined);
     this.#records += sizeOf(after) - sizeOf(before);
+    this.#attachedBytes += bytesOf(after?.attached) - bytesOf(before?.attached);
     this.#hashes[n] = undefined;
     this.#root = undefined;
   }
@@ -128,6 +135,9 @@ const recordsOf = ({ node, attached }: OwnerRecords): AnyRecord[] => [node, ...a
 
 const sizeOf = (records: OwnerRecords | undefined): number =>
   records ? 1 + records.attached.length : 0;
+
+const bytesOf = (records: readonly AttachedRecord[] = []): number =>
+  records.reduce((sum, { bytes }) => sum + bytes, 0);
 
 /** The first six bits of an id. */
 const bucketOf = (id: string): number => (digit(id, 0) << 2) | (digit(id, 1) >> 2);

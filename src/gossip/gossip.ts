@@ -272,7 +272,7 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
       const result = this.#mergeWithinLimit(session, envelope);
       if (result instanceof WeftError) {
         this.#warn(session, result);
-        if (isPassedOn(session, envelope, result)) continue;
+        if (result.code === "ATTACHED_FULL" || isPassedOn(session, envelope, result)) continue;
         lie = result;
         break;
       }

@@ -7,7 +7,12 @@ import { WeftError } from "../error.js";
 import { evictOldest } from "../evict-oldest.js";
 import { nodeId } from "../identity/identity.js";
 import type { Proof } from "../lease/grant.js";
-import { type AnyRecord, type AttachedRecord, withinLimits } from "./attached-record.js";
+import {
+  type AnyRecord,
+  type AttachedRecord,
+  MAX_ATTACHED_BYTES,
+  withinLimits,
+} from "./attached-record.js";
 import { ALL, DigestTree, type Range } from "./digest-tree.js";
 import { MemberView, type ReadonlyMemberView, type Tunnel } from "./member-view.js";
 import type { RecordKey, Version } from "./messages.js";
@@ -57,6 +62,7 @@ export class Members {
    */
   merge(envelope: Envelope): AnyRecord | WeftError | undefined {
     if (!this.isUpdate(envelope)) return undefined;
+    if (!this.#hasRoom(envelope)) return attachedFull();
     const record = this.#verifier.verify(envelope);
     if (record instanceof WeftError) {
       if (record.code === "RECORD_MALFORMED") this.#refuse(nodeId(envelope.owner), envelope);
@@ -108,6 +114,15 @@ export class Members {
     const others = this.attached(id).filter((other) => other.kind !== kind);
     const one = { kind, bytes: JSON.stringify(envelope).length };
     return withinLimits([...others, one]).includes(one);
+  }
+
+  /** Whether the attached records of all stay within their limit with this one. */
+  #hasRoom(envelope: Envelope): boolean {
+    const { kind, owner } = envelope;
+    const { id } = this.byPublicKey(owner) ?? {};
+    if (kind === NODE || id === undefined || id === this.#own) return true;
+    const added = JSON.stringify(envelope).length - (this.record([id, kind])?.bytes ?? 0);
+    return this.#records.attachedBytes + added <= MAX_ATTACHED_BYTES;
   }
 
   /** Signatures verified so far, to merge what came. */
@@ -310,4 +325,11 @@ const tooMany = (): WeftError =>
     "MEMBERS_FULL",
     `this node holds ${MAX_RECORDS} records and takes no more`,
     "split the cluster",
+  );
+
+const attachedFull = (): WeftError =>
+  new WeftError(
+    "ATTACHED_FULL",
+    `this node holds ${MAX_ATTACHED_BYTES} bytes of records of other kinds than ${NODE} and takes no more`,
+    "find the member that publishes so much and shut it out by a new secret, or split the cluster",
   );

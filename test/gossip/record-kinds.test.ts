@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { MAX_ATTACHED } from "../../src/gossip/attached-record.js";
+import { MAX_ATTACHED, MAX_ATTACHED_BYTES } from "../../src/gossip/attached-record.js";
 import { MAX_CLAIMANTS } from "../../src/gossip/member-view.js";
 import { Members, RECORD_TTL } from "../../src/gossip/members.js";
 import type { Envelope } from "../../src/gossip/record.js";
@@ -217,6 +217,34 @@ describe("of one owner", () => {
     expect(kinds(members)).toEqual(first);
     expect(members.merge(attachedEnvelope(3))).toMatchObject({ kind: "extra" });
   });
+});
+
+it("of all owners together so many bytes are held and no more; smaller ones take the place of larger ones", () => {
+  const members = holding();
+  const owners = Math.ceil(MAX_ATTACHED_BYTES / 64_000) + 10;
+  const lease = (n: number) => [
+    signGrant(founder, cluster, {
+      prefix: `10.244.${n % 250}.0/24`,
+      to: identity(n).publicKey,
+      sequence: n,
+    }),
+  ];
+  const numbers = Array.from({ length: owners }, (_, n) => n + 1_000);
+  let held = 0;
+  for (const n of numbers) {
+    members.merge(envelopeOf(n, { name: `h${n}`, vtep: "192.0.2.7:4789", leases: [lease(n)] }));
+    const record = members.merge(attachedEnvelope(n, { body: "x".repeat(64_000) }));
+    if (record && "bytes" in record) held += record.bytes;
+    else expect(record).toMatchObject({ code: "ATTACHED_FULL" });
+  }
+  expect(members.size).toBe(owners);
+  expect(held).toBeGreaterThan(MAX_ATTACHED_BYTES - MAX_ATTACHED.bytes);
+  expect(held).toBeLessThanOrEqual(MAX_ATTACHED_BYTES);
+  const last = numbers.at(-1)!;
+  expect(members.merge(attachedEnvelope(numbers[0]!, { version: 2 }))).toMatchObject({
+    version: 2,
+  });
+  expect(members.merge(attachedEnvelope(last))).toMatchObject({ version: 1 });
 });
 
 describe("a record of a kind that is known", () => {
