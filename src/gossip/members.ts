@@ -258,6 +258,11 @@ export class Members {
     return this.attached(id).find((record) => record.kind === kind);
   }
 
+  /** The highest version of a record that is held, or was refused. */
+  knownVersion([id, kind]: RecordKey): number {
+    return Math.max(this.record([id, kind])?.version ?? 0, this.#refusedVersion(id, kind));
+  }
+
   /** The content of an owner's record of a kind that this node knows. */
   content<Content>(id: string, { name }: RecordKind<Content>): Content | undefined {
     return this.attached(id).find(({ kind }) => kind === name)?.content as Content | undefined;

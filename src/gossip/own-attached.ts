@@ -38,6 +38,8 @@ export class OwnAttached extends EventEmitter<OwnAttachedEvents> {
   readonly #parts: OwnAttachedParts;
   /** By kind, the body that others are to have. */
   readonly #bodies = new Map<string, string>();
+  /** Kinds without room beside what another version of weft, or a copy, has published with this node's key. */
+  readonly #crowdedOut = new Set<string>();
   #cancel: (() => void) | undefined;
 
   constructor(parts: OwnAttachedParts) {
@@ -82,23 +84,23 @@ export class OwnAttached extends EventEmitter<OwnAttachedEvents> {
     disk.saveCluster({ versions: { ...disk.cluster.versions, [kind]: version } });
     const record = members.merge(signBody(identity, cluster, { kind, version, body }));
     if (record instanceof WeftError) throw record;
-    if (!record || isNodeRecord(record))
-      throw new Error(`there is no room for this node's own record of kind ${kind}`);
-    this.emit("published", record);
+    this.#crowdedOut.delete(kind);
+    if (!record) this.#crowdedOut.add(kind);
+    else if (!isNodeRecord(record)) this.emit("published", record);
   }
 
-  /** The highest one that is known to be published. */
+  /** The highest one that is known to be published, be it one that is refused. */
   #version(kind: string): number {
     const { identity, disk, members } = this.#parts;
-    const held = members.record([identity.id, kind]);
-    return Math.max(disk.cluster.versions[kind] ?? 0, held?.version ?? 0);
+    return Math.max(disk.cluster.versions[kind] ?? 0, members.knownVersion([identity.id, kind]));
   }
 
   /** Sentences about kinds of which others learn nothing new any more. */
   problems(): string[] {
-    return [...this.#bodies.keys()]
+    const exhausted = [...this.#bodies.keys()]
       .filter((kind) => this.#version(kind) >= MAX_VERSION)
       .map((kind) => lastVersion(`record of kind ${kind}`, this.#parts.identity));
+    return [...exhausted, ...[...this.#crowdedOut].map(noRoom)];
   }
 
   #publishAfter(ms: number): void {
@@ -106,3 +108,6 @@ export class OwnAttached extends EventEmitter<OwnAttachedEvents> {
     this.#cancel = this.#parts.clock.after(ms, () => this.publish());
   }
 }
+
+const noRoom = (kind: string): string =>
+  `there is no room for this node's record of kind ${kind} beside those that another version of weft has published with its key: restart weft on this node, and they are gone`;

@@ -9,9 +9,9 @@ import { LEASE_TTL } from "../../src/gossip/record.js";
 import { RecordVerifier } from "../../src/gossip/record-verifier.js";
 import type { Session } from "../../src/session/session.js";
 import { attachedEnvelope, cluster, envelopeOf, identity, TUNNEL } from "../mesh/cluster.js";
-import { ManualClock } from "../time/manual-clock.js";
 import { Stranger } from "../mesh/stranger.js";
 import { MemoryDisk, World } from "../mesh/world.js";
+import { ManualClock } from "../time/manual-clock.js";
 
 const BUCKETS = "f".repeat(64 * 16);
 
