@@ -35,9 +35,12 @@ export const EXPIRE_EVERY = 60_000;
 export const WANT_AGAIN_AFTER = 600;
 /** A set of so many records is listed rather than summed up: that takes no more bytes. */
 export const MAX_LISTED_RECORDS = 24;
-/** What one peer may make this node send, at once and per second after that. */
+/**
+ * What one peer may make this node send, at once and per second after that: to a newcomer two records
+ * of each owner, each first announced and then sent.
+ */
 export const SERVE_LIMITS = {
-  records: { burst: 2 * MAX_RECORDS, rate: 64 },
+  records: { burst: 4 * MAX_RECORDS, rate: 64 },
   comparisons: { burst: 32, rate: 2 },
 };
 
