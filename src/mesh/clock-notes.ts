@@ -59,5 +59,5 @@ function span(ms: number): string {
 
 const ADVICE =
   "leases stay safe, but times in logs and lists are wrong, and a node whose clock is set right by " +
-  `${Math.floor(FENCE_AFTER / HOUR)} h or more stops until the givers of its lease confirm it; ` +
+  `${Math.floor(FENCE_AFTER / HOUR)} h or more stops until the granters of its lease confirm it; ` +
   "run an NTP client there (chrony, systemd-timesyncd)";

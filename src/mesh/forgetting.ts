@@ -1,4 +1,4 @@
-/** How what a node held is taken back when it is gone for good, and what can be in the way. */
+/** Takes back the subnets of a node that is gone for good, and refuses while it may still use them. */
 import { WeftError } from "../error.js";
 import type { FailureDetector } from "../failure-detector/failure-detector.js";
 import { RECORD_STALE_AFTER } from "../failure-detector/reachability.js";
@@ -45,14 +45,14 @@ export class Forgetting {
     const [other] = leasing.revoke(owner, leases);
     ownRecord.publish();
     if (other !== undefined)
-      throw notTheGiver(name, nodeId(other), members.byPublicKey(other)?.name);
+      throw notTheGranter(name, nodeId(other), members.byPublicKey(other)?.name);
     return this.#forgotten(nameAndId(found), leases.map(subnetOf));
   }
 
-  /** What was given to an identity of which no record ever came. */
+  /** Takes back the grants to an identity of which no record ever came. */
   #forgetUnseen(id: string, force: boolean): string[] {
     const { connections, leasing, ownRecord } = this.#parts;
-    if (!isId(id) || leasing.grantedTo(id).length === 0) throw nobody(id);
+    if (!isId(id) || leasing.grantedTo(id).length === 0) throw unknownNode(id);
     if (connections.sessionWith(id)) throw alive(id);
     if (!force) throw mayBeHeard(id, "others, though no record of it ever came here");
     const prefixes = leasing.revokeUnseen(id);
@@ -61,7 +61,7 @@ export class Forgetting {
   }
 
   #forgotten(who: string, prefixes: string[]): string[] {
-    this.#parts.log.warn(`${who} is forgotten: ${prefixes.join(", ")} can be given again`);
+    this.#parts.log.warn(`${who} is forgotten: ${prefixes.join(", ")} can be granted again`);
     return prefixes;
   }
 
@@ -69,14 +69,14 @@ export class Forgetting {
   #find(name: string): NodeRecord | undefined {
     const { members } = this.#parts;
     const named = members.named(name);
-    if (named.length > 1) throw several(name, named);
+    if (named.length > 1) throw ambiguous(name, named);
     if (named[0] || !isId(name)) return named[0];
     return members.get(name) ?? members.dropped(name);
   }
 
   /**
-   * That it has stopped using its subnets. It has when nobody heard it for longer than its fence
-   * needs to close. Nobody has, when this node has not, and hears everyone who could have.
+   * Refuses unless the node has stopped using its subnets. It has if no node heard it for longer than
+   * its fence needs to close. This node knows that if it did not hear it, and hears every other member.
    */
   #makeSure({ id, name, owner, leases, withdrawn }: NodeRecord): void {
     const { clock, own, members } = this.#parts;
@@ -84,17 +84,17 @@ export class Forgetting {
     if (left > 0) throw tooEarly(name, clock.now() + left, withdrawn);
     const others = members.sorted().filter((one) => one.id !== id && one.id !== own);
     const silent = others.find((one) => this.#isSilent(one.id));
-    if (silent)
-      throw mayBeHeard(name, `${nameAndId(silent)}, of which nothing was heard here either`);
+    if (silent) throw mayBeHeard(name, `${nameAndId(silent)}, which was not heard here either`);
     const hasSpace = leases.some((proof) => proof.at(-1)?.from === owner);
-    if (hasSpace) throw mayBeHeard(name, "a node that it gave space to and that is not known here");
+    if (hasSpace)
+      throw mayBeHeard(name, "a node that it granted space to and that is not known here");
   }
 
   #isSilent(id: string): boolean {
     return this.#parts.failureDetector.isDead(id) || this.#silence(id) > RECORD_STALE_AFTER;
   }
 
-  /** For how long nothing new was learned of a node, in milliseconds. */
+  /** Milliseconds since this node last learned something new of a node. */
   #silence(id: string): number {
     const now = this.#parts.clock.elapsed();
     return now - (this.#parts.gossip.heardAt(id) ?? now);
@@ -103,10 +103,10 @@ export class Forgetting {
 
 const isId = (text: string): boolean => field.id.safeParse(text).success;
 
-const nobody = (name: string): WeftError =>
+const unknownNode = (name: string): WeftError =>
   new WeftError("UNKNOWN_NODE", `no node ${name} is known here`, "see: weft leases");
 
-const several = (name: string, found: readonly NodeRecord[]): WeftError =>
+const ambiguous = (name: string, found: readonly NodeRecord[]): WeftError =>
   new WeftError(
     "TWO_NODES",
     `two nodes are called ${name}: ${found.map(({ id, leases }) => `${id} with ${leases.map(subnetOf).join(", ")}`).join("; ")}`,
@@ -114,12 +114,12 @@ const several = (name: string, found: readonly NodeRecord[]): WeftError =>
   );
 
 const alive = (name: string): WeftError =>
-  new WeftError("ALIVE", `${name} lives: this node has a session with it`, "stop it first");
+  new WeftError("ALIVE", `${name} is alive: this node has a session with it`, "stop it first");
 
 const tooEarly = (name: string, safe: number, withdrawn: boolean): WeftError =>
   new WeftError(
     "TOO_EARLY",
-    `${name} ${withdrawn ? "has stopped" : "may be cut off only"} and may use its subnets again until ${toIso(safe)}`,
+    `${name} ${withdrawn ? "has stopped" : "may only be cut off"} and may use its subnets again until ${toIso(safe)}`,
     `wait; or, if its machine or its state directory is gone for good: weft forget ${name} --force`,
   );
 
@@ -130,9 +130,9 @@ const mayBeHeard = (name: string, by: string): WeftError =>
     `look on both sides of the broken network; if its machine or its state directory is gone for good: weft forget ${name} --force`,
   );
 
-const notTheGiver = (name: string, giver: string, giverName = "a node"): WeftError =>
+const notTheGranter = (name: string, granter: string, granterName = "a node"): WeftError =>
   new WeftError(
-    "NOT_THE_GIVER",
-    `${nameAndId({ name: giverName, id: giver })} alone can take back what ${name} holds`,
-    `run there: weft forget ${name}; if it is gone as well, first: weft forget ${giver}`,
+    "NOT_THE_GRANTER",
+    `${nameAndId({ name: granterName, id: granter })} granted the subnets of ${name}, and it alone can take them back`,
+    `run there: weft forget ${name}; if it is gone as well, first: weft forget ${granter}`,
   );

@@ -184,17 +184,19 @@ export class MemberStates {
   #alone({ id, name, meshEndpoint }: Member): string {
     const { clock, paths } = this.#parts;
     const since = paths?.status(id)?.aloneSince;
-    const when = since === undefined ? "" : `, for longer than since ${timeOfDay(clock, since)}`;
+    const when = since === undefined ? "" : `, since before ${timeOfDay(clock, since)}`;
     return `${name} says that it has no mesh session with any member${when}; its policy and leases may be out of date: let TCP through between ${meshEndpoint} and the others`;
   }
 
   #unreachable({ id, name, endpoint, meshEndpoint }: Member): string {
     const { connections, failureDetector, paths } = this.#parts;
     if (paths?.status(id)?.answering === "no" && !failureDetector.isDead(id)) {
-      return `${name} does not answer at ${endpoint}, and no other node has a way to it: let UDP through between them`;
+      return `${name} does not answer at ${endpoint}, and no other node has a path to it: let UDP through between them`;
     }
     const failure = connections.failure(meshEndpoint);
-    const why = failure ? `${failure.message}: ${failure.remedy}` : "no node has heard it of late";
+    const why = failure
+      ? `${failure.message}: ${failure.remedy}`
+      : "no node has heard from it recently";
     return `${name} cannot be reached at ${meshEndpoint}: ${why}`;
   }
 

@@ -94,5 +94,5 @@ const corrupt = (where: string, why: string, remedy: string): WeftError =>
   new WeftError(
     "STATE_CORRUPT",
     `the state file ${where} cannot be used: ${why}`,
-    `${remedy}; or move it away, and this node joins as a new one with another lease`,
+    `${remedy}; or move it away and start with --join: this node then joins as a new one with another lease`,
   );

@@ -187,7 +187,7 @@ describe("weft forget", () => {
 
   it("gives the reason and the remedy", async () => {
     const { code, stdout, stderr } = await weft(["forget", "h2", "--socket", await serve()]);
-    expect([code, stdout, stderr]).toEqual([1, "", "weft: h2 may be cut off only\n  wait\n"]);
+    expect([code, stdout, stderr]).toEqual([1, "", "weft: h2 may only be cut off\n  wait\n"]);
   });
 
   it("works through the control socket alone, and from no web page", async () => {

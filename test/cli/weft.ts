@@ -228,7 +228,7 @@ export const asked: Question[] = [];
 export const view = (healthy = true): Control => ({
   forget: (name, { force }) => {
     if (name === "h2" && force) return ["10.244.8.0/24"];
-    throw new WeftError("TOO_EARLY", `${name} may be cut off only`, "wait");
+    throw new WeftError("TOO_EARLY", `${name} may only be cut off`, "wait");
   },
   flows: () => FLOWS,
   capture: () => {

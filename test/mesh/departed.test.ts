@@ -96,7 +96,7 @@ describe("a node that stops", () => {
     try {
       mesh.forget("h3");
     } catch (error) {
-      return (error as { code?: string }).code !== "NOT_THE_GIVER";
+      return (error as { code?: string }).code !== "NOT_THE_GRANTER";
     }
     return true;
   }

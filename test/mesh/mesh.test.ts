@@ -232,7 +232,7 @@ describe("forgetting a node", () => {
     expect(() => a.mesh.forget("h9")).toThrow("no node h9 is known here");
     await world.kill(b);
     world.clock.run(60_000);
-    expect(() => a.mesh.forget("h2")).toThrow(/h2 may be cut off only .* until/);
+    expect(() => a.mesh.forget("h2")).toThrow(/h2 may only be cut off .* until/);
     await world.kill(a);
   });
 
