@@ -1,4 +1,4 @@
-/** What an operator reads about a document that is not held, or is not to be believed. */
+/** Sentences for the operator about a document that is not held or not accepted. */
 import type { DocumentKind } from "../documents/document-kind.js";
 import type { Seal } from "../documents/sealed-document.js";
 import { WeftError } from "../error.js";

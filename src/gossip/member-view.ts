@@ -1,7 +1,7 @@
 /**
- * The roll of members: the records that count, because they are in service and
- * in nobody's way. Changed record by record; what it says is a function of the
- * records that are on it and of who has lapsed, not of what came before.
+ * The members: the records in service whose claims (subnets, name, endpoint, MAC) no other record holds.
+ * Records are added and removed one by one; the result depends on the records and on which of them
+ * have lapsed, not on the order of the changes.
  */
 import type { Family } from "../address.js";
 import { Claims } from "../lease/claims.js";
@@ -11,8 +11,8 @@ import { type NodeRecord, nameAndId } from "./record.js";
 import { badEndpoint, type Underlay } from "./underlay.js";
 
 /**
- * Claimants of one subnet that have a place, the first in order. Honest clusters have two or three
- * where a giver took a subnet back; who has space could sign it away to thousands.
+ * Claimants of one subnet that are kept, the first in order. Honest clusters have two or three after a
+ * granter revoked a grant; a malicious owner of space could grant one subnet to thousands.
  */
 export const MAX_CLAIMANTS = 8;
 
@@ -22,7 +22,7 @@ export interface Tunnel {
   readonly underlay: Underlay;
 }
 
-/** What is read from a roll. */
+/** The view without the methods that change it. */
 export interface ReadonlyMemberView {
   /** The records that count, by node id. */
   readonly members: ReadonlyMap<string, NodeRecord>;
@@ -32,7 +32,7 @@ export interface ReadonlyMemberView {
   nameHolder(name: string): NodeRecord | undefined;
   /** Whether the endpoints in a record can belong to another host, so that it may be dialled. */
   mayDial(record: NodeRecord): boolean;
-  /** What was held back, and why, in words. */
+  /** Problems for the operator, a sentence each: records that do not count, and why. */
   problems(): string[];
 }
 
@@ -47,7 +47,7 @@ export class MemberView implements ReadonlyMemberView {
   readonly #members = new Map<string, NodeRecord>();
   /** Records in service that do not fit this node's tunnel. */
   readonly #incompatible = new Map<string, NodeRecord>();
-  /** By record, why it does not fit, if it does not; computed once. */
+  /** By record, the reason why it does not fit, or undefined if it fits; computed once. */
   #incompatibilities = new WeakMap<NodeRecord, string | undefined>();
   readonly #lapsed = new Set<string>();
   #changedIds = new Set<string>();
@@ -56,7 +56,7 @@ export class MemberView implements ReadonlyMemberView {
     this.#own = own;
   }
 
-  /** Puts a record in the place of the one its owner had before, if it had one. */
+  /** Adds a record, or replaces the earlier record of its owner. */
   set(record: NodeRecord, before: NodeRecord | undefined): void {
     this.#changedIds.add(record.id);
     this.#change(before, record, () => this.#lapsed.delete(record.id));
@@ -67,14 +67,14 @@ export class MemberView implements ReadonlyMemberView {
     this.#change(record, undefined, () => this.#lapsed.delete(record.id));
   }
 
-  /** Its owner stands behind all others, until there is a newer record of it. False: it did before. */
+  /** Ranks the record last until its owner publishes a newer one. @returns false if it had lapsed before */
   lapse(record: NodeRecord): boolean {
     if (this.#lapsed.has(record.id)) return false;
     this.#change(record, record, () => this.#lapsed.add(record.id));
     return true;
   }
 
-  /** Judges all `records` on the roll anew, by another tunnel. */
+  /** Decides about all records again after a change of this node's tunnel. @param records all that were added */
   setTunnel(own: Tunnel, records: readonly NodeRecord[]): void {
     for (const record of records) this.#removeClaims(record);
     this.#own = own;
@@ -100,7 +100,7 @@ export class MemberView implements ReadonlyMemberView {
     return badEndpoint(record, this.#own.underlay) === undefined;
   }
 
-  /** Whether a record is among the first claimants of one of its subnets, or would be, were it on the roll. */
+  /** Whether a record is, or would be once added, among the first claimants of one of its subnets. */
   withinClaimLimit({ id, leases }: NodeRecord): boolean {
     return leases.some((proof) => {
       const first = this.#subnets.claimants(subnetOf(proof)).slice(0, MAX_CLAIMANTS + 1);
@@ -109,7 +109,7 @@ export class MemberView implements ReadonlyMemberView {
     });
   }
 
-  /** Those to whom this record, which is on the roll, has left no place. */
+  /** The records that exceed the limit of claimants now that this one is added. */
   evicted({ leases }: NodeRecord): NodeRecord[] {
     const next = leases.flatMap(
       (proof) => this.#subnets.claimants(subnetOf(proof))[MAX_CLAIMANTS] ?? [],
@@ -117,7 +117,7 @@ export class MemberView implements ReadonlyMemberView {
     return [...new Set(next)].filter((record) => !this.withinClaimLimit(record));
   }
 
-  /** Ids of those whose record, or whether it counts, changed since this was asked last. */
+  /** Ids of nodes whose record or membership changed since the last call. */
   takeChangedIds(): ReadonlySet<string> {
     const touched = this.#changedIds;
     this.#changedIds = new Set();
@@ -141,7 +141,7 @@ export class MemberView implements ReadonlyMemberView {
     ];
   }
 
-  /** One sentence for each node that claims what another has. */
+  /** One sentence for each node that claims a name, endpoint or MAC of another. */
   #excluded(): Iterable<string> {
     const sentences = new Map<string, string>();
     for (const [claims, what, remedy] of this.#uniqueClaims()) {
@@ -156,7 +156,7 @@ export class MemberView implements ReadonlyMemberView {
     return sentences.values();
   }
 
-  /** What was claimed in vain, by somebody who may still act on it. */
+  /** Claims that another record holds, of nodes that may still be running. */
   #lostClaims(claims: Claims<NodeRecord>): [key: string, kept: NodeRecord, refused: NodeRecord][] {
     return claims.contested().flatMap((key) => {
       const [kept, ...others] = claims.claimants(key);
@@ -168,7 +168,7 @@ export class MemberView implements ReadonlyMemberView {
 
   // ---- changing
 
-  /** Who holds what this record claims, before or after, may count or not from now on. */
+  /** Replaces a record, and updates the membership of every record that holds one of its claims before or after. */
   #change(
     before: NodeRecord | undefined,
     after: NodeRecord | undefined,
@@ -223,7 +223,7 @@ export class MemberView implements ReadonlyMemberView {
     return this.#incompatibilities.get(record);
   }
 
-  /** Subnets stay their owner's whatever it does; a name, an endpoint and a MAC it has while it serves. */
+  /** A record always claims its subnets; it claims name, endpoint and MAC while it is in service. */
   #claims(record: NodeRecord): [Claims<NodeRecord>, key: string][] {
     const subnets = record.leases.map((proof): [Claims<NodeRecord>, string] => [
       this.#subnets,
@@ -242,7 +242,7 @@ export class MemberView implements ReadonlyMemberView {
     ] as const;
   }
 
-  /** The living come before the lapsed, then the older lease. */
+  /** Records that have not lapsed rank first, then the older lease. */
   #rank(a: NodeRecord, b: NodeRecord): number {
     const lapsed = ({ id }: NodeRecord) => Number(this.#lapsed.has(id));
     return (
@@ -256,10 +256,10 @@ export class MemberView implements ReadonlyMemberView {
 const proofOf = ({ leases }: NodeRecord, subnet: string): Proof =>
   leases.find((proof) => subnetOf(proof) === subnet)!;
 
-/** Of an endpoint that was read before. */
+/** The family of a well-formed endpoint. */
 const familyOf = (vtep: string): Family => (vtep.startsWith("[") ? 6 : 4);
 
-/** Why a record does not fit, in words. */
+/** The reason why a record does not fit, in words. */
 function incompatibility(record: NodeRecord, { vni, underlay }: Tunnel): string | undefined {
   const [family, own] = [familyOf(record.vtep), underlay.address.family];
   if (record.vni !== vni) return `uses VNI ${record.vni}, this node ${vni}`;

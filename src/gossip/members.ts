@@ -1,7 +1,6 @@
 /**
- * The set of records a node holds, and the roll of members it makes of them.
- * Both are a function of the records, and of who has lapsed: order, repetition
- * and batching do not matter.
+ * The set of records that a node holds, and the view of the members that follows from them. Both depend
+ * on the records and on which of them have lapsed; order, repetition and batching do not matter.
  */
 import { WeftError } from "../error.js";
 import { evictOldest } from "../evict-oldest.js";
@@ -21,34 +20,34 @@ import { NODE, type RecordKind } from "./record-kind.js";
 import type { RecordVerifier } from "./record-verifier.js";
 import { Revocations } from "./revocations.js";
 
-/** Owners of which records are held. */
+/** Most owners whose records are held. */
 export const MAX_RECORDS = 8192;
-/** A record that was not renewed for this long, in milliseconds, is dropped: of a stopped node, or a lost one. */
+/** Milliseconds without a renewal after which a record is dropped: its node has stopped or is lost. */
 export const RECORD_TTL = 7 * LEASE_TTL;
 
-/** What `expire` found, and did. */
+/** The records that `expire` ranked last, and those that it dropped. */
 export interface Expired {
   readonly lapsed: readonly NodeRecord[];
   readonly dropped: readonly NodeRecord[];
 }
 
 export class Members {
-  /** The grants that their givers took back, by their records. */
+  /** The grants that their granters revoked, as their records say. */
   readonly revocations = new Revocations();
   readonly #verifier: RecordVerifier;
   readonly #own: string;
   readonly #records = new DigestTree();
-  /** The same records by their owners' keys, so that what is no news costs no hash. */
+  /** The same records by their owners' keys, so that an old record costs no hash. */
   readonly #byKey = new Map<string, NodeRecord>();
   readonly #view: MemberView;
-  /** Since when the version held is known here, by this node's clock: another's may be years off. */
+  /** When each held version arrived, by this node's clock: another node's may be years off. */
   readonly #since = new Map<string, number>();
-  /** What was dropped last, so that a node that still has it does not bring it back. */
+  /** The records dropped last, so that a node that still has one does not bring it back. */
   readonly #dropped = new Map<string, { readonly record: NodeRecord; readonly at: number }>();
   /** Versions that were evicted or malformed, by owner's id and kind: no peer is asked for them again. */
   readonly #refused = new Map<string, number>();
 
-  /** `tunnel` is this node's, which a member's must fit; `own` its id, the record of which always has its place. */
+  /** `tunnel` is this node's, which a member's must fit; `own` its id, whose record is never evicted. */
   constructor(verifier: RecordVerifier, tunnel: Tunnel, own: string) {
     this.#verifier = verifier;
     this.#view = new MemberView(tunnel);
@@ -56,9 +55,9 @@ export class Members {
   }
 
   /**
-   * Answers with the record if it was news, with nothing if not, with an error if it is a lie. What
-   * is not newer than what is held is not opened. What has no place among the claimants of its
-   * subnets is no news, and what it replaces is gone.
+   * Adds a record. An envelope that is not newer than the held one is not verified. A record beyond the
+   * limit of claimants of its subnets is not held, and neither is its owner's earlier one.
+   * @returns the record if it is new, undefined if not, an error if it is forged or malformed
    */
   merge(envelope: Envelope): AnyRecord | WeftError | undefined {
     if (!this.isUpdate(envelope)) return undefined;
@@ -98,7 +97,7 @@ export class Members {
     return record;
   }
 
-  /** Whether it would be news if it were true and had its place. */
+  /** Whether the envelope is newer than what is held, provided that it is genuine and within the limits. */
   isUpdate(envelope: Envelope): boolean {
     const node = this.byPublicKey(envelope.owner);
     if (envelope.kind !== NODE) return node !== undefined && this.#isAttachable(envelope, node);
@@ -125,7 +124,7 @@ export class Members {
     return this.#records.attachedBytes + added <= MAX_ATTACHED_BYTES;
   }
 
-  /** Signatures verified so far, to merge what came. */
+  /** Number of signatures verified so far. */
   get signaturesVerified(): number {
     return this.#verifier.signaturesVerified;
   }
@@ -147,8 +146,8 @@ export class Members {
   }
 
   /**
-   * To be called now and then: drops what was not renewed for too long, all but the own. It may come
-   * back with a higher version only, for as long again. Before that, whose lease has expired lapses.
+   * Drops records that were not renewed for `RECORD_TTL`, except this node's own; for as long again
+   * only a higher version is accepted. Records not renewed for `LEASE_TTL` lapse. Call it periodically.
    */
   expire(now: number): Expired {
     const lapsed: NodeRecord[] = [];
@@ -166,7 +165,7 @@ export class Members {
     return { lapsed, dropped };
   }
 
-  /** Puts aside the records of which others say, as these do, that everything was taken back. */
+  /** Drops the records all of whose leases are revoked, after these records arrived. */
   dropRevoked(records: readonly NodeRecord[], now: number): void {
     const revokers = records.filter((record) => this.revocations.merge(record));
     const below =
@@ -176,7 +175,7 @@ export class Members {
     }
   }
 
-  /** Puts a record aside, as one that nobody renewed. */
+  /** Drops a record, as one that was not renewed. */
   drop(id: string, now: number): void {
     const record = this.#remove(id);
     if (record) this.#dropped.set(id, { record, at: now });
@@ -192,13 +191,13 @@ export class Members {
     return record;
   }
 
-  /** Who is dead stands behind the living until it is heard again: others may take its name. */
+  /** Ranks a dead member last until a newer record arrives: others may take its name. */
   lapse(id: string): void {
     const record = this.get(id);
     if (record) this.#view.lapse(record);
   }
 
-  /** This node's tunnel is another now: others fit it. */
+  /** Sets this node's tunnel, which decides which records fit. */
   setTunnel(own: Tunnel): void {
     this.#view.setTunnel(own, [...this.#records.nodes()]);
   }
@@ -207,12 +206,12 @@ export class Members {
     return this.#view;
   }
 
-  /** Ids of those whose record, or whether it counts, changed since this was asked last. */
+  /** Ids of nodes whose record or membership changed since the last call. */
   takeChangedIds(): ReadonlySet<string> {
     return this.#view.takeChangedIds();
   }
 
-  /** The record of this owner that was dropped: its owner must go on above its version. */
+  /** The dropped record of this owner, which must publish above its version. */
   dropped(id: string): NodeRecord | undefined {
     return this.#dropped.get(id)?.record;
   }
@@ -225,7 +224,7 @@ export class Members {
     return dropped.filter((record) => record.name === name);
   }
 
-  /** Milliseconds since this version was heard first, as far as `expire` has seen it. */
+  /** Milliseconds since `expire` first saw this version. */
   age(id: string, now: number): number {
     return now - (this.#since.get(id) ?? now);
   }
@@ -283,15 +282,15 @@ export class Members {
     return this.#records.records;
   }
 
-  /** The proofs in all records, in no order. */
+  /** The proofs of all records, in no order. */
   *proofs(): Generator<Proof> {
     for (const { leases } of this.#records.nodes()) yield* leases;
   }
 
-  /** Those who have something that one of these nodes, by public key, gave or passed on; in no order. */
-  grantedBy(givers: ReadonlySet<string>): NodeRecord[] {
+  /** Records with a lease that one of these nodes, by public key, granted or granted on; in no order. */
+  grantedBy(granters: ReadonlySet<string>): NodeRecord[] {
     return [...this.#records.nodes()].filter(({ leases }) =>
-      leases.some((proof) => proof.some(({ from }) => givers.has(from))),
+      leases.some((proof) => proof.some(({ from }) => granters.has(from))),
     );
   }
 
@@ -321,7 +320,7 @@ export class Members {
   }
 }
 
-/** The higher signature decides between two records of one version, which only a liar makes. */
+/** The higher signature decides between two records of one version, which only a malicious node makes. */
 const newer = (a: Envelope, b: Envelope): boolean =>
   a.version > b.version || (a.version === b.version && a.signature > b.signature);
 

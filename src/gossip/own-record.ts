@@ -1,4 +1,4 @@
-/** What this node says of itself, each time with a higher version, which is on disk before it is said. */
+/** This node's own record. Each publication has a higher version, which is on disk before it is sent. */
 
 import { EventEmitter } from "node:events";
 import { WeftError } from "../error.js";
@@ -22,9 +22,9 @@ import { NODE } from "./record-kind.js";
 
 /** How long a node waits before it answers a newer record of its own, in milliseconds. */
 export const REPUBLISH_AFTER = 5_000;
-/** How long a copy of this node is spoken of after it was last heard, in milliseconds. */
+/** How long a copy of this node is reported after it was last heard, in milliseconds. */
 export const OWN_COPY_REPORTED_FOR = 60_000;
-/** How long a node waits before it says again what it could not write to its disk, in milliseconds. */
+/** How long a node waits before it tries again to publish what it could not write to disk, in milliseconds. */
 export const WRITE_RETRY_AFTER = 10_000;
 
 /** Where others reach this node. */
@@ -41,12 +41,12 @@ export interface OwnRecordDisk {
   readonly cluster: {
     /** By kind, that of the record that was published last. */
     readonly versions: Readonly<Record<string, number>>;
-    /** Signatures of the grants below this node that count no more, and those that an operator took back. */
+    /** Signatures of revoked grants below this node, and of those that an operator had revoked. */
     readonly revoked: readonly string[];
     readonly revokedByOperator: readonly string[];
   };
   saveCluster(change: { readonly versions: Record<string, number> }): void;
-  /** Runs what a timer set off: a full disk must not end the node. */
+  /** Runs the action of a timer: a full disk must not end the node. */
   safely(act: () => void): void;
 }
 
@@ -63,7 +63,7 @@ export interface OwnRecordParts {
   readonly options: {
     readonly name: string;
     readonly vni: number;
-    /** The VTEP MAC, if it is not to be derived from the identity. */
+    /** The VTEP MAC; without it, one is derived from the identity. */
     readonly mac?: string | undefined;
   };
   /** At the start. */
@@ -72,11 +72,11 @@ export interface OwnRecordParts {
 }
 
 export interface OwnRecordEvents {
-  /** It is to be sent out. `isUrgent`: others wait for it. */
+  /** The record is to be sent. `isUrgent`: it is pushed to neighbours in full. */
   published: [record: NodeRecord, isUrgent: boolean];
 }
 
-/** A part of this node that has something to say in its record. */
+/** A part of this node that adds fields to its record. */
 export interface RecordContributor {
   forRecord(): Partial<RecordContent>;
 }
@@ -84,7 +84,7 @@ export interface RecordContributor {
 export interface PublishOptions {
   /** This node stops. */
   readonly withdrawn?: boolean;
-  /** Others doubt that this node lives. */
+  /** Others suspect this node, and the record is the answer. */
   readonly isRefutation?: boolean;
 }
 
@@ -94,7 +94,7 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
   #endpoints: OwnEndpoints;
   #cancelRepublish: (() => void) | undefined;
   #cancelRetry: (() => void) | undefined;
-  /** Others doubt that this node lives, and it could not write its answer yet. */
+  /** Others suspect this node, and it could not write its refutation yet. */
   #owesRefutation = false;
   #copy: { readonly mesh: string; readonly heard: number } | undefined;
 
@@ -109,24 +109,25 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
     this.#cancelRetry?.();
   }
 
-  /** From now on the record says what this part has to say. */
+  /** Adds a part whose fields the record has from the next publication on. */
   contribute(part: RecordContributor): void {
     this.#contributors.push(part);
   }
 
-  /** Others reach this node there now; `publish` tells them. */
+  /** Sets where others reach this node; `publish` tells them. */
   moveTo(endpoints: OwnEndpoints): void {
     this.#endpoints = endpoints;
   }
 
-  /** Others doubt that this node lives. */
+  /** Publishes a newer record because others suspect this node. */
   refute(): void {
     this.#parts.disk.safely(() => this.publish({ isRefutation: true }));
   }
 
   /**
-   * Says who this node is, once it has a lease that it may use. What cannot be written is not said,
-   * and tried again until it can: nobody asks a second time. After the last version nothing is said.
+   * Publishes this node's record, once the node has a lease that it may use. If the version cannot be
+   * written, nothing is published, and it is tried again until it can. After the last version nothing
+   * is published.
    */
   publish({ withdrawn = false, isRefutation = false }: PublishOptions = {}): void {
     const { identity, cluster, disk, members, fence } = this.#parts;
@@ -153,7 +154,7 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
     this.emit("published", record, isUrgent);
   }
 
-  /** The highest one that is known to be published. */
+  /** The highest version that is known to be published. */
   get #version(): number {
     const { identity, disk, members } = this.#parts;
     return Math.max(disk.cluster.versions[NODE] ?? 0, members.get(identity.id)?.version ?? 0);
@@ -169,7 +170,7 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
     return this.#version >= MAX_VERSION;
   }
 
-  /** Unless it is said before. */
+  /** Publishes after a while, unless that happens before. */
   #retryPublish(): void {
     const { clock, disk } = this.#parts;
     this.#cancelRetry ??= clock.after(WRITE_RETRY_AFTER, () => {
@@ -179,8 +180,8 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
   }
 
   /**
-   * A newer record of this very node: from before a backup was restored, or
-   * from a copy of it. Go on above its version, but do not race a copy.
+   * Handles a newer record of this very node, from before a backup was restored or from a copy of it:
+   * publishes above its version, after a wait so that two copies do not race.
    */
   onNewerOwnRecord({ version, mesh }: NodeRecord): void {
     const { clock, log, disk } = this.#parts;
@@ -199,7 +200,7 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
     this.#cancelRepublish = clock.after(REPUBLISH_AFTER, () => disk.safely(() => this.publish()));
   }
 
-  /** Sentences about what others cannot see of this node, or see twice. */
+  /** Problems for the operator, a sentence each: leases that others cannot see, and copies of this node. */
   problems(): string[] {
     const { disk } = this.#parts;
     const [held, shown] = [disk.leases.length, fitting(disk.leases).length];
@@ -212,7 +213,7 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
     ].flat();
   }
 
-  /** Says that only another identity can speak for this host now. */
+  /** A sentence once no higher version exists: only another identity can publish for this host. */
   #versionsExhausted(): string | undefined {
     return this.#isLastVersion ? lastVersion("record", this.#parts.identity) : undefined;
   }
@@ -222,7 +223,7 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
     return this.#parts.clock.elapsed() - heard < OWN_COPY_REPORTED_FOR;
   }
 
-  /** Says that another process uses this node's identity elsewhere. */
+  /** A sentence while another process uses this node's identity elsewhere. */
   #copyProblems(): string[] {
     const { mesh: here } = this.#endpoints;
     if (!this.#copy || this.#copy.mesh === here || !this.#isCopyThere) return [];
@@ -237,7 +238,7 @@ export class OwnRecord extends EventEmitter<OwnRecordEvents> {
     const { mesh, vtep } = this.#endpoints;
     const said = this.#contributors.map((part) => part.forRecord());
     const { revoked: all, revokedByOperator: byOperators } = disk.cluster;
-    // What others gave back by themselves is named as far as there is room.
+    // Grants that others returned by themselves are listed as far as there is room.
     const revoked = [...new Set([...all.slice(-MAX_REVOKED_IN_RECORD), ...byOperators])].slice(
       -MAX_REVOKED_IN_RECORD,
     );

@@ -1,7 +1,6 @@
 /**
- * With whom this node wants sessions: some of the members, those in doubt, a
- * join address until a member answers there; without any session, also the
- * addresses on disk.
+ * Selects the nodes to have sessions with: some of the members, suspects, and each join address until
+ * a member answers there; without any session, also the addresses on disk.
  */
 import type { Candidate, ConnectionManager } from "../session/connection-manager.js";
 import { fanout, NeighbourRanking } from "./neighbour-ranking.js";
@@ -36,7 +35,7 @@ export class PeerSelector {
     this.#ranking = new NeighbourRanking(parts.own, parts.salt);
   }
 
-  /** What is known of a node now. */
+  /** Sets the record of a node; undefined when it is no member any more. */
   set(id: string, record: NodeRecord | undefined): void {
     const before = this.#ranking.get(id)?.mesh;
     if (before && record && record.mesh !== before) this.#abandoned.add(before);
@@ -51,31 +50,31 @@ export class PeerSelector {
     return this.#broken.has(id);
   }
 
-  /** It was heard: what broke its session did not break it. */
+  /** The node was heard: it outlived its session. */
   recovered(id: string): void {
     this.#broken.delete(id);
   }
 
-  /** `needed`: nodes with which there must be a session, if there can be one. */
-  keep(wish: {
+  /** Sets the targets of the connection manager. `needed`: ids of nodes that must have a session. */
+  keep(targets: {
     readonly needed: readonly string[];
     readonly remembered: readonly string[];
-    readonly thrifty: boolean;
+    readonly pruneIdle: boolean;
   }): void {
     const { connections, joins, sessions } = this.#parts;
     const neighbours = this.#ranking;
     const isAlone = connections.sessions().length === 0;
     connections.setTargets({
       addresses: isAlone
-        ? [...joins, ...wish.remembered]
+        ? [...joins, ...targets.remembered]
         : joins.filter((address) => !this.#isMember(address)),
-      nodes: [...this.#broken, ...wish.needed]
+      nodes: [...this.#broken, ...targets.needed]
         .flatMap((id) => neighbours.get(id) ?? [])
         .map(candidate),
       candidates: mapped(neighbours, candidate),
       isCandidate: (id) => neighbours.get(id) !== undefined,
       count: sessions ?? fanout(neighbours.size),
-      pruneIdle: wish.thrifty,
+      pruneIdle: targets.pruneIdle,
     });
   }
 
@@ -87,7 +86,7 @@ export class PeerSelector {
     return false;
   }
 
-  /** What to keep on disk instead of `known`, if one with whom there is a session is not among it. */
+  /** Addresses to keep on disk instead of `known`; undefined if those contain every node with a session. */
   addressesToSave(known: readonly string[]): string[] | undefined {
     const neighbours = this.#ranking;
     const open = this.#parts.connections
@@ -102,7 +101,7 @@ export class PeerSelector {
     return [...all].slice(0, MAX_REMEMBERED);
   }
 
-  /** Sentences about join addresses where nobody answers. `isMember`: a node of that id is one. */
+  /** A sentence for each join address where no node answers. `isMember` tells whether an id is a member's. */
   problems(isMember: (id: string) => boolean, isInside: boolean): string[] {
     const { connections, joins } = this.#parts;
     return joins.flatMap((address) => {
@@ -117,7 +116,7 @@ export class PeerSelector {
 
 const candidate = ({ id, mesh }: NodeRecord): Candidate => ({ id, address: mesh });
 
-/** Each only when it is asked for. */
+/** Maps lazily. */
 function* mapped<A, B>(all: Iterable<A>, to: (one: A) => B): Generator<B> {
   for (const one of all) yield to(one);
 }

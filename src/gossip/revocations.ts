@@ -1,20 +1,20 @@
 /**
- * What givers took back, by what their records say, so that all nodes know it at
- * once. A giver can take back what it gave, and what was given on of that.
+ * The grants that their granters revoked, as their records say, so that all nodes know it at once. A
+ * granter can revoke what it granted, and what was granted on from that.
  */
 
 import { evictOldest } from "../evict-oldest.js";
 import { grantHash, type Proof } from "../lease/grant.js";
 import type { NodeRecord } from "./record.js";
 
-/** Owners whose marks are kept: those heard last. An owner says its marks again with each renewal. */
+/** Owners whose revocations are kept, those heard last. Each renewal of a record repeats them. */
 export const MAX_REVOKERS = 1024;
 
 export class Revocations {
-  /** Marks of the grants that were taken back, by the public key of who took them; who was heard last comes last. */
+  /** Hashes of revoked grants by the revoker's public key; the revoker heard last comes last. */
   readonly #hashes = new Map<string, ReadonlySet<string>>();
 
-  /** Answers whether a record says something new. */
+  /** Takes the revocations of a record. @returns whether one of them is new */
   merge({ owner, revoked = [] }: Pick<NodeRecord, "owner" | "revoked">): boolean {
     const known = this.#hashes.get(owner);
     this.#hashes.delete(owner);
@@ -23,7 +23,7 @@ export class Revocations {
     return revoked.some((hash) => !known?.has(hash));
   }
 
-  /** Whether everything that a record shows was taken back. */
+  /** Whether all leases of a record are revoked. */
   coverAll({ owner, leases }: Pick<NodeRecord, "owner" | "leases">): boolean {
     return (
       this.#hashes.size > 0 &&
@@ -32,15 +32,17 @@ export class Revocations {
   }
 
   /**
-   * The signature of the grant by which `holder` lost what a proof of its shows. What was taken
-   * back above that, from a node that had given this on, does not matter: it stays the holder's.
+   * The signature of the revoked grant by which `holder` lost the lease of a proof. A grant revoked
+   * further up, from a node that had already granted this on, does not count: the lease stays.
    */
   revokedGrant(holder: string, proof: Proof): string | undefined {
-    const gift = proof.findLastIndex(({ from, to }) => to === holder && from !== holder);
+    const own = proof.findLastIndex(({ from, to }) => to === holder && from !== holder);
     return proof.find((grant, i) => {
       const hash = grantHash(grant.signature);
-      const givers = proof.slice(0, i + 1).map(({ from }) => from);
-      return gift >= 0 && i >= gift && givers.some((giver) => this.#hashes.get(giver)?.has(hash));
+      const granters = proof.slice(0, i + 1).map(({ from }) => from);
+      return (
+        own >= 0 && i >= own && granters.some((granter) => this.#hashes.get(granter)?.has(hash))
+      );
     })?.signature;
   }
 }

@@ -274,7 +274,7 @@ export class ControlPlane extends EventEmitter<ControlPlaneEvents> {
     inForce.stop();
   }
 
-  /** Says farewell; gives the leases back, if they are to be and their givers can be told. */
+  /** Tells the neighbours that this node leaves; with `release` it returns the leases to their granters, if they can be reached. */
   async leave({ release }: { readonly release: boolean }): Promise<void> {
     const { ownRecord, leasing } = this.parts;
     const { disk } = this.#given;

@@ -1,4 +1,4 @@
-/** What a node sees of itself and of another one. */
+/** A node's view of itself and of each other member. */
 
 import { type DocumentInForce, documentsOf } from "../documents/in-force.js";
 import { type Contact, timeOfDay } from "../failure-detector/contact.js";
@@ -31,7 +31,7 @@ export interface Self {
 export interface Member {
   readonly id: string;
   readonly name: string;
-  /** That of the VTEP its packets are sent to. */
+  /** MAC of the VTEP that packets for it are sent to. */
   readonly mac: string;
   /**
    * Destination of packets for it: its VTEP, or that of the relay. While none has answered, the
@@ -49,7 +49,7 @@ export interface Member {
   readonly since?: number;
   readonly path: "direct" | `via ${string}`;
   readonly rttMs?: number;
-  /** Of the probes sent of late, the share that was not answered: 0 to 1. */
+  /** Share of the recent probes that were not answered: 0 to 1. */
   readonly loss?: number;
   /**
    * No path to it has answered yet: packets for it are dropped. Never set where there is no data
@@ -232,7 +232,7 @@ export class MemberStates {
     };
   }
 
-  /** An answer of late is more than what others say; what others say is more than an older one. */
+  /** A recent answer counts more than reports of others, and those more than an older answer. */
   #stateOf(record: NodeRecord, answering?: Answering, noPath = false): Member["state"] {
     if (answering === "lately") return "established";
     if (this.#parts.failureDetector.isDead(record.id)) return "dead";

@@ -1,4 +1,4 @@
-/** What the agent sees of the cluster that this node belongs to, read from the parts of its control plane. */
+/** The agent's view of its cluster, read from the parts of the control plane. */
 import type { Prefix } from "../address.js";
 import type { DocumentInForce } from "../documents/in-force.js";
 import { nodeId } from "../identity/identity.js";
@@ -67,7 +67,7 @@ export class Membership {
       .map(({ prefix, to }) => ({ prefix, owner: names.orId(nodeId(to)) }));
   }
 
-  /** Whether any other node was heard of late, or none is known. */
+  /** Whether any other node was heard recently, or none is known. */
   get isInContact(): boolean {
     const { contact, paths } = this.#parts;
     return !contact.isLost || (paths?.hasRecentAnswer ?? false);

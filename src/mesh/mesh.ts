@@ -201,7 +201,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     return (this.#plane ?? notJoined()).parts.remoteTrace.trace(onward);
   }
 
-  /** Whether any other node was heard of late, or there is none to hear. */
+  /** Whether any other node was heard recently, or there is none to hear. */
   get isInContact(): boolean {
     const hasSession = () => this.#connections.sessions().length > 0;
     return this.#membership?.isInContact ?? (this.#options.join.length === 0 || hasSession());
@@ -404,7 +404,7 @@ export class Mesh extends EventEmitter<MeshEvents> {
     this.#peerSelector.keep({
       needed: this.#plane?.needed ?? [],
       remembered: this.#disk.state.remembered,
-      thrifty: this.#disk.leases.length > 0,
+      pruneIdle: this.#disk.leases.length > 0,
     });
   }
 

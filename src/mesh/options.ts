@@ -1,4 +1,4 @@
-/** What a node is told at its start: what to do, and with what. */
+/** The parts and options that a mesh starts with. */
 import type { Prefix } from "../address.js";
 import type { DocumentKind } from "../documents/document-kind.js";
 import type { Explain } from "../explain-sync/remote-trace.js";
@@ -24,7 +24,7 @@ export interface MeshParts {
   readonly documents?: readonly DocumentKind[] | undefined;
   /** How nodes sign, the same in the whole cluster: Ed25519 if it is not given. */
   readonly signatures?: SignatureScheme | undefined;
-  /** Who opens the records of a cluster; nodes of one process may share one. */
+  /** Makes the verifier of a cluster's records; nodes of one process may share one. */
   readonly verifier?: ((cluster: Cluster) => RecordVerifier) | undefined;
 }
 
