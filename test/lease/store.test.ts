@@ -103,7 +103,7 @@ describe("the state on disk", () => {
       expect.objectContaining({
         code: "STATE_CORRUPT",
         message: "the state file node.state cannot be used: another version of weft wrote it",
-        remedy: expect.stringMatching(/^run that version; or move it away, /),
+        remedy: expect.stringMatching(/^run that version; or move it away and start with --join/),
       }),
     );
   });

@@ -228,7 +228,7 @@ describe("forgetting a node", () => {
     const world = new World();
     const [a, b] = [await world.node(1, []), await world.node(2, [1])];
     world.clock.run(10_000);
-    expect(() => a.mesh.forget("h2", { force: true })).toThrow("h2 lives");
+    expect(() => a.mesh.forget("h2", { force: true })).toThrow("h2 is alive");
     expect(() => a.mesh.forget("h9")).toThrow("no node h9 is known here");
     await world.kill(b);
     world.clock.run(60_000);
@@ -251,7 +251,7 @@ describe("forgetting a node", () => {
     expect(() => a.mesh.forget("h3")).toThrow(/h3 may be heard by h2/);
     expect(() => a.mesh.forget("h2")).toThrow(/h2 may be heard by h3/);
     a.mesh.forget("h3", { force: true });
-    expect(() => a.mesh.forget("h2")).toThrow(/by a node that it gave space to/);
+    expect(() => a.mesh.forget("h2")).toThrow(/by a node that it granted space to/);
     const again = await world.node(3, [1], c.disk);
     world.clock.run(60_000);
     expect(again.mesh.self().leases).toEqual(leases);
@@ -275,7 +275,7 @@ describe("forgetting a node", () => {
     expect(() => a.mesh.forget("h2", { force: true })).toThrow(new RegExp(`called h2: .*${id}`));
     expect(() => a.mesh.forget("0".repeat(32))).toThrow("no node 0000");
     expect(a.mesh.forget(id, { force: true })).toHaveLength(1);
-    expect(() => a.mesh.forget("h2", { force: true })).toThrow("h2 lives");
+    expect(() => a.mesh.forget("h2", { force: true })).toThrow("h2 is alive");
     expect(b.mesh.self().leases).toHaveLength(1);
   });
 
