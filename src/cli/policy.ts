@@ -131,7 +131,7 @@ const get = (): Command =>
     .action(async ({ output, socket }: { output: string } & Socket) => {
       const held = await getPolicy(socket);
       if (output === "json") return void process.stdout.write(asJson(held));
-      if (!held) throw noPolicy();
+      if (!held) throw await noPolicy(socket);
       process.stdout.write(
         `${heading(held, await policyProgress(socket))}${stringify(JSON.parse(held.text))}`,
       );
@@ -192,7 +192,8 @@ interface Both extends Socket {
 
 async function inForce(socket: string) {
   const held = await getPolicy(socket);
-  return held ? readSealed(held.text, "the policy in force") : Promise.reject(noPolicy());
+  if (!held) throw await noPolicy(socket);
+  return readSealed(held.text, "the policy in force");
 }
 
 /** The leases of each node. Without an agent there are none, and the file must give them. */
@@ -239,9 +240,12 @@ async function load(file: string): Promise<string> {
   }
 }
 
-const noPolicy = (): WeftError =>
-  new WeftError(
-    "NO_POLICY",
-    "the cluster has no policy: everything is open",
-    "apply one with: weft policy apply FILE",
-  );
+/** The node holds no policy: the cluster has none, or the node does not know yet and passes no packet. */
+async function noPolicy(socket: string): Promise<WeftError> {
+  const { policy } = await ask(socket, "status");
+  const [what, remedy] =
+    policy.version === null
+      ? ["this node does not know yet whether the cluster has a policy", "see: weft status"]
+      : ["the cluster has no policy: everything is open", "apply one with: weft policy apply FILE"];
+  return new WeftError("NO_POLICY", what, remedy);
+}

@@ -244,6 +244,20 @@ describe("weft policy get", () => {
     expect(code).toBe(1);
     expect(stderr).toContain("the cluster has no policy: everything is open");
   });
+
+  it("does not say so while the node does not know it, and passes no packet", async () => {
+    const { policy, ...status } = view().status();
+    const socket = await serve({
+      ...view(),
+      policy: () => null,
+      status: () => ({ ...status, policy: { ...policy, version: null, hash: null } }),
+    });
+    for (const words of [["get"], ["test", file("none.yaml", "expect: []")]]) {
+      const { code, stderr } = await weft(["policy", ...words, "--socket", socket]);
+      expect(code).toBe(1);
+      expect(stderr).toContain("this node does not know yet whether the cluster has a policy");
+    }
+  });
 });
 
 describe("weft policy test", () => {
