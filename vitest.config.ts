@@ -21,7 +21,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 180_000,
     expect: { poll: { timeout: 15_000 } },
-    // For two cores: first the files that compute, then those that wait.
+    // For two cores: first the files that compute, then those that wait, one more than there are cores.
     projects: [
       {
         extends: true,
@@ -38,7 +38,7 @@ export default defineConfig({
         test: {
           name: "waiting",
           include: WAITING,
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 2 },
         },
       },
