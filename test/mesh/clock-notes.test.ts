@@ -25,7 +25,7 @@ describe("clock notes", () => {
     expect(clockNotes([member("h2", -2 * HOUR)], NOON)).toEqual([
       "the clock of h2 is 2 h 0 min behind this host's; either may be wrong (h2: " +
         "2026-11-30T10:00:03Z, here: 2026-11-30T12:00:03Z): leases stay safe, but times in logs and " +
-        "lists are wrong, and a node whose clock is set right by 23 h or more stops until the givers " +
+        "lists are wrong, and a node whose clock is set right by 23 h or more stops until the granters " +
         "of its lease confirm it; run an NTP client there (chrony, systemd-timesyncd)",
     ]);
   });
