@@ -65,8 +65,9 @@ story("an agent for which `ip` fails once", () => {
         running.map(async ({ host, ip, before, agent }, index) => {
           ip.failAt(2 * index + 2);
           expect((await agent.kill()).code).toBe(0);
-          if (!sameLines(await hostState(host), before)) {
-            expect(agent.process.output).toMatch(
+          const left = difference(before, await hostState(host));
+          if (left.length > 0) {
+            expect(agent.process.output, left.join("\n")).toMatch(
               /Injected failure.*the next start sets them right/,
             );
           }
@@ -82,4 +83,8 @@ story("an agent for which `ip` fails once", () => {
   );
 });
 
-const sameLines = (one: string[], other: string[]): boolean => one.join() === other.join();
+/** Lines of only one of the two states. */
+const difference = (before: string[], after: string[]): string[] => [
+  ...before.filter((line) => !after.includes(line)).map((line) => `gone: ${line}`),
+  ...after.filter((line) => !before.includes(line)).map((line) => `left: ${line}`),
+];
