@@ -17,7 +17,7 @@ import {
 import { type Config, underlayFits } from "../config/config.js";
 import { Core } from "../core/instance.js";
 import { Publisher } from "../core/publish.js";
-import { ownMistake, type WeftError } from "../error.js";
+import { ownMistake, WeftError } from "../error.js";
 import { claimHost, type HostClaim } from "../host/claim.js";
 import { JoinHosts, staticOf } from "../host/known-peers.js";
 import { MOST_PEERS } from "../host/route.js";
@@ -62,6 +62,8 @@ export class Agent {
   readonly #logState: () => LogState;
   readonly #joinHosts: JoinHosts;
   readonly #undo: Undo[] = [];
+  /** Ends the waits for the name service. */
+  readonly #stopping = new AbortController();
   #fail!: (error: WeftError) => void;
   #hasStarted = false;
   #hasFailed = false;
@@ -85,7 +87,7 @@ export class Agent {
     });
   }
 
-  /** @throws WeftError after everything is undone */
+  /** @throws WeftError after everything is undone; STOPPED if `stop` ended it */
   start(): Promise<void> {
     this.#starting = this.#start().catch(async (error) => {
       await this.#undoAll();
@@ -96,6 +98,7 @@ export class Agent {
 
   /** Leaves the cluster and undoes everything. The lease stays this node's unless the configuration has `release`. */
   async stop(): Promise<void> {
+    this.#stopping.abort(STOPPED());
     await this.#starting.catch(() => {});
     await this.#undoAll();
   }
@@ -111,7 +114,7 @@ export class Agent {
 
   async #start(): Promise<void> {
     const config = this.#config;
-    const claim = await claimHost(config);
+    const claim = await claimHost(config, this.#stopping.signal);
     this.#undo.push(() => claim.release());
     for (const mended of claim.repaired) this.#log.warn(mended);
     const upkeep = new Upkeep(this.#log);
@@ -272,7 +275,8 @@ export class Agent {
   /** Underlay addresses of peers: of members, or of the join hosts until members are known, and of static peers. */
   async #peerAddresses(): Promise<Address[]> {
     const members = this.#mesh.endpoints(MOST_PEERS).map((it) => parseEndpoint(it).address);
-    const peers = members.length > 0 ? members : await this.#joinHosts.addresses();
+    const { signal } = this.#stopping;
+    const peers = members.length > 0 ? members : await this.#joinHosts.addresses(signal);
     return [...peers, ...staticOf(this.#config)];
   }
 
@@ -294,6 +298,9 @@ export class Agent {
     this.#log.info(`the underlay address is ${formatAddress(address)} on ${device} now`);
   }
 }
+
+const STOPPED = () =>
+  new WeftError("STOPPED", "the agent was stopped", "start it again with: weft up");
 
 /** The MTU of the overlay, in bytes. */
 const overlayMtu = ({ address, mtu = USUAL_MTU }: UnderlayInterface, config: Config): number =>

@@ -7,7 +7,7 @@ import { url as debuggerUrl } from "node:inspector";
 import { constants } from "node:os";
 import { isatty } from "node:tty";
 import { WeftError } from "../error.js";
-import { dup2, prctl, signal } from "../io/libc.js";
+import { dup2, exitNow, prctl, signal } from "../io/libc.js";
 
 /** Variables that make Node run other code, open a port, write files, or print what it processes. */
 const REFUSED_VARIABLES = [
@@ -54,6 +54,14 @@ export function hardenProcess(): void {
   prctl(PR_SET_DUMPABLE, 0);
   // With `stty tostop`, a line of the log would suspend an agent in the background.
   signal(constants.signals.SIGTTOU, SIG_IGN);
+}
+
+/**
+ * The process then ends although lookups still run: Node waits for their threads, which a name
+ * service that does not answer holds for half a minute. Other listeners of "exit" come first.
+ */
+export function abandonLookups(): void {
+  process.on("exit", (code) => exitNow(code));
 }
 
 /** The terminals among stdin, stdout and stderr. */

@@ -57,7 +57,9 @@ export function up(): Command {
 }
 
 async function run(given: object, file: string | undefined): Promise<void> {
-  const { hardenProcess, refuseNodeSettings, Terminals } = await import("./daemon.js");
+  const { abandonLookups, hardenProcess, refuseNodeSettings, Terminals } = await import(
+    "./daemon.js"
+  );
   refuseNodeSettings(process.env);
   hardenProcess();
   const terminals = new Terminals();
@@ -84,6 +86,7 @@ async function run(given: object, file: string | undefined): Promise<void> {
     if (typeof end !== "string") throw end;
   } finally {
     terminals.release();
+    abandonLookups();
   }
   process.exit(exit.ok);
 }

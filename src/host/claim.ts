@@ -22,20 +22,21 @@ export interface HostClaim {
   release(): void;
 }
 
-/** @throws WeftError; then nothing is left behind */
-export async function claimHost(config: Config): Promise<HostClaim> {
+/** @throws WeftError, or the reason of `signal` once it is aborted; then nothing is left behind */
+export async function claimHost(config: Config, signal: AbortSignal): Promise<HostClaim> {
   await checkMeans();
   const lock = new StateLock(config.state);
   lock.take(config.name);
   try {
     const underlay = await findUnderlay({
       address: config.underlay,
-      peers: await knownPeers(config),
+      peers: await knownPeers(config, signal),
       mayNameThisHost: true,
     });
     underlayFits(config, underlay.prefix);
     const repaired = await removeLeftovers(config);
     await checkRoom(config, underlay);
+    signal.throwIfAborted();
     return {
       underlay,
       repaired,

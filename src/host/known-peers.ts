@@ -13,9 +13,9 @@ const LOOKUP_WITHIN = 2_000;
 export type Resolve = (name: string) => Promise<readonly { readonly address: string }[]>;
 
 /** The addresses that a node with this configuration and state dials, and those of its static peers. */
-export async function knownPeers(config: Config): Promise<Address[]> {
+export async function knownPeers(config: Config, signal: AbortSignal): Promise<Address[]> {
   const remembered = new FileStore(config.state).load()?.remembered ?? [];
-  const joined = await new JoinHosts(config.join).addresses();
+  const joined = await new JoinHosts(config.join).addresses(signal);
   return [...joined, ...remembered.flatMap(hostIn), ...staticOf(config)];
 }
 
@@ -37,16 +37,23 @@ export class JoinHosts {
     this.#resolve = resolve;
   }
 
-  /** The addresses of all hosts; none for a name that is unknown or not resolved in time. */
-  async addresses(): Promise<Address[]> {
-    return (await Promise.all(this.#hosts.map(({ host }) => this.#addressesOf(host)))).flat();
+  /**
+   * The addresses of all hosts; none for a name that is unknown or not resolved in time.
+   * @throws the reason of `signal`, as soon as it is aborted
+   */
+  async addresses(signal: AbortSignal): Promise<Address[]> {
+    const all = this.#hosts.map(({ host }) => this.#addressesOf(host, signal));
+    return (await Promise.all(all)).flat();
   }
 
-  async #addressesOf(host: string): Promise<Address[]> {
+  async #addressesOf(host: string, signal: AbortSignal): Promise<Address[]> {
     const literal = read(() => parseAddress(host));
     if (literal.length > 0) return literal;
     const running = this.#running.get(host) ?? this.#lookUp(host);
-    return await Promise.race([running, after(LOOKUP_WITHIN, [], { ref: false })]);
+    const late = after(LOOKUP_WITHIN, [], { ref: false, signal }).catch(() => {
+      throw signal.reason;
+    });
+    return await Promise.race([running, late]);
   }
 
   #lookUp(host: string): Promise<Address[]> {

@@ -34,6 +34,8 @@ export const dup2: (from: number, to: number) => number = libc.func("int dup2(in
 export const signal: (number: number, action: number) => number = libc.func(
   "intptr_t signal(int number, intptr_t action)",
 );
+/** Ends the process at once, without Node's own end, which waits for the threads of its pool. */
+export const exitNow: (code: number) => void = libc.func("void _exit(int code)");
 export const prctl: (option: number, value: number) => number = libc.func(
   "int prctl(int option, ulong value)",
 );

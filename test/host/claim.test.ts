@@ -33,7 +33,10 @@ onHosts("claiming a host", () => {
       const { loadConfig } = await weft("config/config.js");
       const { claimHost } = await weft("host/claim.js");
       const around = { hostname: "h1", secret: "sixteen letters!" };
-      const claim = await claimHost(loadConfig(${JSON.stringify(all)}, undefined, around));
+      const claim = await claimHost(
+        loadConfig(${JSON.stringify(all)}, undefined, around),
+        new AbortController().signal,
+      );
       ${then}
       claim.release();
       return claim.repaired;`;
