@@ -81,8 +81,13 @@ async function run({ socket, count, duration, output, write, ...asked }: Given):
   const end = () => ending.abort();
   const packets = await captured(socket, queryOf(asked), ending.signal);
   const form = write === undefined ? (output === "json" ? JSON_LINES : LINES) : pcapng(asked);
-  const sink = new Sink(write === undefined || write === "-" ? process.stdout : open(write), end);
-  process.once("SIGINT", end).once("SIGTERM", end);
+  const out = write === undefined || write === "-" ? process.stdout : open(write);
+  const sink = new Sink(out, end);
+  const interrupt = () => {
+    end();
+    sink.hurry();
+  };
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
   process.stderr.write("weft: capturing, until Ctrl-C\n");
   if (duration !== undefined) setTimeout(end, duration * 1000).unref();
 
@@ -212,9 +217,22 @@ const cannotWrite = ({ message }: Error): WeftError =>
     "give another with -w, or - for stdout",
   );
 
+const UNREAD = () =>
+  new WeftError(
+    "FILE",
+    "the reader of the output has stopped reading: the last packets are lost",
+    "end or resume the reader",
+  );
+
+/** Milliseconds for the reader of the output to take the rest, once the capture is interrupted. */
+const REST_WITHIN = 1_000;
+
 /** Waits for the reader of the output. When the reader ends, the capture ends. */
 class Sink {
   readonly #out: Writable;
+  /** Ends the waits for the reader. */
+  readonly #late = new AbortController();
+  readonly #givenUp = once(this.#late.signal, "abort");
   #failure: NodeJS.ErrnoException | undefined;
 
   constructor(out: Writable, end: () => void) {
@@ -224,17 +242,30 @@ class Sink {
     });
   }
 
+  /** From now on the reader has `REST_WITHIN`. */
+  hurry(): void {
+    setTimeout(() => this.#late.abort(), REST_WITHIN).unref();
+  }
+
   async write(bytes: string | Uint8Array): Promise<void> {
     if (this.#failure || bytes.length === 0 || this.#out.write(bytes)) return;
-    await once(this.#out, "drain").catch(() => {});
+    await once(this.#out, "drain", this.#late).catch(() => {});
   }
 
   /** `| head` closes the pipe early, which is no error. */
   async close(): Promise<void> {
-    if (this.#out !== process.stdout && !this.#failure) {
-      this.#out.end();
-      await once(this.#out, "close").catch(() => {});
-    }
+    if (!this.#failure) await this.#flush();
     if (this.#failure && this.#failure.code !== "EPIPE") throw cannotWrite(this.#failure);
+    if (this.#late.signal.aborted && this.#out.writableLength > 0) throw UNREAD();
+  }
+
+  async #flush(): Promise<void> {
+    const out = this.#out;
+    if (out === process.stdout) {
+      await Promise.race([new Promise((written) => out.write("", written)), this.#givenUp]);
+    } else {
+      out.end();
+      await once(out, "close", this.#late).catch(() => {});
+    }
   }
 }

@@ -1,5 +1,6 @@
 /** `weft capture` in its own process, on a control socket whose packets a real core takes. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -106,6 +107,21 @@ describe("weft capture", () => {
     expect(await command.interrupt()).toBe(0);
     for (const [i, line] of command.lines.entries()) expect(line).toMatch(SENTENCES[i]!);
     expect(command.stderr).toMatch(/\nweft: 4 packets captured, 0 lost\n$/);
+  });
+
+  it("ends at Ctrl-C although its output is not read, and says that packets are lost", async () => {
+    const command = await capturing("--output", "json");
+    command.child.stdout!.pause();
+    // More than the pipe and the buffers at its two ends hold.
+    for (let i = 0; i < 2_000; i++) {
+      arrive(22);
+      if (i % 100 === 0) await sleep(5);
+    }
+    await sleep(500);
+    command.child.kill("SIGINT");
+    await once(command.child, "exit");
+    expect(command.child.exitCode).toBe(1);
+    expect(command.stderr).toContain("the reader of the output has stopped reading");
   });
 
   it("of the dropped, of one connection, ends by itself after some packets", async () => {
