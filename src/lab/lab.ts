@@ -15,6 +15,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type AgentOptions, LabAgent } from "./agent.js";
 import { Host, Namespace } from "./namespace.js";
 import { RunningProgram } from "./running.js";
@@ -32,6 +33,8 @@ const OURS = /^weftlab-(\d+)-/;
 const NAMESPACES = "/run/netns";
 /** A bridge passes frames through these firewalls if they are loaded; a cable does not, so they are turned off. */
 const BRIDGE_FIREWALLS = ["arptables", "iptables", "ip6tables"];
+const UP_WITHIN_MS = 10_000;
+const POLL_MS = 10;
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 let opened = 0;
@@ -101,6 +104,7 @@ export class Lab {
       `addr add fe80::${number.toString(16)}/64 dev eth0 nodad`,
       "link set eth0 up",
     );
+    await untilUp(host);
     return host;
   }
 
@@ -143,6 +147,17 @@ export class Lab {
 }
 
 /** Removes namespaces and folders of labs whose process was killed. */
+/** Linux routes the subnets of a link once it has noticed, in the background, that the link is up. */
+async function untilUp(host: Host): Promise<void> {
+  const deadline = performance.now() + UP_WITHIN_MS;
+  for (;;) {
+    const [eth0] = JSON.parse(await host.exec(["ip", "-j", "link", "show", "eth0"]));
+    if (eth0.operstate === "UP") return;
+    if (performance.now() > deadline) throw new Error(`eth0 of ${host.name} does not come up`);
+    await sleep(POLL_MS);
+  }
+}
+
 function removeLeftovers(): void {
   const orphaned = (name: string) => {
     const pid = OURS.exec(name)?.[1];

@@ -96,9 +96,12 @@ onHosts("the underlay", () => {
       "route add 203.0.113.2 src 203.0.113.1 via 192.0.2.99 dev eth0",
       "route add 203.0.113.3 src 203.0.113.1 via 192.0.2.99 dev eth0 mtu 8000",
       "route add 203.0.113.4 src 203.0.113.1 nexthop via 192.0.2.99 nexthop via 10.1.0.2",
-      "route add 2001:db8:9::2 src 2001:db8:9::1 nexthop via 2001:db8:1::99 nexthop via 2001:db8:8::2",
       "route add 203.0.113.5 src 203.0.113.1 via 10.1.0.2 dev up1 mtu lock 1200",
     );
+    // Linux routes an IPv6 subnet only once it has noticed that the link is up.
+    const hops = "nexthop via 2001:db8:1::99 nexthop via 2001:db8:8::2";
+    const route6 = () => host.ip(`route replace 2001:db8:9::2 src 2001:db8:9::1 ${hops}`);
+    await expect.poll(() => route6().then(() => "set", String)).toBe("set");
     const body = `${FIND}
       const { change } = await weft("host/ip.js");
       const mtu = async (own, ...peers) =>

@@ -268,15 +268,20 @@ story("a new node", () => {
       }
     };
     let agent = start();
-    await agent.waitHealthy();
+    await agent.waitHealthy({ limitMs: 60_000 });
     await denies(agent);
 
-    // One that has its lease already, and no policy on its disk.
-    await agent.kill("SIGKILL");
-    rmSync(join(agent.state, "policy.document"));
-    agent = start();
+    // One that has its lease already, and no policy on its disk. Now and then the policy comes first.
+    let early = 0;
+    for (let runs = 0; early === 0 && runs < 3; runs++) {
+      await agent.kill("SIGKILL");
+      rmSync(join(agent.state, "policy.document"));
+      agent = start();
+      await agent.waitHealthy({ limitMs: 60_000 });
+      early = await denies(agent);
+    }
+    expect(early).toBeGreaterThan(0);
     const { address } = await agent.waitHealthy();
-    expect(await denies(agent)).toBeGreaterThan(0);
 
     await host.spawn([process.execPath, "-e", SERVER]).waitForOutput(`listens on ${OTHER}`);
     expect(await knock(a!.host, address, WEB)).toBe("hello");
