@@ -21,7 +21,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 180_000,
     expect: { poll: { timeout: 15_000 } },
-    // For two cores: first the files that compute, then those that wait, one more than there are cores.
+    // For two cores: first the files that compute, then those that wait.
     projects: [
       {
         extends: true,
@@ -38,7 +38,7 @@ export default defineConfig({
         test: {
           name: "waiting",
           include: WAITING,
-          maxWorkers: 3,
+          maxWorkers: 2,
           sequence: { groupOrder: 2 },
         },
       },
