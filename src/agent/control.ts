@@ -1,4 +1,4 @@
-/** What the control socket shows of a running agent, and what it lets one do. */
+/** The running agent as the control socket shows it, and the actions that it offers. */
 import { formatAddress, parsePrefix } from "../address.js";
 import type { Config } from "../config/config.js";
 import { Capture, type CaptureOptions } from "../core/capture.js";

@@ -95,12 +95,12 @@ export class Follower {
     this.#applying.catch((error: Error) => this.#parts.fail(ownMistake(error)));
   }
 
-  /** Settles when what was to be followed is. */
+  /** Resolves when all changes known at the call are applied. */
   async idle(): Promise<void> {
     await this.#applying;
   }
 
-  /** Follows no more. What the host has, it keeps until `remove`. */
+  /** Ends following. The host keeps its addresses and routes until `remove`. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#applying.catch(() => {});

@@ -1,4 +1,4 @@
-/** What this node and its neighbours say to each other about the document of one kind. */
+/** The exchange of the document of one kind with the neighbours: announcing, fetching, serving. */
 
 import type { DocumentKind } from "../documents/document-kind.js";
 import { flawOfSeal, type Seal, type StoredDocument } from "../documents/sealed-document.js";

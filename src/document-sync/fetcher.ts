@@ -41,7 +41,7 @@ interface Transfer {
 
 export class DocumentFetcher {
   readonly #parts: FetcherParts;
-  /** What each neighbour offered last, where it is wanted. */
+  /** The seal that each neighbour offered last, where its document is wanted. */
   readonly #offers = new Map<DocumentSession, Seal>();
   #transfer: Transfer | undefined;
   readonly #texts: TokenBucket;
@@ -58,7 +58,7 @@ export class DocumentFetcher {
     this.#transfer?.cancel();
   }
 
-  /** A neighbour holds the document of a verified seal. What it sends already is not begun again. */
+  /** A neighbour holds the document of a verified seal. A transfer from it that runs already is not begun again. */
   offered(session: DocumentSession, seal: Seal): void {
     const transfer = this.#transfer;
     this.#offers.set(session, seal);

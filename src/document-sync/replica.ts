@@ -118,7 +118,7 @@ export class DocumentReplica<Facts = unknown> {
     return this.kind.gatesPackets ? [unknown(this.kind)] : [];
   }
 
-  /** What this node says of it; the parameters as in `DocumentSync.enforces`. */
+  /** The entry for this kind in the node's `documents` record; parameters as in `DocumentSync.enforces`. */
   report(inForce: Seal | null | undefined, isMisfit: boolean): DocumentInForce | undefined {
     const held = this.#heldBack(isMisfit);
     if (inForce === undefined && !held) return undefined;

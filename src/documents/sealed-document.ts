@@ -59,7 +59,7 @@ export function sealDocument(
   return { ...seal, proof: [...proof], signature: author.sign(signedText(cluster, seal)) };
 }
 
-/** What is wrong with a seal, or nothing. */
+/** The reason why a seal is not believed; undefined if it is right. */
 export function flawOfSeal(cluster: Cluster, seal: Seal): WeftError | undefined {
   if (!cluster.signatures.verify(seal.author, signedText(cluster, seal), seal.signature)) {
     return forged(seal, "its signature is wrong");

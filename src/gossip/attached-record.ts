@@ -23,7 +23,7 @@ export type AnyRecord = NodeRecord | AttachedRecord;
 
 /**
  * The records of one owner that are kept, in the order of their kinds: each that fits beside those
- * before it. What is kept depends on what there is, not on what came first, so that nodes agree on it.
+ * before it. The choice depends on the set and not on the order of arrival, so all nodes agree on it.
  */
 export function withinLimits<R extends { readonly kind: string; readonly bytes: number }>(
   records: readonly R[],

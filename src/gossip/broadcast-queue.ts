@@ -1,8 +1,7 @@
 /**
- * News on its way to the neighbours. What comes within a moment goes together,
- * and not to who turned out to have it meanwhile. While there is much of it, as in
- * a cluster that comes up all at once, it goes as a word only, so that each record
- * is carried to each node once.
+ * Updates on their way to the neighbours. Updates of one moment travel together, and not to a neighbour
+ * that has announced the same version meanwhile. In a burst, as when a whole cluster comes up, they are
+ * only announced, so that each record is carried to each node once.
  */
 
 import { MAX_MESSAGE_BYTES } from "../session/messages.js";
@@ -13,12 +12,12 @@ import { TokenBucket } from "../time/token-bucket.js";
 import { type GossipMessage, MAX_IDS, MAX_RECORDS_IN_MESSAGE, type Version } from "./messages.js";
 import type { Envelope, SignedRecord } from "./record.js";
 
-/** How long news of others waits for more, in milliseconds; and while there is much. */
+/** How long an update of another owner waits for more, in milliseconds; the second in a burst. */
 export const BATCH_DELAY = 20;
 export const BUSY_BATCH_DELAY = 250;
-/** More news of others than so many at once, and per second after that, is much. */
+/** More updates of other owners than this, at once and per second after that, are a burst. */
 export const EAGER_LIMIT = { burst: 32, rate: 8 };
-/** Neighbours that get news in full; the others hear that there is some, and ask who lack it. */
+/** Neighbours that get an update in full; to the others it is announced, and they want it if they lack it. */
 export const EAGER_FANOUT = 6;
 
 type GossipSession = Session<GossipMessage>;
@@ -30,9 +29,9 @@ export interface BroadcastQueueParts {
 
 interface Entry {
   readonly record: SignedRecord;
-  /** Whether anybody waits for it. If not, all only hear of it. */
+  /** Whether it goes in full to some neighbours. Else it is announced to all. */
   readonly isUrgent: boolean;
-  /** Who has it. */
+  /** Neighbours that have it. */
   readonly holders: Set<GossipSession>;
 }
 
@@ -47,13 +46,13 @@ export class BroadcastQueue {
     this.#eager = new TokenBucket(parts.clock, EAGER_LIMIT.burst, EAGER_LIMIT.rate);
   }
 
-  /** Says to all what this node says of itself, now. */
+  /** Sends a record of this node to all neighbours, now. */
   publish(record: SignedRecord, isUrgent: boolean): void {
     this.#add(record, isUrgent);
     this.flush();
   }
 
-  /** Says to the others what came from one. */
+  /** Passes on to the others a record that came from one. */
   forward(record: SignedRecord, isUrgent: boolean, from: GossipSession): void {
     const isBusy = !this.#eager.spend(1);
     this.#add(record, isUrgent && !isBusy, from);
@@ -112,7 +111,7 @@ export class BroadcastQueue {
 
 export const versionOf = ({ id, kind, version }: SignedRecord): Version => [id, kind, version];
 
-/** Who lacks what it hears of asks for it. */
+/** Announces records. A neighbour that lacks one sends `want`. */
 export function announce(session: GossipSession, records: readonly SignedRecord[]): void {
   for (let n = 0; n < records.length; n += MAX_IDS) {
     const some = records.slice(n, n + MAX_IDS);
@@ -120,7 +119,7 @@ export function announce(session: GossipSession, records: readonly SignedRecord[
   }
 }
 
-/** In as many messages as their size needs. */
+/** Sends records in as many messages as their size needs. */
 export function sendRecords(session: GossipSession, records: readonly SignedRecord[]): void {
   const room = MAX_MESSAGE_BYTES - 100;
   let batch: Envelope[] = [];

@@ -29,15 +29,15 @@ import { NODE } from "./record-kind.js";
 
 /** Milliseconds between two comparisons. */
 export const ANTI_ENTROPY_EVERY = 10_000;
-/** How often what nobody renewed is looked for, in milliseconds. */
+/** Time between two searches for records that were not renewed, in milliseconds. */
 export const EXPIRE_EVERY = 60_000;
-/** How long a node waits for what it asked for before it asks another, in milliseconds. */
+/** Time for a wanted record to arrive before another neighbour is asked, in milliseconds. */
 export const WANT_AGAIN_AFTER = 600;
-/** A set of so many records is listed rather than summed up: that takes no more bytes. */
+/** A set of up to this many records is listed in place of its buckets: that takes no more bytes. */
 export const MAX_LISTED_RECORDS = 24;
 /**
- * What one peer may make this node send, at once and per second after that: to a newcomer two records
- * of each owner, each first announced and then sent.
+ * Limits on the records and comparisons that one peer makes this node send: at once, and per second
+ * after that. A newcomer gets two records of each owner, each first announced and then sent.
  */
 export const SERVE_LIMITS = {
   records: { burst: 4 * MAX_RECORDS, rate: 64 },
@@ -45,9 +45,9 @@ export const SERVE_LIMITS = {
 };
 
 /**
- * Signatures that are verified of what one member sends that is others', and of what it sends of one
- * owner, itself among them. Those who are no members share what one has: anybody with the secret can
- * make up more of them.
+ * Limits on the signatures that are verified: in records that one member sends of other owners, and in
+ * those that one peer sends of one owner. Peers that are not members share the limit of one member,
+ * because every holder of the secret can make up more of them.
  */
 export const VERIFY_LIMITS = {
   sender: { burst: 2 * MAX_RECORDS, rate: 128 },
@@ -67,7 +67,7 @@ export interface GossipParts {
 export interface GossipEvents {
   /** These node records came and changed the set. */
   records: [records: readonly NodeRecord[]];
-  /** These attached records did. */
+  /** These attached records came and changed the set. */
   attached: [records: readonly AttachedRecord[]];
   /** Records lapsed or were dropped, because they were not renewed. */
   expired: [];
@@ -83,14 +83,14 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
   readonly #parts: GossipParts;
   readonly #warnings: TokenBucket;
   readonly #queue: BroadcastQueue;
-  /** What a peer may still ask for. */
+  /** The limits of `SERVE_LIMITS`, by peer. */
   readonly #serveLimits: {
     readonly records: KeyedRateLimiter;
     readonly comparisons: KeyedRateLimiter;
   };
-  /** How many more signatures are verified. */
+  /** The limits of `VERIFY_LIMITS`, by peer and by owner. */
   readonly #verifyLimits: { readonly sender: KeyedRateLimiter; readonly owner: KeyedRateLimiter };
-  /** Which version of whom was asked for, and when. */
+  /** When each version was asked for, by id, kind and version. */
   readonly #wanted = new Map<string, number>();
   /** When a new record of a node came last, by its id, the longest ago first. */
   readonly #heard = new Map<string, number>();
@@ -216,7 +216,7 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
       if (!limit.spend(1)) break;
       newerHere.push(record);
     }
-    // Who lacks it may be told the same by all its neighbours, and asks one of them.
+    // All neighbours of a node may announce the same record to it; it then wants it from one.
     announce(session, newerHere);
     this.wantMissing(session, versions);
   }
@@ -253,7 +253,7 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
     return [...new Set(keys.flatMap((key) => this.#parts.members.record(key) ?? []))];
   }
 
-  /** What a peer asked for, as far as it may still ask. */
+  /** Sends the records that a peer wants, as far as its limit reaches. */
   #send(session: GossipSession, records: readonly AnyRecord[]): void {
     sendRecords(session, this.#withinLimit(session, records));
   }
@@ -326,7 +326,7 @@ export class Gossip extends EventEmitter<GossipEvents> implements Protocol<Gossi
     if (attached.length > 0) this.emit("attached", attached);
   }
 
-  /** As `merge`. What is not opened now, since there was too much, is found again by a comparison. */
+  /** As `merge`. A record beyond the limits is not opened; a later comparison finds it again. */
   #mergeWithinLimit(session: GossipSession, envelope: Envelope): AnyRecord | WeftError | undefined {
     const { members } = this.#parts;
     const { id, publicKey } = session.peer;

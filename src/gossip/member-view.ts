@@ -16,7 +16,7 @@ import { badEndpoint, type Underlay } from "./underlay.js";
  */
 export const MAX_CLAIMANTS = 8;
 
-/** What all members must have in common to reach each other. */
+/** The VNI and underlay that all members must share to reach each other. */
 export interface Tunnel {
   readonly vni: number;
   readonly underlay: Underlay;

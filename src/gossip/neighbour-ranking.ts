@@ -29,7 +29,7 @@ export class NeighbourRanking {
     this.#salt = salt;
   }
 
-  /** What is known of a node now: nothing, or a record that may say that it has withdrawn. */
+  /** Sets the record of a node, which may say that it has withdrawn; undefined if none is known. */
   set(id: string, record: NodeRecord | undefined): void {
     const known = this.#records.has(id);
     if (record && !record.withdrawn && id !== this.#own) {

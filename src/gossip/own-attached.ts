@@ -13,7 +13,7 @@ import { lastVersion, REPUBLISH_AFTER, WRITE_RETRY_AFTER } from "./own-record.js
 import { isNodeRecord, MAX_VERSION, signBody } from "./record.js";
 import type { RecordKind } from "./record-kind.js";
 
-/** What this node keeps on disk for them. */
+/** The fields of the disk that these records need. */
 export interface OwnAttachedDisk {
   readonly cluster: { readonly versions: Readonly<Record<string, number>> };
   saveCluster(change: { readonly versions: Record<string, number> }): void;

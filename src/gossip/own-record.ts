@@ -35,7 +35,7 @@ export interface OwnEndpoints {
   readonly vtep: string;
 }
 
-/** What this node keeps on disk for its record. */
+/** The fields of the disk that the node record needs. */
 export interface OwnRecordDisk {
   readonly leases: readonly Proof[];
   readonly cluster: {

@@ -1,4 +1,4 @@
-/** What nodes publish records about: each kind has a name, a limit and a schema of its own. */
+/** The subjects of records: each kind has a name, a limit and a schema of its own. */
 import { z } from "zod";
 
 /** Of the body of a record in bytes; for kinds that this node does not know, the only limit. */

@@ -19,7 +19,7 @@ import {
 } from "./record.js";
 import { NODE, RecordKinds } from "./record-kind.js";
 
-/** Grants that are kept. Who makes up more costs the others the time to verify theirs again. */
+/** Verified grants that are kept. Beyond that, those used longest ago are verified again. */
 export const MAX_CACHED_GRANTS = 32_768;
 
 export class RecordVerifier {
@@ -73,7 +73,7 @@ export class RecordVerifier {
     return { ...record, content, isUrgent: kind.isUrgent };
   }
 
-  /** What is wrong with what `owner` claims, or nothing. */
+  /** The reason why the claims of `owner` are false; undefined if they are right. */
   #flawOf(owner: string, proofs: readonly Proof[]): string | undefined {
     for (const proof of proofs) {
       const why = flawOfLease(this.#cluster, owner, proof, (grant) => this.#isSigned(grant));

@@ -57,10 +57,10 @@ export const bodySchema = z.strictObject({
 export type Envelope = z.infer<typeof envelopeSchema>;
 export type Body = z.infer<typeof bodySchema>;
 
-/** What a node says of itself. */
+/** The content of a node record. */
 export type RecordContent = Readonly<Omit<Body, "leases">> & { readonly leases: readonly Proof[] };
 
-/** What records of all kinds have once their signature is verified. */
+/** The fields that records of all kinds have once their signature is verified. */
 export interface SignedRecord {
   /** The owner's node id. */
   readonly id: string;
