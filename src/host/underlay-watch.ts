@@ -7,6 +7,7 @@
  */
 import { type Address, formatAddress } from "../address.js";
 import { WeftError } from "../error.js";
+import { SingleFlight } from "../time/single-flight.js";
 import { findUnderlay, type UnderlayInterface } from "./underlay.js";
 
 /** Checks in a row without the address after which it counts as gone; one may fall into its renewal. */
@@ -28,7 +29,7 @@ export class UnderlayWatch {
   readonly #parts: UnderlayWatchParts;
   #underlay: UnderlayInterface;
   #problem: string | undefined;
-  #checking: Promise<void> | undefined;
+  readonly #checks = new SingleFlight(() => this.#check());
   /** Checks in a row that did not find the address. */
   #missed = 0;
 
@@ -53,15 +54,12 @@ export class UnderlayWatch {
 
   /** Checks the underlay, or joins the check that is under way; resolves when it is over. */
   check(): Promise<void> {
-    this.#checking ??= this.#check().finally(() => {
-      this.#checking = undefined;
-    });
-    return this.#checking;
+    return this.#checks.run();
   }
 
   /** Resolves when no check runs any more. */
-  async idle(): Promise<void> {
-    await this.#checking;
+  idle(): Promise<void> {
+    return this.#checks.idle();
   }
 
   async #check(): Promise<void> {

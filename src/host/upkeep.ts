@@ -4,6 +4,7 @@
  */
 import type { Logger } from "pino";
 import { attempt } from "../error.js";
+import { SingleFlight } from "../time/single-flight.js";
 
 /** Restores one thing if it is not in its place. Throws a WeftError if it cannot. */
 export type Repair = () => void | Promise<void>;
@@ -11,7 +12,7 @@ export type Repair = () => void | Promise<void>;
 export class Upkeep {
   readonly #repairs: Repair[] = [];
   #problems: readonly string[] = [];
-  #checking: Promise<void> | undefined;
+  readonly #checks = new SingleFlight(() => this.#check());
   readonly #log: Pick<Logger, "warn">;
 
   constructor(log: Pick<Logger, "warn">) {
@@ -30,15 +31,12 @@ export class Upkeep {
 
   /** Runs all repairs, or joins the run that is under way; resolves when it is over. */
   check(): Promise<void> {
-    this.#checking ??= this.#check().finally(() => {
-      this.#checking = undefined;
-    });
-    return this.#checking;
+    return this.#checks.run();
   }
 
   /** Resolves when no repair runs any more. */
-  async idle(): Promise<void> {
-    await this.#checking;
+  idle(): Promise<void> {
+    return this.#checks.idle();
   }
 
   async #check(): Promise<void> {
