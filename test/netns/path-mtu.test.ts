@@ -23,6 +23,12 @@ table ip silent {
   }
 }
 `;
+/** The path MTU from `a` to `b` as `a` knows it, and that of the other direction. */
+const mtusOf = async (a: Node, b: Node) => [
+  (await peersOf(a)).get("b")?.mtu,
+  (await peersOf(b)).get("a")?.mtu,
+];
+
 /** tshark says that it captures a little before it does. */
 const CAPTURE_MS = 1_000;
 
@@ -93,6 +99,8 @@ for (const [underlay, overhead] of [
       ] as const) {
         await transfer(a!.host, b!.host, addressOf(b!, family), TEACHING_BYTES);
         await transfer(b!.host, a!.host, addressOf(a!, family), TEACHING_BYTES);
+        // The last bytes of a search may come after the stream.
+        await expect.poll(() => mtusOf(a!, b!)).toEqual([through, through]);
         const filter =
           family === 4 ? "tcp[tcpflags] & tcp-syn != 0" : "ip6[6] == 6 and ip6[53] & 2 != 0";
         const [atA, atB] = await Promise.all([a!, b!].map(({ host }) => captureMss(host, filter)));
@@ -121,7 +129,7 @@ story("a link on the way that becomes narrower and wide again while the agents r
 
   const setLink = (mtu: number) =>
     Promise.all([routers.r1, routers.r2].map((router) => router.ip(`link set link0 mtu ${mtu}`)));
-  const mtus = async () => [(await peersOf(a!)).get("b")?.mtu, (await peersOf(b!)).get("a")?.mtu];
+  const mtus = () => mtusOf(a!, b!);
   const notes = async () => {
     const { healthy, notes } = (await a!.agent.status())!;
     return { healthy, notes };
