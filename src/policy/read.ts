@@ -24,7 +24,7 @@ export function readPorts(entry: Entry): PortRange[] {
   return filled(entry, MAX_PORTS).map((item) => item.read(portRange));
 }
 
-function portRange(text: string): PortRange {
+export function portRange(text: string): PortRange {
   const [first = "", last = first, ...rest] = text.split("-");
   const port = wholeNumber(0, 65_535);
   if (rest.length > 0 || text === "-") {

@@ -28,6 +28,7 @@ export const ROOMS: readonly string[] = [
   "core",
   "config",
   "policy",
+  "nat",
   "explain",
   "dataplane.ts",
   "index.ts",
