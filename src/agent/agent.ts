@@ -20,6 +20,7 @@ import { Publisher } from "../core/publish.js";
 import { ownMistake, WeftError } from "../error.js";
 import { claimHost, type HostClaim } from "../host/claim.js";
 import { JoinHosts, staticOf } from "../host/known-peers.js";
+import { LinkWatch } from "../host/link-watch.js";
 import { MOST_PEERS } from "../host/route.js";
 import type { UnderlayInterface } from "../host/underlay.js";
 import { UnderlayWatch } from "../host/underlay-watch.js";
@@ -206,6 +207,7 @@ export class Agent {
     });
     await server.start();
     this.#undo.push(() => server.stop());
+    if (config.throughCore) this.#watchLinks(upkeep, follower);
     upkeep.add(async () => {
       if (await server.keep())
         this.#log.warn(`the control socket ${config.socket} was removed, and is made again`);
@@ -266,6 +268,14 @@ export class Agent {
   #repair(upkeep: Upkeep, follower: Follower): void {
     follower.follow();
     upkeep.check().catch((error: Error) => this.#fail(ownMistake(error)));
+  }
+
+  /** An interface of a workload gets its rule soon after it has come. */
+  #watchLinks(upkeep: Upkeep, follower: Follower): void {
+    const links = new LinkWatch(() => follower.follow());
+    links.keep();
+    upkeep.add(() => links.keep());
+    this.#undo.push(() => links.stop());
   }
 
   #checkUnderlay(): void {

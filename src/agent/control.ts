@@ -49,7 +49,7 @@ export interface AgentControlParts {
     | "spacesAround"
     | "unseen"
   >;
-  readonly follower: Pick<Follower, "addresses" | "problems">;
+  readonly follower: Pick<Follower, "addresses" | "notes" | "problems">;
   readonly tables: Pick<Tables, "isPolicyKnown" | "places">;
   readonly policy: Pick<PolicyControl, "apply" | "progress" | "view">;
   readonly core: Core;
@@ -92,7 +92,12 @@ export class AgentControl implements Control {
       name,
       healthy: problems.length === 0,
       problems,
-      notes: [...mesh.notes(), ...(note === undefined ? [] : [note]), ...this.#spaceNotes()],
+      notes: [
+        ...mesh.notes(),
+        ...(note === undefined ? [] : [note]),
+        ...this.#spaceNotes(),
+        ...follower.notes,
+      ],
       network,
       address: first ? formatAddress(first) : null,
       addresses: addresses.map(formatAddress),

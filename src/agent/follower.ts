@@ -24,8 +24,10 @@ import {
 } from "../host/conflict.js";
 import { type OwnDevice, recoverDevice } from "../host/device.js";
 import { Link } from "../host/link.js";
+import { ThroughCore } from "../host/through-core.js";
 import type { UnderlayWatch } from "../host/underlay-watch.js";
 import { UnreachableRoutes } from "../host/unreachable.js";
+import { findWorkloadInterfaces } from "../host/workload-interfaces.js";
 import type { KernelIo } from "../io/kernel.js";
 import type { Logger } from "../logging/log.js";
 import type { Mesh } from "../mesh/mesh.js";
@@ -34,6 +36,14 @@ import type { Tables } from "./tables.js";
 /** The remedy for unreachable routes that are not as they should be. */
 const RESTORE_ROUTES =
   "the next start sets them right; or remove them with: ip route flush proto 119; ip -6 route flush proto 119";
+
+const RESTORE_RULES =
+  "the next start sets them right; or remove them: ip rule; ip -6 rule; ip route flush table 6784; ip -6 route flush table 6784";
+/** Interfaces that notes name. */
+const MAX_NOTES = 4;
+
+const portNote = ({ name, master }: { readonly name: string; readonly master: string }): string =>
+  `weft does not see the packets of ${name} as those of a workload: it is a port of ${master}; name ${master} in --workload-interfaces, and note that packets between its ports never leave it`;
 
 export interface FollowerParts {
   /** The cluster: what this node owns. */
@@ -49,15 +59,20 @@ export interface FollowerParts {
   fail(error: WeftError): void;
 }
 
-export type FollowerOptions = Pick<Config, "join" | "state" | "staticPeers" | "tun">;
+export type FollowerOptions = Pick<
+  Config,
+  "join" | "state" | "staticPeers" | "throughCore" | "tun" | "workloadInterfaces"
+>;
 
 export class Follower {
   readonly #parts: FollowerParts;
   readonly #options: FollowerOptions;
   readonly #unreachable: UnreachableRoutes;
+  readonly #throughCore: ThroughCore;
   #link: Link | undefined;
   #problems: readonly string[] = [];
   #warnings: readonly string[] = [];
+  #notes: readonly string[] = [];
   #applying: Promise<void> = Promise.resolve();
   /** Something changed since the mesh was last followed, and that will be seen to. */
   #isWaiting = false;
@@ -67,11 +82,17 @@ export class Follower {
     this.#parts = parts;
     this.#options = options;
     this.#unreachable = new UnreachableRoutes(options.state);
+    this.#throughCore = new ThroughCore(options.state);
   }
 
   /** Why not all is as the mesh says: one sentence each. */
   get problems(): readonly string[] {
     return this.#problems;
+  }
+
+  /** What an operator may want to change, though all is as the mesh says. */
+  get notes(): readonly string[] {
+    return this.#notes;
   }
 
   /** Those that the device has. */
@@ -113,8 +134,11 @@ export class Follower {
     this.#link = undefined;
   }
 
-  /** From now on packets for the overlay take the host's other routes, which may be the default route. */
+  /** From now on packets for the overlay, and those of workloads, take the host's other routes. */
   async openRoutes(): Promise<void> {
+    for (const it of await this.#throughCore.set(undefined)) {
+      this.#parts.log.error(`packets of workloads are refused: ${it}; ${RESTORE_RULES}`);
+    }
     for (const it of await this.#unreachable.remove()) {
       this.#parts.log.error(
         `this host goes on refusing packets for the overlay: ${it}; ${RESTORE_ROUTES}`,
@@ -122,8 +146,11 @@ export class Follower {
     }
   }
 
-  /** Restores the unreachable routes that an earlier agent had left before this one began. */
+  /** Restores the rules and unreachable routes that an earlier agent had left before this one began. */
   async restoreRoutes(): Promise<void> {
+    for (const it of await this.#throughCore.restore()) {
+      this.#parts.log.error(`rules are not as before the start: ${it}; ${RESTORE_RULES}`);
+    }
     for (const it of await this.#unreachable.restore()) {
       this.#parts.log.error(
         `unreachable routes are not as before the start: ${it}; ${RESTORE_ROUTES}`,
@@ -160,6 +187,7 @@ export class Follower {
     if (!this.#link || failed.length > 0) return;
     trouble.push(...(await this.#link.set(this.#staticSubnetsOutside(), io.mtu.most)));
     this.#warn(await this.#link.acceptOwnSource());
+    trouble.push(...(await attempt(() => this.#leadWorkloads())));
     trouble.push(...conflictProblems(await this.#conflicts(), this.#options.tun));
   }
 
@@ -192,6 +220,14 @@ export class Follower {
   }
 
   /**
+   * A packet that the core writes for an address that no workload has would come back to the device.
+   * These routes refuse it.
+   */
+  #leasesUnrouted(): Prefix[] {
+    return this.#options.throughCore ? this.#leases() : [];
+  }
+
+  /**
    * Sets unreachable routes for the prefixes that are routed to the device, for when it is gone.
    * Before the network is known, those of an earlier agent stay.
    */
@@ -200,7 +236,17 @@ export class Follower {
     if (network.length === 0) return [];
     const families = network.map(({ family }) => family);
     const routed = this.#staticSubnetsOutside().filter(({ family }) => families.includes(family));
-    return await this.#unreachable.set([...network, ...routed]);
+    return await this.#unreachable.set([...network, ...routed, ...this.#leasesUnrouted()]);
+  }
+
+  /** Leads packets of workloads to the device; or takes away what an earlier agent set for that. */
+  async #leadWorkloads(): Promise<string[]> {
+    const { throughCore, workloadInterfaces, tun: device } = this.#options;
+    if (!throughCore) return await this.#throughCore.set(undefined);
+    const excluded = [device, this.#parts.watch.underlay.device];
+    const { names, ports } = await findWorkloadInterfaces(workloadInterfaces, excluded);
+    this.#notes = ports.slice(0, MAX_NOTES).map(portNote);
+    return await this.#throughCore.set({ device, network: this.#network(), interfaces: names });
   }
 
   /** Subnets of static peers that the route to the cluster network does not cover. */

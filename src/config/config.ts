@@ -50,6 +50,10 @@ export interface Config {
   readonly sessions?: number;
   /** Whether the leases go back to their granters when the agent stops. */
   readonly release: boolean;
+  /** Whether the host leads every packet of a workload to the overlay device. */
+  readonly throughCore: boolean;
+  /** Patterns of the names of the interfaces that workloads have on this host. */
+  readonly workloadInterfaces: readonly string[];
   /** Whether a TCP connection older than the agent passes a policy. */
   readonly pickUp: boolean;
   /** Time to poll for packets before sleeping, in microseconds. */
@@ -96,6 +100,8 @@ const DEFAULTS = {
   dscp: 0,
   leases: 1,
   release: false,
+  "through-core": false,
+  "workload-interfaces": [],
   "no-pick-up": false,
   "no-tso": false,
   "no-uso": false,
@@ -154,6 +160,8 @@ export function loadConfig(
     },
     leases: all.leases,
     release: all.release,
+    throughCore: all["through-core"],
+    workloadInterfaces: all["workload-interfaces"],
     pickUp: !all["no-pick-up"],
     busyPoll: all["busy-poll"],
     flows: all.flows,

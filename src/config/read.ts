@@ -52,6 +52,9 @@ const WHOLE_NUMBER = /^(0|[1-9]\d{0,9})$/;
 const HOST_PORT = /^(?:\[(?<ipv6>[^\]]*:[^\]]*)\]|(?<host>[^:]*))(?::(?<port>[^:]*))?$/;
 /** Linux accepts other characters too; these need no quoting anywhere. */
 const DEVICE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
+const INTERFACE_PATTERN = /^[A-Za-z0-9_*?][A-Za-z0-9_.*?-]*$/;
+/** Each pattern is tried on each interface at every check. */
+const MAX_PATTERNS = 64;
 /** Reserved names: `all` and `default` by sysctl, `lo` by the loopback device. */
 const RESERVED_DEVICES = ["all", "default", "lo"];
 
@@ -193,6 +196,26 @@ export function deviceName(text: string): string {
   if (!RESERVED_DEVICES.includes(text)) return text;
   throw bad(`"${text}" is a device name that Linux reserves`, "choose another, like weft0");
 }
+
+/** `PATTERN[,PATTERN]`: names of interfaces, in which `*` stands for any characters and `?` for one. */
+export function interfacePatterns(text: string): string[] {
+  const patterns = text.split(",");
+  const wrong = patterns.find((it) => !isInterfacePattern(it));
+  if (wrong !== undefined) {
+    throw bad(
+      `"${printable(wrong)}" is not a pattern of interface names`,
+      `give names of at most ${MAX_DEVICE_NAME} characters, in which * stands for any and ? for one, like 'veth*,cali*'`,
+    );
+  }
+  if (patterns.length <= MAX_PATTERNS) return patterns;
+  throw bad(
+    `${patterns.length} patterns are more than ${MAX_PATTERNS}`,
+    `give at most ${MAX_PATTERNS}`,
+  );
+}
+
+const isInterfacePattern = (text: string): boolean =>
+  INTERFACE_PATTERN.test(text) && text.replaceAll("*", "").length <= MAX_DEVICE_NAME;
 
 export function path(text: string): string {
   if (text !== "" && !text.includes("\0")) return resolve(text);

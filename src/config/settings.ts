@@ -126,6 +126,15 @@ export const settings = z.strictObject({
     group: "This node",
     help: "release the leases when the agent stops (default: keep them)",
   }),
+  "through-core": one(read.yes).register(flags, {
+    group: "This node",
+    help: "lead every packet of this host's workloads through weft",
+  }),
+  "workload-interfaces": z.preprocess(commaSeparated, one(read.interfacePatterns)).register(flags, {
+    group: "This node",
+    value: "PATTERN[,PATTERN]",
+    help: "interfaces of workloads on this host, like 'veth*,cali*', for --through-core",
+  }),
   "no-pick-up": one(read.yes).register(flags, {
     group: "This node",
     help: "drop TCP connections older than this agent where a policy applies",

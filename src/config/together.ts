@@ -23,7 +23,16 @@ export function checkTogether(config: Config, where: Where): void {
   if (foundsNetwork(config)) leasesFit(config, where);
   peersDiffer(config, where);
   subnetsApart(config, where);
+  interfacesMatter(config, where);
   if (config.underlay) underlayFits(config, whole(config.underlay));
+}
+
+function interfacesMatter({ throughCore, workloadInterfaces }: Config, where: Where): void {
+  if (throughCore || workloadInterfaces.length === 0) return;
+  throw bad(
+    `${where("workload-interfaces")}: it has no effect without --through-core`,
+    "give --through-core as well, or leave it out",
+  );
 }
 
 /**

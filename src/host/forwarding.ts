@@ -52,10 +52,11 @@ async function forwarded(
   return { to: "refused", why: `this host forwards no packets: ${FORWARDING[family]} is 0` };
 }
 
-const FORWARDING = { 4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding" } as const;
+/** The setting that lets a host forward, by family. */
+export const FORWARDING = { 4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding" } as const;
 
 /** Whether this host forwards. For IPv6 the kernel shows a route even when it does not. */
-async function forwards(family: Family): Promise<boolean> {
+export async function forwards(family: Family): Promise<boolean> {
   const setting = `/proc/sys/${FORWARDING[family].replaceAll(".", "/")}`;
   return (await readFile(setting, "utf8").catch(() => "1")).trim() !== "0";
 }

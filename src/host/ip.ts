@@ -1,5 +1,6 @@
 /** Runs the `ip` command of iproute2: queries with answers in JSON, and changes in batches. */
 import { execFile } from "node:child_process";
+import type { Family } from "../address.js";
 import { WeftError } from "../error.js";
 
 const TIMEOUT_MS = 10_000;
@@ -56,13 +57,14 @@ function read<T>(answer: string, question: string): T[] {
 
 /**
  * Makes changes in order, in one process. A failed one does not stop the next. Each change is of the
- * family of the address in it.
+ * family of the address in it, or of the given one.
  * @throws WeftError IP, naming the first change that failed
  */
-export async function change(commands: readonly string[]): Promise<void> {
+export async function change(commands: readonly string[], family?: Family): Promise<void> {
   if (commands.length === 0) return;
   try {
-    await ip(["-force", "-batch", "-"], { input: linesOf(commands) });
+    const words = family === undefined ? [] : [`-${family}`];
+    await ip([...words, "-force", "-batch", "-"], { input: linesOf(commands) });
   } catch (error) {
     const line = error instanceof WeftError && /Command failed -:(\d+)/.exec(error.message);
     if (!line) throw error;

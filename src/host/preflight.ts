@@ -9,6 +9,7 @@ import { conflictError, findConflicts, isFatal } from "./conflict.js";
 import { ask, change } from "./ip.js";
 import { deviceExists } from "./link.js";
 import { holderOfDevice, inWords } from "./other-agent.js";
+import { ThroughCore } from "./through-core.js";
 import type { UnderlayInterface } from "./underlay.js";
 import { ROUTE_PROTOCOL } from "./unreachable.js";
 
@@ -40,6 +41,7 @@ export async function checkRoom(config: Config, underlay: UnderlayInterface): Pr
   await udpPortFree(underlay.address, port);
   await tcpPortFree(underlay.address, meshPort);
   await networkFree(config);
+  if (config.throughCore) await new ThroughCore(config.state).refuseConflicts();
 }
 
 /** Refuses to found a cluster on a network whose packets this host would route elsewhere. */

@@ -18,7 +18,7 @@ export const ROUTE_PROTOCOL = 119;
  * two agents share a state directory, and it stays when ports or addresses change, so two agents on
  * one host do not touch each other's routes. Linux prefers lower metrics, and all in use are lower.
  */
-const METRIC = 0xffff0000;
+export const METRIC = 0xffff0000;
 
 export class UnreachableRoutes {
   readonly #metric: number;

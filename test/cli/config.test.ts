@@ -60,6 +60,8 @@ describe("what is not given has a default", () => {
       offloads: { tso: true, uso: true, gso: true, gro: true },
       leases: 1,
       release: false,
+      throughCore: false,
+      workloadInterfaces: [],
       pickUp: true,
       busyPoll: 0,
       flows: 65_536,
@@ -95,6 +97,11 @@ describe("a value is read strictly", () => {
     ["network", "ff00::/8", "which hosts cannot use"],
     ["network", "fe80::/64", "is link-local"],
     ["network", "fe00::/8", "overlaps fe80::/10, which hosts cannot use"],
+    ["workload-interfaces", "veth*,", '"" is not a pattern of interface names'],
+    ["workload-interfaces", "veth[0-9]", '"veth[0-9]" is not a pattern of interface names'],
+    ["workload-interfaces", "a-name-too-long-", "is not a pattern of interface names"],
+    ["workload-interfaces", Array(65).fill("a").join(), "65 patterns are more than 64"],
+    ["workload-interfaces", "veth*", "it has no effect without --through-core"],
     ["subnet-len", "31", "is not a whole number from 1 to 30"],
     ["subnet-len", "24.0", "is not a whole number"],
     ["subnet-len", "16", "10.244.0.0/16 has no room for two leases of /16"],
@@ -250,6 +257,8 @@ it("a switch is off in what may be used, and a file can name it without meaning 
     gro: false,
   });
   expect(load({ "no-pick-up": "true" }).pickUp).toBe(false);
+  const workloads = load({ "through-core": "true" }, "workload-interfaces: [veth*, cali?]\n");
+  expect(workloads).toMatchObject({ throughCore: true, workloadInterfaces: ["veth*", "cali?"] });
   expect(load({ "busy-poll": "50" }).busyPoll).toBe(50);
   expect(load({}, "sessions: 4\n").sessions).toBe(4);
 });
