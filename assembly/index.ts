@@ -16,21 +16,29 @@ export {
   CAPTURED_TO,
   CAPTURED_VERDICT,
 } from "./capture";
+export { FRAGMENT_RULE, FRAGMENT_SINCE, FRAGMENT_VERDICT } from "./conntrack/datagram";
 export {
   FLOW_ACCOUNT,
   FLOW_ADDRESSES,
   FLOW_BYTES,
+  FLOW_GENERATION,
   FLOW_IS_FIRST,
   FLOW_JUDGED,
   FLOW_KIND,
   FLOW_LAST,
+  FLOW_OWNER,
   FLOW_PACKETS,
+  FLOW_PEER,
   FLOW_PORTS,
   FLOW_RULE,
+  FLOW_SCALE,
+  FLOW_SIDE,
   FLOW_STATE,
   FLOW_TWIN,
 } from "./conntrack/flow";
+export { countEntered, enterRecord, freePlace } from "./conntrack/restore";
 export { expireAll } from "./conntrack/sweep";
+export { LOOSE } from "./conntrack/tcp-state";
 export { writeFailed } from "./device-list";
 export { noteError, prepareError } from "./error-message";
 export {

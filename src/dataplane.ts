@@ -4,6 +4,9 @@
  */
 import {
   firstHost,
+  formatAddress,
+  formatMac,
+  formatPrefix,
   type Prefix,
   parseAddress,
   parseEndpoint,
@@ -31,14 +34,25 @@ import {
 } from "./core/flows.js";
 import { Core } from "./core/instance.js";
 import { type Outcome, PacketRunner } from "./core/packet-runner.js";
-import { Publisher } from "./core/publish.js";
+import { Publisher, type PublisherState } from "./core/publish.js";
+import { coreVersion, readState, writeState } from "./core/snapshot.js";
 import { WeftError } from "./error.js";
 import { Explainer, type Explanation } from "./explain/explain.js";
 import type { Question } from "./explain/question.js";
 import type { Peer } from "./peer.js";
 import { type PolicyDocument, readPolicy } from "./policy/document.js";
 import type { Members } from "./policy/resolver.js";
-import { NO_RULES, type Place, type PolicyRules, rulesOf } from "./policy/rules.js";
+import { ruleNumbersOf } from "./policy/rule-numbers.js";
+import { NO_RULES, type Place, type PolicyRules, rulesOf, rulesWith } from "./policy/rules.js";
+import {
+  contradicts,
+  decodeSnapshot,
+  encodeSnapshot,
+  type HostState,
+  type Identity,
+  orContradicts,
+  refuseImpossible,
+} from "./snapshot.js";
 import { type Dscp, MAX_DSCP } from "./tos.js";
 
 export interface DataplaneOptions {
@@ -82,6 +96,12 @@ export interface DataplaneCounters extends Counters {
   rules: RuleCounter[];
 }
 
+/** The policy in force. */
+interface Policy {
+  readonly text: string;
+  readonly document: PolicyDocument;
+}
+
 const MAX_VNI = 0xffffff;
 /**
  * MTUs in bytes: the least that every host takes (RFC 791), the least of an IPv6 link (RFC 8200),
@@ -92,27 +112,24 @@ const MIN_MTU_6 = 1280;
 const MAX_MTU = 65_465;
 
 export class Dataplane {
-  readonly #core: Core;
-  readonly #publisher: Publisher;
-  readonly #runner: PacketRunner;
-  readonly #explainer: Explainer;
   readonly #own: ThisNode;
-  readonly #name: string | undefined;
+  readonly #options: DataplaneOptions;
+  // Replaced together by `restore`.
+  #core: Core;
+  #publisher: Publisher;
+  #runner: PacketRunner;
+  #explainer: Explainer;
   #peers: readonly Peer[] = [];
-  #policy: PolicyDocument | undefined;
+  #policy: Policy | undefined;
   #rules: PolicyRules = NO_RULES;
   #now = 0;
 
   private constructor(core: Core, own: ThisNode, options: DataplaneOptions) {
-    this.#core = core;
     this.#own = own;
-    this.#name = options.name;
-    this.#publisher = new Publisher(core);
-    const address = parseAddress(options.address);
-    const other = own.leases.find(({ family }) => family !== address.family);
-    this.#publisher.setAddress(address);
-    if (other) this.#publisher.setAddress(firstHost(other));
-    this.#publisher.publish(own, []);
+    this.#options = structuredClone(options);
+    this.#core = core;
+    this.#publisher = this.#publisherOf(core);
+    this.#publisher.publish(own, [], NO_RULES);
     this.#runner = new PacketRunner(core);
     this.#explainer = new Explainer(core, this.#publisher);
   }
@@ -151,8 +168,8 @@ export class Dataplane {
    */
   setPolicy(policy: string | object): void {
     const text = typeof policy === "string" ? policy : JSON.stringify(policy, null, 2);
-    const document = readPolicy(text, "policy", this.#policy);
-    this.#publish(this.#peers, document);
+    const document = readPolicy(text, "policy", this.#policy?.document);
+    this.#publish(this.#peers, { text, document });
     setProfile(this.#core, document.profile);
   }
 
@@ -232,18 +249,95 @@ export class Dataplane {
     this.#core.exports.expireAll();
   }
 
-  #publish(peers: readonly Peer[], policy: PolicyDocument | undefined): void {
-    const { leases } = this.#own;
-    const rules = policy ? rulesOf(policy, this.#members(peers), leases, this.#rules) : this.#rules;
+  /**
+   * The whole state, to continue from: clock, counters, flows, peers, policy. It holds the secret key
+   * of the hash of flows: keep it like one. A running capture is not part of it.
+   */
+  snapshot(): Uint8Array {
+    const host: HostState = {
+      version: coreVersion(this.#core),
+      own: this.#identity,
+      peers: this.#peers,
+      policy: this.#policy?.text ?? null,
+      rules: ruleNumbersOf(this.#rules),
+      numbers: this.#publisher.state,
+    };
+    return encodeSnapshot({ host, ...readState(this.#core) });
+  }
+
+  /**
+   * Continues from a snapshot: every packet has the outcome that it would have had there. The snapshot
+   * must come from a dataplane with the same options and from the same version of weft.
+   * @throws WeftError SNAPSHOT when it is damaged, or of another node or version; CAPTURE_BUSY while a
+   * capture runs. Then nothing has changed.
+   */
+  restore(snapshot: Uint8Array): void {
+    CoreCapture.refuseRunning(this.#core);
+    const version = coreVersion(this.#core);
+    const { host, ...state } = decodeSnapshot(snapshot, { version, own: this.#identity });
+    refuseImpossible(host, this.#core.layout);
+    const core = Core.like(this.#core, this.#options);
+    const publisher = this.#publisherOf(core, host.numbers);
+    const { policy, rules } = orContradicts(() => this.#publishAgain(publisher, host));
+    const { generation } = host.numbers;
+    const hasPeer = (place: number) => publisher.nameAt(place) !== undefined;
+    if (!writeState(core, state, { generation, hasPeer })) throw contradicts();
+    setProfile(core, policy?.document.profile ?? "rfc");
+
+    this.#core = core;
+    this.#publisher = publisher;
+    this.#runner = new PacketRunner(core);
+    this.#explainer = new Explainer(core, publisher);
+    this.#peers = host.peers;
+    this.#policy = policy;
+    this.#rules = rules;
+    this.#now = core.view.getFloat64(core.layout.CLOCK, true);
+  }
+
+  #publishAgain(publisher: Publisher, { peers, policy: text, rules: numbers }: HostState) {
+    const policy = text === null ? undefined : { text, document: readPolicy(text, "policy") };
+    const rules = this.#rulesOf(peers, policy, rulesWith(numbers));
+    if (rules.fresh.length > 0) throw contradicts();
+    publisher.publish(this.#own, peers, rules);
+    return { policy, rules };
+  }
+
+  /** What of the options packets can tell. */
+  get #identity(): Identity {
+    const { vni, mac, mtu, leases, dscp } = this.#own;
+    const { address, name = null, flows = DEFAULT_FLOWS, pickUp = true } = this.#options;
+    return {
+      ...{ vni, mac: formatMac(mac), mtu, leases: leases.map(formatPrefix), dscp: dscp ?? 0 },
+      ...{ address: formatAddress(parseAddress(address)), name, flows, pickUp },
+    };
+  }
+
+  #publisherOf(core: Core, before?: PublisherState): Publisher {
+    const publisher = new Publisher(core, [], before);
+    const address = parseAddress(this.#options.address);
+    const other = this.#own.leases.find(({ family }) => family !== address.family);
+    publisher.setAddress(address);
+    if (other) publisher.setAddress(firstHost(other));
+    return publisher;
+  }
+
+  #publish(peers: readonly Peer[], policy: Policy | undefined): void {
+    const rules = this.#rulesOf(peers, policy, this.#rules);
     this.#publisher.publish(this.#own, peers, rules);
     this.#peers = structuredClone(peers);
     this.#policy = policy;
     this.#rules = rules;
   }
 
+  #rulesOf(peers: readonly Peer[], policy: Policy | undefined, before: PolicyRules): PolicyRules {
+    if (!policy) return NO_RULES;
+    return rulesOf(policy.document, this.#members(peers), this.#own.leases, before);
+  }
+
   #members(peers: readonly Peer[]): Members {
     const members = new Map(peers.map(({ name, leases }) => [name, leases.map(parsePrefix)]));
-    if (this.#name !== undefined) members.set(this.#name, [...this.#own.leases]);
+    const { name } = this.#options;
+    if (name !== undefined) members.set(name, [...this.#own.leases]);
     return members;
   }
 }

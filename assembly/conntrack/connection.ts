@@ -150,12 +150,12 @@ export function cut(flow: Flow): void {
   if (!isPointedAt(flow)) forget(flow);
 }
 
-function count(state: u32, difference: i32): void {
+export function count(state: u32, difference: i32): void {
   const counter = FLOWS_BY_STATE + (state << 2);
   store<i32>(counter, load<i32>(counter) + difference);
 }
 
 /** Adds a connection to its account, if a policy decided about it. */
-function charge(flow: Flow, n: i32): void {
+export function charge(flow: Flow, n: i32): void {
   if (flow.rule) hold(flow.account, isHalfOpen(flow.state), n);
 }

@@ -44,6 +44,11 @@ export class Datagram {
 
 const ADDRESSES: usize = offsetof<Datagram>("addresses");
 
+// Offsets of the fields that the host checks.
+export const FRAGMENT_SINCE: usize = offsetof<Datagram>("since");
+export const FRAGMENT_RULE: usize = offsetof<Datagram>("rule");
+export const FRAGMENT_VERDICT: usize = offsetof<Datagram>("verdict");
+
 /** The entry of the datagram that this fragment belongs to; null if there is none. */
 export function datagramOf(p: Packet, direction: u32): Datagram {
   const place = placeOf(p);

@@ -97,13 +97,18 @@ export class Flow {
 const ADDRESSES: usize = offsetof<Flow>("addresses");
 const HEADERS: usize = offsetof<Flow>("headers");
 
-// Offsets of the fields that the host lists.
+// Offsets of the fields that the host reads.
 export const FLOW_KIND: usize = offsetof<Flow>("kind");
 export const FLOW_PORTS: usize = offsetof<Flow>("ports");
 export const FLOW_ADDRESSES: usize = ADDRESSES;
 export const FLOW_TWIN: usize = offsetof<Flow>("twin");
 export const FLOW_LAST: usize = offsetof<Flow>("last");
+export const FLOW_GENERATION: usize = offsetof<Flow>("generation");
+export const FLOW_PEER: usize = offsetof<Flow>("peer");
+export const FLOW_OWNER: usize = offsetof<Flow>("owner");
 export const FLOW_STATE: usize = offsetof<Flow>("state");
+export const FLOW_SIDE: usize = offsetof<Flow>("side");
+export const FLOW_SCALE: usize = offsetof<Flow>("scale");
 export const FLOW_IS_FIRST: usize = offsetof<Flow>("isFirst");
 export const FLOW_PACKETS: usize = offsetof<Flow>("packets");
 export const FLOW_BYTES: usize = offsetof<Flow>("bytes");

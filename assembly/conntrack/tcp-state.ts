@@ -33,7 +33,7 @@ const FIN_ACKED: u32 = 8;
 /** Its SYN had a window scale. */
 const SCALED: u32 = 16;
 /** Picked up in its middle, or in fragments: its windows are not known. */
-const LOOSE: u32 = 32;
+export const LOOSE: u32 = 32;
 
 /** Bytes that an acknowledgment may lag behind, however small the window is. */
 const LATE_ACK: u32 = 66000;

@@ -80,6 +80,8 @@ export interface CompilerOptions {
   readonly statics?: readonly Peer[] | undefined;
   /** Whether connections still count towards the peer that had the position. */
   readonly isHeld?: ((place: number) => boolean) | undefined;
+  /** Positions, by name, of the peers of the first commit; by default the lowest free ones. */
+  readonly places?: ReadonlyMap<string, number> | undefined;
 }
 
 export class Compiler {
@@ -97,11 +99,15 @@ export class Compiler {
   readonly #staged = new Map<string, Peer | undefined>();
   /** The reasons why peers are left out, by id. */
   readonly #conflicts = new Map<string, string>();
+  /** Positions to give at the first commit. */
+  #earlier: ReadonlyMap<string, number>;
 
   /** @param places size of the table of peers, including the entries before FIRST_PEER */
-  constructor(places: number, { statics = [], isHeld = () => false }: CompilerOptions = {}) {
+  constructor(places: number, options: CompilerOptions = {}) {
+    const { statics = [], isHeld = () => false, places: earlier = NO_PLACES } = options;
     this.#places = places;
     this.#isHeld = isHeld;
+    this.#earlier = earlier;
     this.#statics = new StaticPeers(statics);
     for (const [id, peer] of this.#statics) this.#staged.set(id, peer);
   }
@@ -165,6 +171,7 @@ export class Compiler {
   commit({ own, isNone, before, after, staged }: Differences): void {
     for (const id of staged) this.#staged.delete(id);
     if (isNone) return;
+    this.#earlier = NO_PLACES;
     for (const { peer, index } of before.peers) {
       this.#byName.delete(peer.name);
       this.#byPlace.delete(index);
@@ -244,7 +251,7 @@ export class Compiler {
       const holder = this.#byName.get(name);
       if (!names.delete(name) || (holder && !others.has(holder))) throw twoNamed(name);
       refuseUnreadable(peer);
-      const index = holder?.index ?? (places.next().value as number);
+      const index = holder?.index ?? this.#earlier.get(name) ?? (places.next().value as number);
       const claims = leases.map((lease) => ({ prefix: parsePrefix(lease), index, name }));
       return { id, peer: structuredClone(peer), index, claims };
     });
@@ -281,6 +288,8 @@ export class Compiler {
     }
   }
 }
+
+const NO_PLACES: ReadonlyMap<string, number> = new Map();
 
 function refuseUnreadable({ name, senders = [], mtu }: Peer): void {
   if (senders.length > MAX_SENDERS) {

@@ -14,6 +14,15 @@ export class Activity {
     this.#seen = new Uint32Array(core.layout.MAX_PEERS);
   }
 
+  /** The counters at the last call, of positions where there were any. */
+  get seen(): (readonly [place: number, packets: number])[] {
+    return [...this.#seen.entries()].filter(([, packets]) => packets > 0);
+  }
+
+  set seen(seen: Iterable<readonly [place: number, packets: number]>) {
+    for (const [place, packets] of seen) this.#seen[place] = packets;
+  }
+
   /** Whether there were packets for the peer at this position since the last call. */
   take(index: number): boolean {
     const { view, layout } = this.#core;

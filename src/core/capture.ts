@@ -85,13 +85,7 @@ export class Capture<Rule> {
     const { snaplen = DEFAULT_SNAPLEN, dropped = false, filter } = options;
     checkSnaplen(snaplen, layout.MAX_PACKET);
     const asked = filter === undefined ? undefined : readFilter(filter);
-    if (Atomics.load(words, layout.CAPTURE_ON >> 2) === 1) {
-      throw new WeftError(
-        "CAPTURE_BUSY",
-        "another capture runs on this node already",
-        "there can be one capture at a time: end the other one first",
-      );
-    }
+    Capture.refuseRunning(core);
     // A batch that began during the last capture reads these words until its end.
     betweenBatches(core, () => {
       view.setUint32(layout.CAPTURE_SNAPLEN, snaplen, true);
@@ -104,6 +98,16 @@ export class Capture<Rule> {
     const capture = new Capture(core, meanings);
     Atomics.store(words, layout.CAPTURE_ON >> 2, 1);
     return capture;
+  }
+
+  /** @throws WeftError CAPTURE_BUSY during a capture */
+  static refuseRunning({ words, layout }: Core): void {
+    if (Atomics.load(words, layout.CAPTURE_ON >> 2) === 0) return;
+    throw new WeftError(
+      "CAPTURE_BUSY",
+      "another capture runs on this node already",
+      "there can be one capture at a time: end the other one first",
+    );
   }
 
   /** Packets that found the ring full. */

@@ -53,6 +53,24 @@ const STATES = [
 
 export type FlowState = Exclude<(typeof STATES)[number]["name"], "free">;
 
+/** The names of the states, by number. */
+export const FLOW_STATES: readonly string[] = STATES.map(({ name }) => name);
+/** The state of a flow from one peer to another, which has one record. */
+export const RELAYED = FLOW_STATES.indexOf("relayed");
+
+/** The states of a protocol begin with this word; those of TCP have none. */
+const KIND_OF: Readonly<Record<number, string>> = { 1: "echo", 6: "tcp", 17: "udp", 58: "echo" };
+const KINDS = ["udp", "echo", "other"];
+
+/** Whether a flow of the protocol can be in the state of this number. */
+export function flowStateFits(state: number, protocol: number): boolean {
+  const name = FLOW_STATES[state];
+  if (name === undefined || name === "free") return false;
+  if (state === RELAYED) return true;
+  const kind = KINDS.find((one) => name.startsWith(`${one}-`)) ?? "tcp";
+  return kind === (KIND_OF[protocol] ?? "other");
+}
+
 export const flowBytes = (flows: number): number => flows * RECORD_BYTES;
 
 /** @throws WeftError for a number of records that is not valid */

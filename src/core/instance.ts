@@ -29,6 +29,13 @@ export interface CoreFunctions {
   /** Handles the received error: a credible report of a smaller path MTU lowers the MTU of its peers. */
   noteError(): void;
 
+  /** Makes a record that the host wrote findable (assembly/conntrack/restore.ts). */
+  enterRecord(place: number): number;
+  /** The place for a record whose key is at this address, or -1. */
+  freePlace(key: number): number;
+  /** Counts a connection whose records were entered, by its first. */
+  countEntered(place: number): void;
+
   beginBatch(): void;
   /** Forgets all flows that expired by CLOCK. Only between batches. */
   expireAll(): void;
@@ -105,6 +112,13 @@ export class Core {
     compiled ??= readFile(WASM).then((bytes) => WebAssembly.compile(bytes));
     const pages = PAGES + Math.ceil(flowBytes(options.flows ?? DEFAULT_FLOWS) / PAGE);
     const core = new Core(await compiled, newMemory(pages));
+    prepareFlows(core, options);
+    return core;
+  }
+
+  /** Makes a core like the other, with its own memory and no state. */
+  static like(other: Core, options: FlowOptions): Core {
+    const core = new Core(other.module, newMemory(other.bytes.length / PAGE));
     prepareFlows(core, options);
     return core;
   }

@@ -24,6 +24,17 @@ export type RuleSet = {
   readonly fresh: readonly number[];
 } & ({ readonly rules: AclRules } | AclImage);
 
+/** The numbers that a publisher gave, which the memory of its core refers to. */
+export interface PublisherState {
+  readonly generation: number;
+  /** Positions of peers, by name. */
+  readonly places: readonly (readonly [name: string, place: number])[];
+  /** By rule number: the generation since which it belongs to its rule. */
+  readonly ruleSince: readonly (readonly [number: number, generation: number])[];
+  /** Packets by position, as at the last call of `active`. */
+  readonly seen: readonly (readonly [place: number, packets: number])[];
+}
+
 export class Publisher {
   readonly #core: Core;
   readonly #compiler: Compiler;
@@ -33,21 +44,30 @@ export class Publisher {
   readonly #activity: Activity;
   #generation = 0;
   /** By rule number: the generation since which it belongs to its rule. */
-  readonly #ruleSince = new Map<number, number>();
+  #ruleSince = new Map<number, number>();
   /** The routes that both copies are painted from. */
   readonly #ribs = { 4: new Rib(4), 6: new Rib(6) };
   /** The rules in force, from which the access lists of both copies are painted. */
   #rules: RuleSet = { rules: [[], []], fresh: [] };
   readonly #acl = new Acl();
 
-  /** @param statics peers without an agent; they take precedence over members */
-  constructor(core: Core, statics: readonly Peer[] = []) {
+  /**
+   * @param statics peers without an agent; they take precedence over members
+   * @param before the first publication gives the same numbers as the last one of this state
+   */
+  constructor(core: Core, statics: readonly Peer[] = [], before?: PublisherState) {
     this.#core = core;
     this.#compiler = new Compiler(core.layout.MAX_PEERS, {
       statics,
       isHeld: (place) => isHeld(core, place),
+      places: new Map(before?.places),
     });
     this.#activity = new Activity(core);
+    if (before) {
+      this.#generation = before.generation - 1;
+      this.#ruleSince = new Map(before.ruleSince);
+      this.#activity.seen = before.seen;
+    }
     this.#copies = [new TableCopy(core, 0), new TableCopy(core, 1)];
   }
 
@@ -56,6 +76,16 @@ export class Publisher {
     const { words, layout } = this.#core;
     const copy = this.#copies[Atomics.load(words, layout.LIVE_COPY >> 2)]!;
     return { generation: this.#generation, at: copy.at, regions: copy.regions() };
+  }
+
+  get state(): PublisherState {
+    const names = [...this.#compiler.names()].sort();
+    return {
+      generation: this.#generation,
+      places: names.map((name) => [name, this.placeOf(name)!]),
+      ruleSince: [...this.#ruleSince].sort(([a], [b]) => a - b),
+      seen: this.#activity.seen,
+    };
   }
 
   /** Sets the source address of ICMP errors. */

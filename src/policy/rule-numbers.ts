@@ -27,6 +27,27 @@ export interface Origin {
   readonly addresses: number;
 }
 
+/** The number of each rule, by its part and its key there. */
+export type RuleNumbersByPart = readonly (readonly [
+  part: string,
+  rules: readonly (readonly [rule: string, number: number])[],
+])[];
+
+export const ruleNumbersOf = ({ parts }: Pick<PolicyRules, "parts">): RuleNumbersByPart =>
+  Array.from(parts, ([part, { all }]) => [
+    part,
+    Array.from(all, ([rule, it]) => [rule, it.number]),
+  ]);
+
+/** Parts in which every rule has its number, and nothing else is known of it. */
+export const partsWith = (numbers: RuleNumbersByPart): ReadonlyMap<string, NumberedRules> =>
+  new Map(
+    numbers.map(([part, rules]) => [
+      part,
+      { all: new Map(rules.map(([rule, number]) => [rule, { number, made: undefined }])) },
+    ]),
+  );
+
 export class RuleNumbers {
   readonly places = new Map<number, Place>();
   readonly fresh: number[] = [];

@@ -9,7 +9,13 @@ import { fieldsOf } from "./fields.js";
 import { type Place, placeOfDefault, placeOfRule } from "./place.js";
 import { distinct, type Members, Resolver, samePrefixes } from "./resolver.js";
 import type { Direction, Rule } from "./rule.js";
-import { type Numbered, type NumberedRules, RuleNumbers } from "./rule-numbers.js";
+import {
+  type Numbered,
+  type NumberedRules,
+  partsWith,
+  RuleNumbers,
+  type RuleNumbersByPart,
+} from "./rule-numbers.js";
 
 export type { Place } from "./place.js";
 
@@ -32,6 +38,12 @@ export const NO_RULES: PolicyRules = {
   parts: new Map(),
   resolver: new Resolver(new Map(), new Map()),
 };
+
+/** No rules but their numbers, to be given to `rulesOf` as those in force. */
+export const rulesWith = (numbers: RuleNumbersByPart): PolicyRules => ({
+  ...NO_RULES,
+  parts: partsWith(numbers),
+});
 
 /**
  * @param own the leases of this node

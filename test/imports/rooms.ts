@@ -30,6 +30,7 @@ export const ROOMS: readonly string[] = [
   "policy",
   "nat",
   "explain",
+  "snapshot.ts",
   "dataplane.ts",
   "index.ts",
   "io",
