@@ -10,6 +10,7 @@ const NODE = {
   addresses: ["10.244.1.1", "fd00:0:0:1::1"],
   leases: ["10.244.1.0/24", "fd00:0:0:1::/64"].map(parsePrefix),
   peers: [{ name: "b", leases: ["10.244.2.0/24", "fd00:0:0:2::/64"].map(parsePrefix) }],
+  throughCore: true,
 };
 const NO_RULES = { services: [], netmaps: [], egress: [], sources: [], perSource: 4096 };
 const oracle = (rules: Partial<NatRules> = {}) => new Oracle(NODE, { ...NO_RULES, ...rules });
@@ -193,19 +194,31 @@ describe("the oracle of translation", () => {
 
   it("drops what a source rule covers and cannot translate", () => {
     const node = oracle({ sources: [MASQUERADE] });
-    const out = { ...udp("192.0.2.5", 0, "10.244.2.7", 0), protocol: 47 };
-    expect(node.check(device(out), { drop: "not-translatable" })).toBeUndefined();
-    expect(node.check(device(out), toB(out))).toContain("to be dropped");
-    const reply = { ...out, protocol: ICMP, sport: ECHO, dport: 9 };
-    expect(node.check({ ...device(reply), opens: false }, toB(reply))).toContain("to be dropped");
+    const out = { ...udp("192.0.2.5", ECHO, "10.244.2.7", 9), protocol: ICMP };
+    const reply = { ...device(out), opens: false };
+    expect(node.check(reply, toB(out))).toContain("to be dropped");
+    expect(node.check(reply, { drop: "not-translatable" })).toBeUndefined();
   });
 
-  it("lets no second connection have the outside tuple of another", () => {
+  it("translates only the address of a protocol without ports", () => {
+    const node = oracle({ sources: [MASQUERADE] });
+    const out = (src: string) => ({ ...udp(src, 0, "10.244.2.7", 0), protocol: 47 });
+    expect(node.check(device(out("192.0.2.5")), toB(out("192.0.2.5")))).toContain(
+      "not of the pool",
+    );
+    expect(node.check(device(out("192.0.2.5")), toB(out("10.244.1.1")))).toBeUndefined();
+    // Its answers can only go to one host.
+    expect(node.check(device(out("192.0.2.6")), toB(out("10.244.1.1")))).toContain("is taken");
+    expect(node.check(device(out("192.0.2.6")), { drop: "nat-exhausted" })).toBeUndefined();
+  });
+
+  it("gives a connection another port if another has its outside tuple", () => {
     const node = oracle({ services: [{ ...DNS, backends: [backend("10.244.2.7")] }] });
     const straight = udp(CLIENT, 1000, "10.244.2.7", 53);
     expect(node.check(device(straight), toB(straight))).toBeUndefined();
     const out = { ...straight, dst: VIP };
-    expect(node.check(device(out), toB(straight))).toContain("to be dropped");
+    expect(node.check(device(out), toB(straight))).toContain("is taken");
+    expect(node.check(device(out), toB({ ...straight, sport: 700 }))).toBeUndefined();
   });
 
   it("has TCP live as its profile says", () => {

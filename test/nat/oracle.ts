@@ -14,7 +14,7 @@ import {
 } from "../../src/address.js";
 import type { NatRules, ServiceRule } from "../../src/nat/rules.js";
 import { ICMP, ICMPV6, TCP, UDP } from "../packets.js";
-import { ECHO, hasPorts, isIcmp, reverse, show, type Tuple } from "./tuple.js";
+import { hasPorts, isIcmp, reverse, show, type Tuple } from "./tuple.js";
 
 export type Side = "device" | "wire";
 
@@ -23,6 +23,8 @@ export interface Node {
   readonly addresses: readonly string[];
   readonly leases: readonly Prefix[];
   readonly peers: readonly { readonly name: string; readonly leases: readonly Prefix[] }[];
+  /** Whether every packet of this node's workloads passes the core. */
+  readonly throughCore: boolean;
 }
 
 /** What became of a packet. */
@@ -89,15 +91,26 @@ interface End {
 interface Destination extends End {
   readonly service?: ServiceRule;
   readonly mapping?: Mapping;
-  /** The host routes it: no node owns it. */
-  readonly isOutside: boolean;
 }
 
-/** A source that the packet must get. */
-type Source =
-  | { readonly exact: End }
-  | { readonly pool: Prefix; readonly low: number; readonly high: number }
-  | { readonly drop: readonly string[] };
+/** Addresses and ports of which one is to become the source. */
+interface Pool {
+  readonly pool: Prefix;
+  readonly low: number;
+  readonly high: number;
+}
+
+type Owner = "self" | { readonly peer: string } | undefined;
+
+/** Where a packet goes, and to whom. */
+interface Way {
+  readonly real: Tuple;
+  readonly to: Side;
+  readonly peer: string | undefined;
+  readonly destination: Destination;
+  /** No node owns the destination. */
+  readonly isOutside: boolean;
+}
 
 export class Oracle {
   /** Each connection under the two tuples that its packets arrive with. */
@@ -182,55 +195,63 @@ export class Oracle {
 
   #openTo(packet: Packet, destination: Destination, outcome: Outcome): string | undefined {
     const { tuple, from, opens = true } = packet;
-    const real = { ...tuple, dst: destination.address, dport: destination.port };
-    const owner = this.#ownerOf(real.dst);
-    const isReplaced = show(real) !== show(tuple);
-    const egress = this.#egressOf(real, from);
-    if (egress && egress.via === undefined) return expectDrop(["no-gateway"], outcome);
-    const isGateway = egress?.via !== undefined && "self" in egress.via;
-    const peer = egress?.via && "peer" in egress.via ? egress.via.peer : peerName(owner);
-    const isRouted = from === "device" || destination.isOutside || isGateway;
-    if (owner === undefined && peer === undefined && !isRouted) {
-      return expectDrop(["no-route"], outcome);
-    }
-    const to: Side = peer === undefined ? "device" : "wire";
-    const source = this.#sourceOf(real, from, to, isReplaced, isGateway ? egress : undefined);
-    const isTranslated = isReplaced || source !== undefined;
-    if (isTranslated && !opens) return expectDrop(["not-translatable", "invalid-state"], outcome);
-    if (source && "drop" in source) return expectDrop(source.drop, outcome);
     const { service } = destination;
-    if (source && "pool" in source) {
-      return this.#openMapped(packet, { real, to, peer, service }, source, outcome);
+    const real = { ...tuple, dst: destination.address, dport: destination.port };
+    const owner = this.#ownerOf(real.dst) ?? this.#ownerOf(tuple.dst);
+    const egress = owner === undefined ? this.#egressOf(real) : undefined;
+    const isGateway = egress?.via !== undefined && "self" in egress.via;
+    if (egress && !isGateway && (from === "wire" || egress.via === undefined)) {
+      return expectDrop(["no-gateway"], outcome);
     }
-    const goes = source ? { ...real, src: source.exact.address, sport: source.exact.port } : real;
+    const peer = egress?.via && "peer" in egress.via ? egress.via.peer : peerName(owner);
+    const to: Side = peer === undefined ? "device" : "wire";
+    const way = { real, to, peer, destination, isOutside: owner === undefined };
+    const isReplaced = show(real) !== show(tuple);
+    const source = this.#sourceOf(packet, way, isGateway ? egress.address : undefined);
+    const isTranslated = isReplaced || source !== undefined;
+    if (isTranslated && !opens) return expectDrop(["not-translatable"], outcome);
+    if (!isTranslated && to === "device" && !this.#isDelivered(packet, owner)) {
+      return expectDrop([owner === undefined ? "no-route" : "no-host"], outcome);
+    }
+    if (source && "pool" in source) return this.#openMapped(packet, way, source, outcome);
+    const goes = source ? { ...real, src: source.exact } : real;
     if (this.#isTaken(goes, to, packet)) {
-      return expectDrop(["not-translatable", "nat-exhausted"], outcome);
+      // The source keeps its address and gets another port.
+      const pool = whole(parseAddress(goes.src));
+      const kept = { pool, ...this.#classOf(goes.protocol, goes.sport, pool) };
+      return this.#openMapped(packet, way, kept, outcome);
     }
     const fault = expectTuple(goes, to, peer, outcome);
     if (fault) return fault;
-    if (opens) this.#add(packet, goes, to, service, destination.mapping);
+    if (opens) this.#add(packet, goes, way, destination.mapping);
     if (service) this.#noteChoice(service, tuple, goes);
     return undefined;
   }
 
-  #openMapped(
-    packet: Packet,
-    { real, to, peer, service }: Way,
-    source: { pool: Prefix; low: number; high: number },
-    outcome: Outcome,
-  ): string | undefined {
-    const inside = { address: real.src, port: real.sport };
+  /** Whether this host has a way for a packet that is not translated. */
+  #isDelivered({ tuple, from }: Packet, owner: Owner): boolean {
+    if (from === "wire") return owner !== undefined;
+    if (!this.node.throughCore) return false;
+    return owner !== undefined || this.#ownerOf(tuple.src) === "self";
+  }
+
+  #openMapped(packet: Packet, way: Way, source: Pool, outcome: Outcome): string | undefined {
+    const { real, to, peer, destination } = way;
+    const { service } = destination;
+    const inside = { address: packet.tuple.src, port: packet.tuple.sport };
     const mine = this.mappings.filter(
       (mapping) =>
         mapping.protocol === real.protocol &&
         sameEnd(mapping.inside, inside) &&
         isIn(source.pool, mapping.outside.address),
     );
+    const sure = mine.find((mapping) => this.#isHeld(mapping));
     if ("drop" in outcome) {
       if (outcome.drop !== "nat-exhausted") return "its source is to be mapped";
-      const sure = mine.find((mapping) => this.#isHeld(mapping));
-      if (sure) return `its mapping to ${sure.outside.address} ${sure.outside.port} goes on`;
-      return this.#mayBeExhausted(real, source) ? undefined : "a mapping can be made";
+      if (!sure) return this.#mayBeExhausted(packet, source) ? undefined : "a mapping can be made";
+      const goes = { ...real, src: sure.outside.address, sport: sure.outside.port };
+      const isTaken = this.find({ tuple: reverse(goes), from: to }) !== undefined;
+      return isTaken ? undefined : `its mapping to ${endText(sure.outside)} goes on`;
     }
     const { tuple } = outcome;
     const outside = { address: tuple.src, port: tuple.sport };
@@ -238,19 +259,16 @@ export class Oracle {
     const fault = expectTuple(goes, to, peer, outcome);
     if (fault) return fault;
     const known = mine.find((mapping) => sameEnd(mapping.outside, outside));
-    const sure = mine.find((mapping) => this.#isHeld(mapping));
-    if (sure && known !== sure) {
-      return `its mapping is ${sure.outside.address} ${sure.outside.port}`;
-    }
+    if (sure && known !== sure) return `its mapping is ${endText(sure.outside)}`;
     const mapping = known ?? { protocol: real.protocol, inside, outside, users: 0, ended: NEVER };
     if (!known) {
       const flaw = this.#flawOfNew(mapping, source);
       if (flaw) return flaw;
-      this.mappings.push(mapping);
+      if (canBeMapped(real.protocol)) this.mappings.push(mapping);
       this.#paired.set(pairKey(source.pool, inside.address), outside.address);
     }
     if (this.find({ tuple: reverse(goes), from: to })) return "the outside tuple is taken";
-    this.#add(packet, goes, to, service, mapping);
+    this.#add(packet, goes, way, mapping);
     if (service) this.#noteChoice(service, packet.tuple, goes);
     return undefined;
   }
@@ -258,7 +276,7 @@ export class Oracle {
   /** What is wrong with a mapping that the core has made. */
   #flawOfNew(
     { protocol, inside, outside }: Mapping,
-    { pool, low, high }: { pool: Prefix; low: number; high: number },
+    { pool, low, high }: Pool,
   ): string | undefined {
     if (!isIn(pool, outside.address)) return "the address is not of the pool";
     if (outside.port < low || outside.port > high) return `the port is not in ${low}-${high}`;
@@ -274,8 +292,8 @@ export class Oracle {
     return undefined;
   }
 
-  #mayBeExhausted({ protocol, src }: Tuple, source: { low: number; high: number }): boolean {
-    const { low, high } = source;
+  #mayBeExhausted({ tuple: { protocol, src } }: Packet, { low, high }: Pool): boolean {
+    if (!canBeMapped(protocol)) return true;
     const inClass = this.mappings.filter(
       ({ protocol: other, outside }) =>
         other === protocol && outside.port >= low && outside.port <= high,
@@ -305,18 +323,17 @@ export class Oracle {
     const netmap = this.rules.netmaps.find(({ overlay }) => isIn(overlay, dst));
     if (netmap) {
       const address = moved(dst, netmap.overlay, netmap.inside);
-      return [{ address, port: dport, isOutside: true }];
+      return [{ address, port: dport }];
     }
     const mapping = this.mappings.find(
       ({ outside, ...one }) =>
         one.protocol === protocol && outside.address === dst && outside.port === dport,
     );
-    const same = { address: dst, port: dport, isOutside: false };
+    const same = { address: dst, port: dport };
     // An echo request to the outside identifier is one to the node itself.
     if (!mapping || isIcmp(protocol)) return [same];
     const { inside } = mapping;
-    const isOutside = this.#ownerOf(inside.address) === undefined;
-    const through = { address: inside.address, port: inside.port, mapping, isOutside };
+    const through = { ...inside, mapping };
     return this.#isHeld(mapping) ? [through] : [through, same];
   }
 
@@ -327,7 +344,6 @@ export class Oracle {
       address: formatAddress(address),
       port,
       service,
-      isOutside: false,
     }));
     const choice = this.#choices.get(choiceKey(service, src, sport));
     const chosen = all.filter((one) => endText(one) === choice?.backend);
@@ -346,61 +362,44 @@ export class Oracle {
 
   // ----------------------------------------------------------------------- source
 
-  #egressOf({ src, dst }: Tuple, from: Side) {
-    if (this.#ownerOf(dst) !== undefined) return undefined;
-    const rule = this.rules.egress.find((one) => isIn(one.from, src) && isIn(one.to, dst));
-    const isForUs = from === "device" || (rule?.via && "self" in rule.via);
-    return isForUs ? rule : undefined;
+  #egressOf({ src, dst }: Tuple) {
+    return this.rules.egress.find((one) => isIn(one.from, src) && isIn(one.to, dst));
   }
 
-  /** Undefined: the source stays as it is. */
+  /** The source that the packet must get; undefined: it stays as it is. */
   #sourceOf(
-    real: Tuple,
-    from: Side,
-    to: Side,
-    isReplaced: boolean,
-    egress: NatRules["egress"][number] | undefined,
-  ): Source | undefined {
-    const { src, sport, dst } = real;
-    if (from === "device") {
-      const netmap = this.rules.netmaps.find(({ inside }) => isIn(inside, src));
-      if (netmap)
-        return { exact: { address: moved(src, netmap.inside, netmap.overlay), port: sport } };
-    }
-    if (egress) return this.#pool(real, { addresses: whole(egress.address), ports: undefined });
-    const rule =
-      from === "device"
-        ? this.rules.sources.find((one) => isIn(one.from, src) && isIn(one.to, dst))
-        : undefined;
-    if (rule) return this.#pool(real, rule);
-    if (!isReplaced) return undefined;
+    { tuple, from }: Packet,
+    { real, to, destination, isOutside }: Way,
+    gateway: Address | undefined,
+  ): { exact: string } | Pool | undefined {
+    const isFromHere = from === "device";
+    if (gateway) return this.#pool(tuple, whole(gateway));
+    const netmap = this.rules.netmaps.find(
+      ({ inside }) => isFromHere && !isOutside && isIn(inside, tuple.src),
+    );
+    const src = netmap ? moved(tuple.src, netmap.inside, netmap.overlay) : tuple.src;
+    const rule = this.rules.sources.find((one) => isIn(one.from, src) && isIn(one.to, real.dst));
+    if (isFromHere && rule) return this.#pool(tuple, rule.addresses, rule.ports);
+    const mapped = src === tuple.src ? undefined : { exact: src };
+    if (!destination.service) return mapped;
     const isOurs = this.#ownerOf(src) === "self";
-    if (to === "wire" && !isOurs)
-      return this.#pool(real, { addresses: undefined, ports: undefined });
+    if (to === "wire" && !isOurs) return this.#pool(tuple, undefined);
     const isOwn = this.node.addresses.includes(src);
-    if (from === "device" && to === "device" && (src === dst || isOwn)) {
-      return this.#pool(real, { addresses: this.#hairpinAddress(src), ports: undefined });
-    }
-    return undefined;
+    const isAround = src === real.dst || isOwn || !this.node.throughCore;
+    return isFromHere && to === "device" && isAround
+      ? this.#pool(tuple, this.#hairpinAddress(src))
+      : mapped;
   }
 
-  #pool(
-    { protocol, src, sport }: Tuple,
-    {
-      addresses,
-      ports,
-    }: { addresses: Prefix | undefined; ports: { low: number; high: number } | undefined },
-  ): Source {
-    if (!hasPorts(protocol) && !isIcmp(protocol)) return { drop: ["not-translatable"] };
-    if (sport === ECHO) return { drop: ["not-translatable", "invalid-state"] };
-    const own = whole(parseAddress(this.#ownAddress(src)));
-    const pool = addresses ?? own;
+  /** `addresses` undefined: this node's own; `ports` undefined: by the class of the inside port. */
+  #pool({ protocol, src, sport }: Tuple, addresses?: Prefix, ports?: Omit<Pool, "pool">): Pool {
+    const pool = addresses ?? whole(parseAddress(this.#ownAddress(src)));
     return { pool, ...(ports ?? this.#classOf(protocol, sport, pool)) };
   }
 
   #classOf(protocol: number, port: number, pool: Prefix): { low: number; high: number } {
-    if (isIcmp(protocol)) return { low: 0, high: 65535 };
-    if (port < 1024) return { low: 600, high: 1023 };
+    if (!canBeMapped(protocol)) return { low: 0, high: 0 };
+    if (port < 1024 && !isIcmp(protocol)) return { low: 600, high: 1023 };
     const isOwn = this.node.addresses.some((address) => isIn(pool, address));
     return { low: isOwn ? 61_000 : 1024, high: 65_535 };
   }
@@ -423,14 +422,10 @@ export class Oracle {
     return !isAlone || this.find({ tuple: reverse(goes), from: to }) !== undefined;
   }
 
-  #add(
-    { tuple, from }: Packet,
-    goes: Tuple,
-    to: Side,
-    service: ServiceRule | undefined,
-    mapping: Mapping | undefined,
-  ): void {
+  #add({ tuple, from }: Packet, goes: Tuple, way: Way, mapping: Mapping | undefined): void {
     const last = this.#now;
+    const { to, destination } = way;
+    const { service } = destination;
     const connection = { came: tuple, from, goes, to, service, mapping, turns: 0, last };
     this.#byTuple.set(keyOf(tuple, from), { connection, isReply: false });
     this.#byTuple.set(keyOf(reverse(goes), to), { connection, isReply: true });
@@ -465,18 +460,11 @@ export class Oracle {
     }
   }
 
-  #ownerOf(address: string): "self" | { peer: string } | undefined {
+  #ownerOf(address: string): Owner {
     if (this.node.leases.some((lease) => isIn(lease, address))) return "self";
     const peer = this.node.peers.find(({ leases }) => leases.some((lease) => isIn(lease, address)));
     return peer && { peer: peer.name };
   }
-}
-
-interface Way {
-  readonly real: Tuple;
-  readonly to: Side;
-  readonly peer: string | undefined;
-  readonly service: ServiceRule | undefined;
 }
 
 const NEVER = { earliest: Number.NEGATIVE_INFINITY, latest: Number.NEGATIVE_INFINITY };
@@ -485,13 +473,14 @@ const keyOf = (tuple: Tuple, side: Side) => `${side} ${show(tuple)}`;
 const endText = ({ address, port }: End) => `${address} ${port}`;
 const sameEnd = (a: End, b: End) => endText(a) === endText(b);
 const isIn = (prefix: Prefix, address: string) => contains(prefix, parseAddress(address));
+/** Whether the protocol has ports, or an identifier that stands for one. */
+const canBeMapped = (protocol: number) => hasPorts(protocol) || isIcmp(protocol);
 const whole = ({ family, value }: Address): Prefix => ({
   family,
   base: value,
   length: family === 4 ? 32 : 128,
 });
-const peerName = (owner: "self" | { peer: string } | undefined) =>
-  typeof owner === "object" ? owner.peer : undefined;
+const peerName = (owner: Owner) => (typeof owner === "object" ? owner.peer : undefined);
 const pairKey = (pool: Prefix, inside: string) => `${pool.base}/${pool.length} ${inside}`;
 const choiceKey = ({ name, byClient }: ServiceRule, src: string, sport: number) =>
   `${name} ${src} ${byClient ? "" : sport}`;
