@@ -39,17 +39,25 @@ const bad = (what: string, remedy: string) => new WeftError("ADDRESS", what, rem
 export const bits = (family: Family): number => (family === 4 ? 32 : 128);
 
 export function parseAddress(text: string): Address {
-  const family: Family | undefined = IPV4.test(text) ? 4 : IPV6.test(text) ? 6 : undefined;
-  if (family === undefined || !ipaddr.isValid(text)) {
-    throw bad(
-      `"${printable(text)}" is not an IP address`,
-      /^0\d|\.0\d/.test(text)
-        ? "write each octet without leading zeros"
-        : "write it like 192.0.2.1 or 2001:db8::1",
-    );
-  }
-  return { family, value: fromBytes(ipaddr.parse(text).toByteArray()) };
+  const value = IPV4.test(text) ? ipv4(text) : IPV6.test(text) ? ipv6(text) : undefined;
+  if (value !== undefined) return { family: text.includes(":") ? 6 : 4, value };
+  throw bad(
+    `"${printable(text)}" is not an IP address`,
+    /^0\d|\.0\d/.test(text)
+      ? "write each octet without leading zeros"
+      : "write it like 192.0.2.1 or 2001:db8::1",
+  );
 }
+
+/** The regular expression has left four numbers without leading zeros. */
+function ipv4(text: string): bigint | undefined {
+  const octets = text.split(".").map(Number);
+  if (octets.some((octet) => octet > 255)) return undefined;
+  return BigInt(octets.reduce((value, octet) => value * 256 + octet, 0));
+}
+
+const ipv6 = (text: string): bigint | undefined =>
+  ipaddr.isValid(text) ? fromBytes(ipaddr.parse(text).toByteArray()) : undefined;
 
 export function formatAddress({ family, value }: Address): string {
   if (family === 4) return octets(value, 4).join(".");

@@ -31,6 +31,7 @@ import type { Log } from "../log.js";
 import type { Logger, LogState } from "../logging/log.js";
 import { Mesh } from "../mesh/mesh.js";
 import type { MeshParts } from "../mesh/options.js";
+import { NAT } from "../nat/kind.js";
 import { POLICY } from "../policy/kind.js";
 import { PolicyThread } from "../policy/thread.js";
 import { WsTransport } from "../session/transport-ws.js";
@@ -39,6 +40,7 @@ import { every } from "../time/clock.js";
 import { systemClock } from "../time/system-clock.js";
 import { AgentControl } from "./control.js";
 import { Follower } from "./follower.js";
+import { NatControl } from "./nat-control.js";
 import { PacketTracer } from "./packet-tracer.js";
 import { PolicyControl } from "./policy-control.js";
 import { Tables } from "./tables.js";
@@ -152,7 +154,7 @@ export class Agent {
     const mesh = this.#makeMesh(claim, {
       store,
       transport,
-      documents: [{ ...POLICY, read: (text, done) => policies.read(text, done) }],
+      documents: [{ ...POLICY, read: (text, done) => policies.read(text, done) }, NAT],
       datapath: io,
       explain: (packet, peer) => tracer.traceForOther(packet, peer),
     });
@@ -182,6 +184,7 @@ export class Agent {
         follower,
         tables,
         policy: new PolicyControl({ mesh, policies, tables, follower }),
+        nat: new NatControl({ mesh, tables }),
         core,
         publisher,
         io,

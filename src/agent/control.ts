@@ -14,13 +14,13 @@ import type {
   ApplyOptions,
   Control,
   Counters,
+  DocumentView,
   Explained,
   FlowRow,
   LeaseRow,
+  NatReport,
   PeerRow,
   PolicyReport,
-  PolicyStatus,
-  PolicyView,
   RouteRow,
   Status,
 } from "../http/view.js";
@@ -31,7 +31,9 @@ import type { Mesh } from "../mesh/mesh.js";
 import { pathMtuNote } from "../paths/path-mtu-note.js";
 import { POLICY } from "../policy/kind.js";
 import { nameOf, type Place } from "../policy/place.js";
+import { documentStatus } from "./document-view.js";
 import type { Follower } from "./follower.js";
+import type { NatControl } from "./nat-control.js";
 import type { PacketTracer } from "./packet-tracer.js";
 import type { PolicyControl } from "./policy-control.js";
 import type { Tables } from "./tables.js";
@@ -52,6 +54,7 @@ export interface AgentControlParts {
   readonly follower: Pick<Follower, "addresses" | "notes" | "problems">;
   readonly tables: Pick<Tables, "isPolicyKnown" | "places">;
   readonly policy: Pick<PolicyControl, "apply" | "progress" | "view">;
+  readonly nat: Pick<NatControl, "apply" | "progress" | "view">;
   readonly core: Core;
   readonly publisher: Publisher;
   readonly io: Pick<KernelIo, "epoch" | "mtu" | "offloads">;
@@ -107,7 +110,8 @@ export class AgentControl implements Control {
       mtu,
       underlay: formatAddress(watch.underlay.address),
       peers: publisher.peers.length,
-      policy: this.#policyStatus(),
+      policy: documentStatus(this.policyProgress()),
+      nat: documentStatus(this.natProgress()),
       offloads: io.offloads(),
       log: this.#parts.logState(),
     };
@@ -122,12 +126,6 @@ export class AgentControl implements Control {
     const spaces =
       subnets.length > 0 ? mesh.spacesAround(subnets.map(({ subnet }) => parsePrefix(subnet))) : [];
     return subnets.flatMap((one, i) => (spaces[i] ? [spaceNote(one, spaces[i])] : []));
-  }
-
-  #policyStatus(): PolicyStatus {
-    const { version: newest, inForce, known, nodes } = this.policyProgress();
-    const { version = null, hash = null } = nodes.at(-1) ?? {};
-    return { version, hash, newest, inForce, known };
   }
 
   peers(): PeerRow[] {
@@ -212,7 +210,7 @@ export class AgentControl implements Control {
     });
   }
 
-  policy(): PolicyView | null {
+  policy(): DocumentView | null {
     return this.#parts.policy.view();
   }
 
@@ -222,6 +220,18 @@ export class AgentControl implements Control {
 
   applyPolicy(text: string, options: ApplyOptions): Promise<PolicyReport> {
     return this.#parts.policy.apply(text, options);
+  }
+
+  nat(): DocumentView | null {
+    return this.#parts.nat.view();
+  }
+
+  natProgress(): Progress {
+    return this.#parts.nat.progress();
+  }
+
+  applyNat(text: string, options: ApplyOptions): Promise<NatReport> {
+    return this.#parts.nat.apply(text, options);
   }
 }
 

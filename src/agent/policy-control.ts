@@ -1,15 +1,15 @@
 /** The control socket's view of the cluster's policy, and the trial and application of a new one. */
 import { formatPrefix } from "../address.js";
-import { type Progress, progressOf } from "../document-sync/progress.js";
+import type { Progress } from "../document-sync/progress.js";
 import { hashOf } from "../documents/in-force.js";
 import { promised } from "../error.js";
-import type { ApplyOptions, OutsideRow, PolicyReport, PolicyView } from "../http/view.js";
-import { nodeId } from "../identity/identity.js";
+import type { ApplyOptions, DocumentView, OutsideRow, PolicyReport } from "../http/view.js";
 import type { Mesh } from "../mesh/mesh.js";
 import type { PolicyCompiler, PolicyFacts, TrialResult } from "../policy/engine.js";
 import { POLICY } from "../policy/kind.js";
 import type { Outside } from "../policy/outside.js";
 import { absentNodes, heldByNamed } from "../policy/resolver.js";
+import { documentProgress, documentView } from "./document-view.js";
 import type { Follower } from "./follower.js";
 import type { Tables } from "./tables.js";
 
@@ -27,27 +27,13 @@ export class PolicyControl {
     this.#parts = parts;
   }
 
-  view(): PolicyView | null {
-    const { mesh } = this.#parts;
-    const policy = mesh.document(POLICY);
-    if (!policy) return null;
-    const { version, author, digest } = policy.seal;
-    const id = nodeId(author);
-    const all = [...mesh.members(), mesh.self()];
-    const name = all.find((member) => member.id === id)?.name ?? null;
-    return { version, digest, author: { id, name }, text: policy.text };
+  view(): DocumentView | null {
+    return documentView(this.#parts.mesh, POLICY);
   }
 
-  /** The progress of the other members, then of this node. */
+  /** As `documentProgress`. */
   progress(): Progress {
-    const { mesh } = this.#parts;
-    const seal = mesh.document(POLICY)?.seal;
-    const { name, id, documents } = mesh.self();
-    const newest = seal && { version: seal.version, hash: hashOf(seal.digest) };
-    return progressOf(POLICY.name, newest, [
-      ...mesh.members(),
-      { name, id, state: "self", documents },
-    ]);
+    return documentProgress(this.#parts.mesh, POLICY);
   }
 
   /** Implements `Control.applyPolicy`. */

@@ -1,5 +1,5 @@
 /**
- * Publishes the members and the policy of the cluster to the tables of the core, in one swap.
+ * Publishes the members, the policy and the translations of the cluster to the tables of the core, in one swap.
  *
  *   members that changed -> stage -> \
  *   policy -> enforcer -> rules --->  commit
@@ -7,6 +7,7 @@
 import { EventEmitter } from "node:events";
 import { type Prefix, parseMac, parsePrefix } from "../address.js";
 import type { ThisNode } from "../compile/compiler.js";
+import type { NatRules } from "../compile/nat-rules.js";
 import type { Config } from "../config/config.js";
 import { setProfile } from "../core/flows.js";
 import type { Core } from "../core/instance.js";
@@ -14,6 +15,10 @@ import type { Publisher } from "../core/publish.js";
 import type { Seal } from "../documents/sealed-document.js";
 import type { KernelIo } from "../io/kernel.js";
 import type { Mesh } from "../mesh/mesh.js";
+import { NO_NAT } from "../nat/document.js";
+import { type NatHostRules, natHostRulesOf } from "../nat/host-rules.js";
+import { NAT } from "../nat/kind.js";
+import { type NatNodes, Translator } from "../nat/translator.js";
 import { Enforcer } from "../policy/enforcer.js";
 import type { PolicyCompiler } from "../policy/engine.js";
 import { POLICY } from "../policy/kind.js";
@@ -24,7 +29,14 @@ export interface TablesParts {
   /** The cluster as this node knows it: its own leases, the peers and the policy. */
   readonly mesh: Pick<
     Mesh,
-    "document" | "enforces" | "knowsDocument" | "peer" | "self" | "takeChanged"
+    | "departed"
+    | "document"
+    | "enforces"
+    | "knowsDocument"
+    | "members"
+    | "peer"
+    | "self"
+    | "takeChanged"
   >;
   readonly core: Core;
   readonly publisher: Publisher;
@@ -45,15 +57,19 @@ export class Tables extends EventEmitter<TablesEvents> {
   readonly #enforcer: Enforcer;
   /** Stays true once it is. */
   #isPolicyKnown = false;
+  readonly #translator: Translator;
+  /** Stays true once it is. */
+  #isNatKnown = false;
 
   constructor(parts: TablesParts, options: TablesOptions) {
     super();
     this.#parts = parts;
     this.#options = options;
+    this.#translator = new Translator(options.name);
     this.#enforcer = new Enforcer(parts.policies, () => this.emit("changed"));
   }
 
-  /** Whether packets pass: the policy is in force, or it is known that there is none. */
+  /** Whether the policy is in force, or it is known that there is none. */
   get isPolicyKnown(): boolean {
     return this.#isPolicyKnown;
   }
@@ -80,6 +96,31 @@ export class Tables extends EventEmitter<TablesEvents> {
     return members.set(this.#options.name, this.own().leases);
   }
 
+  /** The nodes as the document of address translation takes them. */
+  natNodes(): NatNodes {
+    const { mesh } = this.#parts;
+    const members = new Map(this.members());
+    const living = new Set(members.keys());
+    for (const { name, state } of mesh.members()) if (state === "dead") living.delete(name);
+    for (const { name, leases } of mesh.departed()) {
+      if (!members.has(name)) members.set(name, leases.map(parsePrefix));
+    }
+    return { members, living };
+  }
+
+  /** This node's translations; the same object as before while nothing has changed for it. */
+  natRules(): NatRules {
+    const document = this.#parts.mesh.document(NAT)?.facts ?? NO_NAT;
+    return this.#translator.rulesOf(document, () => this.natNodes());
+  }
+
+  /** The part of the document that this host does. */
+  natHostRules(): NatHostRules {
+    const { living } = this.natNodes();
+    const document = this.#parts.mesh.document(NAT)?.facts ?? NO_NAT;
+    return natHostRulesOf(document, this.#options.name, (name) => living.has(name));
+  }
+
   /**
    * Publishes the current state of the mesh to the core. Peers and leases that the ready rules do not
    * cover wait for the rules being compiled, so that the rules about a peer are in force before its
@@ -104,7 +145,9 @@ export class Tables extends EventEmitter<TablesEvents> {
       isUpToDate = enforcer.want(mesh.document(POLICY), this.members(), own.leases);
     }
     this.#isPolicyKnown ||= isUpToDate && mesh.knowsDocument(POLICY);
-    publisher.setPolicyKnown(this.#isPolicyKnown);
+    this.#isNatKnown ||= mesh.knowsDocument(NAT);
+    publisher.setPolicyKnown(this.#isPolicyKnown && this.#isNatKnown);
+    mesh.enforces(NAT, this.#isNatKnown ? (mesh.document(NAT)?.seal ?? null) : undefined);
     const { misfit } = enforcer;
     mesh.enforces(POLICY, this.#isPolicyKnown ? this.#inForce : undefined, {
       isMisfit: misfit !== undefined,

@@ -31,6 +31,8 @@ export function complain(error: unknown): number {
     case "ADDRESS":
     case "POLICY":
     case "POLICY_TEST":
+    case "NAT":
+    case "NAT_TEST":
     case "EXPLAIN":
     case "PCAP":
     case "CAPTURE":

@@ -9,8 +9,8 @@ export const peers = () =>
     help: `STATE is established, no-mesh (no member has a mesh session with it), connecting, unreachable,
 dead or static; SINCE is the time since when it is not established. Nodes that have left (left,
 dead, left-out) are listed too, as long as their leases are reserved for them.
-RTT, LOSS and MTU are measured on the path that packets take, by probes. POLICY is the version
-that the node reports in force, and in brackets a newer one with the reason why it is not.
+RTT, LOSS and MTU are measured on the path that packets take, by probes. POLICY and NAT are the
+versions that the node reports in force, and in brackets a newer one with the reason why it is not.
 
 Examples:
   weft peers
@@ -30,6 +30,7 @@ Examples:
           "LOSS %",
           "MTU",
           "POLICY",
+          "NAT",
           "MAC",
         ],
         [...rows]
@@ -45,7 +46,8 @@ Examples:
               rttMs,
               loss === null ? null : Math.round(loss * 100),
               mtu,
-              policyOf(documents),
+              versionOf("policy", documents),
+              versionOf("nat", documents),
               mac,
             ],
           ),
@@ -53,9 +55,9 @@ Examples:
   });
 
 /** The version in force, and a newer version that the node knows but does not enforce. */
-function policyOf(documents: PeerRow["documents"] = []): string | null {
-  const policy = documents.find(({ kind }) => kind === "policy");
-  if (!policy) return null;
-  const { version, held } = policy;
+function versionOf(kind: string, documents: PeerRow["documents"] = []): string | null {
+  const document = documents.find((one) => one.kind === kind);
+  if (!document) return null;
+  const { version, held } = document;
   return `${version || "none"}${held ? ` (${held.version}: ${held.why})` : ""}`;
 }

@@ -1,12 +1,8 @@
 /** `weft policy`: applies, shows and tests the policy of the cluster. */
 import { Command, Option } from "commander";
-import { stringify } from "yaml";
 import { type Prefix, parsePrefix, printable } from "../address.js";
-import type { Progress } from "../document-sync/progress.js";
 import { WeftError } from "../error.js";
-import { whyUnreadable } from "../files/regular-file.js";
 import { applyPolicy, ask, getPolicy, policyProgress } from "../http/client.js";
-import type { PolicyView } from "../http/view.js";
 import { MAX_DOCUMENT, policyAsJson, readPolicy, readSealed } from "../policy/document.js";
 import {
   type ExpectationResult,
@@ -14,10 +10,17 @@ import {
   tryExpectations,
 } from "../policy/expectations.js";
 import type { Members } from "../policy/resolver.js";
+import {
+  type ApplyFlags,
+  applyOptions,
+  type DocumentFile,
+  loadDocument,
+  refuseStdinTwice,
+  withHeading,
+} from "./document.js";
+import { follow } from "./document-wait.js";
 import { exit } from "./exit.js";
-import { inputName, readInput, STDIN } from "./input.js";
-import { byName } from "./order.js";
-import { DEFAULT_WAIT, follow, summary, waitSeconds } from "./policy-wait.js";
+import { inputName } from "./input.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
 import { table } from "./table.js";
 
@@ -50,8 +53,11 @@ Examples:
   weft policy test expected.yaml                           test the policy in force
 `;
 
-/** Bytes of a file. A character takes up to three; the number of characters is checked later. */
-const MAX_FILE = 3 * MAX_DOCUMENT;
+const FILE: DocumentFile = {
+  code: "POLICY",
+  most: MAX_DOCUMENT,
+  shorten: "let one rule name more addresses and ports",
+};
 
 export function policy(): Command {
   const command = new Command("policy")
@@ -70,25 +76,12 @@ Examples:
   weft policy apply policy.yaml --wait 120
 `;
 
-const apply = (): Command =>
-  new Command("apply")
+function apply(): Command {
+  const command = new Command("apply")
     .argument("<FILE>", "the policy, YAML or JSON; -: from stdin")
-    .description("apply a policy to the cluster, and report which nodes have it in force")
-    .addOption(new Option("--dry-run", "check it only; nothing changes"))
-    .addOption(
-      new Option(
-        "--reset-version",
-        "where no version is left: refuse the last one, begin again at the first",
-      ),
-    )
-    .addOption(
-      new Option(
-        "--wait [SECONDS]",
-        `wait until all living nodes have it in force; exit 1 if not within ${DEFAULT_WAIT}, or SECONDS`,
-      )
-        .preset(String(DEFAULT_WAIT))
-        .argParser(waitSeconds),
-    )
+    .description("apply a policy to the cluster, and report which nodes have it in force");
+  for (const option of applyOptions()) command.addOption(option);
+  return command
     .addOption(socketOption())
     .addHelpText("after", APPLY_HELP)
     .action(
@@ -96,7 +89,7 @@ const apply = (): Command =>
         file: string,
         { dryRun = false, resetVersion = false, wait: seconds, socket }: ApplyFlags,
       ) => {
-        const json = policyAsJson(await load(file), inputName(file));
+        const json = policyAsJson(await loadDocument(file, FILE), inputName(file));
         readSealed(json, inputName(file));
         const report = await applyPolicy(socket, json, { dryRun, resetVersion });
         const { version, hash, rules, absent, outside } = report;
@@ -113,10 +106,12 @@ const apply = (): Command =>
           process.stderr.write(`${printable(where)}: ${prefix} ${OUTSIDE}\n`);
         }
         if (version === null || hash === null) return;
-        const isEverywhere = await follow(socket, { version, hash }, seconds);
+        const progress = () => policyProgress(socket);
+        const isEverywhere = await follow({ version, hash, verb: "policy", progress }, seconds);
         if (seconds !== undefined && !isEverywhere) process.exitCode = exit.failed;
       },
     );
+}
 
 const OUTSIDE =
   "is outside of the cluster network and of every static peer, so no packet has such an address";
@@ -132,22 +127,8 @@ const get = (): Command =>
       const held = await getPolicy(socket);
       if (output === "json") return void process.stdout.write(asJson(held));
       if (!held) throw await noPolicy(socket);
-      process.stdout.write(
-        `${heading(held, await policyProgress(socket))}${stringify(JSON.parse(held.text))}`,
-      );
+      process.stdout.write(withHeading(held, await policyProgress(socket)));
     });
-
-/** Comments with the version of the policy and its progress. */
-function heading({ version, author }: PolicyView, progress: Progress): string {
-  const missing = progress.nodes.filter(({ isInForce }) => !isInForce).sort(byName);
-  return [
-    `version ${version}, applied on ${author.name ?? author.id}`,
-    summary(progress),
-    ...missing.map(({ name, why }) => `not on ${name}: ${why}`),
-  ]
-    .map((line) => `# ${line}\n`)
-    .join("");
-}
 
 const test = (): Command =>
   new Command("test")
@@ -157,19 +138,13 @@ const test = (): Command =>
     .addOption(outputOption())
     .addOption(socketOption())
     .action(async (file: string, { policy, output, socket }: { policy?: string } & Both) => {
-      if (file === STDIN && policy === STDIN) {
-        throw new WeftError(
-          "USAGE",
-          "stdin can be read once only",
-          "give a file for one of the two",
-        );
-      }
+      refuseStdinTwice(file, policy);
       const document =
         policy === undefined
           ? await inForce(socket)
-          : readPolicy(await load(policy), inputName(policy));
+          : readPolicy(await loadDocument(policy, FILE), inputName(policy));
       const members = await membersOf(socket, policy !== undefined);
-      const expected = readExpectations(await load(file), inputName(file), members);
+      const expected = readExpectations(await loadDocument(file, FILE), inputName(file), members);
       const outcomes = tryExpectations(document, expected);
       process.stdout.write(output === "json" ? asJson(outcomes) : print(outcomes));
       process.exitCode = outcomes.every(({ isMet }) => isMet) ? exit.ok : exit.failed;
@@ -177,13 +152,6 @@ const test = (): Command =>
 
 interface Socket {
   readonly socket: string;
-}
-
-interface ApplyFlags extends Socket {
-  readonly dryRun?: boolean;
-  readonly resetVersion?: boolean;
-  /** Seconds. */
-  readonly wait?: number;
 }
 
 interface Both extends Socket {
@@ -224,21 +192,6 @@ const print = (outcomes: readonly ExpectationResult[]): string =>
       one.found,
     ]),
   );
-
-async function load(file: string): Promise<string> {
-  try {
-    return (await readInput(file, MAX_FILE)).toString("utf8");
-  } catch (error) {
-    const isLong = (error as NodeJS.ErrnoException).code === "EFBIG";
-    throw new WeftError(
-      "POLICY",
-      `${printable(inputName(file))} ${whyUnreadable(error, MAX_FILE)}`,
-      isLong
-        ? "let one rule name more addresses and ports"
-        : "give the path of a readable file, or - for stdin",
-    );
-  }
-}
 
 /** The node holds no policy: the cluster has none, or the node does not know yet and passes no packet. */
 async function noPolicy(socket: string): Promise<WeftError> {

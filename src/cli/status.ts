@@ -1,5 +1,5 @@
 import type { Offloads } from "../config/config.js";
-import type { PolicyStatus } from "../http/view.js";
+import type { DocumentStatus } from "../http/view.js";
 import type { LogState } from "../logging/log.js";
 import { exit } from "./exit.js";
 import { readingVerb } from "./reading.js";
@@ -22,10 +22,10 @@ function logRow({ lost, waiting, since, why }: LogState): [string, string][] {
 }
 
 /** `version 7 here; version 8 on 3 of 4 known nodes`. */
-function policyIn({ version, newest, inForce, known }: PolicyStatus): string {
+function documentIn({ version, newest, inForce, known }: DocumentStatus, none: string): string {
   const here = version === null ? "none is in force yet" : version || "none";
   if (version === 0 && newest === 0 && inForce === known) return "none";
-  const named = newest === 0 ? "no policy" : `version ${newest}`;
+  const named = newest === 0 ? none : `version ${newest}`;
   return `${typeof here === "number" ? `version ${here}` : here} here; ${named} on ${inForce} of ${known} known nodes`;
 }
 
@@ -54,7 +54,8 @@ Examples:
         ["mac", node.mac],
         ["offloads", inUse(node.offloads)],
         ["peers", node.peers],
-        ["policy", policyIn(node.policy)],
+        ["policy", documentIn(node.policy, "no policy")],
+        ["nat", documentIn(node.nat, "no document")],
         ...logRow(node.log),
       ]),
     exitCode: ({ healthy }) => (healthy ? exit.ok : exit.failed),

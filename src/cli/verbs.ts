@@ -10,6 +10,7 @@ import { flows } from "./flows.js";
 import { forget } from "./forget.js";
 import { leases } from "./leases.js";
 import { Misuse } from "./misuse.js";
+import { nat } from "./nat.js";
 import { peers } from "./peers.js";
 import { policy } from "./policy.js";
 import { refuseRepeated } from "./repeated.js";
@@ -23,6 +24,7 @@ Examples:
   weft up --secret-file secret --join 192.0.2.1    another node
   weft status                                      is it healthy?
   weft policy apply policy.yaml                    apply a policy
+  weft nat apply nat.yaml                          apply services and address translation
   weft explain --src 10.244.1.5 --dst 10.244.2.80 --dport 443
                                                    why is it dropped?
   weft capture --dropped                           which packets are dropped now?
@@ -54,7 +56,7 @@ for (const verb of [
 }
 
 weft.commandsGroup("Change:");
-for (const verb of [policy(), forget()]) weft.addCommand(verb);
+for (const verb of [policy(), nat(), forget()]) weft.addCommand(verb);
 
 for (const command of everyCommand(weft)) {
   refuseRepeated(command);

@@ -52,7 +52,7 @@ export function readJson(text: string, file: string, code: string, known?: Known
   if (json) return new Entry(source, json, json.at, []);
   const { at, isTooDeep } = endOfJson(text);
   if (isTooDeep) throw bad(at, ...TOO_DEEP);
-  throw bad(at, "this is not JSON", "weft policy apply makes JSON of YAML");
+  throw bad(at, "this is not JSON", "weft policy apply and weft nat apply make JSON of YAML");
 }
 
 /**

@@ -8,18 +8,18 @@ const gate = ({ gatesPackets }: DocumentKind): string =>
   gatesPackets ? "no packet passes yet: " : "";
 
 export const unknown = (kind: DocumentKind): string =>
-  `${gate(kind)}no member has said whether there is a ${kind.name}; wait for one, or apply a ${kind.name} here`;
+  `${gate(kind)}no member has said whether there is a ${kind.title}; wait for one, or apply a ${kind.title} here`;
 
 export const unreadable = (kind: DocumentKind): string =>
-  `${gate(kind)}the ${kind.name} on disk cannot be read any more; apply a ${kind.name} on any node`;
+  `${gate(kind)}the ${kind.title} on disk cannot be read any more; apply a ${kind.title} on any node`;
 
 export const textMissing = (kind: DocumentKind, version: number, author: string): string =>
-  `${gate(kind)}the text of ${kind.name} ${version}, applied on ${author}, has not come; wait for it, or apply a ${kind.name} here`;
+  `${gate(kind)}the text of ${kind.title} ${version}, applied on ${author}, has not come; wait for it, or apply a ${kind.title} here`;
 
-export const tooLong = ({ name, maxBytes }: DocumentKind): WeftError =>
+export const tooLong = ({ title, maxBytes }: DocumentKind): WeftError =>
   new WeftError(
     "DOCUMENT_SIZE",
-    `the ${name} is longer than ${maxBytes} bytes as JSON`,
+    `the ${title} is longer than ${maxBytes} bytes as JSON`,
     "say the same in less: let one entry name more addresses and ports",
   );
 

@@ -156,7 +156,7 @@ export class DocumentReplica<Facts = unknown> {
     const seal = sealNext(this.#parts, this.kind, text, held, resetVersion);
     const document = { seal, text, facts };
     this.#adopt(document, held && isLast(held) ? this.#refusing(held) : undefined);
-    this.#parts.log.info(`${this.kind.name} ${seal.version} is applied on this node`);
+    this.#parts.log.info(`${this.kind.title} ${seal.version} is applied on this node`);
     return document;
   }
 
@@ -179,8 +179,9 @@ export class DocumentReplica<Facts = unknown> {
       if (facts instanceof WeftError) this.#refuse(seal, facts);
       else if (this.isWanted(seal)) {
         this.#adopt({ seal, text, facts });
-        const { name } = this.kind;
-        this.#parts.log.info(`${name} ${seal.version} came, applied on ${this.#authorOf(seal)}`);
+        this.#parts.log.info(
+          `${this.kind.title} ${seal.version} came, applied on ${this.#authorOf(seal)}`,
+        );
       }
     });
   }
@@ -190,7 +191,7 @@ export class DocumentReplica<Facts = unknown> {
     this.#refused = new Set(refused);
     const why = flawOfSeal(this.#parts.cluster, seal);
     if (why) {
-      this.#parts.log.warn(`the ${this.kind.name} on disk is not used: ${why.message}`);
+      this.#parts.log.warn(`the ${this.kind.title} on disk is not used: ${why.message}`);
       return;
     }
     this.#read(text, (facts) => {
@@ -214,8 +215,7 @@ export class DocumentReplica<Facts = unknown> {
   #refuse(seal: Seal, { message, remedy }: WeftError): void {
     this.#refused = this.#refusing(seal);
     this.#pending.delete(seal.signature);
-    const { name } = this.kind;
-    const sentence = `refused ${name} ${seal.version} of ${this.#authorOf(seal)}: ${message}`;
+    const sentence = `refused ${this.kind.title} ${seal.version} of ${this.#authorOf(seal)}: ${message}`;
     this.#refusal = { seal, sentence };
     this.#parts.log.warn(sentence, { remedy });
     this.#parts.changed();

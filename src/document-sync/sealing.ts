@@ -38,16 +38,16 @@ export function sealNext(
 
 export const isLast = (seal: Seal | undefined): boolean => seal?.version === MAX_DOCUMENT_VERSION;
 
-const noLease = ({ name }: DocumentKind): WeftError =>
+const noLease = ({ title }: DocumentKind): WeftError =>
   new WeftError(
     "NO_LEASE",
-    `only a node that has a lease may apply a ${name}, and this one has none yet`,
+    `only a node that has a lease may apply a ${title}, and this one has none yet`,
     "wait until weft status shows one, or apply it on another node",
   );
 
-const versionsExhausted = ({ name }: DocumentKind): WeftError =>
+const versionsExhausted = ({ title }: DocumentKind): WeftError =>
   new WeftError(
     "DOCUMENT_VERSION",
-    `the ${name} in force has the last version there is, ${MAX_DOCUMENT_VERSION}`,
-    `some member has skipped them on purpose: shut it out by a new secret, then apply a ${name} with --reset-version on every node`,
+    `the ${title} in force has the last version there is, ${MAX_DOCUMENT_VERSION}`,
+    `some member has skipped them on purpose: shut it out by a new secret, then apply a ${title} with --reset-version on every node`,
   );

@@ -2,8 +2,10 @@
 import type { Done } from "../error.js";
 
 export interface DocumentKind<Facts = unknown> {
-  /** Names it in messages, records, files and sentences: 1 to 16 lower-case letters. */
+  /** Names it in messages, records and files: 1 to 16 lower-case letters. */
   readonly name: string;
+  /** Names it in sentences, as `policy`. */
+  readonly title: string;
   /** Limit of its texts, in bytes of UTF-8; `MAX_DOCUMENT_BYTES` at most. */
   readonly maxBytes: number;
   /** Whether a node passes no packet before it holds such a document or knows that there is none. */

@@ -6,16 +6,17 @@ import { WeftError } from "../error.js";
 import type { Reading } from "./api.js";
 import type {
   ApplyOptions,
+  DocumentView,
   Explained,
   FlowRow,
+  NatReport,
   PolicyReport,
-  PolicyView,
   Readings,
 } from "./view.js";
 
 const TIMEOUT_MS = 5_000;
 /** Milliseconds. Reading and compiling a policy takes a minute each at most; another may be ahead of it. */
-const POLICY_TIMEOUT_MS = 300_000;
+const APPLY_TIMEOUT_MS = 300_000;
 /** Milliseconds. The agent waits 4 s for other nodes; the rest is for busy hosts. */
 const EXPLAIN_TIMEOUT_MS = 10_000;
 /** Most bytes of a response: some hundred thousand routes. */
@@ -54,11 +55,32 @@ export async function applyPolicy(
   { dryRun, resetVersion }: ApplyOptions,
 ): Promise<PolicyReport> {
   const path = `/v1/policy?dry-run=${dryRun}&reset-version=${resetVersion}`;
-  return control(socketPath, "POST", path, text, POLICY_TIMEOUT_MS);
+  return control(socketPath, "POST", path, text, APPLY_TIMEOUT_MS);
 }
 
-export const getPolicy = (socketPath: string): Promise<PolicyView | null> =>
+export const getPolicy = (socketPath: string): Promise<DocumentView | null> =>
   control(socketPath, "GET", "/v1/policy");
+
+/** @throws WeftError with the agent's reason */
+export const applyNat = (
+  socketPath: string,
+  text: string,
+  { dryRun, resetVersion }: ApplyOptions,
+): Promise<NatReport> =>
+  control(
+    socketPath,
+    "POST",
+    `/v1/nat?dry-run=${dryRun}&reset-version=${resetVersion}`,
+    text,
+    APPLY_TIMEOUT_MS,
+  );
+
+export const getNat = (socketPath: string): Promise<DocumentView | null> =>
+  control(socketPath, "GET", "/v1/nat");
+
+/** Returns which of the known nodes have the newest document of address translation in force. */
+export const natProgress = (socketPath: string): Promise<Progress> =>
+  control(socketPath, "GET", "/v1/nat/nodes");
 
 /** Returns which of the known nodes have the newest policy in force. */
 export const policyProgress = (socketPath: string): Promise<Progress> =>

@@ -5,13 +5,13 @@ import type { CaptureOptions } from "../core/capture.js";
 import { WeftError } from "../error.js";
 import type { Question } from "../explain/question.js";
 import { CaptureLines } from "./capture-lines.js";
-import type { Control, FlowRow } from "./view.js";
+import type { ApplyOptions, Control, FlowRow } from "./view.js";
 
 /** Returns the result, or a promise of it. */
 type ControlAction = (control: Control, query: URLSearchParams, body: string) => unknown;
 
-/** Bytes of the longest policy, at two bytes a character. */
-const MAX_POLICY_BODY = 8 * 1024 * 1024;
+/** Bytes of the longest document, at two bytes a character. */
+const MAX_DOCUMENT_BODY = 8 * 1024 * 1024;
 /** Bytes of a packet of 9,216 bytes in hex, and of the other fields. */
 const MAX_EXPLAIN_BODY = 64 * 1024;
 
@@ -26,15 +26,17 @@ export const CONTROLS: Readonly<
     },
   },
   "/v1/policy": {
-    body: MAX_POLICY_BODY,
+    body: MAX_DOCUMENT_BODY,
     GET: (control) => control.policy(),
-    POST: (control, query, body) =>
-      control.applyPolicy(body, {
-        dryRun: query.get("dry-run") === "true",
-        resetVersion: query.get("reset-version") === "true",
-      }),
+    POST: (control, query, body) => control.applyPolicy(body, applyOptions(query)),
   },
   "/v1/policy/nodes": { GET: (control) => control.policyProgress() },
+  "/v1/nat": {
+    body: MAX_DOCUMENT_BODY,
+    GET: (control) => control.nat(),
+    POST: (control, query, body) => control.applyNat(body, applyOptions(query)),
+  },
+  "/v1/nat/nodes": { GET: (control) => control.natProgress() },
   "/v1/flows": {
     GET: (control, query) => {
       const isAsked = (["src", "dst"] as const).map((end) => within(end, query.get(end)));
@@ -50,6 +52,11 @@ export const CONTROLS: Readonly<
       control.explain(readQuestion(body), { here: query.get("here") === "true" }),
   },
 };
+
+const applyOptions = (query: URLSearchParams): ApplyOptions => ({
+  dryRun: query.get("dry-run") === "true",
+  resetVersion: query.get("reset-version") === "true",
+});
 
 function captureOptions(query: URLSearchParams): CaptureOptions {
   const [filter, snaplen] = [query.get("filter"), query.get("snaplen")];

@@ -9,7 +9,7 @@ export const MAX_RULE_SAMPLES = 4_096;
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 export function metrics(view: Readings): string {
-  const { healthy, peers, policy, log } = view.status();
+  const { healthy, peers, policy, nat, log } = view.status();
   const counters = view.counters();
   const directions = (["out", "in"] as const).map(
     (direction) => [direction, counters[direction]] as const,
@@ -43,6 +43,21 @@ export function metrics(view: Readings): string {
       ['{in_force="true"}', policy.inForce],
       ['{in_force="false"}', policy.known - policy.inForce],
     ]),
+    family(
+      "weft_nat_version",
+      "gauge",
+      "Version of the document of address translation in force here, 0 for none.",
+      nat.version === null ? [] : [["", nat.version]],
+    ),
+    family(
+      "weft_nat_nodes",
+      "gauge",
+      "Known nodes, by whether the newest document of address translation is in force.",
+      [
+        ['{in_force="true"}', nat.inForce],
+        ['{in_force="false"}', nat.known - nat.inForce],
+      ],
+    ),
     family("weft_log_lines_lost_total", "counter", "Log lines that could not be written.", [
       ["", log.lost],
     ]),

@@ -10,6 +10,7 @@ import type { Question } from "../explain/question.js";
 import type { TraceOutcome } from "../explain/trace-report.js";
 import type { Unasked } from "../explain-sync/messages.js";
 import type { LogState } from "../logging/log.js";
+import type { NatSection } from "../nat/document.js";
 import type { Place } from "../policy/place.js";
 import type { Refusals } from "../session/admission-control.js";
 
@@ -36,12 +37,14 @@ export interface Status {
   readonly peers: number;
   /** State of the agent's log; a log that cannot be written does not make the node unhealthy. */
   readonly log: LogState;
-  readonly policy: PolicyStatus;
+  readonly policy: DocumentStatus;
+  /** Of the document of address translation. */
+  readonly nat: DocumentStatus;
 }
 
-/** The policy in force on this node, and the number of nodes that have the newest known one. */
-export interface PolicyStatus {
-  /** 0 without a policy; null while it is not known whether there is one, and no packet passes. */
+/** The document of a kind in force on this node, and the number of nodes that have the newest known one. */
+export interface DocumentStatus {
+  /** 0 without a document; null while it is not known whether there is one, and no packet passes. */
   readonly version: number | null;
   /** First 16 hex digits of the text's SHA-256. */
   readonly hash: string | null;
@@ -68,7 +71,7 @@ export interface PeerRow {
   readonly since: string | null;
   /** The node's id; a static peer has none. */
   readonly id?: string;
-  /** The cluster documents that it reports in force: kind `policy` so far. */
+  /** The cluster documents that it reports in force: of the kinds `policy` and `nat`. */
   readonly documents?: readonly DocumentInForce[];
   /** `direct`, or `via NAME`; `none` for a node that is not a peer any more. */
   readonly path: string;
@@ -164,8 +167,8 @@ export interface Explained extends TraceOutcome {
 export type CaptureLine = CapturedRow | { readonly lost: number };
 export type CapturedRow = Omit<CapturedPacket<Place>, "bytes"> & { readonly bytes: string };
 
-/** The policy of the cluster. */
-export interface PolicyView {
+/** The cluster's document of a kind. */
+export interface DocumentView {
   readonly version: number;
   /** SHA-256 of the text. */
   readonly digest: string;
@@ -187,6 +190,20 @@ export interface PolicyReport {
   readonly absent: readonly string[];
   /** Named prefixes that no packet of the overlay has; at most 20. */
   readonly outside: readonly OutsideRow[];
+}
+
+/** The result of applying or trying a document of address translation. */
+export interface NatReport {
+  /** null if the document was only tried. */
+  readonly version: number | null;
+  /** First 16 hex digits of the text's SHA-256; null if the document was only tried. */
+  readonly hash: string | null;
+  /** Number of entries of each section. */
+  readonly rules: Readonly<Record<NatSection, number>>;
+  /** Named nodes that are not known. */
+  readonly absent: readonly string[];
+  /** Entries without effect as the nodes are now: a sentence each, at most 20. */
+  readonly notes: readonly string[];
 }
 
 export interface OutsideRow {
@@ -218,7 +235,7 @@ export interface Control extends Readings {
    * @throws WeftError CAPTURE_BUSY during another capture, CAPTURE for options that are not valid
    */
   capture(options: CaptureOptions): Pick<Capture<Place>, "take" | "lost" | "stop">;
-  policy(): PolicyView | null;
+  policy(): DocumentView | null;
   /** Returns which of the known nodes have the newest policy in force. */
   policyProgress(): Progress;
   /**
@@ -232,6 +249,11 @@ export interface Control extends Readings {
    * @throws WeftError; the policy in force then stays
    */
   applyPolicy(text: string, options: ApplyOptions): PolicyReport | Promise<PolicyReport>;
+  nat(): DocumentView | null;
+  /** Returns which of the known nodes have the newest document of address translation in force. */
+  natProgress(): Progress;
+  /** Parameters and errors as those of `applyPolicy`. */
+  applyNat(text: string, options: ApplyOptions): NatReport | Promise<NatReport>;
   /**
    * Takes back the subnets of a node that is gone for good.
    * @returns the subnets

@@ -6,7 +6,7 @@ import { printable } from "../address.js";
 import { asJson, type Entry, readDocument, readJson } from "../config/entry.js";
 import { wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";
-import { collide, type PublishedPort, placeName, portName, readPort } from "./port.js";
+import { collide, endpointKey, type PublishedPort, placeName, portName, readPort } from "./port.js";
 import { placeOfService, readService, type Service } from "./service.js";
 import {
   type Covered,
@@ -53,6 +53,18 @@ export const NO_NAT: NatDocument = {
   netmap: [],
   egress: [],
 };
+
+export type NatSection = (typeof SECTIONS)[number];
+
+/** Number of entries of each section. */
+export const natCounts = (document: NatDocument): Readonly<Record<NatSection, number>> => ({
+  services: document.services.length,
+  ports: document.ports.length,
+  masquerade: document.masquerade.length + Number(document.masqueradeOutside),
+  snat: document.snat.length,
+  netmap: document.netmap.length,
+  egress: document.egress.length,
+});
 
 const SECTIONS = ["services", "ports", "masquerade", "snat", "netmap", "egress"] as const;
 const KEYS = ["profile", "limits", ...SECTIONS] as const;
@@ -152,9 +164,13 @@ function readServices(entry: Entry | undefined): Service[] {
     places.set(place, service);
     return { service, item };
   });
+  const addresses = new Set(services.map(({ service }) => endpointKey(service)));
   for (const { service, item } of services) {
-    const chained = service.backends.find((to) => places.has(placeName(service.protocol, to)));
-    if (chained) throw ledToService(item, placeName(service.protocol, chained), places);
+    const chained = service.backends
+      .filter((to) => addresses.has(endpointKey(to)))
+      .map((to) => placeName(service.protocol, to))
+      .find((place) => places.has(place));
+    if (chained !== undefined) throw ledToService(item, chained, places);
   }
   return services.map(({ service }) => service);
 }

@@ -3,29 +3,30 @@ import { type Address, contains, covers, type Family, type Prefix, prefixOf } fr
 import type { Members } from "../policy/resolver.js";
 
 export class Owners {
-  readonly #names = new Map<string, string>();
-  readonly #lengths: Record<Family, Set<number>> = { 4: new Set(), 6: new Set() };
+  /** By family and length: the names by the base of the lease. */
+  readonly #leases: Record<Family, Map<number, Map<bigint, string>>> = {
+    4: new Map(),
+    6: new Map(),
+  };
 
   constructor(members: Members) {
     for (const [name, leases] of members) {
-      for (const lease of leases) {
-        this.#names.set(keyOf(lease), name);
-        this.#lengths[lease.family].add(lease.length);
+      for (const { family, length, base } of leases) {
+        const some = this.#leases[family].get(length) ?? new Map<bigint, string>();
+        this.#leases[family].set(length, some.set(base, name));
       }
     }
   }
 
   /** The name of the node; undefined for an address that no node owns. */
   of(address: Address): string | undefined {
-    for (const length of this.#lengths[address.family]) {
-      const name = this.#names.get(keyOf(prefixOf(address, length)));
+    for (const [length, names] of this.#leases[address.family]) {
+      const name = names.get(prefixOf(address, length).base);
       if (name !== undefined) return name;
     }
     return undefined;
   }
 }
-
-const keyOf = ({ family, base, length }: Prefix): string => `${family} ${length} ${base}`;
 
 export const owns = (leases: readonly Prefix[], address: Address): boolean =>
   leases.some((lease) => contains(lease, address));

@@ -47,6 +47,10 @@ function portAddress(text: string): PortAddress {
 export const placeName = (protocol: number, endpoint: Endpoint): string =>
   `${formatEndpoint(endpoint)}/${protocolName(protocol)}`;
 
+/** Equal for equal endpoints. */
+export const endpointKey = ({ address, port }: Endpoint): string =>
+  `${address.family} ${address.value} ${port}`;
+
 /** `node:h2:8081/tcp`: the place as the document writes it. */
 export function portName({ protocol, at, port }: PublishedPort): string {
   if (at.kind === "address") return placeName(protocol, { address: at.address, port });

@@ -5,7 +5,6 @@ import {
   covers,
   type Endpoint,
   formatAddress,
-  isHost,
   LINK_LOCAL,
   LOOPBACK,
   NO_HOST,
@@ -32,17 +31,17 @@ const LINK_LOCAL_4 = parsePrefix("169.254.0.0/16");
 const UNUSABLE = [...NO_HOST, ...LOOPBACK, LINK_LOCAL, LINK_LOCAL_4];
 
 /** A unicast address that other hosts can reach. */
-export function hostAddress(text: string): Address {
-  const address = parseAddress(text);
-  if (isHost(address) && !contains(LINK_LOCAL_4, address)) return address;
-  throw noHost(formatAddress(address));
-}
+export const hostAddress = (text: string): Address => usable(parseAddress(text));
 
 /** `ADDRESS:PORT` with an address as above. */
 export function hostEndpoint(text: string): Endpoint {
-  const endpoint = parseEndpoint(text);
-  hostAddress(formatAddress(endpoint.address));
-  return endpoint;
+  const { address, port } = parseEndpoint(text);
+  return { address: usable(address), port };
+}
+
+function usable(address: Address): Address {
+  if (!UNUSABLE.some((range) => contains(range, address))) return address;
+  throw noHost(formatAddress(address));
 }
 
 /** A prefix or an address. It may contain every address, and some that hosts can have at least. */

@@ -2,7 +2,7 @@
 import { type Address, type Endpoint, formatAddress, formatEndpoint } from "../address.js";
 import type { Entry } from "../config/entry.js";
 import { port, wholeNumber, yes } from "../config/read.js";
-import { placeName } from "./port.js";
+import { endpointKey, placeName } from "./port.js";
 import { bad, duration, hostAddress, hostEndpoint, NAT_PROTOCOLS, numberOf } from "./read.js";
 
 export const MAX_BACKENDS = 256;
@@ -29,7 +29,6 @@ export interface Service {
 }
 
 export interface Backend extends Endpoint {
-  readonly line: number;
   readonly weight: number;
   /** It gets no new flows, and keeps those it has. */
   readonly drain: boolean;
@@ -81,26 +80,26 @@ function readBackends(entry: Entry, service: Address): Backend[] {
   const seen = new Set<string>();
   return entry.list(MAX_BACKENDS).map((item) => {
     const backend = readBackend(item);
-    const place = formatEndpoint(backend);
+    const place = endpointKey(backend);
     if (backend.address.family !== service.family) {
       throw item.bad(
-        `the backend ${place} is of another family than ${formatAddress(service)}`,
+        `the backend ${formatEndpoint(backend)} is of another family than ${formatAddress(service)}`,
         "make a service for each family",
       );
     }
-    if (seen.has(place)) throw item.bad(`${place} occurs twice`, "raise its weight instead");
+    if (seen.has(place)) {
+      throw item.bad(`${formatEndpoint(backend)} occurs twice`, "raise its weight instead");
+    }
     seen.add(place);
     return backend;
   });
 }
 
 function readBackend(entry: Entry): Backend {
-  const { line } = entry;
-  if (entry.isText) return { ...entry.read(hostEndpoint), line, weight: 1, drain: false };
+  if (entry.isText) return { ...entry.read(hostEndpoint), weight: 1, drain: false };
   const { optional, required } = entry.fields(["to", "weight", "drain"]);
   return {
     ...required("to").read(hostEndpoint),
-    line,
     weight: optional("weight")?.read(wholeNumber(1, MAX_WEIGHT)) ?? 1,
     drain: optional("drain")?.read(yes) ?? false,
   };

@@ -3,6 +3,7 @@ import { beforeEach, expect, it } from "vitest";
 import { Tables, type TablesParts } from "../../src/agent/tables.js";
 import { Core } from "../../src/core/instance.js";
 import { Publisher } from "../../src/core/publish.js";
+import type { DocumentKind } from "../../src/documents/document-kind.js";
 import { WeftError } from "../../src/error.js";
 import type { Peer } from "../../src/peer.js";
 import { PolicyEngine, type PolicyFacts, readInPlace } from "../../src/policy/engine.js";
@@ -46,7 +47,9 @@ beforeEach(async () => {
     facts = result;
   });
   const mesh = {
-    document: () => ({ text, facts }),
+    document: ({ name }: DocumentKind) => (name === "policy" ? { text, facts } : undefined),
+    members: () => [],
+    departed: () => [],
     knowsDocument: () => true,
     enforces: () => {},
     self: () => ({ mac: MAC, leases: own }),

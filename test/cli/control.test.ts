@@ -108,6 +108,8 @@ describe("the control socket", () => {
     expect(body).toContain('weft_packets_received_total{direction="out"} 107\n');
     expect(body).toContain("weft_policy_version 3\n");
     expect(body).toContain('weft_policy_nodes{in_force="true"} 2\n');
+    expect(body).toContain("weft_nat_version 2\n");
+    expect(body).toContain('weft_nat_nodes{in_force="true"} 2\n');
     expect(body).toContain('weft_policy_nodes{in_force="false"} 0\n');
     expect(body).toContain("weft_packets_relayed_total 30\n");
     expect(body).toContain("weft_control_received_total 12\n");
@@ -307,9 +309,9 @@ describe("the verbs", () => {
       return stdout;
     };
     expect(await printed("peers")).toBe(
-      `NAME      ENDPOINT         LEASES                        STATE        SINCE                 PATH    RTT ms  LOSS %   MTU  POLICY               MAC
-evil?[2J  192.0.2.33:4789                                connecting   2030-01-01T00:00:00Z  via h2       -       -  1280  none (3: too-large)  02:00:00:00:00:03
-h2        192.0.2.2:4789   10.244.8.0/24, 10.244.9.0/24  established  -                     direct     0.4      25  1450  3                    02:00:00:00:00:02
+      `NAME      ENDPOINT         LEASES                        STATE        SINCE                 PATH    RTT ms  LOSS %   MTU  POLICY               NAT  MAC
+evil?[2J  192.0.2.33:4789                                connecting   2030-01-01T00:00:00Z  via h2       -       -  1280  none (3: too-large)  -    02:00:00:00:00:03
+h2        192.0.2.2:4789   10.244.8.0/24, 10.244.9.0/24  established  -                     direct     0.4      25  1450  3                    2    02:00:00:00:00:02
 `,
     );
     expect(await printed("routes")).toBe(

@@ -136,7 +136,14 @@ export const POLICY = `{"policies": [
 
 export const HASH = "ab".repeat(8);
 
-const inForce = [{ kind: "policy", version: 3, hash: HASH }];
+export const NAT_TEXT = `{"services": [
+{"name": "web", "protocol": "tcp", "address": "10.96.0.10", "port": 80,
+"backends": ["10.244.7.80:8080"]}]}`;
+
+const inForce = [
+  { kind: "policy", version: 3, hash: HASH },
+  { kind: "nat", version: 2, hash: HASH },
+];
 export const NODE_H1: KnownNode = { name: "h1", id: "01", state: "self", documents: inForce };
 export const NODE_H2: KnownNode = {
   name: "h2",
@@ -253,6 +260,20 @@ export const view = (healthy = true): Control => ({
         : [],
     };
   },
+  nat: () => ({
+    version: 2,
+    digest: "ab".repeat(32),
+    author: { id: "cd".repeat(16), name: "h2" },
+    text: NAT_TEXT,
+  }),
+  natProgress: () => progressOf("nat", { version: 2, hash: HASH }, [NODE_H2, NODE_H1]),
+  applyNat: (text, { dryRun, resetVersion }) => ({
+    version: dryRun ? null : resetVersion ? 1 : 2,
+    hash: dryRun ? null : HASH,
+    rules: { services: 1, ports: 0, masquerade: 0, snat: 0, netmap: 0, egress: 0 },
+    absent: text.includes("node:h9") ? ["h9"] : [],
+    notes: text.includes("10.244.7.9") ? ["service web: 10.244.7.9 is in a lease of h1"] : [],
+  }),
   explain: async (question, { here }) => {
     asked.push(question);
     if ("packet" in question || question.direction === "in" || here) return EXPLANATION;
@@ -284,6 +305,7 @@ export const view = (healthy = true): Control => ({
     log: { lost: 0, waiting: 0 },
     peers: 2,
     policy: { version: 3, hash: HASH, newest: 3, inForce: 2, known: 2 },
+    nat: { version: 2, hash: HASH, newest: 2, inForce: 2, known: 2 },
   }),
   peers: () => [
     {

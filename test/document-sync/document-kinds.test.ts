@@ -15,6 +15,7 @@ import { type MemoryDisk, World } from "../mesh/world.js";
 /** A kind of this test alone: its texts begin with "note". */
 const NOTES: DocumentKind<{ readonly words: number }> = {
   name: "notes",
+  title: "notes",
   maxBytes: 100_000,
   gatesPackets: false,
   read: (text, done) => {

@@ -40,9 +40,9 @@ describe("a document of address translation", () => {
       check: { kind: "http", path: "/health", interval: 5_000, timeout: 2_000 },
     });
     expect(web!.backends).toEqual([
-      { address: parseAddress("10.244.1.5"), port: 8080, line: 9, weight: 1, drain: false },
-      { address: parseAddress("10.244.2.5"), port: 8080, line: 10, weight: 2, drain: false },
-      { address: parseAddress("10.244.3.5"), port: 8080, line: 11, weight: 1, drain: true },
+      { address: parseAddress("10.244.1.5"), port: 8080, weight: 1, drain: false },
+      { address: parseAddress("10.244.2.5"), port: 8080, weight: 2, drain: false },
+      { address: parseAddress("10.244.3.5"), port: 8080, weight: 1, drain: true },
     ]);
     expect(dns).toMatchObject({ protocol: 17, byClient: false, affinityMs: 0 });
     expect(dns).not.toHaveProperty("check");

@@ -1,8 +1,7 @@
-/** Follows a policy to the nodes of the cluster, for `weft policy apply`. */
+/** Follows a cluster document to the nodes, for `weft policy apply` and `weft nat apply`. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLiving, type NodeProgress, type Progress } from "../document-sync/progress.js";
 import { WeftError } from "../error.js";
-import { policyProgress } from "../http/client.js";
 import { byName } from "./order.js";
 
 /** Seconds for `--wait` without a number. */
@@ -14,10 +13,13 @@ const POLL_MS = 200;
 /** Most nodes named in one line. */
 const MOST_NAMED = 8;
 
-/** The policy that was applied. */
-export interface AppliedPolicy {
+/** The document that was applied. */
+export interface AppliedDocument {
   readonly version: number;
   readonly hash: string;
+  /** The verb of its kind, as `policy`. */
+  readonly verb: string;
+  progress(): Promise<Progress>;
 }
 
 /** Seconds to wait, from the value of `--wait`. */
@@ -33,25 +35,26 @@ export function waitSeconds(given: string): number {
 
 /**
  * Prints the progress, and with `seconds` also each change within that time.
- * @returns whether all living nodes have the policy in force
+ * @param out takes the progress at the end
+ * @returns whether all living nodes have the document in force
  */
 export async function follow(
-  socket: string,
-  applied: AppliedPolicy,
+  applied: AppliedDocument,
   seconds?: number,
+  out: NodeJS.WritableStream = process.stdout,
 ): Promise<boolean> {
   const deadline = Date.now() + (seconds === undefined ? GLANCE_MS : seconds * 1000);
   let printed = "";
   for (;;) {
-    const progress = await policyProgress(socket);
+    const progress = await applied.progress();
     if (progress.version !== applied.version || progress.hash !== applied.hash) {
       process.stderr.write(`version ${progress.version} has replaced it meanwhile\n`);
       return false;
     }
     const missing = progress.nodes.filter((node) => isLiving(node) && !node.isInForce).sort(byName);
     if (missing.length === 0 || Date.now() >= deadline) {
-      process.stdout.write(`${summary(progress)}\n`);
-      process.stderr.write(absence(progress, seconds));
+      out.write(`${summary(progress)}\n`);
+      process.stderr.write(absence(progress, applied.verb, seconds));
       return missing.length === 0;
     }
     if (seconds !== undefined && summary(progress) !== printed) {
@@ -72,7 +75,7 @@ function named(nodes: readonly NodeProgress[]): string {
 }
 
 /** A line for each node that does not have it. */
-function absence({ nodes }: Progress, seconds: number | undefined): string {
+function absence({ nodes }: Progress, verb: string, seconds: number | undefined): string {
   const line = (node: NodeProgress) => `not on ${node.name}: ${node.why}\n`;
   const missing = nodes.filter(({ isInForce }) => !isInForce).sort(byName);
   const living = missing.filter(isLiving);
@@ -80,7 +83,7 @@ function absence({ nodes }: Progress, seconds: number | undefined): string {
     living.length === 0
       ? ""
       : seconds === undefined
-        ? "nodes that the mesh reaches get it later: see weft policy get, or wait with --wait\n"
+        ? `nodes that the mesh reaches get it later: see weft ${verb} get, or wait with --wait\n`
         : `not all had it after ${seconds} seconds\n`;
   return missing.map(line).join("") + after;
 }
