@@ -87,7 +87,7 @@ class Control {
   flowSetBits: u32;
   /** 1 if a policed TCP connection may be picked up in its middle. */
   pickUp: u32;
-  /** 1 while this node does not know whether there is a policy; no packet passes then. */
+  /** 1 while this node does not know whether there is a policy or a translation document: no packet passes. */
   policyIsUnknown: u32;
   /** The VNI as in a VXLAN header: network order, low 8 bits zero. */
   ownVni: u32;

@@ -96,8 +96,8 @@ export class Publisher {
   }
 
   /**
-   * Sets whether it is known if there is a policy; while it is not known, no packet passes. Initially it
-   * is known.
+   * Sets whether it is known if there are a policy and a translation document; while it is not known, no
+   * packet passes. Initially it is known.
    */
   setPolicyKnown(isKnown: boolean): void {
     const { view, layout } = this.#core;

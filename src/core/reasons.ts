@@ -36,7 +36,10 @@ const REASONS = [
   ["tiny-fragment", "the first fragment of a datagram is too short for its transport header"],
   ["fragment-overlap", "a fragment would overwrite the transport header of its datagram"],
   ["source-route", "the sender chose the packet's path (IPv4 LSRR or SSRR, IPv6 routing type 0)"],
-  ["policy-unknown", "this node does not know yet whether there is a policy"],
+  [
+    "policy-unknown",
+    "this node does not know yet whether there is a policy or a translation document",
+  ],
   ["no-path", "no path to the peer has answered a probe yet"],
   [
     "not-ecn-capable",

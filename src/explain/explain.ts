@@ -301,7 +301,7 @@ class StepWriter {
 
   #aclSaw({ hasFlow, verdict }: TraceRecord): string {
     if (verdict === POLICY_UNKNOWN)
-      return "no rules yet: it is not known whether there is a policy";
+      return "no rules yet: it is not known whether there is a policy or a translation document";
     const count = this.#matched.length;
     if (count > 0) return `${count === 1 ? "a rule" : `${count} rules`} matched`;
     return hasFlow ? "no rule needed: its flow was allowed" : "no rule matches";

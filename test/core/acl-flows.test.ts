@@ -543,7 +543,7 @@ describe("before it is known whether there is a policy", () => {
       counter: "out.dropped.policy-unknown",
     });
     expect(explanation.stages.find(({ stage }) => stage === "acl")).toMatchObject({
-      saw: "no rules yet: it is not known whether there is a policy",
+      saw: "no rules yet: it is not known whether there is a policy or a translation document",
     });
   });
 });
