@@ -22,7 +22,7 @@ export {
   FLOW_ADDRESSES,
   FLOW_BYTES,
   FLOW_GENERATION,
-  FLOW_IS_FIRST,
+  FLOW_FLAGS,
   FLOW_JUDGED,
   FLOW_KIND,
   FLOW_LAST,
@@ -35,6 +35,7 @@ export {
   FLOW_SIDE,
   FLOW_STATE,
   FLOW_TWIN,
+  IS_FIRST,
 } from "./conntrack/flow";
 export { countEntered, enterRecord, freePlace } from "./conntrack/restore";
 export { expireAll } from "./conntrack/sweep";

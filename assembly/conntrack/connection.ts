@@ -9,6 +9,8 @@ import {
   Flow,
   familyOf,
   flowAddresses,
+  IS_FIRST,
+  isFirst,
   isHalfOpen,
   isPointedAt,
   NONE,
@@ -33,7 +35,7 @@ export function open(p: Packet, direction: u32, state: u32): Flow {
     return NONE;
   }
   first.twin = second;
-  first.isFirst = 1;
+  first.flags |= <u8>IS_FIRST;
   second.twin = first;
   allow(first, p.rule);
   count(state, 1);
@@ -44,7 +46,7 @@ export function open(p: Packet, direction: u32, state: u32): Flow {
 export function openRelayed(p: Packet, direction: u32): void {
   const flow = makeRecord(p, p.peer, kindOf(p, direction), p.ports, addressesOf(p), RELAYED);
   if (flow == NONE) return;
-  flow.isFirst = 1;
+  flow.flags = <u8>IS_FIRST;
   refresh(p, flow);
   count(RELAYED, 1);
   countPacket(p, flow);
@@ -111,15 +113,15 @@ function setAllowed(flow: Flow, rule: u32): void {
  * rules are applied again.
  */
 export function setFirst(flow: Flow): void {
-  if (flow.isFirst) return;
+  if (isFirst(flow)) return;
   const twin = flow.twin;
   charge(flow, -1);
   const isOut = directionOf(flow) == OUT;
   const account = isOut ? accountHere(familyOf(flow), flowAddresses(flow)) : flow.peer;
   flow.account = twin.account = <u16>account;
   charge(flow, 1);
-  flow.isFirst = 1;
-  twin.isFirst = 0;
+  flow.flags |= <u8>IS_FIRST;
+  twin.flags &= ~(<u8>IS_FIRST);
   flow.judged = twin.judged = NO_GENERATION;
   flow.generation = twin.generation = NO_GENERATION;
 }

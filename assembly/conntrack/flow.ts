@@ -44,6 +44,13 @@ export const CLOSING: u32 = 12;
 export const TIME_WAIT: u32 = 13;
 export const RESET: u32 = 14;
 
+// Flags of a record.
+export const IS_FIRST: u32 = 1;
+/** In both records: packets of the connection are translated (nat). */
+export const IS_TRANSLATED: u32 = 2;
+/** In both records: its outside port is that of a mapping (mapping). */
+export const IS_MAPPED: u32 = 4;
+
 @unmanaged
 export class Flow {
   // Its key (key.ts); IPv4 addresses take the first 8 bytes.
@@ -69,8 +76,8 @@ export class Flow {
   side: u8;
   /** Window scale of its sender: a number of bits. */
   scale: u8;
-  /** 1: the record of the packet that opened the connection. */
-  isFirst: u8;
+  /** A sum of IS_FIRST, IS_TRANSLATED and IS_MAPPED. */
+  flags: u8;
   /** VXLAN and Ethernet headers, 22 bytes. */
   headers: u64;
   headers8: u64;
@@ -109,7 +116,7 @@ export const FLOW_OWNER: usize = offsetof<Flow>("owner");
 export const FLOW_STATE: usize = offsetof<Flow>("state");
 export const FLOW_SIDE: usize = offsetof<Flow>("side");
 export const FLOW_SCALE: usize = offsetof<Flow>("scale");
-export const FLOW_IS_FIRST: usize = offsetof<Flow>("isFirst");
+export const FLOW_FLAGS: usize = offsetof<Flow>("flags");
 export const FLOW_PACKETS: usize = offsetof<Flow>("packets");
 export const FLOW_BYTES: usize = offsetof<Flow>("bytes");
 export const FLOW_ACCOUNT: usize = offsetof<Flow>("account");
@@ -123,8 +130,18 @@ export function flowOf(p: Packet): Flow {
   return changetype<Flow>(p.flow);
 }
 
+/** Whether it is the record of the packet that opened the connection. */
+export function isFirst(flow: Flow): bool {
+  return (flow.flags & IS_FIRST) != 0;
+}
+
+/** Whether its packets are translated: the two keys are not each other's reverse. */
+export function isTranslated(flow: Flow): bool {
+  return (flow.flags & IS_TRANSLATED) != 0;
+}
+
 export function firstOf(flow: Flow): Flow {
-  return flow.isFirst ? flow : flow.twin;
+  return isFirst(flow) ? flow : flow.twin;
 }
 
 export function familyOf(flow: Flow): u32 {

@@ -15,6 +15,7 @@ import {
   ESTABLISHED,
   Flow,
   HALF_CLOSED,
+  isFirst,
   lastSynAt,
   RESET,
   SYN_RECEIVED,
@@ -114,9 +115,9 @@ export function advance(p: Packet, own: Flow): bool {
 
 // ------------------------------------------------------------------------- SYN
 
-function handleSyn(p: Packet, own: Flow, other: Flow, isFirst: bool): bool {
-  if (own.state >= TIME_WAIT) return isFirst && own.isFirst ? reopen(p, own, other) : false;
-  return isFirst ? handleFirstSyn(p, own, other) : handleSynAck(p, own, other);
+function handleSyn(p: Packet, own: Flow, other: Flow, isOpening: bool): bool {
+  if (own.state >= TIME_WAIT) return isOpening && isFirst(own) ? reopen(p, own, other) : false;
+  return isOpening ? handleFirstSyn(p, own, other) : handleSynAck(p, own, other);
 }
 
 /**
@@ -286,10 +287,10 @@ function handleSegment(p: Packet, own: Flow, other: Flow): bool {
   }
   if (lastSynOf(own).kind == SYN_ACK) lastSynOf(own).kind = NONE;
   const end = endOf(p);
-  const isFirst = (own.side & LOOSE ? own.side & SEEN : other.side & OPENED) == 0;
+  const isFirstAck = (own.side & LOOSE ? own.side & SEEN : other.side & OPENED) == 0;
   if ((own.side & SEEN) == 0 || isAfter(end, own.end)) own.end = end;
   own.side |= <u8>(SEEN | (isFinal(p) ? FINISHED : 0) | (own.side & LOOSE ? OPENED : 0));
-  acknowledge(p, own, other, scaleOf(own, other), isFirst);
+  acknowledge(p, own, other, scaleOf(own, other), isFirstAck);
   updateState(own, other);
   return true;
 }
@@ -323,12 +324,12 @@ function isInWindow(from: u32, end: u32, limit: u32, own: Flow, other: Flow): bo
 }
 
 /** Applies acknowledgment and window of the segment to the other end. */
-function acknowledge(p: Packet, own: Flow, other: Flow, scale: u32, isFirst: bool): void {
+function acknowledge(p: Packet, own: Flow, other: Flow, scale: u32, isFirstAck: bool): void {
   const ack = acknowledgment(p);
   const window = max<u32>(tcp.window(p.ip + p.transport) << scale, 1);
   own.maxWindow = max(own.maxWindow, window);
-  if (isFirst || isAfter(ack, own.acked)) own.acked = ack;
-  if (isFirst || isAfter(ack + window, other.maxEnd)) other.maxEnd = ack + window;
+  if (isFirstAck || isAfter(ack, own.acked)) own.acked = ack;
+  if (isFirstAck || isAfter(ack + window, other.maxEnd)) other.maxEnd = ack + window;
   if (other.side & SEEN) other.side |= <u8>OPENED;
   if (other.side & FINISHED && ack == other.end) other.side |= <u8>FIN_ACKED;
 }

@@ -18,6 +18,7 @@ import {
   flowOf,
   isAllowed,
   isCurrent,
+  isFirst,
   OTHER_NEW,
   refresh,
   SYN_SENT,
@@ -37,7 +38,7 @@ export function follow(p: Packet, direction: u32): i32 {
     if (!fits && flow.rule) return INVALID_STATE;
     // The length of a segment in fragments is not known here.
     if (fits && isFragment(p)) setLoose(flow);
-  } else if (!flow.isFirst) {
+  } else if (!isFirst(flow)) {
     setReplied(flow);
   }
   if (isFragment(p)) noteFirst(p, direction, 0);

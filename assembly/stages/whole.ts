@@ -61,14 +61,19 @@ export function deliverWhole(p: Packet): i32 {
 }
 
 function writeWhole(p: Packet): i32 {
+  writeSuper(p, virtio.GSO_UDP_L4);
+  return 0;
+}
+
+/** Writes a super-packet of this GSO type; its checksum holds the sum of the pseudo-header. */
+export function writeSuper(p: Packet, type: u32): void {
   const length = p.length - p.transport;
   const pseudo = fold(pseudoSumOf(p, p.ip, length));
-  udp.setUdpChecksum(p.ip + p.transport, <u16>pseudo);
+  store<u16>(p.ip + p.transport + checksumOffset(p), <u16>pseudo);
   const header = p.ip - VIRTIO_SIZE;
   virtio.writeNeedsCsum(header, p.transport, checksumOffset(p));
-  virtio.writeGso(header, virtio.GSO_UDP_L4, headersOf(p), p.segmentSize);
+  virtio.writeGso(header, type, headersOf(p), p.segmentSize);
   pushWrite(p, header, VIRTIO_SIZE + p.length);
-  return 0;
 }
 
 /** Makes headers and slices of the payload as `segment` does; the headers use the room of the wire list. */

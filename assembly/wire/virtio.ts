@@ -33,6 +33,10 @@ export function flags(p: usize): u32 {
 export function gsoType(p: usize): u32 {
   return load<u8>(p, GSO_TYPE) & ~GSO_ECN;
 }
+/** The type with its GSO_ECN bit. */
+export function storedGsoType(p: usize): u32 {
+  return load<u8>(p, GSO_TYPE);
+}
 export function gsoSize(p: usize): u32 {
   return load<u16>(p, GSO_SIZE);
 }

@@ -11,6 +11,8 @@ export interface RecordBounds {
   hasPeer(place: number): boolean;
 }
 
+/** All flags of a record (assembly/conntrack/flow.ts). */
+const MAX_FLAGS = 15;
 /** Largest window scale (RFC 7323, 2.3). */
 const MAX_SCALE = 14;
 
@@ -71,7 +73,7 @@ export class RecordChecker {
 
   isFirst(place: number): boolean {
     const { view, layout } = this.#core;
-    return view.getUint8(this.#at(place) + layout.FLOW_IS_FIRST) === 1;
+    return (view.getUint8(this.#at(place) + layout.FLOW_FLAGS) & layout.IS_FIRST) !== 0;
   }
 
   /** Whether record and twin can be those of one connection. @param places all records that there are */
@@ -108,7 +110,7 @@ export class RecordChecker {
       (family === 4 || family === 6) &&
       kind >>> 17 === 0 &&
       flowStateFits(view.getUint8(at + layout.FLOW_STATE), (kind >> 8) & 0xff) &&
-      view.getUint8(at + layout.FLOW_IS_FIRST) <= 1 &&
+      view.getUint8(at + layout.FLOW_FLAGS) <= MAX_FLAGS &&
       view.getUint8(at + layout.FLOW_SCALE) <= MAX_SCALE &&
       view.getUint16(at + layout.FLOW_ACCOUNT, true) < layout.MAX_ACCOUNTS &&
       view.getUint32(at + layout.FLOW_RULE, true) < layout.MAX_RULE_NUMBERS &&

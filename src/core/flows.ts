@@ -161,7 +161,7 @@ function readSet<Rule>(core: Core, set: number, ruleOf: RuleOf<Rule>): FlowView<
   for (let i = set * SET; i < (set + 1) * SET; i++) {
     const at = layout.FLOWS + i * layout.FLOW_SIZE;
     const isThere = view.getUint16(layout.FLOW_TAGS + i * 2, true) !== 0;
-    if (isThere && view.getUint8(at + layout.FLOW_IS_FIRST) === 1)
+    if (isThere && view.getUint8(at + layout.FLOW_FLAGS) & layout.IS_FIRST)
       found.push(readFlow(core, at, ruleOf));
   }
   return found.filter((flow) => flow.idleMs <= timeoutOf(core, flow.state));

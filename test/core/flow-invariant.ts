@@ -18,13 +18,13 @@ export function expectSoundFlows(core: Core): void {
     const state = view.getUint8(record + layout.FLOW_STATE);
     if (isThere(record) !== (state !== 0)) throw new Error(`record ${i}: tag and state differ`);
     if (state === 0) continue;
-    const isFirst = view.getUint8(record + layout.FLOW_IS_FIRST);
+    const isFirst = view.getUint8(record + layout.FLOW_FLAGS) & layout.IS_FIRST;
     first += isFirst;
     const twin = view.getUint32(record + layout.FLOW_TWIN, true);
     if (twin === 0 && state === RELAYED) continue;
     const isMutual = isThere(twin) && view.getUint32(twin + layout.FLOW_TWIN, true) === record;
     if (!isMutual) throw new Error(`record ${i}, state ${state}: its twin is another's`);
-    if (isFirst + view.getUint8(twin + layout.FLOW_IS_FIRST) !== 1) {
+    if (isFirst + (view.getUint8(twin + layout.FLOW_FLAGS) & layout.IS_FIRST) !== 1) {
       throw new Error(`record ${i}: which of the two opened the connection?`);
     }
     if (view.getUint8(twin + layout.FLOW_STATE) !== state) {
@@ -45,7 +45,12 @@ function expectSoundAccounts({ view, layout }: Core): void {
     const record = layout.FLOWS + i * layout.FLOW_SIZE;
     const state = view.getUint8(record + layout.FLOW_STATE);
     const isPoliced = view.getUint32(record + layout.FLOW_RULE, true) !== 0;
-    if (state === 0 || !isPoliced || view.getUint8(record + layout.FLOW_IS_FIRST) !== 1) continue;
+    if (
+      state === 0 ||
+      !isPoliced ||
+      (view.getUint8(record + layout.FLOW_FLAGS) & layout.IS_FIRST) === 0
+    )
+      continue;
     const account = view.getUint16(record + layout.FLOW_ACCOUNT, true);
     const party = account < MAX_PEERS ? account : THIS_NODE;
     held[account]!++;
