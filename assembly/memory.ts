@@ -9,7 +9,7 @@
  *   COUNTERS +----------------------------------------------------------+
  *            | outcomes of packets: out, in; traffic by peer, by rule   |
  *   TABLES   +----------------------------------------------------------+
- *            | copy 0: peers | endpoints | routes | access lists        |
+ *            | copy 0: peers | endpoints | routes | access lists | nat  |
  *            | copy 1: the same; one is searched, one is being filled   |
  *   FRAGMENTS+----------------------------------------------------------+
  *            | decisions about datagrams in fragments                   |
@@ -42,12 +42,14 @@
 import { CaptureEnd, CaptureProgress, CaptureRecord, CaptureRequest } from "./capture";
 import { Datagram } from "./conntrack/datagram";
 import { Flow } from "./conntrack/flow";
+import { DECISION_SIZE } from "./decision";
 import { CMSG_DATA, IOVEC_SIZE, MMSGHDR_SIZE, SOCKADDR_SIZE } from "./linux";
 import { MailboxPlace, MailboxRing } from "./mailbox";
 import { Packet } from "./packet";
 import { ACL_MAX_RULES, ACL_SIZE } from "./tables/acl";
 import { ENDPOINT_BITS, ENDPOINT_SIZE } from "./tables/endpoint";
 import { LPM4_SIZE, LPM6_SIZE } from "./tables/lpm";
+import { NAT_SIZE } from "./tables/nat";
 import { PEER_SENDER_SIZE, PEER_SENDERS } from "./tables/peer";
 import { TokenBucket } from "./token-bucket";
 import { TraceRecord } from "./trace";
@@ -89,11 +91,18 @@ class Control {
   pickUp: u32;
   /** 1 while this node does not know whether there is a policy or a translation document: no packet passes. */
   policyIsUnknown: u32;
+  /** 1 if workloads of this node reach each other and the outside through the device. */
+  throughCore: u32;
+  /** Most mappings of one inside address. */
+  perSource: u32;
   /** The VNI as in a VXLAN header: network order, low 8 bits zero. */
   ownVni: u32;
   /** This node's overlay address, the source of ICMP errors, network order; 0 if it has none. */
   ownAddress: u32;
   ownAddress6: v128;
+  /** The source of a connection whose two ends are on this node, if its replies must pass the core. */
+  hairpinAddress: v128;
+  hairpinAddress6: v128;
 
   // State of the running batch.
   /** The copy of the tables that it searches. */
@@ -113,6 +122,8 @@ class Control {
   /** Control messages of the current message (assembly/receive-list.ts). */
   groSize: u32;
   receivedTos: u32;
+  /** Number of random values drawn. */
+  drawn: u64;
   /** Source and destination of a flow, swapped. */
   reversed: v128;
   reversed16: v128;
@@ -141,9 +152,13 @@ export const FLOW_SEED: usize = CONTROL + offsetof<Control>("flowSeed");
 export const FLOW_SET_BITS: usize = CONTROL + offsetof<Control>("flowSetBits");
 export const PICK_UP: usize = CONTROL + offsetof<Control>("pickUp");
 export const POLICY_IS_UNKNOWN: usize = CONTROL + offsetof<Control>("policyIsUnknown");
+export const THROUGH_CORE: usize = CONTROL + offsetof<Control>("throughCore");
+export const PER_SOURCE: usize = CONTROL + offsetof<Control>("perSource");
 export const OWN_VNI: usize = CONTROL + offsetof<Control>("ownVni");
 export const OWN_ADDRESS: usize = CONTROL + offsetof<Control>("ownAddress");
 export const OWN_ADDRESS_6: usize = CONTROL + offsetof<Control>("ownAddress6");
+export const HAIRPIN_ADDRESS: usize = CONTROL + offsetof<Control>("hairpinAddress");
+export const HAIRPIN_ADDRESS_6: usize = CONTROL + offsetof<Control>("hairpinAddress6");
 export const SEARCHED: usize = CONTROL + offsetof<Control>("searched");
 export const BATCH_NUMBER: usize = CONTROL + offsetof<Control>("batchNumber");
 export const NOW: usize = CONTROL + offsetof<Control>("now");
@@ -156,6 +171,7 @@ export const DEVICE_COUNT: usize = CONTROL + offsetof<Control>("deviceCount");
 export const ANSWER_COUNT: usize = CONTROL + offsetof<Control>("answerCount");
 export const GRO_SIZE: usize = CONTROL + offsetof<Control>("groSize");
 export const RECEIVED_TOS: usize = CONTROL + offsetof<Control>("receivedTos");
+export const DRAWN: usize = CONTROL + offsetof<Control>("drawn");
 export const REVERSED: usize = CONTROL + offsetof<Control>("reversed");
 export const NEXT_SWEPT: usize = CONTROL + offsetof<Control>("nextSwept");
 export const SWEPT_AT: usize = CONTROL + offsetof<Control>("sweptAt");
@@ -283,7 +299,8 @@ export const ENDPOINTS_AT: u32 = PEERS_AT + MAX_PEERS * PEER_SIZE;
 export const LPM4_AT: u32 = ENDPOINTS_AT + (1 << ENDPOINT_BITS) * ENDPOINT_SIZE;
 export const LPM6_AT: u32 = LPM4_AT + LPM4_SIZE;
 export const ACL_AT: u32 = LPM6_AT + LPM6_SIZE;
-export const COPY_SIZE: u32 = ACL_AT + ACL_SIZE;
+export const NAT_AT: u32 = (ACL_AT + ACL_SIZE + 63) & ~63;
+export const COPY_SIZE: u32 = NAT_AT + NAT_SIZE;
 
 const TABLES_END: usize = TABLES + 2 * COPY_SIZE;
 
@@ -333,8 +350,12 @@ export const KEY_PACKETS6: usize = KEY_PACKETS4 + MAX_VECTOR * 4;
 export const FOUND: usize = KEY_PACKETS6 + MAX_VECTOR * 4;
 /** Record of the packet that an ICMP error quotes (assembly/conntrack/related.ts). */
 export const QUOTED: usize = FOUND + MAX_VECTOR * 4;
+/** The decision about the packet that may open a connection (assembly/decision.ts). */
+export const DECISION: usize = (QUOTED + PACKET_SIZE + 15) & ~15;
+/** Source and destination of a mapping's key (assembly/conntrack/mapping.ts). */
+export const MAPPING_KEY: usize = DECISION + DECISION_SIZE;
 /** u32 by slot: bytes read from the device, virtio-net header included. */
-export const LENGTHS: usize = QUOTED + PACKET_SIZE;
+export const LENGTHS: usize = MAPPING_KEY + 32;
 
 /** u32 each: number of count-only rules that the current packet matched, and their numbers. */
 export const MATCHED_COUNT: usize = LENGTHS + BATCH * 4;
@@ -498,7 +519,10 @@ export const FLOW_TAGS: usize = (CAPTURE_END + GUARD + 63) & ~63;
 export const HELD: usize = FLOW_TAGS + (2 << MAX_FLOW_BITS);
 export const MAX_ACCOUNTS: u32 = MAX_PEERS + 1024;
 export const OPENING: usize = HELD + MAX_ACCOUNTS * 4;
-export const FLOWS: usize = OPENING + MAX_PEERS * 4;
+/** u32 each: mappings by inside address, by keyed hash. */
+export const MAPPINGS_BY_SOURCE: usize = OPENING + MAX_PEERS * 4;
+export const MAPPING_SOURCE_BITS: u32 = 12;
+export const FLOWS: usize = MAPPINGS_BY_SOURCE + (4 << MAPPING_SOURCE_BITS);
 
 /** Beginnings of the guard bands; each has GUARD_SIZE bytes that the host filled. */
 export const GUARD_SIZE: u32 = GUARD;

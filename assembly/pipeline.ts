@@ -21,6 +21,7 @@
 
 import { beginBatch } from "./batch";
 import { keepHeads } from "./capture";
+import { flowOf, isTranslated } from "./conntrack/flow";
 import { takeKey } from "./conntrack/key";
 import { ctLookup, flowLookup } from "./conntrack/lookup";
 import { follow, refuse, track, trackRelayed } from "./conntrack/track";
@@ -55,13 +56,17 @@ import { closeAll, coalesce, finishCoalesced } from "./stages/coalesce";
 import { decap } from "./stages/decap";
 import { combineEcn } from "./stages/ecn";
 import { encap } from "./stages/encap";
+import { hairpin } from "./stages/hairpin";
 import { icmpError } from "./stages/icmp-error";
+import { dnat, isChosen, snat } from "./stages/nat";
 import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
 import { relay } from "./stages/relay";
 import { route } from "./stages/route";
+import { translate } from "./stages/translate";
 import { admitWhole, deliverWhole, isWhole } from "./stages/whole";
-import { THIS_NODE } from "./tables/peer";
+import { hasRules } from "./tables/nat";
+import { FIRST_PEER, THIS_NODE } from "./tables/peer";
 import { lookupDestinations, lookupSources } from "./tables/route";
 import {
   ACL,
@@ -70,16 +75,20 @@ import {
   COALESCE,
   CT_LOOKUP,
   DECAP,
+  DNAT,
   ECN,
   ENCAP,
   FLOW,
+  HAIRPIN,
   ICMP_ERROR,
   LOOKUP,
   OFFLOAD,
   PARSE,
   RELAY,
   ROUTE,
+  SNAT,
   TRACK,
+  TRANSLATE,
   traced,
   tracedAll,
 } from "./trace";
@@ -101,7 +110,7 @@ export function outbound(from: u32, count: u32): u32 {
   let i = from;
   for (; i < count && hasRoom(); i++) {
     const p = packetAt(i);
-    if (p.verdict == 0) p.verdict = toWire(p);
+    if (p.verdict == 0) p.verdict = onward(p);
     if (p.verdict) p.verdict = traced(ICMP_ERROR, p, icmpError(p, p.verdict));
   }
   return i;
@@ -132,13 +141,25 @@ function flowLookupAll(from: u32, to: u32, direction: u32): void {
   }
 }
 
-function toWire(p: Packet): i32 {
+function onward(p: Packet): i32 {
   const r = p.ctState == CT_ESTABLISHED ? hitOut(p) : missOut(p);
   if (r) return r;
+  translate(p);
+  traced(TRANSLATE, p, 0);
+  return p.owner < FIRST_PEER ? backToDevice(p) : toWire(p);
+}
+
+function toWire(p: Packet): i32 {
   clamp(p);
   traced(CLAMP, p, 0);
   encap(p);
   return traced(ENCAP, p, 0);
+}
+
+/** The host has its destination, or routes it on. */
+function backToDevice(p: Packet): i32 {
+  hairpin(p);
+  return traced(HAIRPIN, p, 0);
 }
 
 /** The flow is known, so the packet was allowed before. */
@@ -153,8 +174,12 @@ function missOut(p: Packet): i32 {
   let r = traced(CT_LOOKUP, p, ctLookup(p, OUT));
   if (r) return r;
   if (p.ctState == CT_ESTABLISHED) return hitOut(p);
+  r = traced(DNAT, p, dnat(p, OUT));
+  if (r) return r;
   r = traced(ACL, p, aclOut(p));
   if (r) return refuse(p, OUT, r);
+  r = traced(SNAT, p, snat(p, OUT));
+  if (r) return r;
   r = traced(ROUTE, p, route(p));
   return r ? r : traced(TRACK, p, track(p, OUT));
 }
@@ -240,12 +265,33 @@ function fromPeer(p: Packet): i32 {
   if (r) return r;
   r = traced(ECN, p, combineEcn(p));
   if (r) return r;
-  return p.owner == THIS_NODE ? toDevice(p) : toNextPeer(p);
+  if (p.ctState != CT_ESTABLISHED && (p.owner == THIS_NODE || hasRules())) {
+    r = findIn(p);
+    if (r) return traced(ICMP_ERROR, p, icmpError(p, r));
+  }
+  if (isRelayed(p)) return toNextPeer(p);
+  r = p.ctState == CT_ESTABLISHED ? hitIn(p) : missIn(p);
+  if (r) return traced(ICMP_ERROR, p, icmpError(p, r));
+  return p.owner < FIRST_PEER ? toDevice(p) : backToWire(p);
+}
+
+/** Finds the connection of the packet, and the destination of one that is new. */
+function findIn(p: Packet): i32 {
+  const r = traced(CT_LOOKUP, p, ctLookup(p, IN));
+  if (r || p.ctState == CT_ESTABLISHED) return r;
+  return traced(DNAT, p, dnat(p, IN));
+}
+
+/** Whether it only passes through this node, and is not translated here. */
+function isRelayed(p: Packet): bool {
+  if (p.owner == THIS_NODE) return false;
+  if (p.flow != 0) return !isTranslated(flowOf(p));
+  return !hasRules() || !isChosen(p);
 }
 
 function toDevice(p: Packet): i32 {
-  const r = p.ctState == CT_ESTABLISHED ? hitIn(p) : missIn(p);
-  if (r) return r;
+  translate(p);
+  traced(TRANSLATE, p, 0);
   clamp(p);
   traced(CLAMP, p, 0);
   return traced(COALESCE, p, p.segmentSize ? deliverWhole(p) : coalesce(p));
@@ -258,12 +304,19 @@ function hitIn(p: Packet): i32 {
 }
 
 function missIn(p: Packet): i32 {
-  let r = traced(CT_LOOKUP, p, ctLookup(p, IN));
-  if (r) return r;
-  if (p.ctState == CT_ESTABLISHED) return hitIn(p);
-  r = traced(ACL, p, aclIn(p));
-  if (r) return traced(ICMP_ERROR, p, icmpError(p, refuse(p, IN, r)));
-  return traced(TRACK, p, track(p, IN));
+  let r = traced(ACL, p, aclIn(p));
+  if (r) return refuse(p, IN, r);
+  r = traced(SNAT, p, snat(p, IN));
+  return r ? r : traced(TRACK, p, track(p, IN));
+}
+
+/** It is translated here, and its new destination is another node. */
+function backToWire(p: Packet): i32 {
+  const r = traced(RELAY, p, relay(p));
+  if (r) return traced(ICMP_ERROR, p, icmpError(p, r));
+  translate(p);
+  traced(TRANSLATE, p, 0);
+  return toWire(p);
 }
 
 function toNextPeer(p: Packet): i32 {

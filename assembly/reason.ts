@@ -57,8 +57,14 @@ export const NO_PATH: i32 = 31;
 // From the congestion marks of the underlay
 export const NOT_ECN_CAPABLE: i32 = 32;
 
+// From the translation of addresses
+export const NAT_EXHAUSTED: i32 = 33;
+export const NOT_TRANSLATABLE: i32 = 34;
+export const NO_BACKEND: i32 = 35;
+export const NO_GATEWAY: i32 = 36;
+
 /** Number of reasons, including 0 (delivered). */
-export const REASONS: i32 = 33;
+export const REASONS: i32 = 37;
 
 /** Bit set beside the reason when the sender got an ICMP error. */
 export const ANSWERED: i32 = 0x100;

@@ -74,6 +74,10 @@ export const ICMP_ERROR: u32 = 13;
 export const CT_LOOKUP: u32 = 14;
 export const TRACK: u32 = 15;
 export const ECN: u32 = 16;
+export const DNAT: u32 = 17;
+export const SNAT: u32 = 18;
+export const TRANSLATE: u32 = 19;
+export const HAIRPIN: u32 = 20;
 
 /** Records reserved for the stages behind `acl`, however many rules only count. */
 const RESERVED: u32 = 32;

@@ -1,6 +1,18 @@
 /** A connection: two records that refer to each other, and are made, changed and removed together. */
-import { BATCH_NUMBER, FLOW_SIZE, FLOWS_BY_STATE, generation, NOW, OUT, REVERSED } from "../memory";
+
+import { decision, isTranslating } from "../decision";
+import {
+  BATCH_NUMBER,
+  FLOW_SIZE,
+  FLOWS_BY_STATE,
+  generation,
+  IN,
+  NOW,
+  OUT,
+  REVERSED,
+} from "../memory";
 import { addressesOf, Packet } from "../packet";
+import { FIRST_PEER } from "../tables/peer";
 import { accountHere, hold } from "./account";
 import { giveWay } from "./eviction";
 import {
@@ -8,16 +20,22 @@ import {
   directionOf,
   Flow,
   familyOf,
+  firstOf,
   flowAddresses,
+  IS_DESTINATION_MAPPED,
   IS_FIRST,
+  IS_SOURCE_MAPPED,
+  IS_TRANSLATED,
   isFirst,
   isHalfOpen,
   isPointedAt,
+  MAPPED,
   NONE,
   RELAYED,
   refresh,
 } from "./flow";
-import { DIRECTION_BIT, kindOf, reverseAddresses, reversePorts } from "./key";
+import { kindOf, reverseAddresses, reversePorts } from "./key";
+import { uncountMapping, useMappings } from "./mapped";
 import { firstSet, freeIn, hashOf, release, secondSet, tagOf, tagPlace } from "./table";
 
 /** The tables never have this generation. */
@@ -26,7 +44,9 @@ const NO_GENERATION: u32 = 0;
 /** Makes both records of a connection that this packet opens; null if there is no room. */
 export function open(p: Packet, direction: u32, state: u32): Flow {
   const account = direction == OUT ? accountHere(p.family, addressesOf(p)) : p.peer;
-  const first = makeRecord(p, account, kindOf(p, direction), p.ports, addressesOf(p), state);
+  const isPoliced = p.rule != 0;
+  const kind = kindOf(p, direction);
+  const first = makeRecord(kind, p.ports, addressesOf(p), state, account, isPoliced);
   if (first == NONE) return NONE;
   refresh(p, first);
   const second = makeTwin(p, first);
@@ -35,40 +55,59 @@ export function open(p: Packet, direction: u32, state: u32): Flow {
     return NONE;
   }
   first.twin = second;
-  first.flags |= <u8>IS_FIRST;
   second.twin = first;
+  setFlags(p, first);
   allow(first, p.rule);
-  count(state, 1);
+  countState(state, 1);
   return first;
 }
 
 /** Makes the single record for a packet that is relayed to another peer. */
 export function openRelayed(p: Packet, direction: u32): void {
-  const flow = makeRecord(p, p.peer, kindOf(p, direction), p.ports, addressesOf(p), RELAYED);
+  const kind = kindOf(p, direction);
+  const flow = makeRecord(kind, p.ports, addressesOf(p), RELAYED, p.peer, p.rule != 0);
   if (flow == NONE) return;
   flow.flags = <u8>IS_FIRST;
   refresh(p, flow);
-  count(RELAYED, 1);
+  countState(RELAYED, 1);
   countPacket(p, flow);
 }
 
-/** Makes the record of the replies. Their destination is looked up when the first one arrives. */
+/**
+ * Makes the record of the replies, which come from where the packet goes to. Their destination is looked
+ * up when the first one arrives.
+ */
 function makeTwin(p: Packet, first: Flow): Flow {
-  const ports = reversePorts(p.protocol, p.ports);
-  reverseAddresses(p.family, flowAddresses(first));
-  return makeRecord(p, first.account, first.kind ^ DIRECTION_BIT, ports, REVERSED, first.state);
+  const d = decision();
+  const direction = p.owner < FIRST_PEER ? OUT : IN;
+  const ports = reversePorts(p.protocol, d.onwardPorts);
+  reverseAddresses(p.family, d.onwardAddresses);
+  const isPoliced = p.rule != 0;
+  return makeRecord(kindOf(p, direction), ports, REVERSED, first.state, first.account, isPoliced);
 }
 
-function makeRecord(
-  p: Packet,
-  account: u32,
+function setFlags(p: Packet, first: Flow): void {
+  const d = decision();
+  let flags: u32 = 0;
+  if (isTranslating(p, d)) flags |= IS_TRANSLATED;
+  if (d.isSourceMapped) flags |= IS_SOURCE_MAPPED;
+  if (d.isDestinationMapped) flags |= IS_DESTINATION_MAPPED;
+  first.flags = <u8>(flags | IS_FIRST);
+  first.twin.flags = <u8>flags;
+  if (flags & ~IS_TRANSLATED) useMappings(first, 1);
+}
+
+/** Makes a record with this key; null if there is no room. */
+export function makeRecord(
   kind: u32,
   ports: u32,
   addresses: usize,
   state: u32,
+  account: u32,
+  isPoliced: bool,
 ): Flow {
   const hash = hashOf(kind, ports, addresses);
-  const flow = findPlace(hash, account, p.rule != 0);
+  const flow = findPlace(hash, account, isPoliced);
   if (flow == NONE) return NONE;
   memory.fill(changetype<usize>(flow), 0, FLOW_SIZE);
   flow.kind = kind;
@@ -128,18 +167,20 @@ export function setFirst(flow: Flow): void {
 
 export function setState(flow: Flow, state: u32): void {
   if (flow.state == state) return;
-  count(flow.state, -1);
+  countState(flow.state, -1);
   charge(flow, -1);
   flow.state = <u8>state;
   flow.twin.state = <u8>state;
   charge(flow, 1);
-  count(state, 1);
+  countState(state, 1);
 }
 
 /** Removes a connection: its next packet opens another one. */
 export function forget(flow: Flow): void {
-  count(flow.state, -1);
+  countState(flow.state, -1);
   charge(flow, -1);
+  if (flow.state == MAPPED) uncountMapping(firstOf(flow));
+  else if (flow.flags & ~(IS_FIRST | IS_TRANSLATED)) useMappings(firstOf(flow), -1);
   if (flow.twin != NONE) release(flow.twin);
   release(flow);
 }
@@ -152,7 +193,8 @@ export function cut(flow: Flow): void {
   if (!isPointedAt(flow)) forget(flow);
 }
 
-export function count(state: u32, difference: i32): void {
+/** Counts connections by state. */
+export function countState(state: u32, difference: i32): void {
   const counter = FLOWS_BY_STATE + (state << 2);
   store<i32>(counter, load<i32>(counter) + difference);
 }

@@ -1,6 +1,6 @@
 /** Chooses the flow to evict for a new one whose two sets are full (docs/flows.md, "Under pressure"). */
 import { isFlooding, isHeavy, outweighs } from "./account";
-import { Flow, isHalfOpen, isPointedAt, NONE, OTHER_REPLIED, TIME_WAIT } from "./flow";
+import { Flow, isHalfOpen, isPointedAt, MAPPED, NONE, OTHER_REPLIED, TIME_WAIT } from "./flow";
 import { recordAt, SET_SIZE } from "./table";
 import { isExpired, quietFor } from "./timeouts";
 
@@ -52,6 +52,7 @@ function leastIn(set: u32, account: u32, isPoliced: bool): Flow {
  */
 function rankOf(flow: Flow, account: u32, isPoliced: bool): u32 {
   if (isPointedAt(flow)) return NEVER;
+  if (flow.state == MAPPED) return isExpired(flow) ? OVER : NEVER;
   if (flow.state >= TIME_WAIT || isExpired(flow)) return OVER;
   if (flow.rule == 0) return OPEN;
   if (!isPoliced) return NEVER;

@@ -12,16 +12,16 @@
  *   | headers to send | account | packets, bytes | sequence numbers (tcp)    | judged | rule   |
  *   +-----------------+---------+----------------+---------------------------+--------+--------+
  *
- * Incoming packets need no headers to send, so the record of that direction holds the last SYN of
- * both ends in their place (tcp-state).
+ * Packets from the wire get no headers from their record, so it holds the last SYN of both ends in their
+ * place (tcp-state); each of two records of one direction holds one: neither needs headers.
  *
  * A record of an earlier generation still belongs to its connection, but its destination is looked up
  * and its rules are applied again.
  */
 import { BATCH_NUMBER, ENCAP_SIZE, generation, NOW } from "../memory";
 import { CT_ESTABLISHED, Packet } from "../packet";
-import { copyHeaders, makeHeaders } from "../tables/peer";
-import { DIRECTION_BIT } from "./key";
+import { copyHeaders, FIRST_PEER, makeHeaders } from "../tables/peer";
+import { DIRECTION_BIT, reversePorts } from "./key";
 
 // The states of a connection, the same in both its records.
 export const FREE: u32 = 0;
@@ -43,13 +43,16 @@ export const HALF_CLOSED: u32 = 11;
 export const CLOSING: u32 = 12;
 export const TIME_WAIT: u32 = 13;
 export const RESET: u32 = 14;
+/** A mapping (mapping.ts) instead of a connection. */
+export const MAPPED: u32 = 15;
 
 // Flags of a record.
 export const IS_FIRST: u32 = 1;
 /** In both records: packets of the connection are translated (nat). */
 export const IS_TRANSLATED: u32 = 2;
-/** In both records: its outside port is that of a mapping (mapping). */
-export const IS_MAPPED: u32 = 4;
+/** In both records: the port of its source, of its destination outside is that of a mapping (mapping). */
+export const IS_SOURCE_MAPPED: u32 = 4;
+export const IS_DESTINATION_MAPPED: u32 = 8;
 
 @unmanaged
 export class Flow {
@@ -76,7 +79,7 @@ export class Flow {
   side: u8;
   /** Window scale of its sender: a number of bits. */
   scale: u8;
-  /** A sum of IS_FIRST, IS_TRANSLATED and IS_MAPPED. */
+  /** A sum of the IS_ bits. */
   flags: u8;
   /** VXLAN and Ethernet headers, 22 bytes. */
   headers: u64;
@@ -156,6 +159,11 @@ export function directionOf(flow: Flow): u32 {
   return flow.kind >> 16;
 }
 
+/** The ports with which its packets go on. */
+export function onwardPorts(flow: Flow): u32 {
+  return reversePorts(protocolOf(flow), flow.twin.ports);
+}
+
 /** Address of the source address, with the destination behind. */
 export function flowAddresses(flow: Flow): usize {
   return changetype<usize>(flow) + ADDRESSES;
@@ -219,14 +227,15 @@ export function refresh(p: Packet, flow: Flow): void {
   flow.peer = <u16>p.peer;
   flow.owner = <u16>p.owner;
   flow.batch = load<u32>(BATCH_NUMBER);
-  if (flow.kind & DIRECTION_BIT) return;
+  if (flow.kind & DIRECTION_BIT || p.owner < FIRST_PEER) return;
   makeHeaders(p, changetype<usize>(flow) + HEADERS);
 }
 
 /** Puts the VXLAN and Ethernet headers before the IP header at `ip`; returns their address. */
 export function prependHeaders(p: Packet, ip: usize): usize {
   const start = ip - ENCAP_SIZE;
-  if (p.ctState == CT_ESTABLISHED) copyHeaders(p.flow + HEADERS, start);
+  if (p.ctState == CT_ESTABLISHED && !(flowOf(p).kind & DIRECTION_BIT))
+    copyHeaders(p.flow + HEADERS, start);
   else makeHeaders(p, start);
   return start;
 }

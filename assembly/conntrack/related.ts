@@ -1,5 +1,5 @@
 /** ICMP errors: each belongs to the connection of the packet that it quotes (RFC 792, RFC 4443). */
-import { QUOTED } from "../memory";
+import { QUOTED, REVERSED } from "../memory";
 import { addressesOf, Packet } from "../packet";
 import { isFragment, isLaterFragment, walkExtensions } from "../stages/parse";
 import * as icmp from "../wire/icmp";
@@ -8,22 +8,27 @@ import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { ICMP, ICMPV6 } from "../wire/protocol";
 import { Flow, NONE } from "./flow";
-import { kindOf, portsAt } from "./key";
+import { kindOf, portsAt, reverseAddresses, reversePorts } from "./key";
 import { findLive } from "./table";
 
 /** Bytes of a transport header that every error quotes (RFC 792); they include the ports. */
 const QUOTED_TRANSPORT: u32 = 8;
 
 /**
- * The flow that an ICMP error is about: that of the quoted packet, which went in the other direction.
- * Null if the packet is no error, or the flow is not known.
+ * The flow that an ICMP error is about: that of the replies to the quoted packet, which come from where
+ * the error comes from. Null if the packet is no error, or the flow is not known.
  */
 export function related(p: Packet, direction: u32): Flow {
-  if (!isError(p)) return NONE;
-  const quoted = readQuoted(p);
+  const quoted = quotedIn(p);
   if (!quoted || !isSentBy(quoted, p)) return NONE;
   const ports = portsAt(quoted.protocol, quoted.ip + quoted.transport);
-  return findLive(kindOf(quoted, 1 - direction), ports, addressesOf(quoted));
+  reverseAddresses(quoted.family, addressesOf(quoted));
+  return findLive(kindOf(quoted, direction), reversePorts(quoted.protocol, ports), REVERSED);
+}
+
+/** The packet that an ICMP error quotes; null if it is none, or the quote has not the key of a flow. */
+export function quotedIn(p: Packet): Packet {
+  return isError(p) ? readQuoted(p) : changetype<Packet>(0);
 }
 
 function isError(p: Packet): bool {

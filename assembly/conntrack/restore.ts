@@ -3,7 +3,7 @@
  * agent in free ones. Only between batches. The host has checked the fields.
  */
 import { FLOW_SIZE, FLOWS } from "../memory";
-import { charge, count } from "./connection";
+import { charge, countState } from "./connection";
 import { Flow, flowAddresses, NONE } from "./flow";
 import {
   find,
@@ -40,7 +40,7 @@ export function freePlace(key: usize): i32 {
 /** Counts the connection whose first record was entered at this place. */
 export function countEntered(place: u32): void {
   const flow = recordAt(place);
-  count(flow.state, 1);
+  countState(flow.state, 1);
   charge(flow, 1);
 }
 

@@ -108,7 +108,8 @@ function openNew(p: Packet, direction: u32): i32 {
   return 0;
 }
 
-function mayOpen(p: Packet): bool {
+/** Whether a connection may begin with the packet. */
+export function mayOpen(p: Packet): bool {
   switch (p.protocol) {
     case TCP:
       return isSyn(p) || mayPickUp(p);

@@ -1,12 +1,6 @@
-import {
-  directionOf,
-  firstOf,
-  flowAddresses,
-  flowOf,
-  isAllowed,
-  protocolOf,
-} from "../conntrack/flow";
+import { directionOf, firstOf, flowOf, isAllowed, protocolOf } from "../conntrack/flow";
 import { portsOfRules } from "../conntrack/key";
+import { decision } from "../decision";
 import { ACL_AT, IN, OUT, POLICY_IS_UNKNOWN, SEARCHED } from "../memory";
 import { addressesOf, CT_RELATED, CT_STALE, Packet } from "../packet";
 import { DENIED_EGRESS, DENIED_INGRESS, FRAGMENT_BEFORE_FIRST, POLICY_UNKNOWN } from "../reason";
@@ -41,9 +35,8 @@ export function aclOut(p: Packet): i32 {
   if (belongs(p)) return reevaluate(p);
   const arrives = p.owner == THIS_NODE;
   if (needsFirst(p, OUT) || (arrives && needsFirst(p, IN))) return FRAGMENT_BEFORE_FIRST;
-  if (applyRules(p, OUT) == RULE_DENY) return DENIED_EGRESS;
-  if (arrives && applyRules(p, IN) == RULE_DENY) return DENIED_INGRESS;
-  return 0;
+  if (isDenied(p, OUT, p.protocol)) return DENIED_EGRESS;
+  return arrives && arrivalIsDenied(p, p.protocol) ? DENIED_INGRESS : 0;
 }
 
 /** Applies the ingress rules; an ICMP error for a packet that they deny goes back to its sender. */
@@ -56,7 +49,17 @@ export function aclIn(p: Packet): i32 {
 
 function judgeIn(p: Packet): i32 {
   if (needsFirst(p, IN)) return FRAGMENT_BEFORE_FIRST;
-  return applyRules(p, IN) == RULE_DENY ? DENIED_INGRESS : 0;
+  return isDenied(p, IN, p.protocol) ? DENIED_INGRESS : 0;
+}
+
+/** Applies the ingress rules to a packet that the egress rules allow; of two rules, both count it. */
+function arrivalIsDenied(p: Packet, protocol: u32): bool {
+  const egress = p.rule;
+  p.rule = 0;
+  const isRefused = isDenied(p, IN, protocol);
+  if (p.rule == 0) p.rule = egress;
+  else if (egress) matchRule(egress);
+  return isRefused;
 }
 
 /** Whether rules were applied to its connection or datagram before. */
@@ -68,12 +71,10 @@ function belongs(p: Packet): bool {
 function reevaluate(p: Packet): i32 {
   if (p.flow == 0 || isAllowed(flowOf(p))) return 0;
   const first = firstOf(flowOf(p));
-  const direction = directionOf(first);
   const protocol = protocolOf(first);
-  const ports = portsOfRules(protocol, first.ports);
-  const action = judgeHeader(p, direction, protocol, flowAddresses(first), ports);
-  if (action != RULE_DENY) return 0;
-  return direction == OUT ? DENIED_EGRESS : DENIED_INGRESS;
+  if (directionOf(first) == IN) return isDenied(p, IN, protocol) ? DENIED_INGRESS : 0;
+  if (isDenied(p, OUT, protocol)) return DENIED_EGRESS;
+  return first.owner == THIS_NODE && arrivalIsDenied(p, protocol) ? DENIED_INGRESS : 0;
 }
 
 /**
@@ -90,15 +91,18 @@ function needsFirst(p: Packet, direction: u32): bool {
   return concernsAny(acl, direction, near, far, p.family == 4 ? p.protocol : ANY_PROTOCOL);
 }
 
+/** Whether the rules deny a connection with the real ends of the decision. */
+function isDenied(p: Packet, direction: u32, protocol: u32): bool {
+  const d = decision();
+  const ports = portsOfRules(protocol, d.realPorts);
+  return applyRules(p, direction, protocol, d.realAddresses, ports) == RULE_DENY;
+}
+
 /**
  * Returns the verdict of the first deciding rule, RULE_ALLOW or RULE_DENY; 0 if there is none. Notes
  * every count-only rule that matched before it.
  */
-function applyRules(p: Packet, direction: u32): u32 {
-  return judgeHeader(p, direction, p.protocol, addressesOf(p), portsOfRules(p.protocol, p.ports));
-}
-
-function judgeHeader(p: Packet, direction: u32, protocol: u32, addresses: usize, ports: u32): u32 {
+function applyRules(p: Packet, direction: u32, protocol: u32, addresses: usize, ports: u32): u32 {
   const acl = load<usize>(SEARCHED) + ACL_AT;
   if (!isPoliced(acl, direction)) return 0;
   const near = classOf(acl, p, nearIn(direction, p, addresses));

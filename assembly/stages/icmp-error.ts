@@ -14,6 +14,9 @@ import {
   ANSWERED,
   DENIED_EGRESS,
   DENIED_INGRESS,
+  NAT_EXHAUSTED,
+  NO_BACKEND,
+  NO_GATEWAY,
   NO_HOST,
   NO_ROUTE,
   TOO_BIG,
@@ -57,6 +60,9 @@ function hasError(reason: i32): bool {
     case TOO_BIG:
     case DENIED_EGRESS:
     case DENIED_INGRESS:
+    case NAT_EXHAUSTED:
+    case NO_BACKEND:
+    case NO_GATEWAY:
       return true;
     default:
       return false;
@@ -68,6 +74,8 @@ function error4(p: Packet, reason: i32): void {
     case NO_ROUTE:
       return sendError4(p, icmp.DESTINATION_UNREACHABLE, icmp.NET_UNREACHABLE, 0);
     case NO_HOST:
+    case NO_BACKEND:
+    case NO_GATEWAY:
       return sendError4(p, icmp.DESTINATION_UNREACHABLE, icmp.HOST_UNREACHABLE, 0);
     case TTL_EXCEEDED:
       return sendError4(p, icmp.TIME_EXCEEDED, icmp.TTL_IN_TRANSIT, 0);
@@ -75,6 +83,7 @@ function error4(p: Packet, reason: i32): void {
       return sendError4(p, icmp.DESTINATION_UNREACHABLE, icmp.FRAGMENTATION_NEEDED, mtuFor(p));
     case DENIED_EGRESS:
     case DENIED_INGRESS:
+    case NAT_EXHAUSTED:
       return sendError4(p, icmp.DESTINATION_UNREACHABLE, icmp.PROHIBITED, 0);
   }
 }
@@ -84,6 +93,8 @@ function error6(p: Packet, reason: i32): void {
     case NO_ROUTE:
       return sendError6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.NO_ROUTE_TO_DESTINATION, 0);
     case NO_HOST:
+    case NO_BACKEND:
+    case NO_GATEWAY:
       return sendError6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.ADDRESS_UNREACHABLE, 0);
     case TTL_EXCEEDED:
       return sendError6(p, icmpv6.TIME_EXCEEDED, icmpv6.HOP_LIMIT_IN_TRANSIT, 0);
@@ -91,6 +102,7 @@ function error6(p: Packet, reason: i32): void {
       return sendError6(p, icmpv6.PACKET_TOO_BIG, 0, mtuFor(p));
     case DENIED_EGRESS:
     case DENIED_INGRESS:
+    case NAT_EXHAUSTED:
       return sendError6(p, icmpv6.DESTINATION_UNREACHABLE, icmpv6.PROHIBITED, 0);
   }
 }

@@ -10,7 +10,8 @@ import {
 import * as icmp from "../wire/icmp";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
-import { ICMP, ICMPV6, SCTP, SCTP_SIZE, TCP, UDP } from "../wire/protocol";
+import { ICMP, ICMPV6, SCTP, TCP, UDP } from "../wire/protocol";
+import { SCTP_SIZE } from "../wire/sctp";
 import * as tcp from "../wire/tcp";
 import * as udp from "../wire/udp";
 

@@ -1,6 +1,6 @@
-import { CT_INVALID, Packet } from "../packet";
-import { RELAY_LOOP } from "../reason";
-import { leadsTo } from "../tables/peer";
+import { Packet } from "../packet";
+import { NO_ROUTE, RELAY_LOOP } from "../reason";
+import { FIRST_PEER, leadsTo } from "../tables/peer";
 import { isSound, isUnfinished } from "../transport";
 import { TCP, UDP } from "../wire/protocol";
 import { completeChecksum } from "./offload";
@@ -14,8 +14,7 @@ import { route } from "./route";
 export function relay(p: Packet): i32 {
   p.origin = p.peer;
   p.peer = p.owner;
-  // Its flow has no headers for the outbound direction.
-  p.ctState = CT_INVALID;
+  if (p.peer < FIRST_PEER) return NO_ROUTE;
   if (p.peer == p.origin || leadsTo(p.peer, p.sender)) return RELAY_LOOP;
   const r = route(p);
   if (r) return r;

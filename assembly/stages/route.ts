@@ -1,6 +1,10 @@
-import { Packet } from "../packet";
+import { flowOf, isTranslated } from "../conntrack/flow";
+import { decision, isTranslating } from "../decision";
+import { THROUGH_CORE } from "../memory";
+import { addressesOf, CT_ESTABLISHED, Packet } from "../packet";
 import { NO_HOST, NO_PATH, NO_ROUTE, TOO_BIG, TTL_EXCEEDED } from "../reason";
-import { hasPath, mtuFor, NO_PEER, THIS_NODE } from "../tables/peer";
+import { FIRST_PEER, hasPath, mtuFor, NO_PEER, THIS_NODE } from "../tables/peer";
+import { ownerOf } from "../tables/route";
 import { headersOf } from "../transport";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
@@ -8,16 +12,26 @@ import * as ipv6 from "../wire/ipv6";
 /** Forwards towards the owner of the destination, as a router does (RFC 1812, 5.2.1 and 5.3.1). */
 export function route(p: Packet): i32 {
   p.peer = p.owner;
-  if (p.peer == NO_PEER) return NO_ROUTE;
-  // The host sent a packet for its own lease: no device of this host has the address.
-  if (p.peer == THIS_NODE) return NO_HOST;
-  if (!hasPath(p.peer)) return NO_PATH;
+  const toPeer = p.peer >= FIRST_PEER;
+  if (toPeer && !hasPath(p.peer)) return NO_PATH;
+  if (!toPeer && !mayHairpin(p)) return p.peer == NO_PEER ? NO_ROUTE : NO_HOST;
   if (hopsLeft(p) <= 1) return TTL_EXCEEDED;
-  if (onWire(p) > mtuFor(p) && !mayFragment(p)) return TOO_BIG;
+  if (toPeer && onWire(p) > mtuFor(p) && !mayFragment(p)) return TOO_BIG;
 
   if (p.family == 4) ipv4.decrementTtl(p.ip);
   else ipv6.decrementHopLimit(p.ip);
   return 0;
+}
+
+/**
+ * Whether the packet goes back to the host: it is translated, or workloads pass the core. Otherwise the
+ * host sent it for its own lease, and no device of the host has the address.
+ */
+function mayHairpin(p: Packet): bool {
+  if (p.ctState == CT_ESTABLISHED || isTranslating(p, decision())) return true;
+  if (p.flow != 0 && isTranslated(flowOf(p))) return true;
+  if (load<u32>(THROUGH_CORE) == 0) return false;
+  return p.peer == THIS_NODE || ownerOf(p.family, addressesOf(p)) == THIS_NODE;
 }
 
 function hopsLeft(p: Packet): u32 {

@@ -15,7 +15,7 @@ import {
 import { CT_ESTABLISHED, Packet, packetAt } from "../packet";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
-import { lookupMany } from "./lpm";
+import { lookup4, lookup6, lookupMany } from "./lpm";
 
 /** Finds the owners of the destinations of packets `from`..`to`-1, at most MAX_VECTOR of them. */
 export function lookupDestinations(from: u32, to: u32): void {
@@ -25,6 +25,13 @@ export function lookupDestinations(from: u32, to: u32): void {
 /** Finds the owners of their sources. */
 export function lookupSources(from: u32, to: u32): void {
   lookupAll(from, to, true);
+}
+
+/** The owner of the address at `address`, alone. */
+export function ownerOf(family: u32, address: usize): u32 {
+  const tables = load<usize>(SEARCHED);
+  if (family == 4) return lookup4(tables + LPM4_AT, load<u32>(address));
+  return lookup6(tables + LPM6_AT, address);
 }
 
 function lookupAll(from: u32, to: u32, ofSource: bool): void {

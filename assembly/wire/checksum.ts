@@ -65,6 +65,11 @@ export function updated(stored: u32, from: u32, to: u32): u16 {
   return checksum(<u64>(~stored & 0xffff) + (~from & 0xffff) + to);
 }
 
+/** The same after words whose sum was `from` became words whose sum is `to`. */
+export function updatedBy(stored: u32, from: u64, to: u64): u16 {
+  return checksum(<u64>(~stored & 0xffff) + (~fold(from) & 0xffff) + to);
+}
+
 /** `checksum` for TCP and UDP, in which 0 is written as 0xffff: for UDP 0 means none (RFC 768). */
 export function transportChecksum(sum: u64): u16 {
   const value = checksum(sum);

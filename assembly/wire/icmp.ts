@@ -13,7 +13,8 @@ import { checksum, sum } from "./checksum";
 
 const TYPE: usize = 0;
 const CODE: usize = 1;
-const CHECKSUM: usize = 2;
+export const ICMP_CHECKSUM: u32 = 2;
+const CHECKSUM: usize = ICMP_CHECKSUM;
 const REST: usize = 4;
 const NEXT_HOP_MTU: usize = 6;
 
@@ -49,6 +50,11 @@ export function codeOf(p: usize): u32 {
 /** The identifier of an echo or its reply, as stored; the same in ICMPv6. */
 export function echoIdentifier(p: usize): u32 {
   return load<u16>(p, REST);
+}
+
+/** The low 16 bits of `identifier`, as stored. */
+export function setEchoIdentifier(p: usize, identifier: u32): void {
+  store<u16>(p, <u16>identifier, REST);
 }
 
 /** Whether it is an error, which quotes a packet (RFC 792; RFC 1122, 3.2.2). A redirect is not. */

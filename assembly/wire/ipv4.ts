@@ -16,7 +16,7 @@
  *   +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
  */
 import { BAD_CHECKSUM, BAD_HEADER, SOURCE_ROUTE, TRUNCATED } from "../reason";
-import { checksum, fold, sum, updated } from "./checksum";
+import { checksum, fold, sum, updated, updatedBy } from "./checksum";
 
 const VERSION_IHL: usize = 0;
 const TOS: usize = 1;
@@ -141,6 +141,11 @@ export function setIdentification(p: usize, id: u32): void {
 }
 export function setFragment(p: usize, flagsAndOffset: u32): void {
   store<u16>(p, bswap<u16>(<u16>flagsAndOffset), FRAGMENT);
+}
+
+/** Updates the header checksum after words whose sum was `from` became words whose sum is `to`. */
+export function updateChecksum(p: usize, from: u64, to: u64): void {
+  store<u16>(p, updatedBy(load<u16>(p, CHECKSUM), from, to), CHECKSUM);
 }
 
 /** Computes the header checksum; call it last. */

@@ -4,5 +4,3 @@ export const TCP: u32 = 6;
 export const UDP: u32 = 17;
 export const ICMPV6: u32 = 58;
 export const SCTP: u32 = 132;
-/** SCTP's common header (RFC 9260, 3.1), of which only the ports are read. */
-export const SCTP_SIZE: u32 = 12;

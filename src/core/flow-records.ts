@@ -108,7 +108,7 @@ export class RecordChecker {
     const owner = view.getUint16(at + layout.FLOW_OWNER, true);
     return (
       (family === 4 || family === 6) &&
-      kind >>> 17 === 0 &&
+      kind >>> 18 === 0 &&
       flowStateFits(view.getUint8(at + layout.FLOW_STATE), (kind >> 8) & 0xff) &&
       view.getUint8(at + layout.FLOW_FLAGS) <= MAX_FLAGS &&
       view.getUint8(at + layout.FLOW_SCALE) <= MAX_SCALE &&

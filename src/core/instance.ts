@@ -78,7 +78,7 @@ export interface CoreFunctions {
 }
 
 /** Pages without the flows, as in asconfig.json. The memory never grows: that would detach all views. */
-const PAGES = 4661;
+const PAGES = 5001;
 const PAGE = 65536;
 const WASM = new URL("../../build/core.wasm", import.meta.url);
 /** Built from the same source with tracing (assembly/trace.ts). */

@@ -45,6 +45,13 @@ const REASONS = [
     "not-ecn-capable",
     "the underlay marked congestion (CE) on a packet that cannot carry the mark (RFC 6040)",
   ],
+  ["nat-exhausted", "no outside port is left for the source, or it has as many as it may"],
+  [
+    "not-translatable",
+    "a rule of translation covers the packet, which opens no connection and belongs to none",
+  ],
+  ["no-backend", "the service has no backend for it, or its backend was removed"],
+  ["no-gateway", "an egress rule covers the packet, and none of its gateways lives"],
 ] as const;
 
 export type Reason = (typeof REASONS)[number][0];
@@ -62,6 +69,9 @@ export const ANSWERABLE: readonly Reason[] = [
   "too-big",
   "denied-egress",
   "denied-ingress",
+  "nat-exhausted",
+  "no-backend",
+  "no-gateway",
 ];
 
 export const reasonNumber = (name: Reason): number => reasonNames.indexOf(name);

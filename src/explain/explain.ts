@@ -237,7 +237,8 @@ class StepWriter {
       if (stage === "rule") this.#matched.push(matched);
       else steps.push(this.#step(record, stage));
     }
-    return steps;
+    const isTranslated = steps.some((step) => step.stage === "translate" && isEffect(step));
+    return steps.filter((step) => !NAT.includes(step.stage) || isTranslated || isEffect(step));
   }
 
   #step(record: TraceRecord, stage: Step["stage"]): Step {
@@ -294,6 +295,14 @@ class StepWriter {
         return record.hasFlow ? "its flow is known" : "no known flow";
       case "track":
         return record.hasFlow ? "its connection is followed" : "no connection to follow";
+      case "dnat":
+        return `its destination belongs to ${this.#ownerName(record.owner)}`;
+      case "snat":
+        return "its source, as the other side sees it";
+      case "translate":
+        return "a translated connection";
+      case "hairpin":
+        return "one back to the device: this host has it or routes it on";
       case "icmp-error":
         return record.verdict & ANSWERED ? "an ICMP error is due" : "no answer is due";
     }
@@ -318,6 +327,12 @@ class StepWriter {
     return this.#nameOf(place) ?? "a peer that is gone";
   }
 }
+
+/** Stages that are mentioned only where a packet is translated, or ends there. */
+const NAT: readonly Stage[] = ["dnat", "snat", "translate"];
+
+const isEffect = ({ verdict, changes }: Step): boolean =>
+  verdict !== "goes on" || changes.length > 0;
 
 const ENCAP_SIZE = 22;
 const NO_PEER = 0;

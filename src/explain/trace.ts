@@ -19,6 +19,10 @@ export const STAGES = [
   "ct-lookup",
   "track",
   "ecn",
+  "dnat",
+  "snat",
+  "translate",
+  "hairpin",
 ] as const;
 
 export type Stage = (typeof STAGES)[number];
