@@ -21,8 +21,8 @@ export {
   FLOW_ACCOUNT,
   FLOW_ADDRESSES,
   FLOW_BYTES,
-  FLOW_GENERATION,
   FLOW_FLAGS,
+  FLOW_GENERATION,
   FLOW_JUDGED,
   FLOW_KIND,
   FLOW_LAST,
@@ -36,6 +36,7 @@ export {
   FLOW_STATE,
   FLOW_TWIN,
   IS_FIRST,
+  IS_TRANSLATED,
 } from "./conntrack/flow";
 export { countEntered, enterRecord, freePlace } from "./conntrack/restore";
 export { expireAll } from "./conntrack/sweep";
@@ -96,6 +97,42 @@ export { copy, decapAll, encapAll, findRules } from "./stagewise";
 export * from "./tables/acl";
 export { ENDPOINT_BITS, ENDPOINT_HASH, ENDPOINT_PEER, ENDPOINT_SIZE } from "./tables/endpoint";
 export * from "./tables/lpm";
+export {
+  BACKEND_PORT,
+  NAT_BACKEND,
+  NAT_BACKEND_SIZE,
+  NAT_EGRESS,
+  NAT_INDEX,
+  NAT_INDEX_BITS,
+  NAT_MAX_BACKENDS,
+  NAT_MAX_RULES,
+  NAT_MAX_SERVICES,
+  NAT_MAX_SLOTS,
+  NAT_NETMAPS,
+  NAT_RULE,
+  NAT_RULE_ADDRESS,
+  NAT_RULE_ADDRESSES,
+  NAT_RULE_FAMILY,
+  NAT_RULE_FROM_MASK,
+  NAT_RULE_HIGH_PORT,
+  NAT_RULE_LOW_PORT,
+  NAT_RULE_SIZE,
+  NAT_RULE_TO,
+  NAT_RULE_TO_MASK,
+  NAT_RULE_VIA,
+  NAT_SERVICE,
+  NAT_SERVICE_SIZE,
+  NAT_SERVICES,
+  NAT_SLOT,
+  NAT_SOURCES,
+  SERVICE_BACKEND_COUNT,
+  SERVICE_BACKENDS,
+  SERVICE_BY_CLIENT,
+  SERVICE_KIND,
+  SERVICE_PORT,
+  SERVICE_SLOT_COUNT,
+  SERVICE_SLOTS,
+} from "./tables/nat";
 export {
   PEER_HEADERS,
   PEER_IS_VERIFIED,

@@ -61,7 +61,7 @@ import { icmpError } from "./stages/icmp-error";
 import { dnat, isChosen, snat } from "./stages/nat";
 import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
-import { relay } from "./stages/relay";
+import { redirect, relay } from "./stages/relay";
 import { route } from "./stages/route";
 import { translate } from "./stages/translate";
 import { admitWhole, deliverWhole, isWhole } from "./stages/whole";
@@ -312,7 +312,7 @@ function missIn(p: Packet): i32 {
 
 /** It is translated here, and its new destination is another node. */
 function backToWire(p: Packet): i32 {
-  const r = traced(RELAY, p, relay(p));
+  const r = traced(RELAY, p, redirect(p));
   if (r) return traced(ICMP_ERROR, p, icmpError(p, r));
   translate(p);
   traced(TRANSLATE, p, 0);

@@ -14,6 +14,7 @@ import {
   parsePrefix,
 } from "./address.js";
 import type { ThisNode } from "./compile/compiler.js";
+import { type NatRules, NO_NAT } from "./compile/nat-rules.js";
 import {
   type CaptureOptions,
   Capture as CoreCapture,
@@ -29,6 +30,7 @@ import {
   type FlowView as CoreFlowView,
   checkFlows,
   DEFAULT_FLOWS,
+  type Profile,
   readFlows,
   setProfile,
 } from "./core/flows.js";
@@ -39,9 +41,11 @@ import { coreVersion, readState, writeState } from "./core/snapshot.js";
 import { WeftError } from "./error.js";
 import { Explainer, type Explanation } from "./explain/explain.js";
 import type { Question } from "./explain/question.js";
+import { type NatDocument, readNat } from "./nat/document.js";
+import { natRulesOf } from "./nat/rules.js";
+import { type ServiceView, servicesOf } from "./nat/services.js";
 import type { Peer } from "./peer.js";
 import { type PolicyDocument, readPolicy } from "./policy/document.js";
-import type { Members } from "./policy/resolver.js";
 import { ruleNumbersOf } from "./policy/rule-numbers.js";
 import { NO_RULES, type Place, type PolicyRules, rulesOf, rulesWith } from "./policy/rules.js";
 import {
@@ -77,6 +81,11 @@ export interface DataplaneOptions {
   flows?: number;
   /** Whether allowed TCP connections are picked up midstream. Default true. */
   pickUp?: boolean;
+  /**
+   * Whether workloads of this node reach each other and the outside through `fromDevice`: such a packet
+   * is judged by the policy and given back to the device. Default false.
+   */
+  throughCore?: boolean;
   /** DSCP of outer headers, 0 to 63, or "inherit" for that of the inner packet. Default 0. */
   dscp?: Dscp;
 }
@@ -102,6 +111,11 @@ interface Policy {
   readonly document: PolicyDocument;
 }
 
+interface Nat {
+  readonly text: string;
+  readonly document: NatDocument;
+}
+
 const MAX_VNI = 0xffffff;
 /**
  * MTUs in bytes: the least that every host takes (RFC 791), the least of an IPv6 link (RFC 8200),
@@ -122,6 +136,8 @@ export class Dataplane {
   #peers: readonly Peer[] = [];
   #policy: Policy | undefined;
   #rules: PolicyRules = NO_RULES;
+  #nat: Nat | undefined;
+  #natRules: NatRules = NO_NAT;
   #now = 0;
 
   private constructor(core: Core, own: ThisNode, options: DataplaneOptions) {
@@ -170,7 +186,21 @@ export class Dataplane {
     const text = typeof policy === "string" ? policy : JSON.stringify(policy, null, 2);
     const document = readPolicy(text, "policy", this.#policy?.document);
     this.#publish(this.#peers, { text, document });
-    setProfile(this.#core, document.profile);
+  }
+
+  /**
+   * Replaces the translation of addresses: YAML or JSON text, or the value of parsed JSON
+   * (docs/nat.md). A connection continues if the new document would still translate it as before.
+   * @throws WeftError naming the line when it is invalid; then the previous document stays in force
+   */
+  setNat(nat: string | object): void {
+    const text = typeof nat === "string" ? nat : JSON.stringify(nat, null, 2);
+    this.#publish(this.#peers, this.#policy, { text, document: readNat(text, "nat") });
+  }
+
+  /** The services and published ports of this node, and the use of their backends. */
+  services(): ServiceView[] {
+    return servicesOf(this.#natRules, this.flows());
   }
 
   /** Processes an IP packet that this host sends into the overlay. */
@@ -259,6 +289,7 @@ export class Dataplane {
       own: this.#identity,
       peers: this.#peers,
       policy: this.#policy?.text ?? null,
+      nat: this.#nat?.text ?? null,
       rules: ruleNumbersOf(this.#rules),
       numbers: this.#publisher.state,
     };
@@ -278,11 +309,13 @@ export class Dataplane {
     refuseImpossible(host, this.#core.layout);
     const core = Core.like(this.#core, this.#options);
     const publisher = this.#publisherOf(core, host.numbers);
-    const { policy, rules } = orContradicts(() => this.#publishAgain(publisher, host));
+    const { policy, nat, rules, natRules } = orContradicts(() =>
+      this.#publishAgain(publisher, host),
+    );
     const { generation } = host.numbers;
     const hasPeer = (place: number) => publisher.nameAt(place) !== undefined;
     if (!writeState(core, state, { generation, hasPeer })) throw contradicts();
-    setProfile(core, policy?.document.profile ?? "rfc");
+    setProfile(core, profileOf(policy, nat));
 
     this.#core = core;
     this.#publisher = publisher;
@@ -291,15 +324,18 @@ export class Dataplane {
     this.#peers = host.peers;
     this.#policy = policy;
     this.#rules = rules;
+    this.#nat = nat;
+    this.#natRules = natRules;
     this.#now = core.view.getFloat64(core.layout.CLOCK, true);
   }
 
-  #publishAgain(publisher: Publisher, { peers, policy: text, rules: numbers }: HostState) {
-    const policy = text === null ? undefined : { text, document: readPolicy(text, "policy") };
+  #publishAgain(publisher: Publisher, { peers, rules: numbers, ...texts }: HostState) {
+    const [policy, nat] = [policyIn(texts.policy), natIn(texts.nat)];
     const rules = this.#rulesOf(peers, policy, rulesWith(numbers));
     if (rules.fresh.length > 0) throw contradicts();
-    publisher.publish(this.#own, peers, rules);
-    return { policy, rules };
+    const natRules = this.#natRulesOf(peers, nat);
+    publisher.publish(this.#own, peers, rules, natRules);
+    return { policy, nat, rules, natRules };
   }
 
   /** What of the options packets can tell. */
@@ -321,12 +357,23 @@ export class Dataplane {
     return publisher;
   }
 
-  #publish(peers: readonly Peer[], policy: Policy | undefined): void {
+  #publish(peers: readonly Peer[], policy: Policy | undefined, nat = this.#nat): void {
     const rules = this.#rulesOf(peers, policy, this.#rules);
-    this.#publisher.publish(this.#own, peers, rules);
+    const natRules = this.#natRulesOf(peers, nat);
+    this.#publisher.publish(this.#own, peers, rules, natRules);
+    setProfile(this.#core, profileOf(policy, nat));
     this.#peers = structuredClone(peers);
     this.#policy = policy;
     this.#rules = rules;
+    this.#nat = nat;
+    this.#natRules = natRules;
+  }
+
+  #natRulesOf(peers: readonly Peer[], nat: Nat | undefined): NatRules {
+    if (!nat) return NO_NAT;
+    const name = this.#options.name ?? "";
+    const members = this.#members(peers).set(name, [...this.#own.leases]);
+    return natRulesOf(nat.document, members, name, () => true);
   }
 
   #rulesOf(peers: readonly Peer[], policy: Policy | undefined, before: PolicyRules): PolicyRules {
@@ -334,13 +381,22 @@ export class Dataplane {
     return rulesOf(policy.document, this.#members(peers), this.#own.leases, before);
   }
 
-  #members(peers: readonly Peer[]): Members {
+  #members(peers: readonly Peer[]): Map<string, Prefix[]> {
     const members = new Map(peers.map(({ name, leases }) => [name, leases.map(parsePrefix)]));
     const { name } = this.#options;
     if (name !== undefined) members.set(name, [...this.#own.leases]);
     return members;
   }
 }
+
+const policyIn = (text: string | null): Policy | undefined =>
+  text === null ? undefined : { text, document: readPolicy(text, "policy") };
+
+const natIn = (text: string | null): Nat | undefined =>
+  text === null ? undefined : { text, document: readNat(text, "nat") };
+
+const profileOf = (policy: Policy | undefined, nat: Nat | undefined): Profile =>
+  nat?.document.profile ?? policy?.document.profile ?? "rfc";
 
 function checkRange(name: string, value: number, least: number, most: number): void {
   if (!Number.isInteger(value) || value < least || value > most) {

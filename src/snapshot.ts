@@ -31,6 +31,8 @@ export interface HostState {
   readonly peers: readonly Peer[];
   /** The text of the policy. */
   readonly policy: string | null;
+  /** The text of the translation document. */
+  readonly nat: string | null;
   readonly rules: RuleNumbersByPart;
   readonly numbers: PublisherState;
 }
@@ -61,6 +63,7 @@ const hostState = z.strictObject({
     }),
   ),
   policy: z.string().nullable(),
+  nat: z.string().nullable(),
   rules: z.array(z.tuple([z.string(), z.array(z.tuple([z.string(), word.min(1)]))])),
   numbers: z.strictObject({
     generation: word.min(1),

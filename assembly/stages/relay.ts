@@ -13,9 +13,15 @@ import { route } from "./route";
  */
 export function relay(p: Packet): i32 {
   p.origin = p.peer;
+  if (p.owner < FIRST_PEER) return NO_ROUTE;
+  if (p.owner == p.origin || leadsTo(p.owner, p.sender)) return RELAY_LOOP;
+  return redirect(p);
+}
+
+/** The same for a packet with a new destination, which may be at its sender. */
+export function redirect(p: Packet): i32 {
+  p.origin = p.peer;
   p.peer = p.owner;
-  if (p.peer < FIRST_PEER) return NO_ROUTE;
-  if (p.peer == p.origin || leadsTo(p.peer, p.sender)) return RELAY_LOOP;
   const r = route(p);
   if (r) return r;
   if (p.segmentSize == 0) finish(p);

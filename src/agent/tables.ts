@@ -135,9 +135,9 @@ export class Tables extends EventEmitter<TablesEvents> {
     const enforcer = this.#enforcer;
     let isUpToDate = false;
     try {
-      publisher.commit({ ...own, leases: enforcer.leases }, enforcer.ready, ({ name, leases }) =>
-        enforcer.isUpToDate(name, leases.map(parsePrefix)),
-      );
+      publisher.commit({ ...own, leases: enforcer.leases }, enforcer.ready, {
+        isReady: ({ name, leases }) => enforcer.isUpToDate(name, leases.map(parsePrefix)),
+      });
       enforcer.published();
       setProfile(core, enforcer.ready?.profile ?? "rfc");
     } finally {

@@ -14,6 +14,14 @@ export interface NatRules {
   readonly perSource: number;
 }
 
+export const NO_NAT: NatRules = {
+  services: [],
+  netmaps: [],
+  egress: [],
+  sources: [],
+  perSource: 4096,
+};
+
 export interface ServiceRule {
   /** Name of the service; of a published port: `ADDRESS:PORT/PROTOCOL`. */
   readonly name: string;

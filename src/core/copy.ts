@@ -4,6 +4,7 @@ import { type Acl, AclTable } from "../compile/acl.js";
 import type { Differences } from "../compile/compiler.js";
 import { EndpointTable } from "../compile/endpoints.js";
 import { LpmTable } from "../compile/lpm.js";
+import type { NatPart } from "../compile/nat.js";
 import { addressesOf, clearPeer, writePeer } from "../compile/peers.js";
 import type { Core } from "./instance.js";
 
@@ -25,6 +26,8 @@ export class TableCopy {
   readonly #rules: AclTable;
   /** The table of rules last copied in, and its ranges in use. */
   #loaded: { readonly by: object; readonly used: readonly Region[] } | undefined;
+  /** The translations last written, empty at first. */
+  #nat: readonly NatPart[] = [];
   readonly #endpoints: EndpointTable;
   readonly #core: Core;
   /** Its address in the memory. */
@@ -79,6 +82,14 @@ export class TableCopy {
     this.#loaded = loaded;
   }
 
+  writeNat(parts: readonly NatPart[]): void {
+    if (parts === this.#nat) return;
+    for (const { at, bytes } of parts) {
+      this.#core.bytes.set(bytes, this.at + this.#core.layout.NAT_AT + at);
+    }
+    this.#nat = parts;
+  }
+
   get #rulesAt(): number {
     return this.at + this.#core.layout.ACL_AT;
   }
@@ -92,13 +103,14 @@ export class TableCopy {
   /** Its ranges in use; the rest is never read. */
   regions(): Region[] {
     const { layout } = this.#core;
-    const { LPM4_AT, LPM6_AT, ACL_AT } = layout;
+    const { LPM4_AT, LPM6_AT, ACL_AT, NAT_AT } = layout;
     const rules = this.#loaded?.used ?? this.#rules.regions;
     return [
       { from: 0, size: LPM4_AT },
       { from: LPM4_AT, size: this.routes[4].used },
       { from: LPM6_AT, size: this.routes[6].used },
       ...rules.map(({ from, size }) => ({ from: ACL_AT + from, size })),
+      ...this.#nat.map(({ at, bytes }) => ({ from: NAT_AT + at, size: bytes.length })),
     ];
   }
 

@@ -14,6 +14,8 @@ export interface FlowOptions {
   readonly profile?: Profile;
   /** Whether a policed TCP connection may be picked up in its middle, as after a restart. Default: yes. */
   readonly pickUp?: boolean;
+  /** Whether workloads of this node reach each other and the outside through the device. Default: no. */
+  readonly throughCore?: boolean;
   /** Secret key of the hash, 64 bits. */
   readonly seed?: bigint;
 }
@@ -49,6 +51,7 @@ const STATES = [
   { name: "closing", rfc: 4 * MINUTE, linux: 30 * SECOND },
   { name: "time-wait", rfc: 4 * MINUTE, linux: 2 * MINUTE },
   { name: "reset", rfc: 4 * MINUTE, linux: 10 * SECOND },
+  { name: "mapping", rfc: 2 * MINUTE, linux: 2 * MINUTE },
 ] as const;
 
 export type FlowState = Exclude<(typeof STATES)[number]["name"], "free">;
@@ -58,6 +61,9 @@ export const FLOW_STATES: readonly string[] = STATES.map(({ name }) => name);
 /** The state of a flow from one peer to another, which has one record. */
 export const RELAYED = FLOW_STATES.indexOf("relayed");
 
+/** The state of a mapping (assembly/conntrack/mapping.ts), which is no connection. */
+const MAPPING = FLOW_STATES.indexOf("mapping");
+
 /** The states of a protocol begin with this word; those of TCP have none. */
 const KIND_OF: Readonly<Record<number, string>> = { 1: "echo", 6: "tcp", 17: "udp", 58: "echo" };
 const KINDS = ["udp", "echo", "other"];
@@ -66,7 +72,7 @@ const KINDS = ["udp", "echo", "other"];
 export function flowStateFits(state: number, protocol: number): boolean {
   const name = FLOW_STATES[state];
   if (name === undefined || name === "free") return false;
-  if (state === RELAYED) return true;
+  if (state === RELAYED || state === MAPPING) return true;
   const kind = KINDS.find((one) => name.startsWith(`${one}-`)) ?? "tcp";
   return kind === (KIND_OF[protocol] ?? "other");
 }
@@ -84,6 +90,7 @@ export function prepareFlows(core: Core, options: FlowOptions): void {
   view.setUint32(layout.FLOW_SET_BITS, Math.log2(flows / SET), true);
   view.setBigUint64(layout.FLOW_SEED, options.seed ?? 0n, true);
   view.setUint32(layout.PICK_UP, options.pickUp === false ? 0 : 1, true);
+  view.setUint32(layout.THROUGH_CORE, options.throughCore ? 1 : 0, true);
   setProfile(core, options.profile ?? "rfc");
 }
 
@@ -115,17 +122,30 @@ export function countFlows(core: Core): Partial<Record<FlowState, number>> {
   return counts;
 }
 
-/** A connection, in the direction of the packet that opened it. */
-export interface FlowView<Rule> {
-  /** `out` if it was opened from this host's device. */
-  readonly direction: "out" | "in";
-  /** `tcp`, `udp`, `icmp`, `icmpv6`, `sctp`, or a number. */
-  readonly protocol: string;
+/** The two ends of a connection's packets. */
+export interface FlowEnds {
   readonly src: string;
   /** For an echo both ports are its identifier; 0 for a protocol without ports. */
   readonly sport: number;
   readonly dst: string;
   readonly dport: number;
+}
+
+const reverse = ({ src, sport, dst, dport }: FlowEnds): FlowEnds => ({
+  src: dst,
+  sport: dport,
+  dst: src,
+  dport: sport,
+});
+
+/** A connection, in the direction of the packet that opened it. */
+export interface FlowView<Rule> extends FlowEnds {
+  /** `out` if it was opened from this host's device. */
+  readonly direction: "out" | "in";
+  /** `tcp`, `udp`, `icmp`, `icmpv6`, `sctp`, or a number. */
+  readonly protocol: string;
+  /** The ends with which its packets go on, if they are translated. */
+  readonly onward?: FlowEnds;
   readonly state: FlowState;
   /** Whether a policy allowed it, or none applied. */
   readonly verdict: "allowed" | "open";
@@ -161,8 +181,9 @@ function readSet<Rule>(core: Core, set: number, ruleOf: RuleOf<Rule>): FlowView<
   for (let i = set * SET; i < (set + 1) * SET; i++) {
     const at = layout.FLOWS + i * layout.FLOW_SIZE;
     const isThere = view.getUint16(layout.FLOW_TAGS + i * 2, true) !== 0;
-    if (isThere && view.getUint8(at + layout.FLOW_FLAGS) & layout.IS_FIRST)
-      found.push(readFlow(core, at, ruleOf));
+    const isConnection = view.getUint8(at + layout.FLOW_STATE) !== MAPPING;
+    const isFirst = (view.getUint8(at + layout.FLOW_FLAGS) & layout.IS_FIRST) !== 0;
+    if (isThere && isConnection && isFirst) found.push(readFlow(core, at, ruleOf));
   }
   return found.filter((flow) => flow.idleMs <= timeoutOf(core, flow.state));
 }
@@ -180,11 +201,16 @@ function readFlow<Rule>(
   const kind = view.getUint32(at + layout.FLOW_KIND, true);
   const protocol = (kind >> 8) & 0xff;
   const size = (kind & 0xff) === 4 ? 4 : 16;
-  const addresses = at + layout.FLOW_ADDRESSES;
   const address = (from: number) => formatAddress(readAddress(bytes.slice(from, from + size)));
   const isEcho = ICMPS.includes(protocol);
-  const port = (offset: number) => view.getUint16(at + layout.FLOW_PORTS + offset, false);
+  const ends = (record: number): FlowEnds => {
+    const addresses = record + layout.FLOW_ADDRESSES;
+    const port = (offset: number) => view.getUint16(record + layout.FLOW_PORTS + offset, false);
+    const [src, dst] = [address(addresses), address(addresses + size)];
+    return { src, sport: port(0), dst, dport: port(isEcho ? 0 : 2) };
+  };
   const twin = view.getUint32(at + layout.FLOW_TWIN, true);
+  const isTranslated = (view.getUint8(at + layout.FLOW_FLAGS) & layout.IS_TRANSLATED) !== 0;
   const count = (record: number, field: number) =>
     record === 0 ? 0 : Number(view.getBigUint64(record + field, true));
   const number = view.getUint32(at + layout.FLOW_RULE, true);
@@ -200,10 +226,8 @@ function readFlow<Rule>(
   return {
     direction: (kind >> 16) & 1 ? "in" : "out",
     protocol: protocolName(protocol) ?? `${protocol}`,
-    src: address(addresses),
-    sport: port(0),
-    dst: address(addresses + size),
-    dport: port(isEcho ? 0 : 2),
+    ...ends(at),
+    ...(isTranslated && { onward: reverse(ends(twin)) }),
     state: STATES[view.getUint8(at + layout.FLOW_STATE)]!.name as FlowState,
     verdict: number === 0 ? "open" : "allowed",
     ...(rule !== undefined && { rule }),

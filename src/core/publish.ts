@@ -2,10 +2,12 @@
  * Publishes new tables to the core while it runs: the spare copy is filled, then one atomic store
  * makes it the live one.
  */
-import { type Address, toBytes } from "../address.js";
+import { type Address, type Prefix, parseAddress, toBytes } from "../address.js";
 import { Acl, type AclRules } from "../compile/acl.js";
 import { Compiler, type Differences, type PeerRoute, type ThisNode } from "../compile/compiler.js";
 import { updateAll } from "../compile/lpm.js";
+import { NatCompiler, type NatPart } from "../compile/nat.js";
+import { type NatRules, NO_NAT } from "../compile/nat-rules.js";
 import { networkOrder } from "../compile/peers.js";
 import { Rib, routeList } from "../compile/rib.js";
 import type { Peer } from "../peer.js";
@@ -35,6 +37,17 @@ export interface PublisherState {
   readonly seen: readonly (readonly [place: number, packets: number])[];
 }
 
+export interface CommitOptions {
+  readonly nat?: NatRules | undefined;
+  /** Whether a staged peer may be published; default: all may. */
+  readonly isReady?: ((peer: Peer) => boolean) | undefined;
+}
+
+/** The source of a connection between two ends on this node, if its replies must pass the core. */
+export const HAIRPIN_ADDRESS = parseAddress("169.254.1.2");
+/** For IPv6 an address of the lease; an interface has it in place of no other. */
+export const hairpinOf = ({ family, base }: Prefix): Address => ({ family, value: base | 0xffffn });
+
 export class Publisher {
   readonly #core: Core;
   readonly #compiler: Compiler;
@@ -50,6 +63,10 @@ export class Publisher {
   /** The rules in force, from which the access lists of both copies are painted. */
   #rules: RuleSet = { rules: [[], []], fresh: [] };
   readonly #acl = new Acl();
+  /** The translations in force. */
+  #nat: NatRules = NO_NAT;
+  #natParts: readonly NatPart[] = [];
+  readonly #natCompiler: NatCompiler;
 
   /**
    * @param statics peers without an agent; they take precedence over members
@@ -63,6 +80,7 @@ export class Publisher {
       places: new Map(before?.places),
     });
     this.#activity = new Activity(core);
+    this.#natCompiler = new NatCompiler(core.layout);
     if (before) {
       this.#generation = before.generation - 1;
       this.#ruleSince = new Map(before.ruleSince);
@@ -108,9 +126,9 @@ export class Publisher {
    * From the next batch on the core has exactly these peers and these rules.
    * @throws WeftError when they contradict each other or do not fit; then nothing has changed
    */
-  publish(own: ThisNode, peers: readonly Peer[], rules?: RuleSet): void {
+  publish(own: ThisNode, peers: readonly Peer[], rules?: RuleSet, nat?: NatRules): void {
     this.#compiler.stageAll(peers);
-    this.commit(own, rules);
+    this.commit(own, rules, { nat });
   }
 
   /** Stages the new state of the peer with this id; undefined removes it. `commit` publishes it. */
@@ -120,13 +138,15 @@ export class Publisher {
 
   /**
    * Publishes the staged peers that are ready, from the next batch on. Those that are not ready, or are
-   * refused, remain staged. The same rules object again means that the rules did not change.
+   * refused, remain staged. The same rules object again means that the rules did not change; so it is
+   * with translations.
    * @throws WeftError as `publish`
    */
-  commit(own: ThisNode, rules: RuleSet = this.#rules, isReady?: (peer: Peer) => boolean): void {
+  commit(own: ThisNode, rules: RuleSet = this.#rules, options: CommitOptions = {}): void {
     const { layout, view, words } = this.#core;
+    const { nat = this.#nat, isReady } = options;
     const differences = this.#compiler.compare(own, isReady);
-    if (differences.isNone && rules === this.#rules) {
+    if (differences.isNone && rules === this.#rules && nat === this.#nat) {
       this.#compiler.commit(differences);
       return;
     }
@@ -134,11 +154,13 @@ export class Publisher {
     const copy = this.#copies[spare]!;
     this.#waitUntilReleased(spare);
     // The only steps that can fail, for lack of room, come first.
+    if (nat !== this.#nat) this.#natCompiler.check(nat);
     this.#paint(copy, differences.routes, rules);
     if (this.#missed) copy.write(this.#missed);
     copy.write(differences);
     this.#missed = differences;
     this.#compiler.commit(differences);
+    this.#writeNat(copy, own, nat, !differences.isNone);
 
     for (const index of differences.newPlaces) this.#forget(index);
     this.#generation++;
@@ -148,6 +170,20 @@ export class Publisher {
     // As in a VXLAN header: three octets and a zero, in network order.
     view.setUint32(layout.OWN_VNI, own.vni << 8, false);
     Atomics.store(words, layout.LIVE_COPY >> 2, spare);
+  }
+
+  /** The gateways of egress rules are places of peers, so their rules follow the peers. */
+  #writeNat(copy: TableCopy, own: ThisNode, nat: NatRules, isOther: boolean): void {
+    const { layout, view, bytes } = this.#core;
+    if (nat !== this.#nat || (isOther && nat.egress.length > 0)) {
+      this.#natParts = this.#natCompiler.build(nat, (name) => this.placeOf(name));
+    }
+    copy.writeNat(this.#natParts);
+    this.#nat = nat;
+    view.setUint32(layout.PER_SOURCE, nat.perSource, true);
+    view.setUint32(layout.HAIRPIN_ADDRESS, networkOrder(HAIRPIN_ADDRESS), true);
+    const lease = own.leases.find(({ family }) => family === 6);
+    if (lease) bytes.set(toBytes(hairpinOf(lease)), layout.HAIRPIN_ADDRESS_6);
   }
 
   /** The published peers. */
