@@ -267,11 +267,11 @@ function fromPeer(p: Packet): i32 {
   if (r) return r;
   if (p.ctState != CT_ESTABLISHED && (p.owner == THIS_NODE || hasRules())) {
     r = findIn(p);
-    if (r) return traced(ICMP_ERROR, p, icmpError(p, r));
+    if (r) return answerPeer(p, r);
   }
   if (isRelayed(p)) return toNextPeer(p);
   r = p.ctState == CT_ESTABLISHED ? hitIn(p) : missIn(p);
-  if (r) return traced(ICMP_ERROR, p, icmpError(p, r));
+  if (r) return r;
   return p.owner < FIRST_PEER ? toDevice(p) : backToWire(p);
 }
 
@@ -305,9 +305,15 @@ function hitIn(p: Packet): i32 {
 
 function missIn(p: Packet): i32 {
   let r = traced(ACL, p, aclIn(p));
-  if (r) return refuse(p, IN, r);
+  if (r) return answerPeer(p, refuse(p, IN, r));
   r = traced(SNAT, p, snat(p, IN));
-  return r ? r : traced(TRACK, p, track(p, IN));
+  return r ? answerPeer(p, r) : traced(TRACK, p, track(p, IN));
+}
+
+/** An error goes back through the tunnel that the packet came from. */
+function answerPeer(p: Packet, reason: i32): i32 {
+  p.origin = p.peer;
+  return traced(ICMP_ERROR, p, icmpError(p, reason));
 }
 
 /** It is translated here, and its new destination is another node. */

@@ -10,24 +10,19 @@
  * it (mapped.ts) and some time longer, in which no other inside end gets its port.
  */
 import { DRAWN, FLOW_SEED, PER_SOURCE } from "../memory";
-import { ICMP, ICMPV6 } from "../wire/protocol";
 import { countState, makeRecord } from "./connection";
 import { Flow, IS_FIRST, MAPPED, NONE } from "./flow";
 import { makeKind } from "./key";
 import { MAPPED_INSIDE, MAPPED_OUTSIDE, mappingsOf, writeKey } from "./mapped";
 import { findLive, release } from "./table";
 
-/** Ports below and from here on are two classes, which no mapping leaves (RFC 4787, REQ-3). */
-const CLASS: u32 = 1024;
-/** The least port of a mapping in the lower class: those below belong to services. */
-const LEAST: u32 = 600;
 /** Random ports that are tried, and then those that follow the last of them. */
 const DRAWS: u32 = 64;
 const STEPS: u32 = 1024;
 
 /**
- * The outside port, as in a packet, of an inside end; 0 if none is free. `low` and `high` bound it in
- * the upper class.
+ * The outside port, as in a packet, of an inside end: the one that it has, or a free one from `low` to
+ * `high`; 0 if there is none.
  */
 export function mapSource(
   family: u32,
@@ -43,10 +38,7 @@ export function mapSource(
   if (known) return known.twin.ports;
   const counter = mappingsOf(family, writeKey(family, inside, outside));
   if (load<u32>(counter) >= load<u32>(PER_SOURCE)) return 0;
-  const isLow = protocol != ICMP && protocol != ICMPV6 && bswap<u16>(<u16>port) < CLASS;
-  const chosen = isLow
-    ? freePort(family, protocol, outside, LEAST, CLASS - 1)
-    : freePort(family, protocol, outside, low, high);
+  const chosen = freePort(family, protocol, outside, low, high);
   if (chosen == 0 || !make(family, protocol, inside, port, outside, chosen)) return 0;
   store<u32>(counter, load<u32>(counter) + 1);
   return chosen;

@@ -39,12 +39,10 @@ export function aclOut(p: Packet): i32 {
   return arrives && arrivalIsDenied(p, p.protocol) ? DENIED_INGRESS : 0;
 }
 
-/** Applies the ingress rules; an ICMP error for a packet that they deny goes back to its sender. */
+/** Applies the ingress rules. */
 export function aclIn(p: Packet): i32 {
   if (load<u32>(POLICY_IS_UNKNOWN)) return POLICY_UNKNOWN;
-  const r = belongs(p) ? reevaluate(p) : judgeIn(p);
-  if (r) p.origin = p.peer;
-  return r;
+  return belongs(p) ? reevaluate(p) : judgeIn(p);
 }
 
 function judgeIn(p: Packet): i32 {

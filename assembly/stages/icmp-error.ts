@@ -32,6 +32,7 @@ import { ICMP, ICMPV6 } from "../wire/protocol";
 import * as virtio from "../wire/virtio";
 import { pushDatagram } from "../wire-list";
 import { isLaterFragment } from "./parse";
+import { mayReset, writeReset } from "./tcp-reset";
 
 /** Most bytes of an error with its headers (RFC 1812, 4.3.2.3; RFC 4443, 2.4). */
 const MAX_ERROR: u32 = 576;
@@ -46,9 +47,19 @@ const HOPS: u32 = 64;
  * the wire, through the tunnel that it came from.
  */
 export function icmpError(p: Packet, reason: i32): i32 {
+  if (reason == NO_BACKEND && mayReset(p)) return reset(p, reason);
   if (!hasError(reason) || !maySend(p) || !takeIcmpToken(p, reason)) return reason;
   if (p.family == 4) error4(p, reason);
   else error6(p, reason);
+  return reason | ANSWERED;
+}
+
+/** The segment is one of a connection whose backend is gone: a RST ends it at once. */
+function reset(p: Packet, reason: i32): i32 {
+  if (p.origin && !hasPath(p.origin)) return reason;
+  if (!takeIcmpToken(p, reason)) return reason;
+  const ip = errorBuffer();
+  sendBack(p, ip, writeReset(p, ip));
   return reason | ANSWERED;
 }
 

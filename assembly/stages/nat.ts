@@ -4,14 +4,15 @@
  */
 import { cut, forget } from "../conntrack/connection";
 import {
-  directionOf,
   Flow,
+  FREE,
   familyOf,
   firstOf,
   flowAddresses,
   flowOf,
   IS_DESTINATION_MAPPED,
   isAllowed,
+  isFirst,
   isPointedAt,
   isTranslated,
   onwardPorts,
@@ -21,6 +22,7 @@ import {
 import { kindOf, reverseAddresses, reversePorts } from "../conntrack/key";
 import { findMapping, mapSource } from "../conntrack/mapping";
 import { find } from "../conntrack/table";
+import { isSyn } from "../conntrack/tcp-state";
 import { isExpired } from "../conntrack/timeouts";
 import { mayOpen } from "../conntrack/track";
 import {
@@ -43,7 +45,7 @@ import {
   REVERSED,
   THROUGH_CORE,
 } from "../memory";
-import { addressesOf, CT_NEW, Packet } from "../packet";
+import { addressesOf, CT_NEW, CT_STALE, Packet } from "../packet";
 import {
   FRAGMENT_BEFORE_FIRST,
   NAT_EXHAUSTED,
@@ -73,6 +75,8 @@ import { isLaterFragment } from "./parse";
 /** Ports of mappings on this node's own address, whose other ports belong to the host, and on others. */
 const OWN_LOW: u32 = 61000;
 const LOW: u32 = 1024;
+/** The least port of a mapping in the class below: those before it belong to services. */
+const LEAST: u32 = 600;
 const HIGH: u32 = 65535;
 /** 2^32 divided by the golden ratio: spreads neighbouring addresses (Knuth, 6.4). */
 const SPREAD: u32 = 0x9e3779b1;
@@ -84,7 +88,7 @@ export function dnat(p: Packet, direction: u32): i32 {
   const d = beginDecision(p);
   if (p.flow != 0) {
     judgeFirst(p, d, firstOf(flowOf(p)));
-    return isTranslated(flowOf(p)) ? resume(p, d, flowOf(p)) : 0;
+    return isTranslated(flowOf(p)) ? resume(p, d, flowOf(p), direction) : 0;
   }
   if (!hasRules()) return 0;
   if (p.ctState != CT_NEW) return refuseCovered(p, direction);
@@ -104,7 +108,7 @@ function choose(p: Packet, d: Decision, direction: u32): i32 {
   const service = hasPorts(p.protocol)
     ? findService(family, p.protocol, destination, p.ports >> 16)
     : null;
-  if (service) {
+  if (service && (service.isPort || direction == OUT)) {
     const backend = chooseBackend(service, source, p.ports & 0xffff);
     if (!backend) return NO_BACKEND;
     redirect(p, d, source, backend.address, backend.port);
@@ -135,16 +139,20 @@ function redirectToNetmap(p: Packet, d: Decision, source: v128, destination: v12
   return true;
 }
 
-/** A destination that is the outside address and port of a mapping (RFC 4787, REQ-8). */
+/**
+ * A destination that is the outside address and port of a mapping (RFC 4787, REQ-8). Policy judges the
+ * inside end if it is on this node, where rules can select it, otherwise the outside end.
+ */
 function redirectToMapping(p: Packet, d: Decision, source: v128, destination: v128): void {
   if (!hasPorts(p.protocol)) return;
   const mapping = findMapping(p.family, p.protocol, destination, p.ports >> 16);
   if (!mapping) return;
   const inside = sourceIn(p.family, flowAddresses(mapping));
   redirect(p, d, source, inside, mapping.ports);
+  d.isDestinationMapped = 1;
+  if (!isHere(p.family, flowAddresses(mapping))) return;
   setReal(p, d, source, inside);
   d.realPorts = d.onwardPorts;
-  d.isDestinationMapped = 1;
 }
 
 /** A source in the inside prefix of a netmap; policy judges the overlay's address. */
@@ -202,17 +210,28 @@ function chooseSource(p: Packet, d: Decision, direction: u32): i32 {
   const family = p.family;
   const source = sourceIn(family, d.realAddresses);
   if (direction == OUT) {
-    const rule = findSource(family, source, destinationIn(family, d.realAddresses));
+    const rule = sourceRule(p, d);
     if (rule) return takeOutside(p, d, rule);
   }
   if (!d.hasBackend) return 0;
-  if (p.owner >= FIRST_PEER) return isOwn(p) ? 0 : take(p, d, ownAddress(family), OWN_LOW, HIGH);
-  return isAround(p, d, source, direction) ? take(p, d, hairpinAddress(family), LOW, HIGH) : 0;
+  if (p.owner >= FIRST_PEER) {
+    return isHere(family, d.realAddresses) ? 0 : take(p, d, ownAddress(family), OWN_LOW);
+  }
+  return isAround(p, d, source, direction) ? take(p, d, hairpinAddress(family), LOW) : 0;
 }
 
-/** Whether the packet comes from this node, so that replies to its source come back here. */
-function isOwn(p: Packet): bool {
-  return ownerOf(p.family, addressesOf(p)) == THIS_NODE;
+/** The rule for the real destination, or for the one that the packet came with. */
+function sourceRule(p: Packet, d: Decision): NatRule {
+  const family = p.family;
+  const source = sourceIn(family, d.realAddresses);
+  const rule = findSource(family, source, destinationIn(family, d.realAddresses));
+  if (rule) return rule;
+  return findSource(family, source, destinationIn(family, addressesOf(p)));
+}
+
+/** Whether this node has the address, so that replies to it come back here. */
+function isHere(family: u32, address: usize): bool {
+  return ownerOf(family, address) == THIS_NODE;
 }
 
 /** Whether replies of the backend, which is on this node, would reach the client around the core. */
@@ -220,15 +239,19 @@ function isAround(p: Packet, d: Decision, source: v128, direction: u32): bool {
   if (direction == IN) return false;
   if (load<u32>(THROUGH_CORE) == 0) return true;
   const backend = destinationIn(p.family, d.onwardAddresses);
-  return isSame(source, backend) || isSame(source, ownAddress(p.family));
+  const own = ownAddress(p.family);
+  return isSame(source, backend) || isSame(source, own) || isSame(backend, own);
 }
 
 /** Takes an outside address of the rule, the same for all connections of a source (RFC 4787, REQ-2). */
 function takeOutside(p: Packet, d: Decision, rule: NatRule): i32 {
-  if (rule.addresses == 0) return take(p, d, ownAddress(p.family), OWN_LOW, HIGH);
-  const low = rule.lowPort ? rule.lowPort : LOW;
-  const high = rule.highPort ? rule.highPort : HIGH;
-  return take(p, d, inPool(p.family, sourceIn(p.family, addressesOf(p)), rule), low, high);
+  const family = p.family;
+  const isOwn = rule.addresses == 0;
+  const address = isOwn
+    ? ownAddress(family)
+    : inPool(family, sourceIn(family, addressesOf(p)), rule);
+  if (rule.highPort) return takePort(p, d, address, rule.lowPort, rule.highPort);
+  return take(p, d, address, isOwn ? OWN_LOW : LOW);
 }
 
 /** The rule's first address, with low bits that depend on the source alone. */
@@ -240,8 +263,15 @@ function inPool(family: u32, source: v128, rule: NatRule): v128 {
   return v128.or(rule.address, bits);
 }
 
+/** A port of the class of the inside port (RFC 4787, REQ-3). `low`: the least of the upper class. */
+function take(p: Packet, d: Decision, outside: v128, low: u32): i32 {
+  const isLower = hasPorts(p.protocol) && bswap<u16>(<u16>p.ports) < LOW;
+  if (isLower) return takePort(p, d, outside, LEAST, LOW - 1);
+  return takePort(p, d, outside, low, HIGH);
+}
+
 /** The packet goes on from this address, and from the port of its source's mapping. */
-function take(p: Packet, d: Decision, outside: v128, low: u32, high: u32): i32 {
+function takePort(p: Packet, d: Decision, outside: v128, low: u32, high: u32): i32 {
   const family = p.family;
   setOnward(p, d, outside, destinationIn(family, d.onwardAddresses));
   if (!isMappable(p.protocol)) return 0;
@@ -269,7 +299,7 @@ function isReplyTaken(p: Packet, d: Decision): bool {
 function keepSource(p: Packet, d: Decision): i32 {
   if (d.isSourceMapped || !isMappable(p.protocol)) return NAT_EXHAUSTED;
   const source = sourceIn(p.family, d.onwardAddresses);
-  const r = take(p, d, source, LOW, HIGH);
+  const r = take(p, d, source, OWN_LOW);
   return r == 0 && isReplyTaken(p, d) ? NAT_EXHAUSTED : r;
 }
 
@@ -292,16 +322,28 @@ function isMappable(protocol: u32): bool {
 // ----------------------------------------------------- known connections
 
 /** Continues a translated connection if the rules would still make it; finds the owner of its destination. */
-function resume(p: Packet, d: Decision, flow: Flow): i32 {
-  if (!isAllowed(flow) && !holds(firstOf(flow))) {
-    cut(firstOf(flow));
-    return NO_BACKEND;
-  }
+function resume(p: Packet, d: Decision, flow: Flow, direction: u32): i32 {
+  if (!isAllowed(flow) && !holds(firstOf(flow))) return decideAgain(p, flow, direction);
   const own = flowAddresses(flow) + (p.family == 4 ? 4 : 16);
   const owner = ownerOf(p.family, flowAddresses(flow.twin));
   p.owner = owner != NO_PEER ? owner : ownerOf(p.family, own);
-  if (p.owner == NO_PEER) return leave(p, d, directionOf(flow));
+  if (p.owner == NO_PEER) return leave(p, d, direction);
   return 0;
+}
+
+/**
+ * Ends a connection that the rules would not make any more. A packet that may open one is decided again;
+ * others are refused, a segment of TCP by a RST.
+ */
+function decideAgain(p: Packet, flow: Flow, direction: u32): i32 {
+  const isOpening = p.ctState == CT_STALE && isFirst(flow) && (p.protocol != TCP || isSyn(p));
+  const first = firstOf(flow);
+  cut(first);
+  if (!isOpening || first.state != FREE) return NO_BACKEND;
+  p.flow = 0;
+  p.rule = 0;
+  p.ctState = CT_NEW;
+  return hasRules() ? choose(p, beginDecision(p), direction) : 0;
 }
 
 /** Sets the ends by which policy judges the connection: those of the packet that opened it. */
@@ -313,10 +355,10 @@ function judgeFirst(p: Packet, d: Decision, first: Flow): void {
   const source = sourceIn(family, d.realAddresses);
   const destination = destinationIn(family, d.realAddresses);
   const twin = flowAddresses(first.twin);
-  const isMapped = netmapOfInside(family, source) != null;
-  const isNetmap = !isSame(destination, sourceIn(family, twin)) && isOfNetmap(first);
-  const real = isMapped ? destinationIn(family, twin) : source;
-  setReal(p, d, real, isNetmap ? destination : sourceIn(family, twin));
+  const real = netmapOfInside(family, source) ? destinationIn(family, twin) : source;
+  const isForeign = (first.flags & IS_DESTINATION_MAPPED) != 0 && !isHere(family, twin);
+  if (isForeign || isOfNetmap(first)) return setReal(p, d, real, destination);
+  setReal(p, d, real, sourceIn(family, twin));
   d.realPorts = (first.ports & 0xffff) | (onwardPorts(first) & 0xffff0000);
 }
 
@@ -356,7 +398,8 @@ function holdsSource(first: Flow): bool {
   if (netmap) return isSame(outside, toOverlay(netmap, source));
   const egress = findEgress(family, source, destination);
   if (egress) return egress.via == THIS_NODE && isSame(outside, egress.address);
-  const rule = findSource(family, source, destination);
+  let rule = findSource(family, source, destination);
+  if (!rule) rule = findSource(family, source, destinationIn(family, flowAddresses(first)));
   if (rule && rule.addresses) return isSame(outside, inPool(family, source, rule));
   return isSame(outside, ownAddress(family));
 }

@@ -41,7 +41,8 @@ export class Service {
   slotCount: u32;
   /** 1: the client's address alone chooses the slot. */
   byClient: u32;
-  reserved: u32;
+  /** 1: a published port, which is also for packets from the wire. */
+  isPort: u32;
 }
 
 @unmanaged
@@ -102,6 +103,7 @@ export const SERVICE_BACKEND_COUNT: usize = offsetof<Service>("backendCount");
 export const SERVICE_SLOTS: usize = offsetof<Service>("slots");
 export const SERVICE_SLOT_COUNT: usize = offsetof<Service>("slotCount");
 export const SERVICE_BY_CLIENT: usize = offsetof<Service>("byClient");
+export const SERVICE_IS_PORT: usize = offsetof<Service>("isPort");
 export const BACKEND_PORT: usize = offsetof<Backend>("port");
 export const NAT_RULE_FROM_MASK: usize = offsetof<NatRule>("fromMask");
 export const NAT_RULE_TO: usize = offsetof<NatRule>("to");

@@ -71,6 +71,15 @@ export function setChecksum(p: usize, checksum: u16): void {
   store<u16>(p, checksum, CHECKSUM);
 }
 
+/** Writes a RST without a checksum in answer to the segment at `to`, with the number it acknowledges. */
+export function writeReset(p: usize, to: usize): void {
+  memory.fill(p, 0, TCP_SIZE);
+  store<u32>(p, rotl<u32>(load<u32>(to, PORTS), 16), PORTS);
+  store<u32>(p, load<u32>(to, ACKNOWLEDGMENT), SEQUENCE);
+  store<u8>(p, <u8>(TCP_SIZE << 2), DATA_OFFSET);
+  store<u8>(p, <u8>RST, FLAGS);
+}
+
 /** Whether ports, acknowledgment, reserved bits, window and options are equal, as within a stream. */
 export function isAlike(a: usize, b: usize): bool {
   if (load<u32>(a, PORTS) != load<u32>(b, PORTS)) return false;

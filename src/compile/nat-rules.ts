@@ -25,7 +25,7 @@ export const NO_NAT: NatRules = {
 export interface ServiceRule {
   /** Name of the service; of a published port: `ADDRESS:PORT/PROTOCOL`. */
   readonly name: string;
-  /** A published port applies only to packets from other nodes and to packets through this host. */
+  /** A published port is also for packets from other nodes; a service, only for those of this node. */
   readonly isPort: boolean;
   /** IP protocol number of TCP, UDP or SCTP. */
   readonly protocol: number;

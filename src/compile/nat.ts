@@ -30,6 +30,7 @@ export interface NatLayout {
   readonly SERVICE_SLOTS: number;
   readonly SERVICE_SLOT_COUNT: number;
   readonly SERVICE_BY_CLIENT: number;
+  readonly SERVICE_IS_PORT: number;
   readonly BACKEND_PORT: number;
   readonly NAT_RULE_FROM_MASK: number;
   readonly NAT_RULE_TO: number;
@@ -123,6 +124,7 @@ export class NatCompiler {
       view.setUint32(at + l.SERVICE_SLOTS, slotsAt, true);
       view.setUint32(at + l.SERVICE_SLOT_COUNT, own.length, true);
       view.setUint32(at + l.SERVICE_BY_CLIENT, service.byClient ? 1 : 0, true);
+      view.setUint32(at + l.SERVICE_IS_PORT, service.isPort ? 1 : 0, true);
       backends.push(this.#backends(service.backends));
       slots.push(own);
       backendsAt += service.backends.length;
