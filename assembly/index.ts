@@ -20,6 +20,7 @@ export { FRAGMENT_RULE, FRAGMENT_SINCE, FRAGMENT_VERDICT } from "./conntrack/dat
 export {
   FLOW_ACCOUNT,
   FLOW_ADDRESSES,
+  FLOW_BATCH,
   FLOW_BYTES,
   FLOW_FLAGS,
   FLOW_GENERATION,
@@ -38,9 +39,15 @@ export {
   IS_FIRST,
   IS_TRANSLATED,
 } from "./conntrack/flow";
-export { countEntered, enterRecord, freePlace } from "./conntrack/restore";
+export {
+  countEntered,
+  enterRecord,
+  freePlace,
+  loosen,
+  sourceAccount,
+  useEntered,
+} from "./conntrack/restore";
 export { expireAll } from "./conntrack/sweep";
-export { LOOSE } from "./conntrack/tcp-state";
 export { writeFailed } from "./device-list";
 export { noteError, prepareError } from "./error-message";
 export {

@@ -1,9 +1,12 @@
 /**
- * The size of a snapshot of a dataplane, and the time to take and to restore it.
+ * The size of a snapshot of a dataplane, and the time to take and to restore it; the cost of keeping
+ * connections for the agent's main thread (`weft up --keep-flows`).
  *
  *     npm run bench:snapshot
  */
+import { readPairs } from "../src/core/kept-flows.js";
 import { Dataplane } from "../src/index.js";
+import { Host, read } from "../test/core/host.js";
 import { ipv4, UDP, udp } from "../test/packets.js";
 import { describeMachine, machine } from "./machine.js";
 import { quantile } from "./statistics.js";
@@ -23,12 +26,32 @@ async function dataplaneWith(connections: number): Promise<Dataplane> {
   });
   const b = { name: "b", endpoint: "192.0.2.2:4789", mac: "02:00:00:00:00:02" };
   dp.setPeers([{ ...b, leases: ["10.244.2.0/24"] }]);
-  const [src, dst] = ["10.244.1.1", "10.244.2.1"];
-  for (let i = 0; i < connections; i++) {
-    const payload = udp(src, dst, new Uint8Array(8), { sport: 1024 + i, dport: 53 });
-    dp.fromDevice(ipv4({ src, dst, protocol: UDP, payload }));
-  }
+  for (let i = 0; i < connections; i++) dp.fromDevice(packet(i));
   return dp;
+}
+
+/** The first packet of a connection of its own. */
+function packet(i: number): Uint8Array {
+  const [src, dst] = ["10.244.1.1", "10.244.2.1"];
+  const payload = udp(src, dst, new Uint8Array(8), { sport: 1024 + i, dport: 53 });
+  return ipv4({ src, dst, protocol: UDP, payload });
+}
+
+/** Milliseconds in all, and the longest for which the main thread did nothing else. */
+async function keep(host: Host): Promise<{ all: number; longest: number; bytes: number }> {
+  const began = performance.now();
+  let [last, longest, isOver] = [began, 0, false];
+  const watch = () => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+    if (!isOver) setImmediate(watch);
+  };
+  setImmediate(watch);
+  const pairs = await readPairs(host.core, () => 0);
+  isOver = true;
+  watch();
+  return { all: performance.now() - began, longest, bytes: pairs.length };
 }
 
 function medianOf(work: () => void): number {
@@ -49,5 +72,23 @@ for (const connections of CONNECTIONS) {
   const found = dp.flows().length.toLocaleString("en");
   rows.push([found, taken.length.toLocaleString("en"), take.toFixed(1), restore.toFixed(1)]);
 }
+const kept: string[][] = [["connections", "bytes kept", "copied in ms", "longest pause in ms"]];
+for (const connections of CONNECTIONS) {
+  const host = await Host.create();
+  for (let i = 0; i < connections; i++) host.send([read(packet(i))]);
+  const runs: Awaited<ReturnType<typeof keep>>[] = [];
+  for (let i = 0; i < TIMES; i++) runs.push(await keep(host));
+  const of = (value: "all" | "longest" | "bytes") => runs.map((run) => run[value]);
+  const [all, longest, bytes] = [of("all"), of("longest"), of("bytes")].map((values) =>
+    quantile(values, 0.5),
+  ) as [number, number, number];
+  const found = bytes / 256;
+  kept.push([
+    found.toLocaleString("en"),
+    bytes.toLocaleString("en"),
+    all.toFixed(1),
+    longest.toFixed(1),
+  ]);
+}
 console.log(describeMachine(machine()));
-console.log(table(rows).join("\n"));
+for (const one of [rows, kept]) console.log(`\n${table(one).join("\n")}`);

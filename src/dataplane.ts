@@ -341,10 +341,16 @@ export class Dataplane {
   /** What of the options packets can tell. */
   get #identity(): Identity {
     const { vni, mac, mtu, leases, dscp } = this.#own;
-    const { address, name = null, flows = DEFAULT_FLOWS, pickUp = true } = this.#options;
+    const {
+      address,
+      name = null,
+      flows = DEFAULT_FLOWS,
+      pickUp = true,
+      throughCore = false,
+    } = this.#options;
     return {
       ...{ vni, mac: formatMac(mac), mtu, leases: leases.map(formatPrefix), dscp: dscp ?? 0 },
-      ...{ address: formatAddress(parseAddress(address)), name, flows, pickUp },
+      ...{ address: formatAddress(parseAddress(address)), name, flows, pickUp, throughCore },
     };
   }
 

@@ -116,6 +116,7 @@ export const FLOW_LAST: usize = offsetof<Flow>("last");
 export const FLOW_GENERATION: usize = offsetof<Flow>("generation");
 export const FLOW_PEER: usize = offsetof<Flow>("peer");
 export const FLOW_OWNER: usize = offsetof<Flow>("owner");
+export const FLOW_BATCH: usize = offsetof<Flow>("batch");
 export const FLOW_STATE: usize = offsetof<Flow>("state");
 export const FLOW_SIDE: usize = offsetof<Flow>("side");
 export const FLOW_SCALE: usize = offsetof<Flow>("scale");

@@ -56,6 +56,12 @@ function use(first: Flow, inside: v128, port: u32, outside: v128, n: i32): void 
   mapping.last = load<u32>(NOW);
 }
 
+/** Counts a mapping of its inside address that the host wrote. */
+export function countMapping(mapping: Flow): void {
+  const counter = mappingsOf(familyOf(mapping), flowAddresses(mapping));
+  store<u32>(counter, load<u32>(counter) + 1);
+}
+
 /** Forgets a mapping of its inside address. */
 export function uncountMapping(mapping: Flow): void {
   const counter = mappingsOf(familyOf(mapping), flowAddresses(mapping));

@@ -34,7 +34,7 @@ const FIN_ACKED: u32 = 8;
 /** Its SYN had a window scale. */
 const SCALED: u32 = 16;
 /** Picked up in its middle, or in fragments: its windows are not known. */
-export const LOOSE: u32 = 32;
+const LOOSE: u32 = 32;
 
 /** Bytes that an acknowledgment may lag behind, however small the window is. */
 const LATE_ACK: u32 = 66000;
@@ -91,6 +91,15 @@ export function openTcp(p: Packet, first: Flow): void {
 export function setLoose(flow: Flow): void {
   flow.side |= <u8>LOOSE;
   flow.twin.side |= <u8>LOOSE;
+}
+
+/**
+ * Forgets the sequence numbers of a connection that went on unseen: the next segment of each end sets
+ * them. A FIN is the last that its end sends, so its number stays.
+ */
+export function forgetNumbers(flow: Flow): void {
+  if ((flow.side & FINISHED) == 0) flow.side &= <u8>~SEEN;
+  flow.side |= <u8>LOOSE;
 }
 
 /** Whether the segment fits the state of the connection. If so, it advances the state. */

@@ -40,6 +40,7 @@ import { every } from "../time/clock.js";
 import { systemClock } from "../time/system-clock.js";
 import { AgentControl } from "./control.js";
 import { Follower } from "./follower.js";
+import { KeptFlowsFile, type KeptFlowsParts, removeKeptFlows } from "./kept-flows.js";
 import { NatControl } from "./nat-control.js";
 import { PacketTracer } from "./packet-tracer.js";
 import { PolicyControl } from "./policy-control.js";
@@ -53,6 +54,9 @@ const USUAL_MTU = 1500;
 const REPAIR_EVERY = 5_000;
 /** Time between two checks for a changed underlay, in milliseconds. */
 const UNDERLAY_CHECK_EVERY = 2_000;
+
+/** Time between two writes of the connections, in milliseconds: what an agent that is killed loses of them. */
+const KEEP_FLOWS_EVERY = 3_000;
 
 type Undo = () => void | Promise<void>;
 
@@ -76,6 +80,7 @@ export class Agent {
   #watch!: UnderlayWatch;
   #follower: Follower | undefined;
   #transport!: WsTransport;
+  #kept: KeptFlowsFile | undefined;
 
   constructor(config: Config, log: Logger, logState: () => LogState) {
     this.#config = config;
@@ -140,6 +145,7 @@ export class Agent {
     this.#io = io;
     io.on("error", (error) => this.#fail(error));
     io.on("removed", () => this.#follower?.follow());
+    this.#undo.push(() => this.#leaveFlows());
     await io.start();
     this.#undo.push(() => io.stop());
 
@@ -198,6 +204,8 @@ export class Agent {
     );
     mesh.on("change", () => follower.follow());
     tables.on("changed", () => follower.follow());
+    if (config.keepFlows) this.#keepFlows({ core, publisher, io, tables, log });
+    else removeKeptFlows(config.state);
     await mesh.start();
     this.#undo.push(() => mesh.stop({ release: config.release }));
     // The address of a released lease may soon be another node's.
@@ -246,6 +254,20 @@ export class Agent {
         ...(founds && { leaseLength: config.subnetLen, leaseLength6: config.subnetLen6 }),
       },
     );
+  }
+
+  /** Takes up the connections of the last run, and keeps those of this one. */
+  #keepFlows(parts: KeptFlowsParts & { readonly tables: Tables }): void {
+    const kept = new KeptFlowsFile(parts, this.#config.state);
+    this.#kept = kept;
+    kept.load();
+    parts.tables.on("published", () => kept.adopt());
+    this.#undo.push(every(systemClock, KEEP_FLOWS_EVERY, () => void kept.save()));
+  }
+
+  /** A core that failed may have been in the middle of a batch: then the last file stays. */
+  async #leaveFlows(): Promise<void> {
+    if (!this.#hasFailed) await this.#kept?.finish();
   }
 
   /** A failed agent leaves the overlay routes unreachable, as a killed one does. */

@@ -49,6 +49,8 @@ export type TablesOptions = Pick<Config, "dscp" | "name" | "vni">;
 export interface TablesEvents {
   /** Compiled rules are ready, or do not fit into the core: `update` must be called. */
   changed: [];
+  /** The core has the current peers and rules. */
+  published: [];
 }
 
 export class Tables extends EventEmitter<TablesEvents> {
@@ -72,6 +74,11 @@ export class Tables extends EventEmitter<TablesEvents> {
   /** Whether the policy is in force, or it is known that there is none. */
   get isPolicyKnown(): boolean {
     return this.#isPolicyKnown;
+  }
+
+  /** Whether packets pass: policy and translation document are in force, or it is known that there are none. */
+  get knowsDocuments(): boolean {
+    return this.#isPolicyKnown && this.#isNatKnown;
   }
 
   /** The places of the rules in force, by rule number. */
@@ -146,9 +153,10 @@ export class Tables extends EventEmitter<TablesEvents> {
     }
     this.#isPolicyKnown ||= isUpToDate && mesh.knowsDocument(POLICY);
     this.#isNatKnown ||= mesh.knowsDocument(NAT);
-    publisher.setPolicyKnown(this.#isPolicyKnown && this.#isNatKnown);
+    publisher.setPolicyKnown(this.knowsDocuments);
     mesh.enforces(NAT, this.#isNatKnown ? (mesh.document(NAT)?.seal ?? null) : undefined);
     const { misfit } = enforcer;
+    this.emit("published");
     mesh.enforces(POLICY, this.#isPolicyKnown ? this.#inForce : undefined, {
       isMisfit: misfit !== undefined,
     });

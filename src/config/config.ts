@@ -56,6 +56,8 @@ export interface Config {
   readonly workloadInterfaces: readonly string[];
   /** Whether a TCP connection older than the agent passes a policy. */
   readonly pickUp: boolean;
+  /** Whether connections are kept over a restart of the agent. */
+  readonly keepFlows: boolean;
   /** Time to poll for packets before sleeping, in microseconds. */
   readonly busyPoll: number;
   /** Records of the table of flows. */
@@ -103,6 +105,7 @@ const DEFAULTS = {
   "through-core": false,
   "workload-interfaces": [],
   "no-pick-up": false,
+  "keep-flows": false,
   "no-tso": false,
   "no-uso": false,
   "no-gso": false,
@@ -163,6 +166,7 @@ export function loadConfig(
     throughCore: all["through-core"],
     workloadInterfaces: all["workload-interfaces"],
     pickUp: !all["no-pick-up"],
+    keepFlows: all["keep-flows"],
     busyPoll: all["busy-poll"],
     flows: all.flows,
     secrets: secretsFrom(given["secret-file"], where("secret-file"), secret),

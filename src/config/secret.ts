@@ -114,7 +114,7 @@ function inHex(character: string): string {
 }
 
 function readPrivately(file: string, where: string): string {
-  const { text, stats } = open(file, where);
+  const { bytes, stats } = open(file, where);
   const name = `${where}: ${printable(file)}`;
   if ((stats.mode & 0o077) !== 0) {
     throw bad(`${name} can be read by others than its owner`, `run: chmod 600 ${printable(file)}`);
@@ -125,7 +125,7 @@ function readPrivately(file: string, where: string): string {
       `run: chown ${process.geteuid?.()} ${printable(file)}`,
     );
   }
-  return text;
+  return bytes.toString();
 }
 
 function open(file: string, where: string): RegularFile {

@@ -139,6 +139,10 @@ export const settings = z.strictObject({
     group: "This node",
     help: "drop TCP connections older than this agent where a policy applies",
   }),
+  "keep-flows": one(read.yes).register(flags, {
+    group: "This node",
+    help: "keep connections over a restart of the agent",
+  }),
   "no-tso": one(read.yes).register(flags, {
     group: "Speed",
     help: "do not exchange TCP super-packets with the device",

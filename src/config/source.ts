@@ -63,7 +63,7 @@ function offsetOf(root: TreeNode, path: readonly PropertyKey[]): number {
 }
 
 function load(file: string): string {
-  const { text, stats } = open(file);
+  const { bytes, stats } = open(file);
   const name = `the configuration file ${printable(file)}`;
   const user = process.geteuid?.();
   if (stats.uid !== 0 && stats.uid !== user) {
@@ -78,7 +78,7 @@ function load(file: string): string {
       `run: chmod go-w ${printable(file)}`,
     );
   }
-  return text;
+  return bytes.toString();
 }
 
 function open(file: string): RegularFile {

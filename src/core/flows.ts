@@ -62,7 +62,7 @@ export const FLOW_STATES: readonly string[] = STATES.map(({ name }) => name);
 export const RELAYED = FLOW_STATES.indexOf("relayed");
 
 /** The state of a mapping (assembly/conntrack/mapping.ts), which is no connection. */
-const MAPPING = FLOW_STATES.indexOf("mapping");
+export const MAPPING = FLOW_STATES.indexOf("mapping");
 
 /** The states of a protocol begin with this word; those of TCP have none. */
 const KIND_OF: Readonly<Record<number, string>> = { 1: "echo", 6: "tcp", 17: "udp", 58: "echo" };

@@ -35,6 +35,12 @@ export interface CoreFunctions {
   freePlace(key: number): number;
   /** Counts a connection whose records were entered, by its first. */
   countEntered(place: number): void;
+  /** Counts it towards the mappings that it uses, which were entered before. */
+  useEntered(place: number): void;
+  /** The account of a connection opened here, by the key of its first record at this address. */
+  sourceAccount(key: number): number;
+  /** Stops holding a TCP connection against numbers that may be old; call it for both records. */
+  loosen(place: number): void;
 
   beginBatch(): void;
   /** Forgets all flows that expired by CLOCK. Only between batches. */

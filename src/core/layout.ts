@@ -284,6 +284,7 @@ const NAMES = [
   "FLOWS",
   "FLOW_SIZE",
   "FLOW_ADDRESSES",
+  "FLOW_BATCH",
   "FLOW_BYTES",
   "FLOW_GENERATION",
   "FLOW_FLAGS",
@@ -305,7 +306,6 @@ const NAMES = [
   "FLOW_JUDGED",
   "FLOW_STATE",
   "FLOW_TWIN",
-  "LOOSE",
 ] as const;
 
 export type Layout = Readonly<Record<(typeof NAMES)[number], number>>;

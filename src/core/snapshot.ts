@@ -29,7 +29,6 @@ const regionsOf = (l: Layout): Region[] => [
   { from: l.SWEEP_CLOCK, size: 8 },
   { from: l.COUNTERS, size: l.FLOWS_BY_STATE - l.COUNTERS },
   { from: l.DRAWN, size: 8 },
-  { from: l.MAPPINGS_BY_SOURCE, size: l.FLOWS - l.MAPPINGS_BY_SOURCE },
   { from: l.TRAFFIC, size: l.GUARD_1 - l.TRAFFIC },
   { from: l.FRAGMENTS, size: l.GUARD_9 - l.FRAGMENTS },
   { from: l.LIMITS, size: l.GUARD_11 - l.LIMITS },

@@ -11,6 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { rename, rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { WeftError } from "../error.js";
 import { makeDirectory, remedyFor } from "./directory.js";
@@ -30,9 +31,13 @@ export class PrivateFile {
 
   /** The text; undefined when there is no such file. */
   read(): string | undefined {
+    return this.readBytes()?.toString();
+  }
+
+  readBytes(): Buffer | undefined {
     const found = this.#open();
     if (!found) return undefined;
-    const { text, stats } = found;
+    const { bytes, stats } = found;
     this.#exists = true;
     if ((stats.mode & 0o077) !== 0) {
       throw new WeftError(
@@ -48,7 +53,7 @@ export class PrivateFile {
         `chown ${process.geteuid?.()} ${this.path}`,
       );
     }
-    return text;
+    return bytes;
   }
 
   #open(): RegularFile | undefined {
@@ -76,14 +81,40 @@ export class PrivateFile {
       flushed(openSync(directory, "r"));
       this.#exists = true;
     } catch (error) {
-      // On a full disk the next attempt needs its space.
-      if (codeOf(error) === "ENOSPC") rmSync(next, { force: true });
-      throw new WeftError(
-        "STATE_WRITE",
-        `the ${this.what} ${this.path} cannot be written (${codeOf(error)})`,
-        remedyFor(error, "let the agent write to its directory, or choose another with --state"),
-      );
+      throw this.#unwritten(error);
     }
+  }
+
+  /**
+   * Writes without waiting for the disk. After the end of the process the file holds the old bytes or
+   * these; after a power cut perhaps neither.
+   */
+  async writeSoon(bytes: Uint8Array): Promise<void> {
+    const next = `${this.path}.new`;
+    try {
+      makeDirectory(dirname(this.path), 0o700);
+      await rm(next, { force: true });
+      await writeFile(next, bytes, { flag: "wx", mode: 0o600 });
+      await rename(next, this.path);
+      this.#exists = true;
+    } catch (error) {
+      throw this.#unwritten(error);
+    }
+  }
+
+  remove(): void {
+    rmSync(this.path, { force: true });
+    this.#exists = false;
+  }
+
+  #unwritten(error: unknown): WeftError {
+    // On a full disk the next attempt needs its space.
+    if (codeOf(error) === "ENOSPC") rmSync(`${this.path}.new`, { force: true });
+    return new WeftError(
+      "STATE_WRITE",
+      `the ${this.what} ${this.path} cannot be written (${codeOf(error)})`,
+      remedyFor(error, "let the agent write to its directory, or choose another with --state"),
+    );
   }
 
   /** Whether a file that was read or written is still there, and the disk has room for the next write. */

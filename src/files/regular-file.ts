@@ -5,7 +5,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
 
 export interface RegularFile {
-  readonly text: string;
+  readonly bytes: Buffer;
   readonly stats: Stats;
 }
 
@@ -20,7 +20,7 @@ export function readRegularFile(path: string, most: number): RegularFile {
   try {
     const stats = fstatSync(fd);
     if (!stats.isFile()) throw failure("NOT_A_FILE");
-    return { text: readUpTo(fd, most).toString("utf8"), stats };
+    return { bytes: readUpTo(fd, most), stats };
   } finally {
     closeSync(fd);
   }

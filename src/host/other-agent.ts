@@ -80,7 +80,8 @@ const entriesOf = (directory: string): string[] => attempt(() => readdirSync(dir
 
 const linkAt = (path: string): string | undefined => attempt(() => readlinkSync(path));
 
-const textOf = (path: string): string => attempt(() => readRegularFile(path, MAX_TEXT).text) ?? "";
+const textOf = (path: string): string =>
+  attempt(() => readRegularFile(path, MAX_TEXT).bytes.toString()) ?? "";
 
 /** The result of a look into /proc; undefined when the process has ended or may not be read. */
 function attempt<T>(look: () => T): T | undefined {

@@ -10,6 +10,7 @@ import type { Logger } from "pino";
 import { parseAddress } from "../address.js";
 import type { Offloads } from "../config/config.js";
 import type { Core } from "../core/instance.js";
+import type { KeptFlows } from "../core/kept-flows.js";
 import { takeControl } from "../core/mailbox.js";
 import type { Publisher } from "../core/publish.js";
 import { WeftError } from "../error.js";
@@ -80,6 +81,8 @@ export class KernelIo
   #receiver: Receiver = () => {};
   #hinted: (name: string) => void = () => {};
   #resized: () => void = () => {};
+  /** Resolvers of commands to adopt connections, oldest first. */
+  readonly #adoptions: ((adopted: number) => void)[] = [];
   /** Resolvers of commands that give the worker a descriptor, oldest first. */
   readonly #exchanges: (() => void)[] = [];
 
@@ -119,7 +122,20 @@ export class KernelIo
 
   /** The time at which the core's clock was 0, in milliseconds since 1970 by this host's current clock. */
   epoch(): number {
-    return Date.now() - this.#clock;
+    return Date.now() - this.clock;
+  }
+
+  /** The current time by the core's CLOCK, in milliseconds; also after `stop`. */
+  get clock(): number {
+    const { view, layout } = this.#core;
+    return monotonic() - view.getFloat64(layout.CLOCK_START, true);
+  }
+
+  /** The worker enters connections into the table. @returns how many; 0 if it has ended */
+  async adopt(kept: KeptFlows): Promise<number> {
+    const adopted = new Promise<number>((resolve) => this.#adoptions.push(resolve));
+    this.#command(kept);
+    return await Promise.race([adopted, this.#ended!.then(() => 0)]);
   }
 
   async stop(): Promise<void> {
@@ -258,22 +274,18 @@ export class KernelIo
     if (report === "exchanged") this.#exchanges.shift()?.();
     else if (report === "device-removed") this.emit("removed");
     else if (report === "control") this.#deliverControl();
-    else if (report !== "ready") this.#log.warn(report.warning);
+    else if (report === "ready") return;
+    else if ("adopted" in report) this.#adoptions.shift()?.(report.adopted);
+    else this.#log.warn(report.warning);
   }
 
   #deliverControl(): void {
     // Cleared first, so that a datagram from now on causes a new report.
     Atomics.store(this.#notified, 0, 0);
     for (const { from, bytes, length, at } of takeControl(this.#core)) {
-      this.#receiver(from, bytes, length, this.#clock - at);
+      this.#receiver(from, bytes, length, this.clock - at);
     }
     for (const name of this.#publisher.hinted()) this.#hinted(name);
-  }
-
-  /** The current time by the core's CLOCK, in milliseconds. */
-  get #clock(): number {
-    const { view, layout } = this.#core;
-    return monotonic() - view.getFloat64(layout.CLOCK_START, true);
   }
 
   #command(command: Command): void {

@@ -12,6 +12,7 @@
  */
 
 import type { Core } from "../core/instance.js";
+import { adoptFlows, type KeptFlows } from "../core/kept-flows.js";
 import { DEVICE_BUFFER_FULL, DEVICE_FAILED } from "../core/reasons.js";
 import { IOVEC_SIZE, MMSGHDR_LEN, MMSGHDR_SIZE } from "../linux.js";
 import { performanceStart } from "../time/system-clock.js";
@@ -21,17 +22,18 @@ import { ErrorQueue } from "./error-queue.js";
 import { errno, eventfdRead, hostAddress, pause, read, recvmmsg, writev } from "./libc.js";
 import { WireSender } from "./wire-sender.js";
 
-/** Commands of the main thread: stop, or use another socket or device. */
-export type Command = "stop" | { readonly udp: number } | { readonly tun: number };
+/** Commands of the main thread: stop, use another socket or device, or adopt connections. */
+export type Command = "stop" | { readonly udp: number } | { readonly tun: number } | KeptFlows;
 /**
- * Reports of the loop: it runs, uses another socket or device, lost its device, has control datagrams
- * for the main thread, or has a message for the log.
+ * Reports of the loop: it runs, uses another socket or device, adopted connections, lost its device, has
+ * control datagrams for the main thread, or has a message for the log.
  */
 export type Report =
   | "ready"
   | "exchanged"
   | "device-removed"
   | "control"
+  | { readonly adopted: number }
   | { readonly warning: string };
 
 export interface LoopParts {
@@ -124,11 +126,25 @@ export class Loop {
     eventfdRead(wake, this.#woken);
     for (let command = nextCommand(); command !== undefined; command = nextCommand()) {
       if (command === "stop") return false;
+      if ("pairs" in command) {
+        post({ adopted: this.#adopt(command) });
+        continue;
+      }
       if ("tun" in command) this.#useDevice(command.tun);
       else this.#useSocket(command.udp);
       post("exchanged");
     }
     return true;
+  }
+
+  /** To the core it is a batch without packets. */
+  #adopt(kept: KeptFlows): number {
+    const { exports, layout } = this.#core;
+    this.#tick();
+    exports.beginBatch();
+    const adopted = adoptFlows(this.#core, kept);
+    exports.finishBatch(layout.OUT);
+    return adopted;
   }
 
   #useDevice(fd: number): void {

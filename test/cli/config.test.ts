@@ -63,6 +63,7 @@ describe("what is not given has a default", () => {
       throughCore: false,
       workloadInterfaces: [],
       pickUp: true,
+      keepFlows: false,
       busyPoll: 0,
       flows: 65_536,
       secrets: ["0123456789abcdef"],
