@@ -28,6 +28,9 @@ import type { KernelIo } from "../io/kernel.js";
 import type { LogState } from "../logging/log.js";
 import type { Departed, Member, SpaceOf } from "../mesh/member.js";
 import type { Mesh } from "../mesh/mesh.js";
+import { NO_NAT } from "../nat/document.js";
+import { NAT } from "../nat/kind.js";
+import { type ServiceRow, serviceRows } from "../nat/service-rows.js";
 import { pathMtuNote } from "../paths/path-mtu-note.js";
 import { POLICY } from "../policy/kind.js";
 import { nameOf, type Place } from "../policy/place.js";
@@ -42,6 +45,7 @@ export interface AgentControlParts {
   readonly mesh: Pick<
     Mesh,
     | "departed"
+    | "document"
     | "forget"
     | "knowsDocument"
     | "members"
@@ -52,7 +56,7 @@ export interface AgentControlParts {
     | "unseen"
   >;
   readonly follower: Pick<Follower, "addresses" | "notes" | "problems">;
-  readonly tables: Pick<Tables, "isPolicyKnown" | "places">;
+  readonly tables: Pick<Tables, "isPolicyKnown" | "natNodes" | "natRules" | "places">;
   readonly policy: Pick<PolicyControl, "apply" | "progress" | "view">;
   readonly nat: Pick<NatControl, "apply" | "progress" | "view">;
   readonly core: Core;
@@ -195,6 +199,13 @@ export class AgentControl implements Control {
     return readFlows(core, (number, generation) =>
       publisher.isSameRule(number, generation) ? places.get(number) : undefined,
     ).map(({ rule, ...flow }) => ({ ...flow, rule: rule ? nameOf(rule) : null }));
+  }
+
+  services(): readonly ServiceRow[] {
+    const { mesh, tables } = this.#parts;
+    const ports = tables.natRules().services.filter(({ isPort }) => isPort);
+    const document = mesh.document(NAT)?.facts ?? NO_NAT;
+    return serviceRows(document, ports, tables.natNodes(), this.flows(), () => true);
   }
 
   explain(question: Question, options: { readonly here: boolean }): Promise<Explained> {

@@ -15,6 +15,7 @@ import { peers } from "./peers.js";
 import { policy } from "./policy.js";
 import { refuseRepeated } from "./repeated.js";
 import { routes } from "./routes.js";
+import { services } from "./services.js";
 import { status } from "./status.js";
 import { up } from "./up.js";
 
@@ -49,6 +50,7 @@ for (const verb of [
   leases(),
   counters(),
   flows(),
+  services(),
   explain(),
   capture(),
 ]) {

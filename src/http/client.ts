@@ -3,6 +3,7 @@ import { statSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import type { Progress } from "../document-sync/progress.js";
 import { WeftError } from "../error.js";
+import type { ServiceRow } from "../nat/service-rows.js";
 import type { Reading } from "./api.js";
 import type {
   ApplyOptions,
@@ -106,6 +107,10 @@ export const flows = (
   ends: Readonly<Record<string, string>>,
 ): Promise<readonly FlowRow[]> =>
   control(socketPath, "GET", `/v1/flows?${new URLSearchParams(ends)}`);
+
+/** The services, and the ports that this node publishes. */
+export const services = (socketPath: string): Promise<readonly ServiceRow[]> =>
+  control(socketPath, "GET", "/v1/services");
 
 /** Sends a request that only the control socket accepts. */
 async function control<T>(

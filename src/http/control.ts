@@ -43,6 +43,7 @@ export const CONTROLS: Readonly<
       return control.flows().filter((flow) => isAsked.every((fits) => fits(flow)));
     },
   },
+  "/v1/services": { GET: (control) => control.services() },
   "/v1/capture": {
     GET: (control, query) => new CaptureLines(control.capture(captureOptions(query))),
   },

@@ -11,6 +11,7 @@ import type { TraceOutcome } from "../explain/trace-report.js";
 import type { Unasked } from "../explain-sync/messages.js";
 import type { LogState } from "../logging/log.js";
 import type { NatSection } from "../nat/document.js";
+import type { ServiceRow } from "../nat/service-rows.js";
 import type { Place } from "../policy/place.js";
 import type { Refusals } from "../session/admission-control.js";
 
@@ -230,6 +231,8 @@ export interface ApplyOptions {
 /** Requests to an agent. */
 export interface Control extends Readings {
   flows(): readonly FlowRow[];
+  /** The services, and the ports that this node publishes. */
+  services(): readonly ServiceRow[];
   /**
    * Captures until it is stopped.
    * @throws WeftError CAPTURE_BUSY during another capture, CAPTURE for options that are not valid

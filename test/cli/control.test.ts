@@ -204,7 +204,7 @@ describe("weft forget", () => {
 });
 
 describe("what shows connections", () => {
-  it.each(["/v1/policy", "/v1/flows", "/v1/capture"])(
+  it.each(["/v1/policy", "/v1/nat", "/v1/services", "/v1/flows", "/v1/capture"])(
     "%s is not on the loopback address",
     async (path) => {
       const socketPath = await serve(view(), `127.0.0.1:${HTTP_PORT}`);

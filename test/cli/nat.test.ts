@@ -172,3 +172,23 @@ describe("weft nat test", () => {
     expect((await weft(["nat", "test", "-", "--expect", "-"])).code).toBe(2);
   });
 });
+
+describe("weft services", () => {
+  it("has a line for each backend, and for a service without one", async () => {
+    const { code, stdout } = await weft(["services", "--socket", await serve()]);
+    expect(code).toBe(0);
+    expect(
+      stdout,
+    ).toBe(`NAME  PROTO  ADDRESS     PORT  BACKEND           NODE  WEIGHT  STATE       FLOWS  BYTES
+web   tcp    10.96.0.10    80  10.244.7.80:8080  h1         1  active          3   4096
+web   tcp    10.96.0.10    80  192.0.2.80:8080   -          2  drained         0      0
+none  udp    10.96.0.11    53  -                 -          -  no backend      -      -
+-     tcp    10.244.7.1  8080  10.244.8.5:80     h2         1  dead            0      0
+`);
+  });
+
+  it("with -o json prints the answer of the API", async () => {
+    const { stdout } = await weft(["services", "-o", "json", "--socket", await serve()]);
+    expect(JSON.parse(stdout)).toMatchObject([{ name: "web" }, { name: "none" }, { kind: "port" }]);
+  });
+});

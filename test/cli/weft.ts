@@ -11,6 +11,7 @@ import { WeftError } from "../../src/error.js";
 import type { Question } from "../../src/explain/question.js";
 import { ControlServer } from "../../src/http/server.js";
 import type { Control, Counters, Explained, FlowRow } from "../../src/http/view.js";
+import type { ServiceRow } from "../../src/nat/service-rows.js";
 
 export const WEFT = fileURLToPath(new URL("../../dist/cli/weft.js", import.meta.url));
 
@@ -140,6 +141,29 @@ export const NAT_TEXT = `{"services": [
 {"name": "web", "protocol": "tcp", "address": "10.96.0.10", "port": 80,
 "backends": ["10.244.7.80:8080"]}]}`;
 
+const SERVICES: readonly ServiceRow[] = [
+  {
+    name: "web",
+    kind: "service",
+    protocol: "tcp",
+    address: "10.96.0.10",
+    port: 80,
+    backends: [
+      { to: "10.244.7.80:8080", node: "h1", weight: 1, state: "active", flows: 3, bytes: 4096 },
+      { to: "192.0.2.80:8080", node: null, weight: 2, state: "drained", flows: 0, bytes: 0 },
+    ],
+  },
+  { name: "none", kind: "service", protocol: "udp", address: "10.96.0.11", port: 53, backends: [] },
+  {
+    name: "10.244.7.1:8080/tcp",
+    kind: "port",
+    protocol: "tcp",
+    address: "10.244.7.1",
+    port: 8080,
+    backends: [{ to: "10.244.8.5:80", node: "h2", weight: 1, state: "dead", flows: 0, bytes: 0 }],
+  },
+];
+
 const inForce = [
   { kind: "policy", version: 3, hash: HASH },
   { kind: "nat", version: 2, hash: HASH },
@@ -260,6 +284,7 @@ export const view = (healthy = true): Control => ({
         : [],
     };
   },
+  services: () => SERVICES,
   nat: () => ({
     version: 2,
     digest: "ab".repeat(32),
