@@ -12,13 +12,16 @@ import type { Config } from "../config/config.js";
 import { setProfile } from "../core/flows.js";
 import type { Core } from "../core/instance.js";
 import type { Publisher } from "../core/publish.js";
+import type { ClusterDocument } from "../document-sync/replica.js";
 import type { Seal } from "../documents/sealed-document.js";
+import { WeftError } from "../error.js";
 import type { KernelIo } from "../io/kernel.js";
 import type { Mesh } from "../mesh/mesh.js";
-import { NO_NAT } from "../nat/document.js";
+import { type NatDocument, NO_NAT } from "../nat/document.js";
 import { type NatHostRules, natHostRulesOf } from "../nat/host-rules.js";
 import { NAT } from "../nat/kind.js";
 import { type NatNodes, Translator } from "../nat/translator.js";
+import type { Peer } from "../peer.js";
 import { Enforcer } from "../policy/enforcer.js";
 import type { PolicyCompiler } from "../policy/engine.js";
 import { POLICY } from "../policy/kind.js";
@@ -60,6 +63,10 @@ export class Tables extends EventEmitter<TablesEvents> {
   /** Stays true once it is. */
   #isPolicyKnown = false;
   readonly #translator: Translator;
+  /** The translation document in force. */
+  #nat: ClusterDocument<NatDocument> | undefined;
+  /** The reason when a newer one does not fit. */
+  #natMisfit: WeftError | undefined;
   /** Stays true once it is. */
   #isNatKnown = false;
 
@@ -142,26 +149,45 @@ export class Tables extends EventEmitter<TablesEvents> {
     const enforcer = this.#enforcer;
     let isUpToDate = false;
     try {
-      publisher.commit({ ...own, leases: enforcer.leases }, enforcer.ready, {
-        isReady: ({ name, leases }) => enforcer.isUpToDate(name, leases.map(parsePrefix)),
-      });
+      this.#commit({ ...own, leases: enforcer.leases });
       enforcer.published();
-      setProfile(core, enforcer.ready?.profile ?? "rfc");
+      setProfile(core, this.#nat?.facts.profile ?? enforcer.ready?.profile ?? "rfc");
     } finally {
       // Also if the commit is refused: a lease may be this node's, or a waiting peer's, until other rules are ready.
       isUpToDate = enforcer.want(mesh.document(POLICY), this.members(), own.leases);
     }
     this.#isPolicyKnown ||= isUpToDate && mesh.knowsDocument(POLICY);
-    this.#isNatKnown ||= mesh.knowsDocument(NAT);
+    const natMisfit = this.#natMisfit;
+    this.#isNatKnown ||= mesh.knowsDocument(NAT) && natMisfit === undefined;
     publisher.setPolicyKnown(this.knowsDocuments);
-    mesh.enforces(NAT, this.#isNatKnown ? (mesh.document(NAT)?.seal ?? null) : undefined);
+    mesh.enforces(NAT, this.#isNatKnown ? (this.#nat?.seal ?? null) : undefined, {
+      isMisfit: natMisfit !== undefined,
+    });
     const { misfit } = enforcer;
     this.emit("published");
     mesh.enforces(POLICY, this.#isPolicyKnown ? this.#inForce : undefined, {
       isMisfit: misfit !== undefined,
     });
     const problems = misfit ? [`the policy is not in force: ${misfit.message}`] : [];
+    if (natMisfit) problems.push(`the translation document is not in force: ${natMisfit.message}`);
     return [...publisher.conflicts, ...problems];
+  }
+
+  /** Translations that do not fit are left out: those in force stay. */
+  #commit(own: ThisNode): void {
+    const { publisher, mesh } = this.#parts;
+    const enforcer = this.#enforcer;
+    const isReady = ({ name, leases }: Peer) => enforcer.isUpToDate(name, leases.map(parsePrefix));
+    const held = mesh.document(NAT);
+    try {
+      publisher.commit(own, enforcer.ready, { isReady, nat: this.natRules() });
+      this.#nat = held;
+      this.#natMisfit = undefined;
+    } catch (error) {
+      if (!(error instanceof WeftError) || error.code !== "NAT_FULL") throw error;
+      this.#natMisfit = error;
+      publisher.commit(own, enforcer.ready, { isReady });
+    }
   }
 
   /** The seal of the policy in force in the core; null for none. A newer seal of the same text needs no compilation. */

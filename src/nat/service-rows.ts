@@ -1,10 +1,10 @@
 /** The services as this node translates to them: each backend with its state and use. */
-import { formatAddress, formatEndpoint } from "../address.js";
-import { protocolName } from "../protocol.js";
+import { formatEndpoint } from "../address.js";
 import type { NatDocument } from "./document.js";
 import { Owners } from "./owners.js";
 import type { Passes, ServiceRule } from "./rules.js";
 import type { Backend, Service } from "./service.js";
+import { BackendUses, placeInWords, type TranslatedFlow } from "./services.js";
 import type { NatNodes } from "./translator.js";
 
 export interface ServiceRow {
@@ -34,17 +34,6 @@ export interface BackendRow {
   readonly bytes: number;
 }
 
-/** A connection, as far as its use of a backend needs. */
-export interface TranslatedFlow {
-  readonly protocol: string;
-  readonly dst: string;
-  readonly dport: number;
-  readonly bytes: number;
-  readonly replyBytes: number;
-  /** The ends with which it goes on; absent where it is not translated. */
-  readonly onward?: { readonly dst: string; readonly dport: number } | undefined;
-}
-
 /** @param ports the published ports of this node */
 export function serviceRows(
   document: NatDocument,
@@ -54,33 +43,28 @@ export function serviceRows(
   passes: Passes,
 ): ServiceRow[] {
   const owners = new Owners(members);
-  const uses = usesOf(flows);
+  const uses = new BackendUses(flows);
   const rowOf = (
-    { name, protocol, address, port }: Pick<Service, "name" | "protocol" | "address" | "port">,
+    service: Pick<Service, "name" | "protocol" | "address" | "port">,
     kind: ServiceRow["kind"],
     backends: readonly Backend[],
     passing: (backend: Backend) => boolean,
-  ): ServiceRow => {
-    const place = { protocol: protocolName(protocol)!, address: formatAddress(address), port };
-    return {
-      name,
-      kind,
-      ...place,
-      backends: backends.map((backend) => {
-        const node = owners.of(backend.address) ?? null;
-        const isDead = node !== null && !living.has(node);
-        const to = { dst: formatAddress(backend.address), dport: backend.port };
-        const key = keyOf({ protocol: place.protocol, dst: place.address, dport: port }, to);
-        return {
-          to: formatEndpoint(backend),
-          node,
-          weight: backend.weight,
-          state: isDead ? "dead" : stateOf(backend, passing),
-          ...(uses.get(key) ?? { flows: 0, bytes: 0 }),
-        };
-      }),
-    };
-  };
+  ): ServiceRow => ({
+    name: service.name,
+    kind,
+    ...placeInWords(service),
+    backends: backends.map((backend) => {
+      const node = owners.of(backend.address) ?? null;
+      const isDead = node !== null && !living.has(node);
+      return {
+        to: formatEndpoint(backend),
+        node,
+        weight: backend.weight,
+        state: isDead ? "dead" : stateOf(backend, passing),
+        ...uses.of(service, backend),
+      };
+    }),
+  });
   return [
     ...document.services.map((service) =>
       rowOf(service, "service", service.backends, (backend) => passes(service, backend)),
@@ -100,22 +84,3 @@ const stateOf = (backend: Backend, passing: (backend: Backend) => boolean): Back
   if (backend.drain) return "drained";
   return passing(backend) ? "active" : "failing";
 };
-
-/** By service and backend. */
-function usesOf(flows: readonly TranslatedFlow[]) {
-  const uses = new Map<string, { flows: number; bytes: number }>();
-  for (const flow of flows) {
-    if (!flow.onward) continue;
-    const key = keyOf(flow, flow.onward);
-    const use = uses.get(key) ?? { flows: 0, bytes: 0 };
-    use.flows++;
-    use.bytes += flow.bytes + flow.replyBytes;
-    uses.set(key, use);
-  }
-  return uses;
-}
-
-const keyOf = (
-  { protocol, dst, dport }: Pick<TranslatedFlow, "protocol" | "dst" | "dport">,
-  onward: NonNullable<TranslatedFlow["onward"]>,
-): string => `${protocol} ${dst} ${dport} ${onward.dst} ${onward.dport}`;

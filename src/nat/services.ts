@@ -1,7 +1,7 @@
 /** The services of a node, with the use of their backends. */
-import { formatAddress, formatEndpoint } from "../address.js";
+import { type Endpoint, formatAddress, formatEndpoint } from "../address.js";
 import type { NatRules, ServiceRule } from "../compile/nat-rules.js";
-import type { FlowView } from "../core/flows.js";
+import type { FlowEnds, FlowView } from "../core/flows.js";
 import { protocolName } from "../protocol.js";
 
 export interface ServiceView {
@@ -27,35 +27,58 @@ export interface BackendView {
 
 export function servicesOf(
   { services }: NatRules,
-  flows: readonly FlowView<unknown>[],
+  flows: readonly TranslatedFlow[],
 ): ServiceView[] {
-  const translated = flows.filter(({ onward }) => onward !== undefined);
-  return services.map((service) => serviceView(service, translated));
+  const uses = new BackendUses(flows);
+  return services.map((service) => ({
+    name: service.name,
+    ...placeInWords(service),
+    backends: service.backends.map((backend) => ({
+      to: formatEndpoint(backend),
+      weight: backend.weight,
+      isActive: backend.isActive,
+      ...uses.of(service, backend),
+    })),
+  }));
 }
 
-function serviceView(
-  { name, protocol, address, port, backends }: ServiceRule,
-  flows: readonly FlowView<unknown>[],
-): ServiceView {
-  const own = { protocol: protocolName(protocol)!, address: formatAddress(address), port };
-  const mine = flows.filter(
-    (flow) => flow.protocol === own.protocol && flow.dst === own.address && flow.dport === own.port,
-  );
-  return {
-    name,
-    ...own,
-    backends: backends.map((backend) => {
-      const used = mine.filter(
-        ({ onward }) =>
-          onward!.dst === formatAddress(backend.address) && onward!.dport === backend.port,
-      );
-      return {
-        to: formatEndpoint(backend),
-        weight: backend.weight,
-        isActive: backend.isActive,
-        flows: used.length,
-        bytes: used.reduce((sum, { bytes, replyBytes }) => sum + bytes + replyBytes, 0),
-      };
-    }),
-  };
+type Place = Pick<ServiceRule, "protocol" | "address" | "port">;
+
+export const placeInWords = ({ protocol, address, port }: Place) => ({
+  protocol: protocolName(protocol)!,
+  address: formatAddress(address),
+  port,
+});
+
+/** A connection, as far as its use of a backend needs. */
+export type TranslatedFlow = Pick<
+  FlowView<unknown>,
+  "protocol" | "dst" | "dport" | "bytes" | "replyBytes" | "onward"
+>;
+
+/** The live connections of each backend: their number, and bytes in both directions. */
+export class BackendUses {
+  readonly #uses = new Map<string, { flows: number; bytes: number }>();
+
+  constructor(flows: readonly TranslatedFlow[]) {
+    for (const flow of flows) {
+      if (!flow.onward) continue;
+      const key = keyOf(flow, flow.onward);
+      const { flows, bytes } = this.#uses.get(key) ?? NONE;
+      this.#uses.set(key, { flows: flows + 1, bytes: bytes + flow.bytes + flow.replyBytes });
+    }
+  }
+
+  of(service: Place, backend: Endpoint): Pick<BackendView, "flows" | "bytes"> {
+    const { protocol, address: dst, port: dport } = placeInWords(service);
+    const to = { dst: formatAddress(backend.address), dport: backend.port };
+    return this.#uses.get(keyOf({ protocol, dst, dport }, to)) ?? NONE;
+  }
 }
+
+const NONE = { flows: 0, bytes: 0 };
+
+const keyOf = (
+  { protocol, dst, dport }: Pick<TranslatedFlow, "protocol" | "dst" | "dport">,
+  to: Pick<FlowEnds, "dst" | "dport">,
+): string => `${protocol} ${dst} ${dport} ${to.dst} ${to.dport}`;

@@ -3,7 +3,12 @@
  * before keeps its object, so that the core takes differences only.
  */
 import type { Address, Prefix } from "../address.js";
-import type { BackendRule, NatRules, ServiceRule } from "../compile/nat-rules.js";
+import {
+  type BackendRule,
+  type NatRules,
+  NO_NAT as NO_RULES,
+  type ServiceRule,
+} from "../compile/nat-rules.js";
 import type { Members } from "../policy/resolver.js";
 import { type NatDocument, NO_NAT } from "./document.js";
 import { natRulesOf } from "./rules.js";
@@ -14,14 +19,11 @@ export interface NatNodes {
   readonly living: ReadonlySet<string>;
 }
 
-/** No rules: packets go their way as without translation. */
-export const NO_NAT_RULES: NatRules = natRulesOf(NO_NAT, new Map(), "", () => false);
-
 export class Translator {
   readonly #node: string;
   #document: NatDocument = NO_NAT;
   #nodes = "";
-  #rules = NO_NAT_RULES;
+  #rules = NO_RULES;
 
   /** @param node the name of this node */
   constructor(node: string) {
@@ -30,7 +32,7 @@ export class Translator {
 
   /** @returns the same object as before if nothing changed for this node */
   rulesOf(document: NatDocument, nodes: () => NatNodes): NatRules {
-    if (document === NO_NAT) return this.#keep(document, "", NO_NAT_RULES);
+    if (document === NO_NAT) return this.#keep(document, "", NO_RULES);
     const { members, living } = nodes();
     const text = textOf(members, living);
     if (document === this.#document && text === this.#nodes) return this.#rules;

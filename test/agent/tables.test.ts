@@ -1,10 +1,11 @@
 /** Members and policy brought into the tables of a core, with rules that are compiled in place. */
-import { beforeEach, expect, it } from "vitest";
+import { beforeEach, describe, expect, it } from "vitest";
 import { Tables, type TablesParts } from "../../src/agent/tables.js";
 import { Core } from "../../src/core/instance.js";
 import { Publisher } from "../../src/core/publish.js";
 import type { DocumentKind } from "../../src/documents/document-kind.js";
 import { WeftError } from "../../src/error.js";
+import { type NatDocument, readNat } from "../../src/nat/document.js";
 import type { Peer } from "../../src/peer.js";
 import { PolicyEngine, type PolicyFacts, readInPlace } from "../../src/policy/engine.js";
 
@@ -28,6 +29,12 @@ let tables: Tables;
 let own: readonly string[];
 const members = new Map<string, Peer>();
 const changed = new Set<string>();
+/** The translation document that the mesh holds, with a number as its seal. */
+let nat: { facts: NatDocument; seal: number } | undefined;
+/** What is said to be in force of it. */
+let said: unknown;
+/** By name; none for those that live. */
+const states = new Map<string, string>();
 
 /** Sets what the mesh says of a member, and of this node's leases. */
 function say(id: string, one?: Peer): void {
@@ -39,6 +46,8 @@ function say(id: string, one?: Peer): void {
 beforeEach(async () => {
   members.clear();
   changed.clear();
+  states.clear();
+  nat = undefined;
   own = ["10.244.1.0/24"];
   const core = await Core.create();
   publisher = new Publisher(core);
@@ -47,11 +56,13 @@ beforeEach(async () => {
     facts = result;
   });
   const mesh = {
-    document: ({ name }: DocumentKind) => (name === "policy" ? { text, facts } : undefined),
-    members: () => [],
+    document: ({ name }: DocumentKind) => (name === "policy" ? { text, facts } : nat),
+    members: () => [...members.values()].map(({ name }) => ({ name, state: states.get(name) })),
     departed: () => [],
     knowsDocument: () => true,
-    enforces: () => {},
+    enforces: ({ name }: DocumentKind, seal: unknown, { isMisfit }: { isMisfit: boolean }) => {
+      if (name === "nat") said = { seal, isMisfit };
+    },
     self: () => ({ mac: MAC, leases: own }),
     peer: (id: string) => members.get(id),
     takeChanged: () => {
@@ -122,4 +133,60 @@ it("a lease that goes from this node to another is the other one's", () => {
   say("2", peer(4, "b", 1));
   expect(settle()).toEqual([]);
   expect(byName()).toEqual({ b: "10.244.1.0/24" });
+});
+
+describe("the translation document", () => {
+  const backends = (count: number, port = 80) =>
+    Array.from({ length: count }, (_, i) => `10.244.3.${i}:${port}`);
+  const web = (port: number) => ({
+    name: `web${port}`,
+    protocol: "tcp",
+    address: "10.96.0.1",
+    port,
+  });
+  const hold = (seal: number, document: object) => {
+    nat = { facts: readNat(JSON.stringify(document), "n"), seal };
+  };
+
+  it("is in force once its rules are in the tables", () => {
+    settle();
+    expect(said).toEqual({ seal: null, isMisfit: false });
+    hold(1, { services: [{ ...web(80), backends: backends(2) }] });
+    const { generation } = publisher.live();
+    expect(settle()).toEqual([]);
+    expect(said).toEqual({ seal: 1, isMisfit: false });
+    expect(publisher.live().generation).toBeGreaterThan(generation);
+  });
+
+  it("changes nothing while nothing of it changes, and something with a death", () => {
+    say("1", peer(3, "a", 3));
+    hold(1, { services: [{ ...web(80), backends: backends(2) }] });
+    settle();
+    const { generation } = publisher.live();
+    say("2", peer(4, "b", 4));
+    members.delete("2");
+    settle();
+    expect(publisher.live().generation).toBe(generation);
+    expect(tables.natRules().services[0]!.backends).toHaveLength(2);
+    states.set("a", "dead");
+    settle();
+    expect(tables.natRules().services[0]!.backends).toEqual([]);
+    expect(publisher.live().generation).toBe(generation + 1);
+  });
+
+  it("that does not fit leaves the earlier one in force, and the peers go on", () => {
+    hold(1, { services: [{ ...web(80), backends: backends(2) }] });
+    settle();
+    const ports = Array.from({ length: 600 }, (_, i) => i + 1);
+    hold(2, { services: ports.map((port) => ({ ...web(port), backends: backends(250, port) })) });
+    say("1", peer(3, "a", 3));
+    expect(settle()).toEqual([
+      expect.stringMatching(/^the translation document is not in force: there are 150000 backends/),
+    ]);
+    expect(said).toEqual({ seal: 1, isMisfit: true });
+    expect(byName()).toEqual({ a: "10.244.3.0/24" });
+    hold(3, {});
+    expect(settle()).toEqual([]);
+    expect(said).toEqual({ seal: 3, isMisfit: false });
+  });
 });

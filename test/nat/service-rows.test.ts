@@ -3,7 +3,8 @@ import { expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
 import { readNat } from "../../src/nat/document.js";
 import { natRulesOf } from "../../src/nat/rules.js";
-import { serviceRows, type TranslatedFlow } from "../../src/nat/service-rows.js";
+import { serviceRows } from "../../src/nat/service-rows.js";
+import type { TranslatedFlow } from "../../src/nat/services.js";
 
 const DOCUMENT = readNat(
   `services:
@@ -29,7 +30,7 @@ const flow = (dst: string, dport: number, to?: string): TranslatedFlow => ({
   dport,
   bytes: 100,
   replyBytes: 1000,
-  ...(to !== undefined && { onward: { dst: to, dport: 8080 } }),
+  ...(to !== undefined && { onward: { src: "10.244.1.9", sport: 40_000, dst: to, dport: 8080 } }),
 });
 
 it("each backend has its node, its state, and its flows", () => {

@@ -1,9 +1,11 @@
 /** This node's rules are made again only when something changed, and what did not keeps its object. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
+import { NO_NAT as NO_RULES } from "../../src/compile/nat-rules.js";
 import { NO_NAT, readNat } from "../../src/nat/document.js";
 import { absentFromNat, natNotes } from "../../src/nat/notes.js";
-import { NO_NAT_RULES, Translator } from "../../src/nat/translator.js";
+import { natRulesOf } from "../../src/nat/rules.js";
+import { Translator } from "../../src/nat/translator.js";
 import { WHOLE } from "./documents.js";
 
 const document = readNat(WHOLE, "n");
@@ -25,8 +27,9 @@ beforeEach(() => {
 
 describe("rules", () => {
   it("are none without a document, whoever lives", () => {
-    expect(rulesOf(NO_NAT)).toBe(NO_NAT_RULES);
-    expect(translator.rulesOf(NO_NAT, () => expect.unreachable())).toBe(NO_NAT_RULES);
+    expect(natRulesOf(NO_NAT, members, "h1", () => true)).toEqual(NO_RULES);
+    expect(rulesOf(NO_NAT)).toBe(NO_RULES);
+    expect(translator.rulesOf(NO_NAT, () => expect.unreachable())).toBe(NO_RULES);
   });
 
   it("stay the same object while nothing changes", () => {
@@ -55,7 +58,7 @@ describe("rules", () => {
     const after = rulesOf();
     expect([before.netmaps, after.netmaps.length]).toEqual([[], 1]);
     expect(rulesOf(readNat(WHOLE.replace("weight: 2", "weight: 3"), "n"))).not.toBe(after);
-    expect(rulesOf(NO_NAT)).toBe(NO_NAT_RULES);
+    expect(rulesOf(NO_NAT)).toBe(NO_RULES);
   });
 });
 
