@@ -99,7 +99,7 @@ export { inbound, outbound } from "./pipeline";
 export * from "./reason";
 export { prepareReceive } from "./receive-list";
 export { finishWrite } from "./stages/offload";
-export { copy, decapAll, encapAll, findRules } from "./stagewise";
+export { chooseBackends, copy, decapAll, encapAll, findRules } from "./stagewise";
 // Parts for tests against their slow twins, and for benchmarks.
 export * from "./tables/acl";
 export { ENDPOINT_BITS, ENDPOINT_HASH, ENDPOINT_PEER, ENDPOINT_SIZE } from "./tables/endpoint";

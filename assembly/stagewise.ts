@@ -5,6 +5,7 @@ import { decap } from "./stages/decap";
 import { encap } from "./stages/encap";
 import { ACL_LPM4, ACL_MAX_RULES, findRule, ruleAt } from "./tables/acl";
 import { lookup4 } from "./tables/lpm";
+import { chooseBackend, findService } from "./tables/nat";
 
 export function encapAll(count: u32): void {
   store<u32>(WIRE_COUNT, 0);
@@ -32,6 +33,22 @@ export function findRules(acl: usize, questions: usize, count: u32): void {
     const bit = findRule(acl, OUT, near, far, protocol, ports >> 16, ports & 0xffff, 0);
     store<u32>(questions, bit == ACL_MAX_RULES ? 0 : ruleAt(acl, OUT, bit), 16);
   }
+}
+
+/** A question of chooseBackends: two addresses of 16 bytes, in the first of which is room for a result. */
+const CHOICE_SIZE: u32 = 32;
+
+/** For each of `count` questions, finds the service and the backend of the client behind its address. */
+export function chooseBackends(questions: usize, count: u32, protocol: u32, port: u32): u32 {
+  let found: u32 = 0;
+  for (const end = questions + count * CHOICE_SIZE; questions < end; questions += CHOICE_SIZE) {
+    const address = v128.load32_zero(questions);
+    const service = findService(4, protocol, address, bswap<u16>(<u16>port));
+    if (!service) continue;
+    const client = v128.load32_zero(questions + 16);
+    if (chooseBackend(service, client, load<u32>(questions, 20) & 0xffff)) found++;
+  }
+  return found;
 }
 
 /** memory.copy, for comparison. */

@@ -31,6 +31,7 @@ import { flowRows } from "./flows.js";
 import { lpmRows } from "./lpm.js";
 import { describeMachine, machine } from "./machine.js";
 import { inWords, nanoseconds } from "./nanoseconds.js";
+import { natRows } from "./nat.js";
 import { table } from "./table.js";
 
 const PEERS = 1000;
@@ -90,6 +91,9 @@ measure("memory.copy", whole, 1, () => exports.copy(slot(1), slot(0), whole));
 
 progress("flows");
 rows.push(...flowRows());
+
+progress("translation");
+rows.push(...natRows());
 
 progress("captures");
 rows.push(...captureRows());

@@ -80,6 +80,7 @@ export interface CoreFunctions {
   encapAll(count: number): void;
   decapAll(count: number): number;
   findRules(acl: number, questions: number, count: number): void;
+  chooseBackends(questions: number, count: number, protocol: number, port: number): number;
   copy(to: number, from: number, length: number): void;
 }
 
