@@ -14,8 +14,10 @@ export const EPOLL_CLOEXEC = O_CLOEXEC;
 export const AF_UNIX = 1;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
+export const AF_PACKET = 17;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
 export const SOCK_NONBLOCK = O_NONBLOCK;
 export const SOCK_CLOEXEC = O_CLOEXEC;
 
@@ -40,11 +42,23 @@ export const PMTUDISC_PROBE = 3;
 
 // ipv6(7)
 export const IPPROTO_IPV6 = 41;
+export const IPV6_MULTICAST_HOPS = 18;
 export const IPV6_MTU_DISCOVER = 23;
 export const IPV6_RECVERR = 25;
 export const IPV6_V6ONLY = 26;
 export const IPV6_RECVTCLASS = 66;
 export const IPV6_TCLASS = 67;
+
+// icmp(7), for IPv6
+export const IPPROTO_ICMPV6 = 58;
+
+// packet(7): struct sockaddr_ll
+export const ETH_P_ARP = 0x0806;
+export const SOCKADDR_LL_SIZE = 20;
+export const SOCKADDR_LL_PROTOCOL = 2;
+export const SOCKADDR_LL_IFINDEX = 4;
+export const SOCKADDR_LL_HALEN = 11;
+export const SOCKADDR_LL_ADDR = 12;
 
 // udp(7)
 export const SOL_UDP = 17;
@@ -58,6 +72,7 @@ export const MSG_ERRQUEUE = 0x2000;
 export const SOCKADDR_PORT = 2;
 export const SOCKADDR_IPV4 = 4;
 export const SOCKADDR_IPV6 = 8;
+export const SOCKADDR_SCOPE_ID = 24;
 export const SOCKADDR_IN_SIZE = 16;
 export const SOCKADDR_SIZE = 28;
 

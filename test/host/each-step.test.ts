@@ -19,6 +19,11 @@ const AGENT = `
   const addresses = ["10.244.7.1", "fd00:244:0:7::1"].map(address);
   const link = new Link({ device: "weft0", addresses, network });
   const unreachable = new UnreachableRoutes("${STATE}");
+  const { ThroughCore } = await weft("host/through-core.js");
+  const throughCore = new ThroughCore("${STATE}");
+  // Whether this host forwards is no step.
+  const rules = async (covered) =>
+    (await throughCore.set(covered)).filter((it) => !it.includes("forwards none"));
   const attempts = async (...steps) => {
     const trouble = [];
     for (const step of steps) {
@@ -30,10 +35,11 @@ const AGENT = `
     () => unreachable.set([...network, ...beyond]),
     () => link.set(beyond, 1450),
     () => link.acceptOwnSource(),
+    () => rules({ device: "weft0", network, interfaces: ["veth1"] }),
   );`;
 const CONFIGURE = `${AGENT} return configure();`;
 const UNCONFIGURE = `${AGENT}
-  return attempts(() => link.remove(), () => unreachable.remove());`;
+  return attempts(() => link.remove(), () => rules(undefined), () => unreachable.remove());`;
 
 onHosts("every single step of configuring a host may fail", () => {
   let lab: Lab;
@@ -68,6 +74,9 @@ onHosts("every single step of configuring a host may fail", () => {
   const reset = async (): Promise<void> => {
     for (const family of FAMILIES) {
       await host.run(["ip", `-${family}`, "route", "flush", "proto", "119"]);
+      await host.run(["ip", `-${family}`, "route", "flush", "table", "6784"]);
+      for (const pref of [100, 101, 102, 103, 104])
+        await host.run(["ip", `-${family}`, "rule", "del", "pref", `${pref}`]);
     }
     await renewDevice();
   };
