@@ -3,14 +3,17 @@
  *
  *   members, policy -> tables of the core
  *   own lease -------> address and routes of the device
+ *   translations ----> routes of services, nftables table, egress addresses
  */
 import {
   type Address,
+  bits,
   covers,
   firstHost,
   formatAddress,
   type Prefix,
   parsePrefix,
+  prefixOf,
 } from "../address.js";
 import { type Config, underlayOutside } from "../config/config.js";
 import type { Publisher } from "../core/publish.js";
@@ -23,7 +26,9 @@ import {
   isFatal,
 } from "../host/conflict.js";
 import { type OwnDevice, recoverDevice } from "../host/device.js";
+import { EgressAddresses } from "../host/egress.js";
 import { Link } from "../host/link.js";
+import { HostNat } from "../host/nft.js";
 import { ThroughCore } from "../host/through-core.js";
 import type { UnderlayWatch } from "../host/underlay-watch.js";
 import { UnreachableRoutes } from "../host/unreachable.js";
@@ -31,6 +36,7 @@ import { findWorkloadInterfaces } from "../host/workload-interfaces.js";
 import type { KernelIo } from "../io/kernel.js";
 import type { Logger } from "../logging/log.js";
 import type { Mesh } from "../mesh/mesh.js";
+import type { NatHostRules } from "../nat/host-rules.js";
 import type { Tables } from "./tables.js";
 
 /** The remedy for unreachable routes that are not as they should be. */
@@ -48,7 +54,7 @@ const portNote = ({ name, master }: { readonly name: string; readonly master: st
 export interface FollowerParts {
   /** The cluster: what this node owns. */
   readonly mesh: Pick<Mesh, "self">;
-  readonly tables: Pick<Tables, "update">;
+  readonly tables: Pick<Tables, "natHostRules" | "update">;
   /** Takes the addresses that ICMP answers come from. */
   readonly publisher: Pick<Publisher, "setAddress">;
   /** The overlay device. */
@@ -61,7 +67,14 @@ export interface FollowerParts {
 
 export type FollowerOptions = Pick<
   Config,
-  "join" | "state" | "staticPeers" | "throughCore" | "tun" | "workloadInterfaces"
+  | "join"
+  | "meshPort"
+  | "port"
+  | "state"
+  | "staticPeers"
+  | "throughCore"
+  | "tun"
+  | "workloadInterfaces"
 >;
 
 export class Follower {
@@ -69,6 +82,8 @@ export class Follower {
   readonly #options: FollowerOptions;
   readonly #unreachable: UnreachableRoutes;
   readonly #throughCore: ThroughCore;
+  readonly #nat: HostNat;
+  readonly #egress = new EgressAddresses();
   #link: Link | undefined;
   #problems: readonly string[] = [];
   #warnings: readonly string[] = [];
@@ -83,6 +98,7 @@ export class Follower {
     this.#options = options;
     this.#unreachable = new UnreachableRoutes(options.state);
     this.#throughCore = new ThroughCore(options.state);
+    this.#nat = new HostNat(options.state, options);
   }
 
   /** Why not all is as the mesh says: one sentence each. */
@@ -92,7 +108,7 @@ export class Follower {
 
   /** What an operator may want to change, though all is as the mesh says. */
   get notes(): readonly string[] {
-    return this.#notes;
+    return [...this.#notes, ...this.#egress.notes];
   }
 
   /** Those that the device has. */
@@ -129,6 +145,7 @@ export class Follower {
 
   /** Takes the addresses off the device: the lease may be another node's by now. */
   async remove(): Promise<void> {
+    for (const it of await this.#egress.set([])) this.#parts.log.error(it);
     const device = this.#parts.io.deviceName();
     if (device !== undefined) await this.#link?.remove(device);
     this.#link = undefined;
@@ -136,6 +153,7 @@ export class Follower {
 
   /** From now on packets for the overlay, and those of workloads, take the host's other routes. */
   async openRoutes(): Promise<void> {
+    for (const it of await this.#nat.set(undefined)) this.#parts.log.error(it);
     for (const it of await this.#throughCore.set(undefined)) {
       this.#parts.log.error(`packets of workloads are refused: ${it}; ${RESTORE_RULES}`);
     }
@@ -148,6 +166,7 @@ export class Follower {
 
   /** Restores the rules and unreachable routes that an earlier agent had left before this one began. */
   async restoreRoutes(): Promise<void> {
+    for (const it of await this.#nat.restore()) this.#parts.log.error(it);
     for (const it of await this.#throughCore.restore()) {
       this.#parts.log.error(`rules are not as before the start: ${it}; ${RESTORE_RULES}`);
     }
@@ -160,15 +179,15 @@ export class Follower {
 
   /** @throws WeftError CONFLICT if it is certain that routes of this host leave the node without packets */
   async refuseConflicts(): Promise<void> {
-    const fatal = (await this.#conflicts()).find((it) => isFatal(it, this.addresses));
+    const fatal = (await this.#conflicts(this.routed())).find((it) => isFatal(it, this.addresses));
     if (fatal) throw conflictError(fatal, this.#options.tun);
   }
 
   /** Routes of this host that take packets away from the device; none before it has its own. */
-  async #conflicts(): Promise<Conflict[]> {
+  async #conflicts(routed: readonly Prefix[]): Promise<Conflict[]> {
     if (!this.#link) return [];
     const { tun: device } = this.#options;
-    return await findConflicts({ device, routed: this.routed(), leases: this.#leases() });
+    return await findConflicts({ device, routed, leases: this.#leases() });
   }
 
   async #followNow(): Promise<void> {
@@ -182,13 +201,19 @@ export class Follower {
     const { tables, io } = this.#parts;
     const failed = await attempt(() => this.#removeLostAddresses());
     trouble.push(...failed, ...tables.update());
-    trouble.push(...(await this.#setUnreachable()));
+    const nat = tables.natHostRules();
+    const services = this.#outside(nat.serviceAddresses);
+    trouble.push(...(await this.#setUnreachable(services)));
     await this.#recoverDevice();
     if (!this.#link || failed.length > 0) return;
-    trouble.push(...(await this.#link.set(this.#staticSubnetsOutside(), io.mtu.most)));
+    const translated = [...services, ...this.#outside(nat.egressAddresses)];
+    const beyond = [...this.#staticSubnetsOutside(), ...translated];
+    trouble.push(...(await this.#link.set(beyond, io.mtu.most)));
     this.#warn(await this.#link.acceptOwnSource());
-    trouble.push(...(await attempt(() => this.#leadWorkloads())));
-    trouble.push(...conflictProblems(await this.#conflicts(), this.#options.tun));
+    trouble.push(...(await attempt(() => this.#leadWorkloads(nat))));
+    trouble.push(...(await this.#egress.set(nat.egressAddresses)));
+    const conflicts = await this.#conflicts([...this.routed(), ...translated]);
+    trouble.push(...conflictProblems(conflicts, this.#options.tun));
   }
 
   /** Takes addresses that are no longer this node's off the device. */
@@ -231,22 +256,40 @@ export class Follower {
    * Sets unreachable routes for the prefixes that are routed to the device, for when it is gone.
    * Before the network is known, those of an earlier agent stay.
    */
-  async #setUnreachable(): Promise<string[]> {
+  async #setUnreachable(services: readonly Prefix[]): Promise<string[]> {
     const network = this.#network();
     if (network.length === 0) return [];
     const families = network.map(({ family }) => family);
-    const routed = this.#staticSubnetsOutside().filter(({ family }) => families.includes(family));
+    const routed = [...this.#staticSubnetsOutside(), ...services].filter(({ family }) =>
+      families.includes(family),
+    );
     return await this.#unreachable.set([...network, ...routed, ...this.#leasesUnrouted()]);
   }
 
-  /** Leads packets of workloads to the device; or takes away what an earlier agent set for that. */
-  async #leadWorkloads(): Promise<string[]> {
-    const { throughCore, workloadInterfaces, tun: device } = this.#options;
-    if (!throughCore) return await this.#throughCore.set(undefined);
-    const excluded = [device, this.#parts.watch.underlay.device];
-    const { names, ports } = await findWorkloadInterfaces(workloadInterfaces, excluded);
-    this.#notes = ports.slice(0, MAX_NOTES).map(portNote);
-    return await this.#throughCore.set({ device, network: this.#network(), interfaces: names });
+  /** Leads packets of workloads to the device, and has the kernel translate its part. */
+  async #leadWorkloads({ ports, masqueradeOutside }: NatHostRules): Promise<string[]> {
+    const { throughCore, tun: device } = this.#options;
+    const network = this.#network();
+    const workloads = throughCore ? await this.#workloadInterfaces() : undefined;
+    const interfaces = workloads?.names;
+    const trouble = await this.#throughCore.set(interfaces && { device, network, interfaces });
+    const translation = { device, network, leases: this.#leases(), addresses: this.addresses };
+    const untranslated = await this.#nat.set({
+      ...translation,
+      ports,
+      masqueradeOutside,
+      interfaces,
+    });
+    // Without a translation of its own, weft keeps connections apart for those of others only.
+    const isProblem = ports.length > 0 || masqueradeOutside;
+    this.#notes = [...(workloads?.notes ?? []), ...(isProblem ? [] : untranslated)];
+    return [...trouble, ...(isProblem ? untranslated : [])];
+  }
+
+  async #workloadInterfaces(): Promise<{ names: readonly string[]; notes: readonly string[] }> {
+    const excluded = [this.#options.tun, this.#parts.watch.underlay.device];
+    const found = await findWorkloadInterfaces(this.#options.workloadInterfaces, excluded);
+    return { names: found.names, notes: found.ports.slice(0, MAX_NOTES).map(portNote) };
   }
 
   /** Subnets of static peers that the route to the cluster network does not cover. */
@@ -254,6 +297,14 @@ export class Follower {
     const network = this.#network();
     return this.#options.staticPeers
       .flatMap(({ leases }) => leases.map(parsePrefix))
+      .filter((prefix) => !network.some((whole) => covers(whole, prefix)));
+  }
+
+  /** Addresses that the route to the cluster network does not cover, as prefixes. */
+  #outside(addresses: readonly Address[]): Prefix[] {
+    const network = this.#network();
+    return addresses
+      .map((it) => prefixOf(it, bits(it.family)))
       .filter((prefix) => !network.some((whole) => covers(whole, prefix)));
   }
 

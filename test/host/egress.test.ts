@@ -45,14 +45,18 @@ describe("an announcement", () => {
 
 onHosts("outside addresses of a gateway", () => {
   let lab: Lab;
-  let [one, two, neighbour]: Host[] = [];
+  let one: Host;
+  let two: Host;
+  let neighbour: Host;
   const bare = new Map<Host, string[]>();
   const EGRESS = { 4: "192.0.2.250", 6: "2001:db8:1::fa" } as const;
   const BOTH = `"192.0.2.250", "2001:db8:1::fa"`;
 
   beforeAll(async () => {
     lab = await Lab.open();
-    [one, two, neighbour] = [await lab.host("one"), await lab.host("two"), await lab.host("n")];
+    one = await lab.host("one");
+    two = await lab.host("two");
+    neighbour = await lab.host("n");
     for (const host of [one, two]) {
       await host.sysctl("net/ipv4/ip_forward", 1);
       await host.sysctl("net/ipv6/conf/all/forwarding", 1);

@@ -59,13 +59,16 @@ export function addressOf({ status }: Node, family: 4 | 6): string {
   return address;
 }
 
-/** All that an agent could leave on a host: devices, addresses, routes, rules, listening sockets. */
+/** All that an agent could leave on a host: devices, addresses, routes, rules, proxies, tables, listening sockets. */
 export async function traces(host: Host): Promise<string> {
   const asked = [
     ["ip", "-o", "link"],
     ["ip", "-o", "addr"],
     ["ip", "route", "show", "table", "all"],
     ["ip", "rule"],
+    ["ip", "-6", "rule"],
+    ["ip", "neigh", "show", "proxy"],
+    ["nft", "list", "ruleset"],
     ["ss", "-Hlntu"],
   ];
   return (await Promise.all(asked.map((argv) => host.exec(argv)))).join("\n");
