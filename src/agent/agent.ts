@@ -133,7 +133,8 @@ export class Agent {
     const mtu = overlayMtu(claim.underlay, config);
 
     const seed = randomBytes(8).readBigUInt64LE();
-    const core = await Core.create({ flows: config.flows, pickUp: config.pickUp, seed });
+    const { flows, pickUp, throughCore } = config;
+    const core = await Core.create({ flows, pickUp, throughCore, seed });
     const address = formatAddress(claim.underlay.address);
     const { tun, port, offloads, busyPoll } = config;
     const publisher = new Publisher(core, config.staticPeers);

@@ -16,7 +16,7 @@ import {
   prefixOf,
 } from "../address.js";
 import { type Config, underlayOutside } from "../config/config.js";
-import type { Publisher } from "../core/publish.js";
+import { HAIRPIN_ADDRESS, type Publisher } from "../core/publish.js";
 import { attempt, ownMistake, type WeftError } from "../error.js";
 import {
   type Conflict,
@@ -202,7 +202,9 @@ export class Follower {
     const failed = await attempt(() => this.#removeLostAddresses());
     trouble.push(...failed, ...tables.update());
     const nat = tables.natHostRules();
-    const services = this.#outside(nat.serviceAddresses);
+    const hasIpv4 = this.#network().some(({ family }) => family === 4);
+    const sources = nat.hairpins && hasIpv4 ? [HAIRPIN_ADDRESS] : [];
+    const services = this.#outside([...nat.serviceAddresses, ...sources]);
     trouble.push(...(await this.#setUnreachable(services)));
     await this.#recoverDevice();
     if (!this.#link || failed.length > 0) return;

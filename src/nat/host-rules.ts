@@ -11,6 +11,11 @@ export interface NatHostRules {
   readonly masqueradeOutside: boolean;
   /** Addresses of services, each once: the host leads packets for them to the device. */
   readonly serviceAddresses: readonly Address[];
+  /**
+   * Whether the core may give a connection a source for which no device of the host is: the address
+   * from which a backend of this node sees itself or its own host.
+   */
+  readonly hairpins: boolean;
   /** Outside addresses for which this node is the gateway: the host answers ARP and ND for them. */
   readonly egressAddresses: readonly Address[];
   /** The backends of services that have a check. */
@@ -40,6 +45,7 @@ export function natHostRulesOf(document: NatDocument, node: string, alive: Alive
       .map(({ protocol, port, to }) => ({ protocol, family: to.address.family, port, to })),
     masqueradeOutside,
     serviceAddresses: distinct(services.map(({ address }) => address)),
+    hairpins: services.length > 0 || ports.length > 0,
     egressAddresses: distinct(
       egress.filter(({ via }) => leadsOut(via)).map(({ address }) => address),
     ),

@@ -1,0 +1,147 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { FlowRow } from "../../src/http/view.js";
+import { Lab } from "../../src/lab/lab.js";
+import type { Host } from "../../src/lab/namespace.js";
+import { addressOf, agentsOn, DUAL_STACK, type Node } from "./cluster.js";
+import { story } from "./story.js";
+import { seen, serve } from "./whoami.js";
+import { Workload } from "./workload.js";
+
+const FLAGS = [...DUAL_STACK, "--through-core", "--workload-interfaces", "veth*,cali*"];
+const FAMILIES = [4, 6] as const;
+/** The port of all servers. */
+const PORT = 80;
+
+/** What Docker puts into a host's tables, and a stateful firewall that drops what it does not know. */
+const OTHERS = `
+table ip nat {
+  chain DOCKER { }
+  chain PREROUTING { type nat hook prerouting priority dstnat; fib daddr type local jump DOCKER; }
+  chain POSTROUTING { type nat hook postrouting priority srcnat;
+    ip saddr 172.17.0.0/16 oifname != "docker0" masquerade; }
+}
+table inet firewall {
+  chain forward { type filter hook forward priority filter; policy accept;
+    ct state invalid drop; ct state established,related accept; }
+}`;
+
+type Path = {
+  readonly from: string;
+  readonly to: string;
+  /** Whether the packets meet the core of a, and so its policy. */
+  readonly covered: boolean;
+};
+
+const PATHS: readonly Path[] = [
+  { from: "workload", to: "neighbour", covered: true },
+  { from: "neighbour", to: "workload", covered: true },
+  { from: "workload", to: "remote", covered: true },
+  { from: "remote", to: "workload", covered: true },
+  { from: "workload", to: "outside", covered: true },
+  { from: "outside", to: "workload", covered: true },
+  { from: "workload", to: "remoteHost", covered: true },
+  { from: "remoteHost", to: "workload", covered: true },
+  { from: "host", to: "workload", covered: false },
+  { from: "workload", to: "host", covered: false },
+];
+
+story("every packet of a workload passes the core", () => {
+  let lab: Lab;
+  let a: Node;
+  let b: Node;
+  let outside: Host;
+  const places = new Map<string, Host | Workload>();
+  const addresses = new Map<string, { 4: string; 6: string }>();
+
+  beforeAll(async () => {
+    lab = await Lab.open();
+    const hosts = [await lab.host("a"), await lab.host("b")];
+    outside = await lab.host("c");
+    const others = join(lab.folder, "others.nft");
+    writeFileSync(others, OTHERS);
+    for (const host of hosts) {
+      await host.sysctl("net/ipv4/ip_forward", 1);
+      await host.sysctl("net/ipv6/conf/all/forwarding", 1);
+      for (const it of ["all", "default", "eth0"])
+        await host.sysctl(`net/ipv4/conf/${it}/rp_filter`, 1);
+      await host.ip(
+        `route add default via ${outside.address} dev eth0`,
+        `route add default via ${outside.address6} dev eth0`,
+      );
+      await host.exec(["nft", "-f", others]);
+    }
+    [a, b] = (await agentsOn(lab, hosts, () => ({ flags: FLAGS }))) as [Node, Node];
+    const workload = (node: Node, device: string, number: number) =>
+      Workload.start(node.host, device, {
+        address: addressOf(node, 4).replace(/\d+$/, `${number}`),
+        address6: addressOf(node, 6).replace(/[0-9a-f]+$/, `${number}`),
+      });
+    const all = { workload: [a, "veth1", 5], neighbour: [a, "cali2", 6], remote: [b, "veth3", 7] };
+    for (const [name, [node, device, number]] of Object.entries(all)) {
+      const one = await workload(node as Node, device as string, number as number);
+      places.set(name, one);
+      addresses.set(name, { 4: one.address, 6: one.address6 });
+    }
+    places.set("host", a.host).set("remoteHost", b.host).set("outside", outside);
+    addresses.set("host", { 4: a.host.address, 6: a.host.address6 });
+    addresses.set("remoteHost", { 4: addressOf(b, 4), 6: addressOf(b, 6) });
+    addresses.set("outside", { 4: outside.address, 6: outside.address6 });
+    for (const prefix of a.status.leases) {
+      const via = prefix.includes(":") ? a.host.address6 : a.host.address;
+      await outside.ip(`route add ${prefix} via ${via}`);
+    }
+    for (const [name, place] of places) await serve(place, "tcp", PORT, name);
+  });
+  afterAll(() => lab?.close());
+
+  const answers = async ({ from, to }: Path, family: 4 | 6): Promise<boolean> =>
+    (await seen(places.get(from)!, "tcp", addresses.get(to)![family], PORT)).startsWith(to);
+  const apply = async (kind: "policy" | "nat", document: object) => {
+    const file = join(lab.folder, `${kind}.json`);
+    writeFileSync(file, JSON.stringify(document));
+    const { code, stderr } = await a.agent.weft(kind, "apply", file, "--wait", "20");
+    expect(code, stderr).toBe(0);
+  };
+  /** Whether the core of a has a connection to the server. */
+  const met = async ({ from, to }: Path, family: 4 | 6): Promise<boolean> => {
+    const rows = (await a.agent.get<FlowRow[]>("/v1/flows")) ?? [];
+    const [source, destination] = [from, to].map((it) => addresses.get(it)![family]);
+    return rows.some(
+      ({ src, dst, dport }) => src === source && dst === destination && dport === PORT,
+    );
+  };
+
+  it("once each workload interface has its rule", async () => {
+    const rules = () => a.host.exec(["ip", "-6", "rule"]);
+    await expect.poll(rules, { timeout: 10_000 }).toContain("iif cali2");
+    const others = () => b.host.exec(["ip", "-6", "rule"]);
+    await expect.poll(others, { timeout: 10_000 }).toContain("iif veth3");
+  });
+
+  describe.each(FAMILIES)("IPv%i", (family) => {
+    it.each(PATHS)("$from to $to: answered; met by the core: $covered", async (path) => {
+      expect(await answers(path, family)).toBe(true);
+      expect(await met(path, family)).toBe(path.covered);
+    });
+  });
+
+  describe("where policy denies all that the workload sends and gets", () => {
+    beforeAll(async () => {
+      const { 4: four, 6: six } = addresses.get("workload")!;
+      const all = [{ action: "deny" }];
+      await apply("policy", {
+        policies: [
+          { name: "none", applies: [`${four}/32`, `${six}/128`], ingress: all, egress: all },
+        ],
+      });
+    });
+
+    describe.each(FAMILIES)("IPv%i", (family) => {
+      it.each(PATHS)("$from to $to: refused: $covered", async (path) => {
+        expect(await answers(path, family)).toBe(!path.covered);
+      });
+    });
+  });
+});
