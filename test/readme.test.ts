@@ -161,10 +161,10 @@ it("comments name files that exist", () => {
   expect(named.filter(({ file }) => !existsSync(join(root, file)))).toEqual([]);
 });
 
-/** The documents of this page are policies: test/policy/docs.test.ts reads them. */
-const POLICY_PAGE = "docs/policy.md";
+/** Pages with cluster documents, which tests of their own read: docs.test.ts of test/policy and test/nat. */
+const DOCUMENT_PAGES: readonly string[] = ["docs/policy.md", "docs/nat.md"];
 
-it.each(pages.filter(({ path }) => path !== POLICY_PAGE))(
+it.each(pages.filter(({ path }) => !DOCUMENT_PAGES.includes(path)))(
   "$path shows settings that the configuration file knows",
   ({ text }) => {
     for (const block of fenced(text, "yaml")) {

@@ -1,11 +1,14 @@
 /** `weft flows`: the live connections. */
 import { Command, Option } from "commander";
+import { formatEndpoint, parseAddress } from "../address.js";
+import type { FlowEnds } from "../core/flows.js";
 import { flows as askAgent } from "../http/client.js";
 import { asJson, outputOption, socketOption } from "./shared.js";
 import { table } from "./table.js";
 
 const HELP = `
-BY is the rule that allowed a connection, or - if none applies. Packets and bytes are those
+BY is the rule that allowed a connection, or - if none applies. ONWARD shows the ends with which
+its packets go on, where they are translated. Packets and bytes are those
 of the side that opened it, and those of the replies.
 
 Examples:
@@ -36,7 +39,20 @@ export const flows = (): Command =>
 
 const print = (all: Awaited<ReturnType<typeof askAgent>>): string =>
   table(
-    ["PROTO", "SRC", "SPORT", "DST", "DPORT", "WAY", "STATE", "IDLE s", "PACKETS", "BYTES", "BY"],
+    [
+      "PROTO",
+      "SRC",
+      "SPORT",
+      "DST",
+      "DPORT",
+      "WAY",
+      "STATE",
+      "IDLE s",
+      "PACKETS",
+      "BYTES",
+      "ONWARD",
+      "BY",
+    ],
     all.map((flow) => [
       flow.protocol,
       flow.src,
@@ -48,6 +64,15 @@ const print = (all: Awaited<ReturnType<typeof askAgent>>): string =>
       Math.round(flow.idleMs / 1000),
       `${flow.packets}/${flow.replyPackets}`,
       `${flow.bytes}/${flow.replyBytes}`,
+      flow.onward ? endsInWords(flow.onward) : null,
       flow.rule,
     ]),
   );
+
+const endsInWords = ({ src, sport, dst, dport }: FlowEnds): string =>
+  [
+    { address: parseAddress(src), port: sport },
+    { address: parseAddress(dst), port: dport },
+  ]
+    .map(formatEndpoint)
+    .join(" > ");

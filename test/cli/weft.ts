@@ -119,6 +119,7 @@ export const FLOWS: readonly FlowRow[] = [
     sport: 50_000,
     dst: "10.244.8.53",
     dport: 53,
+    onward: { src: "10.244.7.1", sport: 50_000, dst: "10.244.8.54", dport: 5353 },
     state: "udp-new",
     verdict: "open",
     rule: null,
