@@ -30,6 +30,7 @@ import {
   isHalfOpen,
   isPointedAt,
   MAPPED,
+  needsRecords,
   NONE,
   RELAYED,
   refresh,
@@ -44,9 +45,8 @@ const NO_GENERATION: u32 = 0;
 /** Makes both records of a connection that this packet opens; null if there is no room. */
 export function open(p: Packet, direction: u32, state: u32): Flow {
   const account = direction == OUT ? accountHere(p.family, addressesOf(p)) : p.peer;
-  const isPoliced = p.rule != 0;
   const kind = kindOf(p, direction);
-  const first = makeRecord(kind, p.ports, addressesOf(p), state, account, isPoliced);
+  const first = makeRecord(kind, p.ports, addressesOf(p), state, account, isKept(p));
   if (first == NONE) return NONE;
   refresh(p, first);
   const second = makeTwin(p, first);
@@ -57,7 +57,9 @@ export function open(p: Packet, direction: u32, state: u32): Flow {
   first.twin = second;
   second.twin = first;
   setFlags(p, first);
-  allow(first, p.rule);
+  setAllowed(first, p.rule);
+  setAllowed(second, p.rule);
+  charge(first, 1);
   countState(state, 1);
   return first;
 }
@@ -82,8 +84,12 @@ function makeTwin(p: Packet, first: Flow): Flow {
   const direction = p.owner < FIRST_PEER ? OUT : IN;
   const ports = reversePorts(p.protocol, d.onwardPorts);
   reverseAddresses(p.family, d.onwardAddresses);
-  const isPoliced = p.rule != 0;
-  return makeRecord(kindOf(p, direction), ports, REVERSED, first.state, first.account, isPoliced);
+  return makeRecord(kindOf(p, direction), ports, REVERSED, first.state, first.account, isKept(p));
+}
+
+/** Whether its connection needs its records: without them it would be judged or translated anew. */
+function isKept(p: Packet): bool {
+  return p.rule != 0 || isTranslating(p, decision());
 }
 
 function setFlags(p: Packet, first: Flow): void {
@@ -159,10 +165,17 @@ export function setFirst(flow: Flow): void {
   const account = isOut ? accountHere(familyOf(flow), flowAddresses(flow)) : flow.peer;
   flow.account = twin.account = <u16>account;
   charge(flow, 1);
-  flow.flags |= <u8>IS_FIRST;
-  twin.flags &= ~(<u8>IS_FIRST);
+  flow.flags = <u8>(swapped(flow.flags) | IS_FIRST);
+  twin.flags = <u8>swapped(twin.flags);
   flow.judged = twin.judged = NO_GENERATION;
   flow.generation = twin.generation = NO_GENERATION;
+}
+
+/** The flags of a connection that the other end opened: what was its source is its destination. */
+function swapped(flags: u32): u32 {
+  const both = IS_SOURCE_MAPPED | IS_DESTINATION_MAPPED;
+  const isOne = (flags & both) == IS_SOURCE_MAPPED || (flags & both) == IS_DESTINATION_MAPPED;
+  return (isOne ? flags ^ both : flags) & ~IS_FIRST;
 }
 
 export function setState(flow: Flow, state: u32): void {
@@ -199,7 +212,7 @@ export function countState(state: u32, difference: i32): void {
   store<i32>(counter, load<i32>(counter) + difference);
 }
 
-/** Adds a connection to its account, if a policy decided about it. */
+/** Adds a connection to its account, if it needs its records. */
 export function charge(flow: Flow, n: i32): void {
-  if (flow.rule) hold(flow.account, isHalfOpen(flow.state), n);
+  if (needsRecords(flow)) hold(flow.account, isHalfOpen(flow.state), n);
 }

@@ -1,6 +1,15 @@
 /** Chooses the flow to evict for a new one whose two sets are full (docs/flows.md, "Under pressure"). */
 import { isFlooding, isHeavy, outweighs } from "./account";
-import { Flow, isHalfOpen, isPointedAt, MAPPED, NONE, OTHER_REPLIED, TIME_WAIT } from "./flow";
+import {
+  Flow,
+  isHalfOpen,
+  isPointedAt,
+  MAPPED,
+  NONE,
+  needsRecords,
+  OTHER_REPLIED,
+  TIME_WAIT,
+} from "./flow";
 import { recordAt, SET_SIZE } from "./table";
 import { isExpired, quietFor } from "./timeouts";
 
@@ -54,7 +63,7 @@ function rankOf(flow: Flow, account: u32, isPoliced: bool): u32 {
   if (isPointedAt(flow)) return NEVER;
   if (flow.state == MAPPED) return isExpired(flow) ? OVER : NEVER;
   if (flow.state >= TIME_WAIT || isExpired(flow)) return OVER;
-  if (flow.rule == 0) return OPEN;
+  if (!needsRecords(flow)) return OPEN;
   if (!isPoliced) return NEVER;
   const holder: u32 = flow.account;
   if (isHalfOpen(flow.state)) return holdsHalfOpen(holder, account) ? NEVER : HALF_OPEN;

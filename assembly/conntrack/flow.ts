@@ -184,6 +184,11 @@ export function isPointedAt(flow: Flow): bool {
   return flow.batch == batch || (flow.twin != NONE && flow.twin.batch == batch);
 }
 
+/** Whether the connection cannot do without its records: a policy allowed it, or it is translated. */
+export function needsRecords(flow: Flow): bool {
+  return flow.rule != 0 || isTranslated(flow);
+}
+
 export function isHalfOpen(state: u32): bool {
   switch (state) {
     case RELAYED:

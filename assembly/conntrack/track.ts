@@ -2,6 +2,7 @@
  * Updates the connection of a packet that may pass: opens one, or advances its state. The state can
  * refuse a packet only if a policy decided about the connection.
  */
+import { decision, isTranslating } from "../decision";
 import { IN, PICK_UP } from "../memory";
 import { CT_ESTABLISHED, CT_INVALID, CT_NEW, CT_STALE, Packet } from "../packet";
 import { FLOW_TABLE_FULL, INVALID_STATE } from "../reason";
@@ -98,7 +99,7 @@ function openNew(p: Packet, direction: u32): i32 {
     return p.protocol == TCP && p.rule ? INVALID_STATE : 0;
   }
   const flow = open(p, direction, firstState(p));
-  if (!flow) return p.rule ? FLOW_TABLE_FULL : 0;
+  if (!flow) return p.rule || isTranslating(p, decision()) ? FLOW_TABLE_FULL : 0;
   setFlow(p, flow);
   if (p.protocol == TCP) {
     openTcp(p, flow);

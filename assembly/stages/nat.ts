@@ -202,7 +202,7 @@ export function snat(p: Packet, direction: u32): i32 {
   const r = chooseSource(p, d, direction);
   if (r) return r;
   if (isTranslating(p, d) && !mayOpen(p)) return NOT_TRANSLATABLE;
-  return isReplyTaken(p, d) ? keepSource(p, d) : 0;
+  return isReplyTaken(p, d, direction) ? keepSource(p, d, direction) : 0;
 }
 
 function chooseSource(p: Packet, d: Decision, direction: u32): i32 {
@@ -213,7 +213,7 @@ function chooseSource(p: Packet, d: Decision, direction: u32): i32 {
     const rule = sourceRule(p, d);
     if (rule) return takeOutside(p, d, rule);
   }
-  if (!d.hasBackend) return 0;
+  if (!d.hasBackend && !(d.isDestinationMapped && direction == IN)) return 0;
   if (p.owner >= FIRST_PEER) {
     return isHere(family, d.realAddresses) ? 0 : take(p, d, ownAddress(family), OWN_LOW);
   }
@@ -257,7 +257,7 @@ function takeOutside(p: Packet, d: Decision, rule: NatRule): i32 {
 /** The rule's first address, with low bits that depend on the source alone. */
 function inPool(family: u32, source: v128, rule: NatRule): v128 {
   const last: u32 = family == 4 ? i32x4.extract_lane(source, 0) : i32x4.extract_lane(source, 3);
-  const low = bswap<u32>(((last * SPREAD) >> 8) & (rule.addresses - 1));
+  const low = bswap<u32>(((bswap<u32>(last) * SPREAD) >> 16) & (rule.addresses - 1));
   const zero = i64x2.splat(0);
   const bits = family == 4 ? i32x4.replace_lane(zero, 0, low) : i32x4.replace_lane(zero, 3, low);
   return v128.or(rule.address, bits);
@@ -284,23 +284,33 @@ function takePort(p: Packet, d: Decision, outside: v128, low: u32, high: u32): i
   return 0;
 }
 
-/** Whether another connection has the tuple of the replies. One that is over gives way. */
-function isReplyTaken(p: Packet, d: Decision): bool {
+/**
+ * Whether the packet itself, or another connection, has the tuple of the replies. A connection that is
+ * over gives way.
+ */
+function isReplyTaken(p: Packet, d: Decision, direction: u32): bool {
   reverseAddresses(p.family, d.onwardAddresses);
   const kind = kindOf(p, p.owner < FIRST_PEER ? OUT : IN);
-  const other = find(kind, reversePorts(p.protocol, d.onwardPorts), REVERSED);
+  const ports = reversePorts(p.protocol, d.onwardPorts);
+  if (kind == kindOf(p, direction) && ports == p.ports && isReversed(p)) return true;
+  const other = find(kind, ports, REVERSED);
   if (!other) return false;
   const isOver = other.state == RELAYED || isExpired(other);
   if (isOver && !isPointedAt(other)) forget(other);
   return !isOver || isPointedAt(other);
 }
 
-/** Another connection has the tuple of the replies: the source keeps its address and gets another port. */
-function keepSource(p: Packet, d: Decision): i32 {
+/** Whether the packet has the addresses of its own replies. */
+function isReversed(p: Packet): bool {
+  return memory.compare(REVERSED, addressesOf(p), p.family == 4 ? 8 : 32) == 0;
+}
+
+/** The tuple of the replies is taken: the source keeps its address and gets another port. */
+function keepSource(p: Packet, d: Decision, direction: u32): i32 {
   if (d.isSourceMapped || !isMappable(p.protocol)) return NAT_EXHAUSTED;
   const source = sourceIn(p.family, d.onwardAddresses);
   const r = take(p, d, source, OWN_LOW);
-  return r == 0 && isReplyTaken(p, d) ? NAT_EXHAUSTED : r;
+  return r == 0 && isReplyTaken(p, d, direction) ? NAT_EXHAUSTED : r;
 }
 
 function ownAddress(family: u32): v128 {
