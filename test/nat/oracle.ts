@@ -67,7 +67,8 @@ export interface Connection {
   readonly goes: Tuple;
   readonly to: Side;
   readonly service: ServiceRule | undefined;
-  readonly mapping: Mapping | undefined;
+  /** Those of its source and of its destination. */
+  readonly mappings: readonly Mapping[];
   /** The number of changes of direction so far, 0 to 2. */
   turns: number;
   last: number;
@@ -91,6 +92,8 @@ interface End {
 interface Destination extends End {
   readonly service?: ServiceRule;
   readonly mapping?: Mapping;
+  /** The address that policy and source rules see, if it is not the real one. */
+  readonly judged?: string;
 }
 
 /** Addresses and ports of which one is to become the source. */
@@ -138,13 +141,14 @@ export class Oracle {
     const before = this.#now;
     this.#now += milliseconds;
     for (const connection of this.connections.filter((one) => !this.#isLive(one))) {
-      const { came, from, goes, to, mapping, last } = connection;
+      const { came, from, goes, to, mappings, last } = connection;
       this.#byTuple.delete(keyOf(came, from));
       this.#byTuple.delete(keyOf(reverse(goes), to));
-      if (!mapping) continue;
-      mapping.users--;
-      const end = Math.max(mapping.ended.earliest, last + this.#timeoutOf(connection), before);
-      mapping.ended = { earliest: end, latest: this.#now };
+      for (const mapping of mappings) {
+        mapping.users--;
+        const end = Math.max(mapping.ended.earliest, last + this.#timeoutOf(connection), before);
+        mapping.ended = { earliest: end, latest: this.#now };
+      }
     }
     this.mappings = this.mappings.filter((mapping) => this.#mayBeHeld(mapping));
   }
@@ -218,12 +222,12 @@ export class Oracle {
     if (this.#isTaken(goes, to, packet)) {
       // The source keeps its address and gets another port.
       const pool = whole(parseAddress(goes.src));
-      const kept = { pool, ...this.#classOf(goes.protocol, goes.sport, pool) };
+      const kept = { pool, ...classOf(goes.protocol, goes.sport, 61_000) };
       return this.#openMapped(packet, way, kept, outcome);
     }
     const fault = expectTuple(goes, to, peer, outcome);
     if (fault) return fault;
-    if (opens) this.#add(packet, goes, way, destination.mapping);
+    if (opens) this.#add(packet, goes, way);
     if (service) this.#noteChoice(service, tuple, goes);
     return undefined;
   }
@@ -248,10 +252,13 @@ export class Oracle {
     const sure = mine.find((mapping) => this.#isHeld(mapping));
     if ("drop" in outcome) {
       if (outcome.drop !== "nat-exhausted") return "its source is to be mapped";
-      if (!sure) return this.#mayBeExhausted(packet, source) ? undefined : "a mapping can be made";
-      const goes = { ...real, src: sure.outside.address, sport: sure.outside.port };
-      const isTaken = this.find({ tuple: reverse(goes), from: to }) !== undefined;
-      return isTaken ? undefined : `its mapping to ${endText(sure.outside)} goes on`;
+      const isTaken = mine.some(({ outside }) => {
+        const goes = { ...real, src: outside.address, sport: outside.port };
+        return this.#isTaken(goes, to, packet);
+      });
+      if (isTaken) return undefined;
+      if (sure) return `its mapping to ${endText(sure.outside)} goes on`;
+      return this.#mayBeExhausted(packet, source) ? undefined : "a mapping can be made";
     }
     const { tuple } = outcome;
     const outside = { address: tuple.src, port: tuple.sport };
@@ -267,7 +274,7 @@ export class Oracle {
       if (canBeMapped(real.protocol)) this.mappings.push(mapping);
       this.#paired.set(pairKey(source.pool, inside.address), outside.address);
     }
-    if (this.find({ tuple: reverse(goes), from: to })) return "the outside tuple is taken";
+    if (this.#isTaken(goes, to, packet)) return "the outside tuple is taken";
     this.#add(packet, goes, way, mapping);
     if (service) this.#noteChoice(service, packet.tuple, goes);
     return undefined;
@@ -323,7 +330,7 @@ export class Oracle {
     const netmap = this.rules.netmaps.find(({ overlay }) => isIn(overlay, dst));
     if (netmap) {
       const address = moved(dst, netmap.overlay, netmap.inside);
-      return [{ address, port: dport }];
+      return [{ address, port: dport, judged: dst }];
     }
     const mapping = this.mappings.find(
       ({ outside, ...one }) =>
@@ -333,7 +340,8 @@ export class Oracle {
     // An echo request to the outside identifier is one to the node itself.
     if (!mapping || isIcmp(protocol)) return [same];
     const { inside } = mapping;
-    const through = { ...inside, mapping };
+    const isKnown = this.#ownerOf(inside.address) !== undefined;
+    const through = { ...inside, mapping, ...(!isKnown && { judged: dst }) };
     return this.#isHeld(mapping) ? [through] : [through, same];
   }
 
@@ -378,10 +386,12 @@ export class Oracle {
       ({ inside }) => isFromHere && !isOutside && isIn(inside, tuple.src),
     );
     const src = netmap ? moved(tuple.src, netmap.inside, netmap.overlay) : tuple.src;
-    const rule = this.rules.sources.find((one) => isIn(one.from, src) && isIn(one.to, real.dst));
+    const dst = destination.judged ?? real.dst;
+    const rule = this.rules.sources.find((one) => isIn(one.from, src) && isIn(one.to, dst));
     if (isFromHere && rule) return this.#pool(tuple, rule.addresses, rule.ports);
     const mapped = src === tuple.src ? undefined : { exact: src };
-    if (!destination.service) return mapped;
+    const isRound = destination.mapping !== undefined && !isFromHere;
+    if (!destination.service && !isRound) return mapped;
     const isOurs = this.#ownerOf(src) === "self";
     if (to === "wire" && !isOurs) return this.#pool(tuple, undefined);
     const isOwn = this.node.addresses.includes(src);
@@ -394,14 +404,9 @@ export class Oracle {
   /** `addresses` undefined: this node's own; `ports` undefined: by the class of the inside port. */
   #pool({ protocol, src, sport }: Tuple, addresses?: Prefix, ports?: Omit<Pool, "pool">): Pool {
     const pool = addresses ?? whole(parseAddress(this.#ownAddress(src)));
-    return { pool, ...(ports ?? this.#classOf(protocol, sport, pool)) };
-  }
-
-  #classOf(protocol: number, port: number, pool: Prefix): { low: number; high: number } {
-    if (!canBeMapped(protocol)) return { low: 0, high: 0 };
-    if (port < 1024 && !isIcmp(protocol)) return { low: 600, high: 1023 };
     const isOwn = this.node.addresses.some((address) => isIn(pool, address));
-    return { low: isOwn ? 61_000 : 1024, high: 65_535 };
+    const byClass = classOf(protocol, sport, isOwn ? 61_000 : 1024);
+    return { pool, ...(canBeMapped(protocol) && ports ? ports : byClass) };
   }
 
   #ownAddress(like: string): string {
@@ -416,20 +421,21 @@ export class Oracle {
 
   // -------------------------------------------------------------------- the lists
 
-  /** Whether another connection has one of the keys that this one would have. */
+  /** Whether another connection, or the packet itself, has the tuple of the replies. */
   #isTaken(goes: Tuple, to: Side, packet: Packet): boolean {
-    const isAlone = keyOf(reverse(goes), to) !== keyOf(packet.tuple, packet.from);
-    return !isAlone || this.find({ tuple: reverse(goes), from: to }) !== undefined;
+    const isOwn = keyOf(reverse(goes), to) === keyOf(packet.tuple, packet.from);
+    return isOwn || this.find({ tuple: reverse(goes), from: to }) !== undefined;
   }
 
-  #add({ tuple, from }: Packet, goes: Tuple, way: Way, mapping: Mapping | undefined): void {
+  #add({ tuple, from }: Packet, goes: Tuple, way: Way, mapping?: Mapping): void {
     const last = this.#now;
     const { to, destination } = way;
     const { service } = destination;
-    const connection = { came: tuple, from, goes, to, service, mapping, turns: 0, last };
+    const mappings = [mapping, destination.mapping].filter((one) => one !== undefined);
+    const connection = { came: tuple, from, goes, to, service, mappings, turns: 0, last };
     this.#byTuple.set(keyOf(tuple, from), { connection, isReply: false });
     this.#byTuple.set(keyOf(reverse(goes), to), { connection, isReply: true });
-    if (mapping) mapping.users++;
+    for (const used of mappings) used.users++;
   }
 
   /** Whether the mapping lives for certain. */
@@ -484,6 +490,13 @@ const peerName = (owner: Owner) => (typeof owner === "object" ? owner.peer : und
 const pairKey = (pool: Prefix, inside: string) => `${pool.base}/${pool.length} ${inside}`;
 const choiceKey = ({ name, byClient }: ServiceRule, src: string, sport: number) =>
   `${name} ${src} ${byClient ? "" : sport}`;
+
+/** The ports that one may become, those of the upper class from `least` on. */
+function classOf(protocol: number, port: number, least: number): { low: number; high: number } {
+  if (!canBeMapped(protocol)) return { low: 0, high: 0 };
+  if (port < 1024 && !isIcmp(protocol)) return { low: 600, high: 1023 };
+  return { low: least, high: 65_535 };
+}
 
 /** The address with the same host bits in another prefix. */
 function moved(address: string, from: Prefix, to: Prefix): string {
