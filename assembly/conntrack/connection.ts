@@ -30,8 +30,8 @@ import {
   isHalfOpen,
   isPointedAt,
   MAPPED,
-  needsRecords,
   NONE,
+  needsRecords,
   RELAYED,
   refresh,
 } from "./flow";

@@ -92,8 +92,7 @@ interface End {
 interface Destination extends End {
   readonly service?: ServiceRule;
   readonly mapping?: Mapping;
-  /** The address that policy and source rules see, if it is not the real one. */
-  readonly judged?: string;
+  readonly isNetmap?: boolean;
 }
 
 /** Addresses and ports of which one is to become the source. */
@@ -330,7 +329,7 @@ export class Oracle {
     const netmap = this.rules.netmaps.find(({ overlay }) => isIn(overlay, dst));
     if (netmap) {
       const address = moved(dst, netmap.overlay, netmap.inside);
-      return [{ address, port: dport, judged: dst }];
+      return [{ address, port: dport, isNetmap: true }];
     }
     const mapping = this.mappings.find(
       ({ outside, ...one }) =>
@@ -340,8 +339,7 @@ export class Oracle {
     // An echo request to the outside identifier is one to the node itself.
     if (!mapping || isIcmp(protocol)) return [same];
     const { inside } = mapping;
-    const isKnown = this.#ownerOf(inside.address) !== undefined;
-    const through = { ...inside, mapping, ...(!isKnown && { judged: dst }) };
+    const through = { ...inside, mapping };
     return this.#isHeld(mapping) ? [through] : [through, same];
   }
 
@@ -386,8 +384,10 @@ export class Oracle {
       ({ inside }) => isFromHere && !isOutside && isIn(inside, tuple.src),
     );
     const src = netmap ? moved(tuple.src, netmap.inside, netmap.overlay) : tuple.src;
-    const dst = destination.judged ?? real.dst;
-    const rule = this.rules.sources.find((one) => isIn(one.from, src) && isIn(one.to, dst));
+    const ruleFor = (dst: string) =>
+      this.rules.sources.find((one) => isIn(one.from, src) && isIn(one.to, dst));
+    // Of a netmap only the overlay's address counts.
+    const rule = (destination.isNetmap ? undefined : ruleFor(real.dst)) ?? ruleFor(tuple.dst);
     if (isFromHere && rule) return this.#pool(tuple, rule.addresses, rule.ports);
     const mapped = src === tuple.src ? undefined : { exact: src };
     const isRound = destination.mapping !== undefined && !isFromHere;
