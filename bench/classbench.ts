@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { parsePrefix } from "../src/address.js";
-import type { AclEntry, PortRange } from "../src/compile/acl.js";
+import type { AclEntry, PortRange } from "../src/compile/acl-rule.js";
 
 export interface Filter {
   /** Source and destination, as numbers. */

@@ -3,7 +3,7 @@
  * without a policy, and packets of new connections.
  */
 import { parseAddress, parseEndpoint, parseMac, parsePrefix } from "../src/address.js";
-import type { AclEntry } from "../src/compile/acl.js";
+import type { AclEntry } from "../src/compile/acl-rule.js";
 import { readFlows } from "../src/core/flows.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";

@@ -1,6 +1,7 @@
 /** One of the two copies of the tables. The core does not search a copy while it is written. */
 import type { Family } from "../address.js";
-import { type Acl, AclTable } from "../compile/acl.js";
+import type { Acl } from "../compile/acl.js";
+import { AclTable } from "../compile/acl-table.js";
 import type { Differences } from "../compile/compiler.js";
 import { EndpointTable } from "../compile/endpoints.js";
 import { LpmTable } from "../compile/lpm.js";

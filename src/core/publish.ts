@@ -3,7 +3,8 @@
  * makes it the live one.
  */
 import { type Address, type Prefix, parseAddress, toBytes } from "../address.js";
-import { Acl, type AclRules } from "../compile/acl.js";
+import { Acl } from "../compile/acl.js";
+import type { AclRules } from "../compile/acl-rule.js";
 import { Compiler, type Differences, type PeerRoute, type ThisNode } from "../compile/compiler.js";
 import { updateAll } from "../compile/lpm.js";
 import { NatCompiler, type NatPart } from "../compile/nat.js";

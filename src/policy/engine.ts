@@ -5,7 +5,8 @@
  *   text -> document -> rules of this node -> image of the table, which the publisher copies
  */
 import type { Prefix } from "../address.js";
-import { Acl, type AclLayout, AclTable, checkFit } from "../compile/acl.js";
+import { Acl } from "../compile/acl.js";
+import { type AclLayout, AclTable, checkFit } from "../compile/acl-table.js";
 import { type Done, WeftError } from "../error.js";
 import { type PolicyDocument, readSealed } from "./document.js";
 import { type Outside, outsideOf } from "./outside.js";

@@ -3,7 +3,7 @@
  * after rule. It is the slow, obvious twin of the compiled rules, and tests compare the two.
  */
 import { type Address, contains } from "../address.js";
-import type { PortRange } from "../compile/acl.js";
+import type { PortRange } from "../compile/acl-rule.js";
 import type { Policy, PolicyDocument, Tier } from "./document.js";
 import { type Place, placeOfDefault, placeOfRule } from "./place.js";
 import type { Members } from "./resolver.js";

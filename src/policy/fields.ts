@@ -1,5 +1,5 @@
 /** The protocols and ports of a rule as the core stores them: `not` fields are subtracted. */
-import { joined, type PortRange } from "../compile/acl.js";
+import { joined, type PortRange } from "../compile/acl-rule.js";
 import type { Rule } from "./rule.js";
 
 export interface MatchFields {

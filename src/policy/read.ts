@@ -1,6 +1,6 @@
 /** Readers shared by documents about packets: protocols, ports, types of ICMP. */
 import { printable } from "../address.js";
-import type { PortRange } from "../compile/acl.js";
+import type { PortRange } from "../compile/acl-rule.js";
 import type { Entry } from "../config/entry.js";
 import { wholeNumber } from "../config/read.js";
 import { WeftError } from "../error.js";

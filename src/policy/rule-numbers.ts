@@ -1,6 +1,6 @@
 /** Numbers and objects of rules. Rules that did not change keep both. */
 import type { Prefix } from "../address.js";
-import type { AclRule, Addresses } from "../compile/acl.js";
+import type { AclRule, Addresses } from "../compile/acl-rule.js";
 import type { Place } from "./place.js";
 import { samePrefixes } from "./resolver.js";
 import type { Rule } from "./rule.js";

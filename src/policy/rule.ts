@@ -1,5 +1,5 @@
 /** A rule of the policy document: fields that a packet must match, and an action. */
-import type { PortRange } from "../compile/acl.js";
+import type { PortRange } from "../compile/acl-rule.js";
 import type { Entry } from "../config/entry.js";
 import { ICMPS, WITH_PORTS } from "../protocol.js";
 import { protocolNumber, readIcmp, readPorts } from "./read.js";

@@ -3,7 +3,7 @@
  * its own endpoints.
  */
 import { overlaps, type Prefix } from "../address.js";
-import type { AclEntry, AclRule, AclRules } from "../compile/acl.js";
+import type { AclEntry, AclRule, AclRules } from "../compile/acl-rule.js";
 import type { Policy, PolicyDocument, Tier } from "./document.js";
 import { fieldsOf } from "./fields.js";
 import { type Place, placeOfDefault, placeOfRule } from "./place.js";

@@ -3,7 +3,7 @@
  * on, and the rules in force stay so meanwhile. The thread's memory and time are bounded.
  */
 import { Worker } from "node:worker_threads";
-import type { AclLayout } from "../compile/acl.js";
+import type { AclLayout } from "../compile/acl-table.js";
 import { type Done, WeftError } from "../error.js";
 import type {
   Compiled,

@@ -1,6 +1,6 @@
 /** The thread of the policy engine: handles orders one after the other, and answers each. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { AclLayout } from "../compile/acl.js";
+import type { AclLayout } from "../compile/acl-table.js";
 import { WeftError } from "../error.js";
 import { PolicyEngine } from "./engine.js";
 import { type Order, packed, type Reply } from "./thread.js";

@@ -1,13 +1,8 @@
 /** The core's access lists by themselves: a table, and headers put before it. */
 import { type Address, contains, toBytes } from "../../src/address.js";
-import {
-  type Acl,
-  type AclEntry,
-  type AclRule,
-  AclTable,
-  type Addresses,
-  type PortRange,
-} from "../../src/compile/acl.js";
+import type { Acl } from "../../src/compile/acl.js";
+import type { AclEntry, AclRule, Addresses, PortRange } from "../../src/compile/acl-rule.js";
+import { AclTable } from "../../src/compile/acl-table.js";
 import { Core } from "../../src/core/instance.js";
 
 /** What a rule can look at in a packet. */

@@ -1,7 +1,7 @@
 /** Packets judged on their way: by the sender's rules as they leave, by the receiver's as they arrive. */
 import { beforeEach, describe, expect, it } from "vitest";
 import { type Address, parseAddress, parseMac, parsePrefix } from "../../src/address.js";
-import type { AclEntry, AclRule, AclRules, PortRange } from "../../src/compile/acl.js";
+import type { AclEntry, AclRule, AclRules, PortRange } from "../../src/compile/acl-rule.js";
 import { readCounters } from "../../src/core/counters.js";
 import { countFlows } from "../../src/core/flows.js";
 import { Core } from "../../src/core/instance.js";

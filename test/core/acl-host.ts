@@ -1,6 +1,6 @@
 /** A host between whose device and wire rules stand, for tests of what they let pass. */
 import { parseMac, parsePrefix } from "../../src/address.js";
-import type { AclEntry, AclRule } from "../../src/compile/acl.js";
+import type { AclEntry, AclRule } from "../../src/compile/acl-rule.js";
 import { type FlowOptions, type FlowView, readFlows } from "../../src/core/flows.js";
 import { Core } from "../../src/core/instance.js";
 import { vxlan } from "../packets.js";

@@ -1,13 +1,8 @@
 /** The core's access lists beside a slow twin that tries rule after rule. */
 import { describe, expect, it } from "vitest";
 import { type Prefix, parsePrefix, prefixOf } from "../../src/address.js";
-import {
-  Acl,
-  type AclEntry,
-  type AclRule,
-  type Addresses,
-  type PortRange,
-} from "../../src/compile/acl.js";
+import { Acl } from "../../src/compile/acl.js";
+import type { AclEntry, AclRule, Addresses, PortRange } from "../../src/compile/acl-rule.js";
 import { random, seedOfRun } from "../packets.js";
 import { AclCore, decideSlowly, type Header } from "./acl-core.js";
 
