@@ -3,6 +3,7 @@
  * a loss of one in two, one of 40 probes is answered. A burst probe without an answer does not count
  * as a failure of its path; the scheduled probes measure that.
  */
+import { EventEmitter } from "node:events";
 import type { Clock } from "../time/clock.js";
 
 /** Time between two probes of a burst, in milliseconds. */
@@ -12,16 +13,20 @@ export const BURST_DURATION = 5_000;
 /** Most members with a burst at one time. */
 export const MAX_BURSTS = 64;
 
-export class BurstProber {
+export interface BurstProberEvents {
+  /** This member is to be probed now. */
+  due: [id: string];
+}
+
+export class BurstProber extends EventEmitter<BurstProberEvents> {
   readonly #clock: Clock;
-  readonly #probe: (id: string) => void;
   /** The end of each burst by `clock.elapsed`, by id. */
   readonly #until = new Map<string, number>();
   #cancel: (() => void) | undefined;
 
-  constructor(clock: Clock, probe: (id: string) => void) {
+  constructor(clock: Clock) {
+    super();
     this.#clock = clock;
-    this.#probe = probe;
   }
 
   stop(): void {
@@ -51,7 +56,7 @@ export class BurstProber {
     const now = this.#clock.elapsed();
     for (const [id, until] of this.#until) {
       if (now > until) this.#until.delete(id);
-      else this.#probe(id);
+      else this.emit("due", id);
     }
     if (this.#until.size > 0) this.#wake();
   }

@@ -3,11 +3,14 @@
  * member, once, for a confirmation of its path MTU.
  */
 
+import { EventEmitter } from "node:events";
 import type { Clock } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { TokenBucket } from "../time/token-bucket.js";
 import type { DataPath } from "./datapath.js";
 import { PathMtu, type PathMtuParts } from "./path-mtu.js";
+import type { ProbeSender } from "./probe-sender.js";
+import type { RoutingTable } from "./routing-table.js";
 
 /** Confirmations of all members together, at once and per second. */
 export const CONFIRMATIONS = { burst: 64, rate: 32 };
@@ -24,18 +27,16 @@ const QUEUE_CHECK_EVERY = 100;
 export interface PathMtusParts {
   readonly clock: Clock;
   readonly datapath: DataPath;
-  /** Sends a probe as large as the datagram of an inner packet of this size. */
-  readonly probe: (id: string, size: number) => void;
-  /** The measured path to this member; undefined if none works. */
-  readonly path: (id: string) => ReturnType<PathMtuParts["path"]> | undefined;
-  /** The first relay on the path to this member; undefined if the path is direct. */
-  readonly relay: (id: string) => string | undefined;
-  readonly nameOf: (id: string) => string | undefined;
-  /** Called when the path MTU of this member has changed. */
-  readonly changed: (id: string) => void;
+  readonly table: RoutingTable;
+  readonly sender: ProbeSender;
 }
 
-export class PathMtus {
+export interface PathMtusEvents {
+  /** The path MTU of this member has changed. */
+  changed: [id: string];
+}
+
+export class PathMtus extends EventEmitter<PathMtusEvents> {
   readonly #parts: PathMtusParts;
   /** By id, for members with traffic or a hint. */
   readonly #probers = new Map<string, PathMtu>();
@@ -46,15 +47,27 @@ export class PathMtus {
   #cancelCheck: (() => void) | undefined;
 
   constructor(parts: PathMtusParts) {
+    super();
     this.#parts = parts;
     const { burst, rate } = CONFIRMATIONS;
     this.#confirmations = new TokenBucket(parts.clock, burst, rate);
     this.#relayed = new KeyedRateLimiter(parts.clock, RELAYED);
   }
 
+  start(): void {
+    const { datapath, table } = this.#parts;
+    datapath.onMtuHint((name) => {
+      const peer = table.byName(name);
+      if (peer) this.#onHint(peer.id);
+    });
+    datapath.onMtuChange(() => this.#onResize());
+  }
+
   stop(): void {
     this.#cancelCheck?.();
     for (const prober of this.#probers.values()) prober.stop();
+    this.#parts.datapath.onMtuHint(() => {});
+    this.#parts.datapath.onMtuChange(() => {});
   }
 
   /** The path MTU of this member, in bytes; the largest that is sent until it is known. */
@@ -63,14 +76,14 @@ export class PathMtus {
   }
 
   /** A hint says that the path to this member takes less. Its size is read when the member's turn comes. */
-  onHint(id: string): void {
+  #onHint(id: string): void {
     this.#waiting.add(id);
     this.#confirmDue();
   }
 
   /** Packets go to this member. */
   onTraffic(id: string): void {
-    if (this.#prober(id).confirmedFor >= CONFIRM_BUSY_EVERY) this.onHint(id);
+    if (this.#prober(id).confirmedFor >= CONFIRM_BUSY_EVERY) this.#onHint(id);
   }
 
   /** Packets to this member take another path. */
@@ -78,16 +91,17 @@ export class PathMtus {
     const prober = this.#probers.get(id);
     if (!prober) return;
     prober.pathChanged();
-    this.onHint(id);
+    this.#onHint(id);
   }
 
   /** The largest size that is sent has changed. */
-  onResize(): void {
-    const { datapath } = this.#parts;
+  #onResize(): void {
+    const { datapath, table } = this.#parts;
     for (const [id, prober] of this.#probers) {
       prober.resize(datapath.mtu);
-      this.onHint(id);
+      this.#onHint(id);
     }
+    for (const { id } of table.peers()) this.emit("changed", id);
   }
 
   remove(id: string): void {
@@ -107,7 +121,7 @@ export class PathMtus {
   #confirmDue(): void {
     for (const id of this.#waiting) {
       const prober = this.#prober(id);
-      const hasPath = this.#parts.path(id) !== undefined;
+      const hasPath = this.#pathTo(id) !== undefined;
       if (hasPath && !prober.mayConfirm) continue;
       if (hasPath && !this.#confirmations.spend(1)) break;
       this.#waiting.delete(id);
@@ -121,24 +135,41 @@ export class PathMtus {
   }
 
   #takeHint(id: string): number | undefined {
-    const name = this.#parts.nameOf(id);
-    return name === undefined ? undefined : this.#parts.datapath.takeMtuHint(name);
+    const { table, datapath } = this.#parts;
+    const peer = table.get(id);
+    return peer && datapath.takeMtuHint(peer.name);
+  }
+
+  /** The measured path to this member; undefined if none works. */
+  #pathTo(id: string): ReturnType<PathMtuParts["path"]> | undefined {
+    const { responseMs, loss = 0 } = this.#parts.table.get(id)?.used ?? {};
+    return responseMs === undefined ? undefined : { responseMs, loss };
+  }
+
+  /** Sends a probe as large as the datagram of an inner packet of this size, on the path in use. */
+  #probe(id: string, size: number): void {
+    const { table, sender } = this.#parts;
+    const peer = table.get(id);
+    if (peer?.used) sender.send(peer, peer.used, { size });
+  }
+
+  /** Takes tokens for probes through the relay of this member, if it has one. */
+  #mayProbe(id: string, count: number): boolean {
+    const relay = this.#parts.table.pathTo(id)?.[0];
+    return relay === undefined || this.#relayed.of(relay).spend(count);
   }
 
   #prober(id: string): PathMtu {
     const known = this.#probers.get(id);
     if (known) return known;
-    const { clock, datapath, probe, relay, path, changed } = this.#parts;
+    const { clock, datapath } = this.#parts;
     const prober = new PathMtu(
       {
         clock,
-        probe: (size) => probe(id, size),
-        mayProbe: (count) => {
-          const carrier = relay(id);
-          return carrier === undefined || this.#relayed.of(carrier).spend(count);
-        },
-        path: () => path(id) ?? UNKNOWN,
-        changed: () => changed(id),
+        probe: (size) => this.#probe(id, size),
+        mayProbe: (count) => this.#mayProbe(id, count),
+        path: () => this.#pathTo(id) ?? UNKNOWN,
+        changed: () => this.emit("changed", id),
       },
       datapath.mtu,
     );

@@ -9,6 +9,7 @@ import type { Clock } from "../time/clock.js";
 import { TokenBucket } from "../time/token-bucket.js";
 import { AllowedSources, PROOF_TTL } from "./allowed-sources.js";
 import { PathState, type RoundTrip } from "./path-state.js";
+import type { Run } from "./probe.js";
 
 /** Most learned endpoints of a member. */
 export const MAX_LEARNED = 2;
@@ -89,6 +90,10 @@ export class PeerPaths {
 
   get name(): string {
     return this.record.name;
+  }
+
+  get run(): Run {
+    return { id: this.record.id, epoch: this.record.epoch };
   }
 
   /** Takes a newer record. True when it names another endpoint or another run. */

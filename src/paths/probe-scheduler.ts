@@ -3,10 +3,14 @@
  * are probed one after the other at the rate of the sweep.
  */
 
+import { EventEmitter } from "node:events";
 import type { Clock } from "../time/clock.js";
 import { TokenBucket } from "../time/token-bucket.js";
 import type { PeerPaths } from "./peer-paths.js";
+import type { PendingProbes } from "./pending-probes.js";
 
+/** Time between two checks for due members and timed-out probes, in milliseconds. */
+export const TICK_EVERY = 250;
 /** Time between two probes of a busy or undecided member, or of any in a small cluster, in milliseconds. */
 export const FAST_PROBE_EVERY = 2_000;
 /** Time between two probes of another member that is not reached at its own endpoint, in milliseconds. */
@@ -20,18 +24,41 @@ export const PROBED_MEMBERS = { burst: 64, rate: 16 };
 /** Of these, members probed because of messages from other nodes. */
 export const PROMPTED_MEMBERS = { burst: 64, rate: 8 };
 
-export class ProbeScheduler {
+export interface ProbeSchedulerEvents {
+  /** Members may be due, and probes may have timed out. */
+  tick: [];
+}
+
+export class ProbeScheduler extends EventEmitter<ProbeSchedulerEvents> {
   readonly #clock: Clock;
+  readonly #pending: Pick<PendingProbes<unknown>, "isEmpty">;
   /** Members with an interval, and all others; in both the longest waiting first. */
   readonly #fast = new Set<PeerPaths>();
   readonly #slow = new Set<PeerPaths>();
   readonly #limit: TokenBucket;
   readonly #promptedLimit: TokenBucket;
+  #cancelTick: (() => void) | undefined;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, pending: Pick<PendingProbes<unknown>, "isEmpty">) {
+    super();
     this.#clock = clock;
+    this.#pending = pending;
     this.#limit = new TokenBucket(clock, PROBED_MEMBERS.burst, PROBED_MEMBERS.rate);
     this.#promptedLimit = new TokenBucket(clock, PROMPTED_MEMBERS.burst, PROMPTED_MEMBERS.rate);
+  }
+
+  stop(): void {
+    this.#cancelTick?.();
+  }
+
+  /** Ticks from now on, until no member is in the fast set and no probe is pending. */
+  wake(): void {
+    if (this.#fast.size === 0 && this.#pending.isEmpty) return;
+    this.#cancelTick ??= this.#clock.after(TICK_EVERY, () => {
+      this.#cancelTick = undefined;
+      this.emit("tick");
+      this.wake();
+    });
   }
 
   add(peer: PeerPaths): void {
@@ -68,10 +95,6 @@ export class ProbeScheduler {
   get nextSlow(): PeerPaths | undefined {
     const [next] = this.#slow;
     return next;
-  }
-
-  get isIdle(): boolean {
-    return this.#fast.size === 0;
   }
 
   /** Takes a token for one member; false when there is none. */

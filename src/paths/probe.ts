@@ -54,6 +54,8 @@ export interface Run {
   readonly epoch: string;
 }
 
+export const isSameRun = (a: Run, b: Run): boolean => a.id === b.id && a.epoch === b.epoch;
+
 export interface Probe {
   readonly kind: Kind;
   /** Number of relays that have carried it so far. Not signed, because each relay adds one. */

@@ -4,12 +4,15 @@
  * path vector, as in BGP), so that no node takes a path through itself.
  */
 
+import { EventEmitter } from "node:events";
 import type { MessageOf } from "../session/protocol.js";
 import type { Session } from "../session/session.js";
+import type { Sessions } from "../session/sessions.js";
 import { type Clock, every } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { MAX_PATHS, MAX_REQUEST_IDS, type PathMessage } from "./messages.js";
-import { MAX_RELAYS } from "./probe.js";
+import { MAX_RELAYS, type Run } from "./probe.js";
+import type { PathVector, RoutingTable } from "./routing-table.js";
 
 /** Time between two requests for the same path, in milliseconds. */
 export const REQUEST_EVERY = 30_000;
@@ -24,21 +27,20 @@ export const ROUTE_UPDATES = { burst: 4 * MAX_REQUESTED, rate: 64 };
 /** How long changes wait to be sent together, in milliseconds. */
 const FLUSH_DELAY = 50;
 
-export type PathVector = readonly string[];
-
 type PathSession = Session<PathMessage>;
 
 export interface RouteDiscoveryParts {
   readonly clock: Clock;
-  /** The sessions with members that can relay packets. */
-  readonly neighbours: () => PathSession[];
-  readonly own: string;
-  /** The path in use to a member: ids of the relays, in order. */
-  readonly path: (to: string) => PathVector | undefined;
+  readonly own: Run;
+  readonly connections: Sessions<PathMessage>;
+  readonly table: RoutingTable;
+}
+
+export interface RouteDiscoveryEvents {
   /** A neighbour requests a path to this member. */
-  readonly requested: (to: string) => void;
+  requested: [to: string];
   /** A neighbour advertised this path to a member, or withdrew it. */
-  readonly updated: (to: string, neighbour: string, path: PathVector | undefined) => void;
+  updated: [to: string, neighbour: string, path: PathVector | undefined];
 }
 
 /** The state of one session. */
@@ -51,7 +53,7 @@ interface Exchange {
   readonly requested: Set<string>;
 }
 
-export class RouteDiscovery {
+export class RouteDiscovery extends EventEmitter<RouteDiscoveryEvents> {
   readonly #parts: RouteDiscoveryParts;
   readonly #wanted = new Set<string>();
   readonly #exchanges = new Map<PathSession, Exchange>();
@@ -62,6 +64,7 @@ export class RouteDiscovery {
   #cancelFlush: (() => void) | undefined;
 
   constructor(parts: RouteDiscoveryParts) {
+    super();
     this.#parts = parts;
     this.#requests = new KeyedRateLimiter(parts.clock, ROUTE_REQUESTS);
     this.#updates = new KeyedRateLimiter(parts.clock, ROUTE_UPDATES);
@@ -89,6 +92,12 @@ export class RouteDiscovery {
 
   get isRequesting(): boolean {
     return this.#wanted.size > 0;
+  }
+
+  /** The sessions with members that can relay packets. */
+  neighbours(): PathSession[] {
+    const { connections, table } = this.#parts;
+    return connections.sessions().filter(({ peer }) => table.mayRelay(peer.id));
   }
 
   /** The path to this member has changed. */
@@ -119,7 +128,7 @@ export class RouteDiscovery {
       if (exchange.requests.size >= MAX_REQUESTED && !exchange.requests.has(id)) continue;
       exchange.requests.set(id, until);
       exchange.advertised.delete(id);
-      this.#parts.requested(id);
+      this.emit("requested", id);
     }
     this.#sendUpdate(session, exchange, ids);
   }
@@ -128,8 +137,8 @@ export class RouteDiscovery {
     if (!this.#updates.of(session.peer.id).spend(paths.length)) return;
     const { id } = session.peer;
     for (const { to, path } of paths) {
-      const isGood = path && !hasLoop(path, [this.#parts.own, id, to]);
-      this.#parts.updated(to, id, isGood ? path : undefined);
+      const isGood = path && !hasLoop(path, [this.#parts.own.id, id, to]);
+      this.emit("updated", to, id, isGood ? path : undefined);
     }
   }
 
@@ -159,7 +168,7 @@ export class RouteDiscovery {
     }
     this.#changed.clear();
     if (!this.isRequesting) return;
-    for (const session of this.#parts.neighbours()) {
+    for (const session of this.neighbours()) {
       const { requested } = this.#exchangeWith(session);
       const ids = [...this.#wanted].filter((id) => !requested.has(id) && id !== session.peer.id);
       for (const id of ids) requested.add(id);
@@ -182,7 +191,7 @@ export class RouteDiscovery {
 
   /** The path to advertise; undefined if it leads through the asking peer or is too long. */
   #pathFor(asker: string, to: string): PathVector | undefined {
-    const path = this.#parts.path(to);
+    const path = this.#parts.table.pathTo(to);
     return path && path.length < MAX_RELAYS && !path.includes(asker) ? path : undefined;
   }
 

@@ -13,7 +13,9 @@ const IN_ALL = BURST_DURATION / BURST_PROBE_EVERY;
 function world() {
   const clock = new ManualClock();
   const heard: string[] = [];
-  return { clock, heard, knocks: new BurstProber(clock, (id) => void heard.push(id)) };
+  const knocks = new BurstProber(clock);
+  knocks.on("due", (id) => heard.push(id));
+  return { clock, heard, knocks };
 }
 
 it("a member that does not answer is probed until the time is over, and no longer", () => {
