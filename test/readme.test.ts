@@ -18,7 +18,7 @@ import { explainReason, reasonNames } from "../src/core/reasons.js";
 import { STAGES } from "../src/explain/trace.js";
 import { PROTOCOLS } from "../src/mesh/protocols.js";
 import { folder, weft } from "./cli/weft.js";
-import { ROOMS } from "./imports/rooms.js";
+import { LAYERS } from "./imports/layers.js";
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -193,7 +193,7 @@ describe("docs/architecture.md", () => {
 
   it("lists the folders of src/ in the order of their imports", () => {
     const named = all(page.slice(page.indexOf("## Folders")), /`src\/([\w.-]+)\/?`/g);
-    expect(named.filter((room, i) => named.indexOf(room) === i)).toEqual(ROOMS);
+    expect(named.filter((layer, i) => named.indexOf(layer) === i)).toEqual(LAYERS);
   });
 
   it("walks through functions that their files define", () => {

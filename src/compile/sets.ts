@@ -1,6 +1,6 @@
 /**
- * Sets of rules for the core (`assembly/tables/acl.ts` draws one), in a room of their own: a freed
- * block is reused for sets of the same size.
+ * Packs sets of rules for the core (`assembly/tables/acl.ts` draws one) into their part of the table.
+ * A freed block is reused for sets of the same size.
  */
 import { WeftError } from "../error.js";
 
@@ -12,7 +12,7 @@ const QUARTERS = 4;
 /** Words of 64 rules in a quarter. */
 const QUARTER_WORDS = MAX_RULES / 64 / QUARTERS;
 
-/** Offset of the room in the table, and of the parts of a set, as the core exports them. */
+/** Offset and size of that part, and offsets of the parts of a set, as the core exports them. */
 export interface SetLayout {
   readonly ACL_SETS: number;
   readonly ACL_SETS_SIZE: number;

@@ -1,7 +1,7 @@
-/** The imports of `src/` by room, as they stand in the files. */
+/** The imports of `src/` by layer, as they stand in the files. */
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
-import { ROOMS } from "./rooms.js";
+import { LAYERS } from "./layers.js";
 
 export const SRC = join(import.meta.dirname, "../../src");
 
@@ -26,8 +26,8 @@ export function imports(): Import[] {
 }
 
 /** The folder of a file, or the file where it stands beside the folders. */
-export const roomOf = (file: string): string => file.split("/")[0]!;
+export const layerOf = (file: string): string => file.split("/")[0]!;
 
-/** Whether an import leads to a room that is not below its own. */
+/** Whether an import leads to a layer that is not below its own. */
 export const isUpward = ({ from, to }: Import): boolean =>
-  ROOMS.indexOf(roomOf(to)) > ROOMS.indexOf(roomOf(from));
+  LAYERS.indexOf(layerOf(to)) > LAYERS.indexOf(layerOf(from));

@@ -1,11 +1,11 @@
 import { readdirSync } from "node:fs";
 import { expect, it } from "vitest";
-import { imports, isUpward, roomOf, SRC } from "./graph.js";
-import { ROOMS } from "./rooms.js";
+import { imports, isUpward, layerOf, SRC } from "./graph.js";
+import { LAYERS } from "./layers.js";
 
-it("every folder and file of src/ has its place among the rooms", () => {
+it("every folder and file of src/ has its place among the layers", () => {
   const found = readdirSync(SRC).filter((name) => !name.endsWith(".mjs"));
-  expect([...ROOMS].sort()).toEqual(found.sort());
+  expect([...LAYERS].sort()).toEqual(found.sort());
 });
 
 it("no import points up", () => {
@@ -15,8 +15,8 @@ it("no import points up", () => {
 });
 
 it("leases import nothing of the mesh", () => {
-  const rooms = imports()
-    .filter(({ from }) => roomOf(from) === "lease")
-    .map(({ to }) => roomOf(to));
-  expect(new Set(rooms)).toEqual(new Set(["address.ts", "error.ts", "identity", "lease", "time"]));
+  const layers = imports()
+    .filter(({ from }) => layerOf(from) === "lease")
+    .map(({ to }) => layerOf(to));
+  expect(new Set(layers)).toEqual(new Set(["address.ts", "error.ts", "identity", "lease", "time"]));
 });

@@ -1,18 +1,18 @@
-/** `npm run graph`: what each room of `src/` imports from others, from the bottom up. */
-import { imports, isUpward, roomOf } from "./graph.js";
-import { ROOMS } from "./rooms.js";
+/** `npm run graph`: what each layer of `src/` imports from others, from the bottom up. */
+import { imports, isUpward, layerOf } from "./graph.js";
+import { LAYERS } from "./layers.js";
 
-const all = imports().filter(({ from, to }) => roomOf(from) !== roomOf(to));
-const width = Math.max(...ROOMS.map((room) => room.length));
+const all = imports().filter(({ from, to }) => layerOf(from) !== layerOf(to));
+const width = Math.max(...LAYERS.map((layer) => layer.length));
 
-for (const room of ROOMS) {
+for (const layer of LAYERS) {
   const counts = new Map<string, number>();
   for (const { from, to } of all) {
-    if (roomOf(from) === room) counts.set(roomOf(to), (counts.get(roomOf(to)) ?? 0) + 1);
+    if (layerOf(from) === layer) counts.set(layerOf(to), (counts.get(layerOf(to)) ?? 0) + 1);
   }
-  const below = ROOMS.filter((other) => counts.has(other));
+  const below = LAYERS.filter((other) => counts.has(other));
   const words = below.map((other) => `${other} ${counts.get(other)}`).join(", ");
-  console.log(`${room.padEnd(width)}  ${words}`.trimEnd());
+  console.log(`${layer.padEnd(width)}  ${words}`.trimEnd());
 }
 
 const upward = all.filter(isUpward);

@@ -1,5 +1,8 @@
-/** The rooms of `src/`, from the bottom up: folders, and the files beside them. A room imports only from those above it in this list. */
-export const ROOMS: readonly string[] = [
+/**
+ * The layers of `src/`, from the bottom up: folders, and the files beside them. A layer imports only
+ * from those before it in this list.
+ */
+export const LAYERS: readonly string[] = [
   // Words that everything shares.
   "error.ts",
   "address.ts",
