@@ -9,17 +9,18 @@ import { WeftError } from "../error.js";
 import type { NodeRecord, RecordContent } from "../gossip/record.js";
 import { nodeId } from "../identity/identity.js";
 import { Allocator, MAX_JOURNAL } from "../lease/allocator.js";
-import { freshNonce, isAttestation } from "../lease/attestation.js";
+import { isAttestation } from "../lease/attestation.js";
 import { fitting } from "../lease/bundle.js";
 import { flawOfGrant, type Proof, subnetOf } from "../lease/grant.js";
 import { LeaseRequester } from "../lease/requester.js";
 import { Revoker } from "../lease/revoker.js";
 import type { MessageOf, Protocol } from "../session/protocol.js";
 import type { Session } from "../session/session.js";
-import { randomOf } from "../time/clock.js";
 import { KeyedRateLimiter } from "../time/keyed-rate-limiter.js";
 import { FreeSpaceDirectory, type FreeSpaceDirectoryParts } from "./free-space-directory.js";
+import { GrantReturns } from "./grant-returns.js";
 import { Granter, type GranterOptions, type GranterParts } from "./granter.js";
+import { LeaseConfirmation } from "./lease-confirmation.js";
 import { type LeaseMessage, leaseSpec, MAX_GRANTS_IN_MESSAGE } from "./messages.js";
 import { type ForwardedRequest, RequestForwarder } from "./request-forwarder.js";
 
@@ -29,11 +30,8 @@ export const MAX_DIAL_TARGETS = 3;
 export const UNSOLICITED_LIMIT = { burst: 16, rate: 1 / 60 };
 /** Milliseconds from new records until a node that lacks a lease tries its own space again. */
 export const TAKE_LEASES_AFTER = 1_000;
-/** Milliseconds that a node waits for sessions with its granters before a release: at most, and between checks. */
-export const RELEASE_WAIT = { most: 5_000, every: 100 };
 
 type Request = MessageOf<LeaseMessage, "lease-request">;
-type StatusQuery = MessageOf<LeaseMessage, "lease-status-query">;
 type Grant = MessageOf<LeaseMessage, "lease-grant">;
 type AttestationMessage = MessageOf<LeaseMessage, "lease-attestation">;
 type Refusal = MessageOf<LeaseMessage, "lease-refusal">;
@@ -65,18 +63,14 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   readonly #requester: LeaseRequester;
   readonly #forwarder: RequestForwarder;
   readonly #granter: Granter;
+  readonly #returns: GrantReturns;
+  readonly #confirmation: LeaseConfirmation;
   /** The session that the last request went to. */
   #askedAt: LeaseSession | undefined;
   /** Ids of nodes to dial, to send them a request. */
   #dialTargets: readonly string[] = [];
-  /** While the fence is closed: public keys of the granters whose attestation is missing. */
-  #unconfirmed: Set<string> | undefined;
-  #nonce = "";
-  #isLeaving = false;
   #cancelTakeLeases: (() => void) | undefined;
   readonly #unsolicitedLimit: KeyedRateLimiter;
-  /** Signatures of grants to return, by the id of their granter, until there is a session with it. */
-  readonly #declined = new Map<string, string[]>();
 
   constructor(parts: LeasingParts, options: LeasingOptions) {
     super();
@@ -93,8 +87,11 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     this.#forwarder = new RequestForwarder({ ...parts, own, directory: this.#directory });
     const [allocator, revoker, forwarder] = [this.#allocator, this.#revoker, this.#forwarder];
     this.#granter = new Granter({ ...parts, allocator, revoker, forwarder }, options);
+    this.#returns = new GrantReturns({ ...parts, revoker });
+    this.#confirmation = new LeaseConfirmation({ ...parts, revoker });
     this.#granter.on("journalComplete", () => !this.#isDone && this.acquire());
-    this.#granter.on("changed", () => this.emit("changed"));
+    for (const part of [this.#granter, this.#returns])
+      part.on("changed", () => this.emit("changed"));
   }
 
   start(): void {
@@ -104,16 +101,14 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
 
   /** Requests leases until this node has all of them and its fence is open. */
   acquire(): void {
-    const { fence, ledger } = this.#parts;
-    const { granters } = ledger;
-    if (fence.isClosed && granters.size > 0) this.#unconfirmed ??= granters;
-    if (!this.#unconfirmed && !this.#isDone) this.#takeLeases();
+    if (this.#parts.fence.isClosed) this.#confirmation.begin();
+    if (!this.#confirmation.isPending && !this.#isDone) this.#takeLeases();
     if (this.#isDone) this.#requester.stop();
     else this.#requester.start();
   }
 
   opened(session: LeaseSession): void {
-    this.#sendDeclined(session);
+    this.#returns.opened(session);
     this.#granter.opened(session);
     if (!this.#requester.isWaiting || this.#dialTargets.includes(session.peer.id)) this.acquire();
   }
@@ -173,12 +168,10 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
 
   /** Ids of nodes to open a session with: they have space, or a grant or return is to be sent to them. */
   get dialTargets(): readonly string[] {
-    const granters = this.#isLeaving ? [...this.#parts.ledger.granters].map(nodeId) : [];
     const reminded = this.#granter.dialTarget;
     return [
       ...(this.#isDone ? [] : this.#dialTargets),
-      ...granters,
-      ...this.#declined.keys(),
+      ...this.#returns.dialTargets,
       ...(reminded === undefined ? [] : [reminded]),
     ];
   }
@@ -218,46 +211,20 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     }
   }
 
-  /** Opens sessions with all granters before a release; waits at most `RELEASE_WAIT.most`. */
-  async openGranterSessions(): Promise<void> {
-    const { clock, ledger } = this.#parts;
-    const until = clock.elapsed() + RELEASE_WAIT.most;
-    this.#isLeaving = true;
-    this.emit("changed");
-    while (this.#granterSessions().length < ledger.granters.size && clock.elapsed() < until) {
-      await new Promise<void>((resolve) => clock.after(RELEASE_WAIT.every, resolve));
-    }
+  /** As `GrantReturns.openGranterSessions`. */
+  openGranterSessions(): Promise<void> {
+    return this.#returns.openGranterSessions();
   }
 
-  /** The sessions with the nodes that granted this one what it holds. */
-  #granterSessions(): LeaseSession[] {
-    const { granters } = this.#parts.ledger;
-    return this.#parts.connections.sessions().filter(({ peer }) => granters.has(peer.publicKey));
-  }
-
-  /** Returns everything to the granters, if all have a session and no part of it is granted to others. */
+  /** As `GrantReturns.release`. */
   release(): void {
-    const { ledger, log } = this.#parts;
-    const granters = this.#granterSessions();
-    const grants =
-      granters.length === ledger.granters.size ? this.#revoker.releaseAll() : undefined;
-    for (const granter of grants ? granters : []) {
-      const own = grants!.filter(({ from }) => from === granter.peer.publicKey);
-      const left = own.map(({ signature }) => signature);
-      while (left.length > 0) {
-        granter.send({ type: "lease-return", grants: left.splice(0, MAX_GRANTS_IN_MESSAGE) });
-      }
-    }
-    log.info(
-      grants ? "the leases are returned" : "the leases are kept: they cannot be returned now",
-    );
+    this.#returns.release();
   }
 
   // ---- requests
 
   #sendRequest(): boolean {
-    const granter = randomOf(this.#parts.clock, [...(this.#unconfirmed ?? [])]);
-    const message = granter === undefined ? this.#request() : this.#statusQuery(granter);
+    const message = this.#confirmation.query() ?? this.#request();
     const sessions = this.#parts.connections.sessions();
     this.#chooseDialTargets(message, sessions);
     this.#askedAt = this.#forwarder.chooseTarget(message, sessions, { anybody: true });
@@ -277,13 +244,6 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     };
   }
 
-  #statusQuery(granter: string): StatusQuery {
-    const { identity } = this.#parts;
-    this.#nonce = freshNonce();
-    const [me, visited] = [identity.publicKey, [identity.id]];
-    return { type: "lease-status-query", for: me, of: granter, nonce: this.#nonce, visited };
-  }
-
   /** Chooses nodes to dial if no neighbour can answer. */
   #chooseDialTargets(message: ForwardedRequest, sessions: readonly LeaseSession[]): void {
     const before = this.#dialTargets;
@@ -301,7 +261,7 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     const [{ proofs }, to] = [message, message.proofs[0]!.at(-1)!.to];
     const flaw = () => proofs.map((proof) => flawOfGrant(cluster, to, proof)).find(Boolean);
     if (to !== identity.publicKey) return this.#sendBack(session, to, message, flaw);
-    if (this.#unconfirmed) return;
+    if (this.#confirmation.isPending) return;
     if (
       !this.#isAwaited(session) &&
       !this.#unsolicitedLimit.of(session.peer.id).spend(proofs.length)
@@ -312,10 +272,10 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     const wasDone = this.#isDone;
     const declined = [...this.#revoker.alreadyRevoked(proofs), ...this.#allocator.accept(proofs)];
     const isDeclined = (proof: Proof) => declined.includes(proof.at(-1)!.signature);
-    this.#decline(proofs.filter(isDeclined));
+    this.#returns.decline(proofs.filter(isDeclined));
     if (wasDone) return;
     this.#takeLeases();
-    if (this.#isDone) return this.#decline(this.#revoker.dropUnused());
+    if (this.#isDone) return this.#returns.decline(this.#revoker.dropUnused());
     if (!this.#isAwaited(session)) return;
     // After an answer with nothing new, the next request waits.
     if (proofs.every(isDeclined)) this.#requester.refused(RETURNED_GRANT);
@@ -328,13 +288,11 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     const flaw = () => (isAttestation(cluster, attestation) ? undefined : "a signature is wrong");
     if (attestation.to !== identity.publicKey)
       return this.#sendBack(session, attestation.to, message, flaw);
-    if (attestation.nonce !== this.#nonce || !this.#unconfirmed?.has(attestation.from)) return;
+    if (!this.#confirmation.isAwaited(attestation)) return;
     const why = flaw();
     if (why) return session.close(forged(why));
-    if (this.#revoker.keepConfirmed(attestation.from, attestation.grants)) log.warn(REVOKED);
-    this.#unconfirmed.delete(attestation.from);
-    if (this.#unconfirmed.size > 0) return this.#requester.start();
-    this.#unconfirmed = undefined;
+    if (this.#confirmation.accept(attestation)) log.warn(REVOKED);
+    if (this.#confirmation.isPending) return this.#requester.start();
     fence.open();
     ownRecord.publish();
     this.acquire();
@@ -371,7 +329,7 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
     if (this.#isDone) return;
     this.#cancelTakeLeases ??= clock.after(TAKE_LEASES_AFTER, () => {
       this.#cancelTakeLeases = undefined;
-      if (!this.#unconfirmed && !this.#isDone) disk.safely(() => this.#takeLeases());
+      if (!this.#confirmation.isPending && !this.#isDone) disk.safely(() => this.#takeLeases());
     });
   }
 
@@ -391,39 +349,11 @@ export class Leasing extends EventEmitter<LeasingEvents> implements Protocol<Lea
   #drop(gone: readonly string[]): void {
     const { log, ownRecord } = this.#parts;
     if (gone.length === 0 || !this.#revoker.drop(gone)) return;
-    this.#dropPastGranters();
+    this.#confirmation.dropPastGranters();
     log.warn(REVOKED);
     ownRecord.publish();
     this.emit("changed");
     this.acquire();
-  }
-
-  /** Waits no longer for attestations of nodes that granted nothing this node still holds. */
-  #dropPastGranters(): void {
-    const { granters } = this.#parts.ledger;
-    for (const granter of this.#unconfirmed ?? [])
-      if (!granters.has(granter)) this.#unconfirmed?.delete(granter);
-    if (this.#unconfirmed?.size === 0) this.#unconfirmed = undefined;
-  }
-
-  /** Returns these grants to their granters, now or at the next session. */
-  #decline(proofs: readonly Proof[]): void {
-    for (const proof of proofs) {
-      const { from, signature } = proof.at(-1)!;
-      const id = nodeId(from);
-      this.#declined.set(
-        id,
-        [...(this.#declined.get(id) ?? []), signature].slice(-MAX_GRANTS_IN_MESSAGE),
-      );
-    }
-    for (const session of this.#parts.connections.sessions()) this.#sendDeclined(session);
-    if (this.#declined.size > 0) this.emit("changed");
-  }
-
-  #sendDeclined(session: LeaseSession): void {
-    const grants = this.#declined.get(session.peer.id);
-    if (grants) session.send({ type: "lease-return", grants });
-    this.#declined.delete(session.peer.id);
   }
 
   // ---- state

@@ -7,6 +7,7 @@ import { FENCE_AFTER } from "../../src/lease/fence.js";
 import { clusterOf } from "../../src/lease/genesis.js";
 import { signGrant } from "../../src/lease/grant.js";
 import { REQUEST_AGAIN_AFTER } from "../../src/lease/requester.js";
+import { RELEASE_WAIT } from "../../src/leasing/grant-returns.js";
 import {
   COMPARE_TIMEOUT,
   FREE_PUBLISHED_AFTER,
@@ -16,7 +17,7 @@ import {
   RETURN_LIMIT,
   SPACE_GRANT_LIMIT,
 } from "../../src/leasing/granter.js";
-import { RELEASE_WAIT, UNSOLICITED_LIMIT } from "../../src/leasing/leasing.js";
+import { UNSOLICITED_LIMIT } from "../../src/leasing/leasing.js";
 import type { Mesh } from "../../src/mesh/mesh.js";
 import { PROTOCOL_VERSION } from "../../src/session/messages.js";
 import type { Connection } from "../../src/session/transport.js";
