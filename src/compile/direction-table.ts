@@ -43,21 +43,19 @@ export class DirectionTable {
     direction: number,
     layout: DirectionLayout,
   ) {
-    /** The nth of several parts of one size in words, the first of which is at an offset in bytes. */
-    const part = (offset: number, n: number, size: number) =>
-      words.subarray(offset / 4 + n * size, offset / 4 + (n + 1) * size);
     const { ACL_POLICED, ACL_RULES, ACL_PROTOCOLS, ACL_PORTS, ACL_ADDRESSES } = layout;
+    const part = (offset: number, size: number, n = direction) => nth(words, offset, size, n);
     this.#layout = layout;
-    this.#policed = part(ACL_POLICED, direction, 1);
-    this.#rules = part(ACL_RULES, direction, (MAX_RULES * layout.ACL_RULE_SIZE) / 4);
-    this.#protocols = new ProtocolTable(part(ACL_PROTOCOLS, direction, PROTOCOLS), allocator);
+    this.#policed = part(ACL_POLICED, 1);
+    this.#rules = part(ACL_RULES, (MAX_RULES * layout.ACL_RULE_SIZE) / 4);
+    this.#protocols = new ProtocolTable(part(ACL_PROTOCOLS, PROTOCOLS), allocator);
     this.#ports = PORT_FIELDS.map((field, k) => {
-      const at = part(ACL_PORTS, direction * PORT_FIELDS.length + k, PORTS);
-      return new PortTable(at, allocator, field);
+      const n = direction * PORT_FIELDS.length + k;
+      return new PortTable(part(ACL_PORTS, PORTS, n), allocator, field);
     });
     this.#ends = ENDS.map((_, k) => {
-      const at = part(ACL_ADDRESSES, direction * ENDS.length + k, VALUES);
-      return new ClassTable(at, allocator);
+      const n = direction * ENDS.length + k;
+      return new ClassTable(part(ACL_ADDRESSES, VALUES, n), allocator);
     });
   }
 
@@ -91,3 +89,7 @@ export class DirectionTable {
     });
   }
 }
+
+/** The nth of several parts of one size in words, the first of which is at this offset in bytes. */
+const nth = (words: Uint32Array, offset: number, size: number, n: number): Uint32Array =>
+  words.subarray(offset / 4 + n * size, offset / 4 + (n + 1) * size);
