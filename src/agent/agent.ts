@@ -31,7 +31,9 @@ import type { Log } from "../log.js";
 import type { Logger, LogState } from "../logging/log.js";
 import { Mesh } from "../mesh/mesh.js";
 import type { MeshParts } from "../mesh/options.js";
+import { Health } from "../nat/health.js";
 import { NAT } from "../nat/kind.js";
+import { probeBackend } from "../nat/prober.js";
 import { POLICY } from "../policy/kind.js";
 import { PolicyThread } from "../policy/thread.js";
 import { WsTransport } from "../session/transport-ws.js";
@@ -179,7 +181,8 @@ export class Agent {
 
     const log = this.#log;
     const fail = this.#fail;
-    const tables = new Tables({ mesh, core, publisher, policies, io }, config);
+    const health = new Health({ clock: systemClock, log: meshLog(log), probe: probeBackend });
+    const tables = new Tables({ mesh, core, publisher, policies, io, checks: health }, config);
     const follower = new Follower({ mesh, tables, publisher, io, watch, log, fail }, config);
     this.#follower = follower;
     this.#undo.push(() => this.#leaveRoutes(follower));
@@ -190,6 +193,7 @@ export class Agent {
         mesh,
         follower,
         tables,
+        health,
         policy: new PolicyControl({ mesh, policies, tables, follower }),
         nat: new NatControl({ mesh, tables }),
         core,
@@ -205,12 +209,16 @@ export class Agent {
     );
     mesh.on("change", () => follower.follow());
     tables.on("changed", () => follower.follow());
+    tables.on("published", () => health.follow(tables.natInForce));
+    health.on("changed", () => follower.follow());
     if (config.keepFlows) this.#keepFlows({ core, publisher, io, tables, log });
     else removeKeptFlows(config.state);
     await mesh.start();
     this.#undo.push(() => mesh.stop({ release: config.release }));
     // The address of a released lease may soon be another node's.
     if (config.release) this.#undo.push(() => follower.remove());
+    health.start();
+    this.#undo.push(() => health.stop());
     follower.follow();
 
     const server = new ControlServer(control, {

@@ -1,5 +1,5 @@
 /** The running agent as the control socket shows it, and the actions that it offers. */
-import { formatAddress, parsePrefix } from "../address.js";
+import { formatAddress, formatEndpoint, parsePrefix } from "../address.js";
 import type { Config } from "../config/config.js";
 import { Capture, type CaptureOptions } from "../core/capture.js";
 import { readCounters } from "../core/counters.js";
@@ -12,6 +12,7 @@ import type { UnderlayWatch } from "../host/underlay-watch.js";
 import type { Upkeep } from "../host/upkeep.js";
 import type {
   ApplyOptions,
+  CheckRow,
   Control,
   Counters,
   DocumentView,
@@ -29,6 +30,7 @@ import type { LogState } from "../logging/log.js";
 import type { Departed, Member, SpaceOf } from "../mesh/member.js";
 import type { Mesh } from "../mesh/mesh.js";
 import { NO_NAT } from "../nat/document.js";
+import type { Health } from "../nat/health.js";
 import { NAT } from "../nat/kind.js";
 import { type ServiceRow, serviceRows } from "../nat/service-rows.js";
 import { pathMtuNote } from "../paths/path-mtu-note.js";
@@ -57,6 +59,7 @@ export interface AgentControlParts {
   >;
   readonly follower: Pick<Follower, "addresses" | "notes" | "problems">;
   readonly tables: Pick<Tables, "isPolicyKnown" | "natNodes" | "natRules" | "places">;
+  readonly health: Pick<Health, "checked" | "downOf">;
   readonly policy: Pick<PolicyControl, "apply" | "progress" | "view">;
   readonly nat: Pick<NatControl, "apply" | "progress" | "view">;
   readonly core: Core;
@@ -202,10 +205,20 @@ export class AgentControl implements Control {
   }
 
   services(): readonly ServiceRow[] {
-    const { mesh, tables } = this.#parts;
+    const { mesh, tables, health } = this.#parts;
     const ports = tables.natRules().services.filter(({ isPort }) => isPort);
     const document = mesh.document(NAT)?.facts ?? NO_NAT;
-    return serviceRows(document, ports, tables.natNodes(), this.flows(), () => true);
+    return serviceRows(document, ports, tables.natNodes(), this.flows(), (service, backend) =>
+      health.downOf(service, backend),
+    );
+  }
+
+  checks(): CheckRow[] {
+    return this.#parts.health.checked().map(({ service, to, down }) => ({
+      service,
+      to: formatEndpoint(to),
+      isUp: down === undefined,
+    }));
   }
 
   explain(question: Question, options: { readonly here: boolean }): Promise<Explained> {

@@ -20,7 +20,7 @@ import type { Mesh } from "../mesh/mesh.js";
 import { type NatDocument, NO_NAT } from "../nat/document.js";
 import { type NatHostRules, natHostRulesOf } from "../nat/host-rules.js";
 import { NAT } from "../nat/kind.js";
-import { type NatNodes, Translator } from "../nat/translator.js";
+import { type CheckResults, type NatNodes, Translator } from "../nat/translator.js";
 import type { Peer } from "../peer.js";
 import { Enforcer } from "../policy/enforcer.js";
 import type { PolicyCompiler } from "../policy/engine.js";
@@ -45,6 +45,7 @@ export interface TablesParts {
   readonly publisher: Publisher;
   readonly policies: PolicyCompiler;
   readonly io: Pick<KernelIo, "mtu">;
+  readonly checks: CheckResults;
 }
 
 export type TablesOptions = Pick<Config, "dscp" | "name" | "vni">;
@@ -74,7 +75,7 @@ export class Tables extends EventEmitter<TablesEvents> {
     super();
     this.#parts = parts;
     this.#options = options;
-    this.#translator = new Translator(options.name);
+    this.#translator = new Translator(options.name, parts.checks);
     this.#enforcer = new Enforcer(parts.policies, () => this.emit("changed"));
   }
 
@@ -86,6 +87,11 @@ export class Tables extends EventEmitter<TablesEvents> {
   /** Whether packets pass: policy and translation document are in force, or it is known that there are none. */
   get knowsDocuments(): boolean {
     return this.#isPolicyKnown && this.#isNatKnown;
+  }
+
+  /** The translation document in force in the core. */
+  get natInForce(): NatDocument {
+    return this.#nat?.facts ?? NO_NAT;
   }
 
   /** The places of the rules in force, by rule number. */

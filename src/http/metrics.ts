@@ -1,14 +1,17 @@
 /** The Prometheus text format, version 0.0.4, written from status and counters. */
 import { ANSWERABLE, type Reason, reasonNames } from "../core/reasons.js";
 import type { Place } from "../policy/place.js";
-import type { Counters, Readings } from "./view.js";
+import type { CheckRow, Control, Counters, Readings } from "./view.js";
 
 /** Most rules in each of the two metrics. A rule that matched no packet has no series. */
 export const MAX_RULE_SAMPLES = 4_096;
 
+/** Most backends in a metric. */
+export const MAX_BACKEND_SAMPLES = 4_096;
+
 export const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-export function metrics(view: Readings): string {
+export function metrics(view: Readings & Pick<Control, "checks">): string {
   const { healthy, peers, policy, nat, log } = view.status();
   const counters = view.counters();
   const directions = (["out", "in"] as const).map(
@@ -58,6 +61,7 @@ export function metrics(view: Readings): string {
         ['{in_force="false"}', nat.known - nat.inForce],
       ],
     ),
+    perBackend(view.checks()),
     family("weft_log_lines_lost_total", "counter", "Log lines that could not be written.", [
       ["", log.lost],
     ]),
@@ -108,6 +112,18 @@ export function metrics(view: Readings): string {
     ...perRule(counters.rules),
   ].join("");
 }
+
+const perBackend = (checks: readonly CheckRow[]): string =>
+  family(
+    "weft_service_backend_up",
+    "gauge",
+    "Backends of services with a check: 1 when it is up as seen from this node, 0 when it is down.",
+    checks
+      .slice(0, MAX_BACKEND_SAMPLES)
+      .map(
+        ({ service, to, isUp }): Sample => [`{service="${service}",backend="${to}"}`, Number(isUp)],
+      ),
+  );
 
 /**
  * Series of the rules that matched a packet, up to MAX_RULE_SAMPLES. The end of a tier has neither

@@ -138,6 +138,14 @@ export interface Counters {
   readonly meshRefused: Readonly<Refusals>;
 }
 
+/** A backend of a service with a check. */
+export interface CheckRow {
+  readonly service: string;
+  /** `ADDRESS:PORT` */
+  readonly to: string;
+  readonly isUp: boolean;
+}
+
 /** A connection. */
 export type FlowRow = Omit<FlowView<never>, "rule"> & {
   /** The rule that allowed it, as `web ingress 0`; null if none applies. */
@@ -233,6 +241,8 @@ export interface Control extends Readings {
   flows(): readonly FlowRow[];
   /** The services, and the ports that this node publishes. */
   services(): readonly ServiceRow[];
+  /** The backends that this node checks. */
+  checks(): readonly CheckRow[];
   /**
    * Captures until it is stopped.
    * @throws WeftError CAPTURE_BUSY during another capture, CAPTURE for options that are not valid

@@ -81,7 +81,7 @@ export const duration =
     );
   };
 
-function inWords(ms: number): string {
+export function inWords(ms: number): string {
   const [unit, size] = Object.entries(UNITS)
     .reverse()
     .find(([, size]) => ms % size === 0)!;

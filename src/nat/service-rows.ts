@@ -1,8 +1,9 @@
 /** The services as this node translates to them: each backend with its state and use. */
 import { formatEndpoint } from "../address.js";
 import type { NatDocument } from "./document.js";
+import type { Down } from "./health.js";
 import { Owners } from "./owners.js";
-import type { Passes, ServiceRule } from "./rules.js";
+import type { ServiceRule } from "./rules.js";
 import type { Backend, Service } from "./service.js";
 import { BackendUses, placeInWords, type TranslatedFlow } from "./services.js";
 import type { NatNodes } from "./translator.js";
@@ -24,23 +25,30 @@ export interface BackendRow {
   readonly node: string | null;
   readonly weight: number;
   /**
-   * `active` gets new flows; `drained` and `failing` (its check fails) keep those they have; a `dead`
+   * `active` gets new flows; `drained` and `down` (its check fails) keep those they have; a `dead`
    * node's backend has none.
    */
-  readonly state: "active" | "drained" | "failing" | "dead";
+  readonly state: "active" | "drained" | "down" | "dead";
+  /** Start of `down`, ISO 8601; null in every other state. */
+  readonly since: string | null;
+  /** The reason why the last check of a backend that is `down` failed; null in every other state. */
+  readonly why: string | null;
   /** Live connections that this node translates to it. */
   readonly flows: number;
   /** Bytes of those connections, in both directions. */
   readonly bytes: number;
 }
 
-/** @param ports the published ports of this node */
+/**
+ * @param ports the published ports of this node
+ * @param downOf the state of a backend whose check fails
+ */
 export function serviceRows(
   document: NatDocument,
   ports: readonly ServiceRule[],
   { members, living }: NatNodes,
   flows: readonly TranslatedFlow[],
-  passes: Passes,
+  downOf: (service: Service, backend: Backend) => Down | undefined,
 ): ServiceRow[] {
   const owners = new Owners(members);
   const uses = new BackendUses(flows);
@@ -48,7 +56,7 @@ export function serviceRows(
     service: Pick<Service, "name" | "protocol" | "address" | "port">,
     kind: ServiceRow["kind"],
     backends: readonly Backend[],
-    passing: (backend: Backend) => boolean,
+    down: (backend: Backend) => Down | undefined,
   ): ServiceRow => ({
     name: service.name,
     kind,
@@ -60,27 +68,36 @@ export function serviceRows(
         to: formatEndpoint(backend),
         node,
         weight: backend.weight,
-        state: isDead ? "dead" : stateOf(backend, passing),
+        ...stateOf(backend, isDead, down),
         ...uses.of(service, backend),
       };
     }),
   });
   return [
     ...document.services.map((service) =>
-      rowOf(service, "service", service.backends, (backend) => passes(service, backend)),
+      rowOf(service, "service", service.backends, (backend) => downOf(service, backend)),
     ),
     ...ports.map((rule) =>
       rowOf(
         rule,
         "port",
         rule.backends.map((to) => ({ ...to, drain: false })),
-        () => true,
+        () => undefined,
       ),
     ),
   ];
 }
 
-const stateOf = (backend: Backend, passing: (backend: Backend) => boolean): BackendRow["state"] => {
-  if (backend.drain) return "drained";
-  return passing(backend) ? "active" : "failing";
-};
+function stateOf(
+  backend: Backend,
+  isDead: boolean,
+  downOf: (backend: Backend) => Down | undefined,
+): Pick<BackendRow, "state" | "since" | "why"> {
+  if (isDead) return { state: "dead", ...NOT_DOWN };
+  if (backend.drain) return { state: "drained", ...NOT_DOWN };
+  const down = downOf(backend);
+  if (!down) return { state: "active", ...NOT_DOWN };
+  return { state: "down", since: new Date(down.since).toISOString(), why: down.why };
+}
+
+const NOT_DOWN = { since: null, why: null };

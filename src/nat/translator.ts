@@ -1,6 +1,6 @@
 /**
- * This node's part of the document, made again only when the document or a node changed. What is as
- * before keeps its object, so that the core takes differences only.
+ * This node's part of the document, made again only when the document, a node or the result of a
+ * check changed. What is as before keeps its object, so that the core takes differences only.
  */
 import type { Address, Prefix } from "../address.js";
 import {
@@ -11,7 +11,7 @@ import {
 } from "../compile/nat-rules.js";
 import type { Members } from "../policy/resolver.js";
 import { type NatDocument, NO_NAT } from "./document.js";
-import { natRulesOf } from "./rules.js";
+import { natRulesOf, type Passes } from "./rules.js";
 
 /** The leases of all nodes, of dead ones too, and the names of those that live. */
 export interface NatNodes {
@@ -19,24 +19,43 @@ export interface NatNodes {
   readonly living: ReadonlySet<string>;
 }
 
+/** The results of the checks of backends. */
+export interface CheckResults {
+  /** Another number after each change of a result. */
+  readonly revision: number;
+  passes(...args: Parameters<Passes>): boolean;
+}
+
+const NO_CHECKS: CheckResults = { revision: 0, passes: () => true };
+
 export class Translator {
   readonly #node: string;
+  readonly #checks: CheckResults;
   #document: NatDocument = NO_NAT;
+  /** The nodes and the results of checks, of which the rules were made. */
   #nodes = "";
   #rules = NO_RULES;
 
   /** @param node the name of this node */
-  constructor(node: string) {
+  constructor(node: string, checks = NO_CHECKS) {
     this.#node = node;
+    this.#checks = checks;
   }
 
   /** @returns the same object as before if nothing changed for this node */
   rulesOf(document: NatDocument, nodes: () => NatNodes): NatRules {
     if (document === NO_NAT) return this.#keep(document, "", NO_RULES);
     const { members, living } = nodes();
-    const text = textOf(members, living);
+    const checks = this.#checks;
+    const text = `${checks.revision}\n${textOf(members, living)}`;
     if (document === this.#document && text === this.#nodes) return this.#rules;
-    const rules = natRulesOf(document, members, this.#node, (name) => living.has(name));
+    const rules = natRulesOf(
+      document,
+      members,
+      this.#node,
+      (name) => living.has(name),
+      (service, backend) => checks.passes(service, backend),
+    );
     return this.#keep(document, text, asBefore(this.#rules, rules));
   }
 

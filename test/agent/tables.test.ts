@@ -6,6 +6,7 @@ import { Publisher } from "../../src/core/publish.js";
 import type { DocumentKind } from "../../src/documents/document-kind.js";
 import { WeftError } from "../../src/error.js";
 import { type NatDocument, readNat } from "../../src/nat/document.js";
+import type { CheckResults } from "../../src/nat/translator.js";
 import type { Peer } from "../../src/peer.js";
 import { PolicyEngine, type PolicyFacts, readInPlace } from "../../src/policy/engine.js";
 
@@ -33,6 +34,8 @@ const changed = new Set<string>();
 let nat: { facts: NatDocument; seal: number } | undefined;
 /** What is said to be in force of it. */
 let said: unknown;
+/** The results of the checks of backends. */
+let checks: { revision: number; passes: CheckResults["passes"] };
 /** By name; none for those that live. */
 const states = new Map<string, string>();
 
@@ -48,6 +51,7 @@ beforeEach(async () => {
   changed.clear();
   states.clear();
   nat = undefined;
+  checks = { revision: 0, passes: () => true };
   own = ["10.244.1.0/24"];
   const core = await Core.create();
   publisher = new Publisher(core);
@@ -78,6 +82,12 @@ beforeEach(async () => {
       mesh: mesh as unknown as TablesParts["mesh"],
       policies: new PolicyEngine(core.layout),
       io: { mtu: { most: 1450 } } as TablesParts["io"],
+      checks: {
+        get revision() {
+          return checks.revision;
+        },
+        passes: (service, backend) => checks.passes(service, backend),
+      },
     },
     { name: "me", vni: 1, dscp: 0 },
   );
@@ -172,6 +182,23 @@ describe("the translation document", () => {
     settle();
     expect(tables.natRules().services[0]!.backends).toEqual([]);
     expect(publisher.live().generation).toBe(generation + 1);
+  });
+
+  it("gives new flows to the backends whose checks pass", () => {
+    hold(1, { services: [{ ...web(80), check: { tcp: true }, backends: backends(2) }] });
+    settle();
+    const { generation } = publisher.live();
+    const active = () => tables.natRules().services[0]!.backends.map(({ isActive }) => isActive);
+    expect(active()).toEqual([true, true]);
+    const first = nat!.facts.services[0]!.backends[0];
+    checks = { revision: 1, passes: (_, backend) => backend !== first };
+    settle();
+    expect(active()).toEqual([false, true]);
+    expect(publisher.live().generation).toBe(generation + 1);
+    expect(tables.natInForce).toBe(nat!.facts);
+    checks = { revision: 2, passes: () => true };
+    settle();
+    expect(active()).toEqual([true, true]);
   });
 
   it("that does not fit leaves the earlier one in force, and the peers go on", () => {

@@ -111,6 +111,9 @@ describe("the control socket", () => {
     expect(body).toContain("weft_nat_version 2\n");
     expect(body).toContain('weft_nat_nodes{in_force="true"} 2\n');
     expect(body).toContain('weft_policy_nodes{in_force="false"} 0\n');
+    expect(body).toContain(
+      'weft_service_backend_up{service="web",backend="10.244.7.80:8080"} 1\nweft_service_backend_up{service="web",backend="192.0.2.80:8080"} 0\n',
+    );
     expect(body).toContain("weft_packets_relayed_total 30\n");
     expect(body).toContain("weft_control_received_total 12\n");
     expect(body).toContain('weft_control_dropped_total{sender="unknown"} 0\n');

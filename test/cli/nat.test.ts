@@ -179,11 +179,11 @@ describe("weft services", () => {
     expect(code).toBe(0);
     expect(
       stdout,
-    ).toBe(`NAME  PROTO  ADDRESS     PORT  BACKEND           NODE  WEIGHT  STATE       FLOWS  BYTES
-web   tcp    10.96.0.10    80  10.244.7.80:8080  h1         1  active          3   4096
-web   tcp    10.96.0.10    80  192.0.2.80:8080   -          2  drained         0      0
-none  udp    10.96.0.11    53  -                 -          -  no backend      -      -
--     tcp    10.244.7.1  8080  10.244.8.5:80     h2         1  dead            0      0
+    ).toBe(`NAME  PROTO  ADDRESS     PORT  BACKEND           NODE  WEIGHT  STATE       FLOWS  BYTES  SINCE                 WHY
+web   tcp    10.96.0.10    80  10.244.7.80:8080  h1         1  active          3   4096  -                     -
+web   tcp    10.96.0.10    80  192.0.2.80:8080   -          2  down            0      0  2026-11-30T08:00:00Z  connection refused
+none  udp    10.96.0.11    53  -                 -          -  no backend      -      -  -                     -
+-     tcp    10.244.7.1  8080  10.244.8.5:80     h2         1  dead            0      0  -                     -
 `);
   });
 

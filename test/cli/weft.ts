@@ -142,6 +142,8 @@ export const NAT_TEXT = `{"services": [
 {"name": "web", "protocol": "tcp", "address": "10.96.0.10", "port": 80,
 "backends": ["10.244.7.80:8080"]}]}`;
 
+const NOT_DOWN = { since: null, why: null };
+
 const SERVICES: readonly ServiceRow[] = [
   {
     name: "web",
@@ -150,8 +152,25 @@ const SERVICES: readonly ServiceRow[] = [
     address: "10.96.0.10",
     port: 80,
     backends: [
-      { to: "10.244.7.80:8080", node: "h1", weight: 1, state: "active", flows: 3, bytes: 4096 },
-      { to: "192.0.2.80:8080", node: null, weight: 2, state: "drained", flows: 0, bytes: 0 },
+      {
+        to: "10.244.7.80:8080",
+        node: "h1",
+        weight: 1,
+        state: "active",
+        ...NOT_DOWN,
+        flows: 3,
+        bytes: 4096,
+      },
+      {
+        to: "192.0.2.80:8080",
+        node: null,
+        weight: 2,
+        state: "down",
+        since: "2026-11-30T08:00:00.000Z",
+        why: "connection refused",
+        flows: 0,
+        bytes: 0,
+      },
     ],
   },
   { name: "none", kind: "service", protocol: "udp", address: "10.96.0.11", port: 53, backends: [] },
@@ -161,7 +180,17 @@ const SERVICES: readonly ServiceRow[] = [
     protocol: "tcp",
     address: "10.244.7.1",
     port: 8080,
-    backends: [{ to: "10.244.8.5:80", node: "h2", weight: 1, state: "dead", flows: 0, bytes: 0 }],
+    backends: [
+      {
+        to: "10.244.8.5:80",
+        node: "h2",
+        weight: 1,
+        state: "dead",
+        ...NOT_DOWN,
+        flows: 0,
+        bytes: 0,
+      },
+    ],
   },
 ];
 
@@ -286,6 +315,10 @@ export const view = (healthy = true): Control => ({
     };
   },
   services: () => SERVICES,
+  checks: () => [
+    { service: "web", to: "10.244.7.80:8080", isUp: true },
+    { service: "web", to: "192.0.2.80:8080", isUp: false },
+  ],
   nat: () => ({
     version: 2,
     digest: "ab".repeat(32),
