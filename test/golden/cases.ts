@@ -14,6 +14,7 @@ import {
   udp,
   vxlan,
 } from "../packets.js";
+import { TRANSLATIONS } from "./translations.js";
 
 export const US = {
   vni: 1,
@@ -22,6 +23,7 @@ export const US = {
   address: "10.244.1.1",
   leases: ["10.244.1.0/24", "fd00:244:0:1::/64"],
   underlay: "192.0.2.1:4789",
+  name: "us",
 };
 /** Two kernel VXLAN devices, and a peer that loses what is marked on the outer header. */
 export const PEERS = [
@@ -49,20 +51,27 @@ export const PEERS = [
   },
 ];
 
+/** A datagram from the wire, its sender, and the TOS of the outer header; without one 0. */
+export interface Arrival {
+  readonly from: string;
+  readonly data: Uint8Array;
+  readonly tos?: number;
+}
+
+/** An answer depends on the inner packet that left last. */
+export type Turn<T> = T | ((last: Uint8Array) => T);
+
 export interface Case {
   /** IP packets from the device. */
-  readonly device: readonly Uint8Array[];
-  /** Datagrams from the wire, who sent them, and the TOS of the outer header; without one 0. */
-  readonly wire: readonly {
-    readonly from: string;
-    readonly data: Uint8Array;
-    readonly tos?: number;
-  }[];
+  readonly device: readonly Turn<Uint8Array>[];
+  readonly wire: readonly Turn<Arrival>[];
   /**
-   * `d` for the next packet from the device, `w` for the next from the wire, `p` for the next policy;
-   * else the device comes first.
+   * `d` for the next packet from the device, `w` for the next from the wire, `p` for the next policy,
+   * `n` for the next translation; else the device comes first.
    */
   readonly order?: string;
+  /** What a translation file would say (docs/nat.md); before the first there is none. */
+  readonly translations?: readonly object[];
   /** What a policy file would say (docs/policy.md); before the first there is none. */
   readonly policies?: readonly object[];
   /** Records of flows. */
@@ -152,7 +161,7 @@ const OUT_AND_443 = {
   ],
 };
 
-type Said = Uint8Array | Case["wire"][number] | { readonly policies: object[] };
+type Said = Uint8Array | Arrival | { readonly policies: object[] };
 
 const isPacket = (one: Said) => one instanceof Uint8Array;
 const isDatagram = (one: Said) => "from" in one;
@@ -189,6 +198,7 @@ function flood(): Case {
 }
 
 export const CASES: Readonly<Record<string, Case>> = {
+  ...TRANSLATIONS,
   "ping-both-ways": {
     device: [ping(OURS, THEIRS), ping6(OURS_6, THEIRS_6)],
     wire: [

@@ -44,7 +44,14 @@ describe.each(names.map(({ name }) => name))("golden packets: %s", (name) => {
           ["-d", "udp.port==8472,vxlan"],
           ["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE"],
           ["-o", "udp.check_checksum:TRUE"],
-          ["-Y", "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0"],
+          ["-o", "sctp.checksum:CRC 32c"],
+          [
+            "-Y",
+            ["ip", "tcp", "udp", "icmp", "icmpv6", "sctp"].reduce(
+              (filter, protocol) => `${filter} || ${protocol}.checksum.status == 0`,
+              "_ws.malformed",
+            ),
+          ],
         ].flat(),
         { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] },
       );

@@ -7,12 +7,12 @@ import { CASES, US } from "./cases.js";
 import { ETHERNET, onTheWire, RAW_IP, writePcap } from "./pcap.js";
 import { run } from "./run.js";
 
-for (const [name, given] of Object.entries(CASES)) {
+for (const [name, one] of Object.entries(CASES)) {
   const folder = new URL(`${name}/`, import.meta.url);
   mkdirSync(folder, { recursive: true });
   const write = (file: string, bytes: Buffer | string) =>
     writeFileSync(new URL(file, folder), bytes);
-  const { wire, device, counters } = await run(given);
+  const { given, wire, device, counters } = await run(one);
   const arriving = given.wire.map(({ from, data, tos }) => onTheWire(from, US.underlay, data, tos));
   write("device-in.pcap", writePcap(RAW_IP, given.device));
   write("wire-in.pcap", writePcap(ETHERNET, arriving));
