@@ -98,6 +98,7 @@ export { CT_ESTABLISHED } from "./packet";
 export { inbound, outbound } from "./pipeline";
 export * from "./reason";
 export { prepareReceive } from "./receive-list";
+export { resetGone } from "./reset-gone";
 export { finishWrite } from "./stages/offload";
 export { chooseBackends, copy, decapAll, encapAll, findRules } from "./stagewise";
 // Parts for tests against their slow twins, and for benchmarks.

@@ -333,7 +333,8 @@ function toNextPeer(p: Packet): i32 {
   return traced(ENCAP, p, 0);
 }
 
-function clearLists(): void {
+/** Empties what the host writes out after a pass. */
+export function clearLists(): void {
   store<u32>(WIRE_COUNT, 0);
   store<u32>(SEGMENT_COUNT, 0);
   store<u32>(DEVICE_COUNT, 0);

@@ -190,12 +190,15 @@ export class Dataplane {
 
   /**
    * Replaces the translation of addresses: YAML or JSON text, or the value of parsed JSON
-   * (docs/nat.md). A connection continues if the new document would still translate it as before.
+   * (docs/nat.md). A connection continues if the new document would still translate it as before; other
+   * ones of TCP end.
+   * @returns the RSTs for both ends of connections that end
    * @throws WeftError naming the line when it is invalid; then the previous document stays in force
    */
-  setNat(nat: string | object): void {
+  setNat(nat: string | object): Pick<Outcome, "datagrams" | "packets"> {
     const text = typeof nat === "string" ? nat : JSON.stringify(nat, null, 2);
     this.#publish(this.#peers, this.#policy, { text, document: readNat(text, "nat") });
+    return this.#runner.resetGone();
   }
 
   /** The services and published ports of this node, and the use of their backends. */

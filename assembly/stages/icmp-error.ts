@@ -58,7 +58,7 @@ export function icmpError(p: Packet, reason: i32): i32 {
 function reset(p: Packet, reason: i32): i32 {
   if (p.origin && !hasPath(p.origin)) return reason;
   if (!takeIcmpToken(p, reason)) return reason;
-  const ip = errorBuffer();
+  const ip = answerBuffer();
   sendBack(p, ip, writeReset(p, ip));
   return reason | ANSWERED;
 }
@@ -119,7 +119,7 @@ function error6(p: Packet, reason: i32): void {
 }
 
 function sendError4(p: Packet, type: u32, code: u32, mtu: u32): void {
-  const ip = errorBuffer();
+  const ip = answerBuffer();
   const message = ip + ipv4.IPV4_SIZE;
   const quoted = min<u32>(p.length, MAX_ERROR - ipv4.IPV4_SIZE - icmp.ICMP_SIZE);
   const length = icmp.ICMP_SIZE + quoted;
@@ -132,7 +132,7 @@ function sendError4(p: Packet, type: u32, code: u32, mtu: u32): void {
 }
 
 function sendError6(p: Packet, type: u32, code: u32, mtu: u32): void {
-  const ip = errorBuffer();
+  const ip = answerBuffer();
   const message = ip + ipv6.IPV6_SIZE;
   const quoted = min<u32>(p.length, MAX_ERROR_6 - ipv6.IPV6_SIZE - icmpv6.ICMPV6_SIZE);
   const length = icmpv6.ICMPV6_SIZE + quoted;
@@ -144,14 +144,15 @@ function sendError6(p: Packet, type: u32, code: u32, mtu: u32): void {
   sendBack(p, ip, whole);
 }
 
-/** Address for the IP header of the next error; before it is room for the headers of either direction. */
-function errorBuffer(): usize {
+/** Address for the IP header of the next error or RST; before it is room for the headers of either direction. */
+export function answerBuffer(): usize {
   const i = load<u32>(ANSWER_COUNT);
   store<u32>(ANSWER_COUNT, i + 1);
   return ANSWERS + i * ANSWER_SIZE + ENCAP_SIZE;
 }
 
-function sendBack(p: Packet, ip: usize, length: u32): void {
+/** To the device or, with an origin, through the tunnel that leads there. */
+export function sendBack(p: Packet, ip: usize, length: u32): void {
   if (p.origin) {
     p.peer = p.origin;
     p.outerTos = outerTos(p.peer, p.family == 4 ? TOS : TRAFFIC_CLASS);

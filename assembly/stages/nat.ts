@@ -381,7 +381,7 @@ function isOfNetmap(first: Flow): bool {
 }
 
 /** Whether the rules would still translate the connection as they did. */
-function holds(first: Flow): bool {
+export function holds(first: Flow): bool {
   return holdsDestination(first) && holdsSource(first);
 }
 

@@ -44,6 +44,10 @@ export function checkTcp(p: usize, length: u32): i32 {
 export function headerLength(p: usize): u32 {
   return (load<u8>(p, DATA_OFFSET) >> 4) << 2;
 }
+/** Both ports, as in the header. */
+export function ports(p: usize): u32 {
+  return load<u32>(p, PORTS);
+}
 export function sequence(p: usize): u32 {
   return bswap<u32>(load<u32>(p, SEQUENCE));
 }
@@ -71,13 +75,13 @@ export function setChecksum(p: usize, checksum: u16): void {
   store<u16>(p, checksum, CHECKSUM);
 }
 
-/** Writes a RST without a checksum in answer to the segment at `to`, with the number it acknowledges. */
-export function writeReset(p: usize, to: usize): void {
+/** Writes a RST without a checksum; `ports` as in the header. */
+export function writeReset(p: usize, ports: u32, sequence: u32): void {
   memory.fill(p, 0, TCP_SIZE);
-  store<u32>(p, rotl<u32>(load<u32>(to, PORTS), 16), PORTS);
-  store<u32>(p, load<u32>(to, ACKNOWLEDGMENT), SEQUENCE);
+  store<u32>(p, ports, PORTS);
+  setSequence(p, sequence);
   store<u8>(p, <u8>(TCP_SIZE << 2), DATA_OFFSET);
-  store<u8>(p, <u8>RST, FLAGS);
+  setFlags(p, RST);
 }
 
 /** Whether ports, acknowledgment, reserved bits, window and options are equal, as within a stream. */

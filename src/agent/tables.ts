@@ -44,7 +44,7 @@ export interface TablesParts {
   readonly core: Core;
   readonly publisher: Publisher;
   readonly policies: PolicyCompiler;
-  readonly io: Pick<KernelIo, "mtu">;
+  readonly io: Pick<KernelIo, "mtu" | "resetGone">;
   readonly checks: CheckResults;
 }
 
@@ -66,6 +66,8 @@ export class Tables extends EventEmitter<TablesEvents> {
   readonly #translator: Translator;
   /** The translation document in force. */
   #nat: ClusterDocument<NatDocument> | undefined;
+  /** What of it this node does. */
+  #rules: NatRules | undefined;
   /** The reason when a newer one does not fit. */
   #natMisfit: WeftError | undefined;
   /** Stays true once it is. */
@@ -181,13 +183,16 @@ export class Tables extends EventEmitter<TablesEvents> {
 
   /** Translations that do not fit are left out: those in force stay. */
   #commit(own: ThisNode): void {
-    const { publisher, mesh } = this.#parts;
+    const { publisher, mesh, io } = this.#parts;
     const enforcer = this.#enforcer;
+    const nat = this.natRules();
     const isReady = ({ name, leases }: Peer) => enforcer.isUpToDate(name, leases.map(parsePrefix));
     const held = mesh.document(NAT);
     try {
-      publisher.commit(own, enforcer.ready, { isReady, nat: this.natRules() });
+      publisher.commit(own, enforcer.ready, { isReady, nat });
+      if (this.#rules !== undefined && this.#rules !== nat) io.resetGone();
       this.#nat = held;
+      this.#rules = nat;
       this.#natMisfit = undefined;
     } catch (error) {
       if (!(error instanceof WeftError) || error.code !== "NAT_FULL") throw error;

@@ -43,6 +43,11 @@ export interface CoreFunctions {
   loosen(place: number): void;
 
   beginBatch(): void;
+  /**
+   * Ends connections that the rules of translation would not make any more, from a record on; returns
+   * the first record not reached, or 0. A batch, which the caller finishes.
+   */
+  resetGone(from: number): number;
   /** Forgets all flows that expired by CLOCK. Only between batches. */
   expireAll(): void;
   /** Longest-prefix match in the table at `table` (assembly/tables/lpm.ts). */

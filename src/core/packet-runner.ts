@@ -68,6 +68,20 @@ export class PacketRunner {
     return this.#outcome(layout.IN);
   }
 
+  /** Ends connections whose translation is gone; returns the RSTs for both ends. */
+  resetGone(): Pick<Outcome, "datagrams" | "packets"> {
+    const { exports, layout } = this.#core;
+    const resets: Pick<Outcome, "datagrams" | "packets"> = { datagrams: [], packets: [] };
+    let at = 0;
+    do {
+      at = exports.resetGone(at);
+      resets.datagrams.push(...this.#takeDatagrams());
+      resets.packets.push(...this.#takePackets());
+      exports.finishBatch(layout.OUT);
+    } while (at > 0);
+    return resets;
+  }
+
   /** Writes the sender as recvmmsg does. */
   #writeSender(from: Endpoint): void {
     const { bytes, layout, memory } = this.#core;

@@ -288,6 +288,11 @@ export class KernelIo
     for (const name of this.#publisher.hinted()) this.#hinted(name);
   }
 
+  /** Ends the connections whose translation is gone: both ends of those of TCP get a RST. */
+  resetGone(): void {
+    this.#command("reset-gone");
+  }
+
   #command(command: Command): void {
     this.#worker?.postMessage(command);
     if (this.#wake >= 0) eventfdWrite(this.#wake, 1);

@@ -22,8 +22,13 @@ import { ErrorQueue } from "./error-queue.js";
 import { errno, eventfdRead, hostAddress, pause, read, recvmmsg, writev } from "./libc.js";
 import { WireSender } from "./wire-sender.js";
 
-/** Commands of the main thread: stop, use another socket or device, or adopt connections. */
-export type Command = "stop" | { readonly udp: number } | { readonly tun: number } | KeptFlows;
+/** Commands of the main thread: stop, end connections, use another socket or device, adopt connections. */
+export type Command =
+  | "stop"
+  | "reset-gone"
+  | { readonly udp: number }
+  | { readonly tun: number }
+  | KeptFlows;
 /**
  * Reports of the loop: it runs, uses another socket or device, adopted connections, lost its device, has
  * control datagrams for the main thread, or has a message for the log.
@@ -126,6 +131,10 @@ export class Loop {
     eventfdRead(wake, this.#woken);
     for (let command = nextCommand(); command !== undefined; command = nextCommand()) {
       if (command === "stop") return false;
+      if (command === "reset-gone") {
+        this.#resetGone();
+        continue;
+      }
       if ("pairs" in command) {
         post({ adopted: this.#adopt(command) });
         continue;
@@ -145,6 +154,19 @@ export class Loop {
     const adopted = adoptFlows(this.#core, kept);
     exports.finishBatch(layout.OUT);
     return adopted;
+  }
+
+  /** Ends connections whose translation is gone. */
+  #resetGone(): void {
+    const { exports, layout } = this.#core;
+    const now = this.#tick();
+    let at = 0;
+    do {
+      at = exports.resetGone(at);
+      this.#sender.send(now + SEND_PATIENCE);
+      this.#writeToDevice();
+      exports.finishBatch(layout.OUT);
+    } while (at > 0);
   }
 
   #useDevice(fd: number): void {

@@ -81,7 +81,7 @@ beforeEach(async () => {
       publisher,
       mesh: mesh as unknown as TablesParts["mesh"],
       policies: new PolicyEngine(core.layout),
-      io: { mtu: { most: 1450 } } as TablesParts["io"],
+      io: { mtu: { most: 1450 }, resetGone: () => {} } as TablesParts["io"],
       checks: {
         get revision() {
           return checks.revision;
