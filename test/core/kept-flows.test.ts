@@ -1,20 +1,25 @@
 /** Connections that one core leaves to another: they go on if the rules of the other allow it. */
 import fc from "fast-check";
 import { beforeEach, describe, expect, it } from "vitest";
+import { parseMac, parsePrefix } from "../../src/address.js";
+import { countFlows, type FlowView } from "../../src/core/flows.js";
 import {
   adoptFlows,
   hasExpired,
+  isMapping,
   type KeptFlows,
   movedPair,
   pairSize,
   peersOf,
   readPairs,
 } from "../../src/core/kept-flows.js";
+import { readNat } from "../../src/nat/document.js";
+import { natRulesOf } from "../../src/nat/rules.js";
 import { echo, ICMP, ipv4, ipv6, random, seedOfRun, TCP, tcp, UDP, udp } from "../packets.js";
 import { rounds } from "../rounds.js";
 import { AclHost, type Said } from "./acl-host.js";
 import { expectSoundFlows } from "./flow-invariant.js";
-import { A, B, hostOf } from "./host.js";
+import { A, B, C, hostOf, MTU } from "./host.js";
 
 const seed = seedOfRun("kept flows");
 const rnd = random(seed);
@@ -206,3 +211,62 @@ it("whatever the bytes are, the table stays sound", { timeout: 120_000 }, async 
   );
   expect(adopted).toBeGreaterThan(0);
 });
+
+describe("a translated connection", () => {
+  const OWN = { vni: 1, mac: parseMac(A.mac), mtu: MTU, leases: A.leases.map(parsePrefix) };
+  const MEMBERS = new Map([A, B, C].map(({ name, leases }) => [name, leases.map(parsePrefix)]));
+  const [inside, outside, far] = ["10.244.1.5", "10.244.1.250", hostOf(B)];
+
+  function translate({ host }: AclHost): void {
+    const snat = [{ from: "10.244.1.0/24", to: "10.244.2.0/24", address: outside }];
+    const nat = natRulesOf(readNat(JSON.stringify({ snat }), "nat"), MEMBERS, "a", () => true);
+    host.publisher.commit(OWN, undefined, { nat });
+  }
+  const datagram = (src: string, dst: string, sport: number, dport: number) =>
+    ipv4({ src, dst, protocol: UDP, payload: udp(src, dst, new Uint8Array(8), { sport, dport }) });
+  const byState = ({ host }: AclHost) => countFlows(host.core);
+
+  it("keeps its outside port, and its mapping lives as long", async () => {
+    for (const host of [one, other]) {
+      host.rules(ALLOW, DENY);
+      translate(host);
+    }
+    expect(one.out(datagram(inside, far, 5000, 53))).toBe("delivered");
+    const [{ onward }] = one.flows() as [FlowView<number>];
+    expect(onward).toMatchObject({ src: outside });
+    const pairs = await left(one);
+    const { core } = other.host;
+    const all = slicesOf(pairs, pairSize(core)).sort(
+      (a, b) => Number(isMapping(core, b)) - Number(isMapping(core, a)),
+    );
+    expect(adopt(other, { pairs: Buffer.concat(all), isExact: true })).toBe(2);
+    expect(byState(other)).toEqual({ "udp-new": 1, mapping: 1 });
+
+    expect(other.in(datagram(far, outside, 53, onward!.sport))).toBe("delivered");
+    expect(other.out(datagram(inside, far, 5000, 53))).toBe("delivered");
+    expect(other.out(datagram(inside, far, 5000, 54))).toBe("delivered");
+    expect(other.flows().map(({ onward }) => onward!.sport)).toEqual([
+      onward!.sport,
+      onward!.sport,
+    ]);
+    other.setClock(6 * MINUTE);
+    core.exports.expireAll();
+    other.setClock(9 * MINUTE);
+    core.exports.expireAll();
+    expect(byState(other)).toEqual({});
+    expectSoundFlows(core);
+  });
+
+  it("ends where the document translates otherwise by now", async () => {
+    translate(one);
+    expect(one.out(datagram(inside, far, 5000, 53))).toBe("delivered");
+    const [{ onward }] = one.flows() as [FlowView<number>];
+    adopt(other, { pairs: await left(one), isExact: true });
+    other.rules(ALLOW, DENY);
+    expect(other.in(datagram(far, outside, 53, onward!.sport))).not.toBe("delivered");
+    expectSoundFlows(other.host.core);
+  });
+});
+
+const slicesOf = (bytes: Uint8Array, size: number): Uint8Array[] =>
+  Array.from({ length: bytes.length / size }, (_, i) => bytes.slice(i * size, (i + 1) * size));
