@@ -12,12 +12,14 @@ import { z } from "zod";
 import { FIRST_PEER } from "../compile/compiler.js";
 import type { Core } from "../core/instance.js";
 import {
+  FlowCopier,
+  type FlowTable,
   hasExpired,
   isMapping,
   movedPair,
   pairSize,
+  pairsIn,
   peersOf,
-  readPairs,
 } from "../core/kept-flows.js";
 import type { Publisher } from "../core/publish.js";
 import { coreVersion } from "../core/snapshot.js";
@@ -34,6 +36,8 @@ const KIND = "weft flows";
 const VERSION = 1;
 /** Connections in one command to the worker, which takes about a millisecond for them. */
 const AT_ONCE = 1024;
+/** Bytes that are written in a millisecond, at most and on average: 4 MiB/s. */
+const RATE = 4194;
 /** Changes with each start of the host. */
 const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
@@ -43,6 +47,10 @@ const aboutSchema = z.strictObject({
   boot: z.string(),
   /** When it was written, by the host's monotonic clock. */
   at: z.number().min(0),
+  /** The core's time then. */
+  clock: z.number().min(0),
+  /** Whether no packet passed after that. */
+  isExact: z.boolean(),
   /** Names of peers by their positions in the records. */
   peers: z.array(z.tuple([z.int().min(0), z.string()])),
 });
@@ -69,6 +77,7 @@ export interface KeptFlowsParts {
 export class KeptFlowsFile {
   readonly #parts: KeptFlowsParts;
   readonly #file: PrivateFile;
+  readonly #copier: FlowCopier;
   #pending: readonly Pending[] = [];
   /** Monotonic time from which the idle times of `#pending` count. */
   #since = 0;
@@ -77,6 +86,7 @@ export class KeptFlowsFile {
   /** The last write, or the one under way. */
   #writing: Promise<void> = Promise.resolve();
   #isOver = false;
+  #restsUntil = 0;
   /** Whether the file has no connection. */
   #isEmpty = false;
   #problem: string | undefined;
@@ -84,6 +94,7 @@ export class KeptFlowsFile {
   constructor(parts: KeptFlowsParts, directory: string) {
     this.#parts = parts;
     this.#file = fileIn(directory);
+    this.#copier = new FlowCopier(parts.core);
   }
 
   /** Reads what the last agent left. A file that cannot be used is ignored, with one line of the log. */
@@ -126,8 +137,9 @@ export class KeptFlowsFile {
     });
   }
 
-  /** Writes the connections as they are while packets pass. */
+  /** Writes the connections as they are while packets pass, unless the last write was so large that it must rest. */
   save(): Promise<void> {
+    if (monotonic() < this.#restsUntil) return this.#writing;
     this.#writing = this.#writing.then(() => this.#write({ isExact: false }));
     return this.#writing;
   }
@@ -149,21 +161,25 @@ export class KeptFlowsFile {
     const waiting = this.#pending.map(({ pair, peers: [first, twin] }) =>
       movedPair(core, pair, { peers: [places.of(first), places.of(twin)], elapsed }),
     );
-    const live = await readPairs(core, () => io.clock);
-    const isEmpty = live.length + waiting.length === 0;
+    const { places: at, records, clock } = await this.#copier.copy(io.clock);
+    const isEmpty = records.length + waiting.length === 0;
     if (isEmpty && this.#isEmpty) return;
     this.#isEmpty = isEmpty;
     const about: About = {
       version: coreVersion(core),
       boot: bootId(),
       at: monotonic(),
+      clock,
+      isExact,
       peers: [...places],
     };
     const bytes = joinSections(KIND, VERSION, {
       about: Buffer.from(JSON.stringify(about)),
-      exact: isExact ? live : EMPTY,
-      loose: Buffer.concat(isExact ? waiting : [live, ...waiting]),
+      places: at,
+      records,
+      waiting: Buffer.concat(waiting),
     });
+    this.#restsUntil = now + bytes.length / RATE;
     await this.#put(bytes);
   }
 
@@ -236,13 +252,16 @@ function read(file: PrivateFile, core: Core): Found | string | undefined {
   if (sections === "version") return OTHER_VERSION;
   if (typeof sections === "string") return "their file is damaged";
   const about = readAbout(sections.get("about"));
-  const [exact = EMPTY, loose = EMPTY] = ["exact", "loose"].map((name) => sections.get(name));
   if (about?.version !== coreVersion(core)) return OTHER_VERSION;
   if (about.boot !== bootId() || about.at > monotonic()) return "this host was started since";
   const names = new Map(about.peers);
+  const [places, records, waiting] = ["places", "records", "waiting"].map(
+    (name) => sections.get(name) ?? EMPTY,
+  ) as [Uint8Array, Uint8Array, Uint8Array];
+  const table: FlowTable = { places, records, clock: about.clock };
   const pending = [
-    ...pairsIn(core, exact).map((pair) => ({ pair, isExact: true })),
-    ...pairsIn(core, loose).map((pair) => ({ pair, isExact: false })),
+    ...pairsIn(core, table).map((pair) => ({ pair, isExact: about.isExact })),
+    ...splitPairs(core, waiting).map((pair) => ({ pair, isExact: false })),
   ];
   return { at: about.at, pending: pending.flatMap((it) => withPeers(core, it, names)) };
 }
@@ -276,7 +295,7 @@ const mappingsFirst = (core: Core, all: readonly Pending[]): Pending[] => [
   ...all.filter(({ pair }) => !isMapping(core, pair)),
 ];
 
-function pairsIn(core: Core, bytes: Uint8Array): Uint8Array[] {
+function splitPairs(core: Core, bytes: Uint8Array): Uint8Array[] {
   const size = pairSize(core);
   const count = Math.floor(bytes.length / size);
   return Array.from({ length: count }, (_, i) => bytes.subarray(i * size, (i + 1) * size));

@@ -75,22 +75,28 @@ export function writeRecords(core: Core, records: Uint8Array, bounds: RecordBoun
 }
 
 /** Whether the record at an address is that of the packet that opened the connection. */
-export const isFirst = ({ view, layout }: Core, at: number): boolean =>
+export const isFirst = ({ view, layout }: Memory, at: number): boolean =>
   (view.getUint8(at + layout.FLOW_FLAGS) & layout.IS_FIRST) !== 0;
 
 const isAlone = (core: Core, at: number): boolean =>
   isFirst(core, at) && core.view.getUint8(at + core.layout.FLOW_STATE) === RELAYED;
 
-/** Whether two records, each possible by itself, are those of one connection. */
-export function areTwins(core: Core, at: number, twin: number): boolean {
-  const { view, layout } = core;
+/** The memory of a core, or a copy of a part of it. */
+export type Memory = Pick<Core, "layout" | "view">;
+
+/**
+ * Whether two records, each possible by itself, are those of one connection.
+ * @param address where the first one was in the memory of its core, if `memory` is a copy
+ */
+export function areTwins(memory: Memory, at: number, twin: number, address = at): boolean {
+  const { view, layout } = memory;
   const isSame = (field: number) =>
     view.getUint32(at + field, true) === view.getUint32(twin + field, true);
   return (
     view.getUint8(at + layout.FLOW_STATE) !== RELAYED &&
     view.getUint8(at + layout.FLOW_STATE) === view.getUint8(twin + layout.FLOW_STATE) &&
-    view.getUint32(twin + layout.FLOW_TWIN, true) === at &&
-    isFirst(core, at) !== isFirst(core, twin) &&
+    view.getUint32(twin + layout.FLOW_TWIN, true) === address &&
+    isFirst(memory, at) !== isFirst(memory, twin) &&
     isSame(layout.FLOW_RULE) &&
     isSame(layout.FLOW_JUDGED) &&
     view.getUint16(at + layout.FLOW_ACCOUNT, true) ===

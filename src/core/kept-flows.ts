@@ -10,28 +10,21 @@
 import { setImmediate as pause } from "node:timers/promises";
 import { FIRST_PEER } from "../compile/compiler.js";
 import { betweenBatches } from "./counters.js";
-import {
-  areTwins,
-  isFirst,
-  isPossible,
-  occupiedPlaces,
-  placeOf,
-  recordAt,
-} from "./flow-records.js";
+import { areTwins, isFirst, isPossible, occupiedPlaces, recordAt } from "./flow-records.js";
 import { MAPPING } from "./flows.js";
 import type { Core } from "./instance.js";
 import type { Layout } from "./layout.js";
 
 /** Connections to adopt. */
 export interface KeptFlows {
-  /** `readPairs` made it; the peer of each first record is a position in the tables of now. */
+  /** Pairs of records (`pairsIn`), whose peers are positions in the tables of now. */
   readonly pairs: Uint8Array;
   /** Whether no packet passed since; if some may have, the sequence numbers are not checked any more. */
   readonly isExact: boolean;
 }
 
-/** Records looked at between two batches, about 20 microseconds of copying. */
-const AT_ONCE = 256;
+/** Records copied between two batches, which takes about 20 microseconds. */
+const AT_ONCE = 1024;
 const LONGEST = 0xffffffff;
 const NO_PEER = 0;
 /** The tables never have this generation. */
@@ -41,57 +34,88 @@ const SOME_RULE = 1;
 
 export const pairSize = ({ layout }: Core): number => 2 * layout.FLOW_SIZE;
 
-/** Copies all connections that have two ends here, while the worker goes on. @param now the core's time */
-export async function readPairs(core: Core, now: () => number): Promise<Uint8Array> {
-  const places = occupiedPlaces(core);
-  const parts: Uint8Array[] = [];
-  for (let i = 0; i < places.length; i += AT_ONCE) {
-    const some = places.slice(i, i + AT_ONCE);
-    parts.push(betweenBatches(core, () => copyPairs(core, some)));
-    withoutNumbers(core, parts.at(-1)!, now());
-    await pause();
-  }
-  return Buffer.concat(parts);
+/** All records of a table, in the order of their places. */
+export interface FlowTable {
+  /** u32 each. */
+  readonly places: Uint8Array;
+  readonly records: Uint8Array;
+  /** The core's time when they were copied, in milliseconds. */
+  readonly clock: number;
 }
 
-function copyPairs(core: Core, places: readonly number[]): Uint8Array {
-  const { bytes, view, layout } = core;
+/** Copies the table while the worker goes on. */
+export class FlowCopier {
+  readonly #core: Core;
+  /** Kept, because the kernel clears the pages of a new one. */
+  #copy = Buffer.alloc(0);
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** The records are valid until the next call. */
+  async copy(clock: number): Promise<FlowTable> {
+    const size = this.#core.layout.FLOW_SIZE;
+    const places = occupiedPlaces(this.#core);
+    const end = (places.at(-1) ?? -1) + 1;
+    if (this.#copy.length < end * size) this.#copy = Buffer.alloc(end * size);
+    for (const part of new Set(places.map((place) => Math.floor(place / AT_ONCE)))) {
+      this.#copyPart(part * AT_ONCE, Math.min((part + 1) * AT_ONCE, end));
+      await pause();
+    }
+    places.forEach((place, i) => {
+      this.#copy.copyWithin(i * size, place * size, (place + 1) * size);
+    });
+    const records = this.#copy.subarray(0, places.length * size);
+    return { places: new Uint8Array(Uint32Array.from(places).buffer), records, clock };
+  }
+
+  #copyPart(from: number, to: number): void {
+    const { bytes, layout } = this.#core;
+    const [at, end] = [from, to].map((place) => place * layout.FLOW_SIZE) as [number, number];
+    const source = bytes.subarray(layout.FLOWS + at, layout.FLOWS + end);
+    betweenBatches(this.#core, () => this.#copy.set(source, at));
+  }
+}
+
+/**
+ * The connections of a copied table that have two ends on this node. One whose records the worker changed
+ * between the copies of both may be missing.
+ */
+export function pairsIn({ layout }: Core, { places, records, clock }: FlowTable): Uint8Array[] {
   const size = layout.FLOW_SIZE;
-  const pairs = new Uint8Array(places.length * 2 * size);
-  let end = 0;
-  for (const place of places) {
-    const at = recordAt(core, place);
-    const twin = view.getUint32(at + layout.FLOW_TWIN, true);
-    // The worker may have forgotten it since its place was found.
-    if (!isFirst(core, at) || !isRecord(core, twin) || !areTwins(core, at, twin)) continue;
-    pairs.set(bytes.subarray(at, at + size), end);
-    pairs.set(bytes.subarray(twin, twin + size), end + size);
-    end += 2 * size;
+  const table = Buffer.from(records);
+  const view = viewOf(table);
+  const memory = { view, layout };
+  const all = viewOf(places);
+  const count = Math.min(Math.floor(places.length / 4), Math.floor(table.length / size));
+  /** Where the record of an address is in the copy. */
+  const found = new Map<number, number>();
+  for (let i = 0; i < count; i++)
+    found.set(layout.FLOWS + all.getUint32(i * 4, true) * size, i * size);
+  const pairs: Uint8Array[] = [];
+  for (const [address, first] of found) {
+    const twin = found.get(view.getUint32(first + layout.FLOW_TWIN, true));
+    if (!isFirst(memory, first) || twin === undefined) continue;
+    if (!areTwins(memory, first, twin, address)) continue;
+    for (const at of [first, twin]) setPortable(layout, view, at, Math.floor(clock));
+    pairs.push(Buffer.concat([first, twin].map((at) => table.subarray(at, at + size))));
   }
-  return pairs.subarray(0, end);
+  return pairs;
 }
-
-const isRecord = (core: Core, at: number): boolean => {
-  const place = placeOf(core, at);
-  const count = 8 << core.view.getUint32(core.layout.FLOW_SET_BITS, true);
-  return Number.isInteger(place) && place >= 0 && place < count;
-};
 
 /** Whether it is a mapping of a source's port, which connections of the source use. */
 export const isMapping = ({ layout }: Core, pair: Uint8Array): boolean =>
   pair[layout.FLOW_STATE] === MAPPING;
 
-/** Turns times into durations, and clears the numbers of this process. */
-function withoutNumbers({ layout }: Core, pairs: Uint8Array, now: number): void {
-  const view = new DataView(pairs.buffer, pairs.byteOffset, pairs.byteLength);
-  for (let at = 0; at < pairs.length; at += layout.FLOW_SIZE) {
-    const last = view.getUint32(at + layout.FLOW_LAST, true);
-    // Both wrap after 2^32 milliseconds; a packet may have come since `now`.
-    view.setUint32(at + layout.FLOW_LAST, Math.max(0, (Math.floor(now) - last) | 0), true);
-    view.setUint32(at + layout.FLOW_TWIN, 0, true);
-    view.setUint16(at + layout.FLOW_ACCOUNT, 0, true);
-    setUnjudged(layout, view, at);
-  }
+/** Turns the time of a record into a duration, and clears the numbers of this process. */
+function setPortable(layout: Layout, view: DataView, at: number, now: number): void {
+  const last = view.getUint32(at + layout.FLOW_LAST, true);
+  // Both wrap after 2^32 milliseconds; a packet may have come since `now`.
+  view.setUint32(at + layout.FLOW_LAST, Math.max(0, (now - last) | 0), true);
+  view.setUint32(at + layout.FLOW_TWIN, 0, true);
+  view.setUint16(at + layout.FLOW_ACCOUNT, 0, true);
+  setUnjudged(layout, view, at);
 }
 
 /** The rules are asked with its next packet, and its destination is looked up. */

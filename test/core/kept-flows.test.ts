@@ -5,13 +5,14 @@ import { parseMac, parsePrefix } from "../../src/address.js";
 import { countFlows, type FlowView } from "../../src/core/flows.js";
 import {
   adoptFlows,
+  FlowCopier,
   hasExpired,
   isMapping,
   type KeptFlows,
   movedPair,
   pairSize,
+  pairsIn,
   peersOf,
-  readPairs,
 } from "../../src/core/kept-flows.js";
 import { readNat } from "../../src/nat/document.js";
 import { natRulesOf } from "../../src/nat/rules.js";
@@ -78,7 +79,10 @@ beforeEach(async () => {
 });
 
 const clockOf = ({ host }: AclHost) => host.core.view.getFloat64(host.core.layout.CLOCK, true);
-const left = (host: AclHost) => readPairs(host.host.core, () => clockOf(host));
+async function left(host: AclHost): Promise<Uint8Array> {
+  const { core } = host.host;
+  return Buffer.concat(pairsIn(core, await new FlowCopier(core).copy(clockOf(host))));
+}
 
 /** As the worker does it. */
 function adopt(host: AclHost, kept: KeptFlows): number {
