@@ -136,10 +136,10 @@ export class Tables extends EventEmitter<TablesEvents> {
     return this.#translator.rulesOf(document, () => this.natNodes());
   }
 
-  /** The part of the document that this host does. */
+  /** The part of the document in force that this host does. */
   natHostRules(): NatHostRules {
-    const { living } = this.natNodes();
-    const document = this.#parts.mesh.document(NAT)?.facts ?? NO_NAT;
+    const document = this.natInForce;
+    const living: ReadonlySet<string> = document === NO_NAT ? new Set() : this.natNodes().living;
     return natHostRulesOf(document, this.#options.name, (name) => living.has(name));
   }
 

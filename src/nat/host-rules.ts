@@ -1,8 +1,7 @@
-/** The part of the document that a node's host does: its kernel, its routes, and the checks of backends. */
+/** The part of the document that a node's host does: its kernel and its routes. */
 import type { Address, Endpoint, Family } from "../address.js";
 import type { NatDocument } from "./document.js";
 import { type Alive, gatewayOf } from "./rules.js";
-import type { Backend, Service } from "./service.js";
 
 export interface NatHostRules {
   /** Ports published on the underlay addresses of this host. */
@@ -18,8 +17,6 @@ export interface NatHostRules {
   readonly hairpins: boolean;
   /** Outside addresses for which this node is the gateway: the host answers ARP and ND for them. */
   readonly egressAddresses: readonly Address[];
-  /** The backends of services that have a check. */
-  readonly checks: readonly { readonly service: Service; readonly backend: Backend }[];
 }
 
 export interface HostPort {
@@ -49,9 +46,6 @@ export function natHostRulesOf(document: NatDocument, node: string, alive: Alive
     egressAddresses: distinct(
       egress.filter(({ via }) => leadsOut(via)).map(({ address }) => address),
     ),
-    checks: services
-      .filter(({ check }) => check)
-      .flatMap((service) => service.backends.map((backend) => ({ service, backend }))),
   };
 }
 

@@ -53,7 +53,7 @@ const OF_NAT = Object.fromEntries(
     key,
     [
       `"${key}" translates addresses, which is not policy`,
-      "put it in a document of its own",
+      "put it in a document of its own, and apply that with: weft nat apply",
     ] as const,
   ]),
 );

@@ -191,11 +191,4 @@ describe("the part of the host", () => {
     expect(host("h2").egressAddresses.map(formatAddress)).toEqual(["192.0.2.250"]);
     expect(host("h3").egressAddresses).toEqual([]);
   });
-
-  it("is the checks of backends", () => {
-    const { checks } = host("h1");
-    expect(
-      checks.map(({ service, backend }) => [service.name, formatAddress(backend.address)]),
-    ).toEqual(["10.244.1.5", "10.244.2.5", "10.244.3.5"].map((address) => ["web", address]));
-  });
 });

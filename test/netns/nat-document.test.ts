@@ -1,10 +1,12 @@
 /** The translation document, applied on one host, is in force on another, also after a restart. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { PeerRow } from "../../src/http/view.js";
 import { Lab } from "../../src/lab/lab.js";
 import { ping } from "../../src/lab/measure.js";
+import type { ServiceRow } from "../../src/nat/service-rows.js";
 import { cluster, type Node } from "./cluster.js";
 import { story } from "./story.js";
 
@@ -13,6 +15,9 @@ const DOCUMENT = `services:
 ports:
   - { protocol: tcp, address: "node:gone", port: 80, to: 10.244.0.5:8080 }
 `;
+
+const SERVER = `require("node:net").createServer((peer) => peer.destroy())
+  .listen(8080, () => console.log("listens"));`;
 
 story("the cluster's translation document", () => {
   let lab: Lab;
@@ -70,14 +75,44 @@ story("the cluster's translation document", () => {
     expect(await pings()).toBe(2);
   });
 
+  it("shows on one host a backend that fails on the other, and that passes again", async () => {
+    const address = b!.status.address;
+    const states = async () => {
+      const { stdout } = await a!.agent.weft("services", "-o", "json");
+      return (JSON.parse(stdout) as ServiceRow[]).flatMap(({ backends }) =>
+        backends.map(({ node, state }) => `${node} ${state}`),
+      );
+    };
+    const until = async (state: string) => {
+      for (let left = 100; left > 0; left--) {
+        const now = await states();
+        if (now.join() === state) return;
+        await sleep(100);
+      }
+      expect(await states()).toEqual([state]);
+    };
+    const text = `services:
+  - { name: web, protocol: tcp, address: 10.96.0.10, port: 80, backends: ["${address}:8080"],
+      check: { tcp: true, interval: 1s } }
+`;
+    const server = b!.host.spawn([process.execPath, "-e", SERVER]);
+    await server.waitForOutput("listens");
+    await a!.agent.weft("nat", "apply", fileOf(text), "--wait");
+    await until("b active");
+    server.kill();
+    await until("b down");
+    await b!.host.spawn([process.execPath, "-e", SERVER]).waitForOutput("listens");
+    await until("b active");
+  });
+
   it("is still in force after a restart, and replaced by a newer one", async () => {
     await b!.agent.kill();
     const again = lab.agent(b!.host, { join: [a!.host] });
     await again.waitHealthy({ peers: 1 });
-    expect((await again.weft("nat", "get")).stdout).toMatch(/^# version 1, applied on a\n/);
+    expect((await again.weft("nat", "get")).stdout).toMatch(/^# version 2, applied on a\n/);
     const apply = await again.weft("nat", "apply", fileOf("{}"), "--wait");
     expect(apply.stdout).toContain("is the newest translation document: it translates nothing\n");
-    expect((await a!.agent.weft("nat", "get")).stdout).toMatch(/^# version 2, applied on b\n/);
+    expect((await a!.agent.weft("nat", "get")).stdout).toMatch(/^# version 3, applied on b\n/);
     expect(await pings()).toBe(2);
   });
 });
