@@ -58,7 +58,10 @@ export interface AgentControlParts {
     | "unseen"
   >;
   readonly follower: Pick<Follower, "addresses" | "notes" | "problems">;
-  readonly tables: Pick<Tables, "isPolicyKnown" | "natNodes" | "natRules" | "places">;
+  readonly tables: Pick<
+    Tables,
+    "givesFlows" | "isPolicyKnown" | "natNodes" | "natRules" | "places"
+  >;
   readonly health: Pick<Health, "checked" | "downOf">;
   readonly policy: Pick<PolicyControl, "apply" | "progress" | "view">;
   readonly nat: Pick<NatControl, "apply" | "progress" | "view">;
@@ -208,9 +211,10 @@ export class AgentControl implements Control {
     const { mesh, tables, health } = this.#parts;
     const ports = tables.natRules().services.filter(({ isPort }) => isPort);
     const document = mesh.document(NAT)?.facts ?? NO_NAT;
-    return serviceRows(document, ports, tables.natNodes(), this.flows(), (service, backend) =>
-      health.downOf(service, backend),
-    );
+    return serviceRows(document, ports, tables.natNodes(), this.flows(), (service, backend) => {
+      const down = health.downOf(service, backend);
+      return down && !tables.givesFlows(service, backend) ? down : undefined;
+    });
   }
 
   checks(): CheckRow[] {

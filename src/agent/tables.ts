@@ -20,6 +20,7 @@ import type { Mesh } from "../mesh/mesh.js";
 import { type NatDocument, NO_NAT } from "../nat/document.js";
 import { type NatHostRules, natHostRulesOf } from "../nat/host-rules.js";
 import { NAT } from "../nat/kind.js";
+import type { Backend, Service } from "../nat/service.js";
 import { type CheckResults, type NatNodes, Translator } from "../nat/translator.js";
 import type { Peer } from "../peer.js";
 import { Enforcer } from "../policy/enforcer.js";
@@ -94,6 +95,18 @@ export class Tables extends EventEmitter<TablesEvents> {
   /** The translation document in force in the core. */
   get natInForce(): NatDocument {
     return this.#nat?.facts ?? NO_NAT;
+  }
+
+  /** Whether the core gives new flows to this backend now. */
+  givesFlows({ name }: Service, { address, port }: Backend): boolean {
+    const rule = this.#rules?.services.find((one) => !one.isPort && one.name === name);
+    return (rule?.backends ?? []).some(
+      (one) =>
+        one.isActive &&
+        one.port === port &&
+        one.address.family === address.family &&
+        one.address.value === address.value,
+    );
   }
 
   /** The places of the rules in force, by rule number. */

@@ -192,8 +192,11 @@ describe("the translation document", () => {
     expect(active()).toEqual([true, true]);
     const first = nat!.facts.services[0]!.backends[0];
     checks = { revision: 1, passes: (_, backend) => backend !== first };
+    expect(tables.givesFlows(nat!.facts.services[0]!, first!)).toBe(true);
     settle();
     expect(active()).toEqual([false, true]);
+    const [service] = nat!.facts.services;
+    expect(service!.backends.map((one) => tables.givesFlows(service!, one))).toEqual([false, true]);
     expect(publisher.live().generation).toBe(generation + 1);
     expect(tables.natInForce).toBe(nat!.facts);
     checks = { revision: 2, passes: () => true };
