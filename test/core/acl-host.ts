@@ -1,6 +1,7 @@
 /** A host between whose device and wire rules stand, for tests of what they let pass. */
 import { parseMac, parsePrefix } from "../../src/address.js";
 import type { AclEntry, AclRule } from "../../src/compile/acl-rule.js";
+import type { NatRules } from "../../src/compile/nat-rules.js";
 import { type FlowOptions, type FlowView, readFlows } from "../../src/core/flows.js";
 import { Core } from "../../src/core/instance.js";
 import { vxlan } from "../packets.js";
@@ -35,11 +36,11 @@ export class AclHost {
     return new AclHost(await Host.create({ core, gso: false, coalesce: false }));
   }
 
-  /** From now on these rules stand on the way out and on the way in. */
-  rules(out: readonly Said[], inward: readonly Said[]): void {
+  /** From now on these rules stand on the way out and on the way in, and this is translated. */
+  rules(out: readonly Said[], inward: readonly Said[], nat?: NatRules): void {
     const rules = [entries(out), entries(inward)] as const;
     const fresh = rules.flat().map(({ rule }) => rule.number);
-    this.host.publisher.publish(OWN, [B, { ...C, mtu: MTU }], { rules, fresh });
+    this.host.publisher.publish(OWN, [B, { ...C, mtu: MTU }], { rules, fresh }, nat);
   }
 
   /** What becomes of a packet from the device. */

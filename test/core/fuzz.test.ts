@@ -6,8 +6,10 @@
  */
 import { createHash } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
-import { parseEndpoint } from "../../src/address.js";
+import { parseAddress, parseEndpoint, parsePrefix } from "../../src/address.js";
+import type { NatRules } from "../../src/compile/nat-rules.js";
 import { Capture } from "../../src/core/capture.js";
+import { countFlows } from "../../src/core/flows.js";
 import { takeControl } from "../../src/core/mailbox.js";
 import {
   ANSWERABLE,
@@ -243,6 +245,74 @@ function superPacket(): Received {
   return { from: senderOf(inner), bytes: vxlan(inner), size: pick([1, 100, 536, 1400]) };
 }
 
+const familyOf = (family: Family) => {
+  const a = (four: string, six: string) => (family === 4 ? four : six);
+  const backend = (address: string, port: number) => ({
+    address: parseAddress(address),
+    port,
+    weight: 1,
+    isActive: true,
+  });
+  const any = parsePrefix(a("0.0.0.0/0", "::/0"));
+  return {
+    services: [TCP, UDP].flatMap((protocol) => [
+      {
+        name: `far ${protocol}`,
+        isPort: false,
+        protocol,
+        address: parseAddress(THEIRS[family][1]!),
+        port: 2000,
+        backends: [backend(THEIRS[family][0]!, 2001), backend(OURS[family][1]!, 2000)],
+        byClient: protocol === TCP,
+        affinityMs: 0,
+      },
+      {
+        name: `port ${protocol}`,
+        isPort: true,
+        protocol,
+        address: parseAddress(OURS[family][1]!),
+        port: 2000,
+        backends: [backend(a("10.244.3.1", "fd00:0:0:3::1"), 80)],
+        byClient: false,
+        affinityMs: 0,
+      },
+    ]),
+    netmaps: [
+      {
+        inside: parsePrefix(a("10.77.0.88/32", "fd77::88/128")),
+        overlay: parsePrefix(a("10.244.1.88/32", "fd00:0:0:1::88/128")),
+      },
+    ],
+    egress: [
+      {
+        from: parsePrefix(a("10.244.0.0/16", "fd00::/48")),
+        to: parsePrefix(a("10.244.9.0/24", "fd00:0:0:9::/64")),
+        via: { self: true as const },
+        address: parseAddress(a("192.0.2.250", "2001:db8::250")),
+      },
+    ],
+    sources: [
+      {
+        from: parsePrefix(a("10.244.1.77/32", "fd00:0:0:1::77/128")),
+        to: any,
+        addresses: parsePrefix(a("10.244.1.128/28", "fd00:0:0:1::80/124")),
+        ports: undefined,
+      },
+    ],
+  };
+};
+/** Some of each kind. */
+const TRANSLATION: NatRules = [familyOf(4), familyOf(6)].reduce<NatRules>(
+  (all, one) => ({
+    services: [...all.services, ...one.services],
+    netmaps: [...all.netmaps, ...one.netmaps],
+    egress: [...all.egress, ...one.egress],
+    sources: [...all.sources, ...one.sources],
+    perSource: all.perSource,
+  }),
+  { services: [], netmaps: [], egress: [], sources: [], perSource: 100 },
+);
+
 /** Making packets costs far more than running them: a stock of them, each run often and changed a bit. */
 /** A table so small that flows drive each other out. */
 const FLOWS = 1024;
@@ -251,7 +321,10 @@ const RULES_CHANGE = 0.0002;
 const STOCK = 4096;
 const GSO_BATCHES = 256;
 
-describe("fuzz", () => {
+describe.each([
+  ["without translation", undefined],
+  ["with translation", TRANSLATION],
+])("fuzz %s", (_, nat) => {
   let policed: AclHost;
   let host: Host;
   let memory: Buffer;
@@ -298,6 +371,7 @@ describe("fuzz", () => {
     policed.rules(
       [{ action: "deny", protocols: [200 + below(50)] }, { action: "allow" }],
       [{ action: "deny", sourcePorts: [{ from: 3, to: 3 }] }, { action: "allow" }],
+      nat,
     );
 
   const slot = (i: number) => host.layout.SLOTS + i * host.layout.SLOT_SIZE;
@@ -472,6 +546,15 @@ describe("fuzz", () => {
     reasonNames.slice(reasonNames.indexOf(first), reasonNames.indexOf(last) + 1);
   const ANY_PACKET = between("truncated", "martian-destination");
 
+  /** Translation was met too, where there is any. */
+  function expectTranslated(): void {
+    if (!nat) return;
+    const states = countFlows(host.core);
+    expect(states.mapping).toBeGreaterThan(0);
+    expect(host.counters().out.dropped["not-translatable"]).toBeGreaterThan(0);
+    expect(policed.flows().filter(({ onward }) => onward).length).toBeGreaterThan(0);
+  }
+
   it(`from the device: ${PACKETS_EACH_WAY} packets`, { timeout: 300_000 }, () => {
     const { layout, core } = host;
     const { outbound, finishBatch } = core.exports;
@@ -511,6 +594,7 @@ describe("fuzz", () => {
     }
     expectGuards();
     expectSoundFlows(core);
+    expectTranslated();
     expect(digestOfTables()).toBe(tables);
     expect(host.counters().out.received).toBe(PACKETS_EACH_WAY);
     expect(end()).toBe(PACKETS_EACH_WAY);
@@ -580,6 +664,7 @@ describe("fuzz", () => {
     }
     expectGuards();
     expectSoundFlows(core);
+    expectTranslated();
     expect(digestOfTables()).toBe(tables);
     expect(host.counters().in.received).toBe(received);
     expect(end()).toBe(received);
