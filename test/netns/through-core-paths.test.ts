@@ -11,8 +11,9 @@ import { Workload } from "./workload.js";
 
 const FLAGS = [...DUAL_STACK, "--through-core", "--workload-interfaces", "veth*,cali*"];
 const FAMILIES = [4, 6] as const;
-/** The port of all servers. */
+/** The port of all servers, and the port of a host that leads to one of them. */
 const PORT = 80;
+const PUBLISHED = 8080;
 
 /** What Docker puts into a host's tables, and a stateful firewall that drops what it does not know. */
 const OTHERS = `
@@ -127,6 +128,60 @@ story("every packet of a workload passes the core", () => {
     });
   });
 
+  describe("beside what the kernel translates", () => {
+    beforeAll(async () => {
+      const to = addresses.get("workload")!;
+      const port = (protocol: string, at: string) => ({
+        protocol,
+        address: "host:a",
+        port: PUBLISHED,
+        to: at,
+      });
+      await apply("nat", {
+        masquerade: ["outside"],
+        ports: ["tcp", "udp"].flatMap((it) => [
+          port(it, `${to[4]}:${PORT}`),
+          port(it, `[${to[6]}]:${PORT}`),
+        ]),
+      });
+      await serve(places.get("workload")!, "udp", PORT, "workload");
+    });
+
+    it("once both hosts have their tables", async () => {
+      for (const { host } of [a, b]) {
+        const table = async () => (await host.run(["nft", "list", "ruleset"])).stdout;
+        await expect.poll(table, { timeout: 10_000 }).toContain("masquerade fully-random");
+      }
+    });
+
+    describe.each(FAMILIES)("IPv%i", (family) => {
+      const at = (name: string) => addresses.get(name)![family];
+      const hostOf = ({ host }: Node) => (family === 4 ? host.address : host.address6);
+
+      it.each(["outside", "host", "neighbour"])(
+        "a published port shows the workload the address of: %s",
+        async (from) => {
+          for (const protocol of ["tcp", "udp"] as const) {
+            const answer = await seen(places.get(from)!, protocol, hostOf(a), PUBLISHED);
+            expect(answer).toBe(`workload sees ${at(from)}`);
+          }
+        },
+      );
+
+      it("a published port shows a workload of another node with the address of its host", async () => {
+        const answer = await seen(places.get("remote")!, "tcp", hostOf(a), PUBLISHED);
+        expect(answer).toBe(`workload sees ${hostOf(b)}`);
+      });
+
+      it("the outside sees the host's address, and a workload that of the outside", async () => {
+        const out = await seen(places.get("workload")!, "tcp", at("outside"), PORT);
+        expect(out).toBe(`outside sees ${hostOf(a)}`);
+        const back = await seen(outside, "tcp", at("workload"), PORT);
+        expect(back).toBe(`workload sees ${at("outside")}`);
+      });
+    });
+  });
+
   describe("where policy denies all that the workload sends and gets", () => {
     beforeAll(async () => {
       const { 4: four, 6: six } = addresses.get("workload")!;
@@ -141,6 +196,16 @@ story("every packet of a workload passes the core", () => {
     describe.each(FAMILIES)("IPv%i", (family) => {
       it.each(PATHS)("$from to $to: refused: $covered", async (path) => {
         expect(await answers(path, family)).toBe(!path.covered);
+      });
+
+      it.each([
+        ["outside", true],
+        ["neighbour", true],
+        ["host", false],
+      ] as const)("a published port from %s: refused: %s", async (from, isRefused) => {
+        const at = family === 4 ? a.host.address : a.host.address6;
+        const answer = await seen(places.get(from)!, "tcp", at, PUBLISHED);
+        expect(answer.startsWith("workload")).toBe(!isRefused);
       });
     });
   });
