@@ -2,7 +2,7 @@
  * Bounds the cost of a YAML text by its tokens, before the library composes it: the library
  * recurses at every level, and makes many objects of each token.
  */
-import { Lexer } from "yaml";
+import { yamlLibrary } from "./yaml-library.js";
 
 /** Most columns and signs that can open a level, in one line; most brackets open at a time. */
 const MAX_BLOCKS = 128;
@@ -44,6 +44,7 @@ export function excessOf(text: string, mostTokens: number): Excess | undefined {
   let blocks = 0;
   let isIndent = true;
   let isScalar = false;
+  const { Lexer } = yamlLibrary();
   for (const token of new Lexer().lex(text)) {
     const isSpace = token.trimStart() === "";
     if (token.startsWith("*") && !isScalar) return { at, why: ALIAS };

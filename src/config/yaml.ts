@@ -2,11 +2,12 @@
  * YAML in which every scalar stays text (the "failsafe" schema), so that a value means the same
  * wherever it occurs: YAML's own numbers would silently turn `010` into 10.
  */
-import { type Document, isMap, isScalar, isSeq, type ParsedNode, parseDocument } from "yaml";
+import type { Document, ParsedNode } from "yaml";
 import { printable } from "../address.js";
 import { WeftError } from "../error.js";
 import { ALIAS, excessOf, MAX_TOKENS, TOO_DEEP } from "./limits.js";
 import { MAX_DEPTH, type Pair, type TreeNode } from "./tree.js";
+import { yamlLibrary } from "./yaml-library.js";
 
 export interface Yaml {
   readonly root: TreeNode;
@@ -38,6 +39,7 @@ export function parseYaml(text: string, file: string, code: string, mostTokens =
     );
   }
 
+  const { isMap, isScalar, isSeq } = yamlLibrary();
   const nodeOf = (node: ParsedNode | null, above: number, depth: number): TreeNode => {
     if (depth > MAX_DEPTH) throw bad(above, ...TOO_DEEP);
     if (node === null) return { kind: "text", at: above, text: "" };
@@ -67,7 +69,11 @@ function compose(text: string): Document.Parsed | Error {
   Error.stackTraceLimit = 0;
   try {
     // The library compares each key with all others of its map; `fields` and `named` check them in one pass.
-    return parseDocument(text, { schema: "failsafe", prettyErrors: false, uniqueKeys: false });
+    return yamlLibrary().parseDocument(text, {
+      schema: "failsafe",
+      prettyErrors: false,
+      uniqueKeys: false,
+    });
   } catch (error) {
     return error as Error;
   } finally {
