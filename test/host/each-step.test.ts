@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { FailingIp, type How } from "./failing-ip.js";
-import { inside, onHosts } from "./inside.js";
+import { onHosts, resident } from "./inside.js";
 import { hostState } from "./state.js";
 
 const FAMILIES = [4, 6] as const;
@@ -45,6 +45,7 @@ onHosts("every single step of configuring a host may fail", () => {
   let lab: Lab;
   let host: Host;
   let ip: FailingIp;
+  let outcomeOf: Awaited<ReturnType<typeof resident>>;
   let bare: string[];
   let whole: string[];
 
@@ -52,6 +53,7 @@ onHosts("every single step of configuring a host may fail", () => {
     lab = await Lab.open();
     host = await lab.host("h");
     ip = new FailingIp(join(lab.folder, "failing-ip"));
+    outcomeOf = await resident(host, join(lab.folder, "resident.sock"), ip.path);
     await reset();
     bare = await hostState(host);
     expect(await run(CONFIGURE)).toEqual([]);
@@ -60,8 +62,8 @@ onHosts("every single step of configuring a host may fail", () => {
   });
   afterAll(() => lab?.close());
 
-  const run = async (body: string, path = process.env.PATH): Promise<string[]> => {
-    const { value, error } = await inside<string[]>(host, body, ["env", `PATH=${path}`]);
+  const run = async (body: string): Promise<string[]> => {
+    const { value, error } = await outcomeOf<string[]>(body);
     expect(error).toBeUndefined();
     return value!;
   };
@@ -94,7 +96,8 @@ onHosts("every single step of configuring a host may fail", () => {
   ): Promise<void> {
     for (let step = 1; ; step++) {
       ip.failAt(step, how);
-      const trouble = await run(body, ip.path);
+      const trouble = await run(body);
+      ip.neverFail();
       if (ip.failed === "") return void expect(step).toBeGreaterThan(5);
       await see(trouble, `${step}: ${ip.failed}`);
     }
