@@ -104,7 +104,11 @@ story("an agent whose log", () => {
     await expect.poll(read, { timeout: 30_000, interval: 500 }).toMatch(sentence);
     const [count] = sentence.exec(text)!;
     expect(Number.parseInt(count, 10)).toBeGreaterThanOrEqual(lost);
-    expect(await logState()).toMatchObject({ waiting: 0 });
+    const stateOnceRead = async () => {
+      await read();
+      return await logState();
+    };
+    await expect.poll(stateOnceRead).toMatchObject({ waiting: 0 });
     expect((await agent.weft("status")).stdout).toMatch(/^log +\d+ lines were lost/m);
   });
 
