@@ -8,6 +8,7 @@ import { NO_ROUTE } from "../../src/compile/rib.js";
 import { WeftError } from "../../src/error.js";
 import type { Peer } from "../../src/peer.js";
 import { seedOfRun } from "../packets.js";
+import { rounds } from "../rounds.js";
 import {
   after,
   type Changing,
@@ -20,6 +21,7 @@ import {
 import { compileSlowly, haveTwins, type Whole } from "./slow.js";
 
 const seed = seedOfRun("compiler");
+const HISTORIES = rounds(400, 1_000);
 /** Room for five peers, so that it is full now and then. */
 const PLACES = 7;
 
@@ -133,9 +135,9 @@ describe("the compiler", () => {
           expect((isStaged ? atOnce.become(wanted) : undefined) !== undefined).toBe(isFine);
         }
       }),
-      { seed, numRuns: 1000 },
+      { seed, numRuns: HISTORIES },
     );
-    expect(Math.min(seen.taken, seen.refused)).toBeGreaterThan(1000);
+    expect(Math.min(seen.taken, seen.refused)).toBeGreaterThan(HISTORIES);
   });
 
   const a: Peer = {

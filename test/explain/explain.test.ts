@@ -20,6 +20,7 @@ import {
   udp,
   vxlan,
 } from "../packets.js";
+import { rounds } from "../rounds.js";
 
 const POLICY = `
 policies:
@@ -252,7 +253,7 @@ describe("an explanation", () => {
       return rnd() < 0.9 ? packet : packet.subarray(0, below(packet.length));
     };
     const seen = new Set<string>();
-    for (let i = 0; i < 1500; i++) {
+    for (let i = 0; i < rounds(500, 1_500); i++) {
       const packet = anyPacket();
       const peer = pick(PEERS);
       const isOut = rnd() < 0.5;

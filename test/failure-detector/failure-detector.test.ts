@@ -205,9 +205,9 @@ describe("nodes that are cut in two", () => {
 
 describe("pauses", () => {
   it.each([
-    [5, 0.05, rounds(5, 30)],
-    [5, 0.15, rounds(2, 5)],
-    [9, 0.05, rounds(2, 5)],
+    [5, 0.05, rounds(2, 30)],
+    [5, 0.15, rounds(1, 5)],
+    [9, 0.05, rounds(1, 5)],
   ])(
     "of %i s are no deaths, though all forty nodes make them (loss %f, %i minutes)",
     async (seconds, loss, minutes) => {

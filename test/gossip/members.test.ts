@@ -24,6 +24,7 @@ import {
 } from "../mesh/cluster.js";
 import { seed } from "../mesh/seed.js";
 import { type SlowView, slowView } from "../mesh/slow-members.js";
+import { rounds } from "../rounds.js";
 
 const OWN = TUNNEL;
 const OVER_IPV6: Tunnel = {
@@ -161,7 +162,7 @@ describe("the members kept record by record", () => {
           expectSame(members, slowView(records, new Set(), OWN));
         },
       ),
-      { seed, numRuns: 100 },
+      { seed, numRuns: rounds(40, 100) },
     );
   });
 

@@ -4,6 +4,7 @@ import { fanout, NeighbourRanking } from "../../src/gossip/neighbour-ranking.js"
 import type { NodeRecord } from "../../src/gossip/record.js";
 import { identity, recordOf } from "../mesh/cluster.js";
 import { randomFrom, seed } from "../mesh/seed.js";
+import { rounds } from "../rounds.js";
 
 const ids = Array.from({ length: 400 }, (_, n) => identity(n + 1).id);
 
@@ -47,7 +48,7 @@ describe("the sessions that all nodes choose", () => {
         const rest = new Set(nodes.filter((_, i) => i % 3 > 0));
         expect(reached(edges, rest)).toBeGreaterThanOrEqual(rest.size - 1);
       }),
-      { seed, numRuns: 60 },
+      { seed, numRuns: rounds(20, 60) },
     );
   });
 
