@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { FileOrder } from "./test/file-order.js";
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
@@ -20,27 +21,16 @@ export default defineConfig({
     // Limits, no measures: a busy machine takes its time.
     testTimeout: 120_000,
     hookTimeout: 180_000,
-    expect: { poll: { timeout: 15_000 } },
-    // For two cores: first the files that compute, then those that wait.
+    expect: { poll: { timeout: 15_000, interval: 200 } },
+    // For two cores: about five files that wait, and one that computes.
+    maxWorkers: 6,
+    sequence: { sequencer: FileOrder },
     projects: [
+      { extends: true, test: { name: "waiting", include: WAITING } },
       {
         extends: true,
-        test: {
-          name: "computing",
-          include: ALL,
-          exclude: WAITING,
-          maxWorkers: 2,
-          sequence: { groupOrder: 1 },
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: "waiting",
-          include: WAITING,
-          maxWorkers: 2,
-          sequence: { groupOrder: 2 },
-        },
+        // A process loads the code once for many files.
+        test: { name: "computing", include: ALL, exclude: WAITING, isolate: false },
       },
     ],
   },

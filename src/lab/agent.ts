@@ -28,7 +28,7 @@ export type AgentStatus = Status & { readonly address: string };
 export const LAB_SECRET = "a secret only this lab knows";
 
 const PROGRAM = join(ROOT, "dist/cli/weft.js");
-const POLL_MS = 50;
+const POLL_MS = 200;
 /** Milliseconds until a start counts as failed; on an idle machine an agent is healthy after one second. */
 const HEALTHY_LIMIT_MS = 60_000;
 const ANSWER_LIMIT = 1024 * 1024;
