@@ -1,7 +1,7 @@
 /** The parts that the verbs about cluster documents share: options, files, and comments before a text. */
 import { Option } from "commander";
-import { stringify } from "yaml";
 import { printable } from "../address.js";
+import { yamlLibrary } from "../config/yaml-library.js";
 import type { Progress } from "../document-sync/progress.js";
 import { WeftError } from "../error.js";
 import { whyUnreadable } from "../files/regular-file.js";
@@ -73,5 +73,5 @@ export function withHeading({ version, author, text }: DocumentView, progress: P
     summary(progress),
     ...missing.map(({ name, why }) => `not on ${name}: ${why}`),
   ];
-  return `${heading.map((line) => `# ${line}\n`).join("")}${stringify(JSON.parse(text))}`;
+  return `${heading.map((line) => `# ${line}\n`).join("")}${yamlLibrary().stringify(JSON.parse(text))}`;
 }

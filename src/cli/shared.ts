@@ -1,7 +1,6 @@
 /** Options shared by several verbs. */
 import { Option } from "commander";
-import { DEFAULT_SOCKET } from "../config/config.js";
-import { socketPath } from "../config/read.js";
+import { DEFAULT_SOCKET, socketPath } from "../config/read.js";
 import { WeftError } from "../error.js";
 
 export const outputOption = (): Option =>

@@ -8,7 +8,7 @@ import { DEFAULT_FLOWS } from "../core/flows.js";
 import type { Peer } from "../peer.js";
 import type { Dscp } from "../tos.js";
 import { didYouMean } from "./nearest.js";
-import { bad, type HostPort, type LogFormat, MESH_PORT, nodeName } from "./read.js";
+import { bad, DEFAULT_SOCKET, type HostPort, type LogFormat, MESH_PORT, nodeName } from "./read.js";
 import { secretsFromFile, split } from "./secret.js";
 import { knownKeys, type Setting, type Settings, settings } from "./settings.js";
 import { commandLine, type SettingSource, yamlFile } from "./source.js";
@@ -88,7 +88,6 @@ export interface Offloads {
 }
 
 export const DEFAULT_CONFIG_FILE = "/etc/weft/weft.yaml";
-export const DEFAULT_SOCKET = "/run/weft/weft.sock";
 
 const DEFAULTS = {
   network: [parsePrefix("10.244.0.0/16")],

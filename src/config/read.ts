@@ -35,6 +35,8 @@ export interface HostPort {
 }
 
 export const MESH_PORT = 6783;
+/** The path of the control socket. */
+export const DEFAULT_SOCKET = "/run/weft/weft.sock";
 
 const LOG_FORMATS = ["text", "json"] as const;
 export type LogFormat = (typeof LOG_FORMATS)[number];
