@@ -41,6 +41,9 @@ const CONFIGURE = `${AGENT} return configure();`;
 const UNCONFIGURE = `${AGENT}
   return attempts(() => link.remove(), () => rules(undefined), () => unreachable.remove());`;
 
+/** Milliseconds, enough for a busy machine. */
+const BUSY_MS = 300_000;
+
 onHosts("every single step of configuring a host may fail", () => {
   let lab: Lab;
   let host: Host;
@@ -103,7 +106,7 @@ onHosts("every single step of configuring a host may fail", () => {
     }
   }
 
-  describe.each<How>(["refused", "late"])("and be %s", (how) => {
+  describe.each<How>(["refused", "late"])("and be %s", { timeout: BUSY_MS }, (how) => {
     it("then it is named, spares the other family, and the next attempt repairs it", async () => {
       const see = async (trouble: string[], step: string) => {
         expect(trouble.join("\n"), step).toContain("Injected failure");
