@@ -25,6 +25,9 @@ import { host, PathWorld } from "../paths/path-world.js";
 import { rounds } from "../rounds.js";
 import { ManualClock } from "../time/manual-clock.js";
 
+/** Milliseconds, enough for a busy machine. */
+const PATIENCE = 900_000;
+
 interface Verdict {
   /** Milliseconds since the cluster came together. */
   readonly at: number;
@@ -109,7 +112,7 @@ class Cluster {
 const stateOf = (mesh: Mesh, name: string) =>
   mesh.members().find((member) => member.name === name)?.state;
 
-describe("of forty nodes one", () => {
+describe("of forty nodes one", { timeout: PATIENCE }, () => {
   it("that loses its power is dead to all within 15 s, and lives when it is back", async () => {
     const cluster = await new Cluster(40, 0.05).come();
     const victim = cluster.nodes[17]!;
@@ -136,7 +139,7 @@ describe("of forty nodes one", () => {
   });
 });
 
-describe("of two dozen nodes one", () => {
+describe("of two dozen nodes one", { timeout: PATIENCE }, () => {
   it("that stops is not declared dead: it has said so", async () => {
     const cluster = await new Cluster(24, 0.05).come();
     await cluster.nodes[17]!.end("stop");
@@ -179,7 +182,7 @@ describe("of two dozen nodes one", () => {
   });
 });
 
-describe("nodes that are cut in two", () => {
+describe("nodes that are cut in two", { timeout: PATIENCE }, () => {
   it("agree on each side which nodes of the other are dead, and all live when the cut heals", async () => {
     const cluster = await new Cluster(24, 0.05).come();
     const { world } = cluster;
@@ -216,25 +219,29 @@ describe("pauses", () => {
       await cluster.run(minutes * 60_000);
       expect(cluster.verdicts).toEqual([]);
     },
-    900_000,
+    PATIENCE,
   );
 });
 
 describe("moves", () => {
-  it("hardly ever count as deaths, even when three segments in five are lost and records spread slowly", async () => {
-    const cluster = await new Cluster(40, 0.05).come();
-    cluster.world.network.loss = 0.6;
-    await cluster.run(30_000);
-    const movers = cluster.nodes.slice(0, rounds(12, 24));
-    for (const node of movers) {
-      await node.move();
-      await cluster.run(5_000);
-    }
-    await cluster.run(30_000);
-    // The share of all possible verdicts. Without burst probes to the new endpoint it is one in seven.
-    const dead = movers.flatMap((node) => cluster.deaths(node)).length;
-    expect(dead / (movers.length * 39)).toBeLessThan(0.05);
-  }, 900_000);
+  it(
+    "hardly ever count as deaths, even when three segments in five are lost and records spread slowly",
+    async () => {
+      const cluster = await new Cluster(40, 0.05).come();
+      cluster.world.network.loss = 0.6;
+      await cluster.run(30_000);
+      const movers = cluster.nodes.slice(0, rounds(12, 24));
+      for (const node of movers) {
+        await node.move();
+        await cluster.run(5_000);
+      }
+      await cluster.run(30_000);
+      // The share of all possible verdicts. Without burst probes to the new endpoint it is one in seven.
+      const dead = movers.flatMap((node) => cluster.deaths(node)).length;
+      expect(dead / (movers.length * 39)).toBeLessThan(0.05);
+    },
+    PATIENCE,
+  );
 });
 
 describe("a peer that suspects", () => {
