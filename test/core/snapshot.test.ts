@@ -217,6 +217,7 @@ describe("a snapshot", () => {
     for (const each of schedule(100)) each(dp);
     dp.setPeers([B, C]);
     dp.setPolicy(allow({ ingress: ALL, egress: ALL }));
+    dp.setNat({});
     taken = dp.snapshot();
   });
 
