@@ -16,8 +16,20 @@ ports:
   - { protocol: tcp, address: "node:gone", port: 80, to: 10.244.0.5:8080 }
 `;
 
-const SERVER = `require("node:net").createServer((peer) => peer.destroy())
+/** A check resets its connection. */
+const SERVER = `require("node:net")
+  .createServer((peer) => peer.on("error", () => {}).end("hello"))
   .listen(8080, () => console.log("listens"));`;
+
+/** In the cluster network, in no node's lease. */
+const SERVICE = "10.244.200.10";
+
+/** Prints what the service says, or why it says nothing. */
+const CLIENT = `
+const peer = require("node:net").connect({ host: process.argv[1], port: 80 });
+const end = (text) => { console.log(text); process.exit(); };
+peer.on("data", (data) => end(String(data))).on("error", ({ code }) => end(code));
+setTimeout(() => end("silence"), 5_000);`;
 
 story("the cluster's translation document", () => {
   let lab: Lab;
@@ -75,7 +87,7 @@ story("the cluster's translation document", () => {
     expect(await pings()).toBe(2);
   });
 
-  it("shows on one host a backend that fails on the other, and that passes again", async () => {
+  it("gives clients of one host a backend on the other, unless its check fails", async () => {
     const address = b!.status.address;
     const states = async () => {
       const { stdout } = await a!.agent.weft("services", "-o", "json");
@@ -92,17 +104,22 @@ story("the cluster's translation document", () => {
       expect(await states()).toEqual([state]);
     };
     const text = `services:
-  - { name: web, protocol: tcp, address: 10.96.0.10, port: 80, backends: ["${address}:8080"],
+  - { name: web, protocol: tcp, address: ${SERVICE}, port: 80, backends: ["${address}:8080"],
       check: { tcp: true, interval: 1s } }
 `;
+    const answered = () =>
+      a!.host.exec([process.execPath, "-e", CLIENT, SERVICE]).then((output) => output.trim());
     const server = b!.host.spawn([process.execPath, "-e", SERVER]);
     await server.waitForOutput("listens");
     await a!.agent.weft("nat", "apply", fileOf(text), "--wait");
     await until("b active");
+    expect(await answered()).toBe("hello");
     server.kill();
     await until("b down");
+    expect(await answered()).toBe("EHOSTUNREACH");
     await b!.host.spawn([process.execPath, "-e", SERVER]).waitForOutput("listens");
     await until("b active");
+    expect(await answered()).toBe("hello");
   });
 
   it("is still in force after a restart, and replaced by a newer one", async () => {
