@@ -5,14 +5,12 @@
  * Like the unreachable routes (unreachable.ts), the rules outlive the process: when an agent dies, the
  * packets that it would judge are refused.
  */
-import { createHash } from "node:crypto";
-import { realpathSync } from "node:fs";
 import { bits, type Family, formatPrefix, type Prefix, parsePrefix } from "../address.js";
 import { attempt, sentence, WeftError } from "../error.js";
 import { FORWARDING, forwards } from "./forwarding.js";
 import { ask, change } from "./ip.js";
 import { hasIpv6 } from "./ipv6.js";
-import { METRIC, ROUTE_PROTOCOL } from "./unreachable.js";
+import { metricOf, ROUTE_PROTOCOL } from "./unreachable.js";
 
 /** The routing table whose default route leads to the overlay device. */
 export const TABLE = 6784;
@@ -83,8 +81,7 @@ export class ThroughCore {
 
   /** @param state the agent's state directory, which exists */
   constructor(state: string) {
-    this.#metric =
-      METRIC + createHash("sha256").update(realpathSync(state)).digest().readUInt16BE();
+    this.#metric = metricOf(state);
   }
 
   /**

@@ -18,7 +18,11 @@ export const ROUTE_PROTOCOL = 119;
  * two agents share a state directory, and it stays when ports or addresses change, so two agents on
  * one host do not touch each other's routes. Linux prefers lower metrics, and all in use are lower.
  */
-export const METRIC = 0xffff0000;
+const METRIC = 0xffff0000;
+
+/** @param state the agent's state directory, which exists */
+export const metricOf = (state: string): number =>
+  METRIC + createHash("sha256").update(realpathSync(state)).digest().readUInt16BE();
 
 export class UnreachableRoutes {
   readonly #metric: number;
@@ -29,8 +33,7 @@ export class UnreachableRoutes {
 
   /** @param state the agent's state directory, which exists */
   constructor(state: string) {
-    this.#metric =
-      METRIC + createHash("sha256").update(realpathSync(state)).digest().readUInt16BE();
+    this.#metric = metricOf(state);
   }
 
   /**
