@@ -209,7 +209,10 @@ export class Agent {
     );
     mesh.on("change", () => follower.follow());
     tables.on("changed", () => follower.follow());
-    tables.on("published", () => health.follow(tables.natInForce));
+    // Before that no packet passes, and every probe would fail.
+    tables.on("published", () => {
+      if (tables.knowsDocuments) health.follow(tables.natInForce);
+    });
     health.on("changed", () => follower.follow());
     if (config.keepFlows) this.#keepFlows({ core, publisher, io, tables, log });
     else removeKeptFlows(config.state);

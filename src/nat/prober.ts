@@ -43,13 +43,14 @@ async function probeHttp(
     headers: { "user-agent": "weft", accept: "*/*" },
     signal,
   });
+  // The error that ends the probe is taken below; none that comes after it may end the agent.
   request.on("error", () => {});
   try {
     const answers = ["response", "upgrade"].map((event) => once(request, event, { signal }));
     const [response] = (await Promise.race(answers)) as [IncomingMessage];
+    response.on("error", () => {});
     const { statusCode = 0 } = response;
     if (statusCode < 200 || statusCode >= 400) return `status ${statusCode}`;
-    response.on("error", () => {});
     let read = 0;
     for await (const { length } of response) {
       read += length;
