@@ -28,7 +28,7 @@ export function natDiff(before: NatDocument, after: NatDocument): NatChange[] {
   return [...changed, ...removed];
 }
 
-/** What each entry says, by its name. Rules whose order counts have their number as name. */
+/** The content of each entry, by its name. Rules whose order counts have their number as name. */
 function entriesOf(document: NatDocument): Map<string, string> {
   const { profile, perSource, masqueradeOutside, ports, services } = document;
   const entries = new Map<string, string>([["limits perSource", String(perSource)]]);

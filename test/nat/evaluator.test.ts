@@ -1,4 +1,4 @@
-/** What becomes of a connection's first packet, as far as a document and the leases tell. */
+/** The translations of a connection's first packet, as far as a document and the leases tell. */
 import { describe, expect, it } from "vitest";
 import { WeftError } from "../../src/error.js";
 import { readNat } from "../../src/nat/document.js";
@@ -26,7 +26,7 @@ egress: [{ from: [10.244.1.0/24], to: [0.0.0.0/0], via: [gone, h2], address: 192
   "n",
 );
 
-/** What is found for an expectation with these keys. */
+/** The ways found for an expectation with these keys. */
 function found(keys: string): readonly string[] {
   const text = `${NODES}\nexpect: [{ ${keys}, source: 192.0.2.99 }]`;
   return tryNatExpectations(DOCUMENT, readNatExpectations(text, "e"))[0]!.found;
