@@ -187,7 +187,7 @@ export class Agent {
     this.#follower = follower;
     this.#undo.push(() => this.#leaveRoutes(follower));
     this.#undo.push(() => follower.remove());
-    const tracer = new PacketTracer({ core, publisher, tables, mesh }, config);
+    const tracer = new PacketTracer({ core, publisher, tables, mesh, follower }, config);
     const control = new AgentControl(
       {
         mesh,

@@ -57,7 +57,7 @@ export interface AgentControlParts {
     | "spacesAround"
     | "unseen"
   >;
-  readonly follower: Pick<Follower, "addresses" | "notes" | "problems">;
+  readonly follower: Pick<Follower, "addresses" | "coverage" | "notes" | "problems">;
   readonly tables: Pick<
     Tables,
     "givesFlows" | "isPolicyKnown" | "natNodes" | "natRules" | "places"
@@ -111,6 +111,7 @@ export class AgentControl implements Control {
         ...this.#spaceNotes(),
         ...follower.notes,
       ],
+      coverage: follower.coverage,
       network,
       address: first ? formatAddress(first) : null,
       addresses: addresses.map(formatAddress),

@@ -18,6 +18,7 @@ import {
 import { type Config, underlayOutside } from "../config/config.js";
 import { HAIRPIN_ADDRESS, type Publisher } from "../core/publish.js";
 import { attempt, ownMistake, type WeftError } from "../error.js";
+import { type Coverage, CoverageView, NO_WORKLOADS, unseenInWords } from "../explain/coverage.js";
 import {
   type Conflict,
   conflictError,
@@ -33,6 +34,7 @@ import { ThroughCore } from "../host/through-core.js";
 import type { UnderlayWatch } from "../host/underlay-watch.js";
 import { UnreachableRoutes } from "../host/unreachable.js";
 import { findWorkloadInterfaces } from "../host/workload-interfaces.js";
+import { findCoverage } from "../host/workload-routes.js";
 import type { KernelIo } from "../io/kernel.js";
 import type { Logger } from "../logging/log.js";
 import type { Mesh } from "../mesh/mesh.js";
@@ -88,6 +90,7 @@ export class Follower {
   #problems: readonly string[] = [];
   #warnings: readonly string[] = [];
   #notes: readonly string[] = [];
+  #coverage: Coverage = NO_WORKLOADS;
   #applying: Promise<void> = Promise.resolve();
   /** Something changed since the mesh was last followed, and that will be seen to. */
   #isWaiting = false;
@@ -108,7 +111,22 @@ export class Follower {
 
   /** What an operator may want to change, though all is as the mesh says. */
   get notes(): readonly string[] {
-    return [...this.#notes, ...this.#egress.notes];
+    const unseen = new CoverageView(this.#coverage).unseen();
+    return [...this.#notes, ...this.#egress.notes, ...unseen.map(unseenInWords)];
+  }
+
+  /** The packets of workloads that the core sees, as of the last look. */
+  get coverage(): Coverage {
+    return this.#coverage;
+  }
+
+  /** The same, as of now. @throws WeftError IP */
+  async lookAtWorkloads(): Promise<Coverage> {
+    const { tun: device, throughCore } = this.#options;
+    const interfaces = throughCore ? (await this.#workloadInterfaces()).names : [];
+    const [leases, routed] = [this.#leases(), this.routed()];
+    this.#coverage = await findCoverage({ device, leases, routed, throughCore, interfaces });
+    return this.#coverage;
   }
 
   /** Those that the device has. */
@@ -213,6 +231,7 @@ export class Follower {
     trouble.push(...(await this.#link.set(beyond, io.mtu.most)));
     this.#warn(await this.#link.acceptOwnSource());
     trouble.push(...(await attempt(() => this.#leadWorkloads(nat))));
+    trouble.push(...(await attempt(() => this.#lookAgain())));
     trouble.push(...(await this.#egress.set(nat.egressAddresses)));
     const conflicts = await this.#conflicts([...this.routed(), ...translated]);
     trouble.push(...conflictProblems(conflicts, this.#options.tun));
@@ -292,6 +311,11 @@ export class Follower {
     const excluded = [this.#options.tun, this.#parts.watch.underlay.device];
     const found = await findWorkloadInterfaces(this.#options.workloadInterfaces, excluded);
     return { names: found.names, notes: found.ports.slice(0, MAX_NOTES).map(portNote) };
+  }
+
+  async #lookAgain(): Promise<string[]> {
+    await this.lookAtWorkloads();
+    return [];
   }
 
   /** Subnets of static peers that the route to the cluster network does not cover. */

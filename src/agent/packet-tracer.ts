@@ -5,11 +5,12 @@
  *   source here   ->  host: routeOut -> core -> path to the peer -> the nodes behind it
  *   source there  ->  the node that has the source, which does the same
  */
-import { contains, parseAddress } from "../address.js";
+import { contains, parseAddress, printable } from "../address.js";
 import type { Core } from "../core/instance.js";
 import type { Publisher } from "../core/publish.js";
 import { explainReason } from "../core/reasons.js";
 import { WeftError } from "../error.js";
+import { CoverageView, isSameLink, type Unseen } from "../explain/coverage.js";
 import { Explainer, holderOf, onwardOf } from "../explain/explain.js";
 import { type PacketWords, wordsOf } from "../explain/headers.js";
 import type { HostView } from "../explain/host-view.js";
@@ -20,6 +21,7 @@ import type { NodeReport } from "../explain-sync/messages.js";
 import { routeIn, routeOut } from "../host/forwarding.js";
 import type { Explained, ExplainedThere } from "../http/view.js";
 import type { Mesh } from "../mesh/mesh.js";
+import type { Follower } from "./follower.js";
 import type { Tables } from "./tables.js";
 
 export interface PacketTracerParts {
@@ -29,6 +31,8 @@ export interface PacketTracerParts {
   readonly tables: Pick<Tables, "own" | "places">;
   /** Asks the other nodes. */
   readonly mesh: Pick<Mesh, "members" | "trace">;
+  /** Tells which packets of workloads the core sees. */
+  readonly follower: Pick<Follower, "lookAtWorkloads">;
 }
 
 export interface PacketTracerOptions {
@@ -42,13 +46,18 @@ export class PacketTracer {
   readonly #publisher: Publisher;
   readonly #tables: PacketTracerParts["tables"];
   readonly #mesh: PacketTracerParts["mesh"];
+  readonly #follower: PacketTracerParts["follower"];
   readonly #options: PacketTracerOptions;
   readonly #explainer: Explainer;
 
-  constructor({ core, publisher, tables, mesh }: PacketTracerParts, options: PacketTracerOptions) {
+  constructor(
+    { core, publisher, tables, mesh, follower }: PacketTracerParts,
+    options: PacketTracerOptions,
+  ) {
     this.#publisher = publisher;
     this.#tables = tables;
     this.#mesh = mesh;
+    this.#follower = follower;
     this.#options = options;
     this.#explainer = new Explainer(core, publisher);
   }
@@ -108,8 +117,8 @@ export class PacketTracer {
     const packet = packetFor(question);
     const words = wordsOf(packet);
     const leaving = directionOf(question) === "out" && words;
-    const host = leaving ? await routeOut(leaving, tun) : undefined;
-    if (host && host.to !== "weft") return notCarried(words!, host);
+    const { host, unseen } = leaving ? await this.#beforeWeft(leaving) : {};
+    if (host && (host.to !== "weft" || unseen)) return notCarried(words!, host, unseen);
     const { places } = this.#tables;
     const { peers } = this.#publisher;
     const own = this.#tables.own();
@@ -124,6 +133,21 @@ export class PacketTracer {
     }
   }
 
+  /**
+   * The host's handling of a packet that leaves it, and the reason if the core does not see it. The
+   * kernel is never asked about a packet that stays on its link, whatever route it has for it.
+   */
+  async #beforeWeft(packet: PacketWords): Promise<{ host: HostView; unseen?: Unseen }> {
+    const { isOwn, ...host } = await routeOut(packet, this.#options.tun);
+    const coverage = new CoverageView(await this.#follower.lookAtWorkloads());
+    const from = isOwn ? HOST : coverage.endOf(packet.src);
+    const to = host.to === "local" ? HOST : coverage.endOf(packet.dst);
+    const unseen = coverage.unseenBetween(from, to);
+    if (host.to !== "weft") return { host, ...(unseen && { unseen }) };
+    if (!unseen || from.kind !== "workload" || !isSameLink(from, to)) return { host };
+    return { host: { to: "device", device: printable(from.route.device) }, unseen };
+  }
+
   #pathTo(name: string | undefined): Pick<TraceOutcome, "path"> {
     const peer = this.#publisher.peers.find((it) => it.name === name);
     const member = this.#mesh.members().find((it) => it.name === name);
@@ -131,12 +155,19 @@ export class PacketTracer {
   }
 }
 
-const notCarried = (packet: PacketWords, host: HostView): TraceOutcome => ({
+const HOST = { kind: "host" } as const;
+
+const notCarried = (
+  packet: PacketWords,
+  host: HostView,
+  unseen: Unseen | undefined,
+): TraceOutcome => ({
   direction: "out",
   packet,
   stages: [],
   verdict: "not-carried",
   host,
+  ...(unseen && { unseen }),
   datagrams: [],
   packets: [],
 });

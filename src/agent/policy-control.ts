@@ -3,6 +3,7 @@ import { formatPrefix } from "../address.js";
 import type { Progress } from "../document-sync/progress.js";
 import { hashOf } from "../documents/in-force.js";
 import { promised } from "../error.js";
+import { CoverageView } from "../explain/coverage.js";
 import type { ApplyOptions, DocumentView, OutsideRow, PolicyReport } from "../http/view.js";
 import type { Mesh } from "../mesh/mesh.js";
 import type { PolicyCompiler, PolicyFacts, TrialResult } from "../policy/engine.js";
@@ -17,7 +18,7 @@ export interface PolicyControlParts {
   readonly mesh: Pick<Mesh, "applyDocument" | "document" | "members" | "self">;
   readonly policies: PolicyCompiler;
   readonly tables: Pick<Tables, "members" | "own">;
-  readonly follower: Pick<Follower, "routed">;
+  readonly follower: Pick<Follower, "lookAtWorkloads" | "routed">;
 }
 
 export class PolicyControl {
@@ -43,6 +44,7 @@ export class PolicyControl {
     const members = tables.members();
     const facts = await promised<PolicyFacts>((done) => policies.read(text, done));
     const carried = follower.routed();
+    const coverage = new CoverageView(await follower.lookAtWorkloads());
     const job = { text, members: heldByNamed(facts.nodes, members), own, carried };
     const { counts, outside } = await promised<TrialResult>((done) => policies.tryOut(job, done));
     const [egress, ingress] = counts;
@@ -52,7 +54,14 @@ export class PolicyControl {
     const { version = null, digest } = seal ?? {};
     const hash = digest === undefined ? null : hashOf(digest);
     const absent = absentNodes(facts.nodes, members);
-    return { version, hash, rules: { egress, ingress }, absent, outside: outside.map(outsideRow) };
+    return {
+      version,
+      hash,
+      rules: { egress, ingress },
+      absent,
+      outside: outside.map(outsideRow),
+      unseen: coverage.unseen(),
+    };
   }
 }
 

@@ -31,14 +31,14 @@ export function verdictOf(node: AtNode): string {
 }
 
 /** Undefined if the host only passes it to weft. */
-export function hostInWords({ to, device, via, why }: HostView): string | undefined {
+export function hostInWords({ to, device, via, route, why }: HostView): string | undefined {
   switch (to) {
     case "weft":
       return why;
     case "local":
       return "keeps it: the destination is an address of this host";
     case "device":
-      return `sends it by ${device ?? "another device"}${via === undefined ? "" : ` via ${via}`}`;
+      return `sends it by ${device ?? "another device"}${via === undefined ? "" : ` via ${via}`}${route === undefined ? "" : `, by the route ${route}`}`;
     case "refused":
       return `does not send it on: ${why}`;
     case "nowhere":

@@ -24,6 +24,9 @@ lost before: "path" has the time of the last answered probe. With --here the pac
 at this node, and no other node is asked. With --in it arrives at this node from a peer:
 the one that holds --src, or the one named by --peer.
 
+A packet that never comes to weft, as between two containers of one host without --through-core,
+has no verdict of the policy: "because" has the reason, and "remedy" the way to lead it to weft.
+
 "host" is the kernel's route: whether a packet reaches weft at all, and where it goes after
 weft has delivered it. weft does not see the host's firewall (nft, iptables), its NAT,
 listening programs, hosts behind a device, the network between the nodes except by probes,
@@ -210,7 +213,7 @@ function beginning({ node, owner, packet }: Explained): string {
 }
 
 function part(node: Explained | ExplainedThere): string {
-  const { stages, sentence, rule, almost, counter, path, peer, host } = node;
+  const { stages, sentence, rule, almost, counter, path, peer, host, unseen } = node;
   const rows = stages.flatMap(({ stage, saw, verdict, changes, rules = [] }) => [
     [stage, saw, verdict],
     ...rules.map((place) => ["", `  ${inWords(place)}`, ""]),
@@ -225,6 +228,8 @@ function part(node: Explained | ExplainedThere): string {
     ["verdict", verdictOf(node)],
     ...(path && peer !== undefined ? [["path", pathInWords(path, peer)] as const] : []),
     ...(sentence === undefined ? [] : [["because", sentence] as const]),
+    ...(unseen ? [["because", `${unseen.why}; no policy applies`] as const] : []),
+    ...(unseen?.remedy === undefined ? [] : [["remedy", unseen.remedy] as const]),
     ...(rule ? [["rule", inWords(rule)] as const] : []),
     ...(almost
       ? [["almost", `${inWords(almost.rule)}, but for its ${almost.field}`] as const]

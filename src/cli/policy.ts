@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { type Prefix, parsePrefix, printable } from "../address.js";
 import { WeftError } from "../error.js";
+import { type Coverage, CoverageView, type Unseen, unseenInWords } from "../explain/coverage.js";
 import { applyPolicy, ask, getPolicy, policyProgress } from "../http/client.js";
 import { MAX_DOCUMENT, policyAsJson, readPolicy, readSealed } from "../policy/document.js";
 import {
@@ -29,7 +30,9 @@ A policy defines which connections are allowed. The cluster has one policy: it c
 applied on any node that has a lease, spreads to all nodes through the mesh, and stays in
 force over a restart. A file with a mistake is refused as a whole, with the line, and the
 policy in force stays. Each node reports its own version: the counts are those known here.
-test evaluates the rules only; weft explain also shows whether a packet arrives.
+test evaluates the rules only; weft explain also shows whether a packet arrives. Both name
+packets of this node that never come to weft, as between two containers of one host without
+--through-core: no rule applies to them. So do apply and weft status.
 
 policy.yaml, which opens one port of a web server and closes the rest:
   policies:
@@ -92,7 +95,7 @@ function apply(): Command {
         const json = policyAsJson(await loadDocument(file, FILE), inputName(file));
         readSealed(json, inputName(file));
         const report = await applyPolicy(socket, json, { dryRun, resetVersion });
-        const { version, hash, rules, absent, outside } = report;
+        const { version, hash, rules, absent, outside, unseen } = report;
         const here = `${rules.egress} egress and ${rules.ingress} ingress rules here`;
         process.stdout.write(
           version === null
@@ -104,6 +107,9 @@ function apply(): Command {
         }
         for (const { where, prefix } of outside) {
           process.stderr.write(`${printable(where)}: ${prefix} ${OUTSIDE}\n`);
+        }
+        for (const one of unseen) {
+          process.stderr.write(`no rule applies here: ${unseenInWords(one)}\n`);
         }
         if (version === null || hash === null) return;
         const progress = () => policyProgress(socket);
@@ -143,10 +149,16 @@ const test = (): Command =>
         policy === undefined
           ? await inForce(socket)
           : readPolicy(await loadDocument(policy, FILE), inputName(policy));
-      const members = await membersOf(socket, policy !== undefined);
+      const { members, coverage } = await clusterOf(socket, policy !== undefined);
       const expected = readExpectations(await loadDocument(file, FILE), inputName(file), members);
-      const outcomes = tryExpectations(document, expected);
+      // A file with nodes of its own is about another cluster.
+      const isHere = expected.members === members;
+      const outcomes = withUnseen(
+        tryExpectations(document, expected),
+        isHere ? coverage : undefined,
+      );
       process.stdout.write(output === "json" ? asJson(outcomes) : print(outcomes));
+      process.stderr.write(unseenLines(outcomes));
       process.exitCode = outcomes.every(({ isMet }) => isMet) ? exit.ok : exit.failed;
     });
 
@@ -164,18 +176,57 @@ async function inForce(socket: string) {
   return readSealed(held.text, "the policy in force");
 }
 
-/** The leases of each node. Without an agent there are none, and the file must give them. */
-async function membersOf(socket: string, canDoWithout: boolean): Promise<Members> {
+interface Cluster {
+  /** The leases of each node. */
+  readonly members: Members;
+  /** Of this node. */
+  readonly coverage?: Coverage;
+}
+
+/** Without an agent there are no members, and the file must give them. */
+async function clusterOf(socket: string, canDoWithout: boolean): Promise<Cluster> {
   const members = new Map<string, Prefix[]>();
   try {
     for (const { owner, subnet, isReserved } of await ask(socket, "leases")) {
       if (isReserved) continue; // A policy applies to the leases of members.
       members.set(owner, [...(members.get(owner) ?? []), parsePrefix(subnet)]);
     }
+    return { members, coverage: (await ask(socket, "status")).coverage };
   } catch (error) {
     if (!canDoWithout || !(error instanceof WeftError) || error.code !== "NO_AGENT") throw error;
   }
-  return members;
+  return { members };
+}
+
+/** The verdict of the rules, and the reason why this node does not apply them to such packets, if so. */
+type TestedPacket = ExpectationResult & { readonly unseen?: Unseen };
+
+function withUnseen(
+  outcomes: readonly ExpectationResult[],
+  coverage: Coverage | undefined,
+): readonly TestedPacket[] {
+  if (!coverage) return outcomes;
+  const view = new CoverageView(coverage);
+  return outcomes.map((one) => {
+    const unseen = view.unseenBetween(view.endOf(one.source), view.endOf(one.destination));
+    return unseen ? { ...one, unseen } : one;
+  });
+}
+
+/** One line for each reason. */
+function unseenLines(outcomes: readonly TestedPacket[]): string {
+  const lines = new Map<string, number[]>();
+  for (const { line, unseen } of outcomes) {
+    if (!unseen) continue;
+    const why = unseenInWords(unseen);
+    lines.set(why, [...(lines.get(why) ?? []), line]);
+  }
+  return [...lines]
+    .map(([why, [first, ...more]]) => {
+      const others = more.length > 0 ? ` and ${more.length} more` : "";
+      return `line ${first}${others}: no rule applies on this node: ${why}\n`;
+    })
+    .join("");
 }
 
 const print = (outcomes: readonly ExpectationResult[]): string =>

@@ -1,4 +1,5 @@
 import type { Offloads } from "../config/config.js";
+import { seenOf } from "../explain/coverage.js";
 import type { DocumentStatus } from "../http/view.js";
 import type { LogState } from "../logging/log.js";
 import { exit } from "./exit.js";
@@ -45,6 +46,7 @@ Examples:
         ["health", node.healthy ? "healthy" : "degraded"],
         ...node.problems.map((problem) => ["problem", problem] as const),
         ...node.notes.map((note) => ["note", note] as const),
+        ["sees", seenOf(node.coverage)],
         ["address", node.address && node.addresses],
         ["leases", node.leases],
         ["network", node.network],

@@ -12,6 +12,8 @@ export interface HostView {
   readonly device?: string;
   /** Address of the next router, if the route has one. */
   readonly via?: string;
+  /** For `device`, the destination of the route, `default` for all, and its table unless that is `main` or `local`. */
+  readonly route?: string;
   /** The kernel's error, or another fact about this route. */
   readonly why?: string;
 }

@@ -5,6 +5,7 @@ import * as field from "../identity/fields.js";
 import type { Place } from "../policy/place.js";
 import { ACTIONS, DIRECTIONS } from "../policy/rule.js";
 import { FIELDS } from "./almost.js";
+import type { Unseen } from "./coverage.js";
 import type { Explanation } from "./explain.js";
 import { HOST_ENDS, type HostView } from "./host-view.js";
 import { PATH_STATES, type PathView } from "./path.js";
@@ -52,11 +53,17 @@ const host = z
     to: z.enum(HOST_ENDS),
     device: words.exactOptional(),
     via: words.exactOptional(),
+    route: words.exactOptional(),
     why: words.exactOptional(),
   })
   .refine(
     ({ to, why }) => why !== undefined || (to !== "refused" && to !== "nowhere"),
   ) satisfies z.ZodType<HostView>;
+
+const unseen = z.strictObject({
+  why: field.sentence,
+  remedy: field.sentence.exactOptional(),
+}) satisfies z.ZodType<Unseen>;
 
 /** The fate of a packet at one node: in weft, and before or after that in its host. */
 export interface TraceOutcome extends Omit<Explanation, "verdict" | "counter"> {
@@ -66,6 +73,8 @@ export interface TraceOutcome extends Omit<Explanation, "verdict" | "counter"> {
   readonly counter?: string;
   /** The host's handling of a packet that leaves it, or is delivered to it. */
   readonly host?: HostView;
+  /** For `not-carried`: the reason why no core sees such packets, where weft knows it. */
+  readonly unseen?: Unseen;
   /** The path of the packets sent. */
   readonly path?: PathView;
 }
@@ -91,13 +100,14 @@ export const traceReportSchema = z.strictObject({
   counter: words.exactOptional(),
   peer: words.exactOptional(),
   host: host.exactOptional(),
+  unseen: unseen.exactOptional(),
   path: path.exactOptional(),
 });
 
 export type TraceReport = z.infer<typeof traceReportSchema>;
 
 export function traceReportOf(tried: TraceOutcome): TraceReport {
-  const { stages, verdict, reason, rule, almost, counter, peer, host, path } = tried;
+  const { stages, verdict, reason, rule, almost, counter, peer, host, unseen, path } = tried;
   return traceReportSchema.parse({
     stages: stages.map((step) =>
       step.rules ? { ...step, rules: step.rules.slice(-MAX_REPORTED_RULES) } : step,
@@ -109,6 +119,7 @@ export function traceReportOf(tried: TraceOutcome): TraceReport {
     ...(counter !== undefined && { counter }),
     ...(peer !== undefined && { peer }),
     ...(host && { host }),
+    ...(unseen && { unseen }),
     ...(path && { path }),
   });
 }

@@ -10,8 +10,11 @@ import { ask } from "./ip.js";
 
 interface KernelRoute {
   readonly type?: string;
+  /** With `fibmatch`, the destination of the route; without, that of the packet. */
+  readonly dst?: string;
   readonly dev?: string;
   readonly gateway?: string;
+  readonly table?: string;
 }
 
 /** Source and destination, both of one family. */
@@ -20,17 +23,31 @@ export interface Ends {
   readonly dst: string;
 }
 
+export interface RouteOut extends HostView {
+  /** Whether the source is an address of the host itself. */
+  readonly isOwn: boolean;
+}
+
 /** The route of a packet from a program of this host, or from a source behind another device of it. */
-export async function routeOut({ src, dst }: Ends, overlay: string): Promise<HostView> {
+export async function routeOut({ src, dst }: Ends, overlay: string): Promise<RouteOut> {
+  const home = await get(parseAddress(dst).family, [src]);
+  const isOwn = !(home instanceof Refusal) && home.type === "local";
+  return { ...(await routeFrom(home, { src, dst }, overlay)), isOwn };
+}
+
+async function routeFrom(
+  home: KernelRoute | Refusal,
+  { src, dst }: Ends,
+  overlay: string,
+): Promise<HostView> {
   const { family } = parseAddress(dst);
-  const home = await get(family, [src]);
   if (home instanceof Refusal || home.dev === overlay) {
     const why = `no program or device of this host has ${src}: routed as if one had`;
-    return { ...viewOf(await get(family, [dst]), overlay), why };
+    return { ...(await routed(family, [dst], overlay)), why };
   }
   const isBehind = home.type === undefined && home.dev !== undefined;
   if (isBehind) return forwarded(family, { src, dst }, home.dev, overlay);
-  return viewOf(await get(family, [dst, "from", src]), overlay);
+  return routed(family, [dst, "from", src], overlay);
 }
 
 /** The route of a packet that weft writes to its device. */
@@ -46,9 +63,8 @@ async function forwarded(
   from: string,
   overlay: string,
 ): Promise<HostView> {
-  const route = await get(family, [dst, "from", src, "iif", from]);
-  const isLocal = !(route instanceof Refusal) && route.type === "local";
-  if (isLocal || (await forwards(family))) return viewOf(route, overlay);
+  const view = await routed(family, [dst, "from", src, "iif", from], overlay);
+  if (view.to === "local" || (await forwards(family))) return view;
   return { to: "refused", why: `this host forwards no packets: ${FORWARDING[family]} is 0` };
 }
 
@@ -60,6 +76,24 @@ export async function forwards(family: Family): Promise<boolean> {
   const setting = `/proc/sys/${FORWARDING[family].replaceAll(".", "/")}`;
   return (await readFile(setting, "utf8").catch(() => "1")).trim() !== "0";
 }
+
+/** @param words of `ip route get` */
+async function routed(
+  family: Family,
+  words: readonly string[],
+  overlay: string,
+): Promise<HostView> {
+  const view = viewOf(await get(family, words), overlay);
+  if (view.to !== "device") return view;
+  const route = await get(family, ["fibmatch", ...words]);
+  return route instanceof Refusal || route.dst === undefined
+    ? view
+    : { ...view, route: nameOf(route.dst, route.table) };
+}
+
+/** The kernel tells "local" from "main" only where a host has rules of its own. */
+const nameOf = (dst: string, table = "main"): string =>
+  printable(table === "main" || table === "local" ? dst : `${dst} table ${table}`);
 
 function viewOf(route: KernelRoute | Refusal, overlay: string): HostView {
   if (route instanceof Refusal) return { to: "refused", why: route.why };

@@ -6,6 +6,7 @@ import type { RuleTraffic } from "../core/counters.js";
 import type { FlowView } from "../core/flows.js";
 import type { Progress } from "../document-sync/progress.js";
 import type { DocumentInForce } from "../documents/in-force.js";
+import type { Coverage, Unseen } from "../explain/coverage.js";
 import type { Question } from "../explain/question.js";
 import type { TraceOutcome } from "../explain/trace-report.js";
 import type { Unasked } from "../explain-sync/messages.js";
@@ -22,6 +23,8 @@ export interface Status {
   readonly problems: readonly string[];
   /** Hints for the operator that do not make the node unhealthy: one sentence each. */
   readonly notes: readonly string[];
+  /** The packets of workloads that the core sees; `notes` has a sentence for those that it does not. */
+  readonly coverage: Coverage;
   readonly network: readonly string[];
   /** An overlay address of the node, the IPv4 one if it has both; null until it has a lease. */
   readonly address: string | null;
@@ -199,6 +202,8 @@ export interface PolicyReport {
   readonly absent: readonly string[];
   /** Named prefixes that no packet of the overlay has; at most 20. */
   readonly outside: readonly OutsideRow[];
+  /** Packets of this node's workloads that weft does not see, so that no rule applies to them. */
+  readonly unseen: readonly Unseen[];
 }
 
 /** The result of applying or trying a document of address translation. */

@@ -348,7 +348,7 @@ web ingress 0           allow      4       12    840
 end of default ingress  deny       -        3    180
 `);
     expect(await printed("status")).toMatch(
-      /^node {6}h1\nhealth {4}healthy\nnote {6}the path to h3 is narrow\naddress {3}10\.244\.7\.1, fd00:244:0:7::1\n(.*\n)*offloads {2}tso gso\n(.*\n)*policy {4}version 3 here; version 3 on 2 of 2 known nodes\n/,
+      /^node {6}h1\nhealth {4}healthy\nnote {6}the path to h3 is narrow\nsees {6}packets from and to other nodes\naddress {3}10\.244\.7\.1, fd00:244:0:7::1\n(.*\n)*offloads {2}tso gso\n(.*\n)*policy {4}version 3 here; version 3 on 2 of 2 known nodes\n/,
     );
   });
 

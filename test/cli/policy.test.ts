@@ -37,6 +37,7 @@ const REPORT = {
   rules: { egress: 0, ingress: 2 },
   absent: [],
   outside: [],
+  unseen: [],
 };
 const APPLIED = `version 3 (${HASH}) is the newest policy: 0 egress and 2 ingress rules here\n`;
 const NEWEST = { version: 3, hash: HASH };
@@ -135,6 +136,16 @@ not on h4: it is unreachable; it said last: none
     expect(stderr).toMatch(
       /--wait .*policy\.yaml is not a number of seconds\n {2}give whole seconds .* a file is named before/,
     );
+  });
+
+  it("names packets of this node that no rule applies to", async () => {
+    const path = file("policy.yaml", YAML.replace("10.244.7.80", "10.244.7.81"));
+    const { code, stderr } = await weft(["policy", "apply", path, "--socket", await serve()]);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(
+      /^no rule applies here: 10\.244\.7\.80\/32, .*: start weft with --through/m,
+    );
+    expect(stderr).toMatch(/^no rule applies here: this host and its workloads reach each other/m);
   });
 
   it("with --dry-run prints the result, and the nodes that are not known", async () => {
@@ -291,6 +302,39 @@ describe("weft policy test", () => {
     expect((await weft(argv)).code).toBe(0);
   });
 
+  it("says to which packets this node applies no rule, and what to do", async () => {
+    const path = expecting(
+      `${TO_THE_WEB}, ports: [80], verdict: allow`,
+      "src: 10.244.7.81, dst: 10.244.7.80, protocol: tcp, ports: [80], verdict: allow",
+      "src: 10.244.7.81, dst: 10.244.7.80, protocol: tcp, ports: [22], verdict: deny",
+      "src: 10.244.7.1, dst: 10.244.7.80, protocol: tcp, ports: [22], verdict: deny",
+    );
+    const argv = ["policy", "test", path, "--socket", await serve()];
+    const { code, stderr } = await weft(argv);
+    expect(code).toBe(0);
+    expect(stderr).toBe(
+      `line 3 and 1 more: no rule applies on this node: 10.244.7.80/32, 10.244.7.81/32: the host routes packets between its workloads, and between them and the outside, and weft does not see them: start weft with --through-core --workload-interfaces 'veth*'
+line 5: no rule applies on this node: this host and its workloads reach each other without weft: a node always reaches its workloads
+`,
+    );
+    const { stdout } = await weft([...argv, "-o", "json"]);
+    expect(JSON.parse(stdout).map((one: object) => "unseen" in one)).toEqual([
+      false,
+      true,
+      true,
+      true,
+    ]);
+  });
+
+  it("says nothing of this node where the file has nodes of its own", async () => {
+    const path = file(
+      "expected.yaml",
+      `nodes: { h1: [10.244.7.0/24] }\nexpect:\n  - { src: 10.244.7.81, dst: 10.244.7.80, protocol: tcp, ports: [80], verdict: allow }\n`,
+    );
+    const { stderr } = await weft(["policy", "test", path, "--socket", await serve()]);
+    expect(stderr).toBe("");
+  });
+
   it("names the line of a mistake", async () => {
     const path = expecting(`${TO_THE_WEB}, ports: [80], verdict: perhaps`);
     const { code, stderr } = await weft(["policy", "test", path, "--socket", await serve()]);
@@ -364,7 +408,9 @@ counter  in.dropped.denied-ingress
     expect(code).toBe(1);
     expect(stdout).toBe(`on h3, which has 10.244.9.5:
 verdict  not carried by weft
-host     sends it by eth0 via 192.0.2.254
+because  the host routes it; no policy applies
+remedy   start weft with --through-core
+host     sends it by eth0 via 192.0.2.254, by the route default
 `);
   });
 

@@ -8,6 +8,7 @@ import { onTestFinished } from "vitest";
 import { parseEndpoint } from "../../src/address.js";
 import { type KnownNode, progressOf } from "../../src/document-sync/progress.js";
 import { WeftError } from "../../src/error.js";
+import { type Coverage, CoverageView } from "../../src/explain/coverage.js";
 import type { Question } from "../../src/explain/question.js";
 import { ControlServer } from "../../src/http/server.js";
 import type { Control, Counters, Explained, FlowRow } from "../../src/http/view.js";
@@ -276,7 +277,8 @@ export const NOT_CARRIED: Explained = {
   packet: { src: "10.244.9.5", dst: "8.8.8.8", protocol: 6, length: 40 },
   stages: [],
   verdict: "not-carried",
-  host: { to: "device", device: "eth0", via: "192.0.2.254" },
+  host: { to: "device", device: "eth0", via: "192.0.2.254", route: "default" },
+  unseen: { why: "the host routes it", remedy: "start weft with --through-core" },
   datagrams: [],
   packets: [],
   further: [],
@@ -284,6 +286,17 @@ export const NOT_CARRIED: Explained = {
 
 /** What the agent was asked to explain. */
 export const asked: Question[] = [];
+
+/** Two workloads of h1, whose packets to each other the host routes. */
+const COVERAGE: Coverage = {
+  throughCore: false,
+  routed: ["10.244.0.0/16"],
+  own: ["10.244.7.1"],
+  workloads: [
+    { prefix: "10.244.7.80/32", device: "veth1", isLed: false },
+    { prefix: "10.244.7.81/32", device: "veth2", isLed: false },
+  ],
+};
 
 /** An agent's answers, whatever they are made from. */
 export const view = (healthy = true): Control => ({
@@ -312,6 +325,7 @@ export const view = (healthy = true): Control => ({
       outside: text.includes("192.168.7.")
         ? [{ where: "web applies", prefix: "192.168.7.0/24" }]
         : [],
+      unseen: text.includes("10.244.7.81") ? new CoverageView(COVERAGE).unseen() : [],
     };
   },
   services: () => SERVICES,
@@ -352,6 +366,7 @@ export const view = (healthy = true): Control => ({
     healthy,
     problems: healthy ? [] : ["no peer answers"],
     notes: ["the path to h3 is narrow"],
+    coverage: COVERAGE,
     network: ["10.244.0.0/16"],
     address: "10.244.7.1",
     addresses: ["10.244.7.1", "fd00:244:0:7::1"],

@@ -71,7 +71,10 @@ story("an explanation promises what the way of the packet keeps", () => {
       const { code, text } = await explain(asked, src, "8.8.8.8");
       expect(code).toBe(1);
       expect(text).toMatch(/^verdict +not carried by weft$/m);
-      expect(text).toMatch(new RegExp(`^host +sends it by eth0 via ${ROUTER}$`, "m"));
+      expect(text).toMatch(
+        new RegExp(`^host +sends it by eth0 via ${ROUTER}, by the route default$`, "m"),
+      );
+      expect(text).toMatch(/^because +the host routes packets between itself and the outside, /m);
       expect(text).not.toContain("no-route");
     }
     await a!.host.exec(["ip", "route", "del", "default"]);
@@ -96,8 +99,16 @@ story("an explanation promises what the way of the packet keeps", () => {
   it.each([
     ["the source itself", () => a!.status.address, { to: "local" }],
     ["the loopback address", () => "127.0.0.1", { to: "local" }],
-    ["all hosts of a link", () => "192.0.2.255", { to: "device", device: "eth0" }],
-    ["another host of the underlay", () => b!.host.address, { to: "device", device: "eth0" }],
+    [
+      "all hosts of a link",
+      () => "192.0.2.255",
+      { to: "device", device: "eth0", route: "192.0.2.255" },
+    ],
+    [
+      "another host of the underlay",
+      () => b!.host.address,
+      { to: "device", device: "eth0", route: "192.0.2.0/24" },
+    ],
   ])("weft does not carry a packet for %s", async (_, dst, host) => {
     const { verdict, host: found } = await asJson(a!, a!.status.address, dst());
     expect([verdict, found]).toEqual(["not-carried", host]);
@@ -124,7 +135,7 @@ story("an explanation promises what the way of the packet keeps", () => {
       await b!.host.exec(["ip", ...change]);
     }
     const { code, text } = await explain(a!, a!.status.address, nobody);
-    expect(text).toMatch(/^host +sends it by to-web$/m);
+    expect(text).toMatch(/^host +sends it by to-web, by the route 10\.244\.\d+\.80$/m);
     expect(code).toBe(0);
   });
 

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { FlowRow } from "../../src/http/view.js";
+import type { Explained, FlowRow, Status } from "../../src/http/view.js";
 import { Lab } from "../../src/lab/lab.js";
 import type { Host } from "../../src/lab/namespace.js";
 import { addressOf, agentsOn, DUAL_STACK, type Node } from "./cluster.js";
@@ -33,19 +33,26 @@ type Path = {
   readonly to: string;
   /** Whether the packets meet the core of a, and so its policy. */
   readonly covered: boolean;
+  /** The same without --through-core. */
+  readonly alone: boolean;
 };
 
+const DENIED = "denied";
+/** The reason that `explain` gives where the core does not see the packets. */
+const ALWAYS = "a node always reaches its workloads";
+const BY_HOST = "the host routes packets between its workloads, and between them and the outside";
+
 const PATHS: readonly Path[] = [
-  { from: "workload", to: "neighbour", covered: true },
-  { from: "neighbour", to: "workload", covered: true },
-  { from: "workload", to: "remote", covered: true },
-  { from: "remote", to: "workload", covered: true },
-  { from: "workload", to: "outside", covered: true },
-  { from: "outside", to: "workload", covered: true },
-  { from: "workload", to: "remoteHost", covered: true },
-  { from: "remoteHost", to: "workload", covered: true },
-  { from: "host", to: "workload", covered: false },
-  { from: "workload", to: "host", covered: false },
+  { from: "workload", to: "neighbour", covered: true, alone: false },
+  { from: "neighbour", to: "workload", covered: true, alone: false },
+  { from: "workload", to: "remote", covered: true, alone: true },
+  { from: "remote", to: "workload", covered: true, alone: true },
+  { from: "workload", to: "outside", covered: true, alone: false },
+  { from: "outside", to: "workload", covered: true, alone: false },
+  { from: "workload", to: "remoteHost", covered: true, alone: true },
+  { from: "remoteHost", to: "workload", covered: true, alone: true },
+  { from: "host", to: "workload", covered: false, alone: false },
+  { from: "workload", to: "host", covered: false, alone: false },
 ];
 
 story("every packet of a workload passes the core", () => {
@@ -112,6 +119,17 @@ story("every packet of a workload passes the core", () => {
     return rows.some(
       ({ src, dst, dport }) => src === source && dst === destination && dport === PORT,
     );
+  };
+
+  /** The end of an explanation: that policy denies the packet, or the reason why the core does not see it. */
+  const explained = async ({ from, to }: Path, family: 4 | 6): Promise<string> => {
+    const [src, dst] = [from, to].map((it) => addresses.get(it)![family]) as [string, string];
+    const argv = ["explain", "--src", src, "--dst", dst, "--dport", `${PORT}`, "-o", "json"];
+    const answer = JSON.parse((await a.agent.weft(...argv)).stdout) as Explained;
+    const { verdict, reason = "", unseen } = [answer, ...answer.further].at(-1)!;
+    if (reason.startsWith("denied-")) return DENIED;
+    const why = [ALWAYS, BY_HOST].find((it) => unseen?.why.includes(it));
+    return verdict === "not-carried" && why ? why : JSON.stringify({ verdict, reason, unseen });
   };
 
   it("once each workload interface has its rule", async () => {
@@ -196,6 +214,7 @@ story("every packet of a workload passes the core", () => {
     describe.each(FAMILIES)("IPv%i", (family) => {
       it.each(PATHS)("$from to $to: refused: $covered", async (path) => {
         expect(await answers(path, family)).toBe(!path.covered);
+        expect(await explained(path, family)).toEqual(path.covered ? DENIED : ALWAYS);
       });
 
       it.each([
@@ -207,6 +226,42 @@ story("every packet of a workload passes the core", () => {
         const answer = await seen(places.get(from)!, "tcp", at, PUBLISHED);
         expect(answer.startsWith("workload")).toBe(!isRefused);
       });
+    });
+
+    it("status and policy apply name what the core does not see", async () => {
+      const { coverage, notes } = (await a.agent.get<Status>("/v1/status"))!;
+      const device = { device: "veth1", isLed: true };
+      for (const family of FAMILIES) {
+        const prefix = `${addresses.get("workload")![family]}/${family === 4 ? 32 : 128}`;
+        expect(coverage.workloads).toContainEqual({ prefix, ...device });
+      }
+      expect(notes.join()).toContain(ALWAYS);
+      expect(notes.join()).not.toContain(BY_HOST);
+    });
+  });
+
+  describe("without --through-core, where policy denies the same", () => {
+    beforeAll(async () => {
+      await a.agent.kill();
+      const agent = lab.agent(a.host, { flags: DUAL_STACK, join: [b.host] });
+      a = { host: a.host, agent, status: await agent.waitHealthy({ peers: 1 }) };
+    }, 90_000);
+
+    describe.each(FAMILIES)("IPv%i", (family) => {
+      it.each(PATHS)("$from to $to: refused: $alone", async (path) => {
+        expect(await answers(path, family)).toBe(!path.alone);
+        const why = path.covered ? BY_HOST : ALWAYS;
+        expect(await explained(path, family)).toEqual(path.alone ? DENIED : why);
+      });
+    });
+
+    it("status and policy apply name what the core does not see", async () => {
+      const { coverage, notes } = (await a.agent.get<Status>("/v1/status"))!;
+      expect(coverage.throughCore).toBe(false);
+      const said = `${BY_HOST}, and weft does not see them: start weft with --through-core`;
+      expect(notes.join()).toContain(said);
+      const file = join(lab.folder, "policy.json");
+      expect((await a.agent.weft("policy", "apply", file, "--dry-run")).stderr).toContain(said);
     });
   });
 });
