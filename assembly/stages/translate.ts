@@ -1,11 +1,12 @@
 /** Rewrites a packet of a translated connection (docs/nat.md, "A translated connection"). */
 import { Flow, flowAddresses, flowOf, isTranslated, onwardPorts } from "../conntrack/flow";
+import { DIRECTION_BIT } from "../conntrack/key";
 import { quotedIn } from "../conntrack/related";
 import { destinationIn, sourceIn, writeAddresses } from "../decision";
 import { addressesOf, CT_RELATED, Packet } from "../packet";
 import { isSame } from "../tables/nat";
 import { isSound, isUnfinished } from "../transport";
-import { fold, sum, updatedBy } from "../wire/checksum";
+import { difference, fold, sum, updatedBy } from "../wire/checksum";
 import * as icmp from "../wire/icmp";
 import * as ipv4 from "../wire/ipv4";
 import { ICMP, ICMPV6, SCTP, TCP, UDP } from "../wire/protocol";
@@ -23,42 +24,60 @@ export function translate(p: Packet): void {
 }
 
 function translatePacket(p: Packet, flow: Flow): void {
-  const replies = flowAddresses(flow.twin);
-  const source = destinationIn(p.family, replies);
   // The checksum of a super-packet is computed when it is segmented or written.
   const hasChecksum = !isLaterFragment(p) && p.segmentSize == 0;
-  const isPartial = hasChecksum && hasPseudo(p.protocol) && isUnfinished(p) && !isSound(p);
-  const before = addressSum(p);
-  writeAddresses(p.family, addressesOf(p), source, sourceIn(p.family, replies));
-  const after = addressSum(p);
-  if (p.family == 4) ipv4.updateChecksum(p.ip, before, after);
+  const isPartial = hasChecksum && isFromPeer(flow) && hasPseudo(p.protocol) && holdsPseudo(p);
+  const changed = changeAddresses(p, flow.twin);
   if (isLaterFragment(p)) return;
 
   const at = p.ip + p.transport;
-  if (!hasChecksum) writePorts(p.protocol, at, onwardPorts(flow));
-  else if (isPartial) {
-    writePorts(p.protocol, at, onwardPorts(flow));
-    // It holds the sum of the pseudo-header alone, not its complement.
-    const field = at + checksumIn(p.protocol);
-    store<u16>(field, <u16>fold(load<u16>(field) + (0xffff ^ fold(before)) + after));
-  } else changeEnds(p, at, p.length - p.transport, onwardPorts(flow), before, after);
+  const ports = onwardPorts(flow);
+  if (hasChecksum && !isPartial) return changeEnds(p, at, p.length - p.transport, ports, changed);
+  writePorts(p.protocol, at, ports);
+  // It holds the sum of the pseudo-header alone, not its complement.
+  const field = at + checksumIn(p.protocol);
+  if (isPartial) store<u16>(field, <u16>fold(load<u16>(field) + changed));
 }
 
-/** Writes ports into a transport header of `length` bytes, and updates its checksum. */
-function changeEnds(p: Packet, at: usize, length: u32, ports: u32, before: u64, after: u64): void {
+/** A checksum that this host left unfinished was completed by `offload`; that of a peer may not be. */
+function isFromPeer(flow: Flow): bool {
+  return (flow.kind & DIRECTION_BIT) != 0;
+}
+
+/** A finished one may hold the sum of the pseudo-header by chance. */
+function holdsPseudo(p: Packet): bool {
+  return isUnfinished(p) && !isSound(p);
+}
+
+/** Writes the reverse of the replies' addresses; returns the difference of the sums. */
+function changeAddresses(p: Packet, replies: Flow): u64 {
+  const at = addressesOf(p);
+  const key = flowAddresses(replies);
+  const before = addressSum(p.family, at);
+  if (p.family == 4) store<u64>(at, rotl<u64>(load<u64>(key), 32));
+  else {
+    v128.store(at, v128.load(key, 16));
+    v128.store(at, v128.load(key), 16);
+  }
+  const changed = difference(before, addressSum(p.family, key));
+  if (p.family == 4) ipv4.updateChecksum(p.ip, changed);
+  return changed;
+}
+
+/** Writes ports into a transport header of `length` bytes; `changed`: the difference of the addresses. */
+function changeEnds(p: Packet, at: usize, length: u32, ports: u32, changed: u64): void {
   const protocol = p.protocol;
-  const portsBefore: u32 =
-    protocol == ICMP || protocol == ICMPV6 ? icmp.echoIdentifier(at) : load<u32>(at);
   if (protocol == SCTP) return sctp.setPorts(at, length, ports);
+  const isEcho = protocol == ICMP || protocol == ICMPV6;
+  const from: u32 = isEcho ? icmp.echoIdentifier(at) : load<u32>(at);
   if (!writePorts(protocol, at, ports)) return;
   const field = checksumIn(protocol);
   if (field + 2 > length) return;
   const stored: u32 = load<u16>(at + field);
   if (protocol == UDP && stored == 0) return;
-  const isId = protocol == ICMP || protocol == ICMPV6;
-  const from: u64 = (protocol == ICMP ? 0 : before) + portsBefore;
-  const to: u64 = (protocol == ICMP ? 0 : after) + (isId ? ports & 0xffff : ports);
-  const value = updatedBy(stored, from, to);
+  const covered = protocol == ICMP ? 0 : changed;
+  const to = isEcho ? ports & 0xffff : ports;
+  const value = updatedBy(stored, covered + difference(from, to));
   store<u16>(at + field, protocol == UDP && value == 0 ? 0xffff : value);
 }
 
@@ -94,10 +113,8 @@ function hasPseudo(protocol: u32): bool {
 }
 
 /** The sum of both addresses. */
-function addressSum(p: Packet): u64 {
-  const at = addressesOf(p);
-  if (p.family == 6) return sum(at, 32);
-  return <u64>load<u32>(at) + load<u32>(at, 4);
+function addressSum(family: u32, at: usize): u64 {
+  return family == 4 ? <u64>load<u32>(at) + load<u32>(at, 4) : sum(at, 32);
 }
 
 // ----------------------------------------------------------------- errors
@@ -110,35 +127,37 @@ function addressSum(p: Packet): u64 {
 function translateError(p: Packet, quoted: Packet, flow: Flow): void {
   const message = p.ip + p.transport;
   const length = p.length - p.transport;
-  const outerBefore = addressSum(p);
   const before = sum(message, length);
   changeQuoted(quoted, flow.twin);
-  const after = sum(message, length);
-  changeOuter(p, flow);
-  const outerAfter = addressSum(p);
-  if (p.family == 4) ipv4.updateChecksum(p.ip, outerBefore, outerAfter);
-  const isV6 = p.protocol == ICMPV6;
+  const inside = difference(before, sum(message, length));
+  const outside = changeOuter(p, flow);
+  if (p.family == 4) ipv4.updateChecksum(p.ip, outside);
   const field = message + icmp.ICMP_CHECKSUM;
-  const from = before + (isV6 ? outerBefore : 0);
-  store<u16>(field, updatedBy(load<u16>(field), from, after + (isV6 ? outerAfter : 0)));
+  const covered = p.protocol == ICMPV6 ? inside + outside : inside;
+  store<u16>(field, updatedBy(load<u16>(field), covered));
 }
 
 /** The source of the error may be a router: it is replaced where the connection's source is. */
-function changeOuter(p: Packet, flow: Flow): void {
+function changeOuter(p: Packet, flow: Flow): u64 {
   const family = p.family;
+  const at = addressesOf(p);
   const replies = flowAddresses(flow.twin);
-  const known = sourceIn(family, flowAddresses(flow));
   const onward = destinationIn(family, replies);
-  const source = isSame(known, onward) ? sourceIn(family, addressesOf(p)) : onward;
-  writeAddresses(family, addressesOf(p), source, sourceIn(family, replies));
+  const isKept = isSame(sourceIn(family, flowAddresses(flow)), onward);
+  const before = addressSum(family, at);
+  const source = isKept ? sourceIn(family, at) : onward;
+  writeAddresses(family, at, source, sourceIn(family, replies));
+  return difference(before, addressSum(family, at));
 }
 
 function changeQuoted(q: Packet, sent: Flow): void {
+  const at = addressesOf(q);
+  const before = addressSum(q.family, at);
   const key = flowAddresses(sent);
-  const before = addressSum(q);
-  writeAddresses(q.family, addressesOf(q), sourceIn(q.family, key), destinationIn(q.family, key));
-  const after = addressSum(q);
-  if (q.family == 4) ipv4.updateChecksum(q.ip, before, after);
-  if (q.protocol == SCTP) store<u32>(q.ip + q.transport, sent.ports);
-  else changeEnds(q, q.ip + q.transport, q.length - q.transport, sent.ports, before, after);
+  writeAddresses(q.family, at, sourceIn(q.family, key), destinationIn(q.family, key));
+  const changed = difference(before, addressSum(q.family, at));
+  if (q.family == 4) ipv4.updateChecksum(q.ip, changed);
+  const transport = q.ip + q.transport;
+  if (q.protocol == SCTP) store<u32>(transport, sent.ports);
+  else changeEnds(q, transport, q.length - q.transport, sent.ports, changed);
 }

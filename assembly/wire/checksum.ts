@@ -65,9 +65,17 @@ export function updated(stored: u32, from: u32, to: u32): u16 {
   return checksum(<u64>(~stored & 0xffff) + (~from & 0xffff) + to);
 }
 
-/** The same after words whose sum was `from` became words whose sum is `to`. */
-export function updatedBy(stored: u32, from: u64, to: u64): u16 {
-  return checksum(<u64>(~stored & 0xffff) + (~fold(from) & 0xffff) + to);
+/** A multiple of 0xffff, so it is zero in one's complement; larger than any sum of a packet. */
+const ZERO: u64 = 0xffff << 32;
+
+/** What the sum of some words grows by when they change from a sum to another. */
+export function difference(from: u64, to: u64): u64 {
+  return ZERO - from + to;
+}
+
+/** The checksum field after words that it covers have changed by this (RFC 1624, equation 3). */
+export function updatedBy(stored: u32, difference: u64): u16 {
+  return checksum(<u64>(~stored & 0xffff) + difference);
 }
 
 /** `checksum` for TCP and UDP, in which 0 is written as 0xffff: for UDP 0 means none (RFC 768). */

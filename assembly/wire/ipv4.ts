@@ -143,9 +143,9 @@ export function setFragment(p: usize, flagsAndOffset: u32): void {
   store<u16>(p, bswap<u16>(<u16>flagsAndOffset), FRAGMENT);
 }
 
-/** Updates the header checksum after words whose sum was `from` became words whose sum is `to`. */
-export function updateChecksum(p: usize, from: u64, to: u64): void {
-  store<u16>(p, updatedBy(load<u16>(p, CHECKSUM), from, to), CHECKSUM);
+/** Updates the header checksum after words of the header have changed by this. */
+export function updateChecksum(p: usize, difference: u64): void {
+  store<u16>(p, updatedBy(load<u16>(p, CHECKSUM), difference), CHECKSUM);
 }
 
 /** Computes the header checksum; call it last. */
