@@ -78,7 +78,7 @@ function changeEnds(p: Packet, at: usize, length: u32, ports: u32, changed: u64)
   const covered = protocol == ICMP ? 0 : changed;
   const to = isEcho ? ports & 0xffff : ports;
   const value = updatedBy(stored, covered + difference(from, to));
-  store<u16>(at + field, protocol == UDP && value == 0 ? 0xffff : value);
+  store<u16>(at + field, value == 0 && hasPseudo(protocol) ? 0xffff : value);
 }
 
 /** False for a protocol without ports. */
@@ -108,6 +108,7 @@ function checksumIn(protocol: u32): u32 {
   }
 }
 
+/** TCP and UDP, of which 0 is written as 0xffff (`transportChecksum`). */
 function hasPseudo(protocol: u32): bool {
   return protocol == TCP || protocol == UDP;
 }
