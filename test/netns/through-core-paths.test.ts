@@ -121,11 +121,14 @@ story("every packet of a workload passes the core", () => {
     );
   };
 
+  const explain = async (src: string, dst: string): Promise<Explained> => {
+    const argv = ["explain", "--src", src, "--dst", dst, "--dport", `${PORT}`, "-o", "json"];
+    return JSON.parse((await a.agent.weft(...argv)).stdout) as Explained;
+  };
   /** The end of an explanation: that policy denies the packet, or the reason why the core does not see it. */
   const explained = async ({ from, to }: Path, family: 4 | 6): Promise<string> => {
     const [src, dst] = [from, to].map((it) => addresses.get(it)![family]) as [string, string];
-    const argv = ["explain", "--src", src, "--dst", dst, "--dport", `${PORT}`, "-o", "json"];
-    const answer = JSON.parse((await a.agent.weft(...argv)).stdout) as Explained;
+    const answer = await explain(src, dst);
     const { verdict, reason = "", unseen } = [answer, ...answer.further].at(-1)!;
     if (reason.startsWith("denied-")) return DENIED;
     const why = [ALWAYS, BY_HOST].find((it) => unseen?.why.includes(it));
@@ -228,7 +231,33 @@ story("every packet of a workload passes the core", () => {
       });
     });
 
-    it("status and policy apply name what the core does not see", async () => {
+    it("explain names an interface that no pattern matches, and a link of two workloads", async () => {
+      const at = (n: number) => addressOf(a, 4).replace(/\d+$/, `${n}`);
+      const other = await Workload.start(a.host, "other8", {
+        address: at(8),
+        address6: addressOf(a, 6).replace(/[0-9a-f]+$/, "8"),
+      });
+      await a.host.ip(
+        "link add br0 type bridge",
+        "link set br0 up",
+        `route add ${at(128)}/25 dev br0`,
+      );
+      const out = await explain(other.address, outside.address);
+      expect(out).toMatchObject({
+        verdict: "not-carried",
+        host: { to: "refused" },
+        unseen: { remedy: "add other8 to --workload-interfaces" },
+      });
+      expect(await explain(at(129), at(130))).toMatchObject({
+        verdict: "not-carried",
+        host: { to: "device", device: "br0" },
+        unseen: { remedy: "give each workload an interface of its own" },
+      });
+      await a.host.ip("link del br0");
+      await other.process.stop();
+    });
+
+    it("status names what the core does not see", async () => {
       const { coverage, notes } = (await a.agent.get<Status>("/v1/status"))!;
       const device = { device: "veth1", isLed: true };
       for (const family of FAMILIES) {
@@ -242,6 +271,8 @@ story("every packet of a workload passes the core", () => {
 
   describe("without --through-core, where policy denies the same", () => {
     beforeAll(async () => {
+      // Ports of the host are published only with --through-core.
+      await apply("nat", { services: [] });
       await a.agent.kill();
       const agent = lab.agent(a.host, { flags: DUAL_STACK, join: [b.host] });
       a = { host: a.host, agent, status: await agent.waitHealthy({ peers: 1 }) };
