@@ -88,7 +88,8 @@ export function dnat(p: Packet, direction: u32): i32 {
   const d = beginDecision(p);
   if (p.flow != 0) {
     judgeFirst(p, d, firstOf(flowOf(p)));
-    return isTranslated(flowOf(p)) ? resume(p, d, flowOf(p), direction) : 0;
+    if (isTranslated(flowOf(p))) return resume(p, d, flowOf(p), direction);
+    return direction == OUT && p.owner == NO_PEER ? leaveAgain(p) : 0;
   }
   if (!hasRules()) return 0;
   if (p.ctState != CT_NEW) return refuseCovered(p, direction);
@@ -173,6 +174,24 @@ function leave(p: Packet, d: Decision, direction: u32): i32 {
   if (rule.via == THIS_NODE) d.gateway = rule;
   else if (rule.via == NO_PEER || direction == IN) return NO_GATEWAY;
   else p.owner = rule.via;
+  return 0;
+}
+
+/**
+ * Finds the gateway of a packet whose connection is not translated here: one that leaves through a peer.
+ * If this node has become the gateway, the connection is decided again.
+ */
+function leaveAgain(p: Packet): i32 {
+  const addresses = addressesOf(p);
+  const rule = findEgress(
+    p.family,
+    sourceIn(p.family, addresses),
+    destinationIn(p.family, addresses),
+  );
+  if (!rule) return 0;
+  if (rule.via == THIS_NODE && p.ctState == CT_STALE) return decideAgain(p, flowOf(p), OUT);
+  if (rule.via < FIRST_PEER) return NO_GATEWAY;
+  p.owner = rule.via;
   return 0;
 }
 

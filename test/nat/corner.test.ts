@@ -1,6 +1,7 @@
 /** Ways through translation that few packets take, and that fail silently if they are wrong. */
 import { describe, expect, it } from "vitest";
 import { TCP, UDP } from "../packets.js";
+import { icmpError } from "./errors.js";
 import { B, C, NatNode } from "./node.js";
 import { farHost, insideHost, MINUTE, OUTSIDE, Site, tupleTo } from "./site.js";
 import { packetOf, reverse, type Tuple, tupleOf } from "./tuple.js";
@@ -146,6 +147,28 @@ describe("a gateway, as its sources' node sees it", () => {
     // Nor may it speak for outside addresses to hosts that it is no gateway for.
     const other = packetOf({ ...reverse(came), src: "203.0.113.1" });
     expect(node.in(other, B)).toMatchObject({ drop: "spoofed-source" });
+  });
+
+  it("keeps the packets of a connection and its errors when the tables change", async () => {
+    const node = await NatNode.create(egress(["b"]));
+    node.go(came);
+    node.in(back, B);
+    const error = icmpError(back, { src: CLIENT, dst: came.dst });
+    expect(node.out(error)).toMatchObject({ to: "wire", peer: "b" });
+    node.setNat({ ...egress(["b"]), limits: { perSource: 9 } });
+    expect(node.go(came)).toMatchObject({ to: "wire", peer: "b", tuple: came });
+    expect(node.out(error)).toMatchObject({ to: "wire", peer: "b" });
+  });
+
+  it("hands over to the next: another peer, this node, none", async () => {
+    const node = await NatNode.create(egress(["b"]));
+    node.go(came);
+    node.setNat(egress(["c"]));
+    expect(node.go(came)).toMatchObject({ to: "wire", peer: "c", tuple: came });
+    node.setNat(egress(["a"]));
+    expect(node.go(came)).toMatchObject({ to: "device", tuple: { src: "192.0.2.250" } });
+    node.setNat(egress(["dead"]));
+    expect(node.go(came)).toMatchObject({ drop: expect.stringMatching(/no-gateway|no-backend/) });
   });
 
   it("that is dead lets nothing out", async () => {

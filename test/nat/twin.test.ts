@@ -2,9 +2,11 @@
 import { expect, it } from "vitest";
 import { random, seedOfRun, TCP } from "../packets.js";
 import { rounds } from "../rounds.js";
+import { icmpError } from "./errors.js";
 import { NatNode } from "./node.js";
 import type { Oracle, Packet } from "./oracle.js";
-import { ECHO, isIcmp, type PacketFields, packetOf, reverse } from "./tuple.js";
+import { readError } from "./site.js";
+import { ECHO, isIcmp, type PacketFields, packetOf, reverse, SCTP, show } from "./tuple.js";
 import { DOCUMENT, Traffic } from "./world.js";
 
 const PACKETS = rounds(20_000, 100_000);
@@ -58,6 +60,27 @@ function toMapping(oracle: Oracle, traffic: Traffic): Packet | undefined {
   return { tuple, from: isOutside ? "device" : "wire" };
 }
 
+/** Has an end of a connection report an error about a packet of the other; returns what is wrong with the outcome. */
+function faultOfError(node: NatNode, oracle: Oracle, traffic: Traffic): string | undefined {
+  const { connections } = oracle;
+  if (connections.length === 0) return undefined;
+  const { came, from, goes, to } = traffic.pick(connections);
+  const isBack = traffic.chance(0.5);
+  const [sent, known] = isBack ? [goes, came] : [reverse(came), reverse(goes)];
+  const [side, out] = isBack ? [to, from] : [from, to];
+  const about = packetOf(sent, { data: new Uint8Array(16) });
+  // The CRC of SCTP is not adjusted in a quoted packet.
+  const headers = sent.src.includes(":") ? 40 : 20;
+  const length = sent.protocol === SCTP ? headers + 8 : about.length;
+  const error = icmpError(about, { src: sent.dst, dst: sent.src, length });
+  const result = node.send(side, error);
+  if ("drop" in result) return `an error about ${show(sent)} was dropped: ${result.drop}`;
+  const { src, dst, quoted } = readError(result.bytes!);
+  const isRight =
+    show(quoted) === show(known) && src === known.dst && dst === known.src && result.to === out;
+  return isRight ? undefined : `an error about ${show(sent)} tells ${dst} of ${show(quoted)}`;
+}
+
 it.each(["rfc", "linux"] as const)(
   `agree on ${PACKETS} packets, profile %s`,
   { timeout: 600_000 },
@@ -81,6 +104,10 @@ it.each(["rfc", "linux"] as const)(
       if (fault) throw new Error(`packet ${i}: ${fault}`);
       const kind = "drop" in result ? result.drop : `${packet.from} to ${result.to}`;
       seen.set(kind, (seen.get(kind) ?? 0) + 1);
+      if (traffic.chance(0.1)) {
+        const flaw = faultOfError(node, oracle, traffic);
+        if (flaw) throw new Error(`after packet ${i}: ${flaw}`);
+      }
       if (traffic.chance(0.02)) {
         const time = traffic.pick([1, 1000, 10_000, 31_000, 61_000, 121_000]);
         node.dataplane.advance(time);
