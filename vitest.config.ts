@@ -22,8 +22,8 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 180_000,
     expect: { poll: { timeout: 15_000, interval: 200 } },
-    // For two cores: about five files that wait, and one that computes.
-    maxWorkers: 6,
+    // For two cores: about three files that wait, and one that computes.
+    maxWorkers: 4,
     sequence: { sequencer: FileOrder },
     projects: [
       { extends: true, test: { name: "waiting", include: WAITING } },
