@@ -26,6 +26,10 @@ function* all(document: NatDocument, members: Members): Generator<string> {
     if (owner === undefined) continue;
     yield `service ${name}: ${formatAddress(address)} is in a lease of ${owner}; choose an address that no node owns`;
   }
+  for (const { name, affinityMs } of document.services) {
+    if (affinityMs === 0) continue;
+    yield `service ${name}: the time of its affinity has no effect yet; a client keeps its backend while that gets new flows and no other comes`;
+  }
   yield* portNotes(document, members, owners);
   const ownedByOne = (prefix: Prefix) =>
     [...members.values()].some((leases) => ownsAll(leases, prefix));

@@ -107,7 +107,9 @@ describe("an operator is told", () => {
     expect(notes(`snat: [${Array(30).fill(rule).join()}]`)).toHaveLength(20);
     members.set("h3", leases("10.244.9.0/24"));
     members.set("h4", leases("10.244.10.0/24"));
-    expect(natNotes(document, members)).toEqual([]);
+    const fits = readNat(WHOLE.replace("{ client: 30m }", "client"), "n");
+    expect(natNotes(fits, members)).toEqual([]);
+    expect(natNotes(document, members)).toEqual([expect.stringContaining("web: the time of its")]);
   });
 
   it("which nodes are not known", () => {
