@@ -68,7 +68,7 @@ export async function traces(host: Host): Promise<string> {
     ["ip", "rule"],
     ["ip", "-6", "rule"],
     ["ip", "neigh", "show", "proxy"],
-    ["nft", "list", "ruleset"],
+    ["nft", "--stateless", "list", "ruleset"],
     ["ss", "-Hlntu"],
   ];
   return (await Promise.all(asked.map((argv) => host.exec(argv)))).join("\n");
