@@ -41,7 +41,7 @@ story("a host whose mesh port is blocked", () => {
       /^version 1 \([0-9a-f]{16}\) is the newest policy: .*\nin force on 3 of 3 known nodes\n$/,
     );
     const { stdout: table } = await b!.agent.weft("peers");
-    expect(table).toMatch(/^c .* 1 +[0-9a-f]{2}:/m);
+    expect(table).toMatch(/^c .* 1 +none +[0-9a-f]{2}:/m);
     const { policy } = await statusOf(c!);
     expect(policy).toMatchObject({ version: 1, newest: 1 });
   });
