@@ -10,11 +10,12 @@
  * it (mapped.ts) and some time longer, in which no other inside end gets its port.
  */
 import { DRAWN, FLOW_SEED, PER_SOURCE } from "../memory";
-import { countState, makeRecord } from "./connection";
+import { countState, forget, makeRecord } from "./connection";
 import { Flow, IS_FIRST, MAPPED, NONE } from "./flow";
 import { makeKind } from "./key";
 import { MAPPED_INSIDE, MAPPED_OUTSIDE, mappingsOf, writeKey } from "./mapped";
-import { findLive, release } from "./table";
+import { find, release } from "./table";
+import { isExpired } from "./timeouts";
 
 /** Random ports that are tried, and then those that follow the last of them. */
 const DRAWS: u32 = 64;
@@ -34,7 +35,7 @@ export function mapSource(
   high: u32,
 ): u32 {
   const kind = makeKind(family, protocol, MAPPED_INSIDE);
-  const known = findLive(kind, port, writeKey(family, inside, outside));
+  const known = liveRecord(kind, port, writeKey(family, inside, outside));
   if (known) return known.twin.ports;
   const counter = mappingsOf(family, writeKey(family, inside, outside));
   if (load<u32>(counter) >= load<u32>(PER_SOURCE)) return 0;
@@ -47,8 +48,16 @@ export function mapSource(
 /** The mapping with this outside address and port; null if there is none. */
 export function findMapping(family: u32, protocol: u32, outside: v128, port: u32): Flow {
   const kind = makeKind(family, protocol, MAPPED_OUTSIDE);
-  const twin = findLive(kind, port, writeKey(family, outside, i64x2.splat(0)));
+  const twin = liveRecord(kind, port, writeKey(family, outside, i64x2.splat(0)));
   return twin ? twin.twin : NONE;
+}
+
+/** The record with this key. One that expired is forgotten first, so that its key is free. */
+function liveRecord(kind: u32, port: u32, key: usize): Flow {
+  const record = find(kind, port, key);
+  if (!record || !isExpired(record)) return record;
+  forget(record);
+  return NONE;
 }
 
 function freePort(family: u32, protocol: u32, outside: v128, low: u32, high: u32): u32 {
