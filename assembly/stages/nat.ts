@@ -216,12 +216,20 @@ function refuseCovered(p: Packet, direction: u32): i32 {
 
 /** Chooses the source of a packet that opens a connection. */
 export function snat(p: Packet, direction: u32): i32 {
-  if (p.flow != 0 || p.ctState != CT_NEW || !hasRules()) return 0;
+  if (p.flow != 0 || p.ctState != CT_NEW || !mayShareReplies()) return 0;
   const d = decision();
   const r = chooseSource(p, d, direction);
   if (r) return r;
-  if (isTranslating(p, d) && !mayOpen(p)) return NOT_TRANSLATABLE;
+  if (!mayOpen(p)) return isTranslating(p, d) ? NOT_TRANSLATABLE : 0;
   return isReplyTaken(p, d, direction) ? keepSource(p, d, direction) : 0;
+}
+
+/**
+ * Whether two connections may have the same tuple of replies: by translation, or where one comes from the
+ * device and the other from the wire, with the same ends.
+ */
+function mayShareReplies(): bool {
+  return hasRules() || load<u32>(THROUGH_CORE) != 0;
 }
 
 function chooseSource(p: Packet, d: Decision, direction: u32): i32 {
