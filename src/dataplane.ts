@@ -341,7 +341,7 @@ export class Dataplane {
     return { policy, nat, rules, natRules };
   }
 
-  /** What of the options packets can tell. */
+  /** The options that packets depend on. */
   get #identity(): Identity {
     const { vni, mac, mtu, leases, dscp } = this.#own;
     const {

@@ -68,7 +68,7 @@ export function updated(stored: u32, from: u32, to: u32): u16 {
 /** A multiple of 0xffff, so it is zero in one's complement; larger than any sum of a packet. */
 const ZERO: u64 = 0xffff << 32;
 
-/** What the sum of some words grows by when they change from a sum to another. */
+/** The difference of a sum after words whose sum was `from` became words whose sum is `to`. */
 export function difference(from: u64, to: u64): u64 {
   return ZERO - from + to;
 }

@@ -109,7 +109,7 @@ export class Follower {
     return this.#problems;
   }
 
-  /** What an operator may want to change, though all is as the mesh says. */
+  /** Sentences about settings that an operator may want to change, though all is as the mesh says. */
   get notes(): readonly string[] {
     const unseen = new CoverageView(this.#coverage).unseen();
     return [...this.#notes, ...this.#egress.notes, ...unseen.map(unseenInWords)];

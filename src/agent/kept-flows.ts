@@ -238,7 +238,7 @@ interface Found {
   readonly pending: readonly Pending[];
 }
 
-/** What the file has; a reason if it cannot be used; undefined if there is none. */
+/** The contents of the file; a reason if it cannot be used; undefined if there is none. */
 function read(file: PrivateFile, core: Core): Found | string | undefined {
   let bytes: Buffer | undefined;
   try {

@@ -67,7 +67,7 @@ export class Tables extends EventEmitter<TablesEvents> {
   readonly #translator: Translator;
   /** The translation document in force. */
   #nat: ClusterDocument<NatDocument> | undefined;
-  /** What of it this node does. */
+  /** The part of it that this node does, as last published. */
   #rules: NatRules | undefined;
   /** The reason when a newer one does not fit. */
   #natMisfit: WeftError | undefined;

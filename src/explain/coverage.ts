@@ -1,5 +1,5 @@
 /**
- * Which packets of a node's workloads its core sees. The host routes the others by itself, so no
+ * The packets of a node's workloads that its core sees. The host routes the others by itself, so no
  * policy and no translation applies to them. `status`, `policy apply`, `policy test` and `explain` all
  * take their sentences from here.
  *

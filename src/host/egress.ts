@@ -54,7 +54,7 @@ export class EgressAddresses {
   #hasLooked = false;
   #notes: readonly string[] = [];
 
-  /** What an operator may want to change, though it may be meant so. */
+  /** Sentences about settings that an operator may want to change, though they may be meant so. */
   get notes(): readonly string[] {
     return this.#notes;
   }

@@ -7,7 +7,7 @@ import type { HostPort } from "../nat/host-rules.js";
 import { PROTOCOLS, protocolName } from "../protocol.js";
 import { TABLE } from "./through-core.js";
 
-/** What the kernel of this host translates. */
+/** The translations of this host's kernel. */
 export interface HostTranslation {
   /** Name of the overlay device. */
   readonly device: string;

@@ -1,4 +1,4 @@
-/** What the mesh tells about the path to a member. */
+/** The path to a member, as the mesh reports it. */
 
 import type { Answering, PeerPaths } from "./peer-paths.js";
 import type { RoutingTable } from "./routing-table.js";

@@ -32,7 +32,7 @@ const members = new Map<string, Peer>();
 const changed = new Set<string>();
 /** The translation document that the mesh holds, with a number as its seal. */
 let nat: { facts: NatDocument; seal: number } | undefined;
-/** What is said to be in force of it. */
+/** The seal that is reported as in force. */
 let said: unknown;
 /** The results of the checks of backends. */
 let checks: { revision: number; passes: CheckResults["passes"] };

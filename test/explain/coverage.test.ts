@@ -1,4 +1,4 @@
-/** Which packets of workloads the core sees, by the facts of a host. */
+/** The packets of workloads that the core sees, by the facts of a host. */
 import { describe, expect, it } from "vitest";
 import { parsePrefix } from "../../src/address.js";
 import {

@@ -70,9 +70,9 @@ export interface Case {
    * `n` for the next translation; else the device comes first.
    */
   readonly order?: string;
-  /** What a translation file would say (docs/nat.md); before the first there is none. */
+  /** Translation documents (docs/nat.md); before the first there is none. */
   readonly translations?: readonly object[];
-  /** What a policy file would say (docs/policy.md); before the first there is none. */
+  /** Policies (docs/policy.md); before the first there is none. */
   readonly policies?: readonly object[];
   /** Records of flows. */
   readonly flows?: number;

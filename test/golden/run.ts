@@ -4,7 +4,7 @@ import { type Arrival, type Case, PEERS, type Turn, US } from "./cases.js";
 import { onTheWire } from "./pcap.js";
 
 export interface Result {
-  /** What came in: IP packets from the device, and datagrams. */
+  /** The input: IP packets from the device, and datagrams. */
   readonly given: { readonly device: Uint8Array[]; readonly wire: Arrival[] };
   /** As captured on the underlay. */
   readonly wire: Uint8Array[];

@@ -30,7 +30,7 @@ const SITE = ["10.1.0.0/25", "fd01::/80"] as const;
 const at = (address: string, port: number) =>
   address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 const forBoth = <T>(make: (family: Family) => T): T[] => FAMILIES.map(make);
-/** What both families do, one after the other. */
+/** The steps of both families, one after the other. */
 const both = (steps: (family: Family) => Step[]): Step[] => FAMILIES.flatMap(steps);
 
 type Step =

@@ -128,7 +128,7 @@ onHosts("rules that lead workloads to the device", () => {
     // From the outside to a workload.
     expect(await deviceOf("10.244.1.5", "from", "198.51.100.1", "iif", "eth0")).toBe("weft0");
     expect(await deviceOf("fd00:244:0:1::5", "from", "2001:db9::1", "iif", "eth0")).toBe("weft0");
-    // What the core writes back.
+    // Packets that the core writes back.
     expect(await deviceOf("10.244.1.5", "from", "10.244.1.7", "iif", "weft0")).toBe("veth1");
     expect(await deviceOf("198.51.100.1", "from", "10.244.1.5", "iif", "weft0")).toBe("eth0");
     expect(await deviceOf("fd00:244:0:1::5", "from", "2001:db9::1", "iif", "weft0")).toBe("veth1");

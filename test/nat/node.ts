@@ -30,7 +30,7 @@ export const C: Peer = {
 };
 export const ADDRESSES = ["10.244.1.1", "fd00:0:0:1::1"];
 
-/** What became of a packet: where it went and as what, or the reason why not and what was answered. */
+/** The outcome of a packet: its new tuple and side, or the reason of its drop and the answer. */
 export type Result = Outcome & {
   /** The packet that went on, or the ICMP error to its sender. */
   readonly bytes?: Uint8Array;

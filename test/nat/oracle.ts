@@ -27,7 +27,7 @@ export interface Node {
   readonly throughCore: boolean;
 }
 
-/** What became of a packet. */
+/** The outcome of a packet. */
 export type Outcome =
   | { readonly drop: string }
   | { readonly to: Side; readonly peer?: string | undefined; readonly tuple: Tuple };
@@ -279,7 +279,7 @@ export class Oracle {
     return undefined;
   }
 
-  /** What is wrong with a mapping that the core has made. */
+  /** The flaw of a mapping that the core has made, if it has one. */
   #flawOfNew(
     { protocol, inside, outside }: Mapping,
     { pool, low, high }: Pool,

@@ -79,7 +79,7 @@ export function tupleTo(side: "wire" | "device", result: Result): Tuple {
   return result.tuple;
 }
 
-/** What an ICMP error is about: type, code, and the tuple of the packet that it quotes. */
+/** Type and code of an ICMP error, and the tuple of the packet that it quotes. */
 export function readError(packet: Uint8Array) {
   const isIPv4 = packet[0]! >> 4 === 4;
   const at = isIPv4 ? 20 : 40;

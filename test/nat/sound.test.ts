@@ -1,4 +1,4 @@
-/** What the tests of translation hold checksums against is itself held against examples of the standards. */
+/** The checks of checksums in the tests of translation agree with examples of the standards. */
 import { describe, expect, it } from "vitest";
 import { echo, ICMP, ipv4, UDP, udp } from "../packets.js";
 import { crc32c } from "./sctp.js";

@@ -15,7 +15,7 @@ const FAMILIES = [4, 6] as const;
 const PORT = 80;
 const PUBLISHED = 8080;
 
-/** What Docker puts into a host's tables, and a stateful firewall that drops what it does not know. */
+/** Tables as Docker makes them, and a stateful firewall that drops unknown packets. */
 const OTHERS = `
 table ip nat {
   chain DOCKER { }
