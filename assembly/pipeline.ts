@@ -1,22 +1,23 @@
 /**
  * The path of a packet through the core.
  *
- *   outbound:  device -> parse -> offload -> flow? -hit----------------------> route -> follow -> clamp
- *                                               \-miss-> lookup -> ct -> acl -> route -> track -> clamp
- *                                                                                   -> encap -> wire
+ *   outbound:  device -> parse -> offload -> flow? -hit--------------------------------> route -> follow -> translate
+ *                                               \-miss-> lookup -> ct -> dnat -> acl -> snat -> route -> track -> translate
+ *                                    translate -> clamp -> encap -> wire, or -> hairpin -> device
  *
- *   inbound:   wire -> decap -> parse -> flow? -hit---------> admit -> ecn ----------> follow -> clamp
- *                                           \-miss-> lookup -> admit -> ecn -> ct -> acl -> track -> clamp
- *                                                                       \              -> coalesce -> device
- *                                                                        \-> relay -> encap -> wire
+ *   inbound:   wire -> decap -> parse -> flow? -hit---------> admit -> ecn ----------> follow -> translate
+ *                                           \-miss-> lookup -> admit -> ecn -> ct -> dnat -> acl -> snat -> track -> translate
+ *                                    translate -> clamp -> coalesce -> device
+ *                                    ecn, or track -> relay -> encap -> wire
  *
  * A stage returns 0 to continue, or a reason. The host reads a batch into the slots and calls
  * outbound() or inbound() until every packet is processed; after each pass it writes out the lists,
  * and at the end it calls finishBatch(). One read from the device may be a super-packet, which `encap`
  * segments; one message from the wire may be a GSO batch of datagrams, which `coalesce` joins again.
  * Lookups run for a vector of packets at once, because each waits for memory; a packet of a known flow
- * needs none. For all others `ctLookup` finds the connection, `acl` applies the rules and `track`
- * stores the decision; `follow` advances the state of a known flow (conntrack/).
+ * needs none. For all others `ctLookup` finds the connection, `dnat` and `snat` choose the ends with which
+ * it goes on, `acl` applies the rules to the real ones, and `track` stores the decision; `follow`
+ * advances the state of a known flow (conntrack/).
  */
 
 import { beginBatch } from "./batch";
