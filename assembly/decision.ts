@@ -2,9 +2,10 @@
  * The decision about a packet that may open a connection: its two ends as policy judges them, and as
  * they go on. Both are those of the packet unless a rule translates them.
  */
-import { DECISION } from "./memory";
+import { DECISION, IN, OUT } from "./memory";
 import { addressesOf, Packet } from "./packet";
 import { NatRule, wide } from "./tables/nat";
+import { FIRST_PEER } from "./tables/peer";
 
 @unmanaged
 export class Decision {
@@ -50,6 +51,11 @@ export function isTranslating(p: Packet, d: Decision): bool {
   if (d.onwardAddresses == addressesOf(p)) return false;
   const size = p.family == 4 ? 8 : 32;
   return memory.compare(d.onwardAddresses, addressesOf(p), size) != 0;
+}
+
+/** The direction of the replies: they come from where the packet goes to. */
+export function replyDirection(p: Packet): u32 {
+  return p.owner < FIRST_PEER ? OUT : IN;
 }
 
 export function sourceIn(family: u32, addresses: usize): v128 {

@@ -1,14 +1,18 @@
 /**
  * The path of a packet through the core.
  *
- *   outbound:  device -> parse -> offload -> flow? -hit--------------------------------> route -> follow -> translate
- *                                               \-miss-> lookup -> ct -> dnat -> acl -> snat -> route -> track -> translate
- *                                    translate -> clamp -> encap -> wire, or -> hairpin -> device
+ *   outbound:  device -> parse -> offload -> flow?
+ *                hit:   route -> follow                                        -> translate
+ *                miss:  lookup -> ct -> dnat -> acl -> snat -> route -> track  -> translate
+ *              translate -> clamp -> encap -> wire
+ *                        \-> hairpin -> device
  *
- *   inbound:   wire -> decap -> parse -> flow? -hit---------> admit -> ecn ----------> follow -> translate
- *                                           \-miss-> lookup -> admit -> ecn -> ct -> dnat -> acl -> snat -> track -> translate
- *                                    translate -> clamp -> coalesce -> device
- *                                    ecn, or track -> relay -> encap -> wire
+ *   inbound:   wire -> decap -> parse -> flow? -> lookup of a miss -> admit -> ecn
+ *                hit:   follow                                                 -> translate
+ *                miss:  ct -> dnat -> acl -> snat -> track                     -> translate
+ *                for another peer:  relay -> encap -> wire
+ *              translate -> clamp -> coalesce -> device
+ *                        \-> clamp -> encap -> wire, after relay
  *
  * A stage returns 0 to continue, or a reason. The host reads a batch into the slots and calls
  * outbound() or inbound() until every packet is processed; after each pass it writes out the lists,
@@ -55,15 +59,16 @@ import { admit } from "./stages/admit";
 import { clamp } from "./stages/clamp";
 import { closeAll, coalesce, finishCoalesced } from "./stages/coalesce";
 import { decap } from "./stages/decap";
+import { dnat, isChosen } from "./stages/dnat";
 import { combineEcn } from "./stages/ecn";
 import { encap } from "./stages/encap";
 import { hairpin } from "./stages/hairpin";
 import { icmpError } from "./stages/icmp-error";
-import { dnat, isChosen, snat } from "./stages/nat";
 import { offload } from "./stages/offload";
 import { parse } from "./stages/parse";
 import { redirect, relay } from "./stages/relay";
 import { route } from "./stages/route";
+import { snat } from "./stages/snat";
 import { translate } from "./stages/translate";
 import { admitWhole, deliverWhole, isWhole } from "./stages/whole";
 import { hasRules } from "./tables/nat";

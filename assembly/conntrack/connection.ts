@@ -1,6 +1,6 @@
 /** A connection: two records that refer to each other, and are made, changed and removed together. */
 
-import { decision, isTranslating } from "../decision";
+import { decision, isTranslating, replyDirection } from "../decision";
 import {
   BATCH_NUMBER,
   FLOW_SIZE,
@@ -12,7 +12,6 @@ import {
   REVERSED,
 } from "../memory";
 import { addressesOf, Packet } from "../packet";
-import { FIRST_PEER } from "../tables/peer";
 import { accountHere, hold } from "./account";
 import { giveWay } from "./eviction";
 import {
@@ -81,10 +80,10 @@ export function openRelayed(p: Packet, direction: u32): void {
  */
 function makeTwin(p: Packet, first: Flow): Flow {
   const d = decision();
-  const direction = p.owner < FIRST_PEER ? OUT : IN;
   const ports = reversePorts(p.protocol, d.onwardPorts);
   reverseAddresses(p.family, d.onwardAddresses);
-  return makeRecord(kindOf(p, direction), ports, REVERSED, first.state, first.account, isKept(p));
+  const kind = kindOf(p, replyDirection(p));
+  return makeRecord(kind, ports, REVERSED, first.state, first.account, isKept(p));
 }
 
 /** Whether its connection needs its records: without them it would be judged or translated anew. */

@@ -4,7 +4,7 @@ import { THROUGH_CORE } from "../memory";
 import { addressesOf, CT_ESTABLISHED, Packet } from "../packet";
 import { NO_HOST, NO_PATH, NO_ROUTE, TOO_BIG, TTL_EXCEEDED } from "../reason";
 import { FIRST_PEER, hasPath, mtuFor, NO_PEER, THIS_NODE } from "../tables/peer";
-import { ownerOf } from "../tables/route";
+import { isOwn } from "../tables/route";
 import { headersOf } from "../transport";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
@@ -31,7 +31,7 @@ function mayHairpin(p: Packet): bool {
   if (p.ctState == CT_ESTABLISHED || isTranslating(p, decision())) return true;
   if (p.flow != 0 && isTranslated(flowOf(p))) return true;
   if (load<u32>(THROUGH_CORE) == 0) return false;
-  return p.peer == THIS_NODE || ownerOf(p.family, addressesOf(p)) == THIS_NODE;
+  return p.peer == THIS_NODE || isOwn(p.family, addressesOf(p));
 }
 
 function hopsLeft(p: Packet): u32 {

@@ -9,7 +9,7 @@ import { isSound, isUnfinished } from "../transport";
 import { difference, fold, sum, updatedBy } from "../wire/checksum";
 import * as icmp from "../wire/icmp";
 import * as ipv4 from "../wire/ipv4";
-import { ICMP, ICMPV6, SCTP, TCP, UDP } from "../wire/protocol";
+import { ICMP, ICMPV6, isIcmp, SCTP, TCP, UDP } from "../wire/protocol";
 import * as sctp from "../wire/sctp";
 import { TCP_CHECKSUM } from "../wire/tcp";
 import { UDP_CHECKSUM } from "../wire/udp";
@@ -68,7 +68,7 @@ function changeAddresses(p: Packet, replies: Flow): u64 {
 function changeEnds(p: Packet, at: usize, length: u32, ports: u32, changed: u64): void {
   const protocol = p.protocol;
   if (protocol == SCTP) return sctp.setPorts(at, length, ports);
-  const isEcho = protocol == ICMP || protocol == ICMPV6;
+  const isEcho = isIcmp(protocol);
   const from: u32 = isEcho ? icmp.echoIdentifier(at) : load<u32>(at);
   if (!writePorts(protocol, at, ports)) return;
   const field = checksumIn(protocol);

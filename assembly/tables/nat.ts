@@ -243,6 +243,15 @@ export function findSource(family: u32, from: v128, to: v128): NatRule {
   return findRuleFor(first, load<u32>(table, NAT_SOURCES), family, from, to);
 }
 
+/** An outside address of the rule's pool: its first one, with low bits that depend on the source alone. */
+export function inPool(family: u32, source: v128, rule: NatRule): v128 {
+  const last: u32 = family == 4 ? i32x4.extract_lane(source, 0) : i32x4.extract_lane(source, 3);
+  const low = bswap<u32>(((bswap<u32>(last) * SPREAD) >> 16) & (rule.addresses - 1));
+  const zero = i64x2.splat(0);
+  const bits = family == 4 ? i32x4.replace_lane(zero, 0, low) : i32x4.replace_lane(zero, 3, low);
+  return v128.or(rule.address, bits);
+}
+
 function findRuleFor(first: u32, count: u32, family: u32, from: v128, to: v128): NatRule {
   for (let i = first; i < first + count; i++) {
     const rule = ruleAt(i);

@@ -16,6 +16,7 @@ import { CT_ESTABLISHED, Packet, packetAt } from "../packet";
 import * as ipv4 from "../wire/ipv4";
 import * as ipv6 from "../wire/ipv6";
 import { lookup4, lookup6, lookupMany } from "./lpm";
+import { THIS_NODE } from "./peer";
 
 /** Finds the owners of the destinations of packets `from`..`to`-1, at most MAX_VECTOR of them. */
 export function lookupDestinations(from: u32, to: u32): void {
@@ -32,6 +33,11 @@ export function ownerOf(family: u32, address: usize): u32 {
   const tables = load<usize>(SEARCHED);
   if (family == 4) return lookup4(tables + LPM4_AT, load<u32>(address));
   return lookup6(tables + LPM6_AT, address);
+}
+
+/** Whether this node has the address, so that packets for it come here. */
+export function isOwn(family: u32, address: usize): bool {
+  return ownerOf(family, address) == THIS_NODE;
 }
 
 function lookupAll(from: u32, to: u32, ofSource: bool): void {
