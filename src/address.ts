@@ -59,6 +59,9 @@ function ipv4(text: string): bigint | undefined {
 const ipv6 = (text: string): bigint | undefined =>
   ipaddr.isValid(text) ? fromBytes(ipaddr.parse(text).toByteArray()) : undefined;
 
+export const isSameAddress = (a: Address, b: Address): boolean =>
+  a.family === b.family && a.value === b.value;
+
 export function formatAddress({ family, value }: Address): string {
   if (family === 4) return octets(value, 4).join(".");
   return new ipaddr.IPv6(octets(value, 16)).toRFC5952String();

@@ -15,8 +15,9 @@ import {
   parsePrefix,
   prefixOf,
 } from "../address.js";
+import { HAIRPIN_ADDRESS } from "../compile/hairpin.js";
 import { type Config, underlayOutside } from "../config/config.js";
-import { HAIRPIN_ADDRESS, type Publisher } from "../core/publish.js";
+import type { Publisher } from "../core/publish.js";
 import { attempt, ownMistake, type WeftError } from "../error.js";
 import { type Coverage, CoverageView, NO_WORKLOADS, unseenInWords } from "../explain/coverage.js";
 import {

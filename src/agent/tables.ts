@@ -5,7 +5,7 @@
  *   policy -> enforcer -> rules --->  commit
  */
 import { EventEmitter } from "node:events";
-import { type Prefix, parseMac, parsePrefix } from "../address.js";
+import { isSameAddress, type Prefix, parseMac, parsePrefix } from "../address.js";
 import type { ThisNode } from "../compile/compiler.js";
 import type { NatRules } from "../compile/nat-rules.js";
 import type { Config } from "../config/config.js";
@@ -101,11 +101,7 @@ export class Tables extends EventEmitter<TablesEvents> {
   givesFlows({ name }: Service, { address, port }: Backend): boolean {
     const rule = this.#rules?.services.find((one) => !one.isPort && one.name === name);
     return (rule?.backends ?? []).some(
-      (one) =>
-        one.isActive &&
-        one.port === port &&
-        one.address.family === address.family &&
-        one.address.value === address.value,
+      (one) => one.isActive && one.port === port && isSameAddress(one.address, address),
     );
   }
 

@@ -35,7 +35,7 @@ export interface ServiceRule {
   readonly backends: readonly BackendRule[];
   /** Whether a client's address alone chooses the backend. */
   readonly byClient: boolean;
-  /** Milliseconds for which a client keeps its backend; 0 for none. */
+  /** Milliseconds for which a client should keep its backend; 0 for none. The core has no use of it yet. */
   readonly affinityMs: number;
 }
 

@@ -2,10 +2,11 @@
  * Publishes new tables to the core while it runs: the spare copy is filled, then one atomic store
  * makes it the live one.
  */
-import { type Address, type Prefix, parseAddress, toBytes } from "../address.js";
+import { type Address, toBytes } from "../address.js";
 import { Acl } from "../compile/acl.js";
 import type { AclRules } from "../compile/acl-rule.js";
 import { Compiler, type Differences, type PeerRoute, type ThisNode } from "../compile/compiler.js";
+import { HAIRPIN_ADDRESS, hairpinAddress } from "../compile/hairpin.js";
 import { updateAll } from "../compile/lpm.js";
 import { NatCompiler, type NatPart } from "../compile/nat.js";
 import { type NatRules, NO_NAT } from "../compile/nat-rules.js";
@@ -43,11 +44,6 @@ export interface CommitOptions {
   /** Whether a staged peer may be published; default: all may. */
   readonly isReady?: ((peer: Peer) => boolean) | undefined;
 }
-
-/** The source of a connection between two ends on this node, if its replies must pass the core. */
-export const HAIRPIN_ADDRESS = parseAddress("169.254.1.2");
-/** For IPv6 an address of the lease; an interface has it in place of no other. */
-export const hairpinOf = ({ family, base }: Prefix): Address => ({ family, value: base | 0xffffn });
 
 export class Publisher {
   readonly #core: Core;
@@ -183,8 +179,8 @@ export class Publisher {
     this.#nat = nat;
     view.setUint32(layout.PER_SOURCE, nat.perSource, true);
     view.setUint32(layout.HAIRPIN_ADDRESS, networkOrder(HAIRPIN_ADDRESS), true);
-    const lease = own.leases.find(({ family }) => family === 6);
-    if (lease) bytes.set(toBytes(hairpinOf(lease)), layout.HAIRPIN_ADDRESS_6);
+    const hairpin6 = hairpinAddress(6, own.leases);
+    if (hairpin6) bytes.set(toBytes(hairpin6), layout.HAIRPIN_ADDRESS_6);
   }
 
   /** The published peers. */

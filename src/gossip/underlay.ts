@@ -4,6 +4,7 @@ import {
   contains,
   isHost,
   isLoopback,
+  isSameAddress,
   type Prefix,
   parseEndpoint,
 } from "../address.js";
@@ -30,6 +31,6 @@ export function badEndpoint({ vtep, mesh }: NodeRecord, underlay: Underlay): str
     return `says it is at ${vtep}, inside the overlay`;
   }
   const dialled = parseEndpoint(mesh).address;
-  const isSame = dialled.family === address.family && dialled.value === address.value;
+  const isSame = isSameAddress(dialled, address);
   return isSame ? undefined : `has its VTEP at ${vtep}, another address than its mesh`;
 }

@@ -11,9 +11,10 @@ import {
   formatAddress,
   formatEndpoint,
   formatPrefix,
+  isSameAddress,
   type Prefix,
-  parseAddress,
 } from "../address.js";
+import { hairpinAddress } from "../compile/hairpin.js";
 import type { ServiceRule } from "../compile/nat-rules.js";
 import type { Members } from "../policy/resolver.js";
 import type { NatDocument } from "./document.js";
@@ -144,20 +145,22 @@ export class NatEvaluator {
       if (rule && via === undefined) return undefined;
       if (rule) return { ...end(formatAddress(rule.address), `egress ${e}`), via: via! };
     }
+    // A rule covers the destination that the packet came with, too.
+    const isTo = (to: Prefix) => contains(to, destination) || contains(to, asItCame.destination);
     const s = snat.findIndex(
-      ({ from, to, addresses }) =>
-        ownsAll(own, addresses) && contains(from, source) && contains(to, destination),
+      ({ from, to, addresses }) => ownsAll(own, addresses) && contains(from, source) && isTo(to),
     );
     if (s >= 0) return end(poolOf(snat[s]!.addresses), `snat ${s}`);
     const ownAddress = this.#ownAddress(node, source);
-    const m = masquerade.findIndex(
-      ({ from, to }) => contains(from, source) && contains(to, destination),
-    );
+    const m = masquerade.findIndex(({ from, to }) => contains(from, source) && isTo(to));
     if (m >= 0 && ownAddress) return end(formatAddress(ownAddress), `masquerade ${m}`);
     const isReplaced = way.by.some((name) => !name.startsWith("netmap"));
-    if (isReplaced && owner === node && isSame(source, destination)) {
-      return end(hairpinSource(own, source), "hairpin");
-    }
+    // Replies between these would go around the core, also with --through-core.
+    const isNode = (address: Address) =>
+      ownAddress !== undefined && isSameAddress(address, ownAddress);
+    const isAround = isSameAddress(source, destination) || isNode(source) || isNode(destination);
+    const hairpin = isReplaced && owner === node && isAround && hairpinAddress(source.family, own);
+    if (hairpin) return end(formatAddress(hairpin), "hairpin");
     const isToPeer = owner !== undefined && owner !== node;
     if (isReplaced && isToPeer && !owns(own, asItCame.source) && ownAddress) {
       return end(formatAddress(ownAddress), "return traffic");
@@ -172,9 +175,9 @@ export class NatEvaluator {
 }
 
 const isFor = (service: ServiceRule, { protocol, destination, port }: NatPacket): boolean =>
-  service.protocol === protocol && service.port === port && isSame(service.address, destination);
-
-const isSame = (a: Address, b: Address): boolean => a.family === b.family && a.value === b.value;
+  service.protocol === protocol &&
+  service.port === port &&
+  isSameAddress(service.address, destination);
 
 const endpointOf = ({ destination, port }: NatPacket): Endpoint => ({ address: destination, port });
 
@@ -188,15 +191,6 @@ const poolOf = (prefix: Prefix): string =>
   prefix.length === bits(prefix.family)
     ? formatAddress({ family: prefix.family, value: prefix.base })
     : formatPrefix(prefix);
-
-/** The source of a client that is its own backend. */
-function hairpinSource(own: readonly Prefix[], { family, value }: Address): string {
-  if (family === 4) return formatAddress(HAIRPIN);
-  const lease = own.find((one) => contains(one, { family, value }))!;
-  return formatAddress({ family, value: lease.base | 0xffffn });
-}
-
-const HAIRPIN = parseAddress("169.254.1.2");
 
 /** `10.244.1.5:8080 from 10.244.1.1 by service web, return traffic` */
 export const wayInWords = ({ destination, source, by, via }: NatWay): string =>

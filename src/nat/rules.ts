@@ -14,15 +14,6 @@ import { Owners, owns, ownsAll } from "./owners.js";
 import { type PublishedPort, placeName } from "./port.js";
 import type { Backend, Service } from "./service.js";
 
-export type {
-  BackendRule,
-  EgressRule,
-  NatRules,
-  NetmapRule,
-  ServiceRule,
-  SourceRule,
-} from "../compile/nat-rules.js";
-
 /** Whether the node with this name lives. */
 export type Alive = (name: string) => boolean;
 /** Whether the check of this backend does not fail. */

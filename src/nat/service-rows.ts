@@ -1,9 +1,9 @@
 /** The services as this node translates to them: each backend with its state and use. */
 import { formatEndpoint } from "../address.js";
+import type { ServiceRule } from "../compile/nat-rules.js";
 import type { NatDocument } from "./document.js";
 import type { Down } from "./health.js";
 import { Owners } from "./owners.js";
-import type { ServiceRule } from "./rules.js";
 import type { Backend, Service } from "./service.js";
 import { BackendUses, placeInWords, type TranslatedFlow } from "./services.js";
 import type { NatNodes } from "./translator.js";

@@ -2,7 +2,7 @@
  * This node's part of the document, made again only when the document, a node or the result of a
  * check changed. What is as before keeps its object, so that the core takes differences only.
  */
-import type { Address, Prefix } from "../address.js";
+import { isSameAddress, type Prefix } from "../address.js";
 import {
   type BackendRule,
   type NatRules,
@@ -107,9 +107,6 @@ const isSameBackend = (a: BackendRule, b: BackendRule): boolean =>
   a.port === b.port &&
   a.weight === b.weight &&
   a.isActive === b.isActive;
-
-const isSameAddress = (a: Address, b: Address): boolean =>
-  a.family === b.family && a.value === b.value;
 
 const textOfOthers = ({ services: _, ...others }: NatRules): string =>
   JSON.stringify(others, (_, value) => (typeof value === "bigint" ? String(value) : value));

@@ -65,6 +65,14 @@ describe("a packet", () => {
       ["[fd00:244:1::5]:80 from fd00:244:1::ffff by service six, hairpin"],
     ],
     [
+      "of this node itself to a backend here comes back by the core",
+      tcp("10.244.1.1", "10.96.0.10", 80),
+      [
+        "10.244.1.5:8080 from 169.254.1.2 by service web, hairpin",
+        "10.244.2.5:8080 from 10.244.1.1 by service web",
+      ],
+    ],
+    [
       "from outside gets a source to which replies come back",
       tcp("203.0.113.9", "10.96.0.10", 80, "h1"),
       [

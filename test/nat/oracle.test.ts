@@ -1,7 +1,7 @@
 /** The oracle itself: it takes what is right, and finds each fault. */
 import { describe, expect, it } from "vitest";
 import { parseAddress, parsePrefix } from "../../src/address.js";
-import type { NatRules } from "../../src/nat/rules.js";
+import type { NatRules } from "../../src/compile/nat-rules.js";
 import { ICMP, TCP, UDP } from "../packets.js";
 import { HOLD_DOWN, Oracle, type Outcome, type Packet } from "./oracle.js";
 import { ECHO, reverse, type Tuple } from "./tuple.js";

@@ -12,7 +12,7 @@ import {
   type Prefix,
   parseAddress,
 } from "../../src/address.js";
-import type { NatRules, ServiceRule } from "../../src/nat/rules.js";
+import type { NatRules, ServiceRule } from "../../src/compile/nat-rules.js";
 import { ICMP, ICMPV6, TCP, UDP } from "../packets.js";
 import { hasPorts, isIcmp, reverse, show, type Tuple } from "./tuple.js";
 
