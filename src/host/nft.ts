@@ -129,8 +129,7 @@ export class HostNat {
     for (const it of translation?.ports ?? []) {
       const why = this.#whyNot(it, translation!);
       if (why === undefined) ports.push(it);
-      else
-        refused.push(`the port ${it.port}/${protocolName(it.protocol)} is not published: ${why}`);
+      else refused.push(`the port ${nameOf(it)} is not published: ${why}`);
     }
     return { ports, refused };
   }
@@ -146,6 +145,10 @@ export class HostNat {
     return undefined;
   }
 }
+
+/** `8080/tcp (IPv4)` */
+const nameOf = ({ port, protocol, to }: HostPort): string =>
+  `${port}/${protocolName(protocol)} (IPv${to.address.family})`;
 
 /** The table in JSON; undefined if there is none. */
 async function list(): Promise<string | undefined> {

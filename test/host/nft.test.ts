@@ -162,8 +162,8 @@ onHosts("the kernel's part of address translation", () => {
     const steps = `return set({ ports: [port(6, 6783, "10.244.1.20"), port(17, 4789, "10.244.1.20"),
       port(17, 6783, "10.244.9.20")], interfaces: [] });`;
     expect((await run(steps)).value).toEqual([
-      "the port 6783/tcp is not published: weft itself uses it on this host: choose another",
-      "the port 4789/udp is not published: weft itself uses it on this host: choose another",
+      "the port 6783/tcp (IPv4) is not published: weft itself uses it on this host: choose another",
+      "the port 4789/udp (IPv4) is not published: weft itself uses it on this host: choose another",
     ]);
     const { value } = await run("return set({ ports: PORTS.slice(0, 1) });");
     expect(value!.join()).toContain("start weft with --through-core");

@@ -87,7 +87,7 @@ story("what a translation document asks of a host", () => {
       ports: [{ protocol: "tcp", address: "host:a", port: 9, to: `${addressOf(a, 4)}:80` }],
     });
     const said = async () => (await problems())?.join("\n");
-    await expect.poll(said, HEALS).toContain("the port 9/tcp is not published");
+    await expect.poll(said, HEALS).toContain("the port 9/tcp (IPv4) is not published");
     expect(await said()).toContain("start weft with --through-core");
     expect(await table()).toBe("");
   });
