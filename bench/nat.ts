@@ -4,7 +4,6 @@
  */
 import { parseAddress, parseMac, parsePrefix } from "../src/address.js";
 import { type NatRules, NO_NAT, type ServiceRule } from "../src/compile/nat-rules.js";
-import { rendezvous } from "../src/compile/rendezvous.js";
 import { readFlows } from "../src/core/flows.js";
 import { Core } from "../src/core/instance.js";
 import { Publisher } from "../src/core/publish.js";
@@ -91,18 +90,6 @@ export function natRows(): NatRow[] {
     choice(),
   );
   return rows;
-}
-
-/** The share of the slots of other backends that move when one of BACKENDS leaves. */
-export function movedShare(): number {
-  const names = Array.from({ length: BACKENDS }, (_, i) => `10.0.2.${i}:80`);
-  const weights = names.map(() => 1);
-  const before = rendezvous(names, weights, 4096);
-  const after = rendezvous(names.slice(1), weights.slice(1), 4096);
-  const others = [...before]
-    .map((was, slot) => [was, after[slot]! + 1])
-    .filter(([was]) => was !== 0);
-  return others.filter(([was, is]) => was !== is).length / others.length;
 }
 
 function known(how: string, src: string, dst: (i: number) => string): NatRow {
